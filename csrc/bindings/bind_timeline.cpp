@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+#include "bindings/bindings.h"
+
+namespace virnuc::bindings {
+
+void register_timeline(pybind11::module_& /*module*/) {}
+
+}  // namespace virnuc::bindings

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""A profiler for packed ESM-2 inference, and a sweep that finds its fastest safe configuration.
+
+Names are imported when first used, so that ``import virnuc_profiler`` costs nothing and never imports torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "virnuc_profiler.capture.profiler": ("BatchProfiler",),
+    "virnuc_profiler.capture.hardware": ("capture_hardware_info",),
+    "virnuc_profiler.telemetry.logger": ("TelemetryLogger",),
+    "virnuc_profiler.telemetry.run_result": ("RunResult",),
+    "virnuc_profiler.analysis.shards": ("aggregate_telemetry_shards",),
+    "virnuc_profiler.analysis.scaling": ("calculate_scaling_efficiency",),
+    "virnuc_profiler.reports.performance": ("generate_performance_report",),
+    "virnuc_profiler.inference.model": ("load_esm2_model",),
+    "virnuc_profiler.inference.collator": ("VarlenCollator",),
+    "virnuc_profiler.inference.dataset": ("IndexBasedDataset", "SequenceDataset"),
+    "virnuc_profiler.inference.dataloader": ("create_async_dataloader",),
+    "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
+    "virnuc_profiler.sweep.workload": ("generate_tuning_workload",),
+    "virnuc_profiler.sweep.cleanup": ("cleanup_between_runs",),
+    "virnuc_profiler.sweep.trial": ("run_single_gpu_benchmark",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if TYPE_CHECKING:
+    from virnuc_profiler.analysis.scaling import calculate_scaling_efficiency
+    from virnuc_profiler.analysis.shards import aggregate_telemetry_shards
+    from virnuc_profiler.capture.hardware import capture_hardware_info
+    from virnuc_profiler.capture.profiler import BatchProfiler
+    from virnuc_profiler.inference.collator import VarlenCollator
+    from virnuc_profiler.inference.dataloader import create_async_dataloader
+    from virnuc_profiler.inference.dataset import IndexBasedDataset, SequenceDataset
+    from virnuc_profiler.inference.model import load_esm2_model
+    from virnuc_profiler.inference.runner import AsyncInferenceRunner
+    from virnuc_profiler.reports.performance import generate_performance_report
+    from virnuc_profiler.sweep.cleanup import cleanup_between_runs
+    from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
+    from virnuc_profiler.sweep.workload import generate_tuning_workload
+    from virnuc_profiler.telemetry.logger import TelemetryLogger
+    from virnuc_profiler.telemetry.run_result import RunResult

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""Every error that this package raises on purpose, apart from ``ValueError`` and ``TypeError`` for misuse.
+
+Messages name the thing, the value and the way out. The compiled core raises the first three itself.
+"""
+
+
+class VirnucError(Exception):
+    """Base of all errors of this package."""
+
+
+class CudaError(VirnucError):
+    """A CUDA driver call failed.
+
+    Attributes:
+        code: the driver's ``CUresult``.
+        call: name of the call that returned it.
+    """
+
+    def __init__(self, message: str, code: int, call: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.call = call
+
+
+class LibraryUnavailable(VirnucError):
+    """A library that the request needs (CUDA driver, NVML) could not be used; the message says why."""
+
+
+class UsageError(VirnucError):
+    """The request itself is wrong: an option, a value or a combination of them."""
+
+
+class OutputError(VirnucError):
+    """A result could not be written."""
+
+
+class WorkloadError(VirnucError):
+    """The sequences to be processed cannot be read: the message names file and line."""
+
+
+class ModelError(VirnucError):
+    """A model or its weights cannot be had."""
+
+
+class WorkerCrash(VirnucError):
+    """A DataLoader worker raised or died; the message carries what is known of it."""
+
+
+class DeadlineExceeded(VirnucError):
+    """A run took longer than it was allowed to."""
+
+
+class TelemetryFormatError(VirnucError):
+    """A telemetry or result file does not have the documented form."""

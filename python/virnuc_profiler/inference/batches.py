@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""What travels between the rooms of the pipeline: chunks from workers, packs to the model, results to the user."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from virnuc_profiler._core import PackStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedChunk:
+    """Some sequences, encoded by a worker: one message instead of one per sequence.
+
+    Attributes:
+        positions: (n,) position of each sequence in its input, from 0; this is a sequence's identity.
+        tokens: (tokens,) uint8, sequence after sequence, each with its BOS and EOS.
+        offsets: (n + 1,) int64, where each sequence starts in ``tokens``.
+        truncated: sequences that were cut to the limit.
+        unknown_residues: letters that the alphabet lacks.
+    """
+
+    positions: NDArray[np.int64]
+    tokens: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    truncated: int = 0
+    unknown_residues: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """Sequences packed one after the other, without padding, on the host.
+
+    Attributes:
+        tokens: (tokens,) uint8 on the CPU, pinned if the loader pins memory.
+        cu_seqlens: (sequences + 1,) int32 on the CPU, cumulative lengths from 0, pinned alike.
+        max_seqlen: longest sequence in tokens, known on the host so that nobody must ask the device.
+        positions: (sequences,) position of each sequence in its input.
+        sequence_ids: identifiers, in the order of ``positions``; may be resolved only when read.
+        statistics: packing statistics against the budget in force.
+        collate_start_ns: when the packing of this batch began, on the monotonic clock.
+        collate_end_ns: when it ended.
+    """
+
+    tokens: torch.Tensor
+    cu_seqlens: torch.Tensor
+    max_seqlen: int
+    positions: NDArray[np.int64]
+    sequence_ids: Sequence[str]
+    statistics: PackStatistics
+    collate_start_ns: int
+    collate_end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResult:
+    """The embeddings of one batch.
+
+    Attributes:
+        sequence_ids: identifiers, one for each row.
+        embeddings: (sequences, embed_dim) float32 on the CPU: the mean over residues, BOS and EOS left out.
+        batch_idx: number of the batch, from 0.
+        positions: (sequences,) position of each sequence in its input.
+    """
+
+    sequence_ids: Sequence[str]
+    embeddings: torch.Tensor
+    batch_idx: int
+    positions: NDArray[np.int64]

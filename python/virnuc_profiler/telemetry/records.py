@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+"""What one run leaves behind, as frozen records.
+
+Times are integers in ns on the host's monotonic clock (``time.monotonic_ns``), device times too. What was not
+measured is ``None``, never 0.
+"""
+
+from dataclasses import dataclass
+
+STAGES = ("fetch", "collate", "h2d", "forward", "pool", "d2h", "emit")
+"""The stages of packed inference, in the order of a batch's life."""
+
+DEVICE_STAGES = ("h2d", "forward", "pool", "d2h")
+"""Those that run on a CUDA stream and so have a device interval too."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """One stage of one batch.
+
+    A device interval starts when the start event fires, which can be before the stage's first kernel arrives: it
+    includes launch gaps.
+    """
+
+    name: str
+    host_start_ns: int
+    host_end_ns: int
+    device_start_ns: int | None = None
+    device_end_ns: int | None = None
+
+    @property
+    def host_ns(self) -> int:
+        """Duration on the host."""
+        return self.host_end_ns - self.host_start_ns
+
+    @property
+    def device_ns(self) -> int | None:
+        """Duration on the device, where it was measured."""
+        if self.device_start_ns is None or self.device_end_ns is None:
+            return None
+        return self.device_end_ns - self.device_start_ns
+
+
+@dataclass(frozen=True, slots=True)
+class PackingRecord:
+    """What one pack held. Lengths are in tokens, BOS and EOS included."""
+
+    sequences: int
+    tokens: int
+    min_length: int
+    max_length: int
+    sum_squared_lengths: int
+    token_budget: int | None = None
+
+    @property
+    def mean_length(self) -> float:
+        """Tokens per sequence."""
+        return self.tokens / self.sequences if self.sequences else 0.0
+
+    @property
+    def oversize(self) -> bool:
+        """More tokens than the budget: a single sequence that no pack of this budget can hold."""
+        return self.token_budget is not None and self.tokens > self.token_budget
+
+    @property
+    def packing_efficiency(self) -> float | None:
+        """Tokens over the budget in force, 0 to 1; None without a budget and for an oversize pack."""
+        if self.token_budget is None or self.oversize:
+            return None
+        return self.tokens / self.token_budget
+
+    @property
+    def padding_tokens(self) -> int:
+        """Tokens that a padded batch of the same sequences would have wasted."""
+        return self.sequences * self.max_length - self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """One batch: a stage may occur more than once, and stages may overlap."""
+
+    index: int
+    host_start_ns: int
+    host_end_ns: int
+    stages: tuple[StageRecord, ...] = ()
+    packing: PackingRecord | None = None
+    device_times_dropped: bool = False
+
+    @property
+    def host_ns(self) -> int:
+        """Duration on the host, from the wait for data to the hand-over of results."""
+        return self.host_end_ns - self.host_start_ns
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """One reading of NVML's cheap counters. Utilisation: share of time in which any kernel ran."""
+
+    at_ns: int
+    utilization_percent: int | None = None
+    memory_utilization_percent: int | None = None
+    power_mw: int | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    temperature_c: int | None = None
+    throttle_reasons: int | None = None
+    used_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpmReading:
+    """Hardware activity, 0 to 1, averaged over the interval that ends at ``at_ns`` (Hopper and later)."""
+
+    at_ns: int
+    interval_ns: int
+    sm_activity: float | None = None
+    tensor_activity: float | None = None
+    dram_activity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyReading:
+    """The device's total energy counter, millijoules since the driver was loaded."""
+
+    at_ns: int
+    energy_mj: int
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerTierRecord:
+    """How one tier of sampling went."""
+
+    name: str
+    interval_ms: float
+    readings: int
+    missed_deadlines: int
+    errors: int
+    stalled: bool
+    unsupported: str
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSamples:
+    """All that was sampled of one GPU during a run."""
+
+    uuid: str
+    fast: tuple[GpuReading, ...] = ()
+    gpm: tuple[GpmReading, ...] = ()
+    energy: tuple[EnergyReading, ...] = ()
+    tiers: tuple[SamplerTierRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCapture:
+    """What was captured of the device, or why nothing was.
+
+    Attributes:
+        name: the device, e.g. ``NVIDIA H200`` or ``cpu``.
+        uuid: its UUID; None without a GPU.
+        timed: whether device times were taken.
+        reason: why not, or why they ended early; empty if they were taken to the end.
+        dropped_batches: batches that have no device times, or not all of them.
+        alignment_uncertainty_ns: error bar of device times on the host's axis.
+        sampling_reason: why the GPU was not sampled; empty if it was.
+    """
+
+    name: str
+    uuid: str | None = None
+    timed: bool = False
+    reason: str = ""
+    dropped_batches: int = 0
+    alignment_uncertainty_ns: int | None = None
+    sampling_reason: str = ""
