@@ -12,7 +12,7 @@ _HOMES = {
     "virnuc_profiler.capture.hardware": ("capture_hardware_info",),
     "virnuc_profiler.telemetry.logger": ("TelemetryLogger",),
     "virnuc_profiler.telemetry.run_result": ("RunResult",),
-    "virnuc_profiler.analysis.shards": ("aggregate_telemetry_shards",),
+    "virnuc_profiler.reports.shards": ("aggregate_telemetry_shards",),
     "virnuc_profiler.analysis.scaling": ("calculate_scaling_efficiency",),
     "virnuc_profiler.reports.performance": ("generate_performance_report",),
     "virnuc_profiler.inference.model": ("load_esm2_model",),
@@ -44,7 +44,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from virnuc_profiler.analysis.scaling import calculate_scaling_efficiency
-    from virnuc_profiler.analysis.shards import aggregate_telemetry_shards
+    from virnuc_profiler.reports.shards import aggregate_telemetry_shards
     from virnuc_profiler.capture.hardware import capture_hardware_info
     from virnuc_profiler.capture.profiler import BatchProfiler
     from virnuc_profiler.inference.collator import VarlenCollator
