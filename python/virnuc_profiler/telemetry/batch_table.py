@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""Batches as columns: hundreds of thousands of records at a few hundred bytes each, made into objects when read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.telemetry.records import BatchRecord, PackingRecord, StageRecord
+
+NOT_MEASURED = int(np.iinfo(np.int64).min)
+"""Stands for None in a column of integers."""
+
+HAS_PACKING, OVERSIZE, DEVICE_TIMES_DROPPED = 1, 2, 4
+"""Bits of a batch's ``flags``."""
+
+BATCH_FIELDS = (
+    "index",
+    "host_start_ns",
+    "host_end_ns",
+    "stage_begin",
+    "stage_end",
+    "sequences",
+    "tokens",
+    "min_length",
+    "max_length",
+    "sum_squared_lengths",
+    "token_budget",
+    "flags",
+)
+STAGE_FIELDS = ("stage", "host_start_ns", "host_end_ns", "device_start_ns", "device_end_ns")
+
+_BATCH_DTYPE = np.dtype([(field, np.int64) for field in BATCH_FIELDS])
+_STAGE_DTYPE = np.dtype([(field, np.int64) for field in STAGE_FIELDS])
+
+
+class BatchTable(Sequence[BatchRecord]):
+    """A sequence of :class:`BatchRecord` over two structured arrays.
+
+    Args:
+        stage_names: names by number.
+        batches: (batches,) with the fields ``BATCH_FIELDS``; a batch's stages are rows ``stage_begin`` up to
+            ``stage_end`` of `stages`, a budget of 0 is none.
+        stages: (stages,) with the fields ``STAGE_FIELDS``.
+    """
+
+    def __init__(
+        self, stage_names: Sequence[str], batches: NDArray[np.void], stages: NDArray[np.void]
+    ) -> None:
+        self._stage_names = tuple(stage_names)
+        self._batches = batches
+        self._stages = stages
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @overload
+    def __getitem__(self, index: int) -> BatchRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> BatchTable: ...
+    def __getitem__(self, index: int | slice) -> BatchRecord | BatchTable:
+        if isinstance(index, slice):
+            return BatchTable(self._stage_names, self._batches[index], self._stages)
+        return self._record(self._batches[index])
+
+    def __iter__(self) -> Iterator[BatchRecord]:
+        return map(self._record, self._batches)
+
+    def total(self, field: str) -> int:
+        """Sum over all batches of one of ``BATCH_FIELDS``."""
+        return int(self._batches[field].sum())
+
+    def _record(self, row: Any) -> BatchRecord:
+        flags = int(row["flags"])
+        packing = None
+        if flags & HAS_PACKING:
+            packing = PackingRecord(
+                sequences=int(row["sequences"]),
+                tokens=int(row["tokens"]),
+                min_length=int(row["min_length"]),
+                max_length=int(row["max_length"]),
+                sum_squared_lengths=int(row["sum_squared_lengths"]),
+                token_budget=int(row["token_budget"]) or None,
+            )
+        return BatchRecord(
+            index=int(row["index"]),
+            host_start_ns=int(row["host_start_ns"]),
+            host_end_ns=int(row["host_end_ns"]),
+            stages=tuple(map(self._stage, self._stages[int(row["stage_begin"]) : int(row["stage_end"])])),
+            packing=packing,
+            device_times_dropped=bool(flags & DEVICE_TIMES_DROPPED),
+        )
+
+    def _stage(self, row: Any) -> StageRecord:
+        return StageRecord(
+            name=self._stage_names[int(row["stage"])],
+            host_start_ns=int(row["host_start_ns"]),
+            host_end_ns=int(row["host_end_ns"]),
+            device_start_ns=_measured(row["device_start_ns"]),
+            device_end_ns=_measured(row["device_end_ns"]),
+        )
+
+    def to_columns(self) -> dict[str, dict[str, list[int | None]]]:
+        """Both tables as JSON-able columns; what was not measured is None."""
+        return {
+            "batches": _to_columns(self._batches, BATCH_FIELDS),
+            "stages": _to_columns(self._stages, STAGE_FIELDS),
+        }
+
+    @classmethod
+    def from_columns(cls, stage_names: Sequence[str], columns: Mapping[str, Any]) -> BatchTable:
+        """The inverse of :meth:`to_columns`.
+
+        Raises:
+            TelemetryFormatError: a column is missing, of another length, or holds something else than integers;
+                or a batch refers to stages that are not there.
+        """
+        batches = _from_columns(columns, "batches", BATCH_FIELDS, _BATCH_DTYPE)
+        stages = _from_columns(columns, "stages", STAGE_FIELDS, _STAGE_DTYPE)
+        if len(stages) and not (0 <= stages["stage"].min() and stages["stage"].max() < len(stage_names)):
+            raise TelemetryFormatError("a row of stages names a stage number that is not in stage_names")
+        if np.any((batches["stage_begin"] < 0) | (batches["stage_end"] > len(stages))):
+            raise TelemetryFormatError("a batch refers to stages that the file does not hold")
+        return cls(stage_names, batches, stages)
+
+
+def _measured(value: Any) -> int | None:
+    return None if value == NOT_MEASURED else int(value)
+
+
+def _to_columns(table: NDArray[np.void], fields: Sequence[str]) -> dict[str, list[int | None]]:
+    return {
+        field: [None if value == NOT_MEASURED else value for value in table[field].tolist()]
+        for field in fields
+    }
+
+
+def _from_columns(
+    columns: Mapping[str, Any], name: str, fields: Sequence[str], dtype: np.dtype[np.void]
+) -> NDArray[np.void]:
+    try:
+        lists = [columns[name][field] for field in fields]
+        table = np.empty(len(lists[0]), dtype)
+        for field, values in zip(fields, lists, strict=True):
+            if not all(value is None or type(value) is int for value in values):
+                raise TelemetryFormatError(f"{name}.{field} must hold integers or null only")
+            table[field] = [NOT_MEASURED if value is None else value for value in values]
+    except (KeyError, TypeError) as error:
+        raise TelemetryFormatError(f"column {error} is missing from {name}") from error
+    except (ValueError, OverflowError) as error:
+        raise TelemetryFormatError(f"the columns of {name} do not fit together: {error}") from error
+    return table

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Files that are either whole or not there."""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from virnuc_profiler.errors import OutputError, TelemetryFormatError
+
+
+def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
+    """Writes `text` so that a reader sees the old file or the new one, also after a crash or on a full disk.
+
+    Raises:
+        OutputError: the file cannot be written; nothing of it is left behind.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp makes private files; results are not secret
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:
+    """Writes `document` as JSON, see :func:`write_text_atomically`.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ValueError: the document holds NaN or infinity, which JSON does not have.
+    """
+    return write_text_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        TelemetryFormatError: the file is missing, cannot be read, or is not JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise TelemetryFormatError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise TelemetryFormatError(f"{path} is not valid JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

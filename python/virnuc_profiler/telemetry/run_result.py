@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""The result of one profiled run, which can be saved and loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.telemetry.batch_table import BatchTable
+from virnuc_profiler.telemetry.files import read_json, write_json_atomically
+from virnuc_profiler.telemetry.records import (
+    DeviceCapture,
+    EnergyReading,
+    GpmReading,
+    GpuReading,
+    GpuSamples,
+    SamplerTierRecord,
+)
+
+SCHEMA_VERSION = "1.0"
+_KIND = "virnuc_profiler run"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run: its batches in the order they began, and what was sampled of the GPU meanwhile.
+
+    Attributes:
+        run_id: name of the run.
+        started_at: ISO 8601, UTC.
+        host_start_ns: start on the monotonic clock.
+        host_end_ns: end on the same clock.
+        stage_names: the stages that could occur.
+        batches: every batch that ended.
+        device: what was captured of the device, or why nothing was.
+        gpu: NVML's readings; None where there were none.
+        metadata: whatever the user wanted to keep with it, JSON-able.
+    """
+
+    run_id: str
+    started_at: str
+    host_start_ns: int
+    host_end_ns: int
+    stage_names: tuple[str, ...]
+    batches: BatchTable
+    device: DeviceCapture
+    gpu: GpuSamples | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall time of the run."""
+        return (self.host_end_ns - self.host_start_ns) / 1e9
+
+    @property
+    def total_sequences(self) -> int:
+        """Sequences of all batches that had packing statistics."""
+        return self.batches.total("sequences")
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of all batches that had packing statistics, BOS and EOS included."""
+        return self.batches.total("tokens")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the run as JSON, atomically.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        document = {
+            "kind": _KIND,
+            "schema_version": SCHEMA_VERSION,
+            "run_id": self.run_id,
+            "started_at": self.started_at,
+            "host_start_ns": self.host_start_ns,
+            "host_end_ns": self.host_end_ns,
+            "stage_names": list(self.stage_names),
+            "device": asdict(self.device),
+            "gpu": None if self.gpu is None else asdict(self.gpu),
+            "metadata": dict(self.metadata),
+            **self.batches.to_columns(),
+        }
+        return write_json_atomically(path, document)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RunResult:
+        """Reads a run that :meth:`save` wrote.
+
+        Raises:
+            TelemetryFormatError: the file cannot be read or is not a saved run.
+        """
+        document = read_json(path)
+        if not isinstance(document, dict) or document.get("kind") != _KIND:
+            raise TelemetryFormatError(f"{path} is not a saved run of virnuc_profiler")
+        if document.get("schema_version") != SCHEMA_VERSION:
+            raise TelemetryFormatError(
+                f"{path} has schema version {document.get('schema_version')!r}; this version reads {SCHEMA_VERSION!r}"
+            )
+        try:
+            stage_names = tuple(document["stage_names"])
+            return cls(
+                run_id=document["run_id"],
+                started_at=document["started_at"],
+                host_start_ns=document["host_start_ns"],
+                host_end_ns=document["host_end_ns"],
+                stage_names=stage_names,
+                batches=BatchTable.from_columns(stage_names, document),
+                device=DeviceCapture(**document["device"]),
+                gpu=None if document["gpu"] is None else _load_samples(document["gpu"]),
+                metadata=document["metadata"],
+            )
+        except (KeyError, TypeError) as error:
+            raise TelemetryFormatError(f"{path} is not a whole saved run: {error}") from error
+        except TelemetryFormatError as error:
+            raise TelemetryFormatError(f"{path}: {error}") from error
+
+
+def _load_samples(document: Mapping[str, Any]) -> GpuSamples:
+    return GpuSamples(
+        uuid=document["uuid"],
+        fast=tuple(GpuReading(**reading) for reading in document["fast"]),
+        gpm=tuple(GpmReading(**reading) for reading in document["gpm"]),
+        energy=tuple(EnergyReading(**reading) for reading in document["energy"]),
+        tiers=tuple(SamplerTierRecord(**tier) for tier in document["tiers"]),
+    )
