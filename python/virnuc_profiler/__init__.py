@@ -27,7 +27,25 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+__all__ = [
+    "AsyncInferenceRunner",
+    "BatchProfiler",
+    "IndexBasedDataset",
+    "RunResult",
+    "SequenceDataset",
+    "TelemetryLogger",
+    "VarlenCollator",
+    "aggregate_telemetry_shards",
+    "calculate_scaling_efficiency",
+    "capture_hardware_info",
+    "cleanup_between_runs",
+    "create_async_dataloader",
+    "generate_performance_report",
+    "generate_tuning_workload",
+    "load_esm2_model",
+    "run_single_gpu_benchmark",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

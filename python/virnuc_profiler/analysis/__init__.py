@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Pure functions on records: no files, no torch, no clock."""

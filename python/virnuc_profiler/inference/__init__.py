@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Sequences to packs to hidden states to vectors."""

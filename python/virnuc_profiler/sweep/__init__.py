@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Plans trials, runs them, chooses."""
