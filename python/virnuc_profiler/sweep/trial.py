@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -220,7 +221,7 @@ class _Trial:
             memory = {"memory": self.failure.memory} if self.failure.reason == OOM else {}
             failure = {"status": "failed", "reason": self.failure.reason, "message": self.failure.message, **memory}
             return {**failure, "config": config, "peak_memory_gb": self._peak_gb}
-        summary = read_telemetry(telemetry_path)["summary"]
+        summary = read_telemetry(telemetry_path, max_bytes=sys.maxsize)["summary"]
         return {
             "status": "success",
             "config": config,
