@@ -39,9 +39,7 @@ def table_of(batches: list[BatchRecord], stage_names=STAGES) -> BatchTable:
                 packing.sum_squared_lengths,
                 packing.token_budget or 0,
             )
-        rows.append(
-            (batch.index, batch.host_start_ns, batch.host_end_ns, begin, len(stage_rows), *statistics, flags)
-        )
+        rows.append((batch.index, batch.host_start_ns, batch.host_end_ns, begin, len(stage_rows), *statistics, flags))
     return BatchTable(stage_names, np.array(rows, _BATCH_DTYPE), np.array(stage_rows, _STAGE_DTYPE))
 
 
@@ -52,9 +50,7 @@ _maybe_times = st.none() | _times
 @st.composite
 def batch_records(draw) -> BatchRecord:
     counts = st.integers(0, 2**40)
-    packing = PackingRecord(
-        *(draw(counts) for _ in range(5)), token_budget=draw(st.none() | st.integers(1, 2**31))
-    )
+    packing = PackingRecord(*(draw(counts) for _ in range(5)), token_budget=draw(st.none() | st.integers(1, 2**31)))
     stages = st.builds(StageRecord, st.sampled_from(STAGES), _times, _times, _maybe_times, _maybe_times)
     return BatchRecord(
         index=draw(counts),
