@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.checks import Check
+    from virnuc_profiler.cli.checks import Check
 
 _MARKS: Final = {"ok": "ok", "missing": "--", "broken": "!!"}
 
@@ -34,12 +34,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the findings; 1 if a part without which nothing works is broken."""
-    from virnuc_profiler.sweep.checks import all_checks
+    from virnuc_profiler.cli.checks import all_checks
 
     checks = all_checks(arguments.output_dir)
     broken = any(check.state == "broken" for check in checks)
     if arguments.json:
-        print(json.dumps({"schema_version": "1.0", "works": not broken, "checks": [asdict(c) for c in checks]}, indent=1))
+        print(
+            json.dumps({"schema_version": "1.0", "works": not broken, "checks": [asdict(c) for c in checks]}, indent=1)
+        )
     else:
         print(render_checks(checks))
     return 1 if broken else 0

@@ -80,7 +80,9 @@ def require_writable(folder: Path) -> None:
             probe.write(b"\0")
             probe.flush()
     except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror or error}; choose another --output-dir") from error
+        raise OutputError(
+            f"cannot write into {folder}: {error.strerror or error}; choose another --output-dir"
+        ) from error
 
 
 def describe_workload(workload: Workload) -> str:
