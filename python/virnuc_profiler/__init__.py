@@ -35,6 +35,7 @@ __all__ = [
     "SequenceDataset",
     "TelemetryLogger",
     "VarlenCollator",
+    "__version__",
     "aggregate_telemetry_shards",
     "calculate_scaling_efficiency",
     "capture_hardware_info",
@@ -44,7 +45,6 @@ __all__ = [
     "generate_tuning_workload",
     "load_esm2_model",
     "run_single_gpu_benchmark",
-    "__version__",
 ]
 
 
@@ -62,7 +62,6 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from virnuc_profiler.analysis.scaling import calculate_scaling_efficiency
-    from virnuc_profiler.reports.shards import aggregate_telemetry_shards
     from virnuc_profiler.capture.hardware import capture_hardware_info
     from virnuc_profiler.capture.profiler import BatchProfiler
     from virnuc_profiler.inference.collator import VarlenCollator
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.model import load_esm2_model
     from virnuc_profiler.inference.runner import AsyncInferenceRunner
     from virnuc_profiler.reports.performance import generate_performance_report
+    from virnuc_profiler.reports.shards import aggregate_telemetry_shards
     from virnuc_profiler.sweep.cleanup import cleanup_between_runs
     from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
     from virnuc_profiler.sweep.workload import generate_tuning_workload

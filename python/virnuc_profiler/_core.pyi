@@ -250,9 +250,7 @@ def pack_statistics(cu_seqlens: NDArray[np.int32], token_budget: int | None = No
         ValueError: not one-dimensional, empty, not starting at 0, or decreasing; a budget below 1.
     """
 
-def pack_sequences(
-    lengths: NDArray[np.int64], token_budget: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pack_sequences(lengths: NDArray[np.int64], token_budget: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Packs sequences into bins of `token_budget` tokens, best-fit decreasing, O(n log n), deterministic.
 
     Args:

@@ -48,9 +48,7 @@ class BatchTable(Sequence[BatchRecord]):
         stages: (stages,) with the fields ``STAGE_FIELDS``.
     """
 
-    def __init__(
-        self, stage_names: Sequence[str], batches: NDArray[np.void], stages: NDArray[np.void]
-    ) -> None:
+    def __init__(self, stage_names: Sequence[str], batches: NDArray[np.void], stages: NDArray[np.void]) -> None:
         self._stage_names = tuple(stage_names)
         self._batches = batches
         self._stages = stages
@@ -121,7 +119,7 @@ class BatchTable(Sequence[BatchRecord]):
         """
         batches = _from_columns(columns, "batches", BATCH_FIELDS, _BATCH_DTYPE)
         stages = _from_columns(columns, "stages", STAGE_FIELDS, _STAGE_DTYPE)
-        if len(stages) and not (0 <= stages["stage"].min() and stages["stage"].max() < len(stage_names)):
+        if len(stages) and not (stages["stage"].min() >= 0 and stages["stage"].max() < len(stage_names)):
             raise TelemetryFormatError("a row of stages names a stage number that is not in stage_names")
         if np.any((batches["stage_begin"] < 0) | (batches["stage_end"] > len(stages))):
             raise TelemetryFormatError("a batch refers to stages that the file does not hold")
@@ -133,10 +131,7 @@ def _measured(value: Any) -> int | None:
 
 
 def _to_columns(table: NDArray[np.void], fields: Sequence[str]) -> dict[str, list[int | None]]:
-    return {
-        field: [None if value == NOT_MEASURED else value for value in table[field].tolist()]
-        for field in fields
-    }
+    return {field: [None if value == NOT_MEASURED else value for value in table[field].tolist()] for field in fields}
 
 
 def _from_columns(

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <pybind11/numpy.h>
+
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace virnuc::bindings {
+
+/// A one-dimensional array; integers convert if no value can be lost.
+template <typename T>
+using Array = pybind11::array_t<T, pybind11::array::c_style>;
+
+template <typename T>
+std::span<const T> read_span(const Array<T>& array, const char* name) {
+    if (array.ndim() != 1) {
+        throw std::invalid_argument(std::string(name) + " must be one-dimensional, has " +
+                                    std::to_string(array.ndim()) + " dimensions");
+    }
+    return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+/// Hands a vector to numpy without copying it.
+template <typename T>
+pybind11::array_t<T> to_array(std::vector<T>&& values) {
+    auto owned = std::make_unique<std::vector<T>>(std::move(values));
+    const auto size = static_cast<pybind11::ssize_t>(owned->size());
+    T* const data = owned->data();
+    const pybind11::capsule owner(owned.get(),
+                                  [](void* vector) { delete static_cast<std::vector<T>*>(vector); });
+    static_cast<void>(owned.release());
+    return pybind11::array_t<T>(size, data, owner);
+}
+
+}  // namespace virnuc::bindings

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""From what the compiled core recorded to a :class:`RunResult`."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virnuc_profiler import _core
+from virnuc_profiler.capture.target import Target
+from virnuc_profiler.telemetry.batch_table import NOT_MEASURED, BatchTable
+from virnuc_profiler.telemetry.records import (
+    DeviceCapture,
+    EnergyReading,
+    GpmReading,
+    GpuReading,
+    GpuSamples,
+    SamplerTierRecord,
+)
+from virnuc_profiler.telemetry.run_result import RunResult
+
+
+def assemble_run(
+    timeline: _core.Timeline,
+    target: Target,
+    samples: GpuSamples | None,
+    *,
+    run_id: str,
+    started_at: str,
+    host_start_ns: int,
+    host_end_ns: int,
+    metadata: Mapping[str, Any],
+    sampling_reason: str,
+) -> RunResult:
+    """Makes the result of a stopped timeline.
+
+    A loop that never waits for the device ends before its work does, so a run lasts until the last device interval
+    ends: otherwise its rates would be too high.
+    """
+    stages = timeline.stages()
+    device_ends = stages["device_end_ns"]
+    last_device_end = int(device_ends.max()) if len(device_ends) else NOT_MEASURED
+    return RunResult(
+        run_id=run_id,
+        started_at=started_at,
+        host_start_ns=host_start_ns,
+        host_end_ns=max(host_end_ns, last_device_end),
+        stage_names=tuple(timeline.stage_names),
+        batches=BatchTable(timeline.stage_names, timeline.batches(), stages),
+        device=_device_capture(timeline, target, sampling_reason),
+        gpu=samples,
+        metadata=metadata,
+    )
+
+
+def collect_samples(sampler: _core.GpuSampler | None, target: Target) -> GpuSamples | None:
+    """The readings of a stopped sampler as records; None without a sampler."""
+    if sampler is None or target.uuid is None:
+        return None
+    return GpuSamples(
+        uuid=target.uuid,
+        fast=tuple(GpuReading(**row) for row in _rows(sampler.fast_readings())),
+        gpm=tuple(GpmReading(**row) for row in _rows(sampler.gpm_readings())),
+        energy=tuple(EnergyReading(**row) for row in _rows(sampler.energy_readings())),
+        tiers=tuple(
+            SamplerTierRecord(
+                name=tier.name,
+                interval_ms=tier.interval_ms,
+                readings=tier.readings,
+                missed_deadlines=tier.missed_deadlines,
+                errors=tier.errors,
+                stalled=tier.stalled,
+                unsupported=tier.unsupported,
+            )
+            for tier in sampler.tiers()
+        ),
+    )
+
+
+def _device_capture(timeline: _core.Timeline, target: Target, sampling_reason: str) -> DeviceCapture:
+    uncertainties = timeline.anchors()["uncertainty_ns"]
+    timed = target.ordinal is not None
+    reason = timeline.device_error or ("" if timed else target.reason or "the run is on the CPU")
+    return DeviceCapture(
+        name=target.name,
+        uuid=target.uuid,
+        timed=timed,
+        reason=reason,
+        dropped_batches=timeline.dropped_batches,
+        alignment_uncertainty_ns=int(uncertainties.max()) if len(uncertainties) else None,
+        sampling_reason=sampling_reason,
+    )
+
+
+def _rows(table: NDArray[np.void]) -> list[dict[str, Any]]:
+    """Each row as a dict, with None for what was not measured."""
+    names = table.dtype.names or ()
+    return [{name: _value(value) for name, value in zip(names, row, strict=True)} for row in table.tolist()]
+
+
+def _value(value: float) -> int | float | None:
+    if value == NOT_MEASURED or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return value

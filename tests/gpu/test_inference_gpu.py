@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""The whole chain on a real device: what telemetry reports is what the clock outside says."""
+
+import json
+import time
+
+import pytest
+import torch
+from virnuc_profiler.sweep.configuration import Configuration
+
+from virnuc_profiler import generate_tuning_workload, load_esm2_model, run_single_gpu_benchmark
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_esm2_model("650M", "cuda", weights="random")[0]
+
+
+@pytest.fixture(scope="module")
+def workload(tmp_path_factory):
+    return generate_tuning_workload(tmp_path_factory.mktemp("workload"), num_sequences=4000)
+
+
+def test_reported_rates_equal_the_wall_clock(model, workload, tmp_path):
+    run_single_gpu_benchmark(workload, tmp_path / "warm", model, "cuda", cooldown_s=0)
+    began = time.perf_counter()
+    result = run_single_gpu_benchmark(workload, tmp_path, model, "cuda", cooldown_s=0)
+    outside_s = time.perf_counter() - began
+    assert result["status"] == "success", result
+    summary = json.loads((tmp_path / f"telemetry_{Configuration().run_id}.json").read_text())["summary"]
+    assert summary["total_sequences"] == 4000
+    assert summary["avg_tokens_per_sec"] == pytest.approx(summary["total_tokens"] / summary["elapsed_seconds"])
+    assert summary["elapsed_seconds"] <= outside_s
+    assert 0 < result["packing_efficiency"] <= 1
+    assert 0 <= result["gpu_util"] <= 100
+    assert result["peak_memory_gb"] > 1
+
+
+def test_out_of_memory_is_an_outcome_and_leaves_nothing(model, workload, tmp_path):
+    held = torch.cuda.memory_allocated()
+    total = torch.cuda.get_device_properties(0).total_memory
+    try:
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (256 << 20)) / total)
+        large = run_single_gpu_benchmark(workload, tmp_path, model, "cuda", token_budget=65_536, cooldown_s=0)
+        small = run_single_gpu_benchmark(workload, tmp_path, model, "cuda", token_budget=2048, cooldown_s=0)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert (large["status"], large["reason"]) == ("failed", "OOM")
+    assert large["peak_memory_gb"] > 0
+    assert small["status"] == "success", small
+    assert torch.cuda.memory_allocated() <= held * 1.02

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+import json
+import math
+import os
+import stat
+
+import pytest
+
+from virnuc_profiler.errors import OutputError, TelemetryFormatError
+from virnuc_profiler.telemetry.files import read_json, write_json_atomically, write_text_atomically
+
+
+def test_what_is_written_can_be_read(tmp_path):
+    path = write_json_atomically(tmp_path / "new folder" / "ü.json", {"a": [1, None, "é"]})
+    assert read_json(path) == {"a": [1, None, "é"]}
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "result.json"
+    write_json_atomically(path, {"old": 1})
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json_atomically(path, {"new": math.nan})
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write .*file/result\.json: (Not a directory|File exists)"):
+        write_json_atomically(tmp_path / "file" / "result.json", {})
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        path = write_text_atomically(tmp_path / "text", "x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": NaN}', "[" * 100_000])
+def test_what_is_not_json_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    with pytest.raises(TelemetryFormatError, match=r"broken\.json is not valid JSON"):
+        read_json(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TelemetryFormatError, match=r"cannot read .*absent\.json: No such file"):
+        read_json(tmp_path / "absent.json")

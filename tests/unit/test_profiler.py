@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""BatchProfiler on the host's clock alone; with a device: tests/integration/test_profiler_standin.py."""
+
+import time
+
+import numpy as np
+import pytest
+
+from virnuc_profiler import BatchProfiler, RunResult
+from virnuc_profiler._core import pack_statistics
+from virnuc_profiler.errors import LibraryUnavailable, UsageError
+
+
+@pytest.fixture
+def profiler():
+    return BatchProfiler(device="cpu", stages=("fetch", "work", "tail"))
+
+
+def names(batch):
+    return [stage.name for stage in batch.stages]
+
+
+def test_a_loop_leaves_one_record_for_each_item(profiler):
+    with profiler:
+        for item in profiler.batches(iter(range(5))):
+            with profiler.stage("work"):
+                time.sleep(0.001 * item)
+    run = profiler.result
+    assert [batch.index for batch in run.batches] == [0, 1, 2, 3, 4]
+    assert all(names(batch) == ["fetch", "work"] for batch in run.batches)
+    assert run.batches[4].stages[1].host_ns >= 4_000_000
+    assert run.host_start_ns <= run.batches[0].host_start_ns
+    assert run.batches[4].host_end_ns <= run.host_end_ns
+
+
+def test_without_a_gpu_it_says_so_and_measures_nothing_of_it(profiler):
+    with profiler:
+        for _ in profiler.batches([1]):
+            pass
+    device = profiler.result.device
+    assert (device.name, device.timed, device.alignment_uncertainty_ns) == ("cpu", False, None)
+    assert device.reason == "the run is on the CPU"
+    assert device.sampling_reason == "the run is on the CPU"
+    assert profiler.result.gpu is None
+    assert all(stage.device_ns is None for stage in profiler.result.batches[0].stages)
+
+
+def test_marks_end_the_stage_before(profiler):
+    profiler.start()
+    batch = profiler.begin_batch()
+    for stage in ("fetch", "work", "tail"):
+        batch.mark(stage)
+    batch.end()
+    (record,) = profiler.stop().batches
+    assert names(record) == ["fetch", "work", "tail"]
+    first, second, third = record.stages
+    assert (first.host_end_ns, second.host_end_ns) == (second.host_start_ns, third.host_start_ns)
+    assert third.host_end_ns <= record.host_end_ns
+
+
+def test_packing_and_intervals_measured_elsewhere_are_kept(profiler):
+    profiler.start()
+    batch = profiler.begin_batch(index=7)
+    batch.set_packing(pack_statistics(np.array([0, 4, 10], np.int32), 16))
+    now = time.monotonic_ns()
+    batch.record_interval("tail", now - 50, now - 20)
+    batch.end()
+    (record,) = profiler.stop().batches
+    assert (record.index, record.packing.tokens, record.packing.packing_efficiency) == (7, 10, 10 / 16)
+    assert [(s.name, s.host_start_ns, s.host_end_ns) for s in record.stages] == [("tail", now - 50, now - 20)]
+
+
+def test_as_a_decorator_each_call_is_a_run(profiler):
+    @profiler
+    def loop(count):
+        for _ in profiler.batches(range(count)):
+            pass
+        return count
+
+    assert loop(3) == 3
+    assert len(profiler.result.batches) == 3
+    loop(2)
+    assert len(profiler.result.batches) == 2
+
+
+def test_an_exception_in_the_loop_keeps_what_was_measured(profiler):
+    with pytest.raises(KeyError, match="mine"), profiler:  # noqa: PT012
+        for item in profiler.batches(range(9)):
+            if item == 2:
+                raise KeyError("mine")
+    assert len(profiler.result.batches) >= 2
+
+
+def test_an_exception_of_the_data_is_not_a_batch(profiler):
+    def data():
+        yield 1
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"), profiler:
+        list(profiler.batches(data()))
+    assert len(profiler.result.batches) == 1
+
+
+def test_a_run_cannot_be_started_twice(profiler):
+    with profiler, pytest.raises(RuntimeError, match="is running"):
+        profiler.start()
+
+
+def test_use_before_the_start_says_what_to_do(profiler):
+    with pytest.raises(RuntimeError, match="is not running"):
+        profiler.begin_batch()
+    with pytest.raises(RuntimeError, match="needs a batch"):
+        profiler.stage("work")
+    with profiler, pytest.raises(ValueError, match=r"nonsense.*fetch"):
+        profiler.begin_batch().mark("nonsense")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:-1", "", "cpu:0"])
+def test_what_is_not_a_device_is_refused(device):
+    with pytest.raises(UsageError, match="is not one of auto, cpu, cuda, cuda:N"):
+        BatchProfiler(device=device)
+
+
+def test_stages_that_do_not_fit_are_refused_at_once():
+    with pytest.raises(ValueError, match="stage"):
+        BatchProfiler(device="cpu", stages=())
+    with pytest.raises(ValueError, match="twice"):
+        BatchProfiler(device="cpu", stages=("twice", "twice"))
+    with pytest.raises(ValueError, match="other"):
+        BatchProfiler(device="cpu", stages=("work",), device_stages=("other",))
+
+
+def test_a_gpu_that_is_not_there_is_an_error_only_if_asked_for(monkeypatch):
+    from virnuc_profiler.capture import target
+
+    monkeypatch.setattr(target._core, "cuda_devices", list)
+    with pytest.raises(LibraryUnavailable, match="'cuda:0' cannot be used"):
+        BatchProfiler(device=0)
+    assert BatchProfiler(device="auto").device_name == "cpu"
+
+
+def test_the_result_can_be_saved_and_loaded(profiler, tmp_path):
+    with profiler:
+        for _ in profiler.batches(range(3)):
+            pass
+    loaded = RunResult.load(profiler.result.save(tmp_path / "run.json"))
+    assert list(loaded.batches) == list(profiler.result.batches)
