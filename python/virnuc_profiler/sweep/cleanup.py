@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
+import multiprocessing
 import time
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from virnuc_profiler.sweep.device_memory import DeviceMemory, first_line
@@ -60,6 +63,7 @@ def cleanup_between_runs(
     device: Any = None,
     cooldown_s: float = COOLDOWN_S,
     device_memory_before: int | None = None,
+    processes_before: Collection[int] | None = None,
 ) -> CleanupReport:
     """Closes a run's loader and runner, frees what they held, and checks that it is gone.
 
@@ -71,8 +75,13 @@ def cleanup_between_runs(
         device: whose memory is looked at; by default PyTorch's current CUDA device if CUDA is in use.
         cooldown_s: the pause in which workers end; 0 skips it.
         device_memory_before: bytes that tensors held before the run, to compare with.
+        processes_before: process ids of :func:`child_processes` before the run: all others are its workers, also
+            when the loader has forgotten them. None: only those that the loader still knows.
     """
-    workers = _workers_of(dataloader)
+    pids = set(dataloader.worker_pids() if hasattr(dataloader, "worker_pids") else ())
+    if processes_before is not None:
+        pids |= child_processes() - set(processes_before)
+    workers = _processes(pids)
     _close(runner)
     _close(dataloader)
     del dataloader, runner
@@ -97,15 +106,18 @@ def cleanup_between_runs(
     return report
 
 
-def _workers_of(dataloader: Any) -> list[psutil.Process]:
+def child_processes() -> set[int]:
+    """Process ids of the living processes that were started through ``multiprocessing``, by whatever method."""
+    return {process.pid for process in multiprocessing.active_children() if process.pid is not None}
+
+
+def _processes(pids: Iterable[int]) -> list[psutil.Process]:
     # Process objects know when they started, so a recycled process id is not taken for a worker.
-    workers = []
-    for pid in dataloader.worker_pids() if hasattr(dataloader, "worker_pids") else ():
-        try:
-            workers.append(psutil.Process(pid))
-        except psutil.NoSuchProcess:
-            continue
-    return workers
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
+    return found
 
 
 def _close(part: Any) -> None:

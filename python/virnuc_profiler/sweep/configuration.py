@@ -7,8 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-SMALLEST: Final[Mapping[str, int]] = {"num_workers": 0, "prefetch_factor": 1, "token_budget": 3, "buffer_size": 1}
-"""Smallest value of each setting: a token budget holds at least BOS, one residue and EOS."""
+LARGEST_INT32: Final = 2**31 - 1
+
+RANGES: Final[Mapping[str, tuple[int, int]]] = {
+    "num_workers": (0, 1024),
+    "prefetch_factor": (1, 1024),
+    "token_budget": (3, LARGEST_INT32),  # BOS, one residue and EOS; what int32 cumulative lengths can count
+    "buffer_size": (1, LARGEST_INT32),
+}
+"""Smallest and largest value of each setting, both inclusive."""
 
 
 def check_setting(name: str, value: Any) -> int:
@@ -17,8 +24,9 @@ def check_setting(name: str, value: Any) -> int:
     Raises:
         ValueError: it cannot; the message names the setting, the value and the range.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < SMALLEST[name]:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {SMALLEST[name]}")
+    smallest, largest = RANGES[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not smallest <= value <= largest:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number from {smallest:,} to {largest:,}")
     return value
 
 

@@ -8,13 +8,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
+
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def deferred_interrupts() -> Iterator[None]:
-    """Holds SIGINT back until the block is left, then delivers it.
+    """Holds signals that Python code handles by stopping back until the block is left, then delivers them.
 
-    Does nothing outside the main thread, where Python delivers no signals.
+    A signal that has no Python handler keeps its effect. Outside the main thread nothing is held back: Python
+    delivers no signals there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -24,11 +28,13 @@ def deferred_interrupts() -> Iterator[None]:
     def remember(number: int, _frame: FrameType | None) -> None:
         pending.append(number)
 
-    previous = signal.signal(signal.SIGINT, remember)
+    previous = {number: handler for number in _STOPPING if callable(handler := signal.getsignal(number))}
+    for number in previous:
+        signal.signal(number, remember)
     try:
         yield
     finally:
-        # None: a handler that was not installed from Python, which cannot be put back.
-        signal.signal(signal.SIGINT, signal.default_int_handler if previous is None else previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         if pending:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(pending[0])

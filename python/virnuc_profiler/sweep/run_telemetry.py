@@ -29,7 +29,8 @@ def record_run(
     Raises:
         OutputError: one of the files cannot be written.
     """
-    logger.set_run_metadata(**run.metadata, started_at=run.started_at, device=asdict(run.device))
+    logger.set_run_metadata(**run.metadata, started_at=run.started_at, device=run.device.name)
+    logger.set_run_metadata(device_capture=asdict(run.device))
     for index, metrics in metrics_of_run(run):
         logger.record_batch(index, metrics)
     run.save(run_path(logger.path))

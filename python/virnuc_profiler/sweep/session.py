@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
-from virnuc_profiler.sweep.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.results import (
     BEST_KIND,
     SCHEMA_VERSION,
@@ -95,14 +95,14 @@ class Sweep:
             KeyboardInterrupt: what was measured until then is written.
         """
         chosen = in_order(names)
-        self.check_budgets(chosen)
+        check_budgets(self.steps, chosen, self.workload.longest_tokens)
         return [self.run_step(name) for name in chosen]
 
     def run_step(self, name: str) -> Document:
         """Runs one step, after the baseline if there is none to compare with, and returns its document."""
         step = self.steps[name]
         if name == "baseline":
-            return self._measure(step, [BASELINE], self.workload, baseline=None)
+            return self._measure(step, step.configurations(), self.workload, baseline=None)
         baseline = self.baseline()
         if name != "validation":
             return self._measure(step, step.configurations(), self.workload, baseline)
@@ -113,23 +113,16 @@ class Sweep:
         document = self._usable(self.steps["baseline"])
         return (document or self.run_step("baseline"))["results"][0]
 
-    def check_budgets(self, names: Sequence[str]) -> None:
-        """Refuses budgets that some sequence does not fit, before anything is run.
+    def planned(self, names: Sequence[str]) -> list[Workload]:
+        """The workload of each configuration that will be measured, in order."""
+        chosen = in_order(names)
+        first = [] if "baseline" in chosen or self._usable(self.steps["baseline"]) else [self.workload]
+        return [*first, *(workload for name in chosen for workload in self._workloads(name))]
 
-        Raises:
-            UsageError: there is one.
-        """
-        longest = max(self.workload.longest_tokens, self.validation_workload.longest_tokens)
-        for configuration in self.configurations(names):
-            require_budget(configuration.token_budget, longest)
-
-    def configurations(self, names: Sequence[str]) -> Iterator[Configuration]:
-        """All that is known to be measured for these steps; the validation's is not known in advance."""
-        if "baseline" in names or self._usable(self.steps["baseline"], quietly=True) is None:
-            yield BASELINE
-        for name in names:
-            if name not in ("baseline", "validation"):
-                yield from self.steps[name].configurations()
+    def _workloads(self, name: str) -> list[Workload]:
+        if name == "validation":
+            return [self.validation_workload]
+        return [self.workload] * len(self.steps[name].configurations())
 
     def _validate(self, step: Step, baseline: Result) -> Document:
         choice = choose_overall(self._comparable_documents(), MIN_PACKING)
@@ -206,7 +199,7 @@ class Sweep:
         steps = [step for step in self.steps.values() if step.name != "validation"]
         return [document for step in steps if (document := self._usable(step)) is not None]
 
-    def _usable(self, step: Step, quietly: bool = False) -> Document | None:
+    def _usable(self, step: Step) -> Document | None:
         """The step's document in the folder, if there is one of these conditions that holds results."""
         path = self.output_dir / step.file_name
         if not path.exists():
@@ -220,9 +213,19 @@ class Sweep:
             if not differences and document["results"]:
                 return document
             reason = f"{path} differs in {', '.join(differences)}" if differences else f"{path} holds no results"
-        if not quietly:
-            _log.warning("an earlier result is not used: %s", reason)
+        _log.warning("an earlier result is not used: %s", reason)
         return None
+
+
+def check_budgets(steps: Mapping[str, Step], names: Sequence[str], longest_tokens: int) -> None:
+    """Refuses token budgets that the longest sequence does not fit, before anything is run.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name in names:
+        for configuration in steps[name].configurations():
+            require_budget(configuration.token_budget, longest_tokens)
 
 
 def require_budget(token_budget: int, longest_tokens: int) -> None:
@@ -233,8 +236,8 @@ def require_budget(token_budget: int, longest_tokens: int) -> None:
     """
     if token_budget < longest_tokens:
         raise UsageError(
-            f"token_budget is {token_budget}, but the longest sequence has {longest_tokens} tokens "
-            f"(BOS and EOS included): use at least {longest_tokens}"
+            f"token_budget is {token_budget:,}, but the longest sequence has {longest_tokens:,} tokens "
+            f"(BOS and EOS included): use at least {longest_tokens:,}"
         )
 
 

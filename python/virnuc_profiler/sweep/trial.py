@@ -153,6 +153,7 @@ class _Trial:
         self._runner: AsyncInferenceRunner | None = None
         self._run: RunResult | None = None
         self._memory = DeviceMemory(device)
+        self._processes_before = child_processes()
         self._memory_before = self._memory.allocated_bytes()
         self._memory.reset_peak()
         self._peak_gb: float | None = None
@@ -187,8 +188,7 @@ class _Trial:
             "status": status if self.interrupt is None else "interrupted",
             "failure": None if self.failure is None else dataclasses.asdict(self.failure),
             "config": self.configuration.as_dict(),
-            "model_name": model_description(self._model)["model_name"],
-            "model": model_description(self._model),
+            **model_description(self._model),
             "workload": {
                 "path": str(self._fasta.path),
                 "fingerprint": self._fasta.fingerprint,
@@ -212,6 +212,7 @@ class _Trial:
             device=self._device,
             cooldown_s=cooldown_s if self.interrupt is None else 0.0,
             device_memory_before=self._memory_before,
+            processes_before=self._processes_before,
         )
 
     def outcome(self, telemetry_path: Path) -> dict[str, Any]:
