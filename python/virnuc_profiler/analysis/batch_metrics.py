@@ -89,10 +89,10 @@ def metrics_of_run(run: RunResult) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def completion_starts(batches: Iterable[BatchRecord]) -> list[int]:
-    """Where each batch's interval starts: at the end of the batch that completed before it, in ns.
+    """Where each batch's interval starts, ns, in the order of `batches`.
 
-    In the order of `batches`. For the first to complete, and for one that began after the one before it had been
-    complete and gone for long, it is still that end: the time between them belongs to somebody.
+    The first to complete starts its own; every other one starts where the batch that completed before it ended,
+    also if it began later: what the loop did between the two is part of how fast it went.
     """
     times = [(batch.host_end_ns, batch.host_start_ns) for batch in batches]
     order = sorted(range(len(times)), key=times.__getitem__)

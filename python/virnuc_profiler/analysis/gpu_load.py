@@ -63,17 +63,26 @@ def mean_activity(readings: Sequence[GpmReading], field: str) -> float | None:
 def energy_between(interval: Interval, readings: Sequence[EnergyReading]) -> tuple[float, float] | None:
     """Energy by the device's counter, and how much of `interval` it covers.
 
-    The difference between the last and the first reading inside the interval.
+    The counter at the interval's end less that at its start, each interpolated between the readings around it. An
+    end that no reading lies beyond is not extrapolated: the energy covers what lies between the readings.
 
     Returns:
         (joules, seconds); None with fewer than two readings, or if the counter ran backwards (driver reloaded).
     """
-    start, end = interval
-    inside = [reading for reading in readings if start <= reading.at_ns <= end]
-    if len(inside) < 2 or any(later.energy_mj < earlier.energy_mj for earlier, later in pairwise(inside)):
+    if len(readings) < 2 or any(later.energy_mj < earlier.energy_mj for earlier, later in pairwise(readings)):
         return None
-    seconds = (inside[-1].at_ns - inside[0].at_ns) / 1e9
-    return ((inside[-1].energy_mj - inside[0].energy_mj) / 1e3, seconds) if seconds > 0 else None
+    start, end = max(interval[0], readings[0].at_ns), min(interval[1], readings[-1].at_ns)
+    if start >= end:
+        return None
+    return (_energy_mj(end, readings) - _energy_mj(start, readings)) / 1e3, (end - start) / 1e9
+
+
+def _energy_mj(at_ns: int, readings: Sequence[EnergyReading]) -> float:
+    """The counter at a moment within the readings."""
+    after = min(bisect_right(readings, at_ns, key=lambda reading: reading.at_ns), len(readings) - 1)
+    low, high = readings[after - 1], readings[after]
+    share = (at_ns - low.at_ns) / (high.at_ns - low.at_ns) if high.at_ns > low.at_ns else 1.0
+    return low.energy_mj + share * (high.energy_mj - low.energy_mj)
 
 
 def _at(reading: GpuReading) -> int:

@@ -17,6 +17,9 @@ PERF_01_HOURS = 10.0
 PERF_02_PERCENT = 70.0
 PERF_05_EFFICIENCY = 0.90
 
+_ROUNDING = 1e-9
+"""So that a mean of values that are all 0.9 counts as 0.9."""
+
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
@@ -171,13 +174,13 @@ def _requirements(summary: Mapping[str, Any]) -> list[Requirement]:
             f"GPU utilization >= {PERF_02_PERCENT:g}%",
             load,
             "%",
-            None if load is None else load >= PERF_02_PERCENT,
+            None if load is None else load >= PERF_02_PERCENT - _ROUNDING,
         ),
         Requirement(
             "PERF-05",
             f"packing efficiency >= {100 * PERF_05_EFFICIENCY:g}%",
             None if efficiency is None else 100 * efficiency,
             "%",
-            None if efficiency is None else efficiency >= PERF_05_EFFICIENCY,
+            None if efficiency is None else efficiency >= PERF_05_EFFICIENCY - _ROUNDING,
         ),
     ]

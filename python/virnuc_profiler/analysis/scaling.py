@@ -33,7 +33,7 @@ def calculate_scaling_efficiency(
     for name, runtime in (("baseline_runtime", baseline_runtime), ("multi_gpu_runtime", multi_gpu_runtime)):
         if isinstance(runtime, bool) or not math.isfinite(runtime) or runtime <= 0:
             raise ValueError(f"{name} is {runtime}; it must be a number of seconds above 0")
-    if isinstance(num_gpus, bool) or num_gpus != int(num_gpus) or num_gpus < 1:
+    if isinstance(num_gpus, bool) or not math.isfinite(num_gpus) or num_gpus % 1 or num_gpus < 1:
         raise ValueError(f"num_gpus is {num_gpus}; it must be a whole number of 1 or more")
     speedup = baseline_runtime / multi_gpu_runtime
     efficiency = 100 * speedup / num_gpus

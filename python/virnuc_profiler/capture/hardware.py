@@ -19,6 +19,16 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 _GIGABYTE = 1e9
+_GPU_KEYS = (
+    "index",
+    "name",
+    "uuid",
+    "pci_bus_id",
+    "memory_total_bytes",
+    "compute_capability",
+    "power_limit_mw",
+    "mig_enabled",
+)
 
 
 def capture_hardware_info() -> dict[str, Any]:
@@ -28,7 +38,7 @@ def capture_hardware_info() -> dict[str, Any]:
         All keys are always there; None is what could not be found out.
 
         * ``gpu_count``: GPUs that NVML shows, whatever CUDA_VISIBLE_DEVICES says; 0 without a driver.
-        * ``gpu_models``, ``gpu_memory_gb`` (1e9 bytes): one entry for each.
+        * ``gpu_models``, ``gpu_memory_gb`` (1e9 bytes): one entry for each, None for one that did not answer.
         * ``gpus``: one dict for each: ``index`` (NVML's), ``name``, ``uuid``, ``pci_bus_id``,
           ``memory_total_bytes``, ``compute_capability``, ``power_limit_mw``, ``mig_enabled``.
         * ``gpu_reason``: why there are none or they could not be described; empty if they were.
@@ -62,8 +72,8 @@ def _gpus() -> dict[str, Any]:
     except Exception as error:  # no driver, no permission, or a driver that does not answer: all are a state
         return {**found, "gpu_reason": f"NVML is not available: {error}"}
     try:
-        found["driver_version"] = _text(_ask(pynvml.nvmlSystemGetDriverVersion))
-        found["cuda_version"] = _cuda_version(_ask(pynvml.nvmlSystemGetCudaDriverVersion_v2))
+        found["driver_version"] = _text(_ask_nvml(pynvml, "nvmlSystemGetDriverVersion"))
+        found["cuda_version"] = _cuda_version(_ask_nvml(pynvml, "nvmlSystemGetCudaDriverVersion_v2"))
         found["gpu_count"] = pynvml.nvmlDeviceGetCount()
         found["gpus"] = [_gpu(pynvml, index) for index in range(found["gpu_count"])]
         if not found["gpu_count"]:
@@ -71,26 +81,28 @@ def _gpus() -> dict[str, Any]:
     except Exception as error:
         found["gpu_reason"] = f"NVML did not describe the GPUs: {error}"
     finally:
-        _ask(pynvml.nvmlShutdown)
+        _ask_nvml(pynvml, "nvmlShutdown")
     found["gpu_models"] = [gpu["name"] for gpu in found["gpus"]]
     found["gpu_memory_gb"] = [_gigabytes(gpu["memory_total_bytes"]) for gpu in found["gpus"]]
     return found
 
 
 def _gpu(pynvml: Any, index: int) -> dict[str, Any]:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    pci = _ask(pynvml.nvmlDeviceGetPciInfo, handle)
-    capability = _ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
-    mig = _ask(pynvml.nvmlDeviceGetMigMode, handle)
+    handle = _ask_nvml(pynvml, "nvmlDeviceGetHandleByIndex", index)
+    if handle is None:  # a GPU that has fallen off the bus
+        return {**dict.fromkeys(_GPU_KEYS), "index": index}
+    memory = _ask_nvml(pynvml, "nvmlDeviceGetMemoryInfo", handle)
+    pci = _ask_nvml(pynvml, "nvmlDeviceGetPciInfo", handle)
+    capability = _ask_nvml(pynvml, "nvmlDeviceGetCudaComputeCapability", handle)
+    mig = _ask_nvml(pynvml, "nvmlDeviceGetMigMode", handle)
     return {
         "index": index,
-        "name": _text(_ask(pynvml.nvmlDeviceGetName, handle)),
-        "uuid": _text(_ask(pynvml.nvmlDeviceGetUUID, handle)),
+        "name": _text(_ask_nvml(pynvml, "nvmlDeviceGetName", handle)),
+        "uuid": _text(_ask_nvml(pynvml, "nvmlDeviceGetUUID", handle)),
         "pci_bus_id": None if pci is None else _text(pci.busId),
         "memory_total_bytes": None if memory is None else int(memory.total),
         "compute_capability": None if capability is None else f"{capability[0]}.{capability[1]}",
-        "power_limit_mw": _ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle),
+        "power_limit_mw": _ask_nvml(pynvml, "nvmlDeviceGetEnforcedPowerLimit", handle),
         "mig_enabled": None if mig is None else bool(mig[0]),
     }
 
@@ -124,7 +136,7 @@ def _cpu() -> dict[str, Any]:
         "memory_total_gb": None,
     }
     try:
-        import psutil  # type: ignore[import-untyped]
+        import psutil
     except ImportError:
         return found
     memory = _ask(psutil.virtual_memory)
@@ -160,8 +172,12 @@ def _ask(question: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return question(*arguments)
     except Exception as error:
-        logger.debug("%s: %s", getattr(question, "__name__", question), error)
+        logger.debug("no answer about the machine: %s", error)
         return None
+
+
+def _ask_nvml(pynvml: Any, name: str, *arguments: Any) -> Any:
+    return _ask(lambda: getattr(pynvml, name)(*arguments))  # looked up inside: older versions lack some
 
 
 def _text(value: Any) -> str | None:

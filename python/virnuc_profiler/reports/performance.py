@@ -54,8 +54,13 @@ def generate_performance_report(
 
     Raises:
         TelemetryFormatError: the file cannot be read or is not telemetry.
+        ValueError: `output_path` is the telemetry file itself.
         OutputError: the report cannot be written.
     """
+    if output_path is not None and Path(output_path).resolve() == Path(telemetry_path).resolve():
+        raise ValueError(
+            f"the report would replace its own telemetry file {telemetry_path}; choose another output_path"
+        )
     text = render_performance(summarise_performance(read_telemetry(telemetry_path), Path(telemetry_path).name))
     if output_path is not None:
         write_text_atomically(output_path, text)
@@ -196,5 +201,5 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
 def _requirements(performance: Performance) -> Iterator[str]:
     for requirement in performance.requirements:
         verdict = {True: "PASS", False: "FAIL", None: "NOT MEASURED"}[requirement.met]
-        value = hours(requirement.value) if requirement.unit == "h" else percent(requirement.value)
+        value = hours(requirement.value) if requirement.unit == "h" else number(requirement.value, 2, "%")
         yield f"  {requirement.name}  {requirement.text:<32} {value:>12}   {verdict}"

@@ -21,15 +21,13 @@ SCHEMA_VERSION = "1.0"
 Check = Callable[[Any], "tuple[str, Any, str] | None"]
 """Returns None, or what is wrong: the JSON path below the value, the value there, and what it must be."""
 
-_TYPES: Mapping[str, Callable[[Any], bool]] = {
-    "null": lambda value: value is None,
-    "boolean": lambda value: isinstance(value, bool),
-    "string": lambda value: isinstance(value, str),
-    "object": lambda value: isinstance(value, dict),
-    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    "integer": lambda value: (
-        (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
-    ),
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "null": (type(None),),
+    "boolean": (bool,),
+    "string": (str,),
+    "object": (dict,),
+    "number": (int, float),
+    "integer": (int,),
 }
 _ANNOTATIONS = {"description", "properties"}
 _KEYWORDS = {"type", "enum", "minimum", "maximum", "additionalProperties"}
@@ -55,7 +53,7 @@ def key_checks(definition: str) -> Mapping[str, Check]:
 
 
 def require_known_keys(definition: str, values: Mapping[str, Any]) -> None:
-    """Checks the known keys among `values`.
+    """Checks the known keys among `values`, which are plain JSON values.
 
     Raises:
         ValueError: one has a value of another type or out of range; the message names key and value.
@@ -77,7 +75,7 @@ def find_problem(definition: str, values: Mapping[str, Any]) -> tuple[str, Any, 
 
 
 def compile_check(schema: Mapping[str, Any]) -> Check:
-    """Makes a check of the keywords that the known keys use.
+    """Makes a check, for plain JSON values, of the keywords that the known keys use.
 
     Raises:
         NotImplementedError: the schema uses another keyword; without this it would be ignored in silence.
@@ -89,17 +87,20 @@ def compile_check(schema: Mapping[str, Any]) -> Check:
     expected = _expectation(schema)
     if "enum" in schema:
         return _enum_check(schema["enum"], expected)
-    kinds = [_TYPES[name] for name in _type_names(schema)]
+    names = _type_names(schema)
+    kinds = frozenset(kind for name in names for kind in _TYPES[name])
+    integral = "integer" in names
     low, high = schema.get("minimum"), schema.get("maximum")
     items = compile_check(schema["additionalProperties"]) if "additionalProperties" in schema else None
 
     def check(value: Any) -> tuple[str, Any, str] | None:
-        if not any(kind(value) for kind in kinds):
+        kind = type(value)  # plain values have no subclasses, and so True is no number
+        if kind not in kinds and not (integral and kind is float and value.is_integer()):
             return "", value, expected
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if kind is int or kind is float:
             if value != value or (low is not None and value < low) or (high is not None and value > high):
                 return "", value, expected
-        elif items is not None and isinstance(value, dict):
+        elif items is not None and kind is dict:
             for key, item in value.items():
                 if (problem := items(item)) is not None:
                     return f"[{key!r}]{problem[0]}", problem[1], problem[2]

@@ -37,14 +37,17 @@ def plain_items(values: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _to_plain(value: Any, name: str, depth: int) -> Any:
-    if value is None or isinstance(value, bool):
+    kind = type(value)
+    if value is None or kind is bool or kind is str:
         return value
-    if isinstance(value, str):
-        return str(value)
+    if kind is float and math.isfinite(value):
+        return value
     if isinstance(value, int):
         if value.bit_length() > _MAX_BITS:
             raise ValueError(f"{name} is an integer of {value.bit_length()} bits; at most {_MAX_BITS} are kept")
         return int(value)
+    if isinstance(value, str):  # subclasses become what they are at heart
+        return str.__str__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{name} is {float(value)}, which JSON does not have; use None where it was not measured")
