@@ -81,6 +81,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         parts = [file.sequence_ids(inside) for file, inside in self._by_file(positions)]
         return list(chain.from_iterable(parts))
 
+    @property
     def residue_counts(self) -> NDArray[np.int64]:
         """(n,) residues of each sequence, in the order of reading, before any is cut."""
         counts = np.concatenate([file.residue_counts for file in self.files])
