@@ -69,8 +69,10 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
 
     def __iter__(self) -> Iterator[EncodedChunk]:
         worker = get_worker_info()
-        worker_id, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        size = max(1, min(self.chunk_sequences, -(-len(self) // (_CHUNKS_PER_WORKER * workers))))
+        worker_id, workers, size = 0, 1, self.chunk_sequences
+        if worker:
+            worker_id, workers = worker.id, worker.num_workers
+            size = max(1, min(size, -(-len(self) // (_CHUNKS_PER_WORKER * workers))))
         for start in range(worker_id * size, len(self), workers * size):
             yield self._encode(self._positions(start, min(start + size, len(self))))
 
