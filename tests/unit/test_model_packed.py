@@ -25,15 +25,13 @@ def pair(request):
     return oracle, PackedESM2.from_fair_esm(oracle)
 
 
-def assert_same(packed, padded, least=0.99999):
+def assert_same(packed, padded):
     assert len(packed) == len(padded)
     for ours, theirs in zip(packed, padded, strict=True):
         assert ours.shape == theirs.shape
-        assert cosine_similarity(ours, theirs.float(), dim=-1).min() > least
-        # Cosine is blind to a wrong scale; the embeddings must be equal, too.
-        torch.testing.assert_close(
-            mean_over_residues(ours), mean_over_residues(theirs), rtol=0, atol=(1 - least) ** 0.5
-        )
+        assert cosine_similarity(ours, theirs.float(), dim=-1).min() > 0.99999
+        # Cosine is blind to a wrong scale, and nearly so to an approximate GELU.
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=5e-5)
 
 
 def test_sequences_of_all_lengths_equal_fair_esm(pair):
