@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "packing/bin_packer.h"
 #include "packing/pack_statistics.h"
 
 namespace py = pybind11;
@@ -24,11 +25,24 @@ void register_packing(py::module_& module) {
 
     module.def(
         "pack_statistics",
-        [](const py::array_t<std::int32_t, py::array::c_style>& cu_seqlens, std::optional<std::int64_t> token_budget) {
-            if (cu_seqlens.ndim() != 1) throw py::value_error("cu_seqlens must be one-dimensional");
-            return pack_statistics({cu_seqlens.data(), static_cast<std::size_t>(cu_seqlens.size())}, token_budget);
+        [](const Array<std::int32_t>& cu_seqlens, std::optional<std::int64_t> token_budget) {
+            return pack_statistics(read_span(cu_seqlens, "cu_seqlens"), token_budget);
         },
         py::arg("cu_seqlens"), py::arg("token_budget") = py::none());
+
+    module.def(
+        "pack_sequences",
+        [](const Array<std::int64_t>& lengths, std::int64_t token_budget) {
+            const auto lengths_span = read_span(lengths, "lengths");
+            Packing packing;
+            {
+                const py::gil_scoped_release release;
+                packing = pack_sequences(lengths_span, token_budget);
+            }
+            return py::make_tuple(to_array(std::move(packing.order)),
+                                  to_array(std::move(packing.pack_offsets)));
+        },
+        py::arg("lengths"), py::arg("token_budget"));
 }
 
 }  // namespace virnuc::bindings

@@ -1,8 +1,141 @@
 // SPDX-License-Identifier: MIT
+#include <optional>
+
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "packing/fasta_index.h"
+#include "packing/gather.h"
+#include "packing/residue_encoder.h"
+
+namespace py = pybind11;
 
 namespace virnuc::bindings {
 
-void register_sequences(pybind11::module_& /*module*/) {}
+namespace {
+
+/// The bytes of any object with a contiguous buffer, held for as long as this lives.
+class ByteView {
+  public:
+    explicit ByteView(const py::object& object) {
+        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+    }
+    ~ByteView() { PyBuffer_Release(&view_); }
+    ByteView(const ByteView&) = delete;
+    ByteView& operator=(const ByteView&) = delete;
+    ByteView(ByteView&&) = delete;
+    ByteView& operator=(ByteView&&) = delete;
+
+    [[nodiscard]] std::span<const std::uint8_t> bytes() const {
+        return {static_cast<const std::uint8_t*>(view_.buf), static_cast<std::size_t>(view_.len)};
+    }
+
+  private:
+    Py_buffer view_{};
+};
+
+/// What Python sees of an encoding: arrays that own the memory.
+struct EncodedArrays {
+    py::array_t<std::uint8_t> tokens;
+    py::array_t<std::int64_t> offsets;
+    std::int64_t truncated;
+    std::int64_t unknown_residues;
+};
+
+EncodedArrays to_arrays(EncodedSequences&& encoded) {
+    const auto size = static_cast<py::ssize_t>(encoded.offsets.back());
+    const py::capsule owner(encoded.tokens.get(),
+                            [](void* tokens) { delete[] static_cast<std::uint8_t*>(tokens); });
+    std::uint8_t* const tokens = encoded.tokens.release();
+    return {py::array_t<std::uint8_t>(size, tokens, owner), to_array(std::move(encoded.offsets)),
+            encoded.truncated, encoded.unknown_residues};
+}
+
+FastaIndex index_text(const py::object& text) {
+    const ByteView view(text);
+    const py::gil_scoped_release release;
+    return index_fasta(view.bytes());
+}
+
+EncodedArrays encode(const py::object& text, const Array<std::int64_t>& starts,
+                     const Array<std::int64_t>& ends, const Array<std::uint8_t>& table, std::uint8_t bos,
+                     std::uint8_t eos, std::uint8_t unknown, std::int64_t max_residues) {
+    const ByteView view(text);
+    const auto starts_span = read_span(starts, "starts");
+    const auto ends_span = read_span(ends, "ends");
+    const ResidueEncoder encoder(read_span(table, "table"), bos, eos, unknown, max_residues);
+    EncodedSequences encoded;
+    {
+        const py::gil_scoped_release release;
+        encoded = encoder.encode(view.bytes(), starts_span, ends_span);
+    }
+    return to_arrays(std::move(encoded));
+}
+
+py::array_t<std::int32_t> gather(const Array<std::uint8_t>& tokens, const Array<std::int64_t>& offsets,
+                                 const Array<std::int64_t>& order, Array<std::uint8_t>& out) {
+    const auto tokens_span = read_span(tokens, "tokens");
+    const auto offsets_span = read_span(offsets, "offsets");
+    const auto order_span = read_span(order, "order");
+    if (out.ndim() != 1) throw py::value_error("out must be one-dimensional");
+    const std::span<std::uint8_t> out_span{out.mutable_data(), static_cast<std::size_t>(out.size())};
+    std::vector<std::int32_t> cu_seqlens;
+    {
+        const py::gil_scoped_release release;
+        cu_seqlens = gather_sequences(tokens_span, offsets_span, order_span, out_span);
+    }
+    return to_array(std::move(cu_seqlens));
+}
+
+/// A read-only view of one of the index's arrays, which keeps the index alive.
+template <std::vector<std::int64_t> FastaIndex::* Member>
+py::array_t<std::int64_t> index_array(const py::object& self) {
+    const auto& values = self.cast<const FastaIndex&>().*Member;
+    py::array_t<std::int64_t> array(static_cast<py::ssize_t>(values.size()), values.data(), self);
+    py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+    return array;
+}
+
+void register_format_error(py::module_& module) {
+    // The module keeps the class alive; a bare handle outlives it without being destroyed after the
+    // interpreter.
+    static const py::handle type =
+        py::exception<FastaFormatError>(module, "FastaFormatError", PyExc_ValueError).release();
+    py::register_exception_translator([](std::exception_ptr pointer) {
+        try {
+            if (pointer) std::rethrow_exception(pointer);
+        } catch (const FastaFormatError& error) {
+            const std::string_view message = error.what();  // may quote an identifier that is not UTF-8
+            const auto text = py::reinterpret_steal<py::object>(
+                PyUnicode_DecodeUTF8(message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
+            PyErr_SetObject(type.ptr(), py::make_tuple(text, error.line()).ptr());
+        }
+    });
+}
+
+}  // namespace
+
+void register_sequences(py::module_& module) {
+    register_format_error(module);
+
+    py::class_<FastaIndex>(module, "FastaIndex")
+        .def_property_readonly("header_starts", &index_array<&FastaIndex::header_starts>)
+        .def_property_readonly("id_ends", &index_array<&FastaIndex::id_ends>)
+        .def_property_readonly("sequence_starts", &index_array<&FastaIndex::sequence_starts>)
+        .def_property_readonly("sequence_ends", &index_array<&FastaIndex::sequence_ends>)
+        .def_property_readonly("residue_counts", &index_array<&FastaIndex::residue_counts>)
+        .def("__len__", [](const FastaIndex& index) { return index.header_starts.size(); });
+    module.def("index_fasta", &index_text, py::arg("text"));
+
+    py::class_<EncodedArrays>(module, "EncodedSequences")
+        .def_readonly("tokens", &EncodedArrays::tokens)
+        .def_readonly("offsets", &EncodedArrays::offsets)
+        .def_readonly("truncated", &EncodedArrays::truncated)
+        .def_readonly("unknown_residues", &EncodedArrays::unknown_residues);
+    module.def("encode_residues", &encode, py::arg("text"), py::arg("starts"), py::arg("ends"),
+               py::arg("table"), py::kw_only(), py::arg("bos"), py::arg("eos"), py::arg("unknown"),
+               py::arg("max_residues"));
+    module.def("gather_sequences", &gather, py::arg("tokens"), py::arg("offsets"), py::arg("order"),
+               py::arg("out").noconvert());
+}
 
 }  // namespace virnuc::bindings

@@ -84,7 +84,7 @@ def test_as_a_decorator_each_call_is_a_run(profiler):
 
 
 def test_an_exception_in_the_loop_keeps_what_was_measured(profiler):
-    with pytest.raises(KeyError, match="mine"), profiler:
+    with pytest.raises(KeyError, match="mine"), profiler:  # noqa: PT012
         for item in profiler.batches(range(9)):
             if item == 2:
                 raise KeyError("mine")
@@ -111,7 +111,7 @@ def test_use_before_the_start_says_what_to_do(profiler):
         profiler.begin_batch()
     with pytest.raises(RuntimeError, match="needs a batch"):
         profiler.stage("work")
-    with profiler, pytest.raises(ValueError, match="nonsense.*fetch"):
+    with profiler, pytest.raises(ValueError, match=r"nonsense.*fetch"):
         profiler.begin_batch().mark("nonsense")
 
 

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+
+namespace virnuc {
+
+/// White space inside a sequence: space, tab, line ends, vertical tab, form feed. Independent of the locale.
+constexpr bool is_white_space(std::uint8_t byte) {
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+/// Printable ASCII but white space: what can stand for a residue, known to an alphabet or not.
+constexpr bool is_printable(std::uint8_t byte) {
+    return byte > 0x20 && byte < 0x7F;
+}
+
+/// ASCII letters as upper case, all else as it is.
+constexpr std::uint8_t to_upper(std::uint8_t byte) {
+    return byte >= 'a' && byte <= 'z' ? static_cast<std::uint8_t>(byte - 'a' + 'A') : byte;
+}
+
+}  // namespace virnuc

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Arithmetic of time intervals: half-open [start, end) in integer ns. All exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+Interval = tuple[int, int]
+
+
+def union(intervals: Iterable[Interval]) -> list[Interval]:
+    """The same points as disjoint intervals in order, none touching the next; empty ones are left out.
+
+    O(n log n).
+    """
+    merged: list[Interval] = []
+    for start, end in sorted(interval for interval in intervals if interval[0] < interval[1]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def length(intervals: Iterable[Interval]) -> int:
+    """Time covered by at least one of `intervals`, ns."""
+    return sum(end - start for start, end in union(intervals))
+
+
+def clip(intervals: Iterable[Interval], window: Interval) -> list[Interval]:
+    """What of `intervals` lies inside `window`; empty pieces are left out."""
+    low, high = window
+    pieces = ((max(start, low), min(end, high)) for start, end in intervals)
+    return [(start, end) for start, end in pieces if start < end]
+
+
+def overlap(first: Iterable[Interval], second: Iterable[Interval]) -> int:
+    """Time covered by both, ns."""
+    left, right = union(first), union(second)
+    total = position = 0
+    for start, end in left:
+        while position < len(right) and right[position][1] <= start:
+            position += 1
+        at = position
+        while at < len(right) and right[at][0] < end:
+            total += min(end, right[at][1]) - max(start, right[at][0])
+            at += 1
+    return total
+
+
+def difference(first: Iterable[Interval], second: Iterable[Interval]) -> int:
+    """Time covered by `first` and not by `second`, ns."""
+    kept = union(first)
+    return length(kept) - overlap(kept, second)

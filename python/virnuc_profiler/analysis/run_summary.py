@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""What a run's records say beyond the sums of its batches: keys that extend the telemetry summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from virnuc_profiler.analysis.batch_metrics import waiting_ns
+from virnuc_profiler.analysis.flops import forward_flops, model_flops_utilization
+from virnuc_profiler.analysis.gpu_load import energy_between, mean_activity, mean_utilization
+from virnuc_profiler.analysis.intervals import Interval, clip, length
+from virnuc_profiler.analysis.statistics import percentile
+from virnuc_profiler.analysis.steady_state import Completion, steady_state
+from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.records import BatchRecord, GpuSamples, PackingRecord
+from virnuc_profiler.telemetry.run_result import RunResult
+
+ENERGY_COVERAGE = 0.8
+"""Joules per sequence need a counter that covers this share of the run; the rest is taken at the same power."""
+
+
+def run_summary(
+    run: RunResult,
+    *,
+    layers: int | None = None,
+    hidden: int | None = None,
+    ceiling_flops_per_second: float | None = None,
+) -> dict[str, Any]:
+    """Keys to pass to ``TelemetryLogger.finalize``, ``elapsed_seconds`` (the run's own wall time) among them.
+
+    What was not measured is None; keys that only an NVML sampler can fill are there only if the GPU was sampled,
+    so that they never replace what the batches had.
+
+    Args:
+        run: the run.
+        layers: of the model; with `hidden` it gives ``achieved_tflops``.
+        hidden: the model's width.
+        ceiling_flops_per_second: what this device reaches in a large matrix product; gives ``mfu``.
+    """
+    window = (run.host_start_ns, run.host_end_ns)
+    completions: list[Completion] = []
+    device: list[Interval] = []
+    waits: list[float | None] = []
+    packings: list[PackingRecord] = []
+    for batch in run.batches:
+        packing = batch.packing
+        completions.append(_completion(batch))
+        device.extend(device_intervals(batch))
+        waits.append(waiting_ns(batch))
+        if packing is not None:
+            packings.append(packing)
+    first_end = min((completion.at_ns for completion in completions), default=None)
+    steady = steady_state(completions)
+    return {
+        "elapsed_seconds": run.elapsed_s,
+        "start_up_seconds": None if first_end is None else (first_end - run.host_start_ns) / 1e9,
+        "warm_up_batches": steady.warm_up_batches,
+        "steady_tokens_per_sec": steady.tokens_per_sec,
+        "steady_sequences_per_sec": steady.sequences_per_sec,
+        "device_busy_fraction": device_busy_fraction(device, window),
+        "dropped_device_timings": run.device.dropped_batches if run.device.timed else None,
+        "wait_time_ms_p50": _milliseconds(percentile(waits, 50)),
+        "wait_time_ms_p95": _milliseconds(percentile(waits, 95)),
+        **_packing_keys(packings),
+        **_gpu_keys(run.gpu, window, run),
+        **_flops_keys(packings, run.elapsed_s, layers, hidden, ceiling_flops_per_second),
+    }
+
+
+def device_intervals(batch: BatchRecord) -> list[Interval]:
+    """The device intervals of a batch's stages, where they were measured."""
+    return [
+        (stage.device_start_ns, stage.device_end_ns)
+        for stage in batch.stages
+        if stage.device_start_ns is not None and stage.device_end_ns is not None
+    ]
+
+
+def device_busy_fraction(intervals: Iterable[Interval], window: Interval) -> float | None:
+    """Union of device intervals over the time of the window, 0 to 1; None without device intervals.
+
+    A device interval includes launch gaps, and a batch whose device times were dropped adds nothing, so see
+    ``dropped_device_timings`` beside it.
+    """
+    known = list(intervals)
+    return ratio(length(clip(known, window)), window[1] - window[0]) if known else None
+
+
+def _completion(batch: BatchRecord) -> Completion:
+    if batch.packing is None:
+        return Completion(batch.host_end_ns, None, None)
+    return Completion(batch.host_end_ns, batch.packing.sequences, batch.packing.tokens)
+
+
+def _milliseconds(nanoseconds: float | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e6
+
+
+def _packing_keys(packings: list[PackingRecord]) -> dict[str, Any]:
+    if not packings:
+        return {"oversize_batches": None, "padding_tokens": None}
+    return {
+        "oversize_batches": sum(packing.oversize for packing in packings),
+        "padding_tokens": sum(packing.padding_tokens for packing in packings),
+    }
+
+
+def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[str, Any]:
+    if gpu is None:
+        return {}
+    keys: dict[str, Any] = {}
+    if (utilization := mean_utilization(window, gpu.fast)) is not None:
+        keys["avg_gpu_util"] = utilization
+    powers = [reading.power_mw for reading in gpu.fast if reading.power_mw is not None]
+    energy = energy_between(window, gpu.energy)
+    joules, seconds = energy or (None, None)
+    power = ratio(joules, seconds)
+    covered = seconds is not None and seconds >= ENERGY_COVERAGE * run.elapsed_s
+    whole = power * run.elapsed_s if power is not None and covered else None
+    return {
+        **keys,
+        "energy_joules": joules,
+        "energy_seconds": seconds,
+        "mean_power_watts": power,
+        "peak_power_watts": max(powers) / 1e3 if powers else None,
+        "joules_per_sequence": ratio(whole, run.total_sequences),
+        "joules_per_1000_tokens": ratio(None if whole is None else 1e3 * whole, run.total_tokens),
+        "mean_sm_activity": mean_activity(gpu.gpm, "sm_activity"),
+        "mean_tensor_activity": mean_activity(gpu.gpm, "tensor_activity"),
+        "mean_dram_activity": mean_activity(gpu.gpm, "dram_activity"),
+    }
+
+
+def _flops_keys(
+    packings: list[PackingRecord],
+    elapsed_seconds: float,
+    layers: int | None,
+    hidden: int | None,
+    ceiling: float | None,
+) -> dict[str, Any]:
+    if layers is None or hidden is None or not packings:
+        return {}
+    tokens = sum(packing.tokens for packing in packings)
+    flops = forward_flops(tokens, sum(packing.sum_squared_lengths for packing in packings), layers, hidden)
+    achieved = ratio(flops, elapsed_seconds)
+    keys = {"achieved_tflops": None if achieved is None else achieved / 1e12}
+    if ceiling is not None:
+        keys["mfu"] = model_flops_utilization(flops, elapsed_seconds, ceiling)
+    return keys

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""Options and their checks. Imports nothing heavy: ``--help`` and a mistyped option answer at once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from virnuc_profiler.errors import UsageError
+from virnuc_profiler.inference.architectures import find_model_name
+from virnuc_profiler.sweep.configuration import RANGES, check_setting
+from virnuc_profiler.sweep.steps import STEP_NAMES, in_order
+
+EXIT_MISUSE = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong and where help is."""
+        self.exit(EXIT_MISUSE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> None:
+    """The options that ``sweep`` and ``profile`` share."""
+    workload = parser.add_argument_group("workload")
+    workload.add_argument("--fasta", type=Path, metavar="FILE", help="your own sequences, plain or gzip'd")
+    workload.add_argument(
+        "--num-sequences", type=_whole(1), metavar="N",
+        help="how many sequences; of your own file the first N",
+    )  # fmt: skip
+    workload.add_argument(
+        "--seed", type=_whole(0), default=42, metavar="N", help="of the generated sequences (default: 42)"
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", type=_model, metavar="NAME",
+        help="8M, 35M, 150M, 650M, 3B, 15B or a full name (default: 3B on a GPU, 8M on a CPU)",
+    )  # fmt: skip
+    model.add_argument(
+        "--weights", default="auto", metavar="auto|random|pretrained|PATH",
+        help="auto: from PyTorch's hub cache if they are there, else random; pretrained: download (default: auto)",
+    )  # fmt: skip
+    model.add_argument("--precision", choices=("fp16", "bf16", "fp32"), help="default: fp16 on a GPU, fp32 on a CPU")
+    model.add_argument("--device", type=_device, default="auto", metavar="auto|cpu|cuda|cuda:N", help="default: auto")
+    model.add_argument(
+        "--device-memory-gb", type=_number(above=0), metavar="GB",
+        help="limit this process's device memory (1 GB = 10^9 bytes), e.g. to share a card",
+    )  # fmt: skip
+    run = parser.add_argument_group("run")
+    run.add_argument("--output-dir", type=Path, metavar="DIR", help=f"folder of the results (default: {folder})")
+    run.add_argument(
+        "--cooldown", type=_number(at_least=0), default=2.0, metavar="SECONDS",
+        help="pause after each configuration (default: 2)",
+    )  # fmt: skip
+    run.add_argument(
+        "--timeout", type=_number(above=0), metavar="SECONDS", help="time limit of a configuration (default: none)"
+    )
+    run.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
+
+
+def setting(name: str) -> Callable[[str], int]:
+    """Reads one value of a setting of :class:`Configuration`."""
+
+    def read(text: str) -> int:
+        try:
+            return check_setting(name, _integer(text))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def settings(name: str) -> Callable[[str], tuple[int, ...]]:
+    """Reads a list like ``2,4,8`` of values of a setting; none may occur twice."""
+    read_one = setting(name)
+
+    def read(text: str) -> tuple[int, ...]:
+        values = tuple(read_one(part) for part in text.split(","))
+        for number, value in enumerate(values):
+            if value in values[:number]:
+                raise argparse.ArgumentTypeError(f"{text!r} names {value} twice")
+        return values
+
+    return read
+
+
+def steps(text: str) -> tuple[str, ...]:
+    """Reads a list of steps; they run in their own order."""
+    try:
+        return in_order([part.strip() for part in text.split(",")])
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def setting_help(name: str, default: str) -> str:
+    """Help for the option of a setting."""
+    meaning = {
+        "num_workers": "DataLoader processes, 0 for none",
+        "prefetch_factor": "chunks that each worker keeps ready",
+        "token_budget": "most tokens of a packed batch",
+        "buffer_size": "sequences collected before they are packed",
+    }
+    return f"{meaning[name]}, {RANGES[name][0]} or more (default: {default})"
+
+
+STEPS_HELP = f"some of {','.join(STEP_NAMES)} (default: all)"
+
+
+def _integer(text: str) -> int:
+    # int() would also take "1_000", " 4" and digits of other scripts, and refuse thousands of digits with advice.
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _whole(smallest: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = _integer(text)
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is too small; it must be at least {smallest}")
+        return value
+
+    return read
+
+
+def _number(*, above: float | None = None, at_least: float | None = None) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+        if above is not None and value <= above:
+            raise argparse.ArgumentTypeError(f"{text} is too small; it must be more than {above:g}")
+        if at_least is not None and value < at_least:
+            raise argparse.ArgumentTypeError(f"{text} is too small; it must be at least {at_least:g}")
+        return value
+
+    return read
+
+
+def _model(text: str) -> str:
+    try:
+        return find_model_name(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of auto, cpu, cuda, cuda:N")
+    return text

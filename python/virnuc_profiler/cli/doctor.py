@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""``virnuc-profiler doctor``: what this machine can measure, what is missing, and the fix."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from virnuc_profiler.cli.checks import Check
+
+_MARKS: Final = {"ok": "ok", "missing": "--", "broken": "!!"}
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "doctor",
+        help="what this machine can measure and what is missing",
+        description="Looks at driver, NVML, devices, PyTorch, attention kernels, worker processes and folders. "
+        "Exit code 1 only if nothing can be measured here at all.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("."), metavar="DIR", help="folder to check for writing (default: .)"
+    )
+    parser.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the findings; 1 if a part without which nothing works is broken."""
+    from virnuc_profiler.cli.checks import all_checks
+
+    checks = all_checks(arguments.output_dir)
+    broken = any(check.state == "broken" for check in checks)
+    if arguments.json:
+        print(
+            json.dumps({"schema_version": "1.0", "works": not broken, "checks": [asdict(c) for c in checks]}, indent=1)
+        )
+    else:
+        print(render_checks(checks))
+    return 1 if broken else 0
+
+
+def render_checks(checks: Sequence[Check]) -> str:
+    """A line for each check, with the fix below where something is missing."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{_MARKS[check.state]}  {check.name:<{width}}  {check.found}")
+        if check.fix:
+            lines.append(f"    {'':<{width}}  fix: {check.fix}")
+    missing = sum(check.state == "missing" for check in checks)
+    broken = sum(check.state == "broken" for check in checks)
+    lines += ["", f"{len(checks) - missing - broken} ok, {missing} missing (--), {broken} broken (!!)"]
+    return "\n".join(lines)

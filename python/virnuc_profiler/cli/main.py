@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""``virnuc-profiler``: commands to exit codes, and the only place where errors become text.
+
+Exit codes: 0, what was asked for was done (a sweep is done also when some configurations failed); 2, it cannot be
+done as it was asked for (an option, a file that it names, a device that is not there); 1, anything else, Ctrl-C
+too: a sweep that was stopped is not done, and scripts need no other code to know that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from virnuc_profiler import __version__
+from virnuc_profiler.cli import doctor, profile, report, sweep
+from virnuc_profiler.cli.arguments import EXIT_MISUSE, Parser
+from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
+
+EXIT_FAILURE = 1
+
+_MISUSE = (UsageError, WorkloadError, TelemetryFormatError)
+_PROGRAM = "virnuc-profiler"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said all there is to say: help, version or a mistake
+        return stop.code if isinstance(stop.code, int) else EXIT_MISUSE
+    _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
+    try:
+        with _signals_stop():
+            code: int = arguments.run(arguments)
+            sys.stdout.flush()
+        return code
+    except _MISUSE as error:
+        return _fail(error, arguments.debug, EXIT_MISUSE)
+    except BrokenPipeError:  # whoever read our output has left, e.g. head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    except (VirnucError, OSError, MemoryError) as error:
+        return _fail(error, arguments.debug, EXIT_FAILURE)
+    except KeyboardInterrupt as stop:
+        return _fail(_stopped(stop, arguments), False, EXIT_FAILURE)
+    except Exception as error:
+        return _fail(f"internal error, {type(error).__name__}: {error}", arguments.debug, EXIT_FAILURE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=_PROGRAM, description="Profiles packed ESM-2 inference and finds its fastest safe configuration."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for command in (sweep, profile, report, doctor):
+        command.add_parser(commands)
+    return parser
+
+
+def _fail(error: BaseException | str, debug: bool, code: int) -> int:
+    if debug:
+        traceback.print_exc()
+    message = " ".join(str(error).split()) or type(error).__name__
+    print(f"{_PROGRAM}: error: {message}", file=sys.stderr)
+    return code
+
+
+def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
+    reason = f"stopped by {stop}" if str(stop) else "stopped"
+    folder = getattr(arguments, "output_dir", None)
+    return reason if folder is None else f"{reason}; what was measured until then is in {folder}"
+
+
+@contextmanager
+def _signals_stop() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end a command like Ctrl-C does, with everything written and closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever ``sys.stderr`` is now: a progress display puts its own in place while it is shown."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+def _log_to_stderr(level: int) -> None:
+    logger = logging.getLogger("virnuc_profiler")
+    logger.setLevel(level)
+    if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
+        handler = _StderrHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logger.addHandler(handler)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""``virnuc-profiler profile``: one configuration, stage by stage."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from virnuc_profiler.cli.arguments import add_measurement_options, setting, setting_help
+from virnuc_profiler.cli.request import build_request, describe_workload, require_writable
+from virnuc_profiler.sweep.configuration import BASELINE, RANGES, Configuration
+
+if TYPE_CHECKING:
+    from virnuc_profiler.sweep.prepare import Request
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "profile",
+        help="measure one configuration, stage by stage",
+        description="Measures one configuration and says where the time goes.",
+    )
+    add_measurement_options(parser, folder="tuning_results/profile_TIME")
+    group = parser.add_argument_group("configuration")
+    for name, default in BASELINE.as_dict().items():
+        option = f"--{name.replace('_', '-')}"
+        group.add_argument(
+            option, type=setting(name), default=default, metavar="N", help=setting_help(name, str(default))
+        )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures and reports; 1 if the configuration failed."""
+    configuration = Configuration(**{name: getattr(arguments, name) for name in RANGES})
+    request = build_request(arguments, limit_file=False)
+    require_writable(request.output_dir)
+    result = _measure(request, configuration)
+    print(f"Telemetry: {result['telemetry_path']}")
+    print(f"Run: {result['run_path']}")
+    print(f"Results: {request.output_dir}")
+    return 0 if result["status"] == "success" else 1
+
+
+def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
+    from virnuc_profiler.cli.sweep import describe_model
+    from virnuc_profiler.reports.performance import generate_performance_report
+    from virnuc_profiler.reports.stage_table import render_stages
+    from virnuc_profiler.sweep.prepare import MeasuredModel
+    from virnuc_profiler.sweep.session import require_budget
+    from virnuc_profiler.telemetry.run_result import RunResult
+
+    workload = request.workload()
+    require_budget(configuration.token_budget, workload.longest_tokens)
+    print(describe_workload(workload))
+    model = MeasuredModel(request)
+    print(describe_model(model.description))
+    print(f"Configuration: {configuration}\n", flush=True)
+    model.warm_up(workload)
+    result = model.run_trial(workload, configuration, request.output_dir)
+    if result["status"] != "success":
+        print(f"virnuc-profiler: error: {configuration} failed, {result['message']}", file=sys.stderr)
+    print(generate_performance_report(result["telemetry_path"]))
+    print(render_stages(RunResult.load(result["run_path"])), end="\n\n")
+    return result

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""``virnuc-profiler report``: results that were written earlier, as text."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from virnuc_profiler.errors import UsageError
+from virnuc_profiler.sweep.steps import STEPS
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "report",
+        help="telemetry or a sweep's folder as text",
+        description="Renders a telemetry file, a saved run, one result file of a sweep, or a sweep's whole folder.",
+    )
+    parser.add_argument("path", type=Path, metavar="PATH", help="a file, or the folder of a sweep")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the text there too")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the report."""
+    from virnuc_profiler.telemetry.files import write_text_atomically
+
+    text = render(arguments.path)
+    if arguments.output is not None:
+        if arguments.output.resolve() == arguments.path.resolve():
+            raise UsageError(f"--output {arguments.output} is the file that is reported on; choose another one")
+        write_text_atomically(arguments.output, text)
+    print(text, end="")
+    return 0
+
+
+def render(path: Path) -> str:
+    """The text for a file or a folder.
+
+    Raises:
+        UsageError: there is nothing there, or nothing that can be reported on.
+        TelemetryFormatError: a file does not have its form.
+    """
+    if path.is_dir():
+        return _render_folder(path)
+    if not path.exists():
+        raise UsageError(f"{path} does not exist; give a telemetry file or the folder of a sweep")
+    return _render_file(path)
+
+
+def _render_folder(folder: Path) -> str:
+    tables = list(_tables(folder))
+    if tables:
+        return "\n\n".join(tables) + "\n"
+    reports = [_render_file(path) for path in sorted(folder.glob("telemetry_*.json"))]
+    if reports:
+        return "\n".join(reports)
+    raise UsageError(f"{folder} holds no results; they are named {', '.join(step.file_name for step in STEPS)}")
+
+
+def _tables(folder: Path) -> Iterator[str]:
+    from virnuc_profiler.reports.sweep_tables import render_step
+    from virnuc_profiler.sweep.results import read_step
+
+    for step in STEPS:
+        if (path := folder / step.file_name).exists():
+            yield render_step(read_step(path))
+
+
+def _render_file(path: Path) -> str:
+    from virnuc_profiler.reports.performance import generate_performance_report
+    from virnuc_profiler.reports.stage_table import render_stages
+    from virnuc_profiler.reports.sweep_tables import render_step
+    from virnuc_profiler.sweep.results import STEP_KIND, read_step
+    from virnuc_profiler.telemetry.files import read_json
+    from virnuc_profiler.telemetry.run_result import RunResult
+
+    document = read_json(path)
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if kind == STEP_KIND:
+        return render_step(read_step(path)) + "\n"
+    if kind == "virnuc_profiler run":
+        return render_stages(RunResult.load(path)) + "\n"
+    return generate_performance_report(path)

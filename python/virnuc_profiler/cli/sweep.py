@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""``virnuc-profiler sweep``: finds the fastest safe configuration."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from virnuc_profiler.cli.arguments import STEPS_HELP, add_measurement_options, setting_help, settings, steps
+from virnuc_profiler.cli.request import build_request, describe_workload, fasta_of_environment, require_writable
+from virnuc_profiler.sweep.configuration import RANGES
+from virnuc_profiler.sweep.steps import STEP_NAMES, Step, plan
+
+if TYPE_CHECKING:
+    from virnuc_profiler.sweep.prepare import Request
+    from virnuc_profiler.sweep.workload import Workload
+
+_DEFAULTS = {
+    "num_workers": "2,4,8; 4,8 in interaction",
+    "prefetch_factor": "2,4,8",
+    "token_budget": "2048,4096,8192",
+    "buffer_size": "500,1000,2000",
+}
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "sweep",
+        help="find the fastest safe configuration",
+        description="Measures configurations in five steps and names the fastest that is safe. A list that is given "
+        "holds in every step that varies its setting; the baseline stays 4, 4, 4096, 2000. The environment variable "
+        "VIRNUCPRO_PRODUCTION_FASTA stands in for --fasta.",
+    )
+    add_measurement_options(parser, folder="tuning_results/sweep_TIME")
+    grid = parser.add_argument_group("grid: lists like 2,4,8")
+    for name in RANGES:
+        option = f"--{name.replace('_', '-')}"
+        grid.add_argument(option, type=settings(name), metavar="LIST", help=setting_help(name, _DEFAULTS[name]))
+    parser.add_argument("--steps", type=steps, default=STEP_NAMES, metavar="LIST", help=STEPS_HELP)
+    parser.add_argument("--dry-run", action="store_true", help="list what would run and how long, and stop")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the sweep, or lists what it would run."""
+    grid = {name: values for name in RANGES if (values := getattr(arguments, name)) is not None}
+    request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
+    if arguments.dry_run:
+        return _dry_run(request, plan(grid), arguments.steps)
+    require_writable(request.output_dir)
+    workload, validation = request.workload(), request.validation_workload()
+    return _sweep(request, grid, arguments.steps, workload, validation)
+
+
+def _sweep(
+    request: Request,
+    grid: Mapping[str, Sequence[int]],
+    names: Sequence[str],
+    workload: Workload,
+    validation: Workload,
+) -> int:
+    from virnuc_profiler.cli.progress import show_progress
+    from virnuc_profiler.sweep.prepare import MeasuredModel, device_name
+    from virnuc_profiler.sweep.session import Sweep, check_budgets
+
+    check_budgets(plan(grid), names, workload.longest_tokens)
+    print(describe_workload(workload))
+    model = MeasuredModel(request)
+    print(describe_model(model.description))
+    print(f"Device: {request.device} ({device_name(request.device)})\n", flush=True)
+    conditions = model.conditions(workload)
+    sweep = Sweep(request.output_dir, model.run_trial, workload, validation, conditions, grid)
+    with show_progress(sweep.planned(names), request.cooldown_s) as progress:
+        sweep.listener = progress
+        model.warm_up(workload)
+        sweep.run(names)
+    print(f"Results: {request.output_dir}")
+    return 0
+
+
+def describe_model(description: Mapping[str, object]) -> str:
+    """One line that says which model runs, and with which weights."""
+    return "Model: {model_name}, {precision}, weights: {weights}, attention: {attention_backend}".format(**description)
+
+
+def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]) -> int:
+    from virnuc_profiler.inference.architectures import ARCHITECTURES
+    from virnuc_profiler.sweep.estimate import guess
+    from virnuc_profiler.sweep.prepare import usable_cores
+    from virnuc_profiler.sweep.session import check_budgets
+
+    with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
+        trial = dataclasses.replace(request, output_dir=Path(folder))
+        workload, validation = trial.workload(), trial.validation_workload()
+    check_budgets(planned, names, workload.longest_tokens)
+    tokens = []
+    for name in names:
+        configurations = planned[name].configurations()
+        print(f"{name}: {len(configurations)} configuration{'s' if len(configurations) > 1 else ''}")
+        for configuration in configurations:
+            print(f"  {'the best found' if name == 'validation' else configuration}")
+            tokens.append((validation if name == "validation" else workload).tokens)
+    architecture = ARCHITECTURES[request.model]
+    estimate = guess(
+        tokens,
+        request.cooldown_s,
+        layers=architecture.num_layers,
+        hidden=architecture.embed_dim,
+        cores=usable_cores() if request.device.type == "cpu" else None,
+    )
+    print(f"Model: {request.model} on {request.device}")
+    print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
+    print(f"Time: {estimate}")
+    print(f"Results would be in: {request.output_dir}")
+    return 0

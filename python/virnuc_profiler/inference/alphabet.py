@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""fair-esm's alphabet as a table of 256 entries: the same ids, a thousand times faster."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+NOT_IN_ALPHABET = 255
+"""Entry of the bytes that the alphabet lacks, as the compiled core expects it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResidueAlphabet:
+    """What the encoder needs of an alphabet; small enough to send to workers, which never import fair-esm.
+
+    Attributes:
+        table: (256,) uint8, token of each byte, 255 where the alphabet lacks it.
+        bos: token before each sequence.
+        eos: token after it.
+        unknown: token of the letters that the alphabet lacks.
+    """
+
+    table: NDArray[np.uint8]
+    bos: int
+    eos: int
+    unknown: int
+
+
+def residue_alphabet(source: Any = None) -> ResidueAlphabet:
+    """The table of a fair-esm alphabet.
+
+    Args:
+        source: a fair-esm ``Alphabet``, a ``BatchConverter`` (its alphabet is used), a `ResidueAlphabet`, or
+            None for the one that all ESM-2 models share.
+
+    Raises:
+        TypeError: `source` is none of these.
+        ValueError: the alphabet adds no BOS or EOS, or its ids do not fit into a byte.
+    """
+    if isinstance(source, ResidueAlphabet):
+        return source
+    if source is None:
+        from esm.data import Alphabet  # here: fair-esm takes seconds to import, and workers do without
+
+        source = Alphabet.from_architecture("ESM-1b")
+    alphabet = getattr(source, "alphabet", source)
+    tokens: dict[str, int] | None = getattr(alphabet, "tok_to_idx", None)
+    if tokens is None:
+        raise TypeError(f"{type(source).__name__} is no fair-esm Alphabet or BatchConverter")
+    if not (alphabet.prepend_bos and alphabet.append_eos):
+        raise ValueError("the alphabet must add BOS and EOS to each sequence, as ESM-2's does")
+    if max(tokens.values()) >= NOT_IN_ALPHABET:
+        raise ValueError(f"the alphabet holds {len(tokens)} tokens, at most {NOT_IN_ALPHABET} fit")
+    table = np.full(256, NOT_IN_ALPHABET, dtype=np.uint8)
+    for token, number in tokens.items():
+        if len(token) == 1:
+            table[ord(token)] = number
+    return ResidueAlphabet(table, bos=alphabet.cls_idx, eos=alphabet.eos_idx, unknown=alphabet.unk_idx)

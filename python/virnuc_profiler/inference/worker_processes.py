@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Ends DataLoader workers within bounds, and says what became of them.
+
+Torch offers neither: its own shutdown waits up to 5 s for each worker in turn, and its report of a dead
+worker names no signal. The private parts of its iterator that are used here have been the same from torch 2.0
+on.
+"""
+
+import logging
+import signal
+import time
+from collections.abc import Iterable
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+_logger = logging.getLogger(__name__)
+
+_ASKED_S = 2.0
+_TERMINATED_S = 2.0
+_KILLED_S = 2.0
+
+
+def worker_processes(iterator: Any) -> list[BaseProcess]:
+    """The worker processes of a torch DataLoader's iterator; none where it runs in this process."""
+    return list(getattr(iterator, "_workers", ()))
+
+
+def end_workers(iterator: Any) -> None:
+    """Asks the workers to end, then terminates, then kills them: at most 6 s in all. Never raises."""
+    workers = worker_processes(iterator)
+    if not workers:
+        return
+    try:
+        _ask(iterator)
+        if _wait(workers, _ASKED_S):
+            for worker in _alive(workers):
+                worker.terminate()
+            if _wait(workers, _TERMINATED_S):
+                for worker in _alive(workers):
+                    worker.kill()
+                _wait(workers, _KILLED_S)
+        for worker in _alive(workers):
+            _logger.warning("DataLoader worker %s (pid %s) did not end", worker.name, worker.pid)
+        iterator._shutdown_workers()  # closes the queues; its own waiting is over by now
+    except Exception:
+        _logger.warning("ending the DataLoader workers failed", exc_info=True)
+
+
+def describe_dead_worker(iterator: Any) -> str | None:
+    """What a dead worker died of, e.g. ``worker 1 (pid 42) was killed by SIGKILL``; None if none is dead."""
+    for number, worker in enumerate(worker_processes(iterator)):
+        worker.join(timeout=0.1)  # torch may know of it before its exit code is there
+        code = worker.exitcode
+        if not code:
+            continue
+        if code > 0:
+            return f"worker {number} (pid {worker.pid}) ended with exit code {code}"
+        hint = " (by the kernel, if memory ran out)" if -code == signal.SIGKILL else ""
+        return f"worker {number} (pid {worker.pid}) was killed by {_signal_name(-code)}{hint}"
+    return None
+
+
+def _ask(iterator: Any) -> None:
+    iterator._workers_done_event.set()
+    for number, available in enumerate(iterator._workers_status):
+        if available:
+            iterator._mark_worker_as_unavailable(number, shutdown=True)
+
+
+def _wait(workers: Iterable[BaseProcess], seconds: float) -> bool:
+    """Waits for all of them together; whether any is still alive."""
+    deadline = time.monotonic() + seconds
+    for worker in workers:
+        worker.join(timeout=max(0.0, deadline - time.monotonic()))
+    return bool(_alive(workers))
+
+
+def _alive(workers: Iterable[BaseProcess]) -> list[BaseProcess]:
+    return [worker for worker in workers if worker.is_alive()]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

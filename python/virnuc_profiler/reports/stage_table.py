@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Where a run's time went, stage by stage, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from virnuc_profiler.analysis.statistics import percentile
+from virnuc_profiler.telemetry.run_result import RunResult
+
+_HEADINGS: Final = ("Stage", "Batches", "Host p50", "Host p95", "Device p50", "Device p95", "Share of run")
+
+
+def render_stages(run: RunResult) -> str:
+    """One line for each stage that occurred: medians and 95th percentiles in ms, and its share of the run.
+
+    A share is the stage's time on the device, where it was measured, and on the host otherwise. Stages overlap (a
+    worker collates while the device computes), so shares need not add up to 100 %.
+    """
+    rows = [_HEADINGS, *(row for name in run.stage_names if (row := _row(run, name)) is not None)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [" | ".join(_cell(row, widths)).rstrip() for row in rows]
+    rule = "=" * max(map(len, lines))
+    why = "" if run.device.timed else f"Device times: n/a ({run.device.reason})"
+    return "\n".join(["Stages (ms)", rule, *lines, rule, *([why] if why else [])])
+
+
+def _row(run: RunResult, name: str) -> tuple[str, ...] | None:
+    stages = [stage for batch in run.batches for stage in batch.stages if stage.name == name]
+    if not stages:
+        return None
+    host = [stage.host_ns for stage in stages]
+    device = [stage.device_ns for stage in stages if stage.device_ns is not None]
+    share = sum(device or host) / 1e9 / run.elapsed_s if run.elapsed_s else None
+    return (
+        name,
+        f"{len(stages):,}",
+        *(_milliseconds(host, q) for q in (50, 95)),
+        *(_milliseconds(device, q) for q in (50, 95)),
+        "n/a" if share is None else f"{share:.1%}",
+    )
+
+
+def _milliseconds(values: Sequence[int], q: float) -> str:
+    value = percentile(values, q)
+    return "n/a" if value is None else f"{value / 1e6:.3f}"
+
+
+def _cell(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        text.ljust(size) if place == 0 else text.rjust(size)
+        for place, (text, size) in enumerate(zip(row, widths, strict=True))
+    ]

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""Ctrl-C at the right moment: what has begun to be written or closed is finished first."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Holds signals that Python code handles by stopping back until the block is left, then delivers them.
+
+    A signal that has no Python handler keeps its effect. Outside the main thread nothing is held back: Python
+    delivers no signals there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        pending.append(number)
+
+    previous = {number: handler for number in _STOPPING if callable(handler := signal.getsignal(number))}
+    for number in previous:
+        signal.signal(number, remember)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if pending:
+            signal.raise_signal(pending[0])

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""From what a user asks for to what can be measured: device, workload, model."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from virnuc_profiler.sweep.cleanup import COOLDOWN_S
+from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.device_memory import limit_device_memory
+from virnuc_profiler.sweep.provenance import machine_description, model_description, software_versions
+from virnuc_profiler.sweep.results import Conditions
+from virnuc_profiler.sweep.steps import VALIDATION_FACTOR
+from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
+from virnuc_profiler.sweep.workload import Workload, generate_tuning_workload, read_workload
+
+if TYPE_CHECKING:
+    import torch
+
+_WARM_UP_SEQUENCES: Final = {"cuda": 64, "cpu": 4}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be measured, as ``sweep`` and ``profile`` ask for it.
+
+    Attributes:
+        output_dir: folder of the results.
+        device: where, already found.
+        model: its full name.
+        fasta: the user's sequences; None to generate some.
+        num_sequences: how many; of a file, the first ones. None: all of the file.
+        weights: see :func:`load_esm2_model`.
+        precision: alike; None leaves the choice to the device.
+        cooldown_s: pause between configurations.
+        timeout_s: time limit of each; None for none.
+        seed: of the generated sequences.
+        device_memory_gb: limit on this process's device memory; None for none.
+    """
+
+    output_dir: Path
+    device: torch.device
+    model: str
+    fasta: Path | None = None
+    num_sequences: int | None = None
+    weights: str = "auto"
+    precision: str | None = None
+    cooldown_s: float = COOLDOWN_S
+    timeout_s: float | None = None
+    seed: int = 42
+    device_memory_gb: float | None = None
+
+    def workload(self, factor: float = 1.0) -> Workload:
+        """The sequences to run, generated or the user's; `factor` times as many, if there are.
+
+        Raises:
+            WorkloadError: the user's file cannot be read.
+            OutputError: generated ones cannot be written.
+        """
+        count = None if self.num_sequences is None else math.ceil(factor * self.num_sequences)
+        if self.fasta is not None:
+            return read_workload(self.fasta, "file", count)
+        if count is None:
+            raise ValueError("num_sequences must be given to generate a workload")
+        path = generate_tuning_workload(self.output_dir, count, self.seed)
+        return read_workload(path, f"generated, seed {self.seed}")
+
+    def validation_workload(self) -> Workload:
+        """The longer workload of the validation."""
+        return self.workload(VALIDATION_FACTOR)
+
+
+class MeasuredModel:
+    """A loaded model, and how configurations of it are measured.
+
+    Args:
+        request: what is asked for.
+
+    Raises:
+        UsageError: the model, precision or memory limit do not fit the device.
+        ModelError: the weights cannot be had.
+    """
+
+    def __init__(self, request: Request) -> None:
+        from virnuc_profiler.inference.model import load_esm2_model
+
+        if request.device_memory_gb is not None:
+            limit_device_memory(request.device, request.device_memory_gb)
+        self._request = request
+        self._model, self._batch_converter = load_esm2_model(
+            request.model, request.device, precision=request.precision, weights=request.weights
+        )
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The model as result files name it."""
+        return model_description(self._model)
+
+    def conditions(self, workload: Workload, settings: Mapping[str, Any] | None = None) -> Conditions:
+        """The circumstances of results on `workload`."""
+        request = self._request
+        return Conditions(
+            machine=machine_description(),
+            versions=software_versions(),
+            workload=workload.as_dict(),
+            model=self.description,
+            settings={
+                "device": str(request.device),
+                "device_name": device_name(request.device),
+                "device_memory_gb": request.device_memory_gb,
+                "host": platform.node(),
+                "cooldown_s": request.cooldown_s,
+                "timeout_s": request.timeout_s,
+                "seed": request.seed if request.fasta is None else None,
+                "warm_up": True,
+                **(settings or {}),
+            },
+        )
+
+    def run_trial(
+        self,
+        workload: Workload,
+        configuration: Configuration,
+        output_dir: Path,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Measures one configuration, see :func:`run_single_gpu_benchmark`."""
+        return run_single_gpu_benchmark(
+            workload.path,
+            output_dir,
+            self._model,
+            self._request.device,
+            configuration.num_workers,
+            configuration.prefetch_factor,
+            configuration.token_budget,
+            configuration.buffer_size,
+            batch_converter=self._batch_converter,
+            num_sequences=workload.num_sequences,
+            cooldown_s=self._request.cooldown_s,
+            timeout_s=self._request.timeout_s,
+            on_progress=on_progress,
+        )
+
+    def warm_up(self, workload: Workload) -> None:
+        """Runs a few sequences unmeasured: what happens once in a process must not count against the first one.
+
+        That is the start of the process from which workers are forked, the first use of each kernel, and the work
+        spaces of the libraries. A failure here is none yet: the first configuration will show it.
+        """
+        count = min(_WARM_UP_SEQUENCES[self._request.device.type], workload.num_sequences)
+        with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
+            result = run_single_gpu_benchmark(
+                workload.path,
+                folder,
+                self._model,
+                self._request.device,
+                num_workers=1,
+                batch_converter=self._batch_converter,
+                num_sequences=count,
+                cooldown_s=0.0,
+            )
+        _log.debug("warm-up: %s", result["status"])
+
+
+def device_name(device: torch.device) -> str:
+    """``NVIDIA H200``, or the processor's name."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()} with {usable_cores()} cores"
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""The documents that the steps write: one shape for all five.
+
+``schema_version``, ``kind``, ``step``, ``created`` and ``complete`` say what the document is; ``machine``,
+``versions``, ``workload``, ``model`` and ``settings`` under which conditions it came to be; ``grid`` and ``planned``
+what was to be measured; ``baseline`` is the result that speedups refer to; ``results`` holds one entry for each
+configuration that was tried, as ``run_single_gpu_benchmark`` returns it, with its ``speedup`` and the
+``telemetry_path`` relative to the sweep's folder; ``best`` is one of them, and ``constraint_met`` says whether it has
+the wanted packing efficiency (null where none was wanted or nothing succeeded).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from virnuc_profiler.analysis.selection import choose_best
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.steps import Step
+from virnuc_profiler.telemetry.files import read_json
+from virnuc_profiler.telemetry.rates import ratio
+
+SCHEMA_VERSION: Final = "1.0"
+STEP_KIND: Final = "virnuc_profiler sweep step"
+BEST_KIND: Final = "virnuc_profiler best configuration"
+
+Document = dict[str, Any]
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under which conditions results came to be. Results of different conditions are never compared.
+
+    Attributes:
+        machine: the hardware.
+        versions: of the software.
+        workload: what every configuration was measured on.
+        model: with its precision and the weights that were used.
+        settings: of the sweep itself.
+    """
+
+    machine: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    workload: Mapping[str, Any]
+    model: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    def differences(self, document: Mapping[str, Any]) -> list[str]:
+        """What keeps `document` from being comparable with results of these conditions."""
+        return [
+            f"{section}.{key}"
+            for section, keys in _IDENTITY.items()
+            for key in keys
+            if _look_up(document, section, key) != getattr(self, section).get(key)
+        ]
+
+
+_IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
+    "workload": ("fingerprint", "num_sequences"),
+    "model": ("model_name", "weights", "precision", "attention_backend"),
+    "versions": ("virnuc_profiler", "torch"),
+    "settings": ("device", "device_name", "device_memory_gb", "host"),
+}
+
+
+def step_document(
+    step: Step, conditions: Conditions, results: Iterable[Result], baseline: Result | None, *, planned: int, **more: Any
+) -> Document:
+    """The document of a step with the results that it has so far."""
+    with_speedup = [{**result, "speedup": speedup(result, baseline)} for result in results]
+    chosen = choose_best(with_speedup, step.min_packing)
+    constrained = step.min_packing is not None and chosen.best is not None
+    return {
+        "kind": STEP_KIND,
+        "schema_version": SCHEMA_VERSION,
+        "step": step.name,
+        "created": now(),
+        "complete": len(with_speedup) == planned,
+        "machine": dict(conditions.machine),
+        "versions": dict(conditions.versions),
+        "workload": dict(conditions.workload),
+        "model": dict(conditions.model),
+        "settings": dict(conditions.settings),
+        "grid": {name: list(values) for name, values in step.grid.items()},
+        "planned": planned,
+        "min_packing": step.min_packing,
+        "baseline": None if baseline is None else dict(baseline),
+        "results": with_speedup,
+        "best": None if chosen.best is None else dict(chosen.best),
+        "constraint_met": chosen.constraint_met if constrained else None,
+        **more,
+    }
+
+
+def read_step(path: str | os.PathLike[str]) -> Document:
+    """Reads the document of a step.
+
+    Raises:
+        TelemetryFormatError: it is missing, unreadable or something else.
+    """
+    document = read_json(path)
+    if not isinstance(document, dict) or document.get("kind") != STEP_KIND:
+        raise TelemetryFormatError(f"{path} is not a result file of a sweep")
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise TelemetryFormatError(
+            f"{path} has schema version {document.get('schema_version')!r}; this version reads {SCHEMA_VERSION!r}"
+        )
+    results = document.get("results")
+    if not isinstance(results, list) or not all(
+        isinstance(result, dict) and isinstance(result.get("config"), dict) for result in results
+    ):
+        raise TelemetryFormatError(f"{path} is not a whole result file: its results are missing or have another form")
+    return document
+
+
+def speedup(result: Result, baseline: Result | None) -> float | None:
+    """Sequences per second over the baseline's; None where one of them was not measured."""
+    return ratio(result.get("sequences_per_sec"), (baseline or {}).get("sequences_per_sec"))
+
+
+def now() -> str:
+    """The time in ISO 8601, UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def relative_to(folder: Path, path: str | None) -> str | None:
+    """`path` as seen from `folder`, so that a sweep's folder can be moved."""
+    return None if path is None else os.path.relpath(path, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The configuration that a whole sweep recommends.
+
+    Attributes:
+        configuration: the best one.
+        sequences_per_sec: median over its measurements.
+        packing_efficiency: alike; None if it was not measured.
+        measurements: how often it was measured.
+        found_in: the steps that measured it.
+        constraint_met: whether its packing efficiency is the wanted one.
+        reason: why this one, in words.
+    """
+
+    configuration: Configuration
+    sequences_per_sec: float
+    packing_efficiency: float | None
+    measurements: int
+    found_in: tuple[str, ...]
+    constraint_met: bool
+    reason: str
+
+
+def choose_overall(documents: Iterable[Mapping[str, Any]], min_packing: float) -> Choice | None:
+    """The best configuration of all steps; None if none succeeded.
+
+    Several steps measure the same configuration, so each counts with the median of its measurements: the luckiest of
+    four would favour those that were measured four times. One that failed anywhere is not safe, and does not count.
+    """
+    measured: dict[Configuration, list[tuple[str, Result]]] = {}
+    for document in documents:
+        for result in document["results"]:
+            measured.setdefault(Configuration(**result["config"]), []).append((document["step"], result))
+    safe = [
+        _merged(configuration, entries)
+        for configuration, entries in measured.items()
+        if all(result["status"] == "success" for _, result in entries)
+    ]
+    chosen = choose_best(safe, min_packing)
+    best = chosen.best
+    if best is None:
+        return None
+    failed = len(measured) - len(safe)
+    among = f"highest sequences/s (median of {best['measurements']}) among {len(safe)} configurations that succeeded"
+    if failed:
+        among += f" ({failed} failed)"
+    wanted = f"packing efficiency of at least {min_packing:.0%}"
+    return Choice(
+        configuration=best["configuration"],
+        sequences_per_sec=best["sequences_per_sec"],
+        packing_efficiency=best["packing_efficiency"],
+        measurements=best["measurements"],
+        found_in=best["found_in"],
+        constraint_met=chosen.constraint_met,
+        reason=f"{among}, with a {wanted}" if chosen.constraint_met else f"{among}; none had a {wanted}",
+    )
+
+
+def _merged(configuration: Configuration, entries: list[tuple[str, Result]]) -> dict[str, Any]:
+    packing = [value for _, result in entries if (value := result.get("packing_efficiency")) is not None]
+    rates = [value for _, result in entries if (value := result.get("sequences_per_sec")) is not None]
+    return {
+        "status": "success",
+        "configuration": configuration,
+        "sequences_per_sec": median(rates) if rates else None,
+        "packing_efficiency": median(packing) if packing else None,
+        "measurements": len(entries),
+        "found_in": tuple(dict.fromkeys(step for step, _ in entries)),
+    }
+
+
+def _look_up(document: Mapping[str, Any], section: str, key: str) -> Any:
+    values = document.get(section)
+    return values.get(key) if isinstance(values, Mapping) else None

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""One configuration, measured from the file of sequences to the vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import esm
+import numpy as np
+import torch
+
+from virnuc_profiler.capture.profiler import BatchProfiler
+from virnuc_profiler.errors import WorkloadError
+from virnuc_profiler.inference.collator import VarlenCollator
+from virnuc_profiler.inference.dataloader import create_async_dataloader
+from virnuc_profiler.inference.dataset import IndexBasedDataset, SequenceDataset
+from virnuc_profiler.inference.fasta import FastaFile
+from virnuc_profiler.inference.placement import resolve_device
+from virnuc_profiler.inference.runner import AsyncInferenceRunner
+from virnuc_profiler.sweep.cleanup import COOLDOWN_S, CleanupReport, child_processes, cleanup_between_runs
+from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.device_memory import DeviceMemory
+from virnuc_profiler.sweep.failure import OOM, Failure, bury, describe_failure
+from virnuc_profiler.sweep.interrupts import deferred_interrupts
+from virnuc_profiler.sweep.provenance import machine_description, model_description, software_versions
+from virnuc_profiler.sweep.run_telemetry import record_run, run_path
+from virnuc_profiler.sweep.workload import MAX_SEQUENCE_LENGTH
+from virnuc_profiler.telemetry.logger import TelemetryLogger
+from virnuc_profiler.telemetry.reader import read_telemetry
+from virnuc_profiler.telemetry.run_result import RunResult
+
+_log = logging.getLogger(__name__)
+
+
+def run_single_gpu_benchmark(
+    fasta_path: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    model: Any,
+    device: Any,
+    num_workers: int = 4,
+    prefetch_factor: int = 4,
+    token_budget: int = 4096,
+    buffer_size: int = 2000,
+    *,
+    batch_converter: Any = None,
+    num_sequences: int | None = None,
+    cooldown_s: float = COOLDOWN_S,
+    timeout_s: float | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Measures one configuration, and cleans up whatever happens. Runs on the CPU too.
+
+    The time is that of the whole run: from just before the loader starts to the last result. What was measured
+    before a failure, the time limit or Ctrl-C is written to the telemetry file too, whose metadata has ``status``.
+
+    Args:
+        fasta_path: the sequences; may be gzip'd.
+        output_dir: folder of ``telemetry_{run_id}.json`` and ``run_{run_id}.json``.
+        model: as :func:`load_esm2_model` returns it.
+        device: where the model is.
+        num_workers: see :class:`Configuration`, as for the next three.
+        prefetch_factor: chunks that each worker keeps ready.
+        token_budget: most tokens of one packed batch.
+        buffer_size: sequences collected before they are packed.
+        batch_converter: fair-esm's, by default that of ESM-2.
+        num_sequences: how many are run, from the first one on; all, if None.
+        cooldown_s: pause of the clean-up.
+        timeout_s: time limit of the run; none, if None.
+        on_progress: is called with the number of sequences done, after each batch.
+        metadata: is added to the telemetry's.
+
+    Returns:
+        ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``, ``gpu_util``,
+        ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``telemetry_path``, ``run_path`` and ``cleanup``;
+        or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``),
+        ``message``, ``memory`` (``device`` or ``host``, for OOM) and the same without rates. What was not measured
+        is None.
+
+    Raises:
+        ValueError: a setting is out of range.
+        UsageError: the device is not there.
+        WorkloadError: the sequences cannot be read.
+        OutputError: the results cannot be written.
+        KeyboardInterrupt: passed on once what was measured is written.
+    """
+    configuration = Configuration(num_workers, prefetch_factor, token_budget, buffer_size)
+    trial = _Trial(
+        Path(fasta_path), model, resolve_device(device), configuration, batch_converter, num_sequences, on_progress
+    )
+    logger = TelemetryLogger(output_dir, configuration.run_id)  # says now if the folder cannot be written
+    report: CleanupReport | None = None
+    try:
+        trial.measure(timeout_s)
+        with deferred_interrupts():
+            run = trial.finished_run(metadata or {})
+            shape = {"layers": getattr(model, "num_layers", None), "hidden": getattr(model, "embed_dim", None)}
+            telemetry_path = record_run(logger, run, **shape)
+    finally:
+        with deferred_interrupts():
+            report = trial.clean_up(cooldown_s)
+    if trial.interrupt is not None:
+        raise trial.interrupt
+    paths = {"telemetry_path": str(telemetry_path), "run_path": str(run_path(telemetry_path))}
+    return {**trial.outcome(telemetry_path), **paths, "cleanup": report.as_dict()}
+
+
+class _Trial:
+    """The parts of one run, from the moment they exist to the proof that they are gone."""
+
+    def __init__(
+        self,
+        fasta_path: Path,
+        model: Any,
+        device: torch.device,
+        configuration: Configuration,
+        batch_converter: Any,
+        num_sequences: int | None,
+        on_progress: Callable[[int], None] | None,
+    ) -> None:
+        self.configuration = configuration
+        self.failure: Failure | None = None
+        self.interrupt: BaseException | None = None
+        self._model = model
+        self._device = device
+        self._on_progress = on_progress
+        self._fasta = FastaFile.open(fasta_path)
+        count = len(self._fasta)
+        self._expected = count if num_sequences is None else min(num_sequences, count)
+        if self._expected == 0:
+            raise WorkloadError(f"{fasta_path} holds no sequences")
+        self._dataset: Any = (
+            SequenceDataset(fasta_path, max_sequence_length=MAX_SEQUENCE_LENGTH)
+            if self._expected == count
+            else IndexBasedDataset(fasta_path, np.arange(self._expected), max_sequence_length=MAX_SEQUENCE_LENGTH)
+        )
+        self._collator = VarlenCollator(
+            batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
+            max_tokens_per_batch=configuration.token_budget,
+            max_sequence_length=MAX_SEQUENCE_LENGTH,
+            buffer_size=configuration.buffer_size,
+        )
+        self._loader: Any = None
+        self._runner: AsyncInferenceRunner | None = None
+        self._run: RunResult | None = None
+        self._memory = DeviceMemory(device)
+        self._processes_before = child_processes()
+        self._memory_before = self._memory.allocated_bytes()
+        self._memory.reset_peak()
+        self._peak_gb: float | None = None
+
+    def measure(self, timeout_s: float | None) -> None:
+        """Runs all sequences; an error becomes :attr:`failure`, Ctrl-C :attr:`interrupt`."""
+        profiler = BatchProfiler(device=self._device, run_id=self.configuration.run_id)
+        profiler.start()
+        try:
+            self._run_sequences(profiler, timeout_s)
+        except Exception as error:
+            self.failure = describe_failure(error)
+            bury(error)
+        except BaseException as error:
+            self.interrupt = type(error)(*error.args)
+            bury(error)
+        with deferred_interrupts():
+            self._run = profiler.stop()
+            self._peak_gb = self._memory.peak_gb()
+        if self.failure is None and self.interrupt is None and self._run.total_sequences != self._expected:
+            self.failure = Failure(
+                "error", f"{self._run.total_sequences} sequences were recorded, but {self._expected} went in"
+            )
+        if self.failure is not None:
+            _log.warning("%s failed with %s: %s", self.configuration, self.failure.reason, self.failure.message)
+
+    def finished_run(self, metadata: Mapping[str, Any]) -> RunResult:
+        """The run, with all that must be known to compare it with others."""
+        assert self._run is not None
+        status = "success" if self.failure is None else "failed"
+        description = {
+            "status": status if self.interrupt is None else "interrupted",
+            "failure": None if self.failure is None else dataclasses.asdict(self.failure),
+            "config": self.configuration.as_dict(),
+            **model_description(self._model),
+            "workload": {
+                "path": str(self._fasta.path),
+                "fingerprint": self._fasta.fingerprint,
+                "num_sequences": self._expected,
+                "sequences_in_file": len(self._fasta),
+                "truncated_sequences": self._collator.truncated,
+                "unknown_residues": self._collator.unknown_residues,
+            },
+            "peak_memory_gb": self._peak_gb,
+            "hardware": machine_description(),
+            "versions": software_versions(),
+        }
+        return dataclasses.replace(self._run, metadata={**description, **metadata})
+
+    def clean_up(self, cooldown_s: float) -> CleanupReport:
+        """Closes the parts; after Ctrl-C without the pause."""
+        loader, runner, self._loader, self._runner = self._loader, self._runner, None, None
+        return cleanup_between_runs(
+            loader,
+            runner,
+            device=self._device,
+            cooldown_s=cooldown_s if self.interrupt is None else 0.0,
+            device_memory_before=self._memory_before,
+            processes_before=self._processes_before,
+        )
+
+    def outcome(self, telemetry_path: Path) -> dict[str, Any]:
+        """The result; rates are those of the file, so that the two can never disagree."""
+        config = self.configuration.as_dict()
+        if self.failure is not None:
+            memory = {"memory": self.failure.memory} if self.failure.reason == OOM else {}
+            failure = {"status": "failed", "reason": self.failure.reason, "message": self.failure.message, **memory}
+            return {**failure, "config": config, "peak_memory_gb": self._peak_gb}
+        summary = read_telemetry(telemetry_path, max_bytes=sys.maxsize)["summary"]
+        return {
+            "status": "success",
+            "config": config,
+            "elapsed_sec": summary["elapsed_seconds"],
+            "sequences_per_sec": summary["total_sequences"] / summary["elapsed_seconds"],
+            "tokens_per_sec": summary["avg_tokens_per_sec"],
+            "gpu_util": summary["avg_gpu_util"],
+            "packing_efficiency": summary["avg_packing_efficiency"],
+            "peak_memory_gb": self._peak_gb,
+        }
+
+    def _run_sequences(self, profiler: BatchProfiler, timeout_s: float | None) -> None:
+        deadline_ns = None if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
+        self._loader = create_async_dataloader(
+            self._dataset,
+            self._collator,
+            num_workers=self.configuration.num_workers,
+            prefetch_factor=self.configuration.prefetch_factor,
+            pin_memory=self._device.type == "cuda",
+            timeout_s=timeout_s or 0.0,
+        )
+        self._runner = AsyncInferenceRunner(self._model, self._device, profiler=profiler, deadline_ns=deadline_ns)
+        done = 0
+        for result in self._runner.run(self._loader):
+            done += len(result.sequence_ids)
+            if self._on_progress is not None:
+                self._on_progress(done)

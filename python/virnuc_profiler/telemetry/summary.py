@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""The summary of a run's batch records: a running total that can be asked at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from virnuc_profiler.telemetry.rates import rates, ratio
+
+
+@dataclass
+class Mean:
+    """A mean over the values that were measured; None if there were none."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float | None) -> None:
+        """Adds one value; None adds nothing."""
+        if value is not None:
+            self.total += value
+            self.count += 1
+
+    @property
+    def value(self) -> float | None:
+        """The mean so far."""
+        return ratio(self.total, self.count)
+
+
+@dataclass
+class SummaryTotals:
+    """Adds up batch records, each in constant time.
+
+    Averages are means over the batches that had the value. Totals are sums over the batches that had the count; the
+    others are counted in ``batches_without_counts``. A total that no batch had is None, not 0.
+    """
+
+    batches: int = 0
+    sequences: int = 0
+    tokens: int = 0
+    with_sequences: int = 0
+    with_tokens: int = 0
+    without_counts: int = 0
+    starved: int = 0
+    with_queue_state: int = 0
+    gpu_util: Mean = field(default_factory=Mean)
+    packing_efficiency: Mean = field(default_factory=Mean)
+    checkpoint_write_ms: Mean = field(default_factory=Mean)
+    max_checkpoint_queue_depth: int | None = None
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Adds one batch record, whose known keys must fit the schema."""
+        sequences, tokens = record.get("num_sequences"), record.get("num_tokens")
+        self.batches += 1
+        self.without_counts += sequences is None or tokens is None
+        if sequences is not None:
+            self.sequences += int(sequences)
+            self.with_sequences += 1
+        if tokens is not None:
+            self.tokens += int(tokens)
+            self.with_tokens += 1
+        if (state := record.get("queue_state")) is not None:
+            self.starved += state == "starved"
+            self.with_queue_state += 1
+        self.gpu_util.add(record.get("gpu_util"))
+        self.packing_efficiency.add(record.get("packing_efficiency"))
+        self.checkpoint_write_ms.add(record.get("checkpoint_write_ms"))
+        if (depth := record.get("checkpoint_queue_depth")) is not None:
+            self.max_checkpoint_queue_depth = max(int(depth), self.max_checkpoint_queue_depth or 0)
+
+    def summary(self, elapsed_seconds: float | None, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The summary so far.
+
+        Args:
+            elapsed_seconds: wall time of the run; None if it is not known.
+            given: keys that replace or extend the ones here. Rates and projections follow from given totals and
+                a given ``elapsed_seconds``, unless they are given too.
+        """
+        totals: dict[str, Any] = {
+            "total_sequences": self.sequences if self.with_sequences or not self.batches else None,
+            "total_tokens": self.tokens if self.with_tokens or not self.batches else None,
+            "total_batches": self.batches,
+            "elapsed_seconds": elapsed_seconds,
+        }
+        given = given or {}
+        totals.update((key, given[key]) for key in totals.keys() & given.keys())
+        derived = rates(totals["total_sequences"], totals["total_tokens"], totals["elapsed_seconds"])
+        summary = {
+            **totals,
+            "avg_tokens_per_sec": derived.pop("avg_tokens_per_sec"),
+            "avg_gpu_util": self.gpu_util.value,
+            "avg_packing_efficiency": self.packing_efficiency.value,
+            "pct_starved": ratio(100 * self.starved, self.with_queue_state),
+            **derived,
+        }
+        if self.without_counts:
+            summary["batches_without_counts"] = self.without_counts
+        if self.checkpoint_write_ms.count:
+            summary["avg_checkpoint_write_ms"] = self.checkpoint_write_ms.value
+        if self.max_checkpoint_queue_depth is not None:
+            summary["max_checkpoint_queue_depth"] = self.max_checkpoint_queue_depth
+        return {**summary, **given}
+
+
+def summarise(
+    records: Iterable[Mapping[str, Any]],
+    elapsed_seconds: float | None,
+    given: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The summary of `records`, see :meth:`SummaryTotals.summary`."""
+    totals = SummaryTotals()
+    for record in records:
+        totals.add(record)
+    return totals.summary(elapsed_seconds, given)
