@@ -18,11 +18,12 @@ from tests.support.packed import (
     padded_oracle,
     proteins,
 )
-from virnuc_profiler import AsyncInferenceRunner
+from virnuc_profiler import AsyncInferenceRunner, BatchProfiler
 from virnuc_profiler.errors import DeadlineExceeded, UsageError
 from virnuc_profiler.inference import runner as runner_module
 from virnuc_profiler.inference.launch import Launched
 from virnuc_profiler.inference.packed_esm2 import PackedESM2
+from virnuc_profiler.telemetry.records import STAGES as STAGE_NAMES
 
 STAGES = ["fetch", "end_stage", ("collate", 1_000, 2_000), "h2d", "forward", "pool", "d2h", "end_stage", "emit"]
 
@@ -305,3 +306,18 @@ def test_wrong_arguments_are_named(model):
 def test_a_model_on_another_device_is_named(device, model):
     with pytest.raises(ValueError, match="the model is on cpu, not on cuda:0"):
         AsyncInferenceRunner(model, "cuda")
+
+
+def test_the_real_profiler_records_what_came_out(model):
+    packs = list(batches([3, 1, 2]))
+    with BatchProfiler(device="cpu", sample_gpu=False) as profiler:
+        results = list(AsyncInferenceRunner(model, "cpu", profiler=profiler).run(packs))
+    run = profiler.result
+    assert [batch.index for batch in run.batches] == [result.batch_idx for result in results] == [0, 1, 2]
+    assert run.total_sequences == 6
+    assert run.total_tokens == sum(len(pack.tokens) for pack in packs)
+    for batch in run.batches:
+        assert sorted(stage.name for stage in batch.stages) == sorted(STAGE_NAMES)
+        (collate,) = (stage for stage in batch.stages if stage.name == "collate")
+        assert (collate.host_start_ns, collate.host_end_ns) == (1_000, 2_000)
+        assert batch.packing.token_budget == 4096
