@@ -60,7 +60,9 @@ def _attention() -> Iterator[Check]:
         if not obstacle:
             yield Check(name, OK, f"runs on {device}")
         else:
-            fix = "pip install 'virnuc_profiler[flash]'" if backend.name == "flash-attn" and device.type == "cuda" else ""
+            fix = (
+                "pip install 'virnuc_profiler[flash]'" if backend.name == "flash-attn" and device.type == "cuda" else ""
+            )
             yield Check(name, MISSING, obstacle, fix)
 
 

@@ -58,9 +58,8 @@ def render_packing(document: Document) -> str:
 def render_interaction(document: Document) -> str:
     """One line for each number of workers and token budget, failed ones too."""
     names = ("num_workers", "token_budget")
-    columns = [
-        _setting("Workers", "num_workers"), _setting("Budget", "token_budget"), _SEQ, _PACK, _GPU, _MEM, _SPEEDUP, _STATUS,
-    ]  # fmt: skip
+    settings = [_setting("Workers", "num_workers"), _setting("Budget", "token_budget")]
+    columns = [*settings, _SEQ, _PACK, _GPU, _MEM, _SPEEDUP, _STATUS]
     title = "Parameter Interaction Sweep (num_workers x token_budget)"
     lines = _table(title, 70, columns, document["results"])
     best = document["best"]

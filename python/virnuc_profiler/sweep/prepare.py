@@ -178,7 +178,7 @@ def device_name(device: torch.device) -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()} with {usable_cores()} cores"
+    return f"{machine_description()['cpu_model'] or platform.machine()}, {usable_cores()} cores"
 
 
 def usable_cores() -> int:
