@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "capture/gpu_sampler.h"
 
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 
 #include "driver/errors.h"
 
@@ -11,6 +13,8 @@ namespace {
 
 /// NVML's documentation asks for at least this between the two samples of a GPM metric.
 constexpr std::int64_t shortest_gpm_interval_ns = 100'000'000;
+/// A sample that is due this much too early is waited for, in its own thread.
+constexpr std::int64_t longest_wait_ns = 20'000'000;
 constexpr std::int64_t shortest_interval_ns = 1'000'000;
 
 void validate(const char* name, std::int64_t interval_ns, std::int64_t shortest_ns) {
@@ -44,9 +48,12 @@ class GpmQuery {
     explicit GpmQuery(const GpuMeter& meter) : samples_(meter) {}
 
     QueryState operator()(GpmReading& reading) {
+        if (sampled_at_ns_ != 0) {
+            const std::int64_t early_ns = sampled_at_ns_ + shortest_gpm_interval_ns - monotonic_ns();
+            if (early_ns > longest_wait_ns) return QueryState::pending;  // the last sample came very late
+            if (early_ns > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(early_ns));
+        }
         const std::int64_t before_ns = monotonic_ns();
-        if (sampled_at_ns_ != 0 && before_ns - sampled_at_ns_ < shortest_gpm_interval_ns)
-            return QueryState::pending;
         const std::int64_t previous_ns = sampled_at_ns_;
         sampled_at_ns_ = 0;
         if (!samples_.sample()) return QueryState::failed;

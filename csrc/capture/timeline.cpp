@@ -126,11 +126,12 @@ Timeline::Timeline(TimelineOptions options) {
         const CurrentContext current(timer->context());
         harvester_ = std::make_shared<Harvester>(*timer, options.clock);
         harvester_->take_anchor();
+        if (const auto failure = timer->failure()) throw CudaError(*failure);
     } catch (...) {
         timer->pool().destroy();
+        if (harvester_) harvester_->destroy();
         throw;
     }
-    if (const auto failure = timer->failure()) throw CudaError(*failure);
     if (options.background) run_in_background(options);
 }
 

@@ -476,6 +476,27 @@ EXPORT std::int64_t standin_cuda_host_now() {
     return host_now(simulation());
 }
 
+/// When (device ns) the last event or work of a stream completes.
+EXPORT std::int64_t standin_cuda_busy_until(std::uintptr_t handle) {
+    const std::lock_guard lock(simulation().mutex);
+    return simulation().streams[handle].busy_until;
+}
+
+/// Back to the simulation's defaults, for the next test of a process.
+EXPORT void standin_cuda_reset() {
+    Simulation& state = simulation();
+    const std::lock_guard lock(state.mutex);
+    state.failures.clear();
+    state.hangs_ns.clear();
+    state.streams.clear();
+    state.calls.clear();
+    state.vanished = success;
+    state.drift_ppm = 0.0;
+    state.latency_ns = 2'000;
+    state.virtual_time = false;
+    state.hold_all = false;
+}
+
 /// What the device's clock shows at a host time.
 EXPORT std::int64_t standin_cuda_device_time(std::int64_t host_ns) {
     const std::lock_guard lock(simulation().mutex);
