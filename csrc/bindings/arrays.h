@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -25,16 +26,19 @@ std::span<const T> read_span(const Array<T>& array, const char* name) {
     return {array.data(), static_cast<std::size_t>(array.size())};
 }
 
-/// Hands a vector to numpy without copying it.
+/// An array, structured or plain, that takes a vector over without copying it.
 template <typename T>
-pybind11::array_t<T> to_array(std::vector<T>&& values) {
+pybind11::array_t<T> to_array(std::vector<T> values) {
     auto owned = std::make_unique<std::vector<T>>(std::move(values));
     const auto size = static_cast<pybind11::ssize_t>(owned->size());
-    T* const data = owned->data();
-    const pybind11::capsule owner(owned.get(),
-                                  [](void* vector) { delete static_cast<std::vector<T>*>(vector); });
+    const T* const data = owned->data();
+    const pybind11::capsule owner(owned.get(), [](void* held) { delete static_cast<std::vector<T>*>(held); });
     static_cast<void>(owned.release());
     return pybind11::array_t<T>(size, data, owner);
 }
+
+/// Nanoseconds of a duration in seconds or milliseconds as Python gives it. Throws std::invalid_argument: not
+/// finite, negative, or more than a century.
+std::int64_t duration_ns(const char* name, double value, double unit_ns);
 
 }  // namespace virnuc::bindings

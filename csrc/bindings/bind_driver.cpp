@@ -1,8 +1,38 @@
 // SPDX-License-Identifier: MIT
+#include <pybind11/stl.h>
+
 #include "bindings/bindings.h"
+#include "capture/clock.h"
+#include "device/cuda_device.h"
+#include "device/gpu_meter.h"
+#include "device/not_measured.h"
+
+namespace py = pybind11;
 
 namespace virnuc::bindings {
 
-void register_driver(pybind11::module_& /*module*/) {}
+void register_driver(py::module_& module) {
+    const auto without_gil = py::call_guard<py::gil_scoped_release>();  // the first call wakes the driver
+
+    module.attr("NOT_MEASURED") = not_measured;
+    module.def("monotonic_ns", &monotonic_ns);
+
+    py::class_<LibraryStatus>(module, "LibraryStatus")
+        .def_property_readonly("available", &LibraryStatus::available)
+        .def_readonly("reason", &LibraryStatus::reason)
+        .def_readonly("path", &LibraryStatus::path);
+
+    py::class_<CudaDevice>(module, "CudaDevice")
+        .def_readonly("ordinal", &CudaDevice::ordinal)
+        .def_readonly("name", &CudaDevice::name)
+        .def_readonly("uuid", &CudaDevice::uuid)
+        .def_readonly("pci_bus_id", &CudaDevice::pci_bus_id)
+        .def_readonly("total_memory_bytes", &CudaDevice::total_memory_bytes)
+        .def_readonly("compute_capability", &CudaDevice::compute_capability);
+
+    module.def("cuda_status", &cuda_status, without_gil);
+    module.def("nvml_status", &nvml_status, without_gil);
+    module.def("cuda_devices", &cuda_devices, without_gil);
+}
 
 }  // namespace virnuc::bindings

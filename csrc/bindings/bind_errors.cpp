@@ -1,8 +1,36 @@
 // SPDX-License-Identifier: MIT
 #include "bindings/bindings.h"
+#include "driver/errors.h"
+
+namespace py = pybind11;
 
 namespace virnuc::bindings {
 
-void register_errors(pybind11::module_& /*module*/) {}
+namespace {
+
+/// Raises the class of virnuc_profiler.errors that has this name.
+template <typename... Arguments>
+void raise(const char* name, Arguments&&... arguments) {
+    const py::object type = py::module_::import("virnuc_profiler.errors").attr(name);
+    PyErr_SetObject(type.ptr(), type(std::forward<Arguments>(arguments)...).ptr());
+}
+
+}  // namespace
+
+void register_errors(py::module_& /*module*/) {
+    // The one place where this core's errors become Python's; std::invalid_argument becomes ValueError by
+    // itself.
+    py::register_local_exception_translator([](std::exception_ptr error) {
+        try {
+            if (error) std::rethrow_exception(error);
+        } catch (const CudaError& e) {
+            raise("CudaError", e.what(), e.code(), e.call());
+        } catch (const LibraryUnavailable& e) {
+            raise("LibraryUnavailable", e.what());
+        } catch (const Error& e) {
+            raise("VirnucError", e.what());
+        }
+    });
+}
 
 }  // namespace virnuc::bindings

@@ -146,6 +146,9 @@ class Timeline:
     def dropped_batches(self) -> int:
         """Batches that lost device times: pool exhausted, device error, or not finished at the end."""
     @property
+    def cross_thread_ranges(self) -> int:
+        """Stages that ended on another thread than they began on: their NVTX ranges closed late."""
+    @property
     def memory_bytes(self) -> int:
         """Bytes held by recorded batches and stages, spare chunks included."""
 

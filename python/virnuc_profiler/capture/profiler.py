@@ -86,6 +86,7 @@ class BatchProfiler:
         self._timeline: _core.Timeline | None = None
         self._sampler: _core.GpuSampler | None = None
         self._batch: _core.Batch | None = None
+        self._next_index = 0
         self.result: RunResult | None = None
         # A wrong set of stages should fail here, where the caller names it, and not when the run starts.
         _core.Timeline(self._stages, self._device_stages, nvtx=False).stop(0.0)
@@ -162,9 +163,10 @@ class BatchProfiler:
         Raises:
             RuntimeError: no run is going on.
         """
+        timeline = self._running()
         if index is None:
             index = self._next_index
-        self._batch = self._running().begin_batch(index)
+        self._batch = timeline.begin_batch(index)
         self._next_index = index + 1
         return self._batch
 

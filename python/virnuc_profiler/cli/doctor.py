@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.checks import Check
+    from virnuc_profiler.capture.device_checks import Check
 
 _MARKS: Final = {"ok": "ok", "missing": "--", "broken": "!!"}
 
@@ -26,7 +26,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
-        "--output-dir", type=Path, default=Path("."), metavar="DIR", help="folder to check for writing (default: .)"
+        "--output-dir", type=Path, default=Path(), metavar="DIR", help="folder to check for writing (default: .)"
     )
     parser.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
     parser.set_defaults(run=run)
@@ -34,12 +34,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the findings; 1 if a part without which nothing works is broken."""
-    from virnuc_profiler.sweep.checks import all_checks
+    from virnuc_profiler.cli.checks import all_checks
 
     checks = all_checks(arguments.output_dir)
     broken = any(check.state == "broken" for check in checks)
     if arguments.json:
-        print(json.dumps({"schema_version": "1.0", "works": not broken, "checks": [asdict(c) for c in checks]}, indent=1))
+        print(
+            json.dumps({"schema_version": "1.0", "works": not broken, "checks": [asdict(c) for c in checks]}, indent=1)
+        )
     else:
         print(render_checks(checks))
     return 1 if broken else 0

@@ -45,7 +45,7 @@ class ProgressLines(SweepListener):
         """How many configurations are done."""
         return self._total - len(self._left)
 
-    def trial_started(self, step: str, configuration: Configuration, workload: Workload) -> None:
+    def trial_started(self, step: str, configuration: Configuration, workload: Workload) -> None:  # noqa: ARG002
         """Starts the clock."""
         self._started = self._clock()
         self._tokens = workload.tokens
@@ -91,7 +91,7 @@ class ProgressBar(ProgressLines):
         """Moves the bar; it is redrawn by a thread, a few times a second."""
         self._progress.update(self._task, completed=self.number + sequences / self._sequences)
 
-    def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:
+    def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:  # noqa: ARG002  # noqa: ARG002
         """Moves the bar to the next whole number; only failures get a line."""
         self._pace.add(self._clock() - self._started, self._tokens)
         self._left = self._left[1:]
@@ -114,8 +114,11 @@ def show_progress(planned: Sequence[Workload], cooldown_s: float) -> Iterator[Sw
         yield ProgressLines(planned, cooldown_s)
         return
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
     with Progress(*columns, console=console, redirect_stdout=False, transient=True, refresh_per_second=4) as progress:
         yield ProgressBar(planned, cooldown_s, progress)
 

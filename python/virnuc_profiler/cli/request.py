@@ -20,7 +20,7 @@ RESULTS_FOLDER: Final = "tuning_results"
 FASTA_VARIABLE: Final = "VIRNUCPRO_PRODUCTION_FASTA"
 
 DEFAULT_MODEL: Final = {"cuda": "esm2_t36_3B_UR50D", "cpu": "esm2_t6_8M_UR50D"}
-DEFAULT_SEQUENCES: Final = {"cuda": 2000, "cpu": 64}
+DEFAULT_SEQUENCES: Final = {"cuda": 2000, "cpu": 72}
 """On two CPU cores the whole default sweep of the 8M model over 64 sequences ends within four minutes."""
 
 
@@ -80,7 +80,9 @@ def require_writable(folder: Path) -> None:
             probe.write(b"\0")
             probe.flush()
     except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror or error}; choose another --output-dir") from error
+        raise OutputError(
+            f"cannot write into {folder}: {error.strerror or error}; choose another --output-dir"
+        ) from error
 
 
 def describe_workload(workload: Workload) -> str:

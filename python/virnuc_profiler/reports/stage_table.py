@@ -48,4 +48,7 @@ def _milliseconds(values: Sequence[int], q: float) -> str:
 
 
 def _cell(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [text.ljust(size) if place == 0 else text.rjust(size) for place, (text, size) in enumerate(zip(row, widths, strict=True))]
+    return [
+        text.ljust(size) if place == 0 else text.rjust(size)
+        for place, (text, size) in enumerate(zip(row, widths, strict=True))
+    ]

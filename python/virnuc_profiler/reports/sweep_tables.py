@@ -28,23 +28,38 @@ def render_baseline(document: Document) -> str:
 
 def render_dataloader(document: Document) -> str:
     """One line for each number of workers and prefetch factor."""
-    columns = [_setting("Workers", "num_workers"), _setting("Prefetch", "prefetch_factor"), _SEQ, _TOK, _GPU, _MEM, _SPEEDUP]
+    columns = [
+        _setting("Workers", "num_workers"),
+        _setting("Prefetch", "prefetch_factor"),
+        _SEQ,
+        _TOK,
+        _GPU,
+        _MEM,
+        _SPEEDUP,
+    ]
     names = ("num_workers", "prefetch_factor")
     return _sweep_table("DataLoader Parameter Sweep", 67, columns, document, names)
 
 
 def render_packing(document: Document) -> str:
     """One line for each token budget and buffer size."""
-    columns = [_setting("Budget ", "token_budget"), _setting("Buffer", "buffer_size"), _SEQ, _PACK, _GPU, _MEM, _SPEEDUP]
+    columns = [
+        _setting("Budget ", "token_budget"),
+        _setting("Buffer", "buffer_size"),
+        _SEQ,
+        _PACK,
+        _GPU,
+        _MEM,
+        _SPEEDUP,
+    ]
     return _sweep_table("Packing Parameter Sweep", 70, columns, document, ("token_budget", "buffer_size"))
 
 
 def render_interaction(document: Document) -> str:
     """One line for each number of workers and token budget, failed ones too."""
     names = ("num_workers", "token_budget")
-    columns = [
-        _setting("Workers", "num_workers"), _setting("Budget", "token_budget"), _SEQ, _PACK, _GPU, _MEM, _SPEEDUP, _STATUS,
-    ]  # fmt: skip
+    settings = [_setting("Workers", "num_workers"), _setting("Budget", "token_budget")]
+    columns = [*settings, _SEQ, _PACK, _GPU, _MEM, _SPEEDUP, _STATUS]
     title = "Parameter Interaction Sweep (num_workers x token_budget)"
     lines = _table(title, 70, columns, document["results"])
     best = document["best"]
@@ -82,9 +97,7 @@ def render_validation(document: Document) -> str:
 Column = tuple[str, Callable[[Result], str]]
 
 
-def _sweep_table(
-    title: str, width: int, columns: Sequence[Column], document: Document, names: Sequence[str]
-) -> str:
+def _sweep_table(title: str, width: int, columns: Sequence[Column], document: Document, names: Sequence[str]) -> str:
     """A table of the successful configurations, with the best, the baseline and the failed ones below."""
     results, best, baseline = document["results"], document["best"], document["baseline"]
     lines = _table(title, width, columns, [result for result in results if _succeeded(result)])
@@ -105,9 +118,7 @@ def _table(title: str, width: int, columns: Sequence[Column], results: Iterable[
     rows = [[heading for heading, _ in columns]]
     rows += [[cell(result) for _, cell in columns] for result in results]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        " | ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    lines = [" | ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip() for row in rows]
     rule = _rule(max(width, *map(len, lines)))
     return [title, rule, *lines, rule]
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import torch
 
 from virnuc_profiler.sweep.device_memory import DeviceMemory, first_line
@@ -139,4 +139,5 @@ def _wait_for(workers: list[psutil.Process], cooldown_s: float) -> tuple[float, 
 def _device(device: Any) -> torch.device:
     if device is not None:
         return torch.device(device)
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_initialized() else torch.device("cpu")
+    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.device("cuda", torch.cuda.current_device()) if in_use else torch.device("cpu")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -54,11 +55,11 @@ class DeviceMemory:
         except RuntimeError as error:  # after a CUDA error nothing works any more, but clean-up must go on
             _log.warning("the memory of %s could not be released: %s", self._device, first_line(error))
 
-    def _read(self, counter: object) -> int | None:
+    def _read(self, counter: Callable[[torch.device], int]) -> int | None:
         if self._device is None:
             return None
         try:
-            return int(counter(self._device))  # type: ignore[operator]
+            return int(counter(self._device))
         except RuntimeError:
             return None
 

@@ -64,9 +64,7 @@ def guess(tokens: Sequence[int], cooldown_s: float, *, layers: int, hidden: int,
     """
     speed = GPU_FLOPS if cores is None else cores * CPU_CORE_FLOPS
     where = "a GPU" if cores is None else f"{cores} CPU core{'s' if cores > 1 else ''}"
-    seconds = sum(
-        forward_flops(count, 0, layers, hidden) / speed + START_UP_S + cooldown_s for count in tokens
-    )
+    seconds = sum(forward_flops(count, 0, layers, hidden) / speed + START_UP_S + cooldown_s for count in tokens)
     return Estimate(seconds, f"a guess: assumes {speed / 1e12:.3g} TFLOP/s on {where}, {cooldown_s:g} s pauses")
 
 

@@ -140,7 +140,10 @@ class MeasuredModel:
             output_dir,
             self._model,
             self._request.device,
-            **configuration.as_dict(),
+            configuration.num_workers,
+            configuration.prefetch_factor,
+            configuration.token_budget,
+            configuration.buffer_size,
             batch_converter=self._batch_converter,
             num_sequences=workload.num_sequences,
             cooldown_s=self._request.cooldown_s,
@@ -175,7 +178,7 @@ def device_name(device: torch.device) -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()} with {usable_cores()} cores"
+    return f"{machine_description()['cpu_model'] or platform.machine()}, {usable_cores()} cores"
 
 
 def usable_cores() -> int:

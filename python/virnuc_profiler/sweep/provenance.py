@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from virnuc_profiler import __version__
 
-_PACKAGES: Final = {"torch": "torch", "fair-esm": "fair_esm", "numpy": "numpy", "flash-attn": "flash_attn"}
+_PACKAGES: Final = ("fair-esm", "flash-attn", "numpy")
 
 
 @cache
@@ -27,16 +27,23 @@ def software_versions() -> dict[str, str | None]:
     """Versions of what computes and of what measures; None for what is not installed."""
     import torch
 
-    versions: dict[str, str | None] = {"virnuc_profiler": __version__, "python": platform.python_version()}
-    for package, key in _PACKAGES.items():
-        try:
-            versions[key] = version(package)
-        except PackageNotFoundError:
-            versions[key] = None
-    return {**versions, "torch": torch.__version__, "cuda": torch.version.cuda}
+    return {
+        "virnuc_profiler": __version__,
+        "python": platform.python_version(),
+        **{package.replace("-", "_"): _version(package) for package in _PACKAGES},
+        "torch": torch.__version__,  # with its build, which the package's own version may lack
+        "cuda": torch.version.cuda,
+    }
 
 
 def model_description(model: Any) -> dict[str, Any]:
     """A model's ``info``, or at least its type if it is none of ours."""
     info = getattr(model, "info", None)
     return {"model_name": type(model).__name__} if info is None else asdict(info)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

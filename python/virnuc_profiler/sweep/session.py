@@ -110,8 +110,9 @@ class Sweep:
 
     def baseline(self) -> Result:
         """The result of the baseline: the one in the folder if it is comparable, else measured now."""
-        document = self._usable(self.steps["baseline"])
-        return (document or self.run_step("baseline"))["results"][0]
+        document = self._usable(self.steps["baseline"]) or self.run_step("baseline")
+        baseline: Result = document["results"][0]
+        return baseline
 
     def planned(self, names: Sequence[str]) -> list[Workload]:
         """The workload of each configuration that will be measured, in order."""
@@ -133,10 +134,9 @@ class Sweep:
             _log.warning("nothing can be validated: %s", reason)
             return document
         selection = {"config": choice.configuration.as_dict(), **_without_configuration(choice)}
-        document = self._measure(
+        return self._measure(
             step, [choice.configuration], self.validation_workload, baseline, selection=selection, projection=None
         )
-        return document
 
     def _measure(
         self,

@@ -24,7 +24,7 @@ from virnuc_profiler.inference.dataset import IndexBasedDataset, SequenceDataset
 from virnuc_profiler.inference.fasta import FastaFile
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
-from virnuc_profiler.sweep.cleanup import COOLDOWN_S, CleanupReport, cleanup_between_runs
+from virnuc_profiler.sweep.cleanup import COOLDOWN_S, CleanupReport, child_processes, cleanup_between_runs
 from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.device_memory import DeviceMemory
 from virnuc_profiler.sweep.failure import OOM, Failure, bury, describe_failure
@@ -139,9 +139,7 @@ class _Trial:
         self._dataset: Any = (
             SequenceDataset(fasta_path, max_sequence_length=MAX_SEQUENCE_LENGTH)
             if self._expected == count
-            else IndexBasedDataset(
-                fasta_path, np.arange(self._expected), max_sequence_length=MAX_SEQUENCE_LENGTH
-            )
+            else IndexBasedDataset(fasta_path, np.arange(self._expected), max_sequence_length=MAX_SEQUENCE_LENGTH)
         )
         self._collator = VarlenCollator(
             batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),

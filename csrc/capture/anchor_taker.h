@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "capture/clock.h"
+#include "capture/device_timer.h"
+
+namespace virnuc {
+
+/// Compares the clocks on a stream of its own, without stopping the work: records an event, spins until it
+/// has completed, and keeps the try with the smallest bracket of host times.
+///
+/// The event of the last anchor is the reference for elapsed times until the next one: float32 milliseconds
+/// hold 0.1 µs over 2 s, but not over minutes. Each anchor adds the time since the one before in 64-bit ns.
+///
+/// All but the destructor needs the timer's context current on the calling thread.
+class AnchorTaker {
+  public:
+    /// Makes the stream and its events. Throws CudaError.
+    AnchorTaker(DeviceTimer& timer, Clock clock);
+
+    /// Spins for some 10 µs, at most a few ms. False: the device did not answer in time, or failed (timer
+    /// off).
+    bool take();
+    /// Whether there is a reference yet.
+    [[nodiscard]] bool anchored() const noexcept { return anchored_; }
+    /// Time of a completed event on the device's axis; false after a failed call (timer off).
+    bool device_time(CUevent event, std::int64_t& device_ns);
+
+    void destroy() noexcept;
+
+  private:
+    struct Bracket {
+        std::int64_t before_ns = 0;
+        std::int64_t after_ns = 0;
+        [[nodiscard]] std::int64_t width() const noexcept { return after_ns - before_ns; }
+    };
+    bool bracket(CUevent event, Bracket& result);
+
+    DeviceTimer* timer_;
+    Clock clock_;
+    CUstream stream_ = nullptr;
+    CUevent reference_ = nullptr;  ///< of the last anchor
+    CUevent best_ = nullptr;
+    CUevent trial_ = nullptr;
+    std::int64_t reference_device_ns_ = 0;
+    bool anchored_ = false;
+};
+
+}  // namespace virnuc

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include "capture/batch.h"
+
+#include <algorithm>
+#include <atomic>
+#include <stdexcept>
+#include <string>
+
+namespace virnuc {
+
+void Batch::require_open() const {
+    if (!is_open()) throw std::invalid_argument("batch " + std::to_string(index()) + " has ended");
+}
+
+// Starts a stage, ending `previous` with the same clock reading and, where both are timed on one stream, the
+// same event. Costs: a clock reading, a stage record, at most two cuEventRecord, an NVTX pop and push.
+OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous) {
+    Recording& recording = *recording_;
+    const std::int64_t now = recording.now();
+    const Recording::StageInfo& stage = recording.stages()[static_cast<std::size_t>(number)];
+    OpenStage next;
+    next.record = &recording.stage_records.append({.host_start_ns = now, .batch = row_, .stage = number});
+    next.stream = stream;
+    StageRecord* ended = previous != nullptr && previous->timed() ? previous->record : nullptr;
+    if (DeviceTimer* timer = recording.timer.get(); timer != nullptr) {
+        if (ended != nullptr && (!stage.on_device || previous->stream != stream)) {
+            timer->record(previous->stream, *record_, ended, nullptr);
+            ended = nullptr;
+        }
+        if (stage.on_device) next.record->timed = timer->record(stream, *record_, ended, next.record) ? 1 : 0;
+    }
+    if (previous != nullptr && previous->record != nullptr) {
+        previous->record->host_end_ns = now;
+        pop_range(*previous);
+    }
+    if (recording.nvtx) next.range = begin_range(stage.label, static_cast<std::uint64_t>(record_->index));
+    return next;
+}
+
+void Batch::pop_range(const OpenStage& stage) noexcept {
+    if (!end_range(stage.range)) recording_->cross_thread_ranges.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Batch::finish(OpenStage& stage, std::int64_t now) {
+    if (stage.record == nullptr) return;
+    if (stage.timed()) recording_->timer->record(stage.stream, *record_, stage.record, nullptr);
+    stage.record->host_end_ns = now;
+    pop_range(stage);
+    stage = {};
+}
+
+void Batch::mark(std::string_view stage, std::optional<Stream> stream) {
+    if (foreign()) return;
+    const std::int16_t number = recording_->stage_number(stage);
+    const std::lock_guard lock(recording_->mark_mutex);
+    require_open();
+    running_ = start(number, stream.value_or(recording_->default_stream), &running_);
+}
+
+void Batch::end_stage() {
+    if (foreign()) return;
+    const std::lock_guard lock(recording_->mark_mutex);
+    finish(running_, recording_->now());
+}
+
+std::unique_ptr<StageScope> Batch::stage(std::string_view stage, std::optional<Stream> stream) {
+    return std::make_unique<StageScope>(shared_from_this(), recording_->stage_number(stage),
+                                        stream.value_or(recording_->default_stream));
+}
+
+void Batch::record_interval(std::string_view stage, std::int64_t start_ns, std::int64_t end_ns) {
+    if (foreign()) return;
+    const std::int16_t number = recording_->stage_number(stage);
+    if (end_ns < start_ns) {
+        throw std::invalid_argument("interval of stage '" + std::string(stage) + "' ends before it starts (" +
+                                    std::to_string(start_ns) + " to " + std::to_string(end_ns) + " ns)");
+    }
+    const std::lock_guard lock(recording_->mark_mutex);
+    require_open();
+    recording_->stage_records.append(
+        {.host_start_ns = start_ns, .host_end_ns = end_ns, .batch = row_, .stage = number});
+}
+
+void Batch::set_packing(const PackStatistics& statistics) {
+    if (foreign()) return;
+    const std::lock_guard lock(recording_->mark_mutex);
+    require_open();
+    record_->sequences = statistics.sequences;
+    record_->tokens = statistics.tokens;
+    record_->min_length = statistics.min_length;
+    record_->max_length = statistics.max_length;
+    record_->sum_squared_lengths = statistics.sum_squared_lengths;
+    record_->token_budget = statistics.token_budget.value_or(0);
+    const std::uint32_t flags = has_packing | (statistics.oversize() ? oversize : 0U);
+    std::atomic_ref shared_flags(record_->flags);
+    shared_flags.fetch_and(~std::uint32_t{has_packing | oversize}, std::memory_order_relaxed);
+    shared_flags.fetch_or(flags, std::memory_order_relaxed);
+}
+
+void Batch::end() {
+    close(BatchState::ended);
+}
+
+void Batch::discard() {
+    close(BatchState::discarded);
+}
+
+void Batch::close(BatchState state) {
+    if (foreign()) return;
+    const std::lock_guard lock(recording_->mark_mutex);
+    if (!is_open()) return;
+    const std::int64_t now = recording_->now();
+    finish(running_, now);
+    for (StageScope* scope : scopes_) finish(scope->open_, now);
+    scopes_.clear();
+    record_->host_end_ns = now;
+    // Readers take no lock: what was written before is theirs once they see this.
+    std::atomic_ref(record_->state).store(state, std::memory_order_release);
+}
+
+void StageScope::enter() {
+    if (batch_->foreign()) return;
+    const std::lock_guard lock(batch_->recording_->mark_mutex);
+    batch_->require_open();
+    if (open_.record != nullptr) throw std::invalid_argument("this stage has been entered already");
+    batch_->scopes_.push_back(this);
+    open_ = batch_->start(stage_, stream_, nullptr);
+}
+
+void StageScope::leave() {
+    if (batch_->foreign()) return;
+    const std::lock_guard lock(batch_->recording_->mark_mutex);
+    if (open_.record == nullptr) return;
+    batch_->finish(open_, batch_->recording_->now());
+    std::erase(batch_->scopes_, this);
+}
+
+}  // namespace virnuc

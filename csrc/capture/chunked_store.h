@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <stdexcept>
+
+namespace virnuc {
+
+/// Bytes of one chunk of any store: the steps in which storage grows.
+inline constexpr std::size_t chunk_bytes = 256 * 1024;
+
+/// Records at addresses that never change, growing by a chunk at a time.
+///
+/// One thread at a time appends; any thread may read the rows below size() meanwhile, and prepare the next
+/// chunk.
+template <typename Record>
+class ChunkedStore {
+  public:
+    static constexpr std::size_t records_per_chunk = chunk_bytes / sizeof(Record);
+
+    ChunkedStore() = default;
+    ChunkedStore(const ChunkedStore&) = delete;
+    ChunkedStore& operator=(const ChunkedStore&) = delete;
+    ~ChunkedStore() {
+        delete[] spare_.load(std::memory_order_acquire);
+        for (std::size_t i = 0; i < chunks_; ++i) delete[] directory_[i];
+    }
+
+    /// Adds a record; allocates only if no spare chunk was prepared in time.
+    Record& append(const Record& record) {
+        const std::size_t row = size_.load(std::memory_order_relaxed);
+        if (row == chunks_ * records_per_chunk) grow();
+        Record& place = directory_[row / records_per_chunk][row % records_per_chunk];
+        place = record;
+        size_.store(row + 1, std::memory_order_release);
+        return place;
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }
+    [[nodiscard]] Record& operator[](std::size_t row) const noexcept {
+        return directory_[row / records_per_chunk][row % records_per_chunk];
+    }
+
+    /// Makes the next chunk ready, its pages touched. For a thread that may take its time.
+    void prepare_spare() {
+        if (spare_.load(std::memory_order_relaxed) != nullptr) return;
+        auto* chunk = new Record[records_per_chunk]();
+        Record* none = nullptr;
+        if (spare_.compare_exchange_strong(none, chunk, std::memory_order_acq_rel)) {
+            bytes_.fetch_add(chunk_bytes, std::memory_order_relaxed);
+        } else {
+            delete[] chunk;
+        }
+    }
+
+    /// Whether append() would have to allocate within the next half chunk.
+    [[nodiscard]] bool runs_short() const noexcept {
+        return chunks_ * records_per_chunk - size_.load(std::memory_order_relaxed) < records_per_chunk / 2 &&
+               spare_.load(std::memory_order_relaxed) == nullptr;
+    }
+
+    /// Bytes of all chunks, the spare one included.
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+
+  private:
+    static constexpr std::size_t most_chunks = 16 * 1024;  // 53 million batches, 107 million stages
+
+    void grow() {
+        if (chunks_ == most_chunks)
+            throw std::length_error("a recording holds too many records; start a new one");
+        Record* chunk = spare_.exchange(nullptr, std::memory_order_acq_rel);
+        if (chunk == nullptr) {
+            chunk = new Record[records_per_chunk]();
+            bytes_.fetch_add(chunk_bytes, std::memory_order_relaxed);
+        }
+        directory_[chunks_++] = chunk;
+    }
+
+    std::unique_ptr<Record*[]> directory_ = std::make_unique<Record*[]>(most_chunks);
+    std::size_t chunks_ = 0;
+    std::atomic<std::size_t> size_{0};
+    std::atomic<std::size_t> bytes_{0};
+    std::atomic<Record*> spare_{nullptr};
+};
+
+}  // namespace virnuc

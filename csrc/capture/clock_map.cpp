@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#include "capture/clock_map.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+namespace virnuc {
+
+namespace {
+
+/// Shorter spans say nothing of the clocks' rate: 5 µs of bracket in 1 s are already 5 ppm.
+constexpr std::int64_t shortest_baseline_ns = 1'000'000'000;
+/// Anchors that a rate is taken over: enough to average the brackets, few enough to follow the temperature.
+constexpr std::size_t baseline_anchors = 8;
+
+double rate_between(const Anchor& from, const Anchor& to) {
+    const std::int64_t device_ns = to.device_ns - from.device_ns;
+    if (device_ns < shortest_baseline_ns) return 1.0;
+    return static_cast<double>(to.host_ns - from.host_ns) / static_cast<double>(device_ns);
+}
+
+}  // namespace
+
+ClockMap::ClockMap(const std::vector<Anchor>& anchors) {
+    std::int64_t best = anchors.front().uncertainty_ns;
+    for (const Anchor& anchor : anchors) best = std::min(best, anchor.uncertainty_ns);
+    const std::int64_t acceptable = 3 * best + 5'000;
+    for (const Anchor& anchor : anchors) {
+        const bool later = anchors_.empty() || anchor.device_ns > anchors_.back().device_ns;
+        if (later && anchor.uncertainty_ns <= acceptable) anchors_.push_back(anchor);
+    }
+    const std::size_t span = std::min(baseline_anchors, anchors_.size()) - 1;
+    first_rate_ = rate_between(anchors_.front(), anchors_[span]);
+    last_rate_ = rate_between(anchors_[anchors_.size() - 1 - span], anchors_.back());
+}
+
+std::int64_t ClockMap::to_host(std::int64_t device_ns) const noexcept {
+    const auto after =
+        std::upper_bound(anchors_.begin(), anchors_.end(), device_ns,
+                         [](std::int64_t time, const Anchor& anchor) { return time < anchor.device_ns; });
+    const auto along = [device_ns](const Anchor& from, double rate) {
+        return from.host_ns + std::llround(static_cast<double>(device_ns - from.device_ns) * rate);
+    };
+    if (after == anchors_.begin()) return along(anchors_.front(), first_rate_);
+    const Anchor& from = *(after - 1);
+    if (after == anchors_.end()) return along(from, last_rate_);
+    return along(from, static_cast<double>(after->host_ns - from.host_ns) /
+                           static_cast<double>(after->device_ns - from.device_ns));
+}
+
+}  // namespace virnuc

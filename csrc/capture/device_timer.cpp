@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#include "capture/device_timer.h"
+
+#include <functional>
+#include <thread>
+
+namespace virnuc {
+
+namespace {
+
+EventPool pool_in(const CudaContext& context, std::size_t size) {
+    const CurrentContext current(context);
+    return {context.api(), size};
+}
+
+/// The per-thread default stream (2) is another stream in each thread.
+Stream order_of(Stream stream) noexcept {
+    if (stream != 2) return stream;
+    return std::hash<std::thread::id>{}(std::this_thread::get_id()) | 1U;  // odd: no pointer
+}
+
+}  // namespace
+
+DeviceTimer::DeviceTimer(const CudaApi& api, int ordinal, std::size_t event_pool_size)
+    : context_(api, ordinal), pool_(pool_in(context_, event_pool_size)), recorded_(event_pool_size) {}
+
+bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended,
+                         StageRecord* started) noexcept {
+    if (!open_ || !enabled()) {
+        flag_dropped(batch);
+        return false;
+    }
+    CUevent event = pool_.take();
+    if (event == nullptr) {
+        flag_dropped(batch);
+        return false;
+    }
+    if (const CUresult result = record_event(context_, event, reinterpret_cast<CUstream>(stream));
+        result != CUDA_SUCCESS) {
+        turn_off(result, "cuEventRecord");
+        flag_dropped(batch);
+        return false;
+    }
+    recorded_.push({event, order_of(stream), &batch, ended, started});  // holds as many as there are events
+    return true;
+}
+
+void DeviceTimer::turn_off(const CudaError& failure) {
+    const std::lock_guard lock(slow_mutex_);
+    if (!failure_) failure_ = failure;
+    enabled_.store(false, std::memory_order_release);
+}
+
+std::optional<CudaError> DeviceTimer::failure() const {
+    const std::lock_guard lock(slow_mutex_);
+    return failure_;
+}
+
+std::vector<Anchor> DeviceTimer::anchors() const {
+    const std::lock_guard lock(slow_mutex_);
+    return anchors_;
+}
+
+void DeviceTimer::add_anchor(const Anchor& anchor) {
+    const std::lock_guard lock(slow_mutex_);
+    anchors_.push_back(anchor);
+}
+
+}  // namespace virnuc

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#include "capture/gpu_sampler.h"
+
+#include <stdexcept>
+
+#include "driver/errors.h"
+
+namespace virnuc {
+
+namespace {
+
+/// NVML's documentation asks for at least this between the two samples of a GPM metric.
+constexpr std::int64_t shortest_gpm_interval_ns = 100'000'000;
+constexpr std::int64_t shortest_interval_ns = 1'000'000;
+
+void validate(const char* name, std::int64_t interval_ns, std::int64_t shortest_ns) {
+    if (interval_ns == 0 || interval_ns >= shortest_ns) return;
+    throw std::invalid_argument(std::string(name) + " is " +
+                                std::to_string(static_cast<double>(interval_ns) / 1e6) +
+                                ", must be 0 (off) or at least " + std::to_string(shortest_ns / 1'000'000));
+}
+
+const NvmlApi& usable_nvml() {
+    const LibraryStatus status = nvml_status();
+    if (!status.available()) throw LibraryUnavailable("the GPU cannot be sampled: " + status.reason);
+    return nvml_library().api;
+}
+
+/// The middle of a query that started at `before_ns` and has just ended.
+std::int64_t middle_since(std::int64_t before_ns) {
+    return before_ns + (monotonic_ns() - before_ns) / 2;
+}
+
+template <typename Reading>
+std::vector<Reading> copy_of(const SamplerTier<Reading>& tier) {
+    std::vector<Reading> readings(tier.readings.size());
+    for (std::size_t i = 0; i < readings.size(); ++i) readings[i] = tier.readings[i];
+    return readings;
+}
+
+/// One GPM reading from each pair of successive samples.
+class GpmQuery {
+  public:
+    explicit GpmQuery(const GpuMeter& meter) : samples_(meter) {}
+
+    QueryState operator()(GpmReading& reading) {
+        const std::int64_t before_ns = monotonic_ns();
+        if (sampled_at_ns_ != 0 && before_ns - sampled_at_ns_ < shortest_gpm_interval_ns)
+            return QueryState::pending;
+        const std::int64_t previous_ns = sampled_at_ns_;
+        sampled_at_ns_ = 0;
+        if (!samples_.sample()) return QueryState::failed;
+        sampled_at_ns_ = middle_since(before_ns);
+        if (previous_ns == 0) return QueryState::pending;
+        reading.at_ns = sampled_at_ns_;
+        reading.interval_ns = sampled_at_ns_ - previous_ns;
+        return samples_.activity(reading) ? QueryState::measured : QueryState::failed;
+    }
+
+  private:
+    GpmReader samples_;
+    std::int64_t sampled_at_ns_ = 0;  ///< 0: there is no earlier sample to compare with
+};
+
+}  // namespace
+
+GpuSampler::Shared::Shared(const NvmlApi& api, const std::string& uuid, const SamplerIntervals& intervals)
+    : meter(api, uuid),
+      fast("fast", intervals.fast_ns),
+      gpm("gpm", intervals.gpm_ns),
+      energy("energy", intervals.energy_ns) {}
+
+void GpuSampler::Shared::run_fast(StopSignal& signal) {
+    fast.run(signal, false, [this](FastReading& reading) {
+        const std::int64_t before_ns = monotonic_ns();
+        const QueryState state = meter.read_fast(reading);
+        reading.at_ns = middle_since(before_ns);
+        return state;
+    });
+}
+
+void GpuSampler::Shared::run_gpm(StopSignal& signal) {
+    gpm.state.query_started(monotonic_ns());
+    std::string unsupported = meter.gpm_unsupported();
+    gpm.state.query_started(0);
+    if (!unsupported.empty()) return gpm.state.not_supported(std::move(unsupported));
+    gpm.run(signal, false, GpmQuery(meter));
+}
+
+void GpuSampler::Shared::run_energy(StopSignal& signal) {
+    // Once more at the end: energy is what lies between the first reading and the last.
+    energy.run(signal, true, [this](EnergyReading& reading) {
+        const std::int64_t before_ns = monotonic_ns();
+        const QueryState state = meter.read_energy(reading);
+        reading.at_ns = middle_since(before_ns);
+        return state;
+    });
+}
+
+GpuSampler::GpuSampler(const std::string& uuid, const SamplerIntervals& intervals, const NvmlApi* api) {
+    validate("fast_interval_ms", intervals.fast_ns, shortest_interval_ns);
+    validate("gpm_interval_ms", intervals.gpm_ns, shortest_gpm_interval_ns);
+    validate("energy_interval_ms", intervals.energy_ns, shortest_interval_ns);
+    shared_ = std::make_shared<Shared>(api != nullptr ? *api : usable_nvml(), uuid, intervals);
+}
+
+void GpuSampler::start() {
+    if (!owner_.is_current())
+        throw Error("this sampler belongs to the parent process; make one in this process");
+    const std::lock_guard lock(mutex_);
+    if (started_) throw std::invalid_argument("the sampler has been started already; make a new one");
+    started_ = true;
+    const auto launch = [this](TierThread& tier, TierState& state, void (Shared::*body)(StopSignal&)) {
+        if (state.interval_ns == 0) return;
+        tier.state = &state;
+        tier.thread.start([shared = shared_, body](StopSignal& signal) { ((*shared).*body)(signal); });
+    };
+    launch(threads_[0], shared_->fast.state, &Shared::run_fast);
+    launch(threads_[1], shared_->gpm.state, &Shared::run_gpm);
+    launch(threads_[2], shared_->energy.state, &Shared::run_energy);
+}
+
+void GpuSampler::stop(std::int64_t timeout_ns) {
+    if (!owner_.is_current()) {  // the threads did not come along, and whoever holds the lock may not have
+                                 // either
+        for (TierThread& tier : threads_) tier.thread.join_until(0);
+        return;
+    }
+    const std::lock_guard lock(mutex_);
+    started_ = true;
+    const std::int64_t deadline_ns = monotonic_ns() + timeout_ns;
+    for (TierThread& tier : threads_) tier.thread.request_stop();
+    for (TierThread& tier : threads_) {
+        if (tier.thread.running() && !tier.thread.join_until(deadline_ns)) tier.state->leave_behind();
+    }
+}
+
+std::vector<FastReading> GpuSampler::fast_readings() const {
+    return copy_of(shared_->fast);
+}
+
+std::vector<GpmReading> GpuSampler::gpm_readings() const {
+    return copy_of(shared_->gpm);
+}
+
+std::vector<EnergyReading> GpuSampler::energy_readings() const {
+    return copy_of(shared_->energy);
+}
+
+std::vector<TierReport> GpuSampler::tiers() const {
+    std::vector<TierReport> reports;
+    const auto add = [&reports](const auto& tier) {
+        if (tier.state.interval_ns != 0) {
+            reports.push_back(tier.state.report(static_cast<std::int64_t>(tier.readings.size())));
+        }
+    };
+    add(shared_->fast);
+    add(shared_->gpm);
+    add(shared_->energy);
+    return reports;
+}
+
+}  // namespace virnuc

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#include "capture/harvester.h"
+
+#include <algorithm>
+#include <atomic>
+
+namespace virnuc {
+
+void Harvester::collect() {
+    Boundary boundary;
+    while (timer_->next(boundary)) {
+        auto queue = std::find_if(streams_.begin(), streams_.end(),
+                                  [&](const StreamQueue& known) { return known.order == boundary.order; });
+        if (queue == streams_.end()) queue = streams_.insert(queue, StreamQueue{boundary.order, {}});
+        queue->pending.push_back(boundary);
+    }
+}
+
+bool Harvester::completed(CUevent event) {
+    const CUresult state = timer_->api().event_query(event);
+    if (state != CUDA_SUCCESS && state != CUDA_ERROR_NOT_READY) timer_->turn_off(state, "cuEventQuery");
+    return state == CUDA_SUCCESS;
+}
+
+std::size_t Harvester::count_completed(const std::deque<Boundary>& pending) {
+    // Events of a stream complete in order: if the newest has, all have; if the oldest has not, none has.
+    // Between the two, gallop and bisect, so that a long queue costs few calls.
+    if (completed(pending.back().event)) return pending.size();
+    if (pending.size() == 1 || !completed(pending.front().event)) return 0;
+    std::size_t done = 1;
+    std::size_t open = pending.size() - 1;  // index of an event that has not completed
+    for (std::size_t step = 1; done + step < open; step *= 2) {
+        if (!completed(pending[done + step - 1].event)) {
+            open = done + step - 1;
+            break;
+        }
+        done += step;
+    }
+    while (done < open) {
+        const std::size_t middle = done + (open - done) / 2;
+        if (completed(pending[middle].event)) {
+            done = middle + 1;
+        } else {
+            open = middle;
+        }
+    }
+    return done;
+}
+
+void Harvester::harvest(const Boundary& boundary) {
+    std::int64_t device_ns = 0;
+    if (!anchors_.device_time(boundary.event, device_ns)) {
+        flag_dropped(*boundary.batch);
+        return;
+    }
+    if (boundary.ended != nullptr) {
+        std::atomic_ref(boundary.ended->device_end_ns).store(device_ns, std::memory_order_relaxed);
+    }
+    if (boundary.started != nullptr) {
+        std::atomic_ref(boundary.started->device_start_ns).store(device_ns, std::memory_order_relaxed);
+    }
+    timer_->pool().give_back(boundary.event);
+}
+
+void Harvester::poll() {
+    collect();
+    if (anchors_.anchored()) {
+        for (StreamQueue& stream : streams_) {
+            if (!timer_->enabled()) break;
+            for (std::size_t ready = count_completed(stream.pending); ready > 0; --ready) {
+                harvest(stream.pending.front());
+                stream.pending.pop_front();
+                if (!timer_->enabled()) break;
+            }
+        }
+    }
+    if (!timer_->enabled()) return abandon();
+    std::erase_if(streams_, [](const StreamQueue& stream) { return stream.pending.empty(); });
+}
+
+void Harvester::abandon() {
+    collect();
+    for (const StreamQueue& stream : streams_) {
+        for (const Boundary& boundary : stream.pending) flag_dropped(*boundary.batch);
+    }
+    streams_.clear();
+}
+
+}  // namespace virnuc

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <vector>
+
+#include "capture/anchor_taker.h"
+#include "capture/device_timer.h"
+
+namespace virnuc {
+
+/// Turns completed events into device times, on a thread that may take its time. Never waits for the device.
+///
+/// Calls need the timer's context current on the calling thread.
+class Harvester {
+  public:
+    /// Throws CudaError.
+    Harvester(DeviceTimer& timer, Clock clock) : timer_(&timer), anchors_(timer, clock) {}
+
+    /// Compares the clocks; see AnchorTaker::take.
+    bool take_anchor() { return anchors_.take(); }
+    /// Whether the clocks have been compared at all; until then nothing can be harvested.
+    [[nodiscard]] bool anchored() const noexcept { return anchors_.anchored(); }
+    /// Harvests what has completed since the last look: one or two driver calls for each stream that has
+    /// events in flight, and one for each completed event.
+    void poll();
+    /// Whether nothing is in flight, as of the last look.
+    [[nodiscard]] bool idle() const noexcept { return streams_.empty(); }
+    /// Gives up on all that is in flight: their batches are flagged.
+    void abandon();
+    void destroy() noexcept { anchors_.destroy(); }
+
+  private:
+    struct StreamQueue {
+        Stream order;
+        std::deque<Boundary> pending;
+    };
+    void collect();
+    [[nodiscard]] bool completed(CUevent event);
+    [[nodiscard]] std::size_t count_completed(const std::deque<Boundary>& pending);
+    void harvest(const Boundary& boundary);
+
+    DeviceTimer* timer_;
+    AnchorTaker anchors_;
+    std::vector<StreamQueue> streams_;
+};
+
+}  // namespace virnuc

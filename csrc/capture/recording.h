@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "capture/chunked_store.h"
+#include "capture/clock.h"
+#include "capture/device_timer.h"
+#include "capture/records.h"
+#include "device/nvtx_range.h"
+#include "driver/fork_guard.h"
+
+namespace virnuc {
+
+/// What a timeline and its batches share: the stages and all that was recorded. Outlives the timeline as long
+/// as a batch of it is around.
+class Recording {
+  public:
+    static constexpr std::size_t most_stages = 64;
+
+    /// Throws std::invalid_argument: no stages, too many, an empty name, duplicates, or a device stage that
+    /// is no stage.
+    Recording(std::vector<std::string> stages, const std::vector<std::string>& device_stages, bool nvtx,
+              Clock clock);
+
+    /// Number of a stage. Throws std::invalid_argument that lists the names.
+    [[nodiscard]] std::int16_t stage_number(std::string_view name) const;
+
+    struct StageInfo {
+        std::string name;
+        bool on_device = false;
+        RangeLabel label;
+    };
+    [[nodiscard]] const std::vector<StageInfo>& stages() const noexcept { return stages_; }
+    [[nodiscard]] std::int64_t now() const noexcept { return clock_(); }
+
+    const bool nvtx;
+    const OwnerProcess owner;
+    Stream default_stream = 0;
+    std::shared_ptr<DeviceTimer> timer;  ///< nullptr: host times only
+
+    /// Held by whoever marks, while it marks: never by the harvester or a reader.
+    std::mutex mark_mutex;
+    bool stopped = false;  ///< under mark_mutex
+    ChunkedStore<BatchRecord> batches;
+    ChunkedStore<StageRecord> stage_records;
+    std::atomic<std::int64_t> cross_thread_ranges{0};
+
+  private:
+    std::vector<StageInfo> stages_;
+    Clock clock_;
+};
+
+}  // namespace virnuc

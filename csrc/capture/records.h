@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "device/not_measured.h"
+
+namespace virnuc {
+
+enum BatchFlag : std::uint32_t {
+    has_packing = 1,
+    oversize = 2,
+    device_times_dropped = 4,
+};
+
+enum class BatchState : std::uint32_t { open, ended, discarded };
+
+/// One batch as it is stored. Written by the thread that marks; `flags` by the harvester too.
+struct BatchRecord {
+    std::int64_t index = 0;
+    std::int64_t host_start_ns = 0;
+    std::int64_t host_end_ns = not_measured;
+    std::int64_t sequences = not_measured;
+    std::int64_t tokens = not_measured;
+    std::int64_t min_length = not_measured;
+    std::int64_t max_length = not_measured;
+    std::int64_t sum_squared_lengths = not_measured;
+    std::int64_t token_budget = 0;  ///< 0: none
+    std::uint32_t flags = 0;
+    BatchState state =
+        BatchState::open;  ///< once it is not open, all but flags and device times stays as it is
+};
+
+/// One stage of one batch as it is stored. Device times are on the device's axis, written by the harvester.
+struct StageRecord {
+    std::int64_t host_start_ns = 0;
+    std::int64_t host_end_ns = not_measured;
+    std::int64_t device_start_ns = not_measured;
+    std::int64_t device_end_ns = not_measured;
+    std::uint32_t batch = 0;  ///< row of its batch
+    std::int16_t stage = 0;
+    std::uint16_t timed = 0;  ///< 1 if a start event was recorded for it
+};
+
+static_assert(std::is_trivially_copyable_v<BatchRecord> && std::is_trivially_copyable_v<StageRecord>);
+
+}  // namespace virnuc

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#include "capture/timeline_rows.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+
+namespace virnuc {
+
+namespace {
+
+bool has_ended(const Recording& recording, std::size_t row) {
+    return std::atomic_ref(recording.batches[row].state).load(std::memory_order_acquire) == BatchState::ended;
+}
+
+/// The stages of ended batches, counted and placed.
+struct Grouping {
+    std::vector<std::uint8_t> ended;   ///< of each batch record
+    std::vector<std::int64_t> begins;  ///< first stage row of each batch record, and one more
+    std::size_t stage_count = 0;       ///< stage records looked at
+
+    // The batches are looked at first: stage records of those that have ended are all there by then.
+    explicit Grouping(const Recording& recording) {
+        ended.resize(recording.batches.size());
+        for (std::size_t row = 0; row < ended.size(); ++row) ended[row] = has_ended(recording, row) ? 1 : 0;
+        begins.assign(ended.size() + 1, 0);
+        stage_count = recording.stage_records.size();
+        for (std::size_t i = 0; i < stage_count; ++i) {
+            if (const std::size_t row = recording.stage_records[i].batch; takes(row)) ++begins[row + 1];
+        }
+        for (std::size_t row = 0; row < ended.size(); ++row) begins[row + 1] += begins[row];
+    }
+    [[nodiscard]] bool takes(std::size_t row) const { return row < ended.size() && ended[row] != 0; }
+};
+
+StageRow to_row(StageRecord& record, const ClockMap* clock_map) {
+    const std::int64_t start = std::atomic_ref(record.device_start_ns).load(std::memory_order_relaxed);
+    const std::int64_t end = std::atomic_ref(record.device_end_ns).load(std::memory_order_relaxed);
+    const bool timed = clock_map != nullptr && start != not_measured && end != not_measured;
+    return {record.stage, record.host_start_ns, record.host_end_ns,
+            timed ? clock_map->to_host(start) : not_measured, timed ? clock_map->to_host(end) : not_measured};
+}
+
+}  // namespace
+
+std::vector<BatchRow> batch_rows(const Timeline& timeline) {
+    const Recording& recording = timeline.recording();
+    const Grouping grouping(recording);
+    std::vector<BatchRow> rows;
+    for (std::size_t row = 0; row < grouping.ended.size(); ++row) {
+        if (!grouping.takes(row)) continue;
+        BatchRecord& record = recording.batches[row];
+        rows.push_back({record.index, record.host_start_ns, record.host_end_ns, grouping.begins[row],
+                        grouping.begins[row + 1], record.sequences, record.tokens, record.min_length,
+                        record.max_length, record.sum_squared_lengths, record.token_budget,
+                        std::atomic_ref(record.flags).load(std::memory_order_relaxed)});
+    }
+    return rows;
+}
+
+std::vector<StageRow> stage_rows(const Timeline& timeline) {
+    const Recording& recording = timeline.recording();
+    const Grouping grouping(recording);
+    const std::vector<Anchor> anchors = timeline.anchors();
+    std::optional<ClockMap> clock_map;
+    if (!anchors.empty()) clock_map.emplace(anchors);
+    std::vector<StageRow> rows(static_cast<std::size_t>(grouping.begins.back()));
+    std::vector<std::int64_t> next(grouping.begins.begin(), grouping.begins.end() - 1);
+    for (std::size_t i = 0; i < grouping.stage_count; ++i) {
+        StageRecord& record = recording.stage_records[i];
+        if (!grouping.takes(record.batch)) continue;
+        rows[static_cast<std::size_t>(next[record.batch]++)] =
+            to_row(record, clock_map ? &*clock_map : nullptr);
+    }
+    for (std::size_t row = 0; row + 1 < grouping.begins.size(); ++row) {
+        std::stable_sort(
+            rows.begin() + grouping.begins[row], rows.begin() + grouping.begins[row + 1],
+            [](const StageRow& a, const StageRow& b) { return a.host_start_ns < b.host_start_ns; });
+    }
+    return rows;
+}
+
+std::int64_t count_dropped_batches(const Timeline& timeline) {
+    const Recording& recording = timeline.recording();
+    std::int64_t dropped = 0;
+    for (std::size_t row = 0; row < recording.batches.size(); ++row) {
+        const std::uint32_t flags =
+            std::atomic_ref(recording.batches[row].flags).load(std::memory_order_relaxed);
+        if (has_ended(recording, row) && (flags & device_times_dropped) != 0) ++dropped;
+    }
+    return dropped;
+}
+
+}  // namespace virnuc

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "capture/timeline.h"
+
+namespace virnuc {
+
+/// A batch as it is handed out; `stage_begin` to `stage_end` are its rows among the stages.
+struct BatchRow {
+    std::int64_t index;
+    std::int64_t host_start_ns;
+    std::int64_t host_end_ns;
+    std::int64_t stage_begin;
+    std::int64_t stage_end;
+    std::int64_t sequences;
+    std::int64_t tokens;
+    std::int64_t min_length;
+    std::int64_t max_length;
+    std::int64_t sum_squared_lengths;
+    std::int64_t token_budget;
+    std::uint32_t flags;
+};
+
+/// A stage as it is handed out; device times on the host's axis, both or neither measured.
+struct StageRow {
+    std::int32_t stage;
+    std::int64_t host_start_ns;
+    std::int64_t host_end_ns;
+    std::int64_t device_start_ns;
+    std::int64_t device_end_ns;
+};
+
+/// Ended batches in order of their beginning. Takes no lock that a marking thread takes; O(batches + stages).
+std::vector<BatchRow> batch_rows(const Timeline& timeline);
+
+/// Their stages, grouped by batch, by start within a batch.
+std::vector<StageRow> stage_rows(const Timeline& timeline);
+
+/// Ended batches that lack device times.
+std::int64_t count_dropped_batches(const Timeline& timeline);
+
+}  // namespace virnuc

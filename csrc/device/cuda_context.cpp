@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#include "device/cuda_context.h"
+
+#include <cstdint>
+
+namespace virnuc {
+
+CudaContext::CudaContext(const CudaApi& api, int ordinal) : api_(&api) {
+    api.check(api.device_get(&device_, ordinal), "cuDeviceGet");
+    api.check(api.primary_context_retain(&context_, device_), "cuDevicePrimaryCtxRetain");
+}
+
+void CudaContext::release() noexcept {
+    if (context_ == nullptr) return;
+    context_ = nullptr;
+    if (owner_.is_current()) api_->primary_context_release(device_);
+}
+
+CurrentContext::CurrentContext(const CudaContext& context) : api_(&context.api()) {
+    api_->check(api_->context_push(context.handle()), "cuCtxPushCurrent_v2");
+}
+
+CurrentContext::~CurrentContext() {
+    CUcontext popped = nullptr;
+    api_->context_pop(&popped);
+}
+
+CUresult record_event(const CudaContext& context, CUevent event, CUstream stream) noexcept {
+    const CudaApi& api = context.api();
+    const bool default_stream = reinterpret_cast<std::uintptr_t>(stream) <= 2;
+    bool ours = !default_stream;
+    if (default_stream) {
+        CUcontext current = nullptr;
+        if (const CUresult result = api.context_current(&current); result != CUDA_SUCCESS) return result;
+        ours = current == context.handle();
+    }
+    if (ours) {
+        const CUresult result = api.event_record(event, stream);
+        if (result != CUDA_ERROR_INVALID_CONTEXT) return result;  // else a thread that has no context at all
+    }
+    if (const CUresult result = api.context_push(context.handle()); result != CUDA_SUCCESS) return result;
+    const CUresult result = api.event_record(event, stream);
+    CUcontext popped = nullptr;
+    api.context_pop(&popped);
+    return result;
+}
+
+}  // namespace virnuc

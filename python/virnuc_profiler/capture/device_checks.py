@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""What can be measured of this machine's GPUs, found out by trying."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from virnuc_profiler import _core
+from virnuc_profiler.errors import VirnucError
+
+OK: Final = "ok"
+MISSING: Final = "missing"
+BROKEN: Final = "broken"
+
+_PROBE_S: Final = 1.3
+"""Long enough for two readings of every tier of sampling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        name: what was looked at.
+        state: ``ok``; ``missing``: less can be measured; ``broken``: nothing works without it.
+        found: what there is, or why there is nothing.
+        fix: what to do about it; empty if nothing needs to be done.
+    """
+
+    name: str
+    state: str
+    found: str
+    fix: str = ""
+
+
+def device_checks() -> Iterator[Check]:
+    """Driver, NVML, each device with its tiers of sampling, and Nsight Systems."""
+    driver, nvml = _core.cuda_status(), _core.nvml_status()
+    yield _library("CUDA driver", driver, "install NVIDIA's driver; without it only the CPU is measured")
+    yield _library("NVML", nvml, "it comes with NVIDIA's driver (libnvidia-ml.so.1); without it the GPU is not sampled")
+    devices = _core.cuda_devices() if driver.available else []
+    if driver.available and not devices:
+        yield Check("GPU", MISSING, "the driver shows none to this process", "look at CUDA_VISIBLE_DEVICES")
+    for device in devices:
+        major, minor = device.compute_capability
+        memory = f"{device.total_memory_bytes / 1e9:.1f} GB"
+        yield Check(f"cuda:{device.ordinal}", OK, f"{device.name}, {memory}, compute capability {major}.{minor}")
+        yield from _device_timing(device)
+        if nvml.available:
+            yield from _sampling(device)
+    yield _nsight_systems()
+
+
+def _library(name: str, status: _core.LibraryStatus, fix: str) -> Check:
+    return Check(name, OK, status.path) if status.available else Check(name, MISSING, status.reason, fix)
+
+
+def _device_timing(device: _core.CudaDevice) -> Iterator[Check]:
+    name = f"cuda:{device.ordinal} device times"
+    try:
+        timeline = _core.Timeline(["probe"], ["probe"], device=device.ordinal, nvtx=False)
+        with timeline.begin_batch(0) as batch:
+            batch.mark("probe")
+        timeline.stop()
+    except VirnucError as error:
+        yield Check(name, MISSING, str(error), "see whether other CUDA programs run on this device")
+        return
+    if timeline.dropped_batches or not timeline.device_enabled:
+        reason = timeline.device_error or "no device time came back"
+        yield Check(name, MISSING, reason, "see whether other CUDA programs run on this device")
+        return
+    uncertainty = int(timeline.anchors()["uncertainty_ns"].max())
+    yield Check(name, OK, f"aligned to the host clock within {uncertainty / 1e3:.1f} us")
+
+
+def _sampling(device: _core.CudaDevice) -> Iterator[Check]:
+    try:
+        sampler = _core.GpuSampler(device.uuid, energy_interval_ms=500.0)
+        sampler.start()
+        time.sleep(_PROBE_S)
+        sampler.stop()
+    except VirnucError as error:
+        yield Check(f"cuda:{device.ordinal} sampling", MISSING, str(error), "see nvidia-smi")
+        return
+    for tier in sampler.tiers():
+        name = f"cuda:{device.ordinal} {_TIERS.get(tier.name, tier.name)}"
+        if tier.readings:
+            yield Check(name, OK, f"{tier.readings} readings in {_PROBE_S:g} s")
+        else:
+            reason = tier.unsupported or ("it does not answer" if tier.stalled else f"{tier.errors} errors")
+            yield Check(name, MISSING, reason, _TIER_FIXES.get(tier.name, ""))
+
+
+def _nsight_systems() -> Check:
+    path = shutil.which("nsys")
+    if path is not None:
+        return Check("Nsight Systems", OK, path)
+    return Check(
+        "Nsight Systems",
+        MISSING,
+        "nsys is not on PATH; stages are marked with NVTX all the same",
+        "install Nsight Systems if you want its timeline",
+    )
+
+
+_TIERS: Final = {
+    "fast": "utilization, power, clocks",
+    "gpm": "SM, tensor and DRAM activity",
+    "energy": "energy counter",
+}
+_TIER_FIXES: Final = {
+    "gpm": "needs Hopper or later, and permission to read performance counters",
+    "energy": "needs Volta or later",
+}
