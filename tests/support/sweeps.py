@@ -16,7 +16,6 @@ def conditions(**changes) -> Conditions:
     sections = {
         "machine": {"cpu_model": "a processor"},
         "versions": {"virnuc_profiler": "0.1.0", "torch": "2.13.0"},
-        "workload": WORKLOAD.as_dict(),
         "model": {"model_name": "m", "weights": "random seed 0", "precision": "fp32", "attention_backend": "sdpa"},
         "settings": {"device": "cpu", "device_name": "cpu", "device_memory_gb": None, "host": "here"},
     }
@@ -89,7 +88,7 @@ def fake_sweep(folder: Path, trials=None, **options) -> Sweep:
     return Sweep(
         folder,
         trials or FakeTrials(),
-        WORKLOAD,
+        options.pop("workload", WORKLOAD),
         VALIDATION_WORKLOAD,
         options.pop("conditions", conditions()),
         **options,

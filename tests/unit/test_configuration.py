@@ -9,7 +9,12 @@ from virnuc_profiler.sweep.steps import STEP_NAMES, STEPS, in_order, plan
 
 
 def test_the_baseline_is_named_by_its_settings():
-    assert BASELINE == Configuration(4, 4, 4096, 2000)
+    assert (BASELINE.num_workers, BASELINE.prefetch_factor, BASELINE.token_budget, BASELINE.buffer_size) == (
+        4,
+        4,
+        4096,
+        2000,
+    )
     assert BASELINE.run_id == "tune_4w_4pf_4096tb_2000bs"
     assert str(BASELINE) == "num_workers=4, prefetch_factor=4, token_budget=4096, buffer_size=2000"
 

@@ -21,7 +21,10 @@ def sequences(path):
 def test_the_same_seed_gives_the_same_bytes_everywhere(tmp_path):
     path = generate_tuning_workload(tmp_path, 200, seed=7)
     # Computed once and kept: another Python, machine or release must give the same.
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == "ca8a6483840f42663704b718443dd677579bee98ebd35813bd5e95dd11c5a573"
+    assert (
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        == "ca8a6483840f42663704b718443dd677579bee98ebd35813bd5e95dd11c5a573"
+    )
     assert generate_tuning_workload(tmp_path / "again", 200, seed=7).read_bytes() == path.read_bytes()
     assert generate_tuning_workload(tmp_path, 200, seed=8).read_bytes() != path.read_bytes()
 
