@@ -5,7 +5,7 @@ import pytest
 
 from virnuc_profiler import _core
 
-pytest_plugins: list[str] = []
+pytest_plugins = ["tests.support.standin_fixtures"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,7 +21,7 @@ CollatorInput: TypeAlias = EncodedChunk | Iterable[SequenceItem]
 
 WELL_FILLED = 0.97
 """A pack with at least this share of the budget is never held back."""
-MOST_HELD_BACK = 0.25
+MOST_HELD_BACK = 0.5
 """At most this share of ``buffer_size`` sequences stays in the buffer after a packing."""
 MOST_TIMES_HELD_BACK = 3
 """A pack with a sequence that was held back so often goes out, however full it is."""

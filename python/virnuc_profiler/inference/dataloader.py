@@ -69,15 +69,19 @@ class AsyncDataLoader:
             WorkerCrash: a worker raised or died.
             DeadlineExceeded: no worker sent anything for ``timeout_s``.
             WorkloadError: with ``num_workers=0``, whatever the dataset raises itself.
+            RuntimeError: this pass was ended by `close` or by a newer one.
         """
         self.close()
         self._set_up_collator()
         self.collator.reset()
         chunks = self._chunks = self._start()
         try:
-            while (chunk := self._next_chunk(chunks)) is not None:
-                yield from self.collator.packs(chunk if _is_collection(chunk) else [chunk])
-            yield from self.collator.remaining_packs()
+            for batch in self._batches(chunks):
+                yield batch
+                if chunks is not self._chunks:
+                    raise RuntimeError(
+                        "this pass was ended by close() or by a newer pass over the same loader"
+                    )
         finally:
             end_workers(chunks)
             if self._chunks is chunks:
@@ -118,10 +122,13 @@ class AsyncDataLoader:
         with _more_workers_than_cores_allowed():
             return iter(self._loader)
 
+    def _batches(self, chunks: Any) -> Iterator[PackedBatch]:
+        while (chunk := self._next_chunk(chunks)) is not None:
+            yield from self.collator.packs(chunk if _is_collection(chunk) else [chunk])
+        yield from self.collator.remaining_packs()
+
     def _next_chunk(self, chunks: Any) -> Any:
         """The next item, None at the end."""
-        if chunks is not self._chunks:
-            raise RuntimeError("this pass was ended by close() or by a newer pass over the same loader")
         if not self.num_workers:
             return next(chunks, None)
         try:

@@ -69,8 +69,10 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
 
     def __iter__(self) -> Iterator[EncodedChunk]:
         worker = get_worker_info()
-        worker_id, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        size = max(1, min(self.chunk_sequences, -(-len(self) // (_CHUNKS_PER_WORKER * workers))))
+        worker_id, workers, size = 0, 1, self.chunk_sequences
+        if worker:
+            worker_id, workers = worker.id, worker.num_workers
+            size = max(1, min(size, -(-len(self) // (_CHUNKS_PER_WORKER * workers))))
         for start in range(worker_id * size, len(self), workers * size):
             yield self._encode(self._positions(start, min(start + size, len(self))))
 
@@ -81,6 +83,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         parts = [file.sequence_ids(inside) for file, inside in self._by_file(positions)]
         return list(chain.from_iterable(parts))
 
+    @property
     def residue_counts(self) -> NDArray[np.int64]:
         """(n,) residues of each sequence, in the order of reading, before any is cut."""
         counts = np.concatenate([file.residue_counts for file in self.files])

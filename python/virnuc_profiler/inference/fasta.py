@@ -13,7 +13,8 @@ import mmap
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from os import PathLike, fspath, fstat
 from pathlib import Path
 from typing import IO, Any, overload
@@ -27,7 +28,6 @@ from virnuc_profiler.inference.shared_folder import SharedFolder, temporary_spac
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = 1 << 20
-_INDEX_ROWS = ("header_starts", "id_ends", "sequence_starts", "sequence_ends", "residue_counts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class _Location:
     path: Path
     text_path: Path
     text_version: tuple[int, int]
-    index_path: Path
+    index_folder: Path
 
 
 class FastaFile:
@@ -77,9 +77,6 @@ class FastaFile:
         self._location = location
         self._folder = folder  # only the process that made it keeps it, and removes it
         self._fingerprint: str | None = None
-        self.text = _map_text(location)
-        rows = np.load(location.index_path, mmap_mode="r")
-        self.index = FastaIndexArrays(*map(np.asarray, rows))
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> "FastaFile":
@@ -94,11 +91,38 @@ class FastaFile:
             text_path = _plain_text(path, folder)
             with text_path.open("rb") as file:
                 version = _version(file)
-                rows = _index_rows(path, _map(file))
-            return cls(_Location(path, text_path, version, folder.save_array("index", rows)), folder)
+                _save_index(path, _map(file), folder)
+            return cls(_Location(path, text_path, version, folder.path), folder)
         except BaseException:
             folder.remove()
             raise
+
+    @cached_property
+    def text(self) -> mmap.mmap | bytes:
+        """The uncompressed bytes, mapped when first used.
+
+        Raises:
+            WorkloadError: the file was changed since it was indexed.
+        """
+        try:
+            with self._location.text_path.open("rb") as file:
+                if _version(file) != self._location.text_version:
+                    raise WorkloadError(f"{self.path} was changed while it was in use; start again")
+                return _map(file)
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
+
+    @cached_property
+    def index(self) -> FastaIndexArrays:
+        """Where the sequences lie, mapped when first used."""
+        folder = self._location.index_folder
+        # Plain arrays over the mappings: slicing np.memmap itself is slow.
+        return FastaIndexArrays(
+            *(
+                np.asarray(np.load(folder / f"{row.name}.npy", mmap_mode="r"))
+                for row in fields(FastaIndexArrays)
+            )
+        )
 
     @property
     def path(self) -> Path:
@@ -223,28 +247,19 @@ def _unpacked_blocks(path: Path, packed: IO[bytes]) -> Iterator[bytes]:
         raise _unreadable(path, error) from None
 
 
-def _index_rows(path: Path, text: mmap.mmap | bytes) -> NDArray[np.int64]:
+def _save_index(path: Path, text: mmap.mmap | bytes, folder: SharedFolder) -> None:
     try:
         index = index_fasta(text)
     except FastaFormatError as error:
         message, line = error.args
         raise WorkloadError(f"{path}, line {line}: {message}") from None
-    return np.stack([getattr(index, row) for row in _INDEX_ROWS])
+    for row in fields(FastaIndexArrays):
+        folder.save_array(row.name, getattr(index, row.name))
 
 
 def _map(file: IO[bytes]) -> mmap.mmap | bytes:
     # An empty file cannot be mapped.
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if fstat(file.fileno()).st_size else b""
-
-
-def _map_text(location: _Location) -> Any:
-    try:
-        with location.text_path.open("rb") as file:
-            if _version(file) != location.text_version:
-                raise WorkloadError(f"{location.path} was changed while it was in use; start again")
-            return _map(file)
-    except OSError as error:
-        raise _unreadable(location.path, error) from None
 
 
 def _version(file: IO[bytes]) -> tuple[int, int]:

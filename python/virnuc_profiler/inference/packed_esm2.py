@@ -14,6 +14,7 @@ from virnuc_profiler.inference.architectures import ALPHABET_SIZE, MASK_TOKEN, P
 from virnuc_profiler.inference.attention import Attend, choose_backend
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.rotary import apply_rotary, rotary_tables
+from virnuc_profiler.inference.weights import architecture_of, copy_weights
 
 PRECISIONS: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -129,8 +130,6 @@ class PackedESM2(nn.Module):
             ModelError: it is not an ESM-2 model of fair-esm.
             UsageError: the attention backend cannot run there.
         """
-        from virnuc_profiler.inference.weights import architecture_of, copy_weights
-
         model = cls(architecture_of(esm_model), device=device, dtype=dtype, attention=attention)
         copy_weights(model, esm_model.state_dict(), "the fair-esm model")
         model.weights, model.weights_source = "taken from a fair-esm model", "fair-esm"

@@ -19,7 +19,7 @@ def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
     Returns:
         (B, h) float32 on the same device.
     """
-    lengths = cu_seqlens.diff()
+    lengths = cu_seqlens.diff().long()
     special = torch.ones_like(lengths)
     segments = torch.stack((special, lengths - 2, special), dim=1).flatten()
     # "unsafe" leaves out a check that the lengths add up, for which the host would have to wait for the device.

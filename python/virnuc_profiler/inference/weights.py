@@ -9,14 +9,16 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from virnuc_profiler.errors import ModelError
 from virnuc_profiler.inference.architectures import PADDING_TOKEN, Architecture
-from virnuc_profiler.inference.packed_esm2 import PackedESM2
+
+if TYPE_CHECKING:
+    from virnuc_profiler.inference.packed_esm2 import PackedESM2
 
 _DOWNLOAD_URL: Final = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: MIT
+"""Stand-in GPU libraries, compiled by the tests, through which the real extension runs on a machine without a GPU.
+
+A process uses a driver library for its whole life, so each scenario runs in a process of its own::
+
+    def scenario() -> int:
+        cuda = CudaControl()
+        timeline = _core.Timeline(["forward"], ["forward"], device=0)
+        ...
+        return timeline.dropped_batches
+
+
+    def test_it(standins: Standins) -> None:  # the fixture is in tests.support.standin_fixtures
+        assert standins.call(scenario) == 0
+
+The simulated device's clock has another offset than the host's and may drift; streams complete their events in order.
+"""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SOURCES = Path(__file__).resolve().parent
+_ROOT = _SOURCES.parents[1]
+_ENVIRONMENT = {"cuda": "VIRNUC_PROFILER_LIBCUDA", "nvml": "VIRNUC_PROFILER_LIBNVML", "nvtx": "NVTX_INJECTION64_PATH"}
+
+FOREVER = -1
+"""For CudaControl.hang and NvmlControl.stall."""
+
+CARD_UUID = "GPU-aa010203-0405-0607-0809-0a0b0c0d0e00"
+"""UUID of device 0 of both stand-ins."""
+MIG_UUID = "MIG-ab010203-0405-0607-0809-0a0b0c0d0e00"
+"""UUID of device 0 after ``CudaControl.set_devices(1, mig=True)``; NVML knows both."""
+
+
+@dataclass(frozen=True)
+class Standins:
+    """The compiled libraries, and how to run something with them."""
+
+    cuda_path: Path
+    nvml_path: Path
+    nvtx_path: Path
+
+    def environment(self, *libraries: str) -> dict[str, str]:
+        """The environment of a process that uses these libraries ("cuda", "nvml", "nvtx")."""
+        environment = {k: v for k, v in os.environ.items() if k not in _ENVIRONMENT.values()}
+        paths = {"cuda": self.cuda_path, "nvml": self.nvml_path, "nvtx": self.nvtx_path}
+        return environment | {_ENVIRONMENT[library]: str(paths[library]) for library in libraries}
+
+    def call(
+        self,
+        scenario: Callable[..., Any],
+        *arguments: Any,
+        libraries: tuple[str, ...] = ("cuda", "nvml"),
+        timeout_s: float = 60.0,
+    ) -> Any:
+        """Calls a module-level function in a fresh process; arguments and result travel as JSON."""
+        source = (
+            "import importlib, json, sys\n"
+            "module, name, arguments = sys.argv[1:]\n"
+            "scenario = getattr(importlib.import_module(module), name)\n"
+            "result = scenario(*json.loads(arguments))\n"
+            "print('\\n' + json.dumps(result))\n"
+        )
+        command = [sys.executable, "-c", source, scenario.__module__, scenario.__name__, json.dumps(arguments)]
+        return json.loads(self.run(command, libraries=libraries, timeout_s=timeout_s).splitlines()[-1])
+
+    def run(
+        self, command: list[str], *, libraries: tuple[str, ...] = ("cuda", "nvml"), timeout_s: float = 60.0
+    ) -> str:
+        """Runs a command from the repository's root; returns its output, fails with its errors."""
+        done = subprocess.run(
+            command,
+            cwd=_ROOT,
+            env=self.environment(*libraries),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+def build_standins(folder: Path) -> Standins:
+    """Compiles the stand-in libraries into `folder` (g++, a few seconds)."""
+    paths = {}
+    running = []
+    for name in _ENVIRONMENT:
+        paths[name] = folder / f"libstandin_{name}.so"
+        command = ["g++", "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", "-o", str(paths[name])]
+        running.append(subprocess.Popen([*command, str(_SOURCES / f"standin_{name}.cpp")]))
+    assert all(compiler.wait() == 0 for compiler in running), "the stand-in libraries did not compile"
+    return Standins(cuda_path=paths["cuda"], nvml_path=paths["nvml"], nvtx_path=paths["nvtx"])
+
+
+def _load(library: str, functions: dict[str, tuple[Any, list[Any]]]) -> ctypes.CDLL:
+    """The same instance of the library as the extension's, its control functions typed."""
+    handle = ctypes.CDLL(os.environ[_ENVIRONMENT[library]])
+    for name, (result, arguments) in functions.items():
+        function = getattr(handle, f"standin_{library}_{name}")
+        function.restype, function.argtypes = result, arguments
+    return handle
+
+
+class CudaControl:
+    """Controls the stand-in driver of this process."""
+
+    def __init__(self) -> None:
+        text, number, handle = ctypes.c_char_p, ctypes.c_int64, ctypes.c_size_t
+        self._library = _load(
+            "cuda",
+            {
+                "fail": (None, [text, ctypes.c_int, number]),
+                "hang": (None, [text, number]),
+                "vanish": (None, [ctypes.c_int]),
+                "set_devices": (None, [ctypes.c_int, ctypes.c_int]),
+                "set_clock": (None, [number, ctypes.c_double]),
+                "set_latency": (None, [number]),
+                "launch": (None, [handle, number]),
+                "hold": (None, [handle, ctypes.c_int]),
+                "hold_all": (None, [ctypes.c_int]),
+                "use_foreign_context": (None, [ctypes.c_int]),
+                "calls": (number, [text]),
+                "foreign_calls": (number, []),
+                "live_events": (number, []),
+                "retained_contexts": (number, []),
+                "wrong_context": (number, []),
+                "device_time": (number, [number]),
+            },
+        )
+
+    def fail(self, call: str, code: int, after: int = 0) -> None:
+        """A driver call, e.g. ``cuEventQuery``, returns `code` once it has been called `after` more times; 0 mends."""
+        self._library.standin_cuda_fail(call.encode(), code, after)
+
+    def hang(self, call: str, ns: int) -> None:
+        """A driver call hangs for so long (FOREVER, or 0: not at all)."""
+        self._library.standin_cuda_hang(call.encode(), ns)
+
+    def vanish(self, code: int = 46) -> None:
+        """The device is gone: every call returns `code` (46: CUDA_ERROR_DEVICE_UNAVAILABLE); 0 brings it back."""
+        self._library.standin_cuda_vanish(code)
+
+    def set_devices(self, count: int, *, mig: bool = False) -> None:
+        """How many devices there are, and whether they are MIG slices."""
+        self._library.standin_cuda_set_devices(count, int(mig))
+
+    def set_clock(self, offset_ns: int, drift_ppm: float) -> None:
+        """The device's clock: ``offset_ns + host * (1 + drift_ppm / 1e6)``."""
+        self._library.standin_cuda_set_clock(offset_ns, drift_ppm)
+
+    def device_time(self, host_ns: int) -> int:
+        """What the device's clock shows at a host time."""
+        return int(self._library.standin_cuda_device_time(host_ns))
+
+    def set_latency(self, ns: int) -> None:
+        """Time from the recording of an event on an idle stream to its completion."""
+        self._library.standin_cuda_set_latency(ns)
+
+    def launch(self, stream: int, duration_ns: int) -> None:
+        """Work of so long on a stream."""
+        self._library.standin_cuda_launch(stream, duration_ns)
+
+    def hold(self, stream: int) -> None:
+        """Events recorded on `stream` do not complete until it is released."""
+        self._library.standin_cuda_hold(stream, 1)
+
+    def release(self, stream: int) -> None:
+        """Undoes :meth:`hold`."""
+        self._library.standin_cuda_hold(stream, 0)
+
+    def hold_all(self, held: bool = True) -> None:
+        """Holds or releases every stream, that of the clock anchors too."""
+        self._library.standin_cuda_hold_all(int(held))
+
+    def use_foreign_context(self, use: bool) -> None:
+        """Makes another library's context current on this thread, or takes it away."""
+        self._library.standin_cuda_use_foreign_context(int(use))
+
+    def calls(self, call: str = "") -> int:
+        """How often a driver call was made; all of them without a name."""
+        return int(self._library.standin_cuda_calls(call.encode()))
+
+    @property
+    def foreign_calls(self) -> int:
+        """Driver calls made by a forked child of the process that initialised the driver."""
+        return int(self._library.standin_cuda_foreign_calls())
+
+    @property
+    def live_events(self) -> int:
+        """Events created and not yet destroyed."""
+        return int(self._library.standin_cuda_live_events())
+
+    @property
+    def retained_contexts(self) -> int:
+        """Primary contexts retained and not yet released."""
+        return int(self._library.standin_cuda_retained_contexts())
+
+    @property
+    def wrong_context(self) -> int:
+        """Events recorded on a default stream while another context was current."""
+        return int(self._library.standin_cuda_wrong_context())
+
+
+class NvmlControl:
+    """Controls the stand-in NVML of this process."""
+
+    def __init__(self) -> None:
+        text, number = ctypes.c_char_p, ctypes.c_int64
+        self._library = _load(
+            "nvml",
+            {
+                "set": (None, [text, ctypes.c_double]),
+                "fail": (None, [text, ctypes.c_int]),
+                "stall": (None, [text, number]),
+                "vanish": (None, [ctypes.c_int]),
+                "set_uuids": (None, [text, text]),
+                "calls": (number, [text]),
+            },
+        )
+
+    def set(self, name: str, value: float) -> None:
+        """A value that NVML tells, by the name of our field, e.g. ``power_mw``; see standin_nvml.cpp."""
+        self._library.standin_nvml_set(name.encode(), value)
+
+    def fail(self, call: str, code: int) -> None:
+        """What a call returns from now on: 3 not supported, 15 GPU is lost, 999 unknown; 0 mends it."""
+        self._library.standin_nvml_fail(call.encode(), code)
+
+    def stall(self, call: str, ns: int) -> None:
+        """A call takes so long (or FOREVER)."""
+        self._library.standin_nvml_stall(call.encode(), ns)
+
+    def vanish(self, vanished: bool = True) -> None:
+        """The GPU is lost: every call fails."""
+        self._library.standin_nvml_vanish(int(vanished))
+
+    def set_uuids(self, card: str, mig: str) -> None:
+        """UUIDs of the card and of its MIG slice."""
+        self._library.standin_nvml_set_uuids(card.encode(), mig.encode())
+
+    def calls(self, call: str) -> int:
+        """How often a call was made."""
+        return int(self._library.standin_nvml_calls(call.encode()))
+
+
+@dataclass(frozen=True)
+class NvtxCall:
+    """One call that a tool listening to NVTX would see; `fields` as standin_nvtx.cpp writes them."""
+
+    thread: int
+    call: str
+    domain: str
+    fields: tuple[str, ...]
+
+
+def nvtx_calls() -> list[NvtxCall]:
+    """All NVTX calls of this process so far."""
+    handle = _load("nvtx", {"log": (ctypes.c_char_p, [])})
+    lines = handle.standin_nvtx_log().decode().splitlines()
+    parts = [line.split("\t") for line in lines]
+    return [NvtxCall(int(thread), call, domain, tuple(rest)) for thread, call, domain, *rest in parts]
