@@ -73,8 +73,7 @@ def _sweep(
     model = MeasuredModel(request)
     print(describe_model(model.description))
     print(f"Device: {request.device} ({device_name(request.device)})\n", flush=True)
-    conditions = model.conditions(workload)
-    sweep = Sweep(request.output_dir, model.run_trial, workload, validation, conditions, grid)
+    sweep = Sweep(request.output_dir, model.run_trial, workload, validation, model.conditions(), grid)
     with show_progress(sweep.planned(names), request.cooldown_s) as progress:
         sweep.listener = progress
         model.warm_up(workload)

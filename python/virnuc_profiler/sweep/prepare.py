@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -106,13 +106,12 @@ class MeasuredModel:
         """The model as result files name it."""
         return model_description(self._model)
 
-    def conditions(self, workload: Workload, settings: Mapping[str, Any] | None = None) -> Conditions:
-        """The circumstances of results on `workload`."""
+    def conditions(self) -> Conditions:
+        """The circumstances of results with this model on this machine."""
         request = self._request
         return Conditions(
             machine=machine_description(),
             versions=software_versions(),
-            workload=workload.as_dict(),
             model=self.description,
             settings={
                 "device": str(request.device),
@@ -123,7 +122,6 @@ class MeasuredModel:
                 "timeout_s": request.timeout_s,
                 "seed": request.seed if request.fasta is None else None,
                 "warm_up": True,
-                **(settings or {}),
             },
         )
 

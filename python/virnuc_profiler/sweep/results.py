@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
@@ -41,16 +41,16 @@ class Conditions:
     Attributes:
         machine: the hardware.
         versions: of the software.
-        workload: what every configuration was measured on.
         model: with its precision and the weights that were used.
         settings: of the sweep itself.
+        workload: what configurations are measured on; the sweep fills it in.
     """
 
     machine: Mapping[str, Any]
     versions: Mapping[str, Any]
-    workload: Mapping[str, Any]
     model: Mapping[str, Any]
     settings: Mapping[str, Any]
+    workload: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self, document: Mapping[str, Any]) -> list[str]:
         """What keeps `document` from being comparable with results of these conditions."""

@@ -85,6 +85,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         self.steps = plan(self.grid)
+        self.conditions = replace(self.conditions, workload=self.workload.as_dict())
 
     def run(self, names: Sequence[str]) -> list[Document]:
         """Runs the chosen steps in their order, and the baseline first if it is needed.

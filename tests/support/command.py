@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""The command line as a user has it: a process in a session of its own, whose leftovers can be found."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psutil
+
+SMALL = (
+    "--num-sequences", "8", "--cooldown", "0", "--weights", "random", "--device", "cpu",
+    "--num-workers", "0,1", "--prefetch-factor", "2", "--token-budget", "2048", "--buffer-size", "50",
+)  # fmt: skip
+"""Options of a sweep that takes seconds."""
+
+
+@dataclass
+class Finished:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one sentence that says what is wrong."""
+        lines = [line for line in self.err.splitlines() if line.startswith("virnuc-profiler")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err, self.err
+        return lines[0]
+
+
+class Command:
+    """Runs ``python -m virnuc_profiler`` with these arguments."""
+
+    def __init__(self, *arguments, env=None, stdout=subprocess.PIPE):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "virnuc_profiler", *map(str, arguments)],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+
+    def finish(self, timeout=120) -> Finished:
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        finally:
+            with suppress(ProcessLookupError):
+                if self.process.returncode is None:
+                    os.killpg(self.process.pid, signal.SIGKILL)
+        return Finished(self.process.returncode, out or "", err)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the terminal signals the whole group, workers too."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def left_behind(self, within_s=10.0) -> list[str]:
+        """What still lives of its session after that time; forkserver and workers need a moment to end."""
+        deadline = time.monotonic() + within_s
+        while (left := self._alive()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return left
+
+    def _alive(self) -> list[str]:
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                mine = os.getsid(process.pid) == self.process.pid
+                if mine and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(" ".join(process.cmdline()))
+        return found
+
+
+def run(*arguments, **options) -> Finished:
+    """Runs a command to its end and requires that it leaves no process behind."""
+    command = Command(*arguments, **options)
+    finished = command.finish()
+    assert command.left_behind() == []
+    return finished
+
+
+def wait_until(condition, within_s=60.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""The command line up to the moment where work would begin."""
+
+import subprocess
+import sys
+
+import pytest
+
+from virnuc_profiler.cli import main as cli
+from virnuc_profiler.cli.main import main
+from virnuc_profiler.errors import ModelError, OutputError, UsageError, WorkloadError
+
+
+def run(capsys, *argv):
+    code = main([str(argument) for argument in argv])
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+def only_sentence(text):
+    assert text.count("\n") == 1, text
+    assert "Traceback" not in text
+    return text.strip()
+
+
+@pytest.mark.parametrize("command", [[], ["sweep"], ["profile"], ["report"], ["doctor"]])
+def test_help(capsys, command):
+    code, out, err = run(capsys, *command, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(" ".join(["usage: virnuc-profiler", *command]))
+
+
+def test_version(capsys):
+    code, out, _ = run(capsys, "--version")
+    assert (code, out.split()[0]) == (0, "virnuc-profiler")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], ["COMMAND"]),
+        (["swoop"], ["swoop", "sweep"]),
+        (["report"], ["PATH"]),
+        (["sweep", "--num-workers", "2,-4"], ["num_workers is -4", "from 0"]),
+        (["sweep", "--prefetch-factor", "0"], ["prefetch_factor is 0", "from 1"]),
+        (["sweep", "--token-budget", "2048,0"], ["token_budget is 0", "from 3"]),
+        (["sweep", "--token-budget", "99999999999"], ["token_budget is 99999999999", "2,147,483,647"]),
+        (["sweep", "--buffer-size", "many"], ["--buffer-size", "'many' is not a whole number"]),
+        (["sweep", "--buffer-size", "500,500"], ["names 500 twice"]),
+        (["sweep", "--buffer-size", "500,,1000"], ["'' is not a whole number"]),
+        (["sweep", "--buffer-size", "1_000"], ["'1_000' is not a whole number"]),
+        (["sweep", "--buffer-size", "1.5"], ["'1.5' is not a whole number"]),
+        (["profile", "--token-budget", "2048,4096"], ["'2048,4096' is not a whole number"]),
+        (["profile", "--buffer-size", "-1"], ["buffer_size is -1"]),
+        (["sweep", "--num-sequences", "0"], ["--num-sequences", "at least 1"]),
+        (["sweep", "--steps", "baseline,tuning"], ["'tuning' does not exist", "interaction"]),
+        (["sweep", "--steps", ""], ["does not exist"]),
+        (["sweep", "--model", "7B"], ["unknown model '7B'", "650M"]),
+        (["sweep", "--device", "gpu"], ["'gpu' is not one of auto, cpu, cuda, cuda:N"]),
+        (["sweep", "--precision", "fp64"], ["fp64", "bf16"]),
+        (["sweep", "--cooldown", "-1"], ["--cooldown", "at least 0"]),
+        (["sweep", "--timeout", "0"], ["--timeout", "more than 0"]),
+        (["sweep", "--timeout", "nan"], ["'nan' is not a number"]),
+        (["sweep", "--device-memory-gb", "inf"], ["'inf' is not a number"]),
+        (["sweep", "--seed", "-1"], ["--seed"]),
+        (["sweep", "extra"], ["extra"]),
+    ],
+)
+def test_misuse_is_one_sentence_and_code_2(capsys, argv, words):
+    code, out, err = run(capsys, *argv)
+    assert (code, out) == (2, "")
+    sentence = only_sentence(err)
+    assert sentence.startswith("virnuc-profiler")
+    assert all(word in sentence for word in words)
+
+
+def test_help_and_misuse_do_not_import_torch():
+    script = (
+        "import sys; from virnuc_profiler.cli.main import main\n"
+        "codes = [main(a.split()) for a in ('--help', 'sweep --help', 'profile --help', 'report --help',"
+        " 'doctor --help', 'sweep --num-workers x', 'sweep --model 7B')]\n"
+        "print(codes, 'torch' in sys.modules, 'virnuc_profiler._core' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[0, 0, 0, 0, 0, 2, 2] False False"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (UsageError("no such thing"), 2, "error: no such thing"),
+        (WorkloadError("own.fasta:3 is not FASTA"), 2, "error: own.fasta:3 is not FASTA"),
+        (OutputError("cannot write x"), 1, "error: cannot write x"),
+        (ModelError("no weights"), 1, "error: no weights"),
+        (MemoryError(), 1, "error: MemoryError"),
+        (OSError(28, "No space left on device", "x"), 1, "No space left on device"),
+        (RuntimeError("a\nb"), 1, "internal error, RuntimeError: a b"),
+        (KeyboardInterrupt(), 1, "error: stopped; what was measured until then is in results"),
+        (KeyboardInterrupt("SIGTERM"), 1, "stopped by SIGTERM"),
+    ],
+)
+def test_errors_become_one_sentence_and_a_code(capsys, monkeypatch, error, code, sentence):
+    def fail(arguments):
+        arguments.output_dir = "results"
+        raise error
+
+    monkeypatch.setattr(cli.sweep, "run", fail)
+    found, out, err = run(capsys, "sweep")
+    assert (found, out) == (code, "")
+    assert sentence in only_sentence(err)
+
+
+def test_debug_shows_the_traceback(capsys, monkeypatch):
+    def fail(arguments):
+        raise UsageError("no such thing")
+
+    monkeypatch.setattr(cli.sweep, "run", fail)
+    code, _, err = run(capsys, "sweep", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+    assert err.splitlines()[-1] == "virnuc-profiler: error: no such thing"

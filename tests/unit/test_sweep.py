@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+"""What a sweep plans, chooses and writes, with trials that return what the test wants."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.support.sweeps import (
+    VALIDATION_WORKLOAD,
+    WORKLOAD,
+    FakeTrials,
+    Recorder,
+    conditions,
+    failure,
+    fake_sweep,
+    success,
+)
+from virnuc_profiler.errors import OutputError, UsageError
+from virnuc_profiler.sweep.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.estimate import Pace, from_baseline, guess, in_words
+from virnuc_profiler.sweep.results import choose_overall, read_step
+from virnuc_profiler.sweep.session import check_budgets
+from virnuc_profiler.sweep.steps import STEP_NAMES, plan
+
+FILES = {
+    "baseline.json",
+    "dataloader_sweep.json",
+    "packing_sweep.json",
+    "interaction_sweep.json",
+    "optimal_validation.json",
+    "best_config.json",
+}
+
+
+def load(folder, name):
+    return json.loads((folder / name).read_text())
+
+
+def test_the_whole_sweep_measures_25_configurations_and_validates(tmp_path):
+    trials = FakeTrials()
+    sweep = fake_sweep(tmp_path, trials)
+    documents = sweep.run(STEP_NAMES)
+    assert [document["step"] for document in documents] == list(STEP_NAMES)
+    assert [workload for workload, _, _ in trials.calls] == [WORKLOAD] * 25 + [VALIDATION_WORKLOAD]
+    assert sweep.planned(STEP_NAMES)[-1] == VALIDATION_WORKLOAD
+    assert {path.name for path in tmp_path.glob("*.json")} == FILES
+    for document in documents:
+        assert document["complete"] is True
+        for section in ("machine", "versions", "workload", "model", "settings"):
+            assert document[section], section
+    assert load(tmp_path, "optimal_validation.json")["workload"]["num_sequences"] == 5000
+
+
+def test_no_two_trials_share_a_telemetry_file(tmp_path):
+    trials = FakeTrials()
+    fake_sweep(tmp_path, trials).run(STEP_NAMES)
+    paths = [folder / configuration.run_id for _, configuration, folder in trials.calls]
+    assert len(set(paths)) == 26
+    first = load(tmp_path, "dataloader_sweep.json")["results"][0]
+    assert first["telemetry_path"] == "telemetry/dataloader/telemetry_tune_2w_2pf_4096tb_2000bs.json"
+
+
+def test_a_step_without_a_baseline_measures_it_first(tmp_path):
+    trials = FakeTrials()
+    fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
+    assert trials.configurations == [BASELINE, replace(BASELINE, num_workers=2, prefetch_factor=2)]
+    assert (tmp_path / "baseline.json").exists()
+
+
+def test_a_baseline_that_is_there_is_used(tmp_path):
+    fake_sweep(tmp_path, FakeTrials(lambda c: success(c, 50.0))).run(["baseline"])
+    trials = FakeTrials()
+    sweep = fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]})
+    assert len(sweep.planned(["dataloader"])) == 1
+    (document,) = sweep.run(["dataloader"])
+    assert len(trials.calls) == 1
+    assert document["best"]["speedup"] == pytest.approx(2.0)
+    assert document["baseline"]["sequences_per_sec"] == 50.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model__precision": "bf16"},
+        {"settings__device_name": "another card"},
+        {"versions__torch": "2.14.0"},
+    ],
+)
+def test_a_baseline_of_other_conditions_is_measured_anew(tmp_path, caplog, change):
+    fake_sweep(tmp_path, conditions=conditions(**change)).run(["baseline"])
+    trials = FakeTrials()
+    fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
+    assert trials.configurations[0] == BASELINE
+    assert next(iter(change)).replace("__", ".") in caplog.text
+
+
+def test_a_baseline_of_another_workload_is_measured_anew(tmp_path, caplog):
+    fake_sweep(tmp_path, workload=replace(WORKLOAD, fingerprint="sha256:cc", num_sequences=64)).run(["baseline"])
+    trials = FakeTrials()
+    fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
+    assert trials.configurations[0] == BASELINE
+    assert "differs in workload.fingerprint, workload.num_sequences" in caplog.text
+
+
+def test_an_unreadable_baseline_is_measured_anew(tmp_path, caplog):
+    (tmp_path / "baseline.json").write_text("{")
+    trials = FakeTrials()
+    fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
+    assert trials.configurations[0] == BASELINE
+    assert "is not valid JSON" in caplog.text
+
+
+def test_every_configuration_is_on_disk_before_the_next_begins(tmp_path):
+    def interrupted(configuration):
+        if configuration.prefetch_factor == 8:
+            raise KeyboardInterrupt
+        return success(configuration)
+
+    with pytest.raises(KeyboardInterrupt):
+        fake_sweep(tmp_path, FakeTrials(interrupted)).run(STEP_NAMES)
+    document = read_step(tmp_path / "dataloader_sweep.json")
+    assert [result["config"]["prefetch_factor"] for result in document["results"]] == [2, 4]
+    assert (document["complete"], document["planned"]) == (False, 9)
+    assert document["best"] is not None
+
+
+def test_failures_are_recorded_and_never_win(tmp_path):
+    def result_of(configuration):
+        if configuration.num_workers == 8:
+            return failure(configuration)
+        return success(configuration, 100.0 + configuration.num_workers)
+
+    document = fake_sweep(tmp_path, FakeTrials(result_of)).run(["dataloader"])[0]
+    assert len(document["results"]) == 9
+    failed = [result for result in document["results"] if result["status"] == "failed"]
+    assert len(failed) == 3
+    assert all(result["peak_memory_gb"] == 79.5 and result["speedup"] is None for result in failed)
+    assert document["best"]["config"]["num_workers"] == 4
+
+
+def test_packing_best_keeps_the_constraint_if_one_can(tmp_path):
+    def result_of(configuration):
+        fast = configuration.token_budget == 8192
+        return success(configuration, 200.0 if fast else 100.0, 0.80 if fast else 0.91)
+
+    packing = fake_sweep(tmp_path, FakeTrials(result_of)).run(["packing"])[0]
+    assert packing["constraint_met"] is True
+    assert packing["best"]["config"]["token_budget"] == 2048
+
+
+def test_without_any_that_keeps_it_the_best_is_shown_and_said_so(tmp_path):
+    result_of = lambda c: success(c, 100.0 + c.buffer_size, 0.5)  # noqa: E731
+    packing = fake_sweep(tmp_path, FakeTrials(result_of)).run(["packing"])[0]
+    assert packing["constraint_met"] is False
+    assert packing["best"]["config"]["buffer_size"] == 2000
+
+
+def test_all_failed_leaves_no_best_and_nothing_to_validate(tmp_path, caplog):
+    trials = FakeTrials(failure)
+    recorder = Recorder()
+    documents = fake_sweep(tmp_path, trials, listener=recorder).run(STEP_NAMES)
+    assert len(trials.calls) == 25
+    assert [document["best"] for document in documents] == [None] * 5
+    assert documents[-1]["selection"] == {"reason": "no configuration has succeeded"}
+    assert recorder.events[-1] == ("step", "validation")
+    assert not (tmp_path / "best_config.json").exists()
+    assert "nothing can be validated" in caplog.text
+
+
+def test_a_measurement_without_a_rate_is_no_speedup_of_zero(tmp_path):
+    sweep = fake_sweep(tmp_path, FakeTrials(lambda c: failure(c) if c == BASELINE else success(c)))
+    document = sweep.run(["dataloader"])[0]
+    assert {result["speedup"] for result in document["results"]} == {None}
+
+
+def test_the_validation_projects_six_million_sequences(tmp_path):
+    trials = FakeTrials(lambda c: success(c, 250.0, elapsed_sec=20.0))
+    validation = fake_sweep(tmp_path, trials).run(["validation"])[0]
+    assert validation["projection"] == {"sequences": 6_000_000, "hours": pytest.approx(6e6 / 5000 * 20 / 3600)}
+    best = load(tmp_path, "best_config.json")
+    assert best["config"] == BASELINE.as_dict()
+    assert best["validation"]["sequences_per_sec"] == 250.0
+    assert best["reason"].startswith("highest sequences/s")
+
+
+def document_of(step, *results):
+    return {"step": step, "results": list(results)}
+
+
+def test_the_overall_best_is_the_median_of_its_measurements():
+    lucky, steady = Configuration(num_workers=2), Configuration(num_workers=8)
+    chosen = choose_overall(
+        [
+            document_of("baseline", success(lucky, 100.0)),
+            document_of("dataloader", success(lucky, 100.0), success(steady, 110.0)),
+            document_of("packing", success(lucky, 150.0)),
+        ],
+        0.9,
+    )
+    assert chosen.configuration == steady
+    assert (chosen.measurements, chosen.found_in, chosen.constraint_met) == (1, ("dataloader",), True)
+
+
+def test_what_failed_anywhere_is_not_safe():
+    shaky, safe = Configuration(token_budget=8192), Configuration()
+    chosen = choose_overall(
+        [document_of("packing", success(shaky, 200.0), success(safe, 100.0)), document_of("x", failure(shaky))], 0.9
+    )
+    assert chosen.configuration == safe
+    assert "1 failed" in chosen.reason
+
+
+def test_the_overall_best_prefers_good_packing_and_says_if_there_is_none():
+    wasteful, full = Configuration(token_budget=8192), Configuration()
+    both = [document_of("packing", success(wasteful, 200.0, 0.5), success(full, 100.0, 0.9))]
+    assert choose_overall(both, 0.9).configuration == full
+    neither = [document_of("packing", success(wasteful, 200.0, 0.5), success(full, 100.0, None))]
+    chosen = choose_overall(neither, 0.9)
+    assert (chosen.configuration, chosen.constraint_met) == (wasteful, False)
+    assert "none reached" in chosen.reason
+    assert choose_overall([document_of("x", failure(full))], 0.9) is None
+
+
+def test_the_listener_hears_everything_in_order(tmp_path):
+    recorder = Recorder()
+    fake_sweep(tmp_path, listener=recorder).run(["baseline"])
+    assert recorder.events == [
+        ("started", "baseline", BASELINE.run_id),
+        ("finished", "baseline", "success"),
+        ("step", "baseline"),
+    ]
+
+
+def test_results_that_cannot_be_written_stop_the_sweep(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"baseline\.json"):
+        fake_sweep(tmp_path / "file").run(["baseline"])
+
+
+def test_a_budget_too_small_for_the_longest_sequence_is_refused_with_a_way_out(tmp_path):
+    trials = FakeTrials()
+    with pytest.raises(UsageError, match=r"token_budget is 512, but the longest sequence has 1,000 tokens.*1,000$"):
+        fake_sweep(tmp_path, trials, grid={"token_budget": [4096, 512]}).run(STEP_NAMES)
+    assert not trials.calls
+    check_budgets(plan({"token_budget": [1000]}), STEP_NAMES, 1000)
+
+
+def test_the_pace_learns_from_what_was_measured():
+    pace = Pace(cooldown_s=2.0)
+    assert pace.remaining([100]) is None
+    pace.add(12.0, 1000)
+    pace.add(6.0, 1000)
+    assert pace.remaining([1000, 2500]) == pytest.approx(2 + 7 + 2 + 17.5)
+    assert pace.remaining([]) == 0
+
+
+def test_estimates_say_what_they_rest_on():
+    estimate = guess([10**6, 10**6], 2.0, layers=6, hidden=320, cores=2)
+    assert estimate.seconds == pytest.approx(2 * (10**6 * 6 * 24 * 320**2 / 60e9 + 3))
+    assert "guess" in str(estimate)
+    assert "2 CPU cores" in str(estimate)
+    measured = from_baseline([100, 100], 2.0, measured_seconds=10.0, measured_tokens=100)
+    assert measured.seconds == pytest.approx(2 * (10 + 2 + 1))
+    assert "measured" in str(measured)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
+)
+def test_durations_in_words(seconds, words):
+    assert in_words(seconds) == words
