@@ -73,6 +73,7 @@ struct Simulation {
     std::map<std::uintptr_t, Stream> streams;
     std::uintptr_t next_stream = 0x10000;
     std::vector<Context*> contexts;
+    std::vector<Event*> events;  ///< never freed: a use after destruction must be seen, not crash
     std::int64_t retained = 0;
     std::int64_t live_events = 0;
     std::int64_t wrong_context = 0;  ///< records on a default stream while another context was current
@@ -305,7 +306,8 @@ EXPORT Result cuThreadExchangeStreamCaptureMode(int*) {
 EXPORT Result cuEventCreate(Event** event, unsigned) {
     CALL("cuEventCreate");
     if (context_stack.empty()) return invalid_context;
-    *event = new Event{context_stack.back()};  // never freed: a use after destruction must be seen, not crash
+    *event = new Event{context_stack.back()};
+    simulation().events.push_back(*event);
     ++simulation().live_events;
     return success;
 }
