@@ -63,8 +63,8 @@ def prepare_worker(_worker_id: int) -> None:
 
 
 def _end_with_main_process() -> None:
-    # Torch watches the parent, which is the forkserver here; and that one lives as long as any worker does. So
-    # a main process that is killed would leave them all behind.
+    # Torch watches the parent, which is the forkserver here; and that one lives as long as any worker does.
+    # So a main process that is killed would leave them all behind.
     main_process = multiprocessing.parent_process()
     if main_process is not None:
         main_process.join()
