@@ -55,7 +55,7 @@ def test_not_more_packs_than_the_bound(case):
 
 @given(st.integers(2, 1000), st.lists(st.lists(st.integers(1, 999), max_size=8), min_size=1, max_size=20))
 def test_near_the_optimum_where_it_is_known(budget, cuts):
-    """Full packs cut into pieces: best-fit decreasing needs at most 11/9 as many and 4 more (Johnson 1974)."""
+    """Full packs cut into pieces: best-fit decreasing needs at most 11/9 as many, plus 4 (Johnson 1974)."""
     lengths = []
     for cut in cuts:
         edges = sorted({0, budget, *(one for one in cut if one < budget)})

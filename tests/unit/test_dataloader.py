@@ -2,6 +2,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 import time
 import warnings
 
@@ -168,6 +170,31 @@ def test_a_deadline_ends_even_workers_that_do_not_want_to(tmp_path):
     pid = int((tmp_path / "pid").read_text())
     assert alive([pid]) == []
     assert loader.worker_pids() == []
+
+
+def test_workers_end_with_a_main_process_that_is_killed(tmp_path):
+    program = (
+        "import os, sys\n"
+        "from virnuc_profiler.inference.collator import VarlenCollator\n"
+        "from virnuc_profiler.inference.dataloader import create_async_dataloader\n"
+        "from virnuc_profiler.inference.dataset import SequenceDataset\n"
+        "dataset = SequenceDataset(sys.argv[1], chunk_sequences=5)\n"
+        "loader = create_async_dataloader(dataset, VarlenCollator(None, 512, 1022, 50), num_workers=2)\n"
+        "next(batches := iter(loader))\n"
+        "print(*loader.worker_pids(), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    path = write_fasta(tmp_path / "sequences.faa", RECORDS)
+    result = subprocess.run(
+        [sys.executable, "-c", program, path], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert result.returncode == -signal.SIGKILL
+    pids = [int(pid) for pid in result.stdout.split()]
+    assert len(pids) == 2
+    deadline = time.monotonic() + 30
+    while alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive(pids) == []
 
 
 def test_closing_ends_the_workers_and_may_be_repeated(dataset):
