@@ -30,7 +30,7 @@ def sentence_of(capsys, *argv):
     ("content", "words"),
     [
         (None, "No such file"),
-        ("a folder", "irectory"),
+        ("a folder", "it is a folder"),
         (b"", "bad.fasta"),
         (b"MKV\n>a\nMKV\n", "bad.fasta"),
         (b">a\nMKV\n>b\n>c\nMKV\n", "bad.fasta"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.errors import OutputError
+from virnuc_profiler.inference.interrupts import deferred_interrupts
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.prepare import Request
@@ -35,8 +36,9 @@ def build_request(arguments: argparse.Namespace, *, limit_file: bool, fasta: Pat
     Raises:
         UsageError: the device is not there, or the precision does not fit it.
     """
-    from virnuc_profiler.inference.placement import resolve_device, resolve_precision
-    from virnuc_profiler.sweep.prepare import Request
+    with deferred_interrupts():  # PyTorch takes seconds to import, and Python itself dies of Ctrl-C in it
+        from virnuc_profiler.inference.placement import resolve_device, resolve_precision
+        from virnuc_profiler.sweep.prepare import Request
 
     device = resolve_device(arguments.device)
     resolve_precision(arguments.precision, True, device)

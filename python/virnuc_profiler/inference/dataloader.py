@@ -22,6 +22,7 @@ from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash
 from virnuc_profiler.inference.arguments import LARGEST_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
 from virnuc_profiler.inference.collator import VarlenCollator
+from virnuc_profiler.inference.interrupts import deferred_interrupts, start_forkserver
 from virnuc_profiler.inference.worker import WorkerFailure, guarded, prepare_worker, unchanged
 from virnuc_profiler.inference.worker_processes import describe_dead_worker, end_workers, worker_processes
 
@@ -74,7 +75,8 @@ class AsyncDataLoader:
         self.close()
         self._set_up_collator()
         self.collator.reset()
-        chunks = self._chunks = self._start()
+        with deferred_interrupts():  # Ctrl-C before the assignment would orphan the workers
+            chunks = self._chunks = self._start()
         try:
             for batch in self._batches(chunks):
                 yield batch
@@ -119,6 +121,7 @@ class AsyncDataLoader:
             # In effect until the process's first forkserver starts; later workers merely start slower without
             # it.
             multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+            start_forkserver()
         with _more_workers_than_cores_allowed():
             return iter(self._loader)
 

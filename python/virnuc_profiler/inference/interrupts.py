@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Ctrl-C at the right moment: what has begun to be written or closed is finished first."""
+"""Ctrl-C at the right moment: what has begun to be started, written or closed is finished first."""
 
 from __future__ import annotations
 
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import signal
 import threading
 from collections.abc import Iterator
@@ -38,3 +40,17 @@ def deferred_interrupts() -> Iterator[None]:
             signal.signal(number, handler)
         if pending:
             signal.raise_signal(pending[0])
+
+
+def start_forkserver() -> None:
+    """Starts the process that workers are forked from, if it does not run yet, deaf to Ctrl-C, and so its workers.
+
+    A terminal sends Ctrl-C to all of them, but it is the main process that ends the workers: one that is still
+    starting would die with a traceback of its own. The signal mask is inherited, so it holds from their first moment.
+    """
+    multiprocessing.resource_tracker.ensure_running()  # first: it unblocks SIGINT in this thread when it starts
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
