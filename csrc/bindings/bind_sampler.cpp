@@ -19,7 +19,6 @@ std::shared_ptr<GpuSampler> make_sampler(const std::string& uuid, double fast_in
         .gpm_ns = duration_ns("gpm_interval_ms", gpm_interval_ms, 1e6),
         .energy_ns = duration_ns("energy_interval_ms", energy_interval_ms, 1e6),
     };
-    const py::gil_scoped_release unlocked;
     return make_live<GpuSampler>(uuid, intervals);
 }
 

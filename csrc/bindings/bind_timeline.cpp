@@ -29,7 +29,6 @@ std::shared_ptr<Timeline> make_timeline(std::vector<std::string> stages,
         .harvest_interval_ns = duration_ns("harvest_interval_ms", harvest_interval_ms, 1e6),
         .anchor_interval_ns = duration_ns("anchor_interval_ms", anchor_interval_ms, 1e6),
     };
-    const py::gil_scoped_release unlocked;
     return make_live<Timeline>(std::move(options));
 }
 
@@ -104,9 +103,9 @@ void register_timeline(py::module_& module) {
     timeline.attr("BATCH_RECORD_BYTES") = sizeof(BatchRecord);
     timeline.attr("STAGE_RECORD_BYTES") = sizeof(StageRecord);
     timeline.attr("CHUNK_BYTES") = chunk_bytes;
-    timeline.attr("HAS_PACKING") = static_cast<int>(has_packing);
-    timeline.attr("OVERSIZE") = static_cast<int>(oversize);
-    timeline.attr("DEVICE_TIMES_DROPPED") = static_cast<int>(device_times_dropped);
+    timeline.attr("HAS_PACKING") = has_packing;
+    timeline.attr("OVERSIZE") = oversize;
+    timeline.attr("DEVICE_TIMES_DROPPED") = device_times_dropped;
     stop_live_at_exit<Timeline>([](Timeline& live) { live.stop(0); });
 }
 

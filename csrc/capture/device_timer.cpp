@@ -35,8 +35,8 @@ bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended,
         flag_dropped(batch);
         return false;
     }
-    if (const CUresult result = record_event(context_, event, reinterpret_cast<CUstream>(stream));
-        result != CUDA_SUCCESS) {
+    auto* handle = reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): as Python has it
+    if (const CUresult result = record_event(context_, event, handle); result != CUDA_SUCCESS) {
         turn_off(result, "cuEventRecord");
         flag_dropped(batch);
         return false;

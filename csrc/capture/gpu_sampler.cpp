@@ -90,8 +90,12 @@ void GpuSampler::Shared::run_gpm(StopSignal& signal) {
     gpm.state.query_started(monotonic_ns());
     std::string unsupported = meter.gpm_unsupported();
     gpm.state.query_started(0);
-    if (!unsupported.empty()) return gpm.state.not_supported(std::move(unsupported));
-    gpm.run(signal, false, GpmQuery(meter));
+    if (!unsupported.empty()) {
+        gpm.state.not_supported(std::move(unsupported));
+        return;
+    }
+    GpmQuery query(meter);
+    gpm.run(signal, false, [&query](GpmReading& reading) { return query(reading); });
 }
 
 void GpuSampler::Shared::run_energy(StopSignal& signal) {

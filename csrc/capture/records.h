@@ -8,13 +8,12 @@
 
 namespace virnuc {
 
-enum BatchFlag : std::uint32_t {
-    has_packing = 1,
-    oversize = 2,
-    device_times_dropped = 4,
-};
+// Bits of a batch's flags.
+inline constexpr std::uint32_t has_packing = 1;
+inline constexpr std::uint32_t oversize = 2;
+inline constexpr std::uint32_t device_times_dropped = 4;
 
-enum class BatchState : std::uint32_t { open, ended, discarded };
+enum class BatchState : std::uint8_t { open, ended, discarded };
 
 /// One batch as it is stored. Written by the thread that marks; `flags` by the harvester too.
 struct BatchRecord {

@@ -65,7 +65,7 @@ struct SamplerTier {
     /// Samples at absolute deadlines until told to stop: deadlines that a slow query overran are counted, not
     /// made up for. `query(reading)` fills a reading and returns a QueryState.
     template <typename Query>
-    void run(StopSignal& signal, bool once_more_at_the_end, Query&& query) {
+    void run(StopSignal& signal, bool once_more_at_the_end, Query query) {
         std::int64_t deadline_ns = monotonic_ns();
         for (;;) {
             if (!take(query)) return;
@@ -82,14 +82,14 @@ struct SamplerTier {
   private:
     /// False: this tier has ended.
     template <typename Query>
-    bool take(Query&& query) {
+    bool take(Query& query) {
         Reading reading{};
         state.query_started(monotonic_ns());
         const QueryState outcome = query(reading);
         state.query_started(0);
         if (state.left_behind()) return false;
         if (outcome == QueryState::unsupported) {
-            state.not_supported("this device does not tell");
+            state.not_supported("NVML does not offer it on this device, or not to this user");
             return false;
         }
         if (outcome == QueryState::failed || outcome == QueryState::partly) state.failed();

@@ -26,14 +26,10 @@ void validate(const TimelineOptions& options) {
     if (options.anchor_interval_ns < 1) throw std::invalid_argument("anchor_interval_ms must be positive");
 }
 
-const CudaApi& usable_driver(const TimelineOptions& options) {
-    if (options.cuda != nullptr) return *options.cuda;
+const CudaApi& usable_driver(int device) {
     const LibraryStatus status = cuda_status();
-    if (!status.available()) {
-        throw LibraryUnavailable("CUDA device " + std::to_string(*options.device) +
-                                 " cannot be used: " + status.reason);
-    }
-    return cuda_library().api;
+    if (status.available()) return cuda_library().api;
+    throw LibraryUnavailable("CUDA device " + std::to_string(device) + " cannot be used: " + status.reason);
 }
 
 /// All that the background thread uses, and owns.
@@ -119,8 +115,9 @@ Timeline::Timeline(TimelineOptions options) {
         std::make_shared<Recording>(options.stages, options.device_stages, options.nvtx, options.clock);
     recording_->default_stream = options.stream;
     if (!options.device) return;
-    auto timer = std::make_shared<DeviceTimer>(usable_driver(options), *options.device,
-                                               static_cast<std::size_t>(options.event_pool_size));
+    const CudaApi& api = options.cuda != nullptr ? *options.cuda : usable_driver(*options.device);
+    const auto pool_size = static_cast<std::size_t>(options.event_pool_size);
+    const auto timer = std::make_shared<DeviceTimer>(api, *options.device, pool_size);
     recording_->timer = timer;
     try {
         const CurrentContext current(timer->context());

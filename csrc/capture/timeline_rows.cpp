@@ -41,6 +41,16 @@ StageRow to_row(StageRecord& record, const ClockMap* clock_map) {
             timed ? clock_map->to_host(start) : not_measured, timed ? clock_map->to_host(end) : not_measured};
 }
 
+/// Stable, and linear for rows that are in order but for a few, as they are where intervals were added.
+void sort_by_start(std::vector<StageRow>::iterator begin, std::vector<StageRow>::iterator end) {
+    for (auto row = begin; row != end; ++row) {
+        const auto place = std::upper_bound(
+            begin, row, row->host_start_ns,
+            [](std::int64_t start, const StageRow& other) { return start < other.host_start_ns; });
+        std::rotate(place, row, row + 1);
+    }
+}
+
 }  // namespace
 
 std::vector<BatchRow> batch_rows(const Timeline& timeline) {
@@ -73,9 +83,7 @@ std::vector<StageRow> stage_rows(const Timeline& timeline) {
             to_row(record, clock_map ? &*clock_map : nullptr);
     }
     for (std::size_t row = 0; row + 1 < grouping.begins.size(); ++row) {
-        std::stable_sort(
-            rows.begin() + grouping.begins[row], rows.begin() + grouping.begins[row + 1],
-            [](const StageRow& a, const StageRow& b) { return a.host_start_ns < b.host_start_ns; });
+        sort_by_start(rows.begin() + grouping.begins[row], rows.begin() + grouping.begins[row + 1]);
     }
     return rows;
 }

@@ -78,6 +78,7 @@ std::vector<CudaDevice> list_devices(const CudaApi& api) {
     int count = 0;
     api.check(api.device_count(&count), "cuDeviceGetCount");
     std::vector<CudaDevice> devices;
+    devices.reserve(static_cast<std::size_t>(count));
     for (int ordinal = 0; ordinal < count; ++ordinal) devices.push_back(describe_device(api, ordinal));
     return devices;
 }

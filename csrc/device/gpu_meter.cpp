@@ -13,7 +13,8 @@ namespace virnuc {
 namespace {
 
 constexpr bool not_offered(nvmlReturn_t result) {
-    return result == NVML_ERROR_NOT_SUPPORTED || result == NVML_ERROR_FUNCTION_NOT_FOUND;
+    return result == NVML_ERROR_NOT_SUPPORTED || result == NVML_ERROR_FUNCTION_NOT_FOUND ||
+           result == NVML_ERROR_NO_PERMISSION;
 }
 
 /// Adds up the answers of several queries.

@@ -41,7 +41,7 @@ struct EnergyReading {
 LibraryStatus nvml_status();
 
 /// How a query went.
-enum class QueryState {
+enum class QueryState : std::uint8_t {
     measured,
     partly,       ///< some counters, and an error
     failed,       ///< an error and nothing else

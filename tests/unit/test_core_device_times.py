@@ -22,8 +22,8 @@ ILLEGAL_ADDRESS = 700
 
 def new_timeline(**options: Any) -> _core.Timeline:
     # No anchors but those at the start and the end, unless asked for: the tests count calls.
-    settings = {"device": 0, "stream": STREAM, "anchor_interval_ms": 1e9, "harvest_interval_ms": 1.0} | options
-    return _core.Timeline(STAGES, DEVICE_STAGES, **settings)
+    settings: dict[str, Any] = {"device": 0, "stream": STREAM, "anchor_interval_ms": 1e9}
+    return _core.Timeline(STAGES, DEVICE_STAGES, **(settings | {"harvest_interval_ms": 1.0} | options))
 
 
 def run_batch(timeline: _core.Timeline, cuda: CudaControl, index: int = 0) -> None:
@@ -125,12 +125,12 @@ def mix_streams() -> None:
 def use_the_default_stream() -> None:
     cuda = CudaControl()
     timeline = new_timeline(stream=0)
-    run_in_other_thread = []
+    recorded: list[bool] = []
 
     def record() -> None:
-        with timeline.begin_batch(len(run_in_other_thread)) as batch:
+        with timeline.begin_batch(len(recorded)) as batch:
             batch.mark("forward")
-        run_in_other_thread.append(True)
+        recorded.append(True)
 
     record()  # no context is current
     cuda.use_foreign_context(True)

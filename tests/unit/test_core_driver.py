@@ -4,6 +4,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def find_nothing() -> None:
 
 
 @pytest.mark.parametrize("scenario", [describe_devices, refuse_to_initialise])
-def test_driver(standins: Standins, scenario: object) -> None:
+def test_driver(standins: Standins, scenario: Any) -> None:
     standins.call(scenario)
 
 
@@ -77,7 +78,7 @@ def test_a_library_that_is_no_driver(standins: Standins) -> None:
 def test_the_extension_links_no_gpu_library() -> None:
     dynamic = subprocess.run(
         ["readelf", "-d", str(_core.__file__)], capture_output=True, text=True, check=True
-    ).stdout  # type: ignore[attr-defined]
+    ).stdout
     needed = [line for line in dynamic.splitlines() if "NEEDED" in line]
     assert needed
     assert not [line for line in needed if "cuda" in line or "nvidia" in line or "nvToolsExt" in line]

@@ -35,7 +35,8 @@ def mark_stages() -> None:
     pushes = [call.fields for call in calls if call.call == "push"]
     expected = [(stage, categories[stage], UNSIGNED_INT64, str(2**40)) for stage in ("fetch", "forward")]
     assert pushes == expected * 2
-    assert ranges_of_thread(threading.get_native_id()) == [f"fetch {2**40}", "pop", f"forward {2**40}", "pop"] * 2
+    each = [f"fetch {2**40}", "pop", f"forward {2**40}", "pop"]
+    assert ranges_of_thread(threading.get_native_id()) == each * 2
 
 
 def interleave_batches() -> None:
