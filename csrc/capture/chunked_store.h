@@ -68,8 +68,7 @@ class ChunkedStore {
     static constexpr std::size_t most_chunks = 16'384;  // 53 million batches, 107 million stages
 
     void grow() {
-        if (chunks_ == most_chunks)
-            throw std::length_error("a recording holds too many records; start a new one");
+        if (chunks_ == most_chunks) throw std::length_error("a recording holds too many records; start a new one");
         Record* chunk = spare_.exchange(nullptr, std::memory_order_acq_rel);
         if (chunk == nullptr) {
             chunk = new Record[records_per_chunk]();

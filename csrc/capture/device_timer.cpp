@@ -24,8 +24,7 @@ Stream order_of(Stream stream) noexcept {
 DeviceTimer::DeviceTimer(const CudaApi& api, int ordinal, std::size_t event_pool_size)
     : context_(api, ordinal), pool_(pool_in(context_, event_pool_size)), recorded_(event_pool_size) {}
 
-bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended,
-                         StageRecord* started) noexcept {
+bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept {
     if (!open_ || !enabled()) {
         flag_dropped(batch);
         return false;

@@ -19,8 +19,7 @@ constexpr std::int64_t shortest_interval_ns = 1'000'000;
 
 void validate(const char* name, std::int64_t interval_ns, std::int64_t shortest_ns) {
     if (interval_ns == 0 || interval_ns >= shortest_ns) return;
-    throw std::invalid_argument(std::string(name) + " is " +
-                                std::to_string(static_cast<double>(interval_ns) / 1e6) +
+    throw std::invalid_argument(std::string(name) + " is " + std::to_string(static_cast<double>(interval_ns) / 1e6) +
                                 ", must be 0 (off) or at least " + std::to_string(shortest_ns / 1'000'000));
 }
 
@@ -116,8 +115,7 @@ GpuSampler::GpuSampler(const std::string& uuid, const SamplerIntervals& interval
 }
 
 void GpuSampler::start() {
-    if (!owner_.is_current())
-        throw Error("this sampler belongs to the parent process; make one in this process");
+    if (!owner_.is_current()) throw Error("this sampler belongs to the parent process; make one in this process");
     const std::lock_guard lock(mutex_);
     if (started_) throw std::invalid_argument("the sampler has been started already; make a new one");
     started_ = true;

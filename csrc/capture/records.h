@@ -27,8 +27,7 @@ struct BatchRecord {
     std::int64_t sum_squared_lengths = not_measured;
     std::int64_t token_budget = 0;  ///< 0: none
     std::uint32_t flags = 0;
-    BatchState state =
-        BatchState::open;  ///< once it is not open, all but flags and device times stays as it is
+    BatchState state = BatchState::open;  ///< once it is not open, all but flags and device times stays as it is
 };
 
 /// One stage of one batch as it is stored. Device times are on the device's axis, written by the harvester.

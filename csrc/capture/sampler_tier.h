@@ -36,9 +36,7 @@ class TierState {
     void failed() noexcept { errors_.fetch_add(1, std::memory_order_relaxed); }
     void not_supported(std::string reason);
     /// 0: no query is running.
-    void query_started(std::int64_t at_ns) noexcept {
-        query_since_ns_.store(at_ns, std::memory_order_relaxed);
-    }
+    void query_started(std::int64_t at_ns) noexcept { query_since_ns_.store(at_ns, std::memory_order_relaxed); }
     /// Its thread was left inside a query: what that still brings is dropped.
     void leave_behind() noexcept { left_behind_.store(true); }
     [[nodiscard]] bool left_behind() const noexcept { return left_behind_.load(); }

@@ -81,8 +81,7 @@ struct HarvestLoop {
             if (recording->timer->enabled() && (now >= next_anchor || !harvester->anchored())) {
                 const bool taken = harvester->take_anchor();
                 now = monotonic_ns();
-                next_anchor =
-                    now + (taken ? anchor_interval_ns : std::min(anchor_interval_ns, anchor_retry_ns));
+                next_anchor = now + (taken ? anchor_interval_ns : std::min(anchor_interval_ns, anchor_retry_ns));
             }
             harvester->poll();
             next_poll += harvest_interval_ns;
@@ -111,8 +110,7 @@ struct HarvestLoop {
 
 Timeline::Timeline(TimelineOptions options) {
     validate(options);
-    recording_ =
-        std::make_shared<Recording>(options.stages, options.device_stages, options.nvtx, options.clock);
+    recording_ = std::make_shared<Recording>(options.stages, options.device_stages, options.nvtx, options.clock);
     recording_->default_stream = options.stream;
     if (!options.device) return;
     const CudaApi& api = options.cuda != nullptr ? *options.cuda : usable_driver(*options.device);
@@ -133,8 +131,7 @@ Timeline::Timeline(TimelineOptions options) {
 }
 
 void Timeline::run_in_background(const TimelineOptions& options) {
-    HarvestLoop loop{recording_, harvester_, give_up_at_ns_, options.harvest_interval_ns,
-                     options.anchor_interval_ns};
+    HarvestLoop loop{recording_, harvester_, give_up_at_ns_, options.harvest_interval_ns, options.anchor_interval_ns};
     thread_.start([loop = std::move(loop)](StopSignal& signal) {
         loop.run(signal);
         loop.recording->timer->context().release();

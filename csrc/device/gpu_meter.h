@@ -66,8 +66,7 @@ class GpuMeter {
 
     const NvmlApi* api_;
     nvmlDevice_t device_ = nullptr;
-    nvmlDevice_t card_ =
-        nullptr;  ///< the whole card; clocks, temperature and throttling are its, also of a slice
+    nvmlDevice_t card_ = nullptr;  ///< the whole card; clocks, temperature and throttling are its, also of a slice
     bool mig_ = false;
 };
 

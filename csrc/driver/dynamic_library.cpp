@@ -25,8 +25,7 @@ DynamicLibrary DynamicLibrary::find(const char* override_variable, const char* s
         return library;
     }
     link_map* map = nullptr;
-    const bool known =
-        dlinfo(library.handle_, RTLD_DI_LINKMAP, static_cast<void*>(&map)) == 0 && map != nullptr;
+    const bool known = dlinfo(library.handle_, RTLD_DI_LINKMAP, static_cast<void*>(&map)) == 0 && map != nullptr;
     library.status_.path = known ? map->l_name : soname;
     return library;
 }

@@ -35,8 +35,7 @@ TEST_CASE("anchors too close together say nothing of the rate") {
 }
 
 TEST_CASE("an anchor that the device answered late is left out") {
-    const ClockMap map(
-        {{0, 0, 1'000}, {second + 800'000, second, 1'500'000}, {2 * second, 2 * second, 1'000}});
+    const ClockMap map({{0, 0, 1'000}, {second + 800'000, second, 1'500'000}, {2 * second, 2 * second, 1'000}});
     CHECK(map.to_host(second) == second);
     const ClockMap only({{7, 0, 1'500'000}});
     CHECK(only.to_host(0) == 7);
@@ -54,8 +53,7 @@ TEST_CASE("whatever drift and noise: monotonic, and no error above that of the a
         std::int64_t worst = 0;
         for (std::int64_t device = 0; device < 60 * second; device += 2 * second) {
             const std::int64_t uncertainty = std::uniform_int_distribution<std::int64_t>(500, 3'000)(random);
-            const std::int64_t noise =
-                std::uniform_int_distribution<std::int64_t>(-uncertainty, uncertainty)(random);
+            const std::int64_t noise = std::uniform_int_distribution<std::int64_t>(-uncertainty, uncertainty)(random);
             anchors.push_back({truth(device) + noise, device, uncertainty});
             worst = std::max(worst, uncertainty);
         }

@@ -64,8 +64,7 @@ TEST_CASE("what is not supported is not measured, a tier without anything says s
     GpuSampler sampler(standin::card_uuid, quick, &nvml.api);
     sampler.start();
     wait_for([&] { return sampler.fast_readings().size() > 2; });
-    wait_for(
-        [&] { return !sampler.tiers()[1].unsupported.empty() && !sampler.tiers()[2].unsupported.empty(); });
+    wait_for([&] { return !sampler.tiers()[1].unsupported.empty() && !sampler.tiers()[2].unsupported.empty(); });
     sampler.stop(10'000'000'000);
     CHECK(sampler.fast_readings()[0].power_mw == not_measured);
     CHECK(sampler.fast_readings()[0].utilization_percent == 73);

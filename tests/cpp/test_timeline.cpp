@@ -146,8 +146,7 @@ TEST_CASE("a device that cannot be opened leaves nothing behind") {
     auto& cuda = standin::cuda();
     const std::int64_t events = cuda.live_events();
     const std::int64_t contexts = cuda.retained_contexts();
-    for (const char* call :
-         {"cuDevicePrimaryCtxRetain", "cuEventCreate", "cuCtxPushCurrent_v2", "cuEventRecord"}) {
+    for (const char* call : {"cuDevicePrimaryCtxRetain", "cuEventCreate", "cuCtxPushCurrent_v2", "cuEventRecord"}) {
         CAPTURE(call);
         cuda.fail(call, 46, 0);
         CHECK_THROWS_AS(Timeline(options_of(cuda)), CudaError);

@@ -77,9 +77,7 @@ class Standins:
         command = [sys.executable, "-c", source, *name, json.dumps(arguments)]
         return json.loads(self.run(command, libraries=libraries, timeout_s=timeout_s).splitlines()[-1])
 
-    def run(
-        self, command: list[str], *, libraries: tuple[str, ...] = ("cuda", "nvml"), timeout_s: float = 60.0
-    ) -> str:
+    def run(self, command: list[str], *, libraries: tuple[str, ...] = ("cuda", "nvml"), timeout_s: float = 60.0) -> str:
         """Runs a command from the repository's root; returns its output, fails with its errors."""
         done = subprocess.run(
             command,

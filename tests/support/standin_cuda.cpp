@@ -23,8 +23,8 @@
 namespace {
 
 using Result = int;
-constexpr Result success = 0, invalid_value = 1, not_initialized = 3, invalid_device = 101,
-                 invalid_context = 201, invalid_handle = 400, not_ready = 600;
+constexpr Result success = 0, invalid_value = 1, not_initialized = 3, invalid_device = 101, invalid_context = 201,
+                 invalid_handle = 400, not_ready = 600;
 constexpr std::int64_t pending = INT64_MAX;  ///< completes at a time that is not known yet
 
 struct Context {
@@ -59,8 +59,7 @@ struct Simulation {
     int devices = 1;
     bool mig = false;
     std::atomic<pid_t> initialised_by{0};
-    std::atomic<std::int64_t> foreign_calls{
-        0};  ///< by forked children; no lock: its holder may not have come along
+    std::atomic<std::int64_t> foreign_calls{0};  ///< by forked children; no lock: its holder may not have come along
     // The device's clock = offset + host clock × (1 + drift).
     std::int64_t offset_ns = 123'456'789'000;
     double drift_ppm = 0.0;
@@ -111,8 +110,7 @@ class Call {
         std::int64_t hang_ns = 0;
         {
             const std::lock_guard lock(state.mutex);
-            if (const auto hang = state.hangs_ns.find(name); hang != state.hangs_ns.end())
-                hang_ns = hang->second;
+            if (const auto hang = state.hangs_ns.find(name); hang != state.hangs_ns.end()) hang_ns = hang->second;
         }
         if (hang_ns != 0) hang(hang_ns);
         lock_ = std::unique_lock(state.mutex);
@@ -165,9 +163,8 @@ EXPORT Result cuInit(unsigned) {
 
 EXPORT Result cuGetErrorName(Result result, const char** name) {
     static const std::map<Result, const char*> names = {
-        {1, "CUDA_ERROR_INVALID_VALUE"},       {3, "CUDA_ERROR_NOT_INITIALIZED"},
-        {46, "CUDA_ERROR_DEVICE_UNAVAILABLE"}, {101, "CUDA_ERROR_INVALID_DEVICE"},
-        {201, "CUDA_ERROR_INVALID_CONTEXT"},   {400, "CUDA_ERROR_INVALID_HANDLE"},
+        {1, "CUDA_ERROR_INVALID_VALUE"},    {3, "CUDA_ERROR_NOT_INITIALIZED"},   {46, "CUDA_ERROR_DEVICE_UNAVAILABLE"},
+        {101, "CUDA_ERROR_INVALID_DEVICE"}, {201, "CUDA_ERROR_INVALID_CONTEXT"}, {400, "CUDA_ERROR_INVALID_HANDLE"},
         {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
     const auto known = names.find(result);
     *name = known == names.end() ? nullptr : known->second;
@@ -351,8 +348,7 @@ EXPORT Result cuEventQuery(Event* event) {
 
 EXPORT Result cuEventElapsedTime(float* elapsed_ms, Event* start, Event* end) {
     CALL("cuEventElapsedTime");
-    if (start->destroyed || end->destroyed || start->complete_at == -1 || end->complete_at == -1)
-        return invalid_handle;
+    if (start->destroyed || end->destroyed || start->complete_at == -1 || end->complete_at == -1) return invalid_handle;
     const std::int64_t now = device_now(simulation());
     if (start->complete_at > now || end->complete_at > now) return not_ready;
     *elapsed_ms = static_cast<float>(static_cast<double>(end->complete_at - start->complete_at) / 1e6);

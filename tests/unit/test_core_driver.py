@@ -76,9 +76,7 @@ def test_a_library_that_is_no_driver(standins: Standins) -> None:
 
 
 def test_the_extension_links_no_gpu_library() -> None:
-    dynamic = subprocess.run(
-        ["readelf", "-d", str(_core.__file__)], capture_output=True, text=True, check=True
-    ).stdout
+    dynamic = subprocess.run(["readelf", "-d", str(_core.__file__)], capture_output=True, text=True, check=True).stdout
     needed = [line for line in dynamic.splitlines() if "NEEDED" in line]
     assert needed
     assert not [line for line in needed if "cuda" in line or "nvidia" in line or "nvToolsExt" in line]

@@ -80,7 +80,7 @@ class BatchTable(Sequence[BatchRecord]):
             host_start_ns=host_start_ns,
             host_end_ns=host_end_ns,
             stages=tuple(map(self._stage, self._stages[stage_begin:stage_end].tolist())),
-            packing=PackingRecord(*statistics, token_budget=budget or None) if flags & HAS_PACKING else None,
+            packing=PackingRecord(*statistics, budget or None) if flags & HAS_PACKING else None,
             device_times_dropped=bool(flags & DEVICE_TIMES_DROPPED),
         )
 
