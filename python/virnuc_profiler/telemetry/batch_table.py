@@ -74,13 +74,14 @@ class BatchTable(Sequence[BatchRecord]):
 
     def _record(self, row: Any) -> BatchRecord:
         # One conversion for the whole row: numpy's access field by field is ten times slower.
-        (index, host_start_ns, host_end_ns, stage_begin, stage_end, *statistics, budget, flags) = row.tolist()
+        index, host_start_ns, host_end_ns, stage_begin, stage_end, *packing, budget, flags = row.tolist()
+        packing.append(budget or None)
         return BatchRecord(
             index=index,
             host_start_ns=host_start_ns,
             host_end_ns=host_end_ns,
             stages=tuple(map(self._stage, self._stages[stage_begin:stage_end].tolist())),
-            packing=PackingRecord(*statistics, budget or None) if flags & HAS_PACKING else None,
+            packing=PackingRecord(*packing) if flags & HAS_PACKING else None,
             device_times_dropped=bool(flags & DEVICE_TIMES_DROPPED),
         )
 
