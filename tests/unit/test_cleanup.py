@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from virnuc_profiler.sweep.cleanup import LEAK_BYTES, CleanupReport, child_processes, cleanup_between_runs
 from virnuc_profiler.inference.interrupts import deferred_interrupts
+from virnuc_profiler.sweep.cleanup import LEAK_BYTES, CleanupReport, child_processes, cleanup_between_runs
 
 COMPLETE = "Cleanup complete: GPU cache cleared, GC collected, worker cooldown done"
 

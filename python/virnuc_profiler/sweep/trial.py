@@ -22,13 +22,13 @@ from virnuc_profiler.inference.collator import VarlenCollator
 from virnuc_profiler.inference.dataloader import create_async_dataloader
 from virnuc_profiler.inference.dataset import IndexBasedDataset, SequenceDataset
 from virnuc_profiler.inference.fasta import FastaFile
+from virnuc_profiler.inference.interrupts import deferred_interrupts
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.sweep.cleanup import COOLDOWN_S, CleanupReport, child_processes, cleanup_between_runs
 from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.device_memory import DeviceMemory
 from virnuc_profiler.sweep.failure import OOM, Failure, bury, describe_failure
-from virnuc_profiler.inference.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.run_telemetry import record_run, run_path
 from virnuc_profiler.sweep.workload import MAX_SEQUENCE_LENGTH
