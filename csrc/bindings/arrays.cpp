@@ -10,8 +10,7 @@ namespace virnuc::bindings {
 std::int64_t duration_ns(const char* name, double value, double unit_ns) {
     constexpr double century_ns = 3.2e18;
     if (!std::isfinite(value) || value < 0.0 || value * unit_ns > century_ns) {
-        throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
-                                    ", must not be negative");
+        throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) + ", must not be negative");
     }
     return std::llround(value * unit_ns);
 }

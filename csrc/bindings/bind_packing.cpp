@@ -39,8 +39,7 @@ void register_packing(py::module_& module) {
                 const py::gil_scoped_release release;
                 packing = pack_sequences(lengths_span, token_budget);
             }
-            return py::make_tuple(to_array(std::move(packing.order)),
-                                  to_array(std::move(packing.pack_offsets)));
+            return py::make_tuple(to_array(std::move(packing.order)), to_array(std::move(packing.pack_offsets)));
         },
         py::arg("lengths"), py::arg("token_budget"));
 }

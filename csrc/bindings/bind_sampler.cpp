@@ -12,22 +12,21 @@ namespace virnuc::bindings {
 
 namespace {
 
-std::shared_ptr<GpuSampler> make_sampler(const std::string& uuid, double fast_interval_ms,
-                                         double gpm_interval_ms, double energy_interval_ms) {
+std::shared_ptr<GpuSampler> make_sampler(const std::string& uuid, double fast_interval_ms, double gpm_interval_ms,
+                                         double energy_interval_ms) {
     const SamplerIntervals intervals{
         .fast_ns = duration_ns("fast_interval_ms", fast_interval_ms, 1e6),
         .gpm_ns = duration_ns("gpm_interval_ms", gpm_interval_ms, 1e6),
         .energy_ns = duration_ns("energy_interval_ms", energy_interval_ms, 1e6),
     };
-    const py::gil_scoped_release unlocked;
     return make_live<GpuSampler>(uuid, intervals);
 }
 
 }  // namespace
 
 void register_sampler(py::module_& module) {
-    PYBIND11_NUMPY_DTYPE(FastReading, at_ns, utilization_percent, memory_utilization_percent, power_mw,
-                         sm_clock_mhz, memory_clock_mhz, temperature_c, throttle_reasons, used_memory_bytes);
+    PYBIND11_NUMPY_DTYPE(FastReading, at_ns, utilization_percent, memory_utilization_percent, power_mw, sm_clock_mhz,
+                         memory_clock_mhz, temperature_c, throttle_reasons, used_memory_bytes);
     PYBIND11_NUMPY_DTYPE(GpmReading, at_ns, interval_ns, sm_activity, tensor_activity, dram_activity);
     PYBIND11_NUMPY_DTYPE(EnergyReading, at_ns, energy_mj);
 

@@ -43,11 +43,10 @@ struct EncodedArrays {
 
 EncodedArrays to_arrays(EncodedSequences&& encoded) {
     const auto size = static_cast<py::ssize_t>(encoded.offsets.back());
-    const py::capsule owner(encoded.tokens.get(),
-                            [](void* tokens) { delete[] static_cast<std::uint8_t*>(tokens); });
+    const py::capsule owner(encoded.tokens.get(), [](void* tokens) { delete[] static_cast<std::uint8_t*>(tokens); });
     std::uint8_t* const tokens = encoded.tokens.release();
-    return {py::array_t<std::uint8_t>(size, tokens, owner), to_array(std::move(encoded.offsets)),
-            encoded.truncated, encoded.unknown_residues};
+    return {py::array_t<std::uint8_t>(size, tokens, owner), to_array(std::move(encoded.offsets)), encoded.truncated,
+            encoded.unknown_residues};
 }
 
 FastaIndex index_text(const py::object& text) {
@@ -56,9 +55,9 @@ FastaIndex index_text(const py::object& text) {
     return index_fasta(view.bytes());
 }
 
-EncodedArrays encode(const py::object& text, const Array<std::int64_t>& starts,
-                     const Array<std::int64_t>& ends, const Array<std::uint8_t>& table, std::uint8_t bos,
-                     std::uint8_t eos, std::uint8_t unknown, std::int64_t max_residues) {
+EncodedArrays encode(const py::object& text, const Array<std::int64_t>& starts, const Array<std::int64_t>& ends,
+                     const Array<std::uint8_t>& table, std::uint8_t bos, std::uint8_t eos, std::uint8_t unknown,
+                     std::int64_t max_residues) {
     const ByteView view(text);
     const auto starts_span = read_span(starts, "starts");
     const auto ends_span = read_span(ends, "ends");
@@ -131,9 +130,8 @@ void register_sequences(py::module_& module) {
         .def_readonly("offsets", &EncodedArrays::offsets)
         .def_readonly("truncated", &EncodedArrays::truncated)
         .def_readonly("unknown_residues", &EncodedArrays::unknown_residues);
-    module.def("encode_residues", &encode, py::arg("text"), py::arg("starts"), py::arg("ends"),
-               py::arg("table"), py::kw_only(), py::arg("bos"), py::arg("eos"), py::arg("unknown"),
-               py::arg("max_residues"));
+    module.def("encode_residues", &encode, py::arg("text"), py::arg("starts"), py::arg("ends"), py::arg("table"),
+               py::kw_only(), py::arg("bos"), py::arg("eos"), py::arg("unknown"), py::arg("max_residues"));
     module.def("gather_sequences", &gather, py::arg("tokens"), py::arg("offsets"), py::arg("order"),
                py::arg("out").noconvert());
 }

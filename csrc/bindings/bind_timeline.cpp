@@ -15,10 +15,10 @@ namespace {
 
 using MaybeStream = std::optional<Stream>;
 
-std::shared_ptr<Timeline> make_timeline(std::vector<std::string> stages,
-                                        std::vector<std::string> device_stages, std::optional<int> device,
-                                        Stream stream, bool nvtx, std::int64_t event_pool_size,
-                                        double harvest_interval_ms, double anchor_interval_ms) {
+std::shared_ptr<Timeline> make_timeline(std::vector<std::string> stages, std::vector<std::string> device_stages,
+                                        std::optional<int> device, Stream stream, bool nvtx,
+                                        std::int64_t event_pool_size, double harvest_interval_ms,
+                                        double anchor_interval_ms) {
     TimelineOptions options{
         .stages = std::move(stages),
         .device_stages = std::move(device_stages),
@@ -29,7 +29,6 @@ std::shared_ptr<Timeline> make_timeline(std::vector<std::string> stages,
         .harvest_interval_ns = duration_ns("harvest_interval_ms", harvest_interval_ms, 1e6),
         .anchor_interval_ns = duration_ns("anchor_interval_ms", anchor_interval_ms, 1e6),
     };
-    const py::gil_scoped_release unlocked;
     return make_live<Timeline>(std::move(options));
 }
 
@@ -50,8 +49,7 @@ void register_batch(py::module_& module) {
         .def("mark", &Batch::mark, py::arg("stage"), py::arg("stream") = MaybeStream())
         .def("end_stage", &Batch::end_stage)
         .def("stage", &Batch::stage, py::arg("stage"), py::arg("stream") = MaybeStream())
-        .def("record_interval", &Batch::record_interval, py::arg("stage"), py::arg("start_ns"),
-             py::arg("end_ns"))
+        .def("record_interval", &Batch::record_interval, py::arg("stage"), py::arg("start_ns"), py::arg("end_ns"))
         .def("set_packing", &Batch::set_packing, py::arg("statistics"))
         .def("end", &Batch::end)
         .def("discard", &Batch::discard)
@@ -68,17 +66,16 @@ std::vector<std::string> stage_names(const Timeline& timeline) {
 }  // namespace
 
 void register_timeline(py::module_& module) {
-    PYBIND11_NUMPY_DTYPE(BatchRow, index, host_start_ns, host_end_ns, stage_begin, stage_end, sequences,
-                         tokens, min_length, max_length, sum_squared_lengths, token_budget, flags);
+    PYBIND11_NUMPY_DTYPE(BatchRow, index, host_start_ns, host_end_ns, stage_begin, stage_end, sequences, tokens,
+                         min_length, max_length, sum_squared_lengths, token_budget, flags);
     PYBIND11_NUMPY_DTYPE(StageRow, stage, host_start_ns, host_end_ns, device_start_ns, device_end_ns);
     PYBIND11_NUMPY_DTYPE(Anchor, host_ns, device_ns, uncertainty_ns);
     register_batch(module);
 
     py::class_<Timeline, std::shared_ptr<Timeline>> timeline(module, "Timeline");
     timeline
-        .def(py::init(&make_timeline), py::arg("stages"),
-             py::arg("device_stages") = std::vector<std::string>(), py::kw_only(),
-             py::arg("device") = py::none(), py::arg("stream") = 0, py::arg("nvtx") = true,
+        .def(py::init(&make_timeline), py::arg("stages"), py::arg("device_stages") = std::vector<std::string>(),
+             py::kw_only(), py::arg("device") = py::none(), py::arg("stream") = 0, py::arg("nvtx") = true,
              py::arg("event_pool_size") = 4096, py::arg("harvest_interval_ms") = 2.0,
              py::arg("anchor_interval_ms") = 2000.0)
         .def("begin_batch", &Timeline::begin_batch, py::arg("index"))
@@ -97,16 +94,15 @@ void register_timeline(py::module_& module) {
         .def_property_readonly("device_enabled", &Timeline::device_enabled)
         .def_property_readonly("device_error", &Timeline::device_error)
         .def_property_readonly("dropped_batches", &count_dropped_batches)
-        .def_property_readonly(
-            "cross_thread_ranges",
-            [](const Timeline& self) { return self.recording().cross_thread_ranges.load(); })
+        .def_property_readonly("cross_thread_ranges",
+                               [](const Timeline& self) { return self.recording().cross_thread_ranges.load(); })
         .def_property_readonly("memory_bytes", &Timeline::memory_bytes);
     timeline.attr("BATCH_RECORD_BYTES") = sizeof(BatchRecord);
     timeline.attr("STAGE_RECORD_BYTES") = sizeof(StageRecord);
     timeline.attr("CHUNK_BYTES") = chunk_bytes;
-    timeline.attr("HAS_PACKING") = static_cast<int>(has_packing);
-    timeline.attr("OVERSIZE") = static_cast<int>(oversize);
-    timeline.attr("DEVICE_TIMES_DROPPED") = static_cast<int>(device_times_dropped);
+    timeline.attr("HAS_PACKING") = has_packing;
+    timeline.attr("OVERSIZE") = oversize;
+    timeline.attr("DEVICE_TIMES_DROPPED") = device_times_dropped;
     stop_live_at_exit<Timeline>([](Timeline& live) { live.stop(0); });
 }
 

@@ -23,8 +23,9 @@ struct LiveObjects {
     }
 };
 
-/// Makes an object that is stopped at the interpreter's exit at the latest, and that gives the GIL up while
-/// it is destroyed, since its destructor waits for threads.
+/// Makes an object that is stopped at the interpreter's exit at the latest. Gives the GIL up while it is
+/// made, since drivers take their time, and while it is destroyed, since that waits for threads. The list of
+/// them is touched with the GIL only, so that no fork can come in between.
 template <typename Object, typename... Arguments>
 std::shared_ptr<Object> make_live(Arguments&&... arguments) {
     const auto destroy = [](Object* object) {
@@ -35,7 +36,11 @@ std::shared_ptr<Object> make_live(Arguments&&... arguments) {
         const pybind11::gil_scoped_release unlocked;
         delete object;
     };
-    std::shared_ptr<Object> object(new Object(std::forward<Arguments>(arguments)...), destroy);
+    std::shared_ptr<Object> object;
+    {
+        const pybind11::gil_scoped_release unlocked;
+        object.reset(new Object(std::forward<Arguments>(arguments)...), destroy);
+    }
     auto& live = LiveObjects<Object>::instance();
     const std::lock_guard lock(live.mutex);
     std::erase_if(live.objects, [](const auto& known) { return known.expired(); });

@@ -92,8 +92,8 @@ void Batch::set_packing(const PackStatistics& statistics) {
     record_->sum_squared_lengths = statistics.sum_squared_lengths;
     record_->token_budget = statistics.token_budget.value_or(0);
     const std::uint32_t flags = has_packing | (statistics.oversize() ? oversize : 0U);
-    std::atomic_ref shared_flags(record_->flags);
-    shared_flags.fetch_and(~std::uint32_t{has_packing | oversize}, std::memory_order_relaxed);
+    const std::atomic_ref shared_flags(record_->flags);
+    shared_flags.fetch_and(~(has_packing | oversize), std::memory_order_relaxed);
     shared_flags.fetch_or(flags, std::memory_order_relaxed);
 }
 

@@ -59,7 +59,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     [[nodiscard]] bool foreign() const noexcept { return !recording_->owner.is_current(); }
     void require_open() const;
     [[nodiscard]] bool is_open() const noexcept { return record_->state == BatchState::open; }
-    OpenStage start(std::int16_t stage, Stream stream, OpenStage* previous);
+    OpenStage start(std::int16_t number, Stream stream, OpenStage* previous);
     void finish(OpenStage& stage, std::int64_t now);
     void pop_range(const OpenStage& stage) noexcept;
     void close(BatchState state);

@@ -9,7 +9,7 @@
 namespace virnuc {
 
 /// Bytes of one chunk of any store: the steps in which storage grows.
-inline constexpr std::size_t chunk_bytes = 256 * 1024;
+inline constexpr std::size_t chunk_bytes = 262'144;
 
 /// Records at addresses that never change, growing by a chunk at a time.
 ///
@@ -65,11 +65,10 @@ class ChunkedStore {
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
 
   private:
-    static constexpr std::size_t most_chunks = 16 * 1024;  // 53 million batches, 107 million stages
+    static constexpr std::size_t most_chunks = 16'384;  // 53 million batches, 107 million stages
 
     void grow() {
-        if (chunks_ == most_chunks)
-            throw std::length_error("a recording holds too many records; start a new one");
+        if (chunks_ == most_chunks) throw std::length_error("a recording holds too many records; start a new one");
         Record* chunk = spare_.exchange(nullptr, std::memory_order_acq_rel);
         if (chunk == nullptr) {
             chunk = new Record[records_per_chunk]();

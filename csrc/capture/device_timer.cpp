@@ -24,8 +24,7 @@ Stream order_of(Stream stream) noexcept {
 DeviceTimer::DeviceTimer(const CudaApi& api, int ordinal, std::size_t event_pool_size)
     : context_(api, ordinal), pool_(pool_in(context_, event_pool_size)), recorded_(event_pool_size) {}
 
-bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended,
-                         StageRecord* started) noexcept {
+bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept {
     if (!open_ || !enabled()) {
         flag_dropped(batch);
         return false;
@@ -35,8 +34,8 @@ bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended,
         flag_dropped(batch);
         return false;
     }
-    if (const CUresult result = record_event(context_, event, reinterpret_cast<CUstream>(stream));
-        result != CUDA_SUCCESS) {
+    auto* handle = reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): as Python has it
+    if (const CUresult result = record_event(context_, event, handle); result != CUDA_SUCCESS) {
         turn_off(result, "cuEventRecord");
         flag_dropped(batch);
         return false;

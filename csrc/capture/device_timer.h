@@ -45,9 +45,7 @@ class DeviceTimer {
     void close() noexcept { open_ = false; }
 
     /// Ends device timing after a failed call; the first failure is kept.
-    void turn_off(CUresult result, const char* call) {
-        turn_off({api().describe(result, call), result, call});
-    }
+    void turn_off(CUresult result, const char* call) { turn_off({api().describe(result, call), result, call}); }
     void turn_off(const CudaError& failure);
     /// False after a failure.
     [[nodiscard]] bool enabled() const noexcept { return enabled_.load(std::memory_order_acquire); }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "capture/gpu_sampler.h"
 
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 
 #include "driver/errors.h"
 
@@ -11,12 +13,13 @@ namespace {
 
 /// NVML's documentation asks for at least this between the two samples of a GPM metric.
 constexpr std::int64_t shortest_gpm_interval_ns = 100'000'000;
+/// A sample that is due this much too early is waited for, in its own thread.
+constexpr std::int64_t longest_wait_ns = 20'000'000;
 constexpr std::int64_t shortest_interval_ns = 1'000'000;
 
 void validate(const char* name, std::int64_t interval_ns, std::int64_t shortest_ns) {
     if (interval_ns == 0 || interval_ns >= shortest_ns) return;
-    throw std::invalid_argument(std::string(name) + " is " +
-                                std::to_string(static_cast<double>(interval_ns) / 1e6) +
+    throw std::invalid_argument(std::string(name) + " is " + std::to_string(static_cast<double>(interval_ns) / 1e6) +
                                 ", must be 0 (off) or at least " + std::to_string(shortest_ns / 1'000'000));
 }
 
@@ -44,9 +47,12 @@ class GpmQuery {
     explicit GpmQuery(const GpuMeter& meter) : samples_(meter) {}
 
     QueryState operator()(GpmReading& reading) {
+        if (sampled_at_ns_ != 0) {
+            const std::int64_t early_ns = sampled_at_ns_ + shortest_gpm_interval_ns - monotonic_ns();
+            if (early_ns > longest_wait_ns) return QueryState::pending;  // the last sample came very late
+            if (early_ns > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(early_ns));
+        }
         const std::int64_t before_ns = monotonic_ns();
-        if (sampled_at_ns_ != 0 && before_ns - sampled_at_ns_ < shortest_gpm_interval_ns)
-            return QueryState::pending;
         const std::int64_t previous_ns = sampled_at_ns_;
         sampled_at_ns_ = 0;
         if (!samples_.sample()) return QueryState::failed;
@@ -83,8 +89,12 @@ void GpuSampler::Shared::run_gpm(StopSignal& signal) {
     gpm.state.query_started(monotonic_ns());
     std::string unsupported = meter.gpm_unsupported();
     gpm.state.query_started(0);
-    if (!unsupported.empty()) return gpm.state.not_supported(std::move(unsupported));
-    gpm.run(signal, false, GpmQuery(meter));
+    if (!unsupported.empty()) {
+        gpm.state.not_supported(std::move(unsupported));
+        return;
+    }
+    GpmQuery query(meter);
+    gpm.run(signal, false, [&query](GpmReading& reading) { return query(reading); });
 }
 
 void GpuSampler::Shared::run_energy(StopSignal& signal) {
@@ -105,8 +115,7 @@ GpuSampler::GpuSampler(const std::string& uuid, const SamplerIntervals& interval
 }
 
 void GpuSampler::start() {
-    if (!owner_.is_current())
-        throw Error("this sampler belongs to the parent process; make one in this process");
+    if (!owner_.is_current()) throw Error("this sampler belongs to the parent process; make one in this process");
     const std::lock_guard lock(mutex_);
     if (started_) throw std::invalid_argument("the sampler has been started already; make a new one");
     started_ = true;

@@ -74,7 +74,10 @@ void Harvester::poll() {
             }
         }
     }
-    if (!timer_->enabled()) return abandon();
+    if (!timer_->enabled()) {
+        abandon();
+        return;
+    }
     std::erase_if(streams_, [](const StreamQueue& stream) { return stream.pending.empty(); });
 }
 

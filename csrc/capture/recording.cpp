@@ -16,8 +16,8 @@ std::string joined(const std::vector<Recording::StageInfo>& stages) {
 
 }  // namespace
 
-Recording::Recording(std::vector<std::string> stages, const std::vector<std::string>& device_stages,
-                     bool with_nvtx, Clock clock)
+Recording::Recording(std::vector<std::string> stages, const std::vector<std::string>& device_stages, bool with_nvtx,
+                     Clock clock)
     : nvtx(with_nvtx), clock_(clock) {
     if (stages.empty()) throw std::invalid_argument("stages is empty: name at least one stage");
     if (stages.size() > most_stages) {
@@ -26,8 +26,7 @@ Recording::Recording(std::vector<std::string> stages, const std::vector<std::str
     }
     for (std::string& name : stages) {
         if (name.empty()) throw std::invalid_argument("a stage name is empty");
-        const bool known =
-            std::any_of(stages_.begin(), stages_.end(), [&](const auto& s) { return s.name == name; });
+        const bool known = std::any_of(stages_.begin(), stages_.end(), [&](const auto& s) { return s.name == name; });
         if (known) throw std::invalid_argument("stage '" + name + "' is named twice");
         const RangeLabel label = nvtx ? range_label(name) : RangeLabel{};
         stages_.push_back({std::move(name), false, label});

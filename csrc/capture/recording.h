@@ -28,8 +28,7 @@ class Recording {
 
     /// Throws std::invalid_argument: no stages, too many, an empty name, duplicates, or a device stage that
     /// is no stage.
-    Recording(std::vector<std::string> stages, const std::vector<std::string>& device_stages, bool nvtx,
-              Clock clock);
+    Recording(std::vector<std::string> stages, const std::vector<std::string>& device_stages, bool nvtx, Clock clock);
 
     /// Number of a stage. Throws std::invalid_argument that lists the names.
     [[nodiscard]] std::int16_t stage_number(std::string_view name) const;

@@ -8,13 +8,12 @@
 
 namespace virnuc {
 
-enum BatchFlag : std::uint32_t {
-    has_packing = 1,
-    oversize = 2,
-    device_times_dropped = 4,
-};
+// Bits of a batch's flags.
+inline constexpr std::uint32_t has_packing = 1;
+inline constexpr std::uint32_t oversize = 2;
+inline constexpr std::uint32_t device_times_dropped = 4;
 
-enum class BatchState : std::uint32_t { open, ended, discarded };
+enum class BatchState : std::uint8_t { open, ended, discarded };
 
 /// One batch as it is stored. Written by the thread that marks; `flags` by the harvester too.
 struct BatchRecord {
@@ -28,8 +27,7 @@ struct BatchRecord {
     std::int64_t sum_squared_lengths = not_measured;
     std::int64_t token_budget = 0;  ///< 0: none
     std::uint32_t flags = 0;
-    BatchState state =
-        BatchState::open;  ///< once it is not open, all but flags and device times stays as it is
+    BatchState state = BatchState::open;  ///< once it is not open, all but flags and device times stays as it is
 };
 
 /// One stage of one batch as it is stored. Device times are on the device's axis, written by the harvester.

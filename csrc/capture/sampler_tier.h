@@ -36,9 +36,7 @@ class TierState {
     void failed() noexcept { errors_.fetch_add(1, std::memory_order_relaxed); }
     void not_supported(std::string reason);
     /// 0: no query is running.
-    void query_started(std::int64_t at_ns) noexcept {
-        query_since_ns_.store(at_ns, std::memory_order_relaxed);
-    }
+    void query_started(std::int64_t at_ns) noexcept { query_since_ns_.store(at_ns, std::memory_order_relaxed); }
     /// Its thread was left inside a query: what that still brings is dropped.
     void leave_behind() noexcept { left_behind_.store(true); }
     [[nodiscard]] bool left_behind() const noexcept { return left_behind_.load(); }
@@ -65,7 +63,7 @@ struct SamplerTier {
     /// Samples at absolute deadlines until told to stop: deadlines that a slow query overran are counted, not
     /// made up for. `query(reading)` fills a reading and returns a QueryState.
     template <typename Query>
-    void run(StopSignal& signal, bool once_more_at_the_end, Query&& query) {
+    void run(StopSignal& signal, bool once_more_at_the_end, Query query) {
         std::int64_t deadline_ns = monotonic_ns();
         for (;;) {
             if (!take(query)) return;
@@ -82,14 +80,14 @@ struct SamplerTier {
   private:
     /// False: this tier has ended.
     template <typename Query>
-    bool take(Query&& query) {
+    bool take(Query& query) {
         Reading reading{};
         state.query_started(monotonic_ns());
         const QueryState outcome = query(reading);
         state.query_started(0);
         if (state.left_behind()) return false;
         if (outcome == QueryState::unsupported) {
-            state.not_supported("this device does not tell");
+            state.not_supported("NVML does not offer it on this device, or not to this user");
             return false;
         }
         if (outcome == QueryState::failed || outcome == QueryState::partly) state.failed();

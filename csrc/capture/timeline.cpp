@@ -26,14 +26,10 @@ void validate(const TimelineOptions& options) {
     if (options.anchor_interval_ns < 1) throw std::invalid_argument("anchor_interval_ms must be positive");
 }
 
-const CudaApi& usable_driver(const TimelineOptions& options) {
-    if (options.cuda != nullptr) return *options.cuda;
+const CudaApi& usable_driver(int device) {
     const LibraryStatus status = cuda_status();
-    if (!status.available()) {
-        throw LibraryUnavailable("CUDA device " + std::to_string(*options.device) +
-                                 " cannot be used: " + status.reason);
-    }
-    return cuda_library().api;
+    if (status.available()) return cuda_library().api;
+    throw LibraryUnavailable("CUDA device " + std::to_string(device) + " cannot be used: " + status.reason);
 }
 
 /// All that the background thread uses, and owns.
@@ -85,8 +81,7 @@ struct HarvestLoop {
             if (recording->timer->enabled() && (now >= next_anchor || !harvester->anchored())) {
                 const bool taken = harvester->take_anchor();
                 now = monotonic_ns();
-                next_anchor =
-                    now + (taken ? anchor_interval_ns : std::min(anchor_interval_ns, anchor_retry_ns));
+                next_anchor = now + (taken ? anchor_interval_ns : std::min(anchor_interval_ns, anchor_retry_ns));
             }
             harvester->poll();
             next_poll += harvest_interval_ns;
@@ -115,28 +110,28 @@ struct HarvestLoop {
 
 Timeline::Timeline(TimelineOptions options) {
     validate(options);
-    recording_ =
-        std::make_shared<Recording>(options.stages, options.device_stages, options.nvtx, options.clock);
+    recording_ = std::make_shared<Recording>(options.stages, options.device_stages, options.nvtx, options.clock);
     recording_->default_stream = options.stream;
     if (!options.device) return;
-    auto timer = std::make_shared<DeviceTimer>(usable_driver(options), *options.device,
-                                               static_cast<std::size_t>(options.event_pool_size));
+    const CudaApi& api = options.cuda != nullptr ? *options.cuda : usable_driver(*options.device);
+    const auto pool_size = static_cast<std::size_t>(options.event_pool_size);
+    const auto timer = std::make_shared<DeviceTimer>(api, *options.device, pool_size);
     recording_->timer = timer;
     try {
         const CurrentContext current(timer->context());
         harvester_ = std::make_shared<Harvester>(*timer, options.clock);
         harvester_->take_anchor();
+        if (const auto failure = timer->failure()) throw CudaError(*failure);
     } catch (...) {
         timer->pool().destroy();
+        if (harvester_) harvester_->destroy();
         throw;
     }
-    if (const auto failure = timer->failure()) throw CudaError(*failure);
     if (options.background) run_in_background(options);
 }
 
 void Timeline::run_in_background(const TimelineOptions& options) {
-    HarvestLoop loop{recording_, harvester_, give_up_at_ns_, options.harvest_interval_ns,
-                     options.anchor_interval_ns};
+    HarvestLoop loop{recording_, harvester_, give_up_at_ns_, options.harvest_interval_ns, options.anchor_interval_ns};
     thread_.start([loop = std::move(loop)](StopSignal& signal) {
         loop.run(signal);
         loop.recording->timer->context().release();

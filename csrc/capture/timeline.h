@@ -60,8 +60,7 @@ class Timeline {
 
     std::shared_ptr<Recording> recording_;
     std::shared_ptr<Harvester> harvester_;
-    std::shared_ptr<std::atomic<std::int64_t>> give_up_at_ns_ =
-        std::make_shared<std::atomic<std::int64_t>>(0);
+    std::shared_ptr<std::atomic<std::int64_t>> give_up_at_ns_ = std::make_shared<std::atomic<std::int64_t>>(0);
     std::mutex stop_mutex_;
     BackgroundThread thread_;
 };

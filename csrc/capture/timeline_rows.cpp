@@ -37,8 +37,18 @@ StageRow to_row(StageRecord& record, const ClockMap* clock_map) {
     const std::int64_t start = std::atomic_ref(record.device_start_ns).load(std::memory_order_relaxed);
     const std::int64_t end = std::atomic_ref(record.device_end_ns).load(std::memory_order_relaxed);
     const bool timed = clock_map != nullptr && start != not_measured && end != not_measured;
-    return {record.stage, record.host_start_ns, record.host_end_ns,
-            timed ? clock_map->to_host(start) : not_measured, timed ? clock_map->to_host(end) : not_measured};
+    return {record.stage, record.host_start_ns, record.host_end_ns, timed ? clock_map->to_host(start) : not_measured,
+            timed ? clock_map->to_host(end) : not_measured};
+}
+
+/// Stable, and linear for rows that are in order but for a few, as they are where intervals were added.
+void sort_by_start(std::vector<StageRow>::iterator begin, std::vector<StageRow>::iterator end) {
+    for (auto row = begin; row != end; ++row) {
+        const auto place =
+            std::upper_bound(begin, row, row->host_start_ns,
+                             [](std::int64_t start, const StageRow& other) { return start < other.host_start_ns; });
+        std::rotate(place, row, row + 1);
+    }
 }
 
 }  // namespace
@@ -51,8 +61,8 @@ std::vector<BatchRow> batch_rows(const Timeline& timeline) {
         if (!grouping.takes(row)) continue;
         BatchRecord& record = recording.batches[row];
         rows.push_back({record.index, record.host_start_ns, record.host_end_ns, grouping.begins[row],
-                        grouping.begins[row + 1], record.sequences, record.tokens, record.min_length,
-                        record.max_length, record.sum_squared_lengths, record.token_budget,
+                        grouping.begins[row + 1], record.sequences, record.tokens, record.min_length, record.max_length,
+                        record.sum_squared_lengths, record.token_budget,
                         std::atomic_ref(record.flags).load(std::memory_order_relaxed)});
     }
     return rows;
@@ -69,13 +79,10 @@ std::vector<StageRow> stage_rows(const Timeline& timeline) {
     for (std::size_t i = 0; i < grouping.stage_count; ++i) {
         StageRecord& record = recording.stage_records[i];
         if (!grouping.takes(record.batch)) continue;
-        rows[static_cast<std::size_t>(next[record.batch]++)] =
-            to_row(record, clock_map ? &*clock_map : nullptr);
+        rows[static_cast<std::size_t>(next[record.batch]++)] = to_row(record, clock_map ? &*clock_map : nullptr);
     }
     for (std::size_t row = 0; row + 1 < grouping.begins.size(); ++row) {
-        std::stable_sort(
-            rows.begin() + grouping.begins[row], rows.begin() + grouping.begins[row + 1],
-            [](const StageRow& a, const StageRow& b) { return a.host_start_ns < b.host_start_ns; });
+        sort_by_start(rows.begin() + grouping.begins[row], rows.begin() + grouping.begins[row + 1]);
     }
     return rows;
 }
@@ -84,8 +91,7 @@ std::int64_t count_dropped_batches(const Timeline& timeline) {
     const Recording& recording = timeline.recording();
     std::int64_t dropped = 0;
     for (std::size_t row = 0; row < recording.batches.size(); ++row) {
-        const std::uint32_t flags =
-            std::atomic_ref(recording.batches[row].flags).load(std::memory_order_relaxed);
+        const std::uint32_t flags = std::atomic_ref(recording.batches[row].flags).load(std::memory_order_relaxed);
         if (has_ended(recording, row) && (flags & device_times_dropped) != 0) ++dropped;
     }
     return dropped;

@@ -31,8 +31,7 @@ CudaDevice describe_device(const CudaApi& api, int ordinal) {
     CUuuid uuid{};
     api.check(api.device_uuid(&uuid, device), "cuDeviceGetUuid_v2");
     description.uuid = format_uuid(uuid, is_mig(api, device, uuid, description.name));
-    api.check(api.device_pci_bus_id(text.data(), static_cast<int>(text.size()), device),
-              "cuDeviceGetPCIBusId");
+    api.check(api.device_pci_bus_id(text.data(), static_cast<int>(text.size()), device), "cuDeviceGetPCIBusId");
     description.pci_bus_id = text.data();
     std::size_t bytes = 0;
     api.check(api.device_total_memory(&bytes, device), "cuDeviceTotalMem_v2");
@@ -64,8 +63,7 @@ LibraryStatus cuda_status() {
     LibraryStatus status = cuda_library().status;
     if (!status.available()) return status;
     if (owner.is_parent()) {  // cuInit does not always say so
-        status.reason =
-            "CUDA was initialised before this process was forked; start workers with spawn or forkserver";
+        status.reason = "CUDA was initialised before this process was forked; start workers with spawn or forkserver";
     } else if (const CUresult result = cuda_library().api.init(0); result != CUDA_SUCCESS) {
         status.reason = cuda_library().api.describe(result, "cuInit");
     } else {
@@ -78,6 +76,7 @@ std::vector<CudaDevice> list_devices(const CudaApi& api) {
     int count = 0;
     api.check(api.device_count(&count), "cuDeviceGetCount");
     std::vector<CudaDevice> devices;
+    devices.reserve(static_cast<std::size_t>(count));
     for (int ordinal = 0; ordinal < count; ++ordinal) devices.push_back(describe_device(api, ordinal));
     return devices;
 }

@@ -13,7 +13,8 @@ namespace virnuc {
 namespace {
 
 constexpr bool not_offered(nvmlReturn_t result) {
-    return result == NVML_ERROR_NOT_SUPPORTED || result == NVML_ERROR_FUNCTION_NOT_FOUND;
+    return result == NVML_ERROR_NOT_SUPPORTED || result == NVML_ERROR_FUNCTION_NOT_FOUND ||
+           result == NVML_ERROR_NO_PERMISSION;
 }
 
 /// Adds up the answers of several queries.
@@ -45,8 +46,7 @@ nvmlReturn_t call(Function function, Arguments... arguments) {
 template <typename Value, typename Function, typename... Arguments>
 std::int64_t counter(Tally& tally, Function function, Arguments... arguments) {
     Value value{};
-    return tally.count(call(function, arguments..., &value)) ? static_cast<std::int64_t>(value)
-                                                             : not_measured;
+    return tally.count(call(function, arguments..., &value)) ? static_cast<std::int64_t>(value) : not_measured;
 }
 
 std::int64_t used_memory(Tally& tally, const NvmlApi& api, nvmlDevice_t device) {
@@ -57,8 +57,7 @@ std::int64_t used_memory(Tally& tally, const NvmlApi& api, nvmlDevice_t device) 
         return tally.count(result) ? static_cast<std::int64_t>(memory.used) : not_measured;
     }
     nvmlMemory_t older{};  // counts what the driver reserves as used
-    return tally.count(call(api.memory_v1, device, &older)) ? static_cast<std::int64_t>(older.used)
-                                                            : not_measured;
+    return tally.count(call(api.memory_v1, device, &older)) ? static_cast<std::int64_t>(older.used) : not_measured;
 }
 
 }  // namespace
@@ -68,8 +67,7 @@ LibraryStatus nvml_status() {
     LibraryStatus status = nvml_library().status;
     if (!status.available()) return status;
     if (owner.is_parent()) {
-        status.reason =
-            "NVML was initialised before this process was forked; start workers with spawn or forkserver";
+        status.reason = "NVML was initialised before this process was forked; start workers with spawn or forkserver";
     } else if (const nvmlReturn_t result = nvml_library().api.init(); result != NVML_SUCCESS) {
         status.reason = nvml_library().api.describe(result, "nvmlInit_v2");
     } else {
@@ -100,8 +98,7 @@ QueryState GpuMeter::read_fast(FastReading& reading) const {
     reading.sm_clock_mhz = counter<unsigned>(tally, api.clock, card_, NVML_CLOCK_SM);
     reading.memory_clock_mhz = counter<unsigned>(tally, api.clock, card_, NVML_CLOCK_MEM);
     reading.temperature_c = counter<unsigned>(tally, api.temperature, card_, NVML_TEMPERATURE_GPU);
-    const auto reasons =
-        api.clock_event_reasons != nullptr ? api.clock_event_reasons : api.clock_throttle_reasons;
+    const auto reasons = api.clock_event_reasons != nullptr ? api.clock_event_reasons : api.clock_throttle_reasons;
     reading.throttle_reasons = counter<unsigned long long>(tally, reasons, card_);
     reading.used_memory_bytes = used_memory(tally, api, device_);
     return tally.state();
@@ -155,8 +152,7 @@ bool GpmReader::activity(GpmReading& reading) const {
     if (meter_->api_->gpm_metrics_get(&request) != NVML_SUCCESS) return false;
     const auto share = [&request](std::size_t i) {
         const nvmlGpmMetric_t& metric = request.metrics[i];
-        return metric.nvmlReturn == NVML_SUCCESS ? metric.value / 100.0
-                                                 : std::numeric_limits<double>::quiet_NaN();
+        return metric.nvmlReturn == NVML_SUCCESS ? metric.value / 100.0 : std::numeric_limits<double>::quiet_NaN();
     };
     reading.sm_activity = share(0);
     reading.tensor_activity = share(1);

@@ -41,7 +41,7 @@ struct EnergyReading {
 LibraryStatus nvml_status();
 
 /// How a query went.
-enum class QueryState {
+enum class QueryState : std::uint8_t {
     measured,
     partly,       ///< some counters, and an error
     failed,       ///< an error and nothing else
@@ -66,8 +66,7 @@ class GpuMeter {
 
     const NvmlApi* api_;
     nvmlDevice_t device_ = nullptr;
-    nvmlDevice_t card_ =
-        nullptr;  ///< the whole card; clocks, temperature and throttling are its, also of a slice
+    nvmlDevice_t card_ = nullptr;  ///< the whole card; clocks, temperature and throttling are its, also of a slice
     bool mig_ = false;
 };
 

@@ -26,7 +26,7 @@ CudaLibrary load_cuda(const DynamicLibrary& library) {
     loaded.status = library.status();
     if (!loaded.status.available()) return loaded;
 #define X(member, symbol_name, signature) \
-    loaded.api.member = reinterpret_cast<std::add_pointer_t<signature>>(library.symbol(symbol_name));
+    loaded.api.member = reinterpret_cast<decltype(loaded.api.member)>(library.symbol(symbol_name));
     VIRNUC_CUDA_SYMBOLS(X)
     VIRNUC_CUDA_OPTIONAL_SYMBOLS(X)
 #undef X

@@ -17,27 +17,25 @@ namespace virnuc {
     X(device_by_uuid, "nvmlDeviceGetHandleByUUID", nvmlReturn_t(const char*, nvmlDevice_t*))
 
 /// May be absent: the table then holds nullptr, and what it would measure is not supported.
-#define VIRNUC_NVML_OPTIONAL_SYMBOLS(X)                                                                      \
-    X(utilization, "nvmlDeviceGetUtilizationRates", nvmlReturn_t(nvmlDevice_t, nvmlUtilization_t*))          \
-    X(power, "nvmlDeviceGetPowerUsage", nvmlReturn_t(nvmlDevice_t, unsigned*))                               \
-    X(clock, "nvmlDeviceGetClockInfo", nvmlReturn_t(nvmlDevice_t, nvmlClockType_t, unsigned*))               \
-    X(temperature, "nvmlDeviceGetTemperature",                                                               \
-      nvmlReturn_t(nvmlDevice_t, nvmlTemperatureSensors_t, unsigned*))                                       \
-    X(clock_event_reasons, "nvmlDeviceGetCurrentClocksEventReasons",                                         \
-      nvmlReturn_t(nvmlDevice_t, unsigned long long*))                                                       \
-    X(clock_throttle_reasons, "nvmlDeviceGetCurrentClocksThrottleReasons",                                   \
-      nvmlReturn_t(nvmlDevice_t, unsigned long long*))                                                       \
-    X(memory, "nvmlDeviceGetMemoryInfo_v2", nvmlReturn_t(nvmlDevice_t, nvmlMemory_v2_t*))                    \
-    X(memory_v1, "nvmlDeviceGetMemoryInfo", nvmlReturn_t(nvmlDevice_t, nvmlMemory_t*))                       \
-    X(total_energy, "nvmlDeviceGetTotalEnergyConsumption", nvmlReturn_t(nvmlDevice_t, unsigned long long*))  \
-    X(is_mig, "nvmlDeviceIsMigDeviceHandle", nvmlReturn_t(nvmlDevice_t, unsigned*))                          \
-    X(mig_parent, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", nvmlReturn_t(nvmlDevice_t, nvmlDevice_t*)) \
-    X(gpu_instance_id, "nvmlDeviceGetGpuInstanceId", nvmlReturn_t(nvmlDevice_t, unsigned*))                  \
-    X(gpm_support, "nvmlGpmQueryDeviceSupport", nvmlReturn_t(nvmlDevice_t, nvmlGpmSupport_t*))               \
-    X(gpm_sample_alloc, "nvmlGpmSampleAlloc", nvmlReturn_t(nvmlGpmSample_t*))                                \
-    X(gpm_sample_free, "nvmlGpmSampleFree", nvmlReturn_t(nvmlGpmSample_t))                                   \
-    X(gpm_sample_get, "nvmlGpmSampleGet", nvmlReturn_t(nvmlDevice_t, nvmlGpmSample_t))                       \
-    X(gpm_mig_sample_get, "nvmlGpmMigSampleGet", nvmlReturn_t(nvmlDevice_t, unsigned, nvmlGpmSample_t))      \
+#define VIRNUC_NVML_OPTIONAL_SYMBOLS(X)                                                                               \
+    X(utilization, "nvmlDeviceGetUtilizationRates", nvmlReturn_t(nvmlDevice_t, nvmlUtilization_t*))                   \
+    X(power, "nvmlDeviceGetPowerUsage", nvmlReturn_t(nvmlDevice_t, unsigned*))                                        \
+    X(clock, "nvmlDeviceGetClockInfo", nvmlReturn_t(nvmlDevice_t, nvmlClockType_t, unsigned*))                        \
+    X(temperature, "nvmlDeviceGetTemperature", nvmlReturn_t(nvmlDevice_t, nvmlTemperatureSensors_t, unsigned*))       \
+    X(clock_event_reasons, "nvmlDeviceGetCurrentClocksEventReasons", nvmlReturn_t(nvmlDevice_t, unsigned long long*)) \
+    X(clock_throttle_reasons, "nvmlDeviceGetCurrentClocksThrottleReasons",                                            \
+      nvmlReturn_t(nvmlDevice_t, unsigned long long*))                                                                \
+    X(memory, "nvmlDeviceGetMemoryInfo_v2", nvmlReturn_t(nvmlDevice_t, nvmlMemory_v2_t*))                             \
+    X(memory_v1, "nvmlDeviceGetMemoryInfo", nvmlReturn_t(nvmlDevice_t, nvmlMemory_t*))                                \
+    X(total_energy, "nvmlDeviceGetTotalEnergyConsumption", nvmlReturn_t(nvmlDevice_t, unsigned long long*))           \
+    X(is_mig, "nvmlDeviceIsMigDeviceHandle", nvmlReturn_t(nvmlDevice_t, unsigned*))                                   \
+    X(mig_parent, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", nvmlReturn_t(nvmlDevice_t, nvmlDevice_t*))          \
+    X(gpu_instance_id, "nvmlDeviceGetGpuInstanceId", nvmlReturn_t(nvmlDevice_t, unsigned*))                           \
+    X(gpm_support, "nvmlGpmQueryDeviceSupport", nvmlReturn_t(nvmlDevice_t, nvmlGpmSupport_t*))                        \
+    X(gpm_sample_alloc, "nvmlGpmSampleAlloc", nvmlReturn_t(nvmlGpmSample_t*))                                         \
+    X(gpm_sample_free, "nvmlGpmSampleFree", nvmlReturn_t(nvmlGpmSample_t))                                            \
+    X(gpm_sample_get, "nvmlGpmSampleGet", nvmlReturn_t(nvmlDevice_t, nvmlGpmSample_t))                                \
+    X(gpm_mig_sample_get, "nvmlGpmMigSampleGet", nvmlReturn_t(nvmlDevice_t, unsigned, nvmlGpmSample_t))               \
     X(gpm_metrics_get, "nvmlGpmMetricsGet", nvmlReturn_t(nvmlGpmMetricsGet_t*))
 
 /// NVML's functions as a value: tests fill one with lambdas.

@@ -39,13 +39,12 @@ class OpenPacks {
 
 void check(std::span<const std::int64_t> lengths, std::int64_t token_budget) {
     if (token_budget < 1) {
-        throw std::invalid_argument("token_budget is " + std::to_string(token_budget) +
-                                    ", must be at least 1");
+        throw std::invalid_argument("token_budget is " + std::to_string(token_budget) + ", must be at least 1");
     }
     for (std::size_t i = 0; i < lengths.size(); ++i) {
         if (lengths[i] < 1) {
-            throw std::invalid_argument("lengths[" + std::to_string(i) + "] is " +
-                                        std::to_string(lengths[i]) + ", must be at least 1");
+            throw std::invalid_argument("lengths[" + std::to_string(i) + "] is " + std::to_string(lengths[i]) +
+                                        ", must be at least 1");
         }
     }
 }

@@ -56,8 +56,7 @@ class Indexer {
             ++line_;
             const void* found = std::memchr(text_.data() + start, '\n', text_.size() - start);
             const std::size_t end =
-                found ? static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - text_.data())
-                      : text_.size();
+                found ? static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - text_.data()) : text_.size();
             const std::size_t next = std::min(end + 1, text_.size());
             read_line(start, end, next);
             start = next;
@@ -81,9 +80,8 @@ class Indexer {
             throw FastaFormatError("text before the first header (FASTA starts with '>')", line_);
         }
         if (!count.clean) {
-            const auto strange = std::ranges::find_if(line, [](std::uint8_t byte) {
-                return byte == '>' || !(is_printable(byte) || is_white_space(byte));
-            });
+            const auto strange = std::ranges::find_if(
+                line, [](std::uint8_t byte) { return byte == '>' || !(is_printable(byte) || is_white_space(byte)); });
             throw FastaFormatError(describe(*strange), line_);
         }
         if (count.residues == 0) return;
@@ -106,8 +104,7 @@ class Indexer {
     void end_sequence(std::size_t end) {
         if (header_line_ == 0) return;
         const std::int64_t residues = residues_ - static_cast<std::int64_t>(last_residue_ == '*');
-        if (residues == 0)
-            throw FastaFormatError("the sequence '" + current_id() + "' has no residues", header_line_);
+        if (residues == 0) throw FastaFormatError("the sequence '" + current_id() + "' has no residues", header_line_);
         index_.sequence_ends.push_back(static_cast<std::int64_t>(end));
         index_.residue_counts.push_back(residues);
     }

@@ -12,8 +12,7 @@ namespace virnuc {
 /// The text is not FASTA.
 class FastaFormatError : public std::runtime_error {
   public:
-    FastaFormatError(const std::string& message, std::int64_t line)
-        : std::runtime_error(message), line_(line) {}
+    FastaFormatError(const std::string& message, std::int64_t line) : std::runtime_error(message), line_(line) {}
     /// Counted from 1.
     [[nodiscard]] std::int64_t line() const { return line_; }
 

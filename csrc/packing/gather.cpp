@@ -8,8 +8,7 @@
 
 namespace virnuc {
 
-std::vector<std::int32_t> gather_sequences(std::span<const std::uint8_t> tokens,
-                                           std::span<const std::int64_t> offsets,
+std::vector<std::int32_t> gather_sequences(std::span<const std::uint8_t> tokens, std::span<const std::int64_t> offsets,
                                            std::span<const std::int64_t> order, std::span<std::uint8_t> out) {
     const auto sequences = static_cast<std::int64_t>(offsets.size()) - 1;
     const auto token_count = static_cast<std::int64_t>(tokens.size());
@@ -26,12 +25,11 @@ std::vector<std::int32_t> gather_sequences(std::span<const std::uint8_t> tokens,
         const std::int64_t end = offsets[static_cast<std::size_t>(sequence) + 1];
         if (start < 0 || end < start || end > token_count) {
             throw std::invalid_argument("offsets put sequence " + std::to_string(sequence) + " at " +
-                                        std::to_string(start) + " to " + std::to_string(end) +
-                                        ", outside the " + std::to_string(token_count) + " tokens");
+                                        std::to_string(start) + " to " + std::to_string(end) + ", outside the " +
+                                        std::to_string(token_count) + " tokens");
         }
         total += end - start;
-        if (total > static_cast<std::int64_t>(out.size()) ||
-            total > std::numeric_limits<std::int32_t>::max()) {
+        if (total > static_cast<std::int64_t>(out.size()) || total > std::numeric_limits<std::int32_t>::max()) {
             throw std::invalid_argument("out holds " + std::to_string(out.size()) +
                                         " tokens (2**31 - 1 at most), too few for the sequences");
         }

@@ -12,14 +12,18 @@ double PackStatistics::mean_length() const {
     return sequences == 0 ? 0.0 : static_cast<double>(tokens) / static_cast<double>(sequences);
 }
 
-bool PackStatistics::oversize() const { return token_budget && tokens > *token_budget; }
+bool PackStatistics::oversize() const {
+    return token_budget && tokens > *token_budget;
+}
 
 std::optional<double> PackStatistics::packing_efficiency() const {
     if (!token_budget || oversize()) return std::nullopt;
     return static_cast<double>(tokens) / static_cast<double>(*token_budget);
 }
 
-std::int64_t PackStatistics::padding_tokens() const { return sequences * max_length - tokens; }
+std::int64_t PackStatistics::padding_tokens() const {
+    return sequences * max_length - tokens;
+}
 
 PackStatistics pack_statistics(std::span<const std::int32_t> cu_seqlens, std::optional<std::int64_t> token_budget) {
     if (cu_seqlens.empty() || cu_seqlens.front() != 0) {

@@ -14,22 +14,21 @@ namespace {
 void check_ranges(std::span<const std::uint8_t> text, std::span<const std::int64_t> starts,
                   std::span<const std::int64_t> ends) {
     if (starts.size() != ends.size()) {
-        throw std::invalid_argument("starts and ends differ in size: " + std::to_string(starts.size()) +
-                                    " and " + std::to_string(ends.size()));
+        throw std::invalid_argument("starts and ends differ in size: " + std::to_string(starts.size()) + " and " +
+                                    std::to_string(ends.size()));
     }
     for (std::size_t i = 0; i < starts.size(); ++i) {
         if (starts[i] < 0 || ends[i] < starts[i] || ends[i] > static_cast<std::int64_t>(text.size())) {
-            throw std::invalid_argument("sequence " + std::to_string(i) + " lies at " +
-                                        std::to_string(starts[i]) + " to " + std::to_string(ends[i]) +
-                                        ", outside the text of " + std::to_string(text.size()) + " bytes");
+            throw std::invalid_argument("sequence " + std::to_string(i) + " lies at " + std::to_string(starts[i]) +
+                                        " to " + std::to_string(ends[i]) + ", outside the text of " +
+                                        std::to_string(text.size()) + " bytes");
         }
     }
 }
 
 /// The part of a sequence's text before its final '*', if it has one.
 std::span<const std::uint8_t> without_final_stop(std::span<const std::uint8_t> residues) {
-    while (!residues.empty() && is_white_space(residues.back()))
-        residues = residues.first(residues.size() - 1);
+    while (!residues.empty() && is_white_space(residues.back())) residues = residues.first(residues.size() - 1);
     if (!residues.empty() && residues.back() == '*') residues = residues.first(residues.size() - 1);
     return residues;
 }
@@ -43,8 +42,7 @@ ResidueEncoder::ResidueEncoder(std::span<const std::uint8_t> table, std::uint8_t
         throw std::invalid_argument("table holds " + std::to_string(table.size()) + " tokens, must hold 256");
     }
     if (max_residues < 1) {
-        throw std::invalid_argument("max_residues is " + std::to_string(max_residues) +
-                                    ", must be at least 1");
+        throw std::invalid_argument("max_residues is " + std::to_string(max_residues) + ", must be at least 1");
     }
     for (std::size_t i = 0; i < entries_.size(); ++i) {
         const auto byte = static_cast<std::uint8_t>(i);
@@ -59,8 +57,7 @@ ResidueEncoder::ResidueEncoder(std::span<const std::uint8_t> table, std::uint8_t
     }
 }
 
-EncodedSequences ResidueEncoder::encode(std::span<const std::uint8_t> text,
-                                        std::span<const std::int64_t> starts,
+EncodedSequences ResidueEncoder::encode(std::span<const std::uint8_t> text, std::span<const std::int64_t> starts,
                                         std::span<const std::int64_t> ends) const {
     check_ranges(text, starts, ends);
     EncodedSequences encoded;

@@ -24,13 +24,12 @@ class ResidueEncoder {
   public:
     /// `table`: 256 tokens, kNotInAlphabet where there is none; letters are looked up as upper case.
     /// Throws std::invalid_argument.
-    ResidueEncoder(std::span<const std::uint8_t> table, std::uint8_t bos, std::uint8_t eos,
-                   std::uint8_t unknown, std::int64_t max_residues);
+    ResidueEncoder(std::span<const std::uint8_t> table, std::uint8_t bos, std::uint8_t eos, std::uint8_t unknown,
+                   std::int64_t max_residues);
 
     /// The sequences at text[starts[i], ends[i]): white space is skipped, one final '*' dropped, and what
     /// lies beyond the limit cut off and counted. Throws std::invalid_argument.
-    [[nodiscard]] EncodedSequences encode(std::span<const std::uint8_t> text,
-                                          std::span<const std::int64_t> starts,
+    [[nodiscard]] EncodedSequences encode(std::span<const std::uint8_t> text, std::span<const std::int64_t> starts,
                                           std::span<const std::int64_t> ends) const;
 
   private:

@@ -119,7 +119,10 @@ class Timeline:
     ) -> None: ...
     def begin_batch(self, index: int) -> Batch: ...
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Waits for outstanding device times (at most `timeout_s`), then ends the native thread. Idempotent."""
+        """Waits for outstanding device times (at most `timeout_s`), then ends the native thread.
+
+        Idempotent. Batches that are still open may be ended afterwards, without device times.
+        """
     def batches(self) -> NDArray[np.void]:
         """Ended batches in order of their beginning; discarded ones left out.
 
@@ -133,7 +136,7 @@ class Timeline:
         Rows are grouped by batch, in the order of :meth:`batches`, and by start within a batch.
         """
     def anchors(self) -> NDArray[np.void]:
-        """Fields (int64): ``host_ns``, ``device_ns`` (device's own axis), ``uncertainty_ns`` (half the bracket)."""
+        """Fields (int64): ``host_ns``, ``device_ns`` (on the device's own axis), ``uncertainty_ns``."""
     @property
     def stage_names(self) -> list[str]: ...
     @property
@@ -155,7 +158,8 @@ class Timeline:
     BATCH_RECORD_BYTES: Final[int]
     STAGE_RECORD_BYTES: Final[int]
     CHUNK_BYTES: Final[int]
-    """Storage grows by one chunk of each kind at a time: the bound on memory beyond the records themselves."""
+    """Storage grows by one chunk of each kind at a time. Beyond the records themselves it holds at most one
+    partly used and one spare chunk of each kind."""
     HAS_PACKING: Final[int]
     OVERSIZE: Final[int]
     DEVICE_TIMES_DROPPED: Final[int]
@@ -188,7 +192,8 @@ class GpuSampler:
         """Ends the threads; one stuck inside NVML is left behind and counted as stalled. Idempotent."""
     def fast_readings(self) -> NDArray[np.void]:
         """Fields (int64): ``at_ns``, ``utilization_percent``, ``memory_utilization_percent``, ``power_mw``,
-        ``sm_clock_mhz``, ``memory_clock_mhz``, ``temperature_c``, ``throttle_reasons``, ``used_memory_bytes``.
+        ``sm_clock_mhz``, ``memory_clock_mhz``, ``temperature_c``, ``throttle_reasons``,
+        ``used_memory_bytes``.
         """
     def gpm_readings(self) -> NDArray[np.void]:
         """Fields: ``at_ns``, ``interval_ns`` (int64), ``sm_activity``, ``tensor_activity``, ``dram_activity``
@@ -261,8 +266,8 @@ def pack_sequences(lengths: NDArray[np.int64], token_budget: int) -> tuple[NDArr
         token_budget: tokens per pack, at least 1. A longer sequence gets a pack of its own.
 
     Returns:
-        ``order`` (n,): sequence numbers, pack after pack; ``pack_offsets`` (packs + 1,): where each pack starts
-        in it.
+        ``order`` (n,): sequence numbers, pack after pack; ``pack_offsets`` (packs + 1,): where each pack
+        starts in it.
 
     Raises:
         ValueError: not one-dimensional, a length below 1, or a budget below 1.

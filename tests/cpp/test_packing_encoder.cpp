@@ -22,8 +22,7 @@ constexpr std::uint8_t kUnknown = 92;
 std::array<std::uint8_t, 256> letters() {
     std::array<std::uint8_t, 256> table{};
     table.fill(virnuc::kNotInAlphabet);
-    for (std::uint8_t letter = 'A'; letter <= 'Y'; ++letter)
-        table[letter] = static_cast<std::uint8_t>(letter - 'A');
+    for (std::uint8_t letter = 'A'; letter <= 'Y'; ++letter) table[letter] = static_cast<std::uint8_t>(letter - 'A');
     return table;
 }
 
@@ -84,8 +83,7 @@ TEST_CASE("gathering copies sequences in the order asked for") {
     const Tokens tokens{1, 2, 3, 4, 5, 6};
     const Numbers offsets{0, 2, 3, 6};
     Tokens out(5);
-    CHECK(virnuc::gather_sequences(tokens, offsets, Numbers{2, 0}, out) ==
-          std::vector<std::int32_t>{0, 3, 5});
+    CHECK(virnuc::gather_sequences(tokens, offsets, Numbers{2, 0}, out) == std::vector<std::int32_t>{0, 3, 5});
     CHECK(out == Tokens{4, 5, 6, 1, 2});
     CHECK(virnuc::gather_sequences(tokens, offsets, {}, out) == std::vector<std::int32_t>{0});
 }

@@ -49,8 +49,8 @@ TEST_CASE("offsets of a plain file") {
 TEST_CASE("all layouts of the same two records count alike") {
     for (const std::string_view text :
          {">a x\nMKVL\n>b\nAC\n", ">a x\r\nMKVL\r\n>b\r\nAC\r\n", ">a x\r\nMKVL\r\n>b\r\nAC",
-          "\n \n>a x\nMK\n\nV L\n\t\n>b\nA\nC", ">a\tx\nMKVL*\n>b\nAC*\r\n\r\n",
-          "\xEF\xBB\xBF>a x\nmkvl\n>b\nac * \n", ">a >x>\nMKVL\n>b\nAC"}) {
+          "\n \n>a x\nMK\n\nV L\n\t\n>b\nA\nC", ">a\tx\nMKVL*\n>b\nAC*\r\n\r\n", "\xEF\xBB\xBF>a x\nmkvl\n>b\nac * \n",
+          ">a >x>\nMKVL\n>b\nAC"}) {
         CAPTURE(text);
         const auto found = index(text);
         REQUIRE(found.residue_counts == Numbers{4, 2});

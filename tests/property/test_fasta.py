@@ -25,9 +25,7 @@ blank_lines = st.sampled_from([b"", b"", b"\n", b" \t\n\n"])
 @st.composite
 def layouts(draw, sequence, line_end):
     """A sequence's lines, written in one of the ways that people write them."""
-    text = (
-        "".join(letter.lower() if draw(st.booleans()) else letter for letter in sequence[:20]) + sequence[20:]
-    )
+    text = "".join(letter.lower() if draw(st.booleans()) else letter for letter in sequence[:20]) + sequence[20:]
     text += draw(st.sampled_from(["", "", "*"]))
     lines = []
     while text:

@@ -55,7 +55,7 @@ def test_not_more_packs_than_the_bound(case):
 
 @given(st.integers(2, 1000), st.lists(st.lists(st.integers(1, 999), max_size=8), min_size=1, max_size=20))
 def test_near_the_optimum_where_it_is_known(budget, cuts):
-    """Full packs cut into pieces: best-fit decreasing needs at most 11/9 as many and 4 more (Johnson 1974)."""
+    """Full packs cut into pieces: best-fit decreasing needs at most 11/9 as many, plus 4 (Johnson 1974)."""
     lengths = []
     for cut in cuts:
         edges = sorted({0, budget, *(one for one in cut if one < budget)})
@@ -69,9 +69,7 @@ def test_near_the_optimum_where_it_is_known(budget, cuts):
     st.lists(st.integers(1, 70), min_size=1, max_size=10),
     st.booleans(),
 )
-def test_the_collator_emits_each_sequence_once_and_holds_back_a_bounded_share(
-    case, buffer_size, sizes, packing
-):
+def test_the_collator_emits_each_sequence_once_and_holds_back_a_bounded_share(case, buffer_size, sizes, packing):
     lengths, budget = case
     collator = VarlenCollator(None, budget, 1000, buffer_size, packing)
     seen = []
@@ -82,9 +80,7 @@ def test_the_collator_emits_each_sequence_once_and_holds_back_a_bounded_share(
         part = np.array(lengths[start : start + size], dtype=np.int64)
         positions = np.arange(start, start + len(part))
         offsets = np.concatenate([[0], np.cumsum(part)])
-        emitted = collator(
-            EncodedChunk(positions, np.repeat(positions % 251, part).astype(np.uint8), offsets)
-        )
+        emitted = collator(EncodedChunk(positions, np.repeat(positions % 251, part).astype(np.uint8), offsets))
         start += len(part)
         seen += emitted
         waiting = start - sum(len(batch.positions) for batch in seen)
@@ -92,9 +88,7 @@ def test_the_collator_emits_each_sequence_once_and_holds_back_a_bounded_share(
         if emitted and packing:
             assert waiting <= MOST_HELD_BACK * buffer_size + size
     seen += collator.flush()
-    assert sorted(position for batch in seen for position in batch.positions.tolist()) == list(
-        range(len(lengths))
-    )
+    assert sorted(position for batch in seen for position in batch.positions.tolist()) == list(range(len(lengths)))
     for batch in seen:
         sizes_inside = [lengths[i] for i in batch.positions]
         assert batch.tokens.tolist() == np.repeat(batch.positions % 251, sizes_inside).tolist()

@@ -11,10 +11,7 @@ RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 def random_records(count, *, shortest=1, longest=300, seed=0):
     """`count` pairs of identifier and sequence; the same for the same seed."""
     source = random.Random(seed)
-    return [
-        (f"seq_{i}", "".join(source.choices(RESIDUES, k=source.randint(shortest, longest))))
-        for i in range(count)
-    ]
+    return [(f"seq_{i}", "".join(source.choices(RESIDUES, k=source.randint(shortest, longest)))) for i in range(count)]
 
 
 def fasta_text(records, width=60):

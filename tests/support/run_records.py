@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Runs and batches made by hand, for tests of everything behind the capture."""
 
-import numpy as np
-
-from virnuc_profiler.telemetry.batch_table import BATCH_FIELDS, HAS_PACKING, NOT_MEASURED, STAGE_FIELDS, BatchTable
+from tests.support.runs import table_of
 from virnuc_profiler.telemetry.records import (
     STAGES,
     BatchRecord,
@@ -40,42 +38,13 @@ def batch(index, start_ms, end_ms, stages=(), pack=None, dropped=False):
 
 def run_of(batches, end_ms, *, device=None, gpu=None, metadata=None, start_ms=0):
     """A run result over records, through the same columns that a real run has."""
-    rows, stage_rows = [], []
-    for record in batches:
-        begin = len(stage_rows)
-        for item in record.stages:
-            device_times = (item.device_start_ns, item.device_end_ns)
-            stage_rows.append(
-                (
-                    STAGES.index(item.name),
-                    item.host_start_ns,
-                    item.host_end_ns,
-                    *(NOT_MEASURED if at is None else at for at in device_times),
-                )
-            )
-        pack = record.packing
-        held = (0,) * 6 if pack is None else (
-            pack.sequences,
-            pack.tokens,
-            pack.min_length,
-            pack.max_length,
-            pack.sum_squared_lengths,
-            pack.token_budget or 0,
-        )  # fmt: skip
-        flags = (HAS_PACKING if pack is not None else 0) | (4 if record.device_times_dropped else 0)
-        rows.append((record.index, record.host_start_ns, record.host_end_ns, begin, len(stage_rows), *held, flags))
-    table = BatchTable(
-        STAGES,
-        np.array(rows, dtype=[(field, np.int64) for field in BATCH_FIELDS]),
-        np.array(stage_rows, dtype=[(field, np.int64) for field in STAGE_FIELDS]),
-    )
     return RunResult(
         run_id="made-by-hand",
         started_at="2025-03-01T12:00:00+00:00",
         host_start_ns=int(start_ms * MS),
         host_end_ns=int(end_ms * MS),
         stage_names=STAGES,
-        batches=table,
+        batches=table_of(batches),
         device=device or DeviceCapture("cpu", reason="no GPU"),
         gpu=gpu,
         metadata=metadata or {},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stand-in GPU libraries, compiled by the tests, through which the real extension runs on a machine without a GPU.
+"""Stand-in GPU libraries, compiled by the tests, through which the real extension runs without a GPU.
 
 A process uses a driver library for its whole life, so each scenario runs in a process of its own::
 
@@ -13,7 +13,8 @@ A process uses a driver library for its whole life, so each scenario runs in a p
     def test_it(standins: Standins) -> None:  # the fixture is in tests.support.standin_fixtures
         assert standins.call(scenario) == 0
 
-The simulated device's clock has another offset than the host's and may drift; streams complete their events in order.
+The simulated device's clock has another offset than the host's and may drift. Streams complete their
+events in order.
 """
 
 import ctypes
@@ -28,7 +29,11 @@ from typing import Any
 
 _SOURCES = Path(__file__).resolve().parent
 _ROOT = _SOURCES.parents[1]
-_ENVIRONMENT = {"cuda": "VIRNUC_PROFILER_LIBCUDA", "nvml": "VIRNUC_PROFILER_LIBNVML", "nvtx": "NVTX_INJECTION64_PATH"}
+_ENVIRONMENT = {
+    "cuda": "VIRNUC_PROFILER_LIBCUDA",
+    "nvml": "VIRNUC_PROFILER_LIBNVML",
+    "nvtx": "NVTX_INJECTION64_PATH",
+}
 
 FOREVER = -1
 """For CudaControl.hang and NvmlControl.stall."""
@@ -68,12 +73,11 @@ class Standins:
             "result = scenario(*json.loads(arguments))\n"
             "print('\\n' + json.dumps(result))\n"
         )
-        command = [sys.executable, "-c", source, scenario.__module__, scenario.__name__, json.dumps(arguments)]
+        name = [scenario.__module__, scenario.__name__]
+        command = [sys.executable, "-c", source, *name, json.dumps(arguments)]
         return json.loads(self.run(command, libraries=libraries, timeout_s=timeout_s).splitlines()[-1])
 
-    def run(
-        self, command: list[str], *, libraries: tuple[str, ...] = ("cuda", "nvml"), timeout_s: float = 60.0
-    ) -> str:
+    def run(self, command: list[str], *, libraries: tuple[str, ...] = ("cuda", "nvml"), timeout_s: float = 60.0) -> str:
         """Runs a command from the repository's root; returns its output, fails with its errors."""
         done = subprocess.run(
             command,
@@ -137,7 +141,7 @@ class CudaControl:
         )
 
     def fail(self, call: str, code: int, after: int = 0) -> None:
-        """A driver call, e.g. ``cuEventQuery``, returns `code` once it has been called `after` more times; 0 mends."""
+        """A driver call, e.g. ``cuEventQuery``, returns `code` after `after` more calls; code 0 mends it."""
         self._library.standin_cuda_fail(call.encode(), code, after)
 
     def hang(self, call: str, ns: int) -> None:
@@ -145,7 +149,7 @@ class CudaControl:
         self._library.standin_cuda_hang(call.encode(), ns)
 
     def vanish(self, code: int = 46) -> None:
-        """The device is gone: every call returns `code` (46: CUDA_ERROR_DEVICE_UNAVAILABLE); 0 brings it back."""
+        """The device is gone: every call returns `code` (46: device unavailable); 0 brings it back."""
         self._library.standin_cuda_vanish(code)
 
     def set_devices(self, count: int, *, mig: bool = False) -> None:

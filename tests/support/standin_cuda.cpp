@@ -23,8 +23,8 @@
 namespace {
 
 using Result = int;
-constexpr Result success = 0, invalid_value = 1, not_initialized = 3, invalid_device = 101,
-                 invalid_context = 201, invalid_handle = 400, not_ready = 600;
+constexpr Result success = 0, invalid_value = 1, not_initialized = 3, invalid_device = 101, invalid_context = 201,
+                 invalid_handle = 400, not_ready = 600;
 constexpr std::int64_t pending = INT64_MAX;  ///< completes at a time that is not known yet
 
 struct Context {
@@ -59,8 +59,7 @@ struct Simulation {
     int devices = 1;
     bool mig = false;
     std::atomic<pid_t> initialised_by{0};
-    std::atomic<std::int64_t> foreign_calls{
-        0};  ///< by forked children; no lock: its holder may not have come along
+    std::atomic<std::int64_t> foreign_calls{0};  ///< by forked children; no lock: its holder may not have come along
     // The device's clock = offset + host clock × (1 + drift).
     std::int64_t offset_ns = 123'456'789'000;
     double drift_ppm = 0.0;
@@ -73,6 +72,7 @@ struct Simulation {
     std::map<std::uintptr_t, Stream> streams;
     std::uintptr_t next_stream = 0x10000;
     std::vector<Context*> contexts;
+    std::vector<Event*> events;  ///< never freed: a use after destruction must be seen, not crash
     std::int64_t retained = 0;
     std::int64_t live_events = 0;
     std::int64_t wrong_context = 0;  ///< records on a default stream while another context was current
@@ -110,8 +110,7 @@ class Call {
         std::int64_t hang_ns = 0;
         {
             const std::lock_guard lock(state.mutex);
-            if (const auto hang = state.hangs_ns.find(name); hang != state.hangs_ns.end())
-                hang_ns = hang->second;
+            if (const auto hang = state.hangs_ns.find(name); hang != state.hangs_ns.end()) hang_ns = hang->second;
         }
         if (hang_ns != 0) hang(hang_ns);
         lock_ = std::unique_lock(state.mutex);
@@ -164,9 +163,8 @@ EXPORT Result cuInit(unsigned) {
 
 EXPORT Result cuGetErrorName(Result result, const char** name) {
     static const std::map<Result, const char*> names = {
-        {1, "CUDA_ERROR_INVALID_VALUE"},       {3, "CUDA_ERROR_NOT_INITIALIZED"},
-        {46, "CUDA_ERROR_DEVICE_UNAVAILABLE"}, {101, "CUDA_ERROR_INVALID_DEVICE"},
-        {201, "CUDA_ERROR_INVALID_CONTEXT"},   {400, "CUDA_ERROR_INVALID_HANDLE"},
+        {1, "CUDA_ERROR_INVALID_VALUE"},    {3, "CUDA_ERROR_NOT_INITIALIZED"},   {46, "CUDA_ERROR_DEVICE_UNAVAILABLE"},
+        {101, "CUDA_ERROR_INVALID_DEVICE"}, {201, "CUDA_ERROR_INVALID_CONTEXT"}, {400, "CUDA_ERROR_INVALID_HANDLE"},
         {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
     const auto known = names.find(result);
     *name = known == names.end() ? nullptr : known->second;
@@ -305,7 +303,8 @@ EXPORT Result cuThreadExchangeStreamCaptureMode(int*) {
 EXPORT Result cuEventCreate(Event** event, unsigned) {
     CALL("cuEventCreate");
     if (context_stack.empty()) return invalid_context;
-    *event = new Event{context_stack.back()};  // never freed: a use after destruction must be seen, not crash
+    *event = new Event{context_stack.back()};
+    simulation().events.push_back(*event);
     ++simulation().live_events;
     return success;
 }
@@ -349,8 +348,7 @@ EXPORT Result cuEventQuery(Event* event) {
 
 EXPORT Result cuEventElapsedTime(float* elapsed_ms, Event* start, Event* end) {
     CALL("cuEventElapsedTime");
-    if (start->destroyed || end->destroyed || start->complete_at == -1 || end->complete_at == -1)
-        return invalid_handle;
+    if (start->destroyed || end->destroyed || start->complete_at == -1 || end->complete_at == -1) return invalid_handle;
     const std::int64_t now = device_now(simulation());
     if (start->complete_at > now || end->complete_at > now) return not_ready;
     *elapsed_ms = static_cast<float>(static_cast<double>(end->complete_at - start->complete_at) / 1e6);
@@ -474,6 +472,27 @@ EXPORT void standin_cuda_advance(std::int64_t ns) {
 EXPORT std::int64_t standin_cuda_host_now() {
     const std::lock_guard lock(simulation().mutex);
     return host_now(simulation());
+}
+
+/// When (device ns) the last event or work of a stream completes.
+EXPORT std::int64_t standin_cuda_busy_until(std::uintptr_t handle) {
+    const std::lock_guard lock(simulation().mutex);
+    return simulation().streams[handle].busy_until;
+}
+
+/// Back to the simulation's defaults, for the next test of a process.
+EXPORT void standin_cuda_reset() {
+    Simulation& state = simulation();
+    const std::lock_guard lock(state.mutex);
+    state.failures.clear();
+    state.hangs_ns.clear();
+    state.streams.clear();
+    state.calls.clear();
+    state.vanished = success;
+    state.drift_ppm = 0.0;
+    state.latency_ns = 2'000;
+    state.virtual_time = false;
+    state.hold_all = false;
 }
 
 /// What the device's clock shows at a host time.

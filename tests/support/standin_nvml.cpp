@@ -53,8 +53,7 @@ Result enter(const char* name) {
     {
         const std::lock_guard lock(state.mutex);
         ++state.calls[name];
-        if (const auto stall = state.stalls_ns.find(name); stall != state.stalls_ns.end())
-            stall_ns = stall->second;
+        if (const auto stall = state.stalls_ns.find(name); stall != state.stalls_ns.end()) stall_ns = stall->second;
     }
     while (stall_ns < 0) std::this_thread::sleep_for(std::chrono::hours(1));
     if (stall_ns > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(stall_ns));

@@ -23,8 +23,7 @@ Log& log() {
 void write(const char* call, const void* domain, const std::string& rest) {
     const std::lock_guard lock(log().mutex);
     const auto* name = static_cast<const std::string*>(domain);
-    log().text +=
-        std::to_string(gettid()) + '\t' + call + '\t' + (name != nullptr ? *name : "") + '\t' + rest + '\n';
+    log().text += std::to_string(gettid()) + '\t' + call + '\t' + (name != nullptr ? *name : "") + '\t' + rest + '\n';
 }
 
 /// As nvToolsExt.h has it (version 2 of the attributes).

@@ -127,18 +127,14 @@ def test_plain_sequences_get_fair_esms_ids_and_their_own():
             for row, position in enumerate(batch.positions.tolist()):
                 assert batch.sequence_ids[row] == records[position][0]
                 length = ends[row + 1] - ends[row]
-                assert (
-                    batch.tokens[ends[row] : ends[row + 1]].tolist() == expected[position, :length].tolist()
-                )
+                assert batch.tokens[ends[row] : ends[row + 1]].tolist() == expected[position, :length].tolist()
         assert collator.truncated == sum(len(sequence) > 50 for _, sequence in records)
 
 
 def test_plain_sequences_one_call_each():
     collator = VarlenCollator(None, 200, 50, buffer_size=4)
     batches = run(collator, [[(f"name {i}", "MKV")] for i in range(10)])
-    assert sorted(name for batch in batches for name in batch.sequence_ids) == sorted(
-        f"name {i}" for i in range(10)
-    )
+    assert sorted(name for batch in batches for name in batch.sequence_ids) == sorted(f"name {i}" for i in range(10))
 
 
 def test_letters_outside_the_alphabet_are_counted_one_each():

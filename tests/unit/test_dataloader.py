@@ -2,6 +2,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 import time
 import warnings
 
@@ -22,9 +24,7 @@ RECORDS = random_records(600, longest=80)
 
 @pytest.fixture
 def dataset(tmp_path):
-    return SequenceDataset(
-        write_fasta(tmp_path / "sequences.faa.gz", RECORDS, packed=True), chunk_sequences=5
-    )
+    return SequenceDataset(write_fasta(tmp_path / "sequences.faa.gz", RECORDS, packed=True), chunk_sequences=5)
 
 
 class Records(IterableDataset):
@@ -70,9 +70,7 @@ def loader_of(dataset, num_workers, **options):
 
 def alive(pids):
     """Those of the processes that run; one that waits to be collected does not."""
-    return [
-        pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    ]
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
 
 
 def contents(batches):
@@ -84,9 +82,7 @@ def expected(tmp_path_factory):
     path = write_fasta(tmp_path_factory.mktemp("expected") / "sequences.faa", RECORDS)
     collator = VarlenCollator(None, 512, 1022, buffer_size=50)
     batches = [batch for chunk in SequenceDataset(path) for batch in collator(chunk)] + collator.flush()
-    return [
-        (positions, [f"seq_{i}" for i in positions], tokens) for positions, _, tokens in contents(batches)
-    ]
+    return [(positions, [f"seq_{i}" for i in positions], tokens) for positions, _, tokens in contents(batches)]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
@@ -134,9 +130,7 @@ def test_a_killed_worker_is_a_crash_that_names_the_signal(dataset):
 
 def test_a_worker_that_raises_is_a_crash_with_its_own_message():
     loader = loader_of(Failing(ValueError("the moon is full")), 2)
-    with pytest.raises(
-        WorkerCrash, match=r"^a DataLoader worker raised ValueError: the moon is full$"
-    ) as caught:
+    with pytest.raises(WorkerCrash, match=r"^a DataLoader worker raised ValueError: the moon is full$") as caught:
         list(loader)
     assert "in __iter__" in str(caught.value.__cause__)
     loader = loader_of(Failing(MemoryError("no more")), 2)
@@ -160,14 +154,35 @@ def test_without_workers_errors_come_as_they_are():
 
 
 def test_a_deadline_ends_even_workers_that_do_not_want_to(tmp_path):
-    loader = loader_of(
-        Stubborn(tmp_path / "pid"), 1, timeout_s=4
-    )  # time enough to start, and to ignore SIGTERM
+    loader = loader_of(Stubborn(tmp_path / "pid"), 1, timeout_s=4)  # time enough to start, and to ignore SIGTERM
     with pytest.raises(DeadlineExceeded, match=r"no DataLoader worker sent anything for 4 s \(timeout_s\)"):
         list(loader)
     pid = int((tmp_path / "pid").read_text())
     assert alive([pid]) == []
     assert loader.worker_pids() == []
+
+
+def test_workers_end_with_a_main_process_that_is_killed(tmp_path):
+    program = (
+        "import os, sys\n"
+        "from virnuc_profiler.inference.collator import VarlenCollator\n"
+        "from virnuc_profiler.inference.dataloader import create_async_dataloader\n"
+        "from virnuc_profiler.inference.dataset import SequenceDataset\n"
+        "dataset = SequenceDataset(sys.argv[1], chunk_sequences=5)\n"
+        "loader = create_async_dataloader(dataset, VarlenCollator(None, 512, 1022, 50), num_workers=2)\n"
+        "next(batches := iter(loader))\n"
+        "print(*loader.worker_pids(), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    path = write_fasta(tmp_path / "sequences.faa", RECORDS)
+    result = subprocess.run([sys.executable, "-c", program, path], stdout=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == -signal.SIGKILL
+    pids = [int(pid) for pid in result.stdout.split()]
+    assert len(pids) == 2
+    deadline = time.monotonic() + 30
+    while alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive(pids) == []
 
 
 def test_closing_ends_the_workers_and_may_be_repeated(dataset):
@@ -186,9 +201,7 @@ def test_closing_ends_the_workers_and_may_be_repeated(dataset):
 def test_a_strangers_dataset_of_records():
     for loader in (loader_of(Records(), 2), loader_of(RECORDS, 0)):
         batches = list(loader)
-        assert sorted(name for batch in batches for name in batch.sequence_ids) == sorted(
-            name for name, _ in RECORDS
-        )
+        assert sorted(name for batch in batches for name in batch.sequence_ids) == sorted(name for name, _ in RECORDS)
         assert sorted(position for batch in batches for position in batch.positions) == list(range(600))
 
 

@@ -30,9 +30,7 @@ def positions(chunks):
 def residues(chunks):
     """Each sequence's letters, from its tokens."""
     alphabet = residue_alphabet()
-    letters = {alphabet.table[ord(letter)]: letter for letter in "ACDEFGHIKLMNPQRSTVWY"} | {
-        alphabet.unknown: "?"
-    }
+    letters = {alphabet.table[ord(letter)]: letter for letter in "ACDEFGHIKLMNPQRSTVWY"} | {alphabet.unknown: "?"}
     found = []
     for chunk in chunks:
         for start, end in zip(chunk.offsets, chunk.offsets[1:], strict=False):
@@ -43,9 +41,7 @@ def residues(chunks):
 
 
 def chunks_of_worker(monkeypatch, dataset, number, workers):
-    monkeypatch.setattr(
-        dataset_module, "get_worker_info", lambda: SimpleNamespace(id=number, num_workers=workers)
-    )
+    monkeypatch.setattr(dataset_module, "get_worker_info", lambda: SimpleNamespace(id=number, num_workers=workers))
     return list(dataset)
 
 
@@ -104,9 +100,7 @@ def test_chosen_positions_in_the_order_given(path, records):
 def test_chosen_positions_over_files(tmp_path):
     paths = [write_fasta(tmp_path / f"{i}.faa", random_records(10, seed=i, longest=30)) for i in range(2)]
     dataset = IndexBasedDataset(paths, [15, 2, 3, 19])
-    expected = [
-        random_records(10, seed=seed, longest=30)[i][1] for seed, i in [(1, 5), (0, 2), (0, 3), (1, 9)]
-    ]
+    expected = [random_records(10, seed=seed, longest=30)[i][1] for seed, i in [(1, 5), (0, 2), (0, 3), (1, 9)]]
     assert residues(dataset) == expected
 
 

@@ -279,3 +279,19 @@ def test_index_arrays_outlive_the_index_and_are_read_only():
     assert counts.tolist() == [2] * 1000
     with pytest.raises(ValueError, match="read-only"):
         counts[0] = 5
+
+
+def test_a_killed_process_is_tidied_up_after_and_a_living_one_is_not(tmp_path, private_temporary_folder):
+    path = write_fasta(tmp_path / "x.faa.gz", RECORDS, packed=True)
+    program = (
+        "import os, sys; from virnuc_profiler.inference.fasta import FastaFile; "
+        "f = FastaFile.open(sys.argv[1]); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "TMPDIR": str(private_temporary_folder)}
+    subprocess.run([sys.executable, "-c", program, path], env=environment, check=False)
+    (abandoned,) = private_temporary_folder.iterdir()
+    ours = FastaFile.open(path)
+    assert not abandoned.exists()
+    other = FastaFile.open(path)
+    assert len(list(private_temporary_folder.iterdir())) == 2
+    assert sequences(pickle.loads(pickle.dumps(ours))) == sequences(other)

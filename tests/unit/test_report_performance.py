@@ -77,6 +77,14 @@ def test_minimal_foreign_file(tmp_path):
     assert "None" not in report
 
 
+def test_keys_that_were_not_measured_print_as_such(tmp_path):
+    summary = {"device_busy_fraction": None, "steady_tokens_per_sec": None, "energy_joules": None}
+    report = generate_performance_report(write(tmp_path, summary))
+    assert value_of(report, "Device busy") == "n/a"
+    assert value_of(report, "Energy") == "n/a"
+    assert value_of(report, "Steady tokens/s").startswith("n/a")
+
+
 def test_what_the_summary_lacks_comes_from_the_batches(tmp_path):
     batches = [{"num_sequences": 10, "num_tokens": 500, "packing_efficiency": 0.5, "gpu_util": 30}]
     report = generate_performance_report(write(tmp_path, {"elapsed_seconds": 2}, batches))

@@ -17,7 +17,7 @@ def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:
     given = {key: value for key, value in document["summary"].items() if value is not None}
     if not records:  # nothing recorded is no proof that nothing was done
         given = {"total_sequences": None, "total_tokens": None, "total_batches": None, **given}
-    return summarise(records, None, given)
+    return {**document["summary"], **summarise(records, None, given)}
 
 
 def contradictions(document: Mapping[str, Any]) -> list[str]:

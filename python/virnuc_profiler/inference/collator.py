@@ -144,9 +144,7 @@ class VarlenCollator:
     def remaining_packs(self) -> Iterator[PackedBatch]:
         """`flush`, batch by batch."""
         if self._buffer.sequences:
-            yield from (
-                self._pack(to_the_end=True) if self.enable_packing else self._fill_in_order(to_the_end=True)
-            )
+            yield from (self._pack(to_the_end=True) if self.enable_packing else self._fill_in_order(to_the_end=True))
 
     def _pack(self, *, to_the_end: bool) -> Iterator[PackedBatch]:
         start_ns = monotonic_ns()
@@ -196,9 +194,7 @@ class VarlenCollator:
         """Batches of the sequences named; the first also carries the packing's time, since ``start_ns``."""
         offsets = waiting.offsets
         for sequences in batches:
-            tokens = torch.empty(
-                int(waiting.lengths[sequences].sum()), dtype=torch.uint8, pin_memory=self.pin_memory
-            )
+            tokens = torch.empty(int(waiting.lengths[sequences].sum()), dtype=torch.uint8, pin_memory=self.pin_memory)
             cumulative = gather_sequences(waiting.tokens, offsets, sequences, tokens.numpy())
             cu_seqlens = torch.empty(len(cumulative), dtype=torch.int32, pin_memory=self.pin_memory)
             cu_seqlens.numpy()[:] = cumulative
@@ -226,9 +222,7 @@ class VarlenCollator:
 
     def _checked_chunk(self, chunk: EncodedChunk) -> EncodedChunk:
         if self._item_ids is not None:
-            raise ValueError(
-                "encoded chunks and plain sequences cannot be mixed in one pass: call reset() between"
-            )
+            raise ValueError("encoded chunks and plain sequences cannot be mixed in one pass: call reset() between")
         longest = int(np.diff(chunk.offsets).max(initial=0)) - 2
         if longest > self.max_sequence_length:
             raise ValueError(
@@ -238,14 +232,10 @@ class VarlenCollator:
         return chunk
 
     def _encode(self, items: Iterable[SequenceItem]) -> EncodedChunk:
-        pairs = [
-            (item["id"], item["sequence"]) if isinstance(item, Mapping) else tuple(item) for item in items
-        ]
+        pairs = [(item["id"], item["sequence"]) if isinstance(item, Mapping) else tuple(item) for item in items]
         if self._item_ids is None:
             if self.sequences_in:
-                raise ValueError(
-                    "encoded chunks and plain sequences cannot be mixed in one pass: call reset() between"
-                )
+                raise ValueError("encoded chunks and plain sequences cannot be mixed in one pass: call reset() between")
             self._item_ids = {}
         positions = np.arange(self.sequences_in, self.sequences_in + len(pairs), dtype=np.int64)
         alphabet = self._alphabet = residue_alphabet(self._alphabet)
@@ -264,10 +254,6 @@ class VarlenCollator:
         )
         empty = np.flatnonzero(np.diff(encoded.offsets) == 2)
         if len(empty):
-            raise WorkloadError(
-                f"the sequence {pairs[empty[0]][0]!r} (position {positions[empty[0]]}) has no residues"
-            )
+            raise WorkloadError(f"the sequence {pairs[empty[0]][0]!r} (position {positions[empty[0]]}) has no residues")
         self._item_ids.update(zip(positions.tolist(), (name for name, _ in pairs), strict=True))
-        return EncodedChunk(
-            positions, encoded.tokens, encoded.offsets, encoded.truncated, encoded.unknown_residues
-        )
+        return EncodedChunk(positions, encoded.tokens, encoded.offsets, encoded.truncated, encoded.unknown_residues)

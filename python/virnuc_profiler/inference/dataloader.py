@@ -81,9 +81,7 @@ class AsyncDataLoader:
             for batch in self._batches(chunks):
                 yield batch
                 if chunks is not self._chunks:
-                    raise RuntimeError(
-                        "this pass was ended by close() or by a newer pass over the same loader"
-                    )
+                    raise RuntimeError("this pass was ended by close() or by a newer pass over the same loader")
         finally:
             end_workers(chunks)
             if self._chunks is chunks:
@@ -148,9 +146,7 @@ class AsyncDataLoader:
         if death:
             return WorkerCrash(f"DataLoader {death}")
         if "timed out" in str(error):
-            return DeadlineExceeded(
-                f"no DataLoader worker sent anything for {self._loader.timeout:g} s (timeout_s)"
-            )
+            return DeadlineExceeded(f"no DataLoader worker sent anything for {self._loader.timeout:g} s (timeout_s)")
         return WorkerCrash(f"the DataLoader failed: {error}")
 
 
@@ -233,6 +229,4 @@ def create_async_dataloader(
             **parallel,
         )
     pinned = bool(pin_memory) and torch.cuda.is_available()
-    return AsyncDataLoader(
-        loader, collate_fn, token_budget=token_budget, pin_memory=pinned, resolve_ids=resolve_ids
-    )
+    return AsyncDataLoader(loader, collate_fn, token_budget=token_budget, pin_memory=pinned, resolve_ids=resolve_ids)

@@ -167,16 +167,12 @@ class SequenceDataset(IndexBasedDataset):
 def _checked_indices(indices: ArrayLike, sequences: int) -> NDArray[np.int64]:
     array = np.asarray(indices)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
-        raise ValueError(
-            f"indices has shape {array.shape} and type {array.dtype}, must be a list of integers"
-        )
+        raise ValueError(f"indices has shape {array.shape} and type {array.dtype}, must be a list of integers")
     array = array.astype(np.int64)
     outside = array[(array < 0) | (array >= sequences)]
     if outside.size:
         raise ValueError(f"indices holds {outside[0]}, must be from 0 to {sequences - 1}")
     distinct, counts = np.unique(array, return_counts=True)
     if len(distinct) < len(array):
-        raise ValueError(
-            f"indices holds {distinct[counts > 1][0]} more than once; each position may occur once"
-        )
+        raise ValueError(f"indices holds {distinct[counts > 1][0]} more than once; each position may occur once")
     return array

@@ -118,10 +118,7 @@ class FastaFile:
         folder = self._location.index_folder
         # Plain arrays over the mappings: slicing np.memmap itself is slow.
         return FastaIndexArrays(
-            *(
-                np.asarray(np.load(folder / f"{row.name}.npy", mmap_mode="r"))
-                for row in fields(FastaIndexArrays)
-            )
+            *(np.asarray(np.load(folder / f"{row.name}.npy", mmap_mode="r")) for row in fields(FastaIndexArrays))
         )
 
     @property

@@ -4,7 +4,10 @@
 Nothing here, nor what it imports, touches CUDA.
 """
 
+import multiprocessing
+import os
 import signal
+import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +59,16 @@ def prepare_worker(_worker_id: int) -> None:
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole process group; the main process is the one that ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_main_process, name="main-process-watch", daemon=True).start()
+
+
+def _end_with_main_process() -> None:
+    # Torch watches the parent, which is the forkserver here; and that one lives as long as any worker does.
+    # So a main process that is killed would leave them all behind.
+    main_process = multiprocessing.parent_process()
+    if main_process is not None:
+        main_process.join()
+        os._exit(1)
 
 
 def unchanged(item: Any) -> Any:

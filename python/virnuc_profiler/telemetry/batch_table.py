@@ -50,8 +50,8 @@ class BatchTable(Sequence[BatchRecord]):
 
     def __init__(self, stage_names: Sequence[str], batches: NDArray[np.void], stages: NDArray[np.void]) -> None:
         self._stage_names = tuple(stage_names)
-        self._batches = batches
-        self._stages = stages
+        self._batches = batches[list(BATCH_FIELDS)]  # views, in the order in which rows are taken apart
+        self._stages = stages[list(STAGE_FIELDS)]
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -73,33 +73,25 @@ class BatchTable(Sequence[BatchRecord]):
         return int(self._batches[field].sum())
 
     def _record(self, row: Any) -> BatchRecord:
-        flags = int(row["flags"])
-        packing = None
-        if flags & HAS_PACKING:
-            packing = PackingRecord(
-                sequences=int(row["sequences"]),
-                tokens=int(row["tokens"]),
-                min_length=int(row["min_length"]),
-                max_length=int(row["max_length"]),
-                sum_squared_lengths=int(row["sum_squared_lengths"]),
-                token_budget=int(row["token_budget"]) or None,
-            )
+        # One conversion for the whole row: numpy's access field by field is ten times slower.
+        (index, host_start_ns, host_end_ns, stage_begin, stage_end, *statistics, budget, flags) = row.tolist()
         return BatchRecord(
-            index=int(row["index"]),
-            host_start_ns=int(row["host_start_ns"]),
-            host_end_ns=int(row["host_end_ns"]),
-            stages=tuple(map(self._stage, self._stages[int(row["stage_begin"]) : int(row["stage_end"])])),
-            packing=packing,
+            index=index,
+            host_start_ns=host_start_ns,
+            host_end_ns=host_end_ns,
+            stages=tuple(map(self._stage, self._stages[stage_begin:stage_end].tolist())),
+            packing=PackingRecord(*statistics, budget or None) if flags & HAS_PACKING else None,
             device_times_dropped=bool(flags & DEVICE_TIMES_DROPPED),
         )
 
-    def _stage(self, row: Any) -> StageRecord:
+    def _stage(self, row: tuple[int, ...]) -> StageRecord:
+        number, host_start_ns, host_end_ns, device_start_ns, device_end_ns = row
         return StageRecord(
-            name=self._stage_names[int(row["stage"])],
-            host_start_ns=int(row["host_start_ns"]),
-            host_end_ns=int(row["host_end_ns"]),
-            device_start_ns=_measured(row["device_start_ns"]),
-            device_end_ns=_measured(row["device_end_ns"]),
+            self._stage_names[number],
+            host_start_ns,
+            host_end_ns,
+            None if device_start_ns == NOT_MEASURED else device_start_ns,
+            None if device_end_ns == NOT_MEASURED else device_end_ns,
         )
 
     def to_columns(self) -> dict[str, dict[str, list[int | None]]]:
@@ -124,10 +116,6 @@ class BatchTable(Sequence[BatchRecord]):
         if np.any((batches["stage_begin"] < 0) | (batches["stage_end"] > len(stages))):
             raise TelemetryFormatError("a batch refers to stages that the file does not hold")
         return cls(stage_names, batches, stages)
-
-
-def _measured(value: Any) -> int | None:
-    return None if value == NOT_MEASURED else int(value)
 
 
 def _to_columns(table: NDArray[np.void], fields: Sequence[str]) -> dict[str, list[int | None]]:

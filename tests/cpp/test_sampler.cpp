@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cmath>
+#include <thread>
+
+#include "capture/clock.h"
+#include "capture/gpu_sampler.h"
+#include "device/not_measured.h"
+#include "driver/errors.h"
+#include "standin.h"
+
+using namespace virnuc;
+
+namespace {
+
+/// Waits for what another thread is about to do; fails the test if it never does.
+template <typename Condition>
+void wait_for(Condition condition) {
+    const std::int64_t give_up_ns = monotonic_ns() + 60'000'000'000;
+    while (!condition()) {
+        REQUIRE(monotonic_ns() < give_up_ns);
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+}
+
+constexpr SamplerIntervals quick{.fast_ns = 2'000'000, .gpm_ns = 100'000'000, .energy_ns = 5'000'000};
+
+}  // namespace
+
+TEST_CASE("all tiers read, each at its own times, while others read along") {
+    auto& nvml = standin::nvml();
+    GpuSampler sampler(standin::card_uuid, quick, &nvml.api);
+    sampler.start();
+    wait_for([&] { return sampler.gpm_readings().size() >= 2 && sampler.energy_readings().size() >= 2; });
+    sampler.stop(10'000'000'000);
+    const auto fast = sampler.fast_readings();
+    REQUIRE(fast.size() >= 2);
+    CHECK(fast[0].power_mw == 350'000);
+    CHECK(fast[0].used_memory_bytes == 1 << 30);
+    CHECK(fast[0].at_ns < fast[1].at_ns);
+    const auto gpm = sampler.gpm_readings();
+    CHECK(gpm[0].sm_activity == doctest::Approx(0.8));
+    CHECK(gpm[1].interval_ns == gpm[1].at_ns - gpm[0].at_ns);
+    const auto energy = sampler.energy_readings();
+    CHECK(energy[1].energy_mj - energy[0].energy_mj == 500);
+    for (const TierReport& tier : sampler.tiers()) {
+        CHECK(tier.readings > 0);
+        CHECK(tier.errors == 0);
+        CHECK_FALSE(tier.stalled);
+        CHECK(tier.unsupported.empty());
+    }
+    sampler.stop(0);
+    CHECK(sampler.fast_readings().size() == fast.size());
+    CHECK_THROWS_AS(sampler.start(), std::invalid_argument);
+}
+
+TEST_CASE("what is not supported is not measured, a tier without anything says so") {
+    auto& nvml = standin::nvml();
+    nvml.fail("nvmlDeviceGetPowerUsage", 3);
+    nvml.fail("nvmlDeviceGetTotalEnergyConsumption", 3);
+    nvml.set("gpm_supported", 0);
+    GpuSampler sampler(standin::card_uuid, quick, &nvml.api);
+    sampler.start();
+    wait_for([&] { return sampler.fast_readings().size() > 2; });
+    wait_for([&] { return !sampler.tiers()[1].unsupported.empty() && !sampler.tiers()[2].unsupported.empty(); });
+    sampler.stop(10'000'000'000);
+    CHECK(sampler.fast_readings()[0].power_mw == not_measured);
+    CHECK(sampler.fast_readings()[0].utilization_percent == 73);
+    CHECK(sampler.tiers()[0].errors == 0);
+    CHECK(sampler.tiers()[1].unsupported.find("Hopper") != std::string::npos);
+    CHECK(sampler.energy_readings().empty());
+    nvml.fail("nvmlDeviceGetPowerUsage", 0);
+    nvml.fail("nvmlDeviceGetTotalEnergyConsumption", 0);
+    nvml.set("gpm_supported", 1);
+}
+
+TEST_CASE("a query that never returns delays neither the fast tier nor the end") {
+    auto& nvml = standin::nvml();
+    nvml.stall("nvmlDeviceGetTotalEnergyConsumption", standin::forever);
+    {
+        GpuSampler sampler(standin::card_uuid, quick, &nvml.api);
+        sampler.start();
+        wait_for([&] { return nvml.calls("nvmlDeviceGetTotalEnergyConsumption") > 0; });
+        const std::size_t before = sampler.fast_readings().size();
+        wait_for([&] { return sampler.fast_readings().size() >= before + 10; });
+        sampler.stop(50'000'000);
+        const auto tiers = sampler.tiers();
+        CHECK_FALSE(tiers[0].stalled);
+        CHECK(tiers[2].stalled);
+        CHECK(tiers[2].readings == 0);
+    }
+    nvml.stall("nvmlDeviceGetTotalEnergyConsumption", 0);
+}
+
+TEST_CASE("slow queries miss deadlines, and each is counted") {
+    auto& nvml = standin::nvml();
+    nvml.stall("nvmlDeviceGetPowerUsage", 21'000'000);
+    GpuSampler sampler(standin::card_uuid, {.fast_ns = 10'000'000, .gpm_ns = 0, .energy_ns = 0}, &nvml.api);
+    sampler.start();
+    wait_for([&] { return sampler.fast_readings().size() >= 3; });
+    sampler.stop(10'000'000'000);
+    nvml.stall("nvmlDeviceGetPowerUsage", 0);
+    const auto tiers = sampler.tiers();
+    REQUIRE(tiers.size() == 1);
+    CHECK(tiers[0].missed_deadlines >= 2 * (tiers[0].readings - 1));
+}
+
+TEST_CASE("devices and intervals that make no sense are refused") {
+    auto& nvml = standin::nvml();
+    CHECK_THROWS_AS(GpuSampler("GPU-0", quick, &nvml.api), LibraryUnavailable);
+    CHECK_THROWS_AS(GpuSampler(standin::card_uuid, {.fast_ns = -1}, &nvml.api), std::invalid_argument);
+    CHECK_THROWS_AS(GpuSampler(standin::card_uuid, {.gpm_ns = 50'000'000}, &nvml.api), std::invalid_argument);
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "capture/background_thread.h"
+#include "capture/clock.h"
+#include "device/nvtx_range.h"
+
+using namespace virnuc;
+
+namespace {
+constexpr std::int64_t second = 1'000'000'000;
+}
+
+TEST_CASE("a sleeping thread ends when told to, long before its deadline") {
+    BackgroundThread thread;
+    std::atomic<bool> told{false};
+    thread.start([&told](StopSignal& signal) { told = signal.wait_until(monotonic_ns() + 3'600 * second); });
+    thread.request_stop();
+    CHECK(thread.join_until(monotonic_ns() + 60 * second));
+    CHECK(told);
+    CHECK(thread.join_until(0));
+}
+
+TEST_CASE("what a thread owns is gone before it is said to have ended") {
+    const auto owned = std::make_shared<int>(1);
+    BackgroundThread thread;
+    thread.start([owned](StopSignal& signal) { signal.wait_until(monotonic_ns() + 3'600 * second); });
+    thread.request_stop();
+    CHECK(thread.join_until(monotonic_ns() + 60 * second));
+    CHECK(owned.use_count() == 1);
+}
+
+TEST_CASE("a thread that does not end is left behind, with what it owns") {
+    auto owned = std::make_shared<std::atomic<bool>>(false);
+    {
+        BackgroundThread thread;
+        thread.start([owned](StopSignal&) {
+            for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+        });
+        CHECK_FALSE(thread.join_until(monotonic_ns() + 1'000'000));
+        CHECK_FALSE(thread.running());
+    }
+    CHECK(owned.use_count() == 2);
+}
+
+TEST_CASE("ranges may end out of order and on other threads") {
+    const RangeLabel label = range_label("forward");
+    CHECK(range_label("forward").category == label.category);
+    CHECK(range_label("pool").category != label.category);
+    const RangeToken outer = begin_range(label, 1);
+    const RangeToken inner = begin_range(label, 2);
+    CHECK(end_range(outer));
+    CHECK(end_range(inner));
+    CHECK(end_range(inner));  // a stale token changes nothing
+    const RangeToken again = begin_range(label, 3);
+    CHECK(again.slot == outer.slot);
+    CHECK(end_range(outer));
+    CHECK(end_range({}));
+    bool same_thread = true;
+    std::thread([&] { same_thread = end_range(again); }).join();
+    CHECK_FALSE(same_thread);
+    const RangeToken next = begin_range(label, 4);  // the thread pops what the other one ended
+    CHECK(next.slot == again.slot);
+    CHECK(end_range(next));
+}
+
+TEST_CASE("beyond the most open ranges there is no range") {
+    const RangeLabel label = range_label("deep");
+    std::vector<RangeToken> tokens;
+    for (int i = 0; i < 65; ++i) tokens.push_back(begin_range(label, 0));
+    CHECK(tokens[63].stack != nullptr);
+    CHECK(tokens[64].stack == nullptr);
+    for (const RangeToken& token : tokens) CHECK(end_range(token));
+    CHECK(begin_range(label, 0).slot == 0);
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include "capture/timeline.h"
+#include "capture/timeline_rows.h"
+#include "driver/errors.h"
+#include "standin.h"
+
+using namespace virnuc;
+
+namespace {
+
+constexpr Stream stream = 0x77;
+constexpr std::int64_t second = 1'000'000'000;
+
+TimelineOptions options_of(standin::Cuda& cuda) {
+    TimelineOptions options;
+    options.stages = {"fetch", "h2d", "forward", "pool"};
+    options.device_stages = {"h2d", "forward", "pool"};
+    options.device = 0;
+    options.stream = stream;
+    options.cuda = &cuda.api;
+    options.event_pool_size = 256;
+    options.harvest_interval_ns = 200'000;
+    return options;
+}
+
+void run_batch(Timeline& timeline, standin::Cuda& cuda, std::int64_t index) {
+    const auto batch = timeline.begin_batch(index);
+    batch->mark("fetch", {});
+    batch->mark("h2d", {});
+    batch->mark("forward", {});
+    cuda.launch(stream, 50'000);
+    batch->mark("pool", {});
+    batch->end();
+}
+
+std::int64_t count_timed(const Timeline& timeline) {
+    std::int64_t timed = 0;
+    for (const StageRow& row : stage_rows(timeline)) timed += row.device_end_ns != not_measured ? 1 : 0;
+    return timed;
+}
+
+}  // namespace
+
+TEST_CASE("device times arrive by themselves, and everything is given back at the end") {
+    auto& cuda = standin::cuda();
+    const std::int64_t events = cuda.live_events();
+    const std::int64_t contexts = cuda.retained_contexts();
+    {
+        Timeline timeline(options_of(cuda));
+        for (int i = 0; i < 20; ++i) run_batch(timeline, cuda, i);
+        timeline.stop(30 * second);
+        CHECK(count_dropped_batches(timeline) == 0);
+        CHECK(count_timed(timeline) == 60);
+        CHECK(timeline.anchors().size() >= 2);
+        CHECK(cuda.live_events() == events);
+        CHECK(cuda.retained_contexts() == contexts);
+    }
+    CHECK(cuda.retained_contexts() == contexts);
+}
+
+TEST_CASE("two threads mark batches of their own while a third reads") {
+    auto& cuda = standin::cuda();
+    Timeline timeline(options_of(cuda));
+    std::atomic<bool> done{false};
+    constexpr int batches = 300;
+    const auto mark = [&](Stream own_stream) {
+        for (int i = 0; i < batches; ++i) {
+            const auto batch = timeline.begin_batch(i);
+            batch->mark("fetch", {});
+            batch->mark("forward", own_stream);
+            const auto scope = batch->stage("pool", own_stream);
+            scope->enter();
+            scope->leave();
+            batch->end();
+        }
+    };
+    std::thread first(mark, 0x100);
+    std::thread second_thread(mark, 0x200);
+    std::thread reader([&] {
+        while (!done) {
+            CHECK(batch_rows(timeline).size() <= 2 * batches);
+            stage_rows(timeline);
+            count_dropped_batches(timeline);
+        }
+    });
+    first.join();
+    second_thread.join();
+    timeline.stop(30 * second);
+    done = true;
+    reader.join();
+    const auto rows = batch_rows(timeline);
+    CHECK(rows.size() == 2 * batches);
+    const auto stages = stage_rows(timeline);
+    CHECK(stages.size() == 3 * rows.size());
+    for (const BatchRow& row : rows) REQUIRE(row.stage_end - row.stage_begin == 3);
+    const bool complete = count_timed(timeline) == 4 * batches;
+    CHECK((complete || count_dropped_batches(timeline) > 0));
+}
+
+TEST_CASE("batches outlive their timeline") {
+    auto& cuda = standin::cuda();
+    std::shared_ptr<Batch> batch;
+    std::unique_ptr<StageScope> scope;
+    {
+        Timeline timeline(options_of(cuda));
+        batch = timeline.begin_batch(1);
+        batch->mark("forward", {});
+        scope = batch->stage("pool", {});
+        scope->enter();
+    }
+    const std::int64_t calls = cuda.calls("cuEventRecord");
+    batch->mark("pool", {});
+    scope->leave();
+    batch->end();
+    CHECK(cuda.calls("cuEventRecord") == calls);
+    CHECK_THROWS_AS(batch->mark("pool", {}), std::invalid_argument);
+}
+
+TEST_CASE("a driver call that never returns does not hold up the end") {
+    auto& cuda = standin::cuda();
+    auto options = options_of(cuda);
+    options.anchor_interval_ns = 3'600 * second;
+    {
+        Timeline timeline(options);
+        cuda.hang("cuEventQuery", standin::forever);
+        run_batch(timeline, cuda, 0);
+        timeline.stop(10'000'000);
+        CHECK_FALSE(timeline.device_enabled());
+        REQUIRE(timeline.device_error());
+        CHECK(timeline.device_error()->find("left behind") != std::string::npos);
+        CHECK(count_dropped_batches(timeline) == 1);
+        CHECK(batch_rows(timeline).size() == 1);
+    }
+    cuda.hang("cuEventQuery", 0);
+}
+
+TEST_CASE("a device that cannot be opened leaves nothing behind") {
+    auto& cuda = standin::cuda();
+    const std::int64_t events = cuda.live_events();
+    const std::int64_t contexts = cuda.retained_contexts();
+    for (const char* call : {"cuDevicePrimaryCtxRetain", "cuEventCreate", "cuCtxPushCurrent_v2", "cuEventRecord"}) {
+        CAPTURE(call);
+        cuda.fail(call, 46, 0);
+        CHECK_THROWS_AS(Timeline(options_of(cuda)), CudaError);
+        cuda.fail(call, 0, 0);
+        CHECK(cuda.live_events() == events);
+        CHECK(cuda.retained_contexts() == contexts);
+    }
+}
+
+TEST_CASE("a long queue is looked through with few calls") {
+    auto& cuda = standin::cuda();
+    cuda.use_virtual_time(second, 100);
+    auto options = options_of(cuda);
+    options.background = false;
+    options.event_pool_size = 2'000;
+    options.clock = []() noexcept { return standin::cuda_host_now(); };
+    Timeline timeline(options);
+    const CurrentContext current(timeline.recording().timer->context());
+    const auto batch = timeline.begin_batch(0);
+    for (int i = 0; i < 1'000; ++i) {
+        batch->mark("forward", {});
+        cuda.launch(stream, 1'000'000);
+    }
+    batch->end();
+    cuda.advance(400'500'000);
+    const std::int64_t before = cuda.calls("cuEventQuery");
+    timeline.harvester()->poll();
+    CHECK(cuda.calls("cuEventQuery") - before <= 24);  // 2 log2(1000), and a few
+    CHECK(count_timed(timeline) == 400);
+    CHECK_FALSE(timeline.harvester()->idle());
+    cuda.advance(second);
+    timeline.harvester()->poll();
+    CHECK(timeline.harvester()->idle());
+    CHECK(count_timed(timeline) == 1'000);
+}
+
+TEST_CASE("ten hours with 50 ppm between the clocks: never more than 5 µs off") {
+    auto& cuda = standin::cuda();
+    constexpr std::int64_t offset = -77 * second;
+    constexpr double drift = 50e-6;
+    cuda.set_clock(offset, drift * 1e6);
+    cuda.use_virtual_time(1'000 * second, 1'000);
+    auto options = options_of(cuda);
+    options.background = false;
+    options.clock = []() noexcept { return standin::cuda_host_now(); };
+    Timeline timeline(options);
+    const CurrentContext current(timeline.recording().timer->context());
+    Harvester& harvester = *timeline.harvester();
+    std::vector<std::int64_t> truth;
+    const auto to_host = [](std::int64_t device_ns) {
+        return static_cast<long double>(device_ns - offset) / (1.0L + static_cast<long double>(drift));
+    };
+    constexpr int seconds = 36'000;
+    for (int i = 0; i < seconds; ++i) {
+        const auto batch = timeline.begin_batch(i);
+        batch->mark("forward", {});
+        truth.push_back(std::llround(to_host(cuda.busy_until(stream))));
+        cuda.launch(stream, 300'000'000);
+        batch->end();
+        truth.push_back(std::llround(to_host(cuda.busy_until(stream))));
+        cuda.advance(500'000'000);
+        harvester.poll();
+        if (i % 2 == 0) harvester.take_anchor();
+        cuda.advance(500'000'000);
+    }
+    harvester.take_anchor();
+    const auto stages = stage_rows(timeline);
+    REQUIRE(stages.size() == seconds);
+    std::int64_t worst = 0;
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+        worst = std::max(worst, std::abs(stages[i].device_start_ns - truth[2 * i]));
+        worst = std::max(worst, std::abs(stages[i].device_end_ns - truth[2 * i + 1]));
+    }
+    MESSAGE("worst error: " << worst << " ns");
+    CHECK(worst <= 5'000);
+    CHECK(count_dropped_batches(timeline) == 0);
+    CHECK(timeline.memory_bytes() <= seconds * (sizeof(BatchRecord) + sizeof(StageRecord)) + 4 * chunk_bytes);
+}
