@@ -64,7 +64,7 @@ def test_on_a_terminal_a_bar_moves_within_a_configuration(terminal, tmp_path, ca
         bar.trial_finished("packing", failure(BASELINE))
         assert task.completed == 1
         bar.trial_started("packing", BASELINE, WORKLOAD)
-        assert f"packing: {BASELINE}" in task.description
+        assert task.description == "packing 4w_4pf_4096tb_2000bs"
         sweep = fake_sweep(tmp_path, listener=bar)
         sweep.run_step("baseline")
     assert "failed, OOM" in terminal.file.getvalue()

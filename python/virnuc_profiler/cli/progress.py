@@ -93,7 +93,8 @@ class ProgressBar(ProgressLines):
         """Names the configuration."""
         super().trial_started(step, configuration, workload)
         self._sequences = workload.num_sequences
-        self._progress.update(self._task, description=f"{step}: {configuration}", left=self.time_left().lstrip(", "))
+        short = configuration.run_id.removeprefix("tune_")  # the full names leave no room for the bar
+        self._progress.update(self._task, description=f"{step} {short}", left=self.time_left().lstrip(", "))
 
     def trial_progressed(self, sequences: int) -> None:
         """Moves the bar; it is redrawn by a thread, a few times a second."""
