@@ -17,9 +17,10 @@ from tests.support.sweeps import (
     success,
 )
 from virnuc_profiler.errors import OutputError, UsageError
+from virnuc_profiler.sweep.choice import choose_overall
 from virnuc_profiler.sweep.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.estimate import Pace, from_baseline, guess, in_words
-from virnuc_profiler.sweep.results import choose_overall, read_step
+from virnuc_profiler.sweep.results import read_step
 from virnuc_profiler.sweep.session import check_budgets
 from virnuc_profiler.sweep.steps import STEP_NAMES, plan
 
@@ -198,8 +199,20 @@ def test_the_overall_best_is_the_median_of_its_measurements():
         ],
         0.9,
     )
-    assert chosen.configuration == steady
-    assert (chosen.measurements, chosen.found_in, chosen.constraint_met) == (1, ("dataloader",), True)
+    assert chosen.candidate.configuration == steady
+    assert (chosen.candidate.found_in, chosen.constraint_met) == (("dataloader",), True)
+
+
+def test_the_choice_says_how_many_are_as_good_within_the_noise():
+    best, close, far = Configuration(8), Configuration(), Configuration(2)
+    results = [success(best, 101.0), success(close, 99.0), success(far, 90.0)]
+    chosen = choose_overall([document_of("baseline", success(close, 101.0)), document_of("dataloader", *results)], 0.9)
+    assert chosen.candidate.configuration == best
+    assert chosen.noise == pytest.approx(0.02)
+    assert chosen.equals == 1
+    assert "1 other is within the 2.0% by which repeated measurements differ" in chosen.reason
+    once = choose_overall([document_of("dataloader", *results)], 0.9)
+    assert (once.noise, once.equals) == (None, 0)
 
 
 def test_what_failed_anywhere_is_not_safe():
@@ -207,17 +220,17 @@ def test_what_failed_anywhere_is_not_safe():
     chosen = choose_overall(
         [document_of("packing", success(shaky, 200.0), success(safe, 100.0)), document_of("x", failure(shaky))], 0.9
     )
-    assert chosen.configuration == safe
+    assert chosen.candidate.configuration == safe
     assert "1 failed" in chosen.reason
 
 
 def test_the_overall_best_prefers_good_packing_and_says_if_there_is_none():
     wasteful, full = Configuration(token_budget=8192), Configuration()
     both = [document_of("packing", success(wasteful, 200.0, 0.5), success(full, 100.0, 0.9))]
-    assert choose_overall(both, 0.9).configuration == full
+    assert choose_overall(both, 0.9).candidate.configuration == full
     neither = [document_of("packing", success(wasteful, 200.0, 0.5), success(full, 100.0, None))]
     chosen = choose_overall(neither, 0.9)
-    assert (chosen.configuration, chosen.constraint_met) == (wasteful, False)
+    assert (chosen.candidate.configuration, chosen.constraint_met) == (wasteful, False)
     assert "none reached" in chosen.reason
     assert choose_overall([document_of("x", failure(full))], 0.9) is None
 

@@ -3,6 +3,7 @@
 
 import gc
 import json
+import os
 import signal
 import time
 import weakref
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
+from virnuc_profiler.sweep.cleanup import child_processes
 from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -154,6 +156,22 @@ def test_ctrl_c_is_passed_on_once_everything_is_written(fasta, tmp_path):
     document = telemetry(tmp_path)
     assert document["run_metadata"]["status"] == "interrupted"
     assert document["summary"]["total_batches"] == 1
+
+
+def test_a_worker_that_is_killed_is_told_apart_and_none_is_left(tmp_path):
+    path = tmp_path / "many.fasta"
+    path.write_text("".join(f">p{number}\n{'MKVLAT' * 3}\n" for number in range(3000)))
+
+    def kill_workers():
+        for pid in child_processes():
+            os.kill(pid, signal.SIGKILL)
+
+    options = {"token_budget": 64, "buffer_size": 8, "prefetch_factor": 1, "cooldown_s": 0}
+    result = run_single_gpu_benchmark(path, tmp_path, Model(kill_workers), "cpu", num_workers=1, **options)
+    assert (result["status"], result["reason"]) == ("failed", "worker_crash")
+    assert "SIGKILL" in result["message"]
+    assert result["cleanup"]["workers_left"] == []
+    assert child_processes() == set()
 
 
 def test_results_that_do_not_add_up_are_a_failure(fasta, tmp_path, monkeypatch):

@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
+    from virnuc_profiler.cli.progress import show_sequences
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.reports.performance import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
@@ -59,7 +60,8 @@ def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
     print(describe_model(model.description))
     print(f"Configuration: {configuration}\n", flush=True)
     model.warm_up(workload)
-    result = model.run_trial(workload, configuration, request.output_dir)
+    with show_sequences(workload.num_sequences) as on_progress:
+        result = model.run_trial(workload, configuration, request.output_dir, on_progress)
     if result["status"] != "success":
         print(f"virnuc-profiler: error: {configuration} failed, {result['message']}", file=sys.stderr)
     print(generate_performance_report(result["telemetry_path"]))

@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.configuration import Configuration
@@ -85,7 +93,8 @@ class ProgressBar(ProgressLines):
         """Names the configuration."""
         super().trial_started(step, configuration, workload)
         self._sequences = workload.num_sequences
-        self._progress.update(self._task, description=f"{step}: {configuration}", left=self.time_left().lstrip(", "))
+        short = configuration.run_id.removeprefix("tune_")  # the full names leave no room for the bar
+        self._progress.update(self._task, description=f"{step} {short}", left=self.time_left().lstrip(", "))
 
     def trial_progressed(self, sequences: int) -> None:
         """Moves the bar; it is redrawn by a thread, a few times a second."""
@@ -119,8 +128,26 @@ def show_progress(planned: Sequence[Workload], cooldown_s: float) -> Iterator[Sw
         MofNCompleteColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    with Progress(*columns, console=console, redirect_stdout=False, transient=True, refresh_per_second=4) as progress:
+    with _on(console, *columns) as progress:
         yield ProgressBar(planned, cooldown_s, progress)
+
+
+@contextmanager
+def show_sequences(total: int) -> Iterator[Callable[[int], None] | None]:
+    """A bar over the sequences of one run, moved by the callable; None if stderr is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with _on(console, *columns) as progress:
+        task = progress.add_task("sequences", total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _on(console: Console, *columns: ProgressColumn) -> Progress:
+    """A display that leaves stdout alone and disappears when it ends; a few redraws a second cost nothing."""
+    return Progress(*columns, console=console, redirect_stdout=False, transient=True, refresh_per_second=4)
 
 
 def outcome(result: Mapping[str, Any]) -> str:

@@ -16,12 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 from virnuc_profiler.analysis.selection import choose_best
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.steps import Step
 from virnuc_profiler.telemetry.files import read_json
 from virnuc_profiler.telemetry.rates import ratio
@@ -133,78 +131,6 @@ def now() -> str:
 def relative_to(folder: Path, path: str | None) -> str | None:
     """`path` as seen from `folder`, so that a sweep's folder can be moved."""
     return None if path is None else os.path.relpath(path, folder)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The configuration that a whole sweep recommends.
-
-    Attributes:
-        configuration: the best one.
-        sequences_per_sec: median over its measurements.
-        packing_efficiency: alike; None if it was not measured.
-        measurements: how often it was measured.
-        found_in: the steps that measured it.
-        constraint_met: whether its packing efficiency is the wanted one.
-        reason: why this one, in words.
-    """
-
-    configuration: Configuration
-    sequences_per_sec: float
-    packing_efficiency: float | None
-    measurements: int
-    found_in: tuple[str, ...]
-    constraint_met: bool
-    reason: str
-
-
-def choose_overall(documents: Iterable[Mapping[str, Any]], min_packing: float) -> Choice | None:
-    """The best configuration of all steps; None if none succeeded.
-
-    Several steps measure the same configuration, so each counts with the median of its measurements: the luckiest of
-    four would favour those that were measured four times. One that failed anywhere is not safe, and does not count.
-    """
-    measured: dict[Configuration, list[tuple[str, Result]]] = {}
-    for document in documents:
-        for result in document["results"]:
-            measured.setdefault(Configuration(**result["config"]), []).append((document["step"], result))
-    safe = [
-        _merged(configuration, entries)
-        for configuration, entries in measured.items()
-        if all(result["status"] == "success" for _, result in entries)
-    ]
-    chosen = choose_best(safe, min_packing)
-    best = chosen.best
-    if best is None:
-        return None
-    failed = len(measured) - len(safe)
-    repeats = f" (median of {best['measurements']})" if best["measurements"] > 1 else ""
-    among = f"highest sequences/s{repeats} of {len(safe)} that succeeded"
-    if failed:
-        among += f" ({failed} failed)"
-    wanted = f"packing efficiency of {min_packing:.0%}"
-    return Choice(
-        configuration=best["configuration"],
-        sequences_per_sec=best["sequences_per_sec"],
-        packing_efficiency=best["packing_efficiency"],
-        measurements=best["measurements"],
-        found_in=best["found_in"],
-        constraint_met=chosen.constraint_met,
-        reason=f"{among} with a {wanted} or more" if chosen.constraint_met else f"{among}; none reached a {wanted}",
-    )
-
-
-def _merged(configuration: Configuration, entries: list[tuple[str, Result]]) -> dict[str, Any]:
-    packing = [value for _, result in entries if (value := result.get("packing_efficiency")) is not None]
-    rates = [value for _, result in entries if (value := result.get("sequences_per_sec")) is not None]
-    return {
-        "status": "success",
-        "configuration": configuration,
-        "sequences_per_sec": median(rates) if rates else None,
-        "packing_efficiency": median(packing) if packing else None,
-        "measurements": len(entries),
-        "found_in": tuple(dict.fromkeys(step for step, _ in entries)),
-    }
 
 
 def _look_up(document: Mapping[str, Any], section: str, key: str) -> Any:

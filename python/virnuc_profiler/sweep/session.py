@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
+from virnuc_profiler.sweep.choice import choose_overall
 from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.results import (
     BEST_KIND,
     SCHEMA_VERSION,
-    Choice,
     Conditions,
     Document,
     Result,
-    choose_overall,
     now,
     read_step,
     relative_to,
@@ -134,9 +133,13 @@ class Sweep:
             self.listener.step_finished(document)
             _log.warning("nothing can be validated: %s", reason)
             return document
-        selection = {"config": choice.configuration.as_dict(), **_without_configuration(choice)}
         return self._measure(
-            step, [choice.configuration], self.validation_workload, baseline, selection=selection, projection=None
+            step,
+            [choice.candidate.configuration],
+            self.validation_workload,
+            baseline,
+            selection=choice.as_dict(),
+            projection=None,
         )
 
     def _measure(
@@ -240,17 +243,6 @@ def require_budget(token_budget: int, longest_tokens: int) -> None:
             f"token_budget is {token_budget:,}, but the longest sequence has {longest_tokens:,} tokens "
             f"(BOS and EOS included): use at least {longest_tokens:,}"
         )
-
-
-def _without_configuration(choice: Choice) -> dict[str, Any]:
-    return {
-        "reason": choice.reason,
-        "constraint_met": choice.constraint_met,
-        "sequences_per_sec": choice.sequences_per_sec,
-        "packing_efficiency": choice.packing_efficiency,
-        "measurements": choice.measurements,
-        "found_in": list(choice.found_in),
-    }
 
 
 def _projection(result: Mapping[str, Any], workload: Workload) -> dict[str, Any] | None:
