@@ -150,6 +150,12 @@ def test_a_dry_run_lists_everything_and_writes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_knows_an_earlier_baseline(swept):
+    folder, _ = swept
+    finished = run("sweep", "--dry-run", *SMALL, "--output-dir", folder)
+    assert "from the measured baseline of" in finished.out
+
+
 def test_the_doctor_tells_what_is_missing_in_json_too():
     finished = run("doctor", "--json")
     document = json.loads(finished.out)

@@ -20,7 +20,7 @@ from virnuc_profiler.errors import OutputError, UsageError
 from virnuc_profiler.sweep.choice import choose_overall
 from virnuc_profiler.sweep.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.estimate import Pace, from_baseline, guess, in_words
-from virnuc_profiler.sweep.results import read_step
+from virnuc_profiler.sweep.results import baseline_seconds, read_step
 from virnuc_profiler.sweep.session import check_budgets
 from virnuc_profiler.sweep.steps import STEP_NAMES, plan
 
@@ -276,6 +276,17 @@ def test_estimates_say_what_they_rest_on():
     measured = from_baseline([100, 100], 2.0, measured_seconds=10.0, measured_tokens=100)
     assert measured.seconds == pytest.approx(2 * (10 + 2 + 1))
     assert "measured" in str(measured)
+
+
+def test_a_measured_baseline_is_known_by_its_workload_model_and_device(tmp_path):
+    asked = (WORKLOAD.fingerprint, "m", "cpu")
+    assert baseline_seconds(tmp_path, *asked) is None
+    fake_sweep(tmp_path, FakeTrials(lambda c: success(c, 50.0))).run(["baseline"])
+    assert baseline_seconds(tmp_path, *asked) == 40.0
+    for other in (("sha256:cc", "m", "cpu"), (WORKLOAD.fingerprint, "n", "cpu"), (WORKLOAD.fingerprint, "m", "cuda:0")):
+        assert baseline_seconds(tmp_path, *other) is None
+    fake_sweep(tmp_path, FakeTrials(failure)).run(["baseline"])
+    assert baseline_seconds(tmp_path, *asked) is None
 
 
 @pytest.mark.parametrize(

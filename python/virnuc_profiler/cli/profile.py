@@ -59,7 +59,7 @@ def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
     model = MeasuredModel(request)
     print(describe_model(model.description))
     print(f"Configuration: {configuration}\n", flush=True)
-    model.warm_up(workload)
+    model.warm_up(workload, num_workers=min(1, configuration.num_workers))
     with show_sequences(workload.num_sequences) as on_progress:
         result = model.run_trial(workload, configuration, request.output_dir, on_progress)
     if result["status"] != "success":

@@ -16,6 +16,7 @@ from virnuc_profiler.sweep.configuration import RANGES
 from virnuc_profiler.sweep.steps import STEP_NAMES, Step, plan
 
 if TYPE_CHECKING:
+    from virnuc_profiler.sweep.estimate import Estimate
     from virnuc_profiler.sweep.prepare import Request
     from virnuc_profiler.sweep.workload import Workload
 
@@ -88,9 +89,6 @@ def describe_model(description: Mapping[str, object]) -> str:
 
 
 def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]) -> int:
-    from virnuc_profiler.inference.architectures import ARCHITECTURES
-    from virnuc_profiler.sweep.estimate import guess
-    from virnuc_profiler.sweep.prepare import usable_cores
     from virnuc_profiler.sweep.session import check_budgets
 
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
@@ -104,16 +102,28 @@ def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]
         for configuration in configurations:
             print(f"  {'the best found' if name == 'validation' else configuration}")
             tokens.append((validation if name == "validation" else workload).tokens)
+    print(f"Model: {request.model} on {request.device}")
+    print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
+    print(f"Time: {_estimate(request, workload, tokens)}")
+    print(f"Results would be in: {request.output_dir}")
+    return 0
+
+
+def _estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Estimate:
+    """From the baseline in the output folder if it is of the same workload, model and device, else a guess."""
+    from virnuc_profiler.inference.architectures import ARCHITECTURES
+    from virnuc_profiler.sweep.estimate import from_baseline, guess
+    from virnuc_profiler.sweep.prepare import usable_cores
+    from virnuc_profiler.sweep.results import baseline_seconds
+
+    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
+    if seconds is not None:
+        return from_baseline(tokens, request.cooldown_s, measured_seconds=seconds, measured_tokens=workload.tokens)
     architecture = ARCHITECTURES[request.model]
-    estimate = guess(
+    return guess(
         tokens,
         request.cooldown_s,
         layers=architecture.num_layers,
         hidden=architecture.embed_dim,
         cores=usable_cores() if request.device.type == "cpu" else None,
     )
-    print(f"Model: {request.model} on {request.device}")
-    print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
-    print(f"Time: {estimate}")
-    print(f"Results would be in: {request.output_dir}")
-    return 0

@@ -149,7 +149,7 @@ class MeasuredModel:
             on_progress=on_progress,
         )
 
-    def warm_up(self, workload: Workload) -> None:
+    def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
         """Runs a few sequences unmeasured: what happens once in a process must not count against the first one.
 
         That is the start of the process from which workers are forked, the first use of each kernel, and the work
@@ -162,7 +162,7 @@ class MeasuredModel:
                 folder,
                 self._model,
                 self._request.device,
-                num_workers=1,
+                num_workers,
                 batch_converter=self._batch_converter,
                 num_sequences=count,
                 cooldown_s=0.0,

@@ -118,6 +118,19 @@ def read_step(path: str | os.PathLike[str]) -> Document:
     return document
 
 
+def baseline_seconds(folder: Path, fingerprint: str, model_name: str, device: str) -> float | None:
+    """How long the baseline in `folder` took; None if there is none of this workload, model and device."""
+    try:
+        document = read_step(folder / "baseline.json")
+    except TelemetryFormatError:
+        return None
+    wanted = {("workload", "fingerprint"): fingerprint, ("model", "model_name"): model_name}
+    wanted["settings", "device"] = device
+    same = all(_look_up(document, section, key) == value for (section, key), value in wanted.items())
+    seconds = document["results"][0].get("elapsed_sec") if same and document["results"] else None
+    return seconds if isinstance(seconds, float) else None
+
+
 def speedup(result: Result, baseline: Result | None) -> float | None:
     """Sequences per second over the baseline's; None where one of them was not measured."""
     return ratio(result.get("sequences_per_sec"), (baseline or {}).get("sequences_per_sec"))
