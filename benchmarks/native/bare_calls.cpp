@@ -33,9 +33,8 @@ extern "C" double bare_event_record_ns(std::uintptr_t stream, std::int64_t calls
         if (create(&event, 0) != 0) return -2;
     }
     int failed = 0;
-    const double ns = ns_per_call(calls, [&](std::int64_t i) {
-        failed |= record(pool[i % pool_size], reinterpret_cast<Stream>(stream));
-    });
+    const double ns = ns_per_call(
+        calls, [&](std::int64_t i) { failed |= record(pool[i % pool_size], reinterpret_cast<Stream>(stream)); });
     return failed == 0 ? ns : -3;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <pybind11/stl.h>
 
+#include <string_view>
+
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/live_objects.h"
@@ -32,6 +34,16 @@ std::shared_ptr<Timeline> make_timeline(std::vector<std::string> stages, std::ve
     return make_live<Timeline>(std::move(options));
 }
 
+/// A str's own UTF-8. pybind11's caster to string_view allocates on every call to keep temporaries alive, which costs
+/// a mark as much as the rest of it; here the caller's argument outlives the call.
+std::string_view utf8(const py::handle text) {
+    if (!PyUnicode_Check(text.ptr())) throw py::type_error("a stage is named by a str");
+    Py_ssize_t size = 0;
+    const char* data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+    if (data == nullptr) throw py::error_already_set();
+    return {data, static_cast<std::size_t>(size)};
+}
+
 void register_batch(py::module_& module) {
     py::class_<StageScope>(module, "Stage")
         .def(
@@ -46,7 +58,9 @@ void register_batch(py::module_& module) {
     // Marks are short enough to keep the GIL: giving it up would cost more than they do.
     py::class_<Batch, std::shared_ptr<Batch>>(module, "Batch")
         .def_property_readonly("index", &Batch::index)
-        .def("mark", &Batch::mark, py::arg("stage"), py::arg("stream") = MaybeStream())
+        .def(
+            "mark", [](Batch& self, const py::handle stage, MaybeStream stream) { self.mark(utf8(stage), stream); },
+            py::arg("stage"), py::arg("stream") = MaybeStream())
         .def("end_stage", &Batch::end_stage)
         .def("stage", &Batch::stage, py::arg("stage"), py::arg("stream") = MaybeStream())
         .def("record_interval", &Batch::record_interval, py::arg("stage"), py::arg("start_ns"), py::arg("end_ns"))
@@ -90,6 +104,7 @@ void register_timeline(py::module_& module) {
         .def("batches", [](const Timeline& self) { return to_array(batch_rows(self)); })
         .def("stages", [](const Timeline& self) { return to_array(stage_rows(self)); })
         .def("anchors", [](const Timeline& self) { return to_array(self.anchors()); })
+        .def_property_readonly("alignment_uncertainty_ns", &alignment_uncertainty_ns)
         .def_property_readonly("stage_names", &stage_names)
         .def_property_readonly("device_enabled", &Timeline::device_enabled)
         .def_property_readonly("device_error", &Timeline::device_error)

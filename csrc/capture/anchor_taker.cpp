@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "capture/anchor_taker.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace virnuc {
@@ -8,8 +9,10 @@ namespace virnuc {
 namespace {
 
 constexpr int tries = 5;
-/// A device that has not answered by then is busy on every queue: the anchor is left out.
-constexpr std::int64_t patience_ns = 2'000'000;
+/// A device that has not answered by then is busy on every queue: the anchor is left out. The next ones get more time,
+/// for where the device is always shared: a wide anchor is better than elapsed times over minutes.
+constexpr std::int64_t least_patience_ns = 2'000'000;
+constexpr std::int64_t most_patience_ns = 200'000'000;
 
 /// Not ordered after other streams, and of highest priority, so that it does not queue behind the work.
 CUstream make_stream(const CudaApi& api) {
@@ -27,7 +30,8 @@ CUstream make_stream(const CudaApi& api) {
 
 }  // namespace
 
-AnchorTaker::AnchorTaker(DeviceTimer& timer, Clock clock) : timer_(&timer), clock_(clock) {
+AnchorTaker::AnchorTaker(DeviceTimer& timer, Clock clock)
+    : timer_(&timer), clock_(clock), patience_ns_(least_patience_ns) {
     const CudaApi& api = timer.api();
     try {
         stream_ = make_stream(api);
@@ -65,7 +69,7 @@ bool AnchorTaker::bracket(CUevent event, Bracket& result) {
             timer_->turn_off(state, "cuEventQuery");
             return false;
         }
-        if (result.width() > patience_ns) return false;
+        if (result.width() > patience_ns_) return false;
     }
 }
 
@@ -84,6 +88,7 @@ bool AnchorTaker::take() {
             found = true;
         }
     }
+    patience_ns_ = found ? least_patience_ns : std::min(4 * patience_ns_, most_patience_ns);
     if (!found) return false;
     std::int64_t device_ns = 0;
     if (anchored_ && !device_time(best_, device_ns)) return false;
@@ -98,7 +103,8 @@ bool AnchorTaker::device_time(CUevent event, std::int64_t& device_ns) {
     float elapsed_ms = 0.0F;
     const CUresult result = timer_->api().event_elapsed_ms(&elapsed_ms, reference_, event);
     if (result != CUDA_SUCCESS) {
-        timer_->turn_off(result, "cuEventElapsedTime");
+        // Not ready after all: a stream's handle can be given to a new stream while its old events are pending.
+        if (result != CUDA_ERROR_NOT_READY) timer_->turn_off(result, "cuEventElapsedTime");
         return false;
     }
     device_ns = reference_device_ns_ + std::llround(static_cast<double>(elapsed_ms) * 1e6);

@@ -15,18 +15,19 @@ namespace virnuc {
 /// The event of the last anchor is the reference for elapsed times until the next one: float32 milliseconds
 /// hold 0.1 µs over 2 s, but not over minutes. Each anchor adds the time since the one before in 64-bit ns.
 ///
-/// All but the destructor needs the timer's context current on the calling thread.
+/// Everything needs the timer's context current on the calling thread, destroy() too; the destructor does nothing.
 class AnchorTaker {
   public:
     /// Makes the stream and its events. Throws CudaError.
     AnchorTaker(DeviceTimer& timer, Clock clock);
 
-    /// Spins for some 10 µs, at most a few ms. False: the device did not answer in time, or failed (timer
-    /// off).
+    /// Spins for some 10 µs, where the device is shared up to 200 ms. False: the device did not answer in time, or
+    /// failed (timer off).
     bool take();
     /// Whether there is a reference yet.
     [[nodiscard]] bool anchored() const noexcept { return anchored_; }
-    /// Time of a completed event on the device's axis; false after a failed call (timer off).
+    /// Time of a completed event on the device's axis; false if it has not completed, or after a failed call (timer
+    /// off).
     bool device_time(CUevent event, std::int64_t& device_ns);
 
     void destroy() noexcept;
@@ -41,6 +42,7 @@ class AnchorTaker {
 
     DeviceTimer* timer_;
     Clock clock_;
+    std::int64_t patience_ns_;
     CUstream stream_ = nullptr;
     CUevent reference_ = nullptr;  ///< of the last anchor
     CUevent best_ = nullptr;

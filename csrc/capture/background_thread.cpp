@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "capture/background_thread.h"
 
+#include <exception>
 #include <utility>
 #include <vector>
 
@@ -46,7 +47,10 @@ bool StopSignal::wait_done_until(std::int64_t deadline_ns) {
 
 void BackgroundThread::start(std::function<void(StopSignal&)> body) {
     thread_ = std::thread([body = std::move(body), signal = signal_]() mutable {
-        body(*signal);
+        try {
+            body(*signal);
+        } catch (const std::exception&) {  // bodies tell their own failures; none may end the user's process
+        }
         body = nullptr;  // what it owns goes before the thread says that it is done
         signal->report_done();
     });

@@ -123,8 +123,8 @@ void StageScope::enter() {
     const std::lock_guard lock(batch_->recording_->mark_mutex);
     batch_->require_open();
     if (open_.record != nullptr) throw std::invalid_argument("this stage has been entered already");
-    batch_->scopes_.push_back(this);
     open_ = batch_->start(stage_, stream_, nullptr);
+    batch_->scopes_.push_back(this);  // last: a scope that could not start must not be known to its batch
 }
 
 void StageScope::leave() {

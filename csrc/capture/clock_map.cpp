@@ -35,6 +35,12 @@ ClockMap::ClockMap(const std::vector<Anchor>& anchors) {
     last_rate_ = rate_between(anchors_[anchors_.size() - 1 - span], anchors_.back());
 }
 
+std::int64_t ClockMap::uncertainty_ns() const noexcept {
+    std::int64_t largest = 0;
+    for (const Anchor& anchor : anchors_) largest = std::max(largest, anchor.uncertainty_ns);
+    return largest;
+}
+
 std::int64_t ClockMap::to_host(std::int64_t device_ns) const noexcept {
     const auto after =
         std::upper_bound(anchors_.begin(), anchors_.end(), device_ns,

@@ -22,6 +22,8 @@ class ClockMap {
     explicit ClockMap(const std::vector<Anchor>& anchors);
 
     [[nodiscard]] std::int64_t to_host(std::int64_t device_ns) const noexcept;
+    /// The largest uncertainty among the anchors in use.
+    [[nodiscard]] std::int64_t uncertainty_ns() const noexcept;
 
   private:
     std::vector<Anchor> anchors_;

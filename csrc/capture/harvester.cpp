@@ -47,12 +47,9 @@ std::size_t Harvester::count_completed(const std::deque<Boundary>& pending) {
     return done;
 }
 
-void Harvester::harvest(const Boundary& boundary) {
+bool Harvester::harvest(const Boundary& boundary) {
     std::int64_t device_ns = 0;
-    if (!anchors_.device_time(boundary.event, device_ns)) {
-        flag_dropped(*boundary.batch);
-        return;
-    }
+    if (!anchors_.device_time(boundary.event, device_ns)) return false;
     if (boundary.ended != nullptr) {
         std::atomic_ref(boundary.ended->device_end_ns).store(device_ns, std::memory_order_relaxed);
     }
@@ -60,6 +57,7 @@ void Harvester::harvest(const Boundary& boundary) {
         std::atomic_ref(boundary.started->device_start_ns).store(device_ns, std::memory_order_relaxed);
     }
     timer_->pool().give_back(boundary.event);
+    return true;
 }
 
 void Harvester::poll() {
@@ -68,9 +66,8 @@ void Harvester::poll() {
         for (StreamQueue& stream : streams_) {
             if (!timer_->enabled()) break;
             for (std::size_t ready = count_completed(stream.pending); ready > 0; --ready) {
-                harvest(stream.pending.front());
+                if (!harvest(stream.pending.front())) break;
                 stream.pending.pop_front();
-                if (!timer_->enabled()) break;
             }
         }
     }

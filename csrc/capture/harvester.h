@@ -39,7 +39,7 @@ class Harvester {
     void collect();
     [[nodiscard]] bool completed(CUevent event);
     [[nodiscard]] std::size_t count_completed(const std::deque<Boundary>& pending);
-    void harvest(const Boundary& boundary);
+    bool harvest(const Boundary& boundary);
 
     DeviceTimer* timer_;
     AnchorTaker anchors_;

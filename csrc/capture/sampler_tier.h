@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -64,6 +65,17 @@ struct SamplerTier {
     /// made up for. `query(reading)` fills a reading and returns a QueryState.
     template <typename Query>
     void run(StopSignal& signal, bool once_more_at_the_end, Query query) {
+        try {
+            sample(signal, once_more_at_the_end, query);
+        } catch (const std::exception& error) {  // no memory, or more readings than a run may have
+            state.failed();
+            state.not_supported(error.what());
+        }
+    }
+
+  private:
+    template <typename Query>
+    void sample(StopSignal& signal, bool once_more_at_the_end, Query& query) {
         std::int64_t deadline_ns = monotonic_ns();
         for (;;) {
             if (!take(query)) return;
@@ -77,7 +89,6 @@ struct SamplerTier {
         }
     }
 
-  private:
     /// False: this tier has ended.
     template <typename Query>
     bool take(Query& query) {

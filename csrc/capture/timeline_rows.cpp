@@ -87,6 +87,12 @@ std::vector<StageRow> stage_rows(const Timeline& timeline) {
     return rows;
 }
 
+std::optional<std::int64_t> alignment_uncertainty_ns(const Timeline& timeline) {
+    const std::vector<Anchor> anchors = timeline.anchors();
+    if (anchors.empty()) return std::nullopt;
+    return ClockMap(anchors).uncertainty_ns();
+}
+
 std::int64_t count_dropped_batches(const Timeline& timeline) {
     const Recording& recording = timeline.recording();
     std::int64_t dropped = 0;

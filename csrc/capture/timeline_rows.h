@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "capture/timeline.h"
@@ -38,6 +39,9 @@ std::vector<BatchRow> batch_rows(const Timeline& timeline);
 
 /// Their stages, grouped by batch, by start within a batch.
 std::vector<StageRow> stage_rows(const Timeline& timeline);
+
+/// Error bar of device times on the host's axis; none before the clocks were compared.
+std::optional<std::int64_t> alignment_uncertainty_ns(const Timeline& timeline);
 
 /// Ended batches that lack device times.
 std::int64_t count_dropped_batches(const Timeline& timeline);

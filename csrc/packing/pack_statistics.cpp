@@ -46,6 +46,11 @@ PackStatistics pack_statistics(std::span<const std::int32_t> cu_seqlens, std::op
         statistics.max_length = std::max(statistics.max_length, length);
         statistics.sum_squared_lengths += length * length;
     }
+    if (statistics.oversize() && statistics.sequences > 1) {
+        throw std::invalid_argument("a pack of " + std::to_string(statistics.sequences) + " sequences holds " +
+                                    std::to_string(statistics.tokens) + " tokens, more than its budget of " +
+                                    std::to_string(*token_budget) + ": only a single sequence may exceed it");
+    }
     statistics.min_length = statistics.sequences == 0 ? 0 : shortest;
     return statistics;
 }

@@ -25,7 +25,8 @@ struct PackStatistics {
     [[nodiscard]] std::int64_t padding_tokens() const;
 };
 
-/// Statistics from cumulative lengths (sequences + 1 values, the first 0). Throws std::invalid_argument.
+/// Statistics from cumulative lengths (sequences + 1 values, the first 0). Throws std::invalid_argument, also if
+/// several sequences exceed the budget: then it is not the one that they were packed to.
 PackStatistics pack_statistics(std::span<const std::int32_t> cu_seqlens, std::optional<std::int64_t> token_budget);
 
 }  // namespace virnuc

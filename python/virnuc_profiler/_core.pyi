@@ -131,12 +131,17 @@ class Timeline:
         ``max_length``, ``sum_squared_lengths``, ``token_budget`` (0: none), ``flags`` (uint32, bits below).
         """
     def stages(self) -> NDArray[np.void]:
-        """Fields: ``stage`` (int32), ``host_start_ns``, ``host_end_ns``, ``device_start_ns``,
+        """Consistent with :meth:`batches` once the timeline is stopped.
+
+        Fields: ``stage`` (int32), ``host_start_ns``, ``host_end_ns``, ``device_start_ns``,
         ``device_end_ns`` (int64). Device times are on the host's axis; NOT_MEASURED where there is none.
         Rows are grouped by batch, in the order of :meth:`batches`, and by start within a batch.
         """
     def anchors(self) -> NDArray[np.void]:
         """Fields (int64): ``host_ns``, ``device_ns`` (on the device's own axis), ``uncertainty_ns``."""
+    @property
+    def alignment_uncertainty_ns(self) -> int | None:
+        """Error bar of device times on the host's axis: of the anchors in use, that of the widest bracket."""
     @property
     def stage_names(self) -> list[str]: ...
     @property
@@ -255,7 +260,8 @@ def pack_statistics(cu_seqlens: NDArray[np.int32], token_budget: int | None = No
     """Statistics of a pack from its cumulative lengths, shape (sequences + 1,), starting at 0.
 
     Raises:
-        ValueError: not one-dimensional, empty, not starting at 0, or decreasing; a budget below 1.
+        ValueError: not one-dimensional, empty, not starting at 0, or decreasing; a budget below 1, or one that
+            several sequences exceed together, so that it cannot be the one they were packed to.
     """
 
 def pack_sequences(lengths: NDArray[np.int64], token_budget: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -80,7 +80,6 @@ def collect_samples(sampler: _core.GpuSampler | None, target: Target) -> GpuSamp
 
 
 def _device_capture(timeline: _core.Timeline, target: Target, sampling_reason: str) -> DeviceCapture:
-    uncertainties = timeline.anchors()["uncertainty_ns"]
     timed = target.ordinal is not None
     reason = timeline.device_error or ("" if timed else target.reason or "the run is on the CPU")
     return DeviceCapture(
@@ -89,7 +88,7 @@ def _device_capture(timeline: _core.Timeline, target: Target, sampling_reason: s
         timed=timed,
         reason=reason,
         dropped_batches=timeline.dropped_batches,
-        alignment_uncertainty_ns=int(uncertainties.max()) if len(uncertainties) else None,
+        alignment_uncertainty_ns=timeline.alignment_uncertainty_ns,
         sampling_reason=sampling_reason,
     )
 
