@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "capture/harvest_loop.h"
 #include "device/cuda_device.h"
 #include "driver/errors.h"
 
@@ -14,8 +15,6 @@ namespace {
 
 /// Time that the end of the thread may take beyond the caller's timeout: a last anchor, freeing events.
 constexpr std::int64_t grace_ns = 250'000'000;
-/// Until the clocks have been compared once, try this often.
-constexpr std::int64_t anchor_retry_ns = 50'000'000;
 
 void validate(const TimelineOptions& options) {
     if (options.event_pool_size < 1) {
@@ -32,80 +31,6 @@ const CudaApi& usable_driver(int device) {
     throw LibraryUnavailable("CUDA device " + std::to_string(device) + " cannot be used: " + status.reason);
 }
 
-/// All that the background thread uses, and owns.
-struct HarvestLoop {
-    std::shared_ptr<Recording> recording;
-    std::shared_ptr<Harvester> harvester;  ///< nullptr: no device
-    std::shared_ptr<std::atomic<std::int64_t>> give_up_at_ns;
-    std::int64_t harvest_interval_ns;
-    std::int64_t anchor_interval_ns;
-
-    void prepare_storage() const {
-        recording->batches.prepare_spare();
-        recording->stage_records.prepare_spare();
-    }
-
-    void run(StopSignal& signal) const {
-        try {
-            const CurrentContext current(recording->timer->context());
-            allow_graph_capture();
-            work(signal);
-            finish();
-        } catch (const CudaError& error) {  // the context could not be made current
-            end_early(signal, error);
-        } catch (const std::exception& error) {  // out of memory
-            end_early(signal, CudaError(std::string("the harvesting thread failed: ") + error.what(),
-                                        CUDA_ERROR_OUT_OF_MEMORY, ""));
-        }
-    }
-
-    void end_early(StopSignal& signal, const CudaError& error) const {
-        recording->timer->turn_off(error);
-        while (!signal.wait_until(monotonic_ns() + 1'000'000'000)) continue;
-        harvester->abandon();
-    }
-
-    /// A thread that queries events would otherwise break another thread's graph capture.
-    void allow_graph_capture() const {
-        CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-        const auto exchange = recording->timer->api().exchange_capture_mode;
-        if (exchange != nullptr) exchange(&mode);
-    }
-
-    void work(StopSignal& signal) const {
-        std::int64_t next_poll = monotonic_ns();
-        std::int64_t next_anchor = next_poll + anchor_interval_ns;
-        do {
-            prepare_storage();
-            std::int64_t now = monotonic_ns();
-            if (recording->timer->enabled() && (now >= next_anchor || !harvester->anchored())) {
-                const bool taken = harvester->take_anchor();
-                now = monotonic_ns();
-                next_anchor = now + (taken ? anchor_interval_ns : std::min(anchor_interval_ns, anchor_retry_ns));
-            }
-            harvester->poll();
-            next_poll += harvest_interval_ns;
-            now = monotonic_ns();
-            if (next_poll < now) next_poll = now + harvest_interval_ns;  // late: no burst to catch up
-        } while (!signal.wait_until(next_poll));
-    }
-
-    void finish() const {
-        DeviceTimer& timer = *recording->timer;
-        harvester->poll();
-        while (!harvester->idle() && timer.enabled() && monotonic_ns() < give_up_at_ns->load()) {
-            std::this_thread::sleep_for(
-                std::chrono::nanoseconds(std::min<std::int64_t>(harvest_interval_ns, 1'000'000)));
-            if (!harvester->anchored()) harvester->take_anchor();
-            harvester->poll();
-        }
-        if (timer.enabled()) harvester->take_anchor();
-        harvester->abandon();
-        timer.pool().destroy();
-        harvester->destroy();
-    }
-};
-
 }  // namespace
 
 Timeline::Timeline(TimelineOptions options) {
@@ -117,25 +42,22 @@ Timeline::Timeline(TimelineOptions options) {
     const auto pool_size = static_cast<std::size_t>(options.event_pool_size);
     const auto timer = std::make_shared<DeviceTimer>(api, *options.device, pool_size);
     recording_->timer = timer;
+    const CurrentContext current(timer->context());
     try {
-        const CurrentContext current(timer->context());
         harvester_ = std::make_shared<Harvester>(*timer, options.clock);
         harvester_->take_anchor();
         if (const auto failure = timer->failure()) throw CudaError(*failure);
-    } catch (...) {
+        if (options.background) run_in_background(options);
+    } catch (...) {  // what was made lies in the user's context, which lives on
         timer->pool().destroy();
         if (harvester_) harvester_->destroy();
         throw;
     }
-    if (options.background) run_in_background(options);
 }
 
 void Timeline::run_in_background(const TimelineOptions& options) {
-    HarvestLoop loop{recording_, harvester_, give_up_at_ns_, options.harvest_interval_ns, options.anchor_interval_ns};
-    thread_.start([loop = std::move(loop)](StopSignal& signal) {
-        loop.run(signal);
-        loop.recording->timer->context().release();
-    });
+    thread_.start([loop = HarvestLoop{recording_, harvester_, give_up_at_ns_, options.harvest_interval_ns,
+                                      options.anchor_interval_ns}](StopSignal& signal) { loop.run(signal); });
 }
 
 std::shared_ptr<Batch> Timeline::begin_batch(std::int64_t index) {

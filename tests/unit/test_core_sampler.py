@@ -143,7 +143,7 @@ def lose_the_gpu() -> None:
     nvml = NvmlControl()
     sampler = new_sampler()
     sampler.start()
-    wait_until(lambda: tier(sampler, "fast").readings > 0)
+    wait_until(lambda: all(tier(sampler, name).readings > 0 for name in ("fast", "gpm", "energy")))
     nvml.vanish()
     wait_until(lambda: all(tier(sampler, name).errors > 0 for name in ("fast", "gpm", "energy")))
     sampler.stop(10.0)
