@@ -29,7 +29,7 @@ def table_of(batches: list[BatchRecord], stage_names=STAGES) -> BatchTable:
             stage_rows.append((stage_names.index(stage.name), stage.host_start_ns, stage.host_end_ns, *device))
         packing = batch.packing
         flags = (HAS_PACKING if packing else 0) | (DEVICE_TIMES_DROPPED if batch.device_times_dropped else 0)
-        statistics = (0, 0, 0, 0, 0, 0)
+        statistics = (NOT_MEASURED,) * 5 + (0,)
         if packing:
             statistics = (
                 packing.sequences,

@@ -70,6 +70,40 @@ def test_packing_and_intervals_measured_elsewhere_are_kept(profiler):
     assert [(s.name, s.host_start_ns, s.host_end_ns) for s in record.stages] == [("tail", now - 50, now - 20)]
 
 
+def test_totals_are_those_of_the_batches_that_have_them(profiler):
+    profiler.start()
+    profiler.begin_batch().end()
+    assert profiler.stop().total_tokens is None
+    profiler.start()
+    profiler.begin_batch().end()
+    packed = profiler.begin_batch()
+    packed.set_packing(pack_statistics(np.array([0, 4, 10], np.int32), 16))
+    packed.end()
+    run = profiler.stop()
+    assert (run.total_tokens, run.total_sequences) == (10, 2)
+
+
+def test_a_batch_that_is_open_at_the_end_is_recorded(profiler):
+    profiler.start()
+    items = profiler.batches(range(9))
+    next(items)
+    next(items)
+    assert len(profiler.stop().batches) == 2
+
+
+def test_stopping_inside_the_with_statement_is_allowed(profiler):
+    with profiler:
+        profiler.begin_batch().end()
+        run = profiler.stop()
+    assert profiler.result is run
+
+
+def test_pytorch_without_cuda_is_not_asked_for_its_stream():
+    from virnuc_profiler.capture.target import current_stream
+
+    assert current_stream(0) == 0
+
+
 def test_as_a_decorator_each_call_is_a_run(profiler):
     @profiler
     def loop(count):

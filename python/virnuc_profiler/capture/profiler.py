@@ -122,21 +122,30 @@ class BatchProfiler:
         self.result = None
         self._started_at = datetime.now(timezone.utc)
         self._next_index = 0
-        self._timeline = _core.Timeline(
+        timeline = _core.Timeline(
             self._stages, self._device_stages, device=ordinal, stream=stream, nvtx=self._nvtx_ranges
         )
-        self._sampling_reason = self._start_sampling()
+        try:
+            self._sampling_reason = self._start_sampling()
+        except BaseException:
+            timeline.stop(0.0)
+            raise
+        self._timeline = timeline
         # Python's nvtx marks the coarse phase; the stages inside it come from the compiled core.
         self._phase = nvtx.start_range("run", domain=NVTX_DOMAIN) if self._nvtx_ranges else None
         self._started_ns = _core.monotonic_ns()
 
     def stop(self) -> RunResult:
-        """Ends the run: waits for its outstanding device times and returns what was recorded.
+        """Ends the run, and its last batch if that is open, and returns what was recorded.
+
+        Waits for outstanding device times, at most ten seconds.
 
         Raises:
             RuntimeError: no run is going on.
         """
         timeline, sampler = self._running(), self._sampler
+        if self._batch is not None:
+            self._batch.end()
         ended_ns = _core.monotonic_ns()
         timeline.stop()
         if sampler is not None:
@@ -214,7 +223,8 @@ class BatchProfiler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        if self._timeline is not None:  # the body may have stopped it already
+            self.stop()
 
     def __call__(self, function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
         """Makes each call of `function` a run; its result is in :attr:`result`."""
@@ -233,8 +243,9 @@ class BatchProfiler:
 
     def _discard(self, batch: _core.Batch) -> None:
         batch.discard()
-        self._batch = None
-        self._next_index -= 1
+        if self._batch is batch:  # the iterable may have begun batches of its own
+            self._batch = None
+            self._next_index = batch.index
 
     def _start_sampling(self) -> str:
         """Starts the NVML threads; returns why not, if not."""

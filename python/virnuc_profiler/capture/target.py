@@ -56,12 +56,19 @@ def find_target(device: Any) -> Target:
 
 def current_stream(ordinal: int) -> int:
     """PyTorch's current stream on that device as a ``CUstream`` handle; the default stream without PyTorch."""
-    torch = sys.modules.get("torch")
+    torch = _torch_on_cuda()
     return 0 if torch is None else int(torch.cuda.current_stream(ordinal).cuda_stream)
 
 
 def _current_ordinal() -> int:
+    torch = _torch_on_cuda()
+    return 0 if torch is None else int(torch.cuda.current_device())
+
+
+def _torch_on_cuda() -> Any:
+    """PyTorch, if it uses CUDA already.
+
+    Before that its device and stream are the default ones, and asking fails where it was built without CUDA.
+    """
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return 0
-    return int(torch.cuda.current_device())
+    return torch if torch is not None and torch.cuda.is_initialized() else None

@@ -68,9 +68,11 @@ class BatchTable(Sequence[BatchRecord]):
     def __iter__(self) -> Iterator[BatchRecord]:
         return map(self._record, self._batches)
 
-    def total(self, field: str) -> int:
-        """Sum over all batches of one of ``BATCH_FIELDS``."""
-        return int(self._batches[field].sum())
+    def total(self, field: str) -> int | None:
+        """Sum of one of ``BATCH_FIELDS`` over the batches that have it; None if none of them has."""
+        column = self._batches[field]
+        known = column[column != NOT_MEASURED]
+        return None if len(column) and not len(known) else int(known.sum())
 
     def _record(self, row: Any) -> BatchRecord:
         # One conversion for the whole row: numpy's access field by field is ten times slower.

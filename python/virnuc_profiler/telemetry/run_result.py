@@ -57,13 +57,13 @@ class RunResult:
         return (self.host_end_ns - self.host_start_ns) / 1e9
 
     @property
-    def total_sequences(self) -> int:
-        """Sequences of all batches that had packing statistics."""
+    def total_sequences(self) -> int | None:
+        """Sequences of all batches that had packing statistics; None if none had."""
         return self.batches.total("sequences")
 
     @property
-    def total_tokens(self) -> int:
-        """Tokens of all batches that had packing statistics, BOS and EOS included."""
+    def total_tokens(self) -> int | None:
+        """Tokens of all batches that had packing statistics, BOS and EOS included; None if none had."""
         return self.batches.total("tokens")
 
     def save(self, path: str | os.PathLike[str]) -> Path:

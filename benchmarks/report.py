@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""How benchmarks tell what they found."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from virnuc_profiler import capture_hardware_info
+from virnuc_profiler.telemetry.files import write_json_atomically
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Options that every benchmark has."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--json", type=Path, help="write the figures to this file too")
+    return options
+
+
+def publish(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], figures: Any, json_path: Path | None
+) -> None:
+    """Prints a table under the machine's name, and writes the figures if asked to."""
+    hardware = capture_hardware_info()
+    machine = ", ".join([*hardware["gpu_models"], f"{hardware['cpu_model']} ({hardware['cpu_usable_cores']} cores)"])
+    versions = f"Python {hardware['python_version']}, PyTorch {hardware['torch_version']}"
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    print(f"{title}\n{machine}; {versions}\n")
+    for row in [header, ["-" * width for width in widths], *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if json_path is not None:
+        write_json_atomically(json_path, {"benchmark": title, "hardware": hardware, "figures": figures})
