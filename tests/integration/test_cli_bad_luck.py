@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import SMALL, Command, run, wait_until
+from tests.support.sweeps import fake_sweep
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.telemetry.reader import read_telemetry
 
@@ -125,7 +126,7 @@ def test_weights_that_cannot_be_downloaded(tmp_path):
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_sweep_keeps_what_it_measured(tmp_path, stop):
-    command = Command("sweep", *SMALL, "--num-workers", "2", "--num-sequences", "40", "--output-dir", tmp_path)
+    command = Command("sweep", *SMALL, "--num-workers", "1,2,3", "--output-dir", tmp_path)
     wait_until(lambda: (tmp_path / "baseline.json").exists())
     command.interrupt() if stop is signal.SIGINT else os.kill(command.process.pid, stop)
     finished = command.finish()
@@ -135,7 +136,7 @@ def test_a_stopped_sweep_keeps_what_it_measured(tmp_path, stop):
     assert str(tmp_path) in finished.error
     baseline = json.loads((tmp_path / "baseline.json").read_text())
     assert baseline["complete"] is True
-    assert read_telemetry(tmp_path / baseline["results"][0]["telemetry_path"])["summary"]["total_sequences"] == 40
+    assert read_telemetry(tmp_path / baseline["results"][0]["telemetry_path"])["summary"]["total_sequences"] == 8
     assert not list(tmp_path.rglob(".*")), "half-written files are left"
 
 
@@ -144,7 +145,7 @@ def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", folder], capture_output=True, check=False
     )
     if mounted.returncode != 0:
         pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.decode().strip()}")
@@ -153,7 +154,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(small_disk):
-    finished = run("sweep", *SMALL, "--output-dir", small_disk)
+    finished = run("sweep", *SMALL, "--steps", "dataloader", "--output-dir", small_disk)
     assert finished.code == 1
     assert "No space left on device" in finished.error
     for path in small_disk.rglob("*.json"):
@@ -161,17 +162,22 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(small_disk)
     assert not list(small_disk.rglob(".*"))
 
 
-def test_output_that_nobody_can_take_is_an_error():
+@pytest.fixture
+def result_file(tmp_path):
+    fake_sweep(tmp_path).run_step("dataloader")
+    return tmp_path / "dataloader_sweep.json"
+
+
+def test_output_that_nobody_can_take_is_an_error(result_file):
     with Path("/dev/full").open("w") as full:
-        finished = Command("doctor", stdout=full).finish()
+        finished = Command("report", result_file, stdout=full).finish()
     assert finished.code == 1
     assert "No space left on device" in finished.error
 
 
-def test_a_reader_that_leaves_early_is_no_drama():
-    command = Command("doctor")
+def test_a_reader_that_leaves_early_is_no_drama(result_file):
+    command = Command("report", result_file)
     command.process.stdout.close()
     command.process.stdout = None
     finished = command.finish()
-    assert finished.code == 1
-    assert finished.err == ""
+    assert (finished.code, finished.err) == (1, "")

@@ -76,7 +76,9 @@ def test_a_worker_that_the_loader_has_forgotten_is_found(sleeper):
 def test_a_worker_that_ends_during_the_pause_is_not_left():
     process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.2,))
     process.start()
-    assert cleanup_between_runs(Part([process]), cooldown_s=10, processes_before=None).workers_left == ()
+    assert cleanup_between_runs(Part([process]), cooldown_s=1.0).workers_left == ()
+    process.join()
+    assert process.exitcode == 0, "its exit code was taken away"
 
 
 def test_what_cannot_be_closed_stops_nothing(caplog):

@@ -131,9 +131,16 @@ def _close(part: Any) -> None:
 
 def _wait_for(workers: list[psutil.Process], cooldown_s: float) -> tuple[float, tuple[int, ...]]:
     started = time.monotonic()
-    _, alive = psutil.wait_procs(workers, timeout=cooldown_s)
-    time.sleep(max(0.0, cooldown_s - (time.monotonic() - started)))
-    return time.monotonic() - started, tuple(worker.pid for worker in alive if worker.is_running())
+    time.sleep(cooldown_s)
+    return time.monotonic() - started, tuple(worker.pid for worker in workers if _lives(worker))
+
+
+def _lives(worker: psutil.Process) -> bool:
+    # Not psutil's wait(): it would take the exit code of a child away from whoever started it.
+    try:
+        return bool(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _device(device: Any) -> torch.device:
