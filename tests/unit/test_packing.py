@@ -122,4 +122,4 @@ def test_misuse_of_the_statistics(cu_seqlens, budget, message):
 
 def test_several_sequences_over_the_budget_mean_that_it_is_not_the_one_in_force():
     with pytest.raises(ValueError, match="2 sequences holds 30 tokens, more than its budget of 20"):
-        pack_statistics(np.array([0, 10, 30], np.int32), 20)
+        _core.pack_statistics(np.array([0, 10, 30], np.int32), 20)
