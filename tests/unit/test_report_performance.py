@@ -77,6 +77,15 @@ def test_minimal_foreign_file(tmp_path):
     assert "None" not in report
 
 
+def test_what_was_altered_in_the_sequences_is_shown_where_it_is_known(tmp_path):
+    report = generate_performance_report(
+        write(tmp_path, metadata={"workload": {"truncated_sequences": 1234, "unknown_residues": 0}})
+    )
+    assert value_of(report, "Sequences cut") == "1,234"
+    assert value_of(report, "Unknown letters") == "0"
+    assert "Sequences cut" not in generate_performance_report(write(tmp_path, metadata={"workload": "some file"}))
+
+
 def test_keys_that_were_not_measured_print_as_such(tmp_path):
     summary = {"device_busy_fraction": None, "steady_tokens_per_sec": None, "energy_joules": None}
     report = generate_performance_report(write(tmp_path, summary))

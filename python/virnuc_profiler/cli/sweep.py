@@ -69,7 +69,7 @@ def _sweep(
     from virnuc_profiler.sweep.prepare import MeasuredModel, device_name
     from virnuc_profiler.sweep.session import Sweep, check_budgets
 
-    check_budgets(plan(grid), names, workload.longest_tokens)
+    check_budgets(plan(grid), names, workload, validation)
     print(describe_workload(workload))
     model = MeasuredModel(request)
     print(describe_model(model.description))
@@ -77,10 +77,15 @@ def _sweep(
     sweep = Sweep(request.output_dir, model.run_trial, workload, validation, model.conditions(), grid)
     with show_progress(sweep.planned(names), request.cooldown_s) as progress:
         sweep.listener = progress
-        model.warm_up(workload)
+        steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
+        model.warm_up(workload, num_workers=min(1, _most_workers(steps_to_run)))
         sweep.run(names)
     print(f"Results: {request.output_dir}")
     return 0
+
+
+def _most_workers(steps_to_run: Sequence[Step]) -> int:
+    return max(configuration.num_workers for step in steps_to_run for configuration in step.configurations())
 
 
 def describe_model(description: Mapping[str, object]) -> str:
@@ -94,7 +99,7 @@ def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
         trial = dataclasses.replace(request, output_dir=Path(folder))
         workload, validation = trial.workload(), trial.validation_workload()
-    check_budgets(planned, names, workload.longest_tokens)
+    check_budgets(planned, names, workload, validation)
     tokens = []
     for name in names:
         configurations = planned[name].configurations()
