@@ -153,6 +153,11 @@ def test_a_dry_run_lists_everything_and_writes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_lists_the_baseline_that_a_step_needs(tmp_path):
+    finished = run("sweep", "--dry-run", *SMALL, "--steps", "packing", "--output-dir", tmp_path / "out")
+    assert finished.out.startswith("baseline: 1 configuration\n")
+
+
 def test_a_dry_run_knows_an_earlier_baseline(swept):
     folder, _ = swept
     finished = run("sweep", "--dry-run", *SMALL, "--output-dir", folder)

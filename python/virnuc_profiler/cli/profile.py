@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.arguments import add_measurement_options, setting, setting_help
-from virnuc_profiler.cli.request import build_request, describe_workload, require_writable
+from virnuc_profiler.cli.request import build_request, describe_workload, require_writable, shown_path
 from virnuc_profiler.sweep.configuration import BASELINE, RANGES, Configuration
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     require_writable(request.output_dir)
     result = _measure(request, configuration)
     if result["telemetry_path"] is not None:
-        print(f"Telemetry: {result['telemetry_path']}")
-        print(f"Run: {result['run_path']}")
-    print(f"Results: {request.output_dir}")
+        print(f"Telemetry: {shown_path(result['telemetry_path'])}")
+        print(f"Run: {shown_path(result['run_path'])}")
+    print(f"Results: {shown_path(request.output_dir)}")
     return 0 if result["status"] == "success" else 1
 
 
