@@ -83,9 +83,8 @@ class TestParameterTuning:
         (result,) = document["results"]
         assert result["config"] == document["selection"]["config"]
         assert (sweep.output_dir / "best_config.json").is_file()
-        if result["status"] == "success":
-            hours = 6e6 / sweep.validation_workload.num_sequences * result["elapsed_sec"] / 3600
-            assert document["projection"]["hours"] == pytest.approx(hours)
+        hours = 6e6 / sweep.validation_workload.num_sequences * result["elapsed_sec"] / 3600
+        assert document["projection"]["hours"] == pytest.approx(hours)
 
 
 def run(sweep, name):
@@ -100,8 +99,7 @@ def run(sweep, name):
     for result in document["results"]:
         assert result["cleanup"]["workers_left"] == []
         if result["status"] != "success":
-            assert result["reason"] in ("OOM", "worker_crash", "cuda_error", "timeout", "error")
-            assert result["message"]
+            assert result["reason"] == "OOM", result["message"]
             continue
         assert all(math.isfinite(result[key]) and result[key] > 0 for key in RATES)
         assert 0 < result["packing_efficiency"] <= 1
@@ -112,8 +110,8 @@ def run(sweep, name):
         assert sum(batch["num_sequences"] for batch in batches) == workload.num_sequences
         assert sum(batch["num_tokens"] for batch in batches) == workload.tokens
     rates = [result["sequences_per_sec"] for result in document["results"] if result["status"] == "success"]
-    assert (document["best"] is None) == (not rates)
-    if document["constraint_met"] is None and rates:
+    assert rates, "every configuration failed"
+    if document["constraint_met"] is None:
         assert document["best"]["sequences_per_sec"] == max(rates)
     return document
 
@@ -122,7 +120,6 @@ def require_constraint(document):
     """Of those with enough packing efficiency the fastest is the best; if there is none, the document says so."""
     succeeded = [result for result in document["results"] if result["status"] == "success"]
     packed = [result for result in succeeded if result["packing_efficiency"] >= document["min_packing"]]
-    if succeeded:
-        assert document["constraint_met"] is bool(packed)
-        fastest = max(packed or succeeded, key=lambda result: result["sequences_per_sec"])
-        assert document["best"]["config"] == fastest["config"]
+    assert document["constraint_met"] is bool(packed)
+    fastest = max(packed or succeeded, key=lambda result: result["sequences_per_sec"])
+    assert document["best"]["config"] == fastest["config"]

@@ -121,7 +121,7 @@ def test_weights_that_cannot_be_downloaded(tmp_path):
     finished = run("profile", *argv, env=nowhere)
     assert finished.code == 1
     assert "could not be downloaded" in finished.error
-    assert "weights='random'" in finished.error
+    assert "--weights random" in finished.error
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -126,6 +126,9 @@ def test_a_profile_records_every_batch_of_the_flush(own_file, tmp_path):
     assert sum(batch["num_sequences"] for batch in document["per_batch_metrics"]) == len(lengths)
     assert sum(batch["num_tokens"] for batch in document["per_batch_metrics"]) == expected
     assert document["run_metadata"]["workload"]["truncated_sequences"] == 1
+    (warning,) = [line for line in finished.err.splitlines() if line.startswith("WARNING")]
+    assert "1 sequences cut to 1,022 residues; 1 letters that the model does not know" in warning
+    assert "Sequences cut:                   1" in finished.out
     run_result = RunResult.load(tmp_path / "out" / "run_tune_2w_4pf_1024tb_100000bs.json")
     assert (run_result.total_sequences, run_result.total_tokens) == (len(lengths), expected)
 
@@ -148,6 +151,11 @@ def test_a_dry_run_lists_everything_and_writes_nothing(tmp_path):
     assert "the best found" in finished.out
     assert "a guess: assumes" in finished.out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_lists_the_baseline_that_a_step_needs(tmp_path):
+    finished = run("sweep", "--dry-run", *SMALL, "--steps", "packing", "--output-dir", tmp_path / "out")
+    assert finished.out.startswith("baseline: 1 configuration\n")
 
 
 def test_a_dry_run_knows_an_earlier_baseline(swept):

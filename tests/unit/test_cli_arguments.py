@@ -93,6 +93,7 @@ def test_help_and_misuse_do_not_import_torch():
         (OutputError("cannot write x"), 1, "error: cannot write x"),
         (ModelError("no weights"), 1, "error: no weights"),
         (MemoryError(), 1, "error: MemoryError"),
+        (WorkloadError("no \x1b[2Jfile"), 2, r"no \x1b[2Jfile"),
         (OSError(28, "No space left on device", "x"), 1, "No space left on device"),
         (RuntimeError("a\nb"), 1, "internal error, RuntimeError: a b"),
         (KeyboardInterrupt(), 1, "error: stopped; what was measured until then is in results"),

@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import sys
 from collections import namedtuple
 from dataclasses import asdict
 
@@ -123,3 +124,10 @@ def test_a_worker_process_that_fails_is_broken(monkeypatch):
     check = checks._forkserver()
     assert check.state == BROKEN
     assert "--num-workers 0" in check.fix
+
+
+def test_a_broken_pytorch_is_a_finding_and_not_the_end(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    found = {check.name: check for check in checks.all_checks(tmp_path)}
+    assert found["PyTorch"].state == BROKEN
+    assert found["output folder"].state == OK

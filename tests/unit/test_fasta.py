@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.fasta_files import fasta_text, random_records, write_fasta
 from virnuc_profiler import _core
-from virnuc_profiler.errors import WorkloadError
+from virnuc_profiler.errors import OutputError, WorkloadError
 from virnuc_profiler.inference.fasta import FastaFile
 
 RECORDS = [("a", "MKVL"), ("b", "AC"), ("a", "W" * 130)]
@@ -194,8 +194,15 @@ def test_a_full_disk_is_told_as_such(tmp_path, private_temporary_folder):
 
 def test_no_temporary_folder_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    with pytest.raises(WorkloadError, match=r"cannot write to the temporary folder .*nowhere: No such file"):
+    with pytest.raises(OutputError, match=r"cannot write to the temporary folder .*nowhere: No such file"):
         FastaFile.open(write_fasta(tmp_path / "x.faa", RECORDS))
+
+
+def test_a_name_in_the_file_cannot_command_the_terminal(tmp_path):
+    path = tmp_path / "x.faa"
+    path.write_bytes(b">a\x1b[2J\n>b\nMK\n")
+    with pytest.raises(WorkloadError, match=r"a\\x1b\[2J"):
+        FastaFile.open(path)
 
 
 def test_pickles_as_paths(tmp_path):

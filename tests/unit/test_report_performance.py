@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from tests.support.run_records import batch, run_of, stage
 from virnuc_profiler import TelemetryLogger, capture_hardware_info, generate_performance_report
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
+from virnuc_profiler.reports.stage_table import render_stages
 
 
 def write(tmp_path, summary=None, batches=(), metadata=None):
@@ -75,6 +77,24 @@ def test_minimal_foreign_file(tmp_path):
     assert value_of(report, "Batches under 80%") == "n/a"
     assert "Checkpoints" not in report
     assert "None" not in report
+
+
+def test_what_was_altered_in_the_sequences_is_shown_where_it_is_known(tmp_path):
+    report = generate_performance_report(
+        write(tmp_path, metadata={"workload": {"truncated_sequences": 1234, "unknown_residues": 0}})
+    )
+    assert value_of(report, "Sequences cut") == "1,234"
+    assert value_of(report, "Unknown letters") == "0"
+    assert "Sequences cut" not in generate_performance_report(write(tmp_path, metadata={"workload": "some file"}))
+
+
+def test_shares_of_stages_use_the_device_only_where_all_of_it_was_timed():
+    timed = batch(0, 0, 10, [stage("forward", 0, 6, (0, 2))])
+    untimed = batch(1, 10, 20, [stage("forward", 10, 16)])
+    (row,) = [line for line in render_stages(run_of([timed, untimed], 20)).splitlines() if line.startswith("forward")]
+    assert row.endswith("60.0%")
+    (row,) = [line for line in render_stages(run_of([timed], 20)).splitlines() if line.startswith("forward")]
+    assert row.endswith("10.0%")
 
 
 def test_keys_that_were_not_measured_print_as_such(tmp_path):

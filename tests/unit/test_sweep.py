@@ -2,9 +2,11 @@
 """What a sweep plans, chooses and writes, with trials that return what the test wants."""
 
 import json
+import logging
 from dataclasses import replace
 
 import pytest
+import torch
 
 from tests.support.sweeps import (
     VALIDATION_WORKLOAD,
@@ -17,6 +19,7 @@ from tests.support.sweeps import (
     success,
 )
 from virnuc_profiler.errors import OutputError, UsageError
+from virnuc_profiler.sweep import prepare
 from virnuc_profiler.sweep.choice import choose_overall
 from virnuc_profiler.sweep.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.estimate import Pace, from_baseline, guess, in_words
@@ -112,6 +115,16 @@ def test_an_unreadable_baseline_is_measured_anew(tmp_path, caplog):
     assert "is not valid JSON" in caplog.text
 
 
+def test_a_baseline_that_failed_is_measured_anew_but_once_a_sweep(tmp_path, caplog):
+    fake_sweep(tmp_path, FakeTrials(failure)).run(["baseline"])
+    trials = FakeTrials(lambda c: failure(c) if c == BASELINE else success(c))
+    sweep = fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2], "token_budget": [2048]})
+    assert len(sweep.planned(["dataloader"])) == 2
+    sweep.run(["dataloader", "interaction"])
+    assert trials.configurations.count(BASELINE) == 1
+    assert "it failed with OOM" in caplog.text
+
+
 def test_every_configuration_is_on_disk_before_the_next_begins(tmp_path):
     def interrupted(configuration):
         if configuration.prefetch_factor == 8:
@@ -165,8 +178,16 @@ def test_all_failed_leaves_no_best_and_nothing_to_validate(tmp_path, caplog):
     assert [document["best"] for document in documents] == [None] * 5
     assert documents[-1]["selection"] == {"reason": "no configuration has succeeded"}
     assert recorder.events[-1] == ("step", "validation")
+    assert documents[-1]["complete"] is False
     assert not (tmp_path / "best_config.json").exists()
     assert "nothing can be validated" in caplog.text
+
+
+def test_an_earlier_winner_does_not_outlive_a_sweep_without_one(tmp_path):
+    fake_sweep(tmp_path).run(["validation"])
+    assert (tmp_path / "best_config.json").exists()
+    fake_sweep(tmp_path, FakeTrials(failure)).run(STEP_NAMES)
+    assert not (tmp_path / "best_config.json").exists()
 
 
 def test_a_measurement_without_a_rate_is_no_speedup_of_zero(tmp_path):
@@ -178,6 +199,7 @@ def test_a_measurement_without_a_rate_is_no_speedup_of_zero(tmp_path):
 def test_the_validation_projects_six_million_sequences(tmp_path):
     trials = FakeTrials(lambda c: success(c, 250.0, elapsed_sec=20.0))
     validation = fake_sweep(tmp_path, trials).run(["validation"])[0]
+    assert validation["results"][0]["speedup"] is None  # it ran other sequences than the baseline
     assert validation["projection"] == {"sequences": 6_000_000, "hours": pytest.approx(6e6 / 5000 * 20 / 3600)}
     best = load(tmp_path, "best_config.json")
     assert best["config"] == BASELINE.as_dict()
@@ -253,10 +275,51 @@ def test_results_that_cannot_be_written_stop_the_sweep(tmp_path):
 
 def test_a_budget_too_small_for_the_longest_sequence_is_refused_with_a_way_out(tmp_path):
     trials = FakeTrials()
-    with pytest.raises(UsageError, match=r"token_budget is 512, but the longest sequence has 1,000 tokens.*1,000$"):
+    with pytest.raises(UsageError, match=r"token_budget is 512, but the longest sequence has 1,002 tokens.*1,002$"):
         fake_sweep(tmp_path, trials, grid={"token_budget": [4096, 512]}).run(STEP_NAMES)
     assert not trials.calls
-    check_budgets(plan({"token_budget": [1000]}), STEP_NAMES, 1000)
+    narrow = plan({"token_budget": [1000]})
+    check_budgets(narrow, STEP_NAMES[:-1], WORKLOAD, VALIDATION_WORKLOAD)
+    with pytest.raises(UsageError, match="token_budget is 1,000, but the longest sequence has 1,002 tokens"):
+        check_budgets(narrow, STEP_NAMES, WORKLOAD, VALIDATION_WORKLOAD)
+
+
+@pytest.fixture
+def measured_model(tmp_path, monkeypatch):
+    """A model that is none, and the options of each run of it."""
+    runs = []
+
+    def run(*arguments, **options):
+        runs.append((arguments, options))
+        return success(BASELINE, truncated_sequences=3, unknown_residues=0, oversize_batches=None)
+
+    monkeypatch.setattr(prepare, "run_single_gpu_benchmark", run)
+    monkeypatch.setattr("virnuc_profiler.inference.model.load_esm2_model", lambda *args, **options: (None, None))
+    return prepare.MeasuredModel(prepare.Request(tmp_path, torch.device("cpu"), "m", timeout_s=7.0)), runs
+
+
+def test_the_warm_up_keeps_the_settings_and_fails_silently(measured_model, caplog):
+    model, runs = measured_model
+    model.warm_up(WORKLOAD, num_workers=0)
+    ((arguments, options),) = runs
+    assert arguments[4] == 0
+    assert (options["timeout_s"], options["failure_log_level"]) == (7.0, logging.DEBUG)
+    assert not caplog.records
+
+
+def test_what_was_altered_in_the_sequences_is_said_once(measured_model, tmp_path, caplog):
+    model, _ = measured_model
+    for _ in range(2):
+        model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.text.rstrip().endswith("in the file: 3 sequences cut to 1,022 residues")
+
+
+def test_a_baseline_to_come_counts_as_needed(tmp_path):
+    sweep = fake_sweep(tmp_path)
+    assert sweep.needed(["packing"]) == ("baseline", "packing")
+    sweep.run(["baseline"])
+    assert sweep.needed(["packing"]) == ("packing",)
 
 
 def test_the_pace_learns_from_what_was_measured():

@@ -11,7 +11,8 @@ import weakref
 import pytest
 import torch
 
-from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
+from virnuc_profiler.errors import CudaError, OutputError, UsageError, WorkloadError
+from virnuc_profiler.inference.fasta import FastaFile
 from virnuc_profiler.sweep.cleanup import child_processes
 from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
 from virnuc_profiler.telemetry.reader import read_telemetry
@@ -91,8 +92,9 @@ def test_the_run_and_its_circumstances_are_saved(fasta, tmp_path):
     metadata = read_telemetry(result["telemetry_path"])["run_metadata"]
     assert metadata["status"] == "success"
     assert metadata["who"] == "a test"
-    assert metadata["workload"]["truncated_sequences"] == 1
-    assert metadata["workload"]["unknown_residues"] == 1
+    for counts in (metadata["workload"], result):
+        assert (counts["truncated_sequences"], counts["unknown_residues"]) == (1, 1)
+    assert result["oversize_batches"] == 0
     assert metadata["workload"]["fingerprint"].startswith("sha256:")
     assert metadata["versions"]["torch"] == torch.__version__
     assert metadata["hardware"]["cpu_logical_cores"] >= 1
@@ -128,6 +130,33 @@ def test_a_failure_is_a_result_and_keeps_what_was_measured(fasta, tmp_path, capl
     assert document["run_metadata"]["failure"]["reason"] == reason
     assert document["summary"]["total_batches"] == 1
     assert 0 < document["summary"]["total_sequences"] < 20
+
+
+def test_a_device_that_lets_no_run_begin_is_a_failure_without_files(fasta, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise CudaError("cuStreamSynchronize failed: illegal address", 700, "cuStreamSynchronize")
+
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.BatchProfiler.start", fail)
+    result = run_single_gpu_benchmark(fasta, tmp_path, Model(), "cpu", **SMALL)
+    assert (result["status"], result["reason"]) == ("failed", "cuda_error")
+    assert (result["telemetry_path"], result["run_path"]) == (None, None)
+    assert result["cleanup"]["workers_left"] == []
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_the_traceback_of_a_failure_is_logged_for_debugging(fasta, tmp_path, caplog):
+    caplog.set_level("DEBUG", "virnuc_profiler")
+    run_single_gpu_benchmark(fasta, tmp_path, Model(raising(ValueError("odd"))), "cpu", **SMALL)
+    assert "ValueError: odd" in caplog.text
+    assert "in raising" in caplog.text or "in fail" in caplog.text
+
+
+def test_the_file_is_indexed_once(fasta, tmp_path, monkeypatch):
+    opened = []
+    open_file = FastaFile.open
+    monkeypatch.setattr(FastaFile, "open", lambda path: opened.append(path) or open_file(path))
+    run_single_gpu_benchmark(fasta, tmp_path, Model(), "cpu", **SMALL, num_sequences=5)
+    assert opened == [fasta]
 
 
 def test_out_of_memory_says_which_memory(fasta, tmp_path):

@@ -168,6 +168,16 @@ def test_files_that_are_no_checkpoints_are_named(tmp_path, content):
         load(weights=path)
 
 
+def test_advice_on_a_file_that_is_no_checkpoint_fits_its_place(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
+    for path, advice in ((tmp_path / "own.pt", ""), (tmp_path / "hub" / "odd.pt", ": delete it and fetch it anew")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"not a checkpoint")
+        with pytest.raises(ModelError) as caught:
+            load(weights=path)
+        assert str(caught.value) == f"{path} is not a checkpoint of fair-esm, or is broken{advice}"
+
+
 def test_a_truncated_checkpoint_is_named(tmp_path, checkpoint):
     path = tmp_path / "short.pt"
     path.write_bytes(checkpoint.read_bytes()[:100_000])

@@ -20,11 +20,12 @@ _FORKSERVER_S: Final = 60.0
 
 def all_checks(output_dir: Path) -> list[Check]:
     """Every check, in the order of the chain from the driver to the results."""
+    pytorch = list(_pytorch())
+    usable = all(check.state != BROKEN for check in pytorch)
     return [
         *device_checks(),
-        *_pytorch(),
-        *_attention(),
-        _weights(),
+        *pytorch,
+        *([*_attention(), _weights()] if usable else []),
         _forkserver(),
         _shared_memory(),
         _writing(output_dir),

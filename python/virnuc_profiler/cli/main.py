@@ -28,6 +28,7 @@ EXIT_FAILURE = 1
 
 _MISUSE = (UsageError, WorkloadError, TelemetryFormatError)
 _PROGRAM = "virnuc-profiler"
+_LONGEST_MESSAGE = 8192
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
 def _fail(error: BaseException | str, debug: bool, code: int) -> int:
     if debug:
         traceback.print_exc()
-    message = " ".join(str(error).split()) or type(error).__name__
+    from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
+
+    message = printable(" ".join(str(error).split()), _LONGEST_MESSAGE) or type(error).__name__
     print(f"{_PROGRAM}: error: {message}", file=sys.stderr)
     return code
 

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.arguments import add_measurement_options, setting, setting_help
-from virnuc_profiler.cli.request import build_request, describe_workload, require_writable
+from virnuc_profiler.cli.request import build_request, describe_workload, require_writable, shown_path
 from virnuc_profiler.sweep.configuration import BASELINE, RANGES, Configuration
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
     request = build_request(arguments, limit_file=False)
     require_writable(request.output_dir)
     result = _measure(request, configuration)
-    print(f"Telemetry: {result['telemetry_path']}")
-    print(f"Run: {result['run_path']}")
-    print(f"Results: {request.output_dir}")
+    if result["telemetry_path"] is not None:
+        print(f"Telemetry: {shown_path(result['telemetry_path'])}")
+        print(f"Run: {shown_path(result['run_path'])}")
+    print(f"Results: {shown_path(request.output_dir)}")
     return 0 if result["status"] == "success" else 1
 
 
@@ -64,6 +65,7 @@ def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
         result = model.run_trial(workload, configuration, request.output_dir, on_progress)
     if result["status"] != "success":
         print(f"virnuc-profiler: error: {configuration} failed, {result['message']}", file=sys.stderr)
-    print(generate_performance_report(result["telemetry_path"]))
-    print(render_stages(RunResult.load(result["run_path"])), end="\n\n")
+    if result["telemetry_path"] is not None:  # there is none if the device failed before the run began
+        print(generate_performance_report(result["telemetry_path"]))
+        print(render_stages(RunResult.load(result["run_path"])), end="\n\n")
     return result

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 RESULTS_FOLDER: Final = "tuning_results"
 FASTA_VARIABLE: Final = "VIRNUCPRO_PRODUCTION_FASTA"
 
+_LONGEST_PATH: Final = 4096
+
 DEFAULT_MODEL: Final = {"cuda": "esm2_t36_3B_UR50D", "cpu": "esm2_t6_8M_UR50D"}
 DEFAULT_SEQUENCES: Final = {"cuda": 2000, "cpu": 72}
-"""On two CPU cores the whole default sweep of the 8M model over 64 sequences ends within four minutes."""
+"""On two CPU cores the whole default sweep of the 8M model over so many sequences ends within four minutes."""
 
 
 def build_request(arguments: argparse.Namespace, *, limit_file: bool, fasta: Path | None = None) -> Request:
@@ -87,6 +89,13 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
+def shown_path(path: Path | str) -> str:
+    """A path for a terminal: what its name could command it is escaped."""
+    from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
+
+    return printable(str(path), _LONGEST_PATH)
+
+
 def describe_workload(workload: Workload) -> str:
     """One line that says what is run, and what of a file is not."""
     count = f"{workload.num_sequences:,} sequences"
@@ -95,4 +104,4 @@ def describe_workload(workload: Workload) -> str:
         hint = "; --num-sequences N changes that"
     else:
         hint = ""
-    return f"Workload: {count} of {workload.path} ({workload.source}), {workload.tokens:,} tokens{hint}"
+    return f"Workload: {count} of {shown_path(workload.path)} ({workload.source}), {workload.tokens:,} tokens{hint}"

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.arguments import STEPS_HELP, add_measurement_options, setting_help, settings, steps
-from virnuc_profiler.cli.request import build_request, describe_workload, fasta_of_environment, require_writable
+from virnuc_profiler.cli.request import (
+    build_request,
+    describe_workload,
+    fasta_of_environment,
+    require_writable,
+    shown_path,
+)
 from virnuc_profiler.sweep.configuration import RANGES
 from virnuc_profiler.sweep.steps import STEP_NAMES, Step, plan
 
@@ -69,7 +75,7 @@ def _sweep(
     from virnuc_profiler.sweep.prepare import MeasuredModel, device_name
     from virnuc_profiler.sweep.session import Sweep, check_budgets
 
-    check_budgets(plan(grid), names, workload.longest_tokens)
+    check_budgets(plan(grid), names, workload, validation)
     print(describe_workload(workload))
     model = MeasuredModel(request)
     print(describe_model(model.description))
@@ -77,10 +83,15 @@ def _sweep(
     sweep = Sweep(request.output_dir, model.run_trial, workload, validation, model.conditions(), grid)
     with show_progress(sweep.planned(names), request.cooldown_s) as progress:
         sweep.listener = progress
-        model.warm_up(workload)
+        steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
+        model.warm_up(workload, num_workers=min(1, _most_workers(steps_to_run)))
         sweep.run(names)
-    print(f"Results: {request.output_dir}")
+    print(f"Results: {shown_path(request.output_dir)}")
     return 0
+
+
+def _most_workers(steps_to_run: Sequence[Step]) -> int:
+    return max(configuration.num_workers for step in steps_to_run for configuration in step.configurations())
 
 
 def describe_model(description: Mapping[str, object]) -> str:
@@ -89,12 +100,16 @@ def describe_model(description: Mapping[str, object]) -> str:
 
 
 def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]) -> int:
+    from virnuc_profiler.sweep.results import baseline_seconds
     from virnuc_profiler.sweep.session import check_budgets
 
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
         trial = dataclasses.replace(request, output_dir=Path(folder))
         workload, validation = trial.workload(), trial.validation_workload()
-    check_budgets(planned, names, workload.longest_tokens)
+    check_budgets(planned, names, workload, validation)
+    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
+    if "baseline" not in names and seconds is None:
+        names = ("baseline", *names)
     tokens = []
     for name in names:
         configurations = planned[name].configurations()
@@ -104,19 +119,17 @@ def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]
             tokens.append((validation if name == "validation" else workload).tokens)
     print(f"Model: {request.model} on {request.device}")
     print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
-    print(f"Time: {_estimate(request, workload, tokens)}")
-    print(f"Results would be in: {request.output_dir}")
+    print(f"Time: {_estimate(request, workload, tokens, seconds)}")
+    print(f"Results would be in: {shown_path(request.output_dir)}")
     return 0
 
 
-def _estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Estimate:
-    """From the baseline in the output folder if it is of the same workload, model and device, else a guess."""
+def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
+    """From the `seconds` of an earlier baseline of the same workload, model and device, or a guess without one."""
     from virnuc_profiler.inference.architectures import ARCHITECTURES
     from virnuc_profiler.sweep.estimate import from_baseline, guess
     from virnuc_profiler.sweep.prepare import usable_cores
-    from virnuc_profiler.sweep.results import baseline_seconds
 
-    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
     if seconds is not None:
         return from_baseline(tokens, request.cooldown_s, measured_seconds=seconds, measured_tokens=workload.tokens)
     architecture = ARCHITECTURES[request.model]

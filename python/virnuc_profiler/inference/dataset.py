@@ -40,6 +40,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
 
     Raises:
         WorkloadError: a file cannot be read or is not FASTA.
+        OutputError: the temporary folder cannot be written.
         ValueError: an argument is out of range.
     """
 

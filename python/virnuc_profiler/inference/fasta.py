@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from virnuc_profiler._core import FastaFormatError, index_fasta
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.shared_folder import SharedFolder, temporary_space_error
+from virnuc_profiler.telemetry.values import printable
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = 1 << 20
@@ -84,6 +85,7 @@ class FastaFile:
 
         Raises:
             WorkloadError: it cannot be read, or is not FASTA; the message names file and line.
+            OutputError: the temporary folder cannot be written.
         """
         path = Path(fspath(path))
         folder = SharedFolder()
@@ -249,7 +251,7 @@ def _save_index(path: Path, text: mmap.mmap | bytes, folder: SharedFolder) -> No
         index = index_fasta(text)
     except FastaFormatError as error:
         message, line = error.args
-        raise WorkloadError(f"{path}, line {line}: {message}") from None
+        raise WorkloadError(f"{path}, line {line}: {printable(message)}") from None
     for row in fields(FastaIndexArrays):
         folder.save_array(row.name, getattr(index, row.name))
 

@@ -88,7 +88,7 @@ def _choose_weights(name: str, weights: str | os.PathLike[str]) -> tuple[str, Pa
     if weights == "auto":
         _log.warning(
             "%s is not in the cache (%s): using random weights, which is enough for timings; "
-            "weights='pretrained' downloads the real ones", name, cached,
+            "--weights pretrained (in Python: weights='pretrained') downloads the real ones", name, cached,
         )  # fmt: skip
         return "random", None
     if weights == "pretrained":

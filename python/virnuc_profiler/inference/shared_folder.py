@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from virnuc_profiler.errors import WorkloadError
+from virnuc_profiler.errors import OutputError
 
 _PREFIX = "virnuc_profiler-"
 _LOCK_NAME = "owner.lock"
@@ -28,7 +28,7 @@ class SharedFolder:
     What is memory-mapped when a folder goes stays readable: a mapping outlives its file's name.
 
     Raises:
-        WorkloadError: the folder, or a file in it, cannot be written.
+        OutputError: the folder, or a file in it, cannot be written.
     """
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class SharedFolder:
         self._finalizer()
 
 
-def temporary_space_error(error: OSError) -> WorkloadError:
+def temporary_space_error(error: OSError) -> OutputError:
     """What to tell a user whose temporary folder is full or cannot be written."""
     try:
         folder = tempfile.gettempdir()
     except OSError:  # there is none at all
         folder = os.environ.get("TMPDIR", "/tmp")  # noqa: S108  only to name it
     reason = error.strerror or str(error)
-    return WorkloadError(
+    return OutputError(
         f"cannot write to the temporary folder {folder}: {reason}; "
         "free space there, or name another one in the environment variable TMPDIR"
     )

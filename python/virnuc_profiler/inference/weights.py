@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
@@ -133,7 +134,7 @@ def download_checkpoint(model_name: str) -> Path:
     except (OSError, HTTPException) as error:
         raise ModelError(
             f"the weights of {model_name} could not be downloaded from {url} ({error}): put the file at {path} "
-            "yourself, or use weights='random', which is enough for timings"
+            "yourself, or use --weights random (in Python: weights='random'), which is enough for timings"
         ) from error
     return path
 
@@ -162,11 +163,12 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a broken file makes the unpickler stumble in any way there is
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"{path} is not a checkpoint of fair-esm, or is broken ({type(error).__name__}: {reason}): "
-            "delete it and fetch it anew"
-        ) from error
+        # What the unpickler says is advice for programmers.
+        first_line = str(error).strip().partition("\n")[0]
+        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({type(error).__name__}: {first_line})"
+        cached = path.resolve().is_relative_to(Path(torch.hub.get_dir()).resolve())
+        advice = ": delete it and fetch it anew" if cached else ""
+        raise ModelError(f"{path} is not a checkpoint of fair-esm, or is broken{reason}{advice}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         raise ModelError(f"{path} is not a checkpoint of fair-esm: it has no entry 'model'")
     return checkpoint

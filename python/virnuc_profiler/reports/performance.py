@@ -71,7 +71,7 @@ def render_performance(performance: Performance) -> str:
     """The report's text; strings from the file are made printable."""
     sections = {
         "": _run(performance),
-        "Workload": _workload(performance.summary),
+        "Workload": _workload(performance),
         "Throughput": _throughput(performance.summary),
         "Packing": _packing(performance),
         "DataLoader wait": _wait(performance),
@@ -103,7 +103,8 @@ def _run(performance: Performance) -> Iterator[str]:
             yield f"{label}: {words(performance.metadata[key])}"
 
 
-def _workload(summary: Mapping[str, Any]) -> Iterator[str]:
+def _workload(performance: Performance) -> Iterator[str]:
+    summary, workload = performance.summary, performance.metadata.get("workload")
     yield _line("Sequences", number(summary["total_sequences"]))
     yield _line("Tokens", number(summary["total_tokens"]))
     yield _line("Tokens per sequence", number(summary["avg_tokens_per_seq"], 1))
@@ -113,6 +114,9 @@ def _workload(summary: Mapping[str, Any]) -> Iterator[str]:
     yield _line("Projected 6M (by tokens)", hours(summary["projected_6M_hours_tokens"]))
     if summary.get("batches_without_counts"):
         yield _line("Batches without counts", f"{number(summary['batches_without_counts'])} (not in the totals)")
+    for key, label in (("truncated_sequences", "Sequences cut"), ("unknown_residues", "Unknown letters")):
+        if isinstance(workload, Mapping) and isinstance(workload.get(key), int):
+            yield _line(label, number(workload[key]))
 
 
 def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:

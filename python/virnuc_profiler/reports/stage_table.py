@@ -15,8 +15,8 @@ _HEADINGS: Final = ("Stage", "Batches", "Host p50", "Host p95", "Device p50", "D
 def render_stages(run: RunResult) -> str:
     """One line for each stage that occurred: medians and 95th percentiles in ms, and its share of the run.
 
-    A share is the stage's time on the device, where it was measured, and on the host otherwise. Stages overlap (a
-    worker collates while the device computes), so shares need not add up to 100 %.
+    A share is the stage's time on the device if all of it was measured there, and on the host otherwise. Stages
+    overlap (a worker collates while the device computes), so shares need not add up to 100 %.
     """
     rows = [_HEADINGS, *(row for name in run.stage_names if (row := _row(run, name)) is not None)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -32,7 +32,7 @@ def _row(run: RunResult, name: str) -> tuple[str, ...] | None:
         return None
     host = [stage.host_ns for stage in stages]
     device = [stage.device_ns for stage in stages if stage.device_ns is not None]
-    share = sum(device or host) / 1e9 / run.elapsed_s if run.elapsed_s else None
+    share = sum(device if len(device) == len(host) else host) / 1e9 / run.elapsed_s if run.elapsed_s else None
     return (
         name,
         f"{len(stages):,}",

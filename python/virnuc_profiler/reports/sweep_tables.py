@@ -82,7 +82,6 @@ def render_validation(document: Document) -> str:
     (result,) = document["results"]
     lines += [
         _figures(result),
-        f"Speedup: {_times(result.get('speedup'))} vs baseline",
         f"Workload: {workload['num_sequences']:,} sequences, {workload['tokens']:,} tokens",
         f"Chosen for: {document['selection']['reason']}",
         _rule(34),

@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,12 +20,17 @@ from virnuc_profiler.sweep.provenance import machine_description, model_descript
 from virnuc_profiler.sweep.results import Conditions
 from virnuc_profiler.sweep.steps import VALIDATION_FACTOR
 from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
-from virnuc_profiler.sweep.workload import Workload, generate_tuning_workload, read_workload
+from virnuc_profiler.sweep.workload import MAX_SEQUENCE_LENGTH, Workload, generate_tuning_workload, read_workload
 
 if TYPE_CHECKING:
     import torch
 
 _WARM_UP_SEQUENCES: Final = {"cuda": 64, "cpu": 4}
+_ODDITIES: Final = {
+    "truncated_sequences": f"sequences cut to {MAX_SEQUENCE_LENGTH:,} residues",
+    "unknown_residues": "letters that the model does not know",
+    "oversize_batches": "batches over the token budget",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +102,7 @@ class MeasuredModel:
         if request.device_memory_gb is not None:
             limit_device_memory(request.device, request.device_memory_gb)
         self._request = request
+        self._warned = False
         self._model, self._batch_converter = load_esm2_model(
             request.model, request.device, precision=request.precision, weights=request.weights
         )
@@ -133,7 +139,7 @@ class MeasuredModel:
         on_progress: Callable[[int], None] | None = None,
     ) -> dict[str, Any]:
         """Measures one configuration, see :func:`run_single_gpu_benchmark`."""
-        return run_single_gpu_benchmark(
+        result = run_single_gpu_benchmark(
             workload.path,
             output_dir,
             self._model,
@@ -148,6 +154,8 @@ class MeasuredModel:
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
         )
+        self._warn_once(result)
+        return result
 
     def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
         """Runs a few sequences unmeasured: what happens once in a process must not count against the first one.
@@ -166,8 +174,17 @@ class MeasuredModel:
                 batch_converter=self._batch_converter,
                 num_sequences=count,
                 cooldown_s=0.0,
+                timeout_s=self._request.timeout_s,
+                failure_log_level=logging.DEBUG,
             )
         _log.debug("warm-up: %s", result["status"])
+
+    def _warn_once(self, result: Mapping[str, Any]) -> None:
+        """Says what of the sequences was not run as it stands in the file; once, since it is always the same."""
+        odd = [f"{result[key]:,} {what}" for key, what in _ODDITIES.items() if result.get(key)]
+        if odd and not self._warned and result["status"] == "success":
+            self._warned = True
+            _log.warning("not everything was run as it stands in the file: %s", "; ".join(odd))
 
 
 def device_name(device: torch.device) -> str:

@@ -85,6 +85,7 @@ class Sweep:
     def __post_init__(self) -> None:
         self.steps = plan(self.grid)
         self.conditions = replace(self.conditions, workload=self.workload.as_dict())
+        self._reference: Result | None = None
 
     def run(self, names: Sequence[str]) -> list[Document]:
         """Runs the chosen steps in their order, and the baseline first if it is needed.
@@ -95,30 +96,36 @@ class Sweep:
             KeyboardInterrupt: what was measured until then is written.
         """
         chosen = in_order(names)
-        check_budgets(self.steps, chosen, self.workload.longest_tokens)
+        check_budgets(self.steps, chosen, self.workload, self.validation_workload)
         return [self.run_step(name) for name in chosen]
 
     def run_step(self, name: str) -> Document:
         """Runs one step, after the baseline if there is none to compare with, and returns its document."""
         step = self.steps[name]
         if name == "baseline":
-            return self._measure(step, step.configurations(), self.workload, baseline=None)
+            document = self._measure(step, step.configurations(), self.workload, baseline=None)
+            self._reference = document["results"][0]
+            return document
         baseline = self.baseline()
         if name != "validation":
             return self._measure(step, step.configurations(), self.workload, baseline)
         return self._validate(step, baseline)
 
     def baseline(self) -> Result:
-        """The result of the baseline: the one in the folder if it is comparable, else measured now."""
-        document = self._usable(self.steps["baseline"]) or self.run_step("baseline")
-        baseline: Result = document["results"][0]
-        return baseline
+        """The result of the baseline: the one in the folder if it is a comparable success, else measured now, once."""
+        if self._reference is None:
+            document = self._earlier_baseline() or self.run_step("baseline")
+            self._reference = document["results"][0]
+        return self._reference
 
     def planned(self, names: Sequence[str]) -> list[Workload]:
         """The workload of each configuration that will be measured, in order."""
+        return [workload for name in self.needed(names) for workload in self._workloads(name)]
+
+    def needed(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The chosen steps in their order, after the baseline if there is none to compare with."""
         chosen = in_order(names)
-        first = [] if "baseline" in chosen or self._usable(self.steps["baseline"]) else [self.workload]
-        return [*first, *(workload for name in chosen for workload in self._workloads(name))]
+        return chosen if "baseline" in chosen or self._earlier_baseline() else ("baseline", *chosen)
 
     def _workloads(self, name: str) -> list[Workload]:
         if name == "validation":
@@ -129,7 +136,8 @@ class Sweep:
         choice = choose_overall(self._comparable_documents(), MIN_PACKING)
         if choice is None:
             reason = "no configuration has succeeded"
-            document = self._write(step, [], baseline, planned=0, selection={"reason": reason}, projection=None)
+            document = self._write(step, [], baseline, planned=1, selection={"reason": reason}, projection=None)
+            (self.output_dir / BEST_CONFIG_FILE).unlink(missing_ok=True)  # an earlier winner is none any more
             self.listener.step_finished(document)
             _log.warning("nothing can be validated: %s", reason)
             return document
@@ -137,7 +145,7 @@ class Sweep:
             step,
             [choice.candidate.configuration],
             self.validation_workload,
-            baseline,
+            baseline=None,  # it was measured on another workload
             selection=choice.as_dict(),
             projection=None,
         )
@@ -203,6 +211,14 @@ class Sweep:
         steps = [step for step in self.steps.values() if step.name != "validation"]
         return [document for step in steps if (document := self._usable(step)) is not None]
 
+    def _earlier_baseline(self) -> Document | None:
+        """The baseline's document in the folder, if speedups can refer to it."""
+        document = self._usable(self.steps["baseline"])
+        if document is None or document["results"][0]["status"] == "success":
+            return document
+        _log.warning("an earlier baseline is measured anew: it failed with %s", document["results"][0].get("reason"))
+        return None
+
     def _usable(self, step: Step) -> Document | None:
         """The step's document in the folder, if there is one of these conditions that holds results."""
         path = self.output_dir / step.file_name
@@ -221,12 +237,17 @@ class Sweep:
         return None
 
 
-def check_budgets(steps: Mapping[str, Step], names: Sequence[str], longest_tokens: int) -> None:
+def check_budgets(steps: Mapping[str, Step], names: Sequence[str], workload: Workload, validation: Workload) -> None:
     """Refuses token budgets that the longest sequence does not fit, before anything is run.
+
+    Whatever is measured may win, and so must fit the workload of the validation too if that is among the steps.
 
     Raises:
         UsageError: there is one.
     """
+    longest_tokens = workload.longest_tokens
+    if "validation" in names:
+        longest_tokens = max(longest_tokens, validation.longest_tokens)
     for name in names:
         for configuration in steps[name].configurations():
             require_budget(configuration.token_budget, longest_tokens)

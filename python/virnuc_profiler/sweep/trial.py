@@ -55,6 +55,7 @@ def run_single_gpu_benchmark(
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    failure_log_level: int = logging.WARNING,
 ) -> dict[str, Any]:
     """Measures one configuration, and cleans up whatever happens. Runs on the CPU too.
 
@@ -76,13 +77,15 @@ def run_single_gpu_benchmark(
         timeout_s: time limit of the run; none, if None.
         on_progress: is called with the number of sequences done, after each batch.
         metadata: is added to the telemetry's.
+        failure_log_level: at which a failure is logged.
 
     Returns:
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``, ``gpu_util``,
-        ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``telemetry_path``, ``run_path`` and ``cleanup``;
+        ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``, ``truncated_sequences``,
+        ``unknown_residues``, ``telemetry_path``, ``run_path`` and ``cleanup``;
         or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``),
         ``message``, ``memory`` (``device`` or ``host``, for OOM) and the same without rates. What was not measured
-        is None.
+        is None; so are the paths if the device failed before the run began.
 
     Raises:
         ValueError: a setting is out of range.
@@ -97,18 +100,21 @@ def run_single_gpu_benchmark(
     )
     logger = TelemetryLogger(output_dir, configuration.run_id)  # says now if the folder cannot be written
     report: CleanupReport | None = None
+    telemetry_path: Path | None = None
     try:
-        trial.measure(timeout_s)
+        trial.measure(timeout_s, failure_log_level)
         with deferred_interrupts():
             run = trial.finished_run(metadata or {})
             shape = {"layers": getattr(model, "num_layers", None), "hidden": getattr(model, "embed_dim", None)}
-            telemetry_path = record_run(logger, run, **shape)
+            if run is not None:
+                telemetry_path = record_run(logger, run, **shape)
     finally:
         with deferred_interrupts():
             report = trial.clean_up(cooldown_s)
     if trial.interrupt is not None:
         raise trial.interrupt
-    paths = {"telemetry_path": str(telemetry_path), "run_path": str(run_path(telemetry_path))}
+    files = {"telemetry_path": telemetry_path, "run_path": telemetry_path and run_path(telemetry_path)}
+    paths = {name: path and str(path) for name, path in files.items()}
     return {**trial.outcome(telemetry_path), **paths, "cleanup": report.as_dict()}
 
 
@@ -137,9 +143,9 @@ class _Trial:
         if self._expected == 0:
             raise WorkloadError(f"{fasta_path} holds no sequences")
         self._dataset: Any = (
-            SequenceDataset(fasta_path, max_sequence_length=MAX_SEQUENCE_LENGTH)
+            SequenceDataset(self._fasta, max_sequence_length=MAX_SEQUENCE_LENGTH)
             if self._expected == count
-            else IndexBasedDataset(fasta_path, np.arange(self._expected), max_sequence_length=MAX_SEQUENCE_LENGTH)
+            else IndexBasedDataset(self._fasta, np.arange(self._expected), max_sequence_length=MAX_SEQUENCE_LENGTH)
         )
         self._collator = VarlenCollator(
             batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
@@ -156,31 +162,32 @@ class _Trial:
         self._memory.reset_peak()
         self._peak_gb: float | None = None
 
-    def measure(self, timeout_s: float | None) -> None:
+    def measure(self, timeout_s: float | None, log_level: int = logging.WARNING) -> None:
         """Runs all sequences; an error becomes :attr:`failure`, Ctrl-C :attr:`interrupt`."""
-        profiler = BatchProfiler(device=self._device, run_id=self.configuration.run_id)
-        profiler.start()
+        profiler: BatchProfiler | None = None
         try:
+            profiler = self._started_profiler()
             self._run_sequences(profiler, timeout_s)
         except Exception as error:
             self.failure = describe_failure(error)
+            _log.debug("%s failed", self.configuration, exc_info=error)
             bury(error)
         except BaseException as error:
             self.interrupt = type(error)(*error.args)
             bury(error)
         with deferred_interrupts():
-            self._run = profiler.stop()
+            self._run = None if profiler is None else profiler.stop()
             self._peak_gb = self._memory.peak_gb()
-        if self.failure is None and self.interrupt is None and self._run.total_sequences != self._expected:
-            self.failure = Failure(
-                "error", f"{self._run.total_sequences} sequences were recorded, but {self._expected} went in"
-            )
+        recorded = 0 if self._run is None else self._run.total_sequences
+        if self.failure is None and self.interrupt is None and recorded != self._expected:
+            self.failure = Failure("error", f"{recorded} sequences were recorded, but {self._expected} went in")
         if self.failure is not None:
-            _log.warning("%s failed with %s: %s", self.configuration, self.failure.reason, self.failure.message)
+            _log.log(log_level, "%s failed with %s: %s", self.configuration, self.failure.reason, self.failure.message)
 
-    def finished_run(self, metadata: Mapping[str, Any]) -> RunResult:
-        """The run, with all that must be known to compare it with others."""
-        assert self._run is not None
+    def finished_run(self, metadata: Mapping[str, Any]) -> RunResult | None:
+        """The run, with all that must be known to compare it with others; None if the device let none begin."""
+        if self._run is None:
+            return None
         status = "success" if self.failure is None else "failed"
         description = {
             "status": status if self.interrupt is None else "interrupted",
@@ -192,8 +199,7 @@ class _Trial:
                 "fingerprint": self._fasta.fingerprint,
                 "num_sequences": self._expected,
                 "sequences_in_file": len(self._fasta),
-                "truncated_sequences": self._collator.truncated,
-                "unknown_residues": self._collator.unknown_residues,
+                **self._altered(),
             },
             "peak_memory_gb": self._peak_gb,
             "hardware": machine_description(),
@@ -213,13 +219,14 @@ class _Trial:
             processes_before=self._processes_before,
         )
 
-    def outcome(self, telemetry_path: Path) -> dict[str, Any]:
+    def outcome(self, telemetry_path: Path | None) -> dict[str, Any]:
         """The result; rates are those of the file, so that the two can never disagree."""
         config = self.configuration.as_dict()
         if self.failure is not None:
             memory = {"memory": self.failure.memory} if self.failure.reason == OOM else {}
             failure = {"status": "failed", "reason": self.failure.reason, "message": self.failure.message, **memory}
-            return {**failure, "config": config, "peak_memory_gb": self._peak_gb}
+            return {**failure, "config": config, "peak_memory_gb": self._peak_gb, **self._altered()}
+        assert telemetry_path is not None  # without a run there is no success
         summary = read_telemetry(telemetry_path, max_bytes=sys.maxsize)["summary"]
         return {
             "status": "success",
@@ -230,7 +237,21 @@ class _Trial:
             "gpu_util": summary["avg_gpu_util"],
             "packing_efficiency": summary["avg_packing_efficiency"],
             "peak_memory_gb": self._peak_gb,
+            "oversize_batches": summary.get("oversize_batches"),
+            **self._altered(),
         }
+
+    def _altered(self) -> dict[str, int]:
+        """How many sequences were cut, and how many letters the model does not know."""
+        return {
+            "truncated_sequences": self._collator.truncated,
+            "unknown_residues": self._collator.unknown_residues,
+        }
+
+    def _started_profiler(self) -> BatchProfiler:
+        profiler = BatchProfiler(device=self._device, run_id=self.configuration.run_id)
+        profiler.start()
+        return profiler
 
     def _run_sequences(self, profiler: BatchProfiler, timeout_s: float | None) -> None:
         deadline_ns = None if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
