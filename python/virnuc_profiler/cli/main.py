@@ -46,9 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _MISUSE as error:
         return _fail(error, arguments.debug, EXIT_MISUSE)
     except BrokenPipeError:  # whoever read our output has left, e.g. head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout_if_broken()
         return EXIT_FAILURE
     except (VirnucError, OSError, MemoryError) as error:
+        _give_up_stdout_if_broken()
         return _fail(error, arguments.debug, EXIT_FAILURE)
     except KeyboardInterrupt as stop:
         return _fail(_stopped(stop, arguments), False, EXIT_FAILURE)
@@ -75,6 +76,14 @@ def _fail(error: BaseException | str, debug: bool, code: int) -> int:
     message = printable(" ".join(str(error).split()), _LONGEST_MESSAGE) or type(error).__name__
     print(f"{_PROGRAM}: error: {message}", file=sys.stderr)
     return code
+
+
+def _give_up_stdout_if_broken() -> None:
+    """What could not be written must not be tried again at exit, where it would turn our exit code into 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
