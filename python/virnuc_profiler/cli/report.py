@@ -55,7 +55,7 @@ def _render_folder(folder: Path) -> str:
     tables = list(_tables(folder))
     if tables:
         return "\n\n".join(tables) + "\n"
-    reports = [_render_file(path) for path in sorted(folder.glob("telemetry_*.json"))]
+    reports = [_render_file(path) for path in sorted(folder.rglob("telemetry_*.json"))]
     if reports:
         return "\n".join(reports)
     raise UsageError(f"{folder} holds no results; they are named {', '.join(step.file_name for step in STEPS)}")
