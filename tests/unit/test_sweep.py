@@ -147,6 +147,17 @@ def test_a_damaged_result_file_is_refused(tmp_path, damage):
         read_step(path)
 
 
+def test_the_best_configuration_is_reported_from_its_file(tmp_path):
+    fake_sweep(tmp_path).run(["validation"])
+    path = tmp_path / "best_config.json"
+    text = render(path)
+    assert "Workload: 5,000 sequences, 1,075,000 tokens" in text
+    assert text == render(tmp_path / "optimal_validation.json")
+    path.write_text(json.dumps({**load(tmp_path, path.name), "validation": {}}))
+    with pytest.raises(TelemetryFormatError, match="best_config"):
+        render(path)
+
+
 def test_telemetry_is_reported_from_the_folders_below(tmp_path):
     for step in ("baseline", "packing"):
         TelemetryLogger(tmp_path / step, "x").finalize()

@@ -117,6 +117,24 @@ def read_step(path: str | os.PathLike[str]) -> Document:
     return document
 
 
+def read_best(path: str | os.PathLike[str]) -> Document:
+    """Reads the file of the recommended configuration.
+
+    Raises:
+        TelemetryFormatError: it is missing, unreadable or something else.
+    """
+    best = read_json(path)
+    if (
+        not isinstance(best, dict)
+        or best.get("kind") != BEST_KIND
+        or not _is_result(best.get("validation"))
+        or not best.keys() >= {"reason", "projection"}
+        or not isinstance(best.get("validation_workload"), dict)
+    ):
+        raise TelemetryFormatError(f"{path} is not a whole file of a best configuration")
+    return best
+
+
 def _is_whole(document: Document) -> bool:
     return (
         document.get("step") in STEP_NAMES
