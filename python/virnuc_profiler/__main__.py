@@ -3,7 +3,10 @@
 
 import sys
 
-from virnuc_profiler.cli.main import main
+try:
+    from virnuc_profiler.cli.main import main
+except KeyboardInterrupt:
+    sys.exit("virnuc-profiler: error: stopped")
 
 if __name__ == "__main__":
     sys.exit(main())

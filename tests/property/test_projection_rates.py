@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virnuc_profiler.analysis.statistics import mean, percentile, weighted_mean
-from virnuc_profiler.telemetry.rates import projected_hours, projected_hours_by_tokens, rates, ratio
+from virnuc_profiler.telemetry.rates import projected_hours, rates, ratio
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.none() | st.integers(0, 2**63 - 1)
@@ -42,7 +42,7 @@ def test_projection_is_linear_and_gives_back_the_run_itself(sequences, elapsed, 
 @pytest.mark.parametrize("measured", [0, None])
 def test_no_rate_no_projection(measured):
     assert projected_hours(6e6, measured, 10.0) is None
-    assert projected_hours_by_tokens(6e6, 10, None) is None
+    assert projected_hours(6e6, 10, None) is None
 
 
 @given(values, st.floats(0, 100))

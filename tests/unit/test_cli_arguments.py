@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The command line up to the moment where work would begin."""
 
+import io
 import subprocess
 import sys
 
@@ -60,6 +61,8 @@ def test_version(capsys):
         (["sweep", "--precision", "fp64"], ["fp64", "bf16"]),
         (["sweep", "--cooldown", "-1"], ["--cooldown", "at least 0"]),
         (["sweep", "--timeout", "0"], ["--timeout", "more than 0"]),
+        (["sweep", "--timeout", "1e10"], ["--timeout", "at most 10,000,000"]),
+        (["sweep", "--cooldown", "1e10"], ["--cooldown", "at most 10,000,000"]),
         (["sweep", "--timeout", "nan"], ["'nan' is not a number"]),
         (["sweep", "--device-memory-gb", "inf"], ["'inf' is not a number"]),
         (["sweep", "--seed", "-1"], ["--seed"]),
@@ -100,7 +103,10 @@ def test_help_and_misuse_do_not_import_torch():
         (KeyboardInterrupt("SIGTERM"), 1, "stopped by SIGTERM"),
     ],
 )
-def test_errors_become_one_sentence_and_a_code(capsys, monkeypatch, error, code, sentence):
+def test_errors_become_one_sentence_and_a_code(capsys, monkeypatch, tmp_path, error, code, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+
     def fail(arguments):
         arguments.output_dir = "results"
         raise error
@@ -109,6 +115,23 @@ def test_errors_become_one_sentence_and_a_code(capsys, monkeypatch, error, code,
     found, out, err = run(capsys, "sweep")
     assert (found, out) == (code, "")
     assert sentence in only_sentence(err)
+
+
+def test_a_stop_names_no_folder_that_is_not_there(capsys, monkeypatch, tmp_path):
+    def stop(arguments):
+        arguments.output_dir = tmp_path / "absent"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.sweep, "run", stop)
+    assert run(capsys, "sweep") == (1, "", "virnuc-profiler: error: stopped\n")
+
+
+def test_output_that_the_encoding_lacks_is_escaped(monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    monkeypatch.setattr(cli.sweep, "run", lambda arguments: print("ü") or 0)
+    assert main(["sweep"]) == 0
+    assert sys.stdout.buffer.getvalue() == b"\\xfc\n"
 
 
 def test_debug_shows_the_traceback(capsys, monkeypatch):

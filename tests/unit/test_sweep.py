@@ -18,7 +18,9 @@ from tests.support.sweeps import (
     fake_sweep,
     success,
 )
-from virnuc_profiler.errors import OutputError, UsageError
+from virnuc_profiler import TelemetryLogger
+from virnuc_profiler.cli.report import render
+from virnuc_profiler.errors import OutputError, TelemetryFormatError, UsageError
 from virnuc_profiler.sweep import prepare
 from virnuc_profiler.sweep.choice import choose_overall
 from virnuc_profiler.sweep.configuration import BASELINE, Configuration
@@ -123,6 +125,43 @@ def test_a_baseline_that_failed_is_measured_anew_but_once_a_sweep(tmp_path, capl
     sweep.run(["dataloader", "interaction"])
     assert trials.configurations.count(BASELINE) == 1
     assert "it failed with OOM" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"step": "tuning"},
+        {"complete": None},
+        {"planned": "one"},
+        {"results": [{"status": "success", "config": {"num_workers": 4}}]},
+        {"results": [{"status": "failed", "config": BASELINE.as_dict()}]},
+        {"results": [{"config": BASELINE.as_dict(), "reason": "OOM"}]},
+    ],
+)
+def test_a_damaged_result_file_is_refused(tmp_path, damage):
+    fake_sweep(tmp_path).run(["baseline"])
+    path = tmp_path / "baseline.json"
+    assert read_step(path)["step"] == "baseline"
+    path.write_text(json.dumps({**load(tmp_path, "baseline.json"), **damage}))
+    with pytest.raises(TelemetryFormatError, match="not a whole result file"):
+        read_step(path)
+
+
+def test_the_best_configuration_is_reported_from_its_file(tmp_path):
+    fake_sweep(tmp_path).run(["validation"])
+    path = tmp_path / "best_config.json"
+    text = render(path)
+    assert "Workload: 5,000 sequences, 1,075,000 tokens" in text
+    assert text == render(tmp_path / "optimal_validation.json")
+    path.write_text(json.dumps({**load(tmp_path, path.name), "validation": {}}))
+    with pytest.raises(TelemetryFormatError, match="best_config"):
+        render(path)
+
+
+def test_telemetry_is_reported_from_the_folders_below(tmp_path):
+    for step in ("baseline", "packing"):
+        TelemetryLogger(tmp_path / step, "x").finalize()
+    assert render(tmp_path).count("Performance Report") == 2
 
 
 def test_every_configuration_is_on_disk_before_the_next_begins(tmp_path):

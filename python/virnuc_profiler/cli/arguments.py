@@ -16,6 +16,8 @@ from virnuc_profiler.sweep.configuration import RANGES, check_setting
 from virnuc_profiler.sweep.steps import STEP_NAMES, in_order
 
 EXIT_MISUSE = 2
+_LARGEST_NUMBER = 1e7
+"""In seconds 115 days; the system's clocks refuse to wait for much more."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -141,6 +143,8 @@ def _number(*, above: float | None = None, at_least: float | None = None) -> Cal
             raise argparse.ArgumentTypeError(f"{text} is too small; it must be more than {above:g}")
         if at_least is not None and value < at_least:
             raise argparse.ArgumentTypeError(f"{text} is too small; it must be at least {at_least:g}")
+        if value > _LARGEST_NUMBER:
+            raise argparse.ArgumentTypeError(f"{text} is too large; it must be at most {_LARGEST_NUMBER:,.0f}")
         return value
 
     return read

@@ -9,6 +9,7 @@ too: a sweep that was stopped is not done, and scripts need no other code to kno
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 from virnuc_profiler import __version__
@@ -33,6 +35,9 @@ _LONGEST_MESSAGE = 8192
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks must not end the command
+            stream.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said all there is to say: help, version or a mistake
@@ -89,7 +94,9 @@ def _give_up_stdout_if_broken() -> None:
 def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
     reason = f"stopped by {stop}" if str(stop) else "stopped"
     folder = getattr(arguments, "output_dir", None)
-    return reason if folder is None else f"{reason}; what was measured until then is in {folder}"
+    if arguments.command not in ("sweep", "profile") or folder is None or not Path(folder).is_dir():
+        return reason
+    return f"{reason}; what was measured until then is in {folder}"
 
 
 @contextmanager

@@ -100,7 +100,7 @@ class ProgressBar(ProgressLines):
         """Moves the bar; it is redrawn by a thread, a few times a second."""
         self._progress.update(self._task, completed=self.number + sequences / self._sequences)
 
-    def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:  # noqa: ARG002  # noqa: ARG002
+    def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Moves the bar to the next whole number; only failures get a line."""
         self._pace.add(self._clock() - self._started, self._tokens)
         self._left = self._left[1:]

@@ -55,7 +55,7 @@ def _render_folder(folder: Path) -> str:
     tables = list(_tables(folder))
     if tables:
         return "\n\n".join(tables) + "\n"
-    reports = [_render_file(path) for path in sorted(folder.glob("telemetry_*.json"))]
+    reports = [_render_file(path) for path in sorted(folder.rglob("telemetry_*.json"))]
     if reports:
         return "\n".join(reports)
     raise UsageError(f"{folder} holds no results; they are named {', '.join(step.file_name for step in STEPS)}")
@@ -73,8 +73,8 @@ def _tables(folder: Path) -> Iterator[str]:
 def _render_file(path: Path) -> str:
     from virnuc_profiler.reports.performance import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
-    from virnuc_profiler.reports.sweep_tables import render_step
-    from virnuc_profiler.sweep.results import STEP_KIND, read_step
+    from virnuc_profiler.reports.sweep_tables import render_best, render_step
+    from virnuc_profiler.sweep.results import BEST_KIND, STEP_KIND, read_best, read_step
     from virnuc_profiler.telemetry.files import read_json
     from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -82,6 +82,8 @@ def _render_file(path: Path) -> str:
     kind = document.get("kind") if isinstance(document, dict) else None
     if kind == STEP_KIND:
         return render_step(read_step(path)) + "\n"
+    if kind == BEST_KIND:
+        return render_best(read_best(path)) + "\n"
     if kind == "virnuc_profiler run":
         return render_stages(RunResult.load(path)) + "\n"
     return generate_performance_report(path)

@@ -93,6 +93,12 @@ def render_validation(document: Document) -> str:
     )
 
 
+def render_best(best: Document) -> str:
+    """The recommended configuration, from the file of its own."""
+    workload = best["validation_workload"]
+    return render_validation({**best, "workload": workload, "results": [best["validation"]], "selection": best})
+
+
 Column = tuple[str, Callable[[Result], str]]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-LARGEST_INT32: Final = 2**31 - 1
+from virnuc_profiler.inference.arguments import LARGEST_INT32
 
 RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "num_workers": (0, 1024),

@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from virnuc_profiler.analysis.selection import choose_best
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.steps import Step
+from virnuc_profiler.sweep.configuration import RANGES
+from virnuc_profiler.sweep.steps import STEP_NAMES, Step
 from virnuc_profiler.telemetry.files import read_json
 from virnuc_profiler.telemetry.rates import ratio
 
@@ -111,11 +112,43 @@ def read_step(path: str | os.PathLike[str]) -> Document:
             f"{path} has schema version {document.get('schema_version')!r}; this version reads {SCHEMA_VERSION!r}"
         )
     results = document.get("results")
-    if not isinstance(results, list) or not all(
-        isinstance(result, dict) and isinstance(result.get("config"), dict) for result in results
-    ):
+    if not _is_whole(document) or not isinstance(results, list) or not all(map(_is_result, results)):
         raise TelemetryFormatError(f"{path} is not a whole result file: its results are missing or have another form")
     return document
+
+
+def read_best(path: str | os.PathLike[str]) -> Document:
+    """Reads the file of the recommended configuration.
+
+    Raises:
+        TelemetryFormatError: it is missing, unreadable or something else.
+    """
+    best = read_json(path)
+    if (
+        not isinstance(best, dict)
+        or best.get("kind") != BEST_KIND
+        or not _is_result(best.get("validation"))
+        or not best.keys() >= {"reason", "projection"}
+        or not isinstance(best.get("validation_workload"), dict)
+    ):
+        raise TelemetryFormatError(f"{path} is not a whole file of a best configuration")
+    return best
+
+
+def _is_whole(document: Document) -> bool:
+    return (
+        document.get("step") in STEP_NAMES
+        and isinstance(document.get("complete"), bool)
+        and isinstance(document.get("planned"), int)
+        and document.keys() >= {"best", "baseline", "constraint_met", "min_packing"}
+    )
+
+
+def _is_result(result: Any) -> bool:
+    if not isinstance(result, dict) or not isinstance(result.get("config"), dict):
+        return False
+    known = result.get("status") == "success" or isinstance(result.get("reason"), str)
+    return known and "status" in result and all(isinstance(result["config"].get(name), int) for name in RANGES)
 
 
 def baseline_seconds(folder: Path, fingerprint: str, model_name: str, device: str) -> float | None:

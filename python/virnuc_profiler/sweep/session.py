@@ -200,6 +200,7 @@ class Sweep:
             "projection": validation["projection"],
             **{section: validation[section] for section in ("machine", "versions", "model", "settings")},
             "workload": self.workload.as_dict(),
+            "validation_workload": validation["workload"],
         }
         write_json_atomically(self.output_dir / BEST_CONFIG_FILE, best)
 

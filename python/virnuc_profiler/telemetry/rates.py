@@ -22,18 +22,9 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
     return result if math.isfinite(result) else None
 
 
-def projected_hours(
-    num_sequences: float, measured_sequences: int | None, elapsed_seconds: float | None
-) -> float | None:
-    """Hours for `num_sequences` at the rate of `measured_sequences` in `elapsed_seconds`."""
-    return projected_hours_by_tokens(num_sequences, measured_sequences, elapsed_seconds)
-
-
-def projected_hours_by_tokens(
-    num_tokens: float | None, measured_tokens: int | None, elapsed_seconds: float | None
-) -> float | None:
-    """Hours for `num_tokens` at the rate of `measured_tokens` in `elapsed_seconds`."""
-    share = ratio(num_tokens, measured_tokens)
+def projected_hours(amount: float | None, measured: int | None, elapsed_seconds: float | None) -> float | None:
+    """Hours for `amount` (sequences or tokens) at the rate of `measured` of them in `elapsed_seconds`."""
+    share = ratio(amount, measured)
     if share is None or elapsed_seconds is None:
         return None
     return ratio(share * elapsed_seconds, _SECONDS_PER_HOUR)
@@ -54,7 +45,7 @@ def rates(
         "sequences_per_hour": _times(sequences_per_second, _SECONDS_PER_HOUR),
         "projected_6M_hours": projected_hours(PROJECTED_SEQUENCES, total_sequences, elapsed_seconds),
         "avg_tokens_per_seq": tokens_per_sequence,
-        "projected_6M_hours_tokens": projected_hours_by_tokens(
+        "projected_6M_hours_tokens": projected_hours(
             _times(tokens_per_sequence, PROJECTED_SEQUENCES), total_tokens, elapsed_seconds
         ),
     }
