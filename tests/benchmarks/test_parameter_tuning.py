@@ -24,36 +24,38 @@ pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(3600)]
 RATES = ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "peak_memory_gb")
 
 
+@pytest.fixture(scope="class")
+def results_dir(tmp_path_factory):
+    named = os.environ.get("VIRNUC_TUNING_RESULTS")
+    return Path(named) if named else tmp_path_factory.mktemp("tuning_results")
+
+
+@pytest.fixture(scope="class")
+def sweep(results_dir):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip(f"needs a CUDA device, and PyTorch {torch.__version__} sees none")
+    from virnuc_profiler.inference.architectures import find_model_name
+    from virnuc_profiler.sweep.prepare import MeasuredModel, Request
+    from virnuc_profiler.sweep.session import Sweep
+
+    fasta = os.environ.get("VIRNUCPRO_PRODUCTION_FASTA")
+    request = Request(
+        output_dir=results_dir,
+        device=torch.device("cuda", torch.cuda.current_device()),
+        model=find_model_name(os.environ.get("VIRNUC_TUNING_MODEL", "3B")),
+        fasta=Path(fasta) if fasta else None,
+        num_sequences=int(os.environ.get("VIRNUC_TUNING_SEQUENCES", "2000")),
+        weights=os.environ.get("VIRNUC_TUNING_WEIGHTS", "random"),
+    )
+    model = MeasuredModel(request)
+    workload = request.workload()
+    model.warm_up(workload)
+    return Sweep(results_dir, model.run_trial, workload, request.validation_workload(), model.conditions())
+
+
 class TestParameterTuning:
     """Shares one folder of results and one loaded model."""
-
-    @pytest.fixture(scope="class")
-    def results_dir(self, tmp_path_factory):
-        named = os.environ.get("VIRNUC_TUNING_RESULTS")
-        return Path(named) if named else tmp_path_factory.mktemp("tuning_results")
-
-    @pytest.fixture(scope="class")
-    def sweep(self, results_dir):
-        torch = pytest.importorskip("torch")
-        if not torch.cuda.is_available():
-            pytest.skip(f"needs a CUDA device, and PyTorch {torch.__version__} sees none")
-        from virnuc_profiler.inference.architectures import find_model_name
-        from virnuc_profiler.sweep.prepare import MeasuredModel, Request
-        from virnuc_profiler.sweep.session import Sweep
-
-        fasta = os.environ.get("VIRNUCPRO_PRODUCTION_FASTA")
-        request = Request(
-            output_dir=results_dir,
-            device=torch.device("cuda", torch.cuda.current_device()),
-            model=find_model_name(os.environ.get("VIRNUC_TUNING_MODEL", "3B")),
-            fasta=Path(fasta) if fasta else None,
-            num_sequences=int(os.environ.get("VIRNUC_TUNING_SEQUENCES", "2000")),
-            weights=os.environ.get("VIRNUC_TUNING_WEIGHTS", "random"),
-        )
-        model = MeasuredModel(request)
-        workload = request.workload()
-        model.warm_up(workload)
-        return Sweep(results_dir, model.run_trial, workload, request.validation_workload(), model.conditions())
 
     def test_baseline_validation(self, sweep):
         document = run(sweep, "baseline")
