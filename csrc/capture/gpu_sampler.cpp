@@ -48,7 +48,8 @@ class GpmQuery {
 
     QueryState operator()(GpmReading& reading) {
         if (sampled_at_ns_ != 0) {
-            const std::int64_t early_ns = sampled_at_ns_ + shortest_gpm_interval_ns - monotonic_ns();
+            // From the end of the last query: only then the samples are surely as far apart as NVML asks.
+            const std::int64_t early_ns = query_ended_ns_ + shortest_gpm_interval_ns - monotonic_ns();
             if (early_ns > longest_wait_ns) return QueryState::pending;  // the last sample came very late
             if (early_ns > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(early_ns));
         }
@@ -57,6 +58,7 @@ class GpmQuery {
         sampled_at_ns_ = 0;
         if (!samples_.sample()) return QueryState::failed;
         sampled_at_ns_ = middle_since(before_ns);
+        query_ended_ns_ = monotonic_ns();
         if (previous_ns == 0) return QueryState::pending;
         reading.at_ns = sampled_at_ns_;
         reading.interval_ns = sampled_at_ns_ - previous_ns;
@@ -65,6 +67,7 @@ class GpmQuery {
 
   private:
     GpmReader samples_;
+    std::int64_t query_ended_ns_ = 0;
     std::int64_t sampled_at_ns_ = 0;  ///< 0: there is no earlier sample to compare with
 };
 
