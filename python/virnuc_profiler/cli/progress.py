@@ -60,8 +60,7 @@ class ProgressLines(SweepListener):
 
     def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:
         """Prints what came out, and how long the rest will take."""
-        self._pace.add(self._clock() - self._started, self._tokens)
-        self._left = self._left[1:]
+        self._count_trial()
         width = len(str(self._total))
         config = Configuration(**result["config"])
         self.say(f"[{self.number:{width}}/{self._total}] {step}: {config}: {outcome(result)}{self.time_left()}")
@@ -69,6 +68,10 @@ class ProgressLines(SweepListener):
     def step_finished(self, document: Mapping[str, Any]) -> None:
         """Prints the step's table."""
         print(render_step(document), end="\n\n", flush=True)
+
+    def _count_trial(self) -> None:
+        self._pace.add(self._clock() - self._started, self._tokens)
+        self._left = self._left[1:]
 
     def time_left(self) -> str:
         """``, about 3 min 20 s left``; empty when nothing is left or nothing is known."""
@@ -102,8 +105,7 @@ class ProgressBar(ProgressLines):
 
     def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Moves the bar to the next whole number; only failures get a line."""
-        self._pace.add(self._clock() - self._started, self._tokens)
-        self._left = self._left[1:]
+        self._count_trial()
         self._progress.update(self._task, completed=self.number, left=self.time_left().lstrip(", "))
         if result["status"] != "success":
             self._progress.console.print(f"{Configuration(**result['config'])}: {outcome(result)}", markup=False)
