@@ -127,8 +127,17 @@ class EnergyReading:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessReading:
+    """Who else uses the device: processes other than this one, and the share of SM time that NVML says they took."""
+
+    at_ns: int
+    other_processes: int | None = None
+    other_sm_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SamplerTierRecord:
-    """How one tier of sampling went."""
+    """How one tier of sampling went; ``cpu_ns`` is the CPU time that its thread took."""
 
     name: str
     interval_ms: float
@@ -137,6 +146,7 @@ class SamplerTierRecord:
     errors: int
     stalled: bool
     unsupported: str
+    cpu_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +157,9 @@ class GpuSamples:
     fast: tuple[GpuReading, ...] = ()
     gpm: tuple[GpmReading, ...] = ()
     energy: tuple[EnergyReading, ...] = ()
+    processes: tuple[ProcessReading, ...] = ()
     tiers: tuple[SamplerTierRecord, ...] = ()
+    max_sm_clock_mhz: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,10 @@ class DeviceCapture:
         reason: why not, or why they ended early; empty if they were taken to the end.
         dropped_batches: batches that have no device times, or not all of them.
         alignment_uncertainty_ns: error bar of device times on the host's axis.
+        alignment_residual_ns: the furthest that a comparison of the clocks lay from what its neighbours predict; None
+            with fewer than three.
+        clock_drift_ppm: how much faster the device's clock ran than the host's, fitted over the whole run; None with
+            fewer than two comparisons.
         sampling_reason: why the GPU was not sampled; empty if it was.
     """
 
@@ -171,3 +187,35 @@ class DeviceCapture:
     dropped_batches: int = 0
     alignment_uncertainty_ns: int | None = None
     sampling_reason: str = ""
+    alignment_residual_ns: int | None = None
+    clock_drift_ppm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilingCost:
+    """What profiling cost in one run, measured in it.
+
+    Attributes:
+        marks: stage boundaries that were marked.
+        timed_marks: how many of them were timed (one in so many, so that timing costs nothing one can see).
+        timed_mark_ns: host time inside those, without the way from Python into the compiled core.
+        harvest_cpu_ns: CPU time of the thread that collects device times; None without a device.
+        sampling_cpu_ns: CPU time of the threads that sample NVML; None without sampling.
+    """
+
+    marks: int
+    timed_marks: int
+    timed_mark_ns: int
+    harvest_cpu_ns: int | None = None
+    sampling_cpu_ns: int | None = None
+
+    @property
+    def mean_mark_ns(self) -> float | None:
+        """Host time of one mark; None if none was timed."""
+        return self.timed_mark_ns / self.timed_marks if self.timed_marks else None
+
+    @property
+    def host_ns(self) -> float | None:
+        """Host time that the loop spent in marks; None if none was timed."""
+        mean = self.mean_mark_ns
+        return None if mean is None else mean * self.marks

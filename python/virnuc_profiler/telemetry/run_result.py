@@ -18,6 +18,8 @@ from virnuc_profiler.telemetry.records import (
     GpmReading,
     GpuReading,
     GpuSamples,
+    ProcessReading,
+    ProfilingCost,
     SamplerTierRecord,
 )
 
@@ -39,6 +41,7 @@ class RunResult:
         device: what was captured of the device, or why nothing was.
         gpu: NVML's readings; None where there were none.
         metadata: whatever the user wanted to keep with it, JSON-able.
+        cost: what profiling it cost; None in files of before 0.2.
     """
 
     run_id: str
@@ -50,6 +53,7 @@ class RunResult:
     device: DeviceCapture
     gpu: GpuSamples | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    cost: ProfilingCost | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -82,6 +86,7 @@ class RunResult:
             "stage_names": list(self.stage_names),
             "device": asdict(self.device),
             "gpu": None if self.gpu is None else asdict(self.gpu),
+            "cost": None if self.cost is None else asdict(self.cost),
             "metadata": dict(self.metadata),
             **self.batches.to_columns(),
         }
@@ -113,6 +118,7 @@ class RunResult:
                 device=DeviceCapture(**document["device"]),
                 gpu=None if document["gpu"] is None else _load_samples(document["gpu"]),
                 metadata=document["metadata"],
+                cost=ProfilingCost(**cost) if (cost := document.get("cost")) is not None else None,
             )
         except (KeyError, TypeError) as error:
             raise TelemetryFormatError(f"{path} is not a whole saved run: {error}") from error
@@ -126,5 +132,7 @@ def _load_samples(document: Mapping[str, Any]) -> GpuSamples:
         fast=tuple(GpuReading(**reading) for reading in document["fast"]),
         gpm=tuple(GpmReading(**reading) for reading in document["gpm"]),
         energy=tuple(EnergyReading(**reading) for reading in document["energy"]),
+        processes=tuple(ProcessReading(**reading) for reading in document.get("processes", ())),
         tiers=tuple(SamplerTierRecord(**tier) for tier in document["tiers"]),
+        max_sm_clock_mhz=document.get("max_sm_clock_mhz"),
     )
