@@ -28,9 +28,9 @@ extern "C" double bare_event_record_ns(std::uintptr_t stream, std::int64_t calls
     const auto create = reinterpret_cast<int (*)(Event*, unsigned)>(dlsym(driver, "cuEventCreate"));
     const auto record = reinterpret_cast<int (*)(Event, Stream)>(dlsym(driver, "cuEventRecord"));
     constexpr int pool_size = 1024;
-    Event pool[pool_size];
+    static Event pool[pool_size];
     for (Event& event : pool) {
-        if (create(&event, 0) != 0) return -2;
+        if (event == nullptr && create(&event, 0) != 0) return -2;
     }
     int failed = 0;
     const double ns = ns_per_call(

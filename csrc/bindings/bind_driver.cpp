@@ -33,6 +33,8 @@ void register_driver(py::module_& module) {
     module.def("cuda_status", &cuda_status, without_gil);
     module.def("nvml_status", &nvml_status, without_gil);
     module.def("cuda_devices", &cuda_devices, without_gil);
+    module.def("profiler_start", &profiler_start, without_gil);
+    module.def("profiler_stop", &profiler_stop, without_gil);
 }
 
 }  // namespace virnuc::bindings

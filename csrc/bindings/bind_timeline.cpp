@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <pybind11/stl.h>
 
-#include <string_view>
-
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/live_objects.h"
+#include "bindings/mark_method.h"
 #include "capture/timeline.h"
 #include "capture/timeline_rows.h"
 
@@ -34,16 +33,6 @@ std::shared_ptr<Timeline> make_timeline(std::vector<std::string> stages, std::ve
     return make_live<Timeline>(std::move(options));
 }
 
-/// A str's own UTF-8. pybind11's caster to string_view allocates on every call to keep temporaries alive, which costs
-/// a mark as much as the rest of it; here the caller's argument outlives the call.
-std::string_view utf8(const py::handle text) {
-    if (!PyUnicode_Check(text.ptr())) throw py::type_error("a stage is named by a str");
-    Py_ssize_t size = 0;
-    const char* data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
-    if (data == nullptr) throw py::error_already_set();
-    return {data, static_cast<std::size_t>(size)};
-}
-
 void register_batch(py::module_& module) {
     py::class_<StageScope>(module, "Stage")
         .def(
@@ -56,11 +45,9 @@ void register_batch(py::module_& module) {
         .def("__exit__", [](StageScope& self, py::handle, py::handle, py::handle) { self.leave(); });
 
     // Marks are short enough to keep the GIL: giving it up would cost more than they do.
-    py::class_<Batch, std::shared_ptr<Batch>>(module, "Batch")
-        .def_property_readonly("index", &Batch::index)
-        .def(
-            "mark", [](Batch& self, const py::handle stage, MaybeStream stream) { self.mark(utf8(stage), stream); },
-            py::arg("stage"), py::arg("stream") = MaybeStream())
+    py::class_<Batch, std::shared_ptr<Batch>> batch(module, "Batch", py::is_final());
+    define_mark(batch);
+    batch.def_property_readonly("index", &Batch::index)
         .def("end_stage", &Batch::end_stage)
         .def("stage", &Batch::stage, py::arg("stage"), py::arg("stream") = MaybeStream())
         .def("record_interval", &Batch::record_interval, py::arg("stage"), py::arg("start_ns"), py::arg("end_ns"))
@@ -86,11 +73,16 @@ void register_timeline(py::module_& module) {
     PYBIND11_NUMPY_DTYPE(Anchor, host_ns, device_ns, uncertainty_ns);
     register_batch(module);
 
+    py::class_<ClockAlignment>(module, "ClockAlignment")
+        .def_readonly("uncertainty_ns", &ClockAlignment::uncertainty_ns)
+        .def_readonly("residual_ns", &ClockAlignment::residual_ns)
+        .def_readonly("drift_ppm", &ClockAlignment::drift_ppm);
+
     py::class_<Timeline, std::shared_ptr<Timeline>> timeline(module, "Timeline");
     timeline
         .def(py::init(&make_timeline), py::arg("stages"), py::arg("device_stages") = std::vector<std::string>(),
              py::kw_only(), py::arg("device") = py::none(), py::arg("stream") = 0, py::arg("nvtx") = true,
-             py::arg("event_pool_size") = 4096, py::arg("harvest_interval_ms") = 2.0,
+             py::arg("event_pool_size") = 4096, py::arg("harvest_interval_ms") = 20.0,
              py::arg("anchor_interval_ms") = 2000.0)
         .def("begin_batch", &Timeline::begin_batch, py::arg("index"))
         .def(
@@ -104,14 +96,18 @@ void register_timeline(py::module_& module) {
         .def("batches", [](const Timeline& self) { return to_array(batch_rows(self)); })
         .def("stages", [](const Timeline& self) { return to_array(stage_rows(self)); })
         .def("anchors", [](const Timeline& self) { return to_array(self.anchors()); })
-        .def_property_readonly("alignment_uncertainty_ns", &alignment_uncertainty_ns)
+        .def_property_readonly("alignment", &clock_alignment)
         .def_property_readonly("stage_names", &stage_names)
         .def_property_readonly("device_enabled", &Timeline::device_enabled)
         .def_property_readonly("device_error", &Timeline::device_error)
         .def_property_readonly("dropped_batches", &count_dropped_batches)
         .def_property_readonly("cross_thread_ranges",
                                [](const Timeline& self) { return self.recording().cross_thread_ranges.load(); })
-        .def_property_readonly("memory_bytes", &Timeline::memory_bytes);
+        .def_property_readonly("memory_bytes", &Timeline::memory_bytes)
+        .def_property_readonly("profiler_calls", [](const Timeline& self) { return self.recording().cost.calls(); })
+        .def_property_readonly("timed_calls", [](const Timeline& self) { return self.recording().cost.timed_calls(); })
+        .def_property_readonly("timed_call_ns", [](const Timeline& self) { return self.recording().cost.timed_ns(); })
+        .def_property_readonly("harvest_cpu_ns", &Timeline::harvest_cpu_ns);
     timeline.attr("BATCH_RECORD_BYTES") = sizeof(BatchRecord);
     timeline.attr("STAGE_RECORD_BYTES") = sizeof(StageRecord);
     timeline.attr("CHUNK_BYTES") = chunk_bytes;

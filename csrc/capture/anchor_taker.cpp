@@ -103,8 +103,10 @@ bool AnchorTaker::device_time(CUevent event, std::int64_t& device_ns) {
     float elapsed_ms = 0.0F;
     const CUresult result = timer_->api().event_elapsed_ms(&elapsed_ms, reference_, event);
     if (result != CUDA_SUCCESS) {
-        // Not ready after all: a stream's handle can be given to a new stream while its old events are pending.
-        if (result != CUDA_ERROR_NOT_READY) timer_->turn_off(result, "cuEventElapsedTime");
+        // Not ready after all: a stream's handle can be given to a new stream while its old events are pending. One
+        // that was recorded into a graph is sorted out by the next query.
+        const bool later = result == CUDA_ERROR_NOT_READY || result == CUDA_ERROR_CAPTURED_EVENT;
+        if (!later) timer_->turn_off(result, "cuEventElapsedTime");
         return false;
     }
     device_ns = reference_device_ns_ + std::llround(static_cast<double>(elapsed_ms) * 1e6);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "capture/background_thread.h"
 
+#include <pthread.h>
+#include <time.h>  // NOLINT(modernize-deprecated-headers): clock_gettime
+
 #include <exception>
 #include <utility>
 #include <vector>
@@ -14,6 +17,12 @@ namespace {
 /// steady_clock is CLOCK_MONOTONIC here.
 std::chrono::steady_clock::time_point time_point(std::int64_t ns) {
     return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
+}
+
+std::optional<std::int64_t> time_of(clockid_t clock) {
+    timespec now{};
+    if (clock_gettime(clock, &now) != 0) return std::nullopt;
+    return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
 }  // namespace
@@ -46,12 +55,13 @@ bool StopSignal::wait_done_until(std::int64_t deadline_ns) {
 }
 
 void BackgroundThread::start(std::function<void(StopSignal&)> body) {
-    thread_ = std::thread([body = std::move(body), signal = signal_]() mutable {
+    thread_ = std::thread([body = std::move(body), signal = signal_, cpu_ns = final_cpu_ns_]() mutable {
         try {
             body(*signal);
         } catch (const std::exception&) {  // bodies tell their own failures; none may end the user's process
         }
         body = nullptr;  // what it owns goes before the thread says that it is done
+        cpu_ns->store(time_of(CLOCK_THREAD_CPUTIME_ID).value_or(-1));
         signal->report_done();
     });
 }
@@ -72,6 +82,18 @@ bool BackgroundThread::join_until(std::int64_t deadline_ns) {
     }
     thread_.join();
     return true;
+}
+
+std::optional<std::int64_t> BackgroundThread::cpu_ns() {
+    if (const std::int64_t ended = final_cpu_ns_->load(); ended >= 0) return ended;
+    clockid_t clock{};
+    if (!thread_.joinable() || !owner_.is_current() || pthread_getcpuclockid(thread_.native_handle(), &clock) != 0) {
+        return std::nullopt;
+    }
+    const auto now = time_of(clock);
+    // It may have ended between the two questions, and has no clock any more.
+    const std::int64_t ended = final_cpu_ns_->load();
+    return ended >= 0 ? ended : now;
 }
 
 void BackgroundThread::park() {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "driver/fork_guard.h"
@@ -48,11 +50,15 @@ class BackgroundThread {
     /// wait for: returns at once.
     bool join_until(std::int64_t deadline_ns);
     [[nodiscard]] bool running() const noexcept { return thread_.joinable(); }
+    /// CPU time that the thread has taken so far, or took until it ended; none if the system does not say, as of a
+    /// thread that was left behind, or never was.
+    [[nodiscard]] std::optional<std::int64_t> cpu_ns();
 
   private:
     void park();
 
     std::shared_ptr<StopSignal> signal_ = std::make_shared<StopSignal>();
+    std::shared_ptr<std::atomic<std::int64_t>> final_cpu_ns_ = std::make_shared<std::atomic<std::int64_t>>(-1);
     OwnerProcess owner_;
     std::thread thread_;
 };

@@ -51,15 +51,15 @@ void Batch::finish(OpenStage& stage, std::int64_t now) {
 
 void Batch::mark(std::string_view stage, std::optional<Stream> stream) {
     if (foreign()) return;
+    const MarkLock lock(*recording_);
     const std::int16_t number = recording_->stage_number(stage);
-    const std::lock_guard lock(recording_->mark_mutex);
     require_open();
     running_ = start(number, stream.value_or(recording_->default_stream), &running_);
 }
 
 void Batch::end_stage() {
     if (foreign()) return;
-    const std::lock_guard lock(recording_->mark_mutex);
+    const MarkLock lock(*recording_);
     finish(running_, recording_->now());
 }
 
@@ -75,7 +75,7 @@ void Batch::record_interval(std::string_view stage, std::int64_t start_ns, std::
         throw std::invalid_argument("interval of stage '" + std::string(stage) + "' ends before it starts (" +
                                     std::to_string(start_ns) + " to " + std::to_string(end_ns) + " ns)");
     }
-    const std::lock_guard lock(recording_->mark_mutex);
+    const MarkLock lock(*recording_);
     require_open();
     recording_->stage_records.append(
         {.host_start_ns = start_ns, .host_end_ns = end_ns, .batch = row_, .stage = number});
@@ -83,7 +83,7 @@ void Batch::record_interval(std::string_view stage, std::int64_t start_ns, std::
 
 void Batch::set_packing(const PackStatistics& statistics) {
     if (foreign()) return;
-    const std::lock_guard lock(recording_->mark_mutex);
+    const MarkLock lock(*recording_);
     require_open();
     record_->sequences = statistics.sequences;
     record_->tokens = statistics.tokens;
@@ -107,7 +107,7 @@ void Batch::discard() {
 
 void Batch::close(BatchState state) {
     if (foreign()) return;
-    const std::lock_guard lock(recording_->mark_mutex);
+    const MarkLock lock(*recording_);
     if (!is_open()) return;
     const std::int64_t now = recording_->now();
     finish(running_, now);
@@ -120,7 +120,7 @@ void Batch::close(BatchState state) {
 
 void StageScope::enter() {
     if (batch_->foreign()) return;
-    const std::lock_guard lock(batch_->recording_->mark_mutex);
+    const MarkLock lock(*batch_->recording_);
     batch_->require_open();
     if (open_.record != nullptr) throw std::invalid_argument("this stage has been entered already");
     open_ = batch_->start(stage_, stream_, nullptr);
@@ -129,7 +129,7 @@ void StageScope::enter() {
 
 void StageScope::leave() {
     if (batch_->foreign()) return;
-    const std::lock_guard lock(batch_->recording_->mark_mutex);
+    const MarkLock lock(*batch_->recording_);
     if (open_.record == nullptr) return;
     batch_->finish(open_, batch_->recording_->now());
     std::erase(batch_->scopes_, this);

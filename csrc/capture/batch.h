@@ -35,7 +35,9 @@ class Batch : public std::enable_shared_from_this<Batch> {
     Batch(const Batch&) = delete;
     Batch& operator=(const Batch&) = delete;
     /// A batch that was never ended is taken back.
-    ~Batch() { discard(); }
+    ~Batch() {
+        if (is_open()) discard();
+    }
 
     [[nodiscard]] std::int64_t index() const noexcept { return record_->index; }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdlib>
 
 namespace virnuc {
 
@@ -39,6 +40,45 @@ std::int64_t ClockMap::uncertainty_ns() const noexcept {
     std::int64_t largest = 0;
     for (const Anchor& anchor : anchors_) largest = std::max(largest, anchor.uncertainty_ns);
     return largest;
+}
+
+std::optional<std::int64_t> ClockMap::residual_ns() const noexcept {
+    if (anchors_.size() < 3) return std::nullopt;
+    std::int64_t largest = 0;
+    for (std::size_t i = 1; i + 1 < anchors_.size(); ++i) {
+        const Anchor& before = anchors_[i - 1];
+        const Anchor& after = anchors_[i + 1];
+        const double share = static_cast<double>(anchors_[i].device_ns - before.device_ns) /
+                             static_cast<double>(after.device_ns - before.device_ns);
+        const std::int64_t predicted =
+            before.host_ns + std::llround(share * static_cast<double>(after.host_ns - before.host_ns));
+        largest = std::max(largest, std::abs(anchors_[i].host_ns - predicted));
+    }
+    return largest;
+}
+
+std::optional<double> ClockMap::drift_ppm() const noexcept {
+    const Anchor& first = anchors_.front();
+    if (anchors_.back().device_ns - first.device_ns < shortest_baseline_ns) return std::nullopt;
+    // Of the difference of the clocks, which is small, against the host's: no digits are lost to large times.
+    const auto count = static_cast<double>(anchors_.size());
+    double mean_host = 0.0;
+    double mean_lead = 0.0;
+    const auto host = [&first](const Anchor& anchor) { return static_cast<double>(anchor.host_ns - first.host_ns); };
+    const auto lead = [&first](const Anchor& anchor) {
+        return static_cast<double>((anchor.device_ns - first.device_ns) - (anchor.host_ns - first.host_ns));
+    };
+    for (const Anchor& anchor : anchors_) {
+        mean_host += host(anchor) / count;
+        mean_lead += lead(anchor) / count;
+    }
+    double covariance = 0.0;
+    double variance = 0.0;
+    for (const Anchor& anchor : anchors_) {
+        covariance += (host(anchor) - mean_host) * (lead(anchor) - mean_lead);
+        variance += (host(anchor) - mean_host) * (host(anchor) - mean_host);
+    }
+    return 1e6 * covariance / variance;
 }
 
 std::int64_t ClockMap::to_host(std::int64_t device_ns) const noexcept {

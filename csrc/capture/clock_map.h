@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace virnuc {
@@ -24,6 +25,12 @@ class ClockMap {
     [[nodiscard]] std::int64_t to_host(std::int64_t device_ns) const noexcept;
     /// The largest uncertainty among the anchors in use.
     [[nodiscard]] std::int64_t uncertainty_ns() const noexcept;
+    /// The furthest that an anchor lies from the line through its two neighbours: what interpolation would have been
+    /// wrong by, had that anchor not been taken. None with fewer than three anchors in use.
+    [[nodiscard]] std::optional<std::int64_t> residual_ns() const noexcept;
+    /// How much faster the device's clock ran than the host's, parts per million: least squares over all anchors in
+    /// use. None if they span too little time to say.
+    [[nodiscard]] std::optional<double> drift_ppm() const noexcept;
 
   private:
     std::vector<Anchor> anchors_;

@@ -56,6 +56,8 @@ class DeviceTimer {
 
     // --- the harvester's side ---
     bool next(Boundary& boundary) noexcept { return recorded_.pop(boundary); }
+    /// Boundaries that wait for next().
+    [[nodiscard]] std::size_t recorded() const noexcept { return recorded_.size(); }
     [[nodiscard]] EventPool& pool() noexcept { return pool_; }
     [[nodiscard]] CudaContext& context() noexcept { return context_; }
     [[nodiscard]] const CudaApi& api() const noexcept { return context_.api(); }

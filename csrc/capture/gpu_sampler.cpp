@@ -16,6 +16,9 @@ constexpr std::int64_t shortest_gpm_interval_ns = 100'000'000;
 /// A sample that is due this much too early is waited for, in its own thread.
 constexpr std::int64_t longest_wait_ns = 20'000'000;
 constexpr std::int64_t shortest_interval_ns = 1'000'000;
+constexpr const char* unlisted =
+    "NVML's list of processes lacks this one, so it cannot say who else there is (a container with process numbers of "
+    "its own?)";
 
 void validate(const char* name, std::int64_t interval_ns, std::int64_t shortest_ns) {
     if (interval_ns == 0 || interval_ns >= shortest_ns) return;
@@ -77,7 +80,9 @@ GpuSampler::Shared::Shared(const NvmlApi& api, const std::string& uuid, const Sa
     : meter(api, uuid),
       fast("fast", intervals.fast_ns),
       gpm("gpm", intervals.gpm_ns),
-      energy("energy", intervals.energy_ns) {}
+      energy("energy", intervals.energy_ns),
+      processes("processes", intervals.processes_ns),
+      max_sm_clock_mhz(meter.max_sm_clock_mhz()) {}
 
 void GpuSampler::Shared::run_fast(StopSignal& signal) {
     fast.run(signal, false, [this](FastReading& reading) {
@@ -110,10 +115,22 @@ void GpuSampler::Shared::run_energy(StopSignal& signal) {
     });
 }
 
+void GpuSampler::Shared::run_processes(StopSignal& signal) {
+    ProcessMeter others(meter);
+    processes.run(signal, false, [this, &others](ProcessReading& reading) {
+        const std::int64_t before_ns = monotonic_ns();
+        const QueryState state = others.read(reading);
+        reading.at_ns = middle_since(before_ns);
+        processes.state.not_supported(state == QueryState::pending ? unlisted : "");
+        return state;
+    });
+}
+
 GpuSampler::GpuSampler(const std::string& uuid, const SamplerIntervals& intervals, const NvmlApi* api) {
     validate("fast_interval_ms", intervals.fast_ns, shortest_interval_ns);
     validate("gpm_interval_ms", intervals.gpm_ns, shortest_gpm_interval_ns);
     validate("energy_interval_ms", intervals.energy_ns, shortest_interval_ns);
+    validate("processes_interval_ms", intervals.processes_ns, shortest_interval_ns);
     shared_ = std::make_shared<Shared>(api != nullptr ? *api : usable_nvml(), uuid, intervals);
 }
 
@@ -130,6 +147,7 @@ void GpuSampler::start() {
     launch(threads_[0], shared_->fast.state, &Shared::run_fast);
     launch(threads_[1], shared_->gpm.state, &Shared::run_gpm);
     launch(threads_[2], shared_->energy.state, &Shared::run_energy);
+    launch(threads_[3], shared_->processes.state, &Shared::run_processes);
 }
 
 void GpuSampler::stop(std::int64_t timeout_ns) {
@@ -159,16 +177,23 @@ std::vector<EnergyReading> GpuSampler::energy_readings() const {
     return copy_of(shared_->energy);
 }
 
-std::vector<TierReport> GpuSampler::tiers() const {
+std::vector<ProcessReading> GpuSampler::process_readings() const {
+    return copy_of(shared_->processes);
+}
+
+std::vector<TierReport> GpuSampler::tiers() {
     std::vector<TierReport> reports;
-    const auto add = [&reports](const auto& tier) {
-        if (tier.state.interval_ns != 0) {
-            reports.push_back(tier.state.report(static_cast<std::int64_t>(tier.readings.size())));
-        }
+    const auto add = [&reports](const auto& tier, BackgroundThread& thread) {
+        if (tier.state.interval_ns == 0) return;
+        reports.push_back(tier.state.report(static_cast<std::int64_t>(tier.readings.size())));
+        reports.back().cpu_ns = thread.cpu_ns();
     };
-    add(shared_->fast);
-    add(shared_->gpm);
-    add(shared_->energy);
+    std::unique_lock lock(mutex_, std::defer_lock);
+    if (owner_.is_current()) lock.lock();  // else its holder may not have come along
+    add(shared_->fast, threads_[0].thread);
+    add(shared_->gpm, threads_[1].thread);
+    add(shared_->energy, threads_[2].thread);
+    add(shared_->processes, threads_[3].thread);
     return reports;
 }
 

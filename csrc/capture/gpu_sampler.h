@@ -11,6 +11,7 @@
 #include "capture/background_thread.h"
 #include "capture/sampler_tier.h"
 #include "device/gpu_meter.h"
+#include "device/process_meter.h"
 
 namespace virnuc {
 
@@ -18,6 +19,7 @@ struct SamplerIntervals {
     std::int64_t fast_ns = 100'000'000;
     std::int64_t gpm_ns = 250'000'000;
     std::int64_t energy_ns = 1'000'000'000;
+    std::int64_t processes_ns = 1'000'000'000;
 };
 
 /// Samples one GPU from a thread for each tier of query cost, so that a slow query delays its own tier only.
@@ -39,8 +41,10 @@ class GpuSampler {
     [[nodiscard]] std::vector<FastReading> fast_readings() const;
     [[nodiscard]] std::vector<GpmReading> gpm_readings() const;
     [[nodiscard]] std::vector<EnergyReading> energy_readings() const;
+    [[nodiscard]] std::vector<ProcessReading> process_readings() const;
+    [[nodiscard]] std::int64_t max_sm_clock_mhz() const noexcept { return shared_->max_sm_clock_mhz; }
     /// Of those tiers that are turned on.
-    [[nodiscard]] std::vector<TierReport> tiers() const;
+    [[nodiscard]] std::vector<TierReport> tiers();
 
   private:
     /// Owned by the threads too: one that is left behind goes on using it.
@@ -49,11 +53,14 @@ class GpuSampler {
         SamplerTier<FastReading> fast;
         SamplerTier<GpmReading> gpm;
         SamplerTier<EnergyReading> energy;
+        SamplerTier<ProcessReading> processes;
+        std::int64_t max_sm_clock_mhz;
 
         Shared(const NvmlApi& api, const std::string& uuid, const SamplerIntervals& intervals);
         void run_fast(StopSignal& signal);
         void run_gpm(StopSignal& signal);
         void run_energy(StopSignal& signal);
+        void run_processes(StopSignal& signal);
     };
     struct TierThread {
         TierState* state = nullptr;
@@ -64,7 +71,7 @@ class GpuSampler {
     OwnerProcess owner_;
     std::mutex mutex_;
     bool started_ = false;
-    std::array<TierThread, 3> threads_;
+    std::array<TierThread, 4> threads_;
 };
 
 }  // namespace virnuc

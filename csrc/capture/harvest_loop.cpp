@@ -15,6 +15,8 @@ namespace {
 
 /// Until the clocks have been compared once, try at least this often.
 constexpr std::int64_t anchor_retry_ns = 50'000'000;
+/// How often it is looked whether the marking threads run short of events or storage; costs no driver call.
+constexpr std::int64_t longest_look_interval_ns = 2'000'000;
 /// How often outstanding events are looked for at the end.
 constexpr std::int64_t last_poll_interval_ns = 1'000'000;
 
@@ -49,8 +51,10 @@ void HarvestLoop::allow_graph_capture() const {
 }
 
 void HarvestLoop::work(StopSignal& signal) const {
-    std::int64_t next_poll = monotonic_ns();
-    std::int64_t next_anchor = next_poll + (harvester->anchored() ? anchor_interval_ns : 0);
+    const std::int64_t look_interval_ns = std::min(harvest_interval_ns, longest_look_interval_ns);
+    std::int64_t next_look = monotonic_ns();
+    std::int64_t next_poll = next_look;
+    std::int64_t next_anchor = next_look + (harvester->anchored() ? anchor_interval_ns : 0);
     do {
         recording->batches.prepare_spare();
         recording->stage_records.prepare_spare();
@@ -60,11 +64,14 @@ void HarvestLoop::work(StopSignal& signal) const {
             const std::int64_t wait_ns = harvester->anchored() ? anchor_interval_ns : anchor_retry_ns;
             next_anchor = monotonic_ns() + std::min(anchor_interval_ns, wait_ns);
         }
-        harvester->poll();
-        next_poll += harvest_interval_ns;
+        if (now >= next_poll || harvester->crowded()) {
+            harvester->poll();
+            next_poll = now + harvest_interval_ns;
+        }
+        next_look += look_interval_ns;
         now = monotonic_ns();
-        if (next_poll < now) next_poll = now + harvest_interval_ns;  // late: no burst to catch up
-    } while (!signal.wait_until(next_poll));
+        if (next_look < now) next_look = now + look_interval_ns;  // late: no burst to catch up
+    } while (!signal.wait_until(next_look));
 }
 
 void HarvestLoop::finish() const {

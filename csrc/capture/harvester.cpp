@@ -16,10 +16,30 @@ void Harvester::collect() {
     }
 }
 
+bool Harvester::crowded() const noexcept {
+    std::size_t out = timer_->recorded();
+    for (const StreamQueue& stream : streams_) out += stream.pending.size();
+    return 4 * out >= timer_->pool().size();
+}
+
 bool Harvester::completed(CUevent event) {
     const CUresult state = timer_->api().event_query(event);
-    if (state != CUDA_SUCCESS && state != CUDA_ERROR_NOT_READY) timer_->turn_off(state, "cuEventQuery");
+    if (state == CUDA_ERROR_CAPTURED_EVENT) {
+        saw_captured_ = true;
+    } else if (state != CUDA_SUCCESS && state != CUDA_ERROR_NOT_READY) {
+        timer_->turn_off(state, "cuEventQuery");
+    }
     return state == CUDA_SUCCESS;
+}
+
+void Harvester::drop_captured(std::deque<Boundary>& pending) {
+    std::erase_if(pending, [this](const Boundary& boundary) {
+        if (timer_->api().event_query(boundary.event) != CUDA_ERROR_CAPTURED_EVENT) return false;
+        flag_dropped(*boundary.batch);
+        timer_->pool().give_back(boundary.event);
+        return true;
+    });
+    saw_captured_ = false;
 }
 
 std::size_t Harvester::count_completed(const std::deque<Boundary>& pending) {
@@ -65,10 +85,12 @@ void Harvester::poll() {
     if (anchors_.anchored()) {
         for (StreamQueue& stream : streams_) {
             if (!timer_->enabled()) break;
-            for (std::size_t ready = count_completed(stream.pending); ready > 0; --ready) {
-                if (!harvest(stream.pending.front())) break;
-                stream.pending.pop_front();
+            std::size_t ready = count_completed(stream.pending);
+            if (saw_captured_) {
+                drop_captured(stream.pending);
+                ready = stream.pending.empty() ? 0 : count_completed(stream.pending);
             }
+            for (; ready > 0 && harvest(stream.pending.front()); --ready) stream.pending.pop_front();
         }
     }
     if (!timer_->enabled()) {

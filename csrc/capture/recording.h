@@ -14,6 +14,7 @@
 #include "capture/chunked_store.h"
 #include "capture/clock.h"
 #include "capture/device_timer.h"
+#include "capture/mark_cost.h"
 #include "capture/records.h"
 #include "device/nvtx_range.h"
 #include "driver/fork_guard.h"
@@ -52,10 +53,37 @@ class Recording {
     ChunkedStore<BatchRecord> batches;
     ChunkedStore<StageRecord> stage_records;
     std::atomic<std::int64_t> cross_thread_ranges{0};
+    MarkCost cost;  ///< counted under mark_mutex
 
   private:
     std::vector<StageInfo> stages_;
     Clock clock_;
+};
+
+/// Holds the mark mutex for one call of a marking thread, and counts what the call cost, its wait for the mutex
+/// included.
+class MarkLock {
+  public:
+    explicit MarkLock(Recording& recording)
+        : recording_(recording),
+          timed_(recording.cost.next_is_timed()),
+          entered_ns_(timed_ ? recording.now() : 0),
+          lock_(recording.mark_mutex) {}
+    MarkLock(const MarkLock&) = delete;
+    MarkLock& operator=(const MarkLock&) = delete;
+    ~MarkLock() {
+        if (timed_) {
+            recording_.cost.count_timed(recording_.now() - entered_ns_);
+        } else {
+            recording_.cost.count();
+        }
+    }
+
+  private:
+    Recording& recording_;
+    bool timed_;
+    std::int64_t entered_ns_;
+    std::lock_guard<std::mutex> lock_;  ///< last: let go after the count
 };
 
 }  // namespace virnuc

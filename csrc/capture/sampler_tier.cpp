@@ -26,7 +26,8 @@ TierReport TierState::report(std::int64_t readings) const {
             missed_.load(std::memory_order_relaxed),
             errors_.load(std::memory_order_relaxed),
             stalled,
-            unsupported_};
+            unsupported_,
+            std::nullopt};
 }
 
 }  // namespace virnuc

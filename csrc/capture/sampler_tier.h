@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -23,7 +24,8 @@ struct TierReport {
     std::int64_t missed_deadlines = 0;
     std::int64_t errors = 0;
     bool stalled = false;
-    std::string unsupported;  ///< why it takes no readings; empty if it does
+    std::string unsupported;             ///< why it takes no readings; empty if it does
+    std::optional<std::int64_t> cpu_ns;  ///< CPU time of its thread
 };
 
 /// What all tiers count, apart from their readings. Any thread may ask.
@@ -35,6 +37,7 @@ class TierState {
 
     void missed(std::int64_t deadlines) noexcept { missed_.fetch_add(deadlines, std::memory_order_relaxed); }
     void failed() noexcept { errors_.fetch_add(1, std::memory_order_relaxed); }
+    /// Empty: it is supported after all.
     void not_supported(std::string reason);
     /// 0: no query is running.
     void query_started(std::int64_t at_ns) noexcept { query_since_ns_.store(at_ns, std::memory_order_relaxed); }

@@ -65,17 +65,22 @@ std::shared_ptr<Batch> Timeline::begin_batch(std::int64_t index) {
     if (!recording.owner.is_current()) {
         throw Error("this timeline belongs to the parent process; make a new one in the forked child");
     }
-    std::unique_lock lock(recording.mark_mutex);
-    if (recording.stopped) throw std::invalid_argument("the timeline has been stopped: no batch can begin");
-    const auto row = static_cast<std::uint32_t>(recording.batches.size());
-    BatchRecord& record = recording.batches.append({.index = index, .host_start_ns = recording.now()});
-    const bool short_of_stages = recording.stage_records.runs_short();
-    const bool short_of_batches = recording.batches.runs_short();
-    lock.unlock();
+    std::shared_ptr<Batch> batch;
+    bool short_of_stages = false;
+    bool short_of_batches = false;
+    {
+        const MarkLock lock(recording);
+        if (recording.stopped) throw std::invalid_argument("the timeline has been stopped: no batch can begin");
+        const auto row = static_cast<std::uint32_t>(recording.batches.size());
+        BatchRecord& record = recording.batches.append({.index = index, .host_start_ns = recording.now()});
+        batch = std::make_shared<Batch>(recording_, record, row);
+        short_of_stages = recording.stage_records.runs_short();
+        short_of_batches = recording.batches.runs_short();
+    }
     // So that marking the stages to come does not allocate; usually the thread has done it already.
     if (short_of_stages) recording.stage_records.prepare_spare();
     if (short_of_batches) recording.batches.prepare_spare();
-    return std::make_shared<Batch>(recording_, record, row);
+    return batch;
 }
 
 void Timeline::stop(std::int64_t timeout_ns) {
@@ -121,6 +126,12 @@ std::optional<std::string> Timeline::device_error() const {
 
 std::vector<Anchor> Timeline::anchors() const {
     return recording_->timer ? recording_->timer->anchors() : std::vector<Anchor>{};
+}
+
+std::optional<std::int64_t> Timeline::harvest_cpu_ns() {
+    if (!recording_->owner.is_current()) return std::nullopt;
+    const std::lock_guard lock(stop_mutex_);
+    return thread_.cpu_ns();
 }
 
 std::size_t Timeline::memory_bytes() const noexcept {

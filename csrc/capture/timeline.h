@@ -22,7 +22,7 @@ struct TimelineOptions {
     Stream stream = 0;          ///< where a call names none
     bool nvtx = true;
     std::int64_t event_pool_size = 4096;
-    std::int64_t harvest_interval_ns = 2'000'000;
+    std::int64_t harvest_interval_ns = 20'000'000;  ///< less if the pool runs low
     std::int64_t anchor_interval_ns = 2'000'000'000;
     // For tests: another driver, another clock, and no thread, so that they call harvester() themselves.
     const CudaApi* cuda = nullptr;
@@ -50,6 +50,8 @@ class Timeline {
     [[nodiscard]] std::optional<std::string> device_error() const;
     [[nodiscard]] std::vector<Anchor> anchors() const;
     [[nodiscard]] std::size_t memory_bytes() const noexcept;
+    /// CPU time of the harvesting thread; none without a device.
+    [[nodiscard]] std::optional<std::int64_t> harvest_cpu_ns();
 
     /// For tests without a background thread.
     [[nodiscard]] Harvester* harvester() noexcept { return harvester_.get(); }
@@ -61,7 +63,7 @@ class Timeline {
     std::shared_ptr<Recording> recording_;
     std::shared_ptr<Harvester> harvester_;
     std::shared_ptr<std::atomic<std::int64_t>> give_up_at_ns_ = std::make_shared<std::atomic<std::int64_t>>(0);
-    std::mutex stop_mutex_;
+    std::mutex stop_mutex_;  ///< also of thread_
     BackgroundThread thread_;
 };
 

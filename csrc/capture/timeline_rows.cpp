@@ -87,10 +87,11 @@ std::vector<StageRow> stage_rows(const Timeline& timeline) {
     return rows;
 }
 
-std::optional<std::int64_t> alignment_uncertainty_ns(const Timeline& timeline) {
+std::optional<ClockAlignment> clock_alignment(const Timeline& timeline) {
     const std::vector<Anchor> anchors = timeline.anchors();
     if (anchors.empty()) return std::nullopt;
-    return ClockMap(anchors).uncertainty_ns();
+    const ClockMap map(anchors);
+    return ClockAlignment{map.uncertainty_ns(), map.residual_ns(), map.drift_ppm()};
 }
 
 std::int64_t count_dropped_batches(const Timeline& timeline) {

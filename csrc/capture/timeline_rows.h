@@ -40,8 +40,15 @@ std::vector<BatchRow> batch_rows(const Timeline& timeline);
 /// Their stages, grouped by batch, by start within a batch.
 std::vector<StageRow> stage_rows(const Timeline& timeline);
 
-/// Error bar of device times on the host's axis; none before the clocks were compared.
-std::optional<std::int64_t> alignment_uncertainty_ns(const Timeline& timeline);
+/// How well device times lie on the host's axis; see ClockMap.
+struct ClockAlignment {
+    std::int64_t uncertainty_ns = 0;
+    std::optional<std::int64_t> residual_ns;
+    std::optional<double> drift_ppm;
+};
+
+/// None before the clocks were compared.
+std::optional<ClockAlignment> clock_alignment(const Timeline& timeline);
 
 /// Ended batches that lack device times.
 std::int64_t count_dropped_batches(const Timeline& timeline);

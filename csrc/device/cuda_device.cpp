@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "driver/errors.h"
 #include "driver/fork_guard.h"
 
 namespace virnuc {
@@ -44,7 +45,25 @@ CudaDevice describe_device(const CudaApi& api, int ordinal) {
     return description;
 }
 
+using ProfilerCall = std::add_pointer_t<CUresult()>;
+
+void call_profiler(ProfilerCall CudaApi::* call, const char* name) {
+    const LibraryStatus status = cuda_status();
+    if (!status.available()) throw LibraryUnavailable("no capture range can be marked: " + status.reason);
+    const CudaApi& api = cuda_library().api;
+    if (api.*call == nullptr) throw LibraryUnavailable(std::string("the CUDA driver lacks ") + name);
+    api.check((api.*call)(), name);
+}
+
 }  // namespace
+
+void profiler_start() {
+    call_profiler(&CudaApi::profiler_start, "cuProfilerStart");
+}
+
+void profiler_stop() {
+    call_profiler(&CudaApi::profiler_stop, "cuProfilerStop");
+}
 
 std::string format_uuid(const CUuuid& uuid, bool mig) {
     constexpr const char* digits = "0123456789abcdef";

@@ -27,6 +27,11 @@ LibraryStatus cuda_status();
 /// The devices that this process may use; empty where CUDA is not available.
 std::vector<CudaDevice> cuda_devices();
 
+/// Begins or ends the range that external tools capture (nsys with --capture-range=cudaProfilerApi, ncu with
+/// --profile-from-start off). Throws LibraryUnavailable or CudaError.
+void profiler_start();
+void profiler_stop();
+
 /// What one driver says of its devices. Throws CudaError.
 std::vector<CudaDevice> list_devices(const CudaApi& api);
 

@@ -10,6 +10,9 @@
 namespace virnuc {
 
 /// A fixed number of timing events, made at once. One side takes them, another gives them back.
+///
+/// What came back is handed out before what was never used, so that a run touches no more events than it has in
+/// flight: the driver's bookkeeping of an event that is cold in the caches costs a mark another 100 to 200 ns (H200).
 class EventPool {
   public:
     /// Makes `size` events in the current context. Throws CudaError.
@@ -20,10 +23,10 @@ class EventPool {
     /// An event, or nullptr if all are in flight. No driver call, no allocation.
     CUevent take() noexcept {
         CUevent event = nullptr;
-        free_.pop(event);
-        return event;
+        if (returned_.pop(event)) return event;
+        return used_ == all_.size() ? nullptr : all_[used_++];
     }
-    void give_back(CUevent event) noexcept { free_.push(event); }
+    void give_back(CUevent event) noexcept { returned_.push(event); }
 
     /// Destroys all events, those in flight too: the driver frees them once they have completed. Left undone,
     /// the context takes them along.
@@ -34,7 +37,8 @@ class EventPool {
     const CudaApi* api_;
     std::size_t size_;
     std::vector<CUevent> all_;
-    SpscRing<CUevent> free_;
+    std::size_t used_ = 0;  ///< of `all_`, handed out at least once; the taking side's
+    SpscRing<CUevent> returned_;
 };
 
 }  // namespace virnuc

@@ -110,6 +110,11 @@ QueryState GpuMeter::read_energy(EnergyReading& reading) const {
     return tally.state();
 }
 
+std::int64_t GpuMeter::max_sm_clock_mhz() const {
+    Tally tally;
+    return counter<unsigned>(tally, api_->max_clock, card_, NVML_CLOCK_SM);
+}
+
 std::string GpuMeter::gpm_unsupported() const {
     const NvmlApi& api = *api_;
     if (api.gpm_sample_alloc == nullptr || api.gpm_sample_free == nullptr || api.gpm_metrics_get == nullptr ||

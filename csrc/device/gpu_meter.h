@@ -58,8 +58,13 @@ class GpuMeter {
     /// Leaves at_ns to the caller.
     QueryState read_fast(FastReading& reading) const;
     QueryState read_energy(EnergyReading& reading) const;
+    /// The highest SM clock that the card may run at, or not_measured.
+    [[nodiscard]] std::int64_t max_sm_clock_mhz() const;
     /// Empty if the device has GPM metrics, else why not.
     [[nodiscard]] std::string gpm_unsupported() const;
+
+    [[nodiscard]] const NvmlApi& api() const noexcept { return *api_; }
+    [[nodiscard]] nvmlDevice_t device() const noexcept { return device_; }
 
   private:
     friend class GpmReader;

@@ -37,6 +37,12 @@ class SpscRing {
         return true;
     }
 
+    /// Values inside, as of some moment during the call. From any thread.
+    [[nodiscard]] std::size_t size() const noexcept {
+        const std::size_t head = head_.load(std::memory_order_acquire);  // first: it never passes the tail
+        return tail_.load(std::memory_order_acquire) - head;
+    }
+
   private:
     std::size_t mask_;
     std::unique_ptr<Value[]> values_;

@@ -41,7 +41,9 @@ namespace virnuc {
     X(device_uuid_of_card, "cuDeviceGetUuid", CUresult(CUuuid*, CUdevice))                           \
     X(stream_priority_range, "cuCtxGetStreamPriorityRange", CUresult(int*, int*))                    \
     X(stream_create_with_priority, "cuStreamCreateWithPriority", CUresult(CUstream*, unsigned, int)) \
-    X(exchange_capture_mode, "cuThreadExchangeStreamCaptureMode", CUresult(CUstreamCaptureMode*))
+    X(exchange_capture_mode, "cuThreadExchangeStreamCaptureMode", CUresult(CUstreamCaptureMode*))    \
+    X(profiler_start, "cuProfilerStart", CUresult())                                                 \
+    X(profiler_stop, "cuProfilerStop", CUresult())
 
 /// The driver's functions as a value: tests fill one with lambdas.
 struct CudaApi {

@@ -28,6 +28,11 @@ namespace virnuc {
     X(memory, "nvmlDeviceGetMemoryInfo_v2", nvmlReturn_t(nvmlDevice_t, nvmlMemory_v2_t*))                             \
     X(memory_v1, "nvmlDeviceGetMemoryInfo", nvmlReturn_t(nvmlDevice_t, nvmlMemory_t*))                                \
     X(total_energy, "nvmlDeviceGetTotalEnergyConsumption", nvmlReturn_t(nvmlDevice_t, unsigned long long*))           \
+    X(max_clock, "nvmlDeviceGetMaxClockInfo", nvmlReturn_t(nvmlDevice_t, nvmlClockType_t, unsigned*))                 \
+    X(compute_processes, "nvmlDeviceGetComputeRunningProcesses_v3",                                                   \
+      nvmlReturn_t(nvmlDevice_t, unsigned*, nvmlProcessInfo_t*))                                                      \
+    X(process_utilization, "nvmlDeviceGetProcessUtilization",                                                         \
+      nvmlReturn_t(nvmlDevice_t, nvmlProcessUtilizationSample_t*, unsigned*, unsigned long long))                     \
     X(is_mig, "nvmlDeviceIsMigDeviceHandle", nvmlReturn_t(nvmlDevice_t, unsigned*))                                   \
     X(mig_parent, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", nvmlReturn_t(nvmlDevice_t, nvmlDevice_t*))          \
     X(gpu_instance_id, "nvmlDeviceGetGpuInstanceId", nvmlReturn_t(nvmlDevice_t, unsigned*))                           \

@@ -50,6 +50,17 @@ def nvml_status() -> LibraryStatus:
 def cuda_devices() -> list[CudaDevice]:
     """The devices that this process may use; empty where the driver is not available."""
 
+def profiler_start() -> None:
+    """Begins the range that external tools capture (``nsys --capture-range=cudaProfilerApi``).
+
+    Raises:
+        LibraryUnavailable: no usable driver.
+        CudaError: the call failed.
+    """
+
+def profiler_stop() -> None:
+    """Ends that range; raises as :func:`profiler_start` does."""
+
 # --- capture ----------------------------------------------------------------------------------------------
 
 class Stage:
@@ -96,7 +107,7 @@ class Timeline:
         stream: the ``CUstream`` handle to record on where a call names none.
         nvtx: whether stages are NVTX ranges too.
         event_pool_size: most events in flight; beyond it a batch loses its device times and is counted.
-        harvest_interval_ms: how often the native thread looks for finished events.
+        harvest_interval_ms: how often the native thread collects finished events; more often if the pool runs low.
         anchor_interval_ms: how often host and device clocks are compared.
 
     Raises:
@@ -114,7 +125,7 @@ class Timeline:
         stream: int = 0,
         nvtx: bool = True,
         event_pool_size: int = 4096,
-        harvest_interval_ms: float = 2.0,
+        harvest_interval_ms: float = 20.0,
         anchor_interval_ms: float = 2000.0,
     ) -> None: ...
     def begin_batch(self, index: int) -> Batch: ...
@@ -140,8 +151,8 @@ class Timeline:
     def anchors(self) -> NDArray[np.void]:
         """Fields (int64): ``host_ns``, ``device_ns`` (on the device's own axis), ``uncertainty_ns``."""
     @property
-    def alignment_uncertainty_ns(self) -> int | None:
-        """Error bar of device times on the host's axis: of the anchors in use, that of the widest bracket."""
+    def alignment(self) -> ClockAlignment | None:
+        """How well device times lie on the host's axis; None before the clocks were compared."""
     @property
     def stage_names(self) -> list[str]: ...
     @property
@@ -159,6 +170,18 @@ class Timeline:
     @property
     def memory_bytes(self) -> int:
         """Bytes held by recorded batches and stages, spare chunks included."""
+    @property
+    def profiler_calls(self) -> int:
+        """Calls of this timeline's batches and scopes, and of :meth:`begin_batch`."""
+    @property
+    def timed_calls(self) -> int:
+        """Those that were timed: one in 31."""
+    @property
+    def timed_call_ns(self) -> int:
+        """Time inside the timed calls, the wait for other marking threads included."""
+    @property
+    def harvest_cpu_ns(self) -> int | None:
+        """CPU time of the native thread; None without a device."""
 
     BATCH_RECORD_BYTES: Final[int]
     STAGE_RECORD_BYTES: Final[int]
@@ -170,6 +193,19 @@ class Timeline:
     DEVICE_TIMES_DROPPED: Final[int]
     """Bits of ``flags``."""
 
+class ClockAlignment:
+    """How well device times lie on the host's axis."""
+
+    @property
+    def uncertainty_ns(self) -> int:
+        """Error bar: of the anchors in use, half the bracket of the widest."""
+    @property
+    def residual_ns(self) -> int | None:
+        """The furthest that an anchor lies from the line through its neighbours; None with fewer than three."""
+    @property
+    def drift_ppm(self) -> float | None:
+        """How much faster the device's clock ran, by least squares; None if the anchors span less than a second."""
+
 class GpuSampler:
     """Samples one GPU through NVML from native threads, one for each tier of query cost.
 
@@ -178,6 +214,7 @@ class GpuSampler:
         fast_interval_ms: utilisation, power, clocks, temperature, throttle reasons, memory; 0 turns it off.
         gpm_interval_ms: SM, tensor and DRAM activity (Hopper and later), at least 100; 0 turns it off.
         energy_interval_ms: the total energy counter; 0 turns it off.
+        processes_interval_ms: other processes on the device; 0 turns it off.
 
     Raises:
         LibraryUnavailable: no usable NVML, or no such device; the message says which.
@@ -191,6 +228,7 @@ class GpuSampler:
         fast_interval_ms: float = 100.0,
         gpm_interval_ms: float = 250.0,
         energy_interval_ms: float = 1000.0,
+        processes_interval_ms: float = 1000.0,
     ) -> None: ...
     def start(self) -> None: ...
     def stop(self, timeout_s: float = 0.5) -> None:
@@ -206,12 +244,17 @@ class GpuSampler:
         """
     def energy_readings(self) -> NDArray[np.void]:
         """Fields (int64): ``at_ns``, ``energy_mj`` (millijoules since the driver was loaded)."""
+    def process_readings(self) -> NDArray[np.void]:
+        """Fields (int64): ``at_ns``, ``other_processes``, ``other_sm_percent``."""
+    @property
+    def max_sm_clock_mhz(self) -> int | None:
+        """The highest SM clock that the card may run at."""
     def tiers(self) -> list[SamplerTier]: ...
 
 class SamplerTier:
     @property
     def name(self) -> str:
-        """``fast``, ``gpm`` or ``energy``."""
+        """``fast``, ``gpm``, ``energy`` or ``processes``."""
     @property
     def interval_ms(self) -> float: ...
     @property
@@ -225,6 +268,9 @@ class SamplerTier:
     @property
     def unsupported(self) -> str:
         """Why this tier takes no readings on this device; empty if it does."""
+    @property
+    def cpu_ns(self) -> int | None:
+        """CPU time of its thread; None if it is turned off, or was left behind."""
 
 # --- packing ----------------------------------------------------------------------------------------------
 

@@ -35,13 +35,14 @@ Cuda& cuda_control() {
     const virnuc::DynamicLibrary& library = cuda_library();
     static const virnuc::CudaLibrary loaded = virnuc::load_cuda(library);
     static Cuda control = [&library] {
-        Cuda functions{loaded.api, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
+        Cuda functions{loaded.api, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
         bind(library, "standin_cuda_fail", functions.fail);
         bind(library, "standin_cuda_hang", functions.hang);
         bind(library, "standin_cuda_vanish", functions.vanish);
         bind(library, "standin_cuda_set_clock", functions.set_clock);
         bind(library, "standin_cuda_launch", functions.launch);
         bind(library, "standin_cuda_hold", functions.hold);
+        bind(library, "standin_cuda_capture", functions.capture);
         bind(library, "standin_cuda_calls", functions.calls);
         bind(library, "standin_cuda_live_events", functions.live_events);
         bind(library, "standin_cuda_retained_contexts", functions.retained_contexts);

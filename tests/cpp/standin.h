@@ -18,6 +18,7 @@ struct Cuda {
     void (*set_clock)(std::int64_t, double);
     void (*launch)(std::uintptr_t, std::int64_t);
     void (*hold)(std::uintptr_t, int);
+    void (*capture)(std::uintptr_t, int);
     std::int64_t (*calls)(const char*);
     std::int64_t (*live_events)();
     std::int64_t (*retained_contexts)();

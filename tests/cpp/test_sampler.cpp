@@ -25,7 +25,9 @@ void wait_for(Condition condition) {
     }
 }
 
-constexpr SamplerIntervals quick{.fast_ns = 2'000'000, .gpm_ns = 100'000'000, .energy_ns = 5'000'000};
+constexpr SamplerIntervals quick{
+    .fast_ns = 2'000'000, .gpm_ns = 100'000'000, .energy_ns = 5'000'000, .processes_ns = 5'000'000};
+constexpr SamplerIntervals off{.fast_ns = 0, .gpm_ns = 0, .energy_ns = 0, .processes_ns = 0};
 
 }  // namespace
 
@@ -45,8 +47,12 @@ TEST_CASE("all tiers read, each at its own times, while others read along") {
     CHECK(gpm[1].interval_ns == gpm[1].at_ns - gpm[0].at_ns);
     const auto energy = sampler.energy_readings();
     CHECK(energy[1].energy_mj - energy[0].energy_mj == 500);
+    CHECK(sampler.process_readings().at(0).other_processes == 0);
+    CHECK(sampler.max_sm_clock_mhz() == 1'980);
+    CHECK(sampler.tiers().size() == 4);
     for (const TierReport& tier : sampler.tiers()) {
         CHECK(tier.readings > 0);
+        CHECK(tier.cpu_ns > 0);
         CHECK(tier.errors == 0);
         CHECK_FALSE(tier.stalled);
         CHECK(tier.unsupported.empty());
@@ -97,7 +103,9 @@ TEST_CASE("a query that never returns delays neither the fast tier nor the end")
 TEST_CASE("slow queries miss deadlines, and each is counted") {
     auto& nvml = standin::nvml();
     nvml.stall("nvmlDeviceGetPowerUsage", 21'000'000);
-    GpuSampler sampler(standin::card_uuid, {.fast_ns = 10'000'000, .gpm_ns = 0, .energy_ns = 0}, &nvml.api);
+    SamplerIntervals intervals = off;
+    intervals.fast_ns = 10'000'000;
+    GpuSampler sampler(standin::card_uuid, intervals, &nvml.api);
     sampler.start();
     wait_for([&] { return sampler.fast_readings().size() >= 3; });
     sampler.stop(10'000'000'000);
@@ -105,6 +113,40 @@ TEST_CASE("slow queries miss deadlines, and each is counted") {
     const auto tiers = sampler.tiers();
     REQUIRE(tiers.size() == 1);
     CHECK(tiers[0].missed_deadlines >= 2 * (tiers[0].readings - 1));
+}
+
+TEST_CASE("other processes on the device are counted, with the share of SM time that they took") {
+    auto& nvml = standin::nvml();
+    nvml.set("other_processes", 40);  // more than there is room for at first
+    nvml.set("other_sm_percent", 35);
+    SamplerIntervals intervals = off;
+    intervals.processes_ns = 2'000'000;
+    GpuSampler sampler(standin::card_uuid, intervals, &nvml.api);
+    sampler.start();
+    wait_for([&] { return sampler.process_readings().size() >= 2; });
+    sampler.stop(10'000'000'000);
+    const auto readings = sampler.process_readings();
+    CHECK(readings[0].other_processes == 40);
+    CHECK(readings[0].other_sm_percent == not_measured);  // NVML's first answer reaches back to before the run
+    CHECK(readings[1].other_sm_percent == 35);
+    nvml.set("other_processes", 0);
+    nvml.set("other_sm_percent", 0);
+}
+
+TEST_CASE("a list of processes without this one is not believed") {
+    auto& nvml = standin::nvml();
+    nvml.set("lists_this_process", 0);
+    nvml.set("other_processes", 2);
+    SamplerIntervals intervals = off;
+    intervals.processes_ns = 2'000'000;
+    GpuSampler sampler(standin::card_uuid, intervals, &nvml.api);
+    sampler.start();
+    wait_for([&] { return !sampler.tiers()[0].unsupported.empty(); });
+    CHECK(sampler.process_readings().empty());
+    nvml.set("lists_this_process", 1);
+    wait_for([&] { return !sampler.process_readings().empty(); });
+    CHECK(sampler.tiers()[0].unsupported.empty());
+    nvml.set("other_processes", 0);
 }
 
 TEST_CASE("devices and intervals that make no sense are refused") {

@@ -27,6 +27,20 @@ TEST_CASE("a sleeping thread ends when told to, long before its deadline") {
     CHECK(thread.join_until(0));
 }
 
+TEST_CASE("a thread's CPU time is known while it runs and after it has ended") {
+    BackgroundThread thread;
+    CHECK_FALSE(thread.cpu_ns());
+    thread.start([](StopSignal& signal) {
+        while (!signal.stopping()) continue;
+    });
+    while (thread.cpu_ns().value_or(0) < 5'000'000) std::this_thread::yield();
+    thread.request_stop();
+    REQUIRE(thread.join_until(monotonic_ns() + 10'000'000'000));
+    const auto taken = thread.cpu_ns();
+    CHECK(taken >= 5'000'000);
+    CHECK(thread.cpu_ns() == taken);
+}
+
 TEST_CASE("what a thread owns is gone before it is said to have ended") {
     const auto owned = std::make_shared<int>(1);
     BackgroundThread thread;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <thread>
@@ -188,6 +189,51 @@ TEST_CASE("a long queue is looked through with few calls") {
     CHECK(count_timed(timeline) == 1'000);
 }
 
+TEST_CASE("marks of a graph's capture have no time, all others keep theirs") {
+    auto& cuda = standin::cuda();
+    auto options = options_of(cuda);
+    options.background = false;
+    Timeline timeline(options);
+    const CurrentContext current(timeline.recording().timer->context());
+    run_batch(timeline, cuda, 0);
+    cuda.capture(stream, 1);
+    run_batch(timeline, cuda, 1);
+    cuda.capture(stream, 0);
+    run_batch(timeline, cuda, 2);
+    do timeline.harvester()->poll();
+    while (!timeline.harvester()->idle());
+    CHECK(timeline.device_enabled());
+    CHECK(count_dropped_batches(timeline) == 1);
+    CHECK(count_timed(timeline) == 6);
+    CHECK((batch_rows(timeline)[1].flags & device_times_dropped) != 0);
+}
+
+TEST_CASE("a pool that runs low is harvested before its time") {
+    auto& cuda = standin::cuda();
+    auto options = options_of(cuda);
+    options.event_pool_size = 16;
+    options.harvest_interval_ns = 3'600 * second;
+    Timeline timeline(options);
+    for (int i = 0; i < 50; ++i) {
+        run_batch(timeline, cuda, i);
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    timeline.stop(30 * second);
+    CHECK(count_dropped_batches(timeline) < 25);
+}
+
+TEST_CASE("calls are counted, and one in 31 is timed") {
+    auto& cuda = standin::cuda();
+    Timeline timeline(options_of(cuda));
+    for (int i = 0; i < 50; ++i) run_batch(timeline, cuda, i);
+    timeline.stop(30 * second);
+    const MarkCost& cost = timeline.recording().cost;
+    CHECK(cost.calls() == 50 * 6);
+    CHECK(cost.timed_calls() == 50 * 6 / MarkCost::timed_every);
+    CHECK(cost.timed_ns() > 0);
+    CHECK(timeline.harvest_cpu_ns() > 0);
+}
+
 TEST_CASE("ten hours with 50 ppm between the clocks: never more than 5 µs off") {
     auto& cuda = standin::cuda();
     constexpr std::int64_t offset = -77 * second;
@@ -227,6 +273,10 @@ TEST_CASE("ten hours with 50 ppm between the clocks: never more than 5 µs off")
     }
     MESSAGE("worst error: " << worst << " ns");
     CHECK(worst <= 5'000);
+    const auto alignment = clock_alignment(timeline);
+    REQUIRE(alignment);
+    CHECK(*alignment->drift_ppm == doctest::Approx(50.0).epsilon(1e-3));
+    CHECK(*alignment->residual_ns <= 2 * alignment->uncertainty_ns);
     CHECK(count_dropped_batches(timeline) == 0);
     CHECK(timeline.memory_bytes() <= seconds * (sizeof(BatchRecord) + sizeof(StageRecord)) + 4 * chunk_bytes);
 }

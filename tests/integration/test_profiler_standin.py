@@ -46,7 +46,7 @@ def test_device_times_and_samples_of_a_run(standins: Standins) -> None:
     assert len(start_differences) == 3
     assert max(start_differences) < 5_000_000, "device times are not on the host's axis"
     assert powers == [321_000]
-    assert tiers == ["fast", "gpm", "energy"]
+    assert tiers == ["fast", "gpm", "energy", "processes"]
 
 
 def a_device_that_vanishes() -> list[Any]:

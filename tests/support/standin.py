@@ -129,6 +129,7 @@ class CudaControl:
                 "set_latency": (None, [number]),
                 "launch": (None, [handle, number]),
                 "hold": (None, [handle, ctypes.c_int]),
+                "capture": (None, [handle, ctypes.c_int]),
                 "hold_all": (None, [ctypes.c_int]),
                 "use_foreign_context": (None, [ctypes.c_int]),
                 "calls": (number, [text]),
@@ -179,6 +180,10 @@ class CudaControl:
     def release(self, stream: int) -> None:
         """Undoes :meth:`hold`."""
         self._library.standin_cuda_hold(stream, 0)
+
+    def capture(self, stream: int, capturing: bool = True) -> None:
+        """Begins or ends the capture of a CUDA graph on `stream`."""
+        self._library.standin_cuda_capture(stream, int(capturing))
 
     def hold_all(self, held: bool = True) -> None:
         """Holds or releases every stream, that of the clock anchors too."""

@@ -24,7 +24,7 @@ namespace {
 
 using Result = int;
 constexpr Result success = 0, invalid_value = 1, not_initialized = 3, invalid_device = 101, invalid_context = 201,
-                 invalid_handle = 400, not_ready = 600;
+                 invalid_handle = 400, not_ready = 600, captured_event = 907;
 constexpr std::int64_t pending = INT64_MAX;  ///< completes at a time that is not known yet
 
 struct Context {
@@ -35,11 +35,13 @@ struct Event {
     Context* context = nullptr;
     std::int64_t complete_at = -1;  ///< device ns; -1: never recorded
     bool destroyed = false;
+    bool captured = false;  ///< recorded last into a graph
 };
 
 struct Stream {
     std::int64_t busy_until = INT64_MIN;
     bool held = false;
+    bool capturing = false;
     std::vector<Event*> waiting;  ///< recorded while the stream was held
 };
 
@@ -300,6 +302,16 @@ EXPORT Result cuThreadExchangeStreamCaptureMode(int*) {
     return success;
 }
 
+EXPORT Result cuProfilerStart() {
+    CALL("cuProfilerStart");
+    return success;
+}
+
+EXPORT Result cuProfilerStop() {
+    CALL("cuProfilerStop");
+    return success;
+}
+
 EXPORT Result cuEventCreate(Event** event, unsigned) {
     CALL("cuEventCreate");
     if (context_stack.empty()) return invalid_context;
@@ -329,6 +341,8 @@ EXPORT Result cuEventRecord(Event* event, std::uintptr_t handle) {
         }
     }
     Stream& stream = state.streams[handle];
+    event->captured = stream.capturing;
+    if (stream.capturing) return success;
     if (on_hold(state, stream)) {
         event->complete_at = pending;
         std::erase(stream.waiting, event);
@@ -343,12 +357,14 @@ EXPORT Result cuEventRecord(Event* event, std::uintptr_t handle) {
 EXPORT Result cuEventQuery(Event* event) {
     CALL("cuEventQuery");
     if (event->destroyed) return invalid_handle;
+    if (event->captured) return captured_event;
     return event->complete_at <= device_now(simulation()) ? success : not_ready;
 }
 
 EXPORT Result cuEventElapsedTime(float* elapsed_ms, Event* start, Event* end) {
     CALL("cuEventElapsedTime");
     if (start->destroyed || end->destroyed || start->complete_at == -1 || end->complete_at == -1) return invalid_handle;
+    if (start->captured || end->captured) return captured_event;
     const std::int64_t now = device_now(simulation());
     if (start->complete_at > now || end->complete_at > now) return not_ready;
     *elapsed_ms = static_cast<float>(static_cast<double>(end->complete_at - start->complete_at) / 1e6);
@@ -414,7 +430,13 @@ EXPORT void standin_cuda_hold(std::uintptr_t handle, int held) {
     if (held == 0) release(state, state.streams[handle]);
 }
 
-/// The same for all streams, that of the anchors too.
+/// What is recorded on a capturing stream becomes part of a graph.
+EXPORT void standin_cuda_capture(std::uintptr_t handle, int capturing) {
+    const std::lock_guard lock(simulation().mutex);
+    simulation().streams[handle].capturing = capturing != 0;
+}
+
+/// Holds or releases all streams, that of the anchors too.
 EXPORT void standin_cuda_hold_all(int held) {
     Simulation& state = simulation();
     const std::lock_guard lock(state.mutex);

@@ -3,6 +3,7 @@
 // return other values, to be unsupported, to fail, to stall or to hang for ever. Declares what it needs
 // itself. The functions named standin_* control it; tests/support/standin.py wraps them.
 #include <time.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdint>
@@ -25,11 +26,13 @@ struct Device {
 struct Simulation {
     std::mutex mutex;
     std::map<std::string, double> values = {
-        {"utilization", 73},      {"memory_utilization", 41},     {"power_mw", 350'000},
-        {"sm_clock_mhz", 1'980},  {"memory_clock_mhz", 3'201},    {"temperature_c", 55},
-        {"throttle_reasons", 4},  {"used_memory_bytes", 1 << 30}, {"reserved_memory_bytes", 1 << 20},
-        {"energy_mj", 1'000'000}, {"energy_step_mj", 500},        {"gpm_supported", 1},
-        {"sm_activity", 80},      {"tensor_activity", 60},        {"dram_activity", 30},
+        {"utilization", 73},         {"memory_utilization", 41},     {"power_mw", 350'000},
+        {"sm_clock_mhz", 1'980},     {"memory_clock_mhz", 3'201},    {"temperature_c", 55},
+        {"throttle_reasons", 4},     {"used_memory_bytes", 1 << 30}, {"reserved_memory_bytes", 1 << 20},
+        {"energy_mj", 1'000'000},    {"energy_step_mj", 500},        {"gpm_supported", 1},
+        {"sm_activity", 80},         {"tensor_activity", 60},        {"dram_activity", 30},
+        {"max_sm_clock_mhz", 1'980}, {"other_processes", 0},         {"other_sm_percent", 0},
+        {"lists_this_process", 1},
     };
     std::map<std::string, Result> results;
     std::map<std::string, std::int64_t> stalls_ns;
@@ -183,6 +186,50 @@ EXPORT Result nvmlDeviceGetTotalEnergyConsumption(Device*, unsigned long long* m
     const std::lock_guard lock(simulation().mutex);
     simulation().values["energy_mj"] += simulation().values["energy_step_mj"];
     return result;
+}
+
+EXPORT Result nvmlDeviceGetMaxClockInfo(Device* device, int, unsigned* mhz) {
+    if (device->mig) return 3;
+    return answer("nvmlDeviceGetMaxClockInfo", "max_sm_clock_mhz", mhz);
+}
+
+struct Process {
+    unsigned pid;
+    unsigned long long used_memory;
+    unsigned gpu_instance, compute_instance;
+};
+
+/// This process, if it is to be listed, and as many others as told.
+EXPORT Result nvmlDeviceGetComputeRunningProcesses_v3(Device*, unsigned* count, Process* processes) {
+    if (const Result result = enter("nvmlDeviceGetComputeRunningProcesses_v3"); result != success) return result;
+    const auto others = static_cast<unsigned>(value("other_processes"));
+    const unsigned own = value("lists_this_process") != 0 ? 1 : 0;
+    const unsigned room = *count;
+    *count = others + own;
+    if (room < *count) return 7;  // insufficient size
+    for (unsigned i = 0; i < others; ++i) processes[i] = {1'000'000 + i, 1 << 30, 0, 0};
+    if (own != 0) processes[others] = {static_cast<unsigned>(getpid()), 1 << 30, 0, 0};
+    return success;
+}
+
+struct ProcessSample {
+    unsigned pid;
+    unsigned long long at_us;
+    unsigned sm, memory, encoder, decoder;
+};
+
+/// A new sample at each call: this process, and one other that takes other_sm_percent.
+EXPORT Result nvmlDeviceGetProcessUtilization(Device* device, ProcessSample* samples, unsigned* count,
+                                              unsigned long long last_seen_us) {
+    if (const Result result = enter("nvmlDeviceGetProcessUtilization"); result != success) return result;
+    if (device->mig) return 3;
+    const auto percent = static_cast<unsigned>(value("other_sm_percent"));
+    const unsigned room = *count;
+    *count = percent == 0 ? 1 : 2;
+    if (room < *count) return 7;
+    samples[0] = {static_cast<unsigned>(getpid()), last_seen_us + 1, 100 - percent, 1, 0, 0};
+    if (percent != 0) samples[1] = {1'000'000, last_seen_us + 1, percent, 1, 0, 0};
+    return success;
 }
 
 struct GpmSupport {

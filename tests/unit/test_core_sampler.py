@@ -16,12 +16,12 @@ from virnuc_profiler.errors import LibraryUnavailable, VirnucError
 
 MS = 1_000_000
 NOT_SUPPORTED = 3
+INTERVALS = ("fast_interval_ms", "gpm_interval_ms", "energy_interval_ms", "processes_interval_ms")
 
 
 def new_sampler(uuid: str = CARD_UUID, **intervals: float) -> _core.GpuSampler:
-    return _core.GpuSampler(
-        uuid, **({"fast_interval_ms": 5.0, "gpm_interval_ms": 100.0, "energy_interval_ms": 10.0} | intervals)
-    )
+    quick = dict(zip(INTERVALS, (5.0, 100.0, 10.0, 10.0), strict=True))
+    return _core.GpuSampler(uuid, **(quick | intervals))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -38,9 +38,10 @@ def read_all_tiers() -> None:
     NvmlControl().set("dram_activity", -1)  # one metric that this device lacks
     before = time.monotonic_ns()
     sampler = new_sampler()
-    assert [tier.readings for tier in sampler.tiers()] == [0, 0, 0]
+    assert [tier.readings for tier in sampler.tiers()] == [0, 0, 0, 0]
     sampler.start()
     wait_until(lambda: len(sampler.gpm_readings()) >= 2 and len(sampler.energy_readings()) >= 3)
+    wait_until(lambda: len(sampler.process_readings()) >= 2)
     sampler.stop(10.0)
     after = time.monotonic_ns()
 
@@ -66,11 +67,15 @@ def read_all_tiers() -> None:
     energy = sampler.energy_readings()
     assert energy.dtype.names == ("at_ns", "energy_mj")
     assert set(np.diff(energy["energy_mj"])) == {500}
-    for readings in (fast, gpm, energy):
+    processes = sampler.process_readings()
+    assert processes.dtype.names == ("at_ns", "other_processes", "other_sm_percent")
+    assert processes[["other_processes", "other_sm_percent"]].tolist()[1] == (0, 0)
+    assert sampler.max_sm_clock_mhz == 1980
+    for readings in (fast, gpm, energy, processes):
         assert before < readings["at_ns"][0]
         assert readings["at_ns"][-1] < after
         assert (np.diff(readings["at_ns"]) > 0).all()
-    lengths = {"fast": len(fast), "gpm": len(gpm), "energy": len(energy)}
+    lengths = {"fast": len(fast), "gpm": len(gpm), "energy": len(energy), "processes": len(processes)}
     assert {tier.name: tier.readings for tier in sampler.tiers()} == lengths
     assert not any(tier.stalled or tier.errors or tier.unsupported for tier in sampler.tiers())
     assert tier(sampler, "gpm").interval_ms == 100.0
@@ -166,7 +171,7 @@ def refuse_misuse() -> None:
     for intervals in wrong:
         with pytest.raises(ValueError, match=next(iter(intervals))):
             new_sampler(**intervals)
-    sampler = new_sampler(fast_interval_ms=0, gpm_interval_ms=0, energy_interval_ms=0)
+    sampler = new_sampler(**dict.fromkeys(INTERVALS, 0.0))
     sampler.start()
     assert sampler.tiers() == []
     with pytest.raises(ValueError, match="started"):
@@ -175,7 +180,7 @@ def refuse_misuse() -> None:
     never_started = new_sampler()
     never_started.stop()
     never_started.stop()
-    assert [tier.readings for tier in never_started.tiers()] == [0, 0, 0]
+    assert [tier.readings for tier in never_started.tiers()] == [0, 0, 0, 0]
 
 
 def fork_while_sampling() -> None:

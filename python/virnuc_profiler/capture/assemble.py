@@ -17,6 +17,8 @@ from virnuc_profiler.telemetry.records import (
     GpmReading,
     GpuReading,
     GpuSamples,
+    ProcessReading,
+    ProfilingCost,
     SamplerTierRecord,
 )
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -52,6 +54,7 @@ def assemble_run(
         device=_device_capture(timeline, target, sampling_reason),
         gpu=samples,
         metadata=metadata,
+        cost=_profiling_cost(timeline, samples),
     )
 
 
@@ -64,6 +67,8 @@ def collect_samples(sampler: _core.GpuSampler | None, target: Target) -> GpuSamp
         fast=tuple(GpuReading(**row) for row in _rows(sampler.fast_readings())),
         gpm=tuple(GpmReading(**row) for row in _rows(sampler.gpm_readings())),
         energy=tuple(EnergyReading(**row) for row in _rows(sampler.energy_readings())),
+        processes=tuple(ProcessReading(**row) for row in _rows(sampler.process_readings())),
+        max_sm_clock_mhz=sampler.max_sm_clock_mhz,
         tiers=tuple(
             SamplerTierRecord(
                 name=tier.name,
@@ -73,6 +78,7 @@ def collect_samples(sampler: _core.GpuSampler | None, target: Target) -> GpuSamp
                 errors=tier.errors,
                 stalled=tier.stalled,
                 unsupported=tier.unsupported,
+                cpu_ns=tier.cpu_ns,
             )
             for tier in sampler.tiers()
         ),
@@ -81,6 +87,7 @@ def collect_samples(sampler: _core.GpuSampler | None, target: Target) -> GpuSamp
 
 def _device_capture(timeline: _core.Timeline, target: Target, sampling_reason: str) -> DeviceCapture:
     timed = target.ordinal is not None
+    alignment = timeline.alignment
     reason = timeline.device_error or ("" if timed else target.reason or "the run is on the CPU")
     return DeviceCapture(
         name=target.name,
@@ -88,8 +95,21 @@ def _device_capture(timeline: _core.Timeline, target: Target, sampling_reason: s
         timed=timed,
         reason=reason,
         dropped_batches=timeline.dropped_batches,
-        alignment_uncertainty_ns=timeline.alignment_uncertainty_ns,
         sampling_reason=sampling_reason,
+        alignment_uncertainty_ns=None if alignment is None else alignment.uncertainty_ns,
+        alignment_residual_ns=None if alignment is None else alignment.residual_ns,
+        clock_drift_ppm=None if alignment is None else alignment.drift_ppm,
+    )
+
+
+def _profiling_cost(timeline: _core.Timeline, samples: GpuSamples | None) -> ProfilingCost:
+    sampling = [tier.cpu_ns for tier in samples.tiers] if samples is not None else []
+    return ProfilingCost(
+        calls=timeline.profiler_calls,
+        timed_calls=timeline.timed_calls,
+        timed_call_ns=timeline.timed_call_ns,
+        harvest_cpu_ns=timeline.harvest_cpu_ns,
+        sampling_cpu_ns=sum(ns for ns in sampling if ns is not None) if sampling else None,
     )
 
 

@@ -73,8 +73,9 @@ def _device_timing(device: _core.CudaDevice) -> Iterator[Check]:
         reason = timeline.device_error or "no device time came back"
         yield Check(name, MISSING, reason, "see whether other CUDA programs run on this device")
         return
-    uncertainty_ns = timeline.alignment_uncertainty_ns or 0
-    yield Check(name, OK, f"aligned to the host clock within {uncertainty_ns / 1e3:.1f} us")
+    alignment = timeline.alignment
+    within = "" if alignment is None else f"aligned to the host clock within {alignment.uncertainty_ns / 1e3:.1f} us"
+    yield Check(name, OK, within)
 
 
 def _sampling(device: _core.CudaDevice) -> Iterator[Check]:
@@ -111,6 +112,7 @@ _TIERS: Final = {
     "fast": "utilization, power, clocks",
     "gpm": "SM, tensor and DRAM activity",
     "energy": "energy counter",
+    "processes": "other processes",
 }
 _TIER_FIXES: Final = {
     "gpm": "needs Hopper or later, and permission to read performance counters",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from types import TracebackType
@@ -14,11 +15,13 @@ import nvtx
 from virnuc_profiler import _core
 from virnuc_profiler.capture.assemble import assemble_run, collect_samples
 from virnuc_profiler.capture.target import Target, current_stream, find_target
-from virnuc_profiler.errors import LibraryUnavailable
+from virnuc_profiler.errors import LibraryUnavailable, VirnucError
 from virnuc_profiler.telemetry.records import STAGES
 from virnuc_profiler.telemetry.run_result import RunResult
 
 NVTX_DOMAIN: Final = "virnuc_profiler"
+
+_log = logging.getLogger(__name__)
 
 _HOST_STAGES = frozenset({"fetch", "collate", "emit"})
 
@@ -52,6 +55,8 @@ class BatchProfiler:
         nvtx_ranges: whether stages are NVTX ranges in the domain ``virnuc_profiler``.
         sample_gpu: whether NVML is sampled.
         stream: the ``CUstream`` handle to time; by default PyTorch's current stream when the run starts.
+        capture_range: whether the run is bracketed by cudaProfilerStart and -Stop, for tools that capture only what
+            lies between (``nsys --capture-range=cudaProfilerApi``, ``ncu --profile-from-start off``).
         run_id: name of the run; by default the time it starts.
         metadata: anything JSON-able to keep with the result.
 
@@ -70,6 +75,7 @@ class BatchProfiler:
         nvtx_ranges: bool = True,
         sample_gpu: bool = True,
         stream: int | None = None,
+        capture_range: bool = False,
         run_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -81,6 +87,7 @@ class BatchProfiler:
         self._nvtx_ranges = nvtx_ranges
         self._sample_gpu = sample_gpu
         self._stream = stream
+        self._capture_range = capture_range
         self._run_id = run_id
         self._metadata = dict(metadata or {})
         self._timeline: _core.Timeline | None = None
@@ -127,8 +134,11 @@ class BatchProfiler:
         )
         try:
             self._sampling_reason = self._start_sampling()
+            if self._capture_range and ordinal is not None:
+                _core.profiler_start()
         except BaseException:
             timeline.stop(0.0)
+            self._stop_sampling()
             raise
         self._timeline = timeline
         # Python's nvtx marks the coarse phase; the stages inside it come from the compiled core.
@@ -143,16 +153,17 @@ class BatchProfiler:
         Raises:
             RuntimeError: no run is going on.
         """
-        timeline, sampler = self._running(), self._sampler
+        timeline = self._running()
         if self._batch is not None:
             self._batch.end()
         ended_ns = _core.monotonic_ns()
         timeline.stop()
-        if sampler is not None:
-            sampler.stop()
+        sampler = self._stop_sampling()
         if self._phase is not None:
             nvtx.end_range(self._phase)
-        self._timeline = self._sampler = self._batch = None
+        self._timeline = self._batch = None
+        if self._capture_range and self.uses_device:
+            self._end_capture_range()
         self.result = assemble_run(
             timeline,
             self._target,
@@ -246,6 +257,18 @@ class BatchProfiler:
         if self._batch is batch:  # the iterable may have begun batches of its own
             self._batch = None
             self._next_index = batch.index
+
+    def _end_capture_range(self) -> None:
+        try:
+            _core.profiler_stop()
+        except VirnucError as error:  # the device is lost, and what was measured until then must not be
+            _log.warning("the capture range stays open: %s", error)
+
+    def _stop_sampling(self) -> _core.GpuSampler | None:
+        sampler, self._sampler = self._sampler, None
+        if sampler is not None:
+            sampler.stop()
+        return sampler
 
     def _start_sampling(self) -> str:
         """Starts the NVML threads; returns why not, if not."""

@@ -196,26 +196,26 @@ class ProfilingCost:
     """What profiling cost in one run, measured in it.
 
     Attributes:
-        marks: stage boundaries that were marked.
-        timed_marks: how many of them were timed (one in so many, so that timing costs nothing one can see).
-        timed_mark_ns: host time inside those, without the way from Python into the compiled core.
+        calls: how often the loop called the profiler: to begin a batch, to mark a stage, to end it.
+        timed_calls: how many of these were timed (one in 31, so that timing costs nothing one can see).
+        timed_call_ns: host time inside those, without the way from Python into the compiled core (some 50 ns each).
         harvest_cpu_ns: CPU time of the thread that collects device times; None without a device.
         sampling_cpu_ns: CPU time of the threads that sample NVML; None without sampling.
     """
 
-    marks: int
-    timed_marks: int
-    timed_mark_ns: int
+    calls: int
+    timed_calls: int
+    timed_call_ns: int
     harvest_cpu_ns: int | None = None
     sampling_cpu_ns: int | None = None
 
     @property
-    def mean_mark_ns(self) -> float | None:
-        """Host time of one mark; None if none was timed."""
-        return self.timed_mark_ns / self.timed_marks if self.timed_marks else None
+    def mean_call_ns(self) -> float | None:
+        """Host time of one call; None if none was timed."""
+        return self.timed_call_ns / self.timed_calls if self.timed_calls else None
 
     @property
     def host_ns(self) -> float | None:
-        """Host time that the loop spent in marks; None if none was timed."""
-        mean = self.mean_mark_ns
-        return None if mean is None else mean * self.marks
+        """Host time that the loop spent in the profiler; None if no call was timed."""
+        mean = self.mean_call_ns
+        return None if mean is None else mean * self.calls

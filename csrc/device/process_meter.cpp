@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "device/process_meter.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "device/not_measured.h"
+
+namespace virnuc {
+
+namespace {
+
+constexpr bool not_offered(nvmlReturn_t result) {
+    return result == NVML_ERROR_NOT_SUPPORTED || result == NVML_ERROR_FUNCTION_NOT_FOUND ||
+           result == NVML_ERROR_NO_PERMISSION;
+}
+
+/// Fills a list whose length NVML knows: asks again with room for as many as it said there are.
+template <typename Element, typename Query>
+nvmlReturn_t fill(std::vector<Element>& list, Query query) {
+    list.resize(std::max<std::size_t>(list.capacity(), 16));
+    for (int tries = 0; tries < 3; ++tries) {
+        auto count = static_cast<unsigned>(list.size());
+        const nvmlReturn_t result = query(list.data(), &count);
+        if (result != NVML_ERROR_INSUFFICIENT_SIZE) {
+            list.resize(result == NVML_SUCCESS ? count : 0);
+            return result;
+        }
+        list.resize(std::max<std::size_t>(count, list.size()) + 16);  // more may come meanwhile
+    }
+    list.clear();
+    return NVML_ERROR_INSUFFICIENT_SIZE;
+}
+
+}  // namespace
+
+nvmlReturn_t ProcessMeter::list_processes() {
+    const auto query = meter_->api().compute_processes;
+    if (query == nullptr) return NVML_ERROR_FUNCTION_NOT_FOUND;
+    return fill(processes_, [&](nvmlProcessInfo_t* list, unsigned* count) {
+        for (unsigned i = 0; i < *count; ++i) list[i] = {};
+        return query(meter_->device(), count, list);
+    });
+}
+
+nvmlReturn_t ProcessMeter::list_utilization() {
+    const auto query = meter_->api().process_utilization;
+    if (query == nullptr) return NVML_ERROR_FUNCTION_NOT_FOUND;
+    return fill(utilization_, [&](nvmlProcessUtilizationSample_t* list, unsigned* count) {
+        return query(meter_->device(), list, count, seen_until_us_);
+    });
+}
+
+QueryState ProcessMeter::read(ProcessReading& reading) {
+    reading.other_processes = reading.other_sm_percent = not_measured;
+    const auto own = static_cast<unsigned>(getpid());
+    const nvmlReturn_t listed = list_processes();
+    if (listed != NVML_SUCCESS) return not_offered(listed) ? QueryState::unsupported : QueryState::failed;
+    const auto ours = [own](const auto& process) { return process.pid == own; };
+    if (std::none_of(processes_.begin(), processes_.end(), ours)) return QueryState::pending;
+    reading.other_processes = static_cast<std::int64_t>(processes_.size()) - 1;
+
+    const nvmlReturn_t utilized = list_utilization();
+    if (utilized == NVML_ERROR_NOT_FOUND) return QueryState::measured;  // no new sample
+    if (utilized != NVML_SUCCESS) return not_offered(utilized) ? QueryState::measured : QueryState::partly;
+    const bool first = seen_until_us_ == 0;  // goes back to before the run, to processes that are gone
+    reading.other_sm_percent = 0;
+    for (const auto& sample : utilization_) {
+        seen_until_us_ = std::max(seen_until_us_, sample.timeStamp);
+        if (!ours(sample)) reading.other_sm_percent += sample.smUtil;
+    }
+    if (first) reading.other_sm_percent = not_measured;
+    return QueryState::measured;
+}
+
+}  // namespace virnuc
