@@ -44,6 +44,7 @@ def test_a_device_with_everything(standins):
         "cuda:0 utilization, power, clocks",
         "cuda:0 SM, tensor and DRAM activity",
         "cuda:0 energy counter",
+        "cuda:0 other processes",
     }
     assert {check["state"] for check in device.values()} == {OK}
     assert "aligned to the host clock within" in device["cuda:0 device times"]["found"]
