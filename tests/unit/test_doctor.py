@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the doctor finds, with stand-in libraries that work, refuse or stall."""
 
+import contextlib
+import io
 import json
 import shutil
 import sys
@@ -132,3 +134,25 @@ def test_a_broken_pytorch_is_a_finding_and_not_the_end(tmp_path, monkeypatch):
     found = {check.name: check for check in checks.all_checks(tmp_path)}
     assert found["PyTorch"].state == BROKEN
     assert found["output folder"].state == OK
+
+
+def overhead_on_a_device():
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        assert main(["doctor", "--overhead", "--json"]) == 0
+    return json.loads(output.getvalue())["overhead"]
+
+
+def test_overhead_is_measured_on_the_device(standins):
+    overhead = standins.call(overhead_on_a_device)
+    assert overhead["device"].startswith("Stand-in")
+    assert overhead["mark_ns"] > overhead["mark_without_device_ns"] > 0
+    assert 0 < overhead["sampling_cpu"] < 1
+    assert overhead["host_ns_of_a_batch"] > 8 * overhead["mark_ns"]
+
+
+def test_overhead_without_a_gpu_is_that_of_the_host(capsys):
+    assert main(["doctor", "--overhead", "--device", "cpu"]) == 0
+    text = capsys.readouterr().out
+    assert "on cpu" in text
+    assert "n/a (the CPU is measured)" in text

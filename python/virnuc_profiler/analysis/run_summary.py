@@ -10,6 +10,7 @@ from virnuc_profiler.analysis.batch_metrics import waiting_ns
 from virnuc_profiler.analysis.flops import forward_flops, model_flops_utilization
 from virnuc_profiler.analysis.gpu_load import energy_between, mean_activity, mean_utilization
 from virnuc_profiler.analysis.intervals import Interval, clip, length
+from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
 from virnuc_profiler.analysis.statistics import percentile
 from virnuc_profiler.analysis.steady_state import Completion, steady_state
 from virnuc_profiler.telemetry.rates import ratio
@@ -62,6 +63,7 @@ def run_summary(
         "dropped_device_timings": run.device.dropped_batches if run.device.timed else None,
         "wait_time_ms_p50": _milliseconds(percentile(waits, 50)),
         "wait_time_ms_p95": _milliseconds(percentile(waits, 95)),
+        **profiling_cost_keys(run),
         **_packing_keys(packings),
         **_gpu_keys(run.gpu, window, run),
         **_flops_keys(packings, run.elapsed_s, layers, hidden, ceiling_flops_per_second),

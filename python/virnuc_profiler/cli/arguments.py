@@ -16,6 +16,7 @@ from virnuc_profiler.sweep.configuration import RANGES, check_setting
 from virnuc_profiler.sweep.steps import STEP_NAMES, in_order
 
 EXIT_MISUSE = 2
+DEVICES = "auto|cpu|cuda|cuda:N"
 _LARGEST_NUMBER = 1e7
 """In seconds 115 days; the system's clocks refuse to wait for much more."""
 
@@ -49,7 +50,7 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> 
         help="auto: from PyTorch's hub cache if they are there, else random; pretrained: download (default: auto)",
     )  # fmt: skip
     model.add_argument("--precision", choices=("fp16", "bf16", "fp32"), help="default: fp16 on a GPU, fp32 on a CPU")
-    model.add_argument("--device", type=_device, default="auto", metavar="auto|cpu|cuda|cuda:N", help="default: auto")
+    model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="default: auto")
     model.add_argument(
         "--device-memory-gb", type=_number(above=0), metavar="GB",
         help="limit this process's device memory (1 GB = 10^9 bytes), e.g. to share a card",
@@ -157,7 +158,8 @@ def _model(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _device(text: str) -> str:
+def device_name(text: str) -> str:
+    """Reads the name of a device, whether it is there or not."""
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of auto, cpu, cuda, cuda:N")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(DEVICES.split('|'))}")
     return text

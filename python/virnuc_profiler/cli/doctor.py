@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from virnuc_profiler.cli.arguments import DEVICES, device_name
+
 if TYPE_CHECKING:
     from virnuc_profiler.capture.device_checks import Check
 
@@ -24,6 +26,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Looks at driver, NVML, devices, PyTorch, attention kernels, worker processes and folders. "
         "Exit code 1 only if nothing can be measured here at all.",
     )
+    parser.add_argument(
+        "--overhead",
+        action="store_true",
+        help="measure what profiling costs on this machine, instead of looking around",
+    )
+    parser.add_argument(
+        "--device",
+        type=device_name,
+        default="auto",
+        metavar=DEVICES,
+        help="of --overhead (default: auto)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--output-dir", type=Path, default=Path(), metavar="DIR", help="folder to check for writing (default: .)"
@@ -34,6 +48,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the findings; 1 if a part without which nothing works is broken."""
+    if arguments.overhead:
+        return _overhead(arguments)
     from virnuc_profiler.cli.checks import all_checks
 
     checks = all_checks(arguments.output_dir)
@@ -45,6 +61,20 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(render_checks(checks))
     return 1 if broken else 0
+
+
+def _overhead(arguments: argparse.Namespace) -> int:
+    from virnuc_profiler.capture.overhead import measure_overhead
+    from virnuc_profiler.capture.target import find_target
+    from virnuc_profiler.cli.overhead_table import render_overhead
+
+    overhead = measure_overhead(find_target(arguments.device))
+    if arguments.json:
+        figures = {**asdict(overhead), "host_ns_of_a_batch": overhead.host_ns_of_a_batch}
+        print(json.dumps({"schema_version": "1.0", "overhead": figures}, indent=1))
+    else:
+        print(render_overhead(overhead))
+    return 0
 
 
 def render_checks(checks: Sequence[Check]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from virnuc_profiler.analysis.performance import Performance, summarise_performance
 from virnuc_profiler.reports.figures import hours, number, percent, share, words
+from virnuc_profiler.reports.profiling_cost import render_cost
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.reader import read_telemetry
@@ -135,6 +136,8 @@ def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
         yield _line("Model TFLOP/s", number(summary["achieved_tflops"], 1))
     if "mfu" in summary:
         yield _line("MFU", share(summary["mfu"]))
+    if "profiling_calls" in summary:
+        yield _line("Profiling took", render_cost(summary))
 
 
 def _packing(performance: Performance) -> Iterator[str]:

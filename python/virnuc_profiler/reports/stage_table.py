@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
 from virnuc_profiler.analysis.statistics import percentile
+from virnuc_profiler.reports.profiling_cost import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _HEADINGS: Final = ("Stage", "Batches", "Host p50", "Host p95", "Device p50", "Device p95", "Share of run")
@@ -22,8 +24,10 @@ def render_stages(run: RunResult) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [" | ".join(_cell(row, widths)).rstrip() for row in rows]
     rule = "=" * max(map(len, lines))
-    why = "" if run.device.timed else f"Device times: n/a ({run.device.reason})"
-    return "\n".join(["Stages (ms)", rule, *lines, rule, *([why] if why else [])])
+    notes = [] if run.device.timed else [f"Device times: n/a ({run.device.reason})"]
+    if run.cost is not None:
+        notes.append(f"Profiling took {render_cost(profiling_cost_keys(run))}")
+    return "\n".join(["Stages (ms)", rule, *lines, rule, *notes])
 
 
 def _row(run: RunResult, name: str) -> tuple[str, ...] | None:
