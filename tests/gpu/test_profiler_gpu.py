@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The profiler on a real device, against PyTorch's own events and the wall clock."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
 import torch
 
-from virnuc_profiler import BatchProfiler
+from virnuc_profiler import BatchProfiler, _core
 
 pytestmark = pytest.mark.gpu
 
@@ -103,3 +106,63 @@ def test_side_streams_are_timed_on_their_own(work):
     for batch in profiler.result.batches:
         assert [stage.name for stage in batch.stages] == ["forward", "d2h"]
         assert all(stage.device_ns is not None and stage.device_ns >= 0 for stage in batch.stages)
+
+
+def test_marks_of_a_graph_capture_have_no_time_and_the_others_keep_theirs(work):
+    matrix = torch.randn(1024, 1024, device="cuda", dtype=torch.bfloat16)
+    with BatchProfiler(device="cuda", stages=("forward",)) as profiler:
+        with profiler.begin_batch() as batch:
+            batch.mark("forward")
+            work(5)
+        graph = torch.cuda.CUDAGraph()
+        with profiler.begin_batch() as batch, torch.cuda.graph(graph):
+            batch.mark("forward", torch.cuda.current_stream().cuda_stream)
+            matrix @ matrix
+            batch.end_stage()
+        time.sleep(0.1)  # the harvesting thread meets the captured events
+        with profiler.begin_batch() as batch:
+            batch.mark("forward")
+            graph.replay()
+    run = profiler.result
+    assert run.device.reason == ""
+    assert [batch.device_times_dropped for batch in run.batches] == [False, True, False]
+    assert [batch.stages[0].device_ns is not None for batch in run.batches] == [True, False, True]
+
+
+def test_the_clocks_are_compared_and_their_drift_is_known(work):
+    with BatchProfiler(device="cuda", stages=("forward",)) as profiler:
+        for _ in profiler.batches(range(70), stage=None):
+            with profiler.stage("forward"):
+                work(100)
+            time.sleep(0.1)  # long enough for several comparisons
+    device = profiler.result.device
+    assert abs(device.clock_drift_ppm) < 200
+    assert device.alignment_residual_ns <= 2 * device.alignment_uncertainty_ns + 5_000
+
+
+def test_a_device_named_by_its_uuid_is_the_one_that_is_sampled():
+    uuid = _core.cuda_devices()[0].uuid
+    script = (
+        "import sys, time\n"
+        "from virnuc_profiler import BatchProfiler\n"
+        "with BatchProfiler(device='cuda:0') as profiler:\n"
+        "    time.sleep(0.3)\n"
+        "print(profiler.result.device.uuid, len(profiler.result.gpu.fast))\n"
+    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": uuid}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    seen, readings = done.stdout.split()
+    assert seen == uuid
+    assert int(readings) >= 2
+
+
+def test_the_cost_of_profiling_is_measured(work):
+    with BatchProfiler(device="cuda", stages=("forward",)) as profiler:
+        for _ in profiler.batches(range(100), stage=None):
+            with profiler.stage("forward"):
+                work(5)
+    cost = profiler.result.cost
+    assert cost.calls >= 400
+    assert 100 < cost.mean_call_ns < 50_000
+    assert cost.harvest_cpu_ns > 0
+    assert cost.sampling_cpu_ns > 0
