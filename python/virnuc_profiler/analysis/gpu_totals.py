@@ -37,8 +37,10 @@ class RangeTotal:
         busy_ns: time in which at least one of the operations ran, on any device.
         idle_ns: idle time within the spans, added up over the ranges.
         longest_gap_ns: the longest idle time within a span.
-        median_busy_ns: of the ranges that launched something; None if none has, as for the next two.
+        median_total_ns: of the ranges that launched something; None if none has, as for the next four.
+        median_busy_ns: alike.
         median_span_ns: alike.
+        median_idle_ns: alike.
         median_launch_delay_ns: alike.
         devices: numbers of the devices.
         kernels: by name, most time first.
@@ -54,8 +56,10 @@ class RangeTotal:
     busy_ns: int
     idle_ns: int
     longest_gap_ns: int
+    median_total_ns: float | None
     median_busy_ns: float | None
     median_span_ns: float | None
+    median_idle_ns: float | None
     median_launch_delay_ns: float | None
     devices: tuple[int, ...]
     kernels: tuple[KernelTotal, ...]
@@ -100,8 +104,10 @@ def range_total(domain: str, name: str, projections: Sequence[Projection]) -> Ra
         busy_ns=_busy_ns(operations),
         idle_ns=sum(projection.idle_ns or 0 for projection in active),
         longest_gap_ns=max((projection.longest_gap_ns for projection in active), default=0),
+        median_total_ns=percentile((projection.total_ns for projection in active), 50),
         median_busy_ns=percentile((projection.busy_ns for projection in active), 50),
         median_span_ns=percentile((projection.span_ns for projection in active), 50),
+        median_idle_ns=percentile((projection.idle_ns for projection in active), 50),
         median_launch_delay_ns=percentile((projection.launch_delay_ns for projection in active), 50),
         devices=tuple(sorted({operation.device for operation in operations})),
         kernels=total_by_kernel(operations),

@@ -25,8 +25,9 @@ _START_END: Final = 60
 _DOMAIN_CREATE: Final = 75
 
 _API_TABLES: Final = ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_DRIVER")  # older ones keep all in RUNTIME
-_OPERATION: Final = ("globalPid", "correlationId")
-_TIMES: Final = ("deviceId", "start", "end")
+_NOBODY: Final = -1
+_PAYLOADS: Final = ("uint64Value", "int64Value", "uint32Value", "int32Value")
+_Where = tuple[int, int, int, int, int]
 
 
 def read_nsys_export(path: str | os.PathLike[str]) -> GpuCapture:
@@ -46,9 +47,9 @@ def read_nsys_export(path: str | os.PathLike[str]) -> GpuCapture:
 
 
 def _read(tables: Tables) -> GpuCapture:
-    strings: dict[int, str | None] = dict(tables.rows("StringIds", ("id",), texts=("value",)))  # type: ignore[arg-type]
+    strings: dict[int, str | None] = dict(tables.rows("StringIds", ("id",), texts=("value",)))
     ranges, crossing, unended = _ranges(tables, strings)
-    meta = {name: value for name, value in tables.rows("META_DATA_EXPORT", texts=("name", "value"))}
+    meta = dict(tables.rows("META_DATA_EXPORT", texts=("name", "value")))
     epochs = [epoch for (epoch,) in tables.rows("TARGET_INFO_SESSION_START_TIME", optional=("utcEpochNs",))]
     return GpuCapture(
         ranges=tuple(ranges),
@@ -67,8 +68,7 @@ def _ranges(tables: Tables, strings: Mapping[int, str | None]) -> tuple[list[Nvt
         tables.rows(
             "NVTX_EVENTS",
             ("start", "eventType"),
-            ("end", "globalTid", "endGlobalTid", "domainId", "textId")
-            + ("uint64Value", "int64Value", "uint32Value", "int32Value"),
+            ("end", "globalTid", "endGlobalTid", "domainId", "textId", *_PAYLOADS),
             ("text",),
         )
     )
@@ -113,23 +113,26 @@ def _calls(tables: Tables) -> Iterator[ApiCall]:
 
 
 def _operations(tables: Tables, strings: Mapping[int, str | None]) -> Iterator[GpuOperation]:
-    for *fixed, demangled, short in _work(tables, "KERNEL", ("demangledName", "shortName")):
-        yield GpuOperation(*fixed, "kernel", strings.get(demangled) or strings.get(short) or "(no name)")
-    copy_kinds = dict(tables.rows("ENUM_CUDA_MEMCPY_OPER", ("id",), texts=("label",)))  # type: ignore[arg-type]
-    for *fixed, kind in _work(tables, "MEMCPY", ("copyKind",)):
-        yield GpuOperation(*fixed, "memcpy", f"memcpy {copy_kinds.get(kind) or f'of kind {kind}'}")
-    for fixed in _work(tables, "MEMSET"):
-        yield GpuOperation(*fixed, "memset", "memset")
-    for *fixed, graph in _work(tables, "GRAPH_TRACE", ("graphId",)):
-        yield GpuOperation(*fixed, "graph", f"CUDA graph {graph}")
+    for where, (demangled, short) in _work(tables, "KERNEL", ("demangledName", "shortName")):
+        yield GpuOperation(*where, "kernel", strings.get(demangled) or strings.get(short) or "(no name)")
+    copy_kinds = dict(tables.rows("ENUM_CUDA_MEMCPY_OPER", ("id",), texts=("label",)))
+    for where, (copy_kind,) in _work(tables, "MEMCPY", ("copyKind",)):
+        yield GpuOperation(*where, "memcpy", f"memcpy {copy_kinds.get(copy_kind) or f'of kind {copy_kind}'}")
+    for where, _ in _work(tables, "MEMSET"):
+        yield GpuOperation(*where, "memset", "memset")
+    for where, (graph,) in _work(tables, "GRAPH_TRACE", ("graphId",)):
+        yield GpuOperation(*where, "graph", f"CUDA graph {graph}")
 
 
-def _work(tables: Tables, kind: str, more: tuple[str, ...] = ()) -> Iterator[list[int]]:
-    """Rows of one kind of operation: process, correlation, device, start, end and `more`.
+def _work(tables: Tables, kind: str, more: tuple[str, ...] = ()) -> Iterator[tuple[_Where, list[int]]]:
+    """Rows of one kind of operation, each with `more` of its columns.
 
     An operation that does not say who launched it gets ids that no call has.
     """
-    rows = tables.rows(f"CUPTI_ACTIVITY_KIND_{kind}", _TIMES, (*_OPERATION, *more))
+    rows = tables.rows(
+        f"CUPTI_ACTIVITY_KIND_{kind}", ("deviceId", "start", "end"), ("globalPid", "correlationId", *more)
+    )
     for device, start, end, process, correlation, *rest in rows:
-        launched_by = (process, correlation) if process is not None and correlation is not None else (-1, -1)
-        yield [*launched_by, device, start, max(start, end), *rest]
+        if process is None or correlation is None:
+            process = correlation = _NOBODY
+        yield (process, correlation, device, start, max(start, end)), rest

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from virnuc_profiler.analysis.statistics import percentile
+from virnuc_profiler.reports.columns import aligned
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _HEADINGS: Final = ("Stage", "Batches", "Host p50", "Host p95", "Device p50", "Device p95", "Share of run")
@@ -19,8 +20,7 @@ def render_stages(run: RunResult) -> str:
     overlap (a worker collates while the device computes), so shares need not add up to 100 %.
     """
     rows = [_HEADINGS, *(row for name in run.stage_names if (row := _row(run, name)) is not None)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [" | ".join(_cell(row, widths)).rstrip() for row in rows]
+    lines = aligned(rows)
     rule = "=" * max(map(len, lines))
     why = "" if run.device.timed else f"Device times: n/a ({run.device.reason})"
     return "\n".join(["Stages (ms)", rule, *lines, rule, *([why] if why else [])])
@@ -45,10 +45,3 @@ def _row(run: RunResult, name: str) -> tuple[str, ...] | None:
 def _milliseconds(values: Sequence[int], q: float) -> str:
     value = percentile(values, q)
     return "n/a" if value is None else f"{value / 1e6:.3f}"
-
-
-def _cell(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [
-        text.ljust(size) if place == 0 else text.rjust(size)
-        for place, (text, size) in enumerate(zip(row, widths, strict=True))
-    ]
