@@ -53,6 +53,8 @@ class BatchProfiler:
         sample_gpu: whether NVML is sampled.
         stream: the ``CUstream`` handle to time; by default PyTorch's current stream when the run starts.
         run_id: name of the run; by default the time it starts.
+        capture_range: whether the run is bracketed with ``cudaProfilerStart`` and ``cudaProfilerStop``, so that
+            ``nsys profile --capture-range=cudaProfilerApi`` or ncu capture it alone.
         metadata: anything JSON-able to keep with the result.
 
     Raises:
@@ -71,6 +73,7 @@ class BatchProfiler:
         sample_gpu: bool = True,
         stream: int | None = None,
         run_id: str | None = None,
+        capture_range: bool = False,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self._target: Target = find_target(device)
@@ -82,6 +85,7 @@ class BatchProfiler:
         self._sample_gpu = sample_gpu
         self._stream = stream
         self._run_id = run_id
+        self._capture_range = capture_range
         self._metadata = dict(metadata or {})
         self._timeline: _core.Timeline | None = None
         self._sampler: _core.GpuSampler | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         text, document = project_ranges(arguments.export, **options)
     if arguments.json is not None:
-        write_json_atomically(arguments.json, document)
+        write_json_atomically(arguments.json, document())
     print(text, end="")
     return 0
 
@@ -101,8 +101,8 @@ def correlate_run(
     names: Sequence[str] | None = None,
     top: int = 5,
     batches: bool = False,
-) -> tuple[str, dict[str, Any]]:
-    """A run beside its capture, as text and as a JSON document.
+) -> tuple[str, Callable[[], dict[str, Any]]]:
+    """A run beside its capture, as text and as what makes a JSON document.
 
     Raises:
         TelemetryFormatError: a file cannot be read.
@@ -124,13 +124,13 @@ def correlate_run(
         raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
     title = f"Run {recorded.run_id} in Nsight Systems{_version(capture)}"
     text = render_correlation(correlation, title, _notes(capture, ranges), top=top, batches=batches)
-    return text, run_document(recorded, correlation, capture_document(str(export), capture))
+    return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture))
 
 
 def project_ranges(
     export: Path, *, domain: str | None = None, names: Sequence[str] | None = None, top: int = 5
-) -> tuple[str, dict[str, Any]]:
-    """The ranges of any capture, or its devices if it has none, as text and as a JSON document.
+) -> tuple[str, Callable[[], dict[str, Any]]]:
+    """The ranges of any capture, or its devices if it has none, as text and as what makes a JSON document.
 
     Raises:
         TelemetryFormatError: the file cannot be read.
@@ -154,7 +154,7 @@ def project_ranges(
     else:
         title = f"GPU totals{_version(capture)}; the capture has no NVTX ranges"
         text = render_devices(devices, title, notes, top=top)
-    return text, ranges_document(totals, projections, devices, capture_document(str(export), capture))
+    return text, lambda: ranges_document(totals, projections, devices, capture_document(str(export), capture))
 
 
 def chosen_ranges(

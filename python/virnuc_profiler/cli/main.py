@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said all there is to say: help, version or a mistake
         return stop.code if isinstance(stop.code, int) else EXIT_MISUSE
+    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
     try:
         with _signals_stop():

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 from virnuc_profiler.analysis.correlation import Correlation, StageComparison, StageCorrelation
@@ -51,8 +51,8 @@ def ranges_document(
         "schema_version": SCHEMA_VERSION,
         "capture": capture,
         "run": None,
-        "devices": [asdict(total) for total in devices],
-        "ranges": [asdict(total) for total in totals],
+        "devices": [_total(total) for total in devices],
+        "ranges": [_total(total) for total in totals],
         "projections": [{**projection.range._asdict(), "gpu": _projection(projection)} for projection in projections],
     }
 
@@ -74,11 +74,17 @@ def _stage(stage: StageCorrelation) -> dict[str, Any]:
     return {
         "name": stage.name,
         "counts": asdict(stage.counts),
-        "gpu": asdict(stage.total),
+        "gpu": _total(stage.total),
         "median_device_ns": stage.median_device_ns,
         "agreement": None if stage.agreement is None else asdict(stage.agreement),
         "batches": [_comparison(comparison) for comparison in stage.batches],
     }
+
+
+def _total(total: RangeTotal | DeviceTotal) -> dict[str, Any]:
+    """Field by field: ``asdict``, which copies deeply, takes a second for 16,000 names."""
+    document = {field.name: getattr(total, field.name) for field in fields(total)}
+    return {**document, "kernels": [asdict(kernel) for kernel in total.kernels]}
 
 
 def _comparison(comparison: StageComparison) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _agreement(stage: StageCorrelation) -> Iterator[str]:
         yield (
             f"{words(stage.name)}: {share(agreement.share_within)} of {agreement.batches:,} batches agree; difference "
             f"{microseconds(agreement.median_difference_ns, '+')} median, "
-            f"{microseconds(agreement.worst_difference_ns, '+')} worst (batch {agreement.worst_batch}); "
-            f"our start event {microseconds(agreement.median_start_difference_ns, '+')} from the first start, our end event "
-            f"{microseconds(agreement.median_end_difference_ns, '+')} from the last end"
+            f"{microseconds(agreement.worst_difference_ns, '+')} worst (batch {agreement.worst_batch}); our interval "
+            f"starts {microseconds(agreement.median_start_difference_ns, '+')} from the span's start and ends "
+            f"{microseconds(agreement.median_end_difference_ns, '+')} from its end"
         )
