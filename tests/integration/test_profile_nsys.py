@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import virnuc_profiler.sweep.prepare as prepare
 from tests.support.command import run
+from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.cli.nsys import profile_command
+from virnuc_profiler.sweep import trial
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -94,15 +95,15 @@ def test_the_captured_command_does_not_capture_itself(option):
     ]  # fmt: skip
 
 
-def test_the_capture_range_is_around_the_measured_run_and_not_the_warm_up(tmp_path, monkeypatch, capsys):
+def test_the_capture_range_is_around_the_measured_run_and_not_the_warm_up(tmp_path, monkeypatch):
     bracketed = []
-    real = prepare.run_single_gpu_benchmark
 
-    def spy(*args, **kwargs):
-        bracketed.append(kwargs.get("capture_range", False))
-        return real(*args, **kwargs)
+    class Spy(BatchProfiler):
+        def __init__(self, **options):
+            bracketed.append(options.get("capture_range"))
+            super().__init__(**options)
 
-    monkeypatch.setattr(prepare, "run_single_gpu_benchmark", spy)
-    assert main(["profile", *SMALL, "--capture-range", "--output-dir", str(tmp_path)]) == 0
-    assert bracketed == [False, True]
-    capsys.readouterr()
+    monkeypatch.setattr(trial, "BatchProfiler", Spy)
+    assert main(["profile", *SMALL, "--capture-range", "--output-dir", str(tmp_path / "a")]) == 0
+    assert main(["profile", *SMALL, "--output-dir", str(tmp_path / "b")]) == 0
+    assert bracketed == [False, True, False, False]

@@ -105,9 +105,10 @@ class NsysFile:
 
 
 def write_capture_of(run, path, *, offset_ns, utc_epoch_ns, delay_ns=2000, domain="virnuc_profiler", repeats=()):
-    """A capture in which each of a run's stages has its range, and each device stage one kernel that fills most of it.
+    """A capture in which each of a run's stages has its range, and each device stage a kernel that fills most of it.
 
-    Without a name the domain has none in the file. `repeats` are offsets at which the same ranges occur once more, as other runs of the process would leave them.
+    Without a name the domain has none in the file. `repeats` are offsets at which the same ranges occur once more,
+    as other runs of the process would leave them.
     """
     with NsysFile(path, utc_epoch_ns=utc_epoch_ns) as file:
         if domain is not None:
