@@ -24,7 +24,7 @@ def only_sentence(text):
     return text.strip()
 
 
-@pytest.mark.parametrize("command", [[], ["sweep"], ["profile"], ["report"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["sweep"], ["profile"], ["report"], ["correlate"], ["doctor"]])
 def test_help(capsys, command):
     code, out, err = run(capsys, *command, "--help")
     assert (code, err) == (0, "")

@@ -34,11 +34,11 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> 
     workload = parser.add_argument_group("workload")
     workload.add_argument("--fasta", type=Path, metavar="FILE", help="your own sequences, plain or gzip'd")
     workload.add_argument(
-        "--num-sequences", type=_whole(1), metavar="N",
+        "--num-sequences", type=whole(1), metavar="N",
         help="how many sequences; of your own file the first N",
     )  # fmt: skip
     workload.add_argument(
-        "--seed", type=_whole(0), default=42, metavar="N", help="of the generated sequences (default: 42)"
+        "--seed", type=whole(0), default=42, metavar="N", help="of the generated sequences (default: 42)"
     )
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -122,7 +122,9 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _whole(smallest: int) -> Callable[[str], int]:
+def whole(smallest: int) -> Callable[[str], int]:
+    """Reads a whole number that is not too small."""
+
     def read(text: str) -> int:
         value = _integer(text)
         if value < smallest:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TextIO
 
 from virnuc_profiler import __version__
-from virnuc_profiler.cli import doctor, profile, report, sweep
+from virnuc_profiler.cli import correlate, doctor, profile, report, sweep
 from virnuc_profiler.cli.arguments import EXIT_MISUSE, Parser
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
 
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said all there is to say: help, version or a mistake
         return stop.code if isinstance(stop.code, int) else EXIT_MISUSE
+    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
     try:
         with _signals_stop():
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    for command in (sweep, profile, report, doctor):
+    for command in (sweep, profile, report, correlate, doctor):
         command.add_parser(commands)
     return parser
 

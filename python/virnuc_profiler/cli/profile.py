@@ -8,7 +8,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.arguments import add_measurement_options, setting, setting_help
-from virnuc_profiler.cli.request import build_request, describe_workload, require_writable, shown_path
+from virnuc_profiler.cli.nsys import profile_under_nsys
+from virnuc_profiler.cli.request import (
+    build_request,
+    describe_workload,
+    fill_in_folder,
+    require_writable,
+    shown_path,
+)
 from virnuc_profiler.sweep.configuration import BASELINE, RANGES, Configuration
 
 if TYPE_CHECKING:
@@ -29,12 +36,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         group.add_argument(
             option, type=setting(name), default=default, metavar="N", help=setting_help(name, str(default))
         )
+    nsys = parser.add_argument_group("Nsight Systems")
+    nsys.add_argument("--nsys", action="store_true", help="run under nsys, and show the capture beside the run")
+    nsys.add_argument(
+        "--capture-range", action="store_true",
+        help="bracket the measured batches with cudaProfilerStart/Stop, for nsys or ncu",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and reports; 1 if the configuration failed."""
     configuration = Configuration(**{name: getattr(arguments, name) for name in RANGES})
+    if arguments.nsys:
+        return profile_under_nsys(arguments.argv, configuration.run_id, fill_in_folder(arguments))
     request = build_request(arguments, limit_file=False)
     require_writable(request.output_dir)
     result = _measure(request, configuration)

@@ -44,9 +44,7 @@ def build_request(arguments: argparse.Namespace, *, limit_file: bool, fasta: Pat
 
     device = resolve_device(arguments.device)
     resolve_precision(arguments.precision, True, device)
-    if arguments.output_dir is None:
-        stamp = datetime.now().astimezone().strftime("%Y%m%d_%H%M%S")
-        arguments.output_dir = Path(RESULTS_FOLDER) / f"{arguments.command}_{stamp}"
+    fill_in_folder(arguments)
     fasta = arguments.fasta or fasta
     count = arguments.num_sequences
     if count is None and (fasta is None or limit_file):
@@ -63,7 +61,17 @@ def build_request(arguments: argparse.Namespace, *, limit_file: bool, fasta: Pat
         timeout_s=arguments.timeout,
         seed=arguments.seed,
         device_memory_gb=arguments.device_memory_gb,
+        capture_range=getattr(arguments, "capture_range", False),
     )
+
+
+def fill_in_folder(arguments: argparse.Namespace) -> Path:
+    """The folder of the results: the one that was asked for, or one named by the time, which is filled in."""
+    if arguments.output_dir is None:
+        stamp = datetime.now().astimezone().strftime("%Y%m%d_%H%M%S")
+        arguments.output_dir = Path(RESULTS_FOLDER) / f"{arguments.command}_{stamp}"
+    folder: Path = arguments.output_dir
+    return folder
 
 
 def fasta_of_environment() -> Path | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
 from virnuc_profiler.analysis.statistics import percentile
+from virnuc_profiler.reports.columns import aligned
 from virnuc_profiler.reports.profiling_cost import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -21,8 +22,7 @@ def render_stages(run: RunResult) -> str:
     overlap (a worker collates while the device computes), so shares need not add up to 100 %.
     """
     rows = [_HEADINGS, *(row for name in run.stage_names if (row := _row(run, name)) is not None)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [" | ".join(_cell(row, widths)).rstrip() for row in rows]
+    lines = aligned(rows)
     rule = "=" * max(map(len, lines))
     notes = [] if run.device.timed else [f"Device times: n/a ({run.device.reason})"]
     if run.cost is not None:
@@ -49,10 +49,3 @@ def _row(run: RunResult, name: str) -> tuple[str, ...] | None:
 def _milliseconds(values: Sequence[int], q: float) -> str:
     value = percentile(values, q)
     return "n/a" if value is None else f"{value / 1e6:.3f}"
-
-
-def _cell(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [
-        text.ljust(size) if place == 0 else text.rjust(size)
-        for place, (text, size) in enumerate(zip(row, widths, strict=True))
-    ]

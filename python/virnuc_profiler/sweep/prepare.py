@@ -51,6 +51,7 @@ class Request:
         timeout_s: time limit of each; None for none.
         seed: of the generated sequences.
         device_memory_gb: limit on this process's device memory; None for none.
+        capture_range: whether measured runs, but no warm-up, are bracketed for nsys or ncu.
     """
 
     output_dir: Path
@@ -64,6 +65,7 @@ class Request:
     timeout_s: float | None = None
     seed: int = 42
     device_memory_gb: float | None = None
+    capture_range: bool = False
 
     def workload(self, factor: float = 1.0) -> Workload:
         """The sequences to run, generated or the user's; `factor` times as many, if there are.
@@ -153,6 +155,7 @@ class MeasuredModel:
             cooldown_s=self._request.cooldown_s,
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
+            capture_range=self._request.capture_range,
         )
         self._warn_once(result)
         return result

@@ -56,6 +56,7 @@ def run_single_gpu_benchmark(
     on_progress: Callable[[int], None] | None = None,
     metadata: Mapping[str, Any] | None = None,
     failure_log_level: int = logging.WARNING,
+    capture_range: bool = False,
 ) -> dict[str, Any]:
     """Measures one configuration, and cleans up whatever happens. Runs on the CPU too.
 
@@ -78,6 +79,8 @@ def run_single_gpu_benchmark(
         on_progress: is called with the number of sequences done, after each batch.
         metadata: is added to the telemetry's.
         failure_log_level: at which a failure is logged.
+        capture_range: whether nsys or ncu are told where the measured run begins and ends, see
+            :class:`BatchProfiler`.
 
     Returns:
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``, ``gpu_util``,
@@ -96,7 +99,14 @@ def run_single_gpu_benchmark(
     """
     configuration = Configuration(num_workers, prefetch_factor, token_budget, buffer_size)
     trial = _Trial(
-        Path(fasta_path), model, resolve_device(device), configuration, batch_converter, num_sequences, on_progress
+        Path(fasta_path),
+        model,
+        resolve_device(device),
+        configuration,
+        batch_converter,
+        num_sequences,
+        on_progress,
+        capture_range,
     )
     logger = TelemetryLogger(output_dir, configuration.run_id)  # says now if the folder cannot be written
     report: CleanupReport | None = None
@@ -130,8 +140,10 @@ class _Trial:
         batch_converter: Any,
         num_sequences: int | None,
         on_progress: Callable[[int], None] | None,
+        capture_range: bool,
     ) -> None:
         self.configuration = configuration
+        self._capture_range = capture_range
         self.failure: Failure | None = None
         self.interrupt: BaseException | None = None
         self._model = model
@@ -249,7 +261,9 @@ class _Trial:
         }
 
     def _started_profiler(self) -> BatchProfiler:
-        profiler = BatchProfiler(device=self._device, run_id=self.configuration.run_id)
+        profiler = BatchProfiler(
+            device=self._device, run_id=self.configuration.run_id, capture_range=self._capture_range
+        )
         profiler.start()
         return profiler
 

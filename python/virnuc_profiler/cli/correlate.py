@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""``virnuc-profiler correlate``: NVTX ranges of an Nsight Systems capture on the GPU, beside a run of ours."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from virnuc_profiler.cli.arguments import whole
+from virnuc_profiler.errors import UsageError
+
+if TYPE_CHECKING:
+    from virnuc_profiler.analysis.gpu_records import GpuCapture, NvtxRange
+
+OUR_DOMAIN: Final = "virnuc_profiler"
+
+_SHOWN_NAMES: Final = 10
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "correlate",
+        help="an Nsight Systems capture beside a run",
+        description="Projects NVTX ranges on the GPU. With a RUN, its stages are matched with their ranges by domain, "
+        "name and payload, and compared. Without one, any capture will do: all of its ranges are listed, or those of "
+        "--domain and --range.",
+    )
+    parser.add_argument(
+        "run_file", nargs="?", type=Path, metavar="RUN",
+        help="a saved run (run_ID.json), its telemetry file, or a folder that holds one run",
+    )  # fmt: skip
+    parser.add_argument(
+        "export", type=Path, metavar="NSYS.sqlite", help="made by nsys export --type sqlite REPORT.nsys-rep"
+    )
+    parser.add_argument(
+        "--domain", metavar="NAME",
+        help=f"ranges of this NVTX domain only; default is the one without a name (with RUN: {OUR_DOMAIN})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--range", action="append", dest="ranges", metavar="NAME", help="ranges of this name only; may be repeated"
+    )
+    parser.add_argument("--batches", action="store_true", help="with RUN: a line for every batch too")
+    parser.add_argument("--top", type=whole(0), default=5, metavar="N", help="names and kernels shown (default: 5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it there, as JSON")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the table, and writes the JSON."""
+    from virnuc_profiler.telemetry.files import write_json_atomically
+
+    run_file = None if arguments.run_file is None else find_run(arguments.run_file)
+    if arguments.json is not None and arguments.json.resolve() in {
+        path.resolve() for path in (arguments.export, run_file) if path is not None
+    }:
+        raise UsageError(f"--json {arguments.json} is a file that is read; choose another one")
+    options = {"domain": arguments.domain, "names": arguments.ranges, "top": arguments.top}
+    if run_file is not None:
+        text, document = correlate_run(run_file, arguments.export, batches=arguments.batches, **options)
+    elif arguments.batches:
+        raise UsageError("--batches needs a RUN, whose batches these are")
+    else:
+        text, document = project_ranges(arguments.export, **options)
+    if arguments.json is not None:
+        write_json_atomically(arguments.json, document())
+    print(text, end="")
+    return 0
+
+
+def find_run(path: Path) -> Path:
+    """The saved run that a path means: itself, the one beside a telemetry file, or the only one in a folder.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    if path.is_dir():
+        found = sorted(path.rglob("run_*.json"))
+        if len(found) != 1:
+            raise UsageError(f"{path} holds {len(found)} saved runs (run_*.json); name one of them")
+        return found[0]
+    if not path.exists():
+        raise UsageError(f"{path} does not exist; give a saved run (run_*.json)")
+    if path.name.startswith("telemetry_"):
+        beside = path.with_name(path.name.replace("telemetry_", "run_", 1))
+        if not beside.exists():
+            raise UsageError(f"{path} has no saved run {beside.name} beside it")
+        return beside
+    return path
+
+
+def correlate_run(
+    run_file: Path,
+    export: Path,
+    *,
+    domain: str | None = None,
+    names: Sequence[str] | None = None,
+    top: int = 5,
+    batches: bool = False,
+) -> tuple[str, Callable[[], dict[str, Any]]]:
+    """A run beside its capture, as text and as what makes a JSON document.
+
+    Raises:
+        TelemetryFormatError: a file cannot be read.
+        UsageError: the two do not belong together, or a domain or name does not occur.
+    """
+    from virnuc_profiler.analysis.correlation import correlate, strangers
+    from virnuc_profiler.analysis.projection import project
+    from virnuc_profiler.reports.correlation_document import capture_document, run_document
+    from virnuc_profiler.reports.correlation_table import render_correlation
+    from virnuc_profiler.reports.nsys_export import read_nsys_export
+    from virnuc_profiler.telemetry.run_result import RunResult
+
+    recorded = RunResult.load(run_file)
+    capture = read_nsys_export(export)
+    domain = _domain_of_run(capture, domain)
+    ranges = chosen_ranges(capture, export, domain, names)
+    correlation = correlate(recorded, project(ranges, capture.calls, capture.operations), domain)
+    if reason := strangers(recorded, capture, correlation):
+        raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
+    title = f"Run {recorded.run_id} in Nsight Systems{_version(capture)}"
+    text = render_correlation(correlation, title, _notes(capture, ranges), top=top, batches=batches)
+    return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture))
+
+
+def project_ranges(
+    export: Path, *, domain: str | None = None, names: Sequence[str] | None = None, top: int = 5
+) -> tuple[str, Callable[[], dict[str, Any]]]:
+    """The ranges of any capture, or its devices if it has none, as text and as what makes a JSON document.
+
+    Raises:
+        TelemetryFormatError: the file cannot be read.
+        UsageError: a domain or name does not occur.
+    """
+    from virnuc_profiler.analysis.gpu_totals import total_by_device, total_by_name
+    from virnuc_profiler.analysis.projection import project
+    from virnuc_profiler.reports.correlation_document import capture_document, ranges_document
+    from virnuc_profiler.reports.nsys_export import read_nsys_export
+    from virnuc_profiler.reports.range_table import render_devices, render_ranges
+
+    capture = read_nsys_export(export)
+    chosen = domain is not None or names is not None
+    ranges = chosen_ranges(capture, export, domain, names) if chosen else capture.ranges
+    projections = project(ranges, capture.calls, capture.operations)
+    devices, totals = total_by_device(capture.operations), total_by_name(projections)
+    notes = _notes(capture, ranges)
+    if totals:
+        title = f"NVTX ranges on the GPU{_version(capture)}"
+        text = render_ranges(totals, title, notes, top=top, kernels=chosen)
+    else:
+        title = f"GPU totals{_version(capture)}; the capture has no NVTX ranges"
+        text = render_devices(devices, title, notes, top=top)
+    return text, lambda: ranges_document(totals, projections, devices, capture_document(str(export), capture))
+
+
+def chosen_ranges(
+    capture: GpuCapture, export: Path, domain: str | None, names: Sequence[str] | None
+) -> tuple[NvtxRange, ...]:
+    """The ranges of a domain and of some names; None takes all.
+
+    Raises:
+        UsageError: there is no such domain, or a name does not occur; the message lists what there is.
+    """
+    if not capture.ranges:
+        raise UsageError(f"{export} has no NVTX ranges; capture with nsys profile -t cuda,nvtx")
+    ranges = [range_ for range_ in capture.ranges if domain is None or range_.domain == domain]
+    if not ranges:
+        there = _listed(range_.domain for range_ in capture.ranges)
+        raise UsageError(f"{export} has no ranges in the domain {domain}; there are: {there}")
+    if names is None:
+        return tuple(ranges)
+    for name in names:
+        if all(range_.name != name for range_ in ranges):
+            raise UsageError(f"{export} has no range {name}; there are: {_listed(range_.name for range_ in ranges)}")
+    return tuple(range_ for range_ in ranges if range_.name in names)
+
+
+def _domain_of_run(capture: GpuCapture, asked: str | None) -> str:
+    """Ours; or the only one whose name the capture lacks, if ours is not among those it has."""
+    if asked is not None:
+        return asked
+    domains = {range_.domain for range_ in capture.ranges}
+    nameless = sorted(name for name in domains if name.startswith("domain "))
+    return nameless[0] if OUR_DOMAIN not in domains and len(nameless) == 1 else OUR_DOMAIN
+
+
+def _listed(names: Iterable[str]) -> str:
+    counts = Counter(names)
+    shown = [f"{name} ({count:,})" for name, count in counts.most_common(_SHOWN_NAMES)]
+    return ", ".join(shown) + (f" and {len(counts) - len(shown):,} more" if len(counts) > len(shown) else "")
+
+
+def _version(capture: GpuCapture) -> str:
+    from virnuc_profiler.telemetry.values import printable
+
+    return f" {printable(capture.tracer_version, 40)}" if capture.tracer_version else ""
+
+
+def _notes(capture: GpuCapture, ranges: Sequence[NvtxRange]) -> list[str]:
+    """What a reader should know of the capture."""
+    notes = []
+    if capture.crossing_ranges:
+        notes.append(f"Left out: {capture.crossing_ranges:,} ranges that end on another thread than they began on")
+    if capture.unended_ranges:
+        notes.append(f"Left out: {capture.unended_ranges:,} ranges that had not ended when the capture did")
+    devices = len({operation.device for operation in capture.operations})
+    if devices > 1 and ranges:
+        notes.append(f"The capture has {devices} devices: busy and span are over all that a range used")
+    if not capture.operations:
+        notes.append("The capture has no GPU operations; capture with nsys profile -t cuda,nvtx")
+    return notes

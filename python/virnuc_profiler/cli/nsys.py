@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""``profile --nsys``: the same command under Nsight Systems, then its capture beside the run."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from virnuc_profiler.cli.correlate import correlate_run
+from virnuc_profiler.cli.request import require_writable, shown_path
+from virnuc_profiler.errors import OutputError, UsageError
+
+_PYTHON: Final = (sys.executable, "-m", "virnuc_profiler")
+_FINISH_S: Final = 120.0
+"""After Ctrl-C nsys gets so long to write what it has."""
+
+
+def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
+    """Runs ``profile`` again, under nsys, and correlates; returns the exit code of the run.
+
+    Args:
+        argv: the command as it was given, ``profile`` first.
+        run_id: of the run that it makes.
+        folder: where it writes.
+
+    Raises:
+        UsageError: there is no nsys; the message says what to run where there is one.
+        OutputError: nsys left nothing that can be read; what was measured is kept.
+    """
+    report = folder / f"nsys_{run_id}.nsys-rep"
+    export = report.with_suffix(".sqlite")
+    run_file = folder / f"run_{run_id}.json"
+    profile = profile_command(argv, report, folder)
+    convert = export_command(report, export)
+    nsys = shutil.which("nsys")
+    if nsys is None:
+        correlate = [*_PYTHON, "correlate", str(run_file), str(export)]
+        commands = " && ".join(shlex.join(command) for command in (profile, convert, correlate))
+        raise UsageError(f"nsys is not on PATH: install Nsight Systems, or run this where it is: {commands}")
+    require_writable(folder)
+    for stale in (report, export, run_file):  # so that what is found afterwards is of this run
+        stale.unlink(missing_ok=True)
+    code = _run_to_its_end([nsys, *profile[1:]])
+    if not run_file.exists():  # the run has said on stderr why
+        return code or 1
+    _convert([nsys, *convert[1:]], report, export, folder)
+    from virnuc_profiler.telemetry.files import write_json_atomically  # needs NumPy, which --help does not
+
+    text, document = correlate_run(run_file, export)
+    json_file = folder / f"nsys_{run_id}.json"
+    write_json_atomically(json_file, document())
+    print(f"\n{text}")
+    print(f"Capture: {shown_path(report)}")
+    print(f"Correlation: {shown_path(json_file)}")
+    print(f"Results: {shown_path(folder)}")
+    return code
+
+
+def profile_command(argv: Sequence[str], report: Path, folder: Path) -> list[str]:
+    """The command that captures the measured batches of ``profile`` with these arguments.
+
+    ``--capture-range-end=stop`` ends the capture and lets the program go on to write its results; the default of
+    nsys would end it.
+    """
+    return [
+        "nsys", "profile", "-t", "cuda,nvtx", "--sample=none", "--cpuctxsw=none",
+        "--capture-range=cudaProfilerApi", "--capture-range-end=stop",
+        "-o", str(report.with_suffix("")), "--force-overwrite", "true",
+        *_PYTHON, *filter(_is_not_nsys, argv), "--capture-range", "--output-dir", str(folder),
+    ]  # fmt: skip
+
+
+def _is_not_nsys(argument: str) -> bool:
+    """Whether an argument is another one than ``--nsys``, which may be abbreviated."""
+    return len(argument) < len("--n") or not "--nsys".startswith(argument)
+
+
+def export_command(report: Path, export: Path) -> list[str]:
+    """The command that makes an SQLite file of a report."""
+    return ["nsys", "export", "-t", "sqlite", "-o", str(export), "--force-overwrite", "true", str(report)]
+
+
+def _run_to_its_end(command: Sequence[str]) -> int:
+    """The exit code; after Ctrl-C, which nsys and the run get too, they may finish what they are writing."""
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            try:
+                process.wait(_FINISH_S)
+            except subprocess.TimeoutExpired:
+                process.terminate()
+            raise
+
+
+def _convert(command: Sequence[str], report: Path, export: Path, folder: Path) -> None:
+    if not report.exists():
+        raw = report.with_suffix(".qdstrm")
+        hint = f"; its raw capture is {raw}, which QdstrmImporter can import" if raw.exists() else ""
+        raise OutputError(
+            f"nsys left no report {report}: it could not import its capture, or the run did not use a GPU{hint}; "
+            f"what was measured is in {folder}"
+        )
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0 or not export.exists():
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise OutputError(
+            f"nsys could not export {report}: {said[-1] if said else f'exit code {done.returncode}'}; "
+            f"what was measured is in {folder}"
+        )

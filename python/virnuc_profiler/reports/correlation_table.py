@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""A run beside its capture, as text. Times in ms unless they say otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from virnuc_profiler.analysis.correlation import (
+    AGREEMENT_NS,
+    AGREEMENT_SHARE,
+    Correlation,
+    StageComparison,
+    StageCorrelation,
+)
+from virnuc_profiler.analysis.gpu_totals import KernelTotal
+from virnuc_profiler.reports.columns import aligned
+from virnuc_profiler.reports.figures import NOT_MEASURED, share, words
+
+LONGEST_NAME: Final = 90
+
+_STAGES: Final = (
+    "Stage", "Matched", "GPU sum", "GPU busy", "Span", "Idle", "Launch delay", "Our interval", "Difference", "Agree",
+)  # fmt: skip
+_BATCHES: Final = (
+    "Stage", "Batch", "GPU sum", "GPU busy", "Span", "Idle", "Launch delay", "Our interval", "Difference",
+    "Start diff.", "End diff.",
+)  # fmt: skip
+
+
+def render_correlation(
+    correlation: Correlation, title: str, notes: Sequence[str], *, top: int, batches: bool = False
+) -> str:
+    """Medians by stage, how the two agree, and the kernels that took most time.
+
+    Args:
+        correlation: the run and its capture.
+        title: the first line.
+        notes: lines below the table.
+        top: most kernels that a stage shows.
+        batches: whether every batch gets a line.
+    """
+    lines = aligned([_STAGES, *map(_stage_row, correlation.stages)])
+    rule = "=" * max(map(len, lines))
+    text = [title, rule, *lines, rule, *_legend(), *_counts(correlation), *_clock(correlation), *notes]
+    text += [line for stage in correlation.stages for line in _agreement(stage)]
+    for stage in correlation.stages:
+        text += render_kernels(f"Top kernels of {words(stage.name)}", stage.total.kernels, top)
+    if batches:
+        rows = [_batch_row(stage.name, comparison) for stage in correlation.stages for comparison in stage.batches]
+        text += ["", *aligned([_BATCHES, *rows])]
+    return "\n".join(text) + "\n"
+
+
+def render_kernels(title: str, kernels: Sequence[KernelTotal], top: int) -> list[str]:
+    """The operations that took most of the GPU time, with their share of it."""
+    total_ns = sum(kernel.total_ns for kernel in kernels)
+    if not kernels or not top:
+        return []
+    rows = [
+        (
+            share(kernel.total_ns / total_ns if total_ns else None),
+            milliseconds(kernel.total_ns),
+            f"{kernel.operations:,} x",
+        )
+        for kernel in kernels[:top]
+    ]
+    lines = aligned(rows, left=0)
+    named = zip(lines, kernels[:top], strict=True)
+    more = [f"  and {len(kernels) - top:,} more"] if len(kernels) > top else []
+    return ["", title, *(f"  {line} | {words(kernel.name, LONGEST_NAME)}" for line, kernel in named), *more]
+
+
+def milliseconds(nanoseconds: float | None, sign: str = "") -> str:
+    """``1,234.567``; with a sign also for positive values if `sign` is ``+``."""
+    return NOT_MEASURED if nanoseconds is None else f"{nanoseconds / 1e6:{sign},.3f}"
+
+
+def microseconds(nanoseconds: float | None, sign: str = "") -> str:
+    """``12.3 µs``, alike."""
+    return NOT_MEASURED if nanoseconds is None else f"{nanoseconds / 1e3:{sign},.1f} µs"
+
+
+def _stage_row(stage: StageCorrelation) -> tuple[str, ...]:
+    total, agreement = stage.total, stage.agreement
+    return (
+        words(stage.name),
+        f"{stage.counts.matched:,}/{stage.counts.in_run:,}",
+        milliseconds(total.median_total_ns),
+        milliseconds(total.median_busy_ns),
+        milliseconds(total.median_span_ns),
+        milliseconds(total.median_idle_ns),
+        milliseconds(total.median_launch_delay_ns),
+        milliseconds(stage.median_device_ns),
+        milliseconds(None if agreement is None else agreement.median_difference_ns, "+"),
+        share(None if agreement is None else agreement.share_within),
+    )
+
+
+def _batch_row(name: str, comparison: StageComparison) -> tuple[str, ...]:
+    projection = comparison.projection
+    measured = bool(projection.operations)
+    return (
+        words(name),
+        str(comparison.batch),
+        milliseconds(projection.total_ns if measured else None),
+        milliseconds(projection.busy_ns if measured else None),
+        milliseconds(projection.span_ns),
+        milliseconds(projection.idle_ns),
+        milliseconds(projection.launch_delay_ns),
+        milliseconds(comparison.device_ns),
+        milliseconds(comparison.difference_ns, "+"),
+        milliseconds(comparison.start_difference_ns, "+"),
+        milliseconds(comparison.end_difference_ns, "+"),
+    )
+
+
+def _legend() -> Iterator[str]:
+    yield "Medians over the matched batches, ms. Sum and busy: what the stage launched, overlaps counted each or once."
+    yield "Span: first start to last end. Difference: our interval less the span."
+    yield f"Agree: batches that differ by at most {AGREEMENT_SHARE:.0%} of the span, or {AGREEMENT_NS // 1000} µs."
+
+
+def _counts(correlation: Correlation) -> Iterator[str]:
+    yield (
+        f"Batches: {correlation.batches_in_run:,} in the run, {correlation.batches_in_capture:,} in the capture, "
+        f"{correlation.batches_matched:,} matched"
+    )
+    for stage in correlation.stages:
+        counts = stage.counts
+        if counts.in_run and not counts.in_capture:
+            yield f"{words(stage.name)}: has no ranges in the capture (it may run in other processes)"
+            continue
+        odd = {
+            "of the run not in the capture": counts.missing_in_capture,
+            "of the capture not in the run": counts.missing_in_run,
+            "repeated in the run": counts.repeated_in_run,
+            "repeated in the capture": counts.repeated_in_capture,
+        }
+        if found := [f"{count:,} {what}" for what, count in odd.items() if count]:
+            yield f"{words(stage.name)}: {', '.join(found)}"
+
+
+def _clock(correlation: Correlation) -> Iterator[str]:
+    clock = correlation.clock
+    if clock is not None:
+        yield (
+            f"Clocks: {clock.offset_ns:,.0f} ns apart (the capture's less ours); 99% of the stages lie within "
+            f"{microseconds(clock.deviation_p99_ns)} of that, all within {microseconds(clock.deviation_max_ns)}"
+        )
+
+
+def _agreement(stage: StageCorrelation) -> Iterator[str]:
+    agreement = stage.agreement
+    if agreement is not None:
+        yield (
+            f"{words(stage.name)}: {share(agreement.share_within)} of {agreement.batches:,} batches agree; difference "
+            f"{microseconds(agreement.median_difference_ns, '+')} median, "
+            f"{microseconds(agreement.worst_difference_ns, '+')} worst (batch {agreement.worst_batch}); our interval "
+            f"starts {microseconds(agreement.median_start_difference_ns, '+')} from the span's start and ends "
+            f"{microseconds(agreement.median_end_difference_ns, '+')} from its end"
+        )

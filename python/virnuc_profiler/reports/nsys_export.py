@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Reads SQLite files that ``nsys export --type sqlite`` made, of Nsight Systems 2022 to 2026."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from virnuc_profiler.analysis.gpu_records import (
+    DEFAULT_DOMAIN,
+    ApiCall,
+    GpuCapture,
+    GpuOperation,
+    NvtxRange,
+    process_of,
+)
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.reports.sqlite_tables import Tables, open_tables
+
+# Of the exporter's ENUM_NSYS_EVENT_TYPE.
+_PUSH_POP: Final = 59
+_START_END: Final = 60
+_DOMAIN_CREATE: Final = 75
+
+_API_TABLES: Final = ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_DRIVER")  # older ones keep all in RUNTIME
+_NOBODY: Final = -1
+_PAYLOADS: Final = ("uint64Value", "int64Value", "uint32Value", "int32Value")
+_Where = tuple[int, int, int, int, int]
+
+
+def read_nsys_export(path: str | os.PathLike[str]) -> GpuCapture:
+    """Reads what a projection needs.
+
+    Raises:
+        TelemetryFormatError: the file cannot be read, is damaged, or is not such an export.
+    """
+    path = Path(path)
+    with open_tables(path) as tables:
+        if "StringIds" not in tables:
+            raise TelemetryFormatError(f"{path} is an SQLite file, but not an export of Nsight Systems")
+        try:
+            return _read(tables)
+        except TelemetryFormatError as error:
+            raise TelemetryFormatError(f"{path}: {error}") from error
+
+
+def _read(tables: Tables) -> GpuCapture:
+    strings: dict[int, str | None] = dict(tables.rows("StringIds", ("id",), texts=("value",)))
+    ranges, crossing, unended = _ranges(tables, strings)
+    meta = dict(tables.rows("META_DATA_EXPORT", texts=("name", "value")))
+    epochs = [epoch for (epoch,) in tables.rows("TARGET_INFO_SESSION_START_TIME", optional=("utcEpochNs",))]
+    return GpuCapture(
+        ranges=tuple(ranges),
+        calls=tuple(_calls(tables)),
+        operations=tuple(_operations(tables, strings)),
+        tracer_version=meta.get("EXPORT_PRODUCT_VERSION"),
+        utc_epoch_ns=epochs[0] if epochs else None,
+        crossing_ranges=crossing,
+        unended_ranges=unended,
+    )
+
+
+def _ranges(tables: Tables, strings: Mapping[int, str | None]) -> tuple[list[NvtxRange], int, int]:
+    """The ranges of one thread each, and how many were left out because they cross threads, or never ended."""
+    events = list(
+        tables.rows(
+            "NVTX_EVENTS",
+            ("start", "eventType"),
+            ("end", "globalTid", "endGlobalTid", "domainId", "textId", *_PAYLOADS),
+            ("text",),
+        )
+    )
+    domains = {
+        (process_of(thread), domain): _text(strings, text_id, text)
+        for _, kind, _, thread, _, domain, text_id, *_, text in events
+        if kind == _DOMAIN_CREATE and thread is not None
+    }
+    ranges: list[NvtxRange] = []
+    crossing = unended = 0
+    for start, kind, end, thread, end_thread, domain, text_id, *values, text in events:
+        if kind not in (_PUSH_POP, _START_END) or thread is None:
+            continue
+        if end is None:
+            unended += 1
+        elif end_thread is not None and end_thread != thread:
+            crossing += 1
+        else:
+            payload = next((value for value in values if value is not None), None)
+            domain_name = _domain_name(domains, thread, domain)
+            ranges.append(NvtxRange(domain_name, _text(strings, text_id, text), payload, thread, start, end))
+    return ranges, crossing, unended
+
+
+def _domain_name(domains: Mapping[tuple[int, int], str], thread: int, domain: int | None) -> str:
+    if not domain:
+        return DEFAULT_DOMAIN
+    # A domain that was made before the capture began may have left no name.
+    return domains.get((process_of(thread), domain), f"domain {domain}")
+
+
+def _text(strings: Mapping[int, str | None], text_id: int | None, text: str | None) -> str:
+    registered = None if text_id is None else strings.get(text_id)
+    return registered or text or "(no name)"
+
+
+def _calls(tables: Tables) -> Iterator[ApiCall]:
+    for table in _API_TABLES:
+        for start, end, thread, correlation in tables.rows(table, ("start", "end"), ("globalTid", "correlationId")):
+            if thread is not None and correlation is not None:
+                yield ApiCall(thread, correlation, start, end)
+
+
+def _operations(tables: Tables, strings: Mapping[int, str | None]) -> Iterator[GpuOperation]:
+    for where, (demangled, short) in _work(tables, "KERNEL", ("demangledName", "shortName")):
+        yield GpuOperation(*where, "kernel", strings.get(demangled) or strings.get(short) or "(no name)")
+    copy_kinds = dict(tables.rows("ENUM_CUDA_MEMCPY_OPER", ("id",), texts=("label",)))
+    for where, (copy_kind,) in _work(tables, "MEMCPY", ("copyKind",)):
+        yield GpuOperation(*where, "memcpy", f"memcpy {copy_kinds.get(copy_kind) or f'of kind {copy_kind}'}")
+    for where, _ in _work(tables, "MEMSET"):
+        yield GpuOperation(*where, "memset", "memset")
+    for where, (graph,) in _work(tables, "GRAPH_TRACE", ("graphId",)):
+        yield GpuOperation(*where, "graph", f"CUDA graph {graph}")
+
+
+def _work(tables: Tables, kind: str, more: tuple[str, ...] = ()) -> Iterator[tuple[_Where, list[int]]]:
+    """Rows of one kind of operation, each with `more` of its columns.
+
+    An operation that does not say who launched it gets ids that no call has.
+    """
+    rows = tables.rows(
+        f"CUPTI_ACTIVITY_KIND_{kind}", ("deviceId", "start", "end"), ("globalPid", "correlationId", *more)
+    )
+    for device, start, end, process, correlation, *rest in rows:
+        if process is None or correlation is None:
+            process = correlation = _NOBODY
+        yield (process, correlation, device, start, max(start, end)), rest

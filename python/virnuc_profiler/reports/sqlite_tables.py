@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""Typed rows out of an SQLite file of unknown origin: tables and columns may be absent, and values of any type."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from virnuc_profiler.errors import TelemetryFormatError
+
+
+class Tables:
+    """The tables of an open file, by the names they have without a version (``NVTX_EVENTS_V2`` is ``NVTX_EVENTS``).
+
+    Of several versions of a table the newest is read.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._names: dict[str, str] = {}
+        versions: dict[str, int] = {}
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            match = re.fullmatch(r"(.+?)(?:_V([0-9]{1,4}))?", name, re.DOTALL)
+            if match is None:
+                continue
+            base, version = match[1], int(match[2] or 1)
+            if version >= versions.get(base, 0):
+                versions[base], self._names[base] = version, name
+
+    def __contains__(self, table: str) -> bool:
+        return table in self._names
+
+    def rows(
+        self, table: str, integers: Sequence[str] = (), optional: Sequence[str] = (), texts: Sequence[str] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of a table: `integers`, then `optional` and `texts`, which are None where a row or the table lacks them.
+
+        A table that is not there has no rows: exporters make tables only for what was recorded.
+
+        Raises:
+            TelemetryFormatError: the table lacks one of `integers`, or a column holds another type.
+        """
+        if table not in self._names:
+            return iter(())
+        name = _quoted(self._names[table])
+        present = {row[1] for row in self._connection.execute(f"PRAGMA table_info({name})")}
+        if missing := [column for column in integers if column not in present]:
+            raise TelemetryFormatError(f"table {table} has no column {', '.join(missing)}")
+        wrong = [f"typeof({_quoted(column)}) <> 'integer'" for column in integers]
+        wrong += [f"typeof({_quoted(column)}) NOT IN ('integer', 'null')" for column in optional if column in present]
+        wrong += [f"typeof({_quoted(column)}) NOT IN ('text', 'null')" for column in texts if column in present]
+        if self._connection.execute(f"SELECT 1 FROM {name} WHERE {' OR '.join(wrong) or '0'} LIMIT 1").fetchone():  # noqa: S608 - quoted
+            raise TelemetryFormatError(f"table {table} holds values of another type than Nsight Systems writes")
+        columns = [*integers, *optional, *texts]
+        chosen = ", ".join(_quoted(column) if column in present else "NULL" for column in columns)
+        return self._connection.execute(f"SELECT {chosen} FROM {name}")  # noqa: S608 - quoted
+
+
+@contextmanager
+def open_tables(path: Path) -> Iterator[Tables]:
+    """Opens a file for reading only, also in a folder that cannot be written.
+
+    Raises:
+        TelemetryFormatError: it cannot be read, is not SQLite, or is damaged; also while its rows are read.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(16)
+    except OSError as error:
+        raise TelemetryFormatError(f"cannot read {path}: {error.strerror or error}") from error
+    if magic != b"SQLite format 3\0":
+        raise TelemetryFormatError(
+            f"{path} is not an SQLite file; make one of a report with nsys export --type sqlite REPORT.nsys-rep"
+        )
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = _connect(path)
+        connection.text_factory = lambda text: text.decode("utf-8", errors="replace")
+        yield Tables(connection)
+    except (sqlite3.Error, OverflowError) as error:
+        raise TelemetryFormatError(f"{path} is damaged or incomplete: {error}") from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError:  # in write-ahead mode SQLite needs to write beside the file, unless told otherwise
+        connection.close()
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    return connection
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""``correlate`` from files to text, JSON and exit codes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.nsys_files import OTHER_THREAD, START_END, NsysFile, write_capture_of
+from tests.support.run_records import MS, batch, run_of, stage
+from virnuc_profiler.cli.main import main
+from virnuc_profiler.telemetry.records import DeviceCapture
+
+OFFSET = 987_654_321
+UTC_OF_RUN = 1_740_830_400_000 * MS  # run_of's started_at
+
+
+@pytest.fixture
+def run():
+    """Twenty batches; device times of forward begin 5 µs before its kernel does."""
+    records = [
+        batch(n, 20 * n, 20 * n + 15, (
+            stage("fetch", 20 * n, 20 * n + 1),
+            stage("collate", 20 * n, 20 * n + 0.5),
+            stage("forward", 20 * n + 1, 20 * n + 2, (20 * n + 3, 20 * n + 13)),
+        ))
+        for n in range(20)
+    ]  # fmt: skip
+    return run_of(records, 420, device=DeviceCapture("NVIDIA H200", timed=True))
+
+
+@pytest.fixture
+def files(run, tmp_path):
+    """A saved run and its capture."""
+    run_file, export = tmp_path / "run_a.json", tmp_path / "capture.sqlite"
+    run.save(run_file)
+    write_capture_of(run, export, offset_ns=OFFSET, utc_epoch_ns=UTC_OF_RUN - OFFSET)
+    return run_file, export
+
+
+def correlate(capsys, *argv):
+    code = main(["correlate", *map(str, argv)])
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+def misuse(capsys, *argv):
+    """The one sentence of a command that cannot be done as it was asked for."""
+    code, out, err = correlate(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1, err
+    assert err.startswith("virnuc-profiler")
+    return err
+
+
+def test_a_run_and_its_capture(capsys, files):
+    code, out, err = correlate(capsys, *files)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "Run made-by-hand in Nsight Systems 2025.3.1.1"
+    (row,) = (line.split(" | ") for line in out.splitlines() if line.startswith("forward | "))
+    assert [cell.strip() for cell in row] == [
+        "forward", "20/20", "9.995", "9.995", "9.995", "0.000", "2.003", "10.000", "+0.005", "100.0%",
+    ]  # fmt: skip
+    (row,) = (line for line in out.splitlines() if line.startswith("fetch"))
+    assert row.count("n/a") == 8
+    assert "Batches: 20 in the run, 20 in the capture, 20 matched" in out
+    assert "collate: has no ranges in the capture" in out
+    assert "987,656,321 ns apart" in out
+    assert "void kernel<int>(int)" in out
+
+
+def test_the_json_has_what_the_table_has_and_every_batch(capsys, files, tmp_path):
+    target = tmp_path / "out.json"
+    assert correlate(capsys, *files, "--json", target)[0] == 0
+    document = json.loads(target.read_text())
+    assert (document["kind"], document["schema_version"]) == ("virnuc_profiler correlation", "1.0")
+    assert document["batches"] == {"in_run": 20, "in_capture": 20, "matched": 20}
+    assert document["clock"] == {"offset_ns": OFFSET + 2000, "deviation_p99_ns": 0, "deviation_max_ns": 0}
+    fetch, collate, forward = document["stages"]
+    assert forward["agreement"] == {
+        "batches": 20, "share_within": 1.0, "median_difference_ns": 5000, "worst_difference_ns": 5000, "worst_batch": 0,
+        "median_start_difference_ns": -3000, "median_end_difference_ns": 2000,
+    }  # fmt: skip
+    assert forward["counts"]["matched"] == 20
+    assert [entry["batch"] for entry in forward["batches"]] == list(range(20))
+    assert forward["batches"][0]["gpu"]["span_ns"] == 9_995_000
+    assert forward["gpu"]["kernels"] == [
+        {"kind": "kernel", "name": "void kernel<int>(int)", "operations": 20, "total_ns": 199_900_000}
+    ]
+    assert (fetch["agreement"], fetch["batches"][0]["gpu"], collate["batches"]) == (None, None, [])
+
+
+def test_a_line_for_every_batch(capsys, files):
+    out = correlate(capsys, *files, "--batches", "--range", "forward", "--top", 0)[1]
+    assert len([line for line in out.splitlines() if line.startswith("forward | ")]) == 21
+    assert "Top kernels" not in out
+
+
+@pytest.mark.parametrize("name", ["run_a.json", "telemetry_a.json", "."])
+def test_a_run_is_found_by_its_telemetry_or_folder_too(capsys, files, tmp_path, name):
+    (tmp_path / "telemetry_a.json").write_text("{}")
+    assert correlate(capsys, tmp_path / name, files[1])[0] == 0
+
+
+def test_earlier_runs_in_the_capture_do_no_harm(capsys, run, files, tmp_path):
+    export = tmp_path / "more.sqlite"
+    write_capture_of(run, export, offset_ns=OFFSET, utc_epoch_ns=UTC_OF_RUN - OFFSET, repeats=(-7_000 * MS,))
+    out = correlate(capsys, files[0], export)[1]
+    assert "20 matched" in out
+    assert "forward: 20 of the capture not in the run, 20 repeated in the capture" in out
+
+
+def test_a_domain_that_was_named_before_the_capture_began(capsys, run, files, tmp_path):
+    export = tmp_path / "nameless.sqlite"
+    write_capture_of(run, export, offset_ns=OFFSET, utc_epoch_ns=None, domain=None)
+    assert correlate(capsys, files[0], export)[0] == 0
+
+
+def test_ranges_of_any_program(capsys, tmp_path):
+    export = tmp_path / "other.sqlite"
+    with NsysFile(export) as file:
+        file.domain(1, "theirs")
+        file.range("step", 0, 100, domain=1)
+        file.range("load", 0, 50)
+        file.range("crossing", 0, 50, kind=START_END, endGlobalTid=OTHER_THREAD)
+        file.range("open", 0, None)
+        file.launch(10, 200, 1_200_200)
+        file.launch(60, 1_200_200, 2_200_200, device=1)
+    code, out, _ = correlate(capsys, export)
+    assert code == 0
+    assert [line.split(" | ")[1].strip() for line in out.splitlines()[2:5]] == ["Range", "step", "load"]
+    assert "Left out: 1 ranges that end on another thread" in out
+    assert "Left out: 1 ranges that had not ended" in out
+    assert "2 devices" in out
+    assert "load" not in correlate(capsys, export, "--domain", "theirs")[1]
+    assert "step" not in correlate(capsys, export, "--domain", "default")[1]
+    both = correlate(capsys, export, "--range", "load", "--range", "step", "--json", tmp_path / "out.json")[1]
+    assert "Top kernels of load" in both
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert {entry["name"]: entry["total_ns"] for entry in document["ranges"]} == {"step": 2_200_000, "load": 1_200_000}
+    assert [entry["device"] for entry in document["devices"]] == [0, 1]
+    assert document["projections"][0]["gpu"]["operations"] == 2
+
+
+def test_names_from_a_file_cannot_command_the_terminal(capsys, tmp_path):
+    export = tmp_path / "evil.sqlite"
+    with NsysFile(export, version="\x1b[31m") as file:
+        file.range("\x1b[2J", 0, 100)
+        file.launch(10, 200, 300, demangledName=file.string("\x1b]0;owned\x07"))
+    out = correlate(capsys, export, "--domain", "default")[1]
+    assert "\x1b" not in out
+    assert "\\x1b[2J" in out
+
+
+def test_a_capture_without_ranges_gives_its_devices(capsys, tmp_path):
+    export = tmp_path / "plain.sqlite"
+    with NsysFile(export) as file:
+        file.launch(10, 200, 1_200_200)
+    code, out, _ = correlate(capsys, export)
+    assert code == 0
+    assert "the capture has no NVTX ranges" in out
+    assert "1.200" in out
+    assert "no NVTX ranges; capture with nsys profile" in misuse(capsys, export, "--range", "x")
+
+
+def test_an_empty_capture(capsys, tmp_path):
+    export = tmp_path / "empty.sqlite"
+    with NsysFile(export):
+        pass
+    code, out, _ = correlate(capsys, export)
+    assert code == 0
+    assert "no GPU operations" in out
+
+
+def test_unknown_domains_and_names_list_what_there_is(capsys, files):
+    assert "no ranges in the domain X; there are: virnuc_profiler (40)" in misuse(capsys, files[1], "--domain", "X")
+    assert "no range X; there are: fetch (20), forward (20)" in misuse(capsys, files[1], "--range", "X")
+    assert "no range pool" in misuse(capsys, *files, "--range", "pool")
+
+
+def test_a_capture_of_something_else(capsys, files, tmp_path):
+    export = tmp_path / "other.sqlite"
+    with NsysFile(export) as file:
+        file.range("step", 0, 100)
+    assert "no ranges in the domain virnuc_profiler; there are: default (1)" in misuse(capsys, files[0], export)
+
+
+def test_a_run_and_a_capture_of_another_run(capsys, run, files, tmp_path):
+    other = tmp_path / "other.sqlite"
+    write_capture_of(run, other, offset_ns=OFFSET, utc_epoch_ns=UTC_OF_RUN - OFFSET + 86_400_000 * MS)
+    sentence = misuse(capsys, files[0], other)
+    assert "are not of the same run" in sentence
+    assert "86,400 s apart" in sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot read"), (b"text", "nsys export --type sqlite"), (b"SQLite format 3\0" + b"x" * 99, "damaged")],
+)
+def test_exports_that_are_none(capsys, files, tmp_path, content, words):
+    export = tmp_path / "bad.sqlite"
+    if content is not None:
+        export.write_bytes(content)
+    for argv in ([export], [files[0], export]):
+        sentence = misuse(capsys, *argv)
+        assert words in sentence
+        assert "bad.sqlite" in sentence
+
+
+def test_runs_that_are_none(capsys, files, tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "telemetry_b.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run_b.json").write_text("{}")
+    for name, words in {
+        "absent.json": "does not exist",
+        "other.json": "is not a saved run",
+        "empty": "holds 0 saved runs",
+        ".": "holds 2 saved runs",
+    }.items():
+        assert words in misuse(capsys, tmp_path / name, files[1])
+    (tmp_path / "run_b.json").unlink()
+    assert "no saved run run_b.json beside it" in misuse(capsys, tmp_path / "telemetry_b.json", files[1])
+
+
+def test_options_that_make_no_sense(capsys, files):
+    assert "--batches needs a RUN" in misuse(capsys, files[1], "--batches")
+    for target in files:
+        before = target.read_bytes()
+        assert "is a file that is read" in misuse(capsys, *files, "--json", target)
+        assert target.read_bytes() == before
+    assert "NSYS.sqlite" in misuse(capsys)
+    assert "at least 0" in misuse(capsys, files[1], "--top", "-1")
+
+
+def test_it_answers_without_torch(files):
+
+    code = "import sys; from virnuc_profiler.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, "correlate", *map(str, files)], check=False).returncode == 0
