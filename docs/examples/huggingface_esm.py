@@ -27,23 +27,26 @@ TOKENS = {residue: token for token, residue in enumerate("LAGVSERTIDPKQNFYMHWC",
 def main() -> None:
     """Embeds the sequences, prints where the time went, and saves the run."""
     options = parse_options()
-    model = build_model(options).to(options.device).eval()
-    if options.device != "cpu":
-        model = model.bfloat16()
+    device = torch.device(options.device)
+    model = build_model(options).to(device).eval()
     loader = DataLoader(
         random_proteins(options.sequences),
         batch_size=options.batch_size,
         collate_fn=collate,
         num_workers=options.workers,
-        pin_memory=options.device != "cpu",
+        pin_memory=device.type == "cuda",
     )
     embeddings = []
-    with torch.inference_mode(), BatchProfiler(device=options.device) as profiler:  # +
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
+        BatchProfiler(device=device) as profiler,  # +
+    ):
         for ids, mask in profiler.batches(loader):  # +
             cu_seqlens = pad(mask.sum(1).cumsum(0), (1, 0)).int().numpy()  # +
             profiler.current_batch.set_packing(pack_statistics(cu_seqlens))  # +
             profiler.current_batch.mark("h2d")  # +
-            ids, mask = ids.to(options.device, non_blocking=True), mask.to(options.device, non_blocking=True)
+            ids, mask = ids.to(device, non_blocking=True), mask.to(device, non_blocking=True)
             profiler.current_batch.mark("forward")  # +
             hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
             profiler.current_batch.mark("pool")  # +

@@ -44,6 +44,7 @@ def lag_behind() -> None:
     run = profiler.result
     assert timed_batches(run) == [True] * fit_into_the_pool + [False] * 100 + [True] * 50
     assert all(stage.host_ns > 0 for batch in run.batches for stage in batch.stages)
+    assert [batch.index for batch in run.batches] == list(range(fit_into_the_pool + 150))
     assert run.device.reason == ""  # device timing went on
     assert (cuda.live_events, cuda.retained_contexts) == (0, 0)
 
