@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from benchmarks.packed_pass import PackedPass, add_options
 from benchmarks.paired import Ratio, bare_goes_first, ratio_of_pairs
 from benchmarks.report import parser, publish
 from virnuc_profiler import BatchProfiler, RunResult
+from virnuc_profiler.errors import VirnucError
+from virnuc_profiler.inference.architectures import find_model_name
 
 CLAIMED: Final = {"8M": 1.005, "650M": 1.001, "3B": 1.001}
 LEAD_IN: Final = 0.1
@@ -36,13 +39,26 @@ LEAD_IN: Final = 0.1
 def main() -> None:
     """Measures each model in turn; prints progress, then a table and the verdicts."""
     arguments = parse_arguments()
-    figures = {}
-    for model_name in arguments.models.split(","):
-        figures[model_name] = measure_model(model_name, arguments)
+    models = arguments.models.split(",")
+    for model_name in models:
+        find_model_name(model_name)  # a misspelt one should not be found out after minutes
+    attempts = {model_name: try_to_measure(model_name, arguments) for model_name in models}
+    figures = {name: found for name, found in attempts.items() if found is not None}
     title = f"Profiled ({arguments.profiled}) over bare, batches of {arguments.token_budget:,} tokens"
     publish(title, HEADER, [row(name, found) for name, found in figures.items()], figures, arguments.json)
     for name, found in figures.items():
         print(f"{name}: {found['verdict']}")
+    if len(figures) < len(models):
+        raise SystemExit("not all models could be measured")
+
+
+def try_to_measure(model_name: str, arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """None if it failed, for want of memory say: what the other models show is worth having all the same."""
+    try:
+        return measure_model(model_name, arguments)
+    except (RuntimeError, VirnucError):
+        say(f"{model_name}: failed\n{traceback.format_exc()}")
+        return None
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -78,7 +94,7 @@ def measure_model(model_name: str, arguments: argparse.Namespace) -> dict[str, A
         "bare": [asdict(half) for half in bare],
         "profiled": [asdict(half) for half in profiled],
         "ratio": asdict(ratio),
-        "verdict": verdict(ratio, CLAIMED.get(model_name)),
+        "verdict": verdict(ratio, CLAIMED.get(model_name) if arguments.profiled == "all" else None),
         "torch_profiler": None,
     }
     del work, comparison
@@ -143,15 +159,15 @@ class Comparison:
 def check_complete(run: RunResult, batches: int, device: torch.device) -> None:
     """A profiler that missed what it should have measured would be cheap."""
     if len(run.batches) != batches:
-        raise SystemExit(f"{len(run.batches)} of {batches} batches were recorded")
+        raise RuntimeError(f"{len(run.batches)} of {batches} batches were recorded")
     if device.type == "cuda" and (not run.device.timed or run.device.dropped_batches):
-        raise SystemExit(f"{run.device.dropped_batches} batches without device times {run.device.reason}")
+        raise RuntimeError(f"{run.device.dropped_batches} batches without device times; {run.device.reason}")
 
 
 def verdict(ratio: Ratio, claimed: float | None) -> str:
     """What the figures say about the claim. With the larger models any ratio that could be 1 is within it."""
     if claimed is None:
-        return "nothing is claimed for this model"
+        return f"x{ratio.mean:.4f}; nothing is claimed for this"
     may_be_1 = claimed < CLAIMED["8M"] and not ratio.distinguishable_from_1
     if ratio.mean > claimed and not may_be_1:
         return f"FAIL: x{ratio.mean:.4f}, claimed is at most x{claimed}"
@@ -170,9 +186,10 @@ def torch_profiler_figures(model_name: str, arguments: argparse.Namespace) -> di
         command += ["--warm-up-s", str(min(1.0, arguments.warm_up_s))]  # its factors are large: heat does not matter
         command += ["--precision", arguments.precision] if arguments.precision else []
         command += ["--segment-s", str(arguments.segment_s / 2)] if arguments.segment_s else []
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            say(f"{model_name}: torch.profiler failed:\n{done.stderr}")
+        try:
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            say(f"{model_name}: torch.profiler failed: {error}\n{error.stderr}")
             return None
         figures: dict[str, Any] = json.loads(found.read_text())["figures"]
         return figures

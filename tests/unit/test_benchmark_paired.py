@@ -62,7 +62,7 @@ def test_too_few_pairs_are_refused() -> None:
         ([0.99, 1.006, 1.022], 1.005, "FAIL"),  # the smallest model has no way out through noise
         ([0.99, 1.003, 1.016], 1.001, "PASS, but not settled"),  # not distinguishable from 1
         ([1.003, 1.0031, 1.0032], 1.001, "FAIL"),
-        ([1.0, 2.0, 3.0], None, "nothing is claimed"),
+        ([1.0, 2.0, 4.0], None, "x2.0000; nothing is claimed"),
     ],
 )
 def test_verdicts(profiled: list[float], claimed: float | None, expected: str) -> None:
