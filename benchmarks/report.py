@@ -24,9 +24,14 @@ def publish(
     hardware = capture_hardware_info()
     machine = ", ".join([*hardware["gpu_models"], f"{hardware['cpu_model']} ({hardware['cpu_usable_cores']} cores)"])
     versions = f"Python {hardware['python_version']}, PyTorch {hardware['torch_version']}"
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     print(f"{title}\n{machine}; {versions}\n")
-    for row in [header, ["-" * width for width in widths], *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(header, rows)
     if json_path is not None:
         write_json_atomically(json_path, {"benchmark": title, "hardware": hardware, "figures": figures})
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, ["-" * width for width in widths], *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

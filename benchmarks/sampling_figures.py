@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Figures from NVML readings: energy two ways, means over a window, and how punctual the readings were."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virnuc_profiler._core import NOT_MEASURED
+
+Readings = NDArray[Any]
+"""Rows as _core.GpuSampler gives them, with the field ``at_ns``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """The energy between two readings of the counter, and the integral of the sampled power over the same time."""
+
+    seconds: float
+    counter_j: float
+    integral_j: float
+
+    @property
+    def disagreement(self) -> float:
+        """How far the integral is from the counter, as a share of it."""
+        return abs(self.integral_j / self.counter_j - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """How far readings lie from a grid of fixed deadlines, whose phase is that of the median reading."""
+
+    readings: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+def energy_between(energy: Readings, fast: Readings, start_ns: int, end_ns: int) -> Energy | None:
+    """Energy from the first to the last reading of the counter in a window; None if it holds less than two.
+
+    Power is integrated by trapezoids, interpolated at the window's edges: where the power readings do not reach that
+    far, the nearest one stands in. NVML's power is an average over the second before (Hopper), so right after a
+    change of load the integral lags behind.
+    """
+    inside = energy[(energy["at_ns"] >= start_ns) & (energy["at_ns"] <= end_ns)]
+    power = fast[fast["power_mw"] != NOT_MEASURED]
+    if len(inside) < 2 or len(power) < 2:
+        return None
+    first_ns, last_ns = int(inside["at_ns"][0]), int(inside["at_ns"][-1])
+    within = power[(power["at_ns"] > first_ns) & (power["at_ns"] < last_ns)]
+    at_s = (np.concatenate([[first_ns], within["at_ns"], [last_ns]]) - first_ns) / 1e9
+    watts = np.interp(at_s, (power["at_ns"] - first_ns) / 1e9, power["power_mw"] / 1e3)
+    integral_j = float(((watts[1:] + watts[:-1]) / 2 * np.diff(at_s)).sum())
+    counter_mj = int(inside["energy_mj"][-1]) - int(inside["energy_mj"][0])
+    return Energy((last_ns - first_ns) / 1e9, counter_mj / 1e3, integral_j)
+
+
+def activity_in(gpm: Readings, metric: str, start_ns: int, end_ns: int) -> float | None:
+    """Mean of a GPM metric over the intervals that lie inside a window wholly; None if there are none."""
+    inside = gpm[(gpm["at_ns"] - gpm["interval_ns"] >= start_ns) & (gpm["at_ns"] <= end_ns)]
+    known = inside[~np.isnan(inside[metric])]
+    return float(np.average(known[metric], weights=known["interval_ns"])) if len(known) else None
+
+
+def mean_in(fast: Readings, field: str, start_ns: int, end_ns: int) -> float | None:
+    """Mean of a fast reading's field in a window; None if it was not measured there."""
+    values = _measured_in(fast, field, start_ns, end_ns)
+    return float(values.mean()) if len(values) else None
+
+
+def throttle_reasons_in(fast: Readings, start_ns: int, end_ns: int) -> dict[str, float]:
+    """Each reason, as NVML's bit mask in hexadecimal, and the share of the readings of a window that gave it."""
+    values = _measured_in(fast, "throttle_reasons", start_ns, end_ns)
+    reasons, counts = np.unique(values, return_counts=True)
+    return {f"{int(reason):#x}": int(count) / len(values) for reason, count in zip(reasons, counts, strict=True)}
+
+
+def jitter(readings: Readings, interval_ms: float) -> Jitter | None:
+    """Deviations from the grid; None with fewer than two readings. Deadlines that were missed are not in it."""
+    if len(readings) < 2:
+        return None
+    since_ns = (readings["at_ns"] - readings["at_ns"][0]).astype(np.float64)
+    interval_ns = interval_ms * 1e6
+    # Each reading belongs to the deadline next to it; the first reading may itself be off, so the phase is the median.
+    offsets_ns = since_ns - interval_ns * np.round(since_ns / interval_ns)
+    off_ms = np.abs(offsets_ns - np.median(offsets_ns)) / 1e6
+    p50_ms, p99_ms, max_ms = np.quantile(off_ms, [0.5, 0.99, 1.0]).tolist()
+    return Jitter(len(readings), p50_ms, p99_ms, max_ms)
+
+
+def _measured_in(fast: Readings, field: str, start_ns: int, end_ns: int) -> NDArray[Any]:
+    inside = fast[(fast["at_ns"] >= start_ns) & (fast["at_ns"] <= end_ns)]
+    values: NDArray[Any] = inside[field]
+    return values[values != NOT_MEASURED]

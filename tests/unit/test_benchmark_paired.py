@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""The statistics behind what is claimed about overhead."""
+
+import math
+
+import numpy as np
+import pytest
+from benchmarks.paired import bare_goes_first, ratio_of_pairs, t_quantile
+from benchmarks.run_overhead import verdict
+
+
+def test_the_order_cancels_linear_and_quadratic_drift() -> None:
+    places = {"bare": [], "profiled": []}
+    for pair in range(8):
+        first, second = ("bare", "profiled") if bare_goes_first(pair) else ("profiled", "bare")
+        places[first].append(2 * pair)
+        places[second].append(2 * pair + 1)
+    assert [bare_goes_first(pair) for pair in range(4)] == [True, False, False, True]
+    for power in (1, 2):
+        assert sum(x**power for x in places["bare"]) == sum(x**power for x in places["profiled"])
+
+
+@pytest.mark.parametrize(
+    ("degrees", "exact"), [(2, 4.30265), (3, 3.18245), (5, 2.57058), (9, 2.26216), (30, 2.04227), (1000, 1.96234)]
+)
+def test_quantiles_of_t_are_those_of_the_tables(degrees: int, exact: float) -> None:
+    assert t_quantile(0.975, degrees) == pytest.approx(exact, rel=0.01 if degrees < 5 else 2e-4)
+
+
+def test_a_ratio_known_by_hand() -> None:
+    ratio = ratio_of_pairs([2.0, 4.0, 8.0], [1.0, 1.0, 1.0])
+    assert ratio.mean == pytest.approx(4.0)
+    # log2: mean 2, standard deviation 1, t = 4.303 with two degrees of freedom
+    assert math.log2(ratio.high) == pytest.approx(2 + 4.303 / math.sqrt(3), rel=0.01)
+    assert math.log2(ratio.low) == pytest.approx(2 - 4.303 / math.sqrt(3), rel=0.06)
+    assert ratio.low < ratio.bootstrap_low < ratio.mean < ratio.bootstrap_high < ratio.high
+    assert ratio.pairs == 3
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    random = np.random.default_rng(7)
+    covered = 0
+    for _ in range(400):
+        bare = np.exp(random.normal(0, 0.01, 10))
+        profiled = 1.005 * np.exp(random.normal(0, 0.01, 10))
+        ratio = ratio_of_pairs(profiled.tolist(), bare.tolist())
+        covered += ratio.low <= 1.005 <= ratio.high
+    assert 0.92 < covered / 400 < 0.98
+
+
+def test_too_few_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 pairs, not 2"):
+        ratio_of_pairs([1.0, 1.0], [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("profiled", "claimed", "expected"),
+    [
+        ([1.0, 1.001, 1.002], 1.005, "PASS: "),
+        ([1.0, 1.004, 1.008], 1.005, "PASS, but not settled"),
+        ([1.006, 1.0061, 1.0062], 1.005, "FAIL"),
+        ([0.99, 1.006, 1.022], 1.005, "FAIL"),  # the smallest model has no way out through noise
+        ([0.99, 1.003, 1.016], 1.001, "PASS, but not settled"),  # not distinguishable from 1
+        ([1.003, 1.0031, 1.0032], 1.001, "FAIL"),
+        ([1.0, 2.0, 4.0], None, "x2.0000; nothing is claimed"),
+    ],
+)
+def test_verdicts(profiled: list[float], claimed: float | None, expected: str) -> None:
+    assert verdict(ratio_of_pairs(profiled, [1.0] * 3), claimed).startswith(expected)
