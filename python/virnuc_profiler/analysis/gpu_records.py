@@ -64,7 +64,7 @@ class GpuCapture:
 
     Attributes:
         ranges: those that begin and end on one thread.
-        calls: of the CUDA APIs, with duplicates.
+        calls: of the CUDA APIs that launched something, with duplicates.
         operations: of all devices.
         tracer_version: of what exported it; None if it does not say.
         utc_epoch_ns: UTC at 0 of the capture's axis; None if it is not known.
