@@ -13,6 +13,9 @@ from typing import Final, NamedTuple
 DEFAULT_DOMAIN: Final = "default"
 """What NVTX's own domain is called, which has no name."""
 
+NAMELESS_DOMAIN: Final = "domain "
+"""How a domain is called whose name the capture lacks; its number follows."""
+
 _THREAD_BITS: Final = 24
 
 

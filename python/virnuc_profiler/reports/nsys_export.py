@@ -10,6 +10,7 @@ from typing import Final
 
 from virnuc_profiler.analysis.gpu_records import (
     DEFAULT_DOMAIN,
+    NAMELESS_DOMAIN,
     ApiCall,
     GpuCapture,
     GpuOperation,
@@ -98,7 +99,7 @@ def _domain_name(domains: Mapping[tuple[int, int], str], thread: int, domain: in
     if not domain:
         return DEFAULT_DOMAIN
     # A domain that was made before the capture began may have left no name.
-    return domains.get((process_of(thread), domain), f"domain {domain}")
+    return domains.get((process_of(thread), domain), f"{NAMELESS_DOMAIN}{domain}")
 
 
 def _text(strings: Mapping[int, str | None], text_id: int | None, text: str | None) -> str:
