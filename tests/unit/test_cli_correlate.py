@@ -96,6 +96,8 @@ def test_a_line_for_every_batch(capsys, files):
     out = correlate(capsys, *files, "--batches", "--range", "forward", "--top", 0)[1]
     assert len([line for line in out.splitlines() if line.startswith("forward | ")]) == 22
     assert "Top kernels" not in out
+    assert "fetch" not in out
+    assert "collate" not in out
 
 
 @pytest.mark.parametrize("name", ["run_a.json", "telemetry_a.json", "."])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,8 @@ def correlate_run(
     correlation = correlate(recorded, project(ranges, capture.calls, capture.operations), domain)
     if reason := strangers(recorded, capture, correlation):
         raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
+    if names is not None:
+        correlation = replace(correlation, stages=tuple(s for s in correlation.stages if s.name in names))
     title = f"Run {recorded.run_id} in Nsight Systems{_version(capture)}"
     text = render_correlation(correlation, title, _notes(capture, ranges), top=top, batches=batches)
     return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture))
