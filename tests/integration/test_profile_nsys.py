@@ -5,11 +5,12 @@ import json
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import run
+from tests.support.command import Command, run, wait_until
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.cli.nsys import profile_command
@@ -107,3 +108,17 @@ def test_the_capture_range_is_around_the_measured_run_and_not_the_warm_up(tmp_pa
     assert main(["profile", *SMALL, "--capture-range", "--output-dir", str(tmp_path / "a")]) == 0
     assert main(["profile", *SMALL, "--output-dir", str(tmp_path / "b")]) == 0
     assert bracketed == [False, True, False, False]
+
+
+def test_a_stopped_command_lets_nsys_finish(nsys, tmp_path):
+    out = tmp_path / "out"
+    argv = ("--num-sequences", "400", "--nsys", "--output-dir", out)
+    command = Command("profile", *SMALL, *argv, env=nsys)
+    wait_until(lambda: any(out.glob("*.fasta")))
+    time.sleep(4)  # somewhere between the import of PyTorch and the last batch
+    command.interrupt()
+    finished = command.finish()
+    assert command.left_behind() == []
+    assert finished.code == 1
+    assert "Traceback" not in finished.err
+    assert f"what was measured until then is in {out}" in finished.err

@@ -5,6 +5,7 @@ The environment says how it fails: ``FAKE_NSYS_FAILS`` is ``import``, ``export``
 """
 
 import os
+import signal
 import subprocess
 import sys
 from datetime import datetime
@@ -22,6 +23,7 @@ def value_of(option, argv):
 
 def profile(argv):
     """Runs what follows the last option of its own, which is the interpreter."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # it goes to the program too, which ends
     report = value_of("-o", argv)
     code = subprocess.run(argv[argv.index(sys.executable) :], check=False).returncode
     report.with_name(report.name + (".qdstrm" if FAILS == "import" else ".nsys-rep")).write_text(" ".join(argv))

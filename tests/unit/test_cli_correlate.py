@@ -58,10 +58,11 @@ def test_a_run_and_its_capture(capsys, files):
     code, out, err = correlate(capsys, *files)
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "Run made-by-hand in Nsight Systems 2025.3.1.1"
-    (row,) = (line.split(" | ") for line in out.splitlines() if line.startswith("forward | "))
-    assert [cell.strip() for cell in row] == [
+    figures, differences = (line.split(" | ") for line in out.splitlines() if line.startswith("forward | "))
+    assert [cell.strip() for cell in figures] == [
         "forward", "20/20", "9.995", "9.995", "9.995", "0.000", "2.003", "10.000", "+0.005", "100.0%",
     ]  # fmt: skip
+    assert [cell.strip() for cell in differences] == ["forward", "20", "+5.0 µs", "+5.0 µs", "0", "-3.0 µs", "+2.0 µs"]
     (row,) = (line for line in out.splitlines() if line.startswith("fetch"))
     assert row.count("n/a") == 8
     assert "Batches: 20 in the run, 20 in the capture, 20 matched" in out
@@ -93,8 +94,10 @@ def test_the_json_has_what_the_table_has_and_every_batch(capsys, files, tmp_path
 
 def test_a_line_for_every_batch(capsys, files):
     out = correlate(capsys, *files, "--batches", "--range", "forward", "--top", 0)[1]
-    assert len([line for line in out.splitlines() if line.startswith("forward | ")]) == 21
+    assert len([line for line in out.splitlines() if line.startswith("forward | ")]) == 22
     assert "Top kernels" not in out
+    assert "fetch" not in out
+    assert "collate" not in out
 
 
 @pytest.mark.parametrize("name", ["run_a.json", "telemetry_a.json", "."])

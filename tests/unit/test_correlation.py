@@ -78,8 +78,10 @@ def test_a_warm_up_with_the_same_payloads_is_told_apart_by_time(shift_ms):
     assert (counts.matched, counts.missing_in_run, counts.repeated_in_capture, counts.repeated_in_run) == (10, 4, 4, 0)
 
 
-def test_a_stage_that_occurs_twice_in_a_batch_finds_both_of_its_ranges_in_order():
-    stages = (stage("forward", 0, 1), stage("fetch", 1, 3), stage("forward", 3, 4))
+@pytest.mark.parametrize("between_ms", [0.2, 3])
+def test_a_stage_that_occurs_twice_in_a_batch_finds_both_of_its_ranges_in_order(between_ms):
+    first = stage("forward", 0, 0.1)
+    stages = (first, stage("fetch", 0.1, between_ms), stage("forward", between_ms, between_ms + 0.1))
     run = run_of([batch(0, 0, 5, stages)], 5)
     matching = match_stages(run, capture_of(run))
     assert [pair.clock_offset_ns for pair in matching.pairs] == [OFFSET + 2000] * 3

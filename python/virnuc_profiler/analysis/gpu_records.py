@@ -13,6 +13,9 @@ from typing import Final, NamedTuple
 DEFAULT_DOMAIN: Final = "default"
 """What NVTX's own domain is called, which has no name."""
 
+NAMELESS_DOMAIN: Final = "domain "
+"""How a domain is called whose name the capture lacks; its number follows."""
+
 _THREAD_BITS: Final = 24
 
 
@@ -64,7 +67,7 @@ class GpuCapture:
 
     Attributes:
         ranges: those that begin and end on one thread.
-        calls: of the CUDA APIs, with duplicates.
+        calls: of the CUDA APIs that launched something, with duplicates.
         operations: of all devices.
         tracer_version: of what exported it; None if it does not say.
         utc_epoch_ns: UTC at 0 of the capture's axis; None if it is not known.

@@ -23,7 +23,7 @@ SAME_MOMENT_NS: Final = 1_000_000
 """A range and a stage that begin so far apart can be the same: the thread may be preempted between the two."""
 
 DRIFT_ALLOWANCE: Final = 50e-6
-"""How much faster one clock may run than the other; crystals and NTP stay below (RFC 5905 bounds them by 500e-6)."""
+"""How much faster one clock may run than the other: NTP steers the host's by some millionths, seldom by tens."""
 
 Key = tuple[str, int]
 """Stage and batch index."""
@@ -112,7 +112,7 @@ def match_stages(run: RunResult, projections: Iterable[Projection]) -> Matching:
         name, payload = projection.range.name, projection.range.payload
         if payload is not None and name in run.stage_names:
             theirs.setdefault((name, payload), []).append(projection)
-    tolerance_ns = SAME_MOMENT_NS + DRIFT_ALLOWANCE * (run.host_end_ns - run.host_start_ns)
+    tolerance_ns = SAME_MOMENT_NS + DRIFT_ALLOWANCE * max(0, run.host_end_ns - run.host_start_ns)
     pairs = _pairs(ours, theirs, tolerance_ns)
     counts = {name: _counts(name, ours, theirs, pairs) for name in run.stage_names}
     return Matching(

@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.arguments import whole
 from virnuc_profiler.errors import UsageError
 
 if TYPE_CHECKING:
     from virnuc_profiler.analysis.gpu_records import GpuCapture, NvtxRange
-
-OUR_DOMAIN: Final = "virnuc_profiler"
-
-_SHOWN_NAMES: Final = 10
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--domain", metavar="NAME",
-        help=f"ranges of this NVTX domain only; default is the one without a name (with RUN: {OUR_DOMAIN})",
+        help="ranges of this NVTX domain only; default is the one without a name (with RUN: virnuc_profiler)",
     )  # fmt: skip
     parser.add_argument(
         "--range", action="append", dest="ranges", metavar="NAME", help="ranges of this name only; may be repeated"
@@ -110,6 +106,7 @@ def correlate_run(
     """
     from virnuc_profiler.analysis.correlation import correlate, strangers
     from virnuc_profiler.analysis.projection import project
+    from virnuc_profiler.analysis.range_selection import domain_of_runs
     from virnuc_profiler.reports.correlation_document import capture_document, run_document
     from virnuc_profiler.reports.correlation_table import render_correlation
     from virnuc_profiler.reports.nsys_export import read_nsys_export
@@ -117,11 +114,13 @@ def correlate_run(
 
     recorded = RunResult.load(run_file)
     capture = read_nsys_export(export)
-    domain = _domain_of_run(capture, domain)
-    ranges = chosen_ranges(capture, export, domain, names)
+    domain = domain or domain_of_runs(capture)
+    ranges = _chosen(capture, export, domain, names)
     correlation = correlate(recorded, project(ranges, capture.calls, capture.operations), domain)
     if reason := strangers(recorded, capture, correlation):
         raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
+    if names is not None:
+        correlation = replace(correlation, stages=tuple(s for s in correlation.stages if s.name in names))
     title = f"Run {recorded.run_id} in Nsight Systems{_version(capture)}"
     text = render_correlation(correlation, title, _notes(capture, ranges), top=top, batches=batches)
     return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture))
@@ -144,7 +143,7 @@ def project_ranges(
 
     capture = read_nsys_export(export)
     chosen = domain is not None or names is not None
-    ranges = chosen_ranges(capture, export, domain, names) if chosen else capture.ranges
+    ranges = _chosen(capture, export, domain, names) if chosen else capture.ranges
     projections = project(ranges, capture.calls, capture.operations)
     devices, totals = total_by_device(capture.operations), total_by_name(projections)
     notes = _notes(capture, ranges)
@@ -157,41 +156,15 @@ def project_ranges(
     return text, lambda: ranges_document(totals, projections, devices, capture_document(str(export), capture))
 
 
-def chosen_ranges(
+def _chosen(
     capture: GpuCapture, export: Path, domain: str | None, names: Sequence[str] | None
 ) -> tuple[NvtxRange, ...]:
-    """The ranges of a domain and of some names; None takes all.
+    from virnuc_profiler.analysis.range_selection import choose_ranges
 
-    Raises:
-        UsageError: there is no such domain, or a name does not occur; the message lists what there is.
-    """
-    if not capture.ranges:
-        raise UsageError(f"{export} has no NVTX ranges; capture with nsys profile -t cuda,nvtx")
-    ranges = [range_ for range_ in capture.ranges if domain is None or range_.domain == domain]
-    if not ranges:
-        there = _listed(range_.domain for range_ in capture.ranges)
-        raise UsageError(f"{export} has no ranges in the domain {domain}; there are: {there}")
-    if names is None:
-        return tuple(ranges)
-    for name in names:
-        if all(range_.name != name for range_ in ranges):
-            raise UsageError(f"{export} has no range {name}; there are: {_listed(range_.name for range_ in ranges)}")
-    return tuple(range_ for range_ in ranges if range_.name in names)
-
-
-def _domain_of_run(capture: GpuCapture, asked: str | None) -> str:
-    """Ours; or the only one whose name the capture lacks, if ours is not among those it has."""
-    if asked is not None:
-        return asked
-    domains = {range_.domain for range_ in capture.ranges}
-    nameless = sorted(name for name in domains if name.startswith("domain "))
-    return nameless[0] if OUR_DOMAIN not in domains and len(nameless) == 1 else OUR_DOMAIN
-
-
-def _listed(names: Iterable[str]) -> str:
-    counts = Counter(names)
-    shown = [f"{name} ({count:,})" for name, count in counts.most_common(_SHOWN_NAMES)]
-    return ", ".join(shown) + (f" and {len(counts) - len(shown):,} more" if len(counts) > len(shown) else "")
+    try:
+        return choose_ranges(capture.ranges, domain, names)
+    except UsageError as error:
+        raise UsageError(f"{export} {error}") from error
 
 
 def _version(capture: GpuCapture) -> str:

@@ -32,6 +32,8 @@ def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
         UsageError: there is no nsys; the message says what to run where there is one.
         OutputError: nsys left nothing that can be read; what was measured is kept.
     """
+    from virnuc_profiler.telemetry.files import write_json_atomically  # needs NumPy, which --help does not
+
     report = folder / f"nsys_{run_id}.nsys-rep"
     export = report.with_suffix(".sqlite")
     run_file = folder / f"run_{run_id}.json"
@@ -46,11 +48,11 @@ def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
     for stale in (report, export, run_file):  # so that what is found afterwards is of this run
         stale.unlink(missing_ok=True)
     code = _run_to_its_end([nsys, *profile[1:]])
-    if not run_file.exists():  # the run has said on stderr why
-        return code or 1
+    if not run_file.exists():
+        if code == 0:
+            raise OutputError(f"nsys ended, but there is no run {run_file}")
+        return code  # the run, or nsys, has said on stderr why
     _convert([nsys, *convert[1:]], report, export, folder)
-    from virnuc_profiler.telemetry.files import write_json_atomically  # needs NumPy, which --help does not
-
     text, document = correlate_run(run_file, export)
     json_file = folder / f"nsys_{run_id}.json"
     write_json_atomically(json_file, document())
@@ -86,15 +88,18 @@ def export_command(report: Path, export: Path) -> list[str]:
 
 
 def _run_to_its_end(command: Sequence[str]) -> int:
-    """The exit code; after Ctrl-C, which nsys and the run get too, they may finish what they are writing."""
+    """The exit code, 1 if a signal ended it; when stopped, nsys and the run may finish what they are writing."""
     with subprocess.Popen(command) as process:
         try:
-            return process.wait()
-        except KeyboardInterrupt:
+            code = process.wait()
+            return code if code >= 0 else 1
+        except KeyboardInterrupt as stop:
+            if str(stop):  # a signal to this process alone; Ctrl-C reaches all of them
+                process.terminate()
             try:
                 process.wait(_FINISH_S)
             except subprocess.TimeoutExpired:
-                process.terminate()
+                process.kill()
             raise
 
 

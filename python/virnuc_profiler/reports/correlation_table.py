@@ -22,6 +22,7 @@ LONGEST_NAME: Final = 90
 _STAGES: Final = (
     "Stage", "Matched", "GPU sum", "GPU busy", "Span", "Idle", "Launch delay", "Our interval", "Difference", "Agree",
 )  # fmt: skip
+_DIFFERENCES: Final = ("Stage", "Batches", "Median", "Worst", "In batch", "At the start", "At the end")
 _BATCHES: Final = (
     "Stage", "Batch", "GPU sum", "GPU busy", "Span", "Idle", "Launch delay", "Our interval", "Difference",
     "Start diff.", "End diff.",
@@ -31,7 +32,7 @@ _BATCHES: Final = (
 def render_correlation(
     correlation: Correlation, title: str, notes: Sequence[str], *, top: int, batches: bool = False
 ) -> str:
-    """Medians by stage, how the two agree, and the kernels that took most time.
+    """Medians by stage, how far our intervals lie from the spans, and the kernels that took most time.
 
     Args:
         correlation: the run and its capture.
@@ -43,9 +44,9 @@ def render_correlation(
     lines = aligned([_STAGES, *map(_stage_row, correlation.stages)])
     rule = "=" * max(map(len, lines))
     text = [title, rule, *lines, rule, *_legend(), *_counts(correlation), *_clock(correlation), *notes]
-    text += [line for stage in correlation.stages for line in _agreement(stage)]
+    text += _differences(correlation.stages)
     for stage in correlation.stages:
-        text += render_kernels(f"Top kernels of {words(stage.name)}", stage.total.kernels, top)
+        text += render_kernels(f"Top kernels of {words(stage.name)} (ms)", stage.total.kernels, top)
     if batches:
         rows = [_batch_row(stage.name, comparison) for stage in correlation.stages for comparison in stage.batches]
         text += ["", *aligned([_BATCHES, *rows])]
@@ -116,8 +117,8 @@ def _batch_row(name: str, comparison: StageComparison) -> tuple[str, ...]:
 
 
 def _legend() -> Iterator[str]:
-    yield "Medians over the matched batches, ms. Sum and busy: what the stage launched, overlaps counted each or once."
-    yield "Span: first start to last end. Difference: our interval less the span."
+    yield "Medians of the matched batches, ms. Sum, busy: all that a stage launched, overlaps counted each or once."
+    yield "Span: first start to last end. Launch delay: call to first start. Difference: our interval less the span."
     yield f"Agree: batches that differ by at most {AGREEMENT_SHARE:.0%} of the span, or {AGREEMENT_NS // 1000} µs."
 
 
@@ -150,13 +151,25 @@ def _clock(correlation: Correlation) -> Iterator[str]:
         )
 
 
-def _agreement(stage: StageCorrelation) -> Iterator[str]:
-    agreement = stage.agreement
-    if agreement is not None:
-        yield (
-            f"{words(stage.name)}: {share(agreement.share_within)} of {agreement.batches:,} batches agree; difference "
-            f"{microseconds(agreement.median_difference_ns, '+')} median, "
-            f"{microseconds(agreement.worst_difference_ns, '+')} worst (batch {agreement.worst_batch}); our interval "
-            f"starts {microseconds(agreement.median_start_difference_ns, '+')} from the span's start and ends "
-            f"{microseconds(agreement.median_end_difference_ns, '+')} from its end"
+def _differences(stages: Sequence[StageCorrelation]) -> list[str]:
+    """How far our intervals lie from the spans, and at which end."""
+    rows = [
+        (
+            words(stage.name),
+            f"{agreement.batches:,}",
+            microseconds(agreement.median_difference_ns, "+"),
+            microseconds(agreement.worst_difference_ns, "+"),
+            str(agreement.worst_batch),
+            microseconds(agreement.median_start_difference_ns, "+"),
+            microseconds(agreement.median_end_difference_ns, "+"),
         )
+        for stage in stages
+        if (agreement := stage.agreement) is not None
+    ]
+    if not rows:
+        return []
+    return [
+        "",
+        "Our intervals against the spans (negative at the start: our event fired first)",
+        *aligned([_DIFFERENCES, *rows]),
+    ]

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Final
 
 from virnuc_profiler.analysis.gpu_records import (
     DEFAULT_DOMAIN,
+    NAMELESS_DOMAIN,
     ApiCall,
     GpuCapture,
     GpuOperation,
@@ -51,10 +52,11 @@ def _read(tables: Tables) -> GpuCapture:
     ranges, crossing, unended = _ranges(tables, strings)
     meta = dict(tables.rows("META_DATA_EXPORT", texts=("name", "value")))
     epochs = [epoch for (epoch,) in tables.rows("TARGET_INFO_SESSION_START_TIME", optional=("utcEpochNs",))]
+    operations = tuple(_operations(tables, strings))
     return GpuCapture(
         ranges=tuple(ranges),
-        calls=tuple(_calls(tables)),
-        operations=tuple(_operations(tables, strings)),
+        calls=tuple(_launching_calls(tables, {(operation.process, operation.correlation) for operation in operations})),
+        operations=operations,
         tracer_version=meta.get("EXPORT_PRODUCT_VERSION"),
         utc_epoch_ns=epochs[0] if epochs else None,
         crossing_ranges=crossing,
@@ -75,7 +77,7 @@ def _ranges(tables: Tables, strings: Mapping[int, str | None]) -> tuple[list[Nvt
     domains = {
         (process_of(thread), domain): _text(strings, text_id, text)
         for _, kind, _, thread, _, domain, text_id, *_, text in events
-        if kind == _DOMAIN_CREATE and thread is not None
+        if kind == _DOMAIN_CREATE and thread is not None and (text or text_id is not None)
     }
     ranges: list[NvtxRange] = []
     crossing = unended = 0
@@ -97,7 +99,7 @@ def _domain_name(domains: Mapping[tuple[int, int], str], thread: int, domain: in
     if not domain:
         return DEFAULT_DOMAIN
     # A domain that was made before the capture began may have left no name.
-    return domains.get((process_of(thread), domain), f"domain {domain}")
+    return domains.get((process_of(thread), domain), f"{NAMELESS_DOMAIN}{domain}")
 
 
 def _text(strings: Mapping[int, str | None], text_id: int | None, text: str | None) -> str:
@@ -105,10 +107,11 @@ def _text(strings: Mapping[int, str | None], text_id: int | None, text: str | No
     return registered or text or "(no name)"
 
 
-def _calls(tables: Tables) -> Iterator[ApiCall]:
+def _launching_calls(tables: Tables, launches: Set[tuple[int, int]]) -> Iterator[ApiCall]:
+    """Calls that launched something; most, such as queries and event records, did not."""
     for table in _API_TABLES:
         for start, end, thread, correlation in tables.rows(table, ("start", "end"), ("globalTid", "correlationId")):
-            if thread is not None and correlation is not None:
+            if thread is not None and (process_of(thread), correlation) in launches:
                 yield ApiCall(thread, correlation, start, end)
 
 

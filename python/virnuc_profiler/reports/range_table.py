@@ -35,7 +35,7 @@ def render_ranges(totals: Sequence[RangeTotal], title: str, notes: Sequence[str]
     text += ["Times in ms. Sum and busy: operations that overlap counted each or once. Idle: within the spans.", *notes]
     if kernels:
         for total in totals[:top]:
-            text += render_kernels(f"Top kernels of {words(total.name)}", total.kernels, top)
+            text += render_kernels(f"Top kernels of {words(total.name)} (ms)", total.kernels, top)
     return "\n".join(text) + "\n"
 
 
@@ -45,7 +45,7 @@ def render_devices(totals: Sequence[DeviceTotal], title: str, notes: Sequence[st
     rule = "=" * max(map(len, lines))
     text = [title, rule, *lines, rule, "Times in ms. Span: first start to last end.", *notes]
     for total in totals:
-        text += render_kernels(f"Top kernels of device {total.device}", total.kernels, top)
+        text += render_kernels(f"Top kernels of device {total.device} (ms)", total.kernels, top)
     return "\n".join(text) + "\n"
 
 

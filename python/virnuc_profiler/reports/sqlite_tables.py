@@ -68,6 +68,8 @@ def open_tables(path: Path) -> Iterator[Tables]:
         TelemetryFormatError: it cannot be read, is not SQLite, or is damaged; also while its rows are read.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise TelemetryFormatError(f"cannot read {path}: it is not a file")
         with path.open("rb") as file:
             magic = file.read(16)
     except OSError as error:
