@@ -159,11 +159,3 @@ def test_threads(standins: Standins, scenario: Any) -> None:
     standins.call(scenario, libraries=("cuda", "nvtx"))
 
 
-@pytest.mark.xfail(reason="begin_batch reads and advances the index in two steps: threads get the same one")
-def test_each_batch_has_an_index_of_its_own(standins: Standins) -> None:
-    standins.call(number_batches_by_themselves, libraries=())
-
-
-@pytest.mark.xfail(reason="stage() takes the batch that began last in any thread, not in its own")
-def test_a_stage_belongs_to_the_batch_of_its_own_thread(standins: Standins) -> None:
-    standins.call(loop_over_batches, libraries=())

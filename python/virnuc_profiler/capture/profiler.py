@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from types import TracebackType
@@ -43,7 +44,8 @@ class BatchProfiler:
 
     It is a decorator too (each call of the function is a run), and :meth:`start`, :meth:`begin_batch` and
     :meth:`stop` do the same by hand. On hot paths, ``batch.mark(stage)`` on the batch that :meth:`begin_batch`
-    returns ends the running stage and starts the next with one shared device event. Several batches may be open.
+    returns ends the running stage and starts the next with one shared device event. Several batches may be open, and
+    several threads may have batches of their own.
 
     Nothing on the way synchronises the device. Without a GPU host times are taken, and ``result.device.reason`` says
     why there are no others.
@@ -92,7 +94,8 @@ class BatchProfiler:
         self._metadata = dict(metadata or {})
         self._timeline: _core.Timeline | None = None
         self._sampler: _core.GpuSampler | None = None
-        self._batch: _core.Batch | None = None
+        self._latest: dict[int, _core.Batch] = {}  # the batch that began last, by thread
+        self._numbering = threading.Lock()
         self._next_index = 0
         self.result: RunResult | None = None
         # A wrong set of stages should fail here, where the caller names it, and not when the run starts.
@@ -110,8 +113,8 @@ class BatchProfiler:
 
     @property
     def current_batch(self) -> _core.Batch | None:
-        """The batch that began last."""
-        return self._batch
+        """The batch that began last in this thread."""
+        return self._latest.get(threading.get_ident())
 
     def start(self) -> None:
         """Starts a run.
@@ -146,7 +149,7 @@ class BatchProfiler:
         self._started_ns = _core.monotonic_ns()
 
     def stop(self) -> RunResult:
-        """Ends the run, and its last batch if that is open, and returns what was recorded.
+        """Ends the run, with the last batch of each thread if that is open, and returns what was recorded.
 
         Waits for outstanding device times, at most ten seconds.
 
@@ -154,14 +157,15 @@ class BatchProfiler:
             RuntimeError: no run is going on.
         """
         timeline = self._running()
-        if self._batch is not None:
-            self._batch.end()
+        for batch in list(self._latest.values()):
+            batch.end()
         ended_ns = _core.monotonic_ns()
         timeline.stop()
         sampler = self._stop_sampling()
         if self._phase is not None:
             nvtx.end_range(self._phase)
-        self._timeline = self._batch = None
+        self._timeline = None
+        self._latest.clear()
         if self._capture_range and self.uses_device:
             self._end_capture_range()
         self.result = assemble_run(
@@ -184,11 +188,12 @@ class BatchProfiler:
             RuntimeError: no run is going on.
         """
         timeline = self._running()
-        if index is None:
-            index = self._next_index
-        self._batch = timeline.begin_batch(index)
-        self._next_index = index + 1
-        return self._batch
+        with self._numbering:
+            if index is None:
+                index = self._next_index
+            self._next_index = index + 1
+        batch = self._latest[threading.get_ident()] = timeline.begin_batch(index)
+        return batch
 
     def batches(self, iterable: Iterable[Item], stage: str | None = "fetch") -> Iterator[Item]:
         """Yields the items of `iterable`, each as a batch of its own, and times the wait for it as `stage`.
@@ -217,15 +222,16 @@ class BatchProfiler:
                 batch.end()
 
     def stage(self, name: str) -> _core.Stage:
-        """A stage of the batch that began last, as a context manager.
+        """A stage of the batch that began last in this thread, as a context manager.
 
         Raises:
             RuntimeError: no batch has begun.
             ValueError: this profiler has no such stage.
         """
-        if self._batch is None:
+        batch = self.current_batch
+        if batch is None:
             raise RuntimeError(f"stage {name!r} needs a batch: loop over profiler.batches(...) or call begin_batch()")
-        return self._batch.stage(name)
+        return batch.stage(name)
 
     def __enter__(self) -> BatchProfiler:
         self.start()
@@ -254,9 +260,11 @@ class BatchProfiler:
 
     def _discard(self, batch: _core.Batch) -> None:
         batch.discard()
-        if self._batch is batch:  # the iterable may have begun batches of its own
-            self._batch = None
-            self._next_index = batch.index
+        if self.current_batch is batch:  # the iterable may have begun batches of its own
+            del self._latest[threading.get_ident()]
+        with self._numbering:
+            if self._next_index == batch.index + 1:  # nor may another thread have gone on counting
+                self._next_index = batch.index
 
     def _end_capture_range(self) -> None:
         try:
