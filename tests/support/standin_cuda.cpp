@@ -406,6 +406,20 @@ EXPORT void standin_cuda_launch(std::uintptr_t handle, std::int64_t duration_ns)
     stream.busy_until = std::max(stream.busy_until, device_now(state)) + duration_ns;
 }
 
+/// Returns when the device's clock shows `moment_ns`, like a host that waits for an event of that time.
+EXPORT void standin_cuda_wait_until(std::int64_t moment_ns) {
+    Simulation& state = simulation();
+    for (;;) {
+        std::int64_t left_ns = 0;
+        {
+            const std::lock_guard lock(state.mutex);
+            left_ns = moment_ns - device_now(state);
+        }
+        if (left_ns <= 0) return;
+        std::this_thread::sleep_for(std::chrono::nanoseconds(left_ns));
+    }
+}
+
 /// Events recorded on a held stream do not complete until it is released.
 EXPORT void standin_cuda_hold(std::uintptr_t handle, int held) {
     Simulation& state = simulation();

@@ -20,7 +20,7 @@ from typing import Final
 from virnuc_profiler.analysis.causes import COPYING, LAUNCHING, NOT_MEASURED, SHARED_DEVICE, SYNCHRONISING, THROTTLING
 from virnuc_profiler.analysis.flops import forward_flops
 from virnuc_profiler.analysis.intervals import Interval, clip, length
-from virnuc_profiler.analysis.launches import COPY_STAGES
+from virnuc_profiler.analysis.launches import COPY_STAGES, PROMPT_NS, held_ns
 from virnuc_profiler.analysis.observation import Observation
 from virnuc_profiler.analysis.sharing import (
     LEAST_HIDDEN,
@@ -99,15 +99,18 @@ def device_losses(seen: Observation, layers: int | None, hidden: int | None, cei
 
 
 def _copy_share(seen: Observation) -> float:
-    """Device time in copies alone, of batches that were not short of launches: there, a copy's interval is waiting."""
+    """Device time in copies alone.
+
+    Not those that ended with the host without holding it: there the device waited for the copy to be launched.
+    """
     copies: list[Interval] = []
     computing: list[Interval] = []
-    own = {launch.batch_index for launch in seen.launches if not launch.launch_bound}
     for batch in seen.batches:
         for stage in batch.stages:
             if stage.device_start_ns is None or stage.device_end_ns is None:
                 continue
-            kind = copies if stage.name in COPY_STAGES and batch.index in own else computing
+            launched_late = stage.device_end_ns - stage.host_end_ns <= PROMPT_NS and not held_ns(stage)
+            kind = copies if stage.name in COPY_STAGES and not launched_late else computing
             kind.append((stage.device_start_ns, stage.device_end_ns))
     alone_ns = length(copies + computing) - length(computing)
     return alone_ns / seen.window_ns
