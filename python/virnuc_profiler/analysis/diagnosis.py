@@ -100,6 +100,18 @@ def diagnose(
     return diagnose_observation(observe(run, layers, hidden), run, layers=layers, hidden=hidden, ceiling=ceiling)
 
 
+def diagnose_saved(run: RunResult) -> Diagnosis:
+    """:func:`diagnose` with what a run's metadata keep of its model and its device's ceiling."""
+    kept = run.metadata.get("model_arithmetic")
+    arithmetic = kept if isinstance(kept, Mapping) else {}
+    return diagnose(
+        run,
+        layers=arithmetic.get("layers"),
+        hidden=arithmetic.get("hidden"),
+        ceiling=arithmetic.get("ceiling_flops_per_second"),
+    )
+
+
 def diagnose_observation(
     seen: Observation,
     run: RunResult,

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from virnuc_profiler.analysis import host_activity as host
 from virnuc_profiler.analysis.advice import percent
-from virnuc_profiler.analysis.causes import WORDS
 from virnuc_profiler.analysis.losses import Losses
 from virnuc_profiler.analysis.observation import Observation
 from virnuc_profiler.analysis.throttling import Slowdown
@@ -32,12 +31,10 @@ class Evidence(NamedTuple):
 
 
 def device_evidence(seen: Observation, losses: Losses, mfu: float | None) -> Iterator[Evidence]:
-    """What device times, GPM and NVML say of the window."""
+    """What device times, GPM and NVML say of the window, beside the gaps."""
     yield _window(seen)
     if seen.busy_share is not None:
         yield Evidence("device busy", percent(seen.busy_share))
-    for line in seen.gaps.totals():
-        yield Evidence(f"device idle, {WORDS[line.cause]}", _time_and_share(line.total_ns, seen.window_ns))
     if losses.launch_bound_share is not None:
         yield Evidence("batches in which the device ended with the host", percent(losses.launch_bound_share))
     if losses.waiting_share:
@@ -88,7 +85,3 @@ def _clocks(slow: Slowdown) -> Iterator[Evidence]:
     for reason, share in slow.shares.items():
         normal = " (normal at full load)" if reason == "sw_power_cap" and not slow.lost_share else ""
         yield Evidence(f"clocks held down by {reason}", f"{percent(share)} of the time{normal}")
-
-
-def _time_and_share(duration_ns: int, window_ns: int) -> str:
-    return f"{duration_ns / 1e6:,.1f} ms, {percent(duration_ns / window_ns)}"

@@ -117,6 +117,12 @@ def throttled_seconds(timeline: ThrottleTimeline, window: Interval) -> dict[str,
     return {name: seconds for name, seconds in found.items() if seconds}
 
 
+def throttled_batches(timeline: ThrottleTimeline, batches: Iterable[BatchRecord]) -> int | None:
+    """How many batches were measured under a slowing reason; None if no batch was looked at."""
+    known = [reasons for batch in batches if (reasons := timeline.reasons_of(batch)) is not None]
+    return sum(map(bool, known)) if known else None
+
+
 class Slowdown(NamedTuple):
     """What throttling meant for a window.
 
@@ -124,7 +130,7 @@ class Slowdown(NamedTuple):
         lost_share: share of the window that lower clocks cost, estimated.
         shares: share of the time that was looked at under each slowing reason that occurred.
         median_clock_mhz: of the SMs.
-        max_clock_mhz: what they could run at; None if not known.
+        max_clock_mhz: the fastest that the device offers; None if that is not known.
     """
 
     lost_share: float
@@ -159,7 +165,7 @@ def slowdown(timeline: ThrottleTimeline, window: Interval) -> Slowdown | None:
     far_down = median is not None and fastest is not None and median < FAR_DOWN * fastest
     if far_down and shares.get(REASONS[POWER_CAP], 0.0) >= 0.5:
         lost_ns = max(lost_ns, known_ns * _deficit(median, fastest))
-    return Slowdown(lost_ns / known_ns, shares, median, fastest)
+    return Slowdown(lost_ns / known_ns, shares, median, timeline.max_sm_clock_mhz)
 
 
 def _deficit(clock_mhz: float | None, fastest_mhz: int | None) -> float:
