@@ -14,6 +14,9 @@ SYNCHRONISING: Final = "synchronising"
 COPYING: Final = "copying"
 CONSUMING: Final = "consuming"
 OTHER_HOST_WORK: Final = "other_host_work"
+QUEUED: Final = "queued"
+"""The next stage was queued before the gap began, so the host is not to blame: the seam between two events (some µs),
+or a device that served another stream or process."""
 LEAD_IN: Final = "lead_in"
 TAIL: Final = "tail"
 NOT_MEASURED: Final = "not_measured"
@@ -26,6 +29,7 @@ GAP_CAUSES: Final = (
     COPYING,
     CONSUMING,
     OTHER_HOST_WORK,
+    QUEUED,
     NOT_MEASURED,
 )
 
@@ -49,6 +53,7 @@ WORDS: Final[Mapping[str, str]] = {
     COPYING: "waiting in a copy",
     CONSUMING: "the consumer of results",
     OTHER_HOST_WORK: "other host work",
+    QUEUED: "queued, not begun",
     LEAD_IN: "before the first batch",
     TAIL: "after the last batch",
     NOT_MEASURED: "not measured",

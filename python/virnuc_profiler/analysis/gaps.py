@@ -7,6 +7,8 @@ what it now does in the gap. So of such a gap as much as the host had waited is 
 copying if it waited inside a copy), and the rest to what the host did. Fetching and collating that take a substantial
 share of the cycle are named for themselves all the same: a loader that is behind is behind, whether asked early or
 late.
+
+Where the next stage had been queued before the gap began, the host has nothing to do with it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from virnuc_profiler.analysis import host_activity as host
 from virnuc_profiler.analysis.causes import (
@@ -25,6 +27,7 @@ from virnuc_profiler.analysis.causes import (
     LAUNCHING,
     NOT_MEASURED,
     OTHER_HOST_WORK,
+    QUEUED,
     SYNCHRONISING,
 )
 from virnuc_profiler.analysis.host_activity import HostTimeline
@@ -137,36 +140,74 @@ def device_gaps(
     if not busy:
         return DeviceGaps(window)
     between = subtract([(busy[0][0], busy[-1][1])], busy)
-    last_stages = _stages_that_end_at({start for start, _ in between}, stages)
+    before, after = _neighbours(between, stages)
+    queued = {end for start, end in between if end in after and after[end].host_start_ns < start - clock_slack_ns}
+    waits = {
+        start: _wait_before(start, before.get(start), timeline, clock_slack_ns)
+        for start, end in between
+        if end not in queued
+    }
+    usual = _waits_usually(waits.values())
     gaps = []
-    for (busy_start, _), gap in zip(busy, between, strict=False):
-        wait = _wait_before(gap[0], last_stages.get(gap[0]), timeline, clock_slack_ns)
-        cycle_ns = gap[1] - busy_start
-        gaps.append(Gap(*gap, _causes(list(timeline.during(gap)), wait, cycle_ns)))
+    for (busy_start, _), (start, end) in zip(busy, between, strict=False):
+        if end in queued:
+            causes = {QUEUED: end - start}
+        else:
+            wait = waits[start] if waits[start].prompt or usual else _NO_WAIT
+            causes = _causes(list(timeline.during((start, end))), wait, end - busy_start)
+        gaps.append(Gap(start, end, causes))
     return DeviceGaps(window, busy, gaps)
 
 
-def _stages_that_end_at(moments: set[int], stages: Iterable[StageRecord]) -> dict[int, StageRecord]:
-    return {stage.device_end_ns: stage for stage in stages if stage.device_end_ns in moments}
+def _neighbours(
+    gaps: Sequence[Interval], stages: Iterable[StageRecord]
+) -> tuple[dict[int, StageRecord], dict[int, StageRecord]]:
+    """The stages at whose end a gap starts, and those at whose start one ends."""
+    starts, ends = {start for start, _ in gaps}, {end for _, end in gaps}
+    before: dict[int, StageRecord] = {}
+    after: dict[int, StageRecord] = {}
+    for stage in stages:
+        device_start, device_end = device_interval(stage)
+        if device_end in starts:
+            before[device_end] = stage
+        if device_start in ends:
+            after.setdefault(device_start, stage)
+    return before, after
 
 
-def _wait_before(
-    gap_start_ns: int, last: StageRecord | None, timeline: HostTimeline, clock_slack_ns: int
-) -> tuple[str, int]:
-    """What the host was waiting in when the device ran dry, as a cause, and for how long, ns; 0 if it was not."""
+class _Wait(NamedTuple):
+    """The host waited for the device when it ran dry: as a cause, for how long, and whether it went on promptly."""
+
+    cause: str
+    duration_ns: int
+    prompt: bool
+
+
+_NO_WAIT: Final = _Wait(SYNCHRONISING, 0, True)
+
+
+def _wait_before(gap_start_ns: int, last: StageRecord | None, timeline: HostTimeline, clock_slack_ns: int) -> _Wait:
+    """How the host waited, or may have waited, when the device had done its last stage."""
     if last is None:
-        return SYNCHRONISING, 0
+        return _NO_WAIT
     if held := held_ns(last, clock_slack_ns):
-        return COPYING if last.name in COPY_STAGES else SYNCHRONISING, held
+        return _Wait(COPYING if last.name in COPY_STAGES else SYNCHRONISING, held, True)
     if gap_start_ns - last.host_end_ns <= PROMPT_NS + clock_slack_ns:
-        return SYNCHRONISING, 0  # the host was launching until then
+        return _NO_WAIT  # the host was launching until then
     segment = timeline.at(gap_start_ns - clock_slack_ns)
-    if segment is None or segment.activity not in _MAY_BE_A_WAIT or segment.end_ns > gap_start_ns + WAKE_UP_NS:
-        return SYNCHRONISING, 0
-    return SYNCHRONISING, max(0, gap_start_ns - max(segment.start_ns, last.host_end_ns))
+    if segment is None or segment.activity not in _MAY_BE_A_WAIT:
+        return _NO_WAIT
+    waited_ns = max(0, gap_start_ns - max(segment.start_ns, last.host_end_ns))
+    return _Wait(SYNCHRONISING, waited_ns, segment.end_ns <= gap_start_ns + WAKE_UP_NS)
 
 
-def _causes(pieces: Sequence[tuple[str, int]], wait: tuple[str, int], cycle_ns: int) -> dict[str, int]:
+def _waits_usually(waits: Iterable[_Wait]) -> bool:
+    """Whether the loop waits for the device at that place as a rule; then going on late is waking up late."""
+    prompt = [wait.prompt for wait in waits if wait.duration_ns]
+    return 2 * sum(prompt) >= len(prompt)
+
+
+def _causes(pieces: Sequence[tuple[str, int]], wait: _Wait, cycle_ns: int) -> dict[str, int]:
     """Shares a gap out among its causes; `pieces` are what the host did in it, in order."""
     named: dict[str, int] = defaultdict(int)
     for activity, duration_ns in pieces:
@@ -174,7 +215,7 @@ def _causes(pieces: Sequence[tuple[str, int]], wait: tuple[str, int], cycle_ns: 
     substantial = {
         activity for activity in (host.FETCHING, host.COLLATING) if named[activity] >= SUBSTANTIAL_SHARE * cycle_ns
     }
-    cause_of_wait, hideable_ns = wait
+    hideable_ns = wait.duration_ns
     causes: dict[str, int] = defaultdict(int)
     for activity, duration_ns in pieces:
         hidden_ns = 0
@@ -182,7 +223,7 @@ def _causes(pieces: Sequence[tuple[str, int]], wait: tuple[str, int], cycle_ns: 
             hidden_ns = min(duration_ns, hideable_ns)
             hideable_ns -= hidden_ns
         if hidden_ns:
-            causes[cause_of_wait] += hidden_ns
+            causes[wait.cause] += hidden_ns
         if duration_ns > hidden_ns:
             causes[_CAUSES[activity]] += duration_ns - hidden_ns
     return dict(causes)

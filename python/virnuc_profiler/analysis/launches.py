@@ -9,7 +9,7 @@ to mouth ends within microseconds of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +44,8 @@ class Launch:
         launch_bound: the device ended with the host although the host was held by no stage: it was waiting for
             launches at the end, and most likely all the time. (Or the host waited inside a stage that it had also
             launched from; the times of a batch do not tell this apart, SM activity does.)
-        copies: device intervals of the copy stages.
+        exposed_ns: device time of the copies at its start that ended with the host: the device had nothing queued and
+            waited for them, and the forward pass behind them, to be launched.
     """
 
     batch_index: int
@@ -55,7 +56,7 @@ class Launch:
     device_ns: int
     held_by: str | None
     launch_bound: bool
-    copies: tuple[Interval, ...]
+    exposed_ns: int
 
 
 def launches_of(batches: Iterable[BatchRecord], clock_slack_ns: int = 0) -> list[Launch]:
@@ -88,8 +89,21 @@ def launch_of(batch: BatchRecord, clock_slack_ns: int = 0) -> Launch | None:
         device_ns=device_ns,
         held_by=held,
         launch_bound=prompt and held is None,
-        copies=tuple(device_interval(stage) for stage in stages if stage.name in COPY_STAGES),
+        exposed_ns=sum(end - start for start, end in _exposed_copies(stages)),
     )
+
+
+def _exposed_copies(stages: Iterable[StageRecord]) -> Iterator[Interval]:
+    for stage in stages:
+        if stage.name not in COPY_STAGES or not launched_late(stage):
+            return
+        yield device_interval(stage)
+
+
+def launched_late(stage: StageRecord) -> bool:
+    """Whether the device was done with a stage as soon as the host had launched it, and so had waited for it."""
+    assert stage.device_end_ns is not None
+    return stage.device_end_ns - stage.host_end_ns <= PROMPT_NS and not held_ns(stage)
 
 
 def held_ns(stage: StageRecord, clock_slack_ns: int = 0) -> int:

@@ -4,6 +4,7 @@
 Gaps are lost as they are. What is lost while the device looks busy is estimated, by bounds that the measurements
 give:
 
+* the first copies of a batch that found an empty queue: the device waited for them to be launched.
 * launch-bound batches: the device waited for launches. SM activity bounds how much: SMs that were active 90 % of the
   busy time cannot have waited more than 10 % of it. Without GPM all of it counts, as an upper bound.
 * copies: while the stream copies, the SMs have nothing to do.
@@ -13,14 +14,22 @@ give:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from virnuc_profiler.analysis.causes import COPYING, LAUNCHING, NOT_MEASURED, SHARED_DEVICE, SYNCHRONISING, THROTTLING
+from virnuc_profiler.analysis.causes import (
+    COPYING,
+    LAUNCHING,
+    NOT_MEASURED,
+    QUEUED,
+    SHARED_DEVICE,
+    SYNCHRONISING,
+    THROTTLING,
+)
 from virnuc_profiler.analysis.flops import forward_flops
 from virnuc_profiler.analysis.intervals import Interval, clip, length
-from virnuc_profiler.analysis.launches import COPY_STAGES, PROMPT_NS, held_ns
+from virnuc_profiler.analysis.launches import COPY_STAGES, launched_late
 from virnuc_profiler.analysis.observation import Observation
 from virnuc_profiler.analysis.sharing import (
     LEAST_HIDDEN,
@@ -71,8 +80,9 @@ def device_losses(seen: Observation, layers: int | None, hidden: int | None, cei
     """The losses of a run that has device times."""
     lost: dict[str, float] = defaultdict(float)
     for line in seen.gaps.totals():
-        if line.cause != NOT_MEASURED:
-            lost[line.cause] += line.total_ns / seen.window_ns
+        lost[line.cause] += line.total_ns / seen.window_ns
+    for cause, exposed_ns in _exposed(seen):
+        lost[cause] += exposed_ns / seen.window_ns
     busy = seen.busy_share or 0.0
     bound = [launch for launch in seen.launches if launch.launch_bound]
     bound_share = len(bound) / len(seen.launches)
@@ -83,11 +93,11 @@ def device_losses(seen: Observation, layers: int | None, hidden: int | None, cei
     copy_share = _copy_share(seen)
     lost[COPYING] += copy_share
     signs = _sharing(seen, layers, hidden, ceiling, launch_bound=bound_share >= MOSTLY)
-    lost[SHARED_DEVICE] = busy * max((sign.taken_share for sign in signs), default=0.0)
+    lost[SHARED_DEVICE] = lost.pop(QUEUED, 0.0) + busy * max((sign.taken_share for sign in signs), default=0.0)
     slow = None if seen.gpu is None else slowdown(ThrottleTimeline(seen.gpu), seen.window)
     lost[THROTTLING] = busy * slow.lost_share if slow is not None else 0.0
     return Losses(
-        shares={cause: share for cause, share in lost.items() if share > 0},
+        shares={cause: share for cause, share in lost.items() if share > 0 and cause != NOT_MEASURED},
         launch_bound_share=bound_share,
         waiting_share=_waiting_share(seen),
         waits_inside=waits_inside,
@@ -96,6 +106,18 @@ def device_losses(seen: Observation, layers: int | None, hidden: int | None, cei
         sharing=signs,
         slowdown=slow,
     )
+
+
+def _exposed(seen: Observation) -> Iterator[tuple[str, int]]:
+    """Exposed first copies by cause, ns: they lengthen the gap before them, as the device has nothing else to do.
+
+    Those of launch-bound batches are left out, for all of such a batch is counted.
+    """
+    causes = {gap.end_ns: gap.causes for gap in seen.gaps.gaps}
+    for launch in seen.launches:
+        if not launch.launch_bound:
+            before = causes.get(launch.device_start_ns, {})
+            yield next((cause for cause in (SYNCHRONISING, COPYING) if cause in before), LAUNCHING), launch.exposed_ns
 
 
 def _copy_share(seen: Observation) -> float:
@@ -109,8 +131,7 @@ def _copy_share(seen: Observation) -> float:
         for stage in batch.stages:
             if stage.device_start_ns is None or stage.device_end_ns is None:
                 continue
-            launched_late = stage.device_end_ns - stage.host_end_ns <= PROMPT_NS and not held_ns(stage)
-            kind = copies if stage.name in COPY_STAGES and not launched_late else computing
+            kind = copies if stage.name in COPY_STAGES and not launched_late(stage) else computing
             kind.append((stage.device_start_ns, stage.device_end_ns))
     alone_ns = length(copies + computing) - length(computing)
     return alone_ns / seen.window_ns
