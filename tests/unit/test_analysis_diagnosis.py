@@ -50,6 +50,11 @@ def test_what_sets_the_pace_of_a_healthy_run(activity, bound):
     assert (found.bound, found.healthy) == (bound, True)
 
 
+def test_activity_of_too_small_a_part_of_the_window_is_not_used():
+    assert diagnose(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 140 * MS, 0.9, 0.5, 0.3),))).bound == "device"
+    assert diagnose(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 150 * MS, 0.9, 0.5, 0.3),))).bound != "device"
+
+
 @pytest.mark.parametrize(("pause_ms", "bound"), [(0.3, "device"), (0.4, "data_loading"), (30, "data_loading")])
 def test_up_to_two_percent_may_be_lost_to_one_cause(pause_ms, bound):
     """Of 16.02 ms and the pause: 1.8 % and 2.4 %."""

@@ -21,18 +21,6 @@ LEAD_IN: Final = "lead_in"
 TAIL: Final = "tail"
 NOT_MEASURED: Final = "not_measured"
 
-GAP_CAUSES: Final = (
-    DATA_LOADING,
-    COLLATION,
-    LAUNCHING,
-    SYNCHRONISING,
-    COPYING,
-    CONSUMING,
-    OTHER_HOST_WORK,
-    QUEUED,
-    NOT_MEASURED,
-)
-
 # What slows a device that is kept busy.
 SHARED_DEVICE: Final = "shared_device"
 THROTTLING: Final = "throttling"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from virnuc_profiler.analysis import host_activity as host
@@ -82,12 +82,12 @@ class CauseTotal:
 class DeviceGaps:
     """A window in three parts: busy, gaps between busy times, and the idle time before the first and after the last.
 
-    Without device intervals there is no way to tell, and all is None or empty.
+    Without device intervals there is no way to tell: then ``busy`` is empty and the rest 0.
     """
 
     window: Interval
     busy: Sequence[Interval] = ()
-    gaps: Sequence[Gap] = field(default=())
+    gaps: Sequence[Gap] = ()
 
     @property
     def busy_ns(self) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from virnuc_profiler.analysis.causes import (
@@ -72,7 +72,7 @@ class Losses:
     waits_inside: bool = False
     held_by: str | None = None
     copy_share: float = 0.0
-    sharing: Sequence[SharingSign] = field(default=())
+    sharing: Sequence[SharingSign] = ()
     slowdown: Slowdown | None = None
 
 
