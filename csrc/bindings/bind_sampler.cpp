@@ -45,8 +45,8 @@ void register_sampler(py::module_& module) {
 
     py::class_<GpuSampler, std::shared_ptr<GpuSampler>>(module, "GpuSampler")
         .def(py::init(&make_sampler), py::arg("uuid"), py::kw_only(), py::arg("fast_interval_ms") = 100.0,
-             py::arg("gpm_interval_ms") = 250.0, py::arg("energy_interval_ms") = 1000.0,
-             py::arg("processes_interval_ms") = 1000.0)
+             py::arg("gpm_interval_ms") = 250.0, py::arg("energy_interval_ms") = 2000.0,
+             py::arg("processes_interval_ms") = 2000.0)
         .def("start", &GpuSampler::start)
         .def(
             "stop",

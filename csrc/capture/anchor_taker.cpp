@@ -105,7 +105,8 @@ bool AnchorTaker::device_time(CUevent event, std::int64_t& device_ns) {
     if (result != CUDA_SUCCESS) {
         // Not ready after all: a stream's handle can be given to a new stream while its old events are pending. One
         // that was recorded into a graph is sorted out by the next query.
-        const bool later = result == CUDA_ERROR_NOT_READY || result == CUDA_ERROR_CAPTURED_EVENT;
+        const bool later =
+            result == CUDA_ERROR_NOT_READY || result == CUDA_ERROR_CAPTURED_EVENT || result == CUDA_ERROR_INVALID_VALUE;
         if (!later) timer_->turn_off(result, "cuEventElapsedTime");
         return false;
     }

@@ -6,6 +6,16 @@
 
 namespace virnuc {
 
+namespace {
+
+/// What a query says of an event that was recorded into a graph: the first while the graph is captured, the second
+/// once the capture has ended (driver 580).
+bool is_captured(CUresult state) {
+    return state == CUDA_ERROR_CAPTURED_EVENT || state == CUDA_ERROR_INVALID_VALUE;
+}
+
+}  // namespace
+
 void Harvester::collect() {
     Boundary boundary;
     while (timer_->next(boundary)) {
@@ -24,7 +34,7 @@ bool Harvester::crowded() const noexcept {
 
 bool Harvester::completed(CUevent event) {
     const CUresult state = timer_->api().event_query(event);
-    if (state == CUDA_ERROR_CAPTURED_EVENT) {
+    if (is_captured(state)) {
         saw_captured_ = true;
     } else if (state != CUDA_SUCCESS && state != CUDA_ERROR_NOT_READY) {
         timer_->turn_off(state, "cuEventQuery");
@@ -34,7 +44,7 @@ bool Harvester::completed(CUevent event) {
 
 void Harvester::drop_captured(std::deque<Boundary>& pending) {
     std::erase_if(pending, [this](const Boundary& boundary) {
-        if (timer_->api().event_query(boundary.event) != CUDA_ERROR_CAPTURED_EVENT) return false;
+        if (!is_captured(timer_->api().event_query(boundary.event))) return false;
         flag_dropped(*boundary.batch);
         timer_->pool().give_back(boundary.event);
         return true;

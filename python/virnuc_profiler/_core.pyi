@@ -227,8 +227,8 @@ class GpuSampler:
         *,
         fast_interval_ms: float = 100.0,
         gpm_interval_ms: float = 250.0,
-        energy_interval_ms: float = 1000.0,
-        processes_interval_ms: float = 1000.0,
+        energy_interval_ms: float = 2000.0,
+        processes_interval_ms: float = 2000.0,
     ) -> None: ...
     def start(self) -> None: ...
     def stop(self, timeout_s: float = 0.5) -> None:

@@ -157,5 +157,3 @@ def stop_under_a_running_loop() -> None:
 )
 def test_threads(standins: Standins, scenario: Any) -> None:
     standins.call(scenario, libraries=("cuda", "nvtx"))
-
-

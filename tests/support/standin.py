@@ -128,6 +128,8 @@ class CudaControl:
                 "set_clock": (None, [number, ctypes.c_double]),
                 "set_latency": (None, [number]),
                 "launch": (None, [handle, number]),
+                "wait_until": (None, [number]),
+                "busy_until": (number, [handle]),
                 "hold": (None, [handle, ctypes.c_int]),
                 "capture": (None, [handle, ctypes.c_int]),
                 "hold_all": (None, [ctypes.c_int]),
@@ -172,6 +174,18 @@ class CudaControl:
     def launch(self, stream: int, duration_ns: int) -> None:
         """Work of so long on a stream."""
         self._library.standin_cuda_launch(stream, duration_ns)
+
+    def synchronise(self, stream: int) -> None:
+        """Waits until the stream has done all its work."""
+        self.wait_until(self.busy_until(stream))
+
+    def busy_until(self, stream: int) -> int:
+        """When, on the device's clock, the stream has done what is queued on it now."""
+        return int(self._library.standin_cuda_busy_until(stream))
+
+    def wait_until(self, device_ns: int) -> None:
+        """Waits until the device's clock shows this; without the GIL, like a wait for an event."""
+        self._library.standin_cuda_wait_until(device_ns)
 
     def hold(self, stream: int) -> None:
         """Events recorded on `stream` do not complete until it is released."""

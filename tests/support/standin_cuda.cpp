@@ -31,11 +31,13 @@ struct Context {
     int device;
 };
 
+struct Stream;
+
 struct Event {
     Context* context = nullptr;
     std::int64_t complete_at = -1;  ///< device ns; -1: never recorded
     bool destroyed = false;
-    bool captured = false;  ///< recorded last into a graph
+    const Stream* captured = nullptr;  ///< where it was recorded into a graph, if it was
 };
 
 struct Stream {
@@ -341,7 +343,7 @@ EXPORT Result cuEventRecord(Event* event, std::uintptr_t handle) {
         }
     }
     Stream& stream = state.streams[handle];
-    event->captured = stream.capturing;
+    event->captured = stream.capturing ? &stream : nullptr;
     if (stream.capturing) return success;
     if (on_hold(state, stream)) {
         event->complete_at = pending;
@@ -357,14 +359,14 @@ EXPORT Result cuEventRecord(Event* event, std::uintptr_t handle) {
 EXPORT Result cuEventQuery(Event* event) {
     CALL("cuEventQuery");
     if (event->destroyed) return invalid_handle;
-    if (event->captured) return captured_event;
+    if (event->captured != nullptr) return event->captured->capturing ? captured_event : invalid_value;
     return event->complete_at <= device_now(simulation()) ? success : not_ready;
 }
 
 EXPORT Result cuEventElapsedTime(float* elapsed_ms, Event* start, Event* end) {
     CALL("cuEventElapsedTime");
     if (start->destroyed || end->destroyed || start->complete_at == -1 || end->complete_at == -1) return invalid_handle;
-    if (start->captured || end->captured) return captured_event;
+    if (start->captured != nullptr || end->captured != nullptr) return invalid_value;
     const std::int64_t now = device_now(simulation());
     if (start->complete_at > now || end->complete_at > now) return not_ready;
     *elapsed_ms = static_cast<float>(static_cast<double>(end->complete_at - start->complete_at) / 1e6);
@@ -420,6 +422,20 @@ EXPORT void standin_cuda_launch(std::uintptr_t handle, std::int64_t duration_ns)
     const std::lock_guard lock(state.mutex);
     Stream& stream = state.streams[handle];
     stream.busy_until = std::max(stream.busy_until, device_now(state)) + duration_ns;
+}
+
+/// Returns when the device's clock shows `moment_ns`, like a host that waits for an event of that time.
+EXPORT void standin_cuda_wait_until(std::int64_t moment_ns) {
+    Simulation& state = simulation();
+    for (;;) {
+        std::int64_t left_ns = 0;
+        {
+            const std::lock_guard lock(state.mutex);
+            left_ns = moment_ns - device_now(state);
+        }
+        if (left_ns <= 0) return;
+        std::this_thread::sleep_for(std::chrono::nanoseconds(left_ns));
+    }
 }
 
 /// Events recorded on a held stream do not complete until it is released.

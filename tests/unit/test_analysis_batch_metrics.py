@@ -40,6 +40,7 @@ def test_golden_batch():
         "stage_host_ms": {"fetch": 3.0, "collate": 1.0, "forward": 1.0, "d2h": 1.0},
         "stage_device_ms": {"forward": 8.0, "d2h": 1.0},
         "device_times_dropped": False,
+        "throttle_reasons": None,
         "min_length": 100,
         "mean_length": 200.0,
         "max_length": 300,

@@ -17,6 +17,7 @@ from typing import Any
 
 from virnuc_profiler.analysis.gpu_load import utilization_of
 from virnuc_profiler.analysis.intervals import difference, length
+from virnuc_profiler.analysis.throttling import ThrottleTimeline
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import BatchRecord, GpuSamples, StageRecord
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -30,7 +31,10 @@ batch in three quarters of the time."""
 
 
 def batch_metrics(
-    batch: BatchRecord, gpu: GpuSamples | None = None, previous_end_ns: int | None = None
+    batch: BatchRecord,
+    gpu: GpuSamples | None = None,
+    previous_end_ns: int | None = None,
+    throttling: ThrottleTimeline | None = None,
 ) -> dict[str, Any]:
     """The metrics of one batch for ``TelemetryLogger.record_batch``; what was not measured is None.
 
@@ -39,6 +43,8 @@ def batch_metrics(
         gpu: NVML's readings of the run.
         previous_end_ns: when the batch before it, in order of completion, ended; the batch's own start is taken
             without it.
+        throttling: the clock-event reasons in `gpu`; made from it without one, which takes as long as there are
+            readings.
 
     Returns:
         The keys that the telemetry schema documents. Times are in ms, lengths in tokens.
@@ -47,6 +53,8 @@ def batch_metrics(
     interval_ns = interval[1] - interval[0]
     wait_ns = waiting_ns(batch)
     packing = batch.packing
+    if throttling is None and gpu is not None:
+        throttling = ThrottleTimeline(gpu)
     return {
         "tokens_per_sec": None if packing is None else ratio(packing.tokens * 1e9, interval_ns),
         "sequences_per_sec": None if packing is None else ratio(packing.sequences * 1e9, interval_ns),
@@ -59,6 +67,7 @@ def batch_metrics(
         "interval_ms": interval_ns / 1e6,
         **_stage_times(batch.stages),
         "device_times_dropped": batch.device_times_dropped,
+        "throttle_reasons": None if throttling is None else throttling.reasons_of(batch),
         "min_length": None if packing is None else packing.min_length,
         "mean_length": None if packing is None or not packing.sequences else packing.mean_length,
         "max_length": None if packing is None else packing.max_length,
@@ -76,6 +85,7 @@ def metrics_of_run(run: RunResult) -> Iterator[tuple[int, dict[str, Any]]]:
     in the same ns as the one before it has no rate.
     """
     previous = completion_starts(run.batches)
+    throttling = None if run.gpu is None else ThrottleTimeline(run.gpu)
     started = datetime.fromisoformat(run.started_at.replace("Z", "+00:00"))
     for number, batch in enumerate(run.batches):
         ended = started + timedelta(microseconds=(batch.host_end_ns - run.host_start_ns) // 1000)
@@ -83,7 +93,7 @@ def metrics_of_run(run: RunResult) -> Iterator[tuple[int, dict[str, Any]]]:
             batch.index,
             {
                 "timestamp": ended.isoformat(),
-                **batch_metrics(batch, run.gpu, previous[number]),
+                **batch_metrics(batch, run.gpu, previous[number], throttling),
             },
         )
 

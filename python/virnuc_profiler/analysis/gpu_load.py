@@ -60,6 +60,26 @@ def mean_activity(readings: Sequence[GpmReading], field: str) -> float | None:
     return weighted_mean((getattr(reading, field), reading.interval_ns) for reading in readings)
 
 
+ACTIVITY_COVERAGE = 0.25
+"""Readings of GPM must cover this share of a stretch of time to speak for it."""
+
+
+def activity_during(interval: Interval, readings: Sequence[GpmReading], field: str) -> float | None:
+    """Mean of an activity over the part of `interval` that the readings cover; None if that is too little.
+
+    A reading that reaches beyond the interval counts with the part of it inside.
+    """
+    start, end = interval
+    pairs = []
+    for reading in readings:
+        inside_ns = min(reading.at_ns, end) - max(reading.at_ns - reading.interval_ns, start)
+        if inside_ns > 0 and getattr(reading, field) is not None:
+            pairs.append((getattr(reading, field), inside_ns))
+    if sum(inside_ns for _, inside_ns in pairs) < ACTIVITY_COVERAGE * (end - start):
+        return None
+    return weighted_mean(pairs)
+
+
 def energy_between(interval: Interval, readings: Sequence[EnergyReading]) -> tuple[float, float] | None:
     """Energy by the device's counter, and how much of `interval` it covers.
 

@@ -48,6 +48,25 @@ def overlap(first: Iterable[Interval], second: Iterable[Interval]) -> int:
     return total
 
 
+def subtract(first: Iterable[Interval], second: Iterable[Interval]) -> list[Interval]:
+    """The points of `first` that are not in `second`, as disjoint intervals in order."""
+    holes = union(second)
+    kept: list[Interval] = []
+    position = 0
+    for start, end in union(first):
+        while position < len(holes) and holes[position][1] <= start:
+            position += 1
+        at = position
+        while at < len(holes) and holes[at][0] < end:
+            if start < holes[at][0]:
+                kept.append((start, holes[at][0]))
+            start = max(start, holes[at][1])
+            at += 1
+        if start < end:
+            kept.append((start, end))
+    return kept
+
+
 def difference(first: Iterable[Interval], second: Iterable[Interval]) -> int:
     """Time covered by `first` and not by `second`, ns."""
     kept = union(first)

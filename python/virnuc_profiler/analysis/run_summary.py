@@ -7,12 +7,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from virnuc_profiler.analysis.batch_metrics import waiting_ns
+from virnuc_profiler.analysis.causes import LEAD_IN, TAIL
+from virnuc_profiler.analysis.diagnosis import diagnose_observation
 from virnuc_profiler.analysis.flops import forward_flops, model_flops_utilization
+from virnuc_profiler.analysis.gaps import DeviceGaps
 from virnuc_profiler.analysis.gpu_load import energy_between, mean_activity, mean_utilization
 from virnuc_profiler.analysis.intervals import Interval, clip, length
+from virnuc_profiler.analysis.observation import observe
 from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
 from virnuc_profiler.analysis.statistics import percentile
 from virnuc_profiler.analysis.steady_state import Completion, steady_state
+from virnuc_profiler.analysis.throttling import ThrottleTimeline, throttled_batches, throttled_seconds
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import BatchRecord, GpuSamples, PackingRecord
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -53,6 +58,8 @@ def run_summary(
             packings.append(packing)
     first_end = min((completion.at_ns for completion in completions), default=None)
     steady = steady_state(completions)
+    seen = observe(run, layers, hidden)
+    diagnosis = diagnose_observation(seen, run, layers=layers, hidden=hidden, ceiling=ceiling_flops_per_second)
     return {
         "elapsed_seconds": run.elapsed_s,
         "start_up_seconds": None if first_end is None else (first_end - run.host_start_ns) / 1e9,
@@ -60,6 +67,9 @@ def run_summary(
         "steady_tokens_per_sec": steady.tokens_per_sec,
         "steady_sequences_per_sec": steady.sequences_per_sec,
         "device_busy_fraction": device_busy_fraction(device, window),
+        "device_gap_seconds": gap_seconds(seen.whole),
+        "bound_by": diagnosis.bound,
+        "diagnosis": diagnosis.sentence,
         "dropped_device_timings": run.device.dropped_batches if run.device.timed else None,
         "wait_time_ms_p50": _milliseconds(percentile(waits, 50)),
         "wait_time_ms_p95": _milliseconds(percentile(waits, 95)),
@@ -87,6 +97,17 @@ def device_busy_fraction(intervals: Iterable[Interval], window: Interval) -> flo
     """
     known = list(intervals)
     return ratio(length(clip(known, window)), window[1] - window[0]) if known else None
+
+
+def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
+    """Idle time of the device by cause, with the lead-in and the tail; None without device times.
+
+    With the busy time they add up to the window.
+    """
+    if not gaps.busy:
+        return None
+    by_cause = {line.cause: line.total_ns / 1e9 for line in gaps.totals()}
+    return {LEAD_IN: gaps.lead_in_ns / 1e9, TAIL: gaps.tail_ns / 1e9, **by_cause}
 
 
 def _completion(batch: BatchRecord) -> Completion:
@@ -119,6 +140,7 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
     joules, seconds = energy or (None, None)
     power = ratio(joules, seconds)
     covered = seconds is not None and seconds >= ENERGY_COVERAGE * run.elapsed_s
+    throttling = ThrottleTimeline(gpu)
     whole = power * run.elapsed_s if power is not None and covered else None
     return {
         **keys,
@@ -128,6 +150,8 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
         "peak_power_watts": max(powers) / 1e3 if powers else None,
         "joules_per_sequence": ratio(whole, run.total_sequences),
         "joules_per_1000_tokens": ratio(None if whole is None else 1e3 * whole, run.total_tokens),
+        "throttled_seconds": throttled_seconds(throttling, window),
+        "throttled_batches": throttled_batches(throttling, run.batches),
         "mean_sm_activity": mean_activity(gpu.gpm, "sm_activity"),
         "mean_tensor_activity": mean_activity(gpu.gpm, "tensor_activity"),
         "mean_dram_activity": mean_activity(gpu.gpm, "dram_activity"),

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.records import BatchRecord
 
 WARM_UP_SHARE = 0.1
 WARM_UP_AT_LEAST = 3
@@ -39,10 +40,22 @@ class SteadyState:
     sequences_per_sec: float | None
 
 
+def warm_up_batches(count: int) -> int:
+    """How many of `count` batches are warm-up; it may be more than there are."""
+    return max(WARM_UP_AT_LEAST, math.ceil(WARM_UP_SHARE * count))
+
+
+def steady_batches(batches: Iterable[BatchRecord]) -> list[BatchRecord]:
+    """The batches after warm-up in order of completion; none if too few remain to speak of a steady state."""
+    ordered = sorted(batches, key=lambda batch: batch.host_end_ns)
+    steady = ordered[warm_up_batches(len(ordered)) :]
+    return steady if len(steady) >= STEADY_AT_LEAST else []
+
+
 def steady_state(completions: Iterable[Completion]) -> SteadyState:
     """The rates of a run after its warm-up, by the rule above."""
     ordered = sorted(completions, key=lambda completion: completion.at_ns)
-    warm_up = max(WARM_UP_AT_LEAST, math.ceil(WARM_UP_SHARE * len(ordered)))
+    warm_up = warm_up_batches(len(ordered))
     steady = ordered[warm_up:]
     if len(steady) < STEADY_AT_LEAST:
         return SteadyState(min(warm_up, len(ordered)), None, None)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -57,34 +57,40 @@ def measure_overhead(target: Target) -> Overhead:
         CudaError: the device cannot be used.
     """
     ordinal = target.ordinal
-    full = _marks(ordinal, nvtx=True)
-    sampling_cpu, sampling_reason = _sampling_cpu(target)
-    return Overhead(
-        device=target.name,
-        mark_ns=_per_call(full, _mark),
-        mark_without_nvtx_ns=_per_call(_marks(ordinal, nvtx=False), _mark),
-        mark_without_device_ns=_per_call(_marks(None, nvtx=True), _mark),
-        scope_ns=_per_call(full, _enter_and_leave),
-        batch_ns=_per_call(full, _begin_and_end),
-        sampling_cpu=sampling_cpu,
-        sampling_reason=sampling_reason,
+    full = _timeline(ordinal, nvtx=True)
+    per_call = _in_turn(
+        {
+            "mark_ns": (_mark, full),
+            "mark_without_nvtx_ns": (_mark, _timeline(ordinal, nvtx=False)),
+            "mark_without_device_ns": (_mark, _timeline(None, nvtx=True)),
+            "scope_ns": (_enter_and_leave, full),
+            "batch_ns": (_begin_and_end, full),
+        }
     )
+    sampling_cpu, sampling_reason = _sampling_cpu(target)
+    return Overhead(device=target.name, sampling_cpu=sampling_cpu, sampling_reason=sampling_reason, **per_call)
 
 
-def _marks(ordinal: int | None, *, nvtx: bool) -> _core.Timeline:
+def _timeline(ordinal: int | None, *, nvtx: bool) -> _core.Timeline:
     stages = ["first", "second"]
     stream = 0 if ordinal is None else current_stream(ordinal)
     return _core.Timeline(stages, stages, device=ordinal, stream=stream, nvtx=nvtx)
 
 
-def _per_call(timeline: _core.Timeline, burst: Callable[[_core.Timeline], int]) -> float:
-    """Bursts with pauses between, as a loop's batches come; the first warms up."""
-    burst(timeline)
-    figures = []
-    for _ in range(_ROUNDS):
-        time.sleep(0.005)
-        figures.append(burst(timeline) / _BURST)
-    return median(figures)
+def _in_turn(bursts: Mapping[str, tuple[Callable[[_core.Timeline], int], _core.Timeline]]) -> dict[str, float]:
+    """Median ns per call of each burst.
+
+    All take turns, so that none has a warmer machine, with pauses between, as a loop's batches come; the first round
+    warms up.
+    """
+    figures: dict[str, list[float]] = {name: [] for name in bursts}
+    for number in range(1 + _ROUNDS):
+        for name, (burst, timeline) in bursts.items():
+            time.sleep(0.005)
+            elapsed_ns = burst(timeline)
+            if number:
+                figures[name].append(elapsed_ns / _BURST)
+    return {name: median(values) for name, values in figures.items()}
 
 
 def _mark(timeline: _core.Timeline) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from virnuc_profiler.cli.arguments import DEVICES, device_name
 
 if TYPE_CHECKING:
+    from virnuc_profiler.capture.calibration import Calibration
     from virnuc_profiler.capture.device_checks import Check
 
 _MARKS: Final = {"ok": "ok", "missing": "--", "broken": "!!"}
@@ -42,6 +43,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--output-dir", type=Path, default=Path(), metavar="DIR", help="folder to check for writing (default: .)"
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="instead measure this GPU's ceilings (some 20 s) and keep them: reports then say the MFU",
+    )
     parser.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
     parser.set_defaults(run=run)
 
@@ -50,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the findings; 1 if a part without which nothing works is broken."""
     if arguments.overhead:
         return _overhead(arguments)
+    if arguments.calibrate:
+        return _calibrate(as_json=arguments.json)
     from virnuc_profiler.cli.checks import all_checks
 
     checks = all_checks(arguments.output_dir)
@@ -75,6 +83,32 @@ def _overhead(arguments: argparse.Namespace) -> int:
     else:
         print(render_overhead(overhead))
     return 0
+
+
+def _calibrate(*, as_json: bool) -> int:
+    from virnuc_profiler.capture.calibration import TorchMeter, calibrate, calibration_target
+    from virnuc_profiler.capture.calibration_store import save_calibration
+    from virnuc_profiler.capture.hardware import capture_hardware_info
+
+    target = calibration_target()
+    hardware = capture_hardware_info()  # with PyTorch loaded by now, and so its full version
+    calibration = calibrate(
+        target, TorchMeter(), driver_version=hardware["driver_version"], torch_version=hardware["torch_version"]
+    )
+    path = save_calibration(calibration)
+    print(json.dumps(asdict(calibration), indent=1) if as_json else render_calibration(calibration, path))
+    return 0
+
+
+def render_calibration(calibration: Calibration, path: Path) -> str:
+    """What was measured, and where it is kept."""
+    lines = [f"{calibration.name} ({calibration.uuid}), matrix products of 8,192 cubed:"]
+    for ceiling in calibration.ceilings.values():
+        sustained, first = (rate / 1e12 for rate in (ceiling.flops_per_second, ceiling.first_flops_per_second))
+        lines.append(f"  {ceiling.precision:<5} {sustained:>8,.1f} TFLOP/s sustained, {first:,.1f} at first")
+    lines.append(f"  copy  {calibration.copy_bytes_per_second / 1e9:>8,.1f} GB/s within its memory (1 GB = 10^9 bytes)")
+    lines.append(f"Kept in {path}; runs on this card, driver and PyTorch are measured against it.")
+    return "\n".join(lines)
 
 
 def render_checks(checks: Sequence[Check]) -> str:

@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
     from virnuc_profiler.cli.progress import show_sequences
     from virnuc_profiler.cli.sweep import describe_model
+    from virnuc_profiler.reports.diagnosis_text import render_diagnosis
     from virnuc_profiler.reports.performance import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.sweep.prepare import MeasuredModel
@@ -82,5 +83,6 @@ def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
         print(f"virnuc-profiler: error: {configuration} failed, {result['message']}", file=sys.stderr)
     if result["telemetry_path"] is not None:  # there is none if the device failed before the run began
         print(generate_performance_report(result["telemetry_path"]))
-        print(render_stages(RunResult.load(result["run_path"])), end="\n\n")
+        run = RunResult.load(result["run_path"])
+        print(render_stages(run), render_diagnosis(run), sep="\n\n", end="\n\n")
     return result

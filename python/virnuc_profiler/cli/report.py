@@ -71,6 +71,7 @@ def _tables(folder: Path) -> Iterator[str]:
 
 
 def _render_file(path: Path) -> str:
+    from virnuc_profiler.reports.diagnosis_text import render_diagnosis
     from virnuc_profiler.reports.performance import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.reports.sweep_tables import render_best, render_step
@@ -85,5 +86,6 @@ def _render_file(path: Path) -> str:
     if kind == BEST_KIND:
         return render_best(read_best(path)) + "\n"
     if kind == "virnuc_profiler run":
-        return render_stages(RunResult.load(path)) + "\n"
+        run = RunResult.load(path)
+        return f"{render_stages(run)}\n\n{render_diagnosis(run)}\n"
     return generate_performance_report(path)

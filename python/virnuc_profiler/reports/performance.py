@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
+from virnuc_profiler.analysis.causes import WORDS
 from virnuc_profiler.analysis.performance import Performance, summarise_performance
 from virnuc_profiler.reports.figures import hours, number, percent, share, words
 from virnuc_profiler.reports.profiling_cost import render_cost
@@ -78,6 +80,7 @@ def render_performance(performance: Performance) -> str:
         "DataLoader wait": _wait(performance),
         "GPU utilization": _gpu(performance),
         "Energy": _energy(performance.summary),
+        "Diagnosis": _diagnosis(performance.summary),
         "Checkpoints": _checkpoints(performance),
         "Hardware": _hardware(performance.hardware),
         "Requirements": _requirements(performance),
@@ -182,6 +185,21 @@ def _energy(summary: Mapping[str, Any]) -> Iterator[str]:
     yield _line("Joules per 1,000 tokens", number(summary.get("joules_per_1000_tokens"), 4))
     yield _line("Power, mean", number(summary.get("mean_power_watts"), 1, " W"))
     yield _line("Power, peak", number(summary.get("peak_power_watts"), 1, " W"))
+
+
+def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
+    if summary.get("bound_by") is None:
+        return
+    yield _line("Bound by", words(WORDS.get(summary["bound_by"], summary["bound_by"])))
+    if summary.get("diagnosis") is not None:
+        yield from fill(words(summary["diagnosis"], 1000), initial_indent="  ", subsequent_indent="  ").splitlines()
+    if isinstance(gaps := summary.get("device_gap_seconds"), Mapping):
+        for cause, seconds in sorted(gaps.items(), key=lambda item: -(item[1] or 0)):
+            yield _line(f"Device idle, {words(WORDS.get(cause, cause), 20)}", number(seconds, 3, " s"))
+    if summary.get("throttled_batches"):
+        yield _line("Batches under lower clocks", number(summary["throttled_batches"]))
+        for reason, seconds in (summary.get("throttled_seconds") or {}).items():
+            yield _line(words(reason, 30), number(seconds, 1, " s"))
 
 
 def _checkpoints(performance: Performance) -> Iterator[str]:

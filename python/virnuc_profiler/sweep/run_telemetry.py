@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from virnuc_profiler.analysis.batch_metrics import metrics_of_run
 from virnuc_profiler.analysis.run_summary import run_summary
+from virnuc_profiler.capture.calibration_store import load_ceiling
 from virnuc_profiler.telemetry.logger import TelemetryLogger
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -20,7 +23,8 @@ def record_run(
     Args:
         logger: gives the folder and the name; it must not have recorded anything.
         run: what was measured, finished or not.
-        layers: of the model; with `hidden` the summary says how many FLOPs were reached.
+        layers: of the model; with `hidden` the summary says how many FLOPs were reached, and which share of the
+            ceiling that ``doctor --calibrate`` measured on this device, if it did.
         hidden: width of the model.
 
     Returns:
@@ -29,12 +33,28 @@ def record_run(
     Raises:
         OutputError: one of the files cannot be written.
     """
+    ceiling = stored_ceiling(run)
+    model = {"layers": layers, "hidden": hidden, "ceiling_flops_per_second": ceiling}
+    run = replace(run, metadata={**run.metadata, "model_arithmetic": model})  # so that a saved run can be diagnosed
     logger.set_run_metadata(**run.metadata, started_at=run.started_at, device=run.device.name)
     logger.set_run_metadata(device_capture=asdict(run.device))
     for index, metrics in metrics_of_run(run):
         logger.record_batch(index, metrics)
     run.save(run_path(logger.path))
-    return logger.finalize(run_summary(run, layers=layers, hidden=hidden))
+    return logger.finalize(run_summary(run, layers=layers, hidden=hidden, ceiling_flops_per_second=ceiling))
+
+
+def stored_ceiling(run: RunResult) -> float | None:
+    """FLOP/s that this run's device was calibrated at, with this driver and PyTorch; None if it was not."""
+    hardware = run.metadata.get("hardware")
+    known: Mapping[str, Any] = hardware if isinstance(hardware, Mapping) else {}
+    ceiling = load_ceiling(
+        run.device.uuid,
+        run.metadata.get("precision"),
+        driver_version=known.get("driver_version"),
+        torch_version=known.get("torch_version"),
+    )
+    return None if ceiling is None else ceiling.flops_per_second
 
 
 def run_path(telemetry_path: Path) -> Path:

@@ -26,11 +26,12 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "string": (str,),
     "object": (dict,),
+    "array": (list,),
     "number": (int, float),
     "integer": (int,),
 }
 _ANNOTATIONS = {"description", "properties"}
-_KEYWORDS = {"type", "enum", "minimum", "maximum", "additionalProperties"}
+_KEYWORDS = {"type", "enum", "minimum", "maximum", "additionalProperties", "items"}
 
 
 @cache
@@ -91,7 +92,8 @@ def compile_check(schema: Mapping[str, Any]) -> Check:
     kinds = frozenset(kind for name in names for kind in _TYPES[name])
     integral = "integer" in names
     low, high = schema.get("minimum"), schema.get("maximum")
-    items = compile_check(schema["additionalProperties"]) if "additionalProperties" in schema else None
+    members = schema.get("additionalProperties", schema.get("items"))
+    check_member = None if members is None else compile_check(members)
 
     def check(value: Any) -> tuple[str, Any, str] | None:
         kind = type(value)  # plain values have no subclasses, and so True is no number
@@ -100,9 +102,9 @@ def compile_check(schema: Mapping[str, Any]) -> Check:
         if kind is int or kind is float:
             if value != value or (low is not None and value < low) or (high is not None and value > high):
                 return "", value, expected
-        elif items is not None and kind is dict:
-            for key, item in value.items():
-                if (problem := items(item)) is not None:
+        elif check_member is not None and (kind is dict or kind is list):
+            for key, member in value.items() if kind is dict else enumerate(value):
+                if (problem := check_member(member)) is not None:
                     return f"[{key!r}]{problem[0]}", problem[1], problem[2]
         return None
 
@@ -149,6 +151,7 @@ _WORDS = {
     "boolean": "True or False",
     "string": "a string",
     "object": "a mapping from names to numbers",
+    "array": "a list of strings",
     "number": "a finite number",
     "integer": "a whole number",
 }

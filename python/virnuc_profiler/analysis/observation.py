@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""Everything that a diagnosis looks at, taken once from a run: its steady window and what was measured in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from virnuc_profiler.analysis.flops import forward_flops
+from virnuc_profiler.analysis.gaps import DeviceGaps, device_gaps
+from virnuc_profiler.analysis.gpu_load import activity_during
+from virnuc_profiler.analysis.host_activity import HostTimeline, host_timeline
+from virnuc_profiler.analysis.intervals import Interval
+from virnuc_profiler.analysis.launches import Launch, launches_of
+from virnuc_profiler.analysis.steady_state import steady_batches
+from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.records import BatchRecord, GpuSamples, PackingRecord
+from virnuc_profiler.telemetry.run_result import RunResult
+
+MOST_CLOCK_SLACK_NS: Final = 200_000
+"""Device times that are further off than this cannot be held against the host's; allowing for more would hide all."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Mean GPM activity, 0 to 1; None where it was not measured, or not for long enough."""
+
+    sm: float | None
+    tensor: float | None
+    dram: float | None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A run as a diagnosis sees it.
+
+    Attributes:
+        window: the steady part: from the device's start on the first batch after warm-up to its end of the last; by the
+            host's times where there are none of the device. The whole run if that is too short to have a steady part.
+        steady: whether it is.
+        batches: of the window.
+        host: what the host did, throughout the run.
+        whole: gaps of the whole run.
+        gaps: gaps of the window.
+        launches: of the window's batches.
+        gpu: what was sampled.
+        activity: in the window.
+        flops: of the model in the window's batches; None without its shape or packing statistics.
+    """
+
+    window: Interval
+    steady: bool
+    batches: Sequence[BatchRecord]
+    host: HostTimeline
+    whole: DeviceGaps
+    gaps: DeviceGaps
+    launches: Sequence[Launch]
+    gpu: GpuSamples | None
+    activity: Activity
+    flops: int | None
+
+    @property
+    def window_ns(self) -> int:
+        """Its length."""
+        return self.window[1] - self.window[0]
+
+    @property
+    def busy_share(self) -> float | None:
+        """Share of the window in which the device had something to do; None without device times."""
+        return ratio(self.gaps.busy_ns, self.window_ns) if self.gaps.busy else None
+
+    @property
+    def flops_per_second(self) -> float | None:
+        """Of the model, in the window."""
+        return None if self.flops is None else ratio(self.flops * 1e9, self.window_ns)
+
+    @property
+    def packings(self) -> dict[int, PackingRecord]:
+        """Packing statistics by batch index."""
+        return {batch.index: batch.packing for batch in self.batches if batch.packing is not None}
+
+
+def observe(run: RunResult, layers: int | None = None, hidden: int | None = None) -> Observation:
+    """Looks at a run; `layers` and `hidden` are the model's shape, for its FLOPs."""
+    batches = list(run.batches)
+    span = (run.host_start_ns, run.host_end_ns)
+    slack_ns = min(run.device.alignment_uncertainty_ns or 0, MOST_CLOCK_SLACK_NS)
+    host = host_timeline(batches, span)
+    whole = device_gaps(batches, span, host, slack_ns)
+    steady = steady_batches(batches)
+    launches = launches_of(steady or batches, slack_ns)
+    window = _window(launches, steady) or span
+    return Observation(
+        window=window,
+        steady=bool(steady),
+        batches=steady or batches,
+        host=host,
+        whole=whole,
+        gaps=whole.within(window),
+        launches=launches,
+        gpu=run.gpu,
+        activity=_activity(run.gpu, window),
+        flops=_flops(steady or batches, layers, hidden),
+    )
+
+
+def _window(launches: Sequence[Launch], steady: Sequence[BatchRecord]) -> Interval | None:
+    if launches:
+        return min(launch.device_start_ns for launch in launches), max(launch.device_end_ns for launch in launches)
+    if steady:
+        return min(batch.host_start_ns for batch in steady), max(batch.host_end_ns for batch in steady)
+    return None
+
+
+def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:
+    readings = () if gpu is None else gpu.gpm
+    return Activity(*(activity_during(window, readings, f"{unit}_activity") for unit in ("sm", "tensor", "dram")))
+
+
+def _flops(batches: Sequence[BatchRecord], layers: int | None, hidden: int | None) -> int | None:
+    packings = [batch.packing for batch in batches if batch.packing is not None]
+    if layers is None or hidden is None or not packings or len(packings) < len(batches):
+        return None
+    tokens = sum(packing.tokens for packing in packings)
+    return forward_flops(tokens, sum(packing.sum_squared_lengths for packing in packings), layers, hidden)

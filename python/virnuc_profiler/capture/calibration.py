@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""The ceilings of a card, measured on it: large matrix products, and copies within its memory.
+
+No program reaches a data sheet's number, so MFU is against what a matrix product of 8,192³ does on this very card
+after seconds of load: a card at its power limit clocks down (an H200 from 751 to 681 TFLOP/s), and a long run lives in
+that state.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Final, Protocol
+
+from virnuc_profiler.capture.target import Target, find_target
+from virnuc_profiler.errors import UsageError
+
+PRECISIONS: Final = ("bf16", "fp16", "tf32", "fp32")
+SECONDS: Final = 4.0
+"""Of load for each precision: power and clocks of an H200 settle within two."""
+
+SIZE: Final = 8192
+_COPIED_BYTES: Final = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What a large matrix product reaches.
+
+    Attributes:
+        precision: ``bf16``, ``fp16``, ``tf32`` or ``fp32``.
+        flops_per_second: sustained; this is the ceiling for MFU.
+        first_flops_per_second: at first, before the card is warm.
+    """
+
+    precision: str
+    flops_per_second: float
+    first_flops_per_second: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured of one card, and with what.
+
+    Attributes:
+        name: of the card.
+        uuid: of the card.
+        driver_version: NVIDIA's; None if it could not be found out.
+        torch_version: PyTorch's, with its build.
+        measured_at: ISO 8601, UTC.
+        ceilings: by precision.
+        copy_bytes_per_second: copied within the card's memory, so twice that was moved.
+    """
+
+    name: str
+    uuid: str
+    driver_version: str | None
+    torch_version: str
+    measured_at: str
+    ceilings: Mapping[str, Ceiling]
+    copy_bytes_per_second: float
+
+
+class Meter(Protocol):
+    """Measures a card; each method returns rates of successive stretches of work."""
+
+    def product_rates(self, precision: str, seconds: float) -> Sequence[float]:
+        """FLOP/s of matrix products."""
+
+    def copy_rates(self, seconds: float) -> Sequence[float]:
+        """Bytes copied per second."""
+
+
+def calibrate(
+    target: Target, meter: Meter, *, driver_version: str | None, torch_version: str, seconds: float = SECONDS
+) -> Calibration:
+    """Measures every ceiling of a card.
+
+    Args:
+        target: the card.
+        meter: measures it.
+        driver_version: is kept with the result.
+        torch_version: is kept with the result.
+        seconds: of load for each.
+    """
+    assert target.uuid is not None
+    return Calibration(
+        name=target.name,
+        uuid=target.uuid,
+        driver_version=driver_version,
+        torch_version=torch_version,
+        measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        ceilings={name: ceiling_of(name, meter.product_rates(name, seconds)) for name in PRECISIONS},
+        copy_bytes_per_second=_sustained(meter.copy_rates(seconds)),
+    )
+
+
+def ceiling_of(precision: str, rates: Sequence[float]) -> Ceiling:
+    """The first rate and the sustained one, which is the median of the later half."""
+    return Ceiling(precision, _sustained(rates), rates[0])
+
+
+def _sustained(rates: Sequence[float]) -> float:
+    return statistics.median(rates[len(rates) // 2 :])
+
+
+def calibration_target() -> Target:
+    """PyTorch's current GPU.
+
+    Raises:
+        UsageError: there is none.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError("calibration measures a GPU, and PyTorch sees none here: virnuc-profiler doctor says why")
+    return find_target(f"cuda:{torch.cuda.current_device()}")
+
+
+class TorchMeter:
+    """Measures PyTorch's current GPU with events."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self._torch: Any = torch
+        self._stretch_s = 0.1
+
+    def product_rates(self, precision: str, seconds: float) -> Sequence[float]:
+        """FLOP/s of products of two 8,192² matrices, by stretches of 0.1 s."""
+        torch = self._torch
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+        left, right = (torch.randn(SIZE, SIZE, device="cuda").to(dtype) for _ in range(2))
+        product = torch.empty_like(left)
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        try:
+            return self._rates(lambda: torch.mm(left, right, out=product), 2 * SIZE**3, seconds)
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    def copy_rates(self, seconds: float) -> Sequence[float]:
+        """Bytes per second of copies of 1 GiB within the device's memory."""
+        torch = self._torch
+        source = torch.empty(_COPIED_BYTES, dtype=torch.uint8, device="cuda")
+        copy = torch.empty_like(source)
+        return self._rates(lambda: copy.copy_(source), _COPIED_BYTES, min(seconds, 1.0))
+
+    def _rates(self, work: Any, amount: int, seconds: float) -> list[float]:
+        """Amount per second; the first call, which loads the kernel, is left out."""
+        work()
+        once_s = self._time(work, 1)
+        times = max(1, round(self._stretch_s / once_s))
+        rates: list[float] = []
+        spent_s = 0.0
+        while spent_s < seconds or not rates:
+            took_s = self._time(work, times)
+            spent_s += took_s
+            rates.append(amount * times / took_s)
+        return rates
+
+    def _time(self, work: Any, times: int) -> float:
+        start, end = (self._torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(times):
+            work()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3

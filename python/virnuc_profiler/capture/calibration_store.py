@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Where calibrations are kept: one JSON file in the user's cache folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from virnuc_profiler.capture.calibration import Calibration, Ceiling
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.telemetry.files import read_json, write_json_atomically
+
+PATH_VARIABLE: Final = "VIRNUC_PROFILER_CALIBRATION"
+
+_KIND: Final = "virnuc_profiler calibration"
+_SCHEMA_VERSION: Final = "1.0"
+_KEY: Final = ("uuid", "name", "driver_version", "torch_version")
+
+_log = logging.getLogger(__name__)
+
+
+def calibration_path() -> Path:
+    """The file: $VIRNUC_PROFILER_CALIBRATION, or ``virnuc_profiler/calibration.json`` in the user's cache folder."""
+    if chosen := os.environ.get(PATH_VARIABLE):
+        return Path(chosen)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "virnuc_profiler" / "calibration.json"
+
+
+def save_calibration(calibration: Calibration) -> Path:
+    """Adds a calibration to the file; it replaces one of the same card, driver and PyTorch.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    document = asdict(calibration)
+    others = [entry for entry in _entries() if any(entry.get(part) != document[part] for part in _KEY)]
+    path = calibration_path()
+    return write_json_atomically(
+        path, {"kind": _KIND, "schema_version": _SCHEMA_VERSION, "calibrations": [*others, document]}
+    )
+
+
+def load_ceiling(
+    uuid: str | None,
+    precision: str | None,
+    *,
+    driver_version: str | None = None,
+    torch_version: str | None = None,
+) -> Ceiling | None:
+    """What was measured last of a card in a precision; None if nothing was.
+
+    Args:
+        uuid: of the card.
+        precision: ``bf16``, ``fp16``, ``tf32`` or ``fp32``.
+        driver_version: it must have been measured with this one; any, if None.
+        torch_version: likewise.
+    """
+    wanted = {"uuid": uuid, "driver_version": driver_version, "torch_version": torch_version}
+    if uuid is None or precision is None:
+        return None
+    fitting = (
+        _ceiling(entry, precision)
+        for entry in reversed(_entries())
+        if all(value is None or entry.get(key) == value for key, value in wanted.items())
+    )
+    return next((ceiling for ceiling in fitting if ceiling is not None), None)
+
+
+def _entries() -> list[Mapping[str, Any]]:
+    """What the file holds. A damaged one holds nothing: a run must not fail for it, and calibrating mends it."""
+    path = calibration_path()
+    if not path.exists():
+        return []
+    try:
+        document = read_json(path)
+    except TelemetryFormatError as error:
+        _log.warning("the calibration cannot be used: %s", error)
+        return []
+    entries = document.get("calibrations") if isinstance(document, dict) and document.get("kind") == _KIND else None
+    if not isinstance(entries, list):
+        _log.warning("the calibration cannot be used: %s is not one of virnuc_profiler", path)
+        return []
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _ceiling(entry: Mapping[str, Any], precision: str) -> Ceiling | None:
+    try:
+        ceiling = Ceiling(**entry["ceilings"][precision])
+        return ceiling if ceiling.flops_per_second > 0 else None
+    except (KeyError, TypeError):
+        return None

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""What a run is bound by, as text: the verdict, its evidence, and where the device stood idle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import Final
+
+from virnuc_profiler.analysis.causes import WORDS
+from virnuc_profiler.analysis.diagnosis import Diagnosis, diagnose_saved
+from virnuc_profiler.reports.figures import share
+from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.run_result import RunResult
+from virnuc_profiler.telemetry.values import printable
+
+_RULE: Final = "=" * 70
+_HEADINGS: Final = ("Device idle", "Gaps", "Total ms", "Share")
+
+
+def render_diagnosis(run: RunResult) -> str:
+    """The diagnosis of a run, with what its metadata keep of the model and of the device's ceiling."""
+    return render(diagnose_saved(run))
+
+
+def render(diagnosis: Diagnosis) -> str:
+    """Verdict, other findings, evidence and the gaps of the window by cause."""
+    lines = ["Diagnosis", _RULE, *wrap(diagnosis.sentence, len(_RULE)), *diagnosis.further, ""]
+    width = max((len(line.statement) for line in diagnosis.evidence), default=0)
+    lines += [f"  {line.statement + ':':<{width + 1}} {printable(line.figure)}" for line in diagnosis.evidence]
+    if diagnosis.gaps:
+        lines += ["", *_gap_table(diagnosis)]
+    return "\n".join([*lines, _RULE])
+
+
+def _gap_table(diagnosis: Diagnosis) -> Iterator[str]:
+    rows = [_HEADINGS]
+    for line in diagnosis.gaps:
+        part = share(ratio(line.total_ns, diagnosis.window_ns))
+        rows.append((WORDS[line.cause], f"{line.gaps:,}", f"{line.total_ns / 1e6:,.2f}", part))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *figures in rows:
+        cells = [name.ljust(widths[0]), *(figure.rjust(size) for figure, size in zip(figures, widths[1:], strict=True))]
+        yield "  " + " | ".join(cells)

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: MIT
+"""Bottlenecks injected into runs of ESM-2 650M on a real GPU: each is named rightly, and a healthy run healthy.
+
+Every verdict is printed with its evidence; run with ``-rP`` (or look at a failure's output) to read them.
+"""
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+
+import esm
+import numpy as np
+import pytest
+import torch
+
+from tests.support.packed import proteins
+from virnuc_profiler import (
+    AsyncInferenceRunner,
+    BatchProfiler,
+    SequenceDataset,
+    VarlenCollator,
+    create_async_dataloader,
+    generate_tuning_workload,
+    load_esm2_model,
+)
+from virnuc_profiler.analysis.diagnosis import diagnose
+from virnuc_profiler.capture.calibration import TorchMeter, ceiling_of
+from virnuc_profiler.reports.diagnosis_text import render
+
+pytestmark = pytest.mark.gpu
+
+LAYERS, HIDDEN = 33, 1280
+BUDGET = 4096
+SLOW_S = 0.05
+"""Three times what the device takes for a batch."""
+
+
+@pytest.fixture(scope="module")
+def model():
+    model, _ = load_esm2_model("650M", "cuda", precision="bf16", weights="random")
+    list(AsyncInferenceRunner(model, "cuda").run(packs(10)))
+    return model
+
+
+@pytest.fixture(scope="module")
+def ceiling(model):
+    return ceiling_of("bf16", TorchMeter().product_rates("bf16", 3.0)).flops_per_second
+
+
+def packs(count, budget=BUDGET, pin_memory=True):
+    """At least `count` packs in pinned memory, ready to go."""
+    longest = min(500, budget - 2)
+    lengths = np.random.default_rng(0).integers(min(50, longest), longest + 1, size=int(1.1 * count * budget))
+    lengths = lengths[: int(np.searchsorted(lengths.cumsum(), 1.05 * count * budget)) + 1]
+    collator = VarlenCollator(
+        esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(), max_tokens_per_batch=budget
+    )
+    collator.pin_memory = pin_memory
+    pairs = [(f"p{number}", sequence) for number, sequence in enumerate(proteins(lengths))]
+    return [*collator(pairs), *collator.flush()][:count]
+
+
+def ready(batches, pause_s=0.0, collating_s=0.0, before=lambda: None):
+    """A loader that has every batch ready, or pretends to read or to collate it for some time."""
+    for batch in batches:
+        before()
+        time.sleep(pause_s)
+        start_ns = time.monotonic_ns()
+        if collating_s:
+            time.sleep(collating_s)
+        yield replace(batch, collate_start_ns=start_ns, collate_end_ns=time.monotonic_ns())
+
+
+def profiled(model, loader, consume=lambda: None, in_flight=2):
+    profiler = BatchProfiler(device="cuda")
+    runner = AsyncInferenceRunner(model, "cuda", profiler=profiler, in_flight=in_flight)
+    with profiler:
+        for _ in runner.run(loader):
+            consume()
+    return profiler.result
+
+
+def verdict(run, ceiling):
+    found = diagnose(run, layers=LAYERS, hidden=HIDDEN, ceiling=ceiling)
+    print(f"\n{run.total_tokens / run.elapsed_s:,.0f} tokens/s over the whole run\n{render(found)}\n{found.losses}")
+    return found
+
+
+def test_a_healthy_run(model, ceiling):
+    found = verdict(profiled(model, ready(packs(150))), ceiling)
+    assert found.healthy, found.sentence
+    assert found.bound in ("device", "device_arithmetic")
+    assert found.busy_share > 0.95
+    assert 0.2 < found.mfu < 1
+
+
+def test_the_whole_pipeline_is_healthy_if_it_keeps_the_device_busy(model, ceiling, tmp_path):
+    fasta = generate_tuning_workload(tmp_path, num_sequences=6000)
+    collator = VarlenCollator(esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(), BUDGET)
+    with create_async_dataloader(SequenceDataset(fasta), collator, num_workers=4) as loader:
+        found = verdict(profiled(model, loader), ceiling)
+    assert found.busy_share > 0.9
+    assert found.healthy or found.busy_share < 0.98, found.sentence
+
+
+def test_a_slow_reader(model, ceiling):
+    found = verdict(profiled(model, ready(packs(40), pause_s=SLOW_S)), ceiling)
+    assert found.bound == "data_loading"
+    assert not found.healthy
+
+
+def test_slow_collation(model, ceiling):
+    found = verdict(profiled(model, ready(packs(40), collating_s=SLOW_S)), ceiling)
+    assert found.bound == "collation"
+    assert not found.healthy
+
+
+def test_a_synchronise_per_batch(model, ceiling):
+    found = verdict(profiled(model, ready(packs(100)), consume=torch.cuda.synchronize), ceiling)
+    assert found.bound == "synchronising"
+    assert not found.healthy
+
+
+def test_one_batch_in_flight(model, ceiling):
+    found = verdict(profiled(model, ready(packs(100)), in_flight=1), ceiling)
+    assert found.bound == "synchronising"
+    assert not found.healthy
+
+
+def test_tiny_budgets(model, ceiling):
+    found = verdict(profiled(model, ready(packs(200, budget=128))), ceiling)
+    assert found.bound == "launching"
+    assert not found.healthy
+
+
+def test_an_unpinned_copy(model, ceiling):
+    """Embeddings of every residue, brought to the host the way most people do."""
+    profiler = BatchProfiler(device="cuda")
+    stream = torch.cuda.current_stream().cuda_stream
+    with profiler, torch.inference_mode():
+        for packed in profiler.batches(ready(packs(60, pin_memory=False))):
+            batch = profiler.current_batch
+            batch.set_packing(packed.statistics)
+            batch.mark("h2d", stream)
+            tokens, cu_seqlens = packed.tokens.cuda(), packed.cu_seqlens.cuda()
+            batch.mark("forward", stream)
+            hidden = model(tokens, cu_seqlens, packed.max_seqlen, packed.cu_seqlens).float()
+            batch.mark("d2h", stream)
+            hidden.cpu()
+            batch.end_stage()
+    found = verdict(profiler.result, ceiling)
+    assert found.bound == "copying"
+    assert not found.healthy
+    assert "pin the memory" in found.sentence
+
+
+@contextmanager
+def matrix_products_on_another_stream():
+    """Yields a function that queues some 30 ms of products; they are captured, so that queueing costs one call."""
+    side = torch.cuda.Stream()
+    left, right = (torch.randn(2048, 2048, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    product = torch.empty_like(left)
+    with torch.cuda.stream(side):
+        torch.mm(left, right, out=product)  # loads the kernel, which a capture may not
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side):
+        for _ in range(1000):
+            torch.mm(left, right, out=product)
+
+    def queue():
+        with torch.cuda.stream(side):
+            graph.replay()
+
+    try:
+        yield queue
+    finally:
+        torch.cuda.synchronize()
+
+
+def test_a_competing_kernel_on_another_stream(model, ceiling):
+    batches = packs(80)
+    with matrix_products_on_another_stream() as queue:
+        for _ in range(10):
+            queue()
+        found = verdict(profiled(model, ready(batches, before=queue)), ceiling)
+    assert found.bound == "shared_device"
+    assert not found.healthy
+
+
+COMPETITOR = """
+import time
+import torch
+left, right = (torch.randn(4096, 4096, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+product = torch.mm(left, right)
+torch.cuda.synchronize()
+print("at work", flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    for _ in range(50):
+        torch.mm(left, right, out=product)
+    torch.cuda.synchronize()
+"""
+
+
+@contextmanager
+def a_process_at_work():
+    process = subprocess.Popen([sys.executable, "-c", COMPETITOR], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline().strip() == "at work", "the competing process did not start"
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_competing_process(model, ceiling):
+    batches = packs(100)
+    with a_process_at_work():
+        found = verdict(profiled(model, ready(batches)), ceiling)
+    assert found.bound == "shared_device"
+    assert not found.healthy

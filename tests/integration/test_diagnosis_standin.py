@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""Injected bottlenecks in real loops over a simulated device: each is named rightly, and a healthy run healthy."""
+
+import time
+from collections import deque
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.standin import CudaControl, NvmlControl, Standins
+from virnuc_profiler import BatchProfiler, _core
+from virnuc_profiler.analysis.diagnosis import diagnose
+from virnuc_profiler.telemetry.records import ProcessReading
+
+STREAM = 0
+BATCHES = 40
+MS = 1_000_000
+
+# One batch of a healthy loop: the device works for 12 ms, launching it takes 2 ms, all else fractions of one.
+DEVICE_NS = 12 * MS
+LAUNCH_S = 0.002
+LOADER_S = 0.0002
+EMIT_S = 0.001
+
+
+class Loop:
+    """A packed-inference loop like the runner's, two batches in flight, every part of which can be slowed."""
+
+    def __init__(self, *, in_flight: int = 2) -> None:
+        self.cuda = CudaControl()
+        nvml = NvmlControl()
+        nvml.set("throttle_reasons", 0)
+        self.in_flight = in_flight
+        self.fetch_s = LOADER_S
+        self.collate_s = LOADER_S
+        self.launch_s = LAUNCH_S
+        self.device_ns = [DEVICE_NS] * BATCHES
+        self.budget = 4096
+        self.synchronise = False
+        self.copy_to_pageable_ns = 0
+
+    def run(self) -> Any:
+        profiler = BatchProfiler(device="cuda:0")
+        flights: deque[Any] = deque()
+        with profiler:
+            for number in range(BATCHES):
+                flights.append(self._launch(profiler, number))
+                if len(flights) == self.in_flight:
+                    self._hand_over(*flights.popleft())
+            while flights:
+                self._hand_over(*flights.popleft())
+        assert profiler.result is not None
+        return profiler.result
+
+    def _launch(self, profiler: BatchProfiler, number: int) -> Any:
+        batch = profiler.begin_batch()
+        batch.mark("fetch")
+        time.sleep(self.fetch_s)
+        start_ns = time.monotonic_ns()
+        time.sleep(self.collate_s)
+        batch.record_interval("collate", start_ns, time.monotonic_ns())
+        batch.mark("h2d")
+        self.cuda.launch(STREAM, 5_000)
+        batch.mark("forward")
+        half = self.device_ns[number] // 2
+        for _ in range(2):  # kernels are launched while the first of them run
+            time.sleep(self.launch_s / 2)
+            self.cuda.launch(STREAM, half)
+        batch.mark("d2h")
+        if self.copy_to_pageable_ns:
+            self.cuda.launch(STREAM, self.copy_to_pageable_ns)
+            self.cuda.synchronise(STREAM)
+        else:
+            self.cuda.launch(STREAM, 5_000)
+        batch.end_stage()
+        batch.set_packing(_core.pack_statistics(np.linspace(0, self.budget, 17).astype(np.int32), self.budget))
+        # The runner waits for a batch by its event: that is as far as the stream is filled now.
+        return batch, self.cuda.busy_until(STREAM)
+
+    def _hand_over(self, batch: Any, done: int) -> None:
+        self.cuda.wait_until(done)
+        if self.synchronise:
+            self.cuda.synchronise(STREAM)
+        batch.mark("emit")
+        time.sleep(EMIT_S)
+        batch.end()
+
+
+def verdict(run: Any, **shape: Any) -> dict[str, Any]:
+    """What travels to the test: the verdict and, for a failing test, everything that it stands on."""
+    found = diagnose(run, **shape)
+    return {
+        "bound": found.bound,
+        "healthy": found.healthy,
+        "sentence": found.sentence,
+        "evidence": [tuple(line) for line in found.evidence],
+        "further": found.further,
+        "losses": dict(found.losses),
+        "gaps": [asdict(line) for line in found.gaps],
+    }
+
+
+def healthy() -> Any:
+    """Three batches in flight, so that a busy machine that runs the tests does not let the device run dry."""
+    return verdict(Loop(in_flight=3).run())
+
+
+def slow_reader() -> Any:
+    loop = Loop()
+    loop.fetch_s = 0.03
+    return verdict(loop.run())
+
+
+def slow_collation() -> Any:
+    loop = Loop()
+    loop.collate_s = 0.03
+    return verdict(loop.run())
+
+
+def a_synchronise_per_batch() -> Any:
+    loop = Loop()
+    loop.synchronise = True
+    return verdict(loop.run())
+
+
+def one_batch_in_flight() -> Any:
+    return verdict(Loop(in_flight=1).run())
+
+
+def tiny_budgets() -> Any:
+    """Kernels that are done before the next is launched."""
+    loop = Loop()
+    loop.budget, loop.launch_s, loop.device_ns = 64, 0.006, [200_000] * BATCHES
+    NvmlControl().set("sm_activity", 0.2)
+    return verdict(loop.run())
+
+
+def an_unpinned_copy() -> Any:
+    loop = Loop()
+    loop.copy_to_pageable_ns = 4 * MS
+    return verdict(loop.run())
+
+
+def a_competing_kernel_for_half_of_the_run() -> Any:
+    """The device is slower for like batches, while clocks are what they were."""
+    loop = Loop()
+    loop.device_ns = [DEVICE_NS] * (BATCHES // 2) + [3 * DEVICE_NS] * (BATCHES // 2)
+    return verdict(loop.run())
+
+
+def a_competing_process() -> Any:
+    run = Loop().run()
+    readings = tuple(ProcessReading(run.host_start_ns + at * 100 * MS, 1, 45) for at in range(20))
+    return verdict(replace(run, gpu=replace(run.gpu, processes=readings)))
+
+
+def throttled() -> Any:
+    loop = Loop()
+    nvml = NvmlControl()
+    nvml.set("throttle_reasons", 0x40 | 0x8)
+    nvml.set("sm_clock_mhz", 990)
+    return verdict(loop.run())
+
+
+@pytest.mark.parametrize(
+    ("scenario", "bound"),
+    [
+        (slow_reader, "data_loading"),
+        (slow_collation, "collation"),
+        (a_synchronise_per_batch, "synchronising"),
+        (one_batch_in_flight, "synchronising"),
+        (tiny_budgets, "launching"),
+        (an_unpinned_copy, "copying"),
+        (a_competing_kernel_for_half_of_the_run, "shared_device"),
+        (a_competing_process, "shared_device"),
+        (throttled, "throttling"),
+    ],
+)
+def test_an_injected_bottleneck_is_named(standins: Standins, scenario: Any, bound: str) -> None:
+    found = standins.call(scenario)
+    assert found["bound"] == bound, found
+    assert not found["healthy"]
+
+
+def test_a_healthy_run_is_called_healthy(standins: Standins) -> None:
+    found = standins.call(healthy)
+    assert found["healthy"], found
+    assert found["bound"] in ("device_arithmetic", "memory_bandwidth")

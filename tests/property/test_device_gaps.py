@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Busy time, gaps, lead-in and tail add up to the window exactly, and causes to their gap, whatever the records."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.property.test_time_intervals import intervals, points
+from virnuc_profiler.analysis.gaps import device_gaps
+from virnuc_profiler.analysis.host_activity import host_timeline
+from virnuc_profiler.analysis.intervals import subtract
+from virnuc_profiler.telemetry.records import STAGES, BatchRecord, StageRecord
+
+WINDOW = (0, 10_000_000)
+times = st.integers(-1_000_000, 11_000_000)
+spans = st.tuples(times, st.integers(0, 3_000_000)).map(lambda pair: (pair[0], sum(pair)))
+
+
+@st.composite
+def stages(draw):
+    host = draw(spans)
+    device = draw(st.none() | spans)
+    return StageRecord(draw(st.sampled_from((*STAGES, "own"))), *host, *(device or (None, None)))
+
+
+batches = st.builds(
+    lambda index, span, parts, dropped: BatchRecord(index, *span, tuple(parts), None, dropped),
+    st.integers(0, 99),
+    spans,
+    st.lists(stages(), max_size=6),
+    st.booleans(),
+)
+
+
+@given(st.lists(batches, max_size=8), st.integers(0, 300_000))
+def test_everything_adds_up(records, slack_ns):
+    timeline = host_timeline(records, WINDOW)
+    found = device_gaps(records, WINDOW, timeline, slack_ns)
+    if found.busy:
+        gaps_ns = sum(gap.duration_ns for gap in found.gaps)
+        assert found.busy_ns + gaps_ns + found.lead_in_ns + found.tail_ns == WINDOW[1] - WINDOW[0]
+    for gap in found.gaps:
+        assert sum(gap.causes.values()) == gap.duration_ns > 0
+        assert all(duration_ns > 0 for duration_ns in gap.causes.values())
+    assert sum(line.total_ns for line in found.totals()) == sum(gap.duration_ns for gap in found.gaps)
+
+
+@given(st.lists(batches, max_size=8))
+def test_the_hosts_segments_tile_the_window(records):
+    segments = host_timeline(records, WINDOW).segments
+    assert segments[0].start_ns == WINDOW[0]
+    assert segments[-1].end_ns == WINDOW[1]
+    assert all(before.end_ns == after.start_ns for before, after in pairwise(segments))
+
+
+@given(intervals, intervals)
+def test_subtract(first, second):
+    left = subtract(first, second)
+    assert points(left) == points(first) - points(second)
+    assert left == sorted(left)
