@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Final
 
 import torch
@@ -32,9 +32,9 @@ from virnuc_profiler.errors import VirnucError
 from virnuc_profiler.inference.architectures import find_model_name
 
 CLAIMED: Final = {"8M": 1.005, "650M": 1.001, "3B": 1.001}
-PAIRS_AND_SECONDS: Final = {"8M": (120, 0.15), "650M": (40, 0.3), "3B": (24, 0.5)}
+PAIRS_AND_SECONDS: Final = {"8M": (100, 0.25), "650M": (30, 0.75), "3B": (16, 1.0)}
 """Pairs, and seconds of each half: the faster the model, the noisier, since the host sets its pace."""
-OTHERS: Final = (24, 0.5)
+OTHERS: Final = (16, 1.0)
 LEAD_IN: Final = 0.1
 """Untimed share of work before each timed segment: the device cools a little while a profiler starts and stops."""
 
@@ -68,8 +68,8 @@ def parse_arguments() -> argparse.Namespace:
     """All models take about 150 s on an H200 with the defaults."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--models", default="8M,650M,3B")
-    options.add_argument("--pairs", type=int, help="at least 3; default 120 at 8M, 40 at 650M, else 24")
-    options.add_argument("--segment-s", type=float, help="seconds per half of a pair; default 0.15, 0.3, else 0.5")
+    options.add_argument("--pairs", type=int, help="at least 3; default 100 at 8M, 30 at 650M, else 16")
+    options.add_argument("--segment-s", type=float, help="seconds per half of a pair; default 0.25, 0.75, else 1.0")
     options.add_argument(
         "--profiled",
         choices=("all", "no-sampling", "nothing"),
@@ -125,6 +125,7 @@ class Comparison:
         self._batches = batches
         self._lead_in = max(2, int(LEAD_IN * batches))
         self._state = GpuStateReader(work.device)
+        self._start_s = self._stop_s = 0.0
         self._profiler = None
         if what_is_on != "nothing":
             self._profiler = BatchProfiler(device=work.device, sample_gpu=what_is_on == "all")
@@ -142,23 +143,37 @@ class Comparison:
         return bare, profiled
 
     def bare(self) -> Half:
-        """A segment in which no thread of a profiler is running."""
-        return self._segment(None)
+        """A segment in which no thread of a profiler is running.
+
+        The device rests before and after as long as it does while a profiler starts and stops: a card at its power
+        limit is faster after a rest.
+        """
+        sleep(self._start_s)
+        half = self._segment(None)
+        sleep(self._stop_s)
+        return half
 
     def profiled(self) -> Half:
         """A segment inside of a run; the run's start and end are not timed."""
         if self._profiler is None:
             return self.bare()
+        began = perf_counter()
         self._profiler.start()
+        self._start_s = perf_counter() - began
         half = self._segment(self._profiler)
+        ended = perf_counter()
         check_complete(self._profiler.stop(), self._lead_in + self._batches, self._work.device)
+        self._stop_s = perf_counter() - ended
         return half
 
     def _segment(self, profiler: BatchProfiler | None) -> Half:
         gc.collect()  # what the last run left behind is not this segment's
-        self._work.seconds(self._lead_in, profiler)
-        seconds = self._work.seconds(self._batches, profiler)
-        return Half(seconds, self._state.read())
+        gc.disable()  # nor is its turn to collect
+        try:
+            self._work.seconds(self._lead_in, profiler)
+            return Half(self._work.seconds(self._batches, profiler), self._state.read())
+        finally:
+            gc.enable()
 
 
 def check_complete(run: RunResult, batches: int, device: torch.device) -> None:
