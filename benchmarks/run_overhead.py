@@ -113,7 +113,7 @@ def measure_model(model_name: str, arguments: argparse.Namespace) -> dict[str, A
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """One half of a pair. The CPU time is the loop's own thread's: sleeping while it waits for the device costs none."""
+    """One half of a pair. CPU time is that of the loop's thread: sleeping while it waits for the device costs none."""
 
     seconds: float
     cpu_seconds: float
