@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What all tests share: GPU tests are skipped, with the reason, where there is no GPU."""
 
+import os
+
 import pytest
 
 from virnuc_profiler import _core
+
+if not (_core.cuda_status().available and _core.cuda_devices()):
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton looks when it is imported
 
 pytest_plugins = ["tests.support.standin_fixtures"]
 

@@ -16,6 +16,11 @@ constexpr std::int64_t shortest_gpm_interval_ns = 100'000'000;
 /// A sample that is due this much too early is waited for, in its own thread.
 constexpr std::int64_t longest_wait_ns = 20'000'000;
 constexpr std::int64_t shortest_interval_ns = 1'000'000;
+/// NVML serves one query at a time: a slow one that begins together with a fast one would hold it up. So, with the
+/// default intervals, no two tiers have a deadline in common.
+constexpr std::int64_t gpm_phase_ns = 30'000'000;
+constexpr std::int64_t energy_phase_ns = 55'000'000;
+constexpr std::int64_t processes_phase_ns = 68'000'000;
 constexpr const char* unlisted =
     "NVML's list of processes lacks this one, so it cannot say who else there is (a container with process numbers of "
     "its own?)";
@@ -79,9 +84,9 @@ class GpmQuery {
 GpuSampler::Shared::Shared(const NvmlApi& api, const std::string& uuid, const SamplerIntervals& intervals)
     : meter(api, uuid),
       fast("fast", intervals.fast_ns),
-      gpm("gpm", intervals.gpm_ns),
-      energy("energy", intervals.energy_ns),
-      processes("processes", intervals.processes_ns),
+      gpm("gpm", intervals.gpm_ns, gpm_phase_ns),
+      energy("energy", intervals.energy_ns, energy_phase_ns),
+      processes("processes", intervals.processes_ns, processes_phase_ns),
       max_sm_clock_mhz(meter.max_sm_clock_mhz()) {}
 
 void GpuSampler::Shared::run_fast(StopSignal& signal) {

@@ -62,7 +62,9 @@ struct SamplerTier {
     TierState state;
     ChunkedStore<Reading> readings;
 
-    SamplerTier(std::string name, std::int64_t interval_ns) : state(std::move(name), interval_ns) {}
+    /// `phase_ns`: by how much the deadlines after the first reading are shifted against those of other tiers.
+    SamplerTier(std::string name, std::int64_t interval_ns, std::int64_t phase_ns = 0)
+        : state(std::move(name), interval_ns), phase_ns_(phase_ns) {}
 
     /// Samples at absolute deadlines until told to stop: deadlines that a slow query overran are counted, not
     /// made up for. `query(reading)` fills a reading and returns a QueryState.
@@ -77,9 +79,11 @@ struct SamplerTier {
     }
 
   private:
+    std::int64_t phase_ns_;
+
     template <typename Query>
     void sample(StopSignal& signal, bool once_more_at_the_end, Query& query) {
-        std::int64_t deadline_ns = monotonic_ns();
+        std::int64_t deadline_ns = monotonic_ns() + phase_ns_;
         for (;;) {
             if (!take(query)) return;
             const std::int64_t late_ns = monotonic_ns() - (deadline_ns + state.interval_ns);

@@ -164,3 +164,52 @@ def test_out_of_memory_leaves_nothing_behind():
     gc.collect()  # the error's traceback
     assert torch.cuda.memory_allocated() <= held + (1 << 20)
     assert len(list(runner.run([huge]))) == 1
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("size", ["8M", "35M"])
+def test_recorded_forwards_equal_those_that_are_launched(size, precision):
+    """Packs of many sizes, in turn, so that a recording must forget what was in it before."""
+    launched, _ = load_esm2_model(size, "cuda:0", precision=precision, weights="random", cuda_graphs=False)
+    recorded, _ = load_esm2_model(size, "cuda:0", precision=precision, weights="random", cuda_graphs=True)
+    random = np.random.default_rng(0)
+    lengths = [random.integers(1, 1022, size=count) for count in (1, 3, 3, 40, 2, 40)]
+    batches = [packed_batch(proteins(some, seed=seed)) for seed, some in enumerate(lengths)]
+    batches.append(packed_batch(["M<mask>K" * 5, "<mask>A"]))
+    with torch.inference_mode():
+        for batch in batches * 4:
+            inputs = (batch.tokens.cuda(), batch.cu_seqlens.cuda(), batch.max_seqlen)
+            assert torch.equal(recorded(*inputs), launched(*inputs))
+
+
+def test_a_recording_follows_weights_that_move_or_change():
+    model, _ = load_esm2_model("8M", "cuda:0", weights="random", cuda_graphs=True)
+    batch = packed_batch(proteins([50, 60]))
+    inputs = (batch.tokens.cuda(), batch.cu_seqlens.cuda(), batch.max_seqlen)
+
+    def forward():
+        with torch.inference_mode():
+            return [model(*inputs) for _ in range(3)][-1]
+
+    first = forward()
+    for layer in model.layers:
+        layer.down.bias.add_(1.0)
+    changed = forward()
+    assert not torch.allclose(changed, first)
+    model.cpu().cuda()
+    torch.testing.assert_close(forward(), changed)
+
+
+def test_results_of_a_recording_are_the_callers_own():
+    model, _ = load_esm2_model("8M", "cuda:0", weights="random", cuda_graphs=True)
+    one, other = (packed_batch(proteins([50, 60], seed=seed)) for seed in (1, 2))
+
+    def forward(batch):
+        with torch.inference_mode():
+            return model(batch.tokens.cuda(), batch.cu_seqlens.cuda(), batch.max_seqlen)
+
+    for _ in range(3):
+        first = forward(one)
+    kept = first.clone()
+    forward(other)
+    assert torch.equal(first, kept)

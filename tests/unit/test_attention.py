@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.inference.attention import BACKENDS, choose_backend
+from virnuc_profiler.inference.attention import BACKENDS, FlashAttnBackend, choose_backend
+from virnuc_profiler.inference.kernels import availability
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.padded_attention import attend_padded, plan_padding
 
@@ -21,16 +22,21 @@ CUDA = torch.device("cuda", 0)
 
 def pack_of(lengths, host_knows=True):
     cu_seqlens = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-    pack = Pack.build(sum(lengths), cu_seqlens, max(lengths))
-    if host_knows:
-        return pack
-    return Pack(pack.cu_seqlens, pack.max_seqlen, pack.sequence_of, pack.positions, host_lengths=None)
+    pack = Pack(sum(lengths), cu_seqlens, max(lengths))
+    if not host_knows:
+        vars(pack)["host_lengths"] = None  # as on a GPU
+    return pack
 
 
 @pytest.fixture
 def modern_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Test")
+
+
+@pytest.fixture
+def no_triton(monkeypatch):
+    monkeypatch.setattr(availability, "find_spec", lambda name: None)
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def test_a_pack_knows_sequence_and_position_of_each_token():
 
 def test_the_host_lengths_may_come_from_a_copy():
     cu_seqlens = torch.tensor([0, 4, 5], dtype=torch.int32)
-    assert Pack.build(5, cu_seqlens, 4, cu_seqlens.clone()).host_lengths == [4, 1]
+    assert Pack(5, cu_seqlens, 4, cu_seqlens.clone()).host_lengths == [4, 1]
 
 
 @settings(max_examples=60, deadline=None)
@@ -89,14 +95,19 @@ def test_auto_falls_back_to_what_runs_on_the_cpu():
     assert choose_backend("auto", CPU, torch.float32, 64).name == "sdpa"
 
 
-def test_auto_prefers_flash_attn_where_it_is_installed(modern_gpu, monkeypatch):
+def test_auto_prefers_our_own_kernel(modern_gpu, monkeypatch):
+    monkeypatch.setattr(availability, "find_spec", lambda name: object())
+    assert choose_backend("auto", CUDA, torch.bfloat16, 64).name == "triton"
+
+
+def test_auto_takes_flash_attn_next_where_it_is_installed(modern_gpu, no_triton, monkeypatch):
     module = type(sys)("flash_attn")
     module.flash_attn_varlen_func = lambda *args, **kwargs: None
     monkeypatch.setitem(sys.modules, "flash_attn", module)
     assert choose_backend("auto", CUDA, torch.float16, 64).name == "flash-attn"
 
 
-def test_auto_takes_pytorchs_kernel_next(modern_gpu, no_flash_attn):
+def test_auto_takes_pytorchs_kernel_after_that(modern_gpu, no_triton, no_flash_attn):
     pytest.importorskip("torch.nn.attention.varlen", reason="PyTorch before 2.10")
     assert choose_backend("auto", CUDA, torch.bfloat16, 64).name == "torch-varlen"
 
@@ -107,10 +118,15 @@ def test_auto_on_a_gpu_in_fp32_falls_back(modern_gpu, no_flash_attn):
 
 def test_a_forced_backend_says_why_it_cannot_run(modern_gpu, no_flash_attn, monkeypatch):
     pytest.importorskip("torch.nn.attention.varlen", reason="PyTorch before 2.10")
+    monkeypatch.setattr(availability, "find_spec", lambda name: object())
     with pytest.raises(UsageError, match="'flash-attn' cannot run: the package flash-attn cannot be imported"):
         choose_backend("flash-attn", CUDA, torch.float16, 64)
     with pytest.raises(UsageError, match="needs a CUDA device, not cpu"):
         choose_backend("torch-varlen", CPU, torch.float16, 64)
+    with pytest.raises(UsageError, match="'triton' cannot run: it needs a CUDA device, not cpu"):
+        choose_backend("triton", CPU, torch.float16, 64)
+    with pytest.raises(UsageError, match="heads must be up to 256 wide, not 512"):
+        choose_backend("triton", CUDA, torch.float16, 512)
     with pytest.raises(UsageError, match=r"fp16 or bf16, not torch\.float32"):
         choose_backend("torch-varlen", CUDA, torch.float32, 64)
     with pytest.raises(UsageError, match="multiple of 8 up to 256 wide, not 20"):
@@ -135,9 +151,9 @@ def test_an_older_pytorch_without_varlen_attention_is_named(modern_gpu, monkeypa
 
 
 def test_an_unknown_backend_lists_the_known_ones():
-    with pytest.raises(UsageError, match="'flash': choose one of auto, flash-attn, torch-varlen, sdpa"):
+    with pytest.raises(UsageError, match="'flash': choose one of auto, triton, flash-attn, torch-varlen, sdpa"):
         choose_backend("flash", CPU, torch.float32, 64)
-    assert [backend.name for backend in BACKENDS] == ["flash-attn", "torch-varlen", "sdpa"]
+    assert [backend.name for backend in BACKENDS] == ["triton", "flash-attn", "torch-varlen", "sdpa"]
 
 
 def test_flash_attn_gets_the_lengths_and_nothing_that_depends_on_its_version(monkeypatch):
@@ -147,7 +163,7 @@ def test_flash_attn_gets_the_lengths_and_nothing_that_depends_on_its_version(mon
     monkeypatch.setitem(sys.modules, "flash_attn", module)
     pack = pack_of([2, 3])
     q = torch.zeros(5, 1, 8)
-    assert BACKENDS[0].plan(pack)(q, q, q) is q
+    assert FlashAttnBackend().plan(pack)(q, q, q) is q
     assert calls == [
         {"cu_seqlens_q": pack.cu_seqlens, "cu_seqlens_k": pack.cu_seqlens, "max_seqlen_q": 3, "max_seqlen_k": 3}
     ]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.inference.kernels.availability import obstacle as kernels_obstacle
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.padded_attention import attend_padded, plan_padding
 
@@ -32,6 +33,23 @@ class AttentionBackend(Protocol):
 
     def plan(self, pack: Pack) -> Attend:
         """Prepares what all layers share for this pack, without waiting for the device."""
+
+
+class TritonBackend:
+    """Our own kernel. On an H200 it takes half to two thirds of the time of FlashAttention-2 (docs/performance.md)."""
+
+    name = "triton"
+
+    def obstacle(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
+        """Why not; empty if it can run."""
+        reason = kernels_obstacle(device, dtype)
+        return reason or ("" if head_dim <= 256 else f"heads must be up to 256 wide, not {head_dim}")
+
+    def plan(self, pack: Pack) -> Attend:
+        """Cuts the sequences into blocks of queries."""
+        from virnuc_profiler.inference.kernels.attention import attend, plan_blocks
+
+        return partial(attend, plan_blocks(pack.total_tokens, pack.cu_seqlens))
 
 
 class FlashAttnBackend:
@@ -96,7 +114,12 @@ class SdpaBackend:
         return partial(attend_padded, plan_padding(pack))
 
 
-BACKENDS: Final[tuple[AttentionBackend, ...]] = (FlashAttnBackend(), TorchVarlenBackend(), SdpaBackend())
+BACKENDS: Final[tuple[AttentionBackend, ...]] = (
+    TritonBackend(),
+    FlashAttnBackend(),
+    TorchVarlenBackend(),
+    SdpaBackend(),
+)
 """Best first."""
 
 

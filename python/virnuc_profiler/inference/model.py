@@ -38,6 +38,8 @@ def load_esm2_model(
     weights: str | os.PathLike[str] = "auto",
     seed: int = 0,
     attention: str = "auto",
+    kernels: str = "auto",
+    cuda_graphs: bool | None = None,
 ) -> tuple[PackedESM2, Any]:
     """Loads an ESM-2 model for packed inference.
 
@@ -49,7 +51,9 @@ def load_esm2_model(
         weights: ``auto`` takes the checkpoint from PyTorch's hub cache if it is there, else random weights;
             ``pretrained`` downloads it if it is not there; ``random``; or the path of a fair-esm checkpoint.
         seed: of random weights.
-        attention: ``auto``, ``flash-attn``, ``torch-varlen`` or ``sdpa``.
+        attention: ``auto``, ``triton``, ``flash-attn``, ``torch-varlen`` or ``sdpa``.
+        kernels: ``auto``, ``triton`` or ``torch``: what computes the rest between the matrix products.
+        cuda_graphs: whether launches are recorded and replayed; None leaves it to the size of model and pack.
 
     Returns:
         The model, whose ``info`` records all of this, and fair-esm's batch converter.
@@ -63,7 +67,15 @@ def load_esm2_model(
     dtype = resolve_precision(precision, enable_fp16, place)
     source, path = _choose_weights(name, weights)
 
-    model = PackedESM2(ARCHITECTURES[name], device=place, dtype=dtype, attention=attention, model_name=name)
+    model = PackedESM2(
+        ARCHITECTURES[name],
+        device=place,
+        dtype=dtype,
+        attention=attention,
+        kernels=kernels,
+        cuda_graphs=cuda_graphs,
+        model_name=name,
+    )
     with torch.inference_mode(False):
         if path is None:
             fill_randomly(model, seed)

@@ -4,54 +4,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pack:
-    """Where sequences lie in a pack of T tokens and B sequences. Building it never waits for the device.
+    """Where sequences lie in a pack of T tokens and B sequences. Nothing here ever waits for the device.
 
     Attributes:
+        total_tokens: T, from the shape of the tokens.
         cu_seqlens: (B + 1,) int32 on the device, cumulative lengths from 0.
         max_seqlen: longest sequence in tokens.
-        sequence_of: (T,) int64 on the device, the sequence that each token belongs to.
-        positions: (T,) int32 on the device, place of each token in its sequence, from 0.
-        host_lengths: length of each sequence in tokens, if the host knows them.
+        host_cu_seqlens: the same as `cu_seqlens`, on the CPU, if the host knows it.
     """
 
+    total_tokens: int
     cu_seqlens: Tensor
     max_seqlen: int
-    sequence_of: Tensor
-    positions: Tensor
-    host_lengths: list[int] | None = None
+    host_cu_seqlens: Tensor | None = None
 
-    @classmethod
-    def build(
-        cls, total_tokens: int, cu_seqlens: Tensor, max_seqlen: int, host_cu_seqlens: Tensor | None = None
-    ) -> Pack:
-        """Works out sequence and position of each token with three small kernels.
+    @cached_property
+    def host_lengths(self) -> list[int] | None:
+        """Length of each sequence in tokens, if the host knows them."""
+        known = self.cu_seqlens if self.cu_seqlens.device.type == "cpu" else self.host_cu_seqlens
+        return None if known is None else known.diff().tolist()
 
-        Args:
-            total_tokens: T, from the shape of the tokens.
-            cu_seqlens: (B + 1,) int32, on the device of the model.
-            max_seqlen: longest sequence in tokens.
-            host_cu_seqlens: the same as `cu_seqlens`, on the CPU; needless where that is on the CPU itself.
-        """
-        if host_cu_seqlens is None and cu_seqlens.device.type == "cpu":
-            host_cu_seqlens = cu_seqlens
-        tokens = torch.arange(total_tokens, dtype=cu_seqlens.dtype, device=cu_seqlens.device)
-        sequence_of = torch.bucketize(tokens, cu_seqlens[1:], right=True)
-        return cls(
-            cu_seqlens=cu_seqlens,
-            max_seqlen=max_seqlen,
-            sequence_of=sequence_of,
-            positions=tokens - cu_seqlens[sequence_of],
-            host_lengths=None if host_cu_seqlens is None else host_cu_seqlens.diff().tolist(),
-        )
+    @cached_property
+    def sequence_of(self) -> Tensor:
+        """(T,) int64 on the device, the sequence that each token belongs to."""
+        return torch.bucketize(self._tokens, self.cu_seqlens[1:], right=True)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """(T,) int32 on the device, place of each token in its sequence, from 0."""
+        return self._tokens - self.cu_seqlens[self.sequence_of]
 
     @property
     def lengths(self) -> Tensor:
         """(B,) int32 on the device: tokens of each sequence, BOS and EOS included."""
         return self.cu_seqlens.diff()
+
+    @cached_property
+    def _tokens(self) -> Tensor:
+        return torch.arange(self.total_tokens, dtype=self.cu_seqlens.dtype, device=self.cu_seqlens.device)

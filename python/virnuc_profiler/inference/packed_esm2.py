@@ -3,23 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from virnuc_profiler.inference.architectures import ALPHABET_SIZE, MASK_TOKEN, PADDING_TOKEN, Architecture
-from virnuc_profiler.inference.attention import Attend, choose_backend
+from virnuc_profiler.inference.architectures import ALPHABET_SIZE, PADDING_TOKEN, Architecture
+from virnuc_profiler.inference.attention import choose_backend
+from virnuc_profiler.inference.encoders import choose_encoder
+from virnuc_profiler.inference.layers import NORM_EPS, EncoderLayer
 from virnuc_profiler.inference.pack import Pack
-from virnuc_profiler.inference.rotary import apply_rotary, rotary_tables
 from virnuc_profiler.inference.weights import architecture_of, copy_weights
 
 PRECISIONS: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-_TRAINING_MASK_RATIO: Final = 0.15 * 0.8
-"""Share of tokens that were <mask> in training; ESM-2 scales its embeddings as if they still were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,7 @@ class ModelInfo:
         weights_source: ``random``, ``cache``, ``download``, ``file`` or ``fair-esm``.
         precision: ``fp32``, ``fp16`` or ``bf16``.
         attention_backend: the one in use.
+        kernels: what computes the rest between the matrix products, ``triton`` or ``torch``.
         parameters: numbers in the encoder; lm head and contact head are not loaded.
     """
 
@@ -40,40 +39,8 @@ class ModelInfo:
     weights_source: str
     precision: str
     attention_backend: str
+    kernels: str
     parameters: int
-
-
-class EncoderLayer(nn.Module):
-    """One pre-norm transformer layer, with one matrix product for queries, keys and values."""
-
-    def __init__(self, architecture: Architecture, dtype: torch.dtype) -> None:
-        super().__init__()
-        width = architecture.embed_dim
-        self.heads = architecture.attention_heads
-        factory: Any = {"device": "meta", "dtype": dtype}
-        self.attention_norm = nn.LayerNorm(width, eps=1e-5, **factory)
-        self.qkv = nn.Linear(width, 3 * width, **factory)
-        self.attention_out = nn.Linear(width, width, **factory)
-        self.feed_forward_norm = nn.LayerNorm(width, eps=1e-5, **factory)
-        self.up = nn.Linear(width, 4 * width, **factory)
-        self.down = nn.Linear(4 * width, width, **factory)
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        """(T, h) to (T, h)."""
-        x = x + self.attention(self.attention_norm(x), cos, sin, attend)
-        return x + self.feed_forward(self.feed_forward_norm(x))
-
-    def attention(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        """Attention within each sequence, (T, h) to (T, h)."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
-        q, k = apply_rotary(qkv[:, :2], cos, sin).unbind(1)
-        out: Tensor = self.attention_out(attend(q, k, qkv[:, 2]).flatten(1))
-        return out
-
-    def feed_forward(self, x: Tensor) -> Tensor:
-        """The two outer matrix products with the exact GELU between them, (T, h) to (T, h)."""
-        out: Tensor = self.down(F.gelu(self.up(x)))
-        return out
 
 
 class PackedESM2(nn.Module):
@@ -86,10 +53,12 @@ class PackedESM2(nn.Module):
         device: where to run.
         dtype: of weights and activations.
         attention: ``auto`` or the name of a backend.
+        kernels: ``auto``, ``triton`` or ``torch``: what computes the rest between the matrix products.
+        cuda_graphs: whether launches are recorded and replayed; None leaves it to the size of model and pack.
         model_name: for the record.
 
     Raises:
-        UsageError: the attention backend cannot run there.
+        UsageError: the attention backend, the kernels or graphs cannot run there.
     """
 
     def __init__(
@@ -99,6 +68,8 @@ class PackedESM2(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         attention: str = "auto",
+        kernels: str = "auto",
+        cuda_graphs: bool | None = None,
         model_name: str = "custom",
     ) -> None:
         super().__init__()
@@ -106,13 +77,16 @@ class PackedESM2(nn.Module):
         self.model_name = model_name
         self.weights = "uninitialised"
         self.weights_source = "none"
-        self._attention = choose_backend(attention, torch.device(device), dtype, architecture.head_dim)
+        place = torch.device(device)
+        self._attention = choose_backend(attention, place, dtype, architecture.head_dim)
+        self._encoder = choose_encoder(kernels, self._attention, place, dtype, cuda_graphs)
 
         factory: Any = {"device": "meta", "dtype": dtype}
         width = architecture.embed_dim
         self.embed_tokens = nn.Embedding(ALPHABET_SIZE, width, PADDING_TOKEN, **factory)
-        self.layers = nn.ModuleList(EncoderLayer(architecture, dtype) for _ in range(architecture.num_layers))
-        self.final_norm = nn.LayerNorm(width, eps=1e-5, **factory)
+        layers = nn.ModuleList(EncoderLayer(architecture, dtype) for _ in range(architecture.num_layers))
+        self.layers: Sequence[EncoderLayer] = layers  # type: ignore[assignment]
+        self.final_norm = nn.LayerNorm(width, eps=NORM_EPS, **factory)
         self.to_empty(device=device).requires_grad_(False).eval()
 
     @classmethod
@@ -123,14 +97,19 @@ class PackedESM2(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         attention: str = "auto",
+        kernels: str = "auto",
+        cuda_graphs: bool | None = None,
     ) -> PackedESM2:
         """Takes the weights of an ``esm.model.esm2.ESM2``.
 
         Raises:
             ModelError: it is not an ESM-2 model of fair-esm.
-            UsageError: the attention backend cannot run there.
+            UsageError: the attention backend, the kernels or graphs cannot run there.
         """
-        model = cls(architecture_of(esm_model), device=device, dtype=dtype, attention=attention)
+        architecture = architecture_of(esm_model)
+        model = cls(
+            architecture, device=device, dtype=dtype, attention=attention, kernels=kernels, cuda_graphs=cuda_graphs
+        )
         copy_weights(model, esm_model.state_dict(), "the fair-esm model")
         model.weights, model.weights_source = "taken from a fair-esm model", "fair-esm"
         return model
@@ -158,28 +137,8 @@ class PackedESM2(nn.Module):
                 "PackedESM2 takes packed sequences, tokens (T,) and cu_seqlens (B + 1,); "
                 f"got {tuple(tokens.shape)} and {tuple(cu_seqlens.shape)}"
             )
-        pack = Pack.build(tokens.shape[0], cu_seqlens, max_seqlen, host_cu_seqlens)
-        cos, sin = rotary_tables(pack.positions, self.architecture.head_dim, self.dtype)
-        attend = self._attention.plan(pack)
-        x = self.embed(tokens, pack)
-        for layer in self.layers:
-            x = layer(x, cos, sin, attend)
-        out: Tensor = self.final_norm(x)
-        return out
-
-    def embed(self, tokens: Tensor, pack: Pack) -> Tensor:
-        """Embeds tokens and scales them as ESM-2 was trained to see them, (T,) to (T, h).
-
-        Masked tokens are zero, and each sequence is scaled by (1 - 0.12) / (1 - its share of masked tokens).
-        """
-        is_mask = tokens == MASK_TOKEN
-        lengths = pack.lengths.float()
-        masked = torch.zeros_like(lengths).index_add_(0, pack.sequence_of, is_mask.float())
-        scales = (1 - _TRAINING_MASK_RATIO) / (1 - masked / lengths)
-        scale = scales[pack.sequence_of].masked_fill_(is_mask, 0.0)
-        # In fp32: 0.88 rounded to bf16 would make every embedding 0.13 % too small.
-        x: Tensor = self.embed_tokens(tokens.int()) * scale[:, None]
-        return x.to(self.dtype)
+        pack = Pack(tokens.shape[0], cu_seqlens, max_seqlen, host_cu_seqlens)
+        return self._encoder.encode(self, tokens, pack)
 
     @property
     def embed_dim(self) -> int:
@@ -220,5 +179,6 @@ class PackedESM2(nn.Module):
             weights_source=self.weights_source,
             precision=next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype),
             attention_backend=self.attention_backend,
+            kernels=self._encoder.kernels,
             parameters=sum(parameter.numel() for parameter in self.parameters()),
         )

@@ -4,13 +4,13 @@
 import torch
 from torch import Tensor
 
+from virnuc_profiler.inference.kernels.availability import kernels_run_on
+
 
 def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
     """Averages each sequence's vectors over its residues: the first and last token (BOS, EOS) are left out.
 
-    Each sequence is cut into the segments BOS, residues, EOS, so that no residue is ever added to a special token
-    and taken off again. Sums are in fp32 and in a fixed order, so results do not differ from run to run. Costs at
-    most one fp32 copy of `hidden`; never waits for the device.
+    Sums are in fp32 and in a fixed order, so results do not differ from run to run. Never waits for the device.
 
     Args:
         hidden: (T, h), one row per token.
@@ -18,6 +18,19 @@ def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
 
     Returns:
         (B, h) float32 on the same device.
+    """
+    if kernels_run_on(hidden.device):
+        from virnuc_profiler.inference.kernels.pooling import mean_pool as pool_in_one_kernel
+
+        return pool_in_one_kernel(hidden.contiguous(), cu_seqlens)
+    return _mean_of_segments(hidden, cu_seqlens)
+
+
+def _mean_of_segments(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """In PyTorch's own operations, with an fp32 copy of `hidden`.
+
+    Each sequence is cut into the segments BOS, residues, EOS, so that no residue is ever added to a special token
+    and taken off again.
     """
     lengths = cu_seqlens.diff().long()
     special = torch.ones_like(lengths)

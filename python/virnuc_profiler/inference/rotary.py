@@ -4,25 +4,40 @@
 import torch
 from torch import Tensor
 
+_SHORTEST_TABLE = 1024
+"""Positions: all of a sequence that was cut at 1,022 residues."""
 
-def rotary_tables(positions: Tensor, head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Builds the factors that :func:`apply_rotary` needs, once for a pack and not once for a layer.
 
-    The angles are computed in fp32 from the positions, and only their cosines and sines are rounded to `dtype`:
-    in half precision the frequencies themselves would be off, and by position 1,000 the angles meaningless.
-    They are derived anew for each pack because a buffer would be rounded by ``model.half()``.
+def rotary_angles(positions: Tensor, head_dim: int) -> Tensor:
+    """By how much each pair of a head is rotated.
+
+    The angles are computed in fp32 from the positions: in half precision the frequencies themselves would be off, and
+    by position 1,000 the angles meaningless. They are no buffer of the model, because ``model.half()`` would round it.
 
     Args:
         positions: (T,) integers, place of each token in its sequence.
         head_dim: width of one head, even.
-        dtype: of the results.
+
+    Returns:
+        (T, head_dim / 2) float32.
+    """
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
+    return positions.float()[:, None] / torch.pow(10000.0, exponents)
+
+
+def rotary_tables(positions: Tensor, head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Builds the factors that :func:`apply_rotary` needs, once for a pack and not once for a layer.
+
+    Args:
+        positions: (T,) integers, place of each token in its sequence.
+        head_dim: width of one head, even.
+        dtype: of the results; only cosines and sines are rounded to it.
 
     Returns:
         cos and sin, each (T, 1, 1, head_dim); the first half of sin is negative, because there the rotation
         subtracts.
     """
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
-    angles = positions.float()[:, None] / torch.pow(10000.0, exponents)
+    angles = rotary_angles(positions, head_dim)
     cos, sin = angles.cos(), angles.sin()
     return (
         torch.cat((cos, cos), dim=-1)[:, None, None].to(dtype),
@@ -43,3 +58,18 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """
     swapped = x.roll(x.shape[-1] // 2, dims=-1)
     return torch.addcmul(x * cos, swapped, sin)
+
+
+class RotaryAngles:
+    """Cosines and sines by position, in fp32, kept from pack to pack; tables only ever grow."""
+
+    def __init__(self) -> None:
+        self._tables: tuple[Tensor, Tensor] | None = None
+
+    def covering(self, positions: int, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Cos and sin, each (at least `positions`, head_dim / 2) float32."""
+        if self._tables is None or len(self._tables[0]) < positions or self._tables[0].device != device:
+            count = max(_SHORTEST_TABLE, 1 << (positions - 1).bit_length())
+            angles = rotary_angles(torch.arange(count, device=device), head_dim)
+            self._tables = angles.cos(), angles.sin()
+        return self._tables

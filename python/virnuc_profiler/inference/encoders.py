@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""Which encoder computes a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from virnuc_profiler.errors import UsageError
+from virnuc_profiler.inference.attention import AttentionBackend
+from virnuc_profiler.inference.forward_graphs import ForwardGraphs
+from virnuc_profiler.inference.fused_encoder import FusedEncoder
+from virnuc_profiler.inference.kernels.availability import obstacle
+from virnuc_profiler.inference.pack import Pack
+from virnuc_profiler.inference.plain_encoder import PlainEncoder
+
+if TYPE_CHECKING:
+    from virnuc_profiler.inference.packed_esm2 import PackedESM2
+
+Encode = Callable[["PackedESM2", Tensor, Pack], Tensor]
+"""(T,) tokens of a pack to the last layer's representation, (T, h)."""
+
+KERNELS = ("auto", "triton", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A way to compute the forward, and whose kernels it runs."""
+
+    encode: Encode
+    kernels: str
+
+
+def choose_encoder(
+    kernels: str, attention: AttentionBackend, device: torch.device, dtype: torch.dtype, cuda_graphs: bool | None
+) -> Encoder:
+    """Returns the fastest that can run, within what is asked for.
+
+    Raises:
+        UsageError: what is asked for cannot run there; the message says why.
+    """
+    if kernels not in KERNELS:
+        raise UsageError(f"unknown kernels {kernels!r}: choose one of {', '.join(KERNELS)}")
+    reason = obstacle(device, dtype)
+    if kernels == "triton" and reason:
+        raise UsageError(f"kernels 'triton' cannot run: {reason}; use kernels='auto'")
+    fused = kernels != "torch" and not reason
+    # Other attention kernels are told the longest sequence by the host, which a recording would not follow.
+    recordable = fused and attention.name == "triton"
+    if cuda_graphs and not recordable:
+        why = reason or f"they need kernels and attention 'triton', not {kernels!r} and {attention.name!r}"
+        raise UsageError(f"CUDA graphs cannot be used: {why}; leave cuda_graphs at None")
+    if not fused:
+        return Encoder(PlainEncoder(attention), PlainEncoder.kernels)
+    encoder = FusedEncoder(attention)
+    if cuda_graphs is False or not recordable:
+        return Encoder(encoder, encoder.kernels)
+    return Encoder(ForwardGraphs(encoder, always=bool(cuda_graphs)), encoder.kernels)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""CUDA graphs of the forward: one launch by the host instead of hundreds, where launching would take the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import torch
+from torch import Tensor
+
+from virnuc_profiler.inference.pack import Pack
+
+if TYPE_CHECKING:
+    from virnuc_profiler.inference.architectures import Architecture
+    from virnuc_profiler.inference.packed_esm2 import PackedESM2
+
+_MOST_GRAPHS: Final = 64
+_FEWEST_TOKENS: Final = 128
+_STEPS: Final = 128
+"""Token counts are rounded up to a 128th of the next power of two: at most 1.6 % of a pack is filler."""
+_FEWEST_SEQUENCES: Final = 32
+
+_LAUNCH_S: Final = 12e-6
+_LAUNCHES_PER_LAYER: Final = 9
+_FLOPS_PER_S: Final = 4e14
+_WORTHWHILE: Final = 0.25
+"""Graphs pay where launching would take this share of the device's time: above it, the host has better things to do."""
+
+
+class RecordableEncoder(Protocol):
+    """What can be recorded: it queues a forward whatever the values of tokens and lengths, and never waits."""
+
+    def prepare(self, model: PackedESM2) -> object:
+        """What it has worked out from the weights; another object when they have moved or changed."""
+
+    def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
+        """(T,) tokens to the last layer's representation, (T, h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """What a graph has room for."""
+
+    tokens: int
+    sequences: int
+    longest: int
+
+    @classmethod
+    def of(cls, pack: Pack) -> _Size:
+        """The smallest that holds a pack and, in a sequence of their own, the tokens that fill it up."""
+        step = max(_FEWEST_TOKENS, _power_of_two(pack.total_tokens) // _STEPS)
+        sequences = pack.cu_seqlens.shape[0] - 1
+        return cls(
+            tokens=-(-pack.total_tokens // step) * step,
+            sequences=max(_FEWEST_SEQUENCES, _power_of_two(sequences + 1)),
+            longest=max(1024, _power_of_two(pack.max_seqlen)),
+        )
+
+
+class ForwardGraphs:
+    """An encoder whose launches are recorded when a size of pack comes for the second time, and replayed after.
+
+    What is replayed works on memory of its own: inputs are copied in, and the result is copied out.
+
+    Args:
+        encoder: what is recorded.
+        always: whether it is done for packs of any size, not only where launching takes a good part of the time.
+    """
+
+    def __init__(self, encoder: RecordableEncoder, *, always: bool = False) -> None:
+        self._encoder = encoder
+        self._always = always
+        self._prepared: object = None
+        self._seen: set[_Size] = set()
+        self._graphs: dict[_Size, _Graph] = {}
+        self._pool: Any = None
+
+    def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
+        """(T,) tokens to the last layer's representation, (T, h)."""
+        if not self._always and not launches_matter(pack.total_tokens, model.architecture):
+            return self._encoder(model, tokens, pack)
+        self._forget_what_is_outdated(model)
+        size = _Size.of(pack)
+        graph = self._graphs.get(size)
+        if graph is None:
+            if size not in self._seen or len(self._graphs) >= _MOST_GRAPHS:
+                self._seen.add(size)
+                return self._encoder(model, tokens, pack)
+            graph = self._graphs[size] = self._record(model, size, tokens.device)
+        return graph.replay(tokens, pack)
+
+    def _record(self, model: PackedESM2, size: _Size, device: torch.device) -> _Graph:
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        return _Graph(lambda tokens, pack: self._encoder(model, tokens, pack), size, device, self._pool)
+
+    def _forget_what_is_outdated(self, model: PackedESM2) -> None:
+        prepared = self._encoder.prepare(model)
+        if prepared is not self._prepared:
+            self._graphs.clear()
+            self._prepared = prepared
+
+
+class _Graph:
+    """The forward of one size."""
+
+    def __init__(self, encode: Callable[[Tensor, Pack], Tensor], size: _Size, device: torch.device, pool: Any) -> None:
+        self._tokens = torch.zeros(size.tokens, dtype=torch.uint8, device=device)
+        self._cu_seqlens = torch.full((size.sequences + 1,), size.tokens, dtype=torch.int32, device=device)
+        self._cu_seqlens[:1].zero_()
+        pack = Pack(size.tokens, self._cu_seqlens, size.longest)
+        self._graph = torch.cuda.CUDAGraph()
+        caller = torch.cuda.current_stream(device)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(caller)
+        with torch.cuda.stream(stream):
+            encode(self._tokens, pack)  # kernels are compiled and loaded, which a recording does not allow
+            # Other threads may go on with their work: only this one's is recorded.
+            self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+            try:
+                self._hidden = encode(self._tokens, pack)
+            finally:
+                self._graph.capture_end()
+        caller.wait_stream(stream)
+
+    def replay(self, tokens: Tensor, pack: Pack) -> Tensor:
+        """(T, h) for a pack that fits."""
+        count, ends = pack.total_tokens, pack.cu_seqlens.shape[0]
+        self._tokens[:count].copy_(tokens)
+        self._cu_seqlens[:ends].copy_(pack.cu_seqlens)
+        self._cu_seqlens[ends:].fill_(self._tokens.shape[0])
+        self._graph.replay()
+        return self._hidden[:count].clone()
+
+
+def launches_matter(total_tokens: int, architecture: Architecture) -> bool:
+    """Whether launching a forward's kernels takes a good part of the time that the device needs for them."""
+    layers, width = architecture.num_layers, architecture.embed_dim
+    device_s = layers * 24 * width**2 * total_tokens / _FLOPS_PER_S
+    return layers * _LAUNCHES_PER_LAYER * _LAUNCH_S > _WORTHWHILE * device_s
+
+
+def _power_of_two(count: int) -> int:
+    """The next one that is not less."""
+    return 1 << max(0, count - 1).bit_length()

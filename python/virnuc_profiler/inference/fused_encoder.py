@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""The encoder with everything between its matrix products in kernels of our own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from virnuc_profiler.inference.architectures import MASK_TOKEN
+from virnuc_profiler.inference.attention import AttentionBackend
+from virnuc_profiler.inference.layers import NORM_EPS
+from virnuc_profiler.inference.pack import Pack
+from virnuc_profiler.inference.plain_encoder import UNMASKED_IN_TRAINING
+from virnuc_profiler.inference.rotary import RotaryAngles
+
+if TYPE_CHECKING:
+    from virnuc_profiler.inference.packed_esm2 import PackedESM2
+
+
+class FusedEncoder:
+    """Nine kernels a layer: each reads its input once and writes its output once.
+
+    The two matrix products that end in the residual stream add to it in place. Their biases are left out of the
+    stream: the sum of those so far is the same for every token, and the next layer norm adds it when it reads.
+    """
+
+    kernels = "triton"
+
+    def __init__(self, attention: AttentionBackend) -> None:
+        self._attention = attention
+        self._angles = RotaryAngles()
+        self._biases = ResidualBiases()
+
+    def prepare(self, model: PackedESM2) -> object:
+        """What is worked out from the weights; another object when they have moved or changed."""
+        return self._biases.of(model)
+
+    def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
+        """(T,) tokens to the last layer's representation, (T, h)."""
+        from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
+        from virnuc_profiler.inference.kernels.gelu import gelu_
+        from virnuc_profiler.inference.kernels.layer_norm import layer_norm
+        from virnuc_profiler.inference.kernels.rotary import rotate_
+
+        head_dim = model.architecture.head_dim
+        cos, sin = self._angles.covering(pack.max_seqlen, head_dim, tokens.device)
+        biases = self._biases.of(model)
+        attend = self._attention.plan(pack)
+        positions, scales = describe_tokens(tokens, pack.cu_seqlens, MASK_TOKEN, UNMASKED_IN_TRAINING)
+        x = embed(tokens, model.embed_tokens.weight, scales)
+        for number, layer in enumerate(model.layers):
+            norm = layer.attention_norm
+            normed = layer_norm(x, biases[2 * number], norm.weight, norm.bias, NORM_EPS)
+            qkv = layer.qkv(normed).unflatten(-1, (3, -1, head_dim))
+            rotate_(qkv, positions, cos, sin)
+            x.addmm_(attend(*qkv.unbind(1)).flatten(1), layer.attention_out.weight.t())
+            norm = layer.feed_forward_norm
+            normed = layer_norm(x, biases[2 * number + 1], norm.weight, norm.bias, NORM_EPS)
+            x.addmm_(gelu_(layer.up(normed)), layer.down.weight.t())
+        return layer_norm(x, biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS)
+
+
+class ResidualBiases:
+    """What the biases of the residual stream add up to before each layer norm; worked out anew when they change."""
+
+    def __init__(self) -> None:
+        self._state: object = None
+        self._sums: Tensor | None = None
+
+    def of(self, model: PackedESM2) -> Tensor:
+        """(2 L + 1, h) float32: before each of the L layers' two norms, and before the last one."""
+        biases = [bias for layer in model.layers for bias in (layer.attention_out.bias, layer.down.bias)]
+        state = [(bias.data_ptr(), None if bias.is_inference() else bias._version) for bias in biases]
+        if self._sums is None or state != self._state:
+            none_yet = torch.zeros_like(biases[0], dtype=torch.float32)
+            self._sums = torch.stack([none_yet, *(bias.float() for bias in biases)]).cumsum(0)
+            self._state = state
+        return self._sums

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""The encoder of our own kernels against fair-esm in fp32; by Triton's interpreter, for a GPU would use tf32."""
+
+import pytest
+import torch
+
+from tests.support.packed import TINY, fair_esm_model, packed_batch, padded_oracle, proteins
+from virnuc_profiler.inference.attention import TritonBackend
+from virnuc_profiler.inference.fused_encoder import FusedEncoder, ResidualBiases
+from virnuc_profiler.inference.pack import Pack
+from virnuc_profiler.inference.packed_esm2 import PackedESM2
+
+pytest.importorskip("triton")
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="where there is a GPU, Triton's interpreter is off")
+
+
+@pytest.fixture(scope="module")
+def pair():
+    oracle = fair_esm_model(TINY)
+    return oracle, PackedESM2.from_fair_esm(oracle)
+
+
+def encode(model, sequences):
+    batch = packed_batch(sequences)
+    pack = Pack(len(batch.tokens), batch.cu_seqlens, batch.max_seqlen)
+    hidden = FusedEncoder(TritonBackend())(model, batch.tokens, pack)
+    return hidden.split(batch.cu_seqlens.diff().tolist())
+
+
+def assert_equals_fair_esm(pair, sequences):
+    oracle, model = pair
+    for ours, theirs in zip(encode(model, sequences), padded_oracle(oracle, sequences), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=5e-5)
+
+
+def test_sequences_of_all_lengths(pair):
+    assert_equals_fair_esm(pair, proteins([30, 1, 2, 64, 62, 130]))
+
+
+def test_masked_tokens(pair):
+    assert_equals_fair_esm(pair, ["MKT<mask>AYI<mask><mask>KQR", "MKTAYIAKQR", "<mask>A"])
+
+
+def test_biases_that_change_are_noticed():
+    model = PackedESM2.from_fair_esm(fair_esm_model(TINY))
+    biases = ResidualBiases()
+    before = biases.of(model)
+    assert biases.of(model) is before
+    assert before.shape == (2 * model.num_layers + 1, model.embed_dim)
+    assert not before[0].any()
+    model.layers[0].down.bias.add_(1.0)
+    torch.testing.assert_close(biases.of(model)[2:], before[2:] + 1.0)
+    torch.testing.assert_close(biases.of(model)[:2], before[:2])

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Each kernel against PyTorch's operations; by Triton's interpreter where there is no GPU."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from virnuc_profiler.inference.rotary import RotaryAngles, apply_rotary, rotary_tables
+
+pytest.importorskip("triton")
+
+from virnuc_profiler.inference.kernels.attention import attend, plan_blocks
+from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
+from virnuc_profiler.inference.kernels.gelu import gelu_
+from virnuc_profiler.inference.kernels.layer_norm import layer_norm
+from virnuc_profiler.inference.kernels.pooling import mean_pool
+from virnuc_profiler.inference.kernels.rotary import rotate_
+
+DEVICE = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+MASK = 32
+LENGTHS = (
+    [5, 130, 64, 17, 200, 3],
+    [1, 1, 63, 65],
+    [128],
+)
+
+
+def random(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE, dtype)
+
+
+def cumulative(lengths):
+    return torch.tensor([0, *lengths], device=DEVICE).cumsum(0).int()
+
+
+def positions_of(lengths):
+    return torch.cat([torch.arange(length, device=DEVICE) for length in lengths]).int()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("width", [320, 480, 24])
+def test_layer_norm_adds_the_offset_and_normalises(width, dtype):
+    x, offset = random(37, width, dtype=dtype), random(width, seed=1)
+    weight, bias = random(width, dtype=dtype, seed=2), random(width, dtype=dtype, seed=3)
+    expected = F.layer_norm(x.float() + offset, (width,), weight.float(), bias.float(), 1e-5)
+    found = layer_norm(x, offset, weight, bias, 1e-5)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=2e-3 if dtype == torch.float16 else 1e-5, atol=1e-5)
+
+
+def test_layer_norm_of_rows_that_do_not_vary_is_the_bias():
+    weight, bias = random(64, seed=2), random(64, seed=3)
+    found = layer_norm(torch.full((3, 64), 7.0, device=DEVICE), torch.zeros(64, device=DEVICE), weight, bias, 1e-5)
+    torch.testing.assert_close(found, bias.expand(3, 64))
+
+
+def test_gelu_is_the_exact_one():
+    x = torch.cat([torch.linspace(-12, 12, 5001), torch.tensor([-1e4, 1e4, 0.0])]).to(DEVICE)
+    expected = F.gelu(x.double())
+    found = gelu_(x.clone()).double()
+    assert ((found - expected).abs() <= 3e-7 * x.abs() + 1e-30).all()
+    approximate = F.gelu(x.double(), approximate="tanh")
+    assert (approximate - expected).abs().max() > 1e-4  # so the other form would have been found out
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_gelu_works_in_place_and_hides_nothing_that_is_not_finite():
+    x = torch.tensor([float("nan"), float("inf"), 1.0], device=DEVICE)
+    assert gelu_(x) is x
+    assert x.isfinite().tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(("heads", "head_dim"), [(3, 16), (2, 24), (2, 64)])
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_rotary_turns_queries_and_keys_and_leaves_values(heads, head_dim, lengths):
+    qkv = random(sum(lengths), 3, heads, head_dim)
+    positions = positions_of(lengths)
+    expected = apply_rotary(qkv[:, :2], *rotary_tables(positions, head_dim, torch.float32))
+    found = qkv.clone()
+    rotate_(found, positions, *RotaryAngles().covering(max(lengths), head_dim, DEVICE))
+    torch.testing.assert_close(found[:, :2], expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(found[:, 2], qkv[:, 2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("heads", "head_dim"), [(3, 16), (2, 24), (1, 128)])
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_attention_stays_within_each_sequence(heads, head_dim, lengths, dtype):
+    if DEVICE.type == "cuda" and dtype == torch.float32:
+        pytest.skip("a GPU would compute its products in tf32; models in fp32 do not use this kernel")
+    qkv = 3 * random(sum(lengths), 3, heads, head_dim, dtype=dtype)
+    found = attend(plan_blocks(len(qkv), cumulative(lengths)), *qkv.unbind(1))
+    for ours, sequence in zip(found.split(lengths), qkv.split(lengths), strict=True):
+        q, k, v = sequence.float().permute(1, 2, 0, 3)
+        expected = F.scaled_dot_product_attention(q, k, v).transpose(0, 1)
+        torch.testing.assert_close(ours.float(), expected, rtol=0, atol=1e-2 if dtype == torch.float16 else 1e-4)
+
+
+def test_attention_takes_views_of_any_token_stride():
+    qkv = random(90, 3, 2, 16, dtype=torch.float16)
+    blocks = plan_blocks(90, cumulative([40, 50]))
+    apart = attend(blocks, *(part.contiguous() for part in qkv.unbind(1)))
+    assert torch.equal(attend(blocks, *qkv.unbind(1)), apart)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=12), st.integers(0, 200))
+def test_every_query_is_in_exactly_one_block(lengths, filler):
+    blocks = plan_blocks(sum(lengths) + filler, cumulative(lengths)).cpu().tolist()
+    seen = []
+    for first, begin, end in blocks:
+        seen += range(first, min(first + 64, end))
+        assert first >= end or begin <= first
+    assert sorted(seen) == list(range(sum(lengths)))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_masked_tokens_rescale_their_own_sequence(dtype):
+    lengths = [4, 1030, 2, 3]
+    tokens = torch.randint(4, 24, (sum(lengths),), generator=torch.Generator().manual_seed(0)).to(DEVICE, dtype)
+    tokens[1] = tokens[2] = tokens[1000] = MASK
+    positions, scales = describe_tokens(tokens, cumulative(lengths), MASK, 0.88)
+    assert torch.equal(positions, positions_of(lengths))
+    expected = torch.cat(
+        [
+            torch.full((length,), 0.88 / (1 - masked / length))
+            for length, masked in zip(lengths, [2, 1, 0, 0], strict=True)
+        ]
+    )
+    expected[[1, 2, 1000]] = 0
+    torch.testing.assert_close(scales.cpu(), expected)
+    table = random(33, 40, dtype=torch.float16)
+    found = embed(tokens, table, scales)
+    torch.testing.assert_close(found, (table[tokens.long()].float() * scales[:, None]).half())
+
+
+@pytest.mark.parametrize("width", [320, 40])
+def test_pooling_averages_the_residues(width):
+    lengths = [3, 100, 33, 34]
+    hidden = random(sum(lengths), width, dtype=torch.float16)
+    found = mean_pool(hidden, cumulative(lengths))
+    expected = torch.stack([rows[1:-1].double().mean(0) for rows in hidden.split(lengths)])
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
