@@ -43,6 +43,10 @@ class ModelError(VirnucError):
     """A model or its weights cannot be had."""
 
 
+class PrecisionError(VirnucError):
+    """A faster precision gives results that are too far from those of a slower one."""
+
+
 class WorkerCrash(VirnucError):
     """A DataLoader worker raised or died; the message carries what is known of it."""
 

@@ -15,6 +15,7 @@ from virnuc_profiler.inference.architectures import ARCHITECTURES
 from virnuc_profiler.inference.attention import BACKENDS
 from virnuc_profiler.inference.packed_esm2 import PRECISIONS, PackedESM2
 from virnuc_profiler.inference.pooling import mean_pool
+from virnuc_profiler.inference.precision_check import check_precision
 
 pytestmark = pytest.mark.gpu
 
@@ -213,3 +214,14 @@ def test_results_of_a_recording_are_the_callers_own():
     kept = first.clone()
     forward(other)
     assert torch.equal(first, kept)
+
+
+@pytest.mark.parametrize("size", ["8M", "650M"])
+def test_fp8_stays_close_to_bf16_and_fp32(size):
+    if torch.cuda.get_device_capability() < (9, 0):
+        pytest.skip("FP8 needs Hopper")
+    model, _ = load_esm2_model(size, "cuda:0", precision="fp8", weights="random")
+    assert model.info.precision == "fp8"
+    for batch in list(packs(two_hundred_proteins())):
+        report = check_precision(model, batch.tokens.cuda(), batch.cu_seqlens.cuda(), batch.max_seqlen)
+        assert min(report.bf16_min, report.fp32_min) > 0.998, report

@@ -49,7 +49,9 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> 
         "--weights", default="auto", metavar="auto|random|pretrained|PATH",
         help="auto: from PyTorch's hub cache if they are there, else random; pretrained: download (default: auto)",
     )  # fmt: skip
-    model.add_argument("--precision", choices=("fp16", "bf16", "fp32"), help="default: fp16 on a GPU, fp32 on a CPU")
+    model.add_argument(
+        "--precision", choices=("fp16", "bf16", "fp32", "fp8"), help="default: fp16 on a GPU, fp32 on a CPU"
+    )
     model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="default: auto")
     model.add_argument(
         "--device-memory-gb", type=_number(above=0), metavar="GB",

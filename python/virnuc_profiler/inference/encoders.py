@@ -13,6 +13,7 @@ from torch import Tensor
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.attention import AttentionBackend
 from virnuc_profiler.inference.forward_graphs import ForwardGraphs
+from virnuc_profiler.inference.fp8_encoder import Fp8Encoder, fp8_obstacle
 from virnuc_profiler.inference.fused_encoder import FusedEncoder
 from virnuc_profiler.inference.kernels.availability import obstacle
 from virnuc_profiler.inference.pack import Pack
@@ -36,7 +37,12 @@ class Encoder:
 
 
 def choose_encoder(
-    kernels: str, attention: AttentionBackend, device: torch.device, dtype: torch.dtype, cuda_graphs: bool | None
+    kernels: str,
+    attention: AttentionBackend,
+    device: torch.device,
+    dtype: torch.dtype,
+    cuda_graphs: bool | None,
+    fp8: bool = False,
 ) -> Encoder:
     """Returns the fastest that can run, within what is asked for.
 
@@ -49,6 +55,10 @@ def choose_encoder(
     if kernels == "triton" and reason:
         raise UsageError(f"kernels 'triton' cannot run: {reason}; use kernels='auto'")
     fused = kernels != "torch" and not reason
+    if fp8:
+        why = fp8_obstacle(device, dtype) or ("" if fused else "it needs kernels 'triton', not 'torch'")
+        if why:
+            raise UsageError(f"precision 'fp8' cannot be had: {why}; use 'bf16'")
     # Other attention kernels are told the longest sequence by the host, which a recording would not follow.
     recordable = fused and attention.name == "triton"
     if cuda_graphs and not recordable:
@@ -56,7 +66,7 @@ def choose_encoder(
         raise UsageError(f"CUDA graphs cannot be used: {why}; leave cuda_graphs at None")
     if not fused:
         return Encoder(PlainEncoder(attention), PlainEncoder.kernels)
-    encoder = FusedEncoder(attention)
+    encoder = Fp8Encoder(attention) if fp8 else FusedEncoder(attention)
     if cuda_graphs is False or not recordable:
         return Encoder(encoder, encoder.kernels)
     return Encoder(ForwardGraphs(encoder, always=bool(cuda_graphs)), encoder.kernels)

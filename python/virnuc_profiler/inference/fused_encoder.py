@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from virnuc_profiler.inference.architectures import MASK_TOKEN
-from virnuc_profiler.inference.attention import AttentionBackend
+from virnuc_profiler.inference.attention import Attend, AttentionBackend
 from virnuc_profiler.inference.layers import NORM_EPS
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.plain_encoder import UNMASKED_IN_TRAINING
@@ -40,21 +42,27 @@ class FusedEncoder:
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
         from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
-        from virnuc_profiler.inference.kernels.gelu import gelu_
-        from virnuc_profiler.inference.kernels.layer_norm import layer_norm
         from virnuc_profiler.inference.kernels.rotary import rotate_
 
-        head_dim = model.architecture.head_dim
-        cos, sin = self._angles.covering(pack.max_seqlen, head_dim, tokens.device)
-        biases = self._biases.of(model)
-        attend = self._attention.plan(pack)
+        self.prepare(model)
+        cos, sin = self._angles.covering(pack.max_seqlen, model.architecture.head_dim, tokens.device)
         positions, scales = describe_tokens(tokens, pack.cu_seqlens, MASK_TOKEN, UNMASKED_IN_TRAINING)
         x = embed(tokens, model.embed_tokens.weight, scales)
+        rotate = partial(rotate_, positions=positions, cos=cos, sin=sin)
+        return self._through_layers(model, x, self._biases.of(model), rotate, self._attention.plan(pack))
+
+    def _through_layers(
+        self, model: PackedESM2, x: Tensor, biases: Tensor, rotate: Callable[[Tensor], None], attend: Attend
+    ) -> Tensor:
+        """(T, h) embeddings, which it works on, to the last layer's representation."""
+        from virnuc_profiler.inference.kernels.gelu import gelu_
+        from virnuc_profiler.inference.kernels.layer_norm import layer_norm
+
         for number, layer in enumerate(model.layers):
             norm = layer.attention_norm
             normed = layer_norm(x, biases[2 * number], norm.weight, norm.bias, NORM_EPS)
-            qkv = layer.qkv(normed).unflatten(-1, (3, -1, head_dim))
-            rotate_(qkv, positions, cos, sin)
+            qkv = layer.qkv(normed).view(len(x), 3, model.attention_heads, -1)
+            rotate(qkv)
             x.addmm_(attend(*qkv.unbind(1)).flatten(1), layer.attention_out.weight.t())
             norm = layer.feed_forward_norm
             normed = layer_norm(x, biases[2 * number + 1], norm.weight, norm.bias, NORM_EPS)

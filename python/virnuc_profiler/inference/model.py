@@ -13,7 +13,7 @@ import torch
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.architectures import ARCHITECTURES, MODEL_NAMES, find_model_name
-from virnuc_profiler.inference.packed_esm2 import ModelInfo, PackedESM2
+from virnuc_profiler.inference.packed_esm2 import FP8, ModelInfo, PackedESM2
 from virnuc_profiler.inference.placement import resolve_device, resolve_precision
 from virnuc_profiler.inference.weights import (
     cached_checkpoint,
@@ -47,7 +47,7 @@ def load_esm2_model(
         model_name: one of :data:`MODEL_NAMES`, or for short ``8M``, ``35M``, ``150M``, ``650M``, ``3B``, ``15B``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a number or a ``torch.device``.
         enable_fp16: fp16 rather than fp32 on CUDA, if `precision` is not given.
-        precision: ``fp16``, ``bf16`` or ``fp32``.
+        precision: ``fp16``, ``bf16``, ``fp32``, or ``fp8`` (Hopper and later; see `check_precision`).
         weights: ``auto`` takes the checkpoint from PyTorch's hub cache if it is there, else random weights;
             ``pretrained`` downloads it if it is not there; ``random``; or the path of a fair-esm checkpoint.
         seed: of random weights.
@@ -74,6 +74,7 @@ def load_esm2_model(
         attention=attention,
         kernels=kernels,
         cuda_graphs=cuda_graphs,
+        fp8=precision == FP8,
         model_name=name,
     )
     with torch.inference_mode(False):

@@ -17,7 +17,9 @@ from virnuc_profiler.inference.layers import NORM_EPS, EncoderLayer
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.weights import architecture_of, copy_weights
 
-PRECISIONS: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+FP8: Final = "fp8"
+PRECISIONS: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, FP8: torch.bfloat16}
+"""What weights, activations and results are in; with ``fp8`` the inputs of matrix products are rounded further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class ModelInfo:
         model_name: fair-esm's name, or ``custom``.
         weights: ``random seed 0``, the path of the checkpoint, or what else they are.
         weights_source: ``random``, ``cache``, ``download``, ``file`` or ``fair-esm``.
-        precision: ``fp32``, ``fp16`` or ``bf16``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``fp8``.
         attention_backend: the one in use.
         kernels: what computes the rest between the matrix products, ``triton`` or ``torch``.
         parameters: numbers in the encoder; lm head and contact head are not loaded.
@@ -55,10 +57,11 @@ class PackedESM2(nn.Module):
         attention: ``auto`` or the name of a backend.
         kernels: ``auto``, ``triton`` or ``torch``: what computes the rest between the matrix products.
         cuda_graphs: whether launches are recorded and replayed; None leaves it to the size of model and pack.
+        fp8: whether the matrix products are in FP8 (e4m3, a scale for each row), which needs `dtype` bf16.
         model_name: for the record.
 
     Raises:
-        UsageError: the attention backend, the kernels or graphs cannot run there.
+        UsageError: the attention backend, the kernels, graphs or FP8 cannot run there.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class PackedESM2(nn.Module):
         attention: str = "auto",
         kernels: str = "auto",
         cuda_graphs: bool | None = None,
+        fp8: bool = False,
         model_name: str = "custom",
     ) -> None:
         super().__init__()
@@ -79,7 +83,8 @@ class PackedESM2(nn.Module):
         self.weights_source = "none"
         place = torch.device(device)
         self._attention = choose_backend(attention, place, dtype, architecture.head_dim)
-        self._encoder = choose_encoder(kernels, self._attention, place, dtype, cuda_graphs)
+        self._encoder = choose_encoder(kernels, self._attention, place, dtype, cuda_graphs, fp8)
+        self.fp8 = fp8
 
         factory: Any = {"device": "meta", "dtype": dtype}
         width = architecture.embed_dim
@@ -99,6 +104,7 @@ class PackedESM2(nn.Module):
         attention: str = "auto",
         kernels: str = "auto",
         cuda_graphs: bool | None = None,
+        fp8: bool = False,
     ) -> PackedESM2:
         """Takes the weights of an ``esm.model.esm2.ESM2``.
 
@@ -108,7 +114,13 @@ class PackedESM2(nn.Module):
         """
         architecture = architecture_of(esm_model)
         model = cls(
-            architecture, device=device, dtype=dtype, attention=attention, kernels=kernels, cuda_graphs=cuda_graphs
+            architecture,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            kernels=kernels,
+            cuda_graphs=cuda_graphs,
+            fp8=fp8,
         )
         copy_weights(model, esm_model.state_dict(), "the fair-esm model")
         model.weights, model.weights_source = "taken from a fair-esm model", "fair-esm"
@@ -139,6 +151,11 @@ class PackedESM2(nn.Module):
             )
         pack = Pack(tokens.shape[0], cu_seqlens, max_seqlen, host_cu_seqlens)
         return self._encoder.encode(self, tokens, pack)
+
+    def encode_unquantised(self, tokens: Tensor, pack: Pack) -> Tensor:
+        """As :meth:`forward`, with the matrix products in the model's dtype also where it computes them in FP8."""
+        encoder = choose_encoder("auto", self._attention, self.device, self.dtype, cuda_graphs=False)
+        return encoder.encode(self, tokens, pack)
 
     @property
     def embed_dim(self) -> int:
@@ -177,7 +194,7 @@ class PackedESM2(nn.Module):
             model_name=self.model_name,
             weights=self.weights,
             weights_source=self.weights_source,
-            precision=next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype),
+            precision=FP8 if self.fp8 else next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype),
             attention_backend=self.attention_backend,
             kernels=self._encoder.kernels,
             parameters=sum(parameter.numel() for parameter in self.parameters()),

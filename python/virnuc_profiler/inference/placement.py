@@ -43,7 +43,7 @@ def resolve_precision(precision: str | None, enable_fp16: bool, device: torch.de
     """Returns the dtype to compute in.
 
     Args:
-        precision: ``fp32``, ``fp16`` or ``bf16``; None leaves the choice to `enable_fp16`.
+        precision: one of :data:`PRECISIONS`; None leaves the choice to `enable_fp16`.
         enable_fp16: fp16 rather than fp32 on CUDA; the CPU computes in fp32 in any case.
         device: where.
 
