@@ -80,7 +80,8 @@ class Batch:
         """Ends the running stage of this batch, if any, and starts `stage`: one shared device event.
 
         Raises:
-            ValueError: the timeline has no such stage, or the batch has ended.
+            ValueError: the timeline has no such stage, the batch has ended, or `stream` is negative or too large.
+            TypeError: other arguments than these.
         """
     def end_stage(self) -> None:
         """Ends the running stage; does nothing if there is none."""
