@@ -25,12 +25,6 @@ void validate(const TimelineOptions& options) {
     if (options.anchor_interval_ns < 1) throw std::invalid_argument("anchor_interval_ms must be positive");
 }
 
-const CudaApi& usable_driver(int device) {
-    const LibraryStatus status = cuda_status();
-    if (status.available()) return cuda_library().api;
-    throw LibraryUnavailable("CUDA device " + std::to_string(device) + " cannot be used: " + status.reason);
-}
-
 }  // namespace
 
 Timeline::Timeline(TimelineOptions options) {
