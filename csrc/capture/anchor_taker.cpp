@@ -12,7 +12,6 @@ constexpr int tries = 5;
 /// A device that has not answered by then is busy on every queue: the anchor is left out. The next ones get more time,
 /// for where the device is always shared: a wide anchor is better than elapsed times over minutes.
 constexpr std::int64_t least_patience_ns = 2'000'000;
-constexpr std::int64_t most_patience_ns = 200'000'000;
 
 /// Not ordered after other streams, and of highest priority, so that it does not queue behind the work.
 CUstream make_stream(const CudaApi& api) {
@@ -54,7 +53,7 @@ void AnchorTaker::destroy() noexcept {
     stream_ = nullptr;
 }
 
-bool AnchorTaker::bracket(CUevent event, Bracket& result) {
+bool AnchorTaker::bracket(CUevent event, std::int64_t give_up_at_ns, Bracket& result) {
     const CudaApi& api = timer_->api();
     result.before_ns = clock_();
     if (const CUresult recorded = api.event_record(event, stream_); recorded != CUDA_SUCCESS) {
@@ -69,16 +68,17 @@ bool AnchorTaker::bracket(CUevent event, Bracket& result) {
             timer_->turn_off(state, "cuEventQuery");
             return false;
         }
-        if (result.width() > patience_ns_) return false;
+        if (result.after_ns > give_up_at_ns) return false;
     }
 }
 
-bool AnchorTaker::take() {
+bool AnchorTaker::take(std::int64_t at_most_ns) {
+    const std::int64_t give_up_at_ns = clock_() + std::min(patience_ns_, at_most_ns);  // all tries together
     Bracket best;
     bool found = false;
     for (int i = 0; i < tries; ++i) {
         Bracket trial;
-        if (!bracket(trial_, trial)) {
+        if (!bracket(trial_, give_up_at_ns, trial)) {
             if (!timer_->enabled()) return false;
             break;  // whoever waits does not get the others faster
         }
