@@ -189,8 +189,7 @@ std::vector<TierReport> GpuSampler::tiers() {
         reports.push_back(tier.state.report(static_cast<std::int64_t>(tier.readings.size())));
         reports.back().cpu_ns = thread.cpu_ns();
     };
-    std::unique_lock lock(mutex_, std::defer_lock);
-    if (owner_.is_current()) lock.lock();  // else its holder may not have come along
+    const auto lock = lock_unless_orphaned(mutex_, owner_);
     add(shared_->fast, threads_[0].thread);
     add(shared_->gpm, threads_[1].thread);
     add(shared_->energy, threads_[2].thread);
