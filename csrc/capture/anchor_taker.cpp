@@ -91,7 +91,12 @@ bool AnchorTaker::take(std::int64_t at_most_ns) {
     patience_ns_ = found ? least_patience_ns : std::min(4 * patience_ns_, most_patience_ns);
     if (!found) return false;
     std::int64_t device_ns = 0;
-    if (anchored_ && !device_time(best_, device_ns)) return false;
+    if (anchored_) {
+        if (const CUresult result = device_time(best_, device_ns); result != CUDA_SUCCESS) {
+            if (result != CUDA_ERROR_NOT_READY) timer_->turn_off(result, "cuEventElapsedTime");
+            return false;
+        }
+    }
     std::swap(reference_, best_);
     reference_device_ns_ = device_ns;
     anchored_ = true;
@@ -99,19 +104,13 @@ bool AnchorTaker::take(std::int64_t at_most_ns) {
     return true;
 }
 
-bool AnchorTaker::device_time(CUevent event, std::int64_t& device_ns) {
+CUresult AnchorTaker::device_time(CUevent event, std::int64_t& device_ns) const {
     float elapsed_ms = 0.0F;
     const CUresult result = timer_->api().event_elapsed_ms(&elapsed_ms, reference_, event);
-    if (result != CUDA_SUCCESS) {
-        // Not ready after all: a stream's handle can be given to a new stream while its old events are pending. One
-        // that was recorded into a graph is sorted out by the next query.
-        const bool later =
-            result == CUDA_ERROR_NOT_READY || result == CUDA_ERROR_CAPTURED_EVENT || result == CUDA_ERROR_INVALID_VALUE;
-        if (!later) timer_->turn_off(result, "cuEventElapsedTime");
-        return false;
+    if (result == CUDA_SUCCESS) {
+        device_ns = reference_device_ns_ + std::llround(static_cast<double>(elapsed_ms) * 1e6);
     }
-    device_ns = reference_device_ns_ + std::llround(static_cast<double>(elapsed_ms) * 1e6);
-    return true;
+    return result;
 }
 
 }  // namespace virnuc

@@ -29,9 +29,8 @@ class AnchorTaker {
     bool take(std::int64_t at_most_ns = most_patience_ns);
     /// Whether there is a reference yet.
     [[nodiscard]] bool anchored() const noexcept { return anchored_; }
-    /// Time of a completed event on the device's axis; false if it has not completed, or after a failed call (timer
-    /// off).
-    bool device_time(CUevent event, std::int64_t& device_ns);
+    /// Time of a completed event on the device's axis; what the driver said if there is none.
+    CUresult device_time(CUevent event, std::int64_t& device_ns) const;
 
     void destroy() noexcept;
 
