@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.h"
 #include "capture/clock.h"
+#include "device/capture_range.h"
 #include "device/cuda_device.h"
 #include "device/gpu_meter.h"
 #include "device/not_measured.h"
@@ -33,8 +34,10 @@ void register_driver(py::module_& module) {
     module.def("cuda_status", &cuda_status, without_gil);
     module.def("nvml_status", &nvml_status, without_gil);
     module.def("cuda_devices", &cuda_devices, without_gil);
-    module.def("profiler_start", &profiler_start, without_gil);
-    module.def("profiler_stop", &profiler_stop, without_gil);
+
+    py::class_<CaptureRange>(module, "CaptureRange")
+        .def(py::init<int>(), py::arg("device"), without_gil)
+        .def("end", &CaptureRange::end, without_gil);
 }
 
 }  // namespace virnuc::bindings

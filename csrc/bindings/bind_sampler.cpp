@@ -43,11 +43,12 @@ void register_sampler(py::module_& module) {
         .def_readonly("unsupported", &TierReport::unsupported)
         .def_readonly("cpu_ns", &TierReport::cpu_ns);
 
+    const auto without_gil = py::call_guard<py::gil_scoped_release>();  // they wait for stop()
     py::class_<GpuSampler, std::shared_ptr<GpuSampler>>(module, "GpuSampler")
         .def(py::init(&make_sampler), py::arg("uuid"), py::kw_only(), py::arg("fast_interval_ms") = 100.0,
              py::arg("gpm_interval_ms") = 250.0, py::arg("energy_interval_ms") = 2000.0,
              py::arg("processes_interval_ms") = 2000.0)
-        .def("start", &GpuSampler::start)
+        .def("start", &GpuSampler::start, without_gil)
         .def(
             "stop",
             [](GpuSampler& self, double timeout_s) {
@@ -65,7 +66,7 @@ void register_sampler(py::module_& module) {
                                    const std::int64_t clock = self.max_sm_clock_mhz();
                                    return clock == not_measured ? std::nullopt : std::optional(clock);
                                })
-        .def("tiers", &GpuSampler::tiers);
+        .def("tiers", &GpuSampler::tiers, without_gil);
     stop_live_at_exit<GpuSampler>([](GpuSampler& live) { live.stop(200'000'000); });
 }
 

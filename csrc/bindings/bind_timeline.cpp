@@ -107,7 +107,10 @@ void register_timeline(py::module_& module) {
         .def_property_readonly("profiler_calls", [](const Timeline& self) { return self.recording().cost.calls(); })
         .def_property_readonly("timed_calls", [](const Timeline& self) { return self.recording().cost.timed_calls(); })
         .def_property_readonly("timed_call_ns", [](const Timeline& self) { return self.recording().cost.timed_ns(); })
-        .def_property_readonly("harvest_cpu_ns", &Timeline::harvest_cpu_ns);
+        .def_property_readonly("harvest_cpu_ns", [](Timeline& self) {
+            const py::gil_scoped_release unlocked;  // waits for stop()
+            return self.harvest_cpu_ns();
+        });
     timeline.attr("BATCH_RECORD_BYTES") = sizeof(BatchRecord);
     timeline.attr("STAGE_RECORD_BYTES") = sizeof(StageRecord);
     timeline.attr("CHUNK_BYTES") = chunk_bytes;

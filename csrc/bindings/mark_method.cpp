@@ -20,11 +20,17 @@ namespace {
 /// Thrown where Python's error is set already.
 struct ErrorIsSet {};
 
+/// Sets Python's error, as PyErr_Format does, and leaves.
+template <typename... Values>
+[[noreturn]] void fail(PyObject* kind, const char* format, Values... values) {
+    PyErr_Format(kind, format, values...);
+    throw ErrorIsSet{};
+}
+
 /// A str's own UTF-8; the caller's argument outlives the call.
 std::string_view stage_name(PyObject* text) {
     if (PyUnicode_Check(text) == 0) {
-        PyErr_Format(PyExc_TypeError, "a stage is named by a str, not by %.100R", text);
-        throw ErrorIsSet{};
+        fail(PyExc_TypeError, "stage is %.100R, must be the name (str) of one of the profiler's stages", text);
     }
     Py_ssize_t size = 0;
     const char* data = PyUnicode_AsUTF8AndSize(text, &size);
@@ -32,11 +38,23 @@ std::string_view stage_name(PyObject* text) {
     return {data, static_cast<std::size_t>(size)};
 }
 
-std::optional<Stream> stream_handle(PyObject* number) {
-    if (number == nullptr || number == Py_None) return std::nullopt;
+[[noreturn]] void refuse_stream(PyObject* kind, PyObject* stream) {
+    fail(kind, "stream is %.100R, must be a CUstream handle (int), such as torch.cuda.current_stream().cuda_stream",
+         stream);
+}
+
+/// Any integer, NumPy's too, as pybind11 takes it elsewhere.
+std::optional<Stream> stream_handle(PyObject* stream) {
+    if (stream == nullptr || stream == Py_None) return std::nullopt;
     static_assert(sizeof(Stream) == sizeof(std::size_t));
-    const std::size_t handle = PyLong_AsSize_t(number);
-    if (handle == static_cast<std::size_t>(-1) && PyErr_Occurred() != nullptr) throw ErrorIsSet{};
+    if (PyIndex_Check(stream) == 0) refuse_stream(PyExc_TypeError, stream);
+    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(stream));
+    if (!number) throw ErrorIsSet{};
+    const std::size_t handle = PyLong_AsSize_t(number.ptr());
+    if (handle == static_cast<std::size_t>(-1) && PyErr_Occurred() != nullptr) {
+        PyErr_Clear();
+        refuse_stream(PyExc_ValueError, stream);
+    }
     return handle;
 }
 
@@ -49,8 +67,8 @@ struct MarkArguments {
 MarkArguments parse(PyObject* const* arguments, Py_ssize_t positional, PyObject* names) {
     MarkArguments parsed;
     if (positional > 2) {
-        PyErr_Format(PyExc_TypeError, "mark() takes a stage and a stream, got %zd arguments", positional);
-        throw ErrorIsSet{};
+        fail(PyExc_TypeError, "mark() takes a stage and a stream, got %zd arguments: mark(stage, stream=None)",
+             positional);
     }
     if (positional > 0) parsed.stage = arguments[0];
     if (positional > 1) parsed.stream = arguments[1];
@@ -59,17 +77,14 @@ MarkArguments parse(PyObject* const* arguments, Py_ssize_t positional, PyObject*
         PyObject* name = PyTuple_GET_ITEM(names, i);
         const bool is_stage = PyUnicode_CompareWithASCIIString(name, "stage") == 0;
         const bool is_stream = PyUnicode_CompareWithASCIIString(name, "stream") == 0;
-        PyObject*& place = is_stage ? parsed.stage : parsed.stream;
-        if ((!is_stage && !is_stream) || place != nullptr) {
-            PyErr_Format(PyExc_TypeError, "mark() got an argument '%U' that it does not have, or has already", name);
-            throw ErrorIsSet{};
+        if (!is_stage && !is_stream) {
+            fail(PyExc_TypeError, "mark() has no argument '%U': mark(stage, stream=None)", name);
         }
+        PyObject*& place = is_stage ? parsed.stage : parsed.stream;
+        if (place != nullptr) fail(PyExc_TypeError, "mark() got '%U' twice: mark(stage, stream=None)", name);
         place = arguments[positional + i];
     }
-    if (parsed.stage == nullptr) {
-        PyErr_SetString(PyExc_TypeError, "mark() needs the name of a stage");
-        throw ErrorIsSet{};
-    }
+    if (parsed.stage == nullptr) fail(PyExc_TypeError, "mark() needs a stage: mark(stage, stream=None)");
     return parsed;
 }
 
@@ -78,7 +93,8 @@ PyObject* mark(PyObject* self, PyObject* const* arguments, Py_ssize_t positional
         // The method descriptor has checked the type; the class is final, so an instance holds one value.
         auto* const instance = reinterpret_cast<py::detail::instance*>(self);
         auto* const batch = instance->get_value_and_holder().value_ptr<Batch>();
-        if (batch == nullptr) throw std::invalid_argument("this Batch was not made by a Timeline");
+        if (batch == nullptr)
+            throw std::invalid_argument("this Batch was not made by a Timeline: begin one with begin_batch()");
         const MarkArguments parsed = parse(arguments, positional, names);
         batch->mark(stage_name(parsed.stage), stream_handle(parsed.stream));
         Py_RETURN_NONE;

@@ -12,7 +12,6 @@ constexpr int tries = 5;
 /// A device that has not answered by then is busy on every queue: the anchor is left out. The next ones get more time,
 /// for where the device is always shared: a wide anchor is better than elapsed times over minutes.
 constexpr std::int64_t least_patience_ns = 2'000'000;
-constexpr std::int64_t most_patience_ns = 200'000'000;
 
 /// Not ordered after other streams, and of highest priority, so that it does not queue behind the work.
 CUstream make_stream(const CudaApi& api) {
@@ -54,7 +53,7 @@ void AnchorTaker::destroy() noexcept {
     stream_ = nullptr;
 }
 
-bool AnchorTaker::bracket(CUevent event, Bracket& result) {
+bool AnchorTaker::bracket(CUevent event, std::int64_t give_up_at_ns, Bracket& result) {
     const CudaApi& api = timer_->api();
     result.before_ns = clock_();
     if (const CUresult recorded = api.event_record(event, stream_); recorded != CUDA_SUCCESS) {
@@ -69,16 +68,17 @@ bool AnchorTaker::bracket(CUevent event, Bracket& result) {
             timer_->turn_off(state, "cuEventQuery");
             return false;
         }
-        if (result.width() > patience_ns_) return false;
+        if (result.after_ns > give_up_at_ns) return false;
     }
 }
 
-bool AnchorTaker::take() {
+bool AnchorTaker::take(std::int64_t at_most_ns) {
+    const std::int64_t give_up_at_ns = clock_() + std::min(patience_ns_, at_most_ns);  // all tries together
     Bracket best;
     bool found = false;
     for (int i = 0; i < tries; ++i) {
         Bracket trial;
-        if (!bracket(trial_, trial)) {
+        if (!bracket(trial_, give_up_at_ns, trial)) {
             if (!timer_->enabled()) return false;
             break;  // whoever waits does not get the others faster
         }
@@ -91,7 +91,12 @@ bool AnchorTaker::take() {
     patience_ns_ = found ? least_patience_ns : std::min(4 * patience_ns_, most_patience_ns);
     if (!found) return false;
     std::int64_t device_ns = 0;
-    if (anchored_ && !device_time(best_, device_ns)) return false;
+    if (anchored_) {
+        if (const CUresult result = device_time(best_, device_ns); result != CUDA_SUCCESS) {
+            if (result != CUDA_ERROR_NOT_READY) timer_->turn_off(result, "cuEventElapsedTime");
+            return false;
+        }
+    }
     std::swap(reference_, best_);
     reference_device_ns_ = device_ns;
     anchored_ = true;
@@ -99,19 +104,13 @@ bool AnchorTaker::take() {
     return true;
 }
 
-bool AnchorTaker::device_time(CUevent event, std::int64_t& device_ns) {
+CUresult AnchorTaker::device_time(CUevent event, std::int64_t& device_ns) const {
     float elapsed_ms = 0.0F;
     const CUresult result = timer_->api().event_elapsed_ms(&elapsed_ms, reference_, event);
-    if (result != CUDA_SUCCESS) {
-        // Not ready after all: a stream's handle can be given to a new stream while its old events are pending. One
-        // that was recorded into a graph is sorted out by the next query.
-        const bool later =
-            result == CUDA_ERROR_NOT_READY || result == CUDA_ERROR_CAPTURED_EVENT || result == CUDA_ERROR_INVALID_VALUE;
-        if (!later) timer_->turn_off(result, "cuEventElapsedTime");
-        return false;
+    if (result == CUDA_SUCCESS) {
+        device_ns = reference_device_ns_ + std::llround(static_cast<double>(elapsed_ms) * 1e6);
     }
-    device_ns = reference_device_ns_ + std::llround(static_cast<double>(elapsed_ms) * 1e6);
-    return true;
+    return result;
 }
 
 }  // namespace virnuc

@@ -21,14 +21,16 @@ class AnchorTaker {
     /// Makes the stream and its events. Throws CudaError.
     AnchorTaker(DeviceTimer& timer, Clock clock);
 
-    /// Spins for some 10 µs, where the device is shared up to 200 ms. False: the device did not answer in time, or
-    /// failed (timer off).
-    bool take();
+    /// The longest that a take() may last.
+    static constexpr std::int64_t most_patience_ns = 200'000'000;
+
+    /// Spins for some 10 µs, where the device is shared up to 200 ms, but not longer than the caller has. False: the
+    /// device did not answer in time, or failed (timer off).
+    bool take(std::int64_t at_most_ns = most_patience_ns);
     /// Whether there is a reference yet.
     [[nodiscard]] bool anchored() const noexcept { return anchored_; }
-    /// Time of a completed event on the device's axis; false if it has not completed, or after a failed call (timer
-    /// off).
-    bool device_time(CUevent event, std::int64_t& device_ns);
+    /// Time of a completed event on the device's axis; what the driver said if there is none.
+    CUresult device_time(CUevent event, std::int64_t& device_ns) const;
 
     void destroy() noexcept;
 
@@ -38,7 +40,7 @@ class AnchorTaker {
         std::int64_t after_ns = 0;
         [[nodiscard]] std::int64_t width() const noexcept { return after_ns - before_ns; }
     };
-    bool bracket(CUevent event, Bracket& result);
+    bool bracket(CUevent event, std::int64_t give_up_at_ns, Bracket& result);
 
     DeviceTimer* timer_;
     Clock clock_;

@@ -19,6 +19,11 @@ std::chrono::steady_clock::time_point time_point(std::int64_t ns) {
     return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
 }
 
+struct ParkedThreads {
+    std::mutex mutex;
+    std::vector<std::thread> threads;
+};
+
 std::optional<std::int64_t> time_of(clockid_t clock) {
     timespec now{};
     if (clock_gettime(clock, &now) != 0) return std::nullopt;
@@ -97,10 +102,10 @@ std::optional<std::int64_t> BackgroundThread::cpu_ns() {
 }
 
 void BackgroundThread::park() {
-    static auto* const mutex = new std::mutex;
-    static auto* const parked = new std::vector<std::thread>;
-    const std::lock_guard lock(*mutex);
-    parked->push_back(std::move(thread_));
+    static PerProcess<ParkedThreads> parked;
+    ParkedThreads& here = parked.get();
+    const std::lock_guard lock(here.mutex);
+    here.threads.push_back(std::move(thread_));
 }
 
 BackgroundThread::~BackgroundThread() {

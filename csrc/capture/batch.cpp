@@ -9,7 +9,10 @@
 namespace virnuc {
 
 void Batch::require_open() const {
-    if (!is_open()) throw std::invalid_argument("batch " + std::to_string(index()) + " has ended");
+    if (is_open()) return;
+    throw std::invalid_argument(
+        "batch " + std::to_string(index()) +
+        " has ended: " + (recording_->stopped ? "its run is over, start another" : "begin another with begin_batch()"));
 }
 
 // Starts a stage, ending `previous` with the same clock reading and, where both are timed on one stream, the

@@ -59,6 +59,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     friend class StageScope;
 
     [[nodiscard]] bool foreign() const noexcept { return !recording_->owner.is_current(); }
+    /// Under the mark mutex.
     void require_open() const;
     [[nodiscard]] bool is_open() const noexcept { return record_->state == BatchState::open; }
     OpenStage start(std::int16_t number, Stream stream, OpenStage* previous);

@@ -51,13 +51,13 @@ void DeviceTimer::turn_off(const CudaError& failure) {
 }
 
 std::optional<CudaError> DeviceTimer::failure() const {
-    const std::lock_guard lock(slow_mutex_);
-    return failure_;
+    const auto lock = lock_unless_orphaned(slow_mutex_, owner_);
+    return lock ? failure_ : std::nullopt;
 }
 
 std::vector<Anchor> DeviceTimer::anchors() const {
-    const std::lock_guard lock(slow_mutex_);
-    return anchors_;
+    const auto lock = lock_unless_orphaned(slow_mutex_, owner_);
+    return lock ? anchors_ : std::vector<Anchor>{};
 }
 
 void DeviceTimer::add_anchor(const Anchor& anchor) {

@@ -14,6 +14,7 @@
 #include "device/event_pool.h"
 #include "device/spsc_ring.h"
 #include "driver/errors.h"
+#include "driver/fork_guard.h"
 
 namespace virnuc {
 
@@ -49,7 +50,7 @@ class DeviceTimer {
     void turn_off(const CudaError& failure);
     /// False after a failure.
     [[nodiscard]] bool enabled() const noexcept { return enabled_.load(std::memory_order_acquire); }
-    /// What failed, if anything did.
+    /// What failed, if anything did. In a forked child it may look as if nothing had, and as if there were no anchors.
     [[nodiscard]] std::optional<CudaError> failure() const;
 
     [[nodiscard]] std::vector<Anchor> anchors() const;
@@ -67,6 +68,7 @@ class DeviceTimer {
     CudaContext context_;
     EventPool pool_;
     SpscRing<Boundary> recorded_;
+    OwnerProcess owner_;
     bool open_ = true;
     std::atomic<bool> enabled_{true};
     mutable std::mutex slow_mutex_;  ///< of the two below; never taken on the hot path

@@ -42,6 +42,15 @@ std::int64_t middle_since(std::int64_t before_ns) {
     return before_ns + (monotonic_ns() - before_ns) / 2;
 }
 
+/// Takes a reading whose time is the middle of its query.
+template <typename Reading, typename Query>
+QueryState read_timed(Reading& reading, Query query) {
+    const std::int64_t before_ns = monotonic_ns();
+    const QueryState state = query(reading);
+    reading.at_ns = middle_since(before_ns);
+    return state;
+}
+
 template <typename Reading>
 std::vector<Reading> copy_of(const SamplerTier<Reading>& tier) {
     std::vector<Reading> readings(tier.readings.size());
@@ -91,10 +100,7 @@ GpuSampler::Shared::Shared(const NvmlApi& api, const std::string& uuid, const Sa
 
 void GpuSampler::Shared::run_fast(StopSignal& signal) {
     fast.run(signal, false, [this](FastReading& reading) {
-        const std::int64_t before_ns = monotonic_ns();
-        const QueryState state = meter.read_fast(reading);
-        reading.at_ns = middle_since(before_ns);
-        return state;
+        return read_timed(reading, [this](FastReading& blank) { return meter.read_fast(blank); });
     });
 }
 
@@ -113,19 +119,14 @@ void GpuSampler::Shared::run_gpm(StopSignal& signal) {
 void GpuSampler::Shared::run_energy(StopSignal& signal) {
     // Once more at the end: energy is what lies between the first reading and the last.
     energy.run(signal, true, [this](EnergyReading& reading) {
-        const std::int64_t before_ns = monotonic_ns();
-        const QueryState state = meter.read_energy(reading);
-        reading.at_ns = middle_since(before_ns);
-        return state;
+        return read_timed(reading, [this](EnergyReading& blank) { return meter.read_energy(blank); });
     });
 }
 
 void GpuSampler::Shared::run_processes(StopSignal& signal) {
     ProcessMeter others(meter);
     processes.run(signal, false, [this, &others](ProcessReading& reading) {
-        const std::int64_t before_ns = monotonic_ns();
-        const QueryState state = others.read(reading);
-        reading.at_ns = middle_since(before_ns);
+        const QueryState state = read_timed(reading, [&others](ProcessReading& blank) { return others.read(blank); });
         processes.state.not_supported(state == QueryState::pending ? unlisted : "");
         return state;
     });
@@ -193,8 +194,7 @@ std::vector<TierReport> GpuSampler::tiers() {
         reports.push_back(tier.state.report(static_cast<std::int64_t>(tier.readings.size())));
         reports.back().cpu_ns = thread.cpu_ns();
     };
-    std::unique_lock lock(mutex_, std::defer_lock);
-    if (owner_.is_current()) lock.lock();  // else its holder may not have come along
+    const auto lock = lock_unless_orphaned(mutex_, owner_);
     add(shared_->fast, threads_[0].thread);
     add(shared_->gpm, threads_[1].thread);
     add(shared_->energy, threads_[2].thread);

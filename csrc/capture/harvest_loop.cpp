@@ -17,6 +17,8 @@ namespace {
 constexpr std::int64_t anchor_retry_ns = 50'000'000;
 /// How often it is looked whether the marking threads run short of events or storage; costs no driver call.
 constexpr std::int64_t longest_look_interval_ns = 2'000'000;
+/// What a last anchor may take beyond the caller's timeout.
+constexpr std::int64_t last_anchor_ns = 2'000'000;
 /// How often outstanding events are looked for at the end.
 constexpr std::int64_t last_poll_interval_ns = 1'000'000;
 
@@ -76,13 +78,14 @@ void HarvestLoop::work(StopSignal& signal) const {
 
 void HarvestLoop::finish() const {
     DeviceTimer& timer = *recording->timer;
+    const auto left_ns = [this] { return give_up_at_ns->load() - monotonic_ns(); };
     harvester->poll();
-    while (!harvester->idle() && timer.enabled() && monotonic_ns() < give_up_at_ns->load()) {
+    while (!harvester->idle() && timer.enabled() && left_ns() > 0) {
         std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(harvest_interval_ns, last_poll_interval_ns)));
-        if (!harvester->anchored()) harvester->take_anchor();
+        if (!harvester->anchored()) harvester->take_anchor(left_ns());
         harvester->poll();
     }
-    if (timer.enabled()) harvester->take_anchor();
+    if (timer.enabled()) harvester->take_anchor(std::max(left_ns(), last_anchor_ns));
     harvester->abandon();
     timer.pool().destroy();
     harvester->destroy();

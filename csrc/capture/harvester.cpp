@@ -79,12 +79,21 @@ std::size_t Harvester::count_completed(const std::deque<Boundary>& pending) {
 
 bool Harvester::harvest(const Boundary& boundary) {
     std::int64_t device_ns = 0;
-    if (!anchors_.device_time(boundary.event, device_ns)) return false;
-    if (boundary.ended != nullptr) {
-        std::atomic_ref(boundary.ended->device_end_ns).store(device_ns, std::memory_order_relaxed);
-    }
-    if (boundary.started != nullptr) {
-        std::atomic_ref(boundary.started->device_start_ns).store(device_ns, std::memory_order_relaxed);
+    const CUresult result = anchors_.device_time(boundary.event, device_ns);
+    // Not ready after all: a stream's handle can be given to a new stream while its old events are pending.
+    if (result == CUDA_ERROR_NOT_READY) return false;
+    if (result == CUDA_SUCCESS) {
+        if (boundary.ended != nullptr) {
+            std::atomic_ref(boundary.ended->device_end_ns).store(device_ns, std::memory_order_relaxed);
+        }
+        if (boundary.started != nullptr) {
+            std::atomic_ref(boundary.started->device_start_ns).store(device_ns, std::memory_order_relaxed);
+        }
+    } else if (is_captured(timer_->api().event_query(boundary.event))) {  // and later ones have completed meanwhile
+        flag_dropped(*boundary.batch);
+    } else {
+        timer_->turn_off(result, "cuEventElapsedTime");
+        return false;
     }
     timer_->pool().give_back(boundary.event);
     return true;

@@ -19,7 +19,7 @@ class Harvester {
     Harvester(DeviceTimer& timer, Clock clock) : timer_(&timer), anchors_(timer, clock) {}
 
     /// Compares the clocks; see AnchorTaker::take.
-    bool take_anchor() { return anchors_.take(); }
+    bool take_anchor(std::int64_t at_most_ns = AnchorTaker::most_patience_ns) { return anchors_.take(at_most_ns); }
     /// Whether the clocks have been compared at all; until then nothing can be harvested.
     [[nodiscard]] bool anchored() const noexcept { return anchors_.anchored(); }
     /// Harvests what has completed since the last look: one or two driver calls for each stream that has

@@ -19,14 +19,14 @@ TierReport TierState::report(std::int64_t readings) const {
     const std::int64_t since_ns = query_since_ns_.load(std::memory_order_relaxed);
     const std::int64_t limit_ns = std::max(2 * interval_ns, shortest_stall_ns);
     const bool stalled = left_behind() || (since_ns != 0 && monotonic_ns() - since_ns > limit_ns);
-    const std::lock_guard lock(mutex_);
+    const auto lock = lock_unless_orphaned(mutex_, owner_);
     return {name_,
             static_cast<double>(interval_ns) / 1e6,
             readings,
             missed_.load(std::memory_order_relaxed),
             errors_.load(std::memory_order_relaxed),
             stalled,
-            unsupported_,
+            lock ? unsupported_ : std::string(),
             std::nullopt};
 }
 

@@ -13,6 +13,7 @@
 #include "capture/chunked_store.h"
 #include "capture/clock.h"
 #include "device/gpu_meter.h"
+#include "driver/fork_guard.h"
 
 namespace virnuc {
 
@@ -52,6 +53,7 @@ class TierState {
     std::atomic<std::int64_t> errors_{0};
     std::atomic<std::int64_t> query_since_ns_{0};
     std::atomic<bool> left_behind_{false};
+    OwnerProcess owner_;
     mutable std::mutex mutex_;
     std::string unsupported_;
 };

@@ -13,22 +13,17 @@ namespace virnuc {
 
 namespace {
 
-/// Time that the end of the thread may take beyond the caller's timeout: a last anchor, freeing events.
-constexpr std::int64_t grace_ns = 250'000'000;
+/// Time that the end of the thread may take beyond the caller's timeout: an anchor that is under way, a last one,
+/// freeing events.
+constexpr std::int64_t grace_ns = AnchorTaker::most_patience_ns + 250'000'000;
 
 void validate(const TimelineOptions& options) {
     if (options.event_pool_size < 1) {
         throw std::invalid_argument("event_pool_size is " + std::to_string(options.event_pool_size) +
                                     ", must be at least 1");
     }
-    if (options.harvest_interval_ns < 1) throw std::invalid_argument("harvest_interval_ms must be positive");
-    if (options.anchor_interval_ns < 1) throw std::invalid_argument("anchor_interval_ms must be positive");
-}
-
-const CudaApi& usable_driver(int device) {
-    const LibraryStatus status = cuda_status();
-    if (status.available()) return cuda_library().api;
-    throw LibraryUnavailable("CUDA device " + std::to_string(device) + " cannot be used: " + status.reason);
+    if (options.harvest_interval_ns < 1) throw std::invalid_argument("harvest_interval_ms is 0, must be positive");
+    if (options.anchor_interval_ns < 1) throw std::invalid_argument("anchor_interval_ms is 0, must be positive");
 }
 
 }  // namespace

@@ -45,25 +45,7 @@ CudaDevice describe_device(const CudaApi& api, int ordinal) {
     return description;
 }
 
-using ProfilerCall = std::add_pointer_t<CUresult()>;
-
-void call_profiler(ProfilerCall CudaApi::* call, const char* name) {
-    const LibraryStatus status = cuda_status();
-    if (!status.available()) throw LibraryUnavailable("no capture range can be marked: " + status.reason);
-    const CudaApi& api = cuda_library().api;
-    if (api.*call == nullptr) throw LibraryUnavailable(std::string("the CUDA driver lacks ") + name);
-    api.check((api.*call)(), name);
-}
-
 }  // namespace
-
-void profiler_start() {
-    call_profiler(&CudaApi::profiler_start, "cuProfilerStart");
-}
-
-void profiler_stop() {
-    call_profiler(&CudaApi::profiler_stop, "cuProfilerStop");
-}
 
 std::string format_uuid(const CUuuid& uuid, bool mig) {
     constexpr const char* digits = "0123456789abcdef";
@@ -89,6 +71,12 @@ LibraryStatus cuda_status() {
         owner.claim();
     }
     return status;
+}
+
+const CudaApi& usable_driver(int device) {
+    const LibraryStatus status = cuda_status();
+    if (status.available()) return cuda_library().api;
+    throw LibraryUnavailable("CUDA device " + std::to_string(device) + " cannot be used: " + status.reason);
 }
 
 std::vector<CudaDevice> list_devices(const CudaApi& api) {

@@ -27,10 +27,8 @@ LibraryStatus cuda_status();
 /// The devices that this process may use; empty where CUDA is not available.
 std::vector<CudaDevice> cuda_devices();
 
-/// Begins or ends the range that external tools capture (nsys with --capture-range=cudaProfilerApi, ncu with
-/// --profile-from-start off). Throws LibraryUnavailable or CudaError.
-void profiler_start();
-void profiler_stop();
+/// The driver, for work on this device. Throws LibraryUnavailable with the reason of cuda_status().
+const CudaApi& usable_driver(int device);
 
 /// What one driver says of its devices. Throws CudaError.
 std::vector<CudaDevice> list_devices(const CudaApi& api);

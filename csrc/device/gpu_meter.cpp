@@ -5,17 +5,13 @@
 #include <utility>
 
 #include "device/not_measured.h"
+#include "device/nvml_query.h"
 #include "driver/errors.h"
 #include "driver/fork_guard.h"
 
 namespace virnuc {
 
 namespace {
-
-constexpr bool not_offered(nvmlReturn_t result) {
-    return result == NVML_ERROR_NOT_SUPPORTED || result == NVML_ERROR_FUNCTION_NOT_FOUND ||
-           result == NVML_ERROR_NO_PERMISSION;
-}
 
 /// Adds up the answers of several queries.
 struct Tally {
@@ -36,28 +32,23 @@ struct Tally {
     }
 };
 
-/// Calls a function that may be absent.
-template <typename Function, typename... Arguments>
-nvmlReturn_t call(Function function, Arguments... arguments) {
-    return function == nullptr ? NVML_ERROR_FUNCTION_NOT_FOUND : function(arguments...);
-}
-
 /// One unsigned counter, or not_measured.
 template <typename Value, typename Function, typename... Arguments>
 std::int64_t counter(Tally& tally, Function function, Arguments... arguments) {
     Value value{};
-    return tally.count(call(function, arguments..., &value)) ? static_cast<std::int64_t>(value) : not_measured;
+    return tally.count(query_nvml(function, arguments..., &value)) ? static_cast<std::int64_t>(value) : not_measured;
 }
 
 std::int64_t used_memory(Tally& tally, const NvmlApi& api, nvmlDevice_t device) {
     nvmlMemory_v2_t memory{};
     memory.version = nvmlMemory_v2;
-    const nvmlReturn_t result = call(api.memory, device, &memory);
+    const nvmlReturn_t result = query_nvml(api.memory, device, &memory);
     if (result == NVML_SUCCESS || !not_offered(result)) {
         return tally.count(result) ? static_cast<std::int64_t>(memory.used) : not_measured;
     }
     nvmlMemory_t older{};  // counts what the driver reserves as used
-    return tally.count(call(api.memory_v1, device, &older)) ? static_cast<std::int64_t>(older.used) : not_measured;
+    return tally.count(query_nvml(api.memory_v1, device, &older)) ? static_cast<std::int64_t>(older.used)
+                                                                  : not_measured;
 }
 
 }  // namespace
@@ -83,15 +74,15 @@ GpuMeter::GpuMeter(const NvmlApi& api, const std::string& uuid) : api_(&api) {
     }
     card_ = device_;
     unsigned mig = 0;
-    mig_ = call(api.is_mig, device_, &mig) == NVML_SUCCESS && mig != 0;
-    if (mig_ && call(api.mig_parent, device_, &card_) != NVML_SUCCESS) card_ = device_;
+    mig_ = query_nvml(api.is_mig, device_, &mig) == NVML_SUCCESS && mig != 0;
+    if (mig_ && query_nvml(api.mig_parent, device_, &card_) != NVML_SUCCESS) card_ = device_;
 }
 
 QueryState GpuMeter::read_fast(FastReading& reading) const {
     const NvmlApi& api = *api_;
     Tally tally;
     nvmlUtilization_t utilization{};
-    const bool utilized = tally.count(call(api.utilization, device_, &utilization));
+    const bool utilized = tally.count(query_nvml(api.utilization, device_, &utilization));
     reading.utilization_percent = utilized ? std::int64_t{utilization.gpu} : not_measured;
     reading.memory_utilization_percent = utilized ? std::int64_t{utilization.memory} : not_measured;
     reading.power_mw = counter<unsigned>(tally, api.power, device_);
@@ -123,7 +114,7 @@ std::string GpuMeter::gpm_unsupported() const {
     }
     nvmlGpmSupport_t support{};
     support.version = NVML_GPM_SUPPORT_VERSION;
-    const nvmlReturn_t result = call(api.gpm_support, card_, &support);
+    const nvmlReturn_t result = query_nvml(api.gpm_support, card_, &support);
     if (result != NVML_SUCCESS) return api.describe(result, "nvmlGpmQueryDeviceSupport");
     if (support.isSupportedDevice == 0) return "this GPU has no GPM metrics; Hopper and later have them";
     return "";
@@ -141,7 +132,7 @@ bool GpmReader::sample() {
     if (latest_ == nullptr && api.gpm_sample_alloc(&latest_) != NVML_SUCCESS) return false;
     unsigned instance = 0;
     if (!meter_->mig_) return api.gpm_sample_get(meter_->device_, latest_) == NVML_SUCCESS;
-    return call(api.gpu_instance_id, meter_->device_, &instance) == NVML_SUCCESS &&
+    return query_nvml(api.gpu_instance_id, meter_->device_, &instance) == NVML_SUCCESS &&
            api.gpm_mig_sample_get(meter_->card_, instance, latest_) == NVML_SUCCESS;
 }
 

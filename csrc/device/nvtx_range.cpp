@@ -7,6 +7,8 @@
 #include <mutex>
 #include <vector>
 
+#include "driver/fork_guard.h"
+
 namespace virnuc {
 
 namespace {
@@ -73,8 +75,8 @@ struct StackStore {
     std::vector<RangeStack*> free;
 
     static StackStore& instance() {
-        static auto* const store = new StackStore;
-        return *store;
+        static PerProcess<StackStore> stores;
+        return stores.get();
     }
     RangeStack* take() {
         const std::lock_guard lock(mutex);
@@ -98,6 +100,11 @@ struct ThreadStack {
     ~ThreadStack() { StackStore::instance().give_back(stack); }
 };
 
+struct LabelStore {
+    std::mutex mutex;
+    std::map<std::string, RangeLabel> labels;
+};
+
 RangeStack& this_threads_stack() {
     thread_local ThreadStack holder;
     return *holder.stack;
@@ -106,12 +113,12 @@ RangeStack& this_threads_stack() {
 }  // namespace
 
 RangeLabel range_label(const std::string& stage) {
-    static auto* const mutex = new std::mutex;
-    static auto* const labels = new std::map<std::string, RangeLabel>;
-    const std::lock_guard lock(*mutex);
-    const auto [entry, added] = labels->try_emplace(stage);
+    static PerProcess<LabelStore> stores;
+    LabelStore& store = stores.get();
+    const std::lock_guard lock(store.mutex);
+    const auto [entry, added] = store.labels.try_emplace(stage);
     if (added) {
-        const auto category = static_cast<std::uint32_t>(labels->size());
+        const auto category = static_cast<std::uint32_t>(store.labels.size());
         nvtxDomainNameCategoryA(domain(), category, stage.c_str());
         entry->second = {nvtxDomainRegisterStringA(domain(), stage.c_str()), category};
     }

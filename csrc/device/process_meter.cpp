@@ -6,15 +6,11 @@
 #include <algorithm>
 
 #include "device/not_measured.h"
+#include "device/nvml_query.h"
 
 namespace virnuc {
 
 namespace {
-
-constexpr bool not_offered(nvmlReturn_t result) {
-    return result == NVML_ERROR_NOT_SUPPORTED || result == NVML_ERROR_FUNCTION_NOT_FOUND ||
-           result == NVML_ERROR_NO_PERMISSION;
-}
 
 /// Fills a list whose length NVML knows: asks again with room for as many as it said there are.
 template <typename Element, typename Query>
@@ -36,19 +32,15 @@ nvmlReturn_t fill(std::vector<Element>& list, Query query) {
 }  // namespace
 
 nvmlReturn_t ProcessMeter::list_processes() {
-    const auto query = meter_->api().compute_processes;
-    if (query == nullptr) return NVML_ERROR_FUNCTION_NOT_FOUND;
     return fill(processes_, [&](nvmlProcessInfo_t* list, unsigned* count) {
         for (unsigned i = 0; i < *count; ++i) list[i] = {};
-        return query(meter_->device(), count, list);
+        return query_nvml(meter_->api().compute_processes, meter_->device(), count, list);
     });
 }
 
 nvmlReturn_t ProcessMeter::list_utilization() {
-    const auto query = meter_->api().process_utilization;
-    if (query == nullptr) return NVML_ERROR_FUNCTION_NOT_FOUND;
     return fill(utilization_, [&](nvmlProcessUtilizationSample_t* list, unsigned* count) {
-        return query(meter_->device(), list, count, seen_until_us_);
+        return query_nvml(meter_->api().process_utilization, meter_->device(), list, count, seen_until_us_);
     });
 }
 

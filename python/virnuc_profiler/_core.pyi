@@ -50,16 +50,23 @@ def nvml_status() -> LibraryStatus:
 def cuda_devices() -> list[CudaDevice]:
     """The devices that this process may use; empty where the driver is not available."""
 
-def profiler_start() -> None:
-    """Begins the range that external tools capture (``nsys --capture-range=cudaProfilerApi``).
+class CaptureRange:
+    """The range that external tools capture (``nsys --capture-range=cudaProfilerApi``); begins when it is made.
+
+    It ends when it is told to, or when it goes.
 
     Raises:
         LibraryUnavailable: no usable driver.
         CudaError: the call failed.
     """
 
-def profiler_stop() -> None:
-    """Ends that range; raises as :func:`profiler_start` does."""
+    def __init__(self, device: int) -> None: ...
+    def end(self) -> None:
+        """Ends it; a second call does nothing, nor does one in a forked child.
+
+        Raises:
+            CudaError: the call failed.
+        """
 
 # --- capture ----------------------------------------------------------------------------------------------
 
@@ -80,7 +87,8 @@ class Batch:
         """Ends the running stage of this batch, if any, and starts `stage`: one shared device event.
 
         Raises:
-            ValueError: the timeline has no such stage, or the batch has ended.
+            ValueError: the timeline has no such stage, the batch has ended, or `stream` is negative or too large.
+            TypeError: other arguments than these.
         """
     def end_stage(self) -> None:
         """Ends the running stage; does nothing if there is none."""

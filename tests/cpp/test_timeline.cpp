@@ -208,6 +208,24 @@ TEST_CASE("marks of a graph's capture have no time, all others keep theirs") {
     CHECK((batch_rows(timeline)[1].flags & device_times_dropped) != 0);
 }
 
+TEST_CASE("marks of a graph's capture do not hold up what completed after them") {
+    auto& cuda = standin::cuda();
+    auto options = options_of(cuda);
+    options.background = false;
+    Timeline timeline(options);
+    const CurrentContext current(timeline.recording().timer->context());
+    run_batch(timeline, cuda, 0);
+    cuda.capture(stream, 1);
+    run_batch(timeline, cuda, 1);
+    cuda.capture(stream, 0);
+    run_batch(timeline, cuda, 2);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the newest event has completed at the first look
+    for (int i = 0; i < 2; ++i) timeline.harvester()->poll();
+    CHECK(timeline.harvester()->idle());
+    CHECK(count_dropped_batches(timeline) == 1);
+    CHECK(count_timed(timeline) == 6);
+}
+
 TEST_CASE("a pool that runs low is harvested before its time") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);

@@ -139,6 +139,7 @@ class CudaControl:
                 "live_events": (number, []),
                 "retained_contexts": (number, []),
                 "wrong_context": (number, []),
+                "profiled_device": (ctypes.c_int, []),
                 "device_time": (number, [number]),
             },
         )
@@ -230,6 +231,11 @@ class CudaControl:
     def wrong_context(self) -> int:
         """Events recorded on a default stream while another context was current."""
         return int(self._library.standin_cuda_wrong_context())
+
+    @property
+    def profiled_device(self) -> int:
+        """The device between whose cuProfilerStart and cuProfilerStop this is; -1: none."""
+        return int(self._library.standin_cuda_profiled_device())
 
 
 class NvmlControl:

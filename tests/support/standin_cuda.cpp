@@ -79,6 +79,7 @@ struct Simulation {
     std::vector<Event*> events;  ///< never freed: a use after destruction must be seen, not crash
     std::int64_t retained = 0;
     std::int64_t live_events = 0;
+    int profiled_device = -1;        ///< between cuProfilerStart and cuProfilerStop
     std::int64_t wrong_context = 0;  ///< records on a default stream while another context was current
 };
 
@@ -306,11 +307,15 @@ EXPORT Result cuThreadExchangeStreamCaptureMode(int*) {
 
 EXPORT Result cuProfilerStart() {
     CALL("cuProfilerStart");
+    if (context_stack.empty()) return invalid_context;
+    simulation().profiled_device = context_stack.back()->device;
     return success;
 }
 
 EXPORT Result cuProfilerStop() {
     CALL("cuProfilerStop");
+    if (context_stack.empty()) return invalid_context;
+    if (simulation().profiled_device == context_stack.back()->device) simulation().profiled_device = -1;
     return success;
 }
 
@@ -492,6 +497,11 @@ EXPORT std::int64_t standin_cuda_retained_contexts() {
 EXPORT std::int64_t standin_cuda_wrong_context() {
     const std::lock_guard lock(simulation().mutex);
     return simulation().wrong_context;
+}
+
+EXPORT int standin_cuda_profiled_device() {
+    const std::lock_guard lock(simulation().mutex);
+    return simulation().profiled_device;
 }
 
 /// From now on the host's time is what standin_cuda_advance says, plus a cost for each call; starts at `ns`.

@@ -267,6 +267,38 @@ def anchor_a_silent_device() -> None:
     assert timeline.dropped_batches == 0
 
 
+def stop_on_a_silent_device() -> None:
+    """The clocks cannot be compared, and each try waits: that must not pass for a driver call that hangs."""
+    cuda = CudaControl()
+    cuda.hold_all()
+    timeline = new_timeline()
+    run_batch(timeline, cuda, 0)
+    time.sleep(1.0)  # by now a try takes its longest
+    timeline.stop(0.15)
+    assert timeline.device_error is None
+    assert timeline.dropped_batches == 1
+    assert (cuda.live_events, cuda.retained_contexts) == (0, 0)
+
+
+def read_while_it_stops() -> None:
+    """What waits for stop() must let other Python threads go on: here one of them ends the wait."""
+    cuda = CudaControl()
+    timeline = new_timeline()
+    cuda.hold(STREAM)
+    run_batch(timeline, cuda, 0)
+    stopping = threading.Thread(target=timeline.stop, args=(20.0,))
+    release = threading.Timer(0.2, cuda.release, [STREAM])
+    began = time.monotonic()
+    stopping.start()
+    release.start()
+    time.sleep(0.05)  # the other thread waits in stop()
+    assert timeline.harvest_cpu_ns is not None
+    stopping.join()
+    release.join()
+    assert time.monotonic() - began < 10
+    assert timeline.dropped_batches == 0
+
+
 def fork_in_the_middle() -> None:
     cuda = CudaControl()
     timeline = new_timeline()
@@ -350,6 +382,8 @@ SCENARIOS = [
     complete_late,
     hang_in_the_driver,
     anchor_a_silent_device,
+    stop_on_a_silent_device,
+    read_while_it_stops,
     fork_in_the_middle,
     leave_it_to_the_interpreter,
     discard_after_marks,

@@ -3,6 +3,7 @@
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -131,6 +132,32 @@ def stall_for_ever(call: str, stalled: str) -> None:
     again.stop(10.0)
 
 
+def read_while_it_stops() -> None:
+    """What waits for stop() must let other Python threads go on."""
+    nvml = NvmlControl()
+    nvml.stall("nvmlDeviceGetTotalEnergyConsumption", FOREVER)
+    sampler = new_sampler()
+    sampler.start()
+    wait_until(lambda: nvml.calls("nvmlDeviceGetTotalEnergyConsumption") > 0)
+    stopping = threading.Thread(target=sampler.stop, args=(2.0,))
+    ticks: list[float] = []
+    ticking = threading.Event()
+
+    def tick() -> None:
+        while not ticking.wait(0.01):
+            ticks.append(time.monotonic())
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    stopping.start()
+    time.sleep(0.1)  # the other thread waits in stop()
+    assert tier(sampler, "energy").stalled
+    ticking.set()
+    stopping.join()
+    ticker.join()
+    assert max(np.diff(ticks)) < 1.0
+
+
 def stall_for_a_while() -> None:
     nvml = NvmlControl()
     nvml.stall("nvmlDeviceGetTotalEnergyConsumption", 45 * MS)
@@ -220,6 +247,7 @@ SCENARIOS = [
     lack_support,
     sample_a_slice,
     stall_for_a_while,
+    read_while_it_stops,
     lose_the_gpu,
     refuse_misuse,
     fork_while_sampling,

@@ -7,6 +7,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
@@ -94,6 +95,8 @@ class BatchProfiler:
         self._metadata = dict(metadata or {})
         self._timeline: _core.Timeline | None = None
         self._sampler: _core.GpuSampler | None = None
+        self._range: _core.CaptureRange | None = None
+        self._phase: Any = None
         self._latest: dict[int, _core.Batch] = {}  # the batch that began last, by thread
         self._numbering = threading.Lock()
         self._next_index = 0
@@ -138,15 +141,15 @@ class BatchProfiler:
         try:
             self._sampling_reason = self._start_sampling()
             if self._capture_range and ordinal is not None:
-                _core.profiler_start()
+                self._range = _core.CaptureRange(ordinal)
+            if self._nvtx_ranges:
+                # Python's nvtx marks the coarse phase; the stages inside it come from the compiled core.
+                self._phase = nvtx.start_range("run", domain=NVTX_DOMAIN)
+            self._started_ns = _core.monotonic_ns()
+            self._timeline = timeline
         except BaseException:
-            timeline.stop(0.0)
-            self._stop_sampling()
+            self._turn_off(timeline, timeout_s=0.0)
             raise
-        self._timeline = timeline
-        # Python's nvtx marks the coarse phase; the stages inside it come from the compiled core.
-        self._phase = nvtx.start_range("run", domain=NVTX_DOMAIN) if self._nvtx_ranges else None
-        self._started_ns = _core.monotonic_ns()
 
     def stop(self) -> RunResult:
         """Ends the run, with the last batch of each thread if that is open, and returns what was recorded.
@@ -160,14 +163,8 @@ class BatchProfiler:
         for batch in list(self._latest.values()):
             batch.end()
         ended_ns = _core.monotonic_ns()
-        timeline.stop()
-        sampler = self._stop_sampling()
-        if self._phase is not None:
-            nvtx.end_range(self._phase)
-        self._timeline = None
-        self._latest.clear()
-        if self._capture_range and self.uses_device:
-            self._end_capture_range()
+        sampler = self._sampler
+        self._turn_off(timeline, timeout_s=10.0)
         self.result = assemble_run(
             timeline,
             self._target,
@@ -266,17 +263,33 @@ class BatchProfiler:
             if self._next_index == batch.index + 1:  # nor may another thread have gone on counting
                 self._next_index = batch.index
 
+    def _turn_off(self, timeline: _core.Timeline, timeout_s: float) -> None:
+        """Ends all that :meth:`start` began, each part also if an interrupt (Ctrl-C) came during another's end."""
+        self._timeline = None
+        self._latest.clear()
+        with ExitStack() as last_to_first:
+            last_to_first.callback(self._end_capture_range)
+            last_to_first.callback(self._end_phase)
+            last_to_first.callback(self._stop_sampling)
+            last_to_first.callback(timeline.stop, timeout_s)
+
     def _end_capture_range(self) -> None:
+        capture_range, self._range = self._range, None
         try:
-            _core.profiler_stop()
+            if capture_range is not None:
+                capture_range.end()
         except VirnucError as error:  # the device is lost, and what was measured until then must not be
             _log.warning("the capture range stays open: %s", error)
 
-    def _stop_sampling(self) -> _core.GpuSampler | None:
+    def _end_phase(self) -> None:
+        phase, self._phase = self._phase, None
+        if phase is not None:
+            nvtx.end_range(phase)
+
+    def _stop_sampling(self) -> None:
         sampler, self._sampler = self._sampler, None
         if sampler is not None:
             sampler.stop()
-        return sampler
 
     def _start_sampling(self) -> str:
         """Starts the NVML threads; returns why not, if not."""
