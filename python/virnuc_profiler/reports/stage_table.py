@@ -11,6 +11,7 @@ from virnuc_profiler.analysis.statistics import percentile
 from virnuc_profiler.reports.columns import aligned
 from virnuc_profiler.reports.profiling_cost import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
+from virnuc_profiler.telemetry.stage_columns import StageColumns
 
 _HEADINGS: Final = ("Stage", "Batches", "Host p50", "Host p95", "Device p50", "Device p95", "Share of run")
 
@@ -21,7 +22,9 @@ def render_stages(run: RunResult) -> str:
     A share is the stage's time on the device if all of it was measured there, and on the host otherwise. Stages
     overlap (a worker collates while the device computes), so shares need not add up to 100 %.
     """
-    rows = [_HEADINGS, *(row for name in run.stage_names if (row := _row(run, name)) is not None)]
+    stages = run.batches.stages()
+    found = {name: stages[stages.named({name})] for name in run.stage_names}
+    rows = [_HEADINGS, *(_row(name, same, run.elapsed_s) for name, same in found.items() if len(same))]
     lines = aligned(rows)
     rule = "=" * max(map(len, lines))
     notes = [] if run.device.timed else [f"Device times: n/a ({run.device.reason})"]
@@ -30,16 +33,13 @@ def render_stages(run: RunResult) -> str:
     return "\n".join(["Stages (ms)", rule, *lines, rule, *notes])
 
 
-def _row(run: RunResult, name: str) -> tuple[str, ...] | None:
-    stages = [stage for batch in run.batches for stage in batch.stages if stage.name == name]
-    if not stages:
-        return None
-    host = [stage.host_ns for stage in stages]
-    device = [stage.device_ns for stage in stages if stage.device_ns is not None]
-    share = sum(device if len(device) == len(host) else host) / 1e9 / run.elapsed_s if run.elapsed_s else None
+def _row(name: str, stages: StageColumns, elapsed_s: float) -> tuple[str, ...]:
+    host = (stages.host_end_ns - stages.host_start_ns).tolist()
+    device = (stages.device_end_ns - stages.device_start_ns)[stages.on_device].tolist()
+    share = sum(device if len(device) == len(host) else host) / 1e9 / elapsed_s if elapsed_s else None
     return (
         name,
-        f"{len(stages):,}",
+        f"{len(host):,}",
         *(_milliseconds(host, q) for q in (50, 95)),
         *(_milliseconds(device, q) for q in (50, 95)),
         "n/a" if share is None else f"{share:.1%}",
