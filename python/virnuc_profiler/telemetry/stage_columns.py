@@ -45,13 +45,13 @@ class StageColumns:
     @property
     def on_device(self) -> Mask:
         """Those that have a device interval."""
-        return (self.device_start_ns != NOT_MEASURED) & (self.device_end_ns != NOT_MEASURED)
+        found: Mask = (self.device_start_ns != NOT_MEASURED) & (self.device_end_ns != NOT_MEASURED)
+        return found
 
     def named(self, names: Container[str]) -> Mask:
         """Those with one of these names."""
         wanted = np.array([name in names for name in self.names], np.bool_)
-        found: Mask = wanted[self.name]
-        return found
+        return wanted[self.name]
 
     def __getitem__(self, chosen: NDArray[Any]) -> StageColumns:
         """The stages under a mask, or at some places."""
