@@ -100,6 +100,26 @@ def test_a_line_for_every_batch(capsys, files):
     assert "collate" not in out
 
 
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("option", [("--top", 3), ("--batches",), ("--range", "forward", "--top=3")])
+def test_options_may_stand_anywhere(capsys, files, place, option):
+    argv = [*files[:place], *option, *files[place:]]
+    assert correlate(capsys, *argv) == correlate(capsys, *option, *files)
+    assert correlate(capsys, *argv)[0] == 0
+
+
+def test_names_that_begin_with_a_dash_stand_behind_two(capsys, files, monkeypatch):
+    run_file, export = files
+    export.rename(export.with_name("-odd.sqlite"))
+    monkeypatch.chdir(export.parent)
+    assert correlate(capsys, "--top", 3, "--", run_file.name, "-odd.sqlite")[0] == 0
+
+
+def test_more_files_than_two_are_refused(capsys, files):
+    assert "unrecognized arguments: more.sqlite" in misuse(capsys, *files, "--top", 3, "more.sqlite")
+    assert "required: NSYS.sqlite" in misuse(capsys, "--top", 3)
+
+
 @pytest.mark.parametrize("name", ["run_a.json", "telemetry_a.json", "."])
 def test_a_run_is_found_by_its_telemetry_or_folder_too(capsys, files, tmp_path, name):
     (tmp_path / "telemetry_a.json").write_text("{}")
