@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.run_records import batch, run_of, stage
 from virnuc_profiler import TelemetryLogger, capture_hardware_info, generate_performance_report
+from virnuc_profiler.analysis.causes import WORDS
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.reports.stage_table import render_stages
 
@@ -68,6 +69,22 @@ def test_golden(tmp_path):
     assert value_of(report, "PyTorch") == capture_hardware_info()["torch_version"]
     assert [verdict(report, name) for name in ("PERF-01", "PERF-02", "PERF-05")] == ["PASS"] * 3
     assert "Contradictions" not in report
+
+
+def test_no_label_is_cut(tmp_path):
+    gaps = dict.fromkeys(WORDS, 1.5)
+    long = "a reason with a name that is far longer than the column of labels"
+    summary = {"bound_by": "launching", "device_gap_seconds": gaps}
+    summary |= {"throttled_batches": 2, "throttled_seconds": {long: 2.0}}
+    batches = [{"device": f"{long} {number}", "gpu_util": 50} for number in range(2)]
+    report = generate_performance_report(write(tmp_path, summary, batches, {"hardware": {long: "x"}}))
+    assert "…" not in report
+    for words in WORDS.values():
+        assert value_of(report, f"Device idle, {words}") == "1.500 s"
+    assert f"  {long}: 2.0 s" in report
+    assert f"  {long} 1: 50.0% (batches 50.0% to 50.0%)" in report
+    assert f"  {long}: x" in report
+    assert max(len(line) for line in report.splitlines() if long not in line) <= 80
 
 
 def test_minimal_foreign_file(tmp_path):
