@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
         """
         if self._intermixing or self._subparsers is not None or "--" in (args or ()):
             return super().parse_known_args(args, namespace)
-        self._intermixing = True  # before Python 3.12 it comes back here
+        self._intermixing = True  # in some versions of Python it comes back here
         try:
             return self.parse_known_intermixed_args(args, namespace)
         finally:
