@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -174,6 +175,11 @@ def test_names_from_a_file_cannot_command_the_terminal(capsys, tmp_path):
     out = correlate(capsys, export, "--domain", "default")[1]
     assert "\x1b" not in out
     assert "\\x1b[2J" in out
+
+
+def test_nor_can_the_name_of_a_run(capsys, run, files):
+    replace(run, run_id="\x1b[2J").save(files[0])
+    assert correlate(capsys, *files)[1].startswith("Run \\x1b[2J in Nsight Systems")
 
 
 def test_a_capture_without_ranges_gives_its_devices(capsys, tmp_path):
