@@ -68,7 +68,7 @@ def run_summary(
         **profiling_cost_keys(run),
         **_packing_keys(packed),
         **_gpu_keys(run.gpu, window, run),
-        **_flops_keys(packed, run.elapsed_s, layers, hidden, ceiling_flops_per_second),
+        **_flops_keys(packed, run, layers, hidden, ceiling_flops_per_second),
     }
 
 
@@ -131,7 +131,8 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
     power = ratio(joules, seconds)
     covered = seconds is not None and seconds >= ENERGY_COVERAGE * run.elapsed_s
     throttling = ThrottleTimeline(gpu)
-    whole = power * run.elapsed_s if power is not None and covered else None
+    counted = len(run.batches.packed()) == len(run.batches)  # else the counted ones would pay for the others
+    whole = power * run.elapsed_s if power is not None and covered and counted else None
     return {
         **keys,
         "energy_joules": joules,
@@ -150,16 +151,17 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
 
 def _flops_keys(
     packed: BatchTable,
-    elapsed_seconds: float,
+    run: RunResult,
     layers: int | None,
     hidden: int | None,
     ceiling: float | None,
 ) -> dict[str, Any]:
-    if layers is None or hidden is None or not packed:
+    """Work of the model; no keys if a batch does not say what it held, for the others' would pass for all of it."""
+    if layers is None or hidden is None or not packed or len(packed) < len(run.batches):
         return {}
     flops = forward_flops(packed.sum("tokens"), packed.sum("sum_squared_lengths"), layers, hidden)
-    achieved = ratio(flops, elapsed_seconds)
+    achieved = ratio(flops, run.elapsed_s)
     keys = {"achieved_tflops": None if achieved is None else achieved / 1e12}
     if ceiling is not None:
-        keys["mfu"] = model_flops_utilization(flops, elapsed_seconds, ceiling)
+        keys["mfu"] = model_flops_utilization(flops, run.elapsed_s, ceiling)
     return keys
