@@ -32,6 +32,9 @@ BATCH_FIELDS = (
 )
 STAGE_FIELDS = ("stage", "host_start_ns", "host_end_ns", "device_start_ns", "device_end_ns")
 
+_STATISTICS = BATCH_FIELDS[5:10]
+_ALWAYS_MEASURED = frozenset(("stage", "flags", *BATCH_FIELDS[:5]))
+
 _BATCH_DTYPE = np.dtype([(field, np.int64) for field in BATCH_FIELDS])
 _STAGE_DTYPE = np.dtype([(field, np.int64) for field in STAGE_FIELDS])
 
@@ -101,7 +104,7 @@ class BatchTable(Sequence[BatchRecord]):
     def packings(self) -> dict[int, PackingRecord]:
         """Packing statistics by batch index."""
         packed = self.packed()
-        columns = [packed.column(field).tolist() for field in BATCH_FIELDS[5:10]]
+        columns = [packed.column(field).tolist() for field in _STATISTICS]
         budgets = [budget or None for budget in packed.column("token_budget").tolist()]
         return dict(zip(packed.column("index").tolist(), map(PackingRecord, *columns, budgets), strict=True))
 
@@ -166,8 +169,12 @@ class BatchTable(Sequence[BatchRecord]):
         stages = _from_columns(columns, "stages", STAGE_FIELDS, _STAGE_DTYPE)
         if len(stages) and not (stages["stage"].min() >= 0 and stages["stage"].max() < len(stage_names)):
             raise TelemetryFormatError("a row of stages names a stage number that is not in stage_names")
-        if np.any((batches["stage_begin"] < 0) | (batches["stage_end"] > len(stages))):
+        begin, end = batches["stage_begin"], batches["stage_end"]
+        if np.any((begin < 0) | (end < begin) | (end > len(stages))):
             raise TelemetryFormatError("a batch refers to stages that the file does not hold")
+        packed = batches[(batches["flags"] & HAS_PACKING) != 0]
+        if any(np.any(packed[field] == NOT_MEASURED) for field in _STATISTICS):
+            raise TelemetryFormatError("a batch is flagged to have packing statistics that the file does not hold")
         return cls(stage_names, batches, stages)
 
 
@@ -200,6 +207,8 @@ def _from_columns(
         for field, values in zip(fields, lists, strict=True):
             if not all(value is None or type(value) is int for value in values):
                 raise TelemetryFormatError(f"{name}.{field} must hold integers or null only")
+            if field in _ALWAYS_MEASURED and None in values:
+                raise TelemetryFormatError(f"{name}.{field} must hold integers only")
             table[field] = [NOT_MEASURED if value is None else value for value in values]
     except (KeyError, TypeError) as error:
         raise TelemetryFormatError(f"column {error} is missing from {name}") from error
