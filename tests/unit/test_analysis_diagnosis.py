@@ -35,6 +35,19 @@ def test_a_device_that_is_never_idle_is_healthy():
     assert found.further == ()
 
 
+def test_device_times_outside_of_the_run_are_none():
+    """Such a device was not seen to be busy, so nobody can call it healthy."""
+    stages = [stage("fetch", 0, 4), stage("forward", 4, 10, device=(50, 60))]
+    found = diagnose(run_of([batch(0, 0, 10, stages)], 10, device=GPU))
+    assert (found.healthy, found.busy_share) == (False, None)
+    assert "Healthy" not in found.sentence
+
+
+def test_device_times_without_length_say_nothing_either():
+    found = diagnose(run_of([batch(0, 0, 10, [stage("forward", 4, 10, device=(7, 7))])], 10, device=GPU))
+    assert found.sentence == "Nothing can be said: what was recorded took no time."
+
+
 @pytest.mark.parametrize(
     ("activity", "bound"),
     [

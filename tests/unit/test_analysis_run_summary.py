@@ -171,6 +171,15 @@ def test_mfu_only_with_a_ceiling():
     assert run_summary(run, layers=6, hidden=320, ceiling_flops_per_second=2.0 * flops)["mfu"] == 0.5
 
 
+def test_a_batch_that_does_not_say_what_it_held_leaves_no_work_and_no_energy_per_sequence():
+    batches = [batch(0, 0, 500, [], packing([100])), batch(1, 500, 1000)]
+    energy = (EnergyReading(0, 0), EnergyReading(1000 * MS, 1_000_000))
+    summary = run_summary(run_of(batches, 1000, gpu=samples(energy=energy)), layers=6, hidden=320)
+    assert "achieved_tflops" not in summary
+    assert summary["energy_joules"] == 1000.0
+    assert summary["joules_per_sequence"] is summary["joules_per_1000_tokens"] is None
+
+
 @pytest.mark.parametrize("arguments", [(-1, 0, 6, 320), (1, -1, 6, 320), (1, 1, 0, 320), (1, 1, 6, 0)])
 def test_flops_of_nonsense(arguments):
     with pytest.raises(ValueError, match="must"):

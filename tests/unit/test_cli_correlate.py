@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -100,6 +101,26 @@ def test_a_line_for_every_batch(capsys, files):
     assert "collate" not in out
 
 
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("option", [("--top", 3), ("--batches",), ("--range", "forward", "--top=3")])
+def test_options_may_stand_anywhere(capsys, files, place, option):
+    argv = [*files[:place], *option, *files[place:]]
+    assert correlate(capsys, *argv) == correlate(capsys, *option, *files)
+    assert correlate(capsys, *argv)[0] == 0
+
+
+def test_names_that_begin_with_a_dash_stand_behind_two(capsys, files, monkeypatch):
+    run_file, export = files
+    export.rename(export.with_name("-odd.sqlite"))
+    monkeypatch.chdir(export.parent)
+    assert correlate(capsys, "--top", 3, "--", run_file.name, "-odd.sqlite")[0] == 0
+
+
+def test_more_files_than_two_are_refused(capsys, files):
+    assert "unrecognized arguments: more.sqlite" in misuse(capsys, *files, "--top", 3, "more.sqlite")
+    assert "required: NSYS.sqlite" in misuse(capsys, "--top", 3)
+
+
 @pytest.mark.parametrize("name", ["run_a.json", "telemetry_a.json", "."])
 def test_a_run_is_found_by_its_telemetry_or_folder_too(capsys, files, tmp_path, name):
     (tmp_path / "telemetry_a.json").write_text("{}")
@@ -154,6 +175,11 @@ def test_names_from_a_file_cannot_command_the_terminal(capsys, tmp_path):
     out = correlate(capsys, export, "--domain", "default")[1]
     assert "\x1b" not in out
     assert "\\x1b[2J" in out
+
+
+def test_nor_can_the_name_of_a_run(capsys, run, files):
+    replace(run, run_id="\x1b[2J").save(files[0])
+    assert correlate(capsys, *files)[1].startswith("Run \\x1b[2J in Nsight Systems")
 
 
 def test_a_capture_without_ranges_gives_its_devices(capsys, tmp_path):

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+import re
+
 import pytest
 
 from tests.support.pipelines import back_to_back, one_by_one
@@ -43,7 +45,7 @@ def test_the_summary_has_what_the_device_did():
 def test_reports_of_files_show_the_diagnosis(tmp_path, capsys):
     path = record_run(TelemetryLogger(tmp_path, "one"), one_by_one(count=20))
     report = generate_performance_report(path)
-    assert "Bound by:                        synchronising" in report
+    assert re.search(r"Bound by: +synchronising", report)
     assert "Device idle, synchronising:" in report
     assert main(["report", str(tmp_path / "run_one.json")]) == 0
     assert "The run is bound by synchronising" in capsys.readouterr().out

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: MIT
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.support.run_records import batch, run_of, stage
 from virnuc_profiler import TelemetryLogger, capture_hardware_info, generate_performance_report
+from virnuc_profiler.analysis.causes import WORDS
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.reports.stage_table import render_stages
+from virnuc_profiler.telemetry.batch_table import BatchTable
+from virnuc_profiler.telemetry.records import DeviceCapture
 
 
 def write(tmp_path, summary=None, batches=(), metadata=None):
@@ -70,6 +74,22 @@ def test_golden(tmp_path):
     assert "Contradictions" not in report
 
 
+def test_no_label_is_cut(tmp_path):
+    gaps = dict.fromkeys(WORDS, 1.5)
+    long = "a reason with a name that is far longer than the column of labels"
+    summary = {"bound_by": "launching", "device_gap_seconds": gaps}
+    summary |= {"throttled_batches": 2, "throttled_seconds": {long: 2.0}}
+    batches = [{"device": f"{long} {number}", "gpu_util": 50} for number in range(2)]
+    report = generate_performance_report(write(tmp_path, summary, batches, {"hardware": {long: "x"}}))
+    assert "…" not in report
+    for words in WORDS.values():
+        assert value_of(report, f"Device idle, {words}") == "1.500 s"
+    assert f"  {long}: 2.0 s" in report
+    assert f"  {long} 1: 50.0% (batches 50.0% to 50.0%)" in report
+    assert f"  {long}: x" in report
+    assert max(len(line) for line in report.splitlines() if long not in line) <= 80
+
+
 def test_minimal_foreign_file(tmp_path):
     report = generate_performance_report(write(tmp_path))
     assert [verdict(report, name) for name in ("PERF-01", "PERF-02", "PERF-05")] == ["NOT MEASURED"] * 3
@@ -95,6 +115,23 @@ def test_shares_of_stages_use_the_device_only_where_all_of_it_was_timed():
     assert row.endswith("60.0%")
     (row,) = [line for line in render_stages(run_of([timed], 20)).splitlines() if line.startswith("forward")]
     assert row.endswith("10.0%")
+
+
+def test_a_stage_that_occurs_twice_in_a_batch_is_added_up_there():
+    twice = batch(0, 0, 10, [stage("forward", 0, 2, device=(0, 3)), stage("forward", 1, 4, device=(5, 6))])
+    partly = batch(1, 10, 20, [stage("forward", 10, 11, device=(10, 11)), stage("forward", 12, 13)])
+    (row,) = [line for line in render_stages(run_of([twice, partly], 20)).splitlines() if line.startswith("forward")]
+    assert [cell.strip() for cell in row.split(" | ")] == [
+        "forward", "2", "3.000", "3.900", "4.000", "4.000", "30.0%",
+    ]  # fmt: skip
+
+
+def test_names_of_a_saved_run_cannot_command_the_terminal():
+    run = run_of([batch(0, 0, 10, [stage("fetch", 0, 2)])], 20, device=DeviceCapture("cpu", reason="\x1b[2J"))
+    names = ("\x1b[31m", *run.stage_names[1:])
+    evil = replace(run, stage_names=names, batches=BatchTable.from_columns(names, run.batches.to_columns()))
+    assert "\x1b" not in render_stages(evil)
+    assert "\\x1b[31m" in render_stages(evil)
 
 
 def test_keys_that_were_not_measured_print_as_such(tmp_path):

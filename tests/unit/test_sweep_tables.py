@@ -41,6 +41,15 @@ def test_baseline():
     )
 
 
+@pytest.mark.parametrize("step", ["baseline", "dataloader", "interaction"])
+def test_words_of_a_file_cannot_command_the_terminal(step):
+    evil = failure(Configuration(8, 8), "\x1b[31m", message="\x1b[2J")
+    evil = {**evil, "config": {**evil["config"], "\x1b]0;": 1}}
+    text = render_step(document(step, [success(BASELINE, 1.0), evil]))
+    assert "\x1b" not in text
+    assert "\\x1b[31m" in text
+
+
 def test_dataloader_with_failures_apart():
     results = [
         success(Configuration(2, 2), 95.0),

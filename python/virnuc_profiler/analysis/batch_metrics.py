@@ -15,9 +15,13 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from virnuc_profiler.analysis.gpu_load import utilization_of
+from virnuc_profiler.analysis.interval_columns import length_by_group
 from virnuc_profiler.analysis.intervals import difference, length
 from virnuc_profiler.analysis.throttling import ThrottleTimeline
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import BatchRecord, GpuSamples, StageRecord
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -120,6 +124,20 @@ def waiting_ns(batch: BatchRecord) -> int | None:
     fetch = [(stage.host_start_ns, stage.host_end_ns) for stage in batch.stages if stage.name == "fetch"]
     collate = [(stage.host_start_ns, stage.host_end_ns) for stage in batch.stages if stage.name == "collate"]
     return difference(fetch, collate) if fetch else None
+
+
+def waits_ns(batches: BatchTable) -> list[int | None]:
+    """:func:`waiting_ns` of every batch."""
+    stages = batches.stages()
+    fetch, collate = (stages[stages.named({name})] for name in ("fetch", "collate"))
+    both = stages[stages.named({"fetch", "collate"})]
+    # What only fetch covers is what the two cover less what collate covers.
+    covered, collating = (
+        length_by_group(some.host_start_ns, some.host_end_ns, some.batch, len(batches)) for some in (both, collate)
+    )
+    measured = np.isin(np.arange(len(batches)), fetch.batch)
+    waits = (covered - collating).tolist()
+    return [wait if known else None for wait, known in zip(waits, measured.tolist(), strict=True)]
 
 
 def queue_state(wait_ns: int | None, interval_ns: int) -> str | None:

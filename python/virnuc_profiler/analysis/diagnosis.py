@@ -122,8 +122,9 @@ def diagnose_observation(
 ) -> Diagnosis:
     """:func:`diagnose` for a run that has been looked at already."""
     if not seen.batches or not seen.window_ns:
-        return Diagnosis(NOT_MEASURED, False, "Nothing can be said: no batch was recorded.")
-    if len(seen.launches) < MISSING_TIMES * len(seen.batches):
+        reason = "what was recorded took no time" if seen.batches else "no batch was recorded"
+        return Diagnosis(NOT_MEASURED, False, f"Nothing can be said: {reason}.")
+    if len(seen.launches) < MISSING_TIMES * len(seen.batches) or not seen.gaps.busy:
         return _from_host_times(seen, run)
     losses = device_losses(seen, layers, hidden, ceiling)
     ranked = _worth_naming(losses)

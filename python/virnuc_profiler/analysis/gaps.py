@@ -18,7 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from virnuc_profiler.analysis import host_activity as host
+from virnuc_profiler.analysis import interval_columns
 from virnuc_profiler.analysis.causes import (
     COLLATION,
     CONSUMING,
@@ -31,9 +34,11 @@ from virnuc_profiler.analysis.causes import (
     SYNCHRONISING,
 )
 from virnuc_profiler.analysis.host_activity import HostTimeline
-from virnuc_profiler.analysis.intervals import Interval, clip, subtract, union
-from virnuc_profiler.analysis.launches import COPY_STAGES, PROMPT_NS, device_interval, held_ns
-from virnuc_profiler.telemetry.records import BatchRecord, StageRecord
+from virnuc_profiler.analysis.intervals import Interval, clip
+from virnuc_profiler.analysis.launches import COPY_STAGES, PROMPT_NS, held_ns
+from virnuc_profiler.telemetry.batch_table import BatchTable
+from virnuc_profiler.telemetry.records import BatchRecord
+from virnuc_profiler.telemetry.stage_columns import Column, Mask, StageColumns
 
 WAKE_UP_NS: Final = 500_000
 """A host that waited for the device goes on within this time: an event that sleeps takes some 50 µs to wake it, ten
@@ -52,7 +57,18 @@ _CAUSES: Final[Mapping[str, str]] = {
     host.UNSTAGED: OTHER_HOST_WORK,
     host.UNKNOWN: NOT_MEASURED,
 }
-_MAY_BE_A_WAIT: Final = frozenset({host.UNSTAGED, host.CONSUMING, host.OWN_STAGE})
+_NAMES: Final = tuple(dict.fromkeys((SYNCHRONISING, COPYING, QUEUED, *_CAUSES.values())))
+_CAUSE_OF: Final = np.array([_NAMES.index(_CAUSES[activity]) for activity in host.ACTIVITIES])
+
+
+def _activities(*names: str) -> Mask:
+    """(activities,) True for those of these names."""
+    return np.isin(host.ACTIVITIES, names)
+
+
+_MAY_BE_A_WAIT: Final = _activities(host.UNSTAGED, host.CONSUMING, host.OWN_STAGE)
+_LOADING: Final = _activities(host.FETCHING, host.COLLATING)
+_UNKNOWN: Final = _activities(host.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +141,7 @@ class DeviceGaps:
 
 
 def device_gaps(
-    batches: Sequence[BatchRecord], window: Interval, timeline: HostTimeline, clock_slack_ns: int = 0
+    batches: Iterable[BatchRecord], window: Interval, timeline: HostTimeline, clock_slack_ns: int = 0
 ) -> DeviceGaps:
     """The gaps of a run.
 
@@ -135,95 +151,97 @@ def device_gaps(
         timeline: what the host did in that window.
         clock_slack_ns: how far device times may be off on the host's axis.
     """
-    stages = [stage for batch in batches for stage in batch.stages if stage.device_ns is not None]
-    busy = union(clip(map(device_interval, stages), window))
-    if not busy:
+    stages = BatchTable.of(batches).stages()
+    stages = stages[stages.on_device]
+    on_device = interval_columns.clip(stages.device_start_ns, stages.device_end_ns, window)
+    busy_starts, busy_ends = interval_columns.union(*on_device)
+    if not len(busy_starts):
         return DeviceGaps(window)
-    between = subtract([(busy[0][0], busy[-1][1])], busy)
-    before, after = _neighbours(between, stages)
-    queued = {end for start, end in between if end in after and after[end].host_start_ns < start - clock_slack_ns}
-    waits = {
-        start: _wait_before(start, before.get(start), timeline, clock_slack_ns)
-        for start, end in between
-        if end not in queued
-    }
-    usual = _waits_usually(waits.values())
-    gaps = []
-    for (busy_start, _), (start, end) in zip(busy, between, strict=False):
-        if end in queued:
-            causes = {QUEUED: end - start}
-        else:
-            wait = waits[start] if waits[start].prompt or usual else _NO_WAIT
-            causes = _causes(list(timeline.during((start, end))), wait, end - busy_start)
-        gaps.append(Gap(start, end, causes))
-    return DeviceGaps(window, busy, gaps)
+    starts, ends = busy_ends[:-1], busy_starts[1:]
+    queued = _first_from(stages, ends).host_start_ns < starts - clock_slack_ns
+    waits = _waits_before(starts, _last_until(stages, starts), timeline, clock_slack_ns)
+    usual = _waits_usually(waits, ~queued)
+    waits = waits._replace(duration_ns=np.where(waits.prompt | usual, waits.duration_ns, 0))
+    causes = _causes(timeline.during(starts, ends), waits, ends - busy_starts[:-1])
+    causes[queued] = 0
+    causes[queued, _NAMES.index(QUEUED)] = (ends - starts)[queued]
+    gaps = [
+        Gap(start, end, {name: duration_ns for name, duration_ns in zip(_NAMES, row, strict=True) if duration_ns})
+        for start, end, row in zip(starts.tolist(), ends.tolist(), causes.tolist(), strict=True)
+    ]
+    return DeviceGaps(window, list(zip(busy_starts.tolist(), busy_ends.tolist(), strict=True)), gaps)
 
 
-def _neighbours(
-    gaps: Sequence[Interval], stages: Iterable[StageRecord]
-) -> tuple[dict[int, StageRecord], dict[int, StageRecord]]:
-    """The stages at whose end a gap starts, and those at whose start one ends."""
-    starts, ends = {start for start, _ in gaps}, {end for _, end in gaps}
-    before: dict[int, StageRecord] = {}
-    after: dict[int, StageRecord] = {}
-    for stage in stages:
-        device_start, device_end = device_interval(stage)
-        if device_end in starts:
-            before[device_end] = stage
-        if device_start in ends:
-            after.setdefault(device_start, stage)
-    return before, after
+def _last_until(stages: StageColumns, moments_ns: Column) -> StageColumns:
+    """For each moment the stage at whose device end it lies; of several the last."""
+    order = np.argsort(stages.device_end_ns, kind="stable")
+    return stages[order[np.searchsorted(stages.device_end_ns[order], moments_ns, side="right") - 1]]
 
 
-class _Wait(NamedTuple):
-    """The host waited for the device when it ran dry: as a cause, for how long, and whether it went on promptly."""
-
-    cause: str
-    duration_ns: int
-    prompt: bool
+def _first_from(stages: StageColumns, moments_ns: Column) -> StageColumns:
+    """For each moment the stage at whose device start it lies; of several the first."""
+    order = np.argsort(stages.device_start_ns, kind="stable")
+    return stages[order[np.searchsorted(stages.device_start_ns[order], moments_ns, side="left")]]
 
 
-_NO_WAIT: Final = _Wait(SYNCHRONISING, 0, True)
+class _Waits(NamedTuple):
+    """How the host waited for the device when it ran dry, (gaps,) each.
+
+    Attributes:
+        cause: number of its name; it has no meaning without a duration.
+        duration_ns: for how long; 0 where it did not wait.
+        prompt: whether it went on promptly.
+    """
+
+    cause: Column
+    duration_ns: Column
+    prompt: Mask
 
 
-def _wait_before(gap_start_ns: int, last: StageRecord | None, timeline: HostTimeline, clock_slack_ns: int) -> _Wait:
+def _waits_before(gap_starts: Column, last: StageColumns, timeline: HostTimeline, clock_slack_ns: int) -> _Waits:
     """How the host waited, or may have waited, when the device had done its last stage."""
-    if last is None:
-        return _NO_WAIT
-    if held := held_ns(last, clock_slack_ns):
-        return _Wait(COPYING if last.name in COPY_STAGES else SYNCHRONISING, held, True)
-    if gap_start_ns - last.host_end_ns <= PROMPT_NS + clock_slack_ns:
-        return _NO_WAIT  # the host was launching until then
-    segment = timeline.at(gap_start_ns - clock_slack_ns)
-    if segment is None or segment.activity not in _MAY_BE_A_WAIT:
-        return _NO_WAIT
-    waited_ns = max(0, gap_start_ns - max(segment.start_ns, last.host_end_ns))
-    return _Wait(SYNCHRONISING, waited_ns, segment.end_ns <= gap_start_ns + WAKE_UP_NS)
+    held = held_ns(last, clock_slack_ns)
+    launching = gap_starts - last.host_end_ns <= PROMPT_NS + clock_slack_ns  # the host was launching until then
+    segment = timeline.at(gap_starts - clock_slack_ns)
+    may_wait = (segment >= 0) & _MAY_BE_A_WAIT[timeline.activities[segment]] & ~launching
+    waited = np.maximum(gap_starts - np.maximum(timeline.bounds[segment], last.host_end_ns), 0)
+    goes_on = timeline.bounds[segment + 1]
+    cause = np.where((held > 0) & last.named(COPY_STAGES), _NAMES.index(COPYING), _NAMES.index(SYNCHRONISING))
+    return _Waits(
+        cause=cause,
+        duration_ns=np.where(held > 0, held, np.where(may_wait, waited, 0)),
+        prompt=(held > 0) | (goes_on <= gap_starts + WAKE_UP_NS),
+    )
 
 
-def _waits_usually(waits: Iterable[_Wait]) -> bool:
+def _waits_usually(waits: _Waits, counted: Mask) -> bool:
     """Whether the loop waits for the device at that place as a rule; then going on late is waking up late."""
-    prompt = [wait.prompt for wait in waits if wait.duration_ns]
-    return 2 * sum(prompt) >= len(prompt)
+    prompt = waits.prompt[counted & (waits.duration_ns > 0)]
+    return bool(2 * prompt.sum() >= len(prompt))
 
 
-def _causes(pieces: Sequence[tuple[str, int]], wait: _Wait, cycle_ns: int) -> dict[str, int]:
-    """Shares a gap out among its causes; `pieces` are what the host did in it, in order."""
-    named: dict[str, int] = defaultdict(int)
-    for activity, duration_ns in pieces:
-        named[activity] += duration_ns
-    substantial = {
-        activity for activity in (host.FETCHING, host.COLLATING) if named[activity] >= SUBSTANTIAL_SHARE * cycle_ns
-    }
-    hideable_ns = wait.duration_ns
-    causes: dict[str, int] = defaultdict(int)
-    for activity, duration_ns in pieces:
-        hidden_ns = 0
-        if activity != host.UNKNOWN and activity not in substantial:
-            hidden_ns = min(duration_ns, hideable_ns)
-            hideable_ns -= hidden_ns
-        if hidden_ns:
-            causes[wait.cause] += hidden_ns
-        if duration_ns > hidden_ns:
-            causes[_CAUSES[activity]] += duration_ns - hidden_ns
-    return dict(causes)
+def _causes(pieces: tuple[Column, Column, Column], waits: _Waits, cycles_ns: Column) -> Column:
+    """Shares gaps out among their causes.
+
+    Args:
+        pieces: what the host did in the gaps, in order: gap, activity and duration.
+        waits: before the gaps.
+        cycles_ns: the gaps, with the work before them.
+
+    Returns:
+        (gaps, names) ns.
+    """
+    gap, activity, duration_ns = pieces
+    spent = np.zeros((len(cycles_ns), len(host.ACTIVITIES)), np.int64)
+    np.add.at(spent, (gap, activity), duration_ns)
+    substantial = _LOADING & (spent >= SUBSTANTIAL_SHARE * cycles_ns[:, None])
+    hideable = ~_UNKNOWN[activity] & ~substantial[gap, activity]
+    # A wait hides the first of what can be hidden, up to its own length.
+    until = np.cumsum(np.where(hideable, duration_ns, 0))
+    before = until - np.where(hideable, duration_ns, 0)
+    before_in_gap = before - before[np.searchsorted(gap, gap)]
+    hidden = np.where(hideable, np.clip(waits.duration_ns[gap] - before_in_gap, 0, duration_ns), 0)
+    causes = np.zeros((len(cycles_ns), len(_NAMES)), np.int64)
+    np.add.at(causes, (gap, waits.cause[gap]), hidden)
+    np.add.at(causes, (gap, _CAUSE_OF[activity]), duration_ns - hidden)
+    return causes

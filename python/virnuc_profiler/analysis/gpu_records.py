@@ -8,7 +8,9 @@ and these are made in a third of the time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
+
+from virnuc_profiler.telemetry.stage_columns import Column
 
 DEFAULT_DOMAIN: Final = "default"
 """What NVTX's own domain is called, which has no name."""
@@ -56,7 +58,11 @@ class GpuOperation(NamedTuple):
         return self.end_ns - self.start_ns
 
 
-def process_of(thread: int) -> int:
+@overload
+def process_of(thread: int) -> int: ...
+@overload
+def process_of(thread: Column) -> Column: ...
+def process_of(thread: int | Column) -> int | Column:
     """The process of a serialized thread id, as operations name it: the id without its lowest 24 bits."""
     return thread >> _THREAD_BITS << _THREAD_BITS
 

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final, NamedTuple
 
-from virnuc_profiler.analysis.intervals import Interval, clip, subtract, union
+import numpy as np
+
+from virnuc_profiler.analysis.interval_columns import clip
+from virnuc_profiler.analysis.intervals import Interval
+from virnuc_profiler.telemetry.batch_table import DEVICE_TIMES_DROPPED, BatchTable
 from virnuc_profiler.telemetry.records import DEVICE_STAGES, BatchRecord
+from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, StageColumns
 
 LAUNCHING: Final = "launching"
 CONSUMING: Final = "consuming"
@@ -18,9 +23,9 @@ FETCHING: Final = "fetching"
 UNSTAGED: Final = "unstaged"
 UNKNOWN: Final = "unknown"
 
-_PRIORITY: Final = (UNKNOWN, LAUNCHING, CONSUMING, OWN_STAGE, COLLATING, FETCHING)
-"""Which one counts where stages overlap. A device stage or ``emit`` is the loop itself at work, whatever a worker
-collates meanwhile; ``collate`` inside ``fetch`` is what the loop waited for."""
+ACTIVITIES: Final = (UNKNOWN, LAUNCHING, CONSUMING, OWN_STAGE, COLLATING, FETCHING, UNSTAGED)
+"""All of them; where stages overlap, the first one counts. A device stage or ``emit`` is the loop itself at work,
+whatever a worker collates meanwhile; ``collate`` inside ``fetch`` is what the loop waited for."""
 
 
 class Segment(NamedTuple):
@@ -32,62 +37,93 @@ class Segment(NamedTuple):
 
 
 class HostTimeline:
-    """Segments that tile a window in order."""
+    """Segments that tile a window in order, none with the activity of the next.
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
-        self.segments = segments
-        self._starts = [segment.start_ns for segment in segments]
+    Args:
+        bounds: (segments + 1,) ns; a segment lasts from one to the next.
+        activities: (segments,) by number, see ``ACTIVITIES``.
+    """
 
-    def at(self, moment_ns: int) -> Segment | None:
-        """The segment that holds a moment; None outside of the window."""
-        place = bisect_right(self._starts, moment_ns) - 1
-        if place < 0 or moment_ns >= self.segments[place].end_ns:
-            return None
-        return self.segments[place]
+    def __init__(self, bounds: Column, activities: Column) -> None:
+        self.bounds = bounds
+        self.activities = activities
 
-    def during(self, interval: Interval) -> Iterator[tuple[str, int]]:
-        """Activity and duration, ns, of each piece of `interval`, in order."""
-        start, end = interval
-        place = max(bisect_right(self._starts, start) - 1, 0)
-        while place < len(self.segments) and self.segments[place].start_ns < end:
-            segment = self.segments[place]
-            piece_ns = min(segment.end_ns, end) - max(segment.start_ns, start)
-            if piece_ns > 0:
-                yield segment.activity, piece_ns
-            place += 1
+    @property
+    def segments(self) -> list[Segment]:
+        """All of them as records."""
+        times = self.bounds.tolist()
+        return [
+            Segment(start, end, ACTIVITIES[number])
+            for (start, end), number in zip(pairwise(times), self.activities.tolist(), strict=True)
+        ]
+
+    def at(self, moments_ns: Column) -> Column:
+        """The place of the segment that holds each moment; -1 outside of the window."""
+        places = np.searchsorted(self.bounds, moments_ns, side="right") - 1
+        return np.where(places < len(self.activities), places, -1)
+
+    def during(self, starts: Column, ends: Column) -> tuple[Column, Column, Column]:
+        """What the host did in each of some intervals that are not empty.
+
+        Returns:
+            (pieces,) each, in order: the place of the interval, the number of the activity, and its duration, ns.
+        """
+        count = len(self.activities)
+        first = np.clip(np.searchsorted(self.bounds, starts, side="right") - 1, 0, count)
+        last = np.clip(np.searchsorted(self.bounds, ends, side="left"), first, count)
+        pieces = last - first
+        interval = np.repeat(np.arange(len(starts)), pieces)
+        segment = np.arange(len(interval)) - np.repeat(np.cumsum(pieces) - pieces - first, pieces)
+        low = np.maximum(self.bounds[segment], starts[interval])
+        return interval, self.activities[segment], np.minimum(self.bounds[segment + 1], ends[interval]) - low
 
 
-def host_timeline(batches: Sequence[BatchRecord], window: Interval) -> HostTimeline:
+def host_timeline(batches: Iterable[BatchRecord], window: Interval) -> HostTimeline:
     """What the host did throughout `window`.
 
     A batch whose device times were dropped is ``unknown`` from its first launch on: the device was at work then,
     nobody knows how long.
     """
-    device_stages = device_stage_names(batches)
-    found: dict[str, list[Interval]] = {activity: [] for activity in _PRIORITY}
-    for batch in batches:
-        launches = []
-        for stage in batch.stages:
-            interval = (stage.host_start_ns, stage.host_end_ns)
-            found[_activity(stage.name, device_stages)].append(interval)
-            if stage.name in device_stages:
-                launches.append(stage.host_start_ns)
-        if batch.device_times_dropped and launches:
-            found[UNKNOWN].append((min(launches), batch.host_end_ns))
-    segments: list[Segment] = []
-    taken: list[Interval] = []
-    for activity in _PRIORITY:
-        mine = subtract(clip(found[activity], window), taken)
-        segments.extend(Segment(start, end, activity) for start, end in mine)
-        taken = union(taken + mine)
-    segments.extend(Segment(start, end, UNSTAGED) for start, end in subtract([window], taken))
-    return HostTimeline(sorted(segments))
+    table = BatchTable.of(batches)
+    stages = table.stages()
+    launching = device_stage_names(stages)
+    number_of = np.array([ACTIVITIES.index(_activity(name, launching)) for name in stages.names], np.int64)
+    lost_starts, lost_ends = _lost(table, stages[stages.named(launching)])
+    starts, ends = clip(np.append(stages.host_start_ns, lost_starts), np.append(stages.host_end_ns, lost_ends), window)
+    activities = np.append(number_of[stages.name], np.full(len(lost_starts), ACTIVITIES.index(UNKNOWN)))
+    whole = starts < ends
+    return _tiled(starts[whole], ends[whole], activities[whole], window)
 
 
-def device_stage_names(batches: Iterable[BatchRecord]) -> frozenset[str]:
+def _tiled(starts: Column, ends: Column, activities: Column, window: Interval) -> HostTimeline:
+    """The timeline of stages inside a window, each with its activity; where they overlap, the first one counts."""
+    low, high = window
+    if low >= high:
+        return HostTimeline(np.array([low], np.int64), np.array([], np.int64))
+    bounds, places = np.unique(np.concatenate((starts, ends, [low, high])), return_inverse=True)
+    places = places.reshape(-1)
+    counts = np.full(len(bounds) - 1, ACTIVITIES.index(UNSTAGED))
+    for number in reversed(range(len(ACTIVITIES) - 1)):
+        mine = activities == number
+        begun = np.bincount(places[: len(starts)][mine], minlength=len(bounds))
+        ended = np.bincount(places[len(starts) : -2][mine], minlength=len(bounds))
+        counts[np.cumsum(begun - ended)[:-1] > 0] = number
+    changes = np.flatnonzero(np.diff(counts)) + 1
+    return HostTimeline(bounds[np.concatenate(([0], changes, [len(bounds) - 1]))], counts[np.append(0, changes)])
+
+
+def _lost(table: BatchTable, launching: StageColumns) -> tuple[Column, Column]:
+    """From the first launch to the end of each batch whose device times were dropped."""
+    first = np.full(len(table), np.iinfo(np.int64).max)
+    np.minimum.at(first, launching.batch, launching.host_start_ns)
+    lost = table.flagged(DEVICE_TIMES_DROPPED)
+    return first[lost], table.column("host_end_ns")[lost]
+
+
+def device_stage_names(stages: StageColumns) -> frozenset[str]:
     """The stages that launch work: the four of the pipeline, and others that had a device interval."""
-    own = {stage.name for batch in batches for stage in batch.stages if stage.device_end_ns is not None}
-    return frozenset(own.union(DEVICE_STAGES))
+    own = np.unique(stages.name[stages.device_end_ns != NOT_MEASURED])
+    return frozenset(DEVICE_STAGES).union(stages.names[number] for number in own)
 
 
 def _activity(stage: str, device_stages: frozenset[str]) -> str:

@@ -9,12 +9,15 @@ to mouth ends within microseconds of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
-from virnuc_profiler.analysis.intervals import Interval, length
-from virnuc_profiler.telemetry.records import BatchRecord, StageRecord
+import numpy as np
+
+from virnuc_profiler.analysis.interval_columns import length_by_group
+from virnuc_profiler.telemetry.batch_table import DEVICE_TIMES_DROPPED, BatchTable
+from virnuc_profiler.telemetry.records import BatchRecord
+from virnuc_profiler.telemetry.stage_columns import Column, Mask, StageColumns
 
 COPY_STAGES: Final = frozenset({"h2d", "d2h"})
 
@@ -29,8 +32,7 @@ HELD_NS: Final = 300_000
 """A stage that only enqueues a copy returns within tens of µs; one that kept the host this long waited."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """One batch's way through the device. Times in ns.
 
     Attributes:
@@ -60,70 +62,79 @@ class Launch:
 
 
 def launches_of(batches: Iterable[BatchRecord], clock_slack_ns: int = 0) -> list[Launch]:
-    """The launches of all batches that have the device times of every stage that should have them."""
-    found = (launch_of(batch, clock_slack_ns) for batch in batches)
-    return [launch for launch in found if launch is not None]
-
-
-def launch_of(batch: BatchRecord, clock_slack_ns: int = 0) -> Launch | None:
-    """A batch's launch; None without device times.
+    """The launches of all batches that have the device times of every stage that should have them.
 
     Args:
-        batch: the record.
+        batches: the records.
         clock_slack_ns: how far device times may be off on the host's axis.
     """
-    stages = [stage for stage in batch.stages if stage.device_ns is not None]
-    if not stages or batch.device_times_dropped:
-        return None
-    intervals = [device_interval(stage) for stage in stages]
-    host_end, device_end = max(stage.host_end_ns for stage in stages), max(end for _, end in intervals)
-    device_ns = length(intervals)
-    held = next((stage.name for stage in reversed(stages) if held_ns(stage, clock_slack_ns)), None)
-    prompt = device_end - host_end <= max(PROMPT_NS, PROMPT_SHARE * device_ns) + clock_slack_ns
-    return Launch(
-        batch_index=batch.index,
-        host_start_ns=min(stage.host_start_ns for stage in stages),
-        host_end_ns=host_end,
-        device_start_ns=min(start for start, _ in intervals),
-        device_end_ns=device_end,
-        device_ns=device_ns,
-        held_by=held,
-        launch_bound=prompt and held is None,
-        exposed_ns=sum(end - start for start, end in _exposed_copies(stages)),
+    table = BatchTable.of(batches)
+    stages = table.stages()
+    stages = stages[stages.on_device & ~table.flagged(DEVICE_TIMES_DROPPED)[stages.batch]]
+    if not len(stages):
+        return []
+    first = np.flatnonzero(np.diff(stages.batch, prepend=-1))  # each batch's first stage; a batch's stages are in a row
+    batch = stages.batch[first]
+    host_end, device_end = (np.maximum.reduceat(ends, first) for ends in (stages.host_end_ns, stages.device_end_ns))
+    device_ns = length_by_group(stages.device_start_ns, stages.device_end_ns, stages.batch, len(table))[batch]
+    holding = np.where(held_ns(stages, clock_slack_ns) > 0, np.arange(len(stages)), -1)
+    holder = np.maximum.reduceat(holding, first)
+    prompt = device_end - host_end <= np.maximum(PROMPT_NS, PROMPT_SHARE * device_ns) + clock_slack_ns
+    columns = (
+        table.column("index")[batch],
+        np.minimum.reduceat(stages.host_start_ns, first),
+        host_end,
+        np.minimum.reduceat(stages.device_start_ns, first),
+        device_end,
+        device_ns,
+    )
+    return list(
+        map(
+            Launch,
+            *(column.tolist() for column in columns),
+            [None if place < 0 else stages.names[stages.name[place]] for place in holder.tolist()],
+            (prompt & (holder < 0)).tolist(),
+            np.add.reduceat(_exposed_ns(stages, first), first).tolist(),
+        )
     )
 
 
-def _exposed_copies(stages: Iterable[StageRecord]) -> Iterator[Interval]:
-    for stage in stages:
-        if stage.name not in COPY_STAGES or not launched_late(stage):
-            return
-        yield device_interval(stage)
+def launch_of(batch: BatchRecord, clock_slack_ns: int = 0) -> Launch | None:
+    """A batch's launch; None without device times."""
+    return next(iter(launches_of([batch], clock_slack_ns)), None)
 
 
-def launched_late(stage: StageRecord) -> bool:
-    """Whether the device was done with a stage as soon as the host had launched it, and so had waited for it."""
-    assert stage.device_end_ns is not None
-    return stage.device_end_ns - stage.host_end_ns <= PROMPT_NS and not held_ns(stage)
+def _exposed_ns(stages: StageColumns, first: Column) -> Column:
+    """Device time of the exposed copies: those with nothing else before them in their batch; 0 for other stages."""
+    other = np.cumsum(~(stages.named(COPY_STAGES) & launched_late(stages)))  # so many up to and with each stage
+    before = np.append(0, other)[first]
+    until = np.repeat(before, np.diff(first, append=len(stages)))
+    return np.where(other == until, stages.device_end_ns - stages.device_start_ns, 0)
 
 
-def held_ns(stage: StageRecord, clock_slack_ns: int = 0) -> int:
+def launched_late(stages: StageColumns) -> Mask:
+    """Whether the device was done with a stage as soon as the host had launched it, and so had waited for it.
+
+    Args:
+        stages: with device intervals.
+    """
+    late: Mask = (stages.device_end_ns - stages.host_end_ns <= PROMPT_NS) & (held_ns(stages) == 0)
+    return late
+
+
+def held_ns(stages: StageColumns, clock_slack_ns: int = 0) -> Column:
     """How long a stage kept the host until the device was done with it; 0 if it only enqueued.
 
     The host left the stage when the device did, and far later than enqueuing takes. For a copy that is proof enough:
     it enqueues one operation. Another stage may have been busy launching, so there the host must also have spent
     half of its time in the stage before the device even got to it.
+
+    Args:
+        stages: with device intervals.
+        clock_slack_ns: how far device times may be off on the host's axis.
     """
-    if stage.device_start_ns is None or stage.device_end_ns is None:
-        return 0
-    left_together = stage.host_end_ns >= stage.device_end_ns - PROMPT_NS - clock_slack_ns
-    if not left_together or stage.host_ns < HELD_NS:
-        return 0
-    ahead_ns = stage.device_start_ns - stage.host_start_ns
-    return stage.host_ns if stage.name in COPY_STAGES or 2 * ahead_ns >= stage.host_ns else 0
-
-
-def device_interval(stage: StageRecord) -> Interval:
-    """The device interval of a stage that has one."""
-    assert stage.device_start_ns is not None
-    assert stage.device_end_ns is not None
-    return stage.device_start_ns, stage.device_end_ns
+    host_ns = stages.host_end_ns - stages.host_start_ns
+    left_together = stages.host_end_ns >= stages.device_end_ns - PROMPT_NS - clock_slack_ns
+    ahead_ns = stages.device_start_ns - stages.host_start_ns
+    waited = stages.named(COPY_STAGES) | (2 * ahead_ns >= host_ns)
+    return np.where(left_together & (host_ns >= HELD_NS) & waited, host_ns, 0)

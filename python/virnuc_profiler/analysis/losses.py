@@ -18,6 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from virnuc_profiler.analysis import intervals
 from virnuc_profiler.analysis.causes import (
     COPYING,
     LAUNCHING,
@@ -28,7 +31,8 @@ from virnuc_profiler.analysis.causes import (
     THROTTLING,
 )
 from virnuc_profiler.analysis.flops import forward_flops
-from virnuc_profiler.analysis.intervals import Interval, clip, length
+from virnuc_profiler.analysis.host_activity import ACTIVITIES
+from virnuc_profiler.analysis.interval_columns import length
 from virnuc_profiler.analysis.launches import COPY_STAGES, launched_late
 from virnuc_profiler.analysis.observation import Observation
 from virnuc_profiler.analysis.sharing import (
@@ -88,7 +92,9 @@ def device_losses(seen: Observation, layers: int | None, hidden: int | None, cei
     bound_share = len(bound) / len(seen.launches)
     working = None if seen.activity.sm is None else min(1.0, ratio(seen.activity.sm, busy) or 0.0)
     waits_inside = working is not None and working >= WORKING and bound_share >= MOSTLY
-    bound_ns = length(clip(((launch.device_start_ns, launch.device_end_ns) for launch in bound), seen.window))
+    bound_ns = intervals.length(
+        intervals.clip(((launch.device_start_ns, launch.device_end_ns) for launch in bound), seen.window)
+    )
     lost[SYNCHRONISING if waits_inside else LAUNCHING] += bound_ns / seen.window_ns * (1 - (working or 0.0))
     copy_share = _copy_share(seen)
     lost[COPYING] += copy_share
@@ -125,15 +131,12 @@ def _copy_share(seen: Observation) -> float:
 
     Not those that ended with the host without holding it: there the device waited for the copy to be launched.
     """
-    copies: list[Interval] = []
-    computing: list[Interval] = []
-    for batch in seen.batches:
-        for stage in batch.stages:
-            if stage.device_start_ns is None or stage.device_end_ns is None:
-                continue
-            kind = copies if stage.name in COPY_STAGES and not launched_late(stage) else computing
-            kind.append((stage.device_start_ns, stage.device_end_ns))
-    alone_ns = length(copies + computing) - length(computing)
+    stages = seen.batches.stages()
+    stages = stages[stages.on_device]
+    computing = stages[~stages.named(COPY_STAGES) | launched_late(stages)]
+    alone_ns = length(stages.device_start_ns, stages.device_end_ns) - length(
+        computing.device_start_ns, computing.device_end_ns
+    )
     return alone_ns / seen.window_ns
 
 
@@ -175,6 +178,8 @@ def _sharing(
 def host_losses(seen: Observation) -> Mapping[str, float]:
     """Shares of the window by host activity (see ``host_activity``), for runs without device times."""
     spent: dict[str, int] = defaultdict(int)
-    for activity, duration_ns in seen.host.during(seen.window):
-        spent[activity] += duration_ns
+    low, high = seen.window
+    _, activities, durations_ns = seen.host.during(np.array([low]), np.array([high]))
+    for activity, duration_ns in zip(activities.tolist(), durations_ns.tolist(), strict=True):
+        spent[ACTIVITIES[activity]] += duration_ns
     return {activity: duration_ns / seen.window_ns for activity, duration_ns in spent.items()} if seen.window_ns else {}

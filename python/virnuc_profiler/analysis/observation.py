@@ -14,8 +14,9 @@ from virnuc_profiler.analysis.host_activity import HostTimeline, host_timeline
 from virnuc_profiler.analysis.intervals import Interval
 from virnuc_profiler.analysis.launches import Launch, launches_of
 from virnuc_profiler.analysis.steady_state import steady_batches
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.records import BatchRecord, GpuSamples, PackingRecord
+from virnuc_profiler.telemetry.records import GpuSamples, PackingRecord
 from virnuc_profiler.telemetry.run_result import RunResult
 
 MOST_CLOCK_SLACK_NS: Final = 200_000
@@ -51,7 +52,7 @@ class Observation:
 
     window: Interval
     steady: bool
-    batches: Sequence[BatchRecord]
+    batches: BatchTable
     host: HostTimeline
     whole: DeviceGaps
     gaps: DeviceGaps
@@ -78,12 +79,12 @@ class Observation:
     @property
     def packings(self) -> dict[int, PackingRecord]:
         """Packing statistics by batch index."""
-        return {batch.index: batch.packing for batch in self.batches if batch.packing is not None}
+        return self.batches.packings()
 
 
 def observe(run: RunResult, layers: int | None = None, hidden: int | None = None) -> Observation:
     """Looks at a run; `layers` and `hidden` are the model's shape, for its FLOPs."""
-    batches = list(run.batches)
+    batches = run.batches
     span = (run.host_start_ns, run.host_end_ns)
     slack_ns = min(run.device.alignment_uncertainty_ns or 0, MOST_CLOCK_SLACK_NS)
     host = host_timeline(batches, span)
@@ -105,11 +106,11 @@ def observe(run: RunResult, layers: int | None = None, hidden: int | None = None
     )
 
 
-def _window(launches: Sequence[Launch], steady: Sequence[BatchRecord]) -> Interval | None:
+def _window(launches: Sequence[Launch], steady: BatchTable) -> Interval | None:
     if launches:
         return min(launch.device_start_ns for launch in launches), max(launch.device_end_ns for launch in launches)
     if steady:
-        return min(batch.host_start_ns for batch in steady), max(batch.host_end_ns for batch in steady)
+        return int(steady.column("host_start_ns").min()), int(steady.column("host_end_ns").max())
     return None
 
 
@@ -118,9 +119,8 @@ def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:
     return Activity(*(activity_during(window, readings, f"{unit}_activity") for unit in ("sm", "tensor", "dram")))
 
 
-def _flops(batches: Sequence[BatchRecord], layers: int | None, hidden: int | None) -> int | None:
-    packings = [batch.packing for batch in batches if batch.packing is not None]
-    if layers is None or hidden is None or not packings or len(packings) < len(batches):
+def _flops(batches: BatchTable, layers: int | None, hidden: int | None) -> int | None:
+    packed = batches.packed()
+    if layers is None or hidden is None or not packed or len(packed) < len(batches):
         return None
-    tokens = sum(packing.tokens for packing in packings)
-    return forward_flops(tokens, sum(packing.sum_squared_lengths for packing in packings), layers, hidden)
+    return forward_flops(packed.sum("tokens"), packed.sum("sum_squared_lengths"), layers, hidden)

@@ -8,13 +8,18 @@ encloses its launch.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from virnuc_profiler.analysis.gpu_records import ApiCall, GpuOperation, NvtxRange, process_of
 from virnuc_profiler.analysis.intervals import union
+from virnuc_profiler.telemetry.stage_columns import Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,66 +72,86 @@ def project(
 
     O((n + m) log n) for n calls and m ranges, and as much again as ranges hold operations.
     """
-    launches = _launches_by_thread(calls, operations)
-    starts = {thread: [launch.start_ns for launch in sorted_] for thread, sorted_ in launches.items()}
+    launched = _launched_by_thread(list(calls), list(operations))
     projections = []
     for range_ in ranges:
-        candidates = launches.get(range_.thread, ())
-        inside = []
-        for at in range(bisect_left(starts.get(range_.thread, ()), range_.start_ns), len(candidates)):
-            launch = candidates[at]
-            if launch.start_ns > range_.end_ns:
-                break
-            if launch.end_ns <= range_.end_ns:
-                inside.append(launch)
-        projections.append(_projection(range_, inside))
+        there = launched.get(range_.thread, _NOTHING)
+        first = bisect_left(there.call_starts, range_.start_ns)
+        last = bisect_right(there.call_starts, range_.end_ns)
+        inside = [at for at in range(first, last) if there.call_ends[at] <= range_.end_ns]
+        projections.append(_projection(range_, there, inside))
     return projections
 
 
-@dataclass(frozen=True, slots=True)
-class _Launch:
-    """A call and what it launched; all rows of one call are one."""
+class _Launched(NamedTuple):
+    """What one thread launched, in order: each operation with start and end of its call, ns."""
 
-    start_ns: int
-    end_ns: int
+    call_starts: Sequence[int]
+    call_ends: Sequence[int]
     operations: Sequence[GpuOperation]
 
 
-def _launches_by_thread(calls: Iterable[ApiCall], operations: Iterable[GpuOperation]) -> dict[int, list[_Launch]]:
-    """The calls that launched something, by thread and in order of time."""
-    launched: dict[tuple[int, int], list[GpuOperation]] = {}
-    for operation in operations:
-        launched.setdefault((operation.process, operation.correlation), []).append(operation)
-    # A call may have several rows: of the runtime and of the driver below it, or of two tracing layers.
-    times: dict[tuple[int, int], tuple[int, int]] = {}
-    for thread, correlation, start_ns, end_ns in calls:
-        if (process_of(thread), correlation) in launched:
-            start, end = times.get((thread, correlation), (start_ns, end_ns))
-            times[thread, correlation] = (min(start, start_ns), max(end, end_ns))
-    by_thread: dict[int, list[_Launch]] = {}
-    for (thread, correlation), (start_ns, end_ns) in times.items():
-        work = _without_doubles(launched[process_of(thread), correlation])
-        by_thread.setdefault(thread, []).append(_Launch(start_ns, end_ns, work))
-    for launches in by_thread.values():
-        launches.sort(key=lambda launch: launch.start_ns)
-    return by_thread
+_NOTHING: Final = _Launched((), (), ())
 
 
-def _without_doubles(operations: Sequence[GpuOperation]) -> Sequence[GpuOperation]:
-    """A graph that was traced as a whole and node by node counts by its nodes."""
-    nodes = [operation for operation in operations if operation.kind != "graph"]
-    return nodes or operations
+def _launched_by_thread(calls: Sequence[ApiCall], operations: Sequence[GpuOperation]) -> dict[int, _Launched]:
+    """Joins calls and operations, as columns: records and lists of a launch each would take five times as long."""
+    if not calls or not operations:
+        return {}
+    thread, correlation, start_ns, end_ns = _merged(*_columns(calls, 4))
+    key, work_key = _keys((process_of(thread), correlation), _columns(operations, 2))
+    # A graph that was traced as a whole and node by node counts by its nodes.
+    whole = np.array([operation.kind == "graph" for operation in operations])
+    counted = np.flatnonzero(~whole | ~np.isin(work_key, work_key[~whole]))
+    counted = counted[np.argsort(work_key[counted], kind="stable")]
+    low, high = (np.searchsorted(work_key[counted], key, side=side) for side in ("left", "right"))
+    call = np.repeat(np.arange(len(key)), high - low)
+    work = counted[np.arange(len(call)) - np.repeat(np.cumsum(high - low) - high, high - low)]
+    by_time = np.lexsort((start_ns[call], thread[call]))
+    call, work = call[by_time], work[by_time]
+    bounds = [0, *(np.flatnonzero(np.diff(thread[call])) + 1).tolist(), len(call)]
+    return {
+        int(thread[call[first]]): _Launched(
+            start_ns[call[first:last]].tolist(),
+            end_ns[call[first:last]].tolist(),
+            [operations[at] for at in work[first:last].tolist()],
+        )
+        for first, last in pairwise(bounds)
+        if first < last
+    }
 
 
-def _projection(range_: NvtxRange, launches: Sequence[_Launch]) -> Projection:
-    operations = tuple(operation for launch in launches for operation in launch.operations)
-    if not operations:
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Column]:
+    """The first columns of rows, which are of integers."""
+    return [np.fromiter(map(itemgetter(at), rows), np.int64, len(rows)) for at in range(count)]
+
+
+def _merged(thread: Column, correlation: Column, start_ns: Column, end_ns: Column) -> tuple[Column, ...]:
+    """One row for each call, which may have several: of the runtime and of the driver below it, or of two layers."""
+    order = np.lexsort((correlation, thread))
+    thread, correlation, start_ns, end_ns = (column[order] for column in (thread, correlation, start_ns, end_ns))
+    changes = (thread[1:] != thread[:-1]) | (correlation[1:] != correlation[:-1])
+    first = np.append(0, np.flatnonzero(changes) + 1)
+    starts, ends = np.minimum.reduceat(start_ns, first), np.maximum.reduceat(end_ns, first)
+    return thread[first], correlation[first], starts, ends
+
+
+def _keys(*pairs: Sequence[Column]) -> list[Column]:
+    """One number for each pair of a process and a correlation id, the same for the same in all of `pairs`."""
+    processes, correlations = (np.concatenate(columns) for columns in zip(*pairs, strict=True))
+    _, process = np.unique(processes, return_inverse=True)
+    different, correlation = np.unique(correlations, return_inverse=True)
+    keys = process.reshape(-1) * len(different) + correlation.reshape(-1)
+    return np.split(keys, np.cumsum([len(first) for first, _ in pairs])[:-1])
+
+
+def _projection(range_: NvtxRange, launched: _Launched, inside: Sequence[int]) -> Projection:
+    if not inside:
         return Projection(range_)
+    operations = tuple(launched.operations[at] for at in inside)
     busy = union((operation.start_ns, operation.end_ns) for operation in operations)
     gaps = [later[0] - earlier[1] for earlier, later in pairwise(busy)]
-    start_ns, launched_ns = min(
-        (operation.start_ns, launch.start_ns) for launch in launches for operation in launch.operations
-    )
+    start_ns, launched_ns = min((launched.operations[at].start_ns, launched.call_starts[at]) for at in inside)
     return Projection(
         range_,
         operations,

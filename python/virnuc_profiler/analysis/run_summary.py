@@ -3,23 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from virnuc_profiler.analysis.batch_metrics import waiting_ns
+from virnuc_profiler.analysis.batch_metrics import waits_ns
 from virnuc_profiler.analysis.causes import LEAD_IN, TAIL
 from virnuc_profiler.analysis.diagnosis import diagnose_observation
 from virnuc_profiler.analysis.flops import forward_flops, model_flops_utilization
 from virnuc_profiler.analysis.gaps import DeviceGaps
 from virnuc_profiler.analysis.gpu_load import energy_between, mean_activity, mean_utilization
-from virnuc_profiler.analysis.intervals import Interval, clip, length
+from virnuc_profiler.analysis.interval_columns import clip, length
+from virnuc_profiler.analysis.intervals import Interval
 from virnuc_profiler.analysis.observation import observe
 from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
 from virnuc_profiler.analysis.statistics import percentile
 from virnuc_profiler.analysis.steady_state import Completion, steady_state
 from virnuc_profiler.analysis.throttling import ThrottleTimeline, throttled_batches, throttled_seconds
+from virnuc_profiler.telemetry.batch_table import HAS_PACKING, BatchTable
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.records import BatchRecord, GpuSamples, PackingRecord
+from virnuc_profiler.telemetry.records import GpuSamples
 from virnuc_profiler.telemetry.run_result import RunResult
 
 ENERGY_COVERAGE = 0.8
@@ -45,19 +46,10 @@ def run_summary(
         ceiling_flops_per_second: what this device reaches in a large matrix product; gives ``mfu``.
     """
     window = (run.host_start_ns, run.host_end_ns)
-    completions: list[Completion] = []
-    device: list[Interval] = []
-    waits: list[float | None] = []
-    packings: list[PackingRecord] = []
-    for batch in run.batches:
-        packing = batch.packing
-        completions.append(_completion(batch))
-        device.extend(device_intervals(batch))
-        waits.append(waiting_ns(batch))
-        if packing is not None:
-            packings.append(packing)
-    first_end = min((completion.at_ns for completion in completions), default=None)
-    steady = steady_state(completions)
+    packed = run.batches.packed()
+    waits = waits_ns(run.batches)
+    steady = steady_state(completions(run.batches))
+    first_end = min(run.batches.column("host_end_ns").tolist(), default=None)
     seen = observe(run, layers, hidden)
     diagnosis = diagnose_observation(seen, run, layers=layers, hidden=hidden, ceiling=ceiling_flops_per_second)
     return {
@@ -66,7 +58,7 @@ def run_summary(
         "warm_up_batches": steady.warm_up_batches,
         "steady_tokens_per_sec": steady.tokens_per_sec,
         "steady_sequences_per_sec": steady.sequences_per_sec,
-        "device_busy_fraction": device_busy_fraction(device, window),
+        "device_busy_fraction": device_busy_fraction(run.batches, window),
         "device_gap_seconds": gap_seconds(seen.whole),
         "bound_by": diagnosis.bound,
         "diagnosis": diagnosis.sentence,
@@ -74,29 +66,22 @@ def run_summary(
         "wait_time_ms_p50": _milliseconds(percentile(waits, 50)),
         "wait_time_ms_p95": _milliseconds(percentile(waits, 95)),
         **profiling_cost_keys(run),
-        **_packing_keys(packings),
+        **_packing_keys(packed),
         **_gpu_keys(run.gpu, window, run),
-        **_flops_keys(packings, run.elapsed_s, layers, hidden, ceiling_flops_per_second),
+        **_flops_keys(packed, run, layers, hidden, ceiling_flops_per_second),
     }
 
 
-def device_intervals(batch: BatchRecord) -> list[Interval]:
-    """The device intervals of a batch's stages, where they were measured."""
-    return [
-        (stage.device_start_ns, stage.device_end_ns)
-        for stage in batch.stages
-        if stage.device_start_ns is not None and stage.device_end_ns is not None
-    ]
-
-
-def device_busy_fraction(intervals: Iterable[Interval], window: Interval) -> float | None:
+def device_busy_fraction(batches: BatchTable, window: Interval) -> float | None:
     """Union of device intervals over the time of the window, 0 to 1; None without device intervals.
 
     A device interval includes launch gaps, and a batch whose device times were dropped adds nothing, so see
     ``dropped_device_timings`` beside it.
     """
-    known = list(intervals)
-    return ratio(length(clip(known, window)), window[1] - window[0]) if known else None
+    stages = batches.stages()
+    stages = stages[stages.on_device]
+    inside = clip(stages.device_start_ns, stages.device_end_ns, window)
+    return ratio(length(*inside), window[1] - window[0]) if len(stages) else None
 
 
 def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
@@ -110,22 +95,27 @@ def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
     return {LEAD_IN: gaps.lead_in_ns / 1e9, TAIL: gaps.tail_ns / 1e9, **by_cause}
 
 
-def _completion(batch: BatchRecord) -> Completion:
-    if batch.packing is None:
-        return Completion(batch.host_end_ns, None, None)
-    return Completion(batch.host_end_ns, batch.packing.sequences, batch.packing.tokens)
+def completions(batches: BatchTable) -> list[Completion]:
+    """When each batch ended, and what it carried."""
+    packed = batches.flagged(HAS_PACKING).tolist()
+    counts = [
+        [count if known else None for count, known in zip(batches.column(field).tolist(), packed, strict=True)]
+        for field in ("sequences", "tokens")
+    ]
+    return list(map(Completion, batches.column("host_end_ns").tolist(), *counts))
 
 
 def _milliseconds(nanoseconds: float | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1e6
 
 
-def _packing_keys(packings: list[PackingRecord]) -> dict[str, Any]:
-    if not packings:
+def _packing_keys(packed: BatchTable) -> dict[str, Any]:
+    if not packed:
         return {"oversize_batches": None, "padding_tokens": None}
+    tokens, budgets = packed.column("tokens"), packed.column("token_budget")
     return {
-        "oversize_batches": sum(packing.oversize for packing in packings),
-        "padding_tokens": sum(packing.padding_tokens for packing in packings),
+        "oversize_batches": int(((budgets > 0) & (tokens > budgets)).sum()),
+        "padding_tokens": int((packed.column("sequences") * packed.column("max_length") - tokens).sum()),
     }
 
 
@@ -141,7 +131,8 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
     power = ratio(joules, seconds)
     covered = seconds is not None and seconds >= ENERGY_COVERAGE * run.elapsed_s
     throttling = ThrottleTimeline(gpu)
-    whole = power * run.elapsed_s if power is not None and covered else None
+    counted = len(run.batches.packed()) == len(run.batches)  # else the counted ones would pay for the others
+    whole = power * run.elapsed_s if power is not None and covered and counted else None
     return {
         **keys,
         "energy_joules": joules,
@@ -159,18 +150,18 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
 
 
 def _flops_keys(
-    packings: list[PackingRecord],
-    elapsed_seconds: float,
+    packed: BatchTable,
+    run: RunResult,
     layers: int | None,
     hidden: int | None,
     ceiling: float | None,
 ) -> dict[str, Any]:
-    if layers is None or hidden is None or not packings:
+    """Work of the model; no keys if a batch does not say what it held, for the others' would pass for all of it."""
+    if layers is None or hidden is None or not packed or len(packed) < len(run.batches):
         return {}
-    tokens = sum(packing.tokens for packing in packings)
-    flops = forward_flops(tokens, sum(packing.sum_squared_lengths for packing in packings), layers, hidden)
-    achieved = ratio(flops, elapsed_seconds)
+    flops = forward_flops(packed.sum("tokens"), packed.sum("sum_squared_lengths"), layers, hidden)
+    achieved = ratio(flops, run.elapsed_s)
     keys = {"achieved_tflops": None if achieved is None else achieved / 1e12}
     if ceiling is not None:
-        keys["mfu"] = model_flops_utilization(flops, elapsed_seconds, ceiling)
+        keys["mfu"] = model_flops_utilization(flops, run.elapsed_s, ceiling)
     return keys

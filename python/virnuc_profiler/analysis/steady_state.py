@@ -12,9 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
+
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.records import BatchRecord
 
 WARM_UP_SHARE = 0.1
 WARM_UP_AT_LEAST = 3
@@ -22,8 +25,7 @@ STEADY_AT_LEAST = 3
 """Fewer remaining batches than this say nothing about a steady state."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """The end of one batch, and what it carried; None where that was not measured."""
 
     at_ns: int
@@ -45,11 +47,11 @@ def warm_up_batches(count: int) -> int:
     return max(WARM_UP_AT_LEAST, math.ceil(WARM_UP_SHARE * count))
 
 
-def steady_batches(batches: Iterable[BatchRecord]) -> list[BatchRecord]:
+def steady_batches(batches: BatchTable) -> BatchTable:
     """The batches after warm-up in order of completion; none if too few remain to speak of a steady state."""
-    ordered = sorted(batches, key=lambda batch: batch.host_end_ns)
-    steady = ordered[warm_up_batches(len(ordered)) :]
-    return steady if len(steady) >= STEADY_AT_LEAST else []
+    order = np.argsort(batches.column("host_end_ns"), kind="stable")
+    steady = order[warm_up_batches(len(order)) :]
+    return batches.take(steady if len(steady) >= STEADY_AT_LEAST else steady[:0])
 
 
 def steady_state(completions: Iterable[Completion]) -> SteadyState:

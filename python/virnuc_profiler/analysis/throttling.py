@@ -8,8 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from virnuc_profiler.analysis.intervals import Interval, length, union
 from virnuc_profiler.analysis.statistics import percentile
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import BatchRecord, GpuReading, GpuSamples
 
 REASONS: Final[Mapping[int, str]] = {
@@ -69,9 +72,9 @@ class ThrottleTimeline:
     def during(self, window: Interval) -> list[Span]:
         """The spans, or parts of them, inside a window."""
         low, high = window
-        first = max(bisect_right(self._starts, low) - 1, 0)
         found = []
-        for span in self.spans[first:]:
+        for place in range(max(bisect_right(self._starts, low) - 1, 0), len(self.spans)):
+            span = self.spans[place]
             if span.start_ns >= high:
                 break
             if span.end_ns > low:
@@ -118,9 +121,23 @@ def throttled_seconds(timeline: ThrottleTimeline, window: Interval) -> dict[str,
 
 
 def throttled_batches(timeline: ThrottleTimeline, batches: Iterable[BatchRecord]) -> int | None:
-    """How many batches were measured under a slowing reason; None if no batch was looked at."""
-    known = [reasons for batch in batches if (reasons := timeline.reasons_of(batch)) is not None]
-    return sum(map(bool, known)) if known else None
+    """How many batches have ``reasons_of``; None if no batch was looked at."""
+    table = BatchTable.of(batches)
+    if not timeline.spans or not len(table):
+        return None
+    stages = table.stages()
+    stages = stages[stages.on_device & (stages.device_start_ns < stages.device_end_ns)]
+    on_host = np.setdiff1d(np.arange(len(table)), stages.batch)
+    host_start = table.column("host_start_ns")[on_host]
+    host_end = np.maximum(table.column("host_end_ns")[on_host], host_start + 1)
+    batch = np.append(stages.batch, on_host)
+    starts, ends, reasons, _ = np.array([span._replace(sm_clock_mhz=0) for span in timeline.spans]).T
+    first = np.searchsorted(ends, np.append(stages.device_start_ns, host_start), side="right")
+    last = np.searchsorted(starts, np.append(stages.device_end_ns, host_end), side="left")
+    slowed_before = np.append(0, np.cumsum((reasons & SLOWING) != 0))  # how many of the spans before each
+    seen = first < last
+    slowed = seen & (slowed_before[last] > slowed_before[first])
+    return len(np.unique(batch[slowed])) if seen.any() else None
 
 
 class Slowdown(NamedTuple):

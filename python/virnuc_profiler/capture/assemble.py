@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from virnuc_profiler import _core
 from virnuc_profiler.capture.target import Target
-from virnuc_profiler.telemetry.batch_table import NOT_MEASURED, BatchTable
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import (
     DeviceCapture,
     EnergyReading,
@@ -22,6 +22,7 @@ from virnuc_profiler.telemetry.records import (
     SamplerTierRecord,
 )
 from virnuc_profiler.telemetry.run_result import RunResult
+from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED
 
 
 def assemble_run(

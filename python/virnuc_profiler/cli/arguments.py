@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.architectures import find_model_name
@@ -22,7 +22,26 @@ _LARGEST_NUMBER = 1e7
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one sentence."""
+    """An argument parser whose errors are one sentence, and that takes options between positional arguments.
+
+    argparse alone would give the first of ``RUN --top 3 FILE`` to FILE where RUN may be left out.
+    """
+
+    _intermixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Options first and then what remains.
+
+        At once where a command follows, which has options of its own, and
+        where ``--`` says what is no option, which would be forgotten.
+        """
+        if self._intermixing or self._subparsers is not None or "--" in (args or ()):
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True  # in some versions of Python it comes back here
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong and where help is."""

@@ -109,6 +109,7 @@ def correlate_run(
     from virnuc_profiler.analysis.range_selection import domain_of_runs
     from virnuc_profiler.reports.correlation_document import capture_document, run_document
     from virnuc_profiler.reports.correlation_table import render_correlation
+    from virnuc_profiler.reports.figures import words
     from virnuc_profiler.reports.nsys_export import read_nsys_export
     from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -121,7 +122,7 @@ def correlate_run(
         raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
     if names is not None:
         correlation = replace(correlation, stages=tuple(s for s in correlation.stages if s.name in names))
-    title = f"Run {recorded.run_id} in Nsight Systems{_version(capture)}"
+    title = f"Run {words(recorded.run_id)} in Nsight Systems{_version(capture)}"
     text = render_correlation(correlation, title, _notes(capture, ranges), top=top, batches=batches)
     return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture))
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Set
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from virnuc_profiler.analysis.gpu_records import (
     DEFAULT_DOMAIN,
@@ -28,7 +29,6 @@ _DOMAIN_CREATE: Final = 75
 _API_TABLES: Final = ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_DRIVER")  # older ones keep all in RUNTIME
 _NOBODY: Final = -1
 _PAYLOADS: Final = ("uint64Value", "int64Value", "uint32Value", "int32Value")
-_Where = tuple[int, int, int, int, int]
 
 
 def read_nsys_export(path: str | os.PathLike[str]) -> GpuCapture:
@@ -55,7 +55,7 @@ def _read(tables: Tables) -> GpuCapture:
     operations = tuple(_operations(tables, strings))
     return GpuCapture(
         ranges=tuple(ranges),
-        calls=tuple(_launching_calls(tables, {(operation.process, operation.correlation) for operation in operations})),
+        calls=tuple(_launching_calls(tables, operations)),
         operations=operations,
         tracer_version=meta.get("EXPORT_PRODUCT_VERSION"),
         utc_epoch_ns=epochs[0] if epochs else None,
@@ -107,35 +107,38 @@ def _text(strings: Mapping[int, str | None], text_id: int | None, text: str | No
     return registered or text or "(no name)"
 
 
-def _launching_calls(tables: Tables, launches: Set[tuple[int, int]]) -> Iterator[ApiCall]:
+def _launching_calls(tables: Tables, operations: Iterable[GpuOperation]) -> Iterator[ApiCall]:
     """Calls that launched something; most, such as queries and event records, did not."""
+    launches: dict[int, set[int]] = defaultdict(set)  # by process; pairs would be a tuple each
+    for operation in operations:
+        launches[operation.process].add(operation.correlation)
     for table in _API_TABLES:
         for start, end, thread, correlation in tables.rows(table, ("start", "end"), ("globalTid", "correlationId")):
-            if thread is not None and (process_of(thread), correlation) in launches:
+            if thread is not None and correlation in launches.get(process_of(thread), ()):
                 yield ApiCall(thread, correlation, start, end)
 
 
 def _operations(tables: Tables, strings: Mapping[int, str | None]) -> Iterator[GpuOperation]:
-    for where, (demangled, short) in _work(tables, "KERNEL", ("demangledName", "shortName")):
-        yield GpuOperation(*where, "kernel", strings.get(demangled) or strings.get(short) or "(no name)")
+    for *where, demangled, short in _work(tables, "KERNEL", "demangledName", "shortName"):
+        yield _operation(where, "kernel", strings.get(demangled) or strings.get(short) or "(no name)")
     copy_kinds = dict(tables.rows("ENUM_CUDA_MEMCPY_OPER", ("id",), texts=("label",)))
-    for where, (copy_kind,) in _work(tables, "MEMCPY", ("copyKind",)):
-        yield GpuOperation(*where, "memcpy", f"memcpy {copy_kinds.get(copy_kind) or f'of kind {copy_kind}'}")
-    for where, _ in _work(tables, "MEMSET"):
-        yield GpuOperation(*where, "memset", "memset")
-    for where, (graph,) in _work(tables, "GRAPH_TRACE", ("graphId",)):
-        yield GpuOperation(*where, "graph", f"CUDA graph {graph}")
+    for *where, copy_kind in _work(tables, "MEMCPY", "copyKind"):
+        yield _operation(where, "memcpy", f"memcpy {copy_kinds.get(copy_kind) or f'of kind {copy_kind}'}")
+    for row in _work(tables, "MEMSET"):
+        yield _operation(row, "memset", "memset")
+    for *where, graph in _work(tables, "GRAPH_TRACE", "graphId"):
+        yield _operation(where, "graph", f"CUDA graph {graph}")
 
 
-def _work(tables: Tables, kind: str, more: tuple[str, ...] = ()) -> Iterator[tuple[_Where, list[int]]]:
-    """Rows of one kind of operation, each with `more` of its columns.
+def _work(tables: Tables, kind: str, *more: str) -> Iterator[tuple[Any, ...]]:
+    """Rows of one kind of operation: device, start, end, process, correlation, and `more` of its columns."""
+    columns = ("globalPid", "correlationId", *more)
+    return tables.rows(f"CUPTI_ACTIVITY_KIND_{kind}", ("deviceId", "start", "end"), columns)
 
-    An operation that does not say who launched it gets ids that no call has.
-    """
-    rows = tables.rows(
-        f"CUPTI_ACTIVITY_KIND_{kind}", ("deviceId", "start", "end"), ("globalPid", "correlationId", *more)
-    )
-    for device, start, end, process, correlation, *rest in rows:
-        if process is None or correlation is None:
-            process = correlation = _NOBODY
-        yield (process, correlation, device, start, max(start, end)), rest
+
+def _operation(where: Sequence[Any], kind: str, name: str) -> GpuOperation:
+    """An operation; one that does not say who launched it gets ids that no call has."""
+    device, start, end, process, correlation = where
+    if process is None or correlation is None:
+        process = correlation = _NOBODY
+    return GpuOperation(process, correlation, device, start, max(start, end), kind, name)

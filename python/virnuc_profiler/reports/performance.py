@@ -18,7 +18,8 @@ from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.reader import read_telemetry
 
 _RULE = "=" * 70
-_LABEL_WIDTH = 32
+_LABEL_WIDTH = 38
+"""Of the longest label of our own; a longer one, which a file can bring along, moves its value to the right."""
 
 _RUN_KEYS = {
     "run_id": "Run",
@@ -167,7 +168,7 @@ def _gpu(performance: Performance) -> Iterator[str]:
         value = percent(device.average)
         if device.minimum is not None:
             value += f" (batches {percent(device.minimum)} to {percent(device.maximum)})"
-        yield _line(words(device.name, 30), value)
+        yield _line(words(device.name), value)
     if "device_busy_fraction" in summary:
         yield _line("Device busy", share(summary["device_busy_fraction"]))
     if "dropped_device_timings" in summary:
@@ -195,11 +196,11 @@ def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
         yield from fill(words(summary["diagnosis"], 1000), initial_indent="  ", subsequent_indent="  ").splitlines()
     if isinstance(gaps := summary.get("device_gap_seconds"), Mapping):
         for cause, seconds in sorted(gaps.items(), key=lambda item: -(item[1] or 0)):
-            yield _line(f"Device idle, {words(WORDS.get(cause, cause), 20)}", number(seconds, 3, " s"))
+            yield _line(f"Device idle, {words(WORDS.get(cause, cause))}", number(seconds, 3, " s"))
     if summary.get("throttled_batches"):
         yield _line("Batches under lower clocks", number(summary["throttled_batches"]))
         for reason, seconds in (summary.get("throttled_seconds") or {}).items():
-            yield _line(words(reason, 30), number(seconds, 1, " s"))
+            yield _line(words(reason), number(seconds, 1, " s"))
 
 
 def _checkpoints(performance: Performance) -> Iterator[str]:
@@ -220,7 +221,7 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
             yield _line(label, words(hardware[key]))
     if hardware and not hardware.keys() & _HARDWARE_KEYS.keys():  # another writer's names
         for key, value in list(hardware.items())[:20]:
-            yield _line(words(key, 30), words(value))
+            yield _line(words(key), words(value))
 
 
 def _requirements(performance: Performance) -> Iterator[str]:

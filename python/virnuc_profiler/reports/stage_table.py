@@ -6,11 +6,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
+from virnuc_profiler.analysis.interval_columns import length_by_group
 from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
 from virnuc_profiler.analysis.statistics import percentile
 from virnuc_profiler.reports.columns import aligned
+from virnuc_profiler.reports.figures import words
 from virnuc_profiler.reports.profiling_cost import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
+from virnuc_profiler.telemetry.stage_columns import Column, StageColumns
 
 _HEADINGS: Final = ("Stage", "Batches", "Host p50", "Host p95", "Device p50", "Device p95", "Share of run")
 
@@ -18,32 +23,41 @@ _HEADINGS: Final = ("Stage", "Batches", "Host p50", "Host p95", "Device p50", "D
 def render_stages(run: RunResult) -> str:
     """One line for each stage that occurred: medians and 95th percentiles in ms, and its share of the run.
 
+    They are over its batches: a stage that occurs more than once in one is added up there, overlaps counted once, as
+    in telemetry.
+
     A share is the stage's time on the device if all of it was measured there, and on the host otherwise. Stages
     overlap (a worker collates while the device computes), so shares need not add up to 100 %.
     """
-    rows = [_HEADINGS, *(row for name in run.stage_names if (row := _row(run, name)) is not None)]
+    stages = run.batches.stages()
+    found = {name: stages[stages.named({name})] for name in run.stage_names}
+    rows = [_HEADINGS, *(_row(name, same, run.elapsed_s) for name, same in found.items() if len(same))]
     lines = aligned(rows)
     rule = "=" * max(map(len, lines))
-    notes = [] if run.device.timed else [f"Device times: n/a ({run.device.reason})"]
+    notes = [] if run.device.timed else [f"Device times: n/a ({words(run.device.reason)})"]
     if run.cost is not None:
         notes.append(f"Profiling took {render_cost(profiling_cost_keys(run))}")
     return "\n".join(["Stages (ms)", rule, *lines, rule, *notes])
 
 
-def _row(run: RunResult, name: str) -> tuple[str, ...] | None:
-    stages = [stage for batch in run.batches for stage in batch.stages if stage.name == name]
-    if not stages:
-        return None
-    host = [stage.host_ns for stage in stages]
-    device = [stage.device_ns for stage in stages if stage.device_ns is not None]
-    share = sum(device if len(device) == len(host) else host) / 1e9 / run.elapsed_s if run.elapsed_s else None
+def _row(name: str, stages: StageColumns, elapsed_s: float) -> tuple[str, ...]:
+    host = _by_batch(stages.batch, stages.host_start_ns, stages.host_end_ns)
+    timed = stages[~np.isin(stages.batch, stages.batch[~stages.on_device])]  # a part would pass for the whole
+    device = _by_batch(timed.batch, timed.device_start_ns, timed.device_end_ns)
+    share = sum(device if len(device) == len(host) else host) / 1e9 / elapsed_s if elapsed_s else None
     return (
-        name,
-        f"{len(stages):,}",
+        words(name),
+        f"{len(host):,}",
         *(_milliseconds(host, q) for q in (50, 95)),
         *(_milliseconds(device, q) for q in (50, 95)),
         "n/a" if share is None else f"{share:.1%}",
     )
+
+
+def _by_batch(batch: Column, starts: Column, ends: Column) -> list[int]:
+    batches, group = np.unique(batch, return_inverse=True)
+    durations: list[int] = length_by_group(starts, ends, group.reshape(-1), len(batches)).tolist()
+    return durations
 
 
 def _milliseconds(values: Sequence[int], q: float) -> str:

@@ -78,12 +78,12 @@ def render_validation(document: Document) -> str:
     workload, projection = document["workload"], document["projection"]
     lines = ["Optimal Configuration Validation", _rule(34)]
     if not document["results"]:
-        return "\n".join([*lines, f"Not run: {document['selection']['reason']}", _rule(34)])
+        return "\n".join([*lines, f"Not run: {printable(str(document['selection']['reason']))}", _rule(34)])
     (result,) = document["results"]
     lines += [
         _figures(result),
         f"Workload: {workload['num_sequences']:,} sequences, {workload['tokens']:,} tokens",
-        f"Chosen for: {document['selection']['reason']}",
+        f"Chosen for: {printable(str(document['selection']['reason']))}",
         _rule(34),
     ]
     if projection is None or projection["hours"] is None:
@@ -147,7 +147,7 @@ def _failures(results: Iterable[Result], names: Sequence[str]) -> list[str]:
             by_reason.setdefault(result["reason"], []).append(result)
     lines: list[str] = []
     for reason, failed in by_reason.items():
-        lines += ["", f"Failed configurations ({reason}):"]
+        lines += ["", f"Failed configurations ({printable(reason)}):"]
         lines += [f"  {_named(result['config'], names)} ({_failure(result)})" for result in failed]
     return lines
 
@@ -169,7 +169,7 @@ def _figures(result: Result) -> str:
             f"Peak Memory: {_gigabytes(result['peak_memory_gb'])}",
         ]
     else:
-        lines.append(f"Failed: {result['reason']} ({_failure(result)})")
+        lines.append(f"Failed: {printable(result['reason'])} ({_failure(result)})")
     return "\n".join(lines)
 
 
@@ -178,7 +178,7 @@ def _succeeded(result: Result) -> bool:
 
 
 def _named(config: Mapping[str, int], names: Sequence[str]) -> str:
-    return ", ".join(f"{name}={config[name]}" for name in names)
+    return printable(", ".join(f"{name}={config[name]}" for name in names))
 
 
 def _rule(width: int) -> str:
@@ -225,7 +225,7 @@ _PACK: Final[Column] = ("Pack Eff", _measured(lambda result: _percent(result["pa
 _GPU: Final[Column] = ("GPU Util", _measured(lambda result: _percent(result["gpu_util"], 1)))
 _MEM: Final[Column] = ("Memory ", _memory)
 _SPEEDUP: Final[Column] = ("Speedup", _measured(lambda result: _times(result.get("speedup"))))
-_STATUS: Final[Column] = ("Status", lambda result: "OK" if _succeeded(result) else str(result["reason"]))
+_STATUS: Final[Column] = ("Status", lambda result: "OK" if _succeeded(result) else printable(result["reason"]))
 
 _RENDERERS: Final[Mapping[str, Callable[[Document], str]]] = {
     "baseline": render_baseline,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.records import BatchRecord, PackingRecord, StageRecord
-
-NOT_MEASURED = int(np.iinfo(np.int64).min)
-"""Stands for None in a column of integers."""
+from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask, StageColumns
 
 HAS_PACKING, OVERSIZE, DEVICE_TIMES_DROPPED = 1, 2, 4
 """Bits of a batch's ``flags``."""
@@ -33,6 +31,9 @@ BATCH_FIELDS = (
     "flags",
 )
 STAGE_FIELDS = ("stage", "host_start_ns", "host_end_ns", "device_start_ns", "device_end_ns")
+
+_STATISTICS = BATCH_FIELDS[5:10]
+_ALWAYS_MEASURED = frozenset(("stage", "flags", *BATCH_FIELDS[:5]))
 
 _BATCH_DTYPE = np.dtype([(field, np.int64) for field in BATCH_FIELDS])
 _STAGE_DTYPE = np.dtype([(field, np.int64) for field in STAGE_FIELDS])
@@ -67,6 +68,58 @@ class BatchTable(Sequence[BatchRecord]):
 
     def __iter__(self) -> Iterator[BatchRecord]:
         return map(self._record, self._batches)
+
+    @classmethod
+    def of(cls, batches: Iterable[BatchRecord]) -> BatchTable:
+        """The table of some records; a table is its own."""
+        if isinstance(batches, BatchTable):
+            return batches
+        records = list(batches)
+        names = list(dict.fromkeys(stage.name for batch in records for stage in batch.stages))
+        rows: list[tuple[int, ...]] = []
+        stages: list[tuple[int, ...]] = []
+        for batch in records:
+            begin = len(stages)
+            stages.extend(_stage_row(names.index(stage.name), stage) for stage in batch.stages)
+            rows.append(_batch_row(batch, begin, len(stages)))
+        return cls(names, np.array(rows, _BATCH_DTYPE), np.array(stages, _STAGE_DTYPE))
+
+    def take(self, places: Column) -> BatchTable:
+        """The batches at these places, in this order."""
+        return BatchTable(self._stage_names, self._batches[places], self._stages)
+
+    def column(self, field: str) -> Column:
+        """One of ``BATCH_FIELDS``, (batches,); ``NOT_MEASURED`` stands for None."""
+        return self._batches[field].astype(np.int64)
+
+    def flagged(self, bit: int) -> Mask:
+        """The batches that have one of the bits of ``flags``."""
+        found: Mask = (self.column("flags") & bit) != 0
+        return found
+
+    def packed(self) -> BatchTable:
+        """The batches that have packing statistics."""
+        return self.take(np.flatnonzero(self.flagged(HAS_PACKING)))
+
+    def packings(self) -> dict[int, PackingRecord]:
+        """Packing statistics by batch index."""
+        packed = self.packed()
+        columns = [packed.column(field).tolist() for field in _STATISTICS]
+        budgets = [budget or None for budget in packed.column("token_budget").tolist()]
+        return dict(zip(packed.column("index").tolist(), map(PackingRecord, *columns, budgets), strict=True))
+
+    def sum(self, field: str) -> int:
+        """Sum of one of ``BATCH_FIELDS`` over batches that all have it."""
+        return int(self.column(field).sum())
+
+    def stages(self) -> StageColumns:
+        """The stages of all batches, batch after batch."""
+        begins = self.column("stage_begin")
+        counts = np.maximum(self.column("stage_end") - begins, 0)
+        batch = np.repeat(np.arange(len(self)), counts)
+        rows = np.arange(len(batch)) - np.repeat(np.cumsum(counts) - counts - begins, counts)
+        columns = (self._stages[field].astype(np.int64)[rows] for field in STAGE_FIELDS)
+        return StageColumns(self._stage_names, batch, *columns)
 
     def total(self, field: str) -> int | None:
         """Sum of one of ``BATCH_FIELDS`` over the batches that have it; None if none of them has."""
@@ -116,9 +169,29 @@ class BatchTable(Sequence[BatchRecord]):
         stages = _from_columns(columns, "stages", STAGE_FIELDS, _STAGE_DTYPE)
         if len(stages) and not (stages["stage"].min() >= 0 and stages["stage"].max() < len(stage_names)):
             raise TelemetryFormatError("a row of stages names a stage number that is not in stage_names")
-        if np.any((batches["stage_begin"] < 0) | (batches["stage_end"] > len(stages))):
+        begin, end = batches["stage_begin"], batches["stage_end"]
+        if np.any((begin < 0) | (end < begin) | (end > len(stages))):
             raise TelemetryFormatError("a batch refers to stages that the file does not hold")
+        packed = batches[(batches["flags"] & HAS_PACKING) != 0]
+        if any(np.any(packed[field] == NOT_MEASURED) for field in _STATISTICS):
+            raise TelemetryFormatError("a batch is flagged to have packing statistics that the file does not hold")
         return cls(stage_names, batches, stages)
+
+
+def _batch_row(batch: BatchRecord, begin: int, end: int) -> tuple[int, ...]:
+    flags = DEVICE_TIMES_DROPPED if batch.device_times_dropped else 0
+    statistics = (NOT_MEASURED,) * 5 + (0,)
+    if (packing := batch.packing) is not None:
+        flags |= HAS_PACKING | (OVERSIZE if packing.oversize else 0)
+        lengths = (packing.min_length, packing.max_length, packing.sum_squared_lengths)
+        statistics = (packing.sequences, packing.tokens, *lengths, packing.token_budget or 0)
+    return (batch.index, batch.host_start_ns, batch.host_end_ns, begin, end, *statistics, flags)
+
+
+def _stage_row(number: int, stage: StageRecord) -> tuple[int, ...]:
+    device = (stage.device_start_ns, stage.device_end_ns)
+    start, end = (NOT_MEASURED if time is None else time for time in device)
+    return (number, stage.host_start_ns, stage.host_end_ns, start, end)
 
 
 def _to_columns(table: NDArray[np.void], fields: Sequence[str]) -> dict[str, list[int | None]]:
@@ -134,6 +207,8 @@ def _from_columns(
         for field, values in zip(fields, lists, strict=True):
             if not all(value is None or type(value) is int for value in values):
                 raise TelemetryFormatError(f"{name}.{field} must hold integers or null only")
+            if field in _ALWAYS_MEASURED and None in values:
+                raise TelemetryFormatError(f"{name}.{field} must hold integers only")
             table[field] = [NOT_MEASURED if value is None else value for value in values]
     except (KeyError, TypeError) as error:
         raise TelemetryFormatError(f"column {error} is missing from {name}") from error
