@@ -50,6 +50,18 @@ def failure(config: Configuration, reason: str = "OOM", **changes) -> dict:
     }
 
 
+def not_tried(config: Configuration, **changes) -> dict:
+    return failure(
+        config,
+        predicted=True,
+        peak_memory_gb=None,
+        predicted_peak_memory_gb=123.456,
+        available_memory_gb=84.5,
+        memory="device",
+        **changes,
+    )
+
+
 class FakeTrials:
     """Returns results by configuration, and remembers what was asked for."""
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, failure, fake_sweep, success
+from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, failure, fake_sweep, not_tried, success
 from virnuc_profiler.cli.progress import ProgressBar, ProgressLines, outcome, show_progress, show_sequences
 from virnuc_profiler.sweep.configuration import BASELINE
 
@@ -35,6 +35,17 @@ def test_each_configuration_is_a_line_with_the_time_that_is_left(capsys):
         f"[2/3] baseline: {BASELINE}: 123.5 seq/sec, 95.0% packing, about 27 s left",
         f"[3/3] validation: {BASELINE}: failed, OOM",
     ]
+
+
+def test_what_was_not_tried_says_nothing_of_the_time_that_is_left(capsys):
+    clock = Clock()
+    lines = ProgressLines([WORKLOAD, WORKLOAD, WORKLOAD], 2.0, clock)
+    for result, seconds in ((success(BASELINE, 123.456), 12.0), (not_tried(BASELINE), 0.0)):
+        lines.trial_started("packing", BASELINE, WORKLOAD)
+        clock.now += seconds
+        lines.trial_finished("packing", result)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"[2/3] packing: {BASELINE}: failed, OOM (predicted, not tried), about 12 s left"
 
 
 def test_tables_go_to_stdout_and_progress_does_not(tmp_path, capsys):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.sweeps import WORKLOAD, conditions, failure, success
+from tests.support.sweeps import WORKLOAD, conditions, failure, not_tried, success
 from virnuc_profiler.reports.sweep_tables import (
     render_baseline,
     render_dataloader,
@@ -102,6 +102,34 @@ def test_interaction_shows_failed_configurations_in_their_place():
         "Sweet spot: num_workers=4, token_budget=2048 (90.0 seq/sec, >90% packing, no OOM)\n"
     )
     assert "  num_workers=8, token_budget=8192 (peak memory: 79.50 GB before OOM)" in text
+
+
+def test_what_was_not_tried_is_apart_from_what_ran_out_of_memory():
+    results = [
+        success(BASELINE),
+        failure(Configuration(token_budget=8192)),
+        not_tried(Configuration(token_budget=10**6)),
+    ]
+    assert render_packing(document("packing", results)).endswith(
+        "\n"
+        "Failed configurations (OOM):\n"
+        "  token_budget=8192, buffer_size=2000 (peak memory: 79.50 GB before OOM)\n"
+        "\n"
+        "Failed configurations (OOM, predicted):\n"
+        "  token_budget=1000000, buffer_size=2000 (predicted: 123.46 GB of 84.50 GB, not tried)"
+    )
+    rows = render_interaction(document("interaction", results)).splitlines()
+    assert rows[5].split(" | ")[1:] == [
+        "1000000",
+        "---    ",
+        "---     ",
+        "---     ",
+        "n/a    ",
+        "---    ",
+        "OOM, predicted",
+    ]
+    baseline = render_baseline(document("baseline", [not_tried(BASELINE)]))
+    assert "Failed: OOM (predicted: 123.46 GB of 84.50 GB, not tried)" in baseline
 
 
 def test_the_constraint_is_named_where_it_is_not_kept():

@@ -85,6 +85,10 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> 
     run.add_argument(
         "--timeout", type=_number(above=0), metavar="SECONDS", help="time limit of a configuration (default: none)"
     )
+    run.add_argument(
+        "--try-all", action="store_true",
+        help="try also what is predicted not to fit the device's memory",
+    )  # fmt: skip
     run.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
 
 

@@ -2,8 +2,9 @@
 """``virnuc-profiler``: commands to exit codes, and the only place where errors become text.
 
 Exit codes: 0, what was asked for was done (a sweep is done also when some configurations failed); 2, it cannot be
-done as it was asked for (an option, a file that it names, a device that is not there); 1, anything else, Ctrl-C
-too: a sweep that was stopped is not done, and scripts need no other code to know that.
+done as it was asked for (an option, a file that it names, a device that is not there, a token budget that surely
+does not fit it); 1, anything else, Ctrl-C too: a sweep that was stopped is not done, and scripts need no other code to
+know that.
 """
 
 from __future__ import annotations

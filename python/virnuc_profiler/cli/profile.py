@@ -16,6 +16,7 @@ from virnuc_profiler.cli.request import (
     require_writable,
     shown_path,
 )
+from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.configuration import BASELINE, RANGES, Configuration
 
 if TYPE_CHECKING:
@@ -75,7 +76,12 @@ def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
     print(describe_workload(workload))
     model = MeasuredModel(request)
     print(describe_model(model.description))
+    if model.forecast is not None:
+        print(f"Memory: {model.forecast}")
     print(f"Configuration: {configuration}\n", flush=True)
+    predicted = model.predicted_failure(workload, configuration)
+    if predicted is not None:
+        raise UsageError(f"{configuration} is {predicted['message']}")
     model.warm_up(workload, num_workers=min(1, configuration.num_workers))
     with show_sequences(workload.num_sequences) as on_progress:
         result = model.run_trial(workload, configuration, request.output_dir, on_progress)

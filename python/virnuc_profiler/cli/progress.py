@@ -60,7 +60,7 @@ class ProgressLines(SweepListener):
 
     def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:
         """Prints what came out, and how long the rest will take."""
-        self._count_trial()
+        self._count_trial(result)
         width = len(str(self._total))
         config = Configuration(**result["config"])
         self.say(f"[{self.number:{width}}/{self._total}] {step}: {config}: {outcome(result)}{self.time_left()}")
@@ -69,8 +69,9 @@ class ProgressLines(SweepListener):
         """Prints the step's table."""
         print(render_step(document), end="\n\n", flush=True)
 
-    def _count_trial(self) -> None:
-        self._pace.add(self._clock() - self._started, self._tokens)
+    def _count_trial(self, result: Mapping[str, Any]) -> None:
+        if not result.get("predicted"):  # what was not tried took no time, and says nothing of what will be
+            self._pace.add(self._clock() - self._started, self._tokens)
         self._left = self._left[1:]
 
     def time_left(self) -> str:
@@ -105,7 +106,7 @@ class ProgressBar(ProgressLines):
 
     def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Moves the bar to the next whole number; only failures get a line."""
-        self._count_trial()
+        self._count_trial(result)
         self._progress.update(self._task, completed=self.number, left=self.time_left().lstrip(", "))
         if result["status"] != "success":
             self._progress.console.print(f"{Configuration(**result['config'])}: {outcome(result)}", markup=False)
@@ -155,7 +156,7 @@ def _on(console: Console, *columns: ProgressColumn) -> Progress:
 def outcome(result: Mapping[str, Any]) -> str:
     """A result in a few words."""
     if result["status"] != "success":
-        return f"failed, {result['reason']}"
+        return f"failed, {result['reason']}{' (predicted, not tried)' if result.get('predicted') else ''}"
     packing = result["packing_efficiency"]
     efficiency = "" if packing is None else f", {packing:.1%} packing"
     return f"{result['sequences_per_sec']:.1f} seq/sec{efficiency}"

@@ -62,6 +62,7 @@ def build_request(arguments: argparse.Namespace, *, limit_file: bool, fasta: Pat
         seed=arguments.seed,
         device_memory_gb=arguments.device_memory_gb,
         capture_range=getattr(arguments, "capture_range", False),
+        try_all=arguments.try_all,
     )
 
 

@@ -79,7 +79,10 @@ def _sweep(
     print(describe_workload(workload))
     model = MeasuredModel(request)
     print(describe_model(model.description))
-    print(f"Device: {request.device} ({device_name(request.device)})\n", flush=True)
+    print(f"Device: {request.device} ({device_name(request.device)})")
+    if model.forecast is not None:
+        print(f"Memory: {model.forecast}")
+    print(flush=True)
     sweep = Sweep(request.output_dir, model.run_trial, workload, validation, model.conditions(), grid)
     with show_progress(sweep.planned(names), request.cooldown_s) as progress:
         sweep.listener = progress

@@ -144,7 +144,7 @@ def _failures(results: Iterable[Result], names: Sequence[str]) -> list[str]:
     by_reason: dict[str, list[Result]] = {}
     for result in results:
         if not _succeeded(result):
-            by_reason.setdefault(result["reason"], []).append(result)
+            by_reason.setdefault(_reason(result), []).append(result)
     lines: list[str] = []
     for reason, failed in by_reason.items():
         lines += ["", f"Failed configurations ({printable(reason)}):"]
@@ -152,7 +152,14 @@ def _failures(results: Iterable[Result], names: Sequence[str]) -> list[str]:
     return lines
 
 
+def _reason(result: Result) -> str:
+    return f"{result['reason']}{', predicted' if result.get('predicted') else ''}"
+
+
 def _failure(result: Result) -> str:
+    if result.get("predicted"):
+        predicted, available = (_gigabytes(result.get(f"{what}_memory_gb")) for what in ("predicted_peak", "available"))
+        return f"predicted: {predicted} of {available}, not tried"
     if result["reason"] == "OOM":
         where = " of the host" if result.get("memory") == "host" else ""
         return f"peak memory: {_gigabytes(result['peak_memory_gb'])} before OOM{where}"
@@ -225,7 +232,7 @@ _PACK: Final[Column] = ("Pack Eff", _measured(lambda result: _percent(result["pa
 _GPU: Final[Column] = ("GPU Util", _measured(lambda result: _percent(result["gpu_util"], 1)))
 _MEM: Final[Column] = ("Memory ", _memory)
 _SPEEDUP: Final[Column] = ("Speedup", _measured(lambda result: _times(result.get("speedup"))))
-_STATUS: Final[Column] = ("Status", lambda result: "OK" if _succeeded(result) else printable(result["reason"]))
+_STATUS: Final[Column] = ("Status", lambda result: "OK" if _succeeded(result) else printable(_reason(result)))
 
 _RENDERERS: Final[Mapping[str, Callable[[Document], str]]] = {
     "baseline": render_baseline,

@@ -39,6 +39,23 @@ class DeviceMemory:
         peak = self.peak_bytes()
         return None if peak is None else peak / BYTES_PER_GB
 
+    def peak_requested_bytes(self) -> int | None:
+        """The most that tensors asked for since then.
+
+        Without what the allocator rounds up, which is up to 1 MB a tensor: much of a small pack, little of a large
+        one, and so no base for a projection from one to the other.
+        """
+        return self._read(_peak_requested)
+
+    def available_bytes(self, limit_bytes: int | None = None) -> int | None:
+        """What this process can have in all: the memory that it holds, in tensors or cached, and what is free.
+
+        Args:
+            limit_bytes: the most that it may hold, see :func:`limit_device_memory`; None for no limit.
+        """
+        available = self._read(lambda device: torch.cuda.memory_reserved(device) + torch.cuda.mem_get_info(device)[0])
+        return available if available is None or limit_bytes is None else min(available, limit_bytes)
+
     def reset_peak(self) -> None:
         """Starts to look for the peak anew."""
         if self._device is not None:
@@ -62,6 +79,12 @@ class DeviceMemory:
             return int(counter(self._device))
         except RuntimeError:
             return None
+
+
+def _peak_requested(device: torch.device) -> int:
+    stats = torch.cuda.memory_stats(device)
+    # cudaMallocAsync, which PyTorch can be told to use, does not count requests, and does not round either.
+    return int(stats.get("requested_bytes.all.peak") or stats.get("allocated_bytes.all.peak", 0))
 
 
 def limit_device_memory(device: torch.device, gigabytes: float) -> None:

@@ -9,13 +9,15 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.sweep.cleanup import COOLDOWN_S
 from virnuc_profiler.sweep.configuration import Configuration
-from virnuc_profiler.sweep.device_memory import limit_device_memory
+from virnuc_profiler.sweep.device_memory import BYTES_PER_GB, limit_device_memory
+from virnuc_profiler.sweep.memory_forecast import MemoryForecast, forecast_memory
 from virnuc_profiler.sweep.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.results import Conditions
 from virnuc_profiler.sweep.steps import VALIDATION_FACTOR
@@ -52,6 +54,7 @@ class Request:
         seed: of the generated sequences.
         device_memory_gb: limit on this process's device memory; None for none.
         capture_range: whether measured runs, but no warm-up, are bracketed for nsys or ncu.
+        try_all: whether configurations that surely do not fit the device's memory are tried nevertheless.
     """
 
     output_dir: Path
@@ -66,6 +69,7 @@ class Request:
     seed: int = 42
     device_memory_gb: float | None = None
     capture_range: bool = False
+    try_all: bool = False
 
     def workload(self, factor: float = 1.0) -> Workload:
         """The sequences to run, generated or the user's; `factor` times as many, if there are.
@@ -93,6 +97,9 @@ class MeasuredModel:
     Args:
         request: what is asked for.
 
+    Attributes:
+        forecast: of the memory that its packs take, measured once it is loaded; None on the CPU, or if that failed.
+
     Raises:
         UsageError: the model, precision or memory limit do not fit the device.
         ModelError: the weights cannot be had.
@@ -108,6 +115,9 @@ class MeasuredModel:
         self._model, self._batch_converter = load_esm2_model(
             request.model, request.device, precision=request.precision, weights=request.weights
         )
+        limit_gb = request.device_memory_gb
+        limit_bytes = None if limit_gb is None else round(limit_gb * BYTES_PER_GB)
+        self.forecast: MemoryForecast | None = forecast_memory(self._model, request.device, limit_bytes)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -120,7 +130,7 @@ class MeasuredModel:
         return Conditions(
             machine=machine_description(),
             versions=software_versions(),
-            model=self.description,
+            model={**self.description, **self._footprint()},
             settings={
                 "device": str(request.device),
                 "device_name": device_name(request.device),
@@ -129,6 +139,7 @@ class MeasuredModel:
                 "cooldown_s": request.cooldown_s,
                 "timeout_s": request.timeout_s,
                 "seed": request.seed if request.fasta is None else None,
+                "try_all": request.try_all,
                 "warm_up": True,
             },
         )
@@ -140,7 +151,11 @@ class MeasuredModel:
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
     ) -> dict[str, Any]:
-        """Measures one configuration, see :func:`run_single_gpu_benchmark`."""
+        """Measures one configuration, see :func:`run_single_gpu_benchmark`, unless it surely does not fit."""
+        predicted = self.predicted_failure(workload, configuration)
+        if predicted is not None:
+            _log.warning("%s was not tried: %s", configuration, predicted["message"])
+            return predicted
         result = run_single_gpu_benchmark(
             workload.path,
             output_dir,
@@ -155,10 +170,17 @@ class MeasuredModel:
             cooldown_s=self._request.cooldown_s,
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
+            metadata=self._footprint(),
             capture_range=self._request.capture_range,
         )
         self._warn_once(result)
         return result
+
+    def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
+        """The result of a configuration that is not tried, see :class:`MemoryForecast`; None of one that is."""
+        if self._request.try_all or self.forecast is None:
+            return None
+        return self.forecast.predicted_failure(workload, configuration)
 
     def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
         """Runs a few sequences unmeasured: what happens once in a process must not count against the first one.
@@ -181,6 +203,11 @@ class MeasuredModel:
                 failure_log_level=logging.DEBUG,
             )
         _log.debug("warm-up: %s", result["status"])
+
+    def _footprint(self) -> dict[str, Any]:
+        if self.forecast is None:
+            return dict.fromkeys(field.name for field in fields(MemoryFootprint))
+        return self.forecast.footprint.as_dict()
 
     def _warn_once(self, result: Mapping[str, Any]) -> None:
         """Says what of the sequences was not run as it stands in the file; once, since it is always the same."""

@@ -4,9 +4,10 @@
 ``schema_version``, ``kind``, ``step``, ``created`` and ``complete`` say what the document is; ``machine``,
 ``versions``, ``workload``, ``model`` and ``settings`` under which conditions it came to be; ``grid`` and ``planned``
 what was to be measured; ``baseline`` is the result that speedups refer to; ``results`` holds one entry for each
-configuration that was tried, as ``run_single_gpu_benchmark`` returns it, with its ``speedup`` and the
-``telemetry_path`` relative to the sweep's folder; ``best`` is one of them, and ``constraint_met`` says whether it has
-the wanted packing efficiency (null where none was wanted or nothing succeeded).
+configuration that was tried, as ``run_single_gpu_benchmark`` returns it, or that surely does not fit, as
+``MemoryForecast`` predicts it, with its ``speedup`` and the ``telemetry_path`` relative to the sweep's folder; ``best``
+is one of them, and ``constraint_met`` says whether it has the wanted packing efficiency (null where none was wanted or
+nothing succeeded).
 """
 
 from __future__ import annotations

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Which configurations surely do not fit the device, told before they are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from virnuc_profiler.analysis.memory_footprint import (
+    MemoryFootprint,
+    largest_fitting_budget,
+    largest_pack_tokens,
+    least_largest_pack_tokens,
+    most_tokens_in_buffer,
+    predict_peak_bytes,
+    surely_too_large,
+)
+from virnuc_profiler.sweep.configuration import RANGES, Configuration
+from virnuc_profiler.sweep.device_memory import BYTES_PER_GB, DeviceMemory
+from virnuc_profiler.sweep.failure import OOM
+from virnuc_profiler.sweep.memory_reading import measure_footprint
+from virnuc_profiler.sweep.workload import Workload
+
+_BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryForecast:
+    """A model's footprint, and the memory that there is for it.
+
+    Attributes:
+        footprint: measured.
+        available_bytes: gives the memory that this process can have now; None if that cannot be told.
+    """
+
+    footprint: MemoryFootprint
+    available_bytes: Callable[[], int | None]
+
+    def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
+        """The result of a configuration that surely does not fit; None of one that may, or if nothing is known.
+
+        It is that of a configuration that ran out of device memory, with ``predicted=True``,
+        ``predicted_peak_memory_gb`` and ``available_memory_gb``; what only a run can tell is None.
+        """
+        available = self.available_bytes()
+        budget = configuration.token_budget
+        buffered = most_tokens_in_buffer(configuration.buffer_size, workload.num_sequences, workload.tokens)
+        least = least_largest_pack_tokens(budget, buffered, workload.longest_tokens)
+        if available is None or not surely_too_large(predict_peak_bytes(self.footprint, least), available):
+            return None
+        tokens = largest_pack_tokens(budget, buffered)
+        predicted = predict_peak_bytes(self.footprint, tokens)
+        return {
+            "status": "failed",
+            "reason": OOM,
+            "message": self._message(tokens, predicted, available),
+            "memory": "device",
+            "predicted": True,
+            "config": configuration.as_dict(),
+            "predicted_peak_memory_gb": predicted / BYTES_PER_GB,
+            "available_memory_gb": available / BYTES_PER_GB,
+            "peak_memory_gb": None,
+            "truncated_sequences": None,
+            "unknown_residues": None,
+            "telemetry_path": None,
+            "run_path": None,
+            "cleanup": None,
+        }
+
+    def __str__(self) -> str:
+        available = self.available_bytes()
+        return f"{self._need()}{'' if available is None else f'; {self._room(available)}'}"
+
+    def _need(self) -> str:
+        footprint = self.footprint
+        per_token = footprint.bytes_per_token / _BYTES_PER_MB
+        return f"{footprint.fixed_bytes / BYTES_PER_GB:.2f} GB + {per_token:.2g} MB a token"
+
+    def _room(self, available: int) -> str:
+        budget = _rounded_down(largest_fitting_budget(self.footprint, available))
+        return f"budgets up to about {budget:,} tokens fit" if _exists(budget) else "no token budget fits"
+
+    def _message(self, tokens: int, predicted: int, available: int) -> str:
+        budget = _rounded_down(largest_fitting_budget(self.footprint, available))
+        largest = f"the largest budget that should fit is about {budget:,}" if _exists(budget) else "no budget fits"
+        return (
+            f"predicted to need {predicted / BYTES_PER_GB:.2f} GB of device memory for packs of {tokens:,} tokens "
+            f"({self._need()}), of {available / BYTES_PER_GB:.2f} GB that this process can have: "
+            f"--try-all runs it anyway; {largest}"
+        )
+
+
+def forecast_memory(model: Any, device: torch.device, limit_bytes: int | None = None) -> MemoryForecast | None:
+    """Measures the footprint of `model`; None if there is none to be had, as on the CPU.
+
+    Args:
+        model: as :func:`load_esm2_model` returns it.
+        device: where it is.
+        limit_bytes: the most that this process may hold; None if only the device sets a limit.
+    """
+    footprint = measure_footprint(model, device)
+    if footprint is None:
+        return None
+    return MemoryForecast(footprint, lambda: DeviceMemory(device).available_bytes(limit_bytes))
+
+
+def _exists(token_budget: int) -> bool:
+    return token_budget >= RANGES["token_budget"][0]
+
+
+def _rounded_down(token_budget: int) -> int:
+    """To two digits, and to what a budget can be: no more is known."""
+    budget = min(token_budget, RANGES["token_budget"][1])
+    unit = 10 ** max(0, len(str(budget)) - 2)
+    return int(budget // unit * unit)
