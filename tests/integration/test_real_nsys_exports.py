@@ -3,7 +3,6 @@
 
 import json
 import sqlite3
-import time
 from collections import defaultdict
 from contextlib import closing
 
@@ -67,10 +66,8 @@ def test_gpu_time_of_every_range_is_what_a_naive_count_gives(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_command_reads_every_file_at_once(path, tmp_path):
-    started = time.monotonic()
     finished = run("correlate", path, "--json", tmp_path / "out.json")
     assert (finished.code, finished.err) == (0, "")
-    assert time.monotonic() - started < 10  # far above what it takes, so that a busy machine does not matter
     assert json.loads((tmp_path / "out.json").read_text())["kind"] == "virnuc_profiler correlation"
 
 

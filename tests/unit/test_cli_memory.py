@@ -14,7 +14,7 @@ from virnuc_profiler.sweep import prepare
 from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.memory_forecast import MemoryForecast
 
-MODEL = SimpleNamespace(info=ModelInfo("m", "random seed 0", "random", "fp32", "sdpa", 1))
+MODEL = SimpleNamespace(info=ModelInfo("m", "random seed 0", "random", "fp32", "sdpa", "torch", 1))
 FOOTPRINT = MemoryFootprint(bytes_per_token=210_000.0, fixed_bytes=1_340_000_000)
 LINE = "Memory: 1.34 GB + 0.21 MB a token; budgets up to about 15,000 tokens fit"
 GRID = ("--token-budget", "4096,40000", "--buffer-size", "2000", "--steps", "packing")
