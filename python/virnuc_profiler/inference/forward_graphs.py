@@ -100,6 +100,7 @@ class ForwardGraphs:
         prepared = self._encoder.prepare(model)
         if prepared is not self._prepared:
             self._graphs.clear()
+            self._pool = None  # it ends with the last graph that uses it
             self._prepared = prepared
 
 
