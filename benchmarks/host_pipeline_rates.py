@@ -65,7 +65,8 @@ def fair_esm_tokens_per_sec(fasta: Path, num_sequences: int) -> float:
     converter = esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter()
 
     def work() -> int:
-        batch, tokens = [], 0
+        batch: list[tuple[str, str]] = []
+        tokens = 0
         for pair in pairs:
             if batch and (len(batch) + 1) * (len(pair[1]) + 2) > 4096:
                 converter(batch)

@@ -23,7 +23,7 @@ IN_FLIGHT: Final = 3
 SECONDS_BETWEEN_READINGS: Final = 0.2
 
 FIRST_BATCHES: Final = 3
-"""Run before the warm-up is timed: they load kernels, and may compile some."""
+"""Run once before any warm-up is timed: they load kernels, and may compile some."""
 
 _GOLDEN: Final = (5**0.5 - 1) / 2
 
@@ -68,7 +68,7 @@ class Passes:
         self._device = device
         self._launch = launch
         self._endless = cycle(batches)
-        self._first = min(FIRST_BATCHES, len(batches))
+        self._first = FIRST_BATCHES
         self._states = GpuStateReader(device)
 
     @torch.inference_mode()
@@ -81,6 +81,7 @@ class Passes:
         for _, batch in islice(self._endless, self._first):
             if not torch.isfinite(self._launch(batch)).all():
                 raise RuntimeError("the vectors are not finite")
+        self._first = 0
         self._work(warm_up_s)
         return self._work(seconds)
 

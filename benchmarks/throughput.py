@@ -31,7 +31,9 @@ from benchmarks.throughput_figures import HEADER, Table
 from benchmarks.throughput_workloads import NAMES, Workload
 from virnuc_profiler.inference.architectures import find_model_name
 from virnuc_profiler.inference.placement import resolve_device
+from virnuc_profiler.telemetry.files import write_json_atomically
 
+TITLE: Final = "Throughput of ESM-2"
 LETTERS: Final = "abcd"
 DEFAULT_SETTINGS: Final = Settings(num_workers=4, prefetch_factor=4, token_budget=4096, buffer_size=2000)
 SECONDS_TO_LOAD: Final = 15
@@ -58,18 +60,13 @@ def main() -> None:
                 tables.append(Contest(models, workload, options).run())
                 notes += compare_fp8(tables[-1])
                 tell(tables[-1])
+                keep(tables, notes, options.json)
             notes += [f"{name}: {fp8_note(models, workloads[0])}"] if options.fp8 else []
             del models
             free_device_memory()
     claims = [claim for table in tables for claim in judge(table)]
     print("\n".join(["", *notes, ""]))
-    publish(
-        "Throughput of ESM-2",
-        ["", "claim", "measured"],
-        claim_rows(claims),
-        as_json(tables, claims, notes),
-        options.json,
-    )
+    publish(TITLE, ["", "claim", "measured"], claim_rows(claims), as_json(tables, notes), options.json)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -135,8 +132,15 @@ def claim_rows(claims: list[Claim]) -> list[list[str]]:
     return [[claim.verdict, claim.text, claim.measured] for claim in claims]
 
 
-def as_json(tables: list[Table], claims: list[Claim], notes: list[str]) -> dict[str, Any]:
+def keep(tables: list[Table], notes: list[str], path: Path | None) -> None:
+    """What there is so far; `publish` replaces it at the end."""
+    if path is not None:
+        write_json_atomically(path, {"benchmark": TITLE, "unfinished": True, "figures": as_json(tables, notes)})
+
+
+def as_json(tables: list[Table], notes: list[str]) -> dict[str, Any]:
     """Everything, each turn for itself."""
+    claims = [claim for table in tables for claim in judge(table)]
     told = [{"text": claim.text, "measured": claim.measured, "verdict": claim.verdict} for claim in claims]
     return {"tables": [table.as_dict() for table in tables], "claims": told, "notes": notes}
 
