@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from benchmarks.claim import Claim
 from benchmarks.matmul_load import MatmulLoad
 from benchmarks.report import parser, print_table, publish
 from benchmarks.sampled_phases import Phase, SampledPhases, fast_tier_alone
-from benchmarks.sampling_claims import Claim, cpu_claim, energy_claim, jitter_claim, tensor_claim
+from benchmarks.sampling_claims import cpu_claim, energy_claim, jitter_claim, tensor_claim
 from benchmarks.sampling_figures import (
     Energy,
     activity_in,

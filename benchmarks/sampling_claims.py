@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from benchmarks.claim import Claim
 from benchmarks.sampling_figures import Energy
 
 MOST_ENERGY_DISAGREEMENT = 0.05
@@ -12,20 +11,6 @@ LEAST_TENSOR_ACTIVITY_LOADED = 0.80
 MOST_TENSOR_ACTIVITY_IDLE = 0.02
 MOST_CPU_SHARE = 0.01
 MOST_JITTER_ADDED_MS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One claim; `holds` is None if it could not be measured."""
-
-    text: str
-    measured: str
-    holds: bool | None
-
-    @property
-    def verdict(self) -> str:
-        """As a word."""
-        return {True: "PASS", False: "FAIL", None: "NOT MEASURED"}[self.holds]
 
 
 def energy_claim(window: str, energy: Energy | None) -> Claim:

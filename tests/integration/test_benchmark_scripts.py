@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The benchmarks of the profiler run from end to end on the CPU, in the smallest form: their logic, not the figures."""
+"""The benchmarks run from end to end on the CPU, in the smallest form: their logic, not the figures."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -44,6 +45,56 @@ def test_gpu_sampling(standins: Standins, tmp_path: Path) -> None:
         350 * figures["energy"]["whole run"]["seconds"]
     )
     assert 0 < figures["cpu_share_by_linux"] < 0.5
-    verdicts = {line.split()[0] for line in printed.splitlines() if line.startswith(("PASS", "FAIL", "NOT MEASURED"))}
+    verdicts = {line.split()[0] for line in printed.splitlines() if line.startswith(("PASS", "FAIL", "n/a"))}
     assert "FAIL" in verdicts  # the stand-in's tensor activity does not follow the load
     assert len(figures["claims"]) == 7
+
+
+@pytest.mark.slow
+def test_throughput(standins: Standins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so small a model gains nothing from threads, and waits for them
+    options = ["--device", "cpu", "--models", "8M", "--workloads", "sweep", "--token-budgets", "256", "--fp8"]
+    options += ["--seconds", "0.1", "--warm-up-s", "0", "--ceiling-s", "0.02", "--matrix", "64"]
+    options += ["--num-sequences", "15", "--padded-tokens", "256", "--default-settings", "0,4,256,50"]
+    options += ["--num-workers", "0", "--buffer-size", "50"]
+    printed, figures = figures_of(standins, tmp_path, "throughput", *options, libraries=())
+    (table,) = figures["tables"]
+    roles = {figure["role"]: figure for figure in table["figures"]}
+    assert list(roles) == ["ceiling", "a", "b", "c", "c fp8", "d defaults", "d best"]
+    for role in ("a", "c", "d defaults", "d best"):
+        assert len(roles[role]["turns"]) == 2
+        assert roles[role]["tokens_per_s"] > 0
+        assert not roles[role]["reason"]
+    assert roles["d best"]["turns"][0]["whole_run_tokens_per_s"] > 0
+    assert roles["d best"]["turns"][0]["busy_share"] is None  # the CPU has no device times
+    assert (roles["b"]["tokens_per_s"] is None) == ("ImportError" in roles["b"]["reason"])
+    verdicts = {claim["text"]: claim["verdict"] for claim in figures["claims"]}
+    assert verdicts["8M: forward alone at least 10,000,000 tokens/s"] == "FAIL"
+    assert len(verdicts) == 2
+    assert "(d) end to end, best" in printed
+    assert figures["notes"]
+
+
+def test_throughput_goes_on_when_a_figure_fails(standins: Standins, tmp_path: Path) -> None:
+    options = ["--device", "cpu", "--models", "8M", "--workloads", "short", "--only", "c", "--precision", "fp16"]
+    options += ["--token-budgets", "128", "--num-sequences", "5", "--seconds", "0.1", "--ceiling-s", "0.02"]
+    printed, figures = figures_of(standins, tmp_path, "throughput", *options, "--matrix", "64", libraries=())
+    ceiling, forward = figures["tables"][0]["figures"]
+    assert ceiling["tflops"] > 0
+    assert forward["reason"].startswith("UsageError: precision 'fp16' needs a GPU")
+    assert "n/a, UsageError" in printed
+
+
+@pytest.mark.slow
+def test_host_pipeline(standins: Standins, tmp_path: Path) -> None:
+    printed, figures = figures_of(
+        standins, tmp_path, "host_pipeline", "--num-sequences", "300", "--fair-esm-sequences", "20", libraries=()
+    )
+    assert set(figures) == {"1", "2"}
+    assert figures["1"]["tokens_per_s"].keys() == {
+        "fair-esm batch converter",
+        *(f"ours, {n} workers" for n in range(3)),
+    }
+    assert min(figures["1"]["tokens_per_s"].values()) > 0
+    assert (figures["2"] is None) == (len(os.sched_getaffinity(0)) < 2)
+    assert [line.split(":")[0] in ("PASS", "FAIL", "n/a") for line in printed.splitlines()[-2:]] == [True, True]

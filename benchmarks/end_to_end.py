@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""From the FASTA file to vectors on the host, as users run it: loader, packing and runner, with the profiler."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Final
+
+import numpy as np
+
+from benchmarks.throughput_figures import Turn
+from benchmarks.throughput_workloads import Workload
+from virnuc_profiler import (
+    AsyncInferenceRunner,
+    BatchProfiler,
+    IndexBasedDataset,
+    RunResult,
+    VarlenCollator,
+    create_async_dataloader,
+)
+from virnuc_profiler.analysis.observation import observe
+from virnuc_profiler.analysis.statistics import mean
+from virnuc_profiler.analysis.steady_state import WARM_UP_SHARE, steady_batches, warm_up_batches
+from virnuc_profiler.errors import DeadlineExceeded
+from virnuc_profiler.inference.packed_esm2 import PackedESM2
+
+LEAST_BATCHES: Final = 12
+"""Of a run that is to have a steady state worth the name; 3 of them are warm-up."""
+
+LEAST_TO_WARM_UP: Final = 2
+
+STEADY_SHARE: Final = 1 - WARM_UP_SHARE
+
+PATIENCE: Final = 3
+"""A run that takes so many times as long as the forward pass alone is ended, and counts as far as it came."""
+
+SECONDS_TO_START: Final = 10
+"""Of the workers, at most: the process from which they fork starts with the first of them."""
+
+LOADER_TIMEOUT_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The four that a sweep tunes."""
+
+    num_workers: int
+    prefetch_factor: int
+    token_budget: int
+    buffer_size: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_workers} workers, prefetch {self.prefetch_factor}, "
+            f"budget {self.token_budget:,}, buffer {self.buffer_size:,}"
+        )
+
+
+class EndToEnd:
+    """Runs over as many sequences as the forward pass alone would manage in a turn's time.
+
+    Args:
+        model: on its device.
+        workload: gives the file.
+        settings: of the pipeline.
+        tokens_per_s: of the forward pass alone.
+    """
+
+    def __init__(self, model: PackedESM2, workload: Workload, settings: Settings, tokens_per_s: float) -> None:
+        self._model = model
+        self._workload = workload
+        self._settings = settings
+        self._tokens_per_s = tokens_per_s
+
+    def turn(self, seconds: float, warm_up_s: float) -> Turn:
+        """One run whose steady state lasts about so long, after a short run that nobody looks at.
+
+        Raises:
+            RuntimeError: the run was too short to have a steady state, or not all of it was recorded.
+        """
+        count = self._sequences(seconds / STEADY_SHARE, LEAST_BATCHES)
+        self._workload.fasta(count)  # may take seconds to write, in which the card would cool down after the warm-up
+        self._run(self._sequences(warm_up_s, LEAST_TO_WARM_UP))
+        return self._turn_of(self._run(count))
+
+    def _sequences(self, seconds: float, least_batches: int) -> int:
+        tokens = max(seconds * self._tokens_per_s, least_batches * self._settings.token_budget)
+        return math.ceil(tokens / self._workload.tokens_per_sequence)
+
+    def _run(self, count: int) -> RunResult:
+        dataset = IndexBasedDataset(self._workload.fasta(count), np.arange(count))
+        collator = VarlenCollator(buffer_size=self._settings.buffer_size)
+        forward_s = count * self._workload.tokens_per_sequence / self._tokens_per_s
+        with BatchProfiler(device=self._model.device) as profiler:
+            loader = create_async_dataloader(
+                dataset,
+                collator,
+                num_workers=self._settings.num_workers,
+                prefetch_factor=self._settings.prefetch_factor,
+                pin_memory=self._model.device.type == "cuda",
+                token_budget=self._settings.token_budget,
+                timeout_s=LOADER_TIMEOUT_S if self._settings.num_workers else 0.0,
+            )
+            deadline_ns = monotonic_ns() + round((PATIENCE * forward_s + SECONDS_TO_START) * 1e9)
+            done = 0
+            with (
+                loader,
+                AsyncInferenceRunner(
+                    self._model, self._model.device, profiler=profiler, deadline_ns=deadline_ns
+                ) as runner,
+            ):
+                try:
+                    for result in runner.run(loader):
+                        done += len(result.positions)
+                except DeadlineExceeded:
+                    count = done
+                # Before the workers are ended: that is not part of the run.
+                run = profiler.stop()
+        if done != count or run.total_sequences != count:
+            raise RuntimeError(f"{count} sequences went in, {done} came out, {run.total_sequences} were recorded")
+        return run
+
+    def _turn_of(self, run: RunResult) -> Turn:
+        steady = steady_batches(run.batches)
+        if not steady:
+            raise RuntimeError(f"{len(run.batches)} batches are too few for a steady state")
+        ends = sorted(batch.host_end_ns for batch in run.batches)
+        seen = observe(run, self._model.num_layers, self._model.embed_dim)
+        readings = [
+            reading for reading in (run.gpu.fast if run.gpu else ()) if seen.window[0] < reading.at_ns <= seen.window[1]
+        ]
+        power_mw = mean(reading.power_mw for reading in readings)
+        return Turn(
+            seconds=(ends[-1] - ends[warm_up_batches(len(ends)) - 1]) / 1e9,
+            tokens=sum(batch.packing.tokens for batch in steady if batch.packing),
+            flops=seen.flops or 0,
+            sm_clock_mhz=mean(reading.sm_clock_mhz for reading in readings),
+            power_w=None if power_mw is None else power_mw / 1e3,
+            busy_share=None if run.device.dropped_batches else seen.busy_share,  # they would count as idle
+            whole_run_tokens_per_s=(run.total_tokens or 0) / run.elapsed_s,
+        )

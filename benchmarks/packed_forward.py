@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Our forward pass alone: packs that lie on the device already, and nothing around the model but pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from benchmarks.passes import Batch, Load, evenly_spread
+from virnuc_profiler import SequenceDataset, VarlenCollator, create_async_dataloader
+from virnuc_profiler.analysis.flops import forward_flops
+from virnuc_profiler.inference.batches import PackedBatch
+from virnuc_profiler.inference.fasta import FastaFile
+from virnuc_profiler.inference.packed_esm2 import PackedESM2
+from virnuc_profiler.inference.pooling import mean_pool
+
+FULL: Final = 0.97
+
+
+def full_packs(fasta: FastaFile, token_budget: int) -> list[PackedBatch]:
+    """All sequences packed at once. What is left over at the end would be a smaller batch, and is left out."""
+    collator = VarlenCollator(max_tokens_per_batch=token_budget, buffer_size=len(fasta))
+    packs = list(create_async_dataloader(SequenceDataset(fasta), collator, num_workers=0, pin_memory=False))
+    full = [packed for packed in packs if (packed.statistics.packing_efficiency or 0) > FULL]
+    return full or packs
+
+
+def packed_batches(packs: list[PackedBatch], model: PackedESM2) -> list[Batch]:
+    """Packs on the model's device; the lengths are on the host too, as the runner has them."""
+    batches: list[Batch] = [
+        (
+            Load(packed.statistics.tokens, _flops(packed, model)),
+            (
+                packed.tokens.to(model.device),
+                packed.cu_seqlens.to(model.device),
+                packed.max_seqlen,
+                packed.cu_seqlens,
+            ),
+        )
+        for packed in packs
+    ]
+    return evenly_spread(batches)
+
+
+def packed_launch(model: PackedESM2) -> Callable[[Any], Tensor]:
+    """Forward and pooling."""
+
+    def launch(batch: tuple[Tensor, Tensor, int, Tensor]) -> Tensor:
+        return mean_pool(model(*batch), batch[1])
+
+    return launch
+
+
+@torch.inference_mode()
+def pooled_vectors(model: PackedESM2, packs: list[PackedBatch]) -> Tensor:
+    """(sequences, h) fp32 on the CPU, pack after pack, in the same order for every model."""
+    launch = packed_launch(model)
+    return torch.cat([launch(batch).cpu() for _, batch in packed_batches(packs, model)])
+
+
+def _flops(packed: PackedBatch, model: PackedESM2) -> int:
+    found = packed.statistics
+    return forward_flops(found.tokens, found.sum_squared_lengths, model.num_layers, model.embed_dim)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Batches that wait ready for the device, gone over again and again: a forward pass without a pipeline around it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from statistics import mean
+from time import perf_counter
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu_state import GpuState, GpuStateReader
+from benchmarks.throughput_figures import Turn
+
+IN_FLIGHT: Final = 3
+"""Batches queued on the device: it never waits for the host to notice that one is done, and the end is near."""
+
+SECONDS_BETWEEN_READINGS: Final = 0.2
+
+FIRST_BATCHES: Final = 3
+"""Run once before any warm-up is timed: they load kernels, and may compile some."""
+
+_GOLDEN: Final = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one batch counts: its real tokens, and the model's FLOPs on them."""
+
+    tokens: int
+    flops: int
+
+
+Batch = tuple[Load, Any]
+"""A load, and whatever the launch of it takes."""
+
+
+def evenly_spread(batches: Sequence[Batch], together: int = 1) -> list[Batch]:
+    """An order in which any stretch is a fair sample of the whole.
+
+    Batches come sorted by length, and a turn may end in the middle of a pass: so they are taken by the multiples of
+    the golden ratio, modulo 1, of which no stretch leaves a large gap.
+
+    Args:
+        batches: sorted.
+        together: so many neighbours stay neighbours, for models that gain from batches of one length in a row.
+    """
+    groups = [batches[start : start + together] for start in range(0, len(batches), together)]
+    order = sorted(range(len(groups)), key=lambda i: i * _GOLDEN % 1)
+    return [batch for i in order for batch in groups[i]]
+
+
+class Passes:
+    """Goes over batches for some seconds at a time; each turn goes on where the last one ended.
+
+    Args:
+        device: where.
+        batches: at least one, in an order in which any stretch is a fair sample.
+        launch: queues a batch and returns its (B, h) vectors, without waiting for them.
+    """
+
+    def __init__(self, device: torch.device, batches: Sequence[Batch], launch: Callable[[Any], Tensor]) -> None:
+        self._device = device
+        self._launch = launch
+        self._endless = cycle(batches)
+        self._first = FIRST_BATCHES
+        self._states = GpuStateReader(device)
+
+    @torch.inference_mode()
+    def turn(self, seconds: float, warm_up_s: float) -> Turn:
+        """Works for at least so long after a warm-up, until the device is done.
+
+        Raises:
+            RuntimeError: the vectors are not finite: such numbers cost less power, and so are faster.
+        """
+        for _, batch in islice(self._endless, self._first):
+            if not torch.isfinite(self._launch(batch)).all():
+                raise RuntimeError("the vectors are not finite")
+        self._first = 0
+        self._work(warm_up_s)
+        return self._work(seconds)
+
+    def _work(self, seconds: float) -> Turn:
+        tokens = flops = 0
+        states: list[GpuState | None] = []
+        in_flight: deque[torch.cuda.Event] = deque()
+        started = perf_counter()
+        next_reading = started + SECONDS_BETWEEN_READINGS
+        while (now := perf_counter()) - started < seconds:
+            load, batch = next(self._endless)
+            self._launch(batch)
+            tokens += load.tokens
+            flops += load.flops
+            if self._device.type == "cuda":
+                in_flight.append(torch.cuda.Event())
+                in_flight[-1].record()
+                if len(in_flight) == IN_FLIGHT:
+                    in_flight.popleft().synchronize()
+            if now >= next_reading:
+                states.append(self._states.read())
+                next_reading = now + SECONDS_BETWEEN_READINGS
+        states.append(self._states.read())
+        while in_flight:
+            in_flight.popleft().synchronize()
+        return Turn(perf_counter() - started, tokens, flops, *means_of(states))
+
+
+def means_of(states: Sequence[GpuState | None]) -> tuple[float | None, float | None]:
+    """Clock and power; None if any reading failed."""
+    known = [state for state in states if state is not None]
+    if not known or len(known) < len(states):
+        return None, None
+    return mean(state.sm_clock_mhz for state in known), mean(state.power_w for state in known)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""Tokens/s of ESM-2: fair-esm and Hugging Face over padded batches, our forward pass alone, and our whole pipeline.
+
+All on the same sequences, in turn, beside what the card reaches in a large matrix product in the same run. Rates
+count real tokens, BOS and EOS included and padding left out; so do FLOPs. Weights are random.
+
+    (a) fair-esm, fp16, length-sorted padded batches, tokens ready in pinned memory
+    (b) Hugging Face's EsmModel with SDPA, bf16, alike; n/a without transformers
+    (c) our forward pass and pooling, packs ready on the device, for each token budget
+    (d) from the FASTA file to vectors on the host, profiled, in the steady state: with the default settings, and with
+        the budget that was best in (c). "whole run" is from before the workers start, with the file indexed already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from benchmarks.claim import Claim
+from benchmarks.end_to_end import Settings
+from benchmarks.fp8_agreement import agreement
+from benchmarks.progress import say
+from benchmarks.report import parser, print_table, publish
+from benchmarks.throughput_claims import compare_fp8, judge
+from benchmarks.throughput_contest import Contest, Models, describe, free_device_memory
+from benchmarks.throughput_figures import HEADER, Table
+from benchmarks.throughput_workloads import NAMES, Workload
+from virnuc_profiler.inference.architectures import find_model_name
+from virnuc_profiler.inference.placement import resolve_device
+from virnuc_profiler.telemetry.files import write_json_atomically
+
+TITLE: Final = "Throughput of ESM-2"
+LETTERS: Final = "abcd"
+DEFAULT_SETTINGS: Final = Settings(num_workers=4, prefetch_factor=4, token_budget=4096, buffer_size=2000)
+SECONDS_TO_LOAD: Final = 15
+"""Of one architecture in all its forms, and of what else a model costs once, roughly."""
+SECONDS_OF_WORKERS: Final = 1.5
+"""To start and end them, for a turn and for its warm-up."""
+
+
+def main() -> None:
+    """Measures model by model; prints progress, a table for each workload, and the verdicts."""
+    options = parse_arguments()
+    device = resolve_device(options.device)
+    precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # events are those of the current device
+    say(f"about {estimated_seconds(options) / 60:.1f} minutes")
+    tables: list[Table] = []
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        workloads = [Workload(name, Path(folder), options.num_sequences) for name in options.workloads]
+        for name in options.models:
+            models = Models(name, device, precision)
+            for workload in workloads:
+                tables.append(Contest(models, workload, options).run())
+                notes += compare_fp8(tables[-1])
+                tell(tables[-1])
+                keep(tables, notes, options.json)
+            notes += [f"{name}: {fp8_note(models, workloads[0])}"] if options.fp8 else []
+            del models
+            free_device_memory()
+    claims = [claim for table in tables for claim in judge(table)]
+    print("\n".join(["", *notes, ""]))
+    publish(TITLE, ["", "claim", "measured"], claim_rows(claims), as_json(tables, notes), options.json)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """A model on a workload takes about 85 s with the defaults."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--models", type=split, default="8M,150M,650M,3B")
+    options.add_argument("--workloads", type=split, default=",".join(NAMES))
+    options.add_argument("--token-budgets", type=split_numbers, default="4096,16384,65536")
+    options.add_argument("--seconds", type=float, default=10.0, help="of work for each figure, all rounds together")
+    options.add_argument("--warm-up-s", type=float, default=1.0, help="before each figure, all rounds together")
+    options.add_argument("--ceiling-s", type=float, default=2.0, help="of matrix products, all rounds together")
+    options.add_argument("--rounds", type=int, default=2, help="in which all figures take turns")
+    options.add_argument("--only", type=split, default="a,b,c,d", help="some of a,b,c,d; d brings c along")
+    options.add_argument("--fp8", action="store_true", help="(c) in FP8 too, and how far its vectors are off")
+    options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to try the script itself")
+    options.add_argument("--precision", help="of ours; default: bf16, and fp32 on the CPU")
+    options.add_argument("--num-workers", type=int, default=4, help="of (d) best, as for the next two")
+    options.add_argument("--prefetch-factor", type=int, default=4)
+    options.add_argument("--buffer-size", type=int, default=2000)
+    smaller = options.add_argument_group("to try the script with less")
+    smaller.add_argument("--num-sequences", type=int, default=2000, help="of (a) to (c); four times as many short ones")
+    smaller.add_argument("--padded-tokens", type=int, default=4096, help="most of a padded batch, padding included")
+    smaller.add_argument("--matrix", type=int, default=8192, help="size of the square matrix products")
+    smaller.add_argument("--default-settings", type=settings, default=DEFAULT_SETTINGS, help="as in 4,4,4096,2000")
+    found = options.parse_args()
+    found.only = set(found.only)
+    for name in found.models:
+        find_model_name(name)  # a misspelt one should not be found out after minutes
+    if not set(found.workloads) <= set(NAMES) or not found.only <= set(LETTERS) or found.rounds < 1:
+        options.error(f"workloads are {', '.join(NAMES)}, --only takes {', '.join(LETTERS)}, and rounds are at least 1")
+    return found
+
+
+def estimated_seconds(options: argparse.Namespace) -> float:
+    """Of the whole benchmark, without surprises."""
+    forwards = len(options.token_budgets) * (2 if options.fp8 else 1) if {"c", "d"} & options.only else 0
+    figures = len({"a", "b"} & options.only) + forwards + (2 if "d" in options.only else 0)
+    each = options.seconds + options.warm_up_s
+    pipelines = 2 * (options.seconds / 9 + SECONDS_OF_WORKERS * options.rounds) if "d" in options.only else 0
+    contest = figures * each + pipelines + options.ceiling_s + options.warm_up_s
+    return len(options.models) * (SECONDS_TO_LOAD + len(options.workloads) * contest)
+
+
+def tell(table: Table) -> None:
+    """One table and what it says about the claims, at once: a run of minutes may be cut short."""
+    print(f"\n{table.model}, {table.workload}\n")
+    print_table(HEADER, table.rows)
+    for cells in [*claim_rows(judge(table)), *([note] for note in compare_fp8(table))]:
+        print(": ".join(cells))
+    print(flush=True)
+
+
+def fp8_note(models: Models, workload: Workload) -> str:
+    """How far FP8 is off, or why that is not known."""
+    try:
+        return f"FP8 against {models.precision}, {agreement(models.ours, models.ours_fp8, workload)}"
+    except Exception as error:  # the rates are worth having all the same
+        return f"FP8 n/a, {describe(error)}"
+
+
+def claim_rows(claims: list[Claim]) -> list[list[str]]:
+    """Verdict first."""
+    return [[claim.verdict, claim.text, claim.measured] for claim in claims]
+
+
+def keep(tables: list[Table], notes: list[str], path: Path | None) -> None:
+    """What there is so far; `publish` replaces it at the end."""
+    if path is not None:
+        write_json_atomically(path, {"benchmark": TITLE, "unfinished": True, "figures": as_json(tables, notes)})
+
+
+def as_json(tables: list[Table], notes: list[str]) -> dict[str, Any]:
+    """Everything, each turn for itself."""
+    claims = [claim for table in tables for claim in judge(table)]
+    told = [{"text": claim.text, "measured": claim.measured, "verdict": claim.verdict} for claim in claims]
+    return {"tables": [table.as_dict() for table in tables], "claims": told, "notes": notes}
+
+
+def split(text: str) -> list[str]:
+    """Words between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def split_numbers(text: str) -> list[int]:
+    """Numbers between commas."""
+    return [int(word) for word in split(text)]
+
+
+def settings(text: str) -> Settings:
+    """Workers, prefetch factor, token budget and buffer size."""
+    return Settings(*split_numbers(text))
+
+
+if __name__ == "__main__":
+    main()

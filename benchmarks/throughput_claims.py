@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""What is claimed about throughput, on the sweep's own workload on an H200, held against a table. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benchmarks.claim import Claim, at_least
+from benchmarks.throughput_figures import (
+    BEST,
+    DEFAULTS,
+    FAIR_ESM,
+    FORWARD_FP8,
+    HUGGING_FACE,
+    Table,
+    over,
+)
+
+FORWARD_GOALS: Final = {"8M": 10_000_000, "150M": 1_200_000, "650M": 380_000, "3B": 100_000}
+"""Tokens/s of the forward pass alone, at its best token budget."""
+
+END_TO_END_SHARES: Final = {
+    "8M": {BEST: 0.85},
+    "150M": {BEST: 0.85},
+    "650M": {DEFAULTS: 0.95, BEST: 0.95},
+    "3B": {DEFAULTS: 0.95, BEST: 0.95},
+}
+"""Least share of the forward pass alone, at the same token budget, that is left end to end in the steady state."""
+
+OVER_OTHERS: Final = {HUGGING_FACE: ("Hugging Face", 2.0), FAIR_ESM: ("fair-esm", 2.5)}
+LARGE_MODELS: Final = ("650M", "3B")
+"""Those for which being faster than others, and a busy device, are claimed."""
+
+BUSY_SHARE: Final = 0.98
+CLAIMED_WORKLOAD: Final = "sweep"
+
+
+def judge(table: Table) -> list[Claim]:
+    """Each claim about this model; none on a workload for which nothing is claimed."""
+    if table.workload != CLAIMED_WORKLOAD:
+        return []
+    return [*_forward(table), *_end_to_end(table), *_over_others(table), *_busy(table)]
+
+
+def compare_fp8(table: Table) -> list[str]:
+    """What FP8 gains at each budget, in words: nothing is claimed."""
+    found = []
+    for figure in table.figures:
+        gain = over(figure.tokens_per_s, table.rate("c", figure.token_budget))
+        if figure.role == FORWARD_FP8 and gain is not None:
+            found.append(f"{table.model}, {table.workload}: FP8 is x{gain:.3f} at {figure.token_budget:,} tokens")
+    return found
+
+
+def _forward(table: Table) -> list[Claim]:
+    goal = FORWARD_GOALS.get(table.model)
+    if goal is None:
+        return []
+    best = table.best_forward
+    text = f"{table.model}: forward alone at least {goal:,} tokens/s"
+    budget = "" if best is None else f" with packs of {best.token_budget:,}"
+    return [at_least(text, None if best is None else best.tokens_per_s, goal, "{:,.0f}" + budget)]
+
+
+def _end_to_end(table: Table) -> list[Claim]:
+    return [
+        at_least(
+            f"{table.model}: end to end, {role[2:]}, at least {share:.0%} of the forward alone",
+            table.of_forward(role),
+            share,
+            "{:.1%}",
+        )
+        for role, share in END_TO_END_SHARES.get(table.model, {}).items()
+    ]
+
+
+def _over_others(table: Table) -> list[Claim]:
+    if table.model not in LARGE_MODELS:
+        return []
+    return [
+        at_least(
+            f"{table.model}: end to end, best, at least {factor:g} x {name}",
+            over(table.rate(BEST), table.rate(other)),
+            factor,
+            "{:.2f} x",
+        )
+        for other, (name, factor) in OVER_OTHERS.items()
+    ]
+
+
+def _busy(table: Table) -> list[Claim]:
+    if table.model not in LARGE_MODELS:
+        return []
+    found = []
+    for role in (DEFAULTS, BEST):
+        figure = table.find(role)
+        share = None if figure is None else figure.mean_of("busy_share")
+        text = f"{table.model}: device busy, end to end, {role[2:]}, at least {BUSY_SHARE:.0%} of the time"
+        found.append(at_least(text, share, BUSY_SHARE, "{:.2%}"))
+    return found

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""The alternatives of one model on one workload, taken in turn so that all share the card's thermal state."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, Final, Protocol
+
+import torch
+
+from benchmarks.end_to_end import EndToEnd, Settings
+from benchmarks.gpu_state import GpuStateReader
+from benchmarks.matmul_load import MatmulLoad
+from benchmarks.packed_forward import full_packs, packed_batches, packed_launch
+from benchmarks.padded_baselines import (
+    fair_esm_launch,
+    hugging_face_launch,
+    load_fair_esm,
+    load_hugging_face,
+    padded_batches,
+)
+from benchmarks.passes import Passes, means_of
+from benchmarks.progress import say
+from benchmarks.throughput_figures import (
+    BEST,
+    CEILING,
+    DEFAULTS,
+    FAIR_ESM,
+    FORWARD,
+    FORWARD_FP8,
+    HUGGING_FACE,
+    Figure,
+    Table,
+    Turn,
+    shown,
+)
+from benchmarks.throughput_workloads import Workload
+from virnuc_profiler import load_esm2_model
+from virnuc_profiler.inference.architectures import ARCHITECTURES, find_model_name
+from virnuc_profiler.inference.packed_esm2 import PackedESM2
+
+LONGEST_REASON: Final = 100
+
+
+class Alternative(Protocol):
+    """Something that can be given a turn."""
+
+    def turn(self, seconds: float, warm_up_s: float) -> Turn:
+        """Works for about so long, after a warm-up that does not count."""
+
+
+class Ceiling:
+    """Large matrix products, as fast as this card multiplies in the state that it is in."""
+
+    def __init__(self, device: torch.device, size: int) -> None:
+        self._load = MatmulLoad(device, size)
+        self._states = GpuStateReader(device)
+
+    def turn(self, seconds: float, warm_up_s: float) -> Turn:
+        """The warm-up is that of the card's clocks and power."""
+        self._load.run(warm_up_s)
+        tflops = self._load.run(seconds)
+        return Turn(seconds, 0, tflops * 1e12 * seconds, *means_of([self._states.read()]))
+
+
+class Models:
+    """One ESM-2 in all its forms, each loaded when its first turn comes, and kept for the others."""
+
+    def __init__(self, name: str, device: torch.device, precision: str) -> None:
+        self.name = name
+        self.device = device
+        self.precision = precision
+        self.architecture = ARCHITECTURES[find_model_name(name)]
+
+    @cached_property
+    def fair_esm(self) -> tuple[Any, torch.dtype]:
+        """The model, and the dtype that it computes in."""
+        return load_fair_esm(self.architecture, self.device)
+
+    @cached_property
+    def hugging_face(self) -> tuple[Any, torch.dtype]:
+        """Alike."""
+        return load_hugging_face(self.architecture, self.device)
+
+    @cached_property
+    def ours(self) -> PackedESM2:
+        """In the precision asked for."""
+        return self._load(self.precision)
+
+    @cached_property
+    def ours_fp8(self) -> PackedESM2:
+        """With the same weights, if this version can do it at all."""
+        return self._load("fp8")
+
+    def _load(self, precision: str) -> PackedESM2:
+        return load_esm2_model(self.name, self.device, precision=precision, weights="random")[0]
+
+
+class Contest:
+    """Gives each alternative its turns. One that fails is out, and says why; the others go on.
+
+    Args:
+        models: of one architecture.
+        workload: what they run.
+        options: the command line's.
+    """
+
+    def __init__(self, models: Models, workload: Workload, options: argparse.Namespace) -> None:
+        self._models = models
+        self._workload = workload
+        self._options = options
+        self._alternatives: dict[int, Alternative] = {}
+        self._figures: list[Figure] = []
+
+    def run(self) -> Table:
+        """All rounds; every other one in reverse, so that a drift favours nobody."""
+        for _ in range(self._options.rounds):
+            if not self._figures:
+                self._take_turns([self._enter(figure) for figure in self._forwards()])
+                self._take_turns([self._enter(figure) for figure in self._end_to_ends()])
+                order = list(range(len(self._figures)))
+            else:
+                order.reverse()
+                self._take_turns(order)
+        return self._table
+
+    @property
+    def _table(self) -> Table:
+        return Table(self._models.name, self._workload.name, self._figures)
+
+    def _enter(self, figure: Figure) -> int:
+        self._figures.append(figure)
+        return len(self._figures) - 1
+
+    def _take_turns(self, order: Iterable[int]) -> None:
+        for place in order:
+            figure = self._figures[place]
+            if not figure.reason:
+                self._figures[place] = self._after_a_turn(place, figure)
+
+    def _after_a_turn(self, place: int, figure: Figure) -> Figure:
+        rounds, warm_up_s = self._options.rounds, self._options.warm_up_s
+        seconds = self._options.ceiling_s if figure.role == CEILING else self._options.seconds
+        where = f"{self._models.name}, {self._workload.name}, {figure.name} {figure.settings}".rstrip()
+        try:
+            if place not in self._alternatives:
+                self._alternatives[place] = self._make(figure)
+            turn = self._alternatives[place].turn(seconds / rounds, warm_up_s / rounds)
+        except Exception as error:  # whatever it is, the other figures are worth having
+            reason = describe(error)
+            self._alternatives.pop(place, None)
+        else:
+            after = replace(figure, turns=(*figure.turns, turn))
+            rate = f"{turn.tokens / turn.seconds:,.0f} tokens/s, " if turn.tokens else ""
+            say(f"{where}: {rate}{turn.flops / turn.seconds / 1e12:,.1f} TFLOP/s, W {shown(turn.power_w)}")
+            return after
+        say(f"{where}: n/a, {reason}")
+        free_device_memory()  # only now: the error held what it had allocated
+        return replace(figure, reason=reason)
+
+    def _forwards(self) -> list[Figure]:
+        """What needs no other figure."""
+        only, size = self._options.only, self._options.matrix
+        padded = f"padded batches of {self._options.padded_tokens:,}"
+        kinds = ["fp16", "bf16"] if self._models.device.type == "cuda" else ["fp32", "fp32"]
+        found = [Figure(CEILING, "matrix product", f"{size} x {size} x {size}")]
+        if "a" in only:
+            found.append(Figure(FAIR_ESM, "(a) fair-esm", f"{kinds[0]}, {padded}"))
+        if "b" in only:
+            found.append(Figure(HUGGING_FACE, "(b) Hugging Face", f"{kinds[1]}, SDPA, {padded}"))
+        precision = self._models.precision
+        for budget in self._budgets:
+            found.append(Figure(FORWARD, "(c) forward alone", f"{precision}, packs of {budget:,}", budget))
+            if self._options.fp8:
+                found.append(Figure(FORWARD_FP8, "(c) forward alone", f"fp8, packs of {budget:,}", budget))
+        return found
+
+    @property
+    def _budgets(self) -> list[int]:
+        """An end-to-end run needs to know how fast the forward pass is, so it brings (c) along."""
+        only, budgets = self._options.only, list(self._options.token_budgets)
+        if "d" in only and self._options.default_settings.token_budget not in budgets:
+            budgets.append(self._options.default_settings.token_budget)
+        return sorted(budgets) if {"c", "d"} & only else []
+
+    def _end_to_ends(self) -> list[Figure]:
+        """The default settings, and those with the budget at which the forward pass alone is fastest."""
+        if "d" not in self._options.only:
+            return []
+        defaults, fastest = self._options.default_settings, self._table.best_forward
+        found = [Figure(DEFAULTS, "(d) end to end, defaults", str(defaults), defaults.token_budget)]
+        if fastest is None or fastest.token_budget is None:
+            return [*found, Figure(BEST, "(d) end to end, best", "", reason="(c) was measured at no budget")]
+        best = self._best_settings(fastest.token_budget)
+        return [*found, Figure(BEST, "(d) end to end, best", str(best), best.token_budget)]
+
+    def _best_settings(self, token_budget: int) -> Settings:
+        options = self._options
+        return Settings(options.num_workers, options.prefetch_factor, token_budget, options.buffer_size)
+
+    def _make(self, figure: Figure) -> Alternative:
+        return self._makers[figure.role](figure)
+
+    @property
+    def _makers(self) -> dict[str, Callable[[Figure], Alternative]]:
+        return {
+            CEILING: lambda _: Ceiling(self._models.device, self._options.matrix),
+            FAIR_ESM: lambda _: self._padded(self._models.fair_esm, fair_esm_launch),
+            HUGGING_FACE: lambda _: self._padded(self._models.hugging_face, hugging_face_launch),
+            FORWARD: partial(self._packed, lambda: self._models.ours),
+            FORWARD_FP8: partial(self._packed, lambda: self._models.ours_fp8),
+            DEFAULTS: lambda _: self._end_to_end(self._options.default_settings),
+            BEST: lambda figure: self._end_to_end(self._best_settings(figure.token_budget or 0)),
+        }
+
+    def _padded(self, model_and_dtype: tuple[Any, torch.dtype], launch: Callable[..., Any]) -> Passes:
+        model, dtype = model_and_dtype
+        batches = padded_batches(self._workload.encoded, self._options.padded_tokens, self._models.architecture, dtype)
+        return Passes(self._models.device, batches, launch(model, self._models.device))
+
+    def _packed(self, load: Callable[[], PackedESM2], figure: Figure) -> Passes:
+        model = load()
+        packs = full_packs(self._workload.encoded_fasta, figure.token_budget or 0)
+        return Passes(model.device, packed_batches(packs, model), packed_launch(model))
+
+    def _end_to_end(self, settings: Settings) -> EndToEnd:
+        rate = self._table.rate(FORWARD, settings.token_budget)
+        if rate is None:
+            raise RuntimeError("(c) was not measured at this budget, so nobody knows how long a run would take")
+        return EndToEnd(self._models.ours, self._workload, settings, rate)
+
+
+def describe(error: Exception) -> str:
+    """The first line of what went wrong."""
+    lines = str(error).strip().splitlines() or [""]
+    text = f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 3] + "..."
+
+
+def free_device_memory() -> None:
+    """Gives back what nobody holds any more."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

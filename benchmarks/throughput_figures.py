@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""What was measured of each alternative, and how it compares with the others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any, Final
+
+CEILING: Final = "ceiling"
+FAIR_ESM: Final = "a"
+HUGGING_FACE: Final = "b"
+FORWARD: Final = "c"
+FORWARD_FP8: Final = "c fp8"
+DEFAULTS: Final = "d defaults"
+BEST: Final = "d best"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One uninterrupted piece of work.
+
+    Attributes:
+        seconds: its wall time; of an end-to-end run, that of the steady state.
+        tokens: real ones in it, BOS and EOS included, padding left out; 0 for a bare matrix product.
+        flops: of the model on these tokens, each sequence by its own length: padding earns none.
+        sm_clock_mhz: mean of the readings; None without a GPU.
+        power_w: alike.
+        busy_share: of the device in the steady state, by the profiler; end to end only.
+        whole_run_tokens_per_s: start-up and warm-up included; end to end only.
+    """
+
+    seconds: float
+    tokens: int
+    flops: float
+    sm_clock_mhz: float | None = None
+    power_w: float | None = None
+    busy_share: float | None = None
+    whole_run_tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One alternative; without turns, or with a reason, it was not measured."""
+
+    role: str
+    name: str
+    settings: str
+    token_budget: int | None = None
+    turns: tuple[Turn, ...] = ()
+    reason: str = ""
+
+    @property
+    def measured(self) -> bool:
+        """Whether every turn was."""
+        return bool(self.turns) and not self.reason
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """All tokens over all seconds; None if there are none."""
+        tokens = sum(turn.tokens for turn in self.turns)
+        return tokens / self._seconds if self.measured and tokens else None
+
+    @property
+    def tflops(self) -> float | None:
+        """Useful TFLOP/s."""
+        return sum(turn.flops for turn in self.turns) / self._seconds / 1e12 if self.measured else None
+
+    @property
+    def spread(self) -> float | None:
+        """From the slowest turn to the fastest, as a share of the mean rate; None with a single one."""
+        if not self.measured or len(self.turns) < 2:
+            return None
+        rates = [turn.flops / turn.seconds for turn in self.turns]
+        return (max(rates) - min(rates)) / mean(rates)
+
+    def mean_of(self, attribute: str) -> float | None:
+        """Mean of an attribute over the turns; None if one of them lacks it."""
+        values = [getattr(turn, attribute) for turn in self.turns]
+        return None if not self.measured or None in values else mean(values)
+
+    @property
+    def _seconds(self) -> float:
+        return sum(turn.seconds for turn in self.turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All alternatives of one model on one workload."""
+
+    model: str
+    workload: str
+    figures: Sequence[Figure]
+
+    def rate(self, role: str, token_budget: int | None = None) -> float | None:
+        """Tokens/s of an alternative; None if it was not measured."""
+        found = self.find(role, token_budget)
+        return None if found is None else found.tokens_per_s
+
+    def find(self, role: str, token_budget: int | None = None) -> Figure | None:
+        """The alternative with this role, and this budget if one is given."""
+        fitting = (f for f in self.figures if f.role == role and token_budget in (None, f.token_budget))
+        return next(fitting, None)
+
+    @property
+    def best_forward(self) -> Figure | None:
+        """The fastest of our forward passes; None if none was measured."""
+        found = [figure for figure in self.figures if figure.role == FORWARD and figure.tokens_per_s is not None]
+        return max(found, key=lambda figure: figure.tokens_per_s or 0.0, default=None)
+
+    def of_forward(self, role: str) -> float | None:
+        """Steady state of an end-to-end run over the forward pass alone at the same budget."""
+        whole = self.find(role)
+        if whole is None:
+            return None
+        return over(whole.tokens_per_s, self.rate(FORWARD, whole.token_budget))
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """Cells under `HEADER`."""
+        return [self._row(figure) for figure in self.figures]
+
+    def _row(self, figure: Figure) -> list[str]:
+        ceiling = self.find(CEILING)
+        rate = figure.tokens_per_s
+        of_forward = self.of_forward(figure.role) if figure.role in (DEFAULTS, BEST) else None
+        return [
+            figure.name,
+            figure.settings,
+            shown(rate),
+            shown(figure.spread, "{:.1%}"),
+            shown(figure.mean_of("whole_run_tokens_per_s")),
+            shown(over(rate, self.rate(HUGGING_FACE)), "{:.2f}"),
+            shown(of_forward, "{:.3f}"),
+            shown(figure.tflops, "{:,.1f}"),
+            shown(over(figure.tflops, ceiling.tflops if ceiling else None), "{:.1%}"),
+            shown(figure.mean_of("sm_clock_mhz")),
+            shown(figure.mean_of("power_w")),
+            shown(figure.mean_of("busy_share"), "{:.2%}"),
+            figure.reason,
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, each turn for itself."""
+        names = ("seconds", "tokens", "flops", "sm_clock_mhz", "power_w", "busy_share", "whole_run_tokens_per_s")
+        figures = [
+            {
+                "role": figure.role,
+                "name": figure.name,
+                "settings": figure.settings,
+                "token_budget": figure.token_budget,
+                "tokens_per_s": figure.tokens_per_s,
+                "tflops": figure.tflops,
+                "reason": figure.reason,
+                "turns": [{name: getattr(turn, name) for name in names} for turn in figure.turns],
+            }
+            for figure in self.figures
+        ]
+        return {"model": self.model, "workload": self.workload, "figures": figures}
+
+
+HEADER: Final = (
+    "alternative",
+    "settings",
+    "tokens/s",
+    "between rounds",
+    "whole run",
+    "x (b)",
+    "x (c)",
+    "TFLOP/s",
+    "of ceiling",
+    "SM MHz",
+    "W",
+    "busy",
+    "not measured because",
+)
+
+
+def over(numerator: float | None, denominator: float | None) -> float | None:
+    """A ratio; None if one of the two was not measured."""
+    return None if numerator is None or not denominator else numerator / denominator
+
+
+def shown(value: float | None, form: str = "{:,.0f}") -> str:
+    """A cell."""
+    return "n/a" if value is None else form.format(value)
