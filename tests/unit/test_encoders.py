@@ -3,6 +3,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.architectures import ARCHITECTURES
@@ -66,10 +68,13 @@ def test_recordings_pay_for_small_models_and_small_packs(model, tokens, matter):
     assert launches_matter(tokens, ARCHITECTURES[model]) is matter
 
 
-@pytest.mark.parametrize("tokens", [1, 127, 128, 4000, 4096, 65_000, 100_000])
-@pytest.mark.parametrize("sequences", [1, 31, 32, 1000])
-def test_a_recording_has_room_for_the_pack_and_a_filler(tokens, sequences):
-    size = _Size.of(Pack(tokens, torch.zeros(sequences + 1, dtype=torch.int32), 1022))
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=400))
+def test_a_recording_has_room_for_the_pack_and_a_filler(lengths):
+    tokens, sequences, longest = sum(lengths), len(lengths), max(lengths)
+    size = _Size.of(Pack(tokens, torch.zeros(sequences + 1, dtype=torch.int32), longest))
     assert tokens <= size.tokens <= max(tokens + 127, tokens * 1.016)
     assert sequences + 1 <= size.sequences <= max(32, 2 * (sequences + 1))
-    assert size.longest == 1024
+    assert longest <= size.longest <= max(1024, 2 * longest)
+    # Neither the filler nor what it is recorded with is longer than the longest sequence that it allows for.
+    assert size.tokens - tokens <= size.longest
+    assert size.sequences * size.longest >= size.tokens

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.packed_esm2 import PackedESM2
 
 _MOST_GRAPHS: Final = 64
-_FEWEST_TOKENS: Final = 128
+_SMALLEST_STEP: Final = 128
 _STEPS: Final = 128
 """Token counts are rounded up to a 128th of the next power of two: at most 1.6 % of a pack is filler."""
 _FEWEST_SEQUENCES: Final = 32
+_SHORTEST_LIMIT: Final = 1024
+"""Recordings allow for sequences of at least so many tokens, which is also the most that filler takes."""
 
 _LAUNCH_S: Final = 12e-6
 _LAUNCHES_PER_LAYER: Final = 9
@@ -50,12 +52,12 @@ class _Size:
     @classmethod
     def of(cls, pack: Pack) -> _Size:
         """The smallest that holds a pack and, in a sequence of their own, the tokens that fill it up."""
-        step = max(_FEWEST_TOKENS, _power_of_two(pack.total_tokens) // _STEPS)
+        step = min(_SHORTEST_LIMIT, max(_SMALLEST_STEP, _power_of_two(pack.total_tokens) // _STEPS))
         sequences = pack.cu_seqlens.shape[0] - 1
         return cls(
             tokens=-(-pack.total_tokens // step) * step,
             sequences=max(_FEWEST_SEQUENCES, _power_of_two(sequences + 1)),
-            longest=max(1024, _power_of_two(pack.max_seqlen)),
+            longest=max(_SHORTEST_LIMIT, _power_of_two(pack.max_seqlen)),
         )
 
 
@@ -109,8 +111,9 @@ class _Graph:
 
     def __init__(self, encode: Callable[[Tensor, Pack], Tensor], size: _Size, device: torch.device, pool: Any) -> None:
         self._tokens = torch.zeros(size.tokens, dtype=torch.uint8, device=device)
-        self._cu_seqlens = torch.full((size.sequences + 1,), size.tokens, dtype=torch.int32, device=device)
-        self._cu_seqlens[:1].zero_()
+        # While it is recorded, too, no sequence may be longer than the tables are that it looks positions up in.
+        ends = torch.arange(size.sequences + 1, dtype=torch.int32, device=device) * size.longest
+        self._cu_seqlens = ends.clamp_(max=size.tokens)
         pack = Pack(size.tokens, self._cu_seqlens, size.longest)
         self._graph = torch.cuda.CUDAGraph()
         caller = torch.cuda.current_stream(device)
