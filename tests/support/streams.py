@@ -21,6 +21,9 @@ class PretendedStream:
         for name, time in event.knows.items():
             self.knows[name] = max(self.knows.get(name, 0), time)
 
+    def wait_stream(self, stream):
+        self.wait_event(stream)
+
 
 class PretendedEvent:
     def __init__(self, cuda, blocking):

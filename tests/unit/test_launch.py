@@ -112,6 +112,10 @@ def test_the_compute_stream_is_the_one_that_is_current(cuda, launch):
     assert marks.streams[1] == ("forward", 7)
     launched.wait()
     assert cuda.host_knows["side"] == 1
+    # A model may use memory of its own again: on another stream it must not begin before it has ended on this one.
+    cuda.current = cuda.compute
+    launch(batch_of(3), marks)
+    assert cuda.last("forward")[1]["side"] == 1
 
 
 def test_a_slot_is_used_again_only_when_the_host_has_waited_for_it(cuda, launch):

@@ -116,12 +116,16 @@ class CudaLauncher:
         self._model = model
         self._device = device
         self._slots = Slots(device)
+        self._compute: torch.cuda.Stream | None = None
 
     @torch.inference_mode()
     def __call__(self, packed: PackedBatch, marks: BatchMarks) -> Launched:
         """Returns when the batch is queued. After an error nothing of the batch is kept."""
         with torch.cuda.device(self._device):
             compute = torch.cuda.current_stream()
+            if self._compute is not None and self._compute != compute:
+                compute.wait_stream(self._compute)  # models may keep memory that each call uses again
+            self._compute = compute
             slot = self._slots.take()
             try:
                 embeddings = self._queue(packed, slot, compute, marks)
