@@ -3,12 +3,15 @@
 
 import contextlib
 import gc
+import os
+import signal
 import weakref
 from time import monotonic_ns
 
 import pytest
 import torch
 
+from tests.support.fasta_files import random_records, write_fasta
 from tests.support.packed import (
     TINY,
     RecordingProfiler,
@@ -21,6 +24,9 @@ from tests.support.packed import (
 from virnuc_profiler import AsyncInferenceRunner, BatchProfiler
 from virnuc_profiler.errors import DeadlineExceeded, NonFiniteError, UsageError, WorkerCrash
 from virnuc_profiler.inference import runner as runner_module
+from virnuc_profiler.inference.collator import VarlenCollator
+from virnuc_profiler.inference.dataloader import create_async_dataloader
+from virnuc_profiler.inference.dataset import SequenceDataset
 from virnuc_profiler.inference.packed_esm2 import PackedESM2
 from virnuc_profiler.telemetry.records import STAGES as STAGE_NAMES
 
@@ -63,6 +69,7 @@ class PretendedDevice:
         self.log = []
         self.fail_at = {}
         self.broken_rows = {}
+        self.while_waiting = lambda number: None
         monkeypatch.setattr(runner_module, "resolve_device", lambda device: torch.device("cuda", 0))
         monkeypatch.setattr(runner_module, "launcher_for", lambda model, device: self.launch)
 
@@ -82,6 +89,7 @@ class PretendedBatch:
 
     def wait(self):
         self.device.log.append(("wait", self.number))
+        self.device.while_waiting(self.number)
         if ("wait", self.number) in self.device.fail_at:
             raise self.device.fail_at["wait", self.number]
         embeddings = torch.full((len(self.packed.positions), 2), float(self.number))
@@ -244,6 +252,23 @@ def test_the_workers_own_error_comes_after_the_results_on_their_way(device):
     with pytest.raises(WorkerCrash, match="the moon is full"):
         drain(AsyncInferenceRunner(None, "cuda", in_flight=4).run(loader()), seen)
     assert seen == [0, 1]
+
+
+def test_a_worker_that_dies_while_the_device_is_waited_for(device, tmp_path):
+    path = write_fasta(tmp_path / "sequences.faa", random_records(3000, longest=80))
+    collator = VarlenCollator(None, 512, 1022, buffer_size=50)
+    loader = create_async_dataloader(SequenceDataset(path, chunk_sequences=5), collator, num_workers=2)
+
+    def kill_at_the_third(number):
+        if number == 2:
+            os.kill(loader.worker_pids()[1], signal.SIGKILL)
+
+    device.while_waiting = kill_at_the_third
+    seen = []
+    with pytest.raises(WorkerCrash, match=r"worker 1 \(pid \d+\) was killed by SIGKILL"):
+        drain(AsyncInferenceRunner(None, "cuda", in_flight=3).run(loader), seen)
+    assert seen == list(range(sum(kind == "launch" for kind, _ in device.log)))
+    assert loader.collator.sequences_in < 3000
 
 
 def test_an_interrupt_in_the_loader_ends_the_run_at_once(device, profiler):
