@@ -4,6 +4,8 @@
 Messages name the thing, the value and the way out. The compiled core raises the first three itself.
 """
 
+from collections.abc import Sequence
+
 
 class VirnucError(Exception):
     """Base of all errors of this package."""
@@ -49,6 +51,18 @@ class PrecisionError(VirnucError):
 
 class WorkerCrash(VirnucError):
     """A DataLoader worker raised or died; the message carries what is known of it."""
+
+
+class NonFiniteError(VirnucError):
+    """Embeddings hold NaN or infinity.
+
+    Attributes:
+        sequence_ids: identifiers of all sequences of the batch that this is true of; the message names the first ones.
+    """
+
+    def __init__(self, message: str, sequence_ids: Sequence[str]) -> None:
+        super().__init__(message)
+        self.sequence_ids = sequence_ids
 
 
 class DeadlineExceeded(VirnucError):

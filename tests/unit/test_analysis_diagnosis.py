@@ -220,3 +220,17 @@ def test_a_saved_run_knows_its_model():
 def test_every_verdict_has_words():
     for found in (diagnose(back_to_back()), diagnose(host_only(4)), diagnose(launch_bound())):
         assert found.bound in WORDS
+
+
+def test_a_copy_beside_another_batch_costs_nothing():
+    """On a stream of its own it ends as soon as the host has launched it; the device computes meanwhile."""
+    run = back_to_back()
+    batches = []
+    for one in run.batches:
+        early = {"device_start_ns": one.stages[1].host_start_ns, "device_end_ns": one.stages[1].host_end_ns}
+        stages = [replace(kept, **early) if kept.name == "h2d" else kept for kept in one.stages]
+        batches.append(replace(one, stages=stages))
+    found = diagnose(replace(run, batches=batches))
+    assert found.healthy
+    assert found.losses.get("launching", 0.0) == pytest.approx(0.0, abs=1e-9)
+    assert found.losses.get("copying", 0.0) < 0.002  # the end of each copy out, behind which nothing is queued

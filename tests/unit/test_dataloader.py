@@ -15,6 +15,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from tests.support.fasta_files import random_records, write_fasta
 from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash, WorkloadError
+from virnuc_profiler.inference.batches import EncodedChunk
 from virnuc_profiler.inference.collator import VarlenCollator
 from virnuc_profiler.inference.dataloader import create_async_dataloader
 from virnuc_profiler.inference.dataset import SequenceDataset
@@ -47,6 +48,16 @@ class Failing(IterableDataset):
         yield from RECORDS[:10]
         if get_worker_info() is None or get_worker_info().id == 1:
             raise self.error
+
+
+class Large(IterableDataset):
+    """Chunks that are larger than a pipe, so that a worker nobody reads from is always in the middle of a message."""
+
+    def __iter__(self):
+        worker = get_worker_info()
+        for number in range(worker.id, 1000, worker.num_workers):
+            positions = np.arange(100 * number, 100 * (number + 1))
+            yield EncodedChunk(positions, np.full(100_000, 5, np.uint8), np.arange(0, 100_001, 1000))
 
 
 class Stubborn(IterableDataset):
@@ -126,6 +137,20 @@ def test_a_killed_worker_is_a_crash_that_names_the_signal(dataset):
     assert alive(pids) == []
     assert loader.worker_pids() == []
     loader.close()
+
+
+@pytest.mark.parametrize("timeout_s", [0, 600])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_worker_killed_in_the_middle_of_a_message_is_a_crash_too(number, timeout_s):
+    loader = loader_of(Large(), 2, prefetch_factor=8, timeout_s=timeout_s)
+    batches = iter(loader)
+    next(batches)
+    time.sleep(0.5)  # as long as a device may keep the main process: meanwhile nobody reads
+    pids = loader.worker_pids()
+    os.kill(pids[number], signal.SIGKILL)
+    with pytest.raises(WorkerCrash, match=rf"worker {number} \(pid {pids[number]}\) was killed by SIGKILL"):
+        list(batches)
+    assert alive(pids) == []
 
 
 def test_a_worker_that_raises_is_a_crash_with_its_own_message():

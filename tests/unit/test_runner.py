@@ -3,12 +3,15 @@
 
 import contextlib
 import gc
+import os
+import signal
 import weakref
 from time import monotonic_ns
 
 import pytest
 import torch
 
+from tests.support.fasta_files import random_records, write_fasta
 from tests.support.packed import (
     TINY,
     RecordingProfiler,
@@ -19,9 +22,11 @@ from tests.support.packed import (
     proteins,
 )
 from virnuc_profiler import AsyncInferenceRunner, BatchProfiler
-from virnuc_profiler.errors import DeadlineExceeded, UsageError
+from virnuc_profiler.errors import DeadlineExceeded, NonFiniteError, UsageError, WorkerCrash
 from virnuc_profiler.inference import runner as runner_module
-from virnuc_profiler.inference.launch import Launched
+from virnuc_profiler.inference.collator import VarlenCollator
+from virnuc_profiler.inference.dataloader import create_async_dataloader
+from virnuc_profiler.inference.dataset import SequenceDataset
 from virnuc_profiler.inference.packed_esm2 import PackedESM2
 from virnuc_profiler.telemetry.records import STAGES as STAGE_NAMES
 
@@ -63,6 +68,8 @@ class PretendedDevice:
     def __init__(self, monkeypatch):
         self.log = []
         self.fail_at = {}
+        self.broken_rows = {}
+        self.while_waiting = lambda number: None
         monkeypatch.setattr(runner_module, "resolve_device", lambda device: torch.device("cuda", 0))
         monkeypatch.setattr(runner_module, "launcher_for", lambda model, device: self.launch)
 
@@ -71,13 +78,26 @@ class PretendedDevice:
         self.log.append(("launch", number))
         if ("launch", number) in self.fail_at:
             raise self.fail_at["launch", number]
-        event = type("Event", (), {"synchronize": lambda event: self.finish(number)})()
-        return Launched(packed, torch.full((len(packed.positions), 2), float(number)), event)
+        return PretendedBatch(self, packed, number)
 
-    def finish(self, number):
-        self.log.append(("wait", number))
-        if ("wait", number) in self.fail_at:
-            raise self.fail_at["wait", number]
+
+class PretendedBatch:
+    """A batch that is on its way through the pretended device."""
+
+    def __init__(self, device, packed, number):
+        self.device, self.packed, self.number = device, packed, number
+
+    def wait(self):
+        self.device.log.append(("wait", self.number))
+        self.device.while_waiting(self.number)
+        if ("wait", self.number) in self.device.fail_at:
+            raise self.device.fail_at["wait", self.number]
+        embeddings = torch.full((len(self.packed.positions), 2), float(self.number))
+        embeddings[self.device.broken_rows.get(self.number, [])] = torch.nan
+        return embeddings
+
+    def abandon(self):
+        self.device.log.append(("abandon", self.number))
 
 
 @pytest.fixture
@@ -194,6 +214,63 @@ def test_a_dead_device_ends_the_run_and_no_batch_counts_that_did_not_arrive(devi
     assert [batch.state for batch in profiler.begun] == ["ended", "discarded", "discarded"]
 
 
+def test_non_finite_embeddings_are_named_in_the_result(device, profiler, caplog):
+    device.broken_rows[1] = [0, 2]
+    results = list(AsyncInferenceRunner(None, "cuda", profiler=profiler).run(batches([3, 3, 3])))
+    assert [list(result.non_finite) for result in results] == [[], ["seq3", "seq5"], []]
+    (record,) = caplog.records
+    assert "of 2 of the 3 sequences of batch 1: seq3, seq5;" in record.getMessage()
+    assert [batch.state for batch in profiler.begun] == ["ended"] * 3 + ["discarded"]
+
+
+def test_non_finite_embeddings_can_end_the_run(device, profiler, caplog):
+    device.broken_rows.update({1: [0], 2: [1]})
+    seen = []
+    run = AsyncInferenceRunner(None, "cuda", profiler=profiler, on_non_finite="raise").run(batches([3] * 9))
+    with pytest.raises(NonFiniteError, match="of 1 of the 3 sequences of batch 1") as caught:
+        drain(run, seen)
+    assert caught.value.sequence_ids == ["seq3"]
+    assert seen == [0]
+    assert [batch.state for batch in profiler.begun] == ["ended", "discarded", "discarded"]
+    assert device.log[-1] == ("abandon", 2)
+    assert caplog.records == []
+
+
+def test_nan_weights_are_reported_on_the_cpu_too(oracle):
+    model = PackedESM2.from_fair_esm(oracle)
+    model.final_norm.weight.fill_(torch.nan)
+    (result,) = AsyncInferenceRunner(model, "cpu").run(batches([2]))
+    assert list(result.non_finite) == ["seq0", "seq1"]
+
+
+def test_the_workers_own_error_comes_after_the_results_on_their_way(device):
+    def loader():
+        yield from batches([1, 1])
+        raise WorkerCrash("a DataLoader worker raised ValueError: the moon is full")
+
+    seen = []
+    with pytest.raises(WorkerCrash, match="the moon is full"):
+        drain(AsyncInferenceRunner(None, "cuda", in_flight=4).run(loader()), seen)
+    assert seen == [0, 1]
+
+
+def test_a_worker_that_dies_while_the_device_is_waited_for(device, tmp_path):
+    path = write_fasta(tmp_path / "sequences.faa", random_records(3000, longest=80))
+    collator = VarlenCollator(None, 512, 1022, buffer_size=50)
+    loader = create_async_dataloader(SequenceDataset(path, chunk_sequences=5), collator, num_workers=2)
+
+    def kill_at_the_third(number):
+        if number == 2:
+            os.kill(loader.worker_pids()[1], signal.SIGKILL)
+
+    device.while_waiting = kill_at_the_third
+    seen = []
+    with pytest.raises(WorkerCrash, match=r"worker 1 \(pid \d+\) was killed by SIGKILL"):
+        drain(AsyncInferenceRunner(None, "cuda", in_flight=3).run(loader), seen)
+    assert seen == list(range(sum(kind == "launch" for kind, _ in device.log)))
+    assert loader.collator.sequences_in < 3000
+
+
 def test_an_interrupt_in_the_loader_ends_the_run_at_once(device, profiler):
     def loader():
         yield from batches([1])
@@ -201,7 +278,7 @@ def test_an_interrupt_in_the_loader_ends_the_run_at_once(device, profiler):
 
     with pytest.raises(KeyboardInterrupt):
         list(AsyncInferenceRunner(None, "cuda", profiler=profiler).run(loader()))
-    assert ("wait", 0) not in device.log
+    assert device.log == [("launch", 0), ("abandon", 0)]
     assert profiler.batches("ended") == []
 
 
@@ -299,6 +376,8 @@ def test_no_tensor_outlives_a_run_however_it_ends(end, profiler):
 def test_wrong_arguments_are_named(model):
     with pytest.raises(ValueError, match="in_flight must be at least 1, not 0"):
         AsyncInferenceRunner(model, "cpu", in_flight=0)
+    with pytest.raises(ValueError, match="on_non_finite is 'ignore', must be one of report, raise"):
+        AsyncInferenceRunner(model, "cpu", on_non_finite="ignore")
     with pytest.raises(UsageError, match="'tpu' is not one of"):
         AsyncInferenceRunner(model, "tpu")
 

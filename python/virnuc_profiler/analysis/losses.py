@@ -117,12 +117,13 @@ def device_losses(seen: Observation, layers: int | None, hidden: int | None, cei
 def _exposed(seen: Observation) -> Iterator[tuple[str, int]]:
     """Exposed first copies by cause, ns: they lengthen the gap before them, as the device has nothing else to do.
 
-    Those of launch-bound batches are left out, for all of such a batch is counted.
+    A copy that no gap precedes ran beside another batch, on a stream of its own. Those of launch-bound batches are left
+    out, for all of such a batch is counted.
     """
     causes = {gap.end_ns: gap.causes for gap in seen.gaps.gaps}
     for launch in seen.launches:
-        if not launch.launch_bound:
-            before = causes.get(launch.device_start_ns, {})
+        before = causes.get(launch.device_start_ns)
+        if before is not None and not launch.launch_bound:
             yield next((cause for cause in (SYNCHRONISING, COPYING) if cause in before), LAUNCHING), launch.exposed_ns
 
 

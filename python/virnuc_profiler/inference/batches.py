@@ -43,6 +43,8 @@ class PackedBatch:
         statistics: packing statistics against the budget in force.
         collate_start_ns: when the packing of this batch began, on the monotonic clock.
         collate_end_ns: when it ended.
+        arrivals: (sequences,) how many sequences the dataset gave before each in this pass: the order in which it reads
+            them, whatever their positions. None where that is the order of ``positions``.
     """
 
     tokens: torch.Tensor
@@ -53,20 +55,23 @@ class PackedBatch:
     statistics: PackStatistics
     collate_start_ns: int
     collate_end_ns: int
+    arrivals: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceResult:
-    """The embeddings of one batch.
+    """The embeddings of one batch, or of one group of sequences where they come in input order.
 
     Attributes:
-        sequence_ids: identifiers, one for each row.
+        sequence_ids: identifiers, one for each row; may be resolved only when read.
         embeddings: (sequences, embed_dim) float32 on the CPU: the mean over residues, BOS and EOS left out.
-        batch_idx: number of the batch, from 0.
+        batch_idx: number of the batch, or of the group, from 0.
         positions: (sequences,) position of each sequence in its input.
+        non_finite: identifiers of the sequences whose embedding holds NaN or infinity; normally none.
     """
 
     sequence_ids: Sequence[str]
     embeddings: torch.Tensor
     batch_idx: int
     positions: NDArray[np.int64]
+    non_finite: Sequence[str] = ()

@@ -125,18 +125,19 @@ class VarlenCollator:
         """
         chunk = self._checked_chunk(items) if isinstance(items, EncodedChunk) else self._encode(items)
         total = len(chunk.positions)
+        came_before = self.sequences_in
         self.sequences_in += total
         self.truncated += chunk.truncated
         self.unknown_residues += chunk.unknown_residues
         if not self.enable_packing:
-            self._buffer.add(chunk, 0, total)
+            self._buffer.add(chunk, 0, total, came_before)
             if self._buffer.tokens >= self._token_budget:
                 yield from self._fill_in_order(to_the_end=False)
             return
         start = 0
         while start < total:
             stop = min(total, start + self.buffer_size - self._buffer.sequences)
-            self._buffer.add(chunk, start, stop)
+            self._buffer.add(chunk, start, stop, came_before)
             start = stop
             if self._buffer.sequences >= self.buffer_size:
                 yield from self._pack(to_the_end=False)
@@ -210,6 +211,7 @@ class VarlenCollator:
                 statistics,
                 collate_start_ns=start_ns,
                 collate_end_ns=monotonic_ns(),
+                arrivals=waiting.arrivals[sequences],
             )
             start_ns = monotonic_ns()
 

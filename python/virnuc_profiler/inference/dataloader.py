@@ -24,7 +24,12 @@ from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
 from virnuc_profiler.inference.collator import VarlenCollator
 from virnuc_profiler.inference.interrupts import deferred_interrupts, start_forkserver
 from virnuc_profiler.inference.worker import WorkerFailure, guarded, prepare_worker, unchanged
-from virnuc_profiler.inference.worker_processes import describe_dead_worker, end_workers, worker_processes
+from virnuc_profiler.inference.worker_processes import (
+    describe_dead_worker,
+    end_workers,
+    watch_workers,
+    worker_processes,
+)
 
 _PRELOADED = ["virnuc_profiler.inference.worker"]
 
@@ -121,7 +126,10 @@ class AsyncDataLoader:
             multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
             start_forkserver()
         with _more_workers_than_cores_allowed():
-            return iter(self._loader)
+            chunks = iter(self._loader)
+        if self.num_workers:
+            watch_workers(chunks)
+        return chunks
 
     def _batches(self, chunks: Any) -> Iterator[PackedBatch]:
         while (chunk := self._next_chunk(chunks)) is not None:

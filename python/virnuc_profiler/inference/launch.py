@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,30 +13,24 @@ from torch import Tensor
 from virnuc_profiler.inference.batch_marks import BatchMarks
 from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.pooling import mean_pool
+from virnuc_profiler.inference.slots import Slot, Slots
 
 
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """A batch that the device is at work on.
+class Launched(Protocol):
+    """A batch that the device is at work on. Of `wait` and `abandon` one is called, once."""
 
-    Attributes:
-        packed: the batch; its pinned memory must live until the device has read it.
-        embeddings: (B, h) float32 on the host, valid once `done` has come.
-        done: comes when the copy to the host is complete; None on the CPU, where it is.
-    """
-
-    packed: PackedBatch
-    embeddings: Tensor
-    done: torch.cuda.Event | None = None
+    @property
+    def packed(self) -> PackedBatch:
+        """The batch; its pinned memory must live until the device has read it."""
 
     def wait(self) -> Tensor:
-        """Waits for this batch and no other; returns its embeddings in memory of the caller's own.
+        """Waits for this batch and no other; returns its (B, h) float32 embeddings in memory of the caller's own.
 
-        The caller may keep them for ever, and pinned memory is too scarce for that: hence the copy.
+        The caller may keep them for ever, and pinned memory is too scarce for that: hence a copy.
         """
-        if self.done is not None:
-            self.done.synchronize()
-        return self.embeddings.clone()
+
+    def abandon(self) -> None:
+        """Lets go of the batch without waiting for it. Never raises."""
 
 
 Launch = Callable[[PackedBatch, BatchMarks], Launched]
@@ -44,6 +39,21 @@ Launch = Callable[[PackedBatch, BatchMarks], Launched]
 def launcher_for(model: Callable[..., Tensor], device: torch.device) -> Launch:
     """Returns the function that puts a batch through `model` on `device`."""
     return CudaLauncher(model, device) if device.type == "cuda" else CpuLauncher(model)
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A batch that the CPU is done with."""
+
+    packed: PackedBatch
+    embeddings: Tensor
+
+    def wait(self) -> Tensor:
+        """Returns the embeddings."""
+        return self.embeddings.clone()  # outside of inference mode, which makes it an ordinary tensor
+
+    def abandon(self) -> None:
+        """Does nothing."""
 
 
 class CpuLauncher:
@@ -62,38 +72,91 @@ class CpuLauncher:
         pooled = mean_pool(hidden, packed.cu_seqlens)
         marks.mark("d2h")
         marks.end_stage()
-        return Launched(packed, pooled)
+        return Computed(packed, pooled)
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A batch that a GPU is at work on; see `Launched`.
+
+    Attributes:
+        packed: the batch.
+        embeddings: (B, h) float32 on the host, pinned, valid once the slot's `done` has come.
+        slot: the batch's own until it is waited for or abandoned.
+        slots: where the slot goes then.
+        compute: the stream that computes.
+    """
+
+    packed: PackedBatch
+    embeddings: Tensor
+    slot: Slot
+    slots: Slots
+    compute: torch.cuda.Stream
+
+    def wait(self) -> Tensor:
+        """Sleeps until the copy to the host is complete."""
+        self.slot.done.synchronize()
+        embeddings = self.embeddings.clone()
+        self.slots.give_back(self.slot)
+        return embeddings
+
+    def abandon(self) -> None:
+        """Leaves the device to finish by itself."""
+        self.slots.abandon(self.slot, self.compute)
 
 
 class CudaLauncher:
-    """Queues a batch on the current stream of its device, and returns without waiting for any of it."""
+    """Queues a batch on three streams, and returns without waiting for any of it.
+
+    Forward and pooling run on the stream that is current when it is called, the copies on streams of their own beside
+    it. So the next batch is copied in, and the last one out, while this one computes.
+    """
 
     def __init__(self, model: Callable[..., Tensor], device: torch.device) -> None:
         self._model = model
         self._device = device
+        self._slots = Slots(device)
+        self._compute: torch.cuda.Stream | None = None
 
     @torch.inference_mode()
     def __call__(self, packed: PackedBatch, marks: BatchMarks) -> Launched:
-        """Returns when the batch is queued."""
+        """Returns when the batch is queued. After an error nothing of the batch is kept."""
         with torch.cuda.device(self._device):
-            stream = torch.cuda.current_stream().cuda_stream
-            marks.mark("h2d", stream)
-            tokens, cu_seqlens = self._to_device(packed.tokens), self._to_device(packed.cu_seqlens)
-            marks.mark("forward", stream)
-            hidden = self._model(tokens, cu_seqlens, packed.max_seqlen, packed.cu_seqlens)
-            marks.mark("pool", stream)
-            pooled = mean_pool(hidden, cu_seqlens)
-            marks.mark("d2h", stream)
-            # PyTorch keeps pinned blocks, and gives one out again only when the device is done with it.
-            embeddings = torch.empty(pooled.shape, dtype=pooled.dtype, pin_memory=True)
-            embeddings.copy_(pooled, non_blocking=True)
-            marks.end_stage()
-            # A blocking event sleeps where another spins: the core is left to the loader's workers.
-            done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            done.record()
-        return Launched(packed, embeddings, done)
+            compute = torch.cuda.current_stream()
+            if self._compute is not None and self._compute != compute:
+                compute.wait_stream(self._compute)  # models may keep memory that each call uses again
+            self._compute = compute
+            slot = self._slots.take()
+            try:
+                embeddings = self._queue(packed, slot, compute, marks)
+            except BaseException:
+                self._slots.abandon(slot, compute)
+                raise
+        return Queued(packed, embeddings, slot, self._slots, compute)
 
-    def _to_device(self, tensor: Tensor) -> Tensor:
-        """Copies to the device; from pageable memory that could wait for the work queued before it."""
-        pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
-        return pinned.to(self._device, non_blocking=True)
+    def _queue(self, packed: PackedBatch, slot: Slot, compute: torch.cuda.Stream, marks: BatchMarks) -> Tensor:
+        """Returns where on the host the embeddings will be.
+
+        A stream waits before the mark of its stage: a device interval then begins when the work could.
+        """
+        copy_in, copy_out = self._slots.copy_in, self._slots.copy_out
+        marks.mark("h2d", copy_in.cuda_stream)
+        with torch.cuda.stream(copy_in):
+            tokens, cu_seqlens = slot.tokens.copy(packed.tokens), slot.cu_seqlens.copy(packed.cu_seqlens)
+        slot.copied.record(copy_in)
+        compute.wait_event(slot.copied)
+
+        marks.mark("forward", compute.cuda_stream)
+        hidden = self._model(tokens, cu_seqlens, packed.max_seqlen, packed.cu_seqlens)
+        marks.mark("pool", compute.cuda_stream)
+        pooled = slot.pooled = mean_pool(hidden, cu_seqlens)
+        slot.computed.record(compute)
+        copy_out.wait_event(slot.computed)
+
+        marks.mark("d2h", copy_out.cuda_stream)
+        embeddings = slot.embeddings.shaped(*pooled.shape)
+        with torch.cuda.stream(copy_out):
+            embeddings.copy_(pooled, non_blocking=True)
+        marks.end_stage()
+        slot.done.record(copy_out)
+        return embeddings

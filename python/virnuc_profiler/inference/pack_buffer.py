@@ -18,12 +18,14 @@ class WaitingSequences:
         tokens: (tokens,) uint8, sequence after sequence.
         lengths: (n,) tokens of each.
         positions: (n,) position of each in its input.
+        arrivals: (n,) how many came before each in this pass.
         held_back: (n,) how often each was put back already.
     """
 
     tokens: NDArray[np.uint8]
     lengths: NDArray[np.int64]
     positions: NDArray[np.int64]
+    arrivals: NDArray[np.int64]
     held_back: NDArray[np.int64]
 
     @property
@@ -43,14 +45,22 @@ class PackBuffer:
         self.sequences = 0
         self.tokens = 0
 
-    def add(self, chunk: EncodedChunk, start: int, stop: int) -> None:
-        """Adds the sequences ``start`` to ``stop`` of a chunk, without copying their tokens."""
+    def add(self, chunk: EncodedChunk, start: int, stop: int, came_before: int) -> None:
+        """Adds the sequences ``start`` to ``stop`` of a chunk, without copying their tokens.
+
+        Args:
+            chunk: what came.
+            start: the first of its sequences to add.
+            stop: the one after the last.
+            came_before: sequences that came before the chunk in this pass.
+        """
         offsets = chunk.offsets[start : stop + 1]
         self._add(
             WaitingSequences(
                 chunk.tokens[offsets[0] : offsets[-1]],
                 np.diff(offsets),
                 chunk.positions[start:stop],
+                np.arange(came_before + start, came_before + stop, dtype=np.int64),
                 np.zeros(stop - start, dtype=np.int64),
             )
         )
@@ -64,7 +74,7 @@ class PackBuffer:
         return WaitingSequences(
             *(
                 np.concatenate([getattr(piece, name) for piece in pieces])
-                for name in ("tokens", "lengths", "positions", "held_back")
+                for name in ("tokens", "lengths", "positions", "arrivals", "held_back")
             )
         )
 
@@ -76,7 +86,11 @@ class PackBuffer:
         lengths = waiting.lengths[which]
         tokens = np.empty(int(lengths.sum()), dtype=np.uint8)
         gather_sequences(waiting.tokens, waiting.offsets, which, tokens)
-        self._add(WaitingSequences(tokens, lengths, waiting.positions[which], waiting.held_back[which] + 1))
+        self._add(
+            WaitingSequences(
+                tokens, lengths, waiting.positions[which], waiting.arrivals[which], waiting.held_back[which] + 1
+            )
+        )
 
     def clear(self) -> None:
         """Forgets everything."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Ends DataLoader workers within bounds, and says what became of them.
+"""Watches DataLoader workers, ends them within bounds, and says what became of them.
 
-Torch offers neither: its own shutdown waits up to 5 s for each worker in turn, and its report of a dead
-worker names no signal. The private parts of its iterator that are used here have been the same from torch 2.0
-on.
+Torch offers none of it: it notices a death late or never, its own shutdown waits up to 5 s for each worker in turn,
+and its report of a dead worker names no signal. The private parts of its iterator that are used here have been the
+same from torch 2.0 on.
 """
 
 import logging
@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from virnuc_profiler.inference.watched_queue import WatchedQueue
 
 _logger = logging.getLogger(__name__)
 
@@ -23,6 +25,11 @@ _KILLED_S = 2.0
 def worker_processes(iterator: Any) -> list[BaseProcess]:
     """The worker processes of a torch DataLoader's iterator; none where it runs in this process."""
     return list(getattr(iterator, "_workers", ()))
+
+
+def watch_workers(iterator: Any) -> None:
+    """Makes the iterator fail as soon as a worker dies, also in the middle of a message."""
+    iterator._data_queue = WatchedQueue(iterator._data_queue, iterator._workers, iterator._workers_status)
 
 
 def end_workers(iterator: Any) -> None:

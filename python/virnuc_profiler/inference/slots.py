@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""Memory and events for batches on their way in and out of a GPU, used again and again.
+
+A slot serves one batch at a time, and the next only when the host has waited for the end of the one before. So once
+the slots are as large as the batches, nothing is allocated for a batch, and no memory is given to a stream that
+another stream still reads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class GrowingBuffer:
+    """Memory for tensors of any size, which is replaced by a larger piece when one does not fit.
+
+    Sizes are powers of two, so that batches which grow bit by bit cost few allocations.
+
+    Args:
+        dtype: of its elements.
+        options: device or pinning, as ``torch.empty`` takes them.
+    """
+
+    def __init__(self, dtype: torch.dtype, **options: Any) -> None:
+        self.dtype = dtype
+        self._options = options
+        self._memory: Tensor | None = None
+
+    def shaped(self, *shape: int) -> Tensor:
+        """A tensor of that shape over this memory; it overlaps those that were asked for before."""
+        size = torch.Size(shape).numel()
+        if self._memory is None or self._memory.numel() < size:
+            self._memory = None  # first, so that old and new never exist together
+            self._memory = torch.empty(1 << max(0, size - 1).bit_length(), dtype=self.dtype, **self._options)
+        return self._memory[:size].view(shape)
+
+
+class InputBuffer:
+    """Device memory for one tensor of each batch, and pinned memory for those that come without.
+
+    Args:
+        dtype: of the tensor on the device.
+        device: where.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._on_device = GrowingBuffer(dtype, device=device)
+        self._pinned = GrowingBuffer(dtype, pin_memory=True)
+
+    def copy(self, source: Tensor) -> Tensor:
+        """Queues the copy of a host tensor on the current stream, and allocates there if it must.
+
+        From pageable memory the host would wait for the work queued before it: hence the step through pinned memory.
+        """
+        if source.dtype != self._on_device.dtype or not source.is_pinned():
+            source = self._pinned.shaped(*source.shape).copy_(source)
+        return self._on_device.shaped(*source.shape).copy_(source, non_blocking=True)
+
+
+class Slot:
+    """What one batch needs at the edges of a GPU.
+
+    Attributes:
+        tokens: uint8.
+        cu_seqlens: int32.
+        embeddings: float32, pinned, on the host.
+        pooled: the pooled result on the device, kept until it has been copied out.
+        copied: event, the batch is on the device.
+        computed: event, its result is, too.
+        done: event, the result is on the host. Waiting for it sleeps, where for the others it would spin: the core is
+            left to the loader's workers.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.tokens = InputBuffer(torch.uint8, device)
+        self.cu_seqlens = InputBuffer(torch.int32, device)
+        self.embeddings = GrowingBuffer(torch.float32, pin_memory=True)
+        self.pooled: Tensor | None = None
+        self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self.computed = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self.done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+
+
+class Slots:
+    """The slots of a launcher, and the two streams that copy from and to them. Slots are made when none is free.
+
+    The streams do not synchronise with the legacy default stream, nor with any other: all order is made by events.
+
+    Args:
+        device: a CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.copy_in: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.copy_out: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._device = device
+        self._free: deque[Slot] = deque()
+
+    def take(self) -> Slot:
+        """A slot that no stream uses any more. Waits only if its last batch was abandoned and is still on its way."""
+        slot = self._free.popleft() if self._free else Slot(self._device)
+        slot.done.synchronize()
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """Takes back a slot whose `done` the host has waited for."""
+        slot.pooled = None
+        self._free.append(slot)
+
+    def abandon(self, slot: Slot, compute: torch.cuda.Stream) -> None:
+        """Takes back a slot from the middle of a batch that nobody waits for. Neither waits nor raises.
+
+        The slot's `done` then comes after all that is queued now. The streams whose memory the batch had go on after
+        it too: whatever becomes of that memory, the batch can no longer reach it.
+
+        Args:
+            slot: it may hold a batch in any state, also a half-launched one.
+            compute: the stream that computes the batch.
+        """
+        try:
+            slot.copied.record(self.copy_in)
+            compute.wait_event(slot.copied)
+            slot.computed.record(compute)
+            self.copy_out.wait_event(slot.computed)
+            slot.done.record(self.copy_out)
+            self.copy_in.wait_event(slot.done)
+            compute.wait_event(slot.done)
+        except RuntimeError:
+            return  # the device is lost, and the slot with it
+        self.give_back(slot)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""The queue on which DataLoader workers send, read in such a way that a worker's death is noticed at once.
+
+Torch looks after its workers only when nothing has come for 5 s, or for the whole of its timeout. And a worker that is
+killed in the middle of a message, which is where it usually is while the main process has better to do than to read,
+leaves a reader that waits for the other half for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import struct
+import time
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+_SHORT = struct.Struct("!i")
+_LONG = struct.Struct("!Q")
+_LENGTH_FOLLOWS = -1
+_PIPE_BYTES = 1 << 16
+"""No more comes at once: what a pipe holds."""
+
+
+class WatchedQueue:
+    """Stands in for torch's data queue, as far as torch reads from it.
+
+    It reads messages from the pipe itself, piece by piece as they come, in the form in which `multiprocessing` has sent
+    them since Python 3.3: a length in 4 bytes (or -1 and a length in 8), and a pickle.
+
+    Args:
+        messages: the ``multiprocessing.Queue``; nobody else may read from it.
+        workers: the processes that write.
+        expected: for each worker, whether it has more to send; one that ends when it has not is no news. Torch changes
+            this list as workers come to their end.
+    """
+
+    def __init__(self, messages: Any, workers: Sequence[BaseProcess], expected: Sequence[bool]) -> None:
+        self._messages = messages
+        self._pipe: int = messages._reader.fileno()
+        self._expected = expected
+        self._worker_of = {worker.sentinel: number for number, worker in enumerate(workers)}
+        self._received = bytearray()  # of the next message; outlives a timeout
+        self._poll = select.poll()
+        for descriptor in (self._pipe, *self._worker_of):
+            self._poll.register(descriptor, select.POLLIN)
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The next message.
+
+        Args:
+            timeout: seconds; None for ever.
+
+        Raises:
+            queue.Empty: nothing came in time, or a worker is dead that had more to send. Torch then looks which.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        header = _SHORT.size
+        self._receive(header, deadline)
+        (length,) = _SHORT.unpack_from(self._received)
+        if length == _LENGTH_FOLLOWS:
+            header += _LONG.size
+            self._receive(header, deadline)
+            (length,) = _LONG.unpack_from(self._received, _SHORT.size)
+        self._receive(header + length, deadline)
+        message, self._received = self._received, bytearray()
+        self._messages._sem.release()  # as its own get() does: the queue counts what is in it
+        return ForkingPickler.loads(memoryview(message)[header:])
+
+    def _receive(self, size: int, deadline: float | None) -> None:
+        """Reads until `size` bytes of the next message are there."""
+        while len(self._received) < size:
+            left_ms = None if deadline is None else max(0.0, 1e3 * (deadline - time.monotonic()))
+            ready = {descriptor for descriptor, _ in self._poll.poll(left_ms)}
+            if not ready or self._has_died(ready - {self._pipe}):
+                raise queue.Empty
+            if self._pipe in ready:
+                piece = os.read(self._pipe, min(size - len(self._received), _PIPE_BYTES))
+                if not piece:
+                    raise EOFError("the DataLoader's workers are gone")
+                self._received += piece
+
+    def _has_died(self, ended: set[int]) -> bool:
+        for descriptor in ended:
+            if self._expected[self._worker_of[descriptor]]:
+                return True
+            self._poll.unregister(descriptor)
+        return False

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""The runner's edges on a real GPU: three streams that never mix up batches, and never make the host wait."""
+
+import gc
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.packed import RecordedBatch, packed_batch, proteins
+from virnuc_profiler import AsyncInferenceRunner, BatchProfiler, load_esm2_model
+from virnuc_profiler.errors import NonFiniteError
+from virnuc_profiler.inference import launch as launch_module
+from virnuc_profiler.inference.batch_marks import NoMarks
+from virnuc_profiler.inference.launch import CudaLauncher
+from virnuc_profiler.inference.pooling import mean_pool
+
+pytestmark = pytest.mark.gpu
+
+LONG_CYCLES = 3_000_000
+"""Some milliseconds: whatever should have waited for it, and did not, is far ahead by then."""
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_esm2_model("8M", "cuda:0", weights="random")[0]
+
+
+@pytest.fixture(scope="module")
+def batches():
+    """Forty batches of 1 to 60 sequences, growing and shrinking, half of them in pinned memory."""
+    rng = np.random.default_rng(0)
+    found, first = [], 0
+    for number in range(40):
+        lengths = rng.integers(1, 400, size=int(rng.integers(1, 61)))
+        found.append(packed_batch(proteins(lengths, seed=number), first))
+        first += len(lengths)
+    return [pinned(batch) if number % 2 else batch for number, batch in enumerate(found)]
+
+
+@pytest.fixture(scope="module")
+def expected(model, batches):
+    """Each batch by itself, on one stream, with a synchronisation after each step."""
+    return [alone(model, batch) for batch in batches]
+
+
+def alone(model, batch):
+    with torch.inference_mode():
+        tokens, cu_seqlens = batch.tokens.cuda(), batch.cu_seqlens.cuda()
+        torch.cuda.synchronize()
+        hidden = model(tokens, cu_seqlens, batch.max_seqlen, batch.cu_seqlens)
+        torch.cuda.synchronize()
+        return mean_pool(hidden, cu_seqlens).cpu()
+
+
+def pinned(batch):
+    fields = {name: getattr(batch, name) for name in batch.__slots__}
+    fields.update(tokens=batch.tokens.pin_memory(), cu_seqlens=batch.cu_seqlens.pin_memory())
+    return type(batch)(**fields)
+
+
+class Slow:
+    """A model that keeps the device waiting before and after, and gives its result in memory that it uses again."""
+
+    def __init__(self, model, fail_at=None):
+        self.model = model
+        self.device = model.device
+        self.fail_at = fail_at
+        self.calls = 0
+        self.static = None
+
+    def __call__(self, tokens, cu_seqlens, max_seqlen, host_cu_seqlens):
+        torch.cuda._sleep(LONG_CYCLES)
+        hidden = self.model(tokens, cu_seqlens, max_seqlen, host_cu_seqlens)
+        if self.static is None or len(self.static) < len(hidden):
+            self.static = torch.empty(2 * len(hidden), hidden.shape[1], dtype=hidden.dtype, device=hidden.device)
+        self.static[: len(hidden)].copy_(hidden)
+        torch.cuda._sleep(LONG_CYCLES)
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.static[: len(hidden)]
+
+
+@contextmanager
+def no_waiting():
+    """Makes PyTorch raise wherever the host would wait for the device."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def assert_equal(results, expected):
+    assert len(results) == len(expected)
+    for result, embeddings in zip(results, expected, strict=True):
+        torch.testing.assert_close(result.embeddings, embeddings, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 4])
+@pytest.mark.parametrize("stream", ["legacy default", "side"])
+@pytest.mark.parametrize("slow", [False, True])
+def test_each_batch_is_as_if_it_were_alone(model, batches, expected, in_flight, stream, slow):
+    runner = AsyncInferenceRunner(Slow(model) if slow else model, "cuda:0", in_flight=in_flight)
+    with torch.cuda.stream(torch.cuda.Stream()) if stream == "side" else nullcontext(), no_waiting():
+        results = list(runner.run(batches))
+        again = list(runner.run(reversed(batches)))
+    assert_equal(results, expected)
+    assert_equal(again[::-1], expected)
+    assert len(runner._launch._slots._free) == in_flight
+    assert not any(result.embeddings.is_pinned() for result in results)
+
+
+def test_the_stream_may_change_between_batches(model, batches, expected):
+    sides = [torch.cuda.Stream(), torch.cuda.Stream(), torch.cuda.default_stream()]
+    torch.cuda.synchronize()
+    run = AsyncInferenceRunner(model, "cuda:0").run(batches)
+    results = []
+    for number in range(len(batches)):
+        with torch.cuda.stream(sides[number % 3]):
+            results.append(next(run))
+    assert_equal(results, expected)
+
+
+def test_two_runs_at_a_time(model, batches, expected):
+    runner = AsyncInferenceRunner(Slow(model), "cuda:0")
+    pairs = list(zip(runner.run(batches), runner.run(reversed(batches)), strict=True))
+    assert_equal([one for one, _ in pairs], expected)
+    assert_equal([other for _, other in pairs], expected[::-1])
+
+
+def test_input_order(model, batches, expected):
+    shuffled = [batches[number] for number in np.random.default_rng(1).permutation(len(batches))]
+    groups = list(AsyncInferenceRunner(model, "cuda:0").run(shuffled, in_order=True))
+    total = sum(len(batch.positions) for batch in batches)
+    assert np.concatenate([group.positions for group in groups]).tolist() == list(range(total))
+    found = torch.cat([group.embeddings for group in groups])
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_a_model_that_fails_spares_the_batches_before_it_and_the_runner(model, batches, expected, in_flight):
+    slow = Slow(model)
+    runner = AsyncInferenceRunner(slow, "cuda:0", in_flight=in_flight)
+    list(runner.run(batches[6:]))  # the largest too, so that model and slots are as large as they will be
+    slow.calls, slow.fail_at = 0, 6
+    gc.collect()
+    held = torch.cuda.memory_allocated()
+    results = []
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        results.extend(runner.run(batches))
+    assert_equal(results, expected[:5])
+    del caught, results
+    gc.collect()
+    assert torch.cuda.memory_allocated() <= held + (1 << 20)  # hidden vectors alone would be several MiB
+    assert len(runner._launch._slots._free) <= in_flight
+    assert_equal(list(runner.run(batches)), expected)
+
+
+def test_runs_that_are_left_disturb_nobody(model, batches, expected):
+    for _ in range(3):
+        runner = AsyncInferenceRunner(Slow(model), "cuda:0", in_flight=4)
+        next(runner.run(batches))
+        runner.close()
+        del runner  # its memory is free for others, while the device may still be at work
+        torch.cuda.empty_cache()
+        assert_equal(list(AsyncInferenceRunner(model, "cuda:0").run(batches)), expected)
+    torch.cuda.synchronize()
+
+
+def test_closing_gives_the_device_memory_back(model, batches):
+    list(AsyncInferenceRunner(model, "cuda:0").run(batches))
+    gc.collect()
+    held = torch.cuda.memory_allocated()
+    with AsyncInferenceRunner(model, "cuda:0") as runner:
+        assert len(list(runner.run(batches))) == len(batches)
+        assert torch.cuda.memory_allocated() > held
+    assert torch.cuda.memory_allocated() == held
+
+
+@pytest.mark.parametrize("reaction", ["report", "raise"])
+def test_nan_weights_are_reported_with_ids(batches, reaction, caplog):
+    broken = load_esm2_model("8M", "cuda:0", weights="random")[0]
+    broken.final_norm.weight.fill_(torch.nan)
+    runner = AsyncInferenceRunner(broken, "cuda:0", on_non_finite=reaction)
+    if reaction == "raise":
+        with pytest.raises(NonFiniteError) as caught:
+            list(runner.run(batches[:3]))
+        assert caught.value.sequence_ids == list(batches[0].sequence_ids)
+        return
+    with no_waiting():
+        results = list(runner.run(batches[:3]))
+    assert [list(result.non_finite) for result in results] == [list(batch.sequence_ids) for batch in batches[:3]]
+    assert sum("NaN or infinity" in record.getMessage() for record in caplog.records) == 3
+
+
+def allocations():
+    """Blocks that were handed out so far, on the device and in pinned memory."""
+    host = torch.cuda.host_memory_stats() if hasattr(torch.cuda, "host_memory_stats") else {}
+    pinned_blocks = host.get("active_requests.allocated", host.get("num_host_alloc"))
+    device = torch.cuda.memory_stats()
+    return device["allocation.all.allocated"], device["segment.all.allocated"], pinned_blocks
+
+
+def test_once_warm_the_edges_allocate_nothing(batches, monkeypatch):
+    hidden = torch.zeros(max(len(batch.tokens) for batch in batches), 320, device="cuda:0")
+    pooled = torch.arange(100.0, device="cuda:0")[:, None].repeat(1, 320)
+    monkeypatch.setattr(launch_module, "mean_pool", lambda _, cu_seqlens: pooled[: len(cu_seqlens) - 1])
+
+    def model(tokens, cu_seqlens, max_seqlen, host_cu_seqlens):
+        return hidden[: len(tokens)]
+
+    runner = AsyncInferenceRunner(model, "cuda:0", in_flight=3)
+    largest = max(batches, key=lambda batch: len(batch.tokens) * 100 + len(batch.positions))
+    most = max(batches, key=lambda batch: len(batch.positions))
+    unpinned = [packed_batch(proteins([400] * 60))] * 3
+    list(runner.run([*[largest] * 3, *[most] * 3, *unpinned]))
+    before = allocations()
+    seen = 0
+    for result in runner.run(batches * 5):
+        seen += 1
+        assert result.embeddings[:, 0].tolist() == list(range(len(result.positions)))
+    assert seen == 200
+    assert allocations() == before
+
+
+def test_launching_never_waits_not_even_the_first_time(model, batches):
+    launch = CudaLauncher(model, torch.device("cuda", 0))
+    with no_waiting():
+        launched = [launch(batch, NoMarks()) for batch in batches[:8]]
+    for one, batch in zip(launched, batches, strict=False):
+        torch.testing.assert_close(one.wait(), alone(model, batch), rtol=1e-3, atol=1e-4)
+
+
+def test_marks_name_three_streams(model, batches):
+    class Marks(RecordedBatch):
+        def mark(self, stage, stream=None):
+            super().mark(stage, stream)
+            streams[stage] = stream
+
+    streams = {}
+    launch = CudaLauncher(model, torch.device("cuda", 0))
+    launch(batches[0], Marks(0)).wait()
+    assert streams["forward"] == streams["pool"] == torch.cuda.current_stream().cuda_stream
+    assert len(set(streams.values())) == 3
+
+
+def test_recorded_intervals_are_in_order_and_copies_overlap_the_forward(model):
+    work = [pinned(packed_batch(proteins([500] * 20), 20 * number)) for number in range(20)]
+    slow = Slow(model)
+    list(AsyncInferenceRunner(slow, "cuda:0").run(work))
+    profiler = BatchProfiler(device="cuda:0")
+    with profiler:
+        list(AsyncInferenceRunner(slow, "cuda:0", profiler=profiler, in_flight=3).run(work))
+    recorded = profiler.result.batches
+    assert len(recorded) == len(work)
+    slack_ns = 50_000  # of device times on the host's axis
+    times = [{stage.name: (stage.device_start_ns, stage.device_end_ns) for stage in batch.stages} for batch in recorded]
+    for stages in times:
+        assert stages["h2d"][1] <= stages["forward"][0] + slack_ns
+        assert stages["forward"][1] <= stages["pool"][0] + slack_ns
+        assert stages["pool"][1] <= stages["d2h"][0] + slack_ns
+    assert all(one["pool"][1] <= following["forward"][0] + slack_ns for one, following in pairwise(times))
+    assert any(following["h2d"][1] <= one["forward"][1] for one, following in pairwise(times))

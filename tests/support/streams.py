@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""CUDA streams and events that are only pretended: they write down what they are told, and prove the order of it.
+
+Each stream carries a clock for each stream, as vector clocks do: an operation comes after all those that its stream
+knows of. So a missing event shows, whatever the timing would have been on a device.
+"""
+
+from contextlib import contextmanager
+
+
+class PretendedStream:
+    def __init__(self, cuda, name, handle):
+        self.cuda, self.name, self.cuda_stream = cuda, name, handle
+        self.knows = {name: 0}
+
+    def operate(self, what):
+        self.knows[self.name] += 1
+        self.cuda.operations.append((what, self.name, dict(self.knows)))
+
+    def wait_event(self, event):
+        for name, time in event.knows.items():
+            self.knows[name] = max(self.knows.get(name, 0), time)
+
+    def wait_stream(self, stream):
+        self.wait_event(stream)
+
+
+class PretendedEvent:
+    def __init__(self, cuda, blocking):
+        self.cuda, self.blocking, self.knows = cuda, blocking, {}
+        cuda.events_made += 1
+
+    def record(self, stream):
+        if self.cuda.lost:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        self.knows = dict(stream.knows)
+
+    def synchronize(self):
+        for name, time in self.knows.items():
+            self.cuda.host_knows[name] = max(self.cuda.host_knows.get(name, 0), time)
+
+
+class PretendedCuda:
+    """Puts itself in the place of ``torch.cuda``'s streams and events.
+
+    Attributes:
+        operations: (what, stream, what the stream knew of each stream) in the order of queuing.
+        host_knows: operations of each stream that the host has waited for.
+        lost: whether recording an event fails.
+    """
+
+    def __init__(self, monkeypatch, torch):
+        self.operations, self.host_knows = [], {}
+        self.events_made, self.lost = 0, False
+        self.streams = [PretendedStream(self, "compute", 0)]
+        self.current = self.compute = self.streams[0]
+        monkeypatch.setattr(torch.cuda, "Stream", self._make_stream)
+        monkeypatch.setattr(torch.cuda, "Event", lambda blocking=False: PretendedEvent(self, blocking))
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: self.current)
+        monkeypatch.setattr(torch.cuda, "stream", self._use)
+        monkeypatch.setattr(torch.cuda, "device", self._use_device)
+        copy, empty = torch.Tensor.copy_, torch.empty
+        monkeypatch.setattr(torch.Tensor, "copy_", lambda *args, **options: self._copy(copy, *args, **options))
+        monkeypatch.setattr(torch, "empty", lambda *args, pin_memory=False, **options: empty(*args, **options))
+
+    def operate(self, what):
+        self.current.operate(what)
+
+    def last(self, what):
+        """(stream, what it knew) of the last operation of that name."""
+        return next((stream, knows) for name, stream, knows in reversed(self.operations) if name == what)
+
+    def _make_stream(self, _device):
+        self.streams.append(PretendedStream(self, ("copy in", "copy out")[len(self.streams) - 1], len(self.streams)))
+        return self.streams[-1]
+
+    def _copy(self, copy, target, source, non_blocking=False):
+        if non_blocking:
+            self.operate("copy")
+        return copy(target, source)
+
+    @contextmanager
+    def _use(self, stream):
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextmanager
+    def _use_device(self, _device):
+        yield

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""The edges of the GPU, on streams that are only pretended: what is ordered before what, and what is used again."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+
+from tests.support.packed import RecordedBatch, packed_batch, proteins
+from tests.support.streams import PretendedCuda
+from virnuc_profiler.inference.launch import CpuLauncher, CudaLauncher
+from virnuc_profiler.inference.slots import GrowingBuffer, Slots
+
+COMPUTE, COPY_IN, COPY_OUT = 0, 1, 2
+
+
+class Marks(RecordedBatch):
+    """Keeps the stream of each stage, and how much each stream had waited for by then."""
+
+    def __init__(self, cuda):
+        super().__init__(0)
+        self.cuda = cuda
+        self.streams = []
+        self.knew = {}
+
+    def mark(self, stage, stream=None):
+        super().mark(stage, stream)
+        self.streams.append((stage, stream))
+        self.knew[stage] = dict(next(s for s in self.cuda.streams if s.cuda_stream == stream).knows)
+
+
+class Model:
+    """Vectors that tell the token; writes down when it was called."""
+
+    def __init__(self, cuda):
+        self.cuda = cuda
+        self.alive = weakref.WeakSet()
+        self.fail_at = None
+        self.calls = 0
+
+    def __call__(self, tokens, cu_seqlens, max_seqlen, host_cu_seqlens):
+        self.cuda.operate("forward")
+        self.calls += 1
+        hidden = tokens[:, None].float().repeat(1, 4)
+        self.alive.add(hidden)
+        if self.calls == self.fail_at:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return hidden
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    return PretendedCuda(monkeypatch, torch)
+
+
+@pytest.fixture
+def model(cuda):
+    return Model(cuda)
+
+
+@pytest.fixture
+def launch(cuda, model):
+    return CudaLauncher(model, torch.device("cpu"))
+
+
+def batch_of(*lengths):
+    return packed_batch(proteins(lengths))
+
+
+def expected(batch):
+    return CpuLauncher(lambda tokens, *_: tokens[:, None].float().repeat(1, 4))(batch, RecordedBatch(0)).wait()
+
+
+def free_slots(launch):
+    return list(launch._slots._free)
+
+
+def test_each_stage_runs_on_its_stream_and_after_the_one_before(cuda, launch):
+    batch = batch_of(3, 5)
+    marks = Marks(cuda)
+    launched = launch(batch, marks)
+    assert marks.streams == [("h2d", COPY_IN), ("forward", COMPUTE), ("pool", COMPUTE), ("d2h", COPY_OUT)]
+    assert marks.calls[-1] == "end_stage"
+    assert [(what, stream) for what, stream, _ in cuda.operations] == [
+        ("copy", "copy in"), ("copy", "copy in"), ("forward", "compute"), ("copy", "copy out")
+    ]  # fmt: skip
+    assert cuda.last("forward")[1]["copy in"] == 2
+    assert cuda.operations[-1][2]["compute"] == 1
+    # What a stage has to wait for comes before its mark, so that its device interval does not hold the wait.
+    assert marks.knew["forward"]["copy in"] == 2
+    assert marks.knew["d2h"]["compute"] == 1
+    assert cuda.host_knows == {}
+    assert torch.equal(launched.wait(), expected(batch))
+    assert cuda.host_knows == {"copy in": 2, "compute": 1, "copy out": 1}
+
+
+def test_the_next_copy_in_waits_for_nothing(cuda, launch):
+    launch(batch_of(3), Marks(cuda))
+    launch(batch_of(4), Marks(cuda))
+    for what, stream, knows in cuda.operations:
+        if (what, stream) == ("copy", "copy in"):
+            assert set(knows) == {"copy in"}
+
+
+def test_the_compute_stream_is_the_one_that_is_current(cuda, launch):
+    side = cuda.streams[0].__class__(cuda, "side", 7)
+    cuda.streams.append(side)
+    cuda.current = side
+    marks = Marks(cuda)
+    launched = launch(batch_of(3), marks)
+    assert marks.streams[1] == ("forward", 7)
+    launched.wait()
+    assert cuda.host_knows["side"] == 1
+    # A model may use memory of its own again: on another stream it must not begin before it has ended on this one.
+    cuda.current = cuda.compute
+    launch(batch_of(3), marks)
+    assert cuda.last("forward")[1]["side"] == 1
+
+
+def test_a_slot_is_used_again_only_when_the_host_has_waited_for_it(cuda, launch):
+    first, second = launch(batch_of(3), Marks(cuda)), launch(batch_of(4), Marks(cuda))
+    assert free_slots(launch) == []
+    first.wait()
+    (slot,) = free_slots(launch)
+    third = launch(batch_of(5), Marks(cuda))
+    assert third.slot is slot
+    assert third.slot is not second.slot
+    assert torch.equal(second.wait(), expected(batch_of(4)))
+    assert torch.equal(third.wait(), expected(batch_of(5)))
+
+
+def test_once_warm_nothing_is_made_for_a_batch(cuda, launch, monkeypatch):
+    sizes = [1, 2, 7, 30, 500]
+    for size in reversed(sizes):
+        launch(batch_of(*[size] * size), Marks(cuda)).wait()
+    made = cuda.events_made
+    monkeypatch.setattr(torch, "empty", None)
+    for size in sizes * 3:
+        batch = batch_of(*[size] * size)
+        assert torch.equal(launch(batch, Marks(cuda)).wait(), expected(batch))
+    assert cuda.events_made == made
+    assert len(free_slots(launch)) == 1
+
+
+@pytest.mark.parametrize("fail_at", ["h2d", "forward", "pool", "d2h", "model"])
+def test_after_an_error_the_slot_is_free_and_nothing_of_the_batch_is_kept(cuda, model, launch, fail_at):
+    class Failing(Marks):
+        def mark(self, stage, stream=None):
+            if stage == fail_at:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            super().mark(stage, stream)
+
+    def fail():
+        with pytest.raises(torch.OutOfMemoryError):
+            launch(batch_of(30), Failing(cuda))
+
+    launch(batch_of(3), Marks(cuda)).wait()
+    model.fail_at = 2 if fail_at == "model" else None
+    gc.disable()  # only reference counts may free
+    try:
+        fail()
+        assert len(model.alive) == 0
+    finally:
+        gc.enable()
+    (slot,) = free_slots(launch)
+    assert slot.pooled is None
+    # The next user of the slot, and of the memory of either stream, comes after all that was queued.
+    queued = {stream: sum(name == stream for _, name, _ in cuda.operations) for stream in ("copy in", "compute")}
+    assert slot.done.knows.items() >= queued.items()
+    for stream in (cuda.streams[COPY_IN], cuda.compute):
+        assert stream.knows.items() >= queued.items()
+    launched = launch(batch_of(8), Marks(cuda))
+    assert cuda.host_knows.items() >= queued.items()
+    assert torch.equal(launched.wait(), expected(batch_of(8)))
+
+
+def test_an_abandoned_batch_is_not_waited_for_until_its_slot_is_needed(cuda, launch):
+    abandoned, other = launch(batch_of(3), Marks(cuda)), launch(batch_of(4), Marks(cuda))
+    abandoned.abandon()
+    assert cuda.host_knows == {}
+    assert torch.equal(other.wait(), expected(batch_of(4)))
+    assert torch.equal(launch(batch_of(5), Marks(cuda)).wait(), expected(batch_of(5)))
+    assert len(free_slots(launch)) == 2
+
+
+def test_a_lost_device_takes_its_slot_along_and_hides_no_error(cuda, model, launch):
+    launched = launch(batch_of(3), Marks(cuda))
+    cuda.lost = True
+    launched.abandon()
+    assert free_slots(launch) == []
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        launch(batch_of(3), Marks(cuda))
+
+
+def test_slots_go_with_their_launcher(cuda, launch, model):
+    launched = launch(batch_of(3), Marks(cuda))
+    launched.wait()
+    slot = weakref.ref(free_slots(launch)[0])
+    slots = weakref.ref(launch._slots)
+    gc.disable()
+    try:
+        del launched
+        launch._slots = None
+        assert slots() is None
+        assert slot() is None
+    finally:
+        gc.enable()
+
+
+def test_a_growing_buffer_grows_in_powers_of_two():
+    buffer = GrowingBuffer(torch.int32)
+    assert buffer.shaped(0).shape == (0,)
+    first = buffer.shaped(5)
+    assert buffer.shaped(2, 4).data_ptr() == first.data_ptr()
+    assert buffer.shaped(8).data_ptr() == first.data_ptr()
+    assert buffer.shaped(3, 3).dtype == torch.int32
+    assert buffer._memory.numel() == 16
+
+
+def test_the_waiting_event_sleeps_and_the_others_do_not(cuda):
+    slot = Slots(torch.device("cpu")).take()
+    assert [event.blocking for event in (slot.copied, slot.computed, slot.done)] == [False, False, True]
