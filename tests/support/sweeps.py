@@ -16,7 +16,13 @@ def conditions(**changes) -> Conditions:
     sections = {
         "machine": {"cpu_model": "a processor"},
         "versions": {"virnuc_profiler": "0.1.0", "torch": "2.13.0"},
-        "model": {"model_name": "m", "weights": "random seed 0", "precision": "fp32", "attention_backend": "sdpa"},
+        "model": {
+            "model_name": "m",
+            "weights": "random seed 0",
+            "precision": "fp32",
+            "attention_backend": "sdpa",
+            "kernels": "torch",
+        },
         "settings": {"device": "cpu", "device_name": "cpu", "device_memory_gb": None, "host": "here"},
     }
     for key, value in changes.items():

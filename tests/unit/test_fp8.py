@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from tests.support.packed import TINY, fair_esm_model, packed_batch, proteins
+from virnuc_profiler import AsyncInferenceRunner
 from virnuc_profiler.errors import PrecisionError, UsageError
+from virnuc_profiler.inference import precision_check
 from virnuc_profiler.inference.attention import SdpaBackend
 from virnuc_profiler.inference.encoders import choose_encoder
 from virnuc_profiler.inference.packed_esm2 import PackedESM2
@@ -84,3 +86,19 @@ def test_vectors_that_fall_short_are_refused(model, monkeypatch):
     model.final_norm.bias.fill_(float("nan"))
     with pytest.raises(PrecisionError):
         check_precision(model, batch.tokens, batch.cu_seqlens, batch.max_seqlen, least_cosine=0.0)
+
+
+def test_a_run_checks_its_first_sequences(model, monkeypatch):
+    model.fp8 = True  # computes in bf16 all the same, for want of a GPU
+    batches = [packed_batch(proteins([30, 50])), packed_batch(proteins([40]))]
+    runner = AsyncInferenceRunner(model, "cpu")
+    assert len(list(runner.run(batches))) == 2
+    assert runner.precision.sequences == 2
+    monkeypatch.setattr(precision_check, "MOST_TOKENS", 40)
+    list(runner.run(batches))
+    assert runner.precision.sequences == 1
+    with pytest.raises(PrecisionError, match=r"at least 1\.5"):
+        list(AsyncInferenceRunner(model, "cpu", least_cosine=1.5).run(batches))
+    unchecked = AsyncInferenceRunner(model, "cpu", least_cosine=None)
+    list(unchecked.run(batches))
+    assert unchecked.precision is None

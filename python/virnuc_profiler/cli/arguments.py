@@ -71,6 +71,10 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> 
     model.add_argument(
         "--precision", choices=("fp16", "bf16", "fp32", "fp8"), help="default: fp16 on a GPU, fp32 on a CPU"
     )
+    model.add_argument(
+        "--least-cosine", type=_number(at_least=-1), metavar="X",
+        help="least similarity of vectors in fp8 to those in bf16 and fp32; less is refused (default: 0.99)",
+    )  # fmt: skip
     model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="default: auto")
     model.add_argument(
         "--device-memory-gb", type=_number(above=0), metavar="GB",

@@ -59,6 +59,7 @@ def build_request(arguments: argparse.Namespace, *, limit_file: bool, fasta: Pat
         precision=arguments.precision,
         cooldown_s=arguments.cooldown,
         timeout_s=arguments.timeout,
+        least_cosine=arguments.least_cosine,
         seed=arguments.seed,
         device_memory_gb=arguments.device_memory_gb,
         capture_range=getattr(arguments, "capture_range", False),

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,14 @@ from virnuc_profiler.inference.pooling import mean_pool
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.architectures import Architecture
+    from virnuc_profiler.inference.batches import PackedBatch
     from virnuc_profiler.inference.packed_esm2 import PackedESM2
 
-LEAST_COSINE = 0.99
+LEAST_COSINE: Final = 0.99
 """Below it FP8 is refused, unless the user sets another bound."""
+
+MOST_TOKENS: Final = 8192
+"""A batch's first sequences with so many tokens are enough: in fp32 they take longer than the rest of it in FP8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,24 @@ class PrecisionReport:
             f"cosine similarity of {self.sequences} vectors: against bf16 {self.bf16_min:.5f} at least "
             f"({self.bf16_mean:.5f} on average), against fp32 {self.fp32_min:.5f} ({self.fp32_mean:.5f})"
         )
+
+
+Check = Callable[["PackedBatch"], PrecisionReport]
+
+
+def precision_check(model: Any, least_cosine: float | None) -> Check | None:
+    """What :func:`check_precision` does, for batches that are still on the host; None if there is nothing to check."""
+    if least_cosine is None or not getattr(model, "fp8", False):
+        return None
+
+    def check(packed: PackedBatch) -> PrecisionReport:
+        ends = packed.cu_seqlens
+        sequences = max(1, int((ends[1:] <= MOST_TOKENS).sum()))
+        tokens, cu_seqlens = packed.tokens[: int(ends[sequences])], ends[: sequences + 1]
+        on_device = tokens.to(model.device), cu_seqlens.to(model.device)
+        return check_precision(model, *on_device, packed.max_seqlen, least_cosine)
+
+    return check
 
 
 @torch.inference_mode()

@@ -23,6 +23,7 @@ from virnuc_profiler.inference.finiteness import REACTIONS, REPORT, check_finite
 from virnuc_profiler.inference.input_order import InputOrder
 from virnuc_profiler.inference.launch import Launch, Launched, launcher_for
 from virnuc_profiler.inference.placement import resolve_device
+from virnuc_profiler.inference.precision_check import LEAST_COSINE, PrecisionReport, precision_check
 
 if TYPE_CHECKING:
     from virnuc_profiler.capture.profiler import BatchProfiler
@@ -83,8 +84,13 @@ class AsyncInferenceRunner:
         profiler: records each batch; it must be running while :meth:`run` is.
         in_flight: batches queued on a GPU, at least 1; two are enough to keep it busy.
         deadline_ns: time on the monotonic clock after which no further batch is begun.
+        least_cosine: of a model in FP8, the least cosine similarity of its vectors to those in bf16 and in fp32 that
+            is accepted, measured with the first sequences of each run; None for no such check.
         on_non_finite: what happens if embeddings hold NaN or infinity: ``report`` names them in a warning and in the
             result, ``raise`` ends the run. They are looked for on the host, once they have arrived.
+
+    Attributes:
+        precision: what that check found in the latest run; None where nothing is in FP8.
 
     Raises:
         UsageError: the device is not there.
@@ -100,6 +106,7 @@ class AsyncInferenceRunner:
         in_flight: int = 2,
         deadline_ns: int | None = None,
         on_non_finite: str = REPORT,
+        least_cosine: float | None = LEAST_COSINE,
     ) -> None:
         if in_flight < 1:
             raise ValueError(f"in_flight must be at least 1, not {in_flight}")
@@ -109,6 +116,8 @@ class AsyncInferenceRunner:
         model_device = getattr(model, "device", found)
         if model_device != found:
             raise ValueError(f"the model is on {model_device}, not on {found}: load it there, or run it where it is")
+        self.precision: PrecisionReport | None = None
+        self._check = precision_check(model, least_cosine)
         self._launch: Launch | None = launcher_for(model, found)
         self._in_flight = in_flight if found.type == "cuda" else 1
         self._profiler = profiler
@@ -137,6 +146,7 @@ class AsyncInferenceRunner:
         Raises:
             TypeError: `dataloader` is not an iterable, or gives something else than a PackedBatch.
             DeadlineExceeded: the deadline has passed.
+            PrecisionError: the first sequences' vectors fall short of `least_cosine`.
             NonFiniteError: embeddings hold NaN or infinity, and `on_non_finite` is ``raise``.
             ValueError: the runner is closed, or a sequence came twice though `in_order` is set.
         """
@@ -148,7 +158,7 @@ class AsyncInferenceRunner:
 
     def close(self) -> None:
         """Ends what is running and lets go of its batches and its device memory. A second call does nothing."""
-        self._launch = None
+        self._launch = self._check = None
         for run in list(self._runs):
             run.close()
 
@@ -213,6 +223,8 @@ class AsyncInferenceRunner:
                     "AsyncInferenceRunner needs batches of type PackedBatch, as VarlenCollator makes them; "
                     f"the loader gave one of type {type(packed).__name__}"
                 )
+            if batch_idx == 0 and self._check is not None:
+                self.precision = self._check(packed)
             marks.record_interval("collate", packed.collate_start_ns, packed.collate_end_ns)
             marks.set_packing(packed.statistics)
             return _Flight(batch_idx, launch(packed, marks), marks)

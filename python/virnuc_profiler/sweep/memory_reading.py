@@ -52,7 +52,7 @@ def measure_footprint(model: Any, device: torch.device) -> MemoryFootprint | Non
         return None
 
     def run_packs(repeats: int) -> None:
-        with AsyncInferenceRunner(model, device) as runner:
+        with AsyncInferenceRunner(model, device, least_cosine=None) as runner:
             for _ in runner.run([typical_pack(repeats)] * _PACKS_IN_A_ROW):
                 pass
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
+from virnuc_profiler.inference.precision_check import LEAST_COSINE
 from virnuc_profiler.sweep.cleanup import COOLDOWN_S
 from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.device_memory import BYTES_PER_GB, limit_device_memory
@@ -55,6 +56,7 @@ class Request:
         device_memory_gb: limit on this process's device memory; None for none.
         capture_range: whether measured runs, but no warm-up, are bracketed for nsys or ncu.
         try_all: whether configurations that surely do not fit the device's memory are tried nevertheless.
+        least_cosine: of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
     """
 
     output_dir: Path
@@ -70,6 +72,7 @@ class Request:
     device_memory_gb: float | None = None
     capture_range: bool = False
     try_all: bool = False
+    least_cosine: float | None = None
 
     def workload(self, factor: float = 1.0) -> Workload:
         """The sequences to run, generated or the user's; `factor` times as many, if there are.
@@ -140,6 +143,7 @@ class MeasuredModel:
                 "timeout_s": request.timeout_s,
                 "seed": request.seed if request.fasta is None else None,
                 "try_all": request.try_all,
+                "least_cosine": request.least_cosine,
                 "warm_up": True,
             },
         )
@@ -172,6 +176,7 @@ class MeasuredModel:
             on_progress=on_progress,
             metadata=self._footprint(),
             capture_range=self._request.capture_range,
+            least_cosine=LEAST_COSINE if self._request.least_cosine is None else self._request.least_cosine,
         )
         self._warn_once(result)
         return result

@@ -64,7 +64,7 @@ class Conditions:
 
 _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "workload": ("fingerprint", "num_sequences"),
-    "model": ("model_name", "weights", "precision", "attention_backend"),
+    "model": ("model_name", "weights", "precision", "attention_backend", "kernels"),
     "versions": ("virnuc_profiler", "torch"),
     "settings": ("device", "device_name", "device_memory_gb", "host"),
 }

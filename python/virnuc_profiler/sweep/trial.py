@@ -24,6 +24,7 @@ from virnuc_profiler.inference.dataset import IndexBasedDataset, SequenceDataset
 from virnuc_profiler.inference.fasta import FastaFile
 from virnuc_profiler.inference.interrupts import deferred_interrupts
 from virnuc_profiler.inference.placement import resolve_device
+from virnuc_profiler.inference.precision_check import LEAST_COSINE
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.sweep.cleanup import COOLDOWN_S, CleanupReport, child_processes, cleanup_between_runs
 from virnuc_profiler.sweep.configuration import Configuration
@@ -57,6 +58,7 @@ def run_single_gpu_benchmark(
     metadata: Mapping[str, Any] | None = None,
     failure_log_level: int = logging.WARNING,
     capture_range: bool = False,
+    least_cosine: float = LEAST_COSINE,
 ) -> dict[str, Any]:
     """Measures one configuration, and cleans up whatever happens. Runs on the CPU too.
 
@@ -81,6 +83,7 @@ def run_single_gpu_benchmark(
         failure_log_level: at which a failure is logged.
         capture_range: whether nsys or ncu are told where the measured run begins and ends, see
             :class:`BatchProfiler`.
+        least_cosine: of a model in FP8, see :class:`AsyncInferenceRunner`.
 
     Returns:
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``, ``gpu_util``,
@@ -107,6 +110,7 @@ def run_single_gpu_benchmark(
         num_sequences,
         on_progress,
         capture_range,
+        least_cosine,
     )
     logger = TelemetryLogger(output_dir, configuration.run_id)  # says now if the folder cannot be written
     report: CleanupReport | None = None
@@ -141,8 +145,10 @@ class _Trial:
         num_sequences: int | None,
         on_progress: Callable[[int], None] | None,
         capture_range: bool,
+        least_cosine: float,
     ) -> None:
         self.configuration = configuration
+        self._least_cosine = least_cosine
         self._capture_range = capture_range
         self.failure: Failure | None = None
         self.interrupt: BaseException | None = None
@@ -206,6 +212,7 @@ class _Trial:
             "failure": None if self.failure is None else dataclasses.asdict(self.failure),
             "config": self.configuration.as_dict(),
             **model_description(self._model),
+            **self._precision_check(),
             "workload": {
                 "path": str(self._fasta.path),
                 "fingerprint": self._fasta.fingerprint,
@@ -253,6 +260,11 @@ class _Trial:
             **self._altered(),
         }
 
+    def _precision_check(self) -> dict[str, Any]:
+        """How far vectors in FP8 are from those in bf16 and fp32; nothing where nothing is in FP8."""
+        report = None if self._runner is None else self._runner.precision
+        return {} if report is None else {"precision_check": dataclasses.asdict(report)}
+
     def _altered(self) -> dict[str, int]:
         """How many sequences were cut, and how many letters the model does not know."""
         return {
@@ -277,7 +289,9 @@ class _Trial:
             pin_memory=self._device.type == "cuda",
             timeout_s=timeout_s or 0.0,
         )
-        self._runner = AsyncInferenceRunner(self._model, self._device, profiler=profiler, deadline_ns=deadline_ns)
+        self._runner = AsyncInferenceRunner(
+            self._model, self._device, profiler=profiler, deadline_ns=deadline_ns, least_cosine=self._least_cosine
+        )
         done = 0
         for result in self._runner.run(self._loader):
             done += len(result.sequence_ids)
