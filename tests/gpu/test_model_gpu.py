@@ -224,4 +224,4 @@ def test_fp8_stays_close_to_bf16_and_fp32(size):
     assert model.info.precision == "fp8"
     for batch in list(packs(two_hundred_proteins())):
         report = check_precision(model, batch.tokens.cuda(), batch.cu_seqlens.cuda(), batch.max_seqlen)
-        assert min(report.bf16_min, report.fp32_min) > 0.998, report
+        assert min(report.bf16_min, report.fp32_min) > 0.995, report

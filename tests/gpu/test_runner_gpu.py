@@ -29,6 +29,12 @@ def model():
 
 
 @pytest.fixture(scope="module")
+def launched_model():
+    """Records nothing, and so holds no memory between batches."""
+    return load_esm2_model("8M", "cuda:0", weights="random", cuda_graphs=False)[0]
+
+
+@pytest.fixture(scope="module")
 def batches():
     """Forty batches of 1 to 60 sequences, growing and shrinking, half of them in pinned memory."""
     rng = np.random.default_rng(0)
@@ -143,8 +149,8 @@ def test_input_order(model, batches, expected):
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
-def test_a_model_that_fails_spares_the_batches_before_it_and_the_runner(model, batches, expected, in_flight):
-    slow = Slow(model)
+def test_a_model_that_fails_spares_the_batches_before_it_and_the_runner(launched_model, batches, expected, in_flight):
+    slow = Slow(launched_model)
     runner = AsyncInferenceRunner(slow, "cuda:0", in_flight=in_flight)
     list(runner.run(batches[6:]))  # the largest too, so that model and slots are as large as they will be
     slow.calls, slow.fail_at = 0, 6
@@ -172,12 +178,23 @@ def test_runs_that_are_left_disturb_nobody(model, batches, expected):
     torch.cuda.synchronize()
 
 
-def test_closing_gives_the_device_memory_back(model, batches):
-    list(AsyncInferenceRunner(model, "cuda:0").run(batches))
+def test_closing_gives_the_device_memory_back(launched_model, batches):
+    list(AsyncInferenceRunner(launched_model, "cuda:0").run(batches))
+    gc.collect()
+    held = torch.cuda.memory_allocated()
+    with AsyncInferenceRunner(launched_model, "cuda:0") as runner:
+        assert len(list(runner.run(batches))) == len(batches)
+        assert torch.cuda.memory_allocated() > held
+    assert torch.cuda.memory_allocated() == held
+
+
+def test_closing_gives_recordings_back_too(model, batches):
+    AsyncInferenceRunner(model, "cuda:0").close()
     gc.collect()
     held = torch.cuda.memory_allocated()
     with AsyncInferenceRunner(model, "cuda:0") as runner:
-        assert len(list(runner.run(batches))) == len(batches)
+        for _ in range(2):
+            list(runner.run(batches))
         assert torch.cuda.memory_allocated() > held
     assert torch.cuda.memory_allocated() == held
 

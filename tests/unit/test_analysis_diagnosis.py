@@ -8,6 +8,7 @@ from tests.support.run_records import MS, batch, packing, run_of, stage
 from virnuc_profiler.analysis.causes import WORDS
 from virnuc_profiler.analysis.diagnosis import diagnose, diagnose_saved
 from virnuc_profiler.analysis.flops import forward_flops
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import DeviceCapture, GpmReading, GpuReading, ProcessReading, SamplerTierRecord
 
 SHAPE_650M = {"layers": 33, "hidden": 1280}
@@ -230,7 +231,7 @@ def test_a_copy_beside_another_batch_costs_nothing():
         early = {"device_start_ns": one.stages[1].host_start_ns, "device_end_ns": one.stages[1].host_end_ns}
         stages = [replace(kept, **early) if kept.name == "h2d" else kept for kept in one.stages]
         batches.append(replace(one, stages=stages))
-    found = diagnose(replace(run, batches=batches))
+    found = diagnose(replace(run, batches=BatchTable.of(batches)))
     assert found.healthy
     assert found.losses.get("launching", 0.0) == pytest.approx(0.0, abs=1e-9)
     assert found.losses.get("copying", 0.0) < 0.002  # the end of each copy out, behind which nothing is queued

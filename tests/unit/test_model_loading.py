@@ -82,5 +82,8 @@ def test_precisions():
     assert resolve_precision("fp32", True, CUDA) == torch.float32
     with pytest.raises(UsageError, match="'fp16' needs a GPU: on the CPU use 'fp32', or 'bf16'"):
         resolve_precision("fp16", True, CPU)
-    with pytest.raises(UsageError, match="'fp8': choose one of fp32, fp16, bf16"):
-        resolve_precision("fp8", True, CUDA)
+    assert resolve_precision("fp8", True, CUDA) == torch.bfloat16  # all but the inputs of matrix products
+    with pytest.raises(UsageError, match="'int8': choose one of fp32, fp16, bf16, fp8"):
+        resolve_precision("int8", True, CUDA)
+    with pytest.raises(UsageError, match="'fp8' cannot be had: it needs a CUDA device, not cpu"):
+        load_esm2_model("8M", "cpu", precision="fp8", weights="random")

@@ -30,10 +30,11 @@ KERNELS = ("auto", "triton", "torch")
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A way to compute the forward, and whose kernels it runs."""
+    """A way to compute the forward, whose kernels it runs, and how to let go of memory that it keeps between packs."""
 
     encode: Encode
     kernels: str
+    release: Callable[[], None] = lambda: None
 
 
 def choose_encoder(
@@ -69,4 +70,5 @@ def choose_encoder(
     encoder = Fp8Encoder(attention) if fp8 else FusedEncoder(attention)
     if cuda_graphs is False or not recordable:
         return Encoder(encoder, encoder.kernels)
-    return Encoder(ForwardGraphs(encoder, always=bool(cuda_graphs)), encoder.kernels)
+    graphs = ForwardGraphs(encoder, always=bool(cuda_graphs))
+    return Encoder(graphs, encoder.kernels, graphs.release)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -64,7 +66,8 @@ class _Size:
 class ForwardGraphs:
     """An encoder whose launches are recorded when a size of pack comes for the second time, and replayed after.
 
-    What is replayed works on memory of its own: inputs are copied in, and the result is copied out.
+    What is replayed works on memory of its own: inputs are copied in, and the result is copied out. Where there is not
+    enough of it, that size of pack is launched as before.
 
     Args:
         encoder: what is recorded.
@@ -75,7 +78,7 @@ class ForwardGraphs:
         self._encoder = encoder
         self._always = always
         self._prepared: object = None
-        self._seen: set[_Size] = set()
+        self._seen: Counter[_Size] = Counter()
         self._graphs: dict[_Size, _Graph] = {}
         self._pool: Any = None
 
@@ -87,22 +90,33 @@ class ForwardGraphs:
         size = _Size.of(pack)
         graph = self._graphs.get(size)
         if graph is None:
-            if size not in self._seen or len(self._graphs) >= _MOST_GRAPHS:
-                self._seen.add(size)
-                return self._encoder(model, tokens, pack)
-            graph = self._graphs[size] = self._record(model, size, tokens.device)
-        return graph.replay(tokens, pack)
+            self._seen[size] += 1
+            if self._seen[size] == 2 and len(self._graphs) < _MOST_GRAPHS:
+                graph = self._record(model, size, tokens.device)
+        return self._encoder(model, tokens, pack) if graph is None else graph.replay(tokens, pack)
 
-    def _record(self, model: PackedESM2, size: _Size, device: torch.device) -> _Graph:
+    def release(self) -> None:
+        """Forgets all recordings, whose memory is then free for others."""
+        self._graphs.clear()
+        self._seen.clear()
+        self._pool = None  # it ends with the last graph that uses it
+
+    def _record(self, model: PackedESM2, size: _Size, device: torch.device) -> _Graph | None:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        return _Graph(lambda tokens, pack: self._encoder(model, tokens, pack), size, device, self._pool)
+        try:
+            graph = _Graph(lambda tokens, pack: self._encoder(model, tokens, pack), size, device, self._pool)
+        except torch.OutOfMemoryError:
+            if not self._graphs:
+                self._pool = None
+            return None
+        self._graphs[size] = graph
+        return graph
 
     def _forget_what_is_outdated(self, model: PackedESM2) -> None:
         prepared = self._encoder.prepare(model)
         if prepared is not self._prepared:
-            self._graphs.clear()
-            self._pool = None  # it ends with the last graph that uses it
+            self.release()
             self._prepared = prepared
 
 
@@ -125,8 +139,11 @@ class _Graph:
             self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")
             try:
                 self._hidden = encode(self._tokens, pack)
-            finally:
-                self._graph.capture_end()
+            except BaseException:
+                with suppress(RuntimeError):  # what went wrong is more to the point than that nothing came of it
+                    self._graph.capture_end()
+                raise
+            self._graph.capture_end()
         caller.wait_stream(stream)
 
     def replay(self, tokens: Tensor, pack: Pack) -> Tensor:

@@ -152,6 +152,10 @@ class PackedESM2(nn.Module):
         pack = Pack(tokens.shape[0], cu_seqlens, max_seqlen, host_cu_seqlens)
         return self._encoder.encode(self, tokens, pack)
 
+    def release_memory(self) -> None:
+        """Lets go of device memory that is kept from pack to pack, apart from the weights; it comes back as needed."""
+        self._encoder.release()
+
     def encode_unquantised(self, tokens: Tensor, pack: Pack) -> Tensor:
         """As :meth:`forward`, with the matrix products in the model's dtype also where it computes them in FP8."""
         encoder = choose_encoder("auto", self._attention, self.device, self.dtype, cuda_graphs=False)

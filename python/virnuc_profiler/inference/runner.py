@@ -118,6 +118,7 @@ class AsyncInferenceRunner:
             raise ValueError(f"the model is on {model_device}, not on {found}: load it there, or run it where it is")
         self.precision: PrecisionReport | None = None
         self._check = precision_check(model, least_cosine)
+        self._release_models_memory: Callable[[], None] = getattr(model, "release_memory", lambda: None)
         self._launch: Launch | None = launcher_for(model, found)
         self._in_flight = in_flight if found.type == "cuda" else 1
         self._profiler = profiler
@@ -157,10 +158,11 @@ class AsyncInferenceRunner:
         return run
 
     def close(self) -> None:
-        """Ends what is running and lets go of its batches and its device memory. A second call does nothing."""
+        """Ends what is running and lets go of its batches and device memory, the model's but for the weights too."""
         self._launch = self._check = None
         for run in list(self._runs):
             run.close()
+        self._release_models_memory()
 
     def __enter__(self) -> AsyncInferenceRunner:
         return self

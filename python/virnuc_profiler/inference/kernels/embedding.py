@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from virnuc_profiler.inference.kernels.rows import ROWS_TOGETHER, row_program
+from virnuc_profiler.inference.kernels.rows import row_program
 
 _TOKENS = 1024
 """Tokens that one program looks at together: most sequences in one go."""
@@ -47,8 +47,8 @@ def embed(tokens: Tensor, table: Tensor, scales: Tensor) -> Tensor:
     """
     count, width = tokens.shape[0], table.shape[1]
     out = torch.empty(count, width, dtype=table.dtype, device=table.device)
-    programs, block, warps = row_program(count, width)
-    _embed[(programs,)](tokens, table, scales, out, count, width, block, ROWS_TOGETHER, num_warps=warps)
+    programs, block, together, warps = row_program(count, width)
+    _embed[(programs,)](tokens, table, scales, out, count, width, block, together, num_warps=warps)
     return out
 
 

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from virnuc_profiler.inference.kernels.rows import ROWS_TOGETHER, row_program
+from virnuc_profiler.inference.kernels.rows import row_program
 
 
 def layer_norm(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -26,10 +26,8 @@ def layer_norm(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, eps: flo
     """
     rows, width = x.shape
     out = torch.empty_like(x)
-    programs, block, warps = row_program(rows, width)
-    _layer_norm[(programs,)](
-        x, offset, weight, bias, out, rows, eps, width, block, ROWS_TOGETHER, num_warps=warps
-    )  # fmt: skip
+    programs, block, together, warps = row_program(rows, width)
+    _layer_norm[(programs,)](x, offset, weight, bias, out, rows, eps, width, block, together, num_warps=warps)
     return out
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from virnuc_profiler.inference.kernels.gelu import gelu
 from virnuc_profiler.inference.kernels.layer_norm import normalised
-from virnuc_profiler.inference.kernels.rows import ROWS_TOGETHER, row_program
+from virnuc_profiler.inference.kernels.rows import row_program
 
 FP8: Final = torch.float8_e4m3fn
 LARGEST: Final = 448.0
@@ -55,18 +55,18 @@ def add_norm_quantise(
         As `quantise`.
     """
     (rows, width), (out, scales) = x.shape, _empty_like(x)
-    programs, block, warps = row_program(rows, width)
+    programs, block, together, warps = row_program(rows, width)
     _add_norm_quantise[(programs,)](
         x, x if update is None else update, offset, weight, bias, out, scales, rows, eps, update is not None,
-        width, block, ROWS_TOGETHER, num_warps=warps,
+        width, block, together, num_warps=warps,
     )  # fmt: skip
     return out, scales
 
 
 def _quantise_after(change: triton.JITFunction, x: Tensor) -> tuple[Tensor, Tensor]:
     (rows, width), (out, scales) = x.shape, _empty_like(x)
-    programs, block, warps = row_program(rows, width)
-    _quantise[(programs,)](x, out, scales, rows, change, width, block, ROWS_TOGETHER, num_warps=warps)
+    programs, block, together, warps = row_program(rows, width)
+    _quantise[(programs,)](x, out, scales, rows, change, width, block, together, num_warps=warps)
     return out, scales
 
 
