@@ -37,6 +37,7 @@ def request_for(model, device, folder, **options):
 @pytest.fixture
 def capped(device, tmp_path):
     """What to ask for a process that may hold little; the cap ends with the test."""
+    gc.collect()  # the models of the tests before
     torch.cuda.empty_cache()
     yield request_for("esm2_t33_650M_UR50D", device, tmp_path, device_memory_gb=CAP_GB)
     torch.cuda.set_per_process_memory_fraction(1.0, device)

@@ -152,7 +152,7 @@ def test_input_order(model, batches, expected):
 def test_a_model_that_fails_spares_the_batches_before_it_and_the_runner(launched_model, batches, expected, in_flight):
     slow = Slow(launched_model)
     runner = AsyncInferenceRunner(slow, "cuda:0", in_flight=in_flight)
-    list(runner.run(batches[6:]))  # the largest too, so that model and slots are as large as they will be
+    list(runner.run(batches))  # model and slots are as large then as they will be
     slow.calls, slow.fail_at = 0, 6
     gc.collect()
     held = torch.cuda.memory_allocated()

@@ -36,7 +36,7 @@ class AttentionBackend(Protocol):
 
 
 class TritonBackend:
-    """Our own kernel. On an H200 it takes half to two thirds of the time of FlashAttention-2 (docs/performance.md)."""
+    """Our own kernel. On an H200 it takes half to two thirds of the time of FlashAttention-2 (benchmarks/throughput.py)."""
 
     name = "triton"
 

@@ -81,6 +81,7 @@ class ForwardGraphs:
         self._seen: Counter[_Size] = Counter()
         self._graphs: dict[_Size, _Graph] = {}
         self._pool: Any = None
+        self._stream: Any = None  # always the same one, because cuBLAS keeps a work space for each that it has seen
 
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
@@ -104,8 +105,10 @@ class ForwardGraphs:
     def _record(self, model: PackedESM2, size: _Size, device: torch.device) -> _Graph | None:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
+        if self._stream is None or self._stream.device != device:
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         try:
-            graph = _Graph(lambda tokens, pack: self._encoder(model, tokens, pack), size, device, self._pool)
+            graph = _Graph(lambda tokens, pack: self._encoder(model, tokens, pack), size, self._stream, self._pool)
         except torch.OutOfMemoryError:
             if not self._graphs:
                 self._pool = None
@@ -123,7 +126,10 @@ class ForwardGraphs:
 class _Graph:
     """The forward of one size."""
 
-    def __init__(self, encode: Callable[[Tensor, Pack], Tensor], size: _Size, device: torch.device, pool: Any) -> None:
+    def __init__(
+        self, encode: Callable[[Tensor, Pack], Tensor], size: _Size, stream: torch.cuda.Stream, pool: Any
+    ) -> None:
+        device = stream.device
         self._tokens = torch.zeros(size.tokens, dtype=torch.uint8, device=device)
         # While it is recorded, too, no sequence may be longer than the tables are that it looks positions up in.
         ends = torch.arange(size.sequences + 1, dtype=torch.int32, device=device) * size.longest
@@ -131,7 +137,6 @@ class _Graph:
         pack = Pack(size.tokens, self._cu_seqlens, size.longest)
         self._graph = torch.cuda.CUDAGraph()
         caller = torch.cuda.current_stream(device)
-        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(caller)
         with torch.cuda.stream(stream):
             encode(self._tokens, pack)  # kernels are compiled and loaded, which a recording does not allow
