@@ -209,7 +209,7 @@ def test_a_dead_device_ends_the_run_and_no_batch_counts_that_did_not_arrive(devi
     device.fail_at["wait", 2] = RuntimeError("CUDA error: an illegal memory access was encountered")
     seen = []
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        drain(AsyncInferenceRunner(None, "cuda", profiler=profiler).run(batches([1] * 5)), seen)
+        drain(AsyncInferenceRunner(None, "cuda", profiler=profiler, in_flight=2).run(batches([1] * 5)), seen)
     assert seen == [0]
     assert [batch.state for batch in profiler.begun] == ["ended", "discarded", "discarded"]
 
@@ -226,7 +226,8 @@ def test_non_finite_embeddings_are_named_in_the_result(device, profiler, caplog)
 def test_non_finite_embeddings_can_end_the_run(device, profiler, caplog):
     device.broken_rows.update({1: [0], 2: [1]})
     seen = []
-    run = AsyncInferenceRunner(None, "cuda", profiler=profiler, on_non_finite="raise").run(batches([3] * 9))
+    runner = AsyncInferenceRunner(None, "cuda", profiler=profiler, in_flight=2, on_non_finite="raise")
+    run = runner.run(batches([3] * 9))
     with pytest.raises(NonFiniteError, match="of 1 of the 3 sequences of batch 1") as caught:
         drain(run, seen)
     assert caught.value.sequence_ids == ["seq3"]
@@ -310,7 +311,7 @@ def test_a_deadline_in_the_past_begins_nothing(model, profiler):
 
 
 def test_close_ends_a_run_and_is_idempotent(device, profiler):
-    runner = AsyncInferenceRunner(None, "cuda", profiler=profiler)
+    runner = AsyncInferenceRunner(None, "cuda", profiler=profiler, in_flight=2)
     run = runner.run(batches([1] * 4))
     next(run)
     runner.close()
