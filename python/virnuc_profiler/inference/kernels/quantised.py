@@ -21,26 +21,23 @@ LARGEST: Final = 448.0
 _LARGEST: tl.constexpr = tl.constexpr(LARGEST)
 
 
-def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in FP8.
+Quantised = tuple[Tensor, Tensor]
+"""(T, n) FP8, and (T, 1) float32 by which each row must be multiplied to get the numbers back."""
 
-    Args:
-        x: (T, n), contiguous.
 
-    Returns:
-        (T, n) FP8, and (T, 1) float32 by which each row must be multiplied to get `x` back.
-    """
+def quantise(x: Tensor) -> Quantised:
+    """Rounds the rows of (T, n), contiguous."""
     return _quantise_after(_identity, x)
 
 
-def gelu_quantise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The exact GELU of `x`, as `quantise` returns it."""
+def gelu_quantise(x: Tensor) -> Quantised:
+    """The exact GELU of (T, n), contiguous, rounded."""
     return _quantise_after(gelu, x)
 
 
-def add_norm_quantise(
+def norm_quantise(
     x: Tensor, update: Tensor | None, offset: Tensor, weight: Tensor, bias: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Quantised, Tensor]:
     """Adds `update` to the residual stream, in place, and normalises ``x + offset``.
 
     Args:
@@ -52,25 +49,25 @@ def add_norm_quantise(
         eps: added to the variance.
 
     Returns:
-        As `quantise`.
+        The rounded rows, and the same before they were, (T, h) in the dtype of `x`.
     """
-    (rows, width), (out, scales) = x.shape, _empty_like(x)
+    (rows, width), (out, scales), exact = x.shape, _empty_like(x), torch.empty_like(x)
     programs, block, together, warps = row_program(rows, width)
-    _add_norm_quantise[(programs,)](
-        x, x if update is None else update, offset, weight, bias, out, scales, rows, eps, update is not None,
+    _norm_quantise[(programs,)](
+        x, x if update is None else update, offset, weight, bias, out, scales, exact, rows, eps, update is not None,
         width, block, together, num_warps=warps,
     )  # fmt: skip
-    return out, scales
+    return (out, scales), exact
 
 
-def _quantise_after(change: triton.JITFunction, x: Tensor) -> tuple[Tensor, Tensor]:
+def _quantise_after(change: triton.JITFunction, x: Tensor) -> Quantised:
     (rows, width), (out, scales) = x.shape, _empty_like(x)
     programs, block, together, warps = row_program(rows, width)
     _quantise[(programs,)](x, out, scales, rows, change, width, block, together, num_warps=warps)
     return out, scales
 
 
-def _empty_like(x: Tensor) -> tuple[Tensor, Tensor]:
+def _empty_like(x: Tensor) -> Quantised:
     scales = torch.empty(x.shape[0], 1, dtype=torch.float32, device=x.device)
     return torch.empty(x.shape, dtype=FP8, device=x.device), scales
 
@@ -92,8 +89,8 @@ def _quantise(
 
 
 @triton.jit(do_not_specialize=["rows"])
-def _add_norm_quantise(
-    x, update, offset, weight, bias, out, scales, rows, eps, ADD: tl.constexpr,
+def _norm_quantise(
+    x, update, offset, weight, bias, out, scales, exact, rows, eps, ADD: tl.constexpr,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, TOGETHER: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * TOGETHER + tl.arange(0, TOGETHER)
@@ -107,6 +104,7 @@ def _add_norm_quantise(
         tl.store(x + place, value, inside)
     value = value.to(tl.float32) + tl.load(offset + column, real, 0.0)[None, :]
     value = tl.where(inside, normalised(value, inside, weight, bias, column, real, eps, WIDTH), 0.0)
+    tl.store(exact + place, value, inside)
     _store(value, out, scales, row, rows, place, inside)
 
 

@@ -15,19 +15,19 @@ def rotate_(qkv: Tensor, positions: Tensor, cos: Tensor, sin: Tensor) -> None:
     """Rotates each pair (i, i + head_dim / 2) of queries and keys by its angle, in fp32.
 
     Args:
-        qkv: (T, 3, heads, head_dim), contiguous; the values stay as they are.
+        qkv: (T, n, heads, head_dim), contiguous: queries, keys, and what stays as it is.
         positions: (T,) int32, place of each token in its sequence.
         cos: (positions, head_dim / 2) float32.
         sin: the same shape.
     """
-    tokens, _, heads, head_dim = qkv.shape
+    tokens, parts, heads, head_dim = qkv.shape
     half = head_dim // 2
     pairs = 2 * heads * half
     block = min(_PAIRS, triton.next_power_of_2(pairs))
     together = _PAIRS // block
     grid = (triton.cdiv(tokens, together), triton.cdiv(pairs, block))
     _rotate[grid](
-        qkv, positions, cos, sin, tokens, pairs, half, 3 * heads * head_dim, block, together, num_warps=4
+        qkv, positions, cos, sin, tokens, pairs, half, parts * heads * head_dim, block, together, num_warps=4
     )  # fmt: skip
 
 
