@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""A short run through every kernel, for ``compute-sanitizer --tool memcheck python -m tests.gpu.every_kernel_once``.
+
+PyTorch's allocator hands out parts of large blocks, inside of which no tool sees a stray access: it is turned off.
+"""
+
+import os
+
+os.environ["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"
+
+import torch
+
+from tests.support.packed import packed_batch, proteins
+from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
+from virnuc_profiler.inference.precision_check import LEAST_COSINE
+
+SIZES = ("8M", "35M", "150M")
+"""Heads of 16, 24 and 32 numbers: the widths that need filling up, and that do not."""
+
+
+def main() -> None:
+    """Packs of odd sizes, launched; with the cache off there is nothing to record a forward in."""
+    batches = [
+        packed_batch(proteins(lengths, seed)) for seed, lengths in enumerate([[1], [62, 63, 64, 1022], [7] * 40])
+    ]
+    batches.append(packed_batch(["M<mask>K" * 5, "<mask>A"]))
+    for size in SIZES:
+        for precision in ("bf16", "fp16", *(["fp8"] if torch.cuda.get_device_capability() >= (9, 0) else [])):
+            model, _ = load_esm2_model(size, "cuda:0", precision=precision, weights="random", cuda_graphs=False)
+            runner = AsyncInferenceRunner(model, "cuda:0", least_cosine=LEAST_COSINE)
+            results = list(runner.run(batches))
+            assert all(result.embeddings.isfinite().all() for result in results)
+            print(size, precision, "done", runner.precision or "")
+
+
+if __name__ == "__main__":
+    main()
