@@ -36,7 +36,7 @@ def modern_gpu(monkeypatch):
 
 @pytest.fixture
 def no_triton(monkeypatch):
-    monkeypatch.setattr(availability, "find_spec", lambda name: None)
+    monkeypatch.setattr(availability, "_triton_obstacle", lambda: "there is none")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_auto_falls_back_to_what_runs_on_the_cpu():
 
 
 def test_auto_prefers_our_own_kernel(modern_gpu, monkeypatch):
-    monkeypatch.setattr(availability, "find_spec", lambda name: object())
+    monkeypatch.setattr(availability, "_triton_obstacle", lambda: "")
     assert choose_backend("auto", CUDA, torch.bfloat16, 64).name == "triton"
 
 
@@ -118,7 +118,7 @@ def test_auto_on_a_gpu_in_fp32_falls_back(modern_gpu, no_flash_attn):
 
 def test_a_forced_backend_says_why_it_cannot_run(modern_gpu, no_flash_attn, monkeypatch):
     pytest.importorskip("torch.nn.attention.varlen", reason="PyTorch before 2.10")
-    monkeypatch.setattr(availability, "find_spec", lambda name: object())
+    monkeypatch.setattr(availability, "_triton_obstacle", lambda: "")
     with pytest.raises(UsageError, match="'flash-attn' cannot run: the package flash-attn cannot be imported"):
         choose_backend("flash-attn", CUDA, torch.float16, 64)
     with pytest.raises(UsageError, match="needs a CUDA device, not cpu"):

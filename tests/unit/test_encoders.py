@@ -22,7 +22,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 @pytest.fixture
 def modern_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(availability, "find_spec", lambda name: object())
+    monkeypatch.setattr(availability, "_triton_obstacle", lambda: "")
 
 
 def chosen(kernels, attention, device, dtype, cuda_graphs=None):

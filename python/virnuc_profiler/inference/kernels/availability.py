@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
 from typing import Final
 
 import torch
@@ -20,8 +24,18 @@ def obstacle(device: torch.device, dtype: torch.dtype) -> str:
         return f"it computes in fp16 or bf16, not {dtype}"
     if torch.cuda.get_device_capability(device) < (8, 0):
         return f"{torch.cuda.get_device_name(device)} is older than Ampere (compute capability 8.0)"
+    return _triton_obstacle()
+
+
+@cache
+def _triton_obstacle() -> str:
+    """Triton builds a small C extension of Python for each kernel that it launches."""
     if find_spec("triton") is None:
         return "the package triton is not installed (PyTorch for CUDA brings it along)"
+    if not any(map(which, filter(None, (os.environ.get("CC"), "gcc", "clang")))):
+        return "Triton needs a C compiler: install gcc or clang, or name one in CC"
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return f"Triton needs Python's headers, and {sysconfig.get_path('include')} has none: install python3-dev"
     return ""
 
 

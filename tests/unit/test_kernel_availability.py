@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""Where our kernels cannot run, the reason is told, and PyTorch's operations take their place."""
+
+import pytest
+import torch
+
+from virnuc_profiler.inference.kernels import availability
+from virnuc_profiler.inference.kernels.availability import obstacle
+
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture(autouse=True)
+def modern_gpu_with_all_that_triton_needs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Test")
+    monkeypatch.setattr(availability, "find_spec", lambda name: object())
+    monkeypatch.setattr(availability, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.delenv("CC", raising=False)
+    availability._triton_obstacle.cache_clear()
+    yield
+    availability._triton_obstacle.cache_clear()
+
+
+def test_a_modern_gpu_in_half_precision_has_none():
+    assert obstacle(CUDA, torch.bfloat16) == obstacle(CUDA, torch.float16) == ""
+
+
+def test_device_and_dtype(monkeypatch):
+    assert obstacle(torch.device("cpu"), torch.bfloat16) == "it needs a CUDA device, not cpu"
+    assert obstacle(CUDA, torch.float32) == "it computes in fp16 or bf16, not torch.float32"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert "NVIDIA Test is older than Ampere" in obstacle(CUDA, torch.float16)
+
+
+def test_triton_itself(monkeypatch):
+    monkeypatch.setattr(availability, "find_spec", lambda name: None)
+    assert "triton is not installed" in obstacle(CUDA, torch.float16)
+
+
+@pytest.mark.parametrize(("compiler", "found"), [(None, False), ("mycc", False), ("mycc", True)])
+def test_a_compiler(monkeypatch, compiler, found):
+    if compiler:
+        monkeypatch.setenv("CC", compiler)
+    monkeypatch.setattr(availability, "which", lambda name: name if found and name == compiler else None)
+    assert obstacle(CUDA, torch.float16) == (
+        "" if found else "Triton needs a C compiler: install gcc or clang, or name one in CC"
+    )
+
+
+def test_pythons_headers(monkeypatch, tmp_path):
+    monkeypatch.setattr(availability.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert f"{tmp_path} has none: install python3-dev" in obstacle(CUDA, torch.float16)
