@@ -2,13 +2,13 @@
 """The packed model and the runner on a real GPU: right in half precision, and never waiting."""
 
 import gc
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from tests.support.gpu import no_waiting
 from tests.support.packed import fair_esm_model, mean_over_residues, packed_batch, padded_oracle, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
 from virnuc_profiler.inference.architectures import ARCHITECTURES
@@ -40,17 +40,6 @@ def packs(sequences):
             yield packed_batch(sequences[first:index], first)
             first, tokens = index, len(sequence) + 2
     yield packed_batch(sequences[first:], first)
-
-
-@contextmanager
-def no_waiting():
-    """Makes PyTorch raise wherever the host would wait for the device."""
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def skip_unless_it_runs(attention, dtype, architecture):

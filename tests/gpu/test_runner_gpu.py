@@ -2,13 +2,14 @@
 """The runner's edges on a real GPU: three streams that never mix up batches, and never make the host wait."""
 
 import gc
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
+from tests.support.gpu import no_waiting
 from tests.support.packed import RecordedBatch, packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, BatchProfiler, load_esm2_model
 from virnuc_profiler.errors import NonFiniteError
@@ -88,17 +89,6 @@ class Slow:
         if self.calls == self.fail_at:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return self.static[: len(hidden)]
-
-
-@contextmanager
-def no_waiting():
-    """Makes PyTorch raise wherever the host would wait for the device."""
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def assert_equal(results, expected):

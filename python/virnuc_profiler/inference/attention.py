@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.inference.kernels.availability import half_precision_obstacle
 from virnuc_profiler.inference.kernels.availability import obstacle as kernels_obstacle
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.padded_attention import attend_padded, plan_padding
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Queries, keys and values, each (T, heads, head_dim), to the attended values of the same shape."""
-
-_FLASH_DTYPES: Final = (torch.float16, torch.bfloat16)
 
 
 class AttentionBackend(Protocol):
@@ -143,15 +142,10 @@ def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype, head_d
 
 def _flash_obstacle(device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
     """What FlashAttention kernels need, whoever ships them."""
-    if device.type != "cuda":
-        return f"it needs a CUDA device, not {device}"
-    if dtype not in _FLASH_DTYPES:
-        return f"it computes in fp16 or bf16, not {dtype}"
-    if torch.cuda.get_device_capability(device) < (8, 0):
-        return f"{torch.cuda.get_device_name(device)} is older than Ampere (compute capability 8.0)"
-    if head_dim % 8 or head_dim > 256:
+    reason = half_precision_obstacle(device, dtype)
+    if not reason and (head_dim % 8 or head_dim > 256):
         return f"heads must be a multiple of 8 up to 256 wide, not {head_dim}"
-    return ""
+    return reason
 
 
 def _flash_attn_varlen_func() -> Any:

@@ -18,13 +18,18 @@ _DTYPES: Final = (torch.float16, torch.bfloat16)
 
 def obstacle(device: torch.device, dtype: torch.dtype) -> str:
     """Why they cannot run there; empty if they can."""
+    return half_precision_obstacle(device, dtype) or _triton_obstacle()
+
+
+def half_precision_obstacle(device: torch.device, dtype: torch.dtype) -> str:
+    """What every kernel asks of device and dtype, ours and FlashAttention's; empty if they will do."""
     if device.type != "cuda":
         return f"it needs a CUDA device, not {device}"
     if dtype not in _DTYPES:
         return f"it computes in fp16 or bf16, not {dtype}"
     if torch.cuda.get_device_capability(device) < (8, 0):
         return f"{torch.cuda.get_device_name(device)} is older than Ampere (compute capability 8.0)"
-    return _triton_obstacle()
+    return ""
 
 
 @cache

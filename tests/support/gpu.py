@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+"""What tests on a GPU share."""
+
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def no_waiting():
+    """Makes PyTorch raise wherever the host would wait for the device."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
