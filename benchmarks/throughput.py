@@ -25,7 +25,7 @@ from benchmarks.end_to_end import Settings
 from benchmarks.fp8_agreement import agreement
 from benchmarks.progress import say
 from benchmarks.report import parser, print_table, publish
-from benchmarks.throughput_claims import compare_fp8, judge
+from benchmarks.throughput_claims import compare_fp8, judge, judge_fp8
 from benchmarks.throughput_contest import Contest, Models, describe, free_device_memory
 from benchmarks.throughput_figures import HEADER, Table
 from benchmarks.throughput_workloads import NAMES, Workload
@@ -52,6 +52,7 @@ def main() -> None:
     say(f"about {estimated_seconds(options) / 60:.1f} minutes")
     tables: list[Table] = []
     notes: list[str] = []
+    fp8_claims: list[Claim] = []
     with tempfile.TemporaryDirectory() as folder:
         workloads = [Workload(name, Path(folder), options.num_sequences) for name in options.workloads]
         for name in options.models:
@@ -61,12 +62,15 @@ def main() -> None:
                 notes += compare_fp8(tables[-1])
                 tell(tables[-1])
                 keep(tables, notes, options.json)
-            notes += [f"{name}: {fp8_note(models, workloads[0])}"] if options.fp8 else []
+            if options.fp8:
+                note, lowest = fp8_precision(models, workloads[0])
+                notes.append(f"{name}: {note}")
+                fp8_claims += [claim for table in tables if table.model == name for claim in judge_fp8(table, lowest)]
             del models
             free_device_memory()
-    claims = [claim for table in tables for claim in judge(table)]
+    claims = [*(claim for table in tables for claim in judge(table)), *fp8_claims]
     print("\n".join(["", *notes, ""]))
-    publish(TITLE, ["", "claim", "measured"], claim_rows(claims), as_json(tables, notes), options.json)
+    publish(TITLE, ["", "claim", "measured"], claim_rows(claims), as_json(tables, notes, claims), options.json)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -119,12 +123,13 @@ def tell(table: Table) -> None:
     print(flush=True)
 
 
-def fp8_note(models: Models, workload: Workload) -> str:
-    """How far FP8 is off, or why that is not known."""
+def fp8_precision(models: Models, workload: Workload) -> tuple[str, float | None]:
+    """How far FP8 is off in words, and the lowest cosine similarity; or why that is not known."""
     try:
-        return f"FP8 against {models.precision}, {agreement(models.ours, models.ours_fp8, workload)}"
+        found = agreement(models.ours, models.ours_fp8, workload)
     except Exception as error:  # the rates are worth having all the same
-        return f"FP8 n/a, {describe(error)}"
+        return f"FP8 n/a, {describe(error)}", None
+    return f"FP8 against {models.precision}, {found}", found.lowest
 
 
 def claim_rows(claims: list[Claim]) -> list[list[str]]:
@@ -135,12 +140,13 @@ def claim_rows(claims: list[Claim]) -> list[list[str]]:
 def keep(tables: list[Table], notes: list[str], path: Path | None) -> None:
     """What there is so far; `publish` replaces it at the end."""
     if path is not None:
-        write_json_atomically(path, {"benchmark": TITLE, "unfinished": True, "figures": as_json(tables, notes)})
+        claims = [claim for table in tables for claim in judge(table)]
+        so_far = as_json(tables, notes, claims)
+        write_json_atomically(path, {"benchmark": TITLE, "unfinished": True, "figures": so_far})
 
 
-def as_json(tables: list[Table], notes: list[str]) -> dict[str, Any]:
+def as_json(tables: list[Table], notes: list[str], claims: list[Claim]) -> dict[str, Any]:
     """Everything, each turn for itself."""
-    claims = [claim for table in tables for claim in judge(table)]
     told = [{"text": claim.text, "measured": claim.measured, "verdict": claim.verdict} for claim in claims]
     return {"tables": [table.as_dict() for table in tables], "claims": told, "notes": notes}
 

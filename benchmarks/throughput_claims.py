@@ -31,6 +31,10 @@ OVER_OTHERS: Final = {HUGGING_FACE: ("Hugging Face", 2.0), FAIR_ESM: ("fair-esm"
 LARGE_MODELS: Final = ("650M", "3B")
 """Those for which being faster than others, and a busy device, are claimed."""
 
+FP8_MODELS: Final = ("3B",)
+FP8_GAIN: Final = 1.3
+FP8_COSINE: Final = 0.999
+
 BUSY_SHARE: Final = 0.98
 CLAIMED_WORKLOAD: Final = "sweep"
 
@@ -42,8 +46,22 @@ def judge(table: Table) -> list[Claim]:
     return [*_forward(table), *_end_to_end(table), *_over_others(table), *_busy(table)]
 
 
+def judge_fp8(table: Table, lowest_cosine: float | None) -> list[Claim]:
+    """What is claimed about FP8, if it was measured: speed at the budget where bf16 is fastest, and precision."""
+    best = table.best_forward
+    if table.model not in FP8_MODELS or table.workload != CLAIMED_WORKLOAD or table.find(FORWARD_FP8) is None:
+        return []
+    gain = None if best is None else over(table.rate(FORWARD_FP8, best.token_budget), best.tokens_per_s)
+    return [
+        at_least(f"{table.model}: FP8 at least {FP8_GAIN} x bf16", gain, FP8_GAIN, "x{:.3f}"),
+        at_least(
+            f"{table.model}: FP8 vectors at least {FP8_COSINE} similar to bf16", lowest_cosine, FP8_COSINE, "{:.5f}"
+        ),
+    ]
+
+
 def compare_fp8(table: Table) -> list[str]:
-    """What FP8 gains at each budget, in words: nothing is claimed."""
+    """What FP8 gains at each budget, in words."""
     found = []
     for figure in table.figures:
         gain = over(figure.tokens_per_s, table.rate("c", figure.token_budget))

@@ -9,7 +9,7 @@ import torch
 from benchmarks.fp8_agreement import compare
 from benchmarks.padded_baselines import fair_esm_launch, padded_batches
 from benchmarks.passes import Load, Passes, evenly_spread
-from benchmarks.throughput_claims import compare_fp8, judge
+from benchmarks.throughput_claims import compare_fp8, judge, judge_fp8
 from benchmarks.throughput_figures import HEADER, Figure, Table, Turn
 
 from tests.support.packed import TINY, fair_esm_model, mean_over_residues, padded_oracle, proteins
@@ -112,6 +112,16 @@ def test_a_row_tells_the_ratios() -> None:
     assert row["x (c)"] == "0.982"
     assert row["of ceiling"] == "100.0%"
     assert row["busy"] == "98.50%"
+
+
+def test_fp8_is_judged_where_bf16_is_fastest() -> None:
+    fp8 = [figure("c fp8", 132_000, 16384), figure("c fp8", 900_000, 4096)]
+    speed, precision = judge_fp8(table(*GOOD, *fp8), 0.9993)
+    assert (speed.verdict, speed.measured) == ("FAIL", "x1.200")
+    assert (precision.verdict, precision.measured) == ("PASS", "0.99930")
+    assert [claim.verdict for claim in judge_fp8(table(*GOOD, *fp8), None)] == ["FAIL", "n/a"]
+    assert judge_fp8(table(*GOOD), 0.9993) == []
+    assert judge_fp8(replace(table(*GOOD, *fp8), model="650M"), 0.9) == []
 
 
 def test_fp8_is_compared_at_the_same_budget() -> None:
