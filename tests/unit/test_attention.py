@@ -125,7 +125,7 @@ def test_a_forced_backend_says_why_it_cannot_run(modern_gpu, no_flash_attn, monk
         choose_backend("torch-varlen", CPU, torch.float16, 64)
     with pytest.raises(UsageError, match="'triton' cannot run: it needs a CUDA device, not cpu"):
         choose_backend("triton", CPU, torch.float16, 64)
-    with pytest.raises(UsageError, match="heads must be up to 256 wide, not 512"):
+    with pytest.raises(UsageError, match="heads must be up to 128 wide, not 512"):
         choose_backend("triton", CUDA, torch.float16, 512)
     with pytest.raises(UsageError, match=r"fp16 or bf16, not torch\.float32"):
         choose_backend("torch-varlen", CUDA, torch.float32, 64)

@@ -42,7 +42,7 @@ class TritonBackend:
     def obstacle(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
         """Why not; empty if it can run."""
         reason = kernels_obstacle(device, dtype)
-        return reason or ("" if head_dim <= 256 else f"heads must be up to 256 wide, not {head_dim}")
+        return reason or ("" if head_dim <= 128 else f"heads must be up to 128 wide, not {head_dim}")
 
     def plan(self, pack: Pack) -> Attend:
         """Cuts the sequences into blocks of queries."""

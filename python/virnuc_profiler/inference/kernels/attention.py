@@ -43,7 +43,7 @@ def attend(blocks: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     Args:
         blocks: of :func:`plan_blocks`.
-        q: (T, heads, head_dim); the last two dimensions contiguous, as of `k` and `v`.
+        q: (T, heads, head_dim up to 128); the last two dimensions contiguous, as of `k` and `v`.
         k: keys.
         v: values.
 
@@ -51,10 +51,14 @@ def attend(blocks: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         (T, heads, head_dim), contiguous.
     """
     tokens, heads, head_dim = q.shape
+    width = max(16, triton.next_power_of_2(head_dim))
+    # Keys and values of two or three steps are on their way: with wide heads, three are too many for the 100 kB of
+    # shared memory that some cards have.
+    stages = 3 if width <= 64 else 2
     out = torch.empty(tokens, heads, head_dim, dtype=q.dtype, device=q.device)
     _attend[(blocks.shape[0], heads)](
         q, k, v, out, blocks, q.stride(0), k.stride(0), v.stride(0), math.log2(math.e) / math.sqrt(head_dim),
-        heads, head_dim, max(16, triton.next_power_of_2(head_dim)), _BLOCK, num_warps=4, num_stages=3,
+        heads, head_dim, width, _BLOCK, num_warps=4, num_stages=stages,
     )  # fmt: skip
     return out
 
