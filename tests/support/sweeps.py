@@ -109,5 +109,6 @@ def fake_sweep(folder: Path, trials=None, **options) -> Sweep:
         options.pop("workload", WORKLOAD),
         VALIDATION_WORKLOAD,
         options.pop("conditions", conditions()),
+        check_workload=options.pop("check_workload", lambda workload: None),  # there are no files
         **options,
     )
