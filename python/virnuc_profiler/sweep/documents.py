@@ -52,6 +52,13 @@ class Documents:
             found[BEST_CONFIG_FILE] = self.best(validation)
         return found
 
+    def complete(self) -> bool:
+        """Whether everything that this sweep was to do is done."""
+        if self._is_vain():
+            return True
+        own = [self.step(name) if self._record.has(name) else None for name in self._record.plan.steps]
+        return all(document is not None and document["complete"] for document in own)
+
     def step(self, name: str) -> Document | None:
         """The document of a step; None if it was never run."""
         if name == "validation" and self._is_vain():

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
 from virnuc_profiler.inference.interrupts import deferred_interrupts
-from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.documents import NO_CHOICE, Documents
 from virnuc_profiler.sweep.journal import Journal, read_journal
 from virnuc_profiler.sweep.record import SweepPlan, SweepRecord, Trial, conditions_key
@@ -115,20 +115,21 @@ class Sweep:
 
     def to_run(self, names: Sequence[str]) -> list[tuple[str, Configuration | None]]:
         """Step and configuration of each measurement to come, in order; None for a best that is not known yet."""
+        records = self._as_begun()
         found: list[tuple[str, Configuration | None]] = []
-        for name in self.needed(names):
+        for name in self._needed(names, records):
             if name == "validation":
-                best = None if found else self._best_so_far()
-                found += [] if best is not None and self._is_finished(name, best) else [(name, best)]
+                choice = None if found else Documents(records).choice()
+                best = None if choice is None else choice.candidate.configuration
+                configurations: tuple[Configuration | None, ...] = (best,)
             else:
                 configurations = self.steps[name].configurations()
-                found += [(name, config) for config in configurations if not self._is_finished(name, config)]
+            found += [(name, c) for c in configurations if c is None or not self._is_finished(records[-1], name, c)]
         return found
 
     def needed(self, names: Sequence[str]) -> tuple[str, ...]:
         """The chosen steps in their order, after the baseline if there is none to compare with."""
-        chosen = in_order(names)
-        return chosen if "baseline" in chosen or self._has_baseline() else ("baseline", *chosen)
+        return self._needed(names, self._as_begun())
 
     def write_files(self) -> None:
         """Makes all result files of the folder anew from the journal that was given.
@@ -180,9 +181,8 @@ class Sweep:
         return document
 
     def _measure(self, journal: Journal, step: Step, configurations: Sequence[Configuration]) -> Document:
-        limit_s = self.conditions.settings.get("timeout_s")
         for configuration in configurations:
-            if not journal.current.is_finished(step.name, configuration, limit_s):
+            if not self._is_finished(journal.current, step.name, configuration):
                 self._run_one(journal, step, configuration)
         document = self._write_step(journal, step)
         self.listener.step_finished(document)
@@ -250,7 +250,7 @@ class Sweep:
 
     def _has_usable_baseline(self, journal: Journal) -> bool:
         """Whether speedups have something to refer to: a comparable success, or what this sweep has measured."""
-        if self._baseline_measured or journal.current.has("baseline"):
+        if self._baseline_measured or self._is_finished(journal.current, "baseline", BASELINE):
             return True
         documents = Documents(journal.records)
         differences = documents.differences("baseline")
@@ -261,32 +261,25 @@ class Sweep:
             _log.warning("an earlier baseline is measured anew: it failed with %s", baseline.get("reason"))
         return baseline is not None and baseline["status"] == "success"
 
-    def _records(self) -> list[SweepRecord]:
-        """The journal's as if this sweep had begun in it."""
+    def _needed(self, names: Sequence[str], records: Sequence[SweepRecord]) -> tuple[str, ...]:
+        chosen = in_order(names)
+        baseline = Documents(records).baseline()
+        succeeded = baseline is not None and baseline["status"] == "success"
+        there = succeeded or self._is_finished(records[-1], "baseline", BASELINE)
+        return chosen if there or "baseline" in chosen else ("baseline", *chosen)
+
+    def _as_begun(self) -> list[SweepRecord]:
+        """The folder's sweeps as they will be once this one has begun, or goes on."""
         if self.journal is not None:
-            return self.journal.records
-        begun = SweepRecord("", self._plan(()), "", {conditions_key(self.conditions): self.conditions})
-        return [*read_journal(self.output_dir), begun]
+            *earlier, last = self.journal.records
+        else:
+            earlier, last = read_journal(self.output_dir), SweepRecord("", self._plan(()), "")
+        key = conditions_key(self.conditions)
+        others = {name: conditions for name, conditions in last.conditions.items() if name != key}
+        return [*earlier, replace(last, conditions={**others, key: self.conditions})]
 
-    def _has_baseline(self) -> bool:
-        records = self._records()
-        baseline = _with_conditions(records, self.conditions).baseline()
-        return baseline is not None and (baseline["status"] == "success" or records[-1].has("baseline"))
-
-    def _best_so_far(self) -> Configuration | None:
-        choice = _with_conditions(self._records(), self.conditions).choice()
-        return None if choice is None else choice.candidate.configuration
-
-    def _is_finished(self, name: str, configuration: Configuration) -> bool:
-        limit_s = self.conditions.settings.get("timeout_s")
-        return self._records()[-1].is_finished(name, configuration, limit_s)
-
-
-def _with_conditions(records: Sequence[SweepRecord], conditions: Conditions) -> Documents:
-    """Documents as they will be once the last sweep has noted `conditions`."""
-    last = records[-1]
-    noted = replace(last, conditions={**last.conditions, conditions_key(conditions): conditions})
-    return Documents([*records[:-1], noted])
+    def _is_finished(self, record: SweepRecord, name: str, configuration: Configuration) -> bool:
+        return record.is_finished(name, configuration, self.conditions.settings.get("timeout_s"))
 
 
 def _make(folder: Path) -> None:
