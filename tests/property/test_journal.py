@@ -18,6 +18,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 ENTRIES = st.lists(st.dictionaries(st.text(), JSON, max_size=4), min_size=1, max_size=5)
+NO_DEADLINE = settings(deadline=None)
 FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -42,6 +43,7 @@ def trials_of(folder):
     return [trial for record in read_journal(folder) for trial in record.trials]
 
 
+@NO_DEADLINE
 @given(ENTRIES)
 def test_what_is_written_is_read(entries):
     lines = decode_lines(b"".join(map(encode_line, entries)))
@@ -49,6 +51,7 @@ def test_what_is_written_is_read(entries):
     assert (lines.damaged, lines.torn_bytes) == ((), 0)
 
 
+@NO_DEADLINE
 @given(ENTRIES, st.data())
 def test_every_prefix_of_the_bytes_is_a_prefix_of_the_entries(entries, data):
     written = b"".join(map(encode_line, entries))
@@ -60,6 +63,7 @@ def test_every_prefix_of_the_bytes_is_a_prefix_of_the_entries(entries, data):
     assert len(found) == written[:length].count(b"\n")
 
 
+@NO_DEADLINE
 @given(ENTRIES, st.data())
 def test_no_changed_byte_goes_unseen(entries, data):
     written = bytearray(b"".join(map(encode_line, entries)))
