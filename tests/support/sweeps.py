@@ -4,6 +4,8 @@
 from pathlib import Path
 
 from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.journal import Journal
+from virnuc_profiler.sweep.record import SweepPlan
 from virnuc_profiler.sweep.results import Conditions
 from virnuc_profiler.sweep.session import Sweep, SweepListener
 from virnuc_profiler.sweep.workload import Workload
@@ -109,5 +111,57 @@ def fake_sweep(folder: Path, trials=None, **options) -> Sweep:
         options.pop("workload", WORKLOAD),
         VALIDATION_WORKLOAD,
         options.pop("conditions", conditions()),
+        check_workload=options.pop("check_workload", lambda workload: None),  # there are no files
         **options,
     )
+
+
+SMALL_GRID = {"num_workers": (2,), "prefetch_factor": (2, 4), "token_budget": (2048, 8192), "buffer_size": (500,)}
+
+
+def small_plan(steps=("baseline", "dataloader", "packing", "interaction", "validation"), **options) -> SweepPlan:
+    """Eight trials."""
+    return SweepPlan(tuple(steps), SMALL_GRID, WORKLOAD, VALIDATION_WORKLOAD, options)
+
+
+def run_in_journal(folder: Path, trials=None, begin: SweepPlan | None = None, **options):
+    """Begins a sweep in the folder's journal, or continues the last one, and returns its documents."""
+    with Journal(folder) as journal:
+        if begin is not None:
+            journal.begin(begin)
+        plan = journal.current.plan
+        sweep = fake_sweep(folder, trials, grid=plan.grid, journal=journal, **options)
+        if journal.current.conditions:
+            sweep.write_files()
+        return sweep.run(plan.steps)
+
+
+_OF_TIME = ("created", "elapsed_sec", "sequences_per_sec", "tokens_per_sec", "speedup", "gpu_util", "waited_s", "hours")
+_OF_THE_FASTEST = (
+    "best",
+    "baseline",
+    "selection",
+    "found_in",
+    "measurements",
+    "noise",
+    "equals_within_noise",
+    "reason",
+)
+
+
+def without_timings(document, validated: bool = False):
+    """A result file without what depends on how long things took, directly or because the fastest is chosen.
+
+    Args:
+        document: of a step, or the best configuration.
+        validated: whether it is about the fastest, so that even its configuration depends on time.
+    """
+    if isinstance(document, list):
+        return [without_timings(value, validated) for value in document]
+    if not isinstance(document, dict):
+        return document
+    left = {key for key in document if key not in _OF_TIME and key not in _OF_THE_FASTEST}
+    if validated or document.get("step") == "validation":
+        validated = True
+        left -= {"config", "telemetry_path", "run_path", "packing_efficiency", "constraint_met", "cleanup"}
+    return {key: without_timings(document[key], validated) for key in sorted(left)}

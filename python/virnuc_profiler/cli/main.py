@@ -98,7 +98,10 @@ def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
     folder = getattr(arguments, "output_dir", None)
     if arguments.command not in ("sweep", "profile") or folder is None or not Path(folder).is_dir():
         return reason
-    return f"{reason}; what was measured until then is in {folder}"
+    from virnuc_profiler.sweep.journal import JOURNAL_FILE
+
+    hint = f"; sweep --resume {folder} continues it" if (Path(folder) / JOURNAL_FILE).is_file() else ""
+    return f"{reason}; what was measured until then is in {folder}{hint}"
 
 
 @contextmanager

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from virnuc_profiler.errors import UsageError
+from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.steps import STEPS
+
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,12 +65,26 @@ def _render_folder(folder: Path) -> str:
 
 
 def _tables(folder: Path) -> Iterator[str]:
+    """Of the result files, and of the journal where a file is missing, as after an interruption."""
     from virnuc_profiler.reports.sweep_tables import render_step
+    from virnuc_profiler.sweep.documents import Documents
+    from virnuc_profiler.sweep.journal import read_journal
     from virnuc_profiler.sweep.results import read_step
 
+    there = [step for step in STEPS if (folder / step.file_name).exists()]
+    records = []
+    if len(there) < len(STEPS):
+        try:
+            records = read_journal(folder)
+        except TelemetryFormatError as error:
+            if not there:
+                raise
+            _log.warning("%s", error)
     for step in STEPS:
-        if (path := folder / step.file_name).exists():
-            yield render_step(read_step(path))
+        if step in there:
+            yield render_step(read_step(folder / step.file_name))
+        elif records and (document := Documents(records).step(step.name)) is not None:
+            yield render_step(document)
 
 
 def _render_file(path: Path) -> str:

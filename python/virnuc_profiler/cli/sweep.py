@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.arguments import STEPS_HELP, add_measurement_options, setting_help, settings, steps
 from virnuc_profiler.cli.request import (
@@ -18,12 +19,27 @@ from virnuc_profiler.cli.request import (
     require_writable,
     shown_path,
 )
-from virnuc_profiler.sweep.configuration import RANGES
+from virnuc_profiler.cli.resume import (
+    conditions_so_far,
+    last_sweep,
+    require_journal,
+    require_same_conditions,
+    require_same_file,
+    require_same_workload,
+    resumed_request,
+    with_limits,
+)
+from virnuc_profiler.errors import UsageError
+from virnuc_profiler.sweep.configuration import RANGES, Configuration
 from virnuc_profiler.sweep.steps import STEP_NAMES, Step, plan
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.estimate import Estimate
-    from virnuc_profiler.sweep.prepare import Request
+    from virnuc_profiler.sweep.journal import Journal
+    from virnuc_profiler.sweep.prepare import MeasuredModel, Request
+    from virnuc_profiler.sweep.record import SweepRecord
+    from virnuc_profiler.sweep.results import Conditions
+    from virnuc_profiler.sweep.session import Sweep
     from virnuc_profiler.sweep.workload import Workload
 
 _DEFAULTS = {
@@ -32,6 +48,9 @@ _DEFAULTS = {
     "token_budget": "2048,4096,8192",
     "buffer_size": "500,1000,2000",
 }
+_NO_OPTIONS_OF_A_SWEEP = ("command", "run", "debug", "dry_run", "resume", "allow_mixed", "defaults")
+
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,47 +69,154 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         grid.add_argument(option, type=settings(name), metavar="LIST", help=setting_help(name, _DEFAULTS[name]))
     parser.add_argument("--steps", type=steps, default=STEP_NAMES, metavar="LIST", help=STEPS_HELP)
     parser.add_argument("--dry-run", action="store_true", help="list what would run and how long, and stop")
+    parser.add_argument(
+        "--resume", type=Path, metavar="DIR",
+        help="continue the sweep in this folder, with the options that it was begun with; what is finished is kept",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-mixed", action="store_true",
+        help="with --resume: continue although machine or versions are not what they were",
+    )  # fmt: skip
+    _tell_given_from_default(parser)
     parser.set_defaults(run=run)
 
 
+def _tell_given_from_default(parser: argparse.ArgumentParser) -> None:
+    """Puts the defaults aside: a sweep that is resumed must know which options were given."""
+    names = [name for name, value in vars(parser.parse_args([])).items() if name not in _NO_OPTIONS_OF_A_SWEEP]
+    parser.set_defaults(defaults={name: parser.get_default(name) for name in names}, **dict.fromkeys(names))
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the sweep, or lists what it would run."""
+    """Runs the sweep, continues one, or lists what would be run."""
+    given = {name: value for name in arguments.defaults if (value := getattr(arguments, name)) is not None}
+    if arguments.resume is not None:
+        arguments.output_dir = arguments.resume
+        return _resume(arguments.resume, given, dry_run=arguments.dry_run, allow_mixed=arguments.allow_mixed)
+    if arguments.allow_mixed:
+        raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
+    vars(arguments).update({**arguments.defaults, **given})
     grid = {name: values for name in RANGES if (values := getattr(arguments, name)) is not None}
     request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
     if arguments.dry_run:
         return _dry_run(request, plan(grid), arguments.steps)
+    return _start(request, grid, arguments.steps)
+
+
+def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[str]) -> int:
+    from virnuc_profiler.sweep.documents import Documents
+    from virnuc_profiler.sweep.journal import Journal
+    from virnuc_profiler.sweep.options import options_of
+    from virnuc_profiler.sweep.record import SweepPlan
+    from virnuc_profiler.sweep.session import check_budgets
+
     require_writable(request.output_dir)
-    workload, validation = request.workload(), request.validation_workload()
-    return _sweep(request, grid, arguments.steps, workload, validation)
+    with Journal(request.output_dir) as journal:
+        if journal.records and not Documents(journal.records).complete():
+            folder = shown_path(request.output_dir)
+            _log.warning("%s holds a sweep that is not finished, and this one starts anew: --resume continues", folder)
+        workload, validation = request.workload(), request.validation_workload()
+        check_budgets(plan(grid), names, workload, validation)
+        print(describe_workload(workload))
+        values = {name: tuple(chosen) for name, chosen in grid.items()}
+        journal.begin(SweepPlan(tuple(names), values, workload, validation, options_of(request)))
+        return _run(_loaded(request), request, journal)
 
 
-def _sweep(
-    request: Request,
-    grid: Mapping[str, Sequence[int]],
-    names: Sequence[str],
-    workload: Workload,
-    validation: Workload,
-) -> int:
-    from virnuc_profiler.cli.progress import show_progress
+def _resume(folder: Path, given: Mapping[str, Any], *, dry_run: bool, allow_mixed: bool) -> int:
+    from virnuc_profiler.sweep.journal import Journal, read_journal
+    from virnuc_profiler.telemetry.files import remove_unfinished
+
+    require_journal(folder)
+    if dry_run:
+        record = last_sweep(folder, read_journal(folder))
+        request = resumed_request(record, folder, given)
+        require_same_file(record, request)
+        return _dry_run(request, plan(record.plan.grid), record.plan.steps, record)
+    require_writable(folder)
+    with Journal(folder) as journal:
+        record = last_sweep(folder, journal.records)
+        request = resumed_request(record, folder, given)
+        require_same_file(record, request)
+        remove_unfinished(folder)
+        workload, validation = request.workload(), request.validation_workload()
+        require_same_workload(record, request, workload, validation)
+        print(describe_workload(workload))
+        sweep = _sweep(request, journal, with_limits(record.current_conditions, request))
+        sweep.write_files()  # the process may have been killed between the journal and the files
+        left = len(sweep.to_run(record.plan.steps))
+        print(f"Resumed: {len(record.trials)} trials are kept, {left} to run", flush=True)
+        if not left:
+            print()
+            sweep.conditions = record.current_conditions  # nothing is added, so nothing is said of this process
+            return _finish(sweep, request, None)
+        require_same_conditions(record, folder, conditions_so_far(record), allow_mixed)
+        model = _loaded(request)
+        require_same_conditions(record, folder, model.conditions(), allow_mixed)
+        return _run(model, request, journal)
+
+
+def _loaded(request: Request) -> MeasuredModel:
     from virnuc_profiler.sweep.prepare import MeasuredModel, device_name
-    from virnuc_profiler.sweep.session import Sweep, check_budgets
 
-    check_budgets(plan(grid), names, workload, validation)
-    print(describe_workload(workload))
     model = MeasuredModel(request)
     print(describe_model(model.description))
     print(f"Device: {request.device} ({device_name(request.device)})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
     print(flush=True)
-    sweep = Sweep(request.output_dir, model.run_trial, workload, validation, model.conditions(), grid)
+    return model
+
+
+def _run(model: MeasuredModel, request: Request, journal: Journal) -> int:
+    """Runs what is left of the journal's current sweep."""
+    sweep = _sweep(request, journal, model.conditions())
+    sweep.run_trial = model.run_trial
+    return _finish(sweep, request, model)
+
+
+def _finish(sweep: Sweep, request: Request, model: MeasuredModel | None) -> int:
+    """Runs the sweep, without a model if everything is there already, and says where the results are."""
+    from virnuc_profiler.cli.progress import show_progress
+
+    assert sweep.journal is not None
+    names = sweep.journal.current.plan.steps
     with show_progress(sweep.planned(names), request.cooldown_s) as progress:
         sweep.listener = progress
-        steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
-        model.warm_up(workload, num_workers=min(1, _most_workers(steps_to_run)))
+        if model is not None:
+            steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
+            model.warm_up(sweep.workload, num_workers=min(1, _most_workers(steps_to_run)))
         sweep.run(names)
     print(f"Results: {shown_path(request.output_dir)}")
     return 0
+
+
+def _sweep(request: Request, journal: Journal, conditions: Conditions) -> Sweep:
+    """The journal's current sweep; its paths are those of this process, for the folder may have been moved."""
+    from virnuc_profiler.sweep.session import Sweep
+
+    def here(workload: Workload) -> Workload:
+        return dataclasses.replace(workload, path=request.fasta or request.output_dir / workload.path.name)
+
+    todo = journal.current.plan
+    return Sweep(
+        request.output_dir,
+        _nothing_to_run,
+        here(todo.workload),
+        here(todo.validation_workload),
+        conditions,
+        todo.grid,
+        journal=journal,
+    )
+
+
+def _nothing_to_run(
+    workload: Workload,  # noqa: ARG001
+    configuration: Configuration,
+    output_dir: Path,  # noqa: ARG001
+    on_progress: Callable[[int], None],  # noqa: ARG001
+) -> Mapping[str, Any]:
+    raise AssertionError(f"{configuration} is to be run without a model")
 
 
 def _most_workers(steps_to_run: Sequence[Step]) -> int:
@@ -102,7 +228,10 @@ def describe_model(description: Mapping[str, object]) -> str:
     return "Model: {model_name}, {precision}, weights: {weights}, attention: {attention_backend}".format(**description)
 
 
-def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]) -> int:
+def _dry_run(
+    request: Request, planned: Mapping[str, Step], names: Sequence[str], record: SweepRecord | None = None
+) -> int:
+    """Lists what would run; of a sweep that is resumed, what is left of it."""
     from virnuc_profiler.sweep.results import baseline_seconds
     from virnuc_profiler.sweep.session import check_budgets
 
@@ -115,8 +244,8 @@ def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]
         names = ("baseline", *names)
     tokens = []
     for name in names:
-        configurations = planned[name].configurations()
-        print(f"{name}: {len(configurations)} configuration{'s' if len(configurations) > 1 else ''}")
+        configurations = _left(planned[name], record, request.timeout_s)
+        print(f"{name}: {len(configurations)} configuration{'s' if len(configurations) != 1 else ''}")
         for configuration in configurations:
             print(f"  {'the best found' if name == 'validation' else configuration}")
             tokens.append((validation if name == "validation" else workload).tokens)
@@ -125,6 +254,15 @@ def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]
     print(f"Time: {_estimate(request, workload, tokens, seconds)}")
     print(f"Results would be in: {shown_path(request.output_dir)}")
     return 0
+
+
+def _left(step: Step, record: SweepRecord | None, timeout_s: float | None) -> list[Configuration]:
+    configurations = list(step.configurations())
+    if record is None or (step.name == "validation" and not record.has(step.name)):
+        return configurations
+    if step.name == "validation":
+        return []
+    return [config for config in configurations if not record.is_finished(step.name, config, timeout_s)]
 
 
 def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:

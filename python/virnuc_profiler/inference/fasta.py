@@ -152,14 +152,7 @@ class FastaFile:
             WorkloadError: the file is gone.
         """
         if self._fingerprint is None:
-            digest = hashlib.sha256()
-            try:
-                with self.path.open("rb") as file:
-                    while block := file.read(_BLOCK_BYTES):
-                        digest.update(block)
-            except OSError as error:
-                raise _unreadable(self.path, error) from None
-            self._fingerprint = f"sha256:{digest.hexdigest()}"
+            self._fingerprint = fingerprint_of(self.path)
         return self._fingerprint
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -199,6 +192,22 @@ class SequenceIds(Sequence[str]):
 
     def __repr__(self) -> str:
         return repr(list(self))
+
+
+def fingerprint_of(path: Path) -> str:
+    """``sha256:`` and the digest of a file's bytes.
+
+    Raises:
+        WorkloadError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _plain_text(path: Path, folder: SharedFolder) -> Path:

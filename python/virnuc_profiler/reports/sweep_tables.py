@@ -137,6 +137,10 @@ def _notes(document: Document) -> list[str]:
         )
     if not document["complete"]:
         notes.append(f"Incomplete: {len(document['results'])} of {document['planned']} configurations were run.")
+    mixed = [result["measured_under"] for result in document["results"] if result.get("measured_under")]
+    if mixed:
+        what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))
+        notes.append(f"Mixed: {len(mixed)} of {len(document['results'])} differ from the rest in {printable(what)}.")
     return notes
 
 

@@ -12,9 +12,10 @@ nothing succeeded).
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
@@ -52,26 +53,71 @@ class Conditions:
     settings: Mapping[str, Any]
     workload: Mapping[str, Any] = field(default_factory=dict)
 
-    def differences(self, document: Mapping[str, Any]) -> list[str]:
-        """What keeps `document` from being comparable with results of these conditions."""
+    def differences(self, then: Conditions, workload: bool = True) -> list[Difference]:
+        """What keeps results of other conditions from being comparable with those of these.
+
+        Args:
+            then: the others.
+            workload: whether it counts too.
+        """
         return [
-            f"{section}.{key}"
+            Difference(f"{section}.{key}", before.get(key), today.get(key))
             for section, keys in _IDENTITY.items()
-            for key in keys
-            if _look_up(document, section, key) != getattr(self, section).get(key)
+            if workload or section != "workload"
+            for before, today in [(getattr(then, section), getattr(self, section))]
+            for key in keys or tuple(dict.fromkeys((*before, *today)))
+            if before.get(key) != today.get(key)
         ]
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Conditions:
+        """Those that a document names.
+
+        Raises:
+            TelemetryFormatError: it does not name them.
+        """
+        sections = {part.name: document.get(part.name, {}) for part in fields(cls)}
+        if not all(isinstance(section, Mapping) for section in sections.values()):
+            raise TelemetryFormatError(f"{', '.join(sections)} must be objects")
+        return cls(**sections)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that is not as it was.
+
+    Attributes:
+        name: of the section and the key, such as ``versions.torch``.
+        then: what it was.
+        now: what it is.
+    """
+
+    name: str
+    then: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} was {json.dumps(self.then)} and is now {json.dumps(self.now)}"
 
 
 _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "workload": ("fingerprint", "num_sequences"),
     "model": ("model_name", "weights", "precision", "attention_backend", "kernels"),
-    "versions": ("virnuc_profiler", "torch"),
+    "machine": ("cpu_model", "cpu_usable_cores", "gpu_models", "driver_version"),
+    "versions": (),  # all of them
     "settings": ("device", "device_name", "device_memory_gb", "host"),
 }
 
 
 def step_document(
-    step: Step, conditions: Conditions, results: Iterable[Result], baseline: Result | None, *, planned: int, **more: Any
+    step: Step,
+    conditions: Conditions,
+    results: Iterable[Result],
+    baseline: Result | None,
+    *,
+    planned: int,
+    created: str | None = None,
+    **more: Any,
 ) -> Document:
     """The document of a step with the results that it has so far."""
     with_speedup = [{**result, "speedup": speedup(result, baseline)} for result in results]
@@ -81,7 +127,7 @@ def step_document(
         "kind": STEP_KIND,
         "schema_version": SCHEMA_VERSION,
         "step": step.name,
-        "created": now(),
+        "created": created or now(),
         "complete": len(with_speedup) == planned,
         "machine": dict(conditions.machine),
         "versions": dict(conditions.versions),
@@ -113,7 +159,7 @@ def read_step(path: str | os.PathLike[str]) -> Document:
             f"{path} has schema version {document.get('schema_version')!r}; this version reads {SCHEMA_VERSION!r}"
         )
     results = document.get("results")
-    if not _is_whole(document) or not isinstance(results, list) or not all(map(_is_result, results)):
+    if not _is_whole(document) or not isinstance(results, list) or not all(map(is_result, results)):
         raise TelemetryFormatError(f"{path} is not a whole result file: its results are missing or have another form")
     return document
 
@@ -128,7 +174,7 @@ def read_best(path: str | os.PathLike[str]) -> Document:
     if (
         not isinstance(best, dict)
         or best.get("kind") != BEST_KIND
-        or not _is_result(best.get("validation"))
+        or not is_result(best.get("validation"))
         or not best.keys() >= {"reason", "projection"}
         or not isinstance(best.get("validation_workload"), dict)
     ):
@@ -145,7 +191,8 @@ def _is_whole(document: Document) -> bool:
     )
 
 
-def _is_result(result: Any) -> bool:
+def is_result(result: Any) -> bool:
+    """Whether this is a result at least in outline."""
     if not isinstance(result, dict) or not isinstance(result.get("config"), dict):
         return False
     known = result.get("status") == "success" or isinstance(result.get("reason"), str)

@@ -4,29 +4,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from virnuc_profiler.errors import TelemetryFormatError, UsageError
-from virnuc_profiler.sweep.choice import choose_overall
-from virnuc_profiler.sweep.configuration import Configuration
-from virnuc_profiler.sweep.results import (
-    BEST_KIND,
-    SCHEMA_VERSION,
-    Conditions,
-    Document,
-    Result,
-    now,
-    read_step,
-    relative_to,
-    step_document,
-)
-from virnuc_profiler.sweep.steps import BEST_CONFIG_FILE, MIN_PACKING, Step, in_order, plan
+from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
+from virnuc_profiler.inference.interrupts import deferred_interrupts
+from virnuc_profiler.sweep.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.documents import NO_CHOICE, Documents
+from virnuc_profiler.sweep.journal import Journal, read_journal
+from virnuc_profiler.sweep.record import SweepPlan, SweepRecord, Trial, conditions_key
+from virnuc_profiler.sweep.results import Conditions, Document, Result, now, relative_to
+from virnuc_profiler.sweep.steps import BEST_CONFIG_FILE, Step, in_order, plan
 from virnuc_profiler.sweep.workload import Workload
+from virnuc_profiler.sweep.workload_guard import WorkloadGuard
 from virnuc_profiler.telemetry.files import write_json_atomically
-from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES, projected_hours
 
 TELEMETRY_FOLDER = "telemetry"
 
@@ -62,7 +56,8 @@ class SweepListener:
 class Sweep:
     """The five steps over one model, one workload and one folder.
 
-    Every configuration is written as soon as it is measured, so an interruption loses at most the one in progress.
+    Every result is in the folder's journal before the next configuration begins, so an interruption loses at most the
+    one in progress; the result files are made from the journal.
 
     Attributes:
         output_dir: folder of the results; telemetry lies under ``telemetry/{step}/`` in it.
@@ -72,6 +67,9 @@ class Sweep:
         conditions: what every result file says of the circumstances.
         grid: lists of values that replace the default ones.
         listener: is told how it goes.
+        journal: the folder's, with the sweep that is to be run, or continued, begun in it; None to open it for each
+            run and begin one.
+        check_workload: raises WorkloadError if the file of sequences is not what it was.
     """
 
     output_dir: Path
@@ -81,161 +79,214 @@ class Sweep:
     conditions: Conditions
     grid: Mapping[str, Sequence[int]] = field(default_factory=dict)
     listener: SweepListener = field(default_factory=SweepListener)
+    journal: Journal | None = None
+    check_workload: Callable[[Workload], None] = field(default_factory=WorkloadGuard)
 
     def __post_init__(self) -> None:
         self.steps = plan(self.grid)
         self.conditions = replace(self.conditions, workload=self.workload.as_dict())
-        self._reference: Result | None = None
+        self._baseline_measured = False
 
     def run(self, names: Sequence[str]) -> list[Document]:
         """Runs the chosen steps in their order, and the baseline first if it is needed.
 
         Raises:
             UsageError: a step that does not exist, or a token budget that the longest sequence does not fit.
-            OutputError: a result cannot be written.
+            WorkloadError: the file of sequences was changed meanwhile.
+            OutputError: a result cannot be written, or another sweep is at work in the folder.
             KeyboardInterrupt: what was measured until then is written.
         """
         chosen = in_order(names)
         check_budgets(self.steps, chosen, self.workload, self.validation_workload)
-        return [self.run_step(name) for name in chosen]
+        with self._recording(chosen) as recording:
+            return [self._run_step(recording, name) for name in chosen]
 
     def run_step(self, name: str) -> Document:
         """Runs one step, after the baseline if there is none to compare with, and returns its document."""
-        step = self.steps[name]
-        if name == "baseline":
-            document = self._measure(step, step.configurations(), self.workload, baseline=None)
-            self._reference = document["results"][0]
-            return document
-        baseline = self.baseline()
-        if name != "validation":
-            return self._measure(step, step.configurations(), self.workload, baseline)
-        return self._validate(step, baseline)
-
-    def baseline(self) -> Result:
-        """The result of the baseline: the one in the folder if it is a comparable success, else measured now, once."""
-        if self._reference is None:
-            document = self._earlier_baseline() or self.run_step("baseline")
-            self._reference = document["results"][0]
-        return self._reference
+        with self._recording((name,)) as recording:
+            return self._run_step(recording, name)
 
     def planned(self, names: Sequence[str]) -> list[Workload]:
         """The workload of each configuration that will be measured, in order."""
-        return [workload for name in self.needed(names) for workload in self._workloads(name)]
+        return [
+            self.validation_workload if name == "validation" else self.workload
+            for name, configuration in self.to_run(names)
+        ]
+
+    def to_run(self, names: Sequence[str]) -> list[tuple[str, Configuration | None]]:
+        """Step and configuration of each measurement to come, in order; None for a best that is not known yet."""
+        records = self._as_begun()
+        found: list[tuple[str, Configuration | None]] = []
+        for name in self._needed(names, records):
+            if name == "validation":
+                choice = None if found else Documents(records).choice()
+                best = None if choice is None else choice.candidate.configuration
+                configurations: tuple[Configuration | None, ...] = (best,)
+            else:
+                configurations = self.steps[name].configurations()
+            found += [(name, c) for c in configurations if c is None or not self._is_finished(records[-1], name, c)]
+        return found
 
     def needed(self, names: Sequence[str]) -> tuple[str, ...]:
         """The chosen steps in their order, after the baseline if there is none to compare with."""
-        chosen = in_order(names)
-        return chosen if "baseline" in chosen or self._earlier_baseline() else ("baseline", *chosen)
+        return self._needed(names, self._as_begun())
 
-    def _workloads(self, name: str) -> list[Workload]:
-        if name == "validation":
-            return [self.validation_workload]
-        return [self.workload] * len(self.steps[name].configurations())
+    def write_files(self) -> None:
+        """Makes all result files of the folder anew from the journal that was given.
 
-    def _validate(self, step: Step, baseline: Result) -> Document:
-        choice = choose_overall(self._comparable_documents(), MIN_PACKING)
-        if choice is None:
-            reason = "no configuration has succeeded"
-            document = self._write(step, [], baseline, planned=1, selection={"reason": reason}, projection=None)
-            (self.output_dir / BEST_CONFIG_FILE).unlink(missing_ok=True)  # an earlier winner is none any more
-            self.listener.step_finished(document)
-            _log.warning("nothing can be validated: %s", reason)
-            return document
-        return self._measure(
-            step,
-            [choice.candidate.configuration],
-            self.validation_workload,
-            baseline=None,  # it was measured on another workload
-            selection=choice.as_dict(),
-            projection=None,
-        )
+        Raises:
+            OutputError: one of them cannot be written.
+        """
+        assert self.journal is not None
+        for name, document in Documents(self.journal.records).files().items():
+            self._write(name, document)
 
-    def _measure(
-        self,
-        step: Step,
-        configurations: Sequence[Configuration],
-        workload: Workload,
-        baseline: Result | None,
-        **more: Any,
-    ) -> Document:
-        results: list[Result] = []
-        folder = self.output_dir / TELEMETRY_FOLDER / step.name
-        document: Document = {}
+    @contextmanager
+    def _recording(self, steps: Sequence[str]) -> Iterator[Journal]:
+        if self.journal is not None:
+            self.journal.note(self.conditions)
+            yield self.journal
+            return
+        _make(self.output_dir)
+        with Journal(self.output_dir) as journal:
+            journal.begin(self._plan(steps))
+            journal.note(self.conditions)
+            yield journal
+
+    def _plan(self, steps: Sequence[str]) -> SweepPlan:
+        grid = {name: tuple(values) for name, values in self.grid.items()}
+        return SweepPlan(tuple(steps), grid, self.workload, self.validation_workload)
+
+    def _run_step(self, journal: Journal, name: str) -> Document:
+        step = self.steps[name]
+        if name == "baseline":
+            self._baseline_measured = True
+        elif not self._has_usable_baseline(journal):
+            self._run_step(journal, "baseline")
+        if name != "validation":
+            return self._measure(journal, step, step.configurations())
+        return self._validate(journal, step)
+
+    def _validate(self, journal: Journal, step: Step) -> Document:
+        documents = Documents(journal.records)
+        for name in self.steps:
+            if differences := documents.differences(name):
+                _log.warning("an earlier result of %s is not used: %s", name, "; ".join(map(str, differences)))
+        choice = documents.choice()
+        if choice is not None:
+            return self._measure(journal, step, [choice.candidate.configuration])
+        document = self._write_step(journal, step)
+        self.listener.step_finished(document)
+        _log.warning("nothing can be validated: %s", NO_CHOICE)
+        return document
+
+    def _measure(self, journal: Journal, step: Step, configurations: Sequence[Configuration]) -> Document:
         for configuration in configurations:
-            self.listener.trial_started(step.name, configuration, workload)
-            measured = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
-            results.append(self._with_relative_paths(measured))
-            if "projection" in more:
-                more["projection"] = _projection(measured, workload)
-            reference = results[0] if step.name == "baseline" else baseline
-            document = self._write(step, results, reference, planned=len(configurations), workload=workload, **more)
-            if "projection" in more:
-                self._write_best(document)
-            self.listener.trial_finished(step.name, document["results"][-1])
+            if not self._is_finished(journal.current, step.name, configuration):
+                self._run_one(journal, step, configuration)
+        document = self._write_step(journal, step)
         self.listener.step_finished(document)
         return document
 
-    def _write(
-        self,
-        step: Step,
-        results: Sequence[Result],
-        baseline: Result | None,
-        *,
-        planned: int,
-        workload: Workload | None = None,
-        **more: Any,
-    ) -> Document:
-        conditions = replace(self.conditions, workload=(workload or self.workload).as_dict())
-        document = step_document(step, conditions, results, baseline, planned=planned, **more)
-        write_json_atomically(self.output_dir / step.file_name, document)
+    def _run_one(self, journal: Journal, step: Step, configuration: Configuration) -> None:
+        workload = self.validation_workload if step.name == "validation" else self.workload
+        with self._unchanged(journal, workload):
+            self.listener.trial_started(step.name, configuration, workload)
+            folder = self.output_dir / TELEMETRY_FOLDER / step.name
+            result = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
+        trial = Trial(
+            step.name,
+            configuration,
+            workload.fingerprint,
+            workload.num_sequences,
+            conditions_key(self.conditions),
+            now(),
+            self._with_relative_paths(result),
+        )
+        with deferred_interrupts():
+            journal.add(trial)
+            document = self._write_step(journal, step)
+        config = configuration.as_dict()
+        self.listener.trial_finished(step.name, next(r for r in document["results"] if r["config"] == config))
+
+    @contextmanager
+    def _unchanged(self, journal: Journal, workload: Workload) -> Iterator[None]:
+        """Checks the file of sequences before and after a trial: one that ran on another file is not recorded.
+
+        Raises:
+            WorkloadError: it is not what it was; says how many trials are kept.
+        """
+        try:
+            self.check_workload(workload)
+            yield
+            self.check_workload(workload)
+        except WorkloadError as error:
+            kept = len(journal.current.trials)
+            raise WorkloadError(
+                f"{error}; the sweep ends here, and the results of {kept} finished trials are kept in "
+                f"{self.output_dir}: put the file back and use sweep --resume {self.output_dir}, or start anew in "
+                "another folder"
+            ) from None
+
+    def _write_step(self, journal: Journal, step: Step) -> Document:
+        documents = Documents(journal.records)
+        document = documents.step(step.name)
+        assert document is not None  # something was recorded just before
+        self._write(step.file_name, document)
+        if step.name == "validation":
+            self._write(BEST_CONFIG_FILE, documents.best(document))
         return document
 
-    def _write_best(self, validation: Document) -> None:
-        best = {
-            "kind": BEST_KIND,
-            "schema_version": SCHEMA_VERSION,
-            "created": now(),
-            **validation["selection"],
-            "validation": validation["results"][0],
-            "projection": validation["projection"],
-            **{section: validation[section] for section in ("machine", "versions", "model", "settings")},
-            "workload": self.workload.as_dict(),
-            "validation_workload": validation["workload"],
-        }
-        write_json_atomically(self.output_dir / BEST_CONFIG_FILE, best)
+    def _write(self, name: str, document: Document | None) -> None:
+        path = self.output_dir / name
+        if document is not None:
+            write_json_atomically(path, document)
+        else:  # an earlier winner is none any more
+            path.unlink(missing_ok=True)
 
     def _with_relative_paths(self, result: Result) -> Result:
         paths = {key: relative_to(self.output_dir, result.get(key)) for key in ("telemetry_path", "run_path")}
         return {**result, **{key: path for key, path in paths.items() if path is not None}}
 
-    def _comparable_documents(self) -> list[Document]:
-        steps = [step for step in self.steps.values() if step.name != "validation"]
-        return [document for step in steps if (document := self._usable(step)) is not None]
+    def _has_usable_baseline(self, journal: Journal) -> bool:
+        """Whether speedups have something to refer to: a comparable success, or what this sweep has measured."""
+        if self._baseline_measured or self._is_finished(journal.current, "baseline", BASELINE):
+            return True
+        documents = Documents(journal.records)
+        differences = documents.differences("baseline")
+        baseline = documents.baseline()
+        if differences:
+            _log.warning("an earlier baseline is not used: %s", "; ".join(map(str, differences)))
+        elif baseline is not None and baseline["status"] != "success":
+            _log.warning("an earlier baseline is measured anew: it failed with %s", baseline.get("reason"))
+        return baseline is not None and baseline["status"] == "success"
 
-    def _earlier_baseline(self) -> Document | None:
-        """The baseline's document in the folder, if speedups can refer to it."""
-        document = self._usable(self.steps["baseline"])
-        if document is None or document["results"][0]["status"] == "success":
-            return document
-        _log.warning("an earlier baseline is measured anew: it failed with %s", document["results"][0].get("reason"))
-        return None
+    def _needed(self, names: Sequence[str], records: Sequence[SweepRecord]) -> tuple[str, ...]:
+        chosen = in_order(names)
+        baseline = Documents(records).baseline()
+        succeeded = baseline is not None and baseline["status"] == "success"
+        there = succeeded or self._is_finished(records[-1], "baseline", BASELINE)
+        return chosen if there or "baseline" in chosen else ("baseline", *chosen)
 
-    def _usable(self, step: Step) -> Document | None:
-        """The step's document in the folder, if there is one of these conditions that holds results."""
-        path = self.output_dir / step.file_name
-        if not path.exists():
-            return None
-        try:
-            document = read_step(path)
-        except TelemetryFormatError as error:
-            reason = str(error)
+    def _as_begun(self) -> list[SweepRecord]:
+        """The folder's sweeps as they will be once this one has begun, or goes on."""
+        if self.journal is not None:
+            *earlier, last = self.journal.records
         else:
-            differences = self.conditions.differences(document)
-            if not differences and document["results"]:
-                return document
-            reason = f"{path} differs in {', '.join(differences)}" if differences else f"{path} holds no results"
-        _log.warning("an earlier result is not used: %s", reason)
-        return None
+            earlier, last = read_journal(self.output_dir), SweepRecord("", self._plan(()), "")
+        key = conditions_key(self.conditions)
+        others = {name: conditions for name, conditions in last.conditions.items() if name != key}
+        return [*earlier, replace(last, conditions={**others, key: self.conditions})]
+
+    def _is_finished(self, record: SweepRecord, name: str, configuration: Configuration) -> bool:
+        return record.is_finished(name, configuration, self.conditions.settings.get("timeout_s"))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror or error}") from error
 
 
 def check_budgets(steps: Mapping[str, Step], names: Sequence[str], workload: Workload, validation: Workload) -> None:
@@ -265,10 +316,3 @@ def require_budget(token_budget: int, longest_tokens: int) -> None:
             f"token_budget is {token_budget:,}, but the longest sequence has {longest_tokens:,} tokens "
             f"(BOS and EOS included): use at least {longest_tokens:,}"
         )
-
-
-def _projection(result: Mapping[str, Any], workload: Workload) -> dict[str, Any] | None:
-    if result["status"] != "success":
-        return None
-    hours = projected_hours(PROJECTED_SEQUENCES, workload.num_sequences, result["elapsed_sec"])
-    return {"sequences": PROJECTED_SEQUENCES, "hours": hours}

@@ -48,6 +48,16 @@ def write_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:
     return write_text_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Removes what a process left that was killed while it wrote a file atomically, in `folder` and those below.
+
+    Only for a folder that nobody else writes into meanwhile. What cannot be removed stays: it harms nobody.
+    """
+    for path in folder.rglob(".*.json.????????"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON file.
 

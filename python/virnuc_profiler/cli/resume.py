@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""``virnuc-profiler sweep --resume DIR``: what a folder's last sweep was to do, and whether it can be continued."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from virnuc_profiler.cli.request import shown_path
+from virnuc_profiler.errors import UsageError, WorkloadError
+from virnuc_profiler.sweep.configuration import RANGES
+
+if TYPE_CHECKING:
+    from virnuc_profiler.sweep.prepare import Request
+    from virnuc_profiler.sweep.record import SweepRecord
+    from virnuc_profiler.sweep.results import Conditions
+    from virnuc_profiler.sweep.workload import Workload
+
+
+def require_journal(folder: Path) -> None:
+    """Refuses a folder without a journal.
+
+    Raises:
+        UsageError: it has none, or is none.
+    """
+    from virnuc_profiler.sweep.journal import JOURNAL_FILE
+
+    if not (folder / JOURNAL_FILE).is_file():
+        raise UsageError(f"{folder} holds no sweep that could be resumed: it has no {JOURNAL_FILE}")
+
+
+def last_sweep(folder: Path, records: Sequence[SweepRecord]) -> SweepRecord:
+    """The last sweep of a folder.
+
+    Raises:
+        UsageError: there is none, or none that the command line began.
+    """
+    if not records:
+        raise UsageError(
+            f"{folder} holds no sweep that could be resumed: its journal names none; start one with "
+            f"sweep --output-dir {folder}"
+        )
+    if not records[-1].plan.options:
+        raise UsageError(f"the last sweep in {folder} was begun by other Python code; only that can continue it")
+    return records[-1]
+
+
+def resumed_request(record: SweepRecord, folder: Path, given: Mapping[str, Any]) -> Request:
+    """The request of a sweep that is continued.
+
+    Args:
+        record: of the sweep.
+        folder: its own.
+        given: the options that were given, by name.
+
+    Raises:
+        UsageError: an option contradicts the sweep, or its device is not there.
+    """
+    from virnuc_profiler.sweep.options import HARMLESS, request_of
+
+    refuse_contradictions(record, folder, given)
+    options = {**record.plan.options, **{name: given[name] for name in HARMLESS if name in given}}
+    return request_of(options, folder)
+
+
+def refuse_contradictions(record: SweepRecord, folder: Path, given: Mapping[str, Any]) -> None:
+    """Refuses options that are not those of the sweep.
+
+    Raises:
+        UsageError: there are some; each is named, with both values.
+    """
+    from virnuc_profiler.inference.placement import resolve_device
+    from virnuc_profiler.sweep.options import HARMLESS, recorded
+
+    plan = record.plan
+    known = {
+        **plan.options,
+        **{name: plan.grid.get(name) for name in RANGES},
+        "steps": plan.steps,
+        "output_dir": str(folder.resolve()),
+    }
+    found = []
+    for name, value in given.items():
+        today = recorded(name, value)
+        if name == "device":
+            today = str(resolve_device(value))
+        elif name == "output_dir":
+            today = str(Path(value).resolve())
+        if name in known and name not in HARMLESS and today != known[name]:
+            found.append(f"--{name.replace('_', '-')} is {_shown(today)} but was {_shown(known[name])}")
+    if found:
+        raise UsageError(
+            f"the sweep in {folder} was begun with other options: {'; '.join(found)}; leave them out to resume it, or "
+            "start a new sweep in another --output-dir"
+        )
+
+
+def require_same_file(record: SweepRecord, request: Request) -> None:
+    """Refuses the user's own file if it is not what it was; before it is read, for it may be cut in the middle.
+
+    Raises:
+        WorkloadError: it is another one, or gone.
+    """
+    from virnuc_profiler.sweep.workload_guard import require_fingerprint
+
+    if request.fasta is None:
+        return
+    try:
+        require_fingerprint(request.fasta, record.plan.workload.fingerprint)
+    except WorkloadError as error:
+        raise WorkloadError(_with_way_out(str(error), record, request)) from None
+
+
+def require_same_workload(record: SweepRecord, request: Request, workload: Workload, validation: Workload) -> None:
+    """Refuses generated sequences that are not those of the sweep.
+
+    Raises:
+        WorkloadError: they are others, as after a change of the generator.
+    """
+    for then, today in ((record.plan.workload, workload), (record.plan.validation_workload, validation)):
+        if (then.fingerprint, then.num_sequences) != (today.fingerprint, today.num_sequences):
+            raise WorkloadError(_with_way_out(f"{today.path} is not what the sweep has run", record, request))
+
+
+def require_same_conditions(record: SweepRecord, folder: Path, conditions: Conditions, allow_mixed: bool) -> None:
+    """Refuses to add results of other conditions to those that are there, unless that is allowed.
+
+    Raises:
+        UsageError: something differs; all of it is named, as it was and as it is.
+    """
+    differences = dict.fromkeys(
+        str(difference)
+        for then in record.conditions.values()
+        for difference in conditions.differences(then, workload=False)
+    )
+    if differences and record.trials and not allow_mixed:
+        raise UsageError(
+            f"the results in {folder} come from other conditions: {'; '.join(differences)}; --allow-mixed continues "
+            "nevertheless and marks those results, else start a new sweep in another --output-dir"
+        )
+
+
+def with_limits(conditions: Conditions, request: Request) -> Conditions:
+    """The same conditions with the time limit and the pause of this process."""
+    limits = {"timeout_s": request.timeout_s, "cooldown_s": request.cooldown_s}
+    return replace(conditions, settings={**conditions.settings, **limits})
+
+
+def conditions_so_far(record: SweepRecord) -> Conditions:
+    """What can be told of the conditions before the model is loaded, the rest being as it was."""
+    from virnuc_profiler.sweep.provenance import machine_description, software_versions
+
+    return replace(record.current_conditions, machine=machine_description(), versions=software_versions())
+
+
+def _with_way_out(message: str, record: SweepRecord, request: Request) -> str:
+    return (
+        f"{message}; put the file back to resume, or start a new sweep in another --output-dir: the results of "
+        f"{len(record.trials)} finished trials stay in {shown_path(request.output_dir)}"
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "not given" if value is None else value if isinstance(value, str) else json.dumps(value)
