@@ -56,7 +56,13 @@ def test_a_swarm_of_containers_is_refused_before_it_is_made():
 
 @pytest.mark.parametrize(
     "item",
-    [b'{"a":0}        ', b'{"":{"":{"":{"":0}}}}' + b" " * 42, b"[]             ", b'{"a":{},"b":[]}' + b",2.5" * 8, b"1.5"],
+    [
+        b'{"a":0}        ',
+        b'{"":{"":{"":{"":0}}}}' + b" " * 42,
+        b"[]             ",
+        b'{"a":{},"b":[]}' + b",2.5" * 8,
+        b"1.5",
+    ],
 )
 def test_memory_is_in_proportion_to_the_text(item):
     text = b"[" + b",".join([item] * (1_000_000 // len(item))) + b"]"

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from virnuc_profiler.errors import UsageError
+from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.steps import STEPS
 
 
@@ -67,7 +68,7 @@ def _tables(folder: Path) -> Iterator[str]:
 
     for step in STEPS:
         if (path := folder / step.file_name).exists():
-            yield render_step(read_step(path))
+            yield _render_result(render_step, read_step(path), path)
 
 
 def _render_file(path: Path) -> str:
@@ -76,16 +77,34 @@ def _render_file(path: Path) -> str:
     from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.reports.sweep_tables import render_best, render_step
     from virnuc_profiler.sweep.results import BEST_KIND, STEP_KIND, read_best, read_step
-    from virnuc_profiler.telemetry.files import read_json
     from virnuc_profiler.telemetry.run_result import RunResult
 
-    document = read_json(path)
-    kind = document.get("kind") if isinstance(document, dict) else None
+    kind = _kind(path)
     if kind == STEP_KIND:
-        return render_step(read_step(path)) + "\n"
+        return _render_result(render_step, read_step(path), path) + "\n"
     if kind == BEST_KIND:
-        return render_best(read_best(path)) + "\n"
+        return _render_result(render_best, read_best(path), path) + "\n"
     if kind == "virnuc_profiler run":
         run = RunResult.load(path)
         return f"{render_stages(run)}\n\n{render_diagnosis(run)}\n"
     return generate_performance_report(path)
+
+
+def _kind(path: Path) -> Any:
+    """What a file says it is; the rest of it is let go before it is read again by those who know its form."""
+    from virnuc_profiler.telemetry.files import read_json
+
+    document = read_json(path)
+    return document.get("kind") if isinstance(document, dict) else None
+
+
+def _render_result(render: Callable[[dict[str, Any]], str], document: dict[str, Any], path: Path) -> str:
+    """The table of a result file, whose readers check only what a later sweep uses."""
+    from virnuc_profiler.telemetry.values import printable
+
+    try:
+        return render(document)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise TelemetryFormatError(
+            f"{path} is not a whole result file: {type(error).__name__}, {printable(str(error))}"
+        ) from error
