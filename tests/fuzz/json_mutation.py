@@ -3,7 +3,6 @@
 
 import json
 import random
-from collections.abc import Callable
 from typing import Any
 
 
@@ -29,29 +28,6 @@ def mutate_json(data: bytes, source: random.Random) -> bytes:
         return dump(_changed(document, source)).encode("utf-8", errors="surrogatepass")
     except RecursionError:
         return data
-
-
-def mutate_lines(data: bytes, source: random.Random, seal: Callable[[bytes], bytes] = bytes) -> bytes:
-    """One change of a file of one document a line: within a line, or of the lines' order and number.
-
-    Args:
-        data: the file.
-        source: of the choice.
-        seal: makes a changed document a line again, with the checksum that a reader would otherwise stumble over.
-    """
-    lines = data.split(b"\n")
-    place = source.randrange(len(lines))
-    kind = source.randrange(5)
-    if kind == 0:
-        del lines[place]
-    elif kind == 1:
-        lines.insert(source.randint(0, len(lines)), lines[place])
-    elif kind == 2:
-        lines[place] = lines[place][: source.randint(0, len(lines[place]))]
-    else:
-        changed = mutate_json(lines[place], source)
-        lines[place] = seal(changed) if kind == 3 else changed
-    return b"\n".join(lines)
 
 
 def dump(value: Any) -> str:

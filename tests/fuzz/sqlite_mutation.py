@@ -22,6 +22,7 @@ def mutate_sqlite(data: bytes, source: random.Random) -> bytes:
         path = Path(folder) / "x.sqlite"
         path.write_bytes(data)
         connection = sqlite3.connect(path)
+        connection.set_progress_handler(lambda: True, 1_000_000)  # some seeds make SQLite read for ever
         try:
             _change(connection, source)
             connection.commit()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Telemetry files: what is accepted can be rendered, written and read again."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.fuzz.json_mutation import mutate_json
 with instrumented():
     from virnuc_profiler.errors import TelemetryFormatError
     from virnuc_profiler.reports.performance import generate_performance_report
+    from virnuc_profiler.reports.shards import aggregate_telemetry_shards
     from virnuc_profiler.telemetry.files import write_json_atomically
     from virnuc_profiler.telemetry.reader import read_telemetry
 
@@ -25,6 +27,8 @@ def check(data: bytes) -> None:
             require_sentence(error)
             return
         require_printable(generate_performance_report(path))
+        other = write_json_atomically(path.with_name("telemetry_y.json"), document)
+        json.dumps(aggregate_telemetry_shards([path, other]), allow_nan=False)
         assert read_telemetry(write_json_atomically(path, document)) == document
 
 

@@ -77,6 +77,7 @@ def test_an_oversize_pack_has_no_efficiency_above_one():
         ({"gpu": {"uuid": "x", "fast": [{"at_ns": None}], "gpm": [], "energy": [], "tiers": []}}, r"gpu.fast\[0\]"),
         ({"schema_version": [[["\x1b[2J" * 999]]]}, "schema version .*…"),
         ({"batches": []}, "batches is"),
+        ({"batches__tokens": [-5]}, "packing statistics below 0"),
         ({"batches__tokens": {}}, "column 'tokens' is missing"),
         ({"batches__tokens": [-(2**63)]}, "more than 62 bits"),  # which would pass for what was not measured
     ],

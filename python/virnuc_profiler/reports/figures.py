@@ -19,7 +19,7 @@ def number(value: float | None, digits: int = 0, unit: str = "") -> str:
     try:
         return f"{float(value):.3e}{unit}"
     except OverflowError:  # files may hold whole numbers that no float can
-        return f"{'-' if value < 0 else ''}more than 1e308{unit}"
+        return f"{'less than -' if value < 0 else 'more than '}1e308{unit}"
 
 
 def percent(value: float | None) -> str:

@@ -178,6 +178,8 @@ class BatchTable(Sequence[BatchRecord]):
         packed = batches[(batches["flags"] & HAS_PACKING) != 0]
         if any(np.any(packed[field] == NOT_MEASURED) for field in _STATISTICS):
             raise TelemetryFormatError("a batch is flagged to have packing statistics that the file does not hold")
+        if any(np.any(packed[field] < 0) for field in (*_STATISTICS, "token_budget")):
+            raise TelemetryFormatError("a batch has packing statistics below 0")
         return cls(stage_names, batches, stages)
 
 
