@@ -112,3 +112,18 @@ def test_errors_are_one_short_line_that_a_terminal_can_show(saved):
         RunResult.load(saved)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+
+
+def test_a_larger_file_is_refused_unless_it_is_asked_for(saved):
+    size = saved.stat().st_size
+    with pytest.raises(TelemetryFormatError, match=f"has {size:,} bytes"):
+        RunResult.load(saved, max_bytes=size - 1)
+    assert len(RunResult.load(saved, max_bytes=size).batches) == 1
+
+
+def test_metadata_come_back_as_deep_as_they_may_be(tmp_path):
+    deep = "end"
+    for _ in range(31):
+        deep = [deep]
+    run = RunResult("r", "", 0, 1, STAGES, table_of([]), DeviceCapture("cpu"), metadata={"deep": deep})
+    assert RunResult.load(run.save(tmp_path / "run.json")).metadata == {"deep": deep}

@@ -11,7 +11,7 @@ from typing import Any
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.files import read_json, write_json_atomically
+from virnuc_profiler.telemetry.files import MAX_BYTES, read_json, write_json_atomically
 from virnuc_profiler.telemetry.records import (
     DeviceCapture,
     EnergyReading,
@@ -114,13 +114,17 @@ class RunResult:
         return write_json_atomically(path, document)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RunResult:
+    def load(cls, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> RunResult:
         """Reads a run that :meth:`save` wrote.
 
+        Args:
+            path: the file.
+            max_bytes: a larger file is refused instead of filling the memory.
+
         Raises:
-            TelemetryFormatError: the file cannot be read or is not a saved run.
+            TelemetryFormatError: the file cannot be read, is too large, or is not a saved run.
         """
-        document = read_json(path)
+        document = read_json(path, max_bytes=max_bytes)
         if not isinstance(document, dict) or document.get("kind") != _KIND:
             raise TelemetryFormatError(f"{path} is not a saved run of virnuc_profiler")
         if document.get("schema_version") != SCHEMA_VERSION:
