@@ -51,6 +51,16 @@ def test_it_captures_exports_and_correlates(nsys, tmp_path):
     assert document["batches"] == {"in_run": 1, "in_capture": 1, "matched": 1}
 
 
+def test_a_folder_with_all_that_a_name_may_hold(nsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "a b 'c' \"d\" $(touch gone);\n\x1b[2J é"
+    finished = run("profile", *SMALL, "--nsys", "--output-dir", out, env=nsys)
+    assert finished.code == 0, finished.err
+    assert all(line.isprintable() for line in finished.out.split("\n"))
+    assert (out / f"nsys_{RUN_ID}.json").is_file()
+    assert not (tmp_path / "gone").exists()
+
+
 @pytest.mark.parametrize(("failure", "words"), [("import", "QdstrmImporter"), ("export", "out of luck")])
 def test_without_a_capture_what_was_measured_is_kept(nsys, tmp_path, failure, words):
     out = tmp_path / "out"

@@ -34,11 +34,11 @@ class Finished:
 
 
 class Command:
-    """Runs ``python -m virnuc_profiler`` with these arguments."""
+    """Runs ``python -m virnuc_profiler``, or another `program` of Python's options, with these arguments."""
 
-    def __init__(self, *arguments, env=None, stdout=subprocess.PIPE):
+    def __init__(self, *arguments, env=None, stdout=subprocess.PIPE, program=("-m", "virnuc_profiler")):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "virnuc_profiler", *map(str, arguments)],
+            [sys.executable, *program, *map(str, arguments)],
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,

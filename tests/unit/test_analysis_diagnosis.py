@@ -235,3 +235,13 @@ def test_a_copy_beside_another_batch_costs_nothing():
     assert found.healthy
     assert found.losses.get("launching", 0.0) == pytest.approx(0.0, abs=1e-9)
     assert found.losses.get("copying", 0.0) < 0.002  # the end of each copy out, behind which nothing is queued
+
+
+@pytest.mark.parametrize("odd", ["x", -1, 0, True, 10**400, [1], {}, 1e300])
+@pytest.mark.parametrize("key", ["layers", "hidden", "ceiling_flops_per_second"])
+def test_metadata_that_no_number_can_be_had_from_are_as_good_as_none(key, odd):
+    kept = {"layers": 6, "hidden": 320, "ceiling_flops_per_second": 1e15}
+    stages = [stage("forward", 1, 2, (1, 9))]
+    batches = [batch(i, 10 * i, 10 * i + 9, stages, packing([8, 9], 32)) for i in range(3)]
+    run = run_of(batches, 40, metadata={"model_arithmetic": {**kept, key: odd}})
+    assert diagnose_saved(run).mfu is None

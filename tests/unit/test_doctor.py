@@ -156,3 +156,9 @@ def test_overhead_without_a_gpu_is_that_of_the_host(capsys):
     text = capsys.readouterr().out
     assert "on cpu" in text
     assert "n/a (the CPU is measured)" in text
+
+
+def test_paths_and_reasons_of_others_are_escaped():
+    text = render_checks([Check("x", MISSING, "none in a\x1b[2J\u202e\nb", "look into \x9bc")])
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "none in a\\x1b[2J\\u202e\\nb" in text

@@ -302,3 +302,28 @@ def test_a_killed_process_is_tidied_up_after_and_a_living_one_is_not(tmp_path, p
     other = FastaFile.open(path)
     assert len(list(private_temporary_folder.iterdir())) == 2
     assert sequences(pickle.loads(pickle.dumps(ours))) == sequences(other)
+
+
+MEMORY = """
+import sys
+from virnuc_profiler.inference.fasta import FastaFile
+
+def kilobytes(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+
+FastaFile.open(sys.argv[1])
+before = kilobytes("VmRSS")
+fasta = FastaFile.open(sys.argv[2])
+print((kilobytes("VmHWM") - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_the_worst_text_takes_memory_in_proportion(tmp_path, packed):
+    """Five bytes a sequence, of which the index needs forty. Gzip'd text goes to a file, block by block."""
+    text = b">a\nM\n" * 1_000_000
+    (tmp_path / "x.faa").write_bytes(gzip.compress(text) if packed else text)
+    small = write_fasta(tmp_path / "small.faa", RECORDS)
+    program = [sys.executable, "-c", MEMORY, small, tmp_path / "x.faa"]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 32 * len(text)

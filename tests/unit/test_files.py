@@ -50,3 +50,18 @@ def test_what_is_not_json_is_refused_by_name(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(TelemetryFormatError, match=r"cannot read .*absent\.json: No such file"):
         read_json(tmp_path / "absent.json")
+
+
+def test_a_pipe_is_not_waited_for_and_an_endless_device_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
+        with pytest.raises(TelemetryFormatError, match=r"cannot read .*: it is not a file"):
+            read_json(path)
+
+
+def test_a_file_of_a_gigabyte_is_refused_unread(tmp_path):
+    path = tmp_path / "huge.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(TelemetryFormatError, match=r"huge\.json has 1,073,741,824 bytes, more than the limit"):
+        read_json(path)

@@ -55,3 +55,13 @@ def test_an_error_has_all_of_them(caplog):
         check_finite(broken(5, 17), IDS, 3, "raise")
     assert caught.value.sequence_ids == ["seq5", "seq17"]
     assert caplog.records == []
+
+
+def test_names_out_of_a_file_are_escaped_and_kept_as_they_are(caplog):
+    names = ["a\x1b[2J", "\u202egnp", "x" * 5000, *IDS[3:]]
+    with pytest.raises(NonFiniteError, match=r"a\\x1b\[2J, \\u202egnp, x+…; check") as caught:
+        check_finite(broken(0, 1, 2), names, 3, "raise")
+    assert str(caught.value).isprintable()
+    assert caught.value.sequence_ids == names[:3]
+    check_finite(broken(0, 1, 2), names, 3, "report")
+    assert caplog.records[0].getMessage() == str(caught.value)

@@ -213,3 +213,50 @@ def test_odd_characters_in_a_path(tmp_path):
     with NsysFile(path) as file:
         file.range("x", 0, 10)
     assert len(read_nsys_export(path).ranges) == 1
+
+
+def test_default_values_which_rows_have_without_holding_them_are_refused(path):
+    with NsysFile(path) as file:
+        file.range("x", 0, 10)
+        file.connection.execute("ALTER TABLE NVTX_EVENTS RENAME COLUMN text TO old")
+        file.connection.execute(f"ALTER TABLE NVTX_EVENTS ADD COLUMN text TEXT DEFAULT '{'x' * 1000}'")
+    with pytest.raises(TelemetryFormatError, match="table NVTX_EVENTS has default values"):
+        read_nsys_export(path)
+
+
+def test_a_message_of_sqlite_that_quotes_the_file_is_escaped(path):
+    with NsysFile(path) as file:
+        file.range("x", 0, 10)
+    for name in (b"NVTX\x1b[2J", b"NVTX\xff"):
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CREATE\x1bTABLE").replace(b"NVTX_EVENTS", name))
+        with pytest.raises(TelemetryFormatError, match="is damaged") as caught:
+            read_nsys_export(path)
+        assert str(caught.value).isprintable()
+
+
+def test_pages_that_all_lead_to_the_same_page_are_not_followed_for_ever(path):
+    """Six levels of 72 children each, which are one page each time: 10^11 rows in a few kilobytes."""
+    with NsysFile(path) as file:
+        file.range("x", 0, 10)
+        file.connection.commit()
+        (root,) = file.connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'NVTX_EVENTS'").fetchone()
+    pages = bytearray(path.read_bytes())
+    size = int.from_bytes(pages[16:18], "big")
+    count = len(pages) // size
+    leaf = pages[(root - 1) * size : root * size]
+
+    def inner(child):
+        cells = b"".join(child.to_bytes(4, "big") + bytes([key]) for key in range(71))
+        places = b"".join((size - len(cells) + 5 * key).to_bytes(2, "big") for key in range(71))
+        start = (size - len(cells)).to_bytes(2, "big")
+        head = bytes([5, 0, 0, 0, 71]) + start + b"\0" + child.to_bytes(4, "big") + places
+        return head + bytes(size - len(head) - len(cells)) + cells
+
+    pages[(root - 1) * size : root * size] = inner(count + 1)
+    for level in range(1, 6):
+        pages += inner(count + level + 1)
+    pages += leaf
+    pages[28:32] = (count + 6).to_bytes(4, "big")
+    path.write_bytes(pages)
+    with pytest.raises(TelemetryFormatError, match="is damaged or incomplete: interrupted"):
+        read_nsys_export(path)

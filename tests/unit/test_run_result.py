@@ -56,7 +56,7 @@ def test_an_oversize_pack_has_no_efficiency_above_one():
         ({"batches__tokens": None}, "'tokens'"),
         ({"batches__tokens": [1, 2]}, "do not fit together"),
         ({"batches__tokens": ["many"]}, "integers or null"),
-        ({"batches__tokens": [2**70]}, "do not fit together"),
+        ({"batches__tokens": [2**70]}, "batches.tokens holds a number of more than 62 bits"),
         ({"batches__stage_end": [7]}, "stages that the file does not hold"),
         ({"batches__stage_end": [-1]}, "stages that the file does not hold"),
         ({"batches__host_end_ns": [None]}, "batches.host_end_ns must hold integers only"),
@@ -64,6 +64,22 @@ def test_an_oversize_pack_has_no_efficiency_above_one():
         ({"batches__tokens": [None]}, "packing statistics that the file does not hold"),
         ({"stages__stage": [99]}, "not in stage_names"),
         ({"device__colour": "red"}, "colour"),
+        ({"device__name": 5}, "device.name is 5"),
+        ({"device": [1]}, "device is .*must be dict"),
+        ({"host_end_ns": "soon"}, "host_end_ns is 'soon'"),
+        ({"host_end_ns": 2**63}, "host_end_ns is 9223372036854775808"),
+        ({"stage_names": "forward"}, "stage_names is 'forward'"),
+        ({"stage_names": ["fetch", 5]}, r"stage_names\[1\] is 5"),
+        ({"metadata": []}, "metadata is"),
+        ({"cost": {"calls": "many"}}, "cost"),
+        ({"gpu": {}}, "gpu has no"),
+        ({"gpu": 5}, "gpu is 5"),
+        ({"gpu": {"uuid": "x", "fast": [{"at_ns": None}], "gpm": [], "energy": [], "tiers": []}}, r"gpu.fast\[0\]"),
+        ({"schema_version": [[["\x1b[2J" * 999]]]}, "schema version .*…"),
+        ({"batches": []}, "batches is"),
+        ({"batches__tokens": [-5]}, "packing statistics below 0"),
+        ({"batches__tokens": {}}, "column 'tokens' is missing"),
+        ({"batches__tokens": [-(2**63)]}, "more than 62 bits"),  # which would pass for what was not measured
     ],
 )
 def test_a_file_of_another_form_is_refused_with_its_reason(saved, changes, message):
@@ -71,3 +87,43 @@ def test_a_file_of_another_form_is_refused_with_its_reason(saved, changes, messa
     with pytest.raises(TelemetryFormatError, match=message) as caught:
         RunResult.load(saved)
     assert "run.json" in str(caught.value)
+
+
+def test_a_column_of_one_value_is_not_spread_over_a_table_of_more(tmp_path):
+    batches = [BatchRecord(i, 10, 90, (StageRecord("forward", 20, 30),)) for i in range(3)]
+    path = RunResult("r", "", 0, 100, STAGES, table_of(batches), DeviceCapture("cpu")).save(tmp_path / "run.json")
+    change(path, batches__flags=[0])
+    with pytest.raises(TelemetryFormatError, match=r"do not fit together: they have \[1, 3\] values"):
+        RunResult.load(path)
+
+
+def test_batches_that_share_stages_are_refused_rather_than_multiplied(tmp_path):
+    stages = tuple(StageRecord("forward", 20, 30) for _ in range(100))
+    batches = [BatchRecord(0, 10, 90, stages), *(BatchRecord(i, 10, 90) for i in range(1, 100))]
+    path = RunResult("r", "", 0, 100, STAGES, table_of(batches), DeviceCapture("cpu")).save(tmp_path / "run.json")
+    change(path, batches__stage_begin=[0] * 100, batches__stage_end=[100] * 100)
+    with pytest.raises(TelemetryFormatError, match="each stage belongs to one batch"):
+        RunResult.load(path)
+
+
+def test_errors_are_one_short_line_that_a_terminal_can_show(saved):
+    change(saved, **{"device__\x1b[2J\n" + "x" * 5000: 1})
+    with pytest.raises(TelemetryFormatError) as caught:
+        RunResult.load(saved)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_a_larger_file_is_refused_unless_it_is_asked_for(saved):
+    size = saved.stat().st_size
+    with pytest.raises(TelemetryFormatError, match=f"has {size:,} bytes"):
+        RunResult.load(saved, max_bytes=size - 1)
+    assert len(RunResult.load(saved, max_bytes=size).batches) == 1
+
+
+def test_metadata_come_back_as_deep_as_they_may_be(tmp_path):
+    deep = "end"
+    for _ in range(31):
+        deep = [deep]
+    run = RunResult("r", "", 0, 1, STAGES, table_of([]), DeviceCapture("cpu"), metadata={"deep": deep})
+    assert RunResult.load(run.save(tmp_path / "run.json")).metadata == {"deep": deep}

@@ -59,6 +59,8 @@ def test_other_writers_timestamps(tmp_path):
         ('{"summary": {"total_tokens": 1' + 400 * "0" + '}, "per_batch_metrics": []}', "total_tokens"),
         ('{"summary": ' + 40 * "[" + 40 * "]" + ', "per_batch_metrics": []}', "nested"),
         (100_000 * "[", "JSON"),
+        ('{"summary": {}, "summary": {}, "per_batch_metrics": []}', "'summary' twice"),
+        ({**MINIMAL, "per_batch_metrics": [{"stage_host_ms": {"long" * 5000: "x"}}]}, r"stage_host_ms\['long.*…\]"),
     ],
 )
 def test_errors_name_file_and_json_path(tmp_path, document, where):

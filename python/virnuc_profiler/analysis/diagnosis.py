@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from virnuc_profiler.analysis import host_activity as host
 from virnuc_profiler.analysis.advice import further_sentence, healthy_sentence, sentence_for
@@ -33,6 +33,10 @@ from virnuc_profiler.analysis.gaps import CauseTotal
 from virnuc_profiler.analysis.losses import MOSTLY, Losses, device_losses, host_losses
 from virnuc_profiler.analysis.observation import Activity, Observation, observe
 from virnuc_profiler.telemetry.run_result import RunResult
+
+_Number = TypeVar("_Number", int, float)
+_LARGEST: Final = 1e30
+"""Of what metadata say of a model or a device."""
 
 NEGLIGIBLE: Final = 0.02
 """A healthy run may lose up to this share to one cause. Below lie the odd refill of a buffer and the noise between
@@ -106,10 +110,15 @@ def diagnose_saved(run: RunResult) -> Diagnosis:
     arithmetic = kept if isinstance(kept, Mapping) else {}
     return diagnose(
         run,
-        layers=arithmetic.get("layers"),
-        hidden=arithmetic.get("hidden"),
-        ceiling=arithmetic.get("ceiling_flops_per_second"),
+        layers=_positive(arithmetic.get("layers"), int),
+        hidden=_positive(arithmetic.get("hidden"), int),
+        ceiling=_positive(arithmetic.get("ceiling_flops_per_second"), float),
     )
+
+
+def _positive(value: Any, kind: type[_Number]) -> _Number | None:
+    """A number out of metadata, which may hold anything; None if it is none that can be reckoned with."""
+    return kind(value) if type(value) in (int, kind) and 0 < value < _LARGEST else None
 
 
 def diagnose_observation(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.capture.calibration import Calibration
     from virnuc_profiler.capture.device_checks import Check
 
+_LONGEST: Final = 1000
 _MARKS: Final = {"ok": "ok", "missing": "--", "broken": "!!"}
 
 
@@ -113,12 +114,14 @@ def render_calibration(calibration: Calibration, path: Path) -> str:
 
 def render_checks(checks: Sequence[Check]) -> str:
     """A line for each check, with the fix below where something is missing."""
+    from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
+
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
-        lines.append(f"{_MARKS[check.state]}  {check.name:<{width}}  {check.found}")
+        lines.append(f"{_MARKS[check.state]}  {check.name:<{width}}  {printable(check.found, _LONGEST)}")
         if check.fix:
-            lines.append(f"    {'':<{width}}  fix: {check.fix}")
+            lines.append(f"    {'':<{width}}  fix: {printable(check.fix, _LONGEST)}")
     missing = sum(check.state == "missing" for check in checks)
     broken = sum(check.state == "broken" for check in checks)
     lines += ["", f"{len(checks) - missing - broken} ok, {missing} missing (--), {broken} broken (!!)"]

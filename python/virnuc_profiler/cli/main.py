@@ -76,10 +76,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(error: BaseException | str, debug: bool, code: int) -> int:
-    if debug:
-        traceback.print_exc()
     from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
 
+    if debug:
+        print(_printable_lines(traceback.format_exc()), file=sys.stderr)
     message = printable(" ".join(str(error).split()), _LONGEST_MESSAGE) or type(error).__name__
     print(f"{_PROGRAM}: error: {message}", file=sys.stderr)
     return code
@@ -135,10 +135,23 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
         return sys.stderr
 
 
+class _PrintableFormatter(logging.Formatter):
+    """Names out of files must not command the terminal, in tracebacks neither."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable_lines(super().format(record))
+
+
+def _printable_lines(text: str) -> str:
+    from virnuc_profiler.telemetry.values import printable
+
+    return "\n".join(printable(line, _LONGEST_MESSAGE) for line in text.rstrip("\n").split("\n"))
+
+
 def _log_to_stderr(level: int) -> None:
     logger = logging.getLogger("virnuc_profiler")
     logger.setLevel(level)
     if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
         handler = _StderrHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        handler.setFormatter(_PrintableFormatter("%(levelname)s: %(message)s"))
         logger.addHandler(handler)

@@ -89,6 +89,6 @@ def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
         print(f"virnuc-profiler: error: {configuration} failed, {result['message']}", file=sys.stderr)
     if result["telemetry_path"] is not None:  # there is none if the device failed before the run began
         print(generate_performance_report(result["telemetry_path"]))
-        run = RunResult.load(result["run_path"])
+        run = RunResult.load(result["run_path"], max_bytes=sys.maxsize)
         print(render_stages(run), render_diagnosis(run), sep="\n\n", end="\n\n")
     return result

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.steps import STEPS
@@ -68,7 +69,7 @@ def _tables(folder: Path) -> Iterator[str]:
     """Of the result files, and of the journal where a file is missing, as after an interruption."""
     from virnuc_profiler.reports.sweep_tables import render_step
     from virnuc_profiler.sweep.documents import Documents
-    from virnuc_profiler.sweep.journal import read_journal
+    from virnuc_profiler.sweep.journal import JOURNAL_FILE, read_journal
     from virnuc_profiler.sweep.results import read_step
 
     there = [step for step in STEPS if (folder / step.file_name).exists()]
@@ -81,10 +82,11 @@ def _tables(folder: Path) -> Iterator[str]:
                 raise
             _log.warning("%s", error)
     for step in STEPS:
+        path = folder / step.file_name
         if step in there:
-            yield render_step(read_step(folder / step.file_name))
+            yield _render_result(render_step, read_step(path), path)
         elif records and (document := Documents(records).step(step.name)) is not None:
-            yield render_step(document)
+            yield _render_result(render_step, document, folder / JOURNAL_FILE)
 
 
 def _render_file(path: Path) -> str:
@@ -93,16 +95,34 @@ def _render_file(path: Path) -> str:
     from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.reports.sweep_tables import render_best, render_step
     from virnuc_profiler.sweep.results import BEST_KIND, STEP_KIND, read_best, read_step
-    from virnuc_profiler.telemetry.files import read_json
     from virnuc_profiler.telemetry.run_result import RunResult
 
-    document = read_json(path)
-    kind = document.get("kind") if isinstance(document, dict) else None
+    kind = _kind(path)
     if kind == STEP_KIND:
-        return render_step(read_step(path)) + "\n"
+        return _render_result(render_step, read_step(path), path) + "\n"
     if kind == BEST_KIND:
-        return render_best(read_best(path)) + "\n"
+        return _render_result(render_best, read_best(path), path) + "\n"
     if kind == "virnuc_profiler run":
         run = RunResult.load(path)
         return f"{render_stages(run)}\n\n{render_diagnosis(run)}\n"
     return generate_performance_report(path)
+
+
+def _kind(path: Path) -> Any:
+    """What a file says it is; the rest of it is let go before it is read again by those who know its form."""
+    from virnuc_profiler.telemetry.files import read_json
+
+    document = read_json(path)
+    return document.get("kind") if isinstance(document, dict) else None
+
+
+def _render_result(render: Callable[[dict[str, Any]], str], document: dict[str, Any], path: Path) -> str:
+    """The table of a result file, whose readers check only what a later sweep uses."""
+    from virnuc_profiler.telemetry.values import printable
+
+    try:
+        return render(document)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise TelemetryFormatError(
+            f"{path} is not a whole result file: {type(error).__name__}, {printable(str(error))}"
+        ) from error

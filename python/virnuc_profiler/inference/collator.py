@@ -15,6 +15,7 @@ from virnuc_profiler.inference.alphabet import residue_alphabet
 from virnuc_profiler.inference.arguments import LARGEST_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
 from virnuc_profiler.inference.pack_buffer import PackBuffer, WaitingSequences
+from virnuc_profiler.telemetry.values import shown
 
 SequenceItem: TypeAlias = tuple[str, str] | Mapping[str, str]
 CollatorInput: TypeAlias = EncodedChunk | Iterable[SequenceItem]
@@ -256,6 +257,8 @@ class VarlenCollator:
         )
         empty = np.flatnonzero(np.diff(encoded.offsets) == 2)
         if len(empty):
-            raise WorkloadError(f"the sequence {pairs[empty[0]][0]!r} (position {positions[empty[0]]}) has no residues")
+            raise WorkloadError(
+                f"the sequence {shown(pairs[empty[0]][0])} (position {positions[empty[0]]}) has no residues"
+            )
         self._item_ids.update(zip(positions.tolist(), (name for name, _ in pairs), strict=True))
         return EncodedChunk(positions, encoded.tokens, encoded.offsets, encoded.truncated, encoded.unknown_residues)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from virnuc_profiler.errors import NonFiniteError
+from virnuc_profiler.telemetry.values import printable
 
 REPORT: Final = "report"
 RAISE: Final = "raise"
@@ -74,4 +75,4 @@ def check_finite(embeddings: Tensor, sequence_ids: Sequence[str], batch_idx: int
 
 def _some_of(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
-    return ", ".join(islice(names, _NAMED)) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(printable(name) for name in islice(names, _NAMED)) + (f" and {more} more" if more > 0 else "")

@@ -14,7 +14,12 @@ def number(value: float | None, digits: int = 0, unit: str = "") -> str:
     """``12,345.6``; values too large for that in scientific notation."""
     if value is None:
         return NOT_MEASURED
-    return f"{value:,.{digits}f}{unit}" if abs(value) < 1e15 else f"{float(value):.3e}{unit}"
+    if abs(value) < 1e15:
+        return f"{value:,.{digits}f}{unit}"
+    try:
+        return f"{float(value):.3e}{unit}"
+    except OverflowError:  # files may hold whole numbers that no float can
+        return f"{'less than -' if value < 0 else 'more than '}1e308{unit}"
 
 
 def percent(value: float | None) -> str:

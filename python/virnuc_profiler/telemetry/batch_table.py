@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.records import BatchRecord, PackingRecord, StageRecord
 from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask, StageColumns
+from virnuc_profiler.telemetry.typed_records import LARGEST
 
 HAS_PACKING, OVERSIZE, DEVICE_TIMES_DROPPED = 1, 2, 4
 """Bits of a batch's ``flags``."""
@@ -172,9 +173,13 @@ class BatchTable(Sequence[BatchRecord]):
         begin, end = batches["stage_begin"], batches["stage_end"]
         if np.any((begin < 0) | (end < begin) | (end > len(stages))):
             raise TelemetryFormatError("a batch refers to stages that the file does not hold")
+        if int((end - begin).sum()) > len(stages):  # a few bytes each could otherwise ask for the whole table
+            raise TelemetryFormatError("batches share stages; each stage belongs to one batch")
         packed = batches[(batches["flags"] & HAS_PACKING) != 0]
         if any(np.any(packed[field] == NOT_MEASURED) for field in _STATISTICS):
             raise TelemetryFormatError("a batch is flagged to have packing statistics that the file does not hold")
+        if any(np.any(packed[field] < 0) for field in (*_STATISTICS, "token_budget")):
+            raise TelemetryFormatError("a batch has packing statistics below 0")
         return cls(stage_names, batches, stages)
 
 
@@ -201,17 +206,27 @@ def _to_columns(table: NDArray[np.void], fields: Sequence[str]) -> dict[str, lis
 def _from_columns(
     columns: Mapping[str, Any], name: str, fields: Sequence[str], dtype: np.dtype[np.void]
 ) -> NDArray[np.void]:
-    try:
-        lists = [columns[name][field] for field in fields]
-        table = np.empty(len(lists[0]), dtype)
-        for field, values in zip(fields, lists, strict=True):
-            if not all(value is None or type(value) is int for value in values):
-                raise TelemetryFormatError(f"{name}.{field} must hold integers or null only")
-            if field in _ALWAYS_MEASURED and None in values:
-                raise TelemetryFormatError(f"{name}.{field} must hold integers only")
-            table[field] = [NOT_MEASURED if value is None else value for value in values]
-    except (KeyError, TypeError) as error:
-        raise TelemetryFormatError(f"column {error} is missing from {name}") from error
-    except (ValueError, OverflowError) as error:
-        raise TelemetryFormatError(f"the columns of {name} do not fit together: {error}") from error
+    held = columns.get(name)
+    if not isinstance(held, dict):
+        raise TelemetryFormatError(f"{name} is not a table of columns")
+    lists = [_column(held, field, name) for field in fields]
+    sizes = {len(values) for values in lists}
+    if len(sizes) > 1:
+        raise TelemetryFormatError(f"the columns of {name} do not fit together: they have {sorted(sizes)} values")
+    table = np.empty(sizes.pop(), dtype)
+    for field, values in zip(fields, lists, strict=True):
+        table[field] = [NOT_MEASURED if value is None else value for value in values]
     return table
+
+
+def _column(held: Mapping[str, Any], field: str, name: str) -> list[int | None]:
+    values = held.get(field)
+    if not isinstance(values, list):
+        raise TelemetryFormatError(f"column {field!r} is missing from {name}")
+    if not all(value is None or type(value) is int for value in values):
+        raise TelemetryFormatError(f"{name}.{field} must hold integers or null only")
+    if field in _ALWAYS_MEASURED and None in values:
+        raise TelemetryFormatError(f"{name}.{field} must hold integers only")
+    if any(value is not None and not -LARGEST <= value <= LARGEST for value in values):
+        raise TelemetryFormatError(f"{name}.{field} holds a number of more than 62 bits")
+    return values

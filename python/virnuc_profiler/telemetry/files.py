@@ -4,11 +4,16 @@
 import contextlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
+from virnuc_profiler.telemetry.json_text import parse_json
+
+MAX_BYTES = 512 * 1024 * 1024
+"""Largest file read by default: some 500,000 batches."""
 
 
 def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
@@ -58,23 +63,30 @@ def remove_unfinished(folder: Path) -> None:
             path.unlink()
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Any:
     """Reads a JSON file.
 
+    Args:
+        path: the file.
+        max_bytes: a larger file is refused instead of filling the memory.
+
     Raises:
-        TelemetryFormatError: the file is missing, cannot be read, or is not JSON.
+        TelemetryFormatError: the file is missing, cannot be read, is too large, or is not JSON.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        status = path.stat()  # asked first, since opening a pipe would wait for its writer
+        if not stat.S_ISREG(status.st_mode):
+            raise TelemetryFormatError(f"cannot read {path}: it is not a file")
+        if status.st_size > max_bytes:
+            raise TelemetryFormatError(
+                f"{path} has {status.st_size:,} bytes, more than the limit of {max_bytes:,} (max_bytes of the readers)"
+            )
+        return parse_json(path.read_bytes())
     except OSError as error:
         raise TelemetryFormatError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise TelemetryFormatError(f"{path} is not valid JSON: {error}") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _umask() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.files import read_json, write_json_atomically
+from virnuc_profiler.telemetry.files import MAX_BYTES, read_json, write_json_atomically
 from virnuc_profiler.telemetry.records import (
     DeviceCapture,
     EnergyReading,
@@ -22,9 +22,30 @@ from virnuc_profiler.telemetry.records import (
     ProfilingCost,
     SamplerTierRecord,
 )
+from virnuc_profiler.telemetry.typed_records import read_record, require_type
+from virnuc_profiler.telemetry.values import shown
 
 SCHEMA_VERSION = "1.0"
 _KIND = "virnuc_profiler run"
+_REQUIRED: Mapping[str, type] = {
+    "run_id": str,
+    "started_at": str,
+    "host_start_ns": int,
+    "host_end_ns": int,
+    "stage_names": list,
+    "metadata": dict,
+    "device": dict,
+    "batches": dict,
+    "stages": dict,
+}
+_TABLES = ("device", "batches", "stages")
+_READINGS: Mapping[str, type] = {
+    "fast": GpuReading,
+    "gpm": GpmReading,
+    "energy": EnergyReading,
+    "processes": ProcessReading,
+    "tiers": SamplerTierRecord,
+}
 
 
 @dataclass(frozen=True)
@@ -93,46 +114,58 @@ class RunResult:
         return write_json_atomically(path, document)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RunResult:
+    def load(cls, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> RunResult:
         """Reads a run that :meth:`save` wrote.
 
+        Args:
+            path: the file.
+            max_bytes: a larger file is refused instead of filling the memory.
+
         Raises:
-            TelemetryFormatError: the file cannot be read or is not a saved run.
+            TelemetryFormatError: the file cannot be read, is too large, or is not a saved run.
         """
-        document = read_json(path)
+        document = read_json(path, max_bytes=max_bytes)
         if not isinstance(document, dict) or document.get("kind") != _KIND:
             raise TelemetryFormatError(f"{path} is not a saved run of virnuc_profiler")
         if document.get("schema_version") != SCHEMA_VERSION:
-            raise TelemetryFormatError(
-                f"{path} has schema version {document.get('schema_version')!r}; this version reads {SCHEMA_VERSION!r}"
-            )
+            version = shown(document.get("schema_version"))
+            raise TelemetryFormatError(f"{path} has schema version {version}; this version reads {SCHEMA_VERSION!r}")
         try:
-            stage_names = tuple(document["stage_names"])
-            return cls(
-                run_id=document["run_id"],
-                started_at=document["started_at"],
-                host_start_ns=document["host_start_ns"],
-                host_end_ns=document["host_end_ns"],
-                stage_names=stage_names,
-                batches=BatchTable.from_columns(stage_names, document),
-                device=DeviceCapture(**document["device"]),
-                gpu=None if document["gpu"] is None else _load_samples(document["gpu"]),
-                metadata=document["metadata"],
-                cost=ProfilingCost(**cost) if (cost := document.get("cost")) is not None else None,
-            )
-        except (KeyError, TypeError) as error:
-            raise TelemetryFormatError(f"{path} is not a whole saved run: {error}") from error
+            return cls(**_read_parts(document))
         except TelemetryFormatError as error:
-            raise TelemetryFormatError(f"{path}: {error}") from error
+            raise TelemetryFormatError(f"{path} is not a whole saved run: {error}") from error
 
 
-def _load_samples(document: Mapping[str, Any]) -> GpuSamples:
-    return GpuSamples(
-        uuid=document["uuid"],
-        fast=tuple(GpuReading(**reading) for reading in document["fast"]),
-        gpm=tuple(GpmReading(**reading) for reading in document["gpm"]),
-        energy=tuple(EnergyReading(**reading) for reading in document["energy"]),
-        processes=tuple(ProcessReading(**reading) for reading in document.get("processes", ())),
-        tiers=tuple(SamplerTierRecord(**tier) for tier in document["tiers"]),
-        max_sm_clock_mhz=document.get("max_sm_clock_mhz"),
-    )
+def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
+    if missing := _REQUIRED.keys() - document.keys():
+        raise TelemetryFormatError(f"it has no {min(missing)!r}")
+    for key, kind in _REQUIRED.items():
+        require_type(document[key], (kind,), key)
+    for number, name in enumerate(document["stage_names"]):
+        require_type(name, (str,), f"stage_names[{number}]")
+    stage_names = tuple(document["stage_names"])
+    gpu, cost = document.get("gpu"), document.get("cost")
+    return {
+        **{key: document[key] for key in _REQUIRED if key not in _TABLES},
+        "stage_names": stage_names,
+        "batches": BatchTable.from_columns(stage_names, document),
+        "device": read_record(DeviceCapture, document["device"], "device"),
+        "gpu": None if gpu is None else _read_samples(gpu),
+        "cost": None if cost is None else read_record(ProfilingCost, cost, "cost"),
+    }
+
+
+def _read_samples(gpu: Any) -> GpuSamples:
+    require_type(gpu, (dict,), "gpu")
+    gpu = {"processes": [], "max_sm_clock_mhz": None, **gpu}  # files of before 0.2 lack them
+    if missing := {"uuid", *_READINGS} - gpu.keys():
+        raise TelemetryFormatError(f"gpu has no {min(missing)!r}")
+    require_type(gpu["uuid"], (str,), "gpu.uuid")
+    require_type(gpu["max_sm_clock_mhz"], (int, type(None)), "gpu.max_sm_clock_mhz")
+    readings = {key: _read_all(kind, gpu[key], f"gpu.{key}") for key, kind in _READINGS.items()}
+    return GpuSamples(uuid=gpu["uuid"], max_sm_clock_mhz=gpu["max_sm_clock_mhz"], **readings)
+
+
+def _read_all(kind: type[Any], entries: Any, name: str) -> tuple[Any, ...]:
+    require_type(entries, (list,), name)
+    return tuple(read_record(kind, entry, f"{name}[{number}]") for number, entry in enumerate(entries))

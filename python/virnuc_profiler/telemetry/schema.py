@@ -105,7 +105,7 @@ def compile_check(schema: Mapping[str, Any]) -> Check:
         elif check_member is not None and (kind is dict or kind is list):
             for key, member in value.items() if kind is dict else enumerate(value):
                 if (problem := check_member(member)) is not None:
-                    return f"[{key!r}]{problem[0]}", problem[1], problem[2]
+                    return f"[{shown(key)}]{problem[0]}", problem[1], problem[2]
         return None
 
     return check

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// libFuzzer's target for the FASTA index and the residue encoder: what the one accepts, the other must encode, and
+// both must agree with a reading of the text byte by byte.
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <span>
+
+#include "packing/fasta_index.h"
+#include "packing/residue_bytes.h"
+#include "packing/residue_encoder.h"
+
+namespace {
+
+constexpr std::uint8_t kBos = 0;
+constexpr std::uint8_t kEos = 2;
+constexpr std::uint8_t kUnknown = 3;
+
+void require(bool holds, const char* what) {
+    if (holds) return;
+    std::fprintf(stderr, "violated: %s\n", what);
+    std::abort();
+}
+
+/// Half of the letters are known, as token 65 and up; the other half and all else is not.
+std::array<std::uint8_t, 256> tokens() {
+    std::array<std::uint8_t, 256> table{};
+    table.fill(virnuc::kNotInAlphabet);
+    for (std::uint8_t letter = 'A'; letter <= 'M'; ++letter) table[letter] = letter;
+    return table;
+}
+
+void check_index(std::span<const std::uint8_t> text, const virnuc::FastaIndex& index) {
+    std::int64_t before = 0;
+    require(!index.header_starts.empty(), "an accepted text has a sequence");
+    for (std::size_t i = 0; i < index.header_starts.size(); ++i) {
+        const auto header = index.header_starts[i];
+        require(header > before - (i == 0 ? 0 : 1) && text[static_cast<std::size_t>(header - 1)] == '>', "header");
+        require(index.id_ends[i] > header && index.sequence_starts[i] >= index.id_ends[i], "identifier");
+        require(index.sequence_ends[i] >= index.sequence_starts[i], "sequence");
+        std::int64_t residues = 0;
+        std::uint8_t last = 0;
+        for (auto at = index.sequence_starts[i]; at < index.sequence_ends[i]; ++at) {
+            const std::uint8_t byte = text[static_cast<std::size_t>(at)];
+            if (virnuc::is_white_space(byte)) continue;
+            ++residues;
+            last = byte;
+        }
+        require(index.residue_counts[i] == residues - (last == '*' ? 1 : 0), "residue count");
+        before = index.sequence_ends[i] + 1;
+    }
+    require(index.sequence_ends.back() == static_cast<std::int64_t>(text.size()), "the last one ends with the text");
+}
+
+void check_encoding(std::span<const std::uint8_t> text, const virnuc::FastaIndex& index, std::int64_t limit) {
+    const auto table = tokens();
+    const virnuc::ResidueEncoder encoder(table, kBos, kEos, kUnknown, limit);
+    const auto encoded = encoder.encode(text, index.sequence_starts, index.sequence_ends);
+    require(encoded.offsets.size() == index.residue_counts.size() + 1, "offsets");
+    std::int64_t truncated = 0;
+    for (std::size_t i = 0; i < index.residue_counts.size(); ++i) {
+        const auto residues = index.residue_counts[i];
+        truncated += residues > limit ? 1 : 0;
+        require(encoded.offsets[i + 1] - encoded.offsets[i] == std::min(residues, limit) + 2, "tokens of a sequence");
+        require(encoded.tokens[static_cast<std::size_t>(encoded.offsets[i])] == kBos, "BOS");
+        require(encoded.tokens[static_cast<std::size_t>(encoded.offsets[i + 1] - 1)] == kEos, "EOS");
+    }
+    require(encoded.truncated == truncated, "truncated");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    if (size == 0) return 0;
+    const std::int64_t limit = data[0] + 1;
+    const std::span<const std::uint8_t> text(data + 1, size - 1);
+    try {
+        const auto index = virnuc::index_fasta(text);
+        check_index(text, index);
+        check_encoding(text, index, limit);
+    } catch (const virnuc::FastaFormatError& error) {
+        const auto lines = std::count(text.begin(), text.end(), std::uint8_t{'\n'}) + 1;
+        require(error.line() >= 1 && error.line() <= lines, "the line of an error exists");
+    }
+    return 0;
+}
