@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.steps import STEPS
+
+if TYPE_CHECKING:
+    from virnuc_profiler.sweep.record import SweepRecord
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +71,6 @@ def _render_folder(folder: Path) -> str:
 def _tables(folder: Path) -> Iterator[str]:
     """Of the result files, and of the journal where a file is missing, as after an interruption."""
     from virnuc_profiler.reports.sweep_tables import render_step
-    from virnuc_profiler.sweep.documents import Documents
     from virnuc_profiler.sweep.journal import JOURNAL_FILE, read_journal
     from virnuc_profiler.sweep.results import read_step
 
@@ -85,8 +87,21 @@ def _tables(folder: Path) -> Iterator[str]:
         path = folder / step.file_name
         if step in there:
             yield _render_result(render_step, read_step(path), path)
-        elif records and (document := Documents(records).step(step.name)) is not None:
-            yield _render_result(render_step, document, folder / JOURNAL_FILE)
+        elif records:
+            yield from _of_journal(records, step.name, folder / JOURNAL_FILE)
+
+
+def _of_journal(records: Sequence[SweepRecord], step: str, journal: Path) -> Iterator[str]:
+    """The table of a step that was run at all."""
+    from virnuc_profiler.reports.sweep_tables import render_step
+    from virnuc_profiler.sweep.documents import Documents
+
+    def render_records(records: Sequence[SweepRecord]) -> str:
+        document = Documents(records).step(step)
+        return "" if document is None else render_step(document)
+
+    if text := _render_result(render_records, records, journal):
+        yield text
 
 
 def _render_file(path: Path) -> str:
@@ -116,8 +131,8 @@ def _kind(path: Path) -> Any:
     return document.get("kind") if isinstance(document, dict) else None
 
 
-def _render_result(render: Callable[[dict[str, Any]], str], document: dict[str, Any], path: Path) -> str:
-    """The table of a result file, whose readers check only what a later sweep uses."""
+def _render_result(render: Callable[[Any], str], document: Any, path: Path) -> str:
+    """The table of a result file or journal, whose readers check only what a later sweep uses."""
     from virnuc_profiler.telemetry.values import printable
 
     try:

@@ -34,6 +34,7 @@ from virnuc_profiler.sweep.record import (
 )
 from virnuc_profiler.sweep.results import Conditions, now
 from virnuc_profiler.telemetry.checked_lines import decode_lines, encode_line
+from virnuc_profiler.telemetry.files import MAX_BYTES
 
 JOURNAL_FILE: Final = "journal.jsonl"
 
@@ -48,6 +49,11 @@ def read_journal(folder: Path) -> list[SweepRecord]:
     """
     path = folder / JOURNAL_FILE
     try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise TelemetryFormatError(
+                f"{path} has {size:,} bytes, more than a journal can have; choose another folder"
+            )
         data = path.read_bytes()
     except FileNotFoundError:
         return []

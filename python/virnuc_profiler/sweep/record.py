@@ -20,6 +20,8 @@ from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.results import Conditions, Result, is_result
 from virnuc_profiler.sweep.steps import STEP_NAMES
 from virnuc_profiler.sweep.workload import Workload
+from virnuc_profiler.telemetry.typed_records import require_type
+from virnuc_profiler.telemetry.values import shown
 
 JOURNAL_VERSION: Final = "1.0"
 
@@ -213,7 +215,7 @@ def read_entries(numbered: Sequence[tuple[int, Mapping[str, Any]]], path: Path) 
                 orphans.append(number)
     except (KeyError, TypeError, ValueError, AttributeError, TelemetryFormatError) as error:
         raise TelemetryFormatError(
-            f"{path}, line {number}: it does not have the form of a journal's entry: {error}; choose another "
+            f"{path}, line {number}: it does not have the form of a journal's entry: {shown(str(error))}; choose another "
             "folder, or the version of this program that wrote it"
         ) from None
     return list(records.values()), orphans
@@ -227,6 +229,7 @@ def add_entry(records: dict[str, SweepRecord], entry: Mapping[str, Any]) -> bool
             raise TelemetryFormatError(
                 f"it has version {entry['journal_version']!r}; this version reads {JOURNAL_VERSION!r}"
             )
+        require_type(entry["started"], (str,), "started")
         records[key] = SweepRecord(key, SweepPlan.from_dict(entry), entry["started"])
         return True
     record = records.get(key)
@@ -238,9 +241,11 @@ def add_entry(records: dict[str, SweepRecord], entry: Mapping[str, Any]) -> bool
         return True
     if kind != "trial":
         raise TelemetryFormatError(f"kind {kind!r} does not exist")
-    if entry["conditions"] not in record.conditions:
+    trial = _trial(entry)
+    workload = record.plan.workload_of(trial.step)
+    if trial.conditions not in record.conditions or not trial.is_of(trial.step, trial.configuration, workload):
         return False
-    record.trials.append(_trial(entry))
+    record.trials.append(trial)
     return True
 
 
@@ -248,6 +253,9 @@ def _trial(entry: Mapping[str, Any]) -> Trial:
     if not is_result(entry["result"]) or entry["step"] not in STEP_NAMES:
         raise TelemetryFormatError("its result or its step is not one")
     values = {name: entry[name] for name in Trial.__slots__}
+    for name in ("fingerprint", "conditions", "finished"):
+        require_type(values[name], (str,), name)
+    require_type(values["num_sequences"], (int,), "num_sequences")
     return Trial(**{**values, "configuration": Configuration(**entry["configuration"])})
 
 

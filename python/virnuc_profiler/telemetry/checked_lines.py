@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from virnuc_profiler.telemetry.json_text import parse_json
+
 _LINE: Final = re.compile(rb'\{"crc32":"([0-9a-f]{8})","entry":(\{.*\})\}')
 
 
@@ -48,7 +50,10 @@ def decode_line(line: bytes) -> dict[str, Any] | None:
     match = _LINE.fullmatch(line)
     if match is None or int(match[1], 16) != zlib.crc32(match[2]):
         return None
-    entry: dict[str, Any] = json.loads(match[2])
+    try:
+        entry: dict[str, Any] = parse_json(match[2])
+    except ValueError:  # sound, but not by our writer
+        return None
     return entry
 
 
