@@ -215,8 +215,8 @@ def read_entries(numbered: Sequence[tuple[int, Mapping[str, Any]]], path: Path) 
                 orphans.append(number)
     except (KeyError, TypeError, ValueError, AttributeError, TelemetryFormatError) as error:
         raise TelemetryFormatError(
-            f"{path}, line {number}: it does not have the form of a journal's entry: {shown(str(error))}; choose another "
-            "folder, or the version of this program that wrote it"
+            f"{path}, line {number}: it does not have the form of a journal's entry: {shown(str(error))}; "
+            "choose another folder, or the version of this program that wrote it"
         ) from None
     return list(records.values()), orphans
 
