@@ -72,6 +72,7 @@ def _sweep(
     validation: Workload,
 ) -> int:
     from virnuc_profiler.cli.progress import show_progress
+    from virnuc_profiler.sweep.cleanup import shortest_pause_s
     from virnuc_profiler.sweep.prepare import MeasuredModel, device_name
     from virnuc_profiler.sweep.session import Sweep, check_budgets
 
@@ -84,7 +85,7 @@ def _sweep(
         print(f"Memory: {model.forecast}")
     print(flush=True)
     sweep = Sweep(request.output_dir, model.run_trial, workload, validation, model.conditions(), grid)
-    with show_progress(sweep.planned(names), request.cooldown_s) as progress:
+    with show_progress(sweep.planned(names), shortest_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
         steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
         model.warm_up(workload, num_workers=min(1, _most_workers(steps_to_run)))
@@ -130,15 +131,17 @@ def _dry_run(request: Request, planned: Mapping[str, Step], names: Sequence[str]
 def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
     """From the `seconds` of an earlier baseline of the same workload, model and device, or a guess without one."""
     from virnuc_profiler.inference.architectures import ARCHITECTURES
+    from virnuc_profiler.sweep.cleanup import shortest_pause_s
     from virnuc_profiler.sweep.estimate import from_baseline, guess
     from virnuc_profiler.sweep.prepare import usable_cores
 
+    pause_s = shortest_pause_s(request.cooldown_s)
     if seconds is not None:
-        return from_baseline(tokens, request.cooldown_s, measured_seconds=seconds, measured_tokens=workload.tokens)
+        return from_baseline(tokens, pause_s, measured_seconds=seconds, measured_tokens=workload.tokens)
     architecture = ARCHITECTURES[request.model]
     return guess(
         tokens,
-        request.cooldown_s,
+        pause_s,
         layers=architecture.num_layers,
         hidden=architecture.embed_dim,
         cores=usable_cores() if request.device.type == "cpu" else None,
