@@ -50,7 +50,29 @@ class PrecisionError(VirnucError):
 
 
 class WorkerCrash(VirnucError):
-    """A DataLoader worker raised or died; the message carries what is known of it."""
+    """A DataLoader worker raised or died; the message carries what is known of it.
+
+    Attributes:
+        worker: number of the worker that died, from 0; None if it raised, or if it is not known which.
+        pid: its process id, alike.
+        exit_code: what it ended with, alike; below 0: the signal that killed it.
+        exception: class of the exception that a worker raised; None if none did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        worker: int | None = None,
+        pid: int | None = None,
+        exit_code: int | None = None,
+        exception: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.worker = worker
+        self.pid = pid
+        self.exit_code = exit_code
+        self.exception = exception
 
 
 class NonFiniteError(VirnucError):

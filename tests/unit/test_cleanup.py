@@ -3,12 +3,21 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from virnuc_profiler.inference.interrupts import deferred_interrupts
-from virnuc_profiler.sweep.cleanup import LEAK_BYTES, CleanupReport, child_processes, cleanup_between_runs
+from virnuc_profiler.sweep.cleanup import (
+    COOLDOWN_S,
+    LEAK_BYTES,
+    CleanupReport,
+    child_processes,
+    cleanup_between_runs,
+)
+from virnuc_profiler.sweep.holdings import holdings
 
 COMPLETE = "Cleanup complete: GPU cache cleared, GC collected, worker cooldown done"
 
@@ -125,3 +134,24 @@ def test_without_ctrl_c_the_block_changes_nothing():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_auto_waits_no_longer_than_the_checks_need(sleeper):
+    assert cleanup_between_runs(cooldown_s="auto", before=holdings()).waited_s < COOLDOWN_S  # it was there before
+    before = replace(holdings(), processes=frozenset())
+    threading.Timer(0.2, sleeper.kill).start()
+    report = cleanup_between_runs(cooldown_s="auto", before=before)
+    assert report.clean
+    assert 0 < report.waited_s < COOLDOWN_S
+
+
+def test_auto_ends_with_the_default_pause_and_names_what_is_left(sleeper, monkeypatch, caplog):
+    monkeypatch.setattr("virnuc_profiler.sweep.cleanup.COOLDOWN_S", 0.3)
+    report = cleanup_between_runs(cooldown_s="auto", before=replace(holdings(), processes=frozenset()))
+    assert not report.clean
+    assert [process["pid"] for process in report.as_dict()["processes_left"]] == [sleeper.pid]
+    assert f"still there after clean-up: process {sleeper.pid}" in caplog.text
+
+
+def test_what_was_not_looked_for_is_null():
+    assert cleanup_between_runs(cooldown_s=0).as_dict()["descriptors_left"] is None

@@ -59,6 +59,7 @@ def test_version(capsys):
         (["sweep", "--model", "7B"], ["unknown model '7B'", "650M"]),
         (["sweep", "--device", "gpu"], ["'gpu' is not one of auto, cpu, cuda, cuda:N"]),
         (["sweep", "--precision", "fp64"], ["fp64", "bf16"]),
+        (["sweep", "--cooldown", "never"], ["--cooldown"]),
         (["sweep", "--cooldown", "-1"], ["--cooldown", "at least 0"]),
         (["sweep", "--timeout", "0"], ["--timeout", "more than 0"]),
         (["sweep", "--timeout", "1e10"], ["--timeout", "at most 10,000,000"]),

@@ -166,6 +166,8 @@ def test_what_surely_does_not_fit_is_a_result_with_all_that_is_known():
             "of 10.00 GB that this process can have: --try-all runs it anyway; "
             "the largest budget that should fit is about 38,000"
         ),
+        "outcome": "OOM",
+        "evidence": {"predicted_peak_bytes": 21_340_000_000, "available_bytes": 10_000_000_000},
         "memory": "device",
         "predicted": True,
         "config": configuration.as_dict(),

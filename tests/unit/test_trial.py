@@ -14,6 +14,7 @@ import torch
 
 from virnuc_profiler.errors import CudaError, OutputError, UsageError, WorkloadError
 from virnuc_profiler.inference.fasta import FastaFile
+from virnuc_profiler.sweep import trial
 from virnuc_profiler.sweep.cleanup import child_processes
 from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
 from virnuc_profiler.telemetry.reader import read_telemetry
@@ -227,3 +228,21 @@ def test_a_folder_that_cannot_be_written_raises_before_the_model_runs(fasta, tmp
     with pytest.raises(OutputError, match=r"proteins\.fasta"):
         run_single_gpu_benchmark(fasta, fasta / "folder", model, "cpu", **SMALL)
     assert model.calls == 0
+
+
+def test_the_loader_its_dataset_and_the_runner_are_gone_when_the_result_is_there(fasta, tmp_path, monkeypatch):
+    seen = []
+
+    def remembering(function):
+        def call(*arguments, **options):
+            made = function(*arguments, **options)
+            seen.append(weakref.ref(made))
+            return made
+
+        return call
+
+    for name in ("create_async_dataloader", "AsyncInferenceRunner", "SequenceDataset"):
+        monkeypatch.setattr(trial, name, remembering(getattr(trial, name)))
+    result = run_single_gpu_benchmark(fasta, tmp_path, Model(raising(ValueError("odd"))), "cpu", **SMALL)
+    assert [reference() for reference in seen] == [None] * 3
+    assert result["evidence"]["exception"] == "ValueError"

@@ -15,6 +15,7 @@ from virnuc_profiler.analysis.interval_columns import clip, length
 from virnuc_profiler.analysis.intervals import Interval
 from virnuc_profiler.analysis.observation import observe
 from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
+from virnuc_profiler.analysis.sampling_loss import sampling_lost_after
 from virnuc_profiler.analysis.statistics import percentile
 from virnuc_profiler.analysis.steady_state import Completion, steady_state
 from virnuc_profiler.analysis.throttling import ThrottleTimeline, throttled_batches, throttled_seconds
@@ -123,7 +124,10 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
     if gpu is None:
         return {}
     keys: dict[str, Any] = {}
-    if (utilization := mean_utilization(window, gpu.fast)) is not None:
+    if (lost_after := sampling_lost_after(run)) is not None:
+        # A mean over the part that was seen would pass for the whole run's.
+        keys |= {"avg_gpu_util": None, "gpu_sampling_lost_after_seconds": lost_after}
+    elif (utilization := mean_utilization(window, gpu.fast)) is not None:
         keys["avg_gpu_util"] = utilization
     powers = [reading.power_mw for reading in gpu.fast if reading.power_mw is not None]
     energy = energy_between(window, gpu.energy)

@@ -6,7 +6,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+THROTTLED: Final = "throttled"
+CONTAMINATED: Final = "contaminated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ def choose_best(
 ) -> Selection:
     """The successful result with the highest `key`; among equals the first, which is the order of the grid.
 
+    One that was throttled is chosen only among results that all were: what it would do on a cool card is not known.
+
     Args:
         results: with ``status``, `key` and, for the constraint, ``packing_efficiency``. A value that is None or
             not finite never wins, and never keeps the constraint.
@@ -35,6 +40,7 @@ def choose_best(
         key: what is compared.
     """
     candidates = [result for result in results if result.get("status") == "success" and _is_number(result.get(key))]
+    candidates = [result for result in candidates if not is_throttled(result)] or candidates
     if not candidates:
         return Selection(best=None, constraint_met=False)
     if min_packing is None:
@@ -45,6 +51,11 @@ def choose_best(
         if _is_number(result.get("packing_efficiency")) and result["packing_efficiency"] >= min_packing
     ]
     return Selection(best=_first_highest(packed or candidates, key), constraint_met=bool(packed))
+
+
+def is_throttled(result: Mapping[str, Any]) -> bool:
+    """Whether heat or a power brake held the device down while it was measured."""
+    return result.get("outcome") == THROTTLED
 
 
 def _first_highest(results: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Any]:

@@ -156,6 +156,32 @@ class Slowdown(NamedTuple):
     max_clock_mhz: int | None
 
 
+THROTTLED_SHARE: Final = 0.10
+"""A run is throttled if hard reasons held it down for more than this share of the time that was looked at. Between
+that and what repeated runs differ by anyway (a few per cent) lies nothing that a comparison could rest on."""
+
+
+def held_down(timeline: ThrottleTimeline, window: Interval) -> tuple[float, dict[str, float]] | None:
+    """Share of the time under heat or power-brake reasons, in all and for each that occurred.
+
+    The power cap (``sw_power_cap``) is none of them: full load alone reaches it.
+
+    Returns:
+        Shares of the time that was looked at, 0 to 1; None if the reasons were not measured.
+    """
+    spans = timeline.during(window)
+    known_ns = sum(span.end_ns - span.start_ns for span in spans)
+    if not known_ns:
+        return None
+    reasons = {
+        name: length(union((span.start_ns, span.end_ns) for span in spans if span.reasons & bit)) / known_ns
+        for bit, name in REASONS.items()
+        if bit & HARD
+    }
+    held_ns = sum(span.end_ns - span.start_ns for span in spans if span.reasons & HARD)
+    return held_ns / known_ns, {name: share for name, share in reasons.items() if share}
+
+
 LEAST_DEFICIT: Final = 0.1
 """A slowdown costs at least this share of the time it holds: readings show the clock at a moment, and slowdowns pulse.
 So a reason of this kind is named once it holds for a fifth of the time, if the clock says nothing worse."""

@@ -83,8 +83,8 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> 
     run = parser.add_argument_group("run")
     run.add_argument("--output-dir", type=Path, metavar="DIR", help=f"folder of the results (default: {folder})")
     run.add_argument(
-        "--cooldown", type=_number(at_least=0), default=2.0, metavar="SECONDS",
-        help="pause after each configuration (default: 2)",
+        "--cooldown", type=_seconds_or_auto, default=2.0, metavar="SECONDS",
+        help="pause after each configuration; auto: until nothing of it is left, 2 s at most (default: 2)",
     )  # fmt: skip
     run.add_argument(
         "--timeout", type=_number(above=0), metavar="SECONDS", help="time limit of a configuration (default: none)"
@@ -94,6 +94,10 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> 
         help="try also what is predicted not to fit the device's memory",
     )  # fmt: skip
     run.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
+
+
+def _seconds_or_auto(text: str) -> float | str:
+    return "auto" if text == "auto" else _number(at_least=0)(text)
 
 
 def setting(name: str) -> Callable[[str], int]:

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from virnuc_profiler.analysis.selection import is_throttled
 from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.estimate import Pace, in_words
@@ -159,4 +160,5 @@ def outcome(result: Mapping[str, Any]) -> str:
         return f"failed, {result['reason']}{' (predicted, not tried)' if result.get('predicted') else ''}"
     packing = result["packing_efficiency"]
     efficiency = "" if packing is None else f", {packing:.1%} packing"
-    return f"{result['sequences_per_sec']:.1f} seq/sec{efficiency}"
+    heat = ", throttled" if is_throttled(result) else ""
+    return f"{result['sequences_per_sec']:.1f} seq/sec{efficiency}{heat}"

@@ -178,10 +178,11 @@ def _run(model: MeasuredModel, request: Request, journal: Journal) -> int:
 def _finish(sweep: Sweep, request: Request, model: MeasuredModel | None) -> int:
     """Runs the sweep, without a model if everything is there already, and says where the results are."""
     from virnuc_profiler.cli.progress import show_progress
+    from virnuc_profiler.sweep.cleanup import shortest_pause_s
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
-    with show_progress(sweep.planned(names), request.cooldown_s) as progress:
+    with show_progress(sweep.planned(names), shortest_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
         if model is not None:
             steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
@@ -268,15 +269,17 @@ def _left(step: Step, record: SweepRecord | None, timeout_s: float | None) -> li
 def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
     """From the `seconds` of an earlier baseline of the same workload, model and device, or a guess without one."""
     from virnuc_profiler.inference.architectures import ARCHITECTURES
+    from virnuc_profiler.sweep.cleanup import shortest_pause_s
     from virnuc_profiler.sweep.estimate import from_baseline, guess
     from virnuc_profiler.sweep.prepare import usable_cores
 
+    pause_s = shortest_pause_s(request.cooldown_s)
     if seconds is not None:
-        return from_baseline(tokens, request.cooldown_s, measured_seconds=seconds, measured_tokens=workload.tokens)
+        return from_baseline(tokens, pause_s, measured_seconds=seconds, measured_tokens=workload.tokens)
     architecture = ARCHITECTURES[request.model]
     return guess(
         tokens,
-        request.cooldown_s,
+        pause_s,
         layers=architecture.num_layers,
         hidden=architecture.embed_dim,
         cores=usable_cores() if request.device.type == "cpu" else None,

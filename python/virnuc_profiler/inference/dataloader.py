@@ -25,7 +25,7 @@ from virnuc_profiler.inference.collator import VarlenCollator
 from virnuc_profiler.inference.interrupts import deferred_interrupts, start_forkserver
 from virnuc_profiler.inference.worker import WorkerFailure, guarded, prepare_worker, unchanged
 from virnuc_profiler.inference.worker_processes import (
-    describe_dead_worker,
+    dead_worker,
     end_workers,
     watch_workers,
     worker_processes,
@@ -146,13 +146,14 @@ class AsyncDataLoader:
             raise self._explain(chunks, error) from error
         if isinstance(item, WorkerFailure):
             cause = MemoryError(item.message) if item.kind == "MemoryError" else RuntimeError(item.trace)
-            raise WorkerCrash(f"a DataLoader worker raised {item.kind}: {item.message}") from cause
+            message = f"a DataLoader worker raised {item.kind}: {item.message}"
+            raise WorkerCrash(message, exception=item.kind) from cause
         return item
 
     def _explain(self, chunks: Any, error: Exception) -> Exception:
-        death = describe_dead_worker(chunks)
-        if death:
-            return WorkerCrash(f"DataLoader {death}")
+        dead = dead_worker(chunks)
+        if dead is not None:
+            return WorkerCrash(f"DataLoader {dead}", worker=dead.number, pid=dead.pid, exit_code=dead.exit_code)
         if "timed out" in str(error):
             return DeadlineExceeded(f"no DataLoader worker sent anything for {self._loader.timeout:g} s (timeout_s)")
         return WorkerCrash(f"the DataLoader failed: {error}")

@@ -9,9 +9,10 @@ same from torch 2.0 on.
 import logging
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Final
 
 from virnuc_profiler.inference.watched_queue import WatchedQueue
 
@@ -20,6 +21,11 @@ _logger = logging.getLogger(__name__)
 _ASKED_S = 2.0
 _TERMINATED_S = 2.0
 _KILLED_S = 2.0
+
+_HINTS: Final[Mapping[int, str]] = {
+    signal.SIGKILL: "by the kernel, if memory ran out",
+    signal.SIGBUS: "a page of mapped memory could not be had: /dev/shm is full, or a mapped file was cut short",
+}
 
 
 def worker_processes(iterator: Any) -> list[BaseProcess]:
@@ -53,17 +59,34 @@ def end_workers(iterator: Any) -> None:
         _logger.warning("ending the DataLoader workers failed", exc_info=True)
 
 
-def describe_dead_worker(iterator: Any) -> str | None:
-    """What a dead worker died of, e.g. ``worker 1 (pid 42) was killed by SIGKILL``; None if none is dead."""
+@dataclass(frozen=True, slots=True)
+class DeadWorker:
+    """A worker that ended before its work was done, as a sentence: ``worker 1 (pid 42) was killed by SIGKILL``.
+
+    Attributes:
+        number: of the worker, from 0.
+        pid: its process id.
+        exit_code: what it ended with; below 0: the signal that killed it.
+    """
+
+    number: int
+    pid: int | None
+    exit_code: int
+
+    def __str__(self) -> str:
+        who = f"worker {self.number} (pid {self.pid})"
+        if self.exit_code > 0:
+            return f"{who} ended with exit code {self.exit_code}"
+        hint = _HINTS.get(-self.exit_code)
+        return f"{who} was killed by {signal_name(-self.exit_code)}{f' ({hint})' if hint else ''}"
+
+
+def dead_worker(iterator: Any) -> DeadWorker | None:
+    """The first worker that died; None if none did."""
     for number, worker in enumerate(worker_processes(iterator)):
         worker.join(timeout=0.1)  # torch may know of it before its exit code is there
-        code = worker.exitcode
-        if not code:
-            continue
-        if code > 0:
-            return f"worker {number} (pid {worker.pid}) ended with exit code {code}"
-        hint = " (by the kernel, if memory ran out)" if -code == signal.SIGKILL else ""
-        return f"worker {number} (pid {worker.pid}) was killed by {_signal_name(-code)}{hint}"
+        if worker.exitcode:
+            return DeadWorker(number, worker.pid, worker.exitcode)
     return None
 
 
@@ -86,7 +109,8 @@ def _alive(workers: Iterable[BaseProcess]) -> list[BaseProcess]:
     return [worker for worker in workers if worker.is_alive()]
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9."""
     try:
         return signal.Signals(number).name
     except ValueError:

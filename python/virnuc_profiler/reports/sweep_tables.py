@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from virnuc_profiler.analysis.selection import THROTTLED, is_throttled
 from virnuc_profiler.telemetry.values import printable
 
 Document = Mapping[str, Any]
@@ -70,7 +71,9 @@ def render_interaction(document: Document) -> str:
         wanted = f">{document['min_packing']:.0%} packing"
         met = wanted if document["constraint_met"] else f"{packing} packing"
         lines.append(f"Sweet spot: {_named(best['config'], names)} ({_rate(best)} seq/sec, {met}, no OOM)")
-    return "\n".join([*lines, *_notes(document), *_failures(document["results"], names)])
+    return "\n".join(
+        [*lines, *_notes(document), *_throttled(document["results"], names), *_failures(document["results"], names)]
+    )
 
 
 def render_validation(document: Document) -> str:
@@ -116,7 +119,7 @@ def _sweep_table(title: str, width: int, columns: Sequence[Column], document: Do
         )
     if baseline is not None:
         lines.append(f"Baseline: {_named(baseline['config'], names)} ({_rate(baseline)} seq/sec)")
-    return "\n".join([*lines, *_notes(document), *_failures(results, names)])
+    return "\n".join([*lines, *_notes(document), *_throttled(results, names), *_failures(results, names)])
 
 
 def _table(title: str, width: int, columns: Sequence[Column], results: Iterable[Result]) -> list[str]:
@@ -141,7 +144,24 @@ def _notes(document: Document) -> list[str]:
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))
         notes.append(f"Mixed: {len(mixed)} of {len(document['results'])} differ from the rest in {printable(what)}.")
+    if document["best"] is not None and is_throttled(document["best"]):
+        notes.append("Every configuration that succeeded was throttled: compare on a cooler device.")
     return notes
+
+
+def _throttled(results: Iterable[Result], names: Sequence[str]) -> list[str]:
+    """Those that never win while others succeeded, with the reasons that held the device down."""
+    held = [result for result in results if _succeeded(result) and is_throttled(result)]
+    if not held:
+        return []
+    lines = [f"  {_named(result['config'], names)} ({_held_down(result)})" for result in held]
+    return ["", "Throttled configurations (chosen only if all were):", *lines]
+
+
+def _held_down(result: Result) -> str:
+    evidence = result.get("evidence") or {}
+    share, reasons = evidence.get("held_down_share"), evidence.get("reasons") or {}
+    return printable(f"{_percent(share)} of the time: {', '.join(reasons) or NOT_MEASURED}")
 
 
 def _failures(results: Iterable[Result], names: Sequence[str]) -> list[str]:
@@ -165,7 +185,7 @@ def _failure(result: Result) -> str:
         predicted, available = (_gigabytes(result.get(f"{what}_memory_gb")) for what in ("predicted_peak", "available"))
         return f"predicted: {predicted} of {available}, not tried"
     if result["reason"] == "OOM":
-        where = " of the host" if result.get("memory") == "host" else ""
+        where = {"host": " of the host", "shared memory": " of shared memory"}.get(str(result.get("memory")), "")
         return f"peak memory: {_gigabytes(result['peak_memory_gb'])} before OOM{where}"
     return printable(str(result.get("message", "no message")))
 
@@ -179,6 +199,8 @@ def _figures(result: Result) -> str:
             f"Packing Efficiency: {_percent(result['packing_efficiency'])}",
             f"Peak Memory: {_gigabytes(result['peak_memory_gb'])}",
         ]
+        if is_throttled(result):
+            lines.append(f"Throttled: {_held_down(result)}")
     else:
         lines.append(f"Failed: {printable(result['reason'])} ({_failure(result)})")
     return "\n".join(lines)
@@ -230,13 +252,19 @@ def _memory(result: Result) -> str:
     return NOT_MEASURED if value is None else f"{value:.2f}G"
 
 
+def _status(result: Result) -> str:
+    if _succeeded(result):
+        return THROTTLED if is_throttled(result) else "OK"
+    return printable(_reason(result))
+
+
 _SEQ: Final[Column] = ("Seq/sec", _measured(_rate))
 _TOK: Final[Column] = ("Tok/sec ", _measured(lambda result: _whole(result["tokens_per_sec"])))
 _PACK: Final[Column] = ("Pack Eff", _measured(lambda result: _percent(result["packing_efficiency"])))
 _GPU: Final[Column] = ("GPU Util", _measured(lambda result: _percent(result["gpu_util"], 1)))
 _MEM: Final[Column] = ("Memory ", _memory)
 _SPEEDUP: Final[Column] = ("Speedup", _measured(lambda result: _times(result.get("speedup"))))
-_STATUS: Final[Column] = ("Status", lambda result: "OK" if _succeeded(result) else printable(_reason(result)))
+_STATUS: Final[Column] = ("Status", _status)
 
 _RENDERERS: Final[Mapping[str, Callable[[Document], str]]] = {
     "baseline": render_baseline,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from virnuc_profiler.analysis.selection import choose_best
+from virnuc_profiler.analysis.selection import CONTAMINATED, THROTTLED, choose_best, is_throttled
 from virnuc_profiler.sweep.configuration import Configuration
 
 
@@ -21,12 +21,15 @@ class Candidate:
         rates: sequences per second, one for each measurement.
         packing_efficiency: median; None if it was not measured.
         found_in: the steps that measured it.
+        throttled: whether the device was held down in every measurement; those of which this is true do not count
+            beside others.
     """
 
     configuration: Configuration
     rates: tuple[float, ...]
     packing_efficiency: float | None
     found_in: tuple[str, ...]
+    throttled: bool = False
 
     @property
     def sequences_per_sec(self) -> float:
@@ -86,6 +89,8 @@ def choose_overall(documents: Iterable[Mapping[str, Any]], min_packing: float) -
     measured: dict[Configuration, list[tuple[str, Mapping[str, Any]]]] = {}
     for document in documents:
         for result in document["results"]:
+            if result.get("reason") == CONTAMINATED:
+                continue  # says nothing of the configuration, neither good nor bad
             measured.setdefault(Configuration(**result["config"]), []).append((document["step"], result))
     safe = [
         _candidate(configuration, entries)
@@ -97,25 +102,30 @@ def choose_overall(documents: Iterable[Mapping[str, Any]], min_packing: float) -
         return None
     best: Candidate = chosen.best["candidate"]
     noise = max((candidate.spread for candidate in safe if len(candidate.rates) > 1), default=None)
-    rivals = [candidate for candidate in safe if not chosen.constraint_met or _packs(candidate, min_packing)]
+    rivals = [candidate for candidate in safe if candidate.throttled == best.throttled]
+    rivals = [candidate for candidate in rivals if not chosen.constraint_met or _packs(candidate, min_packing)]
     equals = _equals(best, rivals, noise)
     reason = _reason(best, len(safe), len(measured) - len(safe), min_packing, chosen.constraint_met, noise, equals)
     return Choice(best, chosen.constraint_met, noise, equals, reason)
 
 
 def _candidate(configuration: Configuration, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> Candidate:
+    cool = [(step, result) for step, result in entries if not is_throttled(result)]
+    entries = cool or entries
     packing = [value for _, result in entries if (value := result.get("packing_efficiency")) is not None]
     return Candidate(
         configuration,
         rates=tuple(result["sequences_per_sec"] for _, result in entries),
         packing_efficiency=median(packing) if packing else None,
         found_in=tuple(dict.fromkeys(step for step, _ in entries)),
+        throttled=not cool,
     )
 
 
 def _plain(candidate: Candidate) -> dict[str, Any]:
     return {
         "status": "success",
+        "outcome": THROTTLED if candidate.throttled else "ok",
         "candidate": candidate,
         "sequences_per_sec": candidate.sequences_per_sec,
         "packing_efficiency": candidate.packing_efficiency,
@@ -142,4 +152,5 @@ def _reason(
     packing = f" with {wanted} or more" if met else f"; none reached {wanted}"
     others = f"{equals} other{'s are' if equals != 1 else ' is'}"
     doubt = f"; {others} within the {noise:.1%} by which repeated measurements differ" if noise and equals else ""
-    return f"highest sequences/s{repeats} of {safe} that succeeded{unsafe}{packing}{doubt}"
+    heat = "; the device was throttled in every measurement" if best.throttled else ""
+    return f"highest sequences/s{repeats} of {safe} that succeeded{unsafe}{packing}{doubt}{heat}"

@@ -3,22 +3,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
-import multiprocessing
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeAlias
 
 import psutil
 import torch
 
+from virnuc_profiler.sweep.descendants import child_processes, descendants, describe_processes
 from virnuc_profiler.sweep.device_memory import DeviceMemory, first_line
+from virnuc_profiler.sweep.holdings import Holdings, Leftovers, left_since
+from virnuc_profiler.sweep.waiting import wait_until
+
+__all__ = ["AUTO", "COOLDOWN_S", "CleanupReport", "Cooldown", "child_processes", "cleanup_between_runs"]
 
 COOLDOWN_S: Final = 2.0
 """Pause in which worker processes end and the machine calms down."""
+
+AUTO: Final = "auto"
+Cooldown: TypeAlias = float | Literal["auto"]
+"""Seconds that are waited in full; or ``auto``: until the checks find nothing left, for COOLDOWN_S at most."""
 
 LEAK_SHARE: Final = 0.02
 LEAK_BYTES: Final = 64 * 2**20
@@ -37,6 +44,8 @@ class CleanupReport:
         device_memory_after: bytes held by tensors after clean-up; None on the CPU.
         leaked_device_bytes: how much more that is, 0 if it is less; None if one of them is not known.
         waited_s: time spent waiting.
+        left: processes, open files and shared memory that came with the run and are still there.
+        checked: whether these were looked for.
     """
 
     workers_left: tuple[int, ...]
@@ -44,16 +53,30 @@ class CleanupReport:
     device_memory_after: int | None
     leaked_device_bytes: int | None
     waited_s: float
+    left: Leftovers = field(default_factory=Leftovers)
+    checked: bool = False
 
     @property
     def leaked(self) -> bool:
         """Whether more device memory is held than a run may leave behind."""
-        allowed = max(LEAK_BYTES, LEAK_SHARE * (self.device_memory_before or 0))
-        return (self.leaked_device_bytes or 0) > allowed
+        return is_leak(self.leaked_device_bytes, self.device_memory_before)
+
+    @property
+    def clean(self) -> bool:
+        """Whether all that was looked for is gone."""
+        return not (self.workers_left or self.leaked or self.left)
 
     def as_dict(self) -> dict[str, Any]:
         """As result files hold it."""
-        return {**asdict(self), "workers_left": list(self.workers_left)}
+        return {
+            "clean": self.clean,
+            "workers_left": list(self.workers_left),
+            "device_memory_before": self.device_memory_before,
+            "device_memory_after": self.device_memory_after,
+            "leaked_device_bytes": self.leaked_device_bytes,
+            "waited_s": self.waited_s,
+            **(self.left.as_dict() if self.checked else dict.fromkeys(Leftovers().as_dict())),
+        }
 
 
 def cleanup_between_runs(
@@ -61,66 +84,57 @@ def cleanup_between_runs(
     runner: Any = None,
     *,
     device: Any = None,
-    cooldown_s: float = COOLDOWN_S,
+    cooldown_s: Cooldown = COOLDOWN_S,
     device_memory_before: int | None = None,
     processes_before: Collection[int] | None = None,
+    before: Holdings | None = None,
+    workers: Collection[int] = (),
 ) -> CleanupReport:
     """Closes a run's loader and runner, frees what they held, and checks that it is gone.
 
-    Nothing here raises: what cannot be closed is logged as a warning, and the run's own error stays the news.
+    Nothing here raises: what cannot be closed is logged as a warning, and the run's own error stays the news. Nothing
+    is killed here: the loader does that with its own workers, and other processes are for their owner to end.
 
     Args:
         dataloader: has ``close()`` and ``worker_pids()``, as :func:`create_async_dataloader` gives it; or None.
         runner: has ``close()``; or None.
         device: whose memory is looked at; by default PyTorch's current CUDA device if CUDA is in use.
-        cooldown_s: the pause in which workers end; 0 skips it.
+        cooldown_s: the pause in which workers end; 0 skips it, ``"auto"`` ends it as soon as nothing is left.
         device_memory_before: bytes that tensors held before the run, to compare with.
         processes_before: process ids of :func:`child_processes` before the run: all others are its workers, also
             when the loader has forgotten them. None: only those that the loader still knows.
+        before: what this process held before the run, see :func:`holdings`. All that came since is looked for:
+            processes, also orphans of workers, open file descriptors, and shared memory segments. None: none of it.
+        workers: process ids of workers that the loader no longer knows.
     """
-    pids = set(dataloader.worker_pids() if hasattr(dataloader, "worker_pids") else ())
+    pids = {*workers, *worker_pids(dataloader)}
     if processes_before is not None:
         pids |= child_processes() - set(processes_before)
-    workers = _processes(pids)
-    _close(runner)
-    _close(dataloader)
+    # An id that was used again belongs to no descendant of this process, so what is not ours is not taken for a worker.
+    watched = frozenset(process for process in descendants() if process.pid in pids)
+    close_quietly(runner)
+    close_quietly(dataloader)
     del dataloader, runner
     gc.collect()
     memory = DeviceMemory(_device(device))
     memory.release_cache()
-    waited_s, left = _wait_for(workers, cooldown_s)
+
+    def look() -> CleanupReport:
+        return _look(watched, memory, device_memory_before, before, pids)
+
+    report, waited_s = _wait(look, cooldown_s)
     _log.debug("Cleanup complete: GPU cache cleared, GC collected, worker cooldown done")
-    after = memory.allocated_bytes()
-    known = after is not None and device_memory_before is not None
-    report = CleanupReport(
-        workers_left=left,
-        device_memory_before=device_memory_before,
-        device_memory_after=after,
-        leaked_device_bytes=max(0, after - device_memory_before) if known else None,  # type: ignore[operator]
-        waited_s=waited_s,
-    )
-    if report.workers_left:
-        _log.warning("worker processes still live after clean-up: %s", ", ".join(map(str, report.workers_left)))
-    if report.leaked:
-        _log.warning("%d bytes of device memory are still held after clean-up", report.leaked_device_bytes)
-    return report
+    _warn(report)
+    return replace(report, waited_s=waited_s)
 
 
-def child_processes() -> set[int]:
-    """Process ids of the living processes that were started through ``multiprocessing``, by whatever method."""
-    return {process.pid for process in multiprocessing.active_children() if process.pid is not None}
+def worker_pids(dataloader: Any) -> list[int]:
+    """Process ids of a loader's workers; none of one that does not tell."""
+    return list(dataloader.worker_pids()) if hasattr(dataloader, "worker_pids") else []
 
 
-def _processes(pids: Iterable[int]) -> list[psutil.Process]:
-    # Process objects know when they started, so a recycled process id is not taken for a worker.
-    found = []
-    for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found.append(psutil.Process(pid))
-    return found
-
-
-def _close(part: Any) -> None:
+def close_quietly(part: Any) -> None:
+    """Closes what can be closed; what goes wrong is logged."""
     if not hasattr(part, "close"):
         return
     try:
@@ -129,18 +143,59 @@ def _close(part: Any) -> None:
         _log.warning("%s could not be closed: %s", type(part).__name__, first_line(error))
 
 
-def _wait_for(workers: list[psutil.Process], cooldown_s: float) -> tuple[float, tuple[int, ...]]:
-    started = time.monotonic()
-    time.sleep(cooldown_s)
-    return time.monotonic() - started, tuple(worker.pid for worker in workers if _lives(worker))
+def shortest_pause_s(cooldown_s: Cooldown) -> float:
+    """What an estimate of the time that is left can count with."""
+    return 0.0 if cooldown_s == AUTO else cooldown_s
 
 
-def _lives(worker: psutil.Process) -> bool:
-    # Not psutil's wait(): it would take the exit code of a child away from whoever started it.
-    try:
-        return bool(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+def is_leak(leaked_bytes: int | None, before_bytes: int | None) -> bool:
+    """Whether so much more device memory is more than a run may leave behind."""
+    return (leaked_bytes or 0) > max(LEAK_BYTES, LEAK_SHARE * (before_bytes or 0))
+
+
+def _look(
+    watched: frozenset[psutil.Process],
+    memory: DeviceMemory,
+    memory_before: int | None,
+    before: Holdings | None,
+    pids: Collection[int],
+) -> CleanupReport:
+    after = memory.allocated_bytes()
+    return CleanupReport(
+        workers_left=tuple(process.pid for process in describe_processes(watched) if process.lives),
+        device_memory_before=memory_before,
+        device_memory_after=after,
+        leaked_device_bytes=None if after is None or memory_before is None else max(0, after - memory_before),
+        waited_s=0.0,
+        left=Leftovers() if before is None else left_since(before, pids),
+        checked=before is not None,
+    )
+
+
+def _wait(look: Callable[[], CleanupReport], cooldown_s: Cooldown) -> tuple[CleanupReport, float]:
+    """The last look, and the seconds before it."""
+    if cooldown_s != AUTO:
+        started = time.monotonic()
+        time.sleep(cooldown_s)
+        waited_s = time.monotonic() - started
+        return look(), waited_s
+    looks: list[CleanupReport] = []
+
+    def is_clean() -> bool:
+        looks[:] = [look()]
+        return looks[0].clean
+
+    waited_s = wait_until(is_clean, COOLDOWN_S)
+    return looks[0], waited_s
+
+
+def _warn(report: CleanupReport) -> None:
+    if report.workers_left:
+        _log.warning("worker processes still live after clean-up: %s", ", ".join(map(str, report.workers_left)))
+    if report.leaked:
+        _log.warning("%d bytes of device memory are still held after clean-up", report.leaked_device_bytes)
+    for sentence in report.left.sentences():
+        _log.warning("still there after clean-up: %s", sentence)
 
 
 def _device(device: Any) -> torch.device:

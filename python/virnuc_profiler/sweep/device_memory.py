@@ -62,13 +62,14 @@ class DeviceMemory:
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def release_cache(self) -> None:
-        """Gives memory that no tensor holds back to the device, once running work is done."""
+        """Gives memory that no tensor holds back, once running work is done: the device's, and the host's pinned."""
         if self._device is None:
             return
         try:
             with torch.cuda.device(self._device):
                 torch.cuda.synchronize()
                 torch.cuda.empty_cache()
+                _release_pinned_cache()
         except RuntimeError as error:  # after a CUDA error nothing works any more, but clean-up must go on
             _log.warning("the memory of %s could not be released: %s", self._device, first_line(error))
 
@@ -79,6 +80,14 @@ class DeviceMemory:
             return int(counter(self._device))
         except RuntimeError:
             return None
+
+
+def _release_pinned_cache() -> None:
+    """PyTorch's allocator of pinned memory keeps every block; no public function empties it."""
+    for name in ("_host_emptyCache", "_accelerator_emptyHostCache"):  # until and from PyTorch 2.13
+        if (release := getattr(torch._C, name, None)) is not None:
+            release()
+            return
 
 
 def _peak_requested(device: torch.device) -> int:

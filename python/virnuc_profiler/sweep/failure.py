@@ -4,22 +4,41 @@
 from __future__ import annotations
 
 import errno
+import signal
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import torch
 
 from virnuc_profiler.errors import CudaError, DeadlineExceeded, WorkerCrash
 from virnuc_profiler.sweep.device_memory import first_line
+from virnuc_profiler.sweep.failure_evidence import allocation_evidence, cuda_evidence, place_of, worker_evidence
 
 OOM: Final = "OOM"
+DEVICE: Final = "device"
+HOST: Final = "host"
+SHARED: Final = "shared memory"
 
 _CUDA_OUT_OF_MEMORY: Final = 2  # CUDA_ERROR_OUT_OF_MEMORY of the driver's CUresult
-_DEVICE_OOM: Final = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-_HOST_OOM: Final = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory", "Cannot allocate memory")
+_SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
+    SHARED: (
+        "unable to allocate shared memory",
+        "unable to write to file </torch_",
+        "unable to mmap",
+        "out of shared memory",
+        "insufficient shared memory",
+        "No space left on device: '/dev/shm",
+        "No space left on device: '/psm_",
+    ),
+    DEVICE: ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
+    HOST: ("DefaultCPUAllocator", "can't allocate memory", "not enough memory", "Cannot allocate memory"),
+}
+"""What messages say that have no type of their own, by the memory that ran out."""
 _CUDA_ERROR: Final = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error", "CUDA driver error")
+_IN_SHARED_MEMORY: Final = ("/dev/shm", "/psm_", "/torch_")  # noqa: S108  names, not files
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,55 +48,88 @@ class Failure:
     Attributes:
         reason: ``OOM``, ``worker_crash``, ``cuda_error``, ``timeout`` or ``error``.
         message: one line.
-        memory: which memory ran out, ``device`` or ``host``; None for other reasons.
+        memory: which memory ran out, ``device``, ``host`` or ``shared memory``; None for other reasons.
+        evidence: what shows it: codes, calls, signals, counters.
     """
 
     reason: str
     message: str
     memory: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-def describe_failure(error: BaseException) -> Failure:
-    """Tells failures apart by their type, and by their message where PyTorch has only RuntimeError for them."""
+def describe_failure(error: BaseException, oom_kills: Mapping[str, int] | None = None) -> Failure:
+    """Tells failures apart by their type, and by their message where PyTorch has only RuntimeError for them.
+
+    Args:
+        error: what ended the run.
+        oom_kills: the kernel's counters of processes killed for want of memory, by how much each has grown since the
+            run began: with them a worker that was killed by SIGKILL ran out of memory, without it somebody killed it.
+    """
     message = f"{type(error).__name__}: {first_line(error)}"
+    crash = worker_evidence(error) if isinstance(error, WorkerCrash) else {}
     if (memory := _exhausted_memory(error)) is not None:
-        return Failure(OOM, message, memory)
+        evidence = crash or {"exception": type(error).__name__}
+        cuda = cuda_evidence(error) if memory == DEVICE and _is_cuda_error(error) else {}
+        return Failure(OOM, message, memory, {**evidence, **cuda, **allocation_evidence(error)})
     if isinstance(error, WorkerCrash):
-        return Failure("worker_crash", first_line(error))
+        grown = {path: count for path, count in (oom_kills or {}).items() if count > 0}
+        if error.exit_code == -signal.SIGKILL and grown:
+            return Failure(OOM, message, HOST, {**crash, "oom_kills": grown})
+        return Failure("worker_crash", first_line(error), evidence=crash)
     if isinstance(error, DeadlineExceeded):
-        return Failure("timeout", first_line(error))
-    if isinstance(error, CudaError) or _is_cuda_error(error):
-        return Failure("cuda_error", message)
-    return Failure("error", message)
+        return Failure("timeout", first_line(error), evidence={"exception": type(error).__name__})
+    if _is_cuda_error(error):
+        return Failure("cuda_error", message, evidence=cuda_evidence(error))
+    return Failure("error", message, evidence=place_of(error))
 
 
 def bury(error: BaseException) -> None:
-    """Empties the frames that an exception, its causes and its contexts hold, and cuts them off."""
+    """Empties the frames that an exception holds, and all that its attributes hold but plain values.
+
+    So with its causes, its contexts, and the members of a group, all of which are cut off. A log or a debugger may
+    keep the exception, but no longer the tensors of a batch.
+    """
     for dead in list(_chain(error)):
         if dead.__traceback__ is not None:
             traceback.clear_frames(dead.__traceback__)
         dead.__traceback__ = dead.__cause__ = dead.__context__ = None
+        with suppress(Exception):  # an exception class may do as it likes with its attributes
+            dead.args = tuple(map(_plain, dead.args))
+            for name, value in list(vars(dead).items()):
+                setattr(dead, name, _plain(value))
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | bytes | int | float) else f"<{type(value).__name__}>"
 
 
 def _exhausted_memory(error: BaseException) -> str | None:
-    if isinstance(error, torch.cuda.OutOfMemoryError) or getattr(error, "code", None) == _CUDA_OUT_OF_MEMORY:
-        return "device"
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return DEVICE
+    if isinstance(error, CudaError):
+        return DEVICE if error.code == _CUDA_OUT_OF_MEMORY else None
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return SHARED if str(error.filename).startswith(_IN_SHARED_MEMORY) else _sign_of(error)
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return "host"
+        return HOST
     if isinstance(error, WorkerCrash):
+        if error.exit_code == -signal.SIGBUS:
+            return SHARED
         causes = (cause for cause in _chain(error) if cause is not error)
         return next((memory for cause in causes if (memory := _exhausted_memory(cause))), None)
-    if isinstance(error, RuntimeError):
-        text = str(error)
-        if any(sign in text for sign in _DEVICE_OOM):
-            return "device"
-        if any(sign in text for sign in _HOST_OOM):
-            return "host"
-    return None
+    return _sign_of(error) if isinstance(error, RuntimeError) else None
+
+
+def _sign_of(error: BaseException) -> str | None:
+    text = str(error)
+    return next((memory for memory, signs in _SIGNS.items() if any(sign in text for sign in signs)), None)
 
 
 def _is_cuda_error(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _CUDA_ERROR)
+    return isinstance(error, CudaError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in _CUDA_ERROR)
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -88,4 +140,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         if dead is not None and id(dead) not in seen:
             seen.add(id(dead))
             yield dead
-            waiting += [dead.__cause__, dead.__context__]
+            waiting += [dead.__cause__, dead.__context__, *getattr(dead, "exceptions", ())]

@@ -56,6 +56,8 @@ class MemoryForecast:
         return {
             "status": "failed",
             "reason": OOM,
+            "outcome": OOM,
+            "evidence": {"predicted_peak_bytes": round(predicted), "available_bytes": round(available)},
             "message": self._message(tokens, predicted, available),
             "memory": "device",
             "predicted": True,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.inference.precision_check import LEAST_COSINE
-from virnuc_profiler.sweep.cleanup import COOLDOWN_S
+from virnuc_profiler.sweep.cleanup import COOLDOWN_S, Cooldown
 from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.device_memory import BYTES_PER_GB, limit_device_memory
 from virnuc_profiler.sweep.memory_forecast import MemoryForecast, forecast_memory
@@ -50,7 +50,7 @@ class Request:
         num_sequences: how many; of a file, the first ones. None: all of the file.
         weights: see :func:`load_esm2_model`.
         precision: alike; None leaves the choice to the device.
-        cooldown_s: pause between configurations.
+        cooldown_s: pause between configurations; ``"auto"``: as long as the checks of the clean-up need.
         timeout_s: time limit of each; None for none.
         seed: of the generated sequences.
         device_memory_gb: limit on this process's device memory; None for none.
@@ -66,7 +66,7 @@ class Request:
     num_sequences: int | None = None
     weights: str = "auto"
     precision: str | None = None
-    cooldown_s: float = COOLDOWN_S
+    cooldown_s: Cooldown = COOLDOWN_S
     timeout_s: float | None = None
     seed: int = 42
     device_memory_gb: float | None = None

@@ -26,12 +26,25 @@ from virnuc_profiler.inference.interrupts import deferred_interrupts
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.precision_check import LEAST_COSINE
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
-from virnuc_profiler.sweep.cleanup import COOLDOWN_S, CleanupReport, child_processes, cleanup_between_runs
+from virnuc_profiler.sweep.cleanup import (
+    COOLDOWN_S,
+    CleanupReport,
+    Cooldown,
+    child_processes,
+    cleanup_between_runs,
+    close_quietly,
+    worker_pids,
+)
 from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.contamination import remember, still_there
 from virnuc_profiler.sweep.device_memory import DeviceMemory
-from virnuc_profiler.sweep.failure import OOM, Failure, bury, describe_failure
+from virnuc_profiler.sweep.failure import SHARED, Failure, bury, describe_failure
+from virnuc_profiler.sweep.holdings import holdings
+from virnuc_profiler.sweep.oom_kills import oom_kills
+from virnuc_profiler.sweep.outcome import failed_result, successful_outcome, without_contamination
 from virnuc_profiler.sweep.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.run_telemetry import record_run, run_path
+from virnuc_profiler.sweep.shared_memory import free_bytes
 from virnuc_profiler.sweep.workload import MAX_SEQUENCE_LENGTH
 from virnuc_profiler.telemetry.logger import TelemetryLogger
 from virnuc_profiler.telemetry.reader import read_telemetry
@@ -52,7 +65,7 @@ def run_single_gpu_benchmark(
     *,
     batch_converter: Any = None,
     num_sequences: int | None = None,
-    cooldown_s: float = COOLDOWN_S,
+    cooldown_s: Cooldown = COOLDOWN_S,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -76,7 +89,7 @@ def run_single_gpu_benchmark(
         buffer_size: sequences collected before they are packed.
         batch_converter: fair-esm's, by default that of ESM-2.
         num_sequences: how many are run, from the first one on; all, if None.
-        cooldown_s: pause of the clean-up.
+        cooldown_s: pause of the clean-up; ``"auto"``: only as long as its checks need, two seconds at most.
         timeout_s: time limit of the run; none, if None.
         on_progress: is called with the number of sequences done, after each batch.
         metadata: is added to the telemetry's.
@@ -89,9 +102,10 @@ def run_single_gpu_benchmark(
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``, ``gpu_util``,
         ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``, ``truncated_sequences``,
         ``unknown_residues``, ``telemetry_path``, ``run_path`` and ``cleanup``;
-        or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``),
-        ``message``, ``memory`` (``device`` or ``host``, for OOM) and the same without rates. What was not measured
-        is None; so are the paths if the device failed before the run began.
+        or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
+        ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM) and the same
+        without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its ``evidence``. What was not
+        measured is None; so are the paths if the device failed before the run began.
 
     Raises:
         ValueError: a setting is out of range.
@@ -129,7 +143,9 @@ def run_single_gpu_benchmark(
         raise trial.interrupt
     files = {"telemetry_path": telemetry_path, "run_path": telemetry_path and run_path(telemetry_path)}
     paths = {name: path and str(path) for name, path in files.items()}
-    return {**trial.outcome(telemetry_path), **paths, "cleanup": report.as_dict()}
+    remember(configuration.run_id, report, model)
+    result = without_contamination(trial.outcome(telemetry_path), trial.contamination)
+    return {**result, **paths, "cleanup": report.as_dict()}
 
 
 class _Trial:
@@ -155,7 +171,8 @@ class _Trial:
         self._model = model
         self._device = device
         self._on_progress = on_progress
-        self._fasta = FastaFile.open(fasta_path)
+        self._holdings_before = holdings()
+        self._fasta: Any = FastaFile.open(fasta_path)
         count = len(self._fasta)
         self._expected = count if num_sequences is None else min(num_sequences, count)
         if self._expected == 0:
@@ -165,7 +182,7 @@ class _Trial:
             if self._expected == count
             else IndexBasedDataset(self._fasta, np.arange(self._expected), max_sequence_length=MAX_SEQUENCE_LENGTH)
         )
-        self._collator = VarlenCollator(
+        self._collator: Any = VarlenCollator(
             batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
             max_tokens_per_batch=configuration.token_budget,
             max_sequence_length=MAX_SEQUENCE_LENGTH,
@@ -174,8 +191,13 @@ class _Trial:
         self._loader: Any = None
         self._runner: AsyncInferenceRunner | None = None
         self._run: RunResult | None = None
+        self._altered: dict[str, int] = {}
+        self._done = 0
+        self._timeout_s: float | None = None
         self._memory = DeviceMemory(device)
+        self.contamination = still_there(model, self._memory)
         self._processes_before = child_processes()
+        self._oom_kills_before = oom_kills()
         self._memory_before = self._memory.allocated_bytes()
         self._memory.reset_peak()
         self._peak_gb: float | None = None
@@ -187,7 +209,7 @@ class _Trial:
             profiler = self._started_profiler()
             self._run_sequences(profiler, timeout_s)
         except Exception as error:
-            self.failure = describe_failure(error)
+            self.failure = self._described(error, profiler)
             _log.debug("%s failed", self.configuration, exc_info=error)
             bury(error)
         except BaseException as error:
@@ -196,9 +218,16 @@ class _Trial:
         with deferred_interrupts():
             self._run = None if profiler is None else profiler.stop()
             self._peak_gb = self._memory.peak_gb()
+        self._altered = {
+            "truncated_sequences": self._collator.truncated,
+            "unknown_residues": self._collator.unknown_residues,
+        }
         recorded = 0 if self._run is None else self._run.total_sequences
         if self.failure is None and self.interrupt is None and recorded != self._expected:
             self.failure = Failure("error", f"{recorded} sequences were recorded, but {self._expected} went in")
+            self.failure = dataclasses.replace(
+                self.failure, evidence={"recorded_sequences": recorded, "expected_sequences": self._expected}
+            )
         if self.failure is not None:
             _log.log(log_level, "%s failed with %s: %s", self.configuration, self.failure.reason, self.failure.message)
 
@@ -218,7 +247,7 @@ class _Trial:
                 "fingerprint": self._fasta.fingerprint,
                 "num_sequences": self._expected,
                 "sequences_in_file": len(self._fasta),
-                **self._altered(),
+                **self._altered,
             },
             "peak_memory_gb": self._peak_gb,
             "hardware": machine_description(),
@@ -226,51 +255,59 @@ class _Trial:
         }
         return dataclasses.replace(self._run, metadata={**description, **metadata})
 
-    def clean_up(self, cooldown_s: float) -> CleanupReport:
-        """Closes the parts; after Ctrl-C without the pause."""
-        loader, runner, self._loader, self._runner = self._loader, self._runner, None, None
+    def clean_up(self, cooldown_s: Cooldown) -> CleanupReport:
+        """Closes the parts and lets go of them, the file and its shared folder too; after Ctrl-C without the pause."""
+        workers = worker_pids(self._loader)
+        close_quietly(self._runner)
+        close_quietly(self._loader)
+        self._loader = self._runner = self._dataset = self._fasta = self._collator = None
         return cleanup_between_runs(
-            loader,
-            runner,
             device=self._device,
             cooldown_s=cooldown_s if self.interrupt is None else 0.0,
             device_memory_before=self._memory_before,
             processes_before=self._processes_before,
+            before=self._holdings_before,
+            workers=workers,
         )
 
     def outcome(self, telemetry_path: Path | None) -> dict[str, Any]:
         """The result; rates are those of the file, so that the two can never disagree."""
         config = self.configuration.as_dict()
         if self.failure is not None:
-            memory = {"memory": self.failure.memory} if self.failure.reason == OOM else {}
-            failure = {"status": "failed", "reason": self.failure.reason, "message": self.failure.message, **memory}
-            return {**failure, "config": config, "peak_memory_gb": self._peak_gb, **self._altered()}
+            return {**failed_result(self.failure), "config": config, "peak_memory_gb": self._peak_gb, **self._altered}
         assert telemetry_path is not None  # without a run there is no success
+        assert self._run is not None
         summary = read_telemetry(telemetry_path, max_bytes=sys.maxsize)["summary"]
         return {
             "status": "success",
+            **successful_outcome(self._run),
             "config": config,
             "elapsed_sec": summary["elapsed_seconds"],
             "sequences_per_sec": summary["total_sequences"] / summary["elapsed_seconds"],
             "tokens_per_sec": summary["avg_tokens_per_sec"],
             "gpu_util": summary["avg_gpu_util"],
+            "gpu_sampling_lost_after_sec": summary.get("gpu_sampling_lost_after_seconds"),
             "packing_efficiency": summary["avg_packing_efficiency"],
             "peak_memory_gb": self._peak_gb,
             "oversize_batches": summary.get("oversize_batches"),
-            **self._altered(),
+            **self._altered,
         }
+
+    def _described(self, error: Exception, profiler: BatchProfiler | None) -> Failure:
+        """The failure, with what this run knows of it."""
+        kills = {path: count - self._oom_kills_before.get(path, 0) for path, count in oom_kills().items()}
+        failure = describe_failure(error, kills)
+        known: dict[str, Any] = {"sequences_done": self._done} if profiler is not None else {}
+        if failure.reason == "timeout":
+            known["limit_sec"] = self._timeout_s
+        if failure.memory == SHARED:
+            known["shared_memory_free_bytes"] = free_bytes()
+        return dataclasses.replace(failure, evidence={**failure.evidence, **known})
 
     def _precision_check(self) -> dict[str, Any]:
         """How far vectors in FP8 are from those in bf16 and fp32; nothing where nothing is in FP8."""
         report = None if self._runner is None else self._runner.precision
         return {} if report is None else {"precision_check": dataclasses.asdict(report)}
-
-    def _altered(self) -> dict[str, int]:
-        """How many sequences were cut, and how many letters the model does not know."""
-        return {
-            "truncated_sequences": self._collator.truncated,
-            "unknown_residues": self._collator.unknown_residues,
-        }
 
     def _started_profiler(self) -> BatchProfiler:
         profiler = BatchProfiler(
@@ -280,6 +317,7 @@ class _Trial:
         return profiler
 
     def _run_sequences(self, profiler: BatchProfiler, timeout_s: float | None) -> None:
+        self._timeout_s = timeout_s
         deadline_ns = None if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
         self._loader = create_async_dataloader(
             self._dataset,
@@ -292,8 +330,7 @@ class _Trial:
         self._runner = AsyncInferenceRunner(
             self._model, self._device, profiler=profiler, deadline_ns=deadline_ns, least_cosine=self._least_cosine
         )
-        done = 0
         for result in self._runner.run(self._loader):
-            done += len(result.sequence_ids)
+            self._done += len(result.sequence_ids)
             if self._on_progress is not None:
-                self._on_progress(done)
+                self._on_progress(self._done)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""What runs leave on purpose: clean-up names it, and the runs after it are contaminated as long as it is there."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support import faulty_sequences as faults
+from tests.support.faulty_sequences import HELD, LEFT_SEGMENT, run_with
+from virnuc_profiler.sweep import contamination
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch):
+    monkeypatch.setattr(contamination, "_left_behind", [])
+
+
+def wait_for_end(pid):
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+
+
+def test_descriptors_are_named_by_kind_and_contaminate_nothing(monkeypatch, tmp_path):
+    try:
+        result = run_with(monkeypatch, tmp_path, faults.leak_descriptors, workers=0)
+        cleanup = result["cleanup"]
+        assert result["outcome"] == "ok"
+        assert not cleanup["clean"]
+        assert cleanup["descriptor_growth"] == {"file": 1, "pipe": 2, "socket": 2}
+        assert any("left_open_" in name for name in cleanup["descriptors_left"])
+        assert run_with(monkeypatch, tmp_path / "next", workers=0)["outcome"] == "ok"
+    finally:
+        sockets, (file,), pipe = HELD[:2], HELD[2:3], HELD[3]
+        for one in (*sockets, file):
+            one.close()
+        os.close(pipe[0])
+        os.close(pipe[1])
+        HELD.clear()
+
+
+def test_a_segment_contaminates_until_it_is_gone(monkeypatch, tmp_path):
+    path = Path("/dev/shm", LEFT_SEGMENT)
+    try:
+        first = run_with(monkeypatch, tmp_path, faults.leave_a_segment)
+        assert first["outcome"] == "ok"
+        assert first["cleanup"]["shared_memory_left"] == [LEFT_SEGMENT]
+        second = run_with(monkeypatch, tmp_path / "second")
+        assert (second["status"], second["reason"]) == ("failed", "contaminated")
+        assert LEFT_SEGMENT in second["evidence"]["left_behind"][0]
+        assert second["evidence"]["measured_nevertheless"]["outcome"] == "ok"
+        assert "sequences_per_sec" not in second
+    finally:
+        path.unlink(missing_ok=True)
+    assert run_with(monkeypatch, tmp_path / "third")["outcome"] == "ok"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_process_contaminates_until_it_is_gone_also_as_an_orphan_of_a_worker(monkeypatch, tmp_path, workers):
+    first = run_with(monkeypatch, tmp_path, faults.leave_a_process, workers=workers)
+    (left,) = first["cleanup"]["processes_left"]
+    try:
+        assert left["command"] == "sleep 600"
+        assert first["cleanup"]["workers_left"] == []
+        second = run_with(monkeypatch, tmp_path / "second", workers=workers)
+        assert second["reason"] == "contaminated"
+        assert f"process {left['pid']}" in second["evidence"]["left_behind"][0]
+        assert second["cleanup"]["clean"]  # it was there before
+    finally:
+        os.kill(left["pid"], signal.SIGKILL)
+    wait_for_end(left["pid"])
+    assert run_with(monkeypatch, tmp_path / "third", workers=workers)["outcome"] == "ok"
