@@ -6,11 +6,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virnuc_profiler.cli.arguments import STEPS_HELP, add_measurement_options, setting_help, settings, steps
+from virnuc_profiler.cli.arguments import (
+    STEPS_HELP,
+    add_isolation_options,
+    add_measurement_options,
+    setting_help,
+    settings,
+    steps,
+)
 from virnuc_profiler.cli.request import (
     build_request,
     describe_workload,
@@ -23,7 +30,7 @@ from virnuc_profiler.sweep.steps import STEP_NAMES, Step, plan
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.estimate import Estimate
-    from virnuc_profiler.sweep.prepare import Request
+    from virnuc_profiler.sweep.request import Request, TrialModel
     from virnuc_profiler.sweep.workload import Workload
 
 _DEFAULTS = {
@@ -50,36 +57,61 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         grid.add_argument(option, type=settings(name), metavar="LIST", help=setting_help(name, _DEFAULTS[name]))
     parser.add_argument("--steps", type=steps, default=STEP_NAMES, metavar="LIST", help=STEPS_HELP)
     parser.add_argument("--dry-run", action="store_true", help="list what would run and how long, and stop")
+    add_isolation_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the sweep, or lists what it would run."""
     grid = {name: values for name in RANGES if (values := getattr(arguments, name)) is not None}
-    request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
     if arguments.dry_run:
+        request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
         return _dry_run(request, plan(grid), arguments.steps)
-    require_writable(request.output_dir)
-    workload, validation = request.workload(), request.validation_workload()
-    return _sweep(request, grid, arguments.steps, workload, validation)
+    if arguments.isolation == "none":
+        return _sweep_here(arguments, grid)
+    return _sweep_supervised(arguments, grid)
+
+
+def _sweep_here(arguments: argparse.Namespace, grid: Mapping[str, Sequence[int]]) -> int:
+    def load(request: Request) -> TrialModel:
+        from virnuc_profiler.sweep.prepare import MeasuredModel
+
+        return MeasuredModel(request)
+
+    request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
+    return _sweep(request, load, grid, arguments.steps)
+
+
+def _sweep_supervised(arguments: argparse.Namespace, grid: Mapping[str, Sequence[int]]) -> int:
+    """The same with the model in another process; this one never imports PyTorch."""
+    from virnuc_profiler.sweep.supervision.deadlines import Limits
+    from virnuc_profiler.sweep.supervision.model import SupervisedModel
+    from virnuc_profiler.sweep.supervision.supervisor import Supervisor
+
+    limits = Limits(arguments.start_timeout, arguments.progress_timeout)
+    with Supervisor(limits) as supervisor:
+        request = build_request(
+            arguments, limit_file=True, fasta=fasta_of_environment(), find_device=supervisor.find_device
+        )
+        return _sweep(request, lambda request: SupervisedModel(request, supervisor), grid, arguments.steps)
 
 
 def _sweep(
     request: Request,
+    load: Callable[[Request], TrialModel],
     grid: Mapping[str, Sequence[int]],
     names: Sequence[str],
-    workload: Workload,
-    validation: Workload,
 ) -> int:
     from virnuc_profiler.cli.progress import show_progress
-    from virnuc_profiler.sweep.prepare import MeasuredModel, device_name
     from virnuc_profiler.sweep.session import Sweep, check_budgets
 
+    require_writable(request.output_dir)
+    workload, validation = request.workload(), request.validation_workload()
     check_budgets(plan(grid), names, workload, validation)
     print(describe_workload(workload))
-    model = MeasuredModel(request)
+    model = load(request)
     print(describe_model(model.description))
-    print(f"Device: {request.device} ({device_name(request.device)})")
+    print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
     print(flush=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A loaded model in this process, ready to be measured. What is asked for is in :mod:`virnuc_profiler.sweep.request`."""
+"""A loaded model in this process, ready to be measured."""
 
 from __future__ import annotations
 
@@ -167,7 +167,10 @@ class MeasuredModel:
 
     def close(self) -> None:
         """Lets the model go; nothing can be measured with it afterwards."""
-        self._model = self._batch_converter = self.forecast = None
+        if not hasattr(self, "_model"):
+            return
+        self.forecast = None
+        del self._model, self._batch_converter
 
     def __enter__(self) -> MeasuredModel:
         return self

@@ -101,7 +101,9 @@ class Request:
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types, for another process."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        texts = {name: None if values[name] is None else str(values[name]) for name in ("output_dir", "device", "fasta")}
+        texts = {
+            name: None if values[name] is None else str(values[name]) for name in ("output_dir", "device", "fasta")
+        }
         return {**values, **texts}
 
     @classmethod
