@@ -105,14 +105,17 @@ class Service:
     def serve(self) -> None:
         """Answers one request after the other."""
         while (message := self._waiting.get()) is not None:
-            try:
-                answer, fields = self._answer(message)
-            except KeyboardInterrupt:
-                self._outgoing.send("interrupted")
-                return
-            except Exception as error:
-                answer, fields = "failed", describe_error(error)
+            self._serve_one(message)
+
+    def _serve_one(self, message: Message) -> None:
+        try:
+            answer, fields = self._answer(message)
             self._outgoing.send(answer, **fields)
+        except KeyboardInterrupt:
+            self._outgoing.send("interrupted")
+            raise
+        except Exception as error:  # also an answer that cannot be sent
+            self._outgoing.send("failed", **describe_error(error))
 
     def _answer(self, message: Message) -> tuple[str, dict[str, Any]]:
         if message["kind"] == "find_device":
@@ -188,7 +191,7 @@ def _introduction(model: TrialModel) -> dict[str, Any]:
     conditions = model.conditions()
     sections = ("machine", "versions", "model", "settings")
     return {
-        "description": model.description,
+        "description": dict(model.description),
         "device_name": model.device_name,
         "forecast": None if model.forecast is None else str(model.forecast),
         "conditions": {section: dict(getattr(conditions, section)) for section in sections},

@@ -116,12 +116,11 @@ class ModelProcess:
         """The same, after which it is forgotten."""
         return self._output.take()
 
-    def end(self, *, ask: bool = True, how_long_s: float = ASKED_S) -> dict[str, Any]:
+    def end(self, *, ask: bool = True) -> dict[str, Any]:
         """Ends it and all processes of its session, and reaps them: asks, terminates, kills. May be called again.
 
         Args:
             ask: whether it is asked first, so that it can write what it has measured.
-            how_long_s: how long it may take to do so.
 
         Returns:
             What became of it: ``pid``, ``exit_code``, ``signal`` (its name, if one killed it), ``stopped_by`` (what it
@@ -133,18 +132,18 @@ class ModelProcess:
         left: list[int] = []
         try:
             if not self._over:
-                self._end_in_peace(ask, how_long_s)
+                self._end_in_peace(ask)
         finally:
             with deferred_interrupts():
                 left = self._kill_all()
                 self._close()
         return {**self._fate(), "processes_left": left}
 
-    def _end_in_peace(self, ask: bool, how_long_s: float) -> None:
+    def _end_in_peace(self, ask: bool) -> None:
         if ask and not self.has_ended():
             self._ended_by.append("request")
             self.send("stop")
-            self._wait(how_long_s)
+            self._wait(ASKED_S)
         if not self.has_ended():
             self._ended_by.append("SIGTERM")
             with suppress(ProcessLookupError):
