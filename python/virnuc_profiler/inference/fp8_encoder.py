@@ -82,8 +82,7 @@ class Fp8Encoder(FusedEncoder):
     """Five sixths of the arithmetic in FP8: each product's input is rounded row by row by the kernel that makes it.
 
     Values and the output of attention stay in bf16, like norms, attention and the residual stream: attention averages
-    over tokens, and so what rounding does to activations fades, but what it does to those two weights does not. On an
-    H200 they take a tenth of the speed, and are the larger half of the error (3B, random weights).
+    over tokens, and so what rounding does to activations fades, but what it does to those two weights does not.
     """
 
     def __init__(self, attention: AttentionBackend) -> None:
