@@ -98,3 +98,11 @@ def test_host_pipeline(standins: Standins, tmp_path: Path) -> None:
     assert min(figures["1"]["tokens_per_s"].values()) > 0
     assert (figures["2"] is None) == (len(os.sched_getaffinity(0)) < 2)
     assert [line.split(":")[0] in ("PASS", "FAIL", "n/a") for line in printed.splitlines()[-2:]] == [True, True]
+
+
+@pytest.mark.slow
+def test_supervision_cost(standins: Standins, tmp_path: Path) -> None:
+    options = ["--device", "cpu", "--trials", "3", "--num-sequences", "4", "--num-workers", "0"]
+    printed, figures = figures_of(standins, tmp_path, "supervision_cost", *options, libraries=())
+    assert len(figures["here_s"]) == len(figures["supervised_s"]) == figures["ratio"]["pairs"] == 3
+    assert printed.splitlines()[-1].split()[0] in ("PASS", "FAIL")

@@ -3,6 +3,7 @@
 
 import gzip
 import json
+import os
 import re
 
 import pytest
@@ -36,6 +37,10 @@ def swept(tmp_path_factory):
 
 def load(path):
     return json.loads(path.read_text())
+
+
+def with_path(folder):
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def test_a_sweep_prints_five_tables_and_names_its_folder_last(swept):
@@ -173,3 +178,25 @@ def test_the_doctor_tells_what_is_missing_in_json_too():
     assert {"CUDA driver", "NVML", "PyTorch", "worker processes", "shared memory", "output folder"} <= set(names)
     assert names["PyTorch"]["state"] == "ok"
     assert all(check["found"] for check in document["checks"])
+
+
+def test_the_process_that_supervises_has_no_pytorch(tmp_path):
+    (tmp_path / "supervise.py").write_text(
+        "import sys\n"
+        "from virnuc_profiler.cli.main import main\n"
+        "code = main(sys.argv[1:])\n"
+        "print('torch' in sys.modules, file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    options = ("--steps", "baseline", "--output-dir", tmp_path / "out")
+    finished = run("sweep", *SMALL, *options, program=("-m", "supervise"), env={"PYTHONPATH": with_path(tmp_path)})
+    assert finished.code == 0, finished.err
+    assert finished.err.splitlines()[-1] == "False"
+    assert load(tmp_path / "out" / "baseline.json")["settings"]["isolation"] == "process"
+
+
+def test_all_can_run_in_one_process(tmp_path):
+    finished = run("sweep", *SMALL, "--steps", "baseline", "--isolation", "none", "--output-dir", tmp_path)
+    assert finished.code == 0, finished.err
+    assert "Baseline Configuration" in finished.out
+    assert load(tmp_path / "baseline.json")["settings"]["isolation"] == "none"

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""The command line as a user has it: a process in a session of its own, whose leftovers can be found."""
+"""The command line as a user has it: a process in a session of its own, whose leftovers can be found.
+
+Also those in other sessions: what a command starts inherits a mark in its environment.
+"""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
+
+MARK = "VIRNUC_TEST_COMMAND"
 
 SMALL = (
     "--num-sequences", "8", "--cooldown", "0", "--weights", "random", "--device", "cpu",
@@ -37,12 +43,13 @@ class Command:
     """Runs ``python -m virnuc_profiler``, or another `program` of Python's options, with these arguments."""
 
     def __init__(self, *arguments, env=None, stdout=subprocess.PIPE, program=("-m", "virnuc_profiler")):
+        self.mark = str(uuid.uuid4())
         self.process = subprocess.Popen(
             [sys.executable, *program, *map(str, arguments)],
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, **(env or {}), MARK: self.mark},
             start_new_session=True,
         )
 
@@ -60,7 +67,7 @@ class Command:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def left_behind(self, within_s=10.0) -> list[str]:
-        """What still lives of its session after that time; forkserver and workers need a moment to end."""
+        """What still lives of it after that time; forkserver and workers need a moment to end."""
         deadline = time.monotonic() + within_s
         while (left := self._alive()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -70,7 +77,7 @@ class Command:
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                mine = os.getsid(process.pid) == self.process.pid
+                mine = process.environ().get(MARK) == self.mark
                 if mine and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(" ".join(process.cmdline()))
         return found

@@ -18,6 +18,7 @@ MODEL = SimpleNamespace(info=ModelInfo("m", "random seed 0", "random", "fp32", "
 FOOTPRINT = MemoryFootprint(bytes_per_token=210_000.0, fixed_bytes=1_340_000_000)
 LINE = "Memory: 1.34 GB + 0.21 MB a token; budgets up to about 15,000 tokens fit"
 GRID = ("--token-budget", "4096,40000", "--buffer-size", "2000", "--steps", "packing")
+HERE = ("--isolation", "none")  # another process would have neither the pretended footprint nor the runs
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def packing_results(folder):
 
 
 def test_a_sweep_does_not_try_what_surely_does_not_fit_and_says_so(tried, tmp_path, capsys):
-    assert run(tmp_path, "sweep", *GRID) == 0
+    assert run(tmp_path, "sweep", *GRID, *HERE) == 0
     assert [budget for budget, _ in tried] == [4096, 4096]  # the baseline, and the first of the grid
     output = capsys.readouterr()
     assert LINE in output.out.splitlines()
@@ -65,7 +66,7 @@ def test_a_sweep_does_not_try_what_surely_does_not_fit_and_says_so(tried, tmp_pa
 
 
 def test_a_sweep_tries_it_if_told_to(tried, tmp_path, capsys):
-    assert run(tmp_path, "sweep", *GRID, "--try-all") == 0
+    assert run(tmp_path, "sweep", *GRID, *HERE, "--try-all") == 0
     assert [budget for budget, _ in tried] == [4096, 4096, 40_000]
     output = capsys.readouterr().out
     assert LINE in output
@@ -74,7 +75,7 @@ def test_a_sweep_tries_it_if_told_to(tried, tmp_path, capsys):
 
 
 def test_result_files_name_the_footprint(tried, tmp_path):
-    run(tmp_path, "sweep", *GRID)
+    run(tmp_path, "sweep", *GRID, *HERE)
     model = packing_results(tmp_path)["model"]
     assert (model["bytes_per_token"], model["fixed_bytes"]) == (210_000.0, 1_340_000_000)
     assert {metadata["bytes_per_token"] for _, metadata in tried} == {210_000.0}
@@ -99,7 +100,7 @@ def test_a_profile_runs_what_may_fit_or_what_it_is_told_to(tried, tmp_path, opti
 
 def test_where_nothing_can_be_predicted_nothing_is_said(tried, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(prepare, "forecast_memory", lambda *args: None)
-    assert run(tmp_path, "sweep", *GRID) == 0
+    assert run(tmp_path, "sweep", *GRID, *HERE) == 0
     assert not any(line.startswith("Memory:") for line in capsys.readouterr().out.splitlines())
     assert [budget for budget, _ in tried] == [4096, 4096, 40_000]
     model = packing_results(tmp_path)["model"]
@@ -108,5 +109,5 @@ def test_where_nothing_can_be_predicted_nothing_is_said(tried, monkeypatch, tmp_
 
 def test_a_dry_run_measures_nothing(tried, monkeypatch, tmp_path, capsys):
     monkeypatch.delattr(prepare, "forecast_memory")
-    assert run(tmp_path, "sweep", *GRID, "--dry-run") == 0
+    assert run(tmp_path, "sweep", *GRID, *HERE, "--dry-run") == 0
     assert "token_budget=40000" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.architectures import find_model_name
 from virnuc_profiler.sweep.configuration import RANGES, check_setting
 from virnuc_profiler.sweep.steps import STEP_NAMES, in_order
+from virnuc_profiler.sweep.supervision.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
 
 EXIT_MISUSE = 2
 DEVICES = "auto|cpu|cuda|cuda:N"
@@ -98,6 +99,24 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> 
 
 def _seconds_or_auto(text: str) -> float | str:
     return "auto" if text == "auto" else _number(at_least=0)(text)
+
+
+def add_isolation_options(parser: argparse.ArgumentParser) -> None:
+    """The options of what supervises the trials."""
+    group = parser.add_argument_group("supervision")
+    group.add_argument(
+        "--isolation", choices=("process", "none"), default="process",
+        help="process: the model runs in a process of its own, which is replaced after a failure; none: all in one "
+        "process, e.g. for a debugger (default: process)",
+    )  # fmt: skip
+    for option, default, what in (
+        ("--start-timeout", START_TIMEOUT_S, "time limit of loading the model"),
+        ("--progress-timeout", PROGRESS_TIMEOUT_S, "longest time without a finished batch"),
+    ):
+        group.add_argument(
+            option, type=_number(above=0), default=default, metavar="SECONDS",
+            help=f"{what}; not with --isolation none (default: {default:g})",
+        )  # fmt: skip
 
 
 def setting(name: str) -> Callable[[str], int]:

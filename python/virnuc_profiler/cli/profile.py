@@ -20,7 +20,7 @@ from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.configuration import BASELINE, RANGES, Configuration
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.prepare import Request
+    from virnuc_profiler.sweep.request import Request
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

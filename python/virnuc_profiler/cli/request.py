@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,9 @@ from virnuc_profiler.errors import OutputError
 from virnuc_profiler.inference.interrupts import deferred_interrupts
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.prepare import Request
+    import torch
+
+    from virnuc_profiler.sweep.request import DeviceName, Request
     from virnuc_profiler.sweep.workload import Workload
 
 RESULTS_FOLDER: Final = "tuning_results"
@@ -27,23 +30,41 @@ DEFAULT_SEQUENCES: Final = {"cuda": 2000, "cpu": 72}
 """On two CPU cores the whole default sweep of the 8M model over so many sequences ends within four minutes."""
 
 
-def build_request(arguments: argparse.Namespace, *, limit_file: bool, fasta: Path | None = None) -> Request:
+def find_device_here(device: str, precision: str | None) -> torch.device:
+    """The device that is meant, asked in this process.
+
+    Raises:
+        UsageError: it is not there, or the precision does not fit it.
+    """
+    with deferred_interrupts():  # PyTorch takes seconds to import, and Python itself dies of Ctrl-C in it
+        from virnuc_profiler.inference.placement import resolve_device, resolve_precision
+
+    found = resolve_device(device)
+    resolve_precision(precision, True, found)
+    return found
+
+
+def build_request(
+    arguments: argparse.Namespace,
+    *,
+    limit_file: bool,
+    fasta: Path | None = None,
+    find_device: Callable[[str, str | None], torch.device | DeviceName] = find_device_here,
+) -> Request:
     """The request that the options make.
 
     Args:
         arguments: the parsed options; ``output_dir`` is filled in if it was not given.
         limit_file: whether a file of the user's is limited to the default number of sequences too.
         fasta: stands in for ``--fasta``.
+        find_device: finds the device and checks that the precision fits it.
 
     Raises:
         UsageError: the device is not there, or the precision does not fit it.
     """
-    with deferred_interrupts():  # PyTorch takes seconds to import, and Python itself dies of Ctrl-C in it
-        from virnuc_profiler.inference.placement import resolve_device, resolve_precision
-        from virnuc_profiler.sweep.prepare import Request
+    from virnuc_profiler.sweep.request import Request
 
-    device = resolve_device(arguments.device)
-    resolve_precision(arguments.precision, True, device)
+    device = find_device(arguments.device, arguments.precision)
     fill_in_folder(arguments)
     fasta = arguments.fasta or fasta
     count = arguments.num_sequences

@@ -14,8 +14,9 @@ from virnuc_profiler.errors import UsageError, WorkloadError
 from virnuc_profiler.sweep.configuration import RANGES
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.prepare import Request
+    from virnuc_profiler.sweep.options import FindDevice
     from virnuc_profiler.sweep.record import SweepRecord
+    from virnuc_profiler.sweep.request import Request
     from virnuc_profiler.sweep.results import Conditions
     from virnuc_profiler.sweep.workload import Workload
 
@@ -48,31 +49,31 @@ def last_sweep(folder: Path, records: Sequence[SweepRecord]) -> SweepRecord:
     return records[-1]
 
 
-def resumed_request(record: SweepRecord, folder: Path, given: Mapping[str, Any]) -> Request:
+def resumed_request(record: SweepRecord, folder: Path, given: Mapping[str, Any], find_device: FindDevice) -> Request:
     """The request of a sweep that is continued.
 
     Args:
         record: of the sweep.
         folder: its own.
         given: the options that were given, by name.
+        find_device: finds the device.
 
     Raises:
         UsageError: an option contradicts the sweep, or its device is not there.
     """
     from virnuc_profiler.sweep.options import HARMLESS, request_of
 
-    refuse_contradictions(record, folder, given)
+    refuse_contradictions(record, folder, given, find_device)
     options = {**record.plan.options, **{name: given[name] for name in HARMLESS if name in given}}
-    return request_of(options, folder)
+    return request_of(options, folder, find_device)
 
 
-def refuse_contradictions(record: SweepRecord, folder: Path, given: Mapping[str, Any]) -> None:
+def refuse_contradictions(record: SweepRecord, folder: Path, given: Mapping[str, Any], find_device: FindDevice) -> None:
     """Refuses options that are not those of the sweep.
 
     Raises:
         UsageError: there are some; each is named, with both values.
     """
-    from virnuc_profiler.inference.placement import resolve_device
     from virnuc_profiler.sweep.options import HARMLESS, recorded
 
     plan = record.plan
@@ -86,7 +87,7 @@ def refuse_contradictions(record: SweepRecord, folder: Path, given: Mapping[str,
     for name, value in given.items():
         today = recorded(name, value)
         if name == "device":
-            today = str(resolve_device(value))
+            today = str(find_device(value, None))
         elif name == "output_dir":
             today = str(Path(value).resolve())
         if name in known and name not in HARMLESS and today != known[name]:

@@ -7,15 +7,24 @@ import argparse
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.arguments import STEPS_HELP, add_measurement_options, setting_help, settings, steps
+from virnuc_profiler.cli.arguments import (
+    STEPS_HELP,
+    add_isolation_options,
+    add_measurement_options,
+    setting_help,
+    settings,
+    steps,
+)
 from virnuc_profiler.cli.request import (
     build_request,
     describe_workload,
     fasta_of_environment,
+    find_device_here,
     require_writable,
     shown_path,
 )
@@ -36,8 +45,9 @@ from virnuc_profiler.sweep.steps import STEP_NAMES, Step, plan
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.estimate import Estimate
     from virnuc_profiler.sweep.journal import Journal
-    from virnuc_profiler.sweep.prepare import MeasuredModel, Request
+    from virnuc_profiler.sweep.options import FindDevice
     from virnuc_profiler.sweep.record import SweepRecord
+    from virnuc_profiler.sweep.request import Request, TrialModel
     from virnuc_profiler.sweep.results import Conditions
     from virnuc_profiler.sweep.session import Sweep
     from virnuc_profiler.sweep.workload import Workload
@@ -77,6 +87,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--allow-mixed", action="store_true",
         help="with --resume: continue although machine or versions are not what they were",
     )  # fmt: skip
+    add_isolation_options(parser)
     _tell_given_from_default(parser)
     parser.set_defaults(run=run)
 
@@ -90,20 +101,54 @@ def _tell_given_from_default(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the sweep, continues one, or lists what would be run."""
     given = {name: value for name in arguments.defaults if (value := getattr(arguments, name)) is not None}
+    vars(arguments).update({**arguments.defaults, **given})
     if arguments.resume is not None:
-        arguments.output_dir = arguments.resume
-        return _resume(arguments.resume, given, dry_run=arguments.dry_run, allow_mixed=arguments.allow_mixed)
+        if arguments.dry_run:
+            return _dry_resume(arguments.resume, given)
+        with _place_of_the_model(arguments) as place:
+            return _resume(arguments.resume, given, place, allow_mixed=arguments.allow_mixed)
     if arguments.allow_mixed:
         raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
-    vars(arguments).update({**arguments.defaults, **given})
     grid = {name: values for name in RANGES if (values := getattr(arguments, name)) is not None}
-    request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
     if arguments.dry_run:
+        request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
         return _dry_run(request, plan(grid), arguments.steps)
-    return _start(request, grid, arguments.steps)
+    with _place_of_the_model(arguments) as place:
+        request = build_request(
+            arguments, limit_file=True, fasta=fasta_of_environment(), find_device=place.find_device
+        )  # fmt: skip
+        return _start(request, grid, arguments.steps, place)
 
 
-def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[str]) -> int:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the model lives: how its device is found, and how it is loaded."""
+
+    find_device: FindDevice
+    load: Callable[[Request], TrialModel]
+
+
+@contextmanager
+def _place_of_the_model(arguments: argparse.Namespace) -> Iterator[_Place]:
+    """This process, or a supervised one; then this one needs no PyTorch to measure."""
+    if arguments.isolation == "none":
+        yield _Place(find_device_here, _load_here)
+        return
+    from virnuc_profiler.sweep.supervision.deadlines import Limits
+    from virnuc_profiler.sweep.supervision.model import SupervisedModel
+    from virnuc_profiler.sweep.supervision.supervisor import Supervisor
+
+    with Supervisor(Limits(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
+        yield _Place(supervisor.find_device, lambda request: SupervisedModel(request, supervisor))
+
+
+def _load_here(request: Request) -> TrialModel:
+    from virnuc_profiler.sweep.prepare import MeasuredModel
+
+    return MeasuredModel(request)
+
+
+def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[str], place: _Place) -> int:
     from virnuc_profiler.sweep.documents import Documents
     from virnuc_profiler.sweep.journal import Journal
     from virnuc_profiler.sweep.options import options_of
@@ -120,23 +165,29 @@ def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[
         print(describe_workload(workload))
         values = {name: tuple(chosen) for name, chosen in grid.items()}
         journal.begin(SweepPlan(tuple(names), values, workload, validation, options_of(request)))
-        return _run(_loaded(request), request, journal)
+        return _run(_loaded(request, place), request, journal)
 
 
-def _resume(folder: Path, given: Mapping[str, Any], *, dry_run: bool, allow_mixed: bool) -> int:
-    from virnuc_profiler.sweep.journal import Journal, read_journal
+def _dry_resume(folder: Path, given: Mapping[str, Any]) -> int:
+    """Lists what is left of a sweep."""
+    from virnuc_profiler.sweep.journal import read_journal
+
+    require_journal(folder)
+    record = last_sweep(folder, read_journal(folder))
+    request = resumed_request(record, folder, given, find_device_here)
+    require_same_file(record, request)
+    return _dry_run(request, plan(record.plan.grid), record.plan.steps, record)
+
+
+def _resume(folder: Path, given: Mapping[str, Any], place: _Place, *, allow_mixed: bool) -> int:
+    from virnuc_profiler.sweep.journal import Journal
     from virnuc_profiler.telemetry.files import remove_unfinished
 
     require_journal(folder)
-    if dry_run:
-        record = last_sweep(folder, read_journal(folder))
-        request = resumed_request(record, folder, given)
-        require_same_file(record, request)
-        return _dry_run(request, plan(record.plan.grid), record.plan.steps, record)
     require_writable(folder)
     with Journal(folder) as journal:
         record = last_sweep(folder, journal.records)
-        request = resumed_request(record, folder, given)
+        request = resumed_request(record, folder, given, place.find_device)
         require_same_file(record, request)
         remove_unfinished(folder)
         workload, validation = request.workload(), request.validation_workload()
@@ -151,34 +202,32 @@ def _resume(folder: Path, given: Mapping[str, Any], *, dry_run: bool, allow_mixe
             sweep.conditions = record.current_conditions  # nothing is added, so nothing is said of this process
             return _finish(sweep, request, None)
         require_same_conditions(record, folder, conditions_so_far(record), allow_mixed)
-        model = _loaded(request)
+        model = _loaded(request, place)
         require_same_conditions(record, folder, model.conditions(), allow_mixed)
         return _run(model, request, journal)
 
 
-def _loaded(request: Request) -> MeasuredModel:
-    from virnuc_profiler.sweep.prepare import MeasuredModel, device_name
-
-    model = MeasuredModel(request)
+def _loaded(request: Request, place: _Place) -> TrialModel:
+    model = place.load(request)
     print(describe_model(model.description))
-    print(f"Device: {request.device} ({device_name(request.device)})")
+    print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
     print(flush=True)
     return model
 
 
-def _run(model: MeasuredModel, request: Request, journal: Journal) -> int:
+def _run(model: TrialModel, request: Request, journal: Journal) -> int:
     """Runs what is left of the journal's current sweep."""
     sweep = _sweep(request, journal, model.conditions())
     sweep.run_trial = model.run_trial
     return _finish(sweep, request, model)
 
 
-def _finish(sweep: Sweep, request: Request, model: MeasuredModel | None) -> int:
+def _finish(sweep: Sweep, request: Request, model: TrialModel | None) -> int:
     """Runs the sweep, without a model if everything is there already, and says where the results are."""
     from virnuc_profiler.cli.progress import show_progress
-    from virnuc_profiler.sweep.cleanup import shortest_pause_s
+    from virnuc_profiler.sweep.cooldown import shortest_pause_s
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
@@ -269,7 +318,7 @@ def _left(step: Step, record: SweepRecord | None, timeout_s: float | None) -> li
 def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
     """From the `seconds` of an earlier baseline of the same workload, model and device, or a guess without one."""
     from virnuc_profiler.inference.architectures import ARCHITECTURES
-    from virnuc_profiler.sweep.cleanup import shortest_pause_s
+    from virnuc_profiler.sweep.cooldown import shortest_pause_s
     from virnuc_profiler.sweep.estimate import from_baseline, guess
     from virnuc_profiler.sweep.prepare import usable_cores
 

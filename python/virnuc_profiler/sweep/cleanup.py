@@ -8,11 +8,12 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import psutil
 import torch
 
+from virnuc_profiler.sweep.cooldown import AUTO, COOLDOWN_S, Cooldown
 from virnuc_profiler.sweep.descendants import child_processes, descendants, describe_processes
 from virnuc_profiler.sweep.device_memory import DeviceMemory, first_line
 from virnuc_profiler.sweep.holdings import Holdings, Leftovers, left_since
@@ -20,12 +21,6 @@ from virnuc_profiler.sweep.waiting import wait_until
 
 __all__ = ["AUTO", "COOLDOWN_S", "CleanupReport", "Cooldown", "child_processes", "cleanup_between_runs"]
 
-COOLDOWN_S: Final = 2.0
-"""Pause in which worker processes end and the machine calms down."""
-
-AUTO: Final = "auto"
-Cooldown: TypeAlias = float | Literal["auto"]
-"""Seconds that are waited in full; or ``auto``: until the checks find nothing left, for COOLDOWN_S at most."""
 
 LEAK_SHARE: Final = 0.02
 LEAK_BYTES: Final = 64 * 2**20
@@ -141,11 +136,6 @@ def close_quietly(part: Any) -> None:
         part.close()
     except Exception as error:
         _log.warning("%s could not be closed: %s", type(part).__name__, first_line(error))
-
-
-def shortest_pause_s(cooldown_s: Cooldown) -> float:
-    """What an estimate of the time that is left can count with."""
-    return 0.0 if cooldown_s == AUTO else cooldown_s
 
 
 def is_leak(leaked_bytes: int | None, before_bytes: int | None) -> bool:

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.prepare import Request
+    import torch
 
-HARMLESS: Final = ("cooldown", "timeout")
+    from virnuc_profiler.sweep.request import DeviceName, Request
+
+    FindDevice = Callable[[str, str | None], torch.device | DeviceName]
+    """Finds a device by its name, and checks that the precision fits it."""
+
+HARMLESS: Final = ("cooldown", "timeout", "isolation", "start_timeout", "progress_timeout")
 """Options that may differ when a sweep is continued: they change how long it takes, not what is measured."""
 
 _FIELDS: Final[Mapping[str, str]] = {
@@ -37,18 +42,18 @@ def options_of(request: Request) -> dict[str, Any]:
     return {name: recorded(name, value) for name, value in options.items()}
 
 
-def request_of(options: Mapping[str, Any], output_dir: Path) -> Request:
+def request_of(options: Mapping[str, Any], output_dir: Path, find_device: FindDevice) -> Request:
     """The request that the options of a journal make.
 
     Raises:
-        UsageError: the device is not there.
+        UsageError: the device is not there, or the precision does not fit it.
     """
-    from virnuc_profiler.inference.placement import resolve_device
-    from virnuc_profiler.sweep.prepare import Request
+    from virnuc_profiler.sweep.request import Request
 
     values = {field: options[option] for option, field in _FIELDS.items()}
     fasta = None if values["fasta"] is None else Path(values["fasta"])
-    return Request(**{**values, "output_dir": output_dir, "device": resolve_device(values["device"]), "fasta": fasta})
+    device = find_device(values["device"], values["precision"])
+    return Request(**{**values, "output_dir": output_dir, "device": device, "fasta": fasta})
 
 
 def recorded(option: str, value: Any) -> Any:

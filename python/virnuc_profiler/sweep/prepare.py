@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""From what a user asks for to what can be measured: device, workload, model."""
+"""A loaded model in this process, ready to be measured."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import platform
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import TracebackType
+from typing import Any, Final
+
+import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.inference.precision_check import LEAST_COSINE
-from virnuc_profiler.sweep.cleanup import COOLDOWN_S, Cooldown
 from virnuc_profiler.sweep.configuration import Configuration
-from virnuc_profiler.sweep.device_memory import BYTES_PER_GB, limit_device_memory
+from virnuc_profiler.sweep.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.memory_forecast import MemoryForecast, forecast_memory
 from virnuc_profiler.sweep.provenance import machine_description, model_description, software_versions
+from virnuc_profiler.sweep.request import Request
 from virnuc_profiler.sweep.results import Conditions
-from virnuc_profiler.sweep.steps import VALIDATION_FACTOR
 from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
-from virnuc_profiler.sweep.workload import MAX_SEQUENCE_LENGTH, Workload, generate_tuning_workload, read_workload
+from virnuc_profiler.sweep.workload import MAX_SEQUENCE_LENGTH, Workload
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["MeasuredModel", "Request", "device_name", "usable_cores"]
 
 _WARM_UP_SEQUENCES: Final = {"cuda": 64, "cpu": 4}
 _ODDITIES: Final = {
@@ -36,62 +36,6 @@ _ODDITIES: Final = {
 }
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be measured, as ``sweep`` and ``profile`` ask for it.
-
-    Attributes:
-        output_dir: folder of the results.
-        device: where, already found.
-        model: its full name.
-        fasta: the user's sequences; None to generate some.
-        num_sequences: how many; of a file, the first ones. None: all of the file.
-        weights: see :func:`load_esm2_model`.
-        precision: alike; None leaves the choice to the device.
-        cooldown_s: pause between configurations; ``"auto"``: as long as the checks of the clean-up need.
-        timeout_s: time limit of each; None for none.
-        seed: of the generated sequences.
-        device_memory_gb: limit on this process's device memory; None for none.
-        capture_range: whether measured runs, but no warm-up, are bracketed for nsys or ncu.
-        try_all: whether configurations that surely do not fit the device's memory are tried nevertheless.
-        least_cosine: of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
-    """
-
-    output_dir: Path
-    device: torch.device
-    model: str
-    fasta: Path | None = None
-    num_sequences: int | None = None
-    weights: str = "auto"
-    precision: str | None = None
-    cooldown_s: Cooldown = COOLDOWN_S
-    timeout_s: float | None = None
-    seed: int = 42
-    device_memory_gb: float | None = None
-    capture_range: bool = False
-    try_all: bool = False
-    least_cosine: float | None = None
-
-    def workload(self, factor: float = 1.0) -> Workload:
-        """The sequences to run, generated or the user's; `factor` times as many, if there are.
-
-        Raises:
-            WorkloadError: the user's file cannot be read.
-            OutputError: generated ones cannot be written.
-        """
-        count = None if self.num_sequences is None else math.ceil(factor * self.num_sequences)
-        if self.fasta is not None:
-            return read_workload(self.fasta, "file", count)
-        if count is None:
-            raise ValueError("num_sequences must be given to generate a workload")
-        path = generate_tuning_workload(self.output_dir, count, self.seed)
-        return read_workload(path, f"generated, seed {self.seed}")
-
-    def validation_workload(self) -> Workload:
-        """The longer workload of the validation."""
-        return self.workload(VALIDATION_FACTOR)
 
 
 class MeasuredModel:
@@ -111,21 +55,32 @@ class MeasuredModel:
     def __init__(self, request: Request) -> None:
         from virnuc_profiler.inference.model import load_esm2_model
 
+        device = torch.device(str(request.device))
         if request.device_memory_gb is not None:
-            limit_device_memory(request.device, request.device_memory_gb)
+            limit_device_memory(device, request.device_memory_gb)
         self._request = request
+        self._device = device
         self._warned = False
         self._model, self._batch_converter = load_esm2_model(
-            request.model, request.device, precision=request.precision, weights=request.weights
+            request.model, device, precision=request.precision, weights=request.weights
         )
         limit_gb = request.device_memory_gb
         limit_bytes = None if limit_gb is None else round(limit_gb * BYTES_PER_GB)
-        self.forecast: MemoryForecast | None = forecast_memory(self._model, request.device, limit_bytes)
+        self.forecast: MemoryForecast | None = forecast_memory(self._model, device, limit_bytes)
 
     @property
     def description(self) -> dict[str, Any]:
         """The model as result files name it."""
         return model_description(self._model)
+
+    @property
+    def device_name(self) -> str:
+        """See :func:`device_name`."""
+        return device_name(self._device)
+
+    def held_device_bytes(self) -> int | None:
+        """Device memory that tensors of this process hold now; None on the CPU, and once CUDA has failed."""
+        return DeviceMemory(self._device).allocated_bytes()
 
     def conditions(self) -> Conditions:
         """The circumstances of results with this model on this machine."""
@@ -136,7 +91,7 @@ class MeasuredModel:
             model={**self.description, **self._footprint()},
             settings={
                 "device": str(request.device),
-                "device_name": device_name(request.device),
+                "device_name": self.device_name,
                 "device_memory_gb": request.device_memory_gb,
                 "host": platform.node(),
                 "cooldown_s": request.cooldown_s,
@@ -145,6 +100,7 @@ class MeasuredModel:
                 "try_all": request.try_all,
                 "least_cosine": request.least_cosine,
                 "warm_up": True,
+                "isolation": "none",
             },
         )
 
@@ -164,7 +120,7 @@ class MeasuredModel:
             workload.path,
             output_dir,
             self._model,
-            self._request.device,
+            self._device,
             configuration.num_workers,
             configuration.prefetch_factor,
             configuration.token_budget,
@@ -193,13 +149,13 @@ class MeasuredModel:
         That is the start of the process from which workers are forked, the first use of each kernel, and the work
         spaces of the libraries. A failure here is none yet: the first configuration will show it.
         """
-        count = min(_WARM_UP_SEQUENCES[self._request.device.type], workload.num_sequences)
+        count = min(_WARM_UP_SEQUENCES[self._device.type], workload.num_sequences)
         with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
             result = run_single_gpu_benchmark(
                 workload.path,
                 folder,
                 self._model,
-                self._request.device,
+                self._device,
                 num_workers,
                 batch_converter=self._batch_converter,
                 num_sequences=count,
@@ -208,6 +164,21 @@ class MeasuredModel:
                 failure_log_level=logging.DEBUG,
             )
         _log.debug("warm-up: %s", result["status"])
+
+    def close(self) -> None:
+        """Lets the model go; nothing can be measured with it afterwards."""
+        if not hasattr(self, "_model"):
+            return
+        self.forecast = None
+        del self._model, self._batch_converter
+
+    def __enter__(self) -> MeasuredModel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _footprint(self) -> dict[str, Any]:
         if self.forecast is None:
@@ -224,8 +195,6 @@ class MeasuredModel:
 
 def device_name(device: torch.device) -> str:
     """``NVIDIA H200``, or the processor's name."""
-    import torch
-
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{machine_description()['cpu_model'] or platform.machine()}, {usable_cores()} cores"

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""What supervision costs: the same small trials in a model process over those in one process, in alternating blocks.
+
+The claim: 26 trials, as many as a default sweep has, take at most 1.10 times as long. Loading and warming up are
+measured apart: they happen once in either case, and the process that supervises only adds its own start to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from benchmarks.claim import Claim
+from benchmarks.paired import bare_goes_first, ratio_of_pairs
+from benchmarks.report import parser, publish
+from virnuc_profiler.inference.architectures import find_model_name
+from virnuc_profiler.inference.placement import resolve_device
+from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.prepare import MeasuredModel
+from virnuc_profiler.sweep.request import Request, TrialModel
+from virnuc_profiler.sweep.supervision.deadlines import Limits
+from virnuc_profiler.sweep.supervision.model import SupervisedModel
+from virnuc_profiler.sweep.supervision.supervisor import Supervisor
+from virnuc_profiler.sweep.workload import Workload
+
+MOST: Final = 1.10
+HEADER: Final = ("", "one process", "supervised", "ratio")
+
+
+def main() -> None:
+    """Prints the times of both, and the verdict."""
+    hide_main_module()
+    arguments = parse_arguments()
+    configuration = Configuration(arguments.num_workers, 2, 2048, 200)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as models:
+        folder = Path(name)
+        request = Request(
+            folder,
+            resolve_device(arguments.device),
+            find_model_name(arguments.model),
+            num_sequences=arguments.num_sequences,
+            weights="random",
+            cooldown_s=0.0,
+        )
+        workload = request.workload()
+        loading, trials = [], []
+        for load in (MeasuredModel, lambda request: SupervisedModel(request, Supervisor(Limits()))):
+            began = perf_counter()
+            model: TrialModel = load(request)
+            models.callback(model.close)
+            model.warm_up(workload, min(1, configuration.num_workers))
+            loading.append(perf_counter() - began)
+            trials.append(partial(seconds_of_trial, model, workload, configuration, folder))
+        here, there = measure(trials[0], trials[1], arguments.trials)
+    ratio = ratio_of_pairs(there, here)
+    rows = [
+        ("load and warm up", f"{loading[0]:.2f} s", f"{loading[1]:.2f} s", f"x{loading[1] / loading[0]:.2f}"),
+        (
+            f"{arguments.trials} trials",
+            f"{sum(here):.2f} s",
+            f"{sum(there):.2f} s",
+            f"x{ratio.typical:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]",
+        ),
+    ]
+    claim = Claim(f"supervised trials take at most x{MOST:.2f}", f"x{ratio.typical:.3f}", ratio.typical <= MOST)
+    figures = {"loading_s": loading, "here_s": here, "supervised_s": there, "ratio": asdict(ratio)}
+    publish(f"Supervision, {arguments.model}, {configuration}", HEADER, rows, figures, arguments.json)
+    print(f"{claim.verdict} {claim.text}: {claim.measured}")
+
+
+def hide_main_module() -> None:
+    """Keeps workers from importing this script, as multiprocessing has them do with the main module.
+
+    Neither the command line nor a model process has such a module; here the trials in one process alone would pay.
+    """
+    sys.modules["__main__"].__spec__ = None
+    vars(sys.modules["__main__"]).pop("__file__", None)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """About two minutes on two CPU cores."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--model", default="8M")
+    options.add_argument("--device", default="auto")
+    options.add_argument("--trials", type=int, default=26, help="of each kind, at least 3")
+    options.add_argument("--num-sequences", type=int, default=8)
+    options.add_argument("--num-workers", type=int, default=1)
+    return options.parse_args()
+
+
+def measure(here: Callable[[], float], there: Callable[[], float], trials: int) -> tuple[list[float], list[float]]:
+    """Seconds of so many trials of each kind, in the order that cancels drift."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for pair in range(trials):
+        for which in (0, 1) if bare_goes_first(pair) else (1, 0):
+            seconds[which].append((here, there)[which]())
+    return seconds
+
+
+def seconds_of_trial(model: TrialModel, workload: Workload, configuration: Configuration, folder: Path) -> float:
+    """Wall time of a whole trial, from the request to the result.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    began = perf_counter()
+    result = model.run_trial(workload, configuration, folder, lambda _: None)
+    seconds = perf_counter() - began
+    if result["status"] != "success":
+        raise RuntimeError(f"a trial failed: {result['message']}")
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Who dies with whom, and who takes in orphans: what Linux has for it, through ``prctl``."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_SET_DEATH_SIGNAL: Final = 1
+_SET_SUBREAPER: Final = 36
+_GET_SUBREAPER: Final = 37
+
+
+def die_with(parent_pid: int) -> None:
+    """Has the kernel kill this process when its parent dies, which `parent_pid` must be; now, if it is dead already.
+
+    Strictly it is the parent's thread: one that starts processes which call this must live as long as they. Does
+    nothing where the system has no such thing.
+    """
+    _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def adopts_orphans() -> bool:
+    """Whether descendants of this process whose parent dies become its own children."""
+    answer = ctypes.c_int(0)
+    _prctl(_GET_SUBREAPER, ctypes.addressof(answer))
+    return bool(answer.value)
+
+
+def adopt_orphans(adopt: bool) -> None:
+    """Makes them its own children, so that it can reap them, or no longer."""
+    _prctl(_SET_SUBREAPER, int(adopt))
+
+
+def living_of_session(session: int) -> list[int]:
+    """Process ids of the session that live: not the zombies, which only wait to be reaped."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):  # it has ended meanwhile
+                # After the name, which may hold blanks and brackets: state, parent, group, session.
+                state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(its_session) == session and state not in "ZX":
+                    found.append(int(entry.name))
+    return found
+
+
+def reap_group(group: int) -> None:
+    """Takes the exit codes of all children of the group that have ended, adopted ones too."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
+
+
+def _prctl(option: int, argument: int) -> None:
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(argument), 0, 0, 0)

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""A model in another process, with the same face as one in this: sweeps need not know which one they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from virnuc_profiler.errors import VirnucError
+from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.cooldown import longest_pause_s
+from virnuc_profiler.sweep.request import Request
+from virnuc_profiler.sweep.results import Conditions
+from virnuc_profiler.sweep.supervision.deadlines import CLEAN_UP_S, Watch
+from virnuc_profiler.sweep.supervision.outcomes import DeadlinePassed, ProcessLost, failed_trial
+from virnuc_profiler.sweep.supervision.protocol import Message
+from virnuc_profiler.sweep.supervision.replacement import Resources, damage, growth
+from virnuc_profiler.sweep.supervision.supervisor import Supervisor
+from virnuc_profiler.sweep.workload import Workload
+
+MOST_FAILED_STARTS: Final = 3
+"""So many in a row, and no configuration is to blame: each may have cost the whole start timeout."""
+
+
+class SupervisedModel:
+    """A model that is loaded once in a process of its own, and again in a new one where that is the safer thing.
+
+    Args:
+        request: what is asked for.
+        supervisor: has the process; it is closed with the model.
+
+    Raises:
+        UsageError: the model, precision or memory limit do not fit the device.
+        ModelError: the weights cannot be had.
+        DeadlinePassed: it takes too long to load.
+        ProcessLost: the process died of it.
+    """
+
+    def __init__(self, request: Request, supervisor: Supervisor) -> None:
+        self._request = request
+        self._supervisor = supervisor
+        self._warm_up: tuple[Workload, int] | None = None
+        self._loaded_in: int | None = None
+        self._first_resources: Resources | None = None
+        self._failed_starts = 0
+        self._introduction = self._load()
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The model as result files name it."""
+        description: dict[str, Any] = self._introduction["description"]
+        return description
+
+    @property
+    def device_name(self) -> str:
+        """The device's own name."""
+        return str(self._introduction["device_name"])
+
+    @property
+    def forecast(self) -> str | None:
+        """What the model takes and which budgets fit; None if nothing is known."""
+        forecast: str | None = self._introduction["forecast"]
+        return forecast
+
+    def conditions(self) -> Conditions:
+        """The circumstances of results with this model on this machine."""
+        limits = self._supervisor.limits
+        conditions = Conditions(**self._introduction["conditions"])
+        how = {"isolation": "process", "start_timeout_s": limits.start_s, "progress_timeout_s": limits.progress_s}
+        return Conditions(conditions.machine, conditions.versions, conditions.model, {**conditions.settings, **how})
+
+    def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
+        """Runs a few sequences unmeasured, and again in each new process.
+
+        A failure is none yet: the first configuration will show it.
+        """
+        self._warm_up = (workload, num_workers)
+        try:
+            self._ensure_ready(warm=True)
+        except (DeadlinePassed, ProcessLost):
+            self._loaded_in = None
+
+    def run_trial(
+        self,
+        workload: Workload,
+        configuration: Configuration,
+        output_dir: Path,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Measures one configuration, in a process that nothing has damaged.
+
+        Raises:
+            VirnucError: no process can be started any more, or what the trial itself raises.
+        """
+        files = _TrialFiles.now(output_dir, configuration)
+        request = self._request
+        try:
+            self._ensure_ready()
+            watch = Watch(
+                progress_s=self._supervisor.limits.progress_s,
+                total_s=request.timeout_s,
+                extra_s=longest_pause_s(request.cooldown_s) + CLEAN_UP_S,
+            )
+            reply = self._supervisor.ask(
+                "result", watch, "trial", on_progress, ask_to_stop=True,
+                workload=workload.as_dict(), configuration=configuration.as_dict(), output_dir=str(output_dir),
+            )  # fmt: skip
+        except (DeadlinePassed, ProcessLost) as error:
+            self._loaded_in = None
+            if self._failed_starts >= MOST_FAILED_STARTS:
+                raise VirnucError(
+                    f"the model could not be started {MOST_FAILED_STARTS} times in a row: {error}"
+                ) from error
+            return failed_trial(configuration, error, files.written_since())
+        return self._judged(reply)
+
+    def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
+        """The result of a configuration that surely does not fit the device; None of one that may."""
+        self._ensure_ready()
+        watch = Watch(start_s=self._supervisor.limits.start_s)
+        fields: dict[str, Any] = {"workload": workload.as_dict(), "configuration": configuration.as_dict()}
+        result: dict[str, Any] | None = self._supervisor.ask("predicted", watch, "predict", **fields)["result"]
+        return result
+
+    def close(self) -> None:
+        """Ends the process; may be called again."""
+        self._supervisor.close()
+
+    def __enter__(self) -> SupervisedModel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ensure_ready(self, *, warm: bool = False) -> None:
+        """Has a process that holds the model; a new one is warmed up like the first, for the same figures."""
+        fresh = self._loaded_in is None or self._loaded_in != self._supervisor.pid
+        if fresh:
+            self._failed_starts += 1
+            try:
+                self._load()
+            except VirnucError as error:
+                if isinstance(error, DeadlinePassed | ProcessLost):
+                    raise
+                raise ProcessLost(f"the model could not be loaded again: {error}", {}) from error
+        if (fresh or warm) and self._warm_up is not None:
+            workload, num_workers = self._warm_up
+            watch = Watch(start_s=self._supervisor.limits.start_s)
+            self._supervisor.ask("warmed_up", watch, "warm_up", workload=workload.as_dict(), num_workers=num_workers)
+        self._failed_starts = 0
+
+    def _load(self) -> Message:
+        watch = Watch(start_s=self._supervisor.limits.start_s)
+        introduction = self._supervisor.ask("loaded", watch, "load", request=self._request.as_dict())
+        self._loaded_in = self._supervisor.pid
+        self._first_resources = None
+        return introduction
+
+    def _judged(self, reply: Message) -> dict[str, Any]:
+        """The trial's result; a process that it has damaged is ended."""
+        result: dict[str, Any] = reply["result"]
+        resources = Resources(**reply["resources"])
+        if self._first_resources is None:
+            self._first_resources = resources
+        reason = damage(result) or growth(self._first_resources, resources)
+        if reason is None:
+            return result
+        self._supervisor.replace(reason)
+        return {**result, "evidence": {**(result.get("evidence") or {}), "process_replaced": reason}}
+
+
+@dataclass(frozen=True, slots=True)
+class _TrialFiles:
+    """The files of a trial, and when they were last written before it."""
+
+    telemetry: Path
+    run: Path
+    written_ns: int | None
+
+    @classmethod
+    def now(cls, output_dir: Path, configuration: Configuration) -> _TrialFiles:
+        telemetry = output_dir / f"telemetry_{configuration.run_id}.json"
+        return cls(telemetry, output_dir / f"run_{configuration.run_id}.json", _written_ns(telemetry))
+
+    def written_since(self) -> dict[str, str] | None:
+        """Their paths, if a process that was asked to stop has still written them."""
+        if _written_ns(self.telemetry) in (None, self.written_ns) or not self.run.exists():
+            return None
+        return {"telemetry_path": str(self.telemetry), "run_path": str(self.run)}
+
+
+def _written_ns(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""What becomes of a trial whose process could not tell: exceptions with evidence, and the results made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from virnuc_profiler.errors import DeadlineExceeded, VirnucError
+from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.supervision.deadlines import Passed
+
+_OOM = "OOM"
+
+
+class ProcessLost(VirnucError):
+    """The model process has died, or talks nonsense.
+
+    Attributes:
+        evidence: what is known of it.
+        out_of_memory: whether the kernel killed it for want of host memory.
+    """
+
+    def __init__(self, message: str, evidence: Mapping[str, Any], *, out_of_memory: bool = False) -> None:
+        super().__init__(message)
+        self.evidence = dict(evidence)
+        self.out_of_memory = out_of_memory
+
+
+class DeadlinePassed(DeadlineExceeded):
+    """The model process has taken too long, and was ended.
+
+    Attributes:
+        evidence: which deadline it was, and what is known of the process.
+    """
+
+    def __init__(self, message: str, evidence: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.evidence = dict(evidence)
+
+
+def late(passed: Passed, fate: Mapping[str, Any], last_words: list[str]) -> DeadlinePassed:
+    """Of a process that was ended because a deadline had passed."""
+    evidence = {"deadline": passed.deadline, "limit_s": passed.limit_s, "waited_s": passed.waited_s}
+    return DeadlinePassed(str(passed), {**evidence, **fate, "stderr": last_words})
+
+
+def lost(fate: Mapping[str, Any], last_words: list[str], oom_kills: int | None) -> ProcessLost:
+    """Of a process that has ended by itself.
+
+    Args:
+        fate: as :meth:`ModelProcess.end` tells it.
+        last_words: the last lines that it printed.
+        oom_kills: how many processes the kernel has killed meanwhile for want of memory; None if it does not tell.
+    """
+    out_of_memory = fate["signal"] == "SIGKILL" and bool(oom_kills)
+    end = f"was killed by {fate['signal']}" if fate["signal"] else f"ended with exit code {fate['exit_code']}"
+    cause = ", by the kernel, since the host's memory ran out" if out_of_memory else ""
+    words = f"; it last printed: {last_words[-1]}" if last_words else ""
+    evidence = {**fate, "oom_kills": oom_kills, "stderr": last_words}
+    message = f"the model's process (pid {fate['pid']}) {end}{cause}{words}"
+    return ProcessLost(message, evidence, out_of_memory=out_of_memory)
+
+
+def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapping[str, str] | None) -> dict[str, Any]:
+    """The result of a trial that ended with `error`, with the keys of one that the process itself would report.
+
+    Args:
+        configuration: what was to be measured.
+        error: why it was not.
+        telemetry: ``telemetry_path`` and ``run_path``, if the process has still written them.
+    """
+    reason, memory = "error", {}
+    if isinstance(error, DeadlineExceeded):
+        reason = "timeout"
+    elif isinstance(error, ProcessLost) and error.out_of_memory:
+        reason, memory = _OOM, {"memory": "host"}
+    rest = "what was measured until then is in its telemetry" if telemetry else "its telemetry is missing or partial"
+    return {
+        "status": "failed",
+        "reason": reason,
+        "message": f"{error}; {rest}",
+        **memory,
+        "config": configuration.as_dict(),
+        "peak_memory_gb": None,
+        "truncated_sequences": None,
+        "unknown_residues": None,
+        "telemetry_path": None,
+        "run_path": None,
+        **(telemetry or {}),
+        "cleanup": None,
+        "evidence": getattr(error, "evidence", {}),
+    }

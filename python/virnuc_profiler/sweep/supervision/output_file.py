@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Where a model process prints: an unnamed file, so that the supervisor's tables stay clean and last words are kept."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from typing import Final
+
+LAST_LINES: Final = 20
+_LAST_BYTES: Final = 8192
+_LONGEST_LINE: Final = 400
+
+
+class OutputFile:
+    """Takes stdout and stderr of a process and its descendants. A pipe would block them when nobody reads."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="virnuc_profiler-output-", mode="w+b", buffering=0)  # noqa: SIM115
+        self.descriptor = self._file.fileno()
+        # Appending, so that whoever prints after take() does not leave a hole in front.
+        flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
+
+    def last_lines(self, count: int = LAST_LINES) -> list[str]:
+        """The last lines that say something."""
+        size = os.fstat(self.descriptor).st_size
+        start = max(0, size - _LAST_BYTES)
+        text = os.pread(self.descriptor, size - start, start).decode(errors="replace")
+        lines = [line.rstrip()[:_LONGEST_LINE] for line in text.splitlines() if line.strip()]
+        return lines[-count:]
+
+    def take(self) -> list[str]:
+        """The last lines, after which the file is empty again: it does not grow over the trials."""
+        lines = self.last_lines()
+        os.ftruncate(self.descriptor, 0)
+        return lines
+
+    def close(self) -> None:
+        """Lets it go; what still prints there prints into nothing."""
+        self._file.close()

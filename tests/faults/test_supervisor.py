@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""The supervisor with real processes that crash, hang, leak and are killed: nothing is left, the next trial runs."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from tests.support.command import Command, wait_until
+from tests.support.faulty_model import Fault
+from tests.support.faulty_workers import WorkerFault
+from tests.support.sweeps import WORKLOAD
+from virnuc_profiler.errors import UsageError, VirnucError
+from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.request import DeviceName, Request
+from virnuc_profiler.sweep.supervision.deadlines import Limits
+from virnuc_profiler.sweep.supervision.kinship import adopts_orphans, living_of_session
+from virnuc_profiler.sweep.supervision.model import SupervisedModel
+from virnuc_profiler.sweep.supervision.outcomes import DeadlinePassed
+from virnuc_profiler.sweep.supervision.supervisor import Supervisor
+from virnuc_profiler.sweep.workload import read_workload
+
+FAKE = "tests.support.faulty_model"
+REAL_WORKERS = "tests.support.faulty_workers"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_extra_time():
+    """What a deadline is extended by for the clean-up need not be waited for here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("virnuc_profiler.sweep.supervision.model.CLEAN_UP_S", 0.0)
+        yield
+
+
+def request_in(folder, **changes):
+    return Request(**{"output_dir": folder, "device": DeviceName("cpu"), "model": "m", "cooldown_s": 0.0, **changes})
+
+
+def supervised(folder, child_module=FAKE, limits=None, **changes):
+    limits = limits or Limits(60.0, 1.0)
+    return SupervisedModel(request_in(folder, **changes), Supervisor(limits, child_module))
+
+
+@pytest.fixture
+def model(tmp_path):
+    with supervised(tmp_path) as model:
+        yield model
+
+
+def run(model, folder, fault, workload=WORKLOAD, num_workers=0):
+    configuration = Configuration(num_workers, int(fault), 4096, 50)
+    return model.run_trial(workload, configuration, folder, lambda done: None)
+
+
+def process_of(model):
+    return model._supervisor.pid
+
+
+def test_the_model_is_loaded_once_and_described(model, tmp_path, caplog):
+    first = run(model, tmp_path, Fault.NONE)
+    second = run(model, tmp_path, Fault.NONE)
+    assert first["status"] == second["status"] == "success"
+    assert first["pid"] == second["pid"] == process_of(model) != os.getpid()
+    assert model.description["model_name"] == "m"
+    assert model.forecast == "1 GB + 2 MB a token"
+    settings = model.conditions().settings
+    assert (settings["isolation"], settings["host"]) == ("process", "here")
+
+
+FATES = {
+    Fault.KILLED: ("error", "was killed by SIGKILL"),
+    Fault.STOPPED: ("timeout", "no batch was finished"),
+    Fault.DEAF: ("timeout", "no batch was finished"),
+    Fault.EXITS: ("error", "ended with exit code 3; it last printed: terminate called after throwing"),
+    Fault.CUDA_ERROR: ("cuda_error", "it failed with cuda_error"),
+    Fault.LEAKS: ("OOM", "it failed with OOM"),
+}
+
+
+@pytest.mark.parametrize("fault", FATES, ids=lambda fault: fault.name)
+def test_after_a_fault_the_next_trial_runs_in_a_fresh_process(model, tmp_path, fault, monkeypatch):
+    monkeypatch.setattr("virnuc_profiler.sweep.supervision.process.ASKED_S", 0.5)
+    monkeypatch.setattr("virnuc_profiler.sweep.supervision.process.TERMINATED_S", 0.5)
+    before = process_of(model)
+    result = run(model, tmp_path, fault)
+    reason, words = FATES[fault]
+    assert (result["status"], result["reason"]) == ("failed", reason)
+    assert words in result["message"]
+    assert result["evidence"]
+    json.dumps(result, allow_nan=False)
+    assert living_of_session(before) == []
+    with pytest.raises(ProcessLookupError):  # reaped, not only dead
+        os.kill(before, 0)
+    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+    assert process_of(model) != before
+
+
+def test_a_hung_process_shows_where_it_hangs(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("virnuc_profiler.sweep.supervision.process.ASKED_S", 0.5)
+    evidence = run(model, tmp_path, Fault.DEAF)["evidence"]
+    assert (evidence["deadline"], evidence["stopped_by"], evidence["signal"]) == ("hang", "SIGKILL", "SIGKILL")
+    assert any("in run_trial" in line for line in evidence["stderr"])
+
+
+def test_memory_that_came_back_costs_no_process(model, tmp_path):
+    before = process_of(model)
+    assert run(model, tmp_path, Fault.OUT_OF_MEMORY)["reason"] == "OOM"
+    assert run(model, tmp_path, Fault.NONE)["pid"] == before
+
+
+def test_a_refusal_is_passed_on_as_it_is(model, tmp_path):
+    with pytest.raises(UsageError, match="not like this"):
+        run(model, tmp_path, Fault.REFUSES)
+    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+
+
+def test_a_message_that_is_too_long_never_leaves(model, tmp_path):
+    with pytest.raises(VirnucError, match="at most 1,048,576 are passed on"):
+        run(model, tmp_path, Fault.CHATTERS)
+
+
+def test_a_run_over_time_is_stopped_and_its_telemetry_kept(tmp_path):
+    with supervised(tmp_path, limits=Limits(60.0, 60.0), timeout_s=1.0) as model:
+        result = run(model, tmp_path, Fault.RUNS_ON)
+        assert (result["reason"], result["evidence"]["deadline"]) == ("timeout", "total")
+        assert result["telemetry_path"] == str(tmp_path / "telemetry_tune_0w_109pf_4096tb_50bs.json")
+        assert result["evidence"]["stopped_by"] == "request"
+
+
+def test_a_model_that_does_not_load_is_told(tmp_path):
+    with pytest.raises(DeadlinePassed, match="not ready after 1 s"):
+        supervised(tmp_path, limits=Limits(1.0, 60.0), model="stuck")
+    with pytest.raises(UsageError, match="no such model"):
+        supervised(tmp_path, model="absent")
+
+
+def test_what_was_changed_in_this_process_is_put_back(tmp_path):
+    before = adopts_orphans()
+    with supervised(tmp_path) as model:
+        pid = process_of(model)
+        assert adopts_orphans()
+    assert adopts_orphans() == before
+    assert living_of_session(pid) == []
+
+
+@pytest.fixture(scope="module")
+def with_workers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workers")
+    fasta = folder / "proteins.fasta"
+    # So many that workers are at it still when the first pack runs.
+    fasta.write_text("".join(f">p{number}\n{'MKVLAT' * 80}\n" for number in range(6000)))
+    with supervised(folder, REAL_WORKERS, Limits(120.0, 12.0)) as model:
+        workload = read_workload(fasta, "file")
+        run(model, folder, WorkerFault.NONE, workload, num_workers=2)
+        yield model, workload, folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (WorkerFault.ONE_KILLED, "worker_crash"),
+        (WorkerFault.ALL_KILLED, "worker_crash"),
+        (WorkerFault.ONE_STOPPED, "timeout"),
+        (WorkerFault.BLOCKS, "timeout"),
+        (WorkerFault.RAISES, "worker_crash"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_workers_that_fail_leave_nothing_and_the_next_trial_runs(with_workers, fault, reason):
+    model, workload, folder = with_workers
+    before = process_of(model)
+    result = run(model, folder, fault, workload, num_workers=2)
+    assert (result["status"], result["reason"]) == ("failed", reason), result
+    wait_until(lambda: not living_of_session(before), within_s=10.0)
+    assert run(model, folder, WorkerFault.NONE, workload, num_workers=2)["status"] == "success"
+    assert process_of(model) != before
+
+
+def begun(folder, fault):
+    """A sweep on the command line that is in the middle of a trial, and the pid of its model process."""
+    command = Command(
+        "sweep", "--device", "cpu", "--num-sequences", 8, "--cooldown", 0, "--steps", "dataloader",
+        "--num-workers", 0, "--prefetch-factor", int(fault), "--output-dir", folder, program=("-m", FAKE),
+    )  # fmt: skip
+    running = folder / "telemetry" / "dataloader" / "running"
+    wait_until(lambda: running.exists() and running.read_text())
+    return command, int(running.read_text())
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda stop: stop.name)
+def test_a_signal_stops_the_trial_and_keeps_what_was_measured(tmp_path, stop):
+    command, _ = begun(tmp_path, Fault.RUNS_ON)
+    os.kill(command.process.pid, stop)
+    finished = command.finish()
+    assert command.left_behind() == []
+    assert finished.code == 1
+    assert "stopped" in finished.error
+    assert json.loads((tmp_path / "baseline.json").read_text())["complete"] is True
+    assert list((tmp_path / "telemetry" / "dataloader").glob("telemetry_*.json"))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda stop: stop.name)
+def test_a_second_signal_does_not_wait(tmp_path, stop):
+    command, child = begun(tmp_path, Fault.DEAF)
+    os.kill(command.process.pid, stop)
+    with pytest.raises(AssertionError, match="it did not happen"):
+        wait_until(lambda: command.process.poll() is not None, within_s=1.0)  # it waits for what is deaf
+    os.kill(command.process.pid, stop)
+    finished = command.finish()
+    assert command.left_behind() == []
+    assert living_of_session(child) == []
+    assert (finished.code, "stopped" in finished.error) == (1, True)
+
+
+@pytest.mark.parametrize("fault", [Fault.RUNS_ON, Fault.DEAF, Fault.STOPPED], ids=lambda fault: fault.name)
+def test_when_the_supervisor_is_killed_nothing_is_left(tmp_path, fault):
+    command, child = begun(tmp_path, fault)
+    os.kill(command.process.pid, signal.SIGKILL)
+    command.finish()
+    assert command.left_behind(within_s=10.0) == []
+    wait_until(lambda: not living_of_session(child), within_s=10.0)
+
+
+def test_a_sweep_goes_on_after_faults(tmp_path):
+    faults = ",".join(str(int(fault)) for fault in (Fault.KILLED, Fault.NONE, Fault.EXITS, Fault.CUDA_ERROR, 2))
+    finished = Command(
+        "sweep", "--device", "cpu", "--num-sequences", 8, "--cooldown", 0, "--steps", "dataloader",
+        "--num-workers", 0, "--prefetch-factor", faults, "--output-dir", tmp_path, program=("-m", FAKE),
+    ).finish()  # fmt: skip
+    assert finished.code == 0, finished.err
+    assert finished.err.count("random weights are used") == 1
+    results = json.loads((tmp_path / "dataloader_sweep.json").read_text())["results"]
+    assert [result.get("reason") for result in results] == ["error", None, "error", "cuda_error", None]

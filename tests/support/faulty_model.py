@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""A model process without a model, for the supervisor's tests: what it does is told by the prefetch factor.
+
+It needs no PyTorch, and so starts in a fraction of a second. Run as a module it is ``virnuc_profiler`` with such
+processes.
+"""
+
+import functools
+import logging
+import os
+import signal
+import sys
+import time
+from enum import IntEnum
+from types import MappingProxyType
+
+from tests.support.sweeps import conditions, failure, success
+from virnuc_profiler.errors import UsageError
+from virnuc_profiler.sweep.supervision import child
+
+
+class Fault(IntEnum):
+    NONE = 4  # the baseline's
+    KILLED = 101
+    STOPPED = 102
+    DEAF = 103  # neither Ctrl-C nor SIGTERM ends it
+    EXITS = 104
+    REFUSES = 105
+    OUT_OF_MEMORY = 106
+    LEAKS = 107
+    CUDA_ERROR = 108
+    RUNS_ON = 109  # with progress, until it is stopped, and then writes what it has
+    CHATTERS = 110  # more than a message may hold
+
+
+CLEAN = {"workers_left": [], "leaked_device_bytes": 0, "device_memory_before": 0}
+
+
+class FaultyModel:
+    description = MappingProxyType(
+        {"model_name": "m", "precision": "fp32", "weights": "random seed 0", "attention_backend": "sdpa"}
+    )
+    device_name = "a processor"
+    forecast = "1 GB + 2 MB a token"
+
+    def __init__(self, request):
+        self.request = request
+        if request.model == "stuck":
+            time.sleep(600)
+        if request.model == "absent":
+            raise UsageError("there is no such model")
+        logging.getLogger("virnuc_profiler").warning("random weights are used")
+
+    def conditions(self):
+        return conditions()
+
+    def warm_up(self, workload, num_workers=1):
+        pass
+
+    def predicted_failure(self, workload, configuration):
+        return None
+
+    def close(self):
+        pass
+
+    def run_trial(self, workload, configuration, output_dir, on_progress=None):
+        fault = configuration.prefetch_factor
+        output_dir.mkdir(parents=True, exist_ok=True)
+        if fault != Fault.NONE:
+            (output_dir / "running").write_text(str(os.getpid()))
+        on_progress(1)
+        if fault == Fault.KILLED:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault == Fault.STOPPED:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif fault == Fault.DEAF:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            time.sleep(600)
+        elif fault == Fault.EXITS:
+            print("terminate called after throwing", file=sys.stderr, flush=True)
+            os._exit(3)
+        elif fault == Fault.REFUSES:
+            raise UsageError("not like this")
+        elif fault in (Fault.OUT_OF_MEMORY, Fault.LEAKS):
+            leaked = 2**30 if fault == Fault.LEAKS else 0
+            cleanup = {**CLEAN, "leaked_device_bytes": leaked}
+            return {**failure(configuration, memory="device", cleanup=cleanup), "telemetry_path": None}
+        elif fault == Fault.CUDA_ERROR:
+            return {**failure(configuration, "cuda_error", cleanup=CLEAN), "telemetry_path": None}
+        elif fault == Fault.CHATTERS:
+            return {**success(configuration), "message": "x" * 2_000_000}
+        elif fault == Fault.RUNS_ON:
+            self.run_on(configuration, output_dir, on_progress)
+        return {**success(configuration), "telemetry_path": None, "cleanup": CLEAN, "pid": os.getpid()}
+
+    def run_on(self, configuration, output_dir, on_progress):
+        try:
+            for number in range(100_000):
+                on_progress(number)
+                time.sleep(0.02)
+        finally:
+            for kind in ("telemetry", "run"):
+                (output_dir / f"{kind}_{configuration.run_id}.json").write_text("{}")
+
+
+def main(*arguments):
+    """What the supervisor starts."""
+    child.main(*arguments, make_model=FaultyModel)
+
+
+if __name__ == "__main__":
+    from virnuc_profiler.cli.main import main as command_line
+    from virnuc_profiler.sweep.supervision import supervisor
+
+    supervisor.Supervisor = functools.partial(supervisor.Supervisor, child_module="tests.support.faulty_model")
+    sys.exit(command_line())

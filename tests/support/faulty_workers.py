@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""A model process with real trials and workers, which fail as the prefetch factor tells."""
+
+import multiprocessing
+import os
+import signal
+import time
+from enum import IntEnum
+
+import torch
+
+from tests.support.faulty_model import FaultyModel
+from virnuc_profiler.inference.dataset import SequenceDataset
+from virnuc_profiler.sweep import trial
+from virnuc_profiler.sweep.supervision import child
+
+
+class WorkerFault(IntEnum):
+    NONE = 4
+    ONE_KILLED = 201
+    ALL_KILLED = 202
+    ONE_STOPPED = 203
+    BLOCKS = 204
+    RAISES = 205
+
+
+class Raising(SequenceDataset):
+    def __iter__(self):
+        raise ValueError("a bad record")
+
+
+class Blocking(SequenceDataset):
+    def __iter__(self):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+        yield from ()
+
+
+DATASETS = {WorkerFault.RAISES: Raising, WorkerFault.BLOCKS: Blocking}
+
+
+class FaultyWorkers(FaultyModel):
+    def run_trial(self, workload, configuration, output_dir, on_progress=None):
+        fault = configuration.prefetch_factor
+        trial.SequenceDataset = DATASETS.get(fault, SequenceDataset)
+
+        def model(tokens, cu_seqlens, max_seqlen):
+            workers = [process.pid for process in multiprocessing.active_children()]
+            if fault == WorkerFault.ALL_KILLED:
+                for pid in workers:
+                    os.kill(pid, signal.SIGKILL)
+            elif workers and fault == WorkerFault.ONE_KILLED:
+                os.kill(workers[0], signal.SIGKILL)
+            elif workers and fault == WorkerFault.ONE_STOPPED:
+                os.kill(workers[0], signal.SIGSTOP)
+            return torch.ones(len(tokens), 4)
+
+        return trial.run_single_gpu_benchmark(
+            workload.path, output_dir, model, "cpu",
+            configuration.num_workers, 1, configuration.token_budget, configuration.buffer_size,
+            cooldown_s=0.0, on_progress=on_progress,
+        )  # fmt: skip
+
+
+def main(*arguments):
+    """What the supervisor starts."""
+    child.main(*arguments, make_model=FaultyWorkers)
