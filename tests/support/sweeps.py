@@ -163,5 +163,5 @@ def without_timings(document, validated: bool = False):
     left = {key for key in document if key not in _OF_TIME and key not in _OF_THE_FASTEST}
     if validated or document.get("step") == "validation":
         validated = True
-        left -= {"config", "telemetry_path", "run_path", "packing_efficiency", "constraint_met", "cleanup"}
+        left -= {"config", "telemetry_path", "run_path", "packing_efficiency", "constraint_met", "cleanup", "evidence"}
     return {key: without_timings(document[key], validated) for key in sorted(left)}

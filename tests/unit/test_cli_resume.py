@@ -27,6 +27,7 @@ class FakeModel:
         type(self).requests.append(request)
         self.description = {"model_name": "m", "precision": "fp32", "weights": "w", "attention_backend": "sdpa"}
         self.forecast = None
+        self.device_name = "cpu"
 
     def conditions(self):
         return conditions(**self.changes)
@@ -51,7 +52,7 @@ def model(monkeypatch):
 
 
 def sweep(capsys, *argv):
-    code = main(["sweep", *map(str, argv)])
+    code = main(["sweep", "--isolation", "none", *map(str, argv)])  # another process would not have the fakes
     output = capsys.readouterr()
     return code, output.out, output.err
 
