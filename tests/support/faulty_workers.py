@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from enum import IntEnum
 
 import torch
@@ -48,7 +49,8 @@ class FaultyWorkers(FaultyModel):
             workers = [process.pid for process in multiprocessing.active_children()]
             if fault == WorkerFault.ALL_KILLED:
                 for pid in workers:
-                    os.kill(pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # killed by the batch before, and reaped in the meantime
+                        os.kill(pid, signal.SIGKILL)
             elif workers and fault == WorkerFault.ONE_KILLED:
                 os.kill(workers[0], signal.SIGKILL)
             elif workers and fault == WorkerFault.ONE_STOPPED:
