@@ -37,6 +37,11 @@ class Blocking(SequenceDataset):
         yield from ()
 
 
+SIGNALS = {  # how many workers get which
+    WorkerFault.ONE_KILLED: (1, signal.SIGKILL),
+    WorkerFault.ALL_KILLED: (None, signal.SIGKILL),
+    WorkerFault.ONE_STOPPED: (1, signal.SIGSTOP),
+}
 DATASETS = {WorkerFault.RAISES: Raising, WorkerFault.BLOCKS: Blocking}
 
 
@@ -47,14 +52,11 @@ class FaultyWorkers(FaultyModel):
 
         def model(tokens, cu_seqlens, max_seqlen):
             workers = [process.pid for process in multiprocessing.active_children()]
-            if fault == WorkerFault.ALL_KILLED:
-                for pid in workers:
+            if fault in SIGNALS:
+                hit, number = SIGNALS[fault]
+                for pid in workers[:hit]:
                     with suppress(ProcessLookupError):  # killed by the batch before, and reaped in the meantime
-                        os.kill(pid, signal.SIGKILL)
-            elif workers and fault == WorkerFault.ONE_KILLED:
-                os.kill(workers[0], signal.SIGKILL)
-            elif workers and fault == WorkerFault.ONE_STOPPED:
-                os.kill(workers[0], signal.SIGSTOP)
+                        os.kill(pid, number)
             return torch.ones(len(tokens), 4)
 
         return trial.run_single_gpu_benchmark(
