@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""What running out of device memory leaves behind: the throughput after it over that of a process it never happened to.
+
+The device's memory is filled up but for a few GB, so that its driver refuses what a large token budget asks for, in
+the middle of a batch. That is done 20 times, with a good configuration after each. The claim: the good ones are as fast
+as in a fresh process, and the memory that the process holds after each is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import torch
+
+from benchmarks.claim import Claim
+from benchmarks.report import parser, print_table, publish
+from benchmarks.supervision_cost import hide_main_module
+from virnuc_profiler.inference.architectures import find_model_name
+from virnuc_profiler.inference.placement import resolve_device
+from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.prepare import MeasuredModel
+from virnuc_profiler.sweep.request import Request
+from virnuc_profiler.sweep.workload import Workload
+
+GOOD: Final = Configuration(0, 2, 4096, 500)
+TOO_LARGE: Final = Configuration(0, 2, 200_000, 2000)
+GB: Final = 10**9
+HEADER: Final = ("tokens/s of good configurations", "trials", "median", "lowest", "highest")
+
+
+def main() -> None:
+    """Prints what was measured and the verdicts, or as the fresh process only the rates."""
+    hide_main_module()
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        trials = Trials(arguments, Path(folder))
+        if arguments.fresh:
+            print("\n" + json.dumps([trials.good()[0] for _ in range(arguments.rounds)]))
+            return
+        before = [trials.good() for _ in range(3)]
+        ballast = fill_up(trials.device, arguments.free_gb)
+        after = []
+        for _ in range(arguments.rounds):
+            trials.run_out_of_memory()
+            after.append(trials.good())
+        del ballast, trials
+        torch.cuda.empty_cache()
+        fresh = rates_of_a_fresh_process(arguments)
+    report(arguments, before, after, fresh)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """About a minute on an H200."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--model", default="650M")
+    options.add_argument("--device", default="cuda")
+    options.add_argument("--rounds", type=int, default=20)
+    options.add_argument("--free-gb", type=float, default=2.0, help="left of the device's memory")
+    options.add_argument("--num-sequences", type=int, default=1000)
+    options.add_argument("--fresh", action="store_true", help=argparse.SUPPRESS)
+    return options.parse_args()
+
+
+class Trials:
+    """A model in this process, and its configurations."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.device = resolve_device(arguments.device)
+        self._folder = folder
+        request = Request(
+            folder,
+            self.device,
+            find_model_name(arguments.model),
+            num_sequences=arguments.num_sequences,
+            weights="random",
+            cooldown_s="auto",
+            try_all=True,
+        )
+        self._workload: Workload = request.workload()
+        self._model = MeasuredModel(request)
+        self._model.warm_up(self._workload, 0)
+        self.good()  # the first of a process takes work spaces, and meets its lengths for the first time
+
+    def good(self) -> tuple[float, int]:
+        """Tokens/s, and the bytes that the process holds afterwards.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        result = self._run(GOOD)
+        if result["status"] != "success":
+            raise RuntimeError(f"a good configuration failed: {result['message']}")
+        return result["tokens_per_sec"], torch.cuda.memory_allocated(self.device)
+
+    def run_out_of_memory(self) -> None:
+        """Tries what does not fit.
+
+        Raises:
+            RuntimeError: it did not fail for that.
+        """
+        result = self._run(TOO_LARGE)
+        if (result.get("reason"), result.get("memory")) != ("OOM", "device"):
+            raise RuntimeError(f"it did not run out of memory: {result.get('message', result['status'])}")
+
+    def _run(self, configuration: Configuration) -> dict[str, Any]:
+        return self._model.run_trial(self._workload, configuration, self._folder, lambda _: None)
+
+
+def fill_up(device: torch.device, free_gb: float) -> torch.Tensor:
+    """Takes what is free of the device but for so much; the driver gives it away, so nobody else can have it."""
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    return torch.empty(free - round(free_gb * GB), dtype=torch.uint8, device=device)
+
+
+def rates_of_a_fresh_process(arguments: argparse.Namespace) -> list[float]:
+    """Tokens/s of good configurations in a process that never ran out of memory."""
+    command = [
+        *(sys.executable, "-m", "benchmarks.recovery", "--fresh", "--model", arguments.model),
+        *("--device", arguments.device, "--rounds", str(arguments.rounds)),
+        *("--num-sequences", str(arguments.num_sequences)),
+    ]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rates: list[float] = json.loads(output.splitlines()[-1])
+    return rates
+
+
+def report(
+    arguments: argparse.Namespace, before: list[tuple[float, int]], after: list[tuple[float, int]], fresh: list[float]
+) -> None:
+    """Prints and writes all of it."""
+    rates = {"before": [r for r, _ in before], "after out of memory": [r for r, _ in after], "fresh process": fresh}
+    rows = [(name, str(len(r)), f"{median(r):,.0f}", f"{min(r):,.0f}", f"{max(r):,.0f}") for name, r in rates.items()]
+    held = [held for _, held in after]
+    ratio = median(rates["after out of memory"]) / median(fresh)
+    spread = (max(fresh) - min(fresh)) / median(fresh)
+    claims = [
+        Claim(
+            "as fast as in a fresh process, within the spread of that one's trials",
+            f"x{ratio:.4f}; spread {100 * spread:.1f} %",
+            abs(ratio - 1) <= spread,
+        ),
+        Claim(
+            "the process holds the same after each",
+            f"{min(held):,} to {max(held):,} bytes",
+            min(held) == max(held),
+        ),
+    ]
+    title = f"{arguments.model}: {GOOD} after each of {arguments.rounds} times out of memory with {TOO_LARGE}"
+    figures = {"rates": rates, "held_bytes": held, "ratio": ratio, "spread": spread}
+    publish(title, HEADER, rows, figures, arguments.json)
+    print()
+    print_table(("", "claim", "measured"), [(claim.verdict, claim.text, claim.measured) for claim in claims])
+
+
+if __name__ == "__main__":
+    main()

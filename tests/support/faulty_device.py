@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""A model process with real trials on the GPU, which fail as the prefetch factor tells."""
+
+from enum import IntEnum
+
+import torch
+
+from tests.support.faulty_model import FaultyModel
+from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
+
+
+class DeviceFault(IntEnum):
+    NONE = 4
+    ASSERT = 301
+    OUT_OF_MEMORY = 302
+
+
+class DeviceModel:
+    """Takes some memory for each batch, and fails in the middle of its n-th."""
+
+    def __init__(self, device, fault=DeviceFault.NONE, fail_at=3):
+        self.device, self.fault, self.fail_at, self.calls = device, fault, fail_at, 0
+        self.weights = torch.ones(4, 4, device=device)
+
+    def __call__(self, tokens, cu_seqlens, max_seqlen, host_cu_seqlens=None):
+        self.calls += 1
+        held = [torch.ones(len(tokens), 4, device=self.device) for _ in range(8)]
+        if self.calls == self.fail_at and self.fault == DeviceFault.OUT_OF_MEMORY:
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            held.extend(torch.empty(total // 4, dtype=torch.uint8, device=self.device) for _ in range(8))
+        if self.calls == self.fail_at and self.fault == DeviceFault.ASSERT:
+            table = torch.zeros(4, device=self.device)
+            table[torch.full((1,), 99, device=self.device)].sum()  # behind the end of the table
+        return held[0] @ self.weights
+
+
+class FaultyDevice(FaultyModel):
+    device_name = "a GPU"
+
+    def run_trial(self, workload, configuration, output_dir, on_progress=None):
+        device = torch.device(str(self.request.device))
+        return run_single_gpu_benchmark(
+            workload.path, output_dir, DeviceModel(device, DeviceFault(configuration.prefetch_factor)), device,
+            configuration.num_workers, 1, configuration.token_budget, configuration.buffer_size,
+            cooldown_s="auto", on_progress=on_progress,
+        )  # fmt: skip
+
+
+def main(*arguments):
+    """What the supervisor starts."""
+    from virnuc_profiler.sweep.supervision import child
+
+    child.main(*arguments, make_model=FaultyDevice)
