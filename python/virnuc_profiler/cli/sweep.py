@@ -6,9 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +18,12 @@ from virnuc_profiler.cli.arguments import (
     settings,
     steps,
 )
+from virnuc_profiler.cli.dry_run import dry_resume, dry_run
+from virnuc_profiler.cli.isolation import place_of_the_model
 from virnuc_profiler.cli.request import (
     build_request,
     describe_workload,
     fasta_of_environment,
-    find_device_here,
     require_writable,
     shown_path,
 )
@@ -43,10 +42,8 @@ from virnuc_profiler.sweep.configuration import RANGES, Configuration
 from virnuc_profiler.sweep.steps import STEP_NAMES, Step, plan
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.estimate import Estimate
+    from virnuc_profiler.cli.isolation import Place
     from virnuc_profiler.sweep.journal import Journal
-    from virnuc_profiler.sweep.options import FindDevice
-    from virnuc_profiler.sweep.record import SweepRecord
     from virnuc_profiler.sweep.request import Request, TrialModel
     from virnuc_profiler.sweep.results import Conditions
     from virnuc_profiler.sweep.session import Sweep
@@ -104,51 +101,23 @@ def run(arguments: argparse.Namespace) -> int:
     vars(arguments).update({**arguments.defaults, **given})
     if arguments.resume is not None:
         if arguments.dry_run:
-            return _dry_resume(arguments.resume, given)
-        with _place_of_the_model(arguments) as place:
+            return dry_resume(arguments.resume, given)
+        with place_of_the_model(arguments) as place:
             return _resume(arguments.resume, given, place, allow_mixed=arguments.allow_mixed)
     if arguments.allow_mixed:
         raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
     grid = {name: values for name in RANGES if (values := getattr(arguments, name)) is not None}
     if arguments.dry_run:
         request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
-        return _dry_run(request, plan(grid), arguments.steps)
-    with _place_of_the_model(arguments) as place:
+        return dry_run(request, plan(grid), arguments.steps)
+    with place_of_the_model(arguments) as place:
         request = build_request(
             arguments, limit_file=True, fasta=fasta_of_environment(), find_device=place.find_device
         )  # fmt: skip
         return _start(request, grid, arguments.steps, place)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the model lives: how its device is found, and how it is loaded."""
-
-    find_device: FindDevice
-    load: Callable[[Request], TrialModel]
-
-
-@contextmanager
-def _place_of_the_model(arguments: argparse.Namespace) -> Iterator[_Place]:
-    """This process, or a supervised one; then this one needs no PyTorch to measure."""
-    if arguments.isolation == "none":
-        yield _Place(find_device_here, _load_here)
-        return
-    from virnuc_profiler.sweep.supervision.deadlines import Limits
-    from virnuc_profiler.sweep.supervision.model import SupervisedModel
-    from virnuc_profiler.sweep.supervision.supervisor import Supervisor
-
-    with Supervisor(Limits(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
-        yield _Place(supervisor.find_device, lambda request: SupervisedModel(request, supervisor))
-
-
-def _load_here(request: Request) -> TrialModel:
-    from virnuc_profiler.sweep.prepare import MeasuredModel
-
-    return MeasuredModel(request)
-
-
-def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[str], place: _Place) -> int:
+def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[str], place: Place) -> int:
     from virnuc_profiler.sweep.documents import Documents
     from virnuc_profiler.sweep.journal import Journal
     from virnuc_profiler.sweep.options import options_of
@@ -168,18 +137,7 @@ def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[
         return _run(_loaded(request, place), request, journal)
 
 
-def _dry_resume(folder: Path, given: Mapping[str, Any]) -> int:
-    """Lists what is left of a sweep."""
-    from virnuc_profiler.sweep.journal import read_journal
-
-    require_journal(folder)
-    record = last_sweep(folder, read_journal(folder))
-    request = resumed_request(record, folder, given, find_device_here)
-    require_same_file(record, request)
-    return _dry_run(request, plan(record.plan.grid), record.plan.steps, record)
-
-
-def _resume(folder: Path, given: Mapping[str, Any], place: _Place, *, allow_mixed: bool) -> int:
+def _resume(folder: Path, given: Mapping[str, Any], place: Place, *, allow_mixed: bool) -> int:
     from virnuc_profiler.sweep.journal import Journal
     from virnuc_profiler.telemetry.files import remove_unfinished
 
@@ -207,7 +165,7 @@ def _resume(folder: Path, given: Mapping[str, Any], place: _Place, *, allow_mixe
         return _run(model, request, journal)
 
 
-def _loaded(request: Request, place: _Place) -> TrialModel:
+def _loaded(request: Request, place: Place) -> TrialModel:
     model = place.load(request)
     print(describe_model(model.description))
     print(f"Device: {request.device} ({model.device_name})")
@@ -276,60 +234,3 @@ def _most_workers(steps_to_run: Sequence[Step]) -> int:
 def describe_model(description: Mapping[str, object]) -> str:
     """One line that says which model runs, and with which weights."""
     return "Model: {model_name}, {precision}, weights: {weights}, attention: {attention_backend}".format(**description)
-
-
-def _dry_run(
-    request: Request, planned: Mapping[str, Step], names: Sequence[str], record: SweepRecord | None = None
-) -> int:
-    """Lists what would run; of a sweep that is resumed, what is left of it."""
-    from virnuc_profiler.sweep.results import baseline_seconds
-    from virnuc_profiler.sweep.session import check_budgets
-
-    with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
-        trial = dataclasses.replace(request, output_dir=Path(folder))
-        workload, validation = trial.workload(), trial.validation_workload()
-    check_budgets(planned, names, workload, validation)
-    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
-    if "baseline" not in names and seconds is None:
-        names = ("baseline", *names)
-    tokens = []
-    for name in names:
-        configurations = _left(planned[name], record, request.timeout_s)
-        print(f"{name}: {len(configurations)} configuration{'s' if len(configurations) != 1 else ''}")
-        for configuration in configurations:
-            print(f"  {'the best found' if name == 'validation' else configuration}")
-            tokens.append((validation if name == "validation" else workload).tokens)
-    print(f"Model: {request.model} on {request.device}")
-    print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
-    print(f"Time: {_estimate(request, workload, tokens, seconds)}")
-    print(f"Results would be in: {shown_path(request.output_dir)}")
-    return 0
-
-
-def _left(step: Step, record: SweepRecord | None, timeout_s: float | None) -> list[Configuration]:
-    configurations = list(step.configurations())
-    if record is None or (step.name == "validation" and not record.has(step.name)):
-        return configurations
-    if step.name == "validation":
-        return []
-    return [config for config in configurations if not record.is_finished(step.name, config, timeout_s)]
-
-
-def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
-    """From the `seconds` of an earlier baseline of the same workload, model and device, or a guess without one."""
-    from virnuc_profiler.inference.architectures import ARCHITECTURES
-    from virnuc_profiler.sweep.cooldown import shortest_pause_s
-    from virnuc_profiler.sweep.estimate import from_baseline, guess
-    from virnuc_profiler.sweep.prepare import usable_cores
-
-    pause_s = shortest_pause_s(request.cooldown_s)
-    if seconds is not None:
-        return from_baseline(tokens, pause_s, measured_seconds=seconds, measured_tokens=workload.tokens)
-    architecture = ARCHITECTURES[request.model]
-    return guess(
-        tokens,
-        pause_s,
-        layers=architecture.num_layers,
-        hidden=architecture.embed_dim,
-        cores=usable_cores() if request.device.type == "cpu" else None,
-    )

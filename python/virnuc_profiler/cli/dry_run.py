@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""``sweep --dry-run``: what would run, and how long it would take."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from virnuc_profiler.cli.request import find_device_here, shown_path
+from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request
+from virnuc_profiler.sweep.steps import Step, plan
+
+if TYPE_CHECKING:
+    from virnuc_profiler.sweep.configuration import Configuration
+    from virnuc_profiler.sweep.estimate import Estimate
+    from virnuc_profiler.sweep.record import SweepRecord
+    from virnuc_profiler.sweep.request import Request
+    from virnuc_profiler.sweep.workload import Workload
+
+
+def dry_run(
+    request: Request, planned: Mapping[str, Step], names: Sequence[str], record: SweepRecord | None = None
+) -> int:
+    """Lists what would run; of a sweep that is resumed, what is left of it."""
+    from virnuc_profiler.sweep.results import baseline_seconds
+    from virnuc_profiler.sweep.session import check_budgets
+
+    with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
+        trial = dataclasses.replace(request, output_dir=Path(folder))
+        workload, validation = trial.workload(), trial.validation_workload()
+    check_budgets(planned, names, workload, validation)
+    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
+    if "baseline" not in names and seconds is None:
+        names = ("baseline", *names)
+    tokens = []
+    for name in names:
+        configurations = _left(planned[name], record, request.timeout_s)
+        print(f"{name}: {len(configurations)} configuration{'s' if len(configurations) != 1 else ''}")
+        for configuration in configurations:
+            print(f"  {'the best found' if name == 'validation' else configuration}")
+            tokens.append((validation if name == "validation" else workload).tokens)
+    print(f"Model: {request.model} on {request.device}")
+    print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
+    print(f"Time: {_estimate(request, workload, tokens, seconds)}")
+    print(f"Results would be in: {shown_path(request.output_dir)}")
+    return 0
+
+
+def dry_resume(folder: Path, given: Mapping[str, Any]) -> int:
+    """Lists what is left of a sweep."""
+    from virnuc_profiler.sweep.journal import read_journal
+
+    require_journal(folder)
+    record = last_sweep(folder, read_journal(folder))
+    request = resumed_request(record, folder, given, find_device_here)
+    require_same_file(record, request)
+    return dry_run(request, plan(record.plan.grid), record.plan.steps, record)
+
+
+def _left(step: Step, record: SweepRecord | None, timeout_s: float | None) -> list[Configuration]:
+    configurations = list(step.configurations())
+    if record is None or (step.name == "validation" and not record.has(step.name)):
+        return configurations
+    if step.name == "validation":
+        return []
+    return [config for config in configurations if not record.is_finished(step.name, config, timeout_s)]
+
+
+def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
+    """From the `seconds` of an earlier baseline of the same workload, model and device, or a guess without one."""
+    from virnuc_profiler.inference.architectures import ARCHITECTURES
+    from virnuc_profiler.sweep.cooldown import shortest_pause_s
+    from virnuc_profiler.sweep.estimate import from_baseline, guess
+    from virnuc_profiler.sweep.prepare import usable_cores
+
+    pause_s = shortest_pause_s(request.cooldown_s)
+    if seconds is not None:
+        return from_baseline(tokens, pause_s, measured_seconds=seconds, measured_tokens=workload.tokens)
+    architecture = ARCHITECTURES[request.model]
+    return guess(
+        tokens,
+        pause_s,
+        layers=architecture.num_layers,
+        hidden=architecture.embed_dim,
+        cores=usable_cores() if request.device.type == "cpu" else None,
+    )

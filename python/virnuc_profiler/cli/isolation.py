@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""``--isolation``: whether the model lives in this process or in one of its own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from virnuc_profiler.cli.request import find_device_here
+
+if TYPE_CHECKING:
+    from virnuc_profiler.sweep.options import FindDevice
+    from virnuc_profiler.sweep.request import Request, TrialModel
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the model lives: how its device is found, and how it is loaded."""
+
+    find_device: FindDevice
+    load: Callable[[Request], TrialModel]
+
+
+@contextmanager
+def place_of_the_model(arguments: argparse.Namespace) -> Iterator[Place]:
+    """This process, or a supervised one; then this one needs no PyTorch to measure."""
+    if arguments.isolation == "none":
+        yield Place(find_device_here, _load_here)
+        return
+    from virnuc_profiler.sweep.supervision.deadlines import Limits
+    from virnuc_profiler.sweep.supervision.model import SupervisedModel
+    from virnuc_profiler.sweep.supervision.supervisor import Supervisor
+
+    with Supervisor(Limits(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
+        yield Place(supervisor.find_device, lambda request: SupervisedModel(request, supervisor))
+
+
+def _load_here(request: Request) -> TrialModel:
+    from virnuc_profiler.sweep.prepare import MeasuredModel
+
+    return MeasuredModel(request)
