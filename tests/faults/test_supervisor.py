@@ -74,6 +74,7 @@ FATES = {
     Fault.DEAF: ("timeout", "no batch was finished"),
     Fault.EXITS: ("error", "ended with exit code 3; it last printed: terminate called after throwing"),
     Fault.CUDA_ERROR: ("cuda_error", "it failed with cuda_error"),
+    Fault.ABORTS: ("cuda_error", "was killed by SIGABRT; it last printed: what():  CUDA error: device-side assert"),
     Fault.LEAKS: ("OOM", "it failed with OOM"),
 }
 

@@ -31,8 +31,17 @@ class Fault(IntEnum):
     CUDA_ERROR = 108
     RUNS_ON = 109  # with progress, until it is stopped, and then writes what it has
     CHATTERS = 110  # more than a message may hold
+    ABORTS = 111  # as PyTorch does over a CUDA error in a destructor
 
 
+ABORTED = "\n".join(
+    [
+        "terminate called after throwing an instance of 'c10::AcceleratorError'",
+        "  what():  CUDA error: device-side assert triggered",
+        "Search for `cudaErrorAssert' in the manual for more information.",
+        *(f"frame #{number}: <unknown function> + 0x2a1ca (0x7fa6 in /lib/libc.so.6)" for number in range(40)),
+    ]
+)
 CLEAN = {"workers_left": [], "leaked_device_bytes": 0, "device_memory_before": 0}
 
 
@@ -80,6 +89,9 @@ class FaultyModel:
         elif fault == Fault.EXITS:
             print("terminate called after throwing", file=sys.stderr, flush=True)
             os._exit(3)
+        elif fault == Fault.ABORTS:
+            print(ABORTED, file=sys.stderr, flush=True)
+            os.abort()
         elif fault == Fault.REFUSES:
             raise UsageError("not like this")
         elif fault in (Fault.OUT_OF_MEMORY, Fault.LEAKS):

@@ -3,6 +3,7 @@
 
 import gc
 import weakref
+from contextlib import suppress
 
 import pytest
 import torch
@@ -191,6 +192,20 @@ def test_a_lost_device_takes_its_slot_along_and_hides_no_error(cuda, model, laun
     assert free_slots(launch) == []
     with pytest.raises(RuntimeError, match="illegal memory access"):
         launch(batch_of(3), Marks(cuda))
+
+
+@pytest.mark.parametrize("end", ["wait", "abandon"])
+def test_pinned_memory_of_a_lost_device_is_never_freed(cuda, launch, end):
+    done, launched = launch(batch_of(4), Marks(cuda)), launch(batch_of(3), Marks(cuda))
+    done.wait()
+    held = [weakref.ref(owner) for owner in (launched.packed.tokens, launched.slot, free_slots(launch)[0])]
+    cuda.lost = True
+    with suppress(RuntimeError):
+        getattr(launched, end)()
+    launch._slots = None
+    del done, launched
+    gc.collect()
+    assert None not in [owner() for owner in held]
 
 
 def test_slots_go_with_their_launcher(cuda, launch, model):

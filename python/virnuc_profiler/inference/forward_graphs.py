@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 from torch import Tensor
 
+from virnuc_profiler.inference.borrowed_memory import without_owning
 from virnuc_profiler.inference.pack import Pack
 
 if TYPE_CHECKING:
@@ -81,7 +84,6 @@ class ForwardGraphs:
         self._seen: Counter[_Size] = Counter()
         self._graphs: dict[_Size, _Graph] = {}
         self._pool: Any = None
-        self._stream: Any = None  # always the same one, because cuBLAS keeps a work space for each that it has seen
 
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
@@ -105,10 +107,8 @@ class ForwardGraphs:
     def _record(self, model: PackedESM2, size: _Size, device: torch.device) -> _Graph | None:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        if self._stream is None or self._stream.device != device:
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         try:
-            graph = _Graph(lambda tokens, pack: self._encoder(model, tokens, pack), size, self._stream, self._pool)
+            graph = _Graph(lambda tokens, pack: self._encoder(model, tokens, pack), size, device, self._pool)
         except torch.OutOfMemoryError:
             if not self._graphs:
                 self._pool = None
@@ -124,12 +124,14 @@ class ForwardGraphs:
 
 
 class _Graph:
-    """The forward of one size."""
+    """The forward of one size.
 
-    def __init__(
-        self, encode: Callable[[Tensor, Pack], Tensor], size: _Size, stream: torch.cuda.Stream, pool: Any
-    ) -> None:
-        device = stream.device
+    All graphs of a pool work on the same memory, their results included: one is replayed after the other, and each
+    result is copied out before the next.
+    """
+
+    def __init__(self, encode: Callable[[Tensor, Pack], Tensor], size: _Size, device: torch.device, pool: Any) -> None:
+        stream = _recording_stream(device)
         self._tokens = torch.zeros(size.tokens, dtype=torch.uint8, device=device)
         # While it is recorded, too, no sequence may be longer than the tables are that it looks positions up in.
         ends = torch.arange(size.sequences + 1, dtype=torch.int32, device=device) * size.longest
@@ -138,17 +140,18 @@ class _Graph:
         self._graph = torch.cuda.CUDAGraph()
         caller = torch.cuda.current_stream(device)
         stream.wait_stream(caller)
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), _no_garbage_collected():
             encode(self._tokens, pack)  # kernels are compiled and loaded, which a recording does not allow
             # Other threads may go on with their work: only this one's is recorded.
             self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")
             try:
-                self._hidden = encode(self._tokens, pack)
+                hidden = encode(self._tokens, pack)
             except BaseException:
                 with suppress(RuntimeError):  # what went wrong is more to the point than that nothing came of it
                     self._graph.capture_end()
                 raise
             self._graph.capture_end()
+        self._hidden = without_owning(hidden)
         caller.wait_stream(stream)
 
     def replay(self, tokens: Tensor, pack: Pack) -> Tensor:
@@ -159,6 +162,25 @@ class _Graph:
         self._cu_seqlens[ends:].fill_(self._tokens.shape[0])
         self._graph.replay()
         return self._hidden[:count].clone()
+
+
+@cache
+def _recording_stream(device: torch.device) -> torch.cuda.Stream:
+    """The same one for all, because cuBLAS keeps a work space (32 MB on Hopper) for each that it has seen."""
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return stream
+
+
+@contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """Keeps Python from freeing what it comes across: a graph, say, whose end would spoil a recording."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def launches_matter(total_tokens: int, architecture: Architecture) -> bool:

@@ -95,14 +95,18 @@ class Queued:
 
     def wait(self) -> Tensor:
         """Sleeps until the copy to the host is complete."""
-        self.slot.done.synchronize()
+        try:
+            self.slot.done.synchronize()
+        except RuntimeError:
+            self.slots.lose(self.slot, self.packed)
+            raise
         embeddings = self.embeddings.clone()
         self.slots.give_back(self.slot)
         return embeddings
 
     def abandon(self) -> None:
         """Leaves the device to finish by itself."""
-        self.slots.abandon(self.slot, self.compute)
+        self.slots.abandon(self.slot, self.compute, self.packed)
 
 
 class CudaLauncher:
@@ -130,7 +134,7 @@ class CudaLauncher:
             try:
                 embeddings = self._queue(packed, slot, compute, marks)
             except BaseException:
-                self._slots.abandon(slot, compute)
+                self._slots.abandon(slot, compute, packed)
                 raise
         return Queued(packed, embeddings, slot, self._slots, compute)
 

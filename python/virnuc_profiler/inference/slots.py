@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from virnuc_profiler.inference.lost_device import keep_for_ever
+
 
 class GrowingBuffer:
     """Memory for tensors of any size, which is replaced by a larger piece when one does not fit.
@@ -111,7 +113,7 @@ class Slots:
         slot.pooled = None
         self._free.append(slot)
 
-    def abandon(self, slot: Slot, compute: torch.cuda.Stream) -> None:
+    def abandon(self, slot: Slot, compute: torch.cuda.Stream, batch: object) -> None:
         """Takes back a slot from the middle of a batch that nobody waits for. Neither waits nor raises.
 
         The slot's `done` then comes after all that is queued now. The streams whose memory the batch had go on after
@@ -120,6 +122,7 @@ class Slots:
         Args:
             slot: it may hold a batch in any state, also a half-launched one.
             compute: the stream that computes the batch.
+            batch: what owns the pinned memory that the device may still read.
         """
         try:
             slot.copied.record(self.copy_in)
@@ -130,5 +133,10 @@ class Slots:
             self.copy_in.wait_event(slot.done)
             compute.wait_event(slot.done)
         except RuntimeError:
-            return  # the device is lost, and the slot with it
+            self.lose(slot, batch)
+            return
         self.give_back(slot)
+
+    def lose(self, slot: Slot, batch: object) -> None:
+        """Gives up a slot and its batch, and all the others, for the device is lost. Never raises."""
+        keep_for_ever(self, slot, batch)

@@ -8,9 +8,11 @@ from typing import Any
 
 from virnuc_profiler.errors import DeadlineExceeded, VirnucError
 from virnuc_profiler.sweep.configuration import Configuration
+from virnuc_profiler.sweep.failure_evidence import cuda_evidence
 from virnuc_profiler.sweep.supervision.deadlines import Passed
 
 _OOM = "OOM"
+_CUDA_ERROR = "CUDA error: "
 
 
 class ProcessLost(VirnucError):
@@ -19,12 +21,21 @@ class ProcessLost(VirnucError):
     Attributes:
         evidence: what is known of it.
         out_of_memory: whether the kernel killed it for want of host memory.
+        cuda_error: whether it aborted over a CUDA error, as PyTorch does where it meets one in a destructor.
     """
 
-    def __init__(self, message: str, evidence: Mapping[str, Any], *, out_of_memory: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        evidence: Mapping[str, Any],
+        *,
+        out_of_memory: bool = False,
+        cuda_error: bool = False,
+    ) -> None:
         super().__init__(message)
         self.evidence = dict(evidence)
         self.out_of_memory = out_of_memory
+        self.cuda_error = cuda_error
 
 
 class DeadlinePassed(DeadlineExceeded):
@@ -56,10 +67,13 @@ def lost(fate: Mapping[str, Any], last_words: list[str], oom_kills: int | None) 
     out_of_memory = fate["signal"] == "SIGKILL" and bool(oom_kills)
     end = f"was killed by {fate['signal']}" if fate["signal"] else f"ended with exit code {fate['exit_code']}"
     cause = ", by the kernel, since the host's memory ran out" if out_of_memory else ""
-    words = f"; it last printed: {last_words[-1]}" if last_words else ""
-    evidence = {**fate, "oom_kills": oom_kills, "stderr": last_words}
+    last_word = next((line for line in last_words if _CUDA_ERROR in line), last_words[-1] if last_words else None)
+    words = f"; it last printed: {last_word.strip()}" if last_word else ""
+    aborted_over_cuda = fate["signal"] == "SIGABRT" and _CUDA_ERROR in words
+    cuda = cuda_evidence(RuntimeError("\n".join(last_words))) if aborted_over_cuda else {}
+    evidence = {**fate, **cuda, "oom_kills": oom_kills, "stderr": last_words}
     message = f"the model's process (pid {fate['pid']}) {end}{cause}{words}"
-    return ProcessLost(message, evidence, out_of_memory=out_of_memory)
+    return ProcessLost(message, evidence, out_of_memory=out_of_memory, cuda_error=aborted_over_cuda)
 
 
 def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapping[str, str] | None) -> dict[str, Any]:
@@ -75,6 +89,8 @@ def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapp
         reason = "timeout"
     elif isinstance(error, ProcessLost) and error.out_of_memory:
         reason, memory = _OOM, {"memory": "host"}
+    elif isinstance(error, ProcessLost) and error.cuda_error:
+        reason = "cuda_error"
     rest = "what was measured until then is in its telemetry" if telemetry else "its telemetry is missing or partial"
     return {
         "status": "failed",

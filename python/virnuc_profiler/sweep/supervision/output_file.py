@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from typing import Final
 
 LAST_LINES: Final = 20
-_LAST_BYTES: Final = 8192
+_LAST_BYTES: Final = 32_768
 _LONGEST_LINE: Final = 400
+_STACK_FRAME: Final = re.compile(r"\s*frame #\d+: ")
+"""Of C++, as PyTorch prints them by the dozen: what was said before them matters more."""
 
 
 class OutputFile:
@@ -28,8 +31,8 @@ class OutputFile:
         size = os.fstat(self.descriptor).st_size
         start = max(0, size - _LAST_BYTES)
         text = os.pread(self.descriptor, size - start, start).decode(errors="replace")
-        lines = [line.rstrip()[:_LONGEST_LINE] for line in text.splitlines() if line.strip()]
-        return lines[-count:]
+        told = [line for line in text.splitlines() if line.strip() and not _STACK_FRAME.match(line)]
+        return [line.rstrip()[:_LONGEST_LINE] for line in told[-count:]]
 
     def take(self) -> list[str]:
         """The last lines, after which the file is empty again: it does not grow over the trials."""
