@@ -15,7 +15,6 @@ from virnuc_profiler.analysis.flops import forward_flops
 from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.fasta import FastaFile
 from virnuc_profiler.inference.packed_esm2 import PackedESM2
-from virnuc_profiler.inference.pooling import mean_pool
 
 FULL: Final = 0.97
 
@@ -49,7 +48,7 @@ def packed_launch(model: PackedESM2) -> Callable[[Any], Tensor]:
     """Forward and pooling."""
 
     def launch(batch: tuple[Tensor, Tensor, int, Tensor]) -> Tensor:
-        return mean_pool(model(*batch), batch[1])
+        return model.embed_sequences(*batch)
 
     return launch
 

@@ -170,6 +170,7 @@ def test_recorded_forwards_equal_those_that_are_launched(size, precision):
         for batch in batches * 4:
             inputs = (batch.tokens.cuda(), batch.cu_seqlens.cuda(), batch.max_seqlen)
             assert torch.equal(recorded(*inputs), launched(*inputs))
+            assert torch.equal(recorded.embed_sequences(*inputs), launched.embed_sequences(*inputs))
 
 
 def test_a_recording_follows_weights_that_move_or_change():

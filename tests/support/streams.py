@@ -36,6 +36,8 @@ class PretendedEvent:
         self.knows = dict(stream.knows)
 
     def synchronize(self):
+        if self.cuda.lost:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         for name, time in self.knows.items():
             self.cuda.host_knows[name] = max(self.cuda.host_knows.get(name, 0), time)
 
@@ -46,7 +48,7 @@ class PretendedCuda:
     Attributes:
         operations: (what, stream, what the stream knew of each stream) in the order of queuing.
         host_knows: operations of each stream that the host has waited for.
-        lost: whether recording an event fails.
+        lost: whether all that is done with an event fails.
     """
 
     def __init__(self, monkeypatch, torch):

@@ -91,6 +91,18 @@ def test_any_integer_type_of_tokens_will_do(pair):
         assert torch.equal(model(batch.tokens.to(dtype), batch.cu_seqlens, batch.max_seqlen), expected)
 
 
+def test_one_vector_per_sequence_is_the_mean_over_its_residues(pair):
+    _, model = pair
+    batch = packed_batch(proteins([3, 40, 1]))
+    inputs, steps = (batch.tokens, batch.cu_seqlens, batch.max_seqlen), []
+    hidden = model(*inputs)
+    found = model.embed_sequences(*inputs, before_pooling=lambda: steps.append("pool"))
+    ends = batch.cu_seqlens.tolist()
+    for vector, begin, end in zip(found, ends, ends[1:], strict=False):
+        torch.testing.assert_close(vector, hidden[begin + 1 : end - 1].mean(0))
+    assert steps == ["pool"]
+
+
 def test_nothing_is_kept_for_gradients(pair):
     _, model = pair
     batch = packed_batch(proteins([5]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +19,7 @@ from virnuc_profiler.inference.fused_encoder import FusedEncoder
 from virnuc_profiler.inference.kernels.availability import obstacle
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.plain_encoder import PlainEncoder
+from virnuc_profiler.inference.pooling import encode_and_pool
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.packed_esm2 import PackedESM2
@@ -25,14 +27,26 @@ if TYPE_CHECKING:
 Encode = Callable[["PackedESM2", Tensor, Pack], Tensor]
 """(T,) tokens of a pack to the last layer's representation, (T, h)."""
 
+Pooled = Callable[["PackedESM2", Tensor, Pack, Callable[[], None]], Tensor]
+"""(T,) tokens of a pack to one vector per sequence, (B, h) fp32; calls the function given before it pools, if that can
+be told apart from the forward."""
+
 KERNELS = ("auto", "triton", "torch")
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A way to compute the forward, whose kernels it runs, and how to let go of memory that it keeps between packs."""
+    """A way to compute the forward, alone and pooled.
+
+    Attributes:
+        encode: computes it.
+        pooled: computes it, and pools.
+        kernels: whose it runs.
+        release: lets go of memory that is kept between packs.
+    """
 
     encode: Encode
+    pooled: Pooled
     kernels: str
     release: Callable[[], None] = lambda: None
 
@@ -66,9 +80,10 @@ def choose_encoder(
         why = reason or f"they need kernels and attention 'triton', not {kernels!r} and {attention.name!r}"
         raise UsageError(f"CUDA graphs cannot be used: {why}; leave cuda_graphs at None")
     if not fused:
-        return Encoder(PlainEncoder(attention), PlainEncoder.kernels)
+        plain = PlainEncoder(attention)
+        return Encoder(plain, partial(encode_and_pool, plain), plain.kernels)
     encoder = Fp8Encoder(attention) if fp8 else FusedEncoder(attention)
     if cuda_graphs is False or not recordable:
-        return Encoder(encoder, encoder.kernels)
+        return Encoder(encoder, partial(encode_and_pool, encoder), encoder.kernels)
     graphs = ForwardGraphs(encoder, always=bool(cuda_graphs))
-    return Encoder(graphs, encoder.kernels, graphs.release)
+    return Encoder(graphs, graphs.pooled, encoder.kernels, graphs.release)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from virnuc_profiler.inference.borrowed_memory import without_owning
 from virnuc_profiler.inference.pack import Pack
+from virnuc_profiler.inference.pooling import encode_and_pool, mean_pool
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.architectures import Architecture
@@ -87,8 +88,24 @@ class ForwardGraphs:
 
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
+        graph = self._graph_for(model, tokens, pack)
+        return self._encoder(model, tokens, pack) if graph is None else graph.replay(tokens, pack).clone()
+
+    def pooled(self, model: PackedESM2, tokens: Tensor, pack: Pack, before_pooling: Callable[[], None]) -> Tensor:
+        """(T,) tokens to the mean over each sequence's residues, (B, h) in fp32.
+
+        After a replay `before_pooling` is not called: pooling then takes the device a few microseconds, and an event
+        between the two would cost it half as many.
+        """
+        graph = self._graph_for(model, tokens, pack)
+        if graph is None:
+            return encode_and_pool(self._encoder, model, tokens, pack, before_pooling)
+        return mean_pool(graph.replay(tokens, pack), pack.cu_seqlens)
+
+    def _graph_for(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> _Graph | None:
+        """The recording of a pack's size, made now if it comes for the second time; None if it is not to be used."""
         if not self._always and not launches_matter(pack.total_tokens, model.architecture):
-            return self._encoder(model, tokens, pack)
+            return None
         self._forget_what_is_outdated(model)
         size = _Size.of(pack)
         graph = self._graphs.get(size)
@@ -96,7 +113,7 @@ class ForwardGraphs:
             self._seen[size] += 1
             if self._seen[size] == 2 and len(self._graphs) < _MOST_GRAPHS:
                 graph = self._record(model, size, tokens.device)
-        return self._encoder(model, tokens, pack) if graph is None else graph.replay(tokens, pack)
+        return graph
 
     def release(self) -> None:
         """Forgets all recordings, whose memory is then free for others."""
@@ -155,13 +172,13 @@ class _Graph:
         caller.wait_stream(stream)
 
     def replay(self, tokens: Tensor, pack: Pack) -> Tensor:
-        """(T, h) for a pack that fits."""
+        """(T, h) for a pack that fits, in memory that the next replay of any graph overwrites."""
         count, ends = pack.total_tokens, pack.cu_seqlens.shape[0]
         self._tokens[:count].copy_(tokens)
         self._cu_seqlens[:ends].copy_(pack.cu_seqlens)
         self._cu_seqlens[ends:].fill_(self._tokens.shape[0])
         self._graph.replay()
-        return self._hidden[:count].clone()
+        return self._hidden[:count]
 
 
 @cache

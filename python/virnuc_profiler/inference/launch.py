@@ -36,6 +36,31 @@ class Launched(Protocol):
 Launch = Callable[[PackedBatch, BatchMarks], Launched]
 
 
+Embed = Callable[[Tensor, Tensor, int, Tensor | None, Callable[[], None]], Tensor]
+"""See `PackedESM2.embed_sequences`."""
+
+
+def embed_with(model: Callable[..., Tensor]) -> Embed:
+    """How `model` makes one vector of each sequence: by itself, or from what it returns for each token."""
+    own: Embed | None = getattr(model, "embed_sequences", None)
+    if own is not None:
+        return own
+
+    def call_and_pool(
+        tokens: Tensor,
+        cu_seqlens: Tensor,
+        max_seqlen: int,
+        host_cu_seqlens: Tensor | None,
+        before_pooling: Callable[[], None],
+    ) -> Tensor:
+        on_host = () if host_cu_seqlens is None else (host_cu_seqlens,)
+        hidden = model(tokens, cu_seqlens, max_seqlen, *on_host)
+        before_pooling()
+        return mean_pool(hidden, cu_seqlens)
+
+    return call_and_pool
+
+
 def launcher_for(model: Callable[..., Tensor], device: torch.device) -> Launch:
     """Returns the function that puts a batch through `model` on `device`."""
     return CudaLauncher(model, device) if device.type == "cuda" else CpuLauncher(model)
@@ -60,16 +85,14 @@ class CpuLauncher:
     """Computes at once. The copies are empty stages, so that records have one form everywhere."""
 
     def __init__(self, model: Callable[..., Tensor]) -> None:
-        self._model = model
+        self._embed = embed_with(model)
 
     @torch.inference_mode()
     def __call__(self, packed: PackedBatch, marks: BatchMarks) -> Launched:
         """Returns when the batch is computed."""
         marks.mark("h2d")
         marks.mark("forward")
-        hidden = self._model(packed.tokens, packed.cu_seqlens, packed.max_seqlen)
-        marks.mark("pool")
-        pooled = mean_pool(hidden, packed.cu_seqlens)
+        pooled = self._embed(packed.tokens, packed.cu_seqlens, packed.max_seqlen, None, lambda: marks.mark("pool"))
         marks.mark("d2h")
         marks.end_stage()
         return Computed(packed, pooled)
@@ -117,7 +140,7 @@ class CudaLauncher:
     """
 
     def __init__(self, model: Callable[..., Tensor], device: torch.device) -> None:
-        self._model = model
+        self._embed = embed_with(model)
         self._device = device
         self._slots = Slots(device)
         self._compute: torch.cuda.Stream | None = None
@@ -151,9 +174,13 @@ class CudaLauncher:
         compute.wait_event(slot.copied)
 
         marks.mark("forward", compute.cuda_stream)
-        hidden = self._model(tokens, cu_seqlens, packed.max_seqlen, packed.cu_seqlens)
-        marks.mark("pool", compute.cuda_stream)
-        pooled = slot.pooled = mean_pool(hidden, cu_seqlens)
+        pooled = slot.pooled = self._embed(
+            tokens,
+            cu_seqlens,
+            packed.max_seqlen,
+            packed.cu_seqlens,
+            lambda: marks.mark("pool", compute.cuda_stream),
+        )
         slot.computed.record(compute)
         copy_out.wait_event(slot.computed)
 

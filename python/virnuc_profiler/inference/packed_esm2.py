@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -144,13 +144,34 @@ class PackedESM2(nn.Module):
         Raises:
             ValueError: tokens or cu_seqlens of a wrong shape.
         """
-        if tokens.dim() != 1 or cu_seqlens.dim() != 1:
-            raise ValueError(
-                "PackedESM2 takes packed sequences, tokens (T,) and cu_seqlens (B + 1,); "
-                f"got {tuple(tokens.shape)} and {tuple(cu_seqlens.shape)}"
-            )
-        pack = Pack(tokens.shape[0], cu_seqlens, max_seqlen, host_cu_seqlens)
-        return self._encoder.encode(self, tokens, pack)
+        return self._encoder.encode(self, tokens, _checked_pack(tokens, cu_seqlens, max_seqlen, host_cu_seqlens))
+
+    def embed_sequences(
+        self,
+        tokens: Tensor,
+        cu_seqlens: Tensor,
+        max_seqlen: int,
+        host_cu_seqlens: Tensor | None = None,
+        before_pooling: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """Computes one vector per sequence: the mean over its residues. Never waits for the device.
+
+        Args:
+            tokens: as for :meth:`forward`, and so are the next three.
+            cu_seqlens: each sequence has at least one residue.
+            max_seqlen: see there.
+            host_cu_seqlens: see there.
+            before_pooling: called when the forward is queued and pooling is about to be, unless both are one piece:
+                so they are where launches are recorded.
+
+        Returns:
+            (B, embed_dim) float32.
+
+        Raises:
+            ValueError: tokens or cu_seqlens of a wrong shape.
+        """
+        pack = _checked_pack(tokens, cu_seqlens, max_seqlen, host_cu_seqlens)
+        return self._encoder.pooled(self, tokens, pack, before_pooling)
 
     def release_memory(self) -> None:
         """Lets go of device memory that is kept from pack to pack, apart from the weights; it comes back as needed."""
@@ -203,3 +224,12 @@ class PackedESM2(nn.Module):
             kernels=self._encoder.kernels,
             parameters=sum(parameter.numel() for parameter in self.parameters()),
         )
+
+
+def _checked_pack(tokens: Tensor, cu_seqlens: Tensor, max_seqlen: int, host_cu_seqlens: Tensor | None) -> Pack:
+    if tokens.dim() != 1 or cu_seqlens.dim() != 1:
+        raise ValueError(
+            "PackedESM2 takes packed sequences, tokens (T,) and cu_seqlens (B + 1,); "
+            f"got {tuple(tokens.shape)} and {tuple(cu_seqlens.shape)}"
+        )
+    return Pack(tokens.shape[0], cu_seqlens, max_seqlen, host_cu_seqlens)

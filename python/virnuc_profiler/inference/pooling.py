@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
 """From one vector per token to one per sequence."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from virnuc_profiler.inference.kernels.availability import kernels_run_on
+from virnuc_profiler.inference.pack import Pack
 
 
 def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
@@ -24,6 +30,19 @@ def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
 
         return pool_in_one_kernel(hidden.contiguous(), cu_seqlens)
     return _mean_of_segments(hidden, cu_seqlens)
+
+
+def encode_and_pool(
+    encode: Callable[[Any, Tensor, Pack], Tensor],
+    model: Any,
+    tokens: Tensor,
+    pack: Pack,
+    before_pooling: Callable[[], None],
+) -> Tensor:
+    """What `encode` makes of a pack, pooled: (B, h) float32. Between the two `before_pooling` is called."""
+    hidden = encode(model, tokens, pack)
+    before_pooling()
+    return mean_pool(hidden, pack.cu_seqlens)
 
 
 def _mean_of_segments(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
