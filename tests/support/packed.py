@@ -112,8 +112,9 @@ class RecordedBatch:
         assert self.state == "open"
         self.calls.append(stage)
 
-    def end_stage(self):
+    def end_stage(self, waiting_stream=None):
         self.calls.append("end_stage")
+        return False
 
     def record_interval(self, stage, start_ns, end_ns):
         self.calls.append((stage, start_ns, end_ns))
