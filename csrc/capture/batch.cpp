@@ -44,21 +44,12 @@ void Batch::pop_range(const OpenStage& stage) noexcept {
     if (!end_range(stage.range)) recording_->cross_thread_ranges.fetch_add(1, std::memory_order_relaxed);
 }
 
-bool Batch::finish(OpenStage& stage, std::int64_t now, std::optional<Stream> waiting) {
-    if (stage.record == nullptr) return false;
-    bool waits = false;
-    if (stage.timed()) {
-        DeviceTimer& timer = *recording_->timer;
-        if (waiting) {
-            waits = timer.record_end(stage.stream, *record_, *stage.record, *waiting);
-        } else {
-            timer.record(stage.stream, *record_, stage.record, nullptr);
-        }
-    }
+void Batch::finish(OpenStage& stage, std::int64_t now) {
+    if (stage.record == nullptr) return;
+    if (stage.timed()) recording_->timer->record(stage.stream, *record_, stage.record, nullptr);
     stage.record->host_end_ns = now;
     pop_range(stage);
     stage = {};
-    return waits;
 }
 
 void Batch::mark(std::string_view stage, std::optional<Stream> stream) {
@@ -69,10 +60,10 @@ void Batch::mark(std::string_view stage, std::optional<Stream> stream) {
     running_ = start(number, stream.value_or(recording_->default_stream), &running_);
 }
 
-bool Batch::end_stage(std::optional<Stream> waiting) {
-    if (foreign()) return false;
+void Batch::end_stage() {
+    if (foreign()) return;
     const MarkLock lock(*recording_);
-    return finish(running_, recording_->now(), waiting);
+    finish(running_, recording_->now());
 }
 
 std::unique_ptr<StageScope> Batch::stage(std::string_view stage, std::optional<Stream> stream) {

@@ -44,9 +44,8 @@ class Batch : public std::enable_shared_from_this<Batch> {
     /// Ends the running stage and starts another: one clock reading, at most one event if both run on one
     /// stream, one range. Throws std::invalid_argument: no such stage, or the batch has ended.
     void mark(std::string_view stage, std::optional<Stream> stream);
-    /// Ends the running stage, if there is one. `waiting` then waits for what the stage has queued: the event that
-    /// ends the stage serves both. False if it does not, for want of such an event.
-    bool end_stage(std::optional<Stream> waiting);
+    /// Ends the running stage, if there is one.
+    void end_stage();
     /// A stage that is entered and left on its own. Throws std::invalid_argument: no such stage.
     std::unique_ptr<StageScope> stage(std::string_view stage, std::optional<Stream> stream);
     /// Adds a host interval that was measured elsewhere. Throws std::invalid_argument as mark() does, and if
@@ -64,7 +63,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     void require_open() const;
     [[nodiscard]] bool is_open() const noexcept { return record_->state == BatchState::open; }
     OpenStage start(std::int16_t number, Stream stream, OpenStage* previous);
-    bool finish(OpenStage& stage, std::int64_t now, std::optional<Stream> waiting = std::nullopt);
+    void finish(OpenStage& stage, std::int64_t now);
     void pop_range(const OpenStage& stage) noexcept;
     void close(BatchState state);
 

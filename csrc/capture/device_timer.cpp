@@ -19,17 +19,12 @@ Stream order_of(Stream stream) noexcept {
     return std::hash<std::thread::id>{}(std::this_thread::get_id()) | 1U;  // odd: no pointer
 }
 
-CUstream handle_of(Stream stream) noexcept {
-    return reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): as Python has it
-}
-
 }  // namespace
 
 DeviceTimer::DeviceTimer(const CudaApi& api, int ordinal, std::size_t event_pool_size)
     : context_(api, ordinal), pool_(pool_in(context_, event_pool_size)), recorded_(event_pool_size) {}
 
-bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started,
-                         const Stream* waiting) noexcept {
+bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept {
     if (!open_ || !enabled()) {
         flag_dropped(batch);
         return false;
@@ -39,15 +34,14 @@ bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, 
         flag_dropped(batch);
         return false;
     }
-    if (const CUresult result = record_event(context_, event, handle_of(stream)); result != CUDA_SUCCESS) {
+    auto* handle = reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): as Python has it
+    if (const CUresult result = record_event(context_, event, handle); result != CUDA_SUCCESS) {
         turn_off(result, "cuEventRecord");
         flag_dropped(batch);
         return false;
     }
-    bool done = true;
-    if (waiting != nullptr) done = api().stream_wait_event(handle_of(*waiting), event, 0) == CUDA_SUCCESS;
     recorded_.push({event, order_of(stream), &batch, ended, started});  // holds as many as there are events
-    return done;
+    return true;
 }
 
 void DeviceTimer::turn_off(const CudaError& failure) {

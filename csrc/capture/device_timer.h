@@ -40,14 +40,7 @@ class DeviceTimer {
     /// Records one event for the boundary between two stages (either may be nullptr). Never throws, waits for
     /// the device or allocates: if there is no event, or device timing is off, the batch is flagged and false
     /// returned. The callers take turns.
-    bool record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept {
-        return record(stream, batch, ended, started, nullptr);
-    }
-
-    /// Records the event that ends a stage, and has another stream wait for it. False if that one does not wait.
-    bool record_end(Stream stream, BatchRecord& batch, StageRecord& ended, Stream waiting) noexcept {
-        return record(stream, batch, &ended, nullptr, &waiting);
-    }
+    bool record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept;
 
     /// No event is recorded any more. Callers of record() must have been kept out.
     void close() noexcept { open_ = false; }
@@ -72,9 +65,6 @@ class DeviceTimer {
     void add_anchor(const Anchor& anchor);
 
   private:
-    bool record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started,
-                const Stream* waiting) noexcept;
-
     CudaContext context_;
     EventPool pool_;
     SpscRing<Boundary> recorded_;

@@ -90,17 +90,8 @@ class Batch:
             ValueError: the timeline has no such stage, the batch has ended, or `stream` is negative or too large.
             TypeError: other arguments than these.
         """
-    def end_stage(self, waiting_stream: int | None = None) -> bool:
-        """Ends the running stage; does nothing if there is none.
-
-        Args:
-            waiting_stream: a stream that is to wait for what the stage has queued. The event that ends the stage serves
-                for that too, which spares the device one.
-
-        Returns:
-            Whether that stream waits. It does not where the stage has no such event, as on the CPU, without a stage,
-            or if the pool is exhausted: then the caller must see to it.
-        """
+    def end_stage(self) -> None:
+        """Ends the running stage; does nothing if there is none."""
     def stage(self, stage: str, stream: int | None = None) -> Stage: ...
     def record_interval(self, stage: str, start_ns: int, end_ns: int) -> None:
         """Adds a host interval that was measured elsewhere, e.g. in a worker process."""

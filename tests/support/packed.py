@@ -112,9 +112,8 @@ class RecordedBatch:
         assert self.state == "open"
         self.calls.append(stage)
 
-    def end_stage(self, waiting_stream=None):
+    def end_stage(self):
         self.calls.append("end_stage")
-        return False
 
     def record_interval(self, stage, start_ns, end_ns):
         self.calls.append((stage, start_ns, end_ns))

@@ -361,16 +361,6 @@ EXPORT Result cuEventRecord(Event* event, std::uintptr_t handle) {
     return success;
 }
 
-/// An event of a stream that is held keeps nobody waiting: when it will complete is not known yet.
-EXPORT Result cuStreamWaitEvent(std::uintptr_t handle, Event* event, unsigned) {
-    CALL("cuStreamWaitEvent");
-    if (event->destroyed) return invalid_handle;
-    if (event->captured != nullptr || event->complete_at == pending) return success;
-    Stream& stream = simulation().streams[handle];
-    stream.busy_until = std::max(stream.busy_until, event->complete_at);
-    return success;
-}
-
 EXPORT Result cuEventQuery(Event* event) {
     CALL("cuEventQuery");
     if (event->destroyed) return invalid_handle;

@@ -127,35 +127,6 @@ def mix_streams() -> None:
     assert durations["forward"] == pytest.approx([1 * MS], abs=1_000)
 
 
-def have_a_stream_wait() -> None:
-    cuda = CudaControl()
-    timeline = new_timeline()
-    before = cuda.calls("cuEventRecord")
-    cuda.launch(0x100, BACKLOG)
-    with timeline.begin_batch(0) as batch:
-        batch.mark("forward", 0x100)
-        cuda.launch(0x100, 5 * MS)
-        assert batch.end_stage(0x200)
-        ended = cuda.busy_until(0x100)
-        batch.mark("h2d", 0x200)
-        assert cuda.busy_until(0x200) >= ended
-        cuda.launch(0x200, 1 * MS)
-        assert batch.end_stage() is False
-        batch.mark("fetch")
-        assert batch.end_stage(0x200) is False  # no stage of the device
-        assert batch.end_stage(0x200) is False  # no stage at all
-    assert cuda.calls("cuEventRecord") - before == 2 + 2
-    assert cuda.calls("cuStreamWaitEvent") == 1
-    cuda.fail("cuStreamWaitEvent", ILLEGAL_ADDRESS)
-    with timeline.begin_batch(1) as batch:
-        batch.mark("forward", 0x100)
-        assert batch.end_stage(0x200) is False
-    timeline.stop()
-    durations = device_durations(timeline)
-    assert durations["forward"][0] == pytest.approx(5 * MS, abs=1_000)
-    assert durations["h2d"] == pytest.approx([1 * MS], abs=1_000)
-
-
 def use_the_default_stream() -> None:
     cuda = CudaControl()
     timeline = new_timeline(stream=0)
@@ -403,7 +374,6 @@ SCENARIOS = [
     measure_batches,
     align_with_drift,
     mix_streams,
-    have_a_stream_wait,
     use_the_default_stream,
     exhaust_the_pool,
     lose_the_device,

@@ -96,23 +96,6 @@ def test_each_stage_runs_on_its_stream_and_after_the_one_before(cuda, launch):
     assert cuda.host_knows == {"copy in": 2, "compute": 1, "copy out": 1}
 
 
-def test_the_event_that_ends_the_forward_is_what_the_copy_out_waits_for(cuda, launch):
-    class WaitingMarks(Marks):
-        def end_stage(self, waiting_stream=None):
-            if waiting_stream is None:
-                return super().end_stage()
-            assert self.calls[-1] == "pool"
-            event = torch.cuda.Event()
-            event.record(cuda.compute)
-            cuda.streams[COPY_OUT].wait_event(event)
-            return True
-
-    launched = launch(batch_of(3), marks := WaitingMarks(cuda))
-    assert marks.knew["d2h"]["compute"] == 1
-    assert launched.slot.computed.knows == {}
-    assert torch.equal(launched.wait(), expected(batch_of(3)))
-
-
 def test_the_next_copy_in_waits_for_nothing(cuda, launch):
     launch(batch_of(3), Marks(cuda))
     launch(batch_of(4), Marks(cuda))

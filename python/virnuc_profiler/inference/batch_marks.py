@@ -12,8 +12,8 @@ class BatchMarks(Protocol):
     def mark(self, stage: str, stream: int | None = None, /) -> None:
         """Ends the running stage and starts another."""
 
-    def end_stage(self, waiting_stream: int | None = None, /) -> bool:
-        """Ends the running stage; returns whether the stream waits for what it has queued."""
+    def end_stage(self) -> None:
+        """Ends the running stage."""
 
     def record_interval(self, stage: str, start_ns: int, end_ns: int, /) -> None:
         """Adds an interval that was measured elsewhere."""
@@ -34,9 +34,8 @@ class NoMarks:
     def mark(self, stage: str, stream: int | None = None, /) -> None:
         """Does nothing."""
 
-    def end_stage(self, waiting_stream: int | None = None, /) -> bool:  # noqa: ARG002
+    def end_stage(self) -> None:
         """Does nothing."""
-        return False
 
     def record_interval(self, stage: str, start_ns: int, end_ns: int, /) -> None:
         """Does nothing."""

@@ -181,10 +181,8 @@ class CudaLauncher:
             packed.cu_seqlens,
             lambda: marks.mark("pool", compute.cuda_stream),
         )
-        # An event between two batches costs the device about a microsecond: one of them must do.
-        if not marks.end_stage(copy_out.cuda_stream):
-            slot.computed.record(compute)
-            copy_out.wait_event(slot.computed)
+        slot.computed.record(compute)
+        copy_out.wait_event(slot.computed)
 
         marks.mark("d2h", copy_out.cuda_stream)
         embeddings = slot.embeddings.shaped(*pooled.shape)
