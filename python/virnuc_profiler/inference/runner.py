@@ -82,7 +82,7 @@ class AsyncInferenceRunner:
         model: a ``PackedESM2``, or what can be called like one.
         device: where the model is.
         profiler: records each batch; it must be running while :meth:`run` is.
-        in_flight: batches queued on a GPU, at least 1; with three it stays busy while the host is late by two of them.
+        in_flight: batches queued on a GPU, at least 1; with four it stays busy while the host is late by three of them.
         deadline_ns: time on the monotonic clock after which no further batch is begun.
         least_cosine: of a model in FP8, the least cosine similarity of its vectors to those in bf16 and in fp32 that
             is accepted, measured with the first sequences of each run; None for no such check.
@@ -103,7 +103,7 @@ class AsyncInferenceRunner:
         device: Any,
         *,
         profiler: BatchProfiler | None = None,
-        in_flight: int = 3,
+        in_flight: int = 4,
         deadline_ns: int | None = None,
         on_non_finite: str = REPORT,
         least_cosine: float | None = LEAST_COSINE,
