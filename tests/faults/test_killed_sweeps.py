@@ -86,4 +86,4 @@ def killed_at_random(chance, arguments, folder):
     time.sleep(moment_s)
     os.kill(command.process.pid, signal.SIGKILL)
     command.finish()
-    assert command.left_behind(within_s=30.0) == []
+    assert command.left_behind(within_s=10.0) == []
