@@ -58,8 +58,8 @@ class PretendedCuda:
         self.current = self.compute = self.streams[0]
         monkeypatch.setattr(torch.cuda, "Stream", self._make_stream)
         monkeypatch.setattr(torch.cuda, "Event", lambda blocking=False: PretendedEvent(self, blocking))
-        monkeypatch.setattr(torch.cuda, "current_stream", lambda: self.current)
-        monkeypatch.setattr(torch.cuda, "stream", self._use)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: self.current)
+        monkeypatch.setattr(torch.cuda, "set_stream", self._use)
         monkeypatch.setattr(torch.cuda, "device", self._use_device)
         copy, empty = torch.Tensor.copy_, torch.empty
         monkeypatch.setattr(torch.Tensor, "copy_", lambda *args, **options: self._copy(copy, *args, **options))
@@ -81,13 +81,8 @@ class PretendedCuda:
             self.operate("copy")
         return copy(target, source)
 
-    @contextmanager
     def _use(self, stream):
-        before, self.current = self.current, stream
-        try:
-            yield
-        finally:
-            self.current = before
+        self.current = stream
 
     @contextmanager
     def _use_device(self, _device):

@@ -16,6 +16,7 @@ from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
 from virnuc_profiler.inference.kernels.gelu import gelu_
 from virnuc_profiler.inference.kernels.layer_norm import layer_norm
 from virnuc_profiler.inference.kernels.pooling import mean_pool
+from virnuc_profiler.inference.kernels.recorded_pack import put_pack
 from virnuc_profiler.inference.kernels.rotary import rotate_
 
 DEVICE = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -144,3 +145,17 @@ def test_pooling_averages_the_residues(width):
     expected = torch.stack([rows[1:-1].double().mean(0) for rows in hidden.split(lengths)])
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+@pytest.mark.parametrize(
+    ("lengths", "room", "sequences"), [([5, 1500, 3], 2048, 32), ([7], 7, 1), ([1] * 1100, 1200, 2048)]
+)
+def test_a_pack_is_put_where_a_recording_expects_it(lengths, room, sequences, dtype):
+    ends = cumulative(lengths)
+    tokens = torch.randint(0, 33, (sum(lengths),), generator=torch.Generator().manual_seed(0)).to(DEVICE, dtype)
+    to_tokens = torch.full((room,), 77, dtype=torch.uint8, device=DEVICE)
+    to_ends = torch.full((sequences + 1,), -1, dtype=torch.int32, device=DEVICE)
+    put_pack(tokens, ends, to_tokens, to_ends)
+    assert to_tokens.tolist() == tokens.tolist() + [77] * (room - len(tokens))
+    assert to_ends.tolist() == ends.tolist() + [room] * (sequences + 1 - len(ends))

@@ -173,12 +173,11 @@ class _Graph:
 
     def replay(self, tokens: Tensor, pack: Pack) -> Tensor:
         """(T, h) for a pack that fits, in memory that the next replay of any graph overwrites."""
-        count, ends = pack.total_tokens, pack.cu_seqlens.shape[0]
-        self._tokens[:count].copy_(tokens)
-        self._cu_seqlens[:ends].copy_(pack.cu_seqlens)
-        self._cu_seqlens[ends:].fill_(self._tokens.shape[0])
+        from virnuc_profiler.inference.kernels.recorded_pack import put_pack
+
+        put_pack(tokens.contiguous(), pack.cu_seqlens.contiguous(), self._tokens, self._cu_seqlens)
         self._graph.replay()
-        return self._hidden[:count]
+        return self._hidden[: pack.total_tokens]
 
 
 @cache

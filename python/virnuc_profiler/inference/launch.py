@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Protocol
 
 import torch
@@ -132,6 +133,26 @@ class Queued:
         self.slots.abandon(self.slot, self.compute, self.packed)
 
 
+class _On:
+    """Has work queued on `stream`, and afterwards on the current one again.
+
+    As ``torch.cuda.stream`` does, which finds out the current one each time and so takes the host as long as a copy.
+    """
+
+    __slots__ = ("_current", "_stream")
+
+    def __init__(self, stream: torch.cuda.Stream, current: torch.cuda.Stream) -> None:
+        self._stream, self._current = stream, current
+
+    def __enter__(self) -> None:
+        torch.cuda.set_stream(self._stream)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        torch.cuda.set_stream(self._current)
+
+
 class CudaLauncher:
     """Queues a batch on three streams, and returns without waiting for any of it.
 
@@ -141,15 +162,15 @@ class CudaLauncher:
 
     def __init__(self, model: Callable[..., Tensor], device: torch.device) -> None:
         self._embed = embed_with(model)
-        self._device = device
+        self._index = device.index  # PyTorch's answer to a number is quick, and to nothing it is slow
         self._slots = Slots(device)
         self._compute: torch.cuda.Stream | None = None
 
     @torch.inference_mode()
     def __call__(self, packed: PackedBatch, marks: BatchMarks) -> Launched:
         """Returns when the batch is queued. After an error nothing of the batch is kept."""
-        with torch.cuda.device(self._device):
-            compute = torch.cuda.current_stream()
+        with torch.cuda.device(self._index):
+            compute = torch.cuda.current_stream(self._index)
             if self._compute is not None and self._compute != compute:
                 compute.wait_stream(self._compute)  # models may keep memory that each call uses again
             self._compute = compute
@@ -168,7 +189,7 @@ class CudaLauncher:
         """
         copy_in, copy_out = self._slots.copy_in, self._slots.copy_out
         marks.mark("h2d", copy_in.cuda_stream)
-        with torch.cuda.stream(copy_in):
+        with _On(copy_in, compute):
             tokens, cu_seqlens = slot.tokens.copy(packed.tokens), slot.cu_seqlens.copy(packed.cu_seqlens)
         slot.copied.record(copy_in)
         compute.wait_event(slot.copied)
@@ -186,7 +207,7 @@ class CudaLauncher:
 
         marks.mark("d2h", copy_out.cuda_stream)
         embeddings = slot.embeddings.shaped(*pooled.shape)
-        with torch.cuda.stream(copy_out):
+        with _On(copy_out, compute):
             embeddings.copy_(pooled, non_blocking=True)
         marks.end_stage()
         slot.done.record(copy_out)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""A pack put where a recording expects it."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+_TOKENS = 1024
+
+
+def put_pack(tokens: Tensor, cu_seqlens: Tensor, to_tokens: Tensor, to_cu_seqlens: Tensor) -> None:
+    """Copies a pack into a larger one, whose last sequences are what is left of its tokens, and empty ones.
+
+    Args:
+        tokens: (T,) integers, contiguous.
+        cu_seqlens: (B + 1,) integers, contiguous, cumulative lengths from 0 to T.
+        to_tokens: (T',) integers, T' at least T; what comes after the first T is left as it is.
+        to_cu_seqlens: (B' + 1,) integers, B' at least B; T' is what follows the first B + 1.
+    """
+    count, ends = tokens.shape[0], cu_seqlens.shape[0]
+    room, most_ends = to_tokens.shape[0], to_cu_seqlens.shape[0]
+    _put_pack[(triton.cdiv(count, _TOKENS),)](
+        tokens, cu_seqlens, to_tokens, to_cu_seqlens, count, ends, room, most_ends, _TOKENS, num_warps=4
+    )
+
+
+@triton.jit(do_not_specialize=["count", "ends", "room", "most_ends"])
+def _put_pack(tokens, cu_seqlens, to_tokens, to_cu_seqlens, count, ends, room, most_ends, BLOCK: tl.constexpr):
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(to_tokens + place, tl.load(tokens + place, place < count, 0), place < count)
+    if tl.program_id(0) == 0:
+        for start in range(0, most_ends, BLOCK):
+            place = start + tl.arange(0, BLOCK)
+            end = tl.load(cu_seqlens + place, place < ends, 0)
+            tl.store(to_cu_seqlens + place, tl.where(place < ends, end, room), place < most_ends)
