@@ -12,6 +12,7 @@ import torch
 
 from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
+from virnuc_profiler.inference.kernels.recorded_pack import put_pack
 from virnuc_profiler.inference.precision_check import LEAST_COSINE
 
 SIZES = ("8M", "35M", "150M")
@@ -31,6 +32,9 @@ def main() -> None:
             results = list(runner.run(batches))
             assert all(result.embeddings.isfinite().all() for result in results)
             print(size, precision, "done", runner.precision or "")
+    for batch in batches:
+        tokens, ends = batch.tokens.cuda(), batch.cu_seqlens.cuda()
+        put_pack(tokens, ends, torch.zeros_like(tokens), torch.zeros_like(ends))
 
 
 if __name__ == "__main__":
