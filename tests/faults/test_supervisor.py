@@ -5,6 +5,7 @@ import json
 import os
 import signal
 
+import psutil
 import pytest
 
 from tests.support.command import Command, wait_until
@@ -129,11 +130,14 @@ def test_a_run_over_time_is_stopped_and_its_telemetry_kept(tmp_path):
         assert result["evidence"]["stopped_by"] == "request"
 
 
-def test_a_model_that_does_not_load_is_told(tmp_path):
+def test_a_model_that_does_not_load_is_told_and_leaves_nothing(tmp_path):
+    before, children = adopts_orphans(), psutil.Process().children()
     with pytest.raises(DeadlinePassed, match="not ready after 1 s"):
         supervised(tmp_path, limits=Limits(1.0, 60.0), model="stuck")
     with pytest.raises(UsageError, match="no such model"):
         supervised(tmp_path, model="absent")
+    assert adopts_orphans() == before
+    assert psutil.Process().children() == children
 
 
 def test_what_was_changed_in_this_process_is_put_back(tmp_path):

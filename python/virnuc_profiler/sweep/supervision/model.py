@@ -30,7 +30,7 @@ class SupervisedModel:
 
     Args:
         request: what is asked for.
-        supervisor: has the process; it is closed with the model.
+        supervisor: has the process; it is closed with the model, and if there comes to be none.
 
     Raises:
         UsageError: the model, precision or memory limit do not fit the device.
@@ -46,7 +46,11 @@ class SupervisedModel:
         self._loaded_in: int | None = None
         self._first_resources: Resources | None = None
         self._failed_starts = 0
-        self._introduction = self._load()
+        try:
+            self._introduction = self._load()
+        except BaseException:
+            supervisor.close()
+            raise
 
     @property
     def description(self) -> dict[str, Any]:
