@@ -4,6 +4,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -118,8 +121,74 @@ def test_a_refusal_is_passed_on_as_it_is(model, tmp_path):
 
 
 def test_a_message_that_is_too_long_never_leaves(model, tmp_path):
-    with pytest.raises(VirnucError, match="at most 1,048,576 are passed on"):
-        run(model, tmp_path, Fault.CHATTERS)
+    result = run(model, tmp_path, Fault.CHATTERS)
+    assert (result["status"], result["outcome"]) == ("failed", "error")
+    assert "at most 1,048,576 are passed on" in result["message"]
+    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+
+
+def test_a_process_that_died_with_nothing_to_do_harms_no_trial(model, tmp_path):
+    before = process_of(model)
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: not living_of_session(before))
+    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+
+
+def test_a_death_is_noticed_though_a_descendant_holds_the_pipe(model, tmp_path):
+    result = run(model, tmp_path, Fault.FORKS_AND_EXITS)
+    assert (result["reason"], result["evidence"]["exit_code"]) == ("error", 7)
+    assert result["evidence"]["stopped_by"] is None
+
+
+def test_descendants_in_sessions_of_their_own_end_too(tmp_path):
+    with supervised(tmp_path) as model:
+        run(model, tmp_path, Fault.STARTS_A_DAEMON)
+        daemon = int((tmp_path / "daemon").read_text())
+        os.kill(daemon, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(daemon, 0)
+
+
+def test_processes_with_strange_names_are_looked_at_in_peace(tmp_path):
+    program = tmp_path / ("é" * 9)  # the kernel cuts it in the middle of a letter
+    program.symlink_to(sys.executable)
+    with subprocess.Popen([program, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        wait_until(lambda: b"\xc3)" in Path(f"/proc/{other.pid}/stat").read_bytes())
+        assert os.getpid() in living_of_session(os.getsid(0))
+        other.kill()
+
+
+def test_what_cannot_be_started_again_has_no_result(tmp_path, monkeypatch, caplog):
+    with supervised(tmp_path, model="once") as model:
+        assert run(model, tmp_path, Fault.KILLED)["reason"] == "error"
+        with pytest.raises(VirnucError, match=r"could not be started 3 times in a row: .*out of memory"):
+            run(model, tmp_path, Fault.NONE)
+    assert caplog.text.count("which is tried again") == 2
+
+
+def test_a_process_with_another_version_is_refused(tmp_path):
+    with supervised(tmp_path, model="upgraded") as model:
+        run(model, tmp_path, Fault.KILLED)
+        with pytest.raises(UsageError, match=r"versions.torch .*--allow-mixed"):
+            run(model, tmp_path, Fault.NONE)
+
+
+def test_the_time_limit_counts_from_where_measuring_begins(tmp_path):
+    with supervised(tmp_path, limits=Limits(60.0, 60.0), timeout_s=1.0) as model:
+        assert run(model, tmp_path, Fault.PREPARES)["status"] == "success"
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (0, 1), (0, 1, 2)])
+def test_closed_standard_streams_are_not_in_the_way(tmp_path, closed):
+    command = [
+        *(sys.executable, "-m", FAKE, "sweep", "--device", "cpu", "--num-sequences", "8", "--cooldown", "0"),
+        *("--steps", "baseline", "--output-dir", str(tmp_path)),
+    ]
+    code = subprocess.run(
+        ["sh", "-c", f'exec "$@" {" ".join(f"{number}>&-" for number in closed)}', "sh", *command], check=False
+    ).returncode
+    assert code == 0
+    assert json.loads((tmp_path / "baseline.json").read_text())["complete"] is True
 
 
 def test_a_run_over_time_is_stopped_and_its_telemetry_kept(tmp_path):
@@ -146,6 +215,7 @@ def test_what_was_changed_in_this_process_is_put_back(tmp_path):
         pid = process_of(model)
         assert adopts_orphans()
     assert adopts_orphans() == before
+    assert not before
     assert living_of_session(pid) == []
 
 

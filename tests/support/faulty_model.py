@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from enum import IntEnum
@@ -31,6 +32,9 @@ class Fault(IntEnum):
     CUDA_ERROR = 108
     RUNS_ON = 109  # with progress, until it is stopped, and then writes what it has
     CHATTERS = 110  # more than a message may hold
+    FORKS_AND_EXITS = 112  # what it forked holds its pipes
+    STARTS_A_DAEMON = 113
+    PREPARES = 114  # longer than the time limit, before it begins to measure
     ABORTS = 111  # as PyTorch does over a CUDA error in a destructor
 
 
@@ -56,12 +60,18 @@ class FaultyModel:
         self.request = request
         if request.model == "stuck":
             time.sleep(600)
+        if request.model in ("once", "upgraded"):
+            loaded = request.output_dir / "loaded"
+            self.again = loaded.exists()
+            loaded.touch()
+            if self.again and request.model == "once":
+                raise RuntimeError("CUDA out of memory")
         if request.model == "absent":
             raise UsageError("there is no such model")
         logging.getLogger("virnuc_profiler").warning("random weights are used")
 
     def conditions(self):
-        return conditions()
+        return conditions(versions__torch="2.14.0") if self.request.model == "upgraded" and self.again else conditions()
 
     def warm_up(self, workload, num_workers=1):
         pass
@@ -77,7 +87,8 @@ class FaultyModel:
         output_dir.mkdir(parents=True, exist_ok=True)
         if fault != Fault.NONE:
             (output_dir / "running").write_text(str(os.getpid()))
-        on_progress(1)
+        if fault != Fault.PREPARES:
+            on_progress(0)
         if fault == Fault.KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
         elif fault == Fault.STOPPED:
@@ -89,6 +100,16 @@ class FaultyModel:
         elif fault == Fault.EXITS:
             print("terminate called after throwing", file=sys.stderr, flush=True)
             os._exit(3)
+        elif fault == Fault.FORKS_AND_EXITS:
+            if os.fork():
+                os._exit(7)
+            time.sleep(600)
+        elif fault == Fault.STARTS_A_DAEMON:
+            daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+            (output_dir / "daemon").write_text(str(daemon.pid))
+        elif fault == Fault.PREPARES:
+            time.sleep(1.5)
+            on_progress(0)
         elif fault == Fault.ABORTS:
             print(ABORTED, file=sys.stderr, flush=True)
             os.abort()

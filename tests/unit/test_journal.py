@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sweeps import FakeTrials, conditions, fake_sweep, run_in_journal, small_plan
+from tests.support.sweeps import FakeTrials, conditions, fake_sweep, run_in_journal, small_plan, success
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.sweep import journal as journal_module
 from virnuc_profiler.sweep.journal import JOURNAL_FILE, Journal, read_journal
@@ -123,6 +123,26 @@ def test_a_full_disk_keeps_what_was_written_and_says_so(swept, monkeypatch):
         journal.note(conditions(versions__torch="9"))
     assert (swept / JOURNAL_FILE).read_bytes() == before
     assert steps_of(swept) == ["baseline", "dataloader", "dataloader"]
+
+
+@pytest.mark.parametrize("instead", [False, True])
+def test_a_folder_that_is_taken_away_is_noticed(tmp_path, instead):
+    folder = tmp_path / "results"
+    trials = FakeTrials()
+
+    def take_it_away(configuration):
+        if len(trials.calls) == 2:
+            folder.rename(tmp_path / "elsewhere")
+            if instead:
+                folder.mkdir()
+                run_in_journal(folder, begin=small_plan(("baseline",)))
+        return success(configuration)
+
+    trials.result_of = take_it_away
+    folder.mkdir()
+    with pytest.raises(OutputError, match="was removed or moved while the sweep ran"):
+        run_in_journal(folder, trials, begin=small_plan(("baseline", "dataloader")))
+    assert steps_of(tmp_path / "elsewhere") == ["baseline"]
 
 
 def test_a_folder_without_a_journal_has_no_sweeps(tmp_path):

@@ -75,13 +75,17 @@ def test_bad_luck_is_run_again_and_its_result_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(("limit_s", "again"), [(10.0, 0), (5.0, 0), (20.0, 2), (None, 2)])
-def test_what_exceeded_a_time_limit_is_run_again_only_if_that_is_longer_now(tmp_path, limit_s, again):
+@pytest.mark.parametrize(
+    ("deadline", "name"), [("total", "timeout_s"), ("hang", "progress_timeout_s"), (None, "timeout_s")]
+)
+def test_what_exceeded_a_time_limit_is_run_again_only_if_that_is_longer_now(tmp_path, limit_s, again, deadline, name):
     def result_of(configuration):
-        return success(configuration) if configuration == BASELINE else failure(configuration, "timeout")
+        evidence = {"evidence": {"deadline": deadline}} if deadline else {}
+        return success(configuration) if configuration == BASELINE else failure(configuration, "timeout", **evidence)
 
-    stopped(tmp_path, 3, result_of, conditions=conditions(settings__timeout_s=10.0))
+    stopped(tmp_path, 3, result_of, conditions=conditions(**{f"settings__{name}": 10.0}))
     trials = FakeTrials()
-    run_in_journal(tmp_path, trials, conditions=conditions(settings__timeout_s=limit_s))
+    run_in_journal(tmp_path, trials, conditions=conditions(**{f"settings__{name}": limit_s}))
     assert len(trials.calls) == 5 + again
 
 

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 
 def dry_run(
-    request: Request, planned: Mapping[str, Step], names: Sequence[str], record: SweepRecord | None = None
+    request: Request,
+    planned: Mapping[str, Step],
+    names: Sequence[str],
+    record: SweepRecord | None = None,
+    limits: Mapping[str, float | None] | None = None,
 ) -> int:
-    """Lists what would run; of a sweep that is resumed, what is left of it."""
+    """Lists what would run; of a sweep that is resumed, what is left of it under today's time limits."""
     from virnuc_profiler.sweep.results import baseline_seconds
     from virnuc_profiler.sweep.session import check_budgets
 
@@ -37,7 +41,7 @@ def dry_run(
         names = ("baseline", *names)
     tokens = []
     for name in names:
-        configurations = _left(planned[name], record, request.timeout_s)
+        configurations = _left(planned[name], record, {"timeout_s": request.timeout_s, **(limits or {})})
         print(f"{name}: {len(configurations)} configuration{'s' if len(configurations) != 1 else ''}")
         for configuration in configurations:
             print(f"  {'the best found' if name == 'validation' else configuration}")
@@ -49,7 +53,7 @@ def dry_run(
     return 0
 
 
-def dry_resume(folder: Path, given: Mapping[str, Any]) -> int:
+def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, float | None]) -> int:
     """Lists what is left of a sweep."""
     from virnuc_profiler.sweep.journal import read_journal
 
@@ -57,16 +61,16 @@ def dry_resume(folder: Path, given: Mapping[str, Any]) -> int:
     record = last_sweep(folder, read_journal(folder))
     request = resumed_request(record, folder, given, find_device_here)
     require_same_file(record, request)
-    return dry_run(request, plan(record.plan.grid), record.plan.steps, record)
+    return dry_run(request, plan(record.plan.grid), record.plan.steps, record, limits)
 
 
-def _left(step: Step, record: SweepRecord | None, timeout_s: float | None) -> list[Configuration]:
+def _left(step: Step, record: SweepRecord | None, limits: Mapping[str, float | None]) -> list[Configuration]:
     configurations = list(step.configurations())
     if record is None or (step.name == "validation" and not record.has(step.name)):
         return configurations
     if step.name == "validation":
         return []
-    return [config for config in configurations if not record.is_finished(step.name, config, timeout_s)]
+    return [config for config in configurations if not record.is_finished(step.name, config, limits)]
 
 
 def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,24 +18,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the model lives: how its device is found, and how it is loaded."""
+    """Where the model lives.
+
+    Attributes:
+        find_device: finds its device.
+        load: loads it.
+        limits: the time limits that only hold there, as conditions name them.
+    """
 
     find_device: FindDevice
     load: Callable[[Request], TrialModel]
+    limits: Mapping[str, float | None]
 
 
 @contextmanager
 def place_of_the_model(arguments: argparse.Namespace) -> Iterator[Place]:
     """This process, or a supervised one; then this one needs no PyTorch to measure."""
     if arguments.isolation == "none":
-        yield Place(find_device_here, _load_here)
+        yield Place(find_device_here, _load_here, limits_of(arguments))
         return
     from virnuc_profiler.sweep.supervision.deadlines import Limits
     from virnuc_profiler.sweep.supervision.model import SupervisedModel
     from virnuc_profiler.sweep.supervision.supervisor import Supervisor
 
     with Supervisor(Limits(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
-        yield Place(supervisor.find_device, lambda request: SupervisedModel(request, supervisor))
+        yield Place(
+            supervisor.find_device, lambda request: SupervisedModel(request, supervisor), limits_of(arguments)
+        )  # fmt: skip
+
+
+def limits_of(arguments: argparse.Namespace) -> dict[str, float | None]:
+    """The time limits of a supervised process, as conditions name them; None without one."""
+    supervised = arguments.isolation != "none"
+    names = ("start_timeout", "progress_timeout")
+    return {f"{name}_s": getattr(arguments, name) if supervised else None for name in names}
 
 
 def _load_here(request: Request) -> TrialModel:

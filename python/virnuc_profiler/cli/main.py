@@ -36,6 +36,7 @@ _LONGEST_MESSAGE = 8192
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks must not end the command
             stream.reconfigure(errors="backslashreplace")
@@ -62,6 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(_stopped(stop, arguments), False, EXIT_FAILURE)
     except Exception as error:
         return _fail(f"internal error, {type(error).__name__}: {error}", arguments.debug, EXIT_FAILURE)
+
+
+def _open_missing_streams() -> None:
+    """Standard streams that are closed lead nowhere from now on: files that take their numbers would be written to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,7 +107,7 @@ def _give_up_stdout_if_broken() -> None:
 
 def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
     reason = f"stopped by {stop}" if str(stop) else "stopped"
-    folder = getattr(arguments, "output_dir", None)
+    folder = getattr(arguments, "resume", None) or getattr(arguments, "output_dir", None)
     if arguments.command not in ("sweep", "profile") or folder is None or not Path(folder).is_dir():
         return reason
     from virnuc_profiler.sweep.journal import JOURNAL_FILE

@@ -144,10 +144,10 @@ def require_same_conditions(record: SweepRecord, folder: Path, conditions: Condi
         )
 
 
-def with_limits(conditions: Conditions, request: Request) -> Conditions:
-    """The same conditions with the time limit and the pause of this process."""
-    limits = {"timeout_s": request.timeout_s, "cooldown_s": request.cooldown_s}
-    return replace(conditions, settings={**conditions.settings, **limits})
+def with_limits(conditions: Conditions, request: Request, limits: Mapping[str, float | None]) -> Conditions:
+    """The same conditions with the time limits and the pause of this process."""
+    today = {"timeout_s": request.timeout_s, "cooldown_s": request.cooldown_s, **limits}
+    return replace(conditions, settings={**conditions.settings, **today})
 
 
 def conditions_so_far(record: SweepRecord) -> Conditions:

@@ -19,7 +19,7 @@ from virnuc_profiler.cli.arguments import (
     steps,
 )
 from virnuc_profiler.cli.dry_run import dry_resume, dry_run
-from virnuc_profiler.cli.isolation import place_of_the_model
+from virnuc_profiler.cli.isolation import limits_of, place_of_the_model
 from virnuc_profiler.cli.request import (
     build_request,
     describe_workload,
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     vars(arguments).update({**arguments.defaults, **given})
     if arguments.resume is not None:
         if arguments.dry_run:
-            return dry_resume(arguments.resume, given)
+            return dry_resume(arguments.resume, given, limits_of(arguments))
         with place_of_the_model(arguments) as place:
             return _resume(arguments.resume, given, place, allow_mixed=arguments.allow_mixed)
     if arguments.allow_mixed:
@@ -151,7 +151,7 @@ def _resume(folder: Path, given: Mapping[str, Any], place: Place, *, allow_mixed
         workload, validation = request.workload(), request.validation_workload()
         require_same_workload(record, request, workload, validation)
         print(describe_workload(workload))
-        sweep = _sweep(request, journal, with_limits(record.current_conditions, request))
+        sweep = _sweep(request, journal, with_limits(record.current_conditions, request, place.limits))
         sweep.write_files()  # the process may have been killed between the journal and the files
         left = len(sweep.to_run(record.plan.steps))
         print(f"Resumed: {len(record.trials)} trials are kept, {left} to run", flush=True)

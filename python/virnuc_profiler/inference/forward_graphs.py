@@ -157,19 +157,21 @@ class _Graph:
         self._graph = torch.cuda.CUDAGraph()
         caller = torch.cuda.current_stream(device)
         stream.wait_stream(caller)
-        with torch.cuda.stream(stream), _no_garbage_collected():
-            encode(self._tokens, pack)  # kernels are compiled and loaded, which a recording does not allow
-            # Other threads may go on with their work: only this one's is recorded.
-            self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")
-            try:
-                hidden = encode(self._tokens, pack)
-            except BaseException:
-                with suppress(RuntimeError):  # what went wrong is more to the point than that nothing came of it
-                    self._graph.capture_end()
-                raise
-            self._graph.capture_end()
+        try:
+            with torch.cuda.stream(stream), _no_garbage_collected():
+                encode(self._tokens, pack)  # kernels are compiled and loaded, which a recording does not allow
+                # Other threads may go on with their work: only this one's is recorded.
+                self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+                try:
+                    hidden = encode(self._tokens, pack)
+                except BaseException:
+                    with suppress(RuntimeError):  # what went wrong is more to the point than that nothing came of it
+                        self._graph.capture_end()
+                    raise
+                self._graph.capture_end()
+        finally:
+            caller.wait_stream(stream)  # for what is queued there still reads the memory above, also after an error
         self._hidden = without_owning(hidden)
-        caller.wait_stream(stream)
 
     def replay(self, tokens: Tensor, pack: Pack) -> Tensor:
         """(T, h) for a pack that fits, in memory that the next replay of any graph overwrites."""

@@ -7,7 +7,7 @@ import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -33,15 +33,23 @@ def deferred_interrupts() -> Iterator[None]:
         pending.append(number)
 
     previous = {number: handler for number in _STOPPING if callable(handler := signal.getsignal(number))}
-    for number in previous:
-        signal.signal(number, remember)
+    _handle(dict.fromkeys(previous, remember))
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        _handle(previous)
         if pending:
             signal.raise_signal(pending[0])
+
+
+def _handle(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None], object]]) -> None:
+    """Sets all handlers or none: a signal between two of them waits."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
+    try:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_forkserver() -> None:

@@ -105,7 +105,11 @@ class Slots:
     def take(self) -> Slot:
         """A slot that no stream uses any more. Waits only if its last batch was abandoned and is still on its way."""
         slot = self._free.popleft() if self._free else Slot(self._device)
-        slot.done.synchronize()
+        try:
+            slot.done.synchronize()
+        except RuntimeError:
+            self.lose(slot, None)
+            raise
         return slot
 
     def give_back(self, slot: Slot) -> None:

@@ -163,6 +163,8 @@ class Journal:
     def _append(self, entry: dict[str, Any]) -> None:
         line = encode_line(entry)
         assert self._descriptor is not None, "the journal is closed"
+        if not _is_at(self._descriptor, self.path):
+            raise OutputError(f"{self.path} was removed or moved while the sweep ran: what is measured has no place")
         try:
             _write_all(self._descriptor, line)
             os.fsync(self._descriptor)
@@ -179,6 +181,16 @@ class Journal:
         count = sum(len(record.trials) for record in self.records)
         kept = f"; its {count} finished trials stay readable, and --resume continues once it can be written"
         return OutputError(f"cannot write {self.path}: {error.strerror or error}{kept if count else ''}")
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+    except OSError:  # such as a permission that was taken away: writing will say what is wrong
+        return True
 
 
 def _whole_lines(path: Path) -> int:

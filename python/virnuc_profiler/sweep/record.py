@@ -140,7 +140,7 @@ class SweepRecord:
         workload = self.plan.workload_of(step)
         return next((trial for trial in reversed(self.trials) if trial.is_of(step, configuration, workload)), None)
 
-    def is_finished(self, step: str, configuration: Configuration, timeout_s: float | None) -> bool:
+    def is_finished(self, step: str, configuration: Configuration, limits: Mapping[str, Any]) -> bool:
         """Whether a configuration need not be run (again) in a step.
 
         It must, if it failed for a reason that says nothing of the configuration, or exceeded a time limit that is
@@ -149,14 +149,16 @@ class SweepRecord:
         Args:
             step: in which.
             configuration: which.
-            timeout_s: the time limit now; None for none.
+            limits: the time limits now, ``timeout_s`` and ``progress_timeout_s``; None or absent for none.
         """
         trial = self.last_trial(step, configuration)
         if trial is None or trial.result["status"] == "success":
             return trial is not None
         if trial.result["reason"] == "timeout":
-            then = self.conditions[trial.conditions].settings.get("timeout_s")
-            return then is None or (timeout_s is not None and timeout_s <= then)
+            hung = (trial.result.get("evidence") or {}).get("deadline") == "hang"
+            name = "progress_timeout_s" if hung else "timeout_s"
+            then, now = self.conditions[trial.conditions].settings.get(name), limits.get(name)
+            return then is None or (now is not None and now <= then)
         return trial.result["reason"] in _OUTCOMES
 
 

@@ -279,7 +279,7 @@ class Sweep:
         return [*earlier, replace(last, conditions={**others, key: self.conditions})]
 
     def _is_finished(self, record: SweepRecord, name: str, configuration: Configuration) -> bool:
-        return record.is_finished(name, configuration, self.conditions.settings.get("timeout_s"))
+        return record.is_finished(name, configuration, self.conditions.settings)
 
 
 def _make(folder: Path) -> None:

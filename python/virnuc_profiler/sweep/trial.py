@@ -319,6 +319,8 @@ class _Trial:
     def _run_sequences(self, profiler: BatchProfiler, timeout_s: float | None) -> None:
         self._timeout_s = timeout_s
         deadline_ns = None if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
+        if self._on_progress is not None:
+            self._on_progress(0)  # whoever watches the time as well counts from here
         self._loader = create_async_dataloader(
             self._dataset,
             self._collator,

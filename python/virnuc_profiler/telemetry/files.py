@@ -7,13 +7,16 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.telemetry.json_text import parse_json
 
 MAX_BYTES = 512 * 1024 * 1024
 """Largest file read by default: some 500,000 batches."""
+
+
+_UNFINISHED: Final = ".unfinished-"
 
 
 def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
@@ -26,7 +29,7 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_UNFINISHED}")
         temporary = Path(name)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -58,7 +61,7 @@ def remove_unfinished(folder: Path) -> None:
 
     Only for a folder that nobody else writes into meanwhile. What cannot be removed stays: it harms nobody.
     """
-    for path in folder.rglob(".*.json.????????"):
+    for path in folder.rglob(f".*{_UNFINISHED}????????"):
         with contextlib.suppress(OSError):
             path.unlink()
 

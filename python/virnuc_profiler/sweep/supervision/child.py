@@ -7,6 +7,7 @@ import faulthandler
 import logging
 import os
 import queue
+import select
 import signal
 import threading
 import time
@@ -74,6 +75,12 @@ class Outgoing:
             except BrokenPipeError:
                 _end_all()
 
+    def has_room(self) -> bool:
+        """Whether a short message can be sent without waiting for the supervisor to read."""
+        pipe = select.poll()
+        pipe.register(self._descriptor, select.POLLOUT)
+        return bool(pipe.poll(0))
+
 
 class Service:
     """Answers requests with a model that is made once.
@@ -89,6 +96,7 @@ class Service:
         self._model: TrialModel | None = None
         self._waiting: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._guarded = False
+        self._busy = threading.Lock()
 
     def listen(self, descriptor: int) -> None:
         """Reads requests, on a thread of its own: it notices at once when the supervisor is gone, or wants to stop."""
@@ -97,7 +105,8 @@ class Service:
             for message in reader.feed(piece):
                 if message["kind"] == "stop":
                     self._waiting.put(None)
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    if self._busy.locked():  # else the main thread ends by itself, and Ctrl-C would only spoil that
+                        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 else:
                     self._waiting.put(message)
         _end_all()
@@ -105,7 +114,8 @@ class Service:
     def serve(self) -> None:
         """Answers one request after the other."""
         while (message := self._waiting.get()) is not None:
-            self._serve_one(message)
+            with self._busy:
+                self._serve_one(message)
 
     def _serve_one(self, message: Message) -> None:
         try:
@@ -157,7 +167,9 @@ class _Progress:
 
     def __call__(self, sequences: int) -> None:
         now = time.monotonic()
-        if now >= self._next:
+        if not sequences:  # it begins, and with it the time that it may take
+            self._outgoing.send("progress", sequences=0)
+        elif now >= self._next and self._outgoing.has_room():  # a supervisor that is stopped must not slow the run down
             self._next = now + PROGRESS_EVERY_S
             self._outgoing.send("progress", sequences=sequences)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,13 +25,10 @@ class Limits:
     Attributes:
         start_s: loading the model; the warm-up alike.
         progress_s: the longest time without a finished batch or another message.
-        total_s: a configuration; None for any time. The model process keeps to it by itself, so that what was
-            measured is written; the supervisor steps in where it does not.
     """
 
     start_s: float = START_TIMEOUT_S
     progress_s: float = PROGRESS_TIMEOUT_S
-    total_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class Watch:
     Args:
         start_s: within which it must be answered; None for any time.
         progress_s: the longest silence; None for any.
-        total_s: within which it must be answered, or else it is a trial that runs over time; None for any time.
+        total_s: within which it must be answered once :meth:`begun` was called; None for any time.
         extra_s: is added to the last two, for what belongs to a trial but is no batch: its pause and clean-up.
         clock: seconds, monotonic.
     """
@@ -81,26 +78,38 @@ class Watch:
         self._extra = {"start": 0.0, "hang": extra_s, "total": extra_s}
         self._clock = clock
         self._began = self._heard = clock()
+        self._measuring_since: float | None = None
 
     def heard(self) -> None:
         """A message came."""
         self._heard = self._clock()
 
+    def begun(self) -> None:
+        """What is measured has begun, after files were opened and the like: the time for it counts from here."""
+        self._measuring_since = self._clock()
+
+    @property
+    def measuring(self) -> bool:
+        """Whether it has begun."""
+        return self._measuring_since is not None
+
     def left_s(self) -> float | None:
         """Seconds until the first deadline passes, 0 if one has; None if there is none."""
-        left = [self._due(name, limit) - self._clock() for name, limit in self._limits.items() if limit is not None]
+        now = self._clock()
+        left = [since + limit + self._extra[name] - now for name, limit, since in self._running()]
         return max(0.0, min(left)) if left else None
 
     def passed(self) -> Passed | None:
         """The deadline that has passed, if one has."""
         now = self._clock()
-        for name, limit in self._limits.items():
-            if limit is not None and now >= self._due(name, limit):
-                return Passed(name, limit, now - self._since(name))
+        for name, limit, since in self._running():
+            if now >= since + limit + self._extra[name]:
+                return Passed(name, limit, now - since)
         return None
 
-    def _since(self, name: str) -> float:
-        return self._heard if name == "hang" else self._began
-
-    def _due(self, name: str, limit: float) -> float:
-        return self._since(name) + limit + self._extra[name]
+    def _running(self) -> Iterator[tuple[str, float, float]]:
+        """Name, limit and beginning of each deadline that counts now."""
+        for name, since in (("start", self._began), ("hang", self._heard), ("total", self._measuring_since)):
+            limit = self._limits[name]
+            if limit is not None and since is not None:
+                yield name, limit, since

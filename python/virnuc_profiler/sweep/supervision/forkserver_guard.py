@@ -10,6 +10,15 @@ import os
 from virnuc_profiler.sweep.supervision.kinship import die_with
 
 _FORKSERVER = os.getpid()
+_in_forkserver = True
+
+
+def _in_child() -> None:
+    global _in_forkserver
+    if _in_forkserver:  # it was, until this fork: what a worker forks has another parent
+        _in_forkserver = False
+        die_with(_FORKSERVER)
+
 
 die_with(os.getppid())
-os.register_at_fork(after_in_child=lambda: die_with(_FORKSERVER))
+os.register_at_fork(after_in_child=_in_child)

@@ -45,9 +45,20 @@ def living_of_session(session: int) -> list[int]:
         if entry.name.isdecimal():
             with suppress(OSError):  # it has ended meanwhile
                 # After the name, which may hold blanks and brackets: state, parent, group, session.
-                state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-                if int(its_session) == session and state not in "ZX":
+                state, _, _, its_session = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:4]
+                if int(its_session) == session and state not in (b"Z", b"X"):
                     found.append(int(entry.name))
+    return found
+
+
+def living_with(entry: str) -> list[int]:
+    """Process ids of those that live and were started with that entry in their environment, ``NAME=value``."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            with suppress(OSError):  # it has ended meanwhile, or is somebody else's
+                if entry.encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(int(process.name))
     return found
 
 

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from virnuc_profiler.errors import VirnucError
+from virnuc_profiler.errors import OutputError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.sweep.configuration import Configuration
 from virnuc_profiler.sweep.cooldown import longest_pause_s
 from virnuc_profiler.sweep.request import Request
@@ -22,7 +23,12 @@ from virnuc_profiler.sweep.supervision.supervisor import Supervisor
 from virnuc_profiler.sweep.workload import Workload
 
 MOST_FAILED_STARTS: Final = 3
-"""So many in a row, and no configuration is to blame: each may have cost the whole start timeout."""
+"""So many in a row, and the sweep ends: each may have cost the whole start timeout."""
+
+_NOT_THE_TRIALS: Final = (UsageError, WorkloadError, OutputError)
+"""What ends the sweep, for the next configuration would fare no better."""
+
+_log = logging.getLogger(__name__)
 
 
 class SupervisedModel:
@@ -45,7 +51,6 @@ class SupervisedModel:
         self._warm_up: tuple[Workload, int] | None = None
         self._loaded_in: int | None = None
         self._first_resources: Resources | None = None
-        self._failed_starts = 0
         try:
             self._introduction = self._load()
         except BaseException:
@@ -84,7 +89,10 @@ class SupervisedModel:
         self._warm_up = (workload, num_workers)
         try:
             self._ensure_ready(warm=True)
-        except (DeadlinePassed, ProcessLost):
+        except _NOT_THE_TRIALS:
+            raise
+        except Exception as error:
+            _log.debug("the warm-up failed", exc_info=error)
             self._loaded_in = None
 
     def run_trial(
@@ -96,34 +104,62 @@ class SupervisedModel:
     ) -> dict[str, Any]:
         """Measures one configuration, in a process that nothing has damaged.
 
+        A process that cannot be started says nothing of the configuration, which then has no result.
+
         Raises:
-            VirnucError: no process can be started any more, or what the trial itself raises.
+            VirnucError: no process can be started any more, or it finds other conditions than the one before.
+            WorkloadError: the sequences are not what they were.
+            OutputError: nothing can be written.
         """
+        for _ in range(MOST_FAILED_STARTS - 1):
+            result = self._try(workload, configuration, output_dir, on_progress)
+            if result is not None:
+                return result
+        result = self._try(workload, configuration, output_dir, on_progress, last=True)
+        assert result is not None
+        return result
+
+    def _try(
+        self,
+        workload: Workload,
+        configuration: Configuration,
+        output_dir: Path,
+        on_progress: Callable[[int], None] | None,
+        *,
+        last: bool = False,
+    ) -> dict[str, Any] | None:
+        """The result of a trial; None if the process died before it began to measure, unless this try is the last.
+
+        It may have died with nothing to do, just when it was asked: no configuration is to blame for that.
+        """
+        self._start_again_and_again()
         files = _TrialFiles.now(output_dir, configuration)
         request = self._request
+        watch = Watch(
+            progress_s=self._supervisor.limits.progress_s,
+            total_s=request.timeout_s,
+            extra_s=longest_pause_s(request.cooldown_s) + CLEAN_UP_S,
+        )
         try:
-            self._ensure_ready()
-            watch = Watch(
-                progress_s=self._supervisor.limits.progress_s,
-                total_s=request.timeout_s,
-                extra_s=longest_pause_s(request.cooldown_s) + CLEAN_UP_S,
-            )
             reply = self._supervisor.ask(
                 "result", watch, "trial", on_progress, ask_to_stop=True,
                 workload=workload.as_dict(), configuration=configuration.as_dict(), output_dir=str(output_dir),
             )  # fmt: skip
-        except (DeadlinePassed, ProcessLost) as error:
-            self._loaded_in = None
-            if self._failed_starts >= MOST_FAILED_STARTS:
-                raise VirnucError(
-                    f"the model could not be started {MOST_FAILED_STARTS} times in a row: {error}"
-                ) from error
+        except _NOT_THE_TRIALS:
+            raise
+        except Exception as error:
+            lost = isinstance(error, ProcessLost)
+            if lost and not last and not watch.measuring:
+                _log.warning("%s is tried again: %s", configuration, error)
+                return None
+            if not lost and not isinstance(error, DeadlinePassed):  # it told of an error, and is of unknown state
+                self._supervisor.replace(f"a trial ended with {type(error).__name__}")
             return failed_trial(configuration, error, files.written_since())
         return self._judged(reply)
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
         """The result of a configuration that surely does not fit the device; None of one that may."""
-        self._ensure_ready()
+        self._start_again_and_again()
         watch = Watch(start_s=self._supervisor.limits.start_s)
         fields: dict[str, Any] = {"workload": workload.as_dict(), "configuration": configuration.as_dict()}
         result: dict[str, Any] | None = self._supervisor.ask("predicted", watch, "predict", **fields)["result"]
@@ -141,22 +177,50 @@ class SupervisedModel:
     ) -> None:
         self.close()
 
+    def _start_again_and_again(self) -> None:
+        """Has a process that is ready, at the third try at the latest."""
+        for attempt in range(1, MOST_FAILED_STARTS + 1):
+            error = self._obstacle()
+            if error is None:
+                return
+            if attempt == MOST_FAILED_STARTS:
+                raise VirnucError(f"the model could not be started {attempt} times in a row: {error}") from error
+            _log.warning("the model could not be started, which is tried again: %s", error)
+
+    def _obstacle(self) -> Exception | None:
+        """Why no process is ready; None if one is."""
+        try:
+            self._ensure_ready()
+        except _NOT_THE_TRIALS:
+            raise
+        except Exception as error:
+            self._loaded_in = None
+            return error
+        return None
+
     def _ensure_ready(self, *, warm: bool = False) -> None:
         """Has a process that holds the model; a new one is warmed up like the first, for the same figures."""
+        self._supervisor.start()
         fresh = self._loaded_in is None or self._loaded_in != self._supervisor.pid
         if fresh:
-            self._failed_starts += 1
-            try:
-                self._load()
-            except VirnucError as error:
-                if isinstance(error, DeadlinePassed | ProcessLost):
-                    raise
-                raise ProcessLost(f"the model could not be loaded again: {error}", {}) from error
+            self._require_the_same(self._load())
         if (fresh or warm) and self._warm_up is not None:
             workload, num_workers = self._warm_up
             watch = Watch(start_s=self._supervisor.limits.start_s)
             self._supervisor.ask("warmed_up", watch, "warm_up", workload=workload.as_dict(), num_workers=num_workers)
-        self._failed_starts = 0
+
+    def _require_the_same(self, introduction: Message) -> None:
+        """Refuses a process whose results could not stand beside those of the first.
+
+        Raises:
+            UsageError: machine, versions or model are not what they were.
+        """
+        then, today = (Conditions(**known["conditions"]) for known in (self._introduction, introduction))
+        if differences := today.differences(then, workload=False):
+            raise UsageError(
+                f"something has changed since the sweep began: {'; '.join(map(str, differences))}; what is finished is "
+                "kept: sweep --resume --allow-mixed continues under these conditions"
+            )
 
     def _load(self) -> Message:
         watch = Watch(start_s=self._supervisor.limits.start_s)

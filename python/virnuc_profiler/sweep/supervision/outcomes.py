@@ -95,6 +95,7 @@ def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapp
     return {
         "status": "failed",
         "reason": reason,
+        "outcome": reason,
         "message": f"{error}; {rest}",
         **memory,
         "config": configuration.as_dict(),

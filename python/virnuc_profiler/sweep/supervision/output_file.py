@@ -26,7 +26,7 @@ class OutputFile:
         flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
         fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
 
-    def last_lines(self, count: int = LAST_LINES) -> list[str]:
+    def last_lines(self, count: int) -> list[str]:
         """The last lines that say something."""
         size = os.fstat(self.descriptor).st_size
         start = max(0, size - _LAST_BYTES)
@@ -36,7 +36,7 @@ class OutputFile:
 
     def take(self) -> list[str]:
         """The last lines, after which the file is empty again: it does not grow over the trials."""
-        lines = self.last_lines()
+        lines = self.last_lines(LAST_LINES)
         os.ftruncate(self.descriptor, 0)
         return lines
 

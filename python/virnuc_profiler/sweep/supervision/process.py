@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import logging
+import math
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -14,8 +18,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from virnuc_profiler.inference.interrupts import deferred_interrupts
-from virnuc_profiler.sweep.supervision.kinship import living_of_session, reap_group
-from virnuc_profiler.sweep.supervision.output_file import OutputFile
+from virnuc_profiler.sweep.supervision.kinship import living_of_session, living_with, reap_group
+from virnuc_profiler.sweep.supervision.output_file import LAST_LINES, OutputFile
 from virnuc_profiler.sweep.supervision.protocol import MESSAGES, LineReader, Message, encode
 
 ASKED_S: Final = 10.0
@@ -33,9 +37,12 @@ _NAP_S: Final = 0.01
 
 # The child has our sys.path: whatever can be imported here can be there, and nothing else.
 _START: Final = (
-    "import sys; sys.path[:] = sys.argv[1].split(':'); from importlib import import_module; "
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from importlib import import_module; "
     "import_module(sys.argv[2]).main(*sys.argv[3:])"
 )
+
+_MARK: Final = "VIRNUC_PROFILER_MODEL_PROCESS"
+"""In the environment of the process and of all that it starts, by which they are known wherever they hang."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,25 +60,35 @@ class ModelProcess:
     """
 
     def __init__(self, module: str, log_level: int = logging.WARNING) -> None:
-        with deferred_interrupts():  # Ctrl-C before it has a name would orphan it
-            requests, self._requests = os.pipe()
-            self._messages, messages = os.pipe()
-            self._output = OutputFile()
-            arguments = (module, requests, messages, os.getpid(), log_level)
-            try:
-                self._popen = subprocess.Popen(
-                    [sys.executable, "-c", _START, ":".join(sys.path), *map(str, arguments)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=self._output.descriptor,
-                    stderr=self._output.descriptor,
-                    pass_fds=(requests, messages),
-                    start_new_session=True,
-                )
-            finally:
-                os.close(requests)
-                os.close(messages)
+        self._output = OutputFile()
+        requests, self._requests = _pipe()
+        self._messages, messages = _pipe()
+        self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
+        arguments = (module, requests, messages, os.getpid(), log_level)
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output.descriptor,
+                stderr=self._output.descriptor,
+                pass_fds=(requests, messages),
+                start_new_session=True,
+                env={**os.environ, _MARK: self._mark},
+            )
+        except BaseException:
+            os.close(self._requests)
+            os.close(self._messages)
+            raise
+        finally:
+            os.close(requests)
+            os.close(messages)
         self.pid = self._popen.pid
         self._reader = LineReader(MESSAGES)
+        self._death = _death_of(self.pid)
+        self._poll = select.poll()
+        for descriptor in (self._messages, self._death):
+            if descriptor is not None:
+                self._poll.register(descriptor, select.POLLIN)
         self.greeted = False
         self._ended_by: list[str] = []
         self._over = False
@@ -89,16 +106,20 @@ class ModelProcess:
         Raises:
             ProtocolError: what came is no message.
         """
-        if not select.select([self._messages], [], [], timeout_s)[0]:
-            return []
-        piece = os.read(self._messages, _PIECE_BYTES)
-        return self._reader.feed(piece) if piece else None
+        ready = {found for found, _ in self._poll.poll(None if timeout_s is None else math.ceil(1000 * timeout_s))}
+        if self._messages in ready:
+            piece = os.read(self._messages, _PIECE_BYTES)
+            return self._reader.feed(piece) if piece else None
+        return None if ready else []  # it is dead, though a process that it forked may hold the pipe open
 
     def has_ended(self) -> bool:
         """Whether it is dead; its process id stays taken until :meth:`end` reaps it."""
         if self._popen.returncode is not None:
             return True
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # somebody has reaped it
+            return True
 
     def show_stacks(self) -> None:
         """Has it print what each of its threads is doing, for :meth:`last_words`; of use while it hangs."""
@@ -108,9 +129,9 @@ class ModelProcess:
             os.kill(self.pid, signal.SIGUSR1)
         time.sleep(0.2)
 
-    def last_words(self) -> list[str]:
+    def last_words(self, count: int = LAST_LINES) -> list[str]:
         """The last lines that it, or a process of its own, has printed."""
-        return self._output.last_lines()
+        return self._output.last_lines(count)
 
     def take_output(self) -> list[str]:
         """The same, after which it is forgotten."""
@@ -135,31 +156,35 @@ class ModelProcess:
                 self._end_in_peace(ask)
         finally:
             with deferred_interrupts():
-                left = self._kill_all()
-                self._close()
+                try:
+                    left = self._kill_all()
+                finally:
+                    self._close()
         return {**self._fate(), "processes_left": left}
 
     def _end_in_peace(self, ask: bool) -> None:
         if ask and not self.has_ended():
             self._ended_by.append("request")
             self.send("stop")
-            self._wait(ASKED_S)
+            self.wait(ASKED_S)
         if not self.has_ended():
             self._ended_by.append("SIGTERM")
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGTERM)
-            self._wait(TERMINATED_S)
+            self.wait(TERMINATED_S)
         deadline = time.monotonic() + _KIN_S
         while self.has_ended() and living_of_session(self.pid) and time.monotonic() < deadline:
             time.sleep(_NAP_S)
 
-    def _wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
+        """Waits for its end, at most so long. What it still says is lost."""
         deadline = time.monotonic() + seconds
-        open_pipe = True
+        pipe = select.poll()
+        pipe.register(self._messages, select.POLLIN)
         while not self.has_ended() and time.monotonic() < deadline:
-            ready = select.select([self._messages] if open_pipe else [], [], [], _NAP_S)[0]
-            if ready:  # read, for a process that cannot write does not end; nobody waits for it any more
-                open_pipe = bool(os.read(self._messages, _PIECE_BYTES))
+            # Read, for a process that cannot write does not end; nobody waits for it any more.
+            if pipe.poll(1000 * _NAP_S) and not os.read(self._messages, _PIECE_BYTES):
+                pipe.unregister(self._messages)
 
     def _kill_all(self) -> list[int]:
         """Kills what lives of the session; the process itself is reaped last, since its id names the group."""
@@ -170,7 +195,9 @@ class ModelProcess:
         deadline = time.monotonic() + KILLED_S
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        while (left := living_of_session(self.pid)) and time.monotonic() < deadline:
+        strays = set()
+        while (left := self._kin()) and time.monotonic() < deadline:
+            strays.update(left)
             for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -180,13 +207,21 @@ class ModelProcess:
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(timeout=0.0 if self.pid in left else KILLED_S)
         reap_group(self.pid)
+        for pid in strays:  # those with a group of their own, which this process has adopted
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
         return left
+
+    def _kin(self) -> list[int]:
+        """What lives of its session, and what it has started in other sessions."""
+        return list({*living_of_session(self.pid), *living_with(f"{_MARK}={self._mark}")})
 
     def _close(self) -> None:
         if not self._over:
             self._over = True
-            os.close(self._requests)
-            os.close(self._messages)
+            for descriptor in (self._requests, self._messages, self._death):
+                if descriptor is not None:
+                    os.close(descriptor)
 
     def _fate(self) -> dict[str, Any]:
         code = self._popen.returncode
@@ -196,6 +231,24 @@ class ModelProcess:
             "signal": _signal_name(-code) if code is not None and code < 0 else None,
             "stopped_by": self._ended_by[-1] if self._ended_by else None,
         }
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe, for reading and for writing, that no standard stream of a child can take the place of."""
+    ends = os.pipe()
+    try:
+        reading, writing = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
+    finally:
+        for end in ends:
+            os.close(end)
+    return reading, writing
+
+
+def _death_of(pid: int) -> int | None:
+    """A descriptor that can be read once the process has ended; None where the system has no such thing."""
+    with suppress(AttributeError, OSError):
+        return os.pidfd_open(pid)
+    return None
 
 
 def _signal_name(number: int) -> str:

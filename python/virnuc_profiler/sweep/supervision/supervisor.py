@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
+from virnuc_profiler.inference.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.request import DeviceName
 from virnuc_profiler.sweep.supervision.deadlines import Limits, Watch
 from virnuc_profiler.sweep.supervision.host_memory import oom_kills
@@ -18,6 +21,12 @@ from virnuc_profiler.sweep.supervision.protocol import Message, ProtocolError
 from virnuc_profiler.sweep.supervision.remote_errors import error_from
 
 CHILD_MODULE: Final = "virnuc_profiler.sweep.supervision.child"
+
+_STACK_LINES: Final = 100
+"""Of a hung process: the innermost frames of each thread come first, those of the main thread last of all."""
+
+_DIES_S: Final = 1.0
+"""In which a process that has closed its pipe is dead, so that it need not be killed, and can say how it ended."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +48,7 @@ class Supervisor:
         self._said: set[str] = set()
         self._adopted_before = adopts_orphans()
         adopt_orphans(True)
+        self._ignored_children = _heed_children()
 
     @property
     def pid(self) -> int | None:
@@ -46,9 +56,14 @@ class Supervisor:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Starts a process if there is none: it imports PyTorch while the caller does something else."""
-        if self._process is None:
-            self._process = ModelProcess(self._child_module, logging.getLogger("virnuc_profiler").getEffectiveLevel())
+        """Starts a process if there is none that lives: it imports PyTorch while the caller does something else."""
+        if self._process is not None and self._process.has_ended():
+            _log.warning("the model's process has died while it had nothing to do; another is started")
+            self._end(ask=False)
+        with deferred_interrupts():  # Ctrl-C before it has a name would orphan it
+            if self._process is None:
+                level = logging.getLogger("virnuc_profiler").getEffectiveLevel()
+                self._process = ModelProcess(self._child_module, level)
 
     def find_device(self, device: str, precision: str | None) -> DeviceName:
         """Which device is meant, and whether it computes in that precision.
@@ -100,7 +115,7 @@ class Supervisor:
                     raise self._lost(process, kills_before)
                 if not messages and (passed := watch.passed()) is not None:
                     process.show_stacks()
-                    last_words = process.last_words()
+                    last_words = process.last_words(_STACK_LINES)
                     raise late(passed, self._end(ask=ask_to_stop), last_words)
                 for message in messages:
                     watch.heard()
@@ -108,6 +123,8 @@ class Supervisor:
                     if message["kind"] in (answer, "failed"):
                         reply = message
                     else:
+                        if message["kind"] == "progress" and not message["sequences"]:
+                            watch.begun()
                         self._note(message, on_progress)
         except ProtocolError as error:
             raise ProcessLost(f"the model's process was ended: it sent {error}", self._end(ask=False)) from None
@@ -132,6 +149,8 @@ class Supervisor:
             self._end(ask=True)
         finally:
             adopt_orphans(self._adopted_before)
+            if self._ignored_children:
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     def __enter__(self) -> Supervisor:
         return self
@@ -142,6 +161,7 @@ class Supervisor:
         self.close()
 
     def _lost(self, process: ModelProcess, kills_before: int | None) -> ProcessLost:
+        process.wait(_DIES_S)
         fate = self._end(ask=False)
         kills = oom_kills()
         new_kills = None if kills is None or kills_before is None else kills - kills_before
@@ -162,3 +182,15 @@ class Supervisor:
         elif message["kind"] == "log" and not (message["level"] >= logging.WARNING and message["text"] in self._said):
             self._said.add(message["text"])  # each new process would say the same of the model and the sequences
             logging.getLogger("virnuc_profiler").log(message["level"], "%s", message["text"])
+
+
+def _heed_children() -> bool:
+    """Has the kernel keep the exit codes of children, which it throws away if a parent ignores SIGCHLD.
+
+    Returns whether this process did, as service managers and shells may have it.
+    """
+    ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        return False
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return True
