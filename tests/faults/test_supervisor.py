@@ -219,38 +219,40 @@ def test_what_was_changed_in_this_process_is_put_back(tmp_path):
     assert living_of_session(pid) == []
 
 
-@pytest.fixture(scope="module")
-def with_workers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("workers")
-    fasta = folder / "proteins.fasta"
-    # So many that workers are at it still when the first pack runs.
-    fasta.write_text("".join(f">p{number}\n{'MKVLAT' * 80}\n" for number in range(6000)))
-    with supervised(folder, REAL_WORKERS, Limits(120.0, 12.0)) as model:
-        workload = read_workload(fasta, "file")
-        run(model, folder, WorkerFault.NONE, workload, num_workers=2)
-        yield model, workload, folder
+class TestWorkers:
+    """In one model process, which ends with the last of them: while it is there, orphans are this process's to reap."""
 
+    @pytest.fixture(scope="class")
+    def with_workers(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("workers")
+        fasta = folder / "proteins.fasta"
+        # So many that workers are at it still when the first pack runs.
+        fasta.write_text("".join(f">p{number}\n{'MKVLAT' * 80}\n" for number in range(6000)))
+        with supervised(folder, REAL_WORKERS, Limits(120.0, 12.0)) as model:
+            workload = read_workload(fasta, "file")
+            run(model, folder, WorkerFault.NONE, workload, num_workers=2)
+            yield model, workload, folder
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        (WorkerFault.ONE_KILLED, "worker_crash"),
-        (WorkerFault.ALL_KILLED, "worker_crash"),
-        (WorkerFault.ONE_STOPPED, "timeout"),
-        (WorkerFault.BLOCKS, "timeout"),
-        (WorkerFault.RAISES, "worker_crash"),
-    ],
-    ids=lambda value: getattr(value, "name", value),
-)
-def test_workers_that_fail_leave_nothing_and_the_next_trial_runs(with_workers, fault, reason):
-    model, workload, folder = with_workers
-    before = process_of(model)
-    result = run(model, folder, fault, workload, num_workers=2)
-    assert (result["status"], result["reason"]) == ("failed", reason), result
-    wait_until(lambda: not living_of_session(before), within_s=10.0)
-    assert run(model, folder, WorkerFault.NONE, workload, num_workers=2)["status"] == "success"
-    assert process_of(model) != before
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            (WorkerFault.ONE_KILLED, "worker_crash"),
+            (WorkerFault.ALL_KILLED, "worker_crash"),
+            (WorkerFault.ONE_STOPPED, "timeout"),
+            (WorkerFault.BLOCKS, "timeout"),
+            (WorkerFault.RAISES, "worker_crash"),
+        ],
+        ids=lambda value: getattr(value, "name", value),
+    )
+    def test_workers_that_fail_leave_nothing_and_the_next_trial_runs(self, with_workers, fault, reason):
+        model, workload, folder = with_workers
+        before = process_of(model)
+        result = run(model, folder, fault, workload, num_workers=2)
+        assert (result["status"], result["reason"]) == ("failed", reason), result
+        wait_until(lambda: not living_of_session(before), within_s=10.0)
+        assert run(model, folder, WorkerFault.NONE, workload, num_workers=2)["status"] == "success"
+        assert process_of(model) != before
 
 
 def begun(folder, fault):
