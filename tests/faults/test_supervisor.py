@@ -219,19 +219,20 @@ def test_what_was_changed_in_this_process_is_put_back(tmp_path):
     assert living_of_session(pid) == []
 
 
+@pytest.fixture(scope="class")
+def with_workers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workers")
+    fasta = folder / "proteins.fasta"
+    # So many that workers are at it still when the first pack runs.
+    fasta.write_text("".join(f">p{number}\n{'MKVLAT' * 80}\n" for number in range(6000)))
+    with supervised(folder, REAL_WORKERS, Limits(120.0, 12.0)) as model:
+        workload = read_workload(fasta, "file")
+        run(model, folder, WorkerFault.NONE, workload, num_workers=2)
+        yield model, workload, folder
+
+
 class TestWorkers:
     """In one model process, which ends with the last of them: while it is there, orphans are this process's to reap."""
-
-    @pytest.fixture(scope="class")
-    def with_workers(self, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("workers")
-        fasta = folder / "proteins.fasta"
-        # So many that workers are at it still when the first pack runs.
-        fasta.write_text("".join(f">p{number}\n{'MKVLAT' * 80}\n" for number in range(6000)))
-        with supervised(folder, REAL_WORKERS, Limits(120.0, 12.0)) as model:
-            workload = read_workload(fasta, "file")
-            run(model, folder, WorkerFault.NONE, workload, num_workers=2)
-            yield model, workload, folder
 
     @pytest.mark.slow
     @pytest.mark.parametrize(

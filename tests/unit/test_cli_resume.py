@@ -160,7 +160,7 @@ def test_a_dry_run_lists_what_is_left_and_changes_nothing(stopped, capsys):
 
 
 def test_half_written_files_of_a_killed_process_are_removed(stopped, capsys):
-    (stopped / ".packing_sweep.json.abcd1234").write_text("{")
+    (stopped / ".packing_sweep.json.unfinished-abcd1234").write_text("{")
     assert sweep(capsys, "--resume", stopped)[0] == 0
     assert not list(stopped.rglob(".*"))
 
