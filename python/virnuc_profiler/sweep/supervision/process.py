@@ -78,6 +78,7 @@ class ModelProcess:
         except BaseException:
             os.close(self._requests)
             os.close(self._messages)
+            self._output.close()
             raise
         finally:
             os.close(requests)
@@ -91,6 +92,7 @@ class ModelProcess:
                 self._poll.register(descriptor, select.POLLIN)
         self.greeted = False
         self._ended_by: list[str] = []
+        self._last_words: list[str] = []
         self._over = False
 
     def send(self, kind: str, **fields: Any) -> None:
@@ -130,8 +132,8 @@ class ModelProcess:
         time.sleep(0.2)
 
     def last_words(self, count: int = LAST_LINES) -> list[str]:
-        """The last lines that it, or a process of its own, has printed."""
-        return self._output.last_lines(count)
+        """The last lines that it, or a process of its own, has printed; a few once it has ended."""
+        return self._last_words if self._over else self._output.last_lines(count)
 
     def take_output(self) -> list[str]:
         """The same, after which it is forgotten."""
@@ -219,6 +221,8 @@ class ModelProcess:
     def _close(self) -> None:
         if not self._over:
             self._over = True
+            self._last_words = self._output.last_lines(LAST_LINES)
+            self._output.close()
             for descriptor in (self._requests, self._messages, self._death):
                 if descriptor is not None:
                     os.close(descriptor)
