@@ -79,7 +79,7 @@ class ResidualBiases:
 
     def of(self, model: PackedESM2) -> Tensor:
         """(2 L + 1, h) float32: before each of the L layers' two norms, and before the last one."""
-        biases = [bias for layer in model.layers for bias in (layer.attention_out.bias, layer.down.bias)]
+        biases = [bias for layer in model.layers for bias in layer.stream_biases()]
         state = [(bias.data_ptr(), None if bias.is_inference() else bias._version) for bias in biases]
         if self._sums is None or state != self._state:
             none_yet = torch.zeros_like(biases[0], dtype=torch.float32)
