@@ -111,12 +111,12 @@ class SupervisedModel:
             WorkloadError: the sequences are not what they were.
             OutputError: nothing can be written.
         """
-        for _ in range(MOST_FAILED_STARTS - 1):
-            result = self._try(workload, configuration, output_dir, on_progress)
-            if result is not None:
-                return result
-        result = self._try(workload, configuration, output_dir, on_progress, last=True)
-        assert result is not None
+        result = None
+        attempt = 0
+        while result is None:
+            attempt += 1
+            last = attempt == MOST_FAILED_STARTS
+            result = self._try(workload, configuration, output_dir, on_progress, last=last)
         return result
 
     def _try(
@@ -126,7 +126,7 @@ class SupervisedModel:
         output_dir: Path,
         on_progress: Callable[[int], None] | None,
         *,
-        last: bool = False,
+        last: bool,
     ) -> dict[str, Any] | None:
         """The result of a trial; None if the process died before it began to measure, unless this try is the last.
 

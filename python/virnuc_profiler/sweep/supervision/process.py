@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from virnuc_profiler.inference.interrupts import deferred_interrupts
+from virnuc_profiler.inference.worker_processes import signal_name
 from virnuc_profiler.sweep.supervision.kinship import living_of_session, living_with, reap_group
 from virnuc_profiler.sweep.supervision.output_file import LAST_LINES, OutputFile
 from virnuc_profiler.sweep.supervision.protocol import MESSAGES, LineReader, Message, encode
@@ -232,7 +233,7 @@ class ModelProcess:
         return {
             "pid": self.pid,
             "exit_code": None if code is None or code < 0 else code,
-            "signal": _signal_name(-code) if code is not None and code < 0 else None,
+            "signal": signal_name(-code) if code is not None and code < 0 else None,
             "stopped_by": self._ended_by[-1] if self._ended_by else None,
         }
 
@@ -253,10 +254,3 @@ def _death_of(pid: int) -> int | None:
     with suppress(AttributeError, OSError):
         return os.pidfd_open(pid)
     return None
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
