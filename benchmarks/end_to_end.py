@@ -22,7 +22,7 @@ from virnuc_profiler import (
 )
 from virnuc_profiler.analysis.observation import observe
 from virnuc_profiler.analysis.statistics import mean
-from virnuc_profiler.analysis.steady_state import WARM_UP_SHARE, steady_batches, warm_up_batches
+from virnuc_profiler.analysis.steady_state import WARM_UP_SHARE, completions, steady_state
 from virnuc_profiler.errors import DeadlineExceeded
 from virnuc_profiler.inference.packed_esm2 import PackedESM2
 
@@ -123,18 +123,18 @@ class EndToEnd:
         return run
 
     def _turn_of(self, run: RunResult) -> Turn:
-        steady = steady_batches(run.batches)
-        if not steady:
+        steady = steady_state(completions(run.batches))
+        if steady.window is None or steady.tokens_per_sec is None:
             raise RuntimeError(f"{len(run.batches)} batches are too few for a steady state")
-        ends = sorted(batch.host_end_ns for batch in run.batches)
+        seconds = (steady.window[1] - steady.window[0]) / 1e9
         seen = observe(run, self._model.num_layers, self._model.embed_dim)
         readings = [
             reading for reading in (run.gpu.fast if run.gpu else ()) if seen.window[0] < reading.at_ns <= seen.window[1]
         ]
         power_mw = mean(reading.power_mw for reading in readings)
         return Turn(
-            seconds=(ends[-1] - ends[warm_up_batches(len(ends)) - 1]) / 1e9,
-            tokens=sum(batch.packing.tokens for batch in steady if batch.packing),
+            seconds=seconds,
+            tokens=round(steady.tokens_per_sec * seconds),
             flops=seen.flops or 0,
             sm_clock_mhz=mean(reading.sm_clock_mhz for reading in readings),
             power_w=None if power_mw is None else power_mw / 1e3,

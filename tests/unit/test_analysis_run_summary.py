@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
+import dataclasses
+
 import pytest
 from jsonschema import Draft202012Validator
 
 from tests.support.run_records import MS, batch, packing, run_of, samples, stage
 from virnuc_profiler.analysis.flops import forward_flops
+from virnuc_profiler.analysis.observation import observe
 from virnuc_profiler.analysis.run_summary import run_summary
-from virnuc_profiler.analysis.steady_state import Completion, steady_state
+from virnuc_profiler.analysis.steady_state import Completion, completed_ns, steady_state
 from virnuc_profiler.telemetry.records import DeviceCapture, EnergyReading, GpmReading, GpuReading
 from virnuc_profiler.telemetry.schema import telemetry_schema
 
@@ -67,6 +70,24 @@ def test_steady_state_leaves_a_tenth_of_a_long_run_out():
     steady = steady_state(completions(*range(0, 1000, 10)))
     assert steady.warm_up_batches == 10
     assert steady.tokens_per_sec == 10_000.0
+
+
+def test_a_batch_is_complete_when_the_device_is_done_with_it_not_when_the_host_takes_its_results():
+    """The device takes 10 ms a batch throughout; the host waits for data and takes the first four at 100 ms."""
+    batches = [
+        batch(n, 0, max(100, 10 * n + 15), [stage("forward", 1, 2, device=(10 * n, 10 * n + 10))], packing([100]))
+        for n in range(13)
+    ]
+    run = run_of(batches, 140, device=DeviceCapture("GPU", timed=True))
+    assert run_summary(run)["steady_tokens_per_sec"] == 10_000.0
+    assert observe(run).window == (30 * MS, 130 * MS)
+
+
+def test_where_no_device_time_was_measured_a_batch_is_complete_when_the_host_is_through_with_it():
+    batches = [batch(n, 0, 10 * n + 15, [stage("forward", 1, 2)], packing([100])) for n in range(13)]
+    dropped = [dataclasses.replace(one, device_times_dropped=True) for one in batches]
+    for some in (batches, dropped):
+        assert completed_ns(run_of(some, 140).batches).tolist() == [(10 * n + 15) * MS for n in range(13)]
 
 
 def test_steady_state_goes_by_completion_not_by_order():

@@ -13,7 +13,7 @@ from virnuc_profiler.analysis.gpu_load import activity_during
 from virnuc_profiler.analysis.host_activity import HostTimeline, host_timeline
 from virnuc_profiler.analysis.intervals import Interval
 from virnuc_profiler.analysis.launches import Launch, launches_of
-from virnuc_profiler.analysis.steady_state import steady_batches
+from virnuc_profiler.analysis.steady_state import completions, steady_batches, steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import GpuSamples, PackingRecord
@@ -38,7 +38,8 @@ class Observation:
 
     Attributes:
         window: the steady part: from the device's start on the first batch after warm-up to its end of the last; by the
-            host's times where there are none of the device. The whole run if that is too short to have a steady part.
+            host's times where there are none of the device. What the device did for that first batch before it had
+            completed the last of warm-up is left out. The whole run if that is too short to have a steady part.
         steady: whether it is.
         batches: of the window.
         host: what the host did, throughout the run.
@@ -91,7 +92,7 @@ def observe(run: RunResult, layers: int | None = None, hidden: int | None = None
     whole = device_gaps(batches, span, host, slack_ns)
     steady = steady_batches(batches)
     launches = launches_of(steady or batches, slack_ns)
-    window = _window(launches, steady) or span
+    window = _window(launches, steady, steady_state(completions(batches)).window) or span
     return Observation(
         window=window,
         steady=bool(steady),
@@ -106,12 +107,14 @@ def observe(run: RunResult, layers: int | None = None, hidden: int | None = None
     )
 
 
-def _window(launches: Sequence[Launch], steady: BatchTable) -> Interval | None:
+def _window(launches: Sequence[Launch], steady: BatchTable, completed: Interval | None) -> Interval | None:
     if launches:
-        return min(launch.device_start_ns for launch in launches), max(launch.device_end_ns for launch in launches)
-    if steady:
-        return int(steady.column("host_start_ns").min()), int(steady.column("host_end_ns").max())
-    return None
+        begin, end = min(one.device_start_ns for one in launches), max(one.device_end_ns for one in launches)
+    elif steady:
+        begin, end = int(steady.column("host_start_ns").min()), int(steady.column("host_end_ns").max())
+    else:
+        return None
+    return (begin if completed is None else max(begin, completed[0])), end
 
 
 def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:

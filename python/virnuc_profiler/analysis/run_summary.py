@@ -17,9 +17,9 @@ from virnuc_profiler.analysis.observation import observe
 from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
 from virnuc_profiler.analysis.sampling_loss import sampling_lost_after
 from virnuc_profiler.analysis.statistics import percentile
-from virnuc_profiler.analysis.steady_state import Completion, steady_state
+from virnuc_profiler.analysis.steady_state import completions, steady_state
 from virnuc_profiler.analysis.throttling import ThrottleTimeline, throttled_batches, throttled_seconds
-from virnuc_profiler.telemetry.batch_table import HAS_PACKING, BatchTable
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import GpuSamples
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -94,16 +94,6 @@ def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
         return None
     by_cause = {line.cause: line.total_ns / 1e9 for line in gaps.totals()}
     return {LEAD_IN: gaps.lead_in_ns / 1e9, TAIL: gaps.tail_ns / 1e9, **by_cause}
-
-
-def completions(batches: BatchTable) -> list[Completion]:
-    """When each batch ended, and what it carried."""
-    packed = batches.flagged(HAS_PACKING).tolist()
-    counts = [
-        [count if known else None for count, known in zip(batches.column(field).tolist(), packed, strict=True)]
-        for field in ("sequences", "tokens")
-    ]
-    return list(map(Completion, batches.column("host_end_ns").tolist(), *counts))
 
 
 def _milliseconds(nanoseconds: float | None) -> float | None:
