@@ -65,6 +65,7 @@ def main() -> None:
             if options.fp8:
                 note, lowest = fp8_precision(models, workloads[0])
                 notes.append(f"{name}: {note}")
+                say(notes[-1])
                 fp8_claims += [claim for table in tables if table.model == name for claim in judge_fp8(table, lowest)]
             del models
             free_device_memory()
