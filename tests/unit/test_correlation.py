@@ -138,6 +138,14 @@ def test_agreement_over_batches():
     assert agreement.median_start_difference_ns == 0
 
 
+def test_a_gap_between_kernels_of_a_stage_is_idle_by_the_capture_and_busy_by_our_interval():
+    run = run_of([batch(n, 10 * n, 10 * n + 10, [stage("forward", 10 * n, 10 * n + 1, (10 * n, 10 * n + 10))])
+                  for n in range(10)], 100)  # fmt: skip
+    half = [projection_of("forward", n, 10 * n, (10 * n, 10 * n + 5)) for n in range(10)]
+    busy = correlate(run, half, "virnuc_profiler").busy
+    assert (busy.window_ns, busy.intervals, busy.operations) == (70 * MS, 1.0, 0.5)
+
+
 def test_batches_without_device_times_are_compared_with_nothing():
     run = run_of([batch(0, 0, 9, (stage("forward", 0, 1),))], 9)
     (forward,) = correlate(run, [projection_of("forward", 0, 0, (2, 3))], "virnuc_profiler").stages

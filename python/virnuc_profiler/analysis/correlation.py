@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from virnuc_profiler.analysis.busy_comparison import BusyShares, busy_shares
 from virnuc_profiler.analysis.gpu_records import GpuCapture
 from virnuc_profiler.analysis.gpu_totals import RangeTotal, range_total
 from virnuc_profiler.analysis.projection import Projection
@@ -103,6 +104,7 @@ class Correlation:
     Attributes:
         stages: those that occur in one of the two, in the run's order.
         clock: how the clocks lay to each other; None if nothing was matched.
+        busy: the device's busy share in the steady part of the run, by both; None if one of them has none.
         batches_in_run: how many.
         batches_in_capture: different payloads of the stages' ranges.
         batches_matched: batches of which at least one stage was matched.
@@ -111,6 +113,7 @@ class Correlation:
 
     stages: tuple[StageCorrelation, ...]
     clock: ClockAgreement | None
+    busy: BusyShares | None
     batches_in_run: int
     batches_in_capture: int
     batches_matched: int
@@ -133,7 +136,8 @@ def correlate(run: RunResult, projections: Iterable[Projection], domain: str) ->
         by_stage[pair.stage.name].append(_compare(pair, offsets[pair.batch]))
     stages = tuple(_stage(domain, name, matching.counts[name], batches) for name, batches in by_stage.items())
     payloads = {projection.range.payload for projection in known} - {None}
-    return Correlation(stages, matching.clock, len(run.batches), len(payloads), len(offsets), matching.in_both)
+    busy = busy_shares(run, matching.pairs, matching.clock)
+    return Correlation(stages, matching.clock, busy, len(run.batches), len(payloads), len(offsets), matching.in_both)
 
 
 def strangers(run: RunResult, capture: GpuCapture, correlation: Correlation) -> str:

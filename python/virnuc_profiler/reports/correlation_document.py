@@ -35,6 +35,7 @@ def run_document(run: RunResult, correlation: Correlation, capture: dict[str, An
             "matched": correlation.batches_matched,
         },
         "clock": None if correlation.clock is None else asdict(correlation.clock),
+        "busy": None if correlation.busy is None else asdict(correlation.busy),
         "stages": [_stage(stage) for stage in correlation.stages],
     }
 

@@ -43,7 +43,17 @@ def render_correlation(
     """
     lines = aligned([_STAGES, *map(_stage_row, correlation.stages)])
     rule = "=" * max(map(len, lines))
-    text = [title, rule, *lines, rule, *_legend(), *_counts(correlation), *_clock(correlation), *notes]
+    text = [
+        title,
+        rule,
+        *lines,
+        rule,
+        *_legend(),
+        *_counts(correlation),
+        *_clock(correlation),
+        *_busy(correlation),
+        *notes,
+    ]
     text += _differences(correlation.stages)
     for stage in correlation.stages:
         text += render_kernels(f"Top kernels of {words(stage.name)} (ms)", stage.total.kernels, top)
@@ -148,6 +158,15 @@ def _clock(correlation: Correlation) -> Iterator[str]:
         yield (
             f"Clocks: {clock.offset_ns:,.0f} ns apart (the capture's less ours); 99% of the stages lie within "
             f"{microseconds(clock.deviation_p99_ns)} of that, all within {microseconds(clock.deviation_max_ns)}"
+        )
+
+
+def _busy(correlation: Correlation) -> Iterator[str]:
+    busy = correlation.busy
+    if busy is not None:
+        yield (
+            f"GPU busy in the steady part, {busy.window_ns / 1e9:,.3f} s: {busy.operations:.2%} by the capture, "
+            f"{busy.intervals:.2%} by our intervals"
         )
 
 
