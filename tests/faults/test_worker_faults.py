@@ -65,7 +65,8 @@ def test_a_worker_at_its_limit_of_address_space_is_host_memory(monkeypatch, tmp_
 def test_a_worker_that_the_kernel_kills_for_memory_is_told_from_one_that_somebody_killed(monkeypatch, tmp_path):
     # Where no control group can be made, the counter that the kernel would raise is raised by the test.
     counts = iter([{"/proc/vmstat": 3}, {"/proc/vmstat": 4}])
-    monkeypatch.setattr("virnuc_profiler.sweep.trial.oom_kills", lambda: next(counts))
+    for place in ("trial", "oom_kills"):  # who looks before, and who looks after
+        monkeypatch.setattr(f"virnuc_profiler.sweep.{place}.oom_kills", lambda: next(counts))
     result = run_with(monkeypatch, tmp_path, faults.be_killed)
     assert_failed(result, "OOM", "host")
     assert result["evidence"]["oom_kills"] == {"/proc/vmstat": 1}

@@ -9,7 +9,7 @@ import pytest
 
 from virnuc_profiler.sweep.descendants import descendants, describe_processes
 from virnuc_profiler.sweep.descriptors import grown_kinds, kind_of, left_open, open_descriptors
-from virnuc_profiler.sweep.oom_kills import oom_kills
+from virnuc_profiler.sweep.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.shared_memory import left_segments, segments
 from virnuc_profiler.sweep.waiting import wait_until
 
@@ -82,6 +82,7 @@ def test_a_zombie_is_described_as_one_and_a_reused_id_is_not_taken_for_it():
     [
         ("0::/group", "group/memory.events", "low 0\noom_kill 3\n"),
         ("4:memory:/group", "memory/group/memory.oom_control", "under_oom 0\noom_kill 3\n"),
+        ("4:memory:/not/seen/here", "memory/memory.oom_control", "oom_kill 3\n"),
     ],
 )
 def test_the_kernels_kills_are_counted_in_both_versions_of_groups(tmp_path, line, file, text):
@@ -94,6 +95,11 @@ def test_the_kernels_kills_are_counted_in_both_versions_of_groups(tmp_path, line
     counts = oom_kills(tmp_path / "proc", tmp_path / "cgroup")
     assert sorted(counts.values()) == [3, 5]
     assert oom_kills(tmp_path / "absent", tmp_path) == {}
+
+
+def test_only_counters_that_have_grown_are_told():
+    before = {"group": 3, "machine": 5, "gone": 1}
+    assert oom_kills_since(before, {"group": 3, "machine": 7, "new": 2}) == {"machine": 2, "new": 2}
 
 
 def test_waiting_ends_with_the_condition_or_with_its_bound():

@@ -15,7 +15,6 @@ from virnuc_profiler.sweep.configuration import BASELINE
 from virnuc_profiler.sweep.request import DeviceName, Request
 from virnuc_profiler.sweep.supervision import replacement
 from virnuc_profiler.sweep.supervision.deadlines import Watch
-from virnuc_profiler.sweep.supervision.host_memory import oom_kills
 from virnuc_profiler.sweep.supervision.outcomes import failed_trial, lost
 from virnuc_profiler.sweep.supervision.output_file import OutputFile
 from virnuc_profiler.sweep.supervision.protocol import MAX_LINE_BYTES, MESSAGES, LineReader, ProtocolError, encode
@@ -161,47 +160,16 @@ def test_constants_that_are_written_twice_agree():
     assert (replacement.LEAK_BYTES, replacement.LEAK_SHARE) == (cleanup.LEAK_BYTES, cleanup.LEAK_SHARE)
 
 
-@pytest.mark.parametrize(
-    ("files", "count"),
-    [
-        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.events": "oom 9\noom_kill 3\n"}, 3),
-        (
-            {
-                "proc/self/cgroup": "9:cpu:/\n4:memory:/job\n0::/\n",
-                "sys/fs/cgroup/memory/job/memory.oom_control": "under_oom 0\noom_kill 2\n",
-                "proc/vmstat": "oom_kill 7\n",
-            },
-            2,
-        ),
-        (
-            {
-                "proc/self/cgroup": "4:memory:/not/seen/here\n",
-                "sys/fs/cgroup/memory/memory.oom_control": "oom_kill 5\n",
-            },
-            5,
-        ),
-        ({"proc/self/cgroup": "0::/\n", "proc/vmstat": "pgfault 1\noom_kill 7\n"}, 7),
-        ({"proc/vmstat": "pgfault 1\n"}, None),
-        ({}, None),
-    ],
-)
-def test_the_kernel_counts_what_it_kills(tmp_path, files, count):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert oom_kills(tmp_path) == count
-
-
 FATE = {"pid": 7, "exit_code": None, "signal": "SIGKILL", "stopped_by": None, "processes_left": []}
 
 
 def test_only_what_the_kernel_killed_ran_out_of_memory():
-    out_of_memory = failed_trial(BASELINE, lost(FATE, [], 1), None)
+    out_of_memory = failed_trial(BASELINE, lost(FATE, [], {"/proc/vmstat": 1}), None)
     assert (out_of_memory["reason"], out_of_memory["memory"]) == ("OOM", "host")
-    killed = failed_trial(BASELINE, lost(FATE, ["last words"], 0), None)
+    killed = failed_trial(BASELINE, lost(FATE, ["last words"], {}), None)
     assert (killed["reason"], "memory" in killed) == ("error", False)
     assert "(pid 7) was killed by SIGKILL; it last printed: last words; its telemetry is missing" in killed["message"]
-    crashed = failed_trial(BASELINE, lost({**FATE, "signal": "SIGABRT"}, [], 1), None)
+    crashed = failed_trial(BASELINE, lost({**FATE, "signal": "SIGABRT"}, [], {"/proc/vmstat": 1}), None)
     assert crashed["reason"] == "error"
 
 

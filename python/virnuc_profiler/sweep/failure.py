@@ -63,8 +63,9 @@ def describe_failure(error: BaseException, oom_kills: Mapping[str, int] | None =
 
     Args:
         error: what ended the run.
-        oom_kills: the kernel's counters of processes killed for want of memory, by how much each has grown since the
-            run began: with them a worker that was killed by SIGKILL ran out of memory, without it somebody killed it.
+        oom_kills: those of the kernel's counters of processes killed for want of memory that have grown since the run
+            began, by how much: with them a worker that was killed by SIGKILL ran out of memory, without them somebody
+            killed it.
     """
     message = f"{type(error).__name__}: {first_line(error)}"
     crash = worker_evidence(error) if isinstance(error, WorkerCrash) else {}
@@ -73,9 +74,8 @@ def describe_failure(error: BaseException, oom_kills: Mapping[str, int] | None =
         cuda = cuda_evidence(error) if memory == DEVICE and _is_cuda_error(error) else {}
         return Failure(OOM, message, memory, {**evidence, **cuda, **allocation_evidence(error)})
     if isinstance(error, WorkerCrash):
-        grown = {path: count for path, count in (oom_kills or {}).items() if count > 0}
-        if error.exit_code == -signal.SIGKILL and grown:
-            return Failure(OOM, message, HOST, {**crash, "oom_kills": grown})
+        if error.exit_code == -signal.SIGKILL and oom_kills:
+            return Failure(OOM, message, HOST, {**crash, "oom_kills": oom_kills})
         return Failure("worker_crash", first_line(error), evidence=crash)
     if isinstance(error, DeadlineExceeded):
         return Failure("timeout", first_line(error), evidence={"exception": type(error).__name__})

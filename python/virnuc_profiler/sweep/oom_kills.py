@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How many processes the kernel has killed because memory ran out."""
+"""How many processes the kernel has killed because memory ran out: the only witness of such a death."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ def oom_kills(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> dict[str,
     return counts
 
 
+def oom_kills_since(before: Mapping[str, int], now: Mapping[str, int] | None = None) -> dict[str, int]:
+    """By how much each counter has grown; those that have not are left out.
+
+    Args:
+        before: what :func:`oom_kills` said.
+        now: what it says now; it is asked without.
+    """
+    counts = oom_kills() if now is None else now
+    return {path: count - before.get(path, 0) for path, count in counts.items() if count > before.get(path, 0)}
+
+
 def _files_of_groups(proc: Path, cgroups: Path) -> Iterator[Path]:
     try:
         lines = (proc / "self/cgroup").read_text().splitlines()
@@ -34,7 +45,9 @@ def _files_of_groups(proc: Path, cgroups: Path) -> Iterator[Path]:
         if controllers not in _ROOTS:
             continue
         for root in _ROOTS[controllers]:
-            yield from (cgroups / root / path.lstrip("/") / name for name in _FILES)
+            # A container may see its own group at the root, whatever the path says.
+            folders = dict.fromkeys((cgroups / root / path.lstrip("/"), cgroups / root))
+            yield from (folder / name for folder in folders for name in _FILES)
 
 
 def _read(path: Path) -> int | None:

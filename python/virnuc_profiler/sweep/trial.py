@@ -40,7 +40,7 @@ from virnuc_profiler.sweep.contamination import remember, still_there
 from virnuc_profiler.sweep.device_memory import DeviceMemory
 from virnuc_profiler.sweep.failure import SHARED, Failure, bury, describe_failure
 from virnuc_profiler.sweep.holdings import holdings
-from virnuc_profiler.sweep.oom_kills import oom_kills
+from virnuc_profiler.sweep.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.outcome import failed_result, successful_outcome, without_contamination
 from virnuc_profiler.sweep.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.run_telemetry import record_run, run_path
@@ -295,8 +295,7 @@ class _Trial:
 
     def _described(self, error: Exception, profiler: BatchProfiler | None) -> Failure:
         """The failure, with what this run knows of it."""
-        kills = {path: count - self._oom_kills_before.get(path, 0) for path, count in oom_kills().items()}
-        failure = describe_failure(error, kills)
+        failure = describe_failure(error, oom_kills_since(self._oom_kills_before))
         known: dict[str, Any] = {"sequences_done": self._done} if profiler is not None else {}
         if failure.reason == "timeout":
             known["limit_sec"] = self._timeout_s

@@ -56,13 +56,13 @@ def late(passed: Passed, fate: Mapping[str, Any], last_words: list[str]) -> Dead
     return DeadlinePassed(str(passed), {**evidence, **fate, "stderr": last_words})
 
 
-def lost(fate: Mapping[str, Any], last_words: list[str], oom_kills: int | None) -> ProcessLost:
+def lost(fate: Mapping[str, Any], last_words: list[str], oom_kills: Mapping[str, int]) -> ProcessLost:
     """Of a process that has ended by itself.
 
     Args:
         fate: as :meth:`ModelProcess.end` tells it.
         last_words: the last lines that it printed.
-        oom_kills: how many processes the kernel has killed meanwhile for want of memory; None if it does not tell.
+        oom_kills: those of the kernel's counters of processes killed for want of memory that have grown meanwhile.
     """
     out_of_memory = fate["signal"] == "SIGKILL" and bool(oom_kills)
     end = f"was killed by {fate['signal']}" if fate["signal"] else f"ended with exit code {fate['exit_code']}"

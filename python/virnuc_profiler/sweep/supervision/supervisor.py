@@ -6,14 +6,14 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
 from virnuc_profiler.inference.interrupts import deferred_interrupts
+from virnuc_profiler.sweep.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.request import DeviceName
 from virnuc_profiler.sweep.supervision.deadlines import Limits, Watch
-from virnuc_profiler.sweep.supervision.host_memory import oom_kills
 from virnuc_profiler.sweep.supervision.kinship import adopt_orphans, adopts_orphans
 from virnuc_profiler.sweep.supervision.outcomes import ProcessLost, late, lost
 from virnuc_profiler.sweep.supervision.process import ModelProcess
@@ -160,12 +160,10 @@ class Supervisor:
     ) -> None:
         self.close()
 
-    def _lost(self, process: ModelProcess, kills_before: int | None) -> ProcessLost:
+    def _lost(self, process: ModelProcess, kills_before: Mapping[str, int]) -> ProcessLost:
         process.wait(_DIES_S)
         fate = self._end(ask=False)
-        kills = oom_kills()
-        new_kills = None if kills is None or kills_before is None else kills - kills_before
-        return lost(fate, process.last_words(), new_kills)
+        return lost(fate, process.last_words(), oom_kills_since(kills_before))
 
     def _end(self, *, ask: bool) -> dict[str, Any]:
         process = self._process
