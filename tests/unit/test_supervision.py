@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -181,4 +182,19 @@ def test_the_last_words_are_kept_and_the_rest_is_not():
         assert file.take()[-2:] == ["line 4998", "line 4999"]
         printer.write("after\n")
     assert file.last_lines(20) == ["after"]
+    file.close()
+
+
+def test_output_without_end_is_shortened_and_its_last_words_are_kept():
+    file = OutputFile()
+    with open(file.descriptor, "wb", closefd=False) as printer:
+        printer.write(b"a line of twenty-four by\n" * 1_000_000)
+        printer.write(b"the last\n")
+        printer.flush()
+        file.shorten()
+        assert os.fstat(file.descriptor).st_size < 100_000
+        assert file.last_lines(2) == ["a line of twenty-four by", "the last"]
+        printer.write(b"after\n")
+    file.shorten()
+    assert file.last_lines(2) == ["the last", "after"]
     file.close()

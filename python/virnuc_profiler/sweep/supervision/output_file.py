@@ -11,6 +11,7 @@ from typing import Final
 
 LAST_LINES: Final = 20
 _LAST_BYTES: Final = 32_768
+_MOST_BYTES: Final = 1 << 24
 _LONGEST_LINE: Final = 400
 _STACK_FRAME: Final = re.compile(r"\s*frame #\d+: ")
 """Of C++, as PyTorch prints them by the dozen: what was said before them matters more."""
@@ -28,9 +29,7 @@ class OutputFile:
 
     def last_lines(self, count: int) -> list[str]:
         """The last lines that say something."""
-        size = os.fstat(self.descriptor).st_size
-        start = max(0, size - _LAST_BYTES)
-        text = os.pread(self.descriptor, size - start, start).decode(errors="replace")
+        text = self._tail().decode(errors="replace")
         told = [line for line in text.splitlines() if line.strip() and not _STACK_FRAME.match(line)]
         return [line.rstrip()[:_LONGEST_LINE] for line in told[-count:]]
 
@@ -39,6 +38,18 @@ class OutputFile:
         lines = self.last_lines(LAST_LINES)
         os.ftruncate(self.descriptor, 0)
         return lines
+
+    def shorten(self) -> None:
+        """Cuts off what nobody will read, if it has become much; a line printed at this moment may be lost with it."""
+        if os.fstat(self.descriptor).st_size > _MOST_BYTES:
+            tail = self._tail()
+            os.ftruncate(self.descriptor, 0)
+            self._file.write(tail)
+
+    def _tail(self) -> bytes:
+        size = os.fstat(self.descriptor).st_size
+        start = max(0, size - _LAST_BYTES)
+        return os.pread(self.descriptor, size - start, start)
 
     def close(self) -> None:
         """Lets it go; what still prints there prints into nothing."""

@@ -106,9 +106,12 @@ class ModelProcess:
     def receive(self, timeout_s: float | None) -> list[Message] | None:
         """What has come, at the latest after that time; None if nothing will come any more.
 
+        A process that prints without end does not fill the disk as long as this is called.
+
         Raises:
             ProtocolError: what came is no message.
         """
+        self._output.shorten()
         ready = {found for found, _ in self._poll.poll(None if timeout_s is None else math.ceil(1000 * timeout_s))}
         if self._messages in ready:
             piece = os.read(self._messages, _PIECE_BYTES)
