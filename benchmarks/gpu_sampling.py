@@ -102,11 +102,12 @@ def phase_figures(recording: SampledPhases, phase: Phase) -> dict[str, Any]:
 
 def tier_figures(recording: SampledPhases) -> list[dict[str, Any]]:
     """How each tier did, and how punctual it was."""
-    on_time = recording.energy[:-1]  # its last reading is taken at the end, whenever that is
+    on_time = recording.energy[1:-1]  # its first reading is taken at the start, its last at the end, whenever that is
     readings = {"fast": recording.fast, "gpm": recording.gpm, "energy": on_time}
     found = []
     for tier in recording.sampler.tiers():
-        punctuality = jitter(readings[tier.name], tier.interval_ms) if tier.name in readings else None
+        taken, missed = readings.get(tier.name), tier.missed_deadlines
+        punctuality = None if taken is None else jitter(taken, tier.interval_ms, missed)
         cpu_ns = getattr(tier, "cpu_ns", None)
         found.append(
             {

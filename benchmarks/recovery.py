@@ -2,8 +2,9 @@
 """What running out of device memory leaves behind: the throughput after it over that of a process it never happened to.
 
 The device's memory is filled up but for a few GB, so that its driver refuses what a large token budget asks for, in
-the middle of a batch. That is done 20 times, with a good configuration after each. The claim: the good ones are as fast
-as in a fresh process, and the memory that the process holds after each is the same.
+the middle of a batch. That is done 20 times, with a good configuration after each. The claim: the good ones reach 98 %
+of a fresh process's rate, or what that one's own trials leave in doubt, and the memory that the process holds after
+each is the same.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from benchmarks.claim import Claim
@@ -32,6 +36,10 @@ from virnuc_profiler.sweep.workload import Workload
 GOOD: Final = Configuration(0, 2, 4096, 500)
 TOO_LARGE: Final = Configuration(0, 2, 200_000, 2000)
 GB: Final = 10**9
+SHORTFALL: Final = 0.02
+"""How much slower than a fresh process still passes."""
+MOST_SHORTFALL: Final = 0.05
+"""The same if the fresh process's trials differ so much that medians of them do: never more, however noisy it was."""
 HEADER: Final = ("tokens/s of good configurations", "trials", "median", "lowest", "highest")
 
 
@@ -139,14 +147,9 @@ def report(
     rates = {"before": [r for r, _ in before], "after out of memory": [r for r, _ in after], "fresh process": fresh}
     rows = [(name, str(len(r)), f"{median(r):,.0f}", f"{min(r):,.0f}", f"{max(r):,.0f}") for name, r in rates.items()]
     held = [held for _, held in after]
-    ratio = median(rates["after out of memory"]) / median(fresh)
-    spread = (max(fresh) - min(fresh)) / median(fresh)
+    speed = speed_after(rates["after out of memory"], fresh)
     claims = [
-        Claim(
-            "as fast as in a fresh process, within the spread of that one's trials",
-            f"x{ratio:.4f}; spread {100 * spread:.1f} %",
-            abs(ratio - 1) <= spread,
-        ),
+        speed_claim(speed),
         Claim(
             "the process holds the same after each",
             f"{min(held):,} to {max(held):,} bytes",
@@ -154,10 +157,46 @@ def report(
         ),
     ]
     title = f"{arguments.model}: {GOOD} after each of {arguments.rounds} times out of memory with {TOO_LARGE}"
-    figures = {"rates": rates, "held_bytes": held, "ratio": ratio, "spread": spread}
+    figures = {"rates": rates, "held_bytes": held, **asdict(speed)}
     publish(title, HEADER, rows, figures, arguments.json)
     print()
     print_table(("", "claim", "measured"), [(claim.verdict, claim.text, claim.measured) for claim in claims])
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Rates over those of a fresh process.
+
+    Attributes:
+        ratio: median over median.
+        spread: from the slowest to the fastest of the fresh trials, over their median. One cold trial makes it large,
+            so nothing is judged by it.
+        middle_half: interquartile range of the fresh trials over their median.
+    """
+
+    ratio: float
+    spread: float
+    middle_half: float
+
+    @property
+    def least(self) -> float:
+        """The ratio that is asked for."""
+        return 1 - min(max(SHORTFALL, self.middle_half), MOST_SHORTFALL)
+
+
+def speed_after(after: Sequence[float], fresh: Sequence[float]) -> Speed:
+    """Compares two lists of rates in the same unit."""
+    lowest, lower, middle, upper, highest = np.quantile(fresh, [0, 0.25, 0.5, 0.75, 1]).tolist()
+    return Speed(median(after) / middle, (highest - lowest) / middle, (upper - lower) / middle)
+
+
+def speed_claim(speed: Speed) -> Claim:
+    """As fast as in a fresh process, but for a bound that a single trial cannot move."""
+    text = f"at least {1 - SHORTFALL:.0%} as fast as a fresh process (less if the middle half of its trials lies wider "
+    text += f"apart than that leaves, but never below {1 - MOST_SHORTFALL:.0%})"
+    measured = f"x{speed.ratio:.4f} between medians, x{speed.least:.3f} asked for; fresh trials, over their median: "
+    measured += f"slowest to fastest {speed.spread:.1%}, middle half {speed.middle_half:.1%}"
+    return Claim(text, measured, speed.ratio >= speed.least)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.gpu_state import GpuState, GpuStateReader
 from benchmarks.packed_pass import PackedPass, add_options
-from benchmarks.paired import Ratio, bare_goes_first, ratio_of_pairs
+from benchmarks.paired import LEAST_PAIRS, Ratio, bare_goes_first, number_of_pairs, ratio_of_pairs
 from benchmarks.report import parser, publish
 from virnuc_profiler import BatchProfiler, RunResult
 from virnuc_profiler.errors import VirnucError
@@ -68,7 +68,8 @@ def parse_arguments() -> argparse.Namespace:
     """All models take about 150 s on an H200 with the defaults."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--models", default="8M,650M,3B")
-    options.add_argument("--pairs", type=int, help="at least 3; default 90 at 8M, 26 at 650M, else 16")
+    pairs_help = f"at least {LEAST_PAIRS}; default 90 at 8M, 26 at 650M, else 16"
+    options.add_argument("--pairs", type=number_of_pairs, help=pairs_help)
     options.add_argument("--segment-s", type=float, help="seconds per half of a pair; default 0.25, 0.75, else 1.0")
     options.add_argument(
         "--profiled",

@@ -2,7 +2,7 @@
 """Figures from NVML readings: energy two ways, means over a window, and how punctual the readings were."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from virnuc_profiler._core import NOT_MEASURED
 
 Readings = NDArray[Any]
 """Rows as _core.GpuSampler gives them, with the field ``at_ns``."""
+EARLY: Final = 0.1
+"""Share of an interval that may be wrong about where a deadline lies, for that is estimated from the readings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Jitter:
-    """How far readings lie from a grid of fixed deadlines, whose phase is that of the median reading."""
+    """How far readings lie from their deadlines, on a fixed grid whose phase is that of the median reading."""
 
     readings: int
     p50_ms: float
@@ -77,17 +79,52 @@ def throttle_reasons_in(fast: Readings, start_ns: int, end_ns: int) -> dict[str,
     return {f"{int(reason):#x}": int(count) / len(values) for reason, count in zip(reasons, counts, strict=True)}
 
 
-def jitter(readings: Readings, interval_ms: float) -> Jitter | None:
-    """Deviations from the grid; None with fewer than two readings. Deadlines that were missed are not in it."""
+def jitter(readings: Readings, interval_ms: float, missed_deadlines: int) -> Jitter | None:
+    """Deviations from the deadlines; None with fewer than two readings. Deadlines without a reading are not in it.
+
+    Args:
+        readings: in the order of their times.
+        interval_ms: between deadlines.
+        missed_deadlines: what the tier counted. A reading that is late by whole intervals made it miss as many, so
+            without any, a gap between readings is one of queries that failed.
+    """
     if len(readings) < 2:
         return None
-    since_ns = (readings["at_ns"] - readings["at_ns"][0]).astype(np.float64)
-    interval_ns = interval_ms * 1e6
-    # Each reading belongs to the deadline next to it; the first reading may itself be off, so the phase is the median.
-    offsets_ns = since_ns - interval_ns * np.round(since_ns / interval_ns)
-    off_ms = np.abs(offsets_ns - np.median(offsets_ns)) / 1e6
+    intervals = (readings["at_ns"] - readings["at_ns"][0]) / (interval_ms * 1e6)
+    since_grid = intervals - _phase(intervals)
+    late = since_grid - _deadlines(since_grid, missed_deadlines)
+    off_ms = np.abs(late - np.median(late)) * interval_ms
     p50_ms, p99_ms, max_ms = np.quantile(off_ms, [0.5, 0.99, 1.0]).tolist()
     return Jitter(len(readings), p50_ms, p99_ms, max_ms)
+
+
+def _phase(intervals: NDArray[np.float64]) -> float:
+    """Where the grid of deadlines lies, in intervals: at the early ones among readings, for none is taken too early.
+
+    The times are folded around their mean direction on a circle, since any of them may be far off, the first too.
+    """
+    centre = float(np.angle(np.exp(2j * np.pi * intervals).mean())) / (2 * np.pi)
+    folded = (intervals - centre + 0.5) % 1 - 0.5
+    return centre + float(np.quantile(folded, 0.05))
+
+
+def _deadlines(since_grid: NDArray[np.float64], missed_deadlines: int) -> NDArray[np.float64]:
+    """Number of the deadline that each reading was taken for, by what the tier does (csrc/capture/sampler_tier.h).
+
+    It waits for one deadline after the other, and after a query for the next one that has not passed yet. So a reading
+    belongs to the latest deadline at or before it that is not the next reading's, or to an earlier one if the query
+    before cannot have lasted beyond that. A reading's time is the middle of its query, which began when it was due or
+    later: so it ended at the latest as long after its reading as that came after the deadline.
+    """
+    order = np.arange(len(since_grid))
+    free = np.floor(since_grid + EARLY) - order
+    latest = np.minimum.accumulate(free[::-1])[::-1] + order
+    deadlines: NDArray[np.float64] = latest.copy()
+    for i in range(1, len(deadlines)):
+        before = deadlines[i - 1]
+        passed = max(before, np.floor(2 * since_grid[i - 1] - before + EARLY))
+        deadlines[i] = max(min(passed + 1, latest[i]), latest[i] - missed_deadlines)
+    return deadlines
 
 
 def _measured_in(fast: Readings, field: str, start_ns: int, end_ns: int) -> NDArray[Any]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What supervision costs: the same small trials in a model process over those in one process, in alternating blocks.
 
-The claim: 26 trials, as many as a default sweep has, take at most 1.10 times as long. Loading and warming up are
-measured apart: they happen once in either case, and the process that supervises only adds its own start to them.
+The claim: 26 trials, as many as a default sweep has, take at most 1.10 times as long in all. So it is judged by the
+sums, in which a few slow trials count for what they took; the typical pair stands beside it. Loading and warming up
+are measured apart: they happen once in either case, and the process that supervises only adds its own start to them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,19 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Final
 
 from benchmarks.claim import Claim
-from benchmarks.paired import bare_goes_first, ratio_of_pairs
+from benchmarks.paired import (
+    LEAST_PAIRS,
+    TotalRatio,
+    bare_goes_first,
+    number_of_pairs,
+    ratio_of_pairs,
+    ratio_of_totals,
+)
 from benchmarks.report import parser, publish
 from virnuc_profiler.inference.architectures import find_model_name
 from virnuc_profiler.inference.placement import resolve_device
@@ -60,20 +69,7 @@ def main() -> None:
             loading.append(perf_counter() - began)
             trials.append(partial(seconds_of_trial, model, workload, configuration, folder))
         here, there = measure(trials[0], trials[1], arguments.trials)
-    ratio = ratio_of_pairs(there, here)
-    rows = [
-        ("load and warm up", f"{loading[0]:.2f} s", f"{loading[1]:.2f} s", f"x{loading[1] / loading[0]:.2f}"),
-        (
-            f"{arguments.trials} trials",
-            f"{sum(here):.2f} s",
-            f"{sum(there):.2f} s",
-            f"x{ratio.typical:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]",
-        ),
-    ]
-    claim = Claim(f"supervised trials take at most x{MOST:.2f}", f"x{ratio.typical:.3f}", ratio.typical <= MOST)
-    figures = {"loading_s": loading, "here_s": here, "supervised_s": there, "ratio": asdict(ratio)}
-    publish(f"Supervision, {arguments.model}, {configuration}", HEADER, rows, figures, arguments.json)
-    print(f"{claim.verdict} {claim.text}: {claim.measured}")
+    report(f"Supervision, {arguments.model}, {configuration}", loading, here, there, arguments.json)
 
 
 def hide_main_module() -> None:
@@ -90,7 +86,8 @@ def parse_arguments() -> argparse.Namespace:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--model", default="8M")
     options.add_argument("--device", default="auto")
-    options.add_argument("--trials", type=int, default=26, help="of each kind, at least 3")
+    trials_help = f"of each kind, at least {LEAST_PAIRS}"
+    options.add_argument("--trials", type=number_of_pairs, default=26, help=trials_help)
     options.add_argument("--num-sequences", type=int, default=8)
     options.add_argument("--num-workers", type=int, default=1)
     return options.parse_args()
@@ -117,6 +114,44 @@ def seconds_of_trial(model: TrialModel, workload: Workload, configuration: Confi
     if result["status"] != "success":
         raise RuntimeError(f"a trial failed: {result['message']}")
     return seconds
+
+
+def report(title: str, loading: list[float], here: list[float], there: list[float], json_path: Path | None) -> None:
+    """Prints and writes all of it. Seconds; those of loading in one process, then supervised."""
+    total, pair = ratio_of_totals(there, here), ratio_of_pairs(there, here)
+    rows = [
+        ("load and warm up", f"{loading[0]:.2f} s", f"{loading[1]:.2f} s", f"x{loading[1] / loading[0]:.2f}"),
+        (
+            f"{total.pairs} trials in all",
+            f"{sum(here):.2f} s",
+            f"{sum(there):.2f} s",
+            f"x{total.ratio:.3f} [{total.low:.3f}, {total.high:.3f}]",
+        ),
+        (
+            "the typical trial",
+            f"{median(here):.3f} s",
+            f"{median(there):.3f} s",
+            f"x{pair.typical:.3f} [{pair.low:.3f}, {pair.high:.3f}]",
+        ),
+    ]
+    figures = {
+        "loading_s": loading,
+        "here_s": here,
+        "supervised_s": there,
+        "total_ratio": asdict(total),
+        "ratio": asdict(pair),
+    }
+    publish(title, HEADER, rows, figures, json_path)
+    claim = cost_claim(total)
+    print(f"{claim.verdict} {claim.text}: {claim.measured}")
+
+
+def cost_claim(total: TotalRatio) -> Claim:
+    """The verdict is that of these trials; the interval says whether others would have had the same."""
+    measured = f"x{total.ratio:.3f} [{total.low:.3f}, {total.high:.3f}]"
+    if total.low <= MOST < total.high:
+        measured += ", not settled: the bound lies within the interval"
+    return Claim(f"{total.pairs} supervised trials take at most x{MOST:.2f} in all", measured, total.ratio <= MOST)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ def figures_of(standins: Standins, folder: Path, name: str, *options: str, libra
 
 @pytest.mark.slow
 def test_run_overhead(standins: Standins, tmp_path: Path) -> None:
-    options = ["--models", "8M", "--pairs", "3", "--segment-s", "0.1"]
+    options = ["--models", "8M", "--pairs", "6", "--segment-s", "0.1"]
     printed, figures = figures_of(standins, tmp_path, "run_overhead", *TINY_PASS, *options, libraries=())
     found = figures["8M"]
-    assert len(found["bare"]) == len(found["profiled"]) == found["ratio"]["pairs"] == 3
+    assert len(found["bare"]) == len(found["profiled"]) == found["ratio"]["pairs"] == 6
     assert found["ratio"]["low"] <= found["ratio"]["mean"] <= found["ratio"]["high"]
     assert f"x{found['ratio']['mean']:.4f}" in printed
     assert printed.splitlines()[-1].startswith(("8M: PASS", "8M: FAIL"))
@@ -102,7 +102,7 @@ def test_host_pipeline(standins: Standins, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_supervision_cost(standins: Standins, tmp_path: Path) -> None:
-    options = ["--device", "cpu", "--trials", "3", "--num-sequences", "4", "--num-workers", "0"]
+    options = ["--device", "cpu", "--trials", "6", "--num-sequences", "4", "--num-workers", "0"]
     printed, figures = figures_of(standins, tmp_path, "supervision_cost", *options, libraries=())
-    assert len(figures["here_s"]) == len(figures["supervised_s"]) == figures["ratio"]["pairs"] == 3
+    assert len(figures["here_s"]) == len(figures["supervised_s"]) == figures["ratio"]["pairs"] == 6
     assert printed.splitlines()[-1].split()[0] in ("PASS", "FAIL")

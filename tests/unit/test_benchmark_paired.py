@@ -28,14 +28,14 @@ def test_quantiles_of_t_are_those_of_the_tables(degrees: int, exact: float) -> N
 
 
 def test_a_ratio_known_by_hand() -> None:
-    ratio = ratio_of_pairs([2.0, 4.0, 8.0], [1.0, 1.0, 1.0])
-    assert ratio.mean == pytest.approx(4.0)
-    # log2: mean 2, standard deviation 1, t = 4.303 with two degrees of freedom
-    assert math.log2(ratio.mean_high) == pytest.approx(2 + 4.303 / math.sqrt(3), rel=0.01)
-    assert math.log2(ratio.mean_low) == pytest.approx(2 - 4.303 / math.sqrt(3), rel=0.06)
-    # log2 of the means of pairs of pairs: 1, 1.5, 2, 2, 2.5, 3; three pairs leave no interval but all of these
-    assert [math.log2(value) for value in (ratio.low, ratio.typical, ratio.high)] == pytest.approx([1, 2, 3])
-    assert ratio.pairs == 3
+    ratio = ratio_of_pairs([2.0**n for n in range(1, 7)], [1.0] * 6)
+    # log2: mean 3.5, standard deviation sqrt(3.5), t = 2.571 with five degrees of freedom
+    assert math.log2(ratio.mean) == pytest.approx(3.5)
+    assert math.log2(ratio.mean_high) == pytest.approx(3.5 + 2.571 * math.sqrt(3.5 / 6), rel=0.01)
+    assert math.log2(ratio.mean_low) == pytest.approx(3.5 - 2.571 * math.sqrt(3.5 / 6), rel=0.01)
+    # Six pairs leave no interval but from the least to the greatest: P(all on one side) = 2 / 64.
+    assert [math.log2(value) for value in (ratio.low, ratio.typical, ratio.high)] == pytest.approx([1, 3.5, 6])
+    assert ratio.pairs == 6
 
 
 def test_a_burst_of_noise_moves_the_typical_ratio_little() -> None:
@@ -59,8 +59,8 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_too_few_pairs_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 pairs, not 2"):
-        ratio_of_pairs([1.0, 1.0], [1.0, 1.0])
+    with pytest.raises(ValueError, match="at least 6 pairs, not 5"):
+        ratio_of_pairs([1.0] * 5, [1.0] * 5)
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_too_few_pairs_are_refused() -> None:
     ],
 )
 def test_verdicts(profiled: list[float], claimed: float | None, expected: str) -> None:
-    assert verdict(ratio_of_pairs(profiled, [1.0] * 3), claimed).startswith(expected)
+    assert verdict(ratio_of_pairs(profiled * 2, [1.0] * 6), claimed).startswith(expected)
