@@ -6,18 +6,18 @@
 
 namespace virnuc {
 
-/// What marking cost, from timing one call in 31: a prime, so that no stage of a regular loop is passed over. Any
-/// thread may ask; those that count take turns.
+/// What marking cost, from timing one call in 31 or so: at uneven distances, so that no call of a regular loop is
+/// passed over, whatever its length. Any thread may ask; those that count take turns.
 class MarkCost {
   public:
-    static constexpr std::int64_t timed_every = 31;
-
-    [[nodiscard]] bool next_is_timed() const noexcept { return calls() % timed_every == timed_every - 1; }
+    [[nodiscard]] bool next_is_timed() const noexcept { return calls() >= next_timed_.load(std::memory_order_relaxed); }
     void count() noexcept { add(calls_, 1); }
     void count_timed(std::int64_t elapsed_ns) noexcept {
         add(calls_, 1);
         add(timed_calls_, 1);
         add(timed_ns_, elapsed_ns);
+        random_ = random_ * 6364136223846793005U + 1442695040888963407U;  // Knuth's, as in MMIX
+        next_timed_.store(calls() + 15 + static_cast<std::int64_t>(random_ >> 59U), std::memory_order_relaxed);
     }
 
     [[nodiscard]] std::int64_t calls() const noexcept { return calls_.load(std::memory_order_relaxed); }
@@ -31,6 +31,8 @@ class MarkCost {
     }
 
     std::atomic<std::int64_t> calls_{0};
+    std::atomic<std::int64_t> next_timed_{30};
+    std::uint64_t random_ = 1;
     std::atomic<std::int64_t> timed_calls_{0};
     std::atomic<std::int64_t> timed_ns_{0};
 };

@@ -183,7 +183,7 @@ class Timeline:
         """Calls of this timeline's batches and scopes, and of :meth:`begin_batch`."""
     @property
     def timed_calls(self) -> int:
-        """Those that were timed: one in 31."""
+        """Those that were timed: one in 31 or so, at uneven distances."""
     @property
     def timed_call_ns(self) -> int:
         """Time inside the timed calls, the wait for other marking threads included."""

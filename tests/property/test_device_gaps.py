@@ -46,6 +46,20 @@ def test_everything_adds_up(records, slack_ns):
     assert sum(line.total_ns for line in found.totals()) == sum(gap.duration_ns for gap in found.gaps)
 
 
+@given(st.lists(batches, min_size=1, max_size=8), spans)
+def test_a_part_of_the_window_adds_up_too(records, part):
+    whole = device_gaps(records, WINDOW, host_timeline(records, WINDOW))
+    inside = (max(part[0], WINDOW[0]), min(part[1], WINDOW[1]))
+    found = whole.within(inside)
+    for gap in found.gaps:
+        assert inside[0] <= gap.start_ns < gap.end_ns <= inside[1]
+        assert sum(gap.causes.values()) == gap.duration_ns
+        assert all(duration_ns > 0 for duration_ns in gap.causes.values())
+    if found.busy:
+        gaps_ns = sum(gap.duration_ns for gap in found.gaps)
+        assert found.busy_ns + gaps_ns + found.lead_in_ns + found.tail_ns == inside[1] - inside[0]
+
+
 @given(st.lists(batches, max_size=8))
 def test_the_hosts_segments_tile_the_window(records):
     segments = host_timeline(records, WINDOW).segments

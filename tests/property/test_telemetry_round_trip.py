@@ -59,7 +59,9 @@ def test_files_hold_what_was_recorded_and_sums_are_exact(batches, metadata, elap
     for total, key in (("total_sequences", "num_sequences"), ("total_tokens", "num_tokens")):
         counted = [metrics[key] for metrics, _ in batches if metrics.get(key) is not None]
         assert summary[total] == (sum(counted) if counted or not batches else None)
-    if summary["total_tokens"] is not None and elapsed_ns:
+    if batches and any(metrics.get("num_tokens") is None for metrics, _ in batches):
+        assert summary["avg_tokens_per_sec"] is None
+    elif elapsed_ns:
         assert math.isclose(summary["avg_tokens_per_sec"], summary["total_tokens"] / (elapsed_ns / 1e9))
 
 

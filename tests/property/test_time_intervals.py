@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.run_records import batch
-from virnuc_profiler.analysis.batch_metrics import completion_starts
+from virnuc_profiler.analysis.batch_metrics import completion_intervals
 from virnuc_profiler.analysis.intervals import clip, difference, length, overlap, union
+from virnuc_profiler.telemetry.batch_table import BatchTable
 
 intervals = st.lists(st.tuples(st.integers(-20, 60), st.integers(-20, 60)), max_size=12)
 
@@ -57,9 +58,7 @@ def test_exact_beyond_what_floats_hold(pairs):
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=15))
 def test_batch_intervals_tile_the_time_from_first_to_last_completion(times):
     batches = [batch(number, start, start + size) for number, (start, size) in enumerate(times)]
-    tiles = sorted(
-        (start, record.host_end_ns) for start, record in zip(completion_starts(batches), batches, strict=True)
-    )
+    tiles = sorted(completion_intervals(BatchTable.of(batches)))
     ends = sorted(record.host_end_ns for record in batches)
     first = min((record.host_end_ns, record.host_start_ns) for record in batches)
     assert sum(end - start for start, end in tiles) == ends[-1] - first[1]

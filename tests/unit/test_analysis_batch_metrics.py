@@ -3,8 +3,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.support.run_records import MS, batch, packing, run_of, samples, stage
-from virnuc_profiler.analysis.batch_metrics import batch_metrics, completion_starts, metrics_of_run, queue_state
-from virnuc_profiler.telemetry.records import GpuReading
+from virnuc_profiler.analysis.batch_metrics import batch_metrics, completion_intervals, metrics_of_run, queue_state
+from virnuc_profiler.telemetry.batch_table import BatchTable
+from virnuc_profiler.telemetry.records import DeviceCapture, GpuReading
 from virnuc_profiler.telemetry.schema import telemetry_schema
 
 
@@ -26,7 +27,8 @@ def test_golden_batch():
         ],
         packing([100, 200, 300], 800),
     )
-    metrics = batch_metrics(record, samples(fast=readings((105, 10), (115, 60), (120, 80), (121, 99))), 110 * MS)
+    gpu = samples(fast=readings((105, 10), (115, 60), (120, 80), (121, 99)))
+    metrics = batch_metrics(record, gpu, (110 * MS, 120 * MS))
     assert metrics == {
         "tokens_per_sec": 60_000.0,
         "sequences_per_sec": 300.0,
@@ -128,9 +130,24 @@ def test_gpu_utilisation_of_a_batch(fast, expected):
 
 def test_intervals_of_batches_in_flight_tile_the_run():
     batches = [batch(0, 0, 30), batch(1, 10, 25), batch(2, 20, 50), batch(3, 70, 80)]
-    starts = completion_starts(batches)
-    assert starts == [25 * MS, 10 * MS, 30 * MS, 50 * MS]
-    assert sum(b.host_end_ns - start for b, start in zip(batches, starts, strict=True)) == (80 - 10) * MS
+    found = completion_intervals(BatchTable.of(batches))
+    assert [start for start, _ in found] == [25 * MS, 10 * MS, 30 * MS, 50 * MS]
+    assert sum(end - start for start, end in found) == (80 - 10) * MS
+
+
+def test_a_batch_whose_results_were_taken_late_has_the_rate_of_the_device():
+    """The device takes 10 ms a batch; the host waits for data and takes the first two at 100 ms."""
+    batches = [
+        batch(0, 0, 100, [stage("fetch", 0, 1), stage("forward", 1, 2, device=(10, 20))], packing([100])),
+        batch(1, 2, 101, [stage("fetch", 2, 90), stage("forward", 90, 91, device=(20, 30))], packing([100])),
+    ]
+    run = run_of(batches, 110, device=DeviceCapture("GPU", timed=True))
+    (_, first), (_, second) = metrics_of_run(run)
+    assert (first["interval_ms"], second["interval_ms"]) == (20.0, 10.0)
+    assert second["tokens_per_sec"] == 10_000.0
+    assert second["timestamp"] == "2025-03-01T12:00:00.030000+00:00"
+    # The wait is a share of the host's time, as ever.
+    assert (first["queue_state"], second["queue_state"]) == ("full", "starved")
 
 
 def test_metrics_of_run_are_schema_records_with_the_time_of_their_end():

@@ -133,7 +133,7 @@ def test_golden_energy_and_activity():
     assert summary["joules_per_sequence"] == pytest.approx(300.0)  # 3000 J over 10
     assert summary["joules_per_1000_tokens"] == pytest.approx(1500.0)
     assert summary["mean_sm_activity"] == pytest.approx(0.8)
-    assert summary["mean_tensor_activity"] == pytest.approx(0.2)
+    assert summary["mean_tensor_activity"] is None  # it was read for a tenth of the run
     assert summary["mean_dram_activity"] is None
 
 

@@ -126,6 +126,12 @@ def test_a_stage_that_occurs_twice_in_a_batch_is_added_up_there():
     ]  # fmt: skip
 
 
+def test_a_share_is_the_part_of_the_run_in_which_some_batch_was_at_that_stage():
+    in_flight = [batch(n, 0, 100, [stage("forward", 0, 1, device=(0, 100))]) for n in range(3)]
+    (row,) = [line for line in render_stages(run_of(in_flight, 200)).splitlines() if line.startswith("forward")]
+    assert row.endswith("50.0%")
+
+
 def test_names_of_a_saved_run_cannot_command_the_terminal():
     run = run_of([batch(0, 0, 10, [stage("fetch", 0, 2)])], 20, device=DeviceCapture("cpu", reason="\x1b[2J"))
     names = ("\x1b[31m", *run.stage_names[1:])
@@ -149,6 +155,20 @@ def test_what_the_summary_lacks_comes_from_the_batches(tmp_path):
     assert verdict(report, "PERF-01") == "FAIL"
     assert verdict(report, "PERF-02") == "FAIL"
     assert verdict(report, "PERF-05") == "FAIL"
+
+
+def test_utilisation_of_a_part_of_the_run_does_not_pass_for_the_whole(tmp_path):
+    batches = [{"num_sequences": 10, "num_tokens": 500, "gpu_util": 97.0}, {"num_sequences": 10, "num_tokens": 500}]
+    lost = {"elapsed_seconds": 2, "avg_gpu_util": None, "gpu_sampling_lost_after_seconds": 0.3}
+    report = generate_performance_report(write(tmp_path, lost, batches))
+    assert verdict(report, "PERF-02") == "NOT MEASURED"
+
+
+def test_a_part_of_the_tokens_is_no_numerator_for_the_time_of_all_batches(tmp_path):
+    batches = [{"num_sequences": 10, "num_tokens": 500}, {}]
+    report = generate_performance_report(write(tmp_path, {"elapsed_seconds": 2}, batches))
+    assert value_of(report, "Sequences/s").startswith("n/a")
+    assert verdict(report, "PERF-01") == "NOT MEASURED"
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,24 @@
 
 Batches in flight overlap in time: the next one opens before this one ends, so the time from a batch's start to its
 end says how long it took, not how fast the run went. Rates are therefore over a batch's **interval**: from the
-completion of the batch before it to its own completion, the first from its own start. Intervals tile the run
-without overlap, so sums over batches count no time twice, and the mean of a batch's rates weighted by its interval
-is the rate of the run.
+completion of the batch before it to its own completion (see ``completion``), the first from its own start. Intervals
+tile the run without overlap, so sums over batches count no time twice, and the mean of a batch's rates weighted by its
+interval is the rate of the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from virnuc_profiler.analysis.completion import completed_ns
 from virnuc_profiler.analysis.gpu_load import utilization_of
 from virnuc_profiler.analysis.interval_columns import length_by_group
-from virnuc_profiler.analysis.intervals import difference, length
+from virnuc_profiler.analysis.intervals import Interval, difference, length
 from virnuc_profiler.analysis.throttling import ThrottleTimeline
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
@@ -37,23 +38,25 @@ batch in three quarters of the time."""
 def batch_metrics(
     batch: BatchRecord,
     gpu: GpuSamples | None = None,
-    previous_end_ns: int | None = None,
+    interval: Interval | None = None,
     throttling: ThrottleTimeline | None = None,
+    turn_ns: int | None = None,
 ) -> dict[str, Any]:
     """The metrics of one batch for ``TelemetryLogger.record_batch``; what was not measured is None.
 
     Args:
         batch: the record.
         gpu: NVML's readings of the run.
-        previous_end_ns: when the batch before it, in order of completion, ended; the batch's own start is taken
-            without it.
+        interval: of the batch, see above; without one from its start to its end on the host.
         throttling: the clock-event reasons in `gpu`; made from it without one, which takes as long as there are
             readings.
+        turn_ns: from when the host was through with the batch before to when it was through with this one, which is
+            what its wait for data is a share of; the interval's length without it.
 
     Returns:
         The keys that the telemetry schema documents. Times are in ms, lengths in tokens.
     """
-    interval = (batch.host_start_ns if previous_end_ns is None else previous_end_ns, batch.host_end_ns)
+    interval = interval or (batch.host_start_ns, batch.host_end_ns)
     interval_ns = interval[1] - interval[0]
     wait_ns = waiting_ns(batch)
     packing = batch.packing
@@ -67,7 +70,7 @@ def batch_metrics(
         "wait_time_ms": None if wait_ns is None else wait_ns / 1e6,
         "num_sequences": None if packing is None else packing.sequences,
         "num_tokens": None if packing is None else packing.tokens,
-        "queue_state": queue_state(wait_ns, interval_ns),
+        "queue_state": queue_state(wait_ns, interval_ns if turn_ns is None else turn_ns),
         "interval_ms": interval_ns / 1e6,
         **_stage_times(batch.stages),
         "device_times_dropped": batch.device_times_dropped,
@@ -85,35 +88,45 @@ def batch_metrics(
 def metrics_of_run(run: RunResult) -> Iterator[tuple[int, dict[str, Any]]]:
     """Batch index and metrics of each batch of a run, in the order the batches began.
 
-    ``timestamp`` is when the batch ended, by the run's ``started_at`` and the monotonic clock. A batch that ended
-    in the same ns as the one before it has no rate.
+    ``timestamp`` is when the batch was complete, by the run's ``started_at`` and the monotonic clock. A batch that was
+    so in the same ns as the one before it has no rate.
     """
-    previous = completion_starts(run.batches)
+    intervals, turns = completion_intervals(run.batches), turns_ns(run.batches)
     throttling = None if run.gpu is None else ThrottleTimeline(run.gpu)
     started = datetime.fromisoformat(run.started_at.replace("Z", "+00:00"))
     for number, batch in enumerate(run.batches):
-        ended = started + timedelta(microseconds=(batch.host_end_ns - run.host_start_ns) // 1000)
+        interval = intervals[number]
+        ended = started + timedelta(microseconds=(interval[1] - run.host_start_ns) // 1000)
         yield (
             batch.index,
             {
                 "timestamp": ended.isoformat(),
-                **batch_metrics(batch, run.gpu, previous[number], throttling),
+                **batch_metrics(batch, run.gpu, interval, throttling, turns[number]),
             },
         )
 
 
-def completion_starts(batches: Iterable[BatchRecord]) -> list[int]:
-    """Where each batch's interval starts, ns, in the order of `batches`.
+def completion_intervals(batches: BatchTable) -> list[Interval]:
+    """Each batch's interval, ns, in the order of `batches`.
 
-    The first to complete starts its own; every other one starts where the batch that completed before it ended,
+    The first to complete starts its own; every other one starts where the batch that completed before it was complete,
     also if it began later: what the loop did between the two is part of how fast it went.
     """
-    times = [(batch.host_end_ns, batch.host_start_ns) for batch in batches]
-    order = sorted(range(len(times)), key=times.__getitem__)
-    starts = [start for _, start in times]
+    return _tiled(batches.column("host_start_ns").tolist(), completed_ns(batches).tolist())
+
+
+def turns_ns(batches: BatchTable) -> list[int]:
+    """The same by when the host was through with each batch: lengths, ns."""
+    ends = batches.column("host_end_ns").tolist()
+    return [end - start for start, end in _tiled(batches.column("host_start_ns").tolist(), ends)]
+
+
+def _tiled(starts: list[int], ends: list[int]) -> list[Interval]:
+    order = sorted(range(len(ends)), key=lambda place: (ends[place], starts[place]))
+    found = list(zip(starts, ends, strict=True))
     for before, this in pairwise(order):
-        starts[this] = times[before][0]
-    return starts
+        found[this] = (ends[before], ends[this])
+    return found
 
 
 def waiting_ns(batch: BatchRecord) -> int | None:

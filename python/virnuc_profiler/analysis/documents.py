@@ -15,6 +15,8 @@ def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:
     """A document's summary; what it lacks is computed from its batch records, and None where they lack it too."""
     records = document["per_batch_metrics"]
     given = {key: value for key, value in document["summary"].items() if value is not None}
+    if "gpu_sampling_lost_after_seconds" in given:  # a mean over the batches until then would pass for the whole run's
+        given.setdefault("avg_gpu_util", None)
     if not records:  # nothing recorded is no proof that nothing was done
         given = {"total_sequences": None, "total_tokens": None, "total_batches": None, **given}
     return {**document["summary"], **summarise(records, None, given)}

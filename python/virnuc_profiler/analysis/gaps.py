@@ -84,6 +84,20 @@ class Gap:
         """How long it lasted."""
         return self.end_ns - self.start_ns
 
+    def within(self, window: Interval) -> Gap:
+        """The part inside a window that it reaches into."""
+        start_ns, end_ns = max(self.start_ns, window[0]), min(self.end_ns, window[1])
+        if (start_ns, end_ns) == (self.start_ns, self.end_ns):
+            return self
+        causes: dict[str, int] = {}
+        before = 0
+        for cause, duration_ns in self.causes.items():  # by the sums so far, so that no ns is lost by rounding
+            upto = before + duration_ns
+            share_ns = [total * (end_ns - start_ns) // self.duration_ns for total in (before, upto)]
+            causes[cause] = share_ns[1] - share_ns[0]
+            before = upto
+        return Gap(start_ns, end_ns, {cause: duration_ns for cause, duration_ns in causes.items() if duration_ns})
+
 
 @dataclass(frozen=True, slots=True)
 class CauseTotal:
@@ -112,18 +126,23 @@ class DeviceGaps:
 
     @property
     def lead_in_ns(self) -> int:
-        """From the window's start to the first device interval."""
-        return self.busy[0][0] - self.window[0] if self.busy else 0
+        """From the window's start to the first device interval, what lies in a gap left out."""
+        if not self.busy:
+            return 0
+        in_gap = self.gaps[0].duration_ns if self.gaps and self.gaps[0].end_ns <= self.busy[0][0] else 0
+        return self.busy[0][0] - self.window[0] - in_gap
 
     @property
     def tail_ns(self) -> int:
-        """From the last device interval to the window's end."""
-        return self.window[1] - self.busy[-1][1] if self.busy else 0
+        """From the last device interval to the window's end, what lies in a gap left out."""
+        if not self.busy:
+            return 0
+        in_gap = self.gaps[-1].duration_ns if self.gaps and self.gaps[-1].start_ns >= self.busy[-1][1] else 0
+        return self.window[1] - self.busy[-1][1] - in_gap
 
     def within(self, window: Interval) -> DeviceGaps:
-        """The part inside a window that starts and ends while the device is busy."""
-        low, high = window
-        inside = [gap for gap in self.gaps if low <= gap.start_ns and gap.end_ns <= high]
+        """The part inside a window. Of a gap that reaches beyond, each cause counts with the same share."""
+        inside = [gap.within(window) for gap in self.gaps if gap.start_ns < window[1] and gap.end_ns > window[0]]
         return DeviceGaps(window, clip(self.busy, window), inside)
 
     def totals(self) -> list[CauseTotal]:

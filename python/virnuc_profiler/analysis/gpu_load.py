@@ -55,11 +55,6 @@ def mean_utilization(interval: Interval, readings: Sequence[GpuReading]) -> floa
     return weighted_mean(pairs)
 
 
-def mean_activity(readings: Sequence[GpmReading], field: str) -> float | None:
-    """Mean of ``sm_activity``, ``tensor_activity`` or ``dram_activity`` over time, 0 to 1; None if not measured."""
-    return weighted_mean((getattr(reading, field), reading.interval_ns) for reading in readings)
-
-
 ACTIVITY_COVERAGE = 0.25
 """Readings of GPM must cover this share of a stretch of time to speak for it."""
 

@@ -14,13 +14,12 @@ give:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from virnuc_profiler.analysis import intervals
 from virnuc_profiler.analysis.causes import (
     COPYING,
     LAUNCHING,
@@ -32,7 +31,7 @@ from virnuc_profiler.analysis.causes import (
 )
 from virnuc_profiler.analysis.flops import forward_flops
 from virnuc_profiler.analysis.host_activity import ACTIVITIES
-from virnuc_profiler.analysis.interval_columns import length
+from virnuc_profiler.analysis.interval_columns import clip, length
 from virnuc_profiler.analysis.launches import COPY_STAGES, launched_late
 from virnuc_profiler.analysis.observation import Observation
 from virnuc_profiler.analysis.sharing import (
@@ -92,10 +91,8 @@ def device_losses(seen: Observation, layers: int | None, hidden: int | None, cei
     bound_share = len(bound) / len(seen.launches)
     working = None if seen.activity.sm is None else min(1.0, ratio(seen.activity.sm, busy) or 0.0)
     waits_inside = working is not None and working >= WORKING and bound_share >= MOSTLY
-    bound_ns = intervals.length(
-        intervals.clip(((launch.device_start_ns, launch.device_end_ns) for launch in bound), seen.window)
-    )
-    lost[SYNCHRONISING if waits_inside else LAUNCHING] += bound_ns / seen.window_ns * (1 - (working or 0.0))
+    bound_share_of_window = _stage_time(seen, {launch.batch_index for launch in bound}) / seen.window_ns
+    lost[SYNCHRONISING if waits_inside else LAUNCHING] += bound_share_of_window * (1 - (working or 0.0))
     copy_share = _copy_share(seen)
     lost[COPYING] += copy_share
     signs = _sharing(seen, layers, hidden, ceiling, launch_bound=bound_share >= MOSTLY)
@@ -127,18 +124,30 @@ def _exposed(seen: Observation) -> Iterator[tuple[str, int]]:
             yield next((cause for cause in (SYNCHRONISING, COPYING) if cause in before), LAUNCHING), launch.exposed_ns
 
 
-def _copy_share(seen: Observation) -> float:
-    """Device time in copies alone.
+def _stage_time(seen: Observation, indices: Container[int]) -> int:
+    """Time of the window covered by the device intervals of some batches; the gaps between their stages are not."""
+    table = seen.batches
+    chosen = np.array([index in indices for index in table.column("index").tolist()], np.bool_)
+    stages = table.stages()
+    stages = stages[stages.on_device & chosen[stages.batch]]
+    return length(*clip(stages.device_start_ns, stages.device_end_ns, seen.window))
 
-    Not those that ended with the host without holding it: there the device waited for the copy to be launched.
+
+def _copy_share(seen: Observation) -> float:
+    """Time of the window in which the device did nothing but copy, until the last of the computing.
+
+    Not the copies that ended with the host without holding it: there the device waited for the copy to be launched.
     """
-    stages = seen.batches.stages()
+    stages = seen.all_batches.stages()
     stages = stages[stages.on_device]
     computing = stages[~stages.named(COPY_STAGES) | launched_late(stages)]
-    alone_ns = length(stages.device_start_ns, stages.device_end_ns) - length(
-        computing.device_start_ns, computing.device_end_ns
+    if not len(computing):
+        return length(*clip(stages.device_start_ns, stages.device_end_ns, seen.window)) / seen.window_ns
+    until = seen.window[0], min(seen.window[1], int(computing.device_end_ns.max()))
+    both_ns, computing_ns = (
+        length(*clip(some.device_start_ns, some.device_end_ns, until)) for some in (stages, computing)
     )
-    return alone_ns / seen.window_ns
+    return (both_ns - computing_ns) / seen.window_ns
 
 
 def _waiting_share(seen: Observation) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from virnuc_profiler.analysis.causes import NOT_MEASURED
 from virnuc_profiler.analysis.flops import forward_flops
 from virnuc_profiler.analysis.gaps import DeviceGaps, device_gaps
 from virnuc_profiler.analysis.gpu_load import activity_during
@@ -37,11 +38,11 @@ class Observation:
     """A run as a diagnosis sees it.
 
     Attributes:
-        window: the steady part: from the device's start on the first batch after warm-up to its end of the last; by the
-            host's times where there are none of the device. What the device did for that first batch before it had
-            completed the last of warm-up is left out. The whole run if that is too short to have a steady part.
+        window: the steady part, from the completion of the last warm-up batch to the last completion: as many gaps as
+            batches. Without a steady part what the device did, and without device times the whole run.
         steady: whether it is.
-        batches: of the window.
+        batches: that were completed in the window.
+        all_batches: also those that were completed before.
         host: what the host did, throughout the run.
         whole: gaps of the whole run.
         gaps: gaps of the window.
@@ -54,6 +55,7 @@ class Observation:
     window: Interval
     steady: bool
     batches: BatchTable
+    all_batches: BatchTable
     host: HostTimeline
     whole: DeviceGaps
     gaps: DeviceGaps
@@ -69,8 +71,12 @@ class Observation:
 
     @property
     def busy_share(self) -> float | None:
-        """Share of the window in which the device had something to do; None without device times."""
-        return ratio(self.gaps.busy_ns, self.window_ns) if self.gaps.busy else None
+        """Share of the window in which the device had something to do; None without device times.
+
+        Gaps in which it may have worked on batches that lost their device times are taken out of the window.
+        """
+        unknown_ns = sum(gap.causes.get(NOT_MEASURED, 0) for gap in self.gaps.gaps)
+        return ratio(self.gaps.busy_ns, self.window_ns - unknown_ns) if self.gaps.busy else None
 
     @property
     def flops_per_second(self) -> float | None:
@@ -92,11 +98,12 @@ def observe(run: RunResult, layers: int | None = None, hidden: int | None = None
     whole = device_gaps(batches, span, host, slack_ns)
     steady = steady_batches(batches)
     launches = launches_of(steady or batches, slack_ns)
-    window = _window(launches, steady, steady_state(completions(batches)).window) or span
+    window = steady_state(completions(batches)).window or _window(launches) or span
     return Observation(
         window=window,
         steady=bool(steady),
         batches=steady or batches,
+        all_batches=batches,
         host=host,
         whole=whole,
         gaps=whole.within(window),
@@ -107,14 +114,10 @@ def observe(run: RunResult, layers: int | None = None, hidden: int | None = None
     )
 
 
-def _window(launches: Sequence[Launch], steady: BatchTable, completed: Interval | None) -> Interval | None:
-    if launches:
-        begin, end = min(one.device_start_ns for one in launches), max(one.device_end_ns for one in launches)
-    elif steady:
-        begin, end = int(steady.column("host_start_ns").min()), int(steady.column("host_end_ns").max())
-    else:
+def _window(launches: Sequence[Launch]) -> Interval | None:
+    if not launches:
         return None
-    return (begin if completed is None else max(begin, completed[0])), end
+    return min(launch.device_start_ns for launch in launches), max(launch.device_end_ns for launch in launches)
 
 
 def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:

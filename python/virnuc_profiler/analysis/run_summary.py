@@ -7,10 +7,11 @@ from typing import Any
 
 from virnuc_profiler.analysis.batch_metrics import waits_ns
 from virnuc_profiler.analysis.causes import LEAD_IN, TAIL
+from virnuc_profiler.analysis.completion import completed_ns
 from virnuc_profiler.analysis.diagnosis import diagnose_observation
 from virnuc_profiler.analysis.flops import forward_flops, model_flops_utilization
 from virnuc_profiler.analysis.gaps import DeviceGaps
-from virnuc_profiler.analysis.gpu_load import energy_between, mean_activity, mean_utilization
+from virnuc_profiler.analysis.gpu_load import activity_during, energy_between, mean_utilization
 from virnuc_profiler.analysis.interval_columns import clip, length
 from virnuc_profiler.analysis.intervals import Interval
 from virnuc_profiler.analysis.observation import observe
@@ -50,7 +51,7 @@ def run_summary(
     packed = run.batches.packed()
     waits = waits_ns(run.batches)
     steady = steady_state(completions(run.batches))
-    first_end = min(run.batches.column("host_end_ns").tolist(), default=None)
+    first_end = min(completed_ns(run.batches).tolist(), default=None)
     seen = observe(run, layers, hidden)
     diagnosis = diagnose_observation(seen, run, layers=layers, hidden=hidden, ceiling=ceiling_flops_per_second)
     return {
@@ -119,7 +120,8 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
         keys |= {"avg_gpu_util": None, "gpu_sampling_lost_after_seconds": lost_after}
     elif (utilization := mean_utilization(window, gpu.fast)) is not None:
         keys["avg_gpu_util"] = utilization
-    powers = [reading.power_mw for reading in gpu.fast if reading.power_mw is not None]
+    during = [reading for reading in gpu.fast if window[0] < reading.at_ns <= window[1]]
+    powers = [reading.power_mw for reading in during if reading.power_mw is not None]
     energy = energy_between(window, gpu.energy)
     joules, seconds = energy or (None, None)
     power = ratio(joules, seconds)
@@ -135,11 +137,11 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
         "peak_power_watts": max(powers) / 1e3 if powers else None,
         "joules_per_sequence": ratio(whole, run.total_sequences),
         "joules_per_1000_tokens": ratio(None if whole is None else 1e3 * whole, run.total_tokens),
-        "throttled_seconds": throttled_seconds(throttling, window),
-        "throttled_batches": throttled_batches(throttling, run.batches),
-        "mean_sm_activity": mean_activity(gpu.gpm, "sm_activity"),
-        "mean_tensor_activity": mean_activity(gpu.gpm, "tensor_activity"),
-        "mean_dram_activity": mean_activity(gpu.gpm, "dram_activity"),
+        "throttled_seconds": None if lost_after is not None else throttled_seconds(throttling, window),
+        "throttled_batches": None if lost_after is not None else throttled_batches(throttling, run.batches),
+        "mean_sm_activity": activity_during(window, gpu.gpm, "sm_activity"),
+        "mean_tensor_activity": activity_during(window, gpu.gpm, "tensor_activity"),
+        "mean_dram_activity": activity_during(window, gpu.gpm, "dram_activity"),
     }
 
 

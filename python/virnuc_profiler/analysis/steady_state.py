@@ -4,26 +4,24 @@
 The first run of each shape is slow (lazy loading of kernels, allocator growth, an empty loader), so the first 10 %
 of the batches to complete are left out, at least 3. What remains is measured from completion to completion: the
 tokens of the remaining batches over the time from the last warm-up completion to the last completion. Waits for
-data in the middle of the run belong to it.
-
-A batch is complete when the device has copied its results out. The host may find that out much later: it takes results
-only when it needs the room, and a wait for data at the start of the run delays that by several batches. Measured from
-there, work of before the window would count as work of the window, and the device would seem faster than it is.
+data in the middle of the run belong to it. Both ends must be completions that were measured: where a batch there lost
+its device times, warm-up lasts until the next that has them, or the steady part ends with the last that has.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from virnuc_profiler.analysis.completion import completed_ns, surely_complete
 from virnuc_profiler.analysis.intervals import Interval
-from virnuc_profiler.telemetry.batch_table import DEVICE_TIMES_DROPPED, HAS_PACKING, BatchTable
+from virnuc_profiler.telemetry.batch_table import HAS_PACKING, BatchTable
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column
 
 WARM_UP_SHARE = 0.1
 WARM_UP_AT_LEAST = 3
@@ -32,11 +30,19 @@ STEADY_AT_LEAST = 3
 
 
 class Completion(NamedTuple):
-    """When a batch was complete, and what it carried; None where that was not measured."""
+    """When a batch was complete, and what it carried; None where that was not measured.
+
+    Attributes:
+        at_ns: when.
+        sequences: so many.
+        tokens: in these.
+        sure: whether `at_ns` was measured, and is no mere bound.
+    """
 
     at_ns: int
     sequences: int | None
     tokens: int | None
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +67,6 @@ def warm_up_batches(count: int) -> int:
     return max(WARM_UP_AT_LEAST, math.ceil(WARM_UP_SHARE * count))
 
 
-def completed_ns(batches: BatchTable) -> Column:
-    """When each batch was complete, (batches,): for the device, or for the host where no device time was measured."""
-    stages = batches.stages()
-    stages = stages[stages.on_device]
-    completed = np.full(len(batches), NOT_MEASURED)
-    np.maximum.at(completed, stages.batch, stages.device_end_ns)
-    known = (completed != NOT_MEASURED) & ~batches.flagged(DEVICE_TIMES_DROPPED)
-    return np.where(known, completed, batches.column("host_end_ns"))
-
-
 def completions(batches: BatchTable) -> list[Completion]:
     """The completion of every batch, in the order of `batches`."""
     packed = batches.flagged(HAS_PACKING).tolist()
@@ -78,31 +74,41 @@ def completions(batches: BatchTable) -> list[Completion]:
         [count if known else None for count, known in zip(batches.column(field).tolist(), packed, strict=True)]
         for field in ("sequences", "tokens")
     ]
-    return list(map(Completion, completed_ns(batches).tolist(), *counts))
+    return list(map(Completion, completed_ns(batches).tolist(), *counts, surely_complete(batches).tolist()))
 
 
 def steady_batches(batches: BatchTable) -> BatchTable:
     """The batches after warm-up in order of completion; none if too few remain to speak of a steady state."""
     order = np.argsort(completed_ns(batches), kind="stable")
-    steady = order[warm_up_batches(len(order)) :]
-    return batches.take(steady if len(steady) >= STEADY_AT_LEAST else steady[:0])
+    first, end = _steady_part(surely_complete(batches)[order].tolist())
+    return batches.take(order[first:end])
 
 
 def steady_state(completions: Iterable[Completion]) -> SteadyState:
     """The rates of a run after its warm-up, by the rule above."""
     ordered = sorted(completions, key=lambda completion: completion.at_ns)
-    warm_up = warm_up_batches(len(ordered))
-    steady = ordered[warm_up:]
-    if len(steady) < STEADY_AT_LEAST:
-        return SteadyState(min(warm_up, len(ordered)), None, None, None)
-    window = ordered[warm_up - 1].at_ns, steady[-1].at_ns
+    first, end = _steady_part([completion.sure for completion in ordered])
+    steady = ordered[first:end]
+    if not steady:
+        return SteadyState(min(warm_up_batches(len(ordered)), len(ordered)), None, None, None)
+    window = ordered[first - 1].at_ns, steady[-1].at_ns
     elapsed_ns = window[1] - window[0]
     return SteadyState(
-        warm_up,
+        first,
         window,
         _rate([completion.tokens for completion in steady], elapsed_ns),
         _rate([completion.sequences for completion in steady], elapsed_ns),
     )
+
+
+def _steady_part(sure: Sequence[bool]) -> tuple[int, int]:
+    """Where it begins and ends among completions in order of time; empty if too little would remain."""
+    measured = [place for place, is_sure in enumerate(sure) if is_sure]
+    last_of_warm_up = bisect_left(measured, warm_up_batches(len(sure)) - 1)
+    if last_of_warm_up == len(measured):
+        return 0, 0
+    first, end = measured[last_of_warm_up] + 1, measured[-1] + 1
+    return (first, end) if end - first >= STEADY_AT_LEAST else (0, 0)
 
 
 def _rate(counts: list[int | None], elapsed_ns: int) -> float | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from virnuc_profiler.analysis.interval_columns import length_by_group
+from virnuc_profiler.analysis.interval_columns import length, length_by_group
 from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
 from virnuc_profiler.analysis.statistics import percentile
 from virnuc_profiler.reports.columns import aligned
@@ -26,8 +26,9 @@ def render_stages(run: RunResult) -> str:
     They are over its batches: a stage that occurs more than once in one is added up there, overlaps counted once, as
     in telemetry.
 
-    A share is the stage's time on the device if all of it was measured there, and on the host otherwise. Stages
-    overlap (a worker collates while the device computes), so shares need not add up to 100 %.
+    A share is the part of the run in which at least one batch was at that stage, on the device if all of it was
+    measured there, and on the host otherwise. Stages overlap (a worker collates while the device computes), so shares
+    need not add up to 100 %.
     """
     stages = run.batches.stages()
     found = {name: stages[stages.named({name})] for name in run.stage_names}
@@ -44,7 +45,11 @@ def _row(name: str, stages: StageColumns, elapsed_s: float) -> tuple[str, ...]:
     host = _by_batch(stages.batch, stages.host_start_ns, stages.host_end_ns)
     timed = stages[~np.isin(stages.batch, stages.batch[~stages.on_device])]  # a part would pass for the whole
     device = _by_batch(timed.batch, timed.device_start_ns, timed.device_end_ns)
-    share = sum(device if len(device) == len(host) else host) / 1e9 / elapsed_s if elapsed_s else None
+    if len(device) == len(host):
+        covered_ns = length(timed.device_start_ns, timed.device_end_ns)
+    else:
+        covered_ns = length(stages.host_start_ns, stages.host_end_ns)
+    share = covered_ns / 1e9 / elapsed_s if elapsed_s else None
     return (
         words(name),
         f"{len(host):,}",

@@ -101,8 +101,8 @@ def choose_overall(documents: Iterable[Mapping[str, Any]], min_packing: float) -
     if chosen.best is None:
         return None
     best: Candidate = chosen.best["candidate"]
-    noise = max((candidate.spread for candidate in safe if len(candidate.rates) > 1), default=None)
     rivals = [candidate for candidate in safe if candidate.throttled == best.throttled]
+    noise = max((candidate.spread for candidate in rivals if len(candidate.rates) > 1), default=None)
     rivals = [candidate for candidate in rivals if not chosen.constraint_met or _packs(candidate, min_packing)]
     equals = _equals(best, rivals, noise)
     reason = _reason(best, len(safe), len(measured) - len(safe), min_packing, chosen.constraint_met, noise, equals)

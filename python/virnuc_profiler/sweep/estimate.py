@@ -73,7 +73,7 @@ def from_baseline(
 ) -> Estimate:
     """A projection from a baseline that was measured under the same conditions."""
     pace = Pace(cooldown_s)
-    pace.add(measured_seconds + cooldown_s, measured_tokens)
+    pace.add(max(0.0, measured_seconds - START_UP_S) + cooldown_s, measured_tokens)  # which each pays for itself
     seconds = (pace.remaining(tokens) or 0.0) + START_UP_S * len(tokens)
     return Estimate(seconds, f"from the measured baseline of {measured_seconds:.1f} s, {cooldown_s:g} s pauses")
 

@@ -197,7 +197,7 @@ class ProfilingCost:
 
     Attributes:
         calls: how often the loop called the profiler: to begin a batch, to mark a stage, to end it.
-        timed_calls: how many of these were timed (one in 31, so that timing costs nothing one can see).
+        timed_calls: how many of these were timed (one in 31 or so, so that timing costs nothing one can see).
         timed_call_ns: host time inside those, without the way from Python into the compiled core (some 50 ns each).
         harvest_cpu_ns: CPU time of the thread that collects device times; None without a device.
         sampling_cpu_ns: CPU time of the threads that sample NVML; None without sampling.

@@ -76,7 +76,8 @@ class SummaryTotals:
         Args:
             elapsed_seconds: wall time of the run; None if it is not known.
             given: keys that replace or extend the ones here. Rates and projections follow from given totals and
-                a given ``elapsed_seconds``, unless they are given too.
+                a given ``elapsed_seconds``, unless they are given too. They are None where batches lack a count and
+                the total is not given.
         """
         totals: dict[str, Any] = {
             "total_sequences": self.sequences if self.with_sequences or not self.batches else None,
@@ -86,7 +87,12 @@ class SummaryTotals:
         }
         given = given or {}
         totals.update((key, given[key]) for key in totals.keys() & given.keys())
-        derived = rates(totals["total_sequences"], totals["total_tokens"], totals["elapsed_seconds"])
+        # A sum over a part of the batches is no numerator for the time of all of them.
+        sequences, tokens = (
+            totals[key] if key in given or counted == self.batches else None
+            for key, counted in (("total_sequences", self.with_sequences), ("total_tokens", self.with_tokens))
+        )
+        derived = rates(sequences, tokens, totals["elapsed_seconds"])
         summary = {
             **totals,
             "avg_tokens_per_sec": derived.pop("avg_tokens_per_sec"),
