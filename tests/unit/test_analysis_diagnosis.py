@@ -49,6 +49,13 @@ def test_device_times_without_length_say_nothing_either():
     assert found.sentence == "Nothing can be said: what was recorded took no time."
 
 
+def test_a_run_too_short_to_leave_its_start_out_says_so():
+    short = [stage("fetch", 0, 4), stage("forward", 4, 10)]
+    found = diagnose(run_of([batch(0, 0, 10, short)], 10))
+    assert found.sentence.endswith("(Start-up included, for 1 batch is too few to leave it out: use more sequences.)")
+    assert "Start-up" not in diagnose(back_to_back()).sentence
+
+
 @pytest.mark.parametrize(
     ("activity", "bound"),
     [

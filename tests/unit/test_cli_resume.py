@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.support.sweeps import FakeTrials, conditions
+from tests.support.sweeps import FakeTrials, conditions, failure
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.sweep import prepare
 from virnuc_profiler.sweep.journal import JOURNAL_FILE, Journal, read_journal
@@ -66,6 +66,14 @@ def stopped(tmp_path, model, capsys):
     assert code == 1
     assert f"sweep --resume {tmp_path / 'out'} continues it" in err
     return tmp_path / "out"
+
+
+def test_a_sweep_of_which_nothing_succeeded_says_so_and_fails(tmp_path, model, capsys):
+    model.trials = FakeTrials(failure)
+    code, out, err = sweep(capsys, *SMALL, "--output-dir", tmp_path / "out")
+    assert code == 1
+    assert f"Results: {tmp_path / 'out'}" in out
+    assert "no configuration succeeded" in err
 
 
 def test_a_resumed_sweep_needs_no_other_option(stopped, model, capsys):

@@ -111,6 +111,7 @@ def test_the_files_are_made_from_the_journal_alone_at_any_time(tmp_path):
             {
                 name: json.dumps(document, indent=1) + "\n"
                 for name, document in Documents(read_journal(folder)).files().items()
+                if document is not None
             }
             if count
             else {}

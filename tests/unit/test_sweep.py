@@ -230,6 +230,26 @@ def test_an_earlier_winner_does_not_outlive_a_sweep_without_one(tmp_path):
     assert not (tmp_path / "best_config.json").exists()
 
 
+def test_files_of_sweeps_that_cannot_be_compared_do_not_stay_beside_new_ones(tmp_path, caplog):
+    grid = {"num_workers": [2], "prefetch_factor": [2], "token_budget": [2048], "buffer_size": [500]}
+    fake_sweep(tmp_path, workload=replace(WORKLOAD, fingerprint="sha256:cc"), grid=grid).run(STEP_NAMES)
+    assert {path.name for path in tmp_path.glob("*.json")} == {*FILES, "best_config.json"}
+    fake_sweep(tmp_path, grid=grid).run(["dataloader"])
+    assert {path.name for path in tmp_path.glob("*.json")} == {"baseline.json", "dataloader_sweep.json"}
+    assert "packing_sweep.json was of an earlier sweep under other conditions" in caplog.text
+    assert "Packing Parameter Sweep" not in render(tmp_path)
+
+
+def test_a_winner_does_not_outlive_newer_results(tmp_path):
+    grid = {"token_budget": [2048], "buffer_size": [500]}
+    fake_sweep(tmp_path, grid=grid).run(["packing", "validation"])
+    assert (tmp_path / "best_config.json").exists()
+    fake_sweep(tmp_path, FakeTrials(lambda c: success(c, 900.0)), grid=grid).run(["packing"])
+    assert not (tmp_path / "best_config.json").exists()
+    fake_sweep(tmp_path, grid=grid).run(["validation"])
+    assert load(tmp_path, "best_config.json")["sequences_per_sec"] > 800
+
+
 def test_a_measurement_without_a_rate_is_no_speedup_of_zero(tmp_path):
     sweep = fake_sweep(tmp_path, FakeTrials(lambda c: failure(c) if c == BASELINE else success(c)))
     document = sweep.run(["dataloader"])[0]
@@ -319,12 +339,14 @@ def test_results_that_cannot_be_written_stop_the_sweep(tmp_path):
 
 def test_a_budget_too_small_for_the_longest_sequence_is_refused_with_a_way_out(tmp_path):
     trials = FakeTrials()
-    with pytest.raises(UsageError, match=r"token_budget is 512, but the longest sequence has 1,002 tokens.*1,002$"):
+    with pytest.raises(
+        UsageError, match=r"token_budget is 512, but the longest sequence of the validation has 1,002 tokens.*1,002$"
+    ):
         fake_sweep(tmp_path, trials, grid={"token_budget": [4096, 512]}).run(STEP_NAMES)
     assert not trials.calls
     narrow = plan({"token_budget": [1000]})
     check_budgets(narrow, STEP_NAMES[:-1], WORKLOAD, VALIDATION_WORKLOAD)
-    with pytest.raises(UsageError, match="token_budget is 1,000, but the longest sequence has 1,002 tokens"):
+    with pytest.raises(UsageError, match="token_budget is 1,000, but the longest sequence of the validation has 1,002 tokens"):
         check_budgets(narrow, STEP_NAMES, WORKLOAD, VALIDATION_WORKLOAD)
 
 

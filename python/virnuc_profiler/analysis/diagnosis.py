@@ -9,7 +9,7 @@ healthy, and bound by the device's arithmetic or its memory.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from virnuc_profiler.analysis import host_activity as host
@@ -133,8 +133,17 @@ def diagnose_observation(
     if not seen.batches or not seen.window_ns:
         reason = "what was recorded took no time" if seen.batches else "no batch was recorded"
         return Diagnosis(NOT_MEASURED, False, f"Nothing can be said: {reason}.")
-    if len(seen.launches) < MISSING_TIMES * len(seen.batches) or not seen.gaps.busy:
-        return _from_host_times(seen, run)
+    on_host = len(seen.launches) < MISSING_TIMES * len(seen.batches) or not seen.gaps.busy
+    found = _from_host_times(seen, run) if on_host else _from_device_times(seen, layers, hidden, ceiling)
+    return found if seen.steady else replace(found, sentence=f"{found.sentence} {_too_short(len(seen.batches))}")
+
+
+def _too_short(batches: int) -> str:
+    few = "1 batch is" if batches == 1 else f"{batches:,} batches are"
+    return f"(Start-up included, for {few} too few to leave it out: use more sequences.)"
+
+
+def _from_device_times(seen: Observation, layers: int | None, hidden: int | None, ceiling: float | None) -> Diagnosis:
     losses = device_losses(seen, layers, hidden, ceiling)
     ranked = _worth_naming(losses)
     bound = ranked[0] if ranked else _device_bound(seen.activity)

@@ -49,13 +49,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_MISUSE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str) -> None:
-    """The options that ``sweep`` and ``profile`` share."""
+def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, sequences: str) -> None:
+    """The options that ``sweep`` and ``profile`` share; `folder` and `sequences` are their defaults in words."""
     workload = parser.add_argument_group("workload")
     workload.add_argument("--fasta", type=Path, metavar="FILE", help="your own sequences, plain or gzip'd")
     workload.add_argument(
         "--num-sequences", type=whole(1), metavar="N",
-        help="how many sequences; of your own file the first N",
+        help=f"how many sequences; of your own file the first N (default: {sequences})",
     )  # fmt: skip
     workload.add_argument(
         "--seed", type=whole(0), default=42, metavar="N", help="of the generated sequences (default: 42)"

@@ -42,8 +42,8 @@ def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
     nsys = shutil.which("nsys")
     if nsys is None:
         correlate = [*_PYTHON, "correlate", str(run_file), str(export)]
-        commands = " && ".join(shlex.join(command) for command in (profile, convert, correlate))
-        raise UsageError(f"nsys is not on PATH: install Nsight Systems, or run this where it is: {commands}")
+        print("\n".join(shlex.join(command) for command in (profile, convert, correlate)))
+        raise UsageError("nsys is not on PATH: install Nsight Systems, or run the commands above where it is")
     require_writable(folder)
     for stale in (report, export, run_file):  # so that what is found afterwards is of this run
         stale.unlink(missing_ok=True)
@@ -69,11 +69,13 @@ def profile_command(argv: Sequence[str], report: Path, folder: Path) -> list[str
     ``--capture-range-end=stop`` ends the capture and lets the program go on to write its results; the default of
     nsys would end it.
     """
+    named = any(argument.startswith("--output-dir") for argument in argv)
+    there = () if named else ("--output-dir", str(folder))
     return [
         "nsys", "profile", "-t", "cuda,nvtx", "--sample=none", "--cpuctxsw=none",
         "--capture-range=cudaProfilerApi", "--capture-range-end=stop",
         "-o", str(report.with_suffix("")), "--force-overwrite", "true",
-        *_PYTHON, *filter(_is_not_nsys, argv), "--capture-range", "--output-dir", str(folder),
+        *_PYTHON, *filter(_is_not_nsys, argv), "--capture-range", *there,
     ]  # fmt: skip
 
 

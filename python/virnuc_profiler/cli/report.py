@@ -75,10 +75,10 @@ def _tables(folder: Path) -> Iterator[str]:
     from virnuc_profiler.sweep.results import read_step
 
     there = [step for step in STEPS if (folder / step.file_name).exists()]
-    records = []
+    records: Sequence[SweepRecord] = []
     if len(there) < len(STEPS):
         try:
-            records = read_journal(folder)
+            records = _that_ran(read_journal(folder))
         except TelemetryFormatError as error:
             if not there:
                 raise
@@ -91,13 +91,19 @@ def _tables(folder: Path) -> Iterator[str]:
             yield from _of_journal(records, step.name, folder / JOURNAL_FILE)
 
 
+def _that_ran(records: Sequence[SweepRecord]) -> Sequence[SweepRecord]:
+    """The sweeps up to the last that has measured anything."""
+    last = max((place for place, record in enumerate(records) if record.trials), default=len(records) - 1)
+    return records[: last + 1]
+
+
 def _of_journal(records: Sequence[SweepRecord], step: str, journal: Path) -> Iterator[str]:
     """The table of a step that was run at all."""
     from virnuc_profiler.reports.sweep_tables import render_step
     from virnuc_profiler.sweep.documents import Documents
 
     def render_records(records: Sequence[SweepRecord]) -> str:
-        document = Documents(records).step(step)
+        document = Documents(records).comparable(step)
         return "" if document is None else render_step(document)
 
     if text := _render_result(render_records, records, journal):

@@ -37,7 +37,7 @@ from virnuc_profiler.cli.resume import (
     resumed_request,
     with_limits,
 )
-from virnuc_profiler.errors import UsageError
+from virnuc_profiler.errors import UsageError, VirnucError
 from virnuc_profiler.sweep.configuration import RANGES, Configuration
 from virnuc_profiler.sweep.steps import STEP_NAMES, Step, plan
 
@@ -69,7 +69,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "holds in every step that varies its setting; the baseline stays 4, 4, 4096, 2000. The environment variable "
         "VIRNUCPRO_PRODUCTION_FASTA stands in for --fasta.",
     )
-    add_measurement_options(parser, folder="tuning_results/sweep_TIME")
+    add_measurement_options(parser, folder="tuning_results/sweep_TIME", sequences="2000 on a GPU, 72 without")
     grid = parser.add_argument_group("grid: lists like 2,4,8")
     for name in RANGES:
         option = f"--{name.replace('_', '-')}"
@@ -195,7 +195,11 @@ def _finish(sweep: Sweep, request: Request, model: TrialModel | None) -> int:
             steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
             model.warm_up(sweep.workload, num_workers=min(1, _most_workers(steps_to_run)))
         sweep.run(names)
-    print(f"Results: {shown_path(request.output_dir)}")
+    folder = shown_path(request.output_dir)
+    print(f"Results: {folder}")
+    trials = sweep.journal.current.trials
+    if trials and not any(trial.result["status"] == "success" for trial in trials):
+        raise VirnucError(f"no configuration succeeded; the tables and the files in {folder} say why")
     return 0
 
 

@@ -41,16 +41,20 @@ class Documents:
         self._steps = plan(self._record.plan.grid)
 
     def files(self) -> dict[str, Document | None]:
-        """Every result file by its name; None for one that must not be there."""
+        """Every result file by its name; None for one that must not be there, since what it says is of the past."""
         found: dict[str, Document | None] = {}
         for step in STEPS:
-            document = self.step(step.name)
-            if document is not None:
-                found[step.file_name] = document
-        validation = found.get("optimal_validation.json")
-        if validation is not None:
-            found[BEST_CONFIG_FILE] = self.best(validation)
+            if self._owner(step.name) is not None or step.name == "validation":
+                found[step.file_name] = self.comparable(step.name)
+        validation = found["optimal_validation.json"]
+        found[BEST_CONFIG_FILE] = None if validation is None or self.is_overtaken() else self.best(validation)
         return found
+
+    def is_overtaken(self) -> bool:
+        """Whether a step has newer results than the validation, so that another configuration may be the best."""
+        owners = [self._owner(name) for name in ("validation", *self._steps) if not self.differences(name)]
+        places = [self._records.index(owner) for owner in owners if owner is not None]
+        return bool(places) and (owners[0] is None or places[0] < max(places))
 
     def complete(self) -> bool:
         """Whether everything that this sweep was to do is done."""

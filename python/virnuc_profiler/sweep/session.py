@@ -144,14 +144,22 @@ class Sweep:
     @contextmanager
     def _recording(self, steps: Sequence[str]) -> Iterator[Journal]:
         if self.journal is not None:
-            self.journal.note(self.conditions)
+            self._begin(self.journal)
             yield self.journal
             return
         _make(self.output_dir)
         with Journal(self.output_dir) as journal:
             journal.begin(self._plan(steps))
-            journal.note(self.conditions)
+            self._begin(journal)
             yield journal
+
+    def _begin(self, journal: Journal) -> None:
+        """Notes the conditions, and takes away the files of steps whose results are of other ones."""
+        journal.note(self.conditions)
+        for name, document in Documents(journal.records).files().items():
+            if document is None and (self.output_dir / name).exists():
+                self._write(name, None)
+                _log.warning("%s was of an earlier sweep under other conditions; the journal keeps its results", name)
 
     def _plan(self, steps: Sequence[str]) -> SweepPlan:
         grid = {name: tuple(values) for name, values in self.grid.items()}
@@ -235,13 +243,15 @@ class Sweep:
         self._write(step.file_name, document)
         if step.name == "validation":
             self._write(BEST_CONFIG_FILE, documents.best(document))
+        elif documents.is_overtaken():
+            self._write(BEST_CONFIG_FILE, None)
         return document
 
     def _write(self, name: str, document: Document | None) -> None:
         path = self.output_dir / name
         if document is not None:
             write_json_atomically(path, document)
-        else:  # an earlier winner is none any more
+        else:  # what it said is of the past
             path.unlink(missing_ok=True)
 
     def _with_relative_paths(self, result: Result) -> Result:
@@ -297,15 +307,15 @@ def check_budgets(steps: Mapping[str, Step], names: Sequence[str], workload: Wor
     Raises:
         UsageError: there is one.
     """
-    longest_tokens = workload.longest_tokens
-    if "validation" in names:
-        longest_tokens = max(longest_tokens, validation.longest_tokens)
+    longest, whose = workload.longest_tokens, ""
+    if "validation" in names and validation.longest_tokens > longest:
+        longest, whose = validation.longest_tokens, " of the validation"
     for name in names:
         for configuration in steps[name].configurations():
-            require_budget(configuration.token_budget, longest_tokens)
+            require_budget(configuration.token_budget, longest, whose)
 
 
-def require_budget(token_budget: int, longest_tokens: int) -> None:
+def require_budget(token_budget: int, longest_tokens: int, whose: str = "") -> None:
     """Refuses a budget that the longest sequence does not fit.
 
     Raises:
@@ -313,6 +323,6 @@ def require_budget(token_budget: int, longest_tokens: int) -> None:
     """
     if token_budget < longest_tokens:
         raise UsageError(
-            f"token_budget is {token_budget:,}, but the longest sequence has {longest_tokens:,} tokens "
+            f"token_budget is {token_budget:,}, but the longest sequence{whose} has {longest_tokens:,} tokens "
             f"(BOS and EOS included): use at least {longest_tokens:,}"
         )
