@@ -20,8 +20,9 @@ except ImportError:
 SEEDS = Path(__file__).with_name("seeds")
 _IN_MEMORY = Path("/dev/shm")
 _LONGEST_MESSAGE = 2000
-_SPARE_BYTES = 4 << 20
-"""What any call may take: caches, modules that are imported late, the text of a report."""
+_SPARE_BYTES = 16 << 20
+"""What any call may take: caches, modules that are imported late, the text of a report, and Python's table of interned
+strings, which any path may let grow by some megabytes."""
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
