@@ -171,6 +171,26 @@ def test_ranges_of_any_program(capsys, tmp_path):
     assert document["projections"][0]["gpu"]["operations"] == 2
 
 
+def test_ranges_may_be_asked_for_by_a_pattern(capsys, tmp_path):
+    with NsysFile(tmp_path / "x.sqlite") as file:
+        for number in range(3):
+            file.range(f"copy, op_id = {number}", 100 * number, 100 * number + 50)
+            file.launch(100 * number + 1, 100 * number + 10, 100 * number + 20)
+        file.range("mul, op_id = 9", 900, 950)
+    code, out, _ = correlate(capsys, tmp_path / "x.sqlite", "--range", "copy, *", "--top", 9)
+    assert code == 0
+    assert out.count("copy, op_id") >= 3
+    assert "mul" not in out
+    err = misuse(capsys, tmp_path / "x.sqlite", "--range", "copy")
+    assert "there are: copy, op_id = 0 (1)" in err
+    assert "mul" not in err
+
+
+def test_an_export_in_the_place_of_a_run_is_named(capsys, files):
+    run_file, export = files
+    assert "is an SQLite file, not JSON: an export of nsys comes after the RUN" in misuse(capsys, export, run_file)
+
+
 def test_names_from_a_file_cannot_command_the_terminal(capsys, tmp_path):
     export = tmp_path / "evil.sqlite"
     with NsysFile(export, version="\x1b[31m") as file:

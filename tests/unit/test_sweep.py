@@ -346,7 +346,7 @@ def test_a_budget_too_small_for_the_longest_sequence_is_refused_with_a_way_out(t
     assert not trials.calls
     narrow = plan({"token_budget": [1000]})
     check_budgets(narrow, STEP_NAMES[:-1], WORKLOAD, VALIDATION_WORKLOAD)
-    with pytest.raises(UsageError, match="token_budget is 1,000, but the longest sequence of the validation has 1,002 tokens"):
+    with pytest.raises(UsageError, match="is 1,000, but the longest sequence of the validation has 1,002 tokens"):
         check_budgets(narrow, STEP_NAMES, WORKLOAD, VALIDATION_WORKLOAD)
 
 
@@ -424,3 +424,9 @@ def test_a_measured_baseline_is_known_by_its_workload_model_and_device(tmp_path)
 )
 def test_durations_in_words(seconds, words):
     assert in_words(seconds) == words
+
+
+def test_without_workers_the_prefetch_factor_does_not_vary():
+    step = plan({"num_workers": [0, 2], "prefetch_factor": [2, 4]})["dataloader"]
+    found = [(one.num_workers, one.prefetch_factor) for one in step.configurations()]
+    assert found == [(0, 2), (2, 2), (2, 4)]

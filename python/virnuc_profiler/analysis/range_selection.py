@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from typing import Final
 
 from virnuc_profiler.analysis.gpu_records import NAMELESS_DOMAIN, GpuCapture, NvtxRange
@@ -19,7 +20,7 @@ _SHOWN_NAMES: Final = 10
 def choose_ranges(
     ranges: Sequence[NvtxRange], domain: str | None = None, names: Sequence[str] | None = None
 ) -> tuple[NvtxRange, ...]:
-    """The ranges of a domain and of some names; None takes all.
+    """The ranges of a domain and of some names, or patterns of names (``fnmatch``); None takes all.
 
     Raises:
         UsageError: there is no such domain, or a name does not occur; the message, which begins with "has no",
@@ -33,10 +34,14 @@ def choose_ranges(
     if names is None:
         return tuple(inside)
     known = {range_.name for range_ in inside}
+    chosen: set[str] = set()
     for name in names:
-        if name not in known:
-            raise UsageError(f"has no range {name}; there are: {_counted(range_.name for range_ in inside)}")
-    return tuple(range_ for range_ in inside if range_.name in names)
+        found = {name} & known or {one for one in known if fnmatchcase(one, name)}
+        if not found:
+            alike = [one for one in inside if one.name.startswith(name)] or inside
+            raise UsageError(f"has no range {name}; there are: {_counted(range_.name for range_ in alike)}")
+        chosen |= found
+    return tuple(range_ for range_ in inside if range_.name in chosen)
 
 
 def domain_of_runs(capture: GpuCapture) -> str:

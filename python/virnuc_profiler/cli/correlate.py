@@ -34,10 +34,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--domain", metavar="NAME",
-        help="ranges of this NVTX domain only; default is the one without a name (with RUN: virnuc_profiler)",
+        help="ranges of this NVTX domain only; the one without a name is called default (with RUN: virnuc_profiler)",
     )  # fmt: skip
     parser.add_argument(
-        "--range", action="append", dest="ranges", metavar="NAME", help="ranges of this name only; may be repeated"
+        "--range",
+        action="append",
+        dest="ranges",
+        metavar="NAME",
+        help="ranges of this name only, or of names like this one: aten::copy_*; may be repeated",
     )
     parser.add_argument("--batches", action="store_true", help="with RUN: a line for every batch too")
     parser.add_argument("--top", type=whole(0), default=5, metavar="N", help="names and kernels shown (default: 5)")
@@ -121,7 +125,8 @@ def correlate_run(
     if reason := strangers(recorded, capture, correlation):
         raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
     if names is not None:
-        correlation = replace(correlation, stages=tuple(s for s in correlation.stages if s.name in names))
+        chosen = {found.name for found in ranges}
+        correlation = replace(correlation, stages=tuple(s for s in correlation.stages if s.name in chosen))
     title = f"Run {words(recorded.run_id)} in Nsight Systems{_version(capture)}"
     text = render_correlation(correlation, title, _notes(capture, ranges), top=top, batches=batches)
     return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture))

@@ -144,3 +144,6 @@ class _GatheredIds(Sequence[str]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def __repr__(self) -> str:
+        return repr(list(self))

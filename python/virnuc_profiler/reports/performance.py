@@ -124,20 +124,24 @@ def _workload(performance: Performance) -> Iterator[str]:
             yield _line(label, number(workload[key]))
 
 
+def _three_digits(value: float | None) -> str:
+    """``123.4``, and ``0.028`` where one decimal would leave nothing."""
+    return number(value, 1 if value is None or abs(value) >= 1 else 3)
+
+
 def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
     yield _line("Tokens/s", number(summary["avg_tokens_per_sec"]))
     yield _line("Sequences/s", number(ratio(summary["sequences_per_hour"], 3600), 1))
     yield _line("Sequences/hour", number(summary["sequences_per_hour"]))
     if "steady_tokens_per_sec" in summary:
-        warm_up = number(summary.get("warm_up_batches"))
-        yield _line(
-            "Steady tokens/s", f"{number(summary['steady_tokens_per_sec'])} (without {warm_up} warm-up batches)"
-        )
+        steady, warm_up = summary["steady_tokens_per_sec"], number(summary.get("warm_up_batches"))
+        why = "too few batches" if steady is None else f"without {warm_up} warm-up batches"
+        yield _line("Steady tokens/s", f"{number(steady)} ({why})")
         yield _line("Steady sequences/s", number(summary.get("steady_sequences_per_sec"), 1))
     if "start_up_seconds" in summary:
         yield _line("Start to first batch", number(summary["start_up_seconds"], 2, " s"))
     if "achieved_tflops" in summary:
-        yield _line("Model TFLOP/s", number(summary["achieved_tflops"], 1))
+        yield _line("Model TFLOP/s", _three_digits(summary["achieved_tflops"]))
     if "mfu" in summary:
         yield _line("MFU", share(summary["mfu"]))
     if "profiling_calls" in summary:

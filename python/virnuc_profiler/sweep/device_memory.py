@@ -103,7 +103,7 @@ def limit_device_memory(device: torch.device, gigabytes: float) -> None:
         UsageError: the device is the CPU, or has less memory than that.
     """
     if device.type != "cuda":
-        raise UsageError(f"a limit on device memory needs a CUDA device; this run is on {device}")
+        raise UsageError(f"a limit on device memory needs a CUDA device, and this run is on {device}: leave it out")
     total = torch.cuda.get_device_properties(device).total_memory
     share = gigabytes * BYTES_PER_GB / total
     if not 0 < share <= 1:

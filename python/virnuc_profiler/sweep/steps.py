@@ -35,10 +35,15 @@ class Step:
     min_packing: float | None = None
 
     def configurations(self) -> tuple[Configuration, ...]:
-        """What it measures, in order; the last setting varies fastest."""
-        return tuple(
+        """What it measures, in order; the last setting varies fastest.
+
+        The prefetch factor does nothing without workers, and does not vary there.
+        """
+        found = (
             replace(BASELINE, **dict(zip(self.grid, values, strict=True))) for values in product(*self.grid.values())
         )
+        least_prefetch = self.grid.get("prefetch_factor", (BASELINE.prefetch_factor,))[0]
+        return tuple(one for one in found if one.num_workers or one.prefetch_factor == least_prefetch)
 
 
 STEPS: Final = (

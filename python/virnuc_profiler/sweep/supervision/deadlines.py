@@ -47,7 +47,7 @@ class Passed:
 
     def __str__(self) -> str:
         what = {
-            "start": "the model was not ready after {:g} s (--start-timeout)",
+            "start": "the model was not ready after {:g} s (--start-timeout): allow it more",
             "hang": "no batch was finished for {:g} s: it hangs (--progress-timeout)",
             "total": "it did not end by itself after {:g} s (--timeout)",
         }[self.deadline]
