@@ -59,6 +59,12 @@ def end_workers(iterator: Any) -> None:
         _logger.warning("ending the DataLoader workers failed", exc_info=True)
 
 
+_UNGUARDED: Final = (
+    ' (what it printed says why: if it speaks of a "bootstrapping phase", put the code of your script under '
+    'if __name__ == "__main__":)'
+)
+
+
 @dataclass(frozen=True, slots=True)
 class DeadWorker:
     """A worker that ended before its work was done, as a sentence: ``worker 1 (pid 42) was killed by SIGKILL``.
@@ -76,7 +82,7 @@ class DeadWorker:
     def __str__(self) -> str:
         who = f"worker {self.number} (pid {self.pid})"
         if self.exit_code > 0:
-            return f"{who} ended with exit code {self.exit_code}"
+            return f"{who} ended with exit code {self.exit_code}{_UNGUARDED if self.exit_code == 1 else ''}"
         hint = _HINTS.get(-self.exit_code)
         return f"{who} was killed by {signal_name(-self.exit_code)}{f' ({hint})' if hint else ''}"
 
