@@ -38,6 +38,8 @@ LETTERS: Final = "abcd"
 DEFAULT_SETTINGS: Final = Settings(num_workers=4, prefetch_factor=4, token_budget=4096, buffer_size=2000)
 SECONDS_TO_LOAD: Final = 15
 """Of one architecture in all its forms, and of what else a model costs once, roughly."""
+SECONDS_OF_A_PADDED_PASS: Final = 8
+"""Over all batches, once: twice that with the largest model, and little with the small ones."""
 SECONDS_OF_WORKERS: Final = 1.5
 """To start and end them, for a turn and for its warm-up."""
 
@@ -111,7 +113,8 @@ def estimated_seconds(options: argparse.Namespace) -> float:
     figures = len({"a", "b"} & options.only) + forwards + (2 if "d" in options.only else 0)
     each = options.seconds + options.warm_up_s
     pipelines = 2 * (options.seconds / 9 + SECONDS_OF_WORKERS * options.rounds) if "d" in options.only else 0
-    contest = figures * each + pipelines + options.ceiling_s + options.warm_up_s
+    padded = SECONDS_OF_A_PADDED_PASS * len({"a", "b"} & options.only)
+    contest = figures * each + pipelines + padded + options.ceiling_s + options.warm_up_s
     return len(options.models) * (SECONDS_TO_LOAD + len(options.workloads) * contest)
 
 

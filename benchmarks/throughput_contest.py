@@ -220,7 +220,7 @@ class Contest:
     def _padded(self, model_and_dtype: tuple[Any, torch.dtype], launch: Callable[..., Any]) -> Passes:
         model, dtype = model_and_dtype
         batches = padded_batches(self._workload.encoded, self._options.padded_tokens, self._models.architecture, dtype)
-        return Passes(self._models.device, batches, launch(model, self._models.device))
+        return Passes(self._models.device, batches, launch(model, self._models.device), first_batches=len(batches))
 
     def _packed(self, load: Callable[[], PackedESM2], figure: Figure) -> Passes:
         model = load()

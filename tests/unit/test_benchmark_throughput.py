@@ -139,7 +139,8 @@ def test_any_stretch_of_batches_is_a_fair_sample() -> None:
     assert [together[i + 1] - together[i] for i in range(9)].count(1) >= 7  # within groups of 4, 4 and 2
 
 
-def test_turns_go_on_where_the_last_one_ended() -> None:
+@pytest.mark.parametrize("first", [3, 4])
+def test_turns_go_on_where_the_last_one_ended(first: int) -> None:
     seen = []
     batches = [(Load(1, 10), number) for number in range(4)]
 
@@ -147,10 +148,10 @@ def test_turns_go_on_where_the_last_one_ended() -> None:
         seen.append(number)
         return torch.ones(1)
 
-    passes = Passes(torch.device("cpu"), batches, launch)
+    passes = Passes(torch.device("cpu"), batches, launch, first)
     turns = [passes.turn(0.001, 0.0) for _ in range(2)]
     assert seen == [number % 4 for number in range(len(seen))]
-    assert len(seen) == sum(turn.tokens for turn in turns) + 3  # the very first ones do not count
+    assert len(seen) == sum(turn.tokens for turn in turns) + first  # the very first ones do not count
     assert all(turn.flops == 10 * turn.tokens for turn in turns)
 
 
