@@ -170,7 +170,8 @@ STEPS_HELP = f"some of {','.join(STEP_NAMES)} (default: all)"
 def _integer(text: str) -> int:
     # int() would also take "1_000", " 4" and digits of other scripts, and refuse thousands of digits with advice.
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+        lists = "; lists are for sweep" if "," in text else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{lists}")
     return int(text)
 
 

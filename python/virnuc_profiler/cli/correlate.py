@@ -154,10 +154,10 @@ def project_ranges(
     devices, totals = total_by_device(capture.operations), total_by_name(projections)
     notes = _notes(capture, ranges)
     if totals:
-        title = f"NVTX ranges on the GPU{_version(capture)}"
+        title = f"NVTX ranges on the GPU, Nsight Systems{_version(capture)}"
         text = render_ranges(totals, title, notes, top=top, kernels=chosen)
     else:
-        title = f"GPU totals{_version(capture)}; the capture has no NVTX ranges"
+        title = f"GPU totals, Nsight Systems{_version(capture)}; the capture has no NVTX ranges"
         text = render_devices(devices, title, notes, top=top)
     return text, lambda: ranges_document(totals, projections, devices, capture_document(str(export), capture))
 

@@ -51,8 +51,12 @@ def render(path: Path) -> str:
         UsageError: there is nothing there, or nothing that can be reported on.
         TelemetryFormatError: a file does not have its form.
     """
+    from virnuc_profiler.sweep.journal import JOURNAL_FILE
+
     if path.is_dir():
         return _render_folder(path)
+    if path.name == JOURNAL_FILE:
+        raise UsageError(f"{path} is the journal of a sweep; give its folder, {path.parent}")
     if not path.exists():
         raise UsageError(f"{path} does not exist; give a telemetry file or the folder of a sweep")
     return _render_file(path)
