@@ -305,7 +305,7 @@ def test_a_sweep_goes_on_after_faults(tmp_path):
     faults = ",".join(str(int(fault)) for fault in (Fault.KILLED, Fault.NONE, Fault.EXITS, Fault.CUDA_ERROR, 2))
     finished = Command(
         "sweep", "--device", "cpu", "--num-sequences", 8, "--cooldown", 0, "--steps", "dataloader",
-        "--num-workers", 0, "--prefetch-factor", faults, "--output-dir", tmp_path, program=("-m", FAKE),
+        "--num-workers", 1, "--prefetch-factor", faults, "--output-dir", tmp_path, program=("-m", FAKE),
     ).finish()  # fmt: skip
     assert finished.code == 0, finished.err
     assert finished.err.count("random weights are used") == 1
