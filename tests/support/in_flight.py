@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Runs with several batches in flight, as an asynchronous loop and a device would make them; their truth is known."""
 
+from tests.support.pipelines import GPU
 from tests.support.run_records import batch, packing, run_of, stage
-from virnuc_profiler.telemetry.records import DeviceCapture
 
-GPU = DeviceCapture("NVIDIA H200", uuid="GPU-in-flight", timed=True, alignment_uncertainty_ns=0)
 TOKENS = 1000
 """Of each batch."""
 

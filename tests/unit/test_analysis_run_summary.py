@@ -5,10 +5,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.support.run_records import MS, batch, packing, run_of, samples, stage
+from virnuc_profiler.analysis.completion import completed_ns
 from virnuc_profiler.analysis.flops import forward_flops
 from virnuc_profiler.analysis.observation import observe
 from virnuc_profiler.analysis.run_summary import run_summary
-from virnuc_profiler.analysis.steady_state import Completion, completed_ns, steady_state
+from virnuc_profiler.analysis.steady_state import Completion, steady_state
 from virnuc_profiler.telemetry.records import DeviceCapture, EnergyReading, GpmReading, GpuReading
 from virnuc_profiler.telemetry.schema import telemetry_schema
 

@@ -97,6 +97,10 @@ def test_the_json_has_what_the_table_has_and_every_batch(capsys, files, tmp_path
     assert (fetch["agreement"], fetch["batches"][0]["gpu"], collate["batches"]) == (None, None, [])
 
 
+def test_some_of_the_stages_are_not_held_against_how_busy_the_device_was(capsys, files):
+    assert "GPU busy in the steady part" not in correlate(capsys, *files, "--range", "forward")[1]
+
+
 def test_a_line_for_every_batch(capsys, files):
     out = correlate(capsys, *files, "--batches", "--range", "forward", "--top", 0)[1]
     assert len([line for line in out.splitlines() if line.startswith("forward | ")]) == 22

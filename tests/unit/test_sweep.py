@@ -22,10 +22,8 @@ from virnuc_profiler import TelemetryLogger
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.errors import OutputError, TelemetryFormatError, UsageError
 from virnuc_profiler.sweep import prepare
-from virnuc_profiler.sweep.choice import choose_overall
-from virnuc_profiler.sweep.configuration import BASELINE, Configuration
-from virnuc_profiler.sweep.estimate import Pace, from_baseline, guess, in_words
-from virnuc_profiler.sweep.results import baseline_seconds, read_step
+from virnuc_profiler.sweep.configuration import BASELINE
+from virnuc_profiler.sweep.results import read_step
 from virnuc_profiler.sweep.session import check_budgets
 from virnuc_profiler.sweep.steps import STEP_NAMES, plan
 
@@ -267,60 +265,6 @@ def test_the_validation_projects_six_million_sequences(tmp_path):
     assert best["reason"].startswith("highest sequences/s")
 
 
-def document_of(step, *results):
-    return {"step": step, "results": list(results)}
-
-
-def test_the_overall_best_is_the_median_of_its_measurements():
-    lucky, steady = Configuration(num_workers=2), Configuration(num_workers=8)
-    chosen = choose_overall(
-        [
-            document_of("baseline", success(lucky, 100.0)),
-            document_of("dataloader", success(lucky, 100.0), success(steady, 110.0)),
-            document_of("packing", success(lucky, 150.0)),
-        ],
-        0.9,
-    )
-    assert chosen.candidate.configuration == steady
-    assert (chosen.candidate.found_in, chosen.constraint_met) == (("dataloader",), True)
-
-
-def test_the_choice_says_how_many_are_as_good_within_the_noise():
-    best, close, far = Configuration(8), Configuration(), Configuration(2)
-    results = [success(best, 101.0), success(close, 99.0), success(far, 90.0)]
-    chosen = choose_overall([document_of("baseline", success(close, 101.0)), document_of("dataloader", *results)], 0.9)
-    assert chosen.candidate.configuration == best
-    assert chosen.noise == pytest.approx(0.02)
-    assert chosen.equals == 1
-    assert "1 other is within the 2.0% by which repeated measurements differ" in chosen.reason
-    once = choose_overall([document_of("dataloader", *results)], 0.9)
-    assert (once.noise, once.equals) == (None, 0)
-    # What a throttled configuration varied by is nobody else's noise.
-    hot = [success(far, rate, outcome="throttled") for rate in (60.0, 100.0)]
-    document = document_of("dataloader", success(best, 100.0), success(best, 101.0), *hot)
-    assert choose_overall([document], 0.9).noise == pytest.approx(0.01, abs=0.001)
-
-
-def test_what_failed_anywhere_is_not_safe():
-    shaky, safe = Configuration(token_budget=8192), Configuration()
-    chosen = choose_overall(
-        [document_of("packing", success(shaky, 200.0), success(safe, 100.0)), document_of("x", failure(shaky))], 0.9
-    )
-    assert chosen.candidate.configuration == safe
-    assert "1 failed" in chosen.reason
-
-
-def test_the_overall_best_prefers_good_packing_and_says_if_there_is_none():
-    wasteful, full = Configuration(token_budget=8192), Configuration()
-    both = [document_of("packing", success(wasteful, 200.0, 0.5), success(full, 100.0, 0.9))]
-    assert choose_overall(both, 0.9).candidate.configuration == full
-    neither = [document_of("packing", success(wasteful, 200.0, 0.5), success(full, 100.0, None))]
-    chosen = choose_overall(neither, 0.9)
-    assert (chosen.candidate.configuration, chosen.constraint_met) == (wasteful, False)
-    assert "none reached" in chosen.reason
-    assert choose_overall([document_of("x", failure(full))], 0.9) is None
-
-
 def test_the_listener_hears_everything_in_order(tmp_path):
     recorder = Recorder()
     fake_sweep(tmp_path, listener=recorder).run(["baseline"])
@@ -386,44 +330,6 @@ def test_a_baseline_to_come_counts_as_needed(tmp_path):
     assert sweep.needed(["packing"]) == ("baseline", "packing")
     sweep.run(["baseline"])
     assert sweep.needed(["packing"]) == ("packing",)
-
-
-def test_the_pace_learns_from_what_was_measured():
-    pace = Pace(cooldown_s=2.0)
-    assert pace.remaining([100]) is None
-    pace.add(12.0, 1000)
-    pace.add(6.0, 1000)
-    assert pace.remaining([1000, 2500]) == pytest.approx(2 + 7 + 2 + 17.5)
-    assert pace.remaining([]) == 0
-
-
-def test_estimates_say_what_they_rest_on():
-    estimate = guess([10**6, 10**6], 2.0, layers=6, hidden=320, cores=2)
-    assert estimate.seconds == pytest.approx(2 * (10**6 * 6 * 24 * 320**2 / 60e9 + 3))
-    assert "guess" in str(estimate)
-    assert "2 CPU cores" in str(estimate)
-    measured = from_baseline([100, 100], 2.0, measured_seconds=10.0, measured_tokens=100)
-    assert measured.seconds == pytest.approx(2 * (10 + 2))  # its start-up is in what was measured
-    assert "measured" in str(measured)
-
-
-def test_a_measured_baseline_is_known_by_its_workload_model_and_device(tmp_path):
-    asked = (WORKLOAD.fingerprint, "m", "cpu")
-    assert baseline_seconds(tmp_path, *asked) is None
-    fake_sweep(tmp_path, FakeTrials(lambda c: success(c, 50.0))).run(["baseline"])
-    assert baseline_seconds(tmp_path, *asked) == 40.0
-    for other in (("sha256:cc", "m", "cpu"), (WORKLOAD.fingerprint, "n", "cpu"), (WORKLOAD.fingerprint, "m", "cuda:0")):
-        assert baseline_seconds(tmp_path, *other) is None
-    fake_sweep(tmp_path, FakeTrials(failure)).run(["baseline"])
-    assert baseline_seconds(tmp_path, *asked) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
-)
-def test_durations_in_words(seconds, words):
-    assert in_words(seconds) == words
 
 
 def test_without_workers_the_prefetch_factor_does_not_vary():

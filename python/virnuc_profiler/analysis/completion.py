@@ -8,6 +8,8 @@ time, work of before that wait would seem to be done after it, and the device fa
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from virnuc_profiler.telemetry.batch_table import DEVICE_TIMES_DROPPED, BatchTable
@@ -16,29 +18,39 @@ from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask
 _NEVER = int(np.iinfo(np.int64).max)
 
 
-def completed_ns(batches: BatchTable) -> Column:
-    """When each batch was complete, (batches,), on the host's axis.
+class Completions(NamedTuple):
+    """When batches were complete.
+
+    Attributes:
+        at_ns: (batches,), on the host's axis.
+        sure: (batches,), where that was measured, and is no mere bound. In a run without any device times those of the
+            host are all there is, and count as sure.
+    """
+
+    at_ns: Column
+    sure: Mask
+
+
+def completions_of(batches: BatchTable) -> Completions:
+    """When each batch was complete.
 
     Of a batch without device times it is known that it was complete when the host was through with it, and not after a
     batch that began later and was timed: devices work in the order of the launches.
     """
     device_ns = _device_end_ns(batches)
-    known = device_ns != NOT_MEASURED
+    known: Mask = device_ns != NOT_MEASURED
     begun_ns, ended_ns = batches.column("host_start_ns"), batches.column("host_end_ns")
     order = np.argsort(begun_ns, kind="stable")
     later_ns = np.where(known, device_ns, _NEVER)[order]
     at_most_ns = np.empty_like(later_ns)
     at_most_ns[order] = np.minimum.accumulate(later_ns[::-1])[::-1]
-    return np.where(known, device_ns, np.maximum(np.minimum(at_most_ns, ended_ns), begun_ns))
+    at_ns = np.where(known, device_ns, np.maximum(np.minimum(at_most_ns, ended_ns), begun_ns))
+    return Completions(at_ns, known if known.any() else np.ones_like(known))
 
 
-def surely_complete(batches: BatchTable) -> Mask:
-    """Of which batches :func:`completed_ns` is no mere bound, (batches,).
-
-    In a run without any device times those of the host are all there is, and count as sure.
-    """
-    known: Mask = _device_end_ns(batches) != NOT_MEASURED
-    return known if known.any() else np.ones_like(known)
+def completed_ns(batches: BatchTable) -> Column:
+    """When each batch was complete, or by when, (batches,)."""
+    return completions_of(batches).at_ns
 
 
 def _device_end_ns(batches: BatchTable) -> Column:

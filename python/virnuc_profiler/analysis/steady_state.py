@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from virnuc_profiler.analysis.completion import completed_ns, surely_complete
+from virnuc_profiler.analysis.completion import completions_of
 from virnuc_profiler.analysis.intervals import Interval
 from virnuc_profiler.telemetry.batch_table import HAS_PACKING, BatchTable
 from virnuc_profiler.telemetry.rates import ratio
@@ -74,13 +74,15 @@ def completions(batches: BatchTable) -> list[Completion]:
         [count if known else None for count, known in zip(batches.column(field).tolist(), packed, strict=True)]
         for field in ("sequences", "tokens")
     ]
-    return list(map(Completion, completed_ns(batches).tolist(), *counts, surely_complete(batches).tolist()))
+    found = completions_of(batches)
+    return list(map(Completion, found.at_ns.tolist(), *counts, found.sure.tolist()))
 
 
 def steady_batches(batches: BatchTable) -> BatchTable:
     """The batches after warm-up in order of completion; none if too few remain to speak of a steady state."""
-    order = np.argsort(completed_ns(batches), kind="stable")
-    first, end = _steady_part(surely_complete(batches)[order].tolist())
+    found = completions_of(batches)
+    order = np.argsort(found.at_ns, kind="stable")
+    first, end = _steady_part(found.sure[order].tolist())
     return batches.take(order[first:end])
 
 

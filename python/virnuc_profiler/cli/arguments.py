@@ -124,6 +124,8 @@ def setting(name: str) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         try:
+            if "," in text:
+                raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; lists are for sweep")
             return check_setting(name, _integer(text))
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
@@ -170,8 +172,7 @@ STEPS_HELP = f"some of {','.join(STEP_NAMES)} (default: all)"
 def _integer(text: str) -> int:
     # int() would also take "1_000", " 4" and digits of other scripts, and refuse thousands of digits with advice.
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
-        lists = "; lists are for sweep" if "," in text else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{lists}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,11 @@ def find_run(path: Path) -> Path:
         if not beside.exists():
             raise UsageError(f"{path} has no saved run {beside.name} beside it")
         return beside
+    from virnuc_profiler.reports.sqlite_tables import is_sqlite
+
+    with suppress(OSError):  # whoever reads it will say why it cannot be read
+        if path.is_file() and is_sqlite(path):
+            raise UsageError(f"{path} is an SQLite file, not JSON: an export of nsys comes after the RUN")
     return path
 
 
@@ -126,7 +132,8 @@ def correlate_run(
         raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
     if names is not None:
         chosen = {found.name for found in ranges}
-        correlation = replace(correlation, stages=tuple(s for s in correlation.stages if s.name in chosen))
+        stages = tuple(stage for stage in correlation.stages if stage.name in chosen)
+        correlation = replace(correlation, stages=stages, busy=None)  # some of the stages are not the device's all
     title = f"Run {words(recorded.run_id)} in Nsight Systems{_version(capture)}"
     text = render_correlation(correlation, title, _notes(capture, ranges), top=top, batches=batches)
     return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture))

@@ -72,6 +72,16 @@ class Tables:
         return self._connection.execute(f"SELECT {chosen} FROM {name}")  # noqa: S608 - quoted
 
 
+def is_sqlite(path: Path) -> bool:
+    """Whether a file begins as those of SQLite do.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+
+
 @contextmanager
 def open_tables(path: Path) -> Iterator[Tables]:
     """Opens a file for reading only, also in a folder that cannot be written.
@@ -82,11 +92,10 @@ def open_tables(path: Path) -> Iterator[Tables]:
     try:
         if path.exists() and not path.is_file():
             raise TelemetryFormatError(f"cannot read {path}: it is not a file")
-        with path.open("rb") as file:
-            magic = file.read(16)
+        readable = is_sqlite(path)
     except OSError as error:
         raise TelemetryFormatError(f"cannot read {path}: {error.strerror or error}") from error
-    if magic != b"SQLite format 3\0":
+    if not readable:
         raise TelemetryFormatError(
             f"{path} is not an SQLite file; make one of a report with nsys export --type sqlite REPORT.nsys-rep"
         )

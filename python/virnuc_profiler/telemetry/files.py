@@ -16,7 +16,6 @@ MAX_BYTES = 512 * 1024 * 1024
 """Largest file read by default: some 500,000 batches."""
 
 
-_SQLITE: Final = b"SQLite format 3\0"
 _UNFINISHED: Final = ".unfinished-"
 
 
@@ -86,10 +85,7 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> An
             raise TelemetryFormatError(
                 f"{path} has {status.st_size:,} bytes, more than the limit of {max_bytes:,} (max_bytes of the readers)"
             )
-        content = path.read_bytes()
-        if content.startswith(_SQLITE):
-            raise TelemetryFormatError(f"{path} is an SQLite file, not JSON: an export of nsys comes after the RUN")
-        return parse_json(content)
+        return parse_json(path.read_bytes())
     except OSError as error:
         raise TelemetryFormatError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
