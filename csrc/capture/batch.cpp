@@ -17,7 +17,7 @@ void Batch::require_open() const {
 
 // Starts a stage, ending `previous` with the same clock reading and, where both are timed on one stream, the
 // same event. Costs: a clock reading, a stage record, at most two cuEventRecord, an NVTX pop and push.
-OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous) {
+OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, Timing timing) {
     Recording& recording = *recording_;
     const std::int64_t now = recording.now();
     const Recording::StageInfo& stage = recording.stages()[static_cast<std::size_t>(number)];
@@ -26,11 +26,14 @@ OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous) 
     next.stream = stream;
     StageRecord* ended = previous != nullptr && previous->timed() ? previous->record : nullptr;
     if (DeviceTimer* timer = recording.timer.get(); timer != nullptr) {
-        if (ended != nullptr && (!stage.on_device || previous->stream != stream)) {
+        if (ended != nullptr && (timing != Timing::events || previous->stream != stream)) {
             timer->record(previous->stream, *record_, ended, nullptr);
             ended = nullptr;
         }
-        if (stage.on_device) next.record->timed = timer->record(stream, *record_, ended, next.record) ? 1 : 0;
+        const bool is_timed = timing == Timing::events   ? timer->record(stream, *record_, ended, next.record)
+                              : timing == Timing::stamps ? timer->accepts(*record_)
+                                                         : false;
+        if (is_timed) next.record->timing = timing;
     }
     if (previous != nullptr && previous->record != nullptr) {
         previous->record->host_end_ns = now;
@@ -57,7 +60,41 @@ void Batch::mark(std::string_view stage, std::optional<Stream> stream) {
     const MarkLock lock(*recording_);
     const std::int16_t number = recording_->stage_number(stage);
     require_open();
-    running_ = start(number, stream.value_or(recording_->default_stream), &running_);
+    running_ = start(number, stream.value_or(recording_->default_stream), &running_, timing_of(number));
+}
+
+bool Batch::mark_stamped(std::string_view stage, std::optional<Stream> stream, std::string_view followed_by) {
+    if (foreign()) return false;
+    const MarkLock lock(*recording_);
+    const std::int16_t number = recording_->stage_number(stage);
+    const std::int16_t follower = recording_->stage_number(followed_by);
+    require_open();
+    const bool can_be_placed = timing_of(number) == Timing::events && timing_of(follower) == Timing::events;
+    const Timing timing = can_be_placed ? Timing::stamps : timing_of(number);
+    running_ = start(number, stream.value_or(recording_->default_stream), &running_, timing);
+    if (running_.record->timing != Timing::stamps) return false;
+    unstamped_ = running_.record;
+    return true;
+}
+
+void Batch::set_stamps(std::int64_t start_ns, std::int64_t end_ns) {
+    if (foreign()) return;
+    const MarkLock lock(*recording_);
+    require_open();
+    if (unstamped_ == nullptr) {
+        throw std::invalid_argument("no stage of batch " + std::to_string(index()) +
+                                    " waits for stamps: mark one with mark_stamped(), and set them once");
+    }
+    if (start_ns <= 0 || end_ns < start_ns) return;  // then it has none, which close() sees
+    std::atomic_ref(unstamped_->device_start_ns).store(start_ns, std::memory_order_relaxed);
+    std::atomic_ref(unstamped_->device_end_ns).store(end_ns, std::memory_order_relaxed);
+    unstamped_ = nullptr;
+}
+
+/// With events, if at all.
+Timing Batch::timing_of(std::int16_t stage) const {
+    const bool on_device = recording_->stages()[static_cast<std::size_t>(stage)].on_device;
+    return on_device && recording_->timer ? Timing::events : Timing::none;
 }
 
 void Batch::end_stage() {
@@ -116,6 +153,8 @@ void Batch::close(BatchState state) {
     finish(running_, now);
     for (StageScope* scope : scopes_) finish(scope->open_, now);
     scopes_.clear();
+    if (unstamped_ != nullptr) flag_dropped(*record_);
+    unstamped_ = nullptr;
     record_->host_end_ns = now;
     // Readers take no lock: what was written before is theirs once they see this.
     std::atomic_ref(record_->state).store(state, std::memory_order_release);
@@ -126,7 +165,7 @@ void StageScope::enter() {
     const MarkLock lock(*batch_->recording_);
     batch_->require_open();
     if (open_.record != nullptr) throw std::invalid_argument("this stage has been entered already");
-    open_ = batch_->start(stage_, stream_, nullptr);
+    open_ = batch_->start(stage_, stream_, nullptr, batch_->timing_of(stage_));
     batch_->scopes_.push_back(this);  // last: a scope that could not start must not be known to its batch
 }
 

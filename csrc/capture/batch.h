@@ -19,7 +19,7 @@ struct OpenStage {
     RangeToken range;
 
     /// Its start event was recorded, so that it needs an end event.
-    [[nodiscard]] bool timed() const noexcept { return record != nullptr && record->timed != 0; }
+    [[nodiscard]] bool timed() const noexcept { return record != nullptr && record->timing == Timing::events; }
 };
 
 class StageScope;
@@ -44,6 +44,15 @@ class Batch : public std::enable_shared_from_this<Batch> {
     /// Ends the running stage and starts another: one clock reading, at most one event if both run on one
     /// stream, one range. Throws std::invalid_argument: no such stage, or the batch has ended.
     void mark(std::string_view stage, std::optional<Stream> stream);
+    /// As mark(), for a stage whose first and last kernels stamp it with the device's own timer, so that no event
+    /// stands between its kernels and those before and after. True if stamps are wanted: then set_stamps() must
+    /// follow. False if there are no device times, or no stage `followed_by` with events, which must begin on the
+    /// device after this one has ended: without it nobody knows where the stamps lie among the other times, and
+    /// this is mark() itself. Throws std::invalid_argument as mark() does.
+    bool mark_stamped(std::string_view stage, std::optional<Stream> stream, std::string_view followed_by);
+    /// What the kernels of the latest stamped stage wrote. A stage that was not stamped after all (the end before
+    /// the start, or 0) flags the batch. Throws std::invalid_argument: no stage waits for stamps.
+    void set_stamps(std::int64_t start_ns, std::int64_t end_ns);
     /// Ends the running stage, if there is one.
     void end_stage();
     /// A stage that is entered and left on its own. Throws std::invalid_argument: no such stage.
@@ -62,7 +71,8 @@ class Batch : public std::enable_shared_from_this<Batch> {
     /// Under the mark mutex.
     void require_open() const;
     [[nodiscard]] bool is_open() const noexcept { return record_->state == BatchState::open; }
-    OpenStage start(std::int16_t number, Stream stream, OpenStage* previous);
+    OpenStage start(std::int16_t number, Stream stream, OpenStage* previous, Timing timing);
+    [[nodiscard]] Timing timing_of(std::int16_t stage) const;
     void finish(OpenStage& stage, std::int64_t now);
     void pop_range(const OpenStage& stage) noexcept;
     void close(BatchState state);
@@ -71,6 +81,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     BatchRecord* record_;
     std::uint32_t row_;
     OpenStage running_;
+    StageRecord* unstamped_ = nullptr;  ///< its stamps are still to come
     std::vector<StageScope*> scopes_;  ///< entered and not yet left
 };
 

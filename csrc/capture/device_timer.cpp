@@ -24,11 +24,14 @@ Stream order_of(Stream stream) noexcept {
 DeviceTimer::DeviceTimer(const CudaApi& api, int ordinal, std::size_t event_pool_size)
     : context_(api, ordinal), pool_(pool_in(context_, event_pool_size)), recorded_(event_pool_size) {}
 
+bool DeviceTimer::accepts(BatchRecord& batch) const noexcept {
+    const bool on = open_ && enabled();
+    if (!on) flag_dropped(batch);
+    return on;
+}
+
 bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept {
-    if (!open_ || !enabled()) {
-        flag_dropped(batch);
-        return false;
-    }
+    if (!accepts(batch)) return false;
     CUevent event = pool_.take();
     if (event == nullptr) {
         flag_dropped(batch);

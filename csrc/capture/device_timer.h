@@ -42,6 +42,9 @@ class DeviceTimer {
     /// returned. The callers take turns.
     bool record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept;
 
+    /// Whether device times are taken; if not, the batch is flagged. The callers take turns.
+    bool accepts(BatchRecord& batch) const noexcept;
+
     /// No event is recorded any more. Callers of record() must have been kept out.
     void close() noexcept { open_ = false; }
 

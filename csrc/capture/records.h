@@ -15,6 +15,13 @@ inline constexpr std::uint32_t device_times_dropped = 4;
 
 enum class BatchState : std::uint8_t { open, ended, discarded };
 
+/// Where the device times of a stage come from.
+enum class Timing : std::uint8_t {
+    none,
+    events,  ///< recorded before and after it; the axis is the anchors'
+    stamps,  ///< its own kernels read the device's timer, whose axis is shifted: see stamp_offset()
+};
+
 /// One batch as it is stored. Written by the thread that marks; `flags` by the harvester too.
 struct BatchRecord {
     std::int64_t index = 0;
@@ -30,7 +37,8 @@ struct BatchRecord {
     BatchState state = BatchState::open;  ///< once it is not open, all but flags and device times stays as it is
 };
 
-/// One stage of one batch as it is stored. Device times are on the device's axis, written by the harvester.
+/// One stage of one batch as it is stored. Device times are on the device's axis, written by the harvester, or by
+/// whoever read the stamps.
 struct StageRecord {
     std::int64_t host_start_ns = 0;
     std::int64_t host_end_ns = not_measured;
@@ -38,7 +46,7 @@ struct StageRecord {
     std::int64_t device_end_ns = not_measured;
     std::uint32_t batch = 0;  ///< row of its batch
     std::int16_t stage = 0;
-    std::uint16_t timed = 0;  ///< 1 if a start event was recorded for it
+    Timing timing = Timing::none;
 };
 
 static_assert(std::is_trivially_copyable_v<BatchRecord> && std::is_trivially_copyable_v<StageRecord>);

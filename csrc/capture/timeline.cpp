@@ -106,7 +106,7 @@ void Timeline::flag_untimed() {
     for (std::size_t i = 0; i < recording.stage_records.size(); ++i) {
         StageRecord& stage = recording.stage_records[i];
         const std::int64_t end = std::atomic_ref(stage.device_end_ns).load(std::memory_order_relaxed);
-        if (stage.timed != 0 && end == not_measured) flag_dropped(recording.batches[stage.batch]);
+        if (stage.timing != Timing::none && end == not_measured) flag_dropped(recording.batches[stage.batch]);
     }
 }
 

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <optional>
+
+#include "capture/stamp_offset.h"
 
 namespace virnuc {
 
@@ -33,13 +36,31 @@ struct Grouping {
     [[nodiscard]] bool takes(std::size_t row) const { return row < ended.size() && ended[row] != 0; }
 };
 
-StageRow to_row(StageRecord& record, const ClockMap* clock_map) {
-    const std::int64_t start = std::atomic_ref(record.device_start_ns).load(std::memory_order_relaxed);
-    const std::int64_t end = std::atomic_ref(record.device_end_ns).load(std::memory_order_relaxed);
-    const bool timed = clock_map != nullptr && start != not_measured && end != not_measured;
-    return {record.stage, record.host_start_ns, record.host_end_ns, timed ? clock_map->to_host(start) : not_measured,
-            timed ? clock_map->to_host(end) : not_measured};
-}
+/// From the device's axes to the host's.
+class HostAxis {
+  public:
+    HostAxis(const Timeline& timeline, const std::vector<std::uint8_t>& ended)
+        : stamp_offset_(stamp_offset(timeline.recording(), ended)) {
+        const std::vector<Anchor> anchors = timeline.anchors();
+        if (!anchors.empty()) clock_map_.emplace(anchors);
+    }
+
+    [[nodiscard]] StageRow row_of(StageRecord& record) const {
+        const std::int64_t start = std::atomic_ref(record.device_start_ns).load(std::memory_order_relaxed);
+        const std::int64_t end = std::atomic_ref(record.device_end_ns).load(std::memory_order_relaxed);
+        StageRow row{record.stage, record.host_start_ns, record.host_end_ns, not_measured, not_measured};
+        const std::optional<std::int64_t> offset = record.timing == Timing::stamps ? stamp_offset_ : 0;
+        if (clock_map_ && offset && start != not_measured && end != not_measured) {
+            row.device_start_ns = clock_map_->to_host(start + *offset);
+            row.device_end_ns = clock_map_->to_host(end + *offset);
+        }
+        return row;
+    }
+
+  private:
+    std::optional<std::int64_t> stamp_offset_;
+    std::optional<ClockMap> clock_map_;
+};
 
 /// Stable, and linear for rows that are in order but for a few, as they are where intervals were added.
 void sort_by_start(std::vector<StageRow>::iterator begin, std::vector<StageRow>::iterator end) {
@@ -71,15 +92,13 @@ std::vector<BatchRow> batch_rows(const Timeline& timeline) {
 std::vector<StageRow> stage_rows(const Timeline& timeline) {
     const Recording& recording = timeline.recording();
     const Grouping grouping(recording);
-    const std::vector<Anchor> anchors = timeline.anchors();
-    std::optional<ClockMap> clock_map;
-    if (!anchors.empty()) clock_map.emplace(anchors);
+    const HostAxis host_axis(timeline, grouping.ended);
     std::vector<StageRow> rows(static_cast<std::size_t>(grouping.begins.back()));
     std::vector<std::int64_t> next(grouping.begins.begin(), grouping.begins.end() - 1);
     for (std::size_t i = 0; i < grouping.stage_count; ++i) {
         StageRecord& record = recording.stage_records[i];
         if (!grouping.takes(record.batch)) continue;
-        rows[static_cast<std::size_t>(next[record.batch]++)] = to_row(record, clock_map ? &*clock_map : nullptr);
+        rows[static_cast<std::size_t>(next[record.batch]++)] = host_axis.row_of(record);
     }
     for (std::size_t row = 0; row + 1 < grouping.begins.size(); ++row) {
         sort_by_start(rows.begin() + grouping.begins[row], rows.begin() + grouping.begins[row + 1]);

@@ -90,6 +90,27 @@ class Batch:
             ValueError: the timeline has no such stage, the batch has ended, or `stream` is negative or too large.
             TypeError: other arguments than these.
         """
+    def mark_stamped(self, stage: str, stream: int | None, followed_by: str) -> bool:
+        """As :meth:`mark`, for a stage whose own kernels read the device's timer, so that no event stands between them.
+
+        Args:
+            stage: its first kernel must read the device's global timer, and so must its last one.
+            stream: for the event that is recorded if stamps are not wanted.
+            followed_by: the stage that begins on the device, with an event, after this one has ended. It tells where
+                stamps lie among the times of events.
+
+        Returns:
+            Whether stamps are wanted: then :meth:`set_stamps` must follow. Otherwise this was :meth:`mark`.
+
+        Raises:
+            ValueError: as for :meth:`mark`.
+        """
+    def set_stamps(self, start_ns: int, end_ns: int) -> None:
+        """What the kernels of the latest stamped stage wrote, in ns. An end before the start means: nothing.
+
+        Raises:
+            ValueError: no stage waits for stamps.
+        """
     def end_stage(self) -> None:
         """Ends the running stage; does nothing if there is none."""
     def stage(self, stage: str, stream: int | None = None) -> Stage: ...

@@ -12,8 +12,10 @@ import torch
 
 from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
+from virnuc_profiler.inference.kernels.pooling import mean_pool
 from virnuc_profiler.inference.kernels.recorded_pack import put_pack
 from virnuc_profiler.inference.precision_check import LEAST_COSINE
+from virnuc_profiler.inference.stamped_vectors import StampedVectors
 
 SIZES = ("8M", "35M", "150M")
 """Heads of 16, 24 and 32 numbers: the widths that need filling up, and that do not."""
@@ -34,7 +36,15 @@ def main() -> None:
             print(size, precision, "done", runner.precision or "")
     for batch in batches:
         tokens, ends = batch.tokens.cuda(), batch.cu_seqlens.cuda()
-        put_pack(tokens, ends, torch.zeros_like(tokens), torch.zeros_like(ends))
+        sequences, width = len(ends) - 1, 320
+        stamped = StampedVectors(
+            torch.empty(StampedVectors.size_for(sequences, width), device="cuda"), sequences, width
+        )
+        put_pack(tokens, ends, torch.zeros_like(tokens), torch.zeros_like(ends), stamped.stamps)
+        mean_pool(torch.ones(len(tokens), width, device="cuda"), ends, stamped)
+        began, ended = stamped.stamps.tolist()
+        assert 0 < began < ended
+        assert torch.equal(stamped.vectors, torch.ones_like(stamped.vectors))
 
 
 if __name__ == "__main__":

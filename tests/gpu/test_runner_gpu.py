@@ -274,3 +274,27 @@ def test_recorded_intervals_are_in_order_and_copies_overlap_the_forward(model):
         assert stages["pool"][1] <= stages["d2h"][0] + slack_ns
     assert all(one["pool"][1] <= following["forward"][0] + slack_ns for one, following in pairwise(times))
     assert any(following["h2d"][1] <= one["forward"][1] for one, following in pairwise(times))
+
+
+def test_replays_take_their_own_time(model, launched_model):
+    """The same packs, replayed and launched: as many batches, the same order of stages, and times that agree."""
+    work = [pinned(packed_batch(proteins([200] * 20)))] * 40
+    runs = {}
+    for name, chosen in (("replayed", model), ("launched", launched_model)):
+        for _ in range(2):  # the first run loads kernels, and records
+            with BatchProfiler(device="cuda:0") as profiler:
+                list(AsyncInferenceRunner(chosen, "cuda:0", profiler=profiler).run(work))
+        runs[name] = profiler.result
+    assert all(run.device.dropped_batches == 0 for run in runs.values())
+    stages = [{stage.name: stage for stage in batch.stages} for batch in runs["replayed"].batches]
+    assert len(stages) == len(work)
+    assert all("pool" not in batch for batch in stages)
+    for batch in stages:
+        assert batch["h2d"].device_end_ns < batch["forward"].device_start_ns + 10_000
+        assert batch["forward"].device_start_ns < batch["forward"].device_end_ns <= batch["d2h"].device_start_ns
+    for before, after in pairwise(stages):
+        assert before["forward"].device_end_ns <= after["forward"].device_start_ns
+    # What is launched one by one takes longer, by the gaps between its kernels, and never less.
+    replayed = np.median([batch["forward"].device_ns for batch in stages])
+    launched = np.median([batch.stages[3].device_ns for batch in runs["launched"].batches])
+    assert 50_000 < replayed < 1.1 * launched

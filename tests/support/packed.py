@@ -112,6 +112,10 @@ class RecordedBatch:
         assert self.state == "open"
         self.calls.append(stage)
 
+    def mark_stamped(self, stage, stream, followed_by):
+        self.mark(stage, stream)
+        return False
+
     def end_stage(self):
         self.calls.append("end_stage")
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The packed model against fair-esm itself, padded, in fp32."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
@@ -94,13 +96,21 @@ def test_any_integer_type_of_tokens_will_do(pair):
 def test_one_vector_per_sequence_is_the_mean_over_its_residues(pair):
     _, model = pair
     batch = packed_batch(proteins([3, 40, 1]))
-    inputs, steps = (batch.tokens, batch.cu_seqlens, batch.max_seqlen), []
+    inputs = (batch.tokens, batch.cu_seqlens, batch.max_seqlen)
     hidden = model(*inputs)
-    found = model.embed_sequences(*inputs, before_pooling=lambda: steps.append("pool"))
+    found = model.embed_sequences(*inputs)
     ends = batch.cu_seqlens.tolist()
     for vector, begin, end in zip(found, ends, ends[1:], strict=False):
         torch.testing.assert_close(vector, hidden[begin + 1 : end - 1].mean(0))
-    assert steps == ["pool"]
+
+
+def test_a_pass_tells_what_it_is_about_to_queue(pair):
+    _, model = pair
+    batch = packed_batch(proteins([3, 40, 1]))
+    told = []
+    marks = SimpleNamespace(launches=lambda: told.append("forward"), pools=lambda: told.append("pool"))
+    model.embed_sequences(batch.tokens, batch.cu_seqlens, batch.max_seqlen, marks=marks)
+    assert told == ["forward", "pool"]
 
 
 def test_nothing_is_kept_for_gradients(pair):

@@ -12,6 +12,12 @@ class BatchMarks(Protocol):
     def mark(self, stage: str, stream: int | None = None, /) -> None:
         """Ends the running stage and starts another."""
 
+    def mark_stamped(self, stage: str, stream: int | None, followed_by: str, /) -> bool:
+        """As `mark`; whether the stage's own kernels shall write down when they begin and end."""
+
+    def set_stamps(self, start_ns: int, end_ns: int, /) -> None:
+        """What they wrote."""
+
     def end_stage(self) -> None:
         """Ends the running stage."""
 
@@ -32,6 +38,13 @@ class NoMarks:
     """Records nothing: a run without a profiler."""
 
     def mark(self, stage: str, stream: int | None = None, /) -> None:
+        """Does nothing."""
+
+    def mark_stamped(self, _stage: str, _stream: int | None, _followed_by: str, /) -> bool:
+        """Does nothing."""
+        return False
+
+    def set_stamps(self, start_ns: int, end_ns: int, /) -> None:
         """Does nothing."""
 
     def end_stage(self) -> None:

@@ -18,6 +18,7 @@ from virnuc_profiler.inference.fp8_encoder import Fp8Encoder, fp8_obstacle
 from virnuc_profiler.inference.fused_encoder import FusedEncoder
 from virnuc_profiler.inference.kernels.availability import obstacle
 from virnuc_profiler.inference.pack import Pack
+from virnuc_profiler.inference.pass_marks import PassMarks
 from virnuc_profiler.inference.plain_encoder import PlainEncoder
 from virnuc_profiler.inference.pooling import encode_and_pool
 
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 Encode = Callable[["PackedESM2", Tensor, Pack], Tensor]
 """(T,) tokens of a pack to the last layer's representation, (T, h)."""
 
-Pooled = Callable[["PackedESM2", Tensor, Pack, Callable[[], None]], Tensor]
-"""(T,) tokens of a pack to one vector per sequence, (B, h) fp32; calls the function given before it pools, if that can
-be told apart from the forward."""
+Pooled = Callable[["PackedESM2", Tensor, Pack, PassMarks], Tensor]
+"""(T,) tokens of a pack to one vector per sequence, (B, h) fp32; tells what it is about to queue."""
 
 KERNELS = ("auto", "triton", "torch")
 

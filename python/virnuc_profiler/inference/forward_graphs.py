@@ -16,7 +16,8 @@ from torch import Tensor
 
 from virnuc_profiler.inference.borrowed_memory import without_owning
 from virnuc_profiler.inference.pack import Pack
-from virnuc_profiler.inference.pooling import encode_and_pool, mean_pool
+from virnuc_profiler.inference.pass_marks import PassMarks
+from virnuc_profiler.inference.pooling import encode_and_pool
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.architectures import Architecture
@@ -91,16 +92,16 @@ class ForwardGraphs:
         graph = self._graph_for(model, tokens, pack)
         return self._encoder(model, tokens, pack) if graph is None else graph.replay(tokens, pack).clone()
 
-    def pooled(self, model: PackedESM2, tokens: Tensor, pack: Pack, before_pooling: Callable[[], None]) -> Tensor:
-        """(T,) tokens to the mean over each sequence's residues, (B, h) in fp32.
+    def pooled(self, model: PackedESM2, tokens: Tensor, pack: Pack, marks: PassMarks) -> Tensor:
+        """(T,) tokens to the mean over each sequence's residues, (B, h) in fp32."""
+        from virnuc_profiler.inference.kernels.pooling import mean_pool
 
-        After a replay `before_pooling` is not called: pooling then takes the device a few microseconds, and an event
-        between the two would cost it half as many.
-        """
         graph = self._graph_for(model, tokens, pack)
         if graph is None:
-            return encode_and_pool(self._encoder, model, tokens, pack, before_pooling)
-        return mean_pool(graph.replay(tokens, pack), pack.cu_seqlens)
+            return encode_and_pool(self._encoder, model, tokens, pack, marks)
+        stamped = marks.replays(pack.cu_seqlens.shape[0] - 1, model.embed_dim, tokens.device)
+        hidden = graph.replay(tokens, pack, None if stamped is None else stamped.stamps)
+        return mean_pool(hidden, pack.cu_seqlens, stamped)
 
     def _graph_for(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> _Graph | None:
         """The recording of a pack's size, made now if it comes for the second time; None if it is not to be used."""
@@ -173,11 +174,11 @@ class _Graph:
             caller.wait_stream(stream)  # for what is queued there still reads the memory above, also after an error
         self._hidden = without_owning(hidden)
 
-    def replay(self, tokens: Tensor, pack: Pack) -> Tensor:
-        """(T, h) for a pack that fits, in memory that the next replay of any graph overwrites."""
+    def replay(self, tokens: Tensor, pack: Pack, stamps: Tensor | None = None) -> Tensor:
+        """(T, h) for a pack that fits, in memory that the next replay of any graph overwrites; see `put_pack`."""
         from virnuc_profiler.inference.kernels.recorded_pack import put_pack
 
-        put_pack(tokens.contiguous(), pack.cu_seqlens.contiguous(), self._tokens, self._cu_seqlens)
+        put_pack(tokens.contiguous(), pack.cu_seqlens.contiguous(), self._tokens, self._cu_seqlens, stamps)
         self._graph.replay()
         return self._hidden[: pack.total_tokens]
 

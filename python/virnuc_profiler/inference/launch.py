@@ -13,8 +13,10 @@ from torch import Tensor
 
 from virnuc_profiler.inference.batch_marks import BatchMarks
 from virnuc_profiler.inference.batches import PackedBatch
+from virnuc_profiler.inference.pass_marks import PassMarks, StageMarks
 from virnuc_profiler.inference.pooling import mean_pool
 from virnuc_profiler.inference.slots import Slot, Slots
+from virnuc_profiler.inference.stamped_vectors import StampedVectors
 
 
 class Launched(Protocol):
@@ -37,7 +39,7 @@ class Launched(Protocol):
 Launch = Callable[[PackedBatch, BatchMarks], Launched]
 
 
-Embed = Callable[[Tensor, Tensor, int, Tensor | None, Callable[[], None]], Tensor]
+Embed = Callable[[Tensor, Tensor, int, Tensor | None, PassMarks], Tensor]
 """See `PackedESM2.embed_sequences`."""
 
 
@@ -52,11 +54,12 @@ def embed_with(model: Callable[..., Tensor]) -> Embed:
         cu_seqlens: Tensor,
         max_seqlen: int,
         host_cu_seqlens: Tensor | None,
-        before_pooling: Callable[[], None],
+        marks: PassMarks,
     ) -> Tensor:
         on_host = () if host_cu_seqlens is None else (host_cu_seqlens,)
+        marks.launches()
         hidden = model(tokens, cu_seqlens, max_seqlen, *on_host)
-        before_pooling()
+        marks.pools()
         return mean_pool(hidden, cu_seqlens)
 
     return call_and_pool
@@ -92,8 +95,8 @@ class CpuLauncher:
     def __call__(self, packed: PackedBatch, marks: BatchMarks) -> Launched:
         """Returns when the batch is computed."""
         marks.mark("h2d")
-        marks.mark("forward")
-        pooled = self._embed(packed.tokens, packed.cu_seqlens, packed.max_seqlen, None, lambda: marks.mark("pool"))
+        stages = StageMarks(marks, None)
+        pooled = self._embed(packed.tokens, packed.cu_seqlens, packed.max_seqlen, None, stages)
         marks.mark("d2h")
         marks.end_stage()
         return Computed(packed, pooled)
@@ -109,6 +112,9 @@ class Queued:
         slot: the batch's own until it is waited for or abandoned.
         slots: where the slot goes then.
         compute: the stream that computes.
+        marks: of the batch.
+        stamps: (2,) int64 on the host, valid with the embeddings: when the pass began and ended; None if it was not
+            asked.
     """
 
     packed: PackedBatch
@@ -116,6 +122,8 @@ class Queued:
     slot: Slot
     slots: Slots
     compute: torch.cuda.Stream
+    marks: BatchMarks
+    stamps: Tensor | None
 
     def wait(self) -> Tensor:
         """Sleeps until the copy to the host is complete."""
@@ -125,6 +133,8 @@ class Queued:
             self.slots.lose(self.slot, self.packed)
             raise
         embeddings = self.embeddings.clone()
+        if self.stamps is not None:
+            self.marks.set_stamps(*self.stamps.tolist())
         self.slots.give_back(self.slot)
         return embeddings
 
@@ -176,14 +186,16 @@ class CudaLauncher:
             self._compute = compute
             slot = self._slots.take()
             try:
-                embeddings = self._queue(packed, slot, compute, marks)
+                embeddings, stamps = self._queue(packed, slot, compute, marks)
             except BaseException:
                 self._slots.abandon(slot, compute, packed)
                 raise
-        return Queued(packed, embeddings, slot, self._slots, compute)
+        return Queued(packed, embeddings, slot, self._slots, compute, marks, stamps)
 
-    def _queue(self, packed: PackedBatch, slot: Slot, compute: torch.cuda.Stream, marks: BatchMarks) -> Tensor:
-        """Returns where on the host the embeddings will be.
+    def _queue(
+        self, packed: PackedBatch, slot: Slot, compute: torch.cuda.Stream, marks: BatchMarks
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns where on the host the embeddings will be, and the pass's stamps if it takes its own time.
 
         A stream waits before the mark of its stage: a device interval then begins when the work could.
         """
@@ -194,21 +206,20 @@ class CudaLauncher:
         slot.copied.record(copy_in)
         compute.wait_event(slot.copied)
 
-        marks.mark("forward", compute.cuda_stream)
-        pooled = slot.pooled = self._embed(
-            tokens,
-            cu_seqlens,
-            packed.max_seqlen,
-            packed.cu_seqlens,
-            lambda: marks.mark("pool", compute.cuda_stream),
-        )
+        stages = StageMarks(marks, compute.cuda_stream)
+        pooled = self._embed(tokens, cu_seqlens, packed.max_seqlen, packed.cu_seqlens, stages)
+        stamped = stages.stamped
+        slot.pooled = source = pooled if stamped is None else stamped.memory
         slot.computed.record(compute)
         copy_out.wait_event(slot.computed)
 
         marks.mark("d2h", copy_out.cuda_stream)
-        embeddings = slot.embeddings.shaped(*pooled.shape)
+        target = slot.embeddings.shaped(*source.shape)
         with _On(copy_out, compute):
-            embeddings.copy_(pooled, non_blocking=True)
+            target.copy_(source, non_blocking=True)
         marks.end_stage()
         slot.done.record(copy_out)
-        return embeddings
+        if stamped is None:
+            return target, None
+        arriving = StampedVectors(target, *pooled.shape)
+        return arriving.vectors, arriving.stamps

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from virnuc_profiler.inference.attention import choose_backend
 from virnuc_profiler.inference.encoders import choose_encoder
 from virnuc_profiler.inference.layers import NORM_EPS, EncoderLayer
 from virnuc_profiler.inference.pack import Pack
+from virnuc_profiler.inference.pass_marks import NoPassMarks, PassMarks
 from virnuc_profiler.inference.weights import architecture_of, copy_weights
 
 FP8: Final = "fp8"
@@ -152,7 +153,7 @@ class PackedESM2(nn.Module):
         cu_seqlens: Tensor,
         max_seqlen: int,
         host_cu_seqlens: Tensor | None = None,
-        before_pooling: Callable[[], None] = lambda: None,
+        marks: PassMarks | None = None,
     ) -> Tensor:
         """Computes one vector per sequence: the mean over its residues. Never waits for the device.
 
@@ -161,8 +162,7 @@ class PackedESM2(nn.Module):
             cu_seqlens: each sequence has at least one residue.
             max_seqlen: see there.
             host_cu_seqlens: see there.
-            before_pooling: called when the forward is queued and pooling is about to be, unless both are one piece:
-                so they are where launches are recorded.
+            marks: told what is about to be queued, for whoever times it.
 
         Returns:
             (B, embed_dim) float32.
@@ -171,7 +171,7 @@ class PackedESM2(nn.Module):
             ValueError: tokens or cu_seqlens of a wrong shape.
         """
         pack = _checked_pack(tokens, cu_seqlens, max_seqlen, host_cu_seqlens)
-        return self._encoder.pooled(self, tokens, pack, before_pooling)
+        return self._encoder.pooled(self, tokens, pack, marks or NoPassMarks())
 
     def release_memory(self) -> None:
         """Lets go of device memory that is kept from pack to pack, apart from the weights; it comes back as needed."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from virnuc_profiler.inference.kernels.availability import kernels_run_on
 from virnuc_profiler.inference.pack import Pack
+from virnuc_profiler.inference.pass_marks import PassMarks
 
 
 def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
@@ -37,11 +38,12 @@ def encode_and_pool(
     model: Any,
     tokens: Tensor,
     pack: Pack,
-    before_pooling: Callable[[], None],
+    marks: PassMarks,
 ) -> Tensor:
-    """What `encode` makes of a pack, pooled: (B, h) float32. Between the two `before_pooling` is called."""
+    """What `encode` makes of a pack, pooled: (B, h) float32."""
+    marks.launches()
     hidden = encode(model, tokens, pack)
-    before_pooling()
+    marks.pools()
     return mean_pool(hidden, pack.cu_seqlens)
 
 

@@ -7,29 +7,37 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language.extra.cuda import globaltimer
+
+from virnuc_profiler.inference.stamped_vectors import StampedVectors
 
 _COLUMNS = 128
 _ROWS = 32
 
 
-def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
+def mean_pool(hidden: Tensor, cu_seqlens: Tensor, into: StampedVectors | None = None) -> Tensor:
     """Averages each sequence's rows but the first and the last, in fp32 and in a fixed order.
 
     Args:
         hidden: (T, h), contiguous.
         cu_seqlens: (B + 1,) int32 on the same device.
+        into: where the means go; its second stamp becomes the device's time when this ends, in ns, if that is later.
 
     Returns:
         (B, h) float32; NaN for a sequence without residues.
     """
     sequences, width = cu_seqlens.shape[0] - 1, hidden.shape[1]
-    out = torch.empty(sequences, width, dtype=torch.float32, device=hidden.device)
-    _mean_pool[(sequences, triton.cdiv(width, _COLUMNS))](hidden, cu_seqlens, out, width, _COLUMNS, _ROWS, num_warps=4)
+    if into is None:
+        out, stamps = torch.empty(sequences, width, dtype=torch.float32, device=hidden.device), None
+    else:
+        out, stamps = into.vectors, into.stamps
+    grid = (sequences, triton.cdiv(width, _COLUMNS))
+    _mean_pool[grid](hidden, cu_seqlens, out, stamps, width, _COLUMNS, _ROWS, num_warps=4)
     return out
 
 
 @triton.jit
-def _mean_pool(hidden, cu_seqlens, out, WIDTH: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr):
+def _mean_pool(hidden, cu_seqlens, out, stamps, WIDTH: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr):
     sequence = tl.program_id(0)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     real = column < WIDTH
@@ -42,3 +50,5 @@ def _mean_pool(hidden, cu_seqlens, out, WIDTH: tl.constexpr, COLUMNS: tl.constex
         values = tl.load(hidden + row.to(tl.int64)[:, None] * WIDTH + column[None, :], inside, 0.0)
         total += tl.sum(values.to(tl.float32), 0)
     tl.store(out + sequence * WIDTH + column, total / (end - begin), real)
+    if stamps is not None:
+        tl.atomic_max(stamps + 1, globaltimer(), sem="relaxed")

@@ -6,11 +6,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language.extra.cuda import globaltimer
 
 _TOKENS = 1024
 
 
-def put_pack(tokens: Tensor, cu_seqlens: Tensor, to_tokens: Tensor, to_cu_seqlens: Tensor) -> None:
+def put_pack(
+    tokens: Tensor, cu_seqlens: Tensor, to_tokens: Tensor, to_cu_seqlens: Tensor, stamps: Tensor | None = None
+) -> None:
     """Copies a pack into a larger one, whose last sequences are what is left of its tokens, and empty ones.
 
     Args:
@@ -18,19 +21,24 @@ def put_pack(tokens: Tensor, cu_seqlens: Tensor, to_tokens: Tensor, to_cu_seqlen
         cu_seqlens: (B + 1,) integers, contiguous, cumulative lengths from 0 to T.
         to_tokens: (T',) integers, T' at least T; what comes after the first T is left as it is.
         to_cu_seqlens: (B' + 1,) integers, B' at least B; T' is what follows the first B + 1.
+        stamps: (2,) int64; the first becomes the device's time when this begins, in ns, and the second 0.
     """
     count, ends = tokens.shape[0], cu_seqlens.shape[0]
     room, most_ends = to_tokens.shape[0], to_cu_seqlens.shape[0]
     _put_pack[(triton.cdiv(count, _TOKENS),)](
-        tokens, cu_seqlens, to_tokens, to_cu_seqlens, count, ends, room, most_ends, _TOKENS, num_warps=4
+        tokens, cu_seqlens, to_tokens, to_cu_seqlens, stamps, count, ends, room, most_ends, _TOKENS, num_warps=4
     )
 
 
 @triton.jit(do_not_specialize=["count", "ends", "room", "most_ends"])
-def _put_pack(tokens, cu_seqlens, to_tokens, to_cu_seqlens, count, ends, room, most_ends, BLOCK: tl.constexpr):
+def _put_pack(tokens, cu_seqlens, to_tokens, to_cu_seqlens, stamps, count, ends, room, most_ends, BLOCK: tl.constexpr):
+    first = tl.program_id(0) == 0
+    if stamps is not None:
+        tl.store(stamps, globaltimer(), first)
+        tl.store(stamps + 1, 0, first)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(to_tokens + place, tl.load(tokens + place, place < count, 0), place < count)
-    if tl.program_id(0) == 0:
+    if first:
         for start in range(0, most_ends, BLOCK):
             place = start + tl.arange(0, BLOCK)
             end = tl.load(cu_seqlens + place, place < ends, 0)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""Stages that take their own time, through the stand-in driver: as good as events, or absent and counted."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.standin import CudaControl, Standins
+from virnuc_profiler import _core
+
+STAGES = ["h2d", "forward", "d2h", "emit"]
+COMPUTE = 0x77
+MS = 1_000_000
+BACKLOG = 300 * MS
+"""Work queued before what is measured: then the host's own pace does not show in the device's times."""
+BEHIND = 987_654_321_000
+"""What the device's own timer shows when the events' axis shows 0, or anything else: nobody may know."""
+
+
+def new_timeline(device_stages: tuple[str, ...] = ("h2d", "forward", "d2h"), **options: Any) -> _core.Timeline:
+    settings: dict[str, Any] = {"device": 0, "stream": COMPUTE, "harvest_interval_ms": 1.0}
+    return _core.Timeline(STAGES, device_stages, **(settings | options))
+
+
+def times_of(timeline: _core.Timeline, stage: str) -> list[tuple[int, int]]:
+    rows = timeline.stages()
+    chosen = rows[rows["stage"] == STAGES.index(stage)]
+    return [(int(row["device_start_ns"]), int(row["device_end_ns"])) for row in chosen]
+
+
+def place_stamps_among_events() -> None:
+    """The event after a stamped stage comes late in all batches but one."""
+    cuda = CudaControl()
+    timeline = new_timeline()
+    before = cuda.calls("cuEventRecord")
+    cuda.launch(COMPUTE, BACKLOG)
+    begins = 0
+    for index, delay in enumerate((5, 2, 0, 3)):
+        with timeline.begin_batch(index) as batch:
+            batch.mark("h2d")
+            cuda.launch(COMPUTE, 1 * MS)
+            assert batch.mark_stamped("forward", COMPUTE, "d2h")
+            cuda.launch(COMPUTE, (3 + delay) * MS)
+            batch.mark("d2h")
+            cuda.launch(COMPUTE, 2 * MS)
+            batch.mark("emit")
+            batch.set_stamps(BEHIND + begins + 1 * MS, BEHIND + begins + 4 * MS)
+        begins += (1 + 3 + delay + 2) * MS
+    assert cuda.calls("cuEventRecord") - before == 4 * 4  # none for the stamped stage itself
+    timeline.stop()
+    assert timeline.dropped_batches == 0
+    copied_in, computed = times_of(timeline, "h2d"), times_of(timeline, "forward")
+    for (_, h2d_end), (start, end) in zip(copied_in, computed, strict=True):
+        assert start == pytest.approx(h2d_end, abs=1_000)
+        assert end - start == pytest.approx(3 * MS, abs=1)
+
+
+def fall_back_to_events() -> None:
+    cuda = CudaControl()
+    for device_stages in (("forward",), ("h2d", "forward")):
+        timeline = new_timeline(device_stages)
+        with timeline.begin_batch(0) as batch:
+            assert not batch.mark_stamped("forward", COMPUTE, "d2h")
+            cuda.launch(COMPUTE, 3 * MS)
+            batch.mark("d2h")
+            with pytest.raises(ValueError, match="no stage of batch 0 waits for stamps"):
+                batch.set_stamps(1, 2)
+        timeline.stop()
+        start, end = times_of(timeline, "forward")[0]
+        assert end - start == pytest.approx(3 * MS, abs=100_000)
+        assert timeline.dropped_batches == 0
+
+
+def ask_for_none_without_a_device() -> None:
+    for timeline in (new_timeline(device=None), new_timeline(("h2d", "d2h"))):
+        with timeline.begin_batch(0) as batch:
+            assert not batch.mark_stamped("forward", None, "d2h")
+            batch.mark("d2h")
+        timeline.stop()
+        assert times_of(timeline, "forward") == [(_core.NOT_MEASURED, _core.NOT_MEASURED)]
+        assert timeline.dropped_batches == 0
+
+
+def lack_stamps() -> None:
+    """Never set, never written, or written by half: absent and counted, and no other batch suffers."""
+    CudaControl()
+    timeline = new_timeline()
+    for index, stamps in enumerate([(BEHIND, BEHIND + MS), None, (0, 0), (BEHIND, 0), (BEHIND, BEHIND + MS)]):
+        with timeline.begin_batch(index) as batch:
+            assert batch.mark_stamped("forward", COMPUTE, "d2h")
+            batch.mark("d2h")
+            if stamps is not None:
+                batch.set_stamps(*stamps)
+    timeline.stop()
+    dropped = (timeline.batches()["flags"] & timeline.DEVICE_TIMES_DROPPED) != 0
+    assert dropped.tolist() == [False, True, True, True, False]
+    measured = [start != _core.NOT_MEASURED for start, _ in times_of(timeline, "forward")]
+    assert measured == [True, False, False, False, True]
+
+
+def have_nothing_to_place_them_by() -> None:
+    """The only batch with stamps has lost the event that would have told."""
+    cuda = CudaControl()
+    timeline = new_timeline(event_pool_size=1)
+    cuda.hold(COMPUTE)
+    with timeline.begin_batch(0) as batch:
+        batch.mark("h2d")
+        assert batch.mark_stamped("forward", COMPUTE, "d2h")
+        batch.mark("d2h")
+        batch.set_stamps(BEHIND, BEHIND + MS)
+    cuda.release(COMPUTE)
+    timeline.stop()
+    assert times_of(timeline, "forward") == [(_core.NOT_MEASURED, _core.NOT_MEASURED)]
+    assert timeline.dropped_batches == 1
+
+
+def lose_the_device() -> None:
+    cuda = CudaControl()
+    timeline = new_timeline()
+    cuda.vanish()
+    with timeline.begin_batch(0) as batch:
+        batch.mark("h2d")
+        assert not batch.mark_stamped("forward", COMPUTE, "d2h")
+    timeline.stop()
+    assert timeline.dropped_batches == 1
+
+
+def misuse() -> None:
+    CudaControl()
+    timeline = new_timeline()
+    batch = timeline.begin_batch(0)
+    with pytest.raises(ValueError, match="no stage 'forwards'"):
+        batch.mark_stamped("forwards", COMPUTE, "d2h")
+    with pytest.raises(ValueError, match="no stage 'copy'"):
+        batch.mark_stamped("forward", COMPUTE, "copy")
+    batch.mark_stamped("forward", COMPUTE, "d2h")
+    batch.set_stamps(1, 2)
+    with pytest.raises(ValueError, match="set them once"):
+        batch.set_stamps(1, 2)
+    batch.end()
+    with pytest.raises(ValueError, match="has ended"):
+        batch.mark_stamped("forward", COMPUTE, "d2h")
+    with pytest.raises(ValueError, match="has ended"):
+        batch.set_stamps(1, 2)
+    timeline.stop()
+
+
+SCENARIOS = [
+    place_stamps_among_events,
+    fall_back_to_events,
+    ask_for_none_without_a_device,
+    lack_stamps,
+    have_nothing_to_place_them_by,
+    lose_the_device,
+    misuse,
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_stamps(standins: Standins, scenario: Any) -> None:
+    standins.call(scenario)
