@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from statistics import mean
 from time import perf_counter
@@ -63,7 +63,7 @@ class Passes:
         device: where.
         batches: at least one, in an order in which any stretch is a fair sample.
         launch: queues a batch and returns its (B, h) vectors, without waiting for them.
-        first_batches: so many are run once before anything is timed.
+        first_batches: so many are run once before anything is timed for the steady rate.
     """
 
     def __init__(
@@ -86,12 +86,22 @@ class Passes:
         Raises:
             RuntimeError: the vectors are not finite: such numbers cost less power, and so are faster.
         """
-        for _, batch in islice(self._endless, self._first):
-            if not torch.isfinite(self._launch(batch)).all():
-                raise RuntimeError("the vectors are not finite")
-        self._first = 0
+        first_pass = self._first_pass() if self._first else None
         self._work(warm_up_s)
-        return self._work(seconds)
+        return replace(self._work(seconds), first_pass_tokens_per_s=first_pass)
+
+    def _first_pass(self) -> float:
+        """Tokens/s while kernels are loaded, and each shape is met for the first time."""
+        finite = []
+        tokens = 0
+        started = perf_counter()
+        for load, batch in islice(self._endless, self._first):
+            finite.append(torch.isfinite(self._launch(batch)).all())
+            tokens += load.tokens
+        if not torch.stack(finite).all():
+            raise RuntimeError("the vectors are not finite")
+        self._first = 0
+        return tokens / (perf_counter() - started)
 
     def _work(self, seconds: float) -> Turn:
         tokens = flops = 0

@@ -9,6 +9,9 @@ count real tokens, BOS and EOS included and padding left out; so do FLOPs. Weigh
     (c) our forward pass and pooling, packs ready on the device, for each token budget
     (d) from the FASTA file to vectors on the host, profiled, in the steady state: with the default settings, and with
         the budget that was best in (c). "whole run" is from before the workers start, with the file indexed already.
+
+"First pass" is that over the batches before anything else is timed: over all of (a)'s and (b)'s, which each have a
+shape of their own, so that a single pass over so many sequences is as slow as that. Over the first three of (c)'s.
 """
 
 from __future__ import annotations

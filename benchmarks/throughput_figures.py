@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import mean
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ class Turn:
         power_w: alike.
         busy_share: of the device in the steady state, by the profiler; end to end only.
         whole_run_tokens_per_s: start-up and warm-up included; end to end only.
+        first_pass_tokens_per_s: over the batches that were run before this turn, each for the first time.
     """
 
     seconds: float
@@ -38,6 +39,7 @@ class Turn:
     power_w: float | None = None
     busy_share: float | None = None
     whole_run_tokens_per_s: float | None = None
+    first_pass_tokens_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,11 @@ class Figure:
             return None
         rates = [turn.flops / turn.seconds for turn in self.turns]
         return (max(rates) - min(rates)) / mean(rates)
+
+    @property
+    def first_pass(self) -> float | None:
+        """Tokens/s of what was run once before all turns; None if nothing was."""
+        return self.turns[0].first_pass_tokens_per_s if self.measured else None
 
     def mean_of(self, attribute: str) -> float | None:
         """Mean of an attribute over the turns; None if one of them lacks it."""
@@ -131,6 +138,7 @@ class Table:
             shown(rate),
             shown(figure.spread, "{:.1%}"),
             shown(figure.mean_of("whole_run_tokens_per_s")),
+            shown(figure.first_pass),
             shown(over(rate, self.rate(HUGGING_FACE)), "{:.2f}"),
             shown(of_forward, "{:.3f}"),
             shown(figure.tflops, "{:,.1f}"),
@@ -143,7 +151,7 @@ class Table:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, each turn for itself."""
-        names = ("seconds", "tokens", "flops", "sm_clock_mhz", "power_w", "busy_share", "whole_run_tokens_per_s")
+        names = [field.name for field in fields(Turn)]
         figures = [
             {
                 "role": figure.role,
@@ -166,6 +174,7 @@ HEADER: Final = (
     "tokens/s",
     "between rounds",
     "whole run",
+    "first pass",
     "x (b)",
     "x (c)",
     "TFLOP/s",

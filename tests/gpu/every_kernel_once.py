@@ -13,6 +13,7 @@ import torch
 from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
 from virnuc_profiler.inference.kernels.pooling import mean_pool
+from virnuc_profiler.inference.kernels.products import fused_products_run_on, linear_gelu, linear_rotated
 from virnuc_profiler.inference.kernels.recorded_pack import put_pack
 from virnuc_profiler.inference.precision_check import LEAST_COSINE
 from virnuc_profiler.inference.stamped_vectors import StampedVectors
@@ -45,6 +46,19 @@ def main() -> None:
         began, ended = stamped.stamps.tolist()
         assert 0 < began < ended
         assert torch.equal(stamped.vectors, torch.ones_like(stamped.vectors))
+    if fused_products_run_on(torch.device("cuda", 0)):
+        multiply()
+
+
+def multiply() -> None:
+    """Rows and columns that do not fill the last tile, and many tiles for each processor."""
+    for rows, width, heads in ((1, 1280, 20), (300, 640, 20), (5000, 1280, 20)):
+        x = torch.randn(rows, width, device="cuda", dtype=torch.bfloat16)
+        up, qkv = (torch.randn(n * width, width, device="cuda", dtype=torch.bfloat16) for n in (4, 3))
+        assert linear_gelu(x, up, up[:, 0].contiguous()).isfinite().all()
+        positions = torch.arange(rows, device="cuda", dtype=torch.int32) % 50
+        cos, sin = torch.randn(2, 50, width // heads // 2, device="cuda")
+        assert linear_rotated(x, qkv, qkv[:, 0].contiguous(), heads, positions, cos, sin).isfinite().all()
 
 
 if __name__ == "__main__":

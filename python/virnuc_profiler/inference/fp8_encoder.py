@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from virnuc_profiler.inference.kernels.availability import obstacle
 from virnuc_profiler.inference.layers import NORM_EPS, EncoderLayer
 
 if TYPE_CHECKING:
+    from virnuc_profiler.inference.layer_products import Rotation
     from virnuc_profiler.inference.packed_esm2 import PackedESM2
 
 
@@ -99,7 +99,7 @@ class Fp8Encoder(FusedEncoder):
         return state
 
     def _through_layers(
-        self, model: PackedESM2, x: Tensor, biases: Tensor, rotate: Callable[[Tensor], None], attend: Attend
+        self, model: PackedESM2, x: Tensor, biases: Tensor, rotation: Rotation, attend: Attend
     ) -> Tensor:
         """(T, h) embeddings, which it works on, to the last layer's representation."""
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
@@ -112,7 +112,7 @@ class Fp8Encoder(FusedEncoder):
             rounded, exact = norm_quantise(x, update, biases[2 * number], norm.weight, norm.bias, NORM_EPS)
             queries_and_keys = in_fp8.queries_and_keys(rounded).view(tokens, 2, heads, -1)
             values = F.linear(exact, layer.qkv.weight[2 * width :], layer.qkv.bias[2 * width :])
-            rotate(queries_and_keys)
+            rotation.apply(queries_and_keys)
             queries, keys = queries_and_keys.unbind(1)
             attended = attend(queries, keys, values.view(tokens, heads, -1)).flatten(1)
             x.addmm_(attended, layer.attention_out.weight.t())

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,11 +16,12 @@ from virnuc_profiler.inference.plain_encoder import UNMASKED_IN_TRAINING
 from virnuc_profiler.inference.rotary import RotaryAngles
 
 if TYPE_CHECKING:
+    from virnuc_profiler.inference.layer_products import Rotation
     from virnuc_profiler.inference.packed_esm2 import PackedESM2
 
 
 class FusedEncoder:
-    """Nine kernels a layer: each reads its input once and writes its output once.
+    """Seven to nine kernels a layer: each reads its input once and writes its output once.
 
     The two matrix products that end in the residual stream add to it in place. Their biases are left out of the
     stream: the sum of those so far is the same for every token, and the next layer norm adds it when it reads.
@@ -42,31 +41,30 @@ class FusedEncoder:
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
         from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
-        from virnuc_profiler.inference.kernels.rotary import rotate_
+        from virnuc_profiler.inference.layer_products import Rotation
 
         self.prepare(model)
         cos, sin = self._angles.covering(pack.max_seqlen, model.architecture.head_dim, tokens.device)
         positions, scales = describe_tokens(tokens, pack.cu_seqlens, MASK_TOKEN, UNMASKED_IN_TRAINING)
         x = embed(tokens, model.embed_tokens.weight, scales)
-        rotate = partial(rotate_, positions=positions, cos=cos, sin=sin)
-        return self._through_layers(model, x, self._biases.of(model), rotate, self._attention.plan(pack))
+        rotation = Rotation(positions, cos, sin)
+        return self._through_layers(model, x, self._biases.of(model), rotation, self._attention.plan(pack))
 
     def _through_layers(
-        self, model: PackedESM2, x: Tensor, biases: Tensor, rotate: Callable[[Tensor], None], attend: Attend
+        self, model: PackedESM2, x: Tensor, biases: Tensor, rotation: Rotation, attend: Attend
     ) -> Tensor:
         """(T, h) embeddings, which it works on, to the last layer's representation."""
-        from virnuc_profiler.inference.kernels.gelu import gelu_
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
+        from virnuc_profiler.inference.layer_products import rotated_qkv, up_with_gelu
 
         for number, layer in enumerate(model.layers):
             norm = layer.attention_norm
             normed = layer_norm(x, biases[2 * number], norm.weight, norm.bias, NORM_EPS)
-            qkv = layer.qkv(normed).view(len(x), 3, model.attention_heads, -1)
-            rotate(qkv)
+            qkv = rotated_qkv(normed, layer.qkv, model.attention_heads, rotation)
             x.addmm_(attend(*qkv.unbind(1)).flatten(1), layer.attention_out.weight.t())
             norm = layer.feed_forward_norm
             normed = layer_norm(x, biases[2 * number + 1], norm.weight, norm.bias, NORM_EPS)
-            x.addmm_(gelu_(layer.up(normed)), layer.down.weight.t())
+            x.addmm_(up_with_gelu(normed, layer.up), layer.down.weight.t())
         return layer_norm(x, biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS)
 
 

@@ -119,7 +119,7 @@ def _attend(
         score = tl.where((step < left)[None, :], tl.dot(query, key), -float("inf"))
         highest, total, sums = _add_keys(score, value, scale, highest, total, sums)
     place = row.to(tl.int64)[:, None] * (HEADS * HEAD_DIM) + head + dim[None, :]
-    tl.store(out + place, sums / total[:, None], inside)
+    tl.store(out + place, sums * (1.0 / total)[:, None], inside)  # one division a row
 
 
 @triton.jit
