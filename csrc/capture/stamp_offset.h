@@ -13,7 +13,7 @@ namespace virnuc {
 ///
 /// Both come from one clock of the device, so the offset is one number. The event of the stage that follows comes
 /// after the stamped kernels have ended: in no batch before, and in the quickest one right after. So the least
-/// difference is taken, and stamped stages lie late by what that event takes (2 to 3 µs on an H200), all alike.
+/// difference is taken, and stamped stages lie late by what that event takes (some 2 µs on an H200), all alike.
 ///
 /// `ended` tells of each batch whether it has ended: the others may still be written to.
 std::optional<std::int64_t> stamp_offset(const Recording& recording, const std::vector<std::uint8_t>& ended);

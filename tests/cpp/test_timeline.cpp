@@ -318,3 +318,34 @@ TEST_CASE("ten hours with 50 ppm between the clocks: never more than 5 µs off")
     CHECK(count_dropped_batches(timeline) == 0);
     CHECK(timeline.memory_bytes() <= seconds * (sizeof(BatchRecord) + sizeof(StageRecord)) + 4 * chunk_bytes);
 }
+
+TEST_CASE("stamps are set by one thread while another reads") {
+    auto& cuda = standin::cuda();
+    auto options = options_of(cuda);
+    Timeline timeline(options);
+    constexpr std::int64_t batches = 300;
+    std::atomic<bool> done{false};
+    std::thread reader([&] {
+        while (!done) {
+            stage_rows(timeline);
+            count_dropped_batches(timeline);
+        }
+    });
+    for (std::int64_t i = 0; i < batches; ++i) {
+        const auto batch = timeline.begin_batch(i);
+        batch->mark("h2d", {});
+        CHECK(batch->mark_stamped("forward", {}, "pool"));
+        batch->mark("pool", {});
+        batch->set_stamps(1'000 + 100 * i, 1'050 + 100 * i);
+        batch->end();
+    }
+    timeline.stop(30 * second);
+    done = true;
+    reader.join();
+    CHECK(count_dropped_batches(timeline) == 0);
+    const auto rows = stage_rows(timeline);
+    REQUIRE(rows.size() == 3 * batches);
+    CHECK(std::count_if(rows.begin(), rows.end(), [](const StageRow& row) {
+              return row.stage == 2 && row.device_end_ns - row.device_start_ns == 50;
+          }) == batches);
+}

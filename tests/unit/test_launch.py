@@ -4,14 +4,16 @@
 import gc
 import weakref
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 import torch
 
 from tests.support.packed import RecordedBatch, packed_batch, proteins
 from tests.support.streams import PretendedCuda
+from virnuc_profiler.inference.growing_buffer import GrowingBuffer
 from virnuc_profiler.inference.launch import CpuLauncher, CudaLauncher
-from virnuc_profiler.inference.slots import GrowingBuffer, Slots
+from virnuc_profiler.inference.slots import Slots
 
 COMPUTE, COPY_IN, COPY_OUT = 0, 1, 2
 
@@ -236,3 +238,65 @@ def test_a_growing_buffer_grows_in_powers_of_two():
 def test_the_waiting_event_sleeps_and_the_others_do_not(cuda):
     slot = Slots(torch.device("cpu")).take()
     assert [event.blocking for event in (slot.copied, slot.computed, slot.done)] == [False, False, True]
+
+
+class ReplayingModel:
+    """As one whose whole pass is recorded: asked for it, it writes down when it begins and ends."""
+
+    def embed_sequences(self, tokens, cu_seqlens, max_seqlen, host_cu_seqlens, marks):
+        ends = cu_seqlens.tolist()
+        vectors = torch.stack([tokens[begin + 1 : end - 1].float().mean().expand(4) for begin, end in pairwise(ends)])
+        room = marks.replays(len(ends) - 1, 4)
+        if room is None:
+            return vectors
+        room.stamps.copy_(torch.tensor([1000 * len(tokens), 1000 * len(tokens) + 7]))
+        return room.vectors.copy_(vectors)
+
+
+class StampedMarks(Marks):
+    wanted = True
+
+    def __init__(self, cuda):
+        super().__init__(cuda)
+        self.stamps = []
+
+    def mark_stamped(self, stage, stream, followed_by):
+        self.mark(stage, stream)
+        assert followed_by == "d2h"
+        return self.wanted
+
+    def set_stamps(self, start_ns, end_ns):
+        self.stamps.append((start_ns, end_ns))
+
+
+class UnstampedMarks(StampedMarks):
+    wanted = False
+
+
+def test_a_replay_takes_its_own_time(cuda):
+    launch = CudaLauncher(ReplayingModel(), torch.device("cpu"))
+    batches = [batch_of(*lengths) for lengths in ([3, 5], [2], [9, 9, 9], [3, 5], [1] * 40)]
+    marks = [StampedMarks(cuda) for _ in batches]
+    # Two in flight, so that a batch's vectors must not lie where the next one's go.
+    flights = [launch(batches[0], marks[0])]
+    found = []
+    for batch, its_marks in zip(batches[1:], marks[1:], strict=True):
+        flights.append(launch(batch, its_marks))
+        found.append(flights.pop(0).wait())
+    found.append(flights.pop().wait())
+    for batch, vectors, its_marks in zip(batches, found, marks, strict=True):
+        unstamped = UnstampedMarks(cuda)
+        torch.testing.assert_close(vectors, launch(batch, unstamped).wait())
+        assert its_marks.streams == [("h2d", COPY_IN), ("forward", COMPUTE), ("d2h", COPY_OUT)]
+        assert its_marks.stamps == [(1000 * len(batch.tokens), 1000 * len(batch.tokens) + 7)]
+        assert unstamped.stamps == []
+
+
+def test_once_warm_nothing_is_made_for_a_replay(cuda, monkeypatch):
+    launch = CudaLauncher(ReplayingModel(), torch.device("cpu"))
+    sizes = [1, 2, 7, 30]
+    for size in reversed(sizes):
+        launch(batch_of(*[size] * size), StampedMarks(cuda)).wait()
+    monkeypatch.setattr(torch, "empty", None)
+    for size in sizes * 3:
+        launch(batch_of(*[size] * size), StampedMarks(cuda)).wait()

@@ -99,7 +99,7 @@ class ForwardGraphs:
         graph = self._graph_for(model, tokens, pack)
         if graph is None:
             return encode_and_pool(self._encoder, model, tokens, pack, marks)
-        stamped = marks.replays(pack.cu_seqlens.shape[0] - 1, model.embed_dim, tokens.device)
+        stamped = marks.replays(pack.cu_seqlens.shape[0] - 1, model.embed_dim)
         hidden = graph.replay(tokens, pack, None if stamped is None else stamped.stamps)
         return mean_pool(hidden, pack.cu_seqlens, stamped)
 

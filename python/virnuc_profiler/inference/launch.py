@@ -113,8 +113,7 @@ class Queued:
         slots: where the slot goes then.
         compute: the stream that computes.
         marks: of the batch.
-        stamps: (2,) int64 on the host, valid with the embeddings: when the pass began and ended; None if it was not
-            asked.
+        stamped: the embeddings with the times at which the device began and ended them; None if it was not asked.
     """
 
     packed: PackedBatch
@@ -123,7 +122,7 @@ class Queued:
     slots: Slots
     compute: torch.cuda.Stream
     marks: BatchMarks
-    stamps: Tensor | None
+    stamped: StampedVectors | None
 
     def wait(self) -> Tensor:
         """Sleeps until the copy to the host is complete."""
@@ -133,9 +132,10 @@ class Queued:
             self.slots.lose(self.slot, self.packed)
             raise
         embeddings = self.embeddings.clone()
-        if self.stamps is not None:
-            self.marks.set_stamps(*self.stamps.tolist())
+        times = None if self.stamped is None else self.stamped.times()
         self.slots.give_back(self.slot)
+        if times is not None:
+            self.marks.set_stamps(*times)
         return embeddings
 
     def abandon(self) -> None:
@@ -186,16 +186,16 @@ class CudaLauncher:
             self._compute = compute
             slot = self._slots.take()
             try:
-                embeddings, stamps = self._queue(packed, slot, compute, marks)
+                embeddings, stamped = self._queue(packed, slot, compute, marks)
             except BaseException:
                 self._slots.abandon(slot, compute, packed)
                 raise
-        return Queued(packed, embeddings, slot, self._slots, compute, marks, stamps)
+        return Queued(packed, embeddings, slot, self._slots, compute, marks, stamped)
 
     def _queue(
         self, packed: PackedBatch, slot: Slot, compute: torch.cuda.Stream, marks: BatchMarks
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns where on the host the embeddings will be, and the pass's stamps if it takes its own time.
+    ) -> tuple[Tensor, StampedVectors | None]:
+        """Returns where on the host the embeddings will be, and with their times if the pass takes its own.
 
         A stream waits before the mark of its stage: a device interval then begins when the work could.
         """
@@ -206,20 +206,20 @@ class CudaLauncher:
         slot.copied.record(copy_in)
         compute.wait_event(slot.copied)
 
-        stages = StageMarks(marks, compute.cuda_stream)
+        stages = StageMarks(marks, compute.cuda_stream, slot.stamped)
         pooled = self._embed(tokens, cu_seqlens, packed.max_seqlen, packed.cu_seqlens, stages)
-        stamped = stages.stamped
-        slot.pooled = source = pooled if stamped is None else stamped.memory
+        slot.pooled = pooled
         slot.computed.record(compute)
         copy_out.wait_event(slot.computed)
 
         marks.mark("d2h", copy_out.cuda_stream)
-        target = slot.embeddings.shaped(*source.shape)
+        if stages.stamped is None:
+            stamped, source, target = None, pooled, slot.embeddings.shaped(*pooled.shape)
+        else:
+            computed, stamped = stages.stamped
+            source, target = computed.memory, stamped.memory
         with _On(copy_out, compute):
             target.copy_(source, non_blocking=True)
         marks.end_stage()
         slot.done.record(copy_out)
-        if stamped is None:
-            return target, None
-        arriving = StampedVectors(target, *pooled.shape)
-        return arriving.vectors, arriving.stamps
+        return (target, None) if stamped is None else (stamped.vectors, stamped)

@@ -18,7 +18,7 @@ from virnuc_profiler.inference.kernels.products import (
 )
 from virnuc_profiler.inference.kernels.rotary import rotate_
 
-_LEAST_FILLED: Final = 0.85
+LEAST_FILLED: Final = 0.85
 """Share of the processors that must have work, the last round included: with less, cuBLAS is ahead, which has smaller
 tiles to choose from (H200, widths of 320 to 2,560, 1,024 to 65,536 tokens: no exception)."""
 
@@ -63,4 +63,4 @@ def up_with_gelu(normed: Tensor, linear: nn.Linear) -> Tensor:
 
 
 def _fused(x: Tensor, linear: nn.Linear) -> bool:
-    return fused_products_run_on(x.device) and filled(x.shape[0], linear.out_features, x.device) >= _LEAST_FILLED
+    return fused_products_run_on(x.device) and filled(x.shape[0], linear.out_features, x.device) >= LEAST_FILLED

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
-
 from virnuc_profiler.inference.batch_marks import BatchMarks
-from virnuc_profiler.inference.stamped_vectors import StampedVectors
+from virnuc_profiler.inference.stamped_vectors import StampedRoom, StampedVectors
 
 
 class PassMarks(Protocol):
@@ -20,7 +18,7 @@ class PassMarks(Protocol):
     def pools(self) -> None:
         """The forward is queued, and pooling is about to be."""
 
-    def replays(self, sequences: int, width: int, device: torch.device) -> StampedVectors | None:
+    def replays(self, sequences: int, width: int) -> StampedVectors | None:
         """Forward and pooling are about to be queued as one piece.
 
         Returns:
@@ -37,7 +35,7 @@ class NoPassMarks:
     def pools(self) -> None:
         """Does nothing."""
 
-    def replays(self, _sequences: int, _width: int, _device: torch.device) -> StampedVectors | None:
+    def replays(self, _sequences: int, _width: int) -> StampedVectors | None:
         """Does nothing."""
         return None
 
@@ -51,17 +49,20 @@ class StageMarks:
     Args:
         marks: the batch's.
         stream: the one that computes; None on the CPU.
+        room: for the vectors of a replay; None where nothing is replayed.
 
     Attributes:
-        stamped: where the vectors of a pass are that was asked to take its own time.
+        stamped: where a replay that was asked to take its own time leaves its vectors on the device, and where they go
+            on the host.
     """
 
-    __slots__ = ("_marks", "_stream", "stamped")
+    __slots__ = ("_marks", "_room", "_stream", "stamped")
 
-    def __init__(self, marks: BatchMarks, stream: int | None) -> None:
+    def __init__(self, marks: BatchMarks, stream: int | None, room: StampedRoom | None = None) -> None:
         self._marks = marks
         self._stream = stream
-        self.stamped: StampedVectors | None = None
+        self._room = room
+        self.stamped: tuple[StampedVectors, StampedVectors] | None = None
 
     def launches(self) -> None:
         """Starts the stage "forward"."""
@@ -71,9 +72,9 @@ class StageMarks:
         """Starts the stage "pool"."""
         self._marks.mark("pool", self._stream)
 
-    def replays(self, sequences: int, width: int, device: torch.device) -> StampedVectors | None:
+    def replays(self, sequences: int, width: int) -> StampedVectors | None:
         """Starts the stage "forward", which has pooling in it."""
-        if self._marks.mark_stamped("forward", self._stream, "d2h"):
-            memory = torch.empty(StampedVectors.size_for(sequences, width), dtype=torch.float32, device=device)
-            self.stamped = StampedVectors(memory, sequences, width)
-        return self.stamped
+        if self._room is None or not self._marks.mark_stamped("forward", self._stream, "d2h"):
+            return None
+        self.stamped = self._room.sides(sequences, width)
+        return self.stamped[0]

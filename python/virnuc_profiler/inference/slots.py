@@ -9,36 +9,13 @@ another stream still reads.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from virnuc_profiler.inference.growing_buffer import GrowingBuffer
 from virnuc_profiler.inference.lost_device import keep_for_ever
-
-
-class GrowingBuffer:
-    """Memory for tensors of any size, which is replaced by a larger piece when one does not fit.
-
-    Sizes are powers of two, so that batches which grow bit by bit cost few allocations.
-
-    Args:
-        dtype: of its elements.
-        options: device or pinning, as ``torch.empty`` takes them.
-    """
-
-    def __init__(self, dtype: torch.dtype, **options: Any) -> None:
-        self.dtype = dtype
-        self._options = options
-        self._memory: Tensor | None = None
-
-    def shaped(self, *shape: int) -> Tensor:
-        """A tensor of that shape over this memory; it overlaps those that were asked for before."""
-        size = torch.Size(shape).numel()
-        if self._memory is None or self._memory.numel() < size:
-            self._memory = None  # first, so that old and new never exist together
-            self._memory = torch.empty(1 << max(0, size - 1).bit_length(), dtype=self.dtype, **self._options)
-        return self._memory[:size].view(shape)
+from virnuc_profiler.inference.stamped_vectors import StampedRoom
 
 
 class InputBuffer:
@@ -70,7 +47,8 @@ class Slot:
         tokens: uint8.
         cu_seqlens: int32.
         embeddings: float32, pinned, on the host.
-        pooled: the pooled result on the device, kept until it has been copied out.
+        stamped: room for the vectors of a pass that takes its own time, on both sides.
+        pooled: the pooled result on the device if the model made it anew, kept until it has been copied out.
         copied: event, the batch is on the device.
         computed: event, its result is, too.
         done: event, the result is on the host. Waiting for it sleeps, where for the others it would spin: the core is
@@ -81,6 +59,7 @@ class Slot:
         self.tokens = InputBuffer(torch.uint8, device)
         self.cu_seqlens = InputBuffer(torch.int32, device)
         self.embeddings = GrowingBuffer(torch.float32, pin_memory=True)
+        self.stamped = StampedRoom(device)
         self.pooled: Tensor | None = None
         self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.computed = torch.cuda.Event()  # type: ignore[no-untyped-call]

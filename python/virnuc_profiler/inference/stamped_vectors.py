@@ -8,6 +8,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from virnuc_profiler.inference.growing_buffer import GrowingBuffer
+
 _STAMPS: Final = 2
 _FLOATS: Final = _STAMPS * 2
 """What they take of fp32 memory: each has 64 bits."""
@@ -36,3 +38,36 @@ class StampedVectors:
     def size_for(sequences: int, width: int) -> int:
         """Elements that the memory must have."""
         return _FLOATS + sequences * width
+
+    def times(self) -> tuple[int, int]:
+        """First and last moment, if this is memory of the host."""
+        first, last = self.stamps.tolist()
+        return first, last
+
+
+class StampedRoom:
+    """Memory for the vectors of one batch at a time, on the device and pinned on the host.
+
+    It is kept, and so are the tensors over it: making them anew for each batch would take the host some 15 µs, a
+    thirtieth of the time in which a GPU puts a batch of 4,096 tokens through the smallest model.
+
+    Args:
+        device: a CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_device = GrowingBuffer(torch.float32, device=device)
+        self._pinned = GrowingBuffer(torch.float32, pin_memory=True)
+        self._sides: dict[tuple[int, int], tuple[StampedVectors, StampedVectors]] = {}
+
+    def sides(self, sequences: int, width: int) -> tuple[StampedVectors, StampedVectors]:
+        """For (B, h) vectors, on the device and on the host, over the memory of all those asked for before."""
+        found = self._sides.get((sequences, width))
+        if found is None:
+            size = StampedVectors.size_for(sequences, width)
+            if not self._on_device.holds(size):
+                self._sides.clear()  # they hold the memory that is about to be replaced
+            buffers = self._on_device, self._pinned
+            device, host = (StampedVectors(buffer.shaped(size), sequences, width) for buffer in buffers)
+            found = self._sides[sequences, width] = device, host
+        return found

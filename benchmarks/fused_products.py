@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""Products that finish their numbers in registers, over cuBLAS's with a kernel after them, at ESM-2's own shapes.
+
+The claim: wherever the forward uses them, they are no slower. A ratio above 1 is a gain; shapes for which the forward
+prefers cuBLAS are shown too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+from time import perf_counter
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.report import parser, publish
+from virnuc_profiler.inference.architectures import ARCHITECTURES, find_model_name
+from virnuc_profiler.inference.kernels.gelu import gelu_
+from virnuc_profiler.inference.kernels.products import (
+    filled,
+    fused_products_run_on,
+    linear_gelu,
+    linear_rotated,
+    rotates_in_tiles,
+)
+from virnuc_profiler.inference.layer_products import LEAST_FILLED, Rotation
+from virnuc_profiler.inference.placement import resolve_device
+from virnuc_profiler.inference.rotary import RotaryAngles
+
+ROUNDS: Final = 5
+CALLS: Final = 10
+"""Recorded in a graph one after the other."""
+POSITIONS: Final = 400
+NOT_SLOWER: Final = 0.98
+"""What may be noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One product of one model.
+
+    Attributes:
+        model: its short name.
+        tokens: of the pack.
+        product: what follows it.
+        filled: share of the processors that have work.
+        used: whether the forward takes the fused one.
+        fused_us: median of a call.
+        apart_us: the same of cuBLAS's product and the kernel after it.
+    """
+
+    model: str
+    tokens: int
+    product: str
+    filled: float
+    used: bool
+    fused_us: float
+    apart_us: float
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast the fused one is."""
+        return self.apart_us / self.fused_us
+
+    @property
+    def row(self) -> list[str]:
+        """Cells of the table."""
+        times = [f"{self.fused_us:,.1f}", f"{self.apart_us:,.1f}", f"x{self.gain:.3f}"]
+        return [self.model, f"{self.tokens:,}", self.product, f"{self.filled:.2f}", "yes" if self.used else "", *times]
+
+
+def main() -> None:
+    """Measures all shapes, prints the table and whether the claim held."""
+    arguments = parse_arguments()
+    device = resolve_device(arguments.device)
+    if not fused_products_run_on(device):
+        raise SystemExit(f"{device} cannot run them: they need Hopper, and Triton 3.4 or newer")
+    found = [
+        comparison
+        for model in arguments.models.split(",")
+        for tokens in map(int, arguments.tokens.split(","))
+        for comparison in compare(model, tokens, device, arguments.segment_s)
+    ]
+    header = ["model", "tokens", "product with", "filled", "used", "fused us", "apart us", "gain"]
+    publish("Fused products", header, [one.row for one in found], [asdict(one) for one in found], arguments.json)
+    slower = [one for one in found if one.used and one.gain < NOT_SLOWER]
+    print(f"{'FAIL' if slower else 'PASS'}: {len(slower)} of those in use slower than cuBLAS with a kernel after it")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """About 30 s with the defaults."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--device", default="cuda")
+    options.add_argument("--models", default="8M,35M,150M,650M,3B")
+    options.add_argument("--tokens", default="1024,2048,4096,8192,16384,65536")
+    options.add_argument("--segment-s", type=float, default=0.03, help="of work for each median's share")
+    return options.parse_args()
+
+
+@torch.inference_mode()
+def compare(model: str, tokens: int, device: torch.device, segment_s: float) -> list[Comparison]:
+    """Both products of a model's layers on a pack of so many tokens, in bf16."""
+    architecture = ARCHITECTURES[find_model_name(model)]
+    width, heads, head_dim = architecture.embed_dim, architecture.attention_heads, architecture.head_dim
+    options = {"device": device, "dtype": torch.bfloat16}
+    x = torch.randn(tokens, width, **options)
+    qkv, up = nn.Linear(width, 3 * width, **options), nn.Linear(width, 4 * width, **options)
+    cos, sin = RotaryAngles().covering(POSITIONS, head_dim, device)
+    rotation = Rotation((torch.arange(tokens, device=device) % POSITIONS).int(), cos, sin)
+
+    def rotated_apart() -> Tensor:
+        found: Tensor = qkv(x)
+        rotation.apply(found.view(tokens, 3, heads, head_dim))
+        return found
+
+    def rotated_in_one() -> Tensor:
+        return linear_rotated(x, qkv.weight, qkv.bias, heads, rotation.positions, cos, sin)
+
+    pairs = {"GELU": (up, lambda: linear_gelu(x, up.weight, up.bias), lambda: gelu_(up(x)))}
+    if rotates_in_tiles(heads, head_dim):
+        pairs["rotation"] = (qkv, rotated_in_one, rotated_apart)
+    found = []
+    for name, (linear, fused, apart) in pairs.items():
+        share = filled(tokens, linear.out_features, device)
+        times = in_turn([fused, apart], segment_s)
+        found.append(Comparison(model, tokens, name, share, share >= LEAST_FILLED, *times))
+    return found
+
+
+def in_turn(alternatives: list[Callable[[], Tensor]], segment_s: float) -> list[float]:
+    """Median microseconds of a call of each, recorded in CUDA graphs so that the host sets no pace."""
+    graphs = [recorded(call) for call in alternatives]
+    seconds: list[list[float]] = [[] for _ in graphs]
+    for _ in range(ROUNDS):
+        for graph, its in zip(graphs, seconds, strict=True):
+            its.append(seconds_of(graph, segment_s))
+    return [median(its) / CALLS * 1e6 for its in seconds]
+
+
+def recorded(call: Callable[[], Tensor]) -> torch.cuda.CUDAGraph:
+    """A graph of `CALLS` calls."""
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(stream):
+        call()  # kernels are compiled and loaded, which a recording does not allow
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            for _ in range(CALLS):
+                call()
+    return graph
+
+
+def seconds_of(graph: torch.cuda.CUDAGraph, at_least_s: float) -> float:
+    """Mean seconds of a replay, after one that does not count."""
+    graph.replay()
+    torch.cuda.synchronize()
+    started, replays = perf_counter(), 0
+    while perf_counter() - started < at_least_s:
+        graph.replay()
+        torch.cuda.synchronize()
+        replays += 1
+    return (perf_counter() - started) / replays
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""Memory that is used again for tensors of other sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class GrowingBuffer:
+    """Memory for tensors of any size, which is replaced by a larger piece when one does not fit.
+
+    Sizes are powers of two, so that batches which grow bit by bit cost few allocations.
+
+    Args:
+        dtype: of its elements.
+        options: device or pinning, as ``torch.empty`` takes them.
+    """
+
+    def __init__(self, dtype: torch.dtype, **options: Any) -> None:
+        self.dtype = dtype
+        self._options = options
+        self._memory: Tensor | None = None
+
+    def holds(self, size: int) -> bool:
+        """Whether there is room for so many elements as it is."""
+        return self._memory is not None and self._memory.numel() >= size
+
+    def shaped(self, *shape: int) -> Tensor:
+        """A tensor of that shape over this memory; it overlaps those that were asked for before."""
+        size = torch.Size(shape).numel()
+        if self._memory is None or not self.holds(size):
+            self._memory = None  # first, so that old and new never exist together
+            self._memory = torch.empty(1 << max(0, size - 1).bit_length(), dtype=self.dtype, **self._options)
+        return self._memory[:size].view(shape)
