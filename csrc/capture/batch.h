@@ -82,7 +82,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     std::uint32_t row_;
     OpenStage running_;
     StageRecord* unstamped_ = nullptr;  ///< its stamps are still to come
-    std::vector<StageScope*> scopes_;  ///< entered and not yet left
+    std::vector<StageScope*> scopes_;   ///< entered and not yet left
 };
 
 /// A stage of a batch as a scope, with two events of its own.
