@@ -50,6 +50,7 @@ void register_batch(py::module_& module) {
     batch.def_property_readonly("index", &Batch::index)
         .def("mark_stamped", &Batch::mark_stamped, py::arg("stage"), py::arg("stream"), py::arg("followed_by"))
         .def("set_stamps", &Batch::set_stamps, py::arg("start_ns"), py::arg("end_ns"))
+        .def("end_on_device", &Batch::end_on_device)
         .def("end_stage", &Batch::end_stage)
         .def("stage", &Batch::stage, py::arg("stage"), py::arg("stream") = MaybeStream())
         .def("record_interval", &Batch::record_interval, py::arg("stage"), py::arg("start_ns"), py::arg("end_ns"))

@@ -34,6 +34,7 @@ OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, 
                               : timing == Timing::stamps ? timer->accepts(*record_)
                                                          : false;
         if (is_timed) next.record->timing = timing;
+        if (is_timed && unplaced_ != nullptr && unplaced_->follower == number) unplaced_ = nullptr;
     }
     if (previous != nullptr && previous->record != nullptr) {
         previous->record->host_end_ns = now;
@@ -73,14 +74,16 @@ bool Batch::mark_stamped(std::string_view stage, std::optional<Stream> stream, s
     const Timing timing = can_be_placed ? Timing::stamps : timing_of(number);
     running_ = start(number, stream.value_or(recording_->default_stream), &running_, timing);
     if (running_.record->timing != Timing::stamps) return false;
-    unstamped_ = running_.record;
+    if (unstamped_ != nullptr || unplaced_ != nullptr) flag_dropped(*record_);
+    running_.record->follower = static_cast<std::uint8_t>(follower);
+    unstamped_ = unplaced_ = running_.record;
     return true;
 }
 
 void Batch::set_stamps(std::int64_t start_ns, std::int64_t end_ns) {
     if (foreign()) return;
     const MarkLock lock(*recording_);
-    require_open();
+    if (!is_open()) return;  // and it has been flagged
     if (unstamped_ == nullptr) {
         throw std::invalid_argument("no stage of batch " + std::to_string(index()) +
                                     " waits for stamps: mark one with mark_stamped(), and set them once");
@@ -95,6 +98,14 @@ void Batch::set_stamps(std::int64_t start_ns, std::int64_t end_ns) {
 Timing Batch::timing_of(std::int16_t stage) const {
     const bool on_device = recording_->stages()[static_cast<std::size_t>(stage)].on_device;
     return on_device && recording_->timer ? Timing::events : Timing::none;
+}
+
+void Batch::end_on_device() {
+    if (foreign()) return;
+    const MarkLock lock(*recording_);
+    if (!running_.timed()) return;
+    recording_->timer->record(running_.stream, *record_, running_.record, nullptr);
+    running_.ended_on_device = true;
 }
 
 void Batch::end_stage() {
@@ -153,8 +164,7 @@ void Batch::close(BatchState state) {
     finish(running_, now);
     for (StageScope* scope : scopes_) finish(scope->open_, now);
     scopes_.clear();
-    if (unstamped_ != nullptr) flag_dropped(*record_);
-    unstamped_ = nullptr;
+    if (unstamped_ != nullptr || unplaced_ != nullptr) flag_dropped(*record_);
     record_->host_end_ns = now;
     // Readers take no lock: what was written before is theirs once they see this.
     std::atomic_ref(record_->state).store(state, std::memory_order_release);

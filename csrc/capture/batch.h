@@ -17,9 +17,12 @@ struct OpenStage {
     StageRecord* record = nullptr;  ///< nullptr: none is running
     Stream stream = 0;
     RangeToken range;
+    bool ended_on_device = false;
 
-    /// Its start event was recorded, so that it needs an end event.
-    [[nodiscard]] bool timed() const noexcept { return record != nullptr && record->timing == Timing::events; }
+    /// Its start event was recorded, and its end event is still to come.
+    [[nodiscard]] bool timed() const noexcept {
+        return record != nullptr && record->timing == Timing::events && !ended_on_device;
+    }
 };
 
 class StageScope;
@@ -46,13 +49,17 @@ class Batch : public std::enable_shared_from_this<Batch> {
     void mark(std::string_view stage, std::optional<Stream> stream);
     /// As mark(), for a stage whose first and last kernels stamp it with the device's own timer, so that no event
     /// stands between its kernels and those before and after. True if stamps are wanted: then set_stamps() must
-    /// follow. False if there are no device times, or no stage `followed_by` with events, which must begin on the
-    /// device after this one has ended: without it nobody knows where the stamps lie among the other times, and
-    /// this is mark() itself. Throws std::invalid_argument as mark() does.
+    /// follow before the batch ends, and before another stage is stamped. False if there are no device times, or no
+    /// stage `followed_by` with events, which must be marked later and begin on the device after this one has ended:
+    /// without it nobody knows where the stamps lie among the other times, and this is mark() itself. Throws
+    /// std::invalid_argument as mark() does.
     bool mark_stamped(std::string_view stage, std::optional<Stream> stream, std::string_view followed_by);
     /// What the kernels of the latest stamped stage wrote. A stage that was not stamped after all (the end before
-    /// the start, or 0) flags the batch. Throws std::invalid_argument: no stage waits for stamps.
+    /// the start, or 0) flags the batch. Does nothing once the batch has ended. Throws std::invalid_argument: no
+    /// stage waits for stamps.
     void set_stamps(std::int64_t start_ns, std::int64_t end_ns);
+    /// Ends the running stage on the device, where its work has been queued, while the host goes on with it.
+    void end_on_device();
     /// Ends the running stage, if there is one.
     void end_stage();
     /// A stage that is entered and left on its own. Throws std::invalid_argument: no such stage.
@@ -82,6 +89,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     std::uint32_t row_;
     OpenStage running_;
     StageRecord* unstamped_ = nullptr;  ///< its stamps are still to come
+    StageRecord* unplaced_ = nullptr;   ///< a stamped stage whose follower is still to come
     std::vector<StageScope*> scopes_;   ///< entered and not yet left
 };
 

@@ -19,7 +19,7 @@ enum class BatchState : std::uint8_t { open, ended, discarded };
 enum class Timing : std::uint8_t {
     none,
     events,  ///< recorded before and after it; the axis is the anchors'
-    stamps,  ///< its own kernels read the device's timer, whose axis is shifted: see stamp_offset()
+    stamps,  ///< its own kernels read the device's timer, whose axis is shifted: see StampAxis
 };
 
 /// One batch as it is stored. Written by the thread that marks; `flags` by the harvester too.
@@ -47,6 +47,7 @@ struct StageRecord {
     std::uint32_t batch = 0;  ///< row of its batch
     std::int16_t stage = 0;
     Timing timing = Timing::none;
+    std::uint8_t follower = 0;  ///< of a stamped stage: the stage whose start event comes after it
 };
 
 static_assert(std::is_trivially_copyable_v<BatchRecord> && std::is_trivially_copyable_v<StageRecord>);

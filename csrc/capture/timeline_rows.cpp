@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <optional>
 
-#include "capture/stamp_offset.h"
+#include "capture/stamp_axis.h"
 
 namespace virnuc {
 
@@ -39,8 +39,7 @@ struct Grouping {
 /// From the device's axes to the host's.
 class HostAxis {
   public:
-    HostAxis(const Timeline& timeline, const std::vector<std::uint8_t>& ended)
-        : stamp_offset_(stamp_offset(timeline.recording(), ended)) {
+    HostAxis(const Timeline& timeline, const std::vector<std::uint8_t>& ended) : stamps_(timeline.recording(), ended) {
         const std::vector<Anchor> anchors = timeline.anchors();
         if (!anchors.empty()) clock_map_.emplace(anchors);
     }
@@ -49,16 +48,16 @@ class HostAxis {
         const std::int64_t start = std::atomic_ref(record.device_start_ns).load(std::memory_order_relaxed);
         const std::int64_t end = std::atomic_ref(record.device_end_ns).load(std::memory_order_relaxed);
         StageRow row{record.stage, record.host_start_ns, record.host_end_ns, not_measured, not_measured};
-        const std::optional<std::int64_t> offset = record.timing == Timing::stamps ? stamp_offset_ : 0;
-        if (clock_map_ && offset && start != not_measured && end != not_measured) {
-            row.device_start_ns = clock_map_->to_host(start + *offset);
-            row.device_end_ns = clock_map_->to_host(end + *offset);
-        }
+        if (!clock_map_ || start == not_measured || end == not_measured) return row;
+        const std::optional<std::int64_t> end_event = record.timing == Timing::stamps ? stamps_.to_events(end) : end;
+        if (!end_event) return row;
+        row.device_start_ns = clock_map_->to_host(*end_event - (end - start));
+        row.device_end_ns = clock_map_->to_host(*end_event);
         return row;
     }
 
   private:
-    std::optional<std::int64_t> stamp_offset_;
+    StampAxis stamps_;
     std::optional<ClockMap> clock_map_;
 };
 

@@ -96,11 +96,12 @@ class Batch:
         Args:
             stage: its first kernel must read the device's global timer, and so must its last one.
             stream: for the event that is recorded if stamps are not wanted.
-            followed_by: the stage that begins on the device, with an event, after this one has ended. It tells where
-                stamps lie among the times of events.
+            followed_by: a stage that is marked later in the batch, and begins on the device, with an event, after this
+                one has ended. It tells where stamps lie among the times of events.
 
         Returns:
-            Whether stamps are wanted: then :meth:`set_stamps` must follow. Otherwise this was :meth:`mark`.
+            Whether stamps are wanted: then :meth:`set_stamps` must follow, before the batch ends and before another
+            stage is stamped, or the batch counts as one without device times. Otherwise this was :meth:`mark`.
 
         Raises:
             ValueError: as for :meth:`mark`.
@@ -108,9 +109,13 @@ class Batch:
     def set_stamps(self, start_ns: int, end_ns: int) -> None:
         """What the kernels of the latest stamped stage wrote, in ns. An end before the start means: nothing.
 
+        Does nothing once the batch has ended.
+
         Raises:
             ValueError: no stage waits for stamps.
         """
+    def end_on_device(self) -> None:
+        """Ends the running stage on the device, where all its work is queued, while the host goes on with it."""
     def end_stage(self) -> None:
         """Ends the running stage; does nothing if there is none."""
     def stage(self, stage: str, stream: int | None = None) -> Stage: ...

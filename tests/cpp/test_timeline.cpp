@@ -322,6 +322,7 @@ TEST_CASE("ten hours with 50 ppm between the clocks: never more than 5 µs off")
 TEST_CASE("stamps are set by one thread while another reads") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
+    options.event_pool_size = 4'096;
     Timeline timeline(options);
     constexpr std::int64_t batches = 300;
     std::atomic<bool> done{false};

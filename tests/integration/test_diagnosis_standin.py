@@ -88,6 +88,37 @@ class Loop:
         batch.end()
 
 
+class ReplayLoop(Loop):
+    """As the runner's with a recorded forward, which takes its own time; copies have streams of their own."""
+
+    COPY_IN, COMPUTE, COPY_OUT = 0x11, 0x22, 0x33
+    LOOK_UP_S = 0.0005
+
+    def _launch(self, profiler: BatchProfiler, number: int) -> Any:
+        batch = profiler.begin_batch()
+        batch.mark("fetch")
+        time.sleep(self.fetch_s)
+        batch.mark("h2d", self.COPY_IN)
+        self.cuda.launch(self.COPY_IN, 5_000)
+        batch.end_on_device()
+        time.sleep(self.LOOK_UP_S)
+        assert batch.mark_stamped("forward", self.COMPUTE, "d2h")
+        time.sleep(self.launch_s)
+        begins = self._free_from(self.COMPUTE)
+        self.cuda.launch(self.COMPUTE, self.device_ns[number])
+        ends = self.cuda.busy_until(self.COMPUTE)
+        self.cuda.launch(self.COPY_OUT, max(0, ends - self._free_from(self.COPY_OUT)))  # it waits until then
+        batch.mark("d2h", self.COPY_OUT)
+        self.cuda.launch(self.COPY_OUT, 5_000)
+        batch.end_stage()
+        batch.set_packing(_core.pack_statistics(np.linspace(0, self.budget, 17).astype(np.int32), self.budget))
+        batch.set_stamps(begins + 10**12, ends + 10**12)
+        return batch, self.cuda.busy_until(self.COPY_OUT)
+
+    def _free_from(self, stream: int) -> int:
+        return max(self.cuda.busy_until(stream), self.cuda.device_time(time.monotonic_ns()))
+
+
 def verdict(run: Any, **shape: Any) -> dict[str, Any]:
     """What travels to the test: the verdict and, for a failing test, everything that it stands on."""
     found = diagnose(run, **shape)
@@ -105,6 +136,10 @@ def verdict(run: Any, **shape: Any) -> dict[str, Any]:
 def healthy() -> Any:
     """Three batches in flight, so that a busy machine that runs the tests does not let the device run dry."""
     return verdict(Loop(in_flight=3).run())
+
+
+def healthy_replays() -> Any:
+    return verdict(ReplayLoop(in_flight=3).run())
 
 
 def slow_reader() -> Any:
@@ -127,6 +162,13 @@ def a_synchronise_per_batch() -> Any:
 
 def one_batch_in_flight() -> Any:
     return verdict(Loop(in_flight=1).run())
+
+
+def replays_launched_late() -> Any:
+    """The device waits between the copy and the replay: for the host, and for nobody else."""
+    loop = ReplayLoop(in_flight=4)
+    loop.launch_s, loop.device_ns = 0.006, [2 * MS] * BATCHES
+    return verdict(loop.run())
 
 
 def tiny_budgets() -> Any:
@@ -172,6 +214,7 @@ def throttled() -> Any:
         (a_synchronise_per_batch, "synchronising"),
         (one_batch_in_flight, "synchronising"),
         (tiny_budgets, "launching"),
+        (replays_launched_late, "launching"),
         (an_unpinned_copy, "copying"),
         (a_competing_kernel_for_half_of_the_run, "shared_device"),
         (a_competing_process, "shared_device"),
@@ -184,7 +227,13 @@ def test_an_injected_bottleneck_is_named(standins: Standins, scenario: Any, boun
     assert not found["healthy"]
 
 
-def test_a_healthy_run_is_called_healthy(standins: Standins) -> None:
-    found = standins.call(healthy)
+def test_a_late_host_is_not_taken_for_a_shared_device(standins: Standins) -> None:
+    found = standins.call(replays_launched_late)
+    assert found["losses"].get("shared_device", 0.0) < 0.02, found
+
+
+@pytest.mark.parametrize("scenario", [healthy, healthy_replays])
+def test_a_healthy_run_is_called_healthy(standins: Standins, scenario: Any) -> None:
+    found = standins.call(scenario)
     assert found["healthy"], found
     assert found["bound"] in ("device_arithmetic", "memory_bandwidth")

@@ -116,6 +116,9 @@ class RecordedBatch:
         self.mark(stage, stream)
         return False
 
+    def end_on_device(self):
+        self.calls.append("end_on_device")
+
     def end_stage(self):
         self.calls.append("end_stage")
 

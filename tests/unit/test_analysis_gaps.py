@@ -78,6 +78,11 @@ def test_what_was_queued_is_not_the_hosts_doing():
     assert causes(found) == [{"queued": 1}]
 
 
+def test_what_the_device_takes_from_one_to_the_next_is_nobody_elses_doing():
+    found = gaps_of(launched(0, 5, (10, 20)), launched(1, 7, (20.004, 40)), launched(2, 9, (40.02, 50)))
+    assert causes(found) == [{"launching": 0.004}, {"queued": 0.02}]
+
+
 def test_device_times_that_were_lost_leave_no_false_gap():
     lost = batch(1, 15, 45, [stage("fetch", 15, 18), stage("forward", 18, 19)], dropped=True)
     found = gaps_of(launched(0, 5, (10, 20)), lost, launched(2, 49, (50, 60), stage("fetch", 45, 49)))

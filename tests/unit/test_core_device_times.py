@@ -127,6 +127,30 @@ def mix_streams() -> None:
     assert durations["forward"] == pytest.approx([1 * MS], abs=1_000)
 
 
+def end_on_the_device_first() -> None:
+    """The work of a stage is queued, and the host goes on with it: the interval is that of the work."""
+    cuda = CudaControl()
+    timeline = new_timeline()
+    before = cuda.calls("cuEventRecord")
+    cuda.launch(STREAM, BACKLOG)
+    with timeline.begin_batch(0) as batch:
+        batch.end_on_device()  # nothing runs
+        batch.mark("h2d")
+        cuda.launch(STREAM, 1 * MS)
+        batch.end_on_device()
+        batch.end_on_device()
+        cuda.launch(STREAM, 5 * MS)  # another's
+        batch.mark("forward")
+        cuda.launch(STREAM, 3 * MS)
+    assert cuda.calls("cuEventRecord") - before == 2 + 2  # no event is shared: they are not at one place
+    timeline.stop()
+    durations = device_durations(timeline)
+    assert durations["h2d"] == pytest.approx([1 * MS], abs=1_000)
+    assert durations["forward"] == pytest.approx([3 * MS], abs=1_000)
+    stages = timeline.stages()
+    assert stages["host_end_ns"][0] == stages["host_start_ns"][1]
+
+
 def use_the_default_stream() -> None:
     cuda = CudaControl()
     timeline = new_timeline(stream=0)
@@ -374,6 +398,7 @@ SCENARIOS = [
     measure_batches,
     align_with_drift,
     mix_streams,
+    end_on_the_device_first,
     use_the_default_stream,
     exhaust_the_pool,
     lose_the_device,

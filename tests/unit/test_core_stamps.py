@@ -140,9 +140,51 @@ def misuse() -> None:
     batch.end()
     with pytest.raises(ValueError, match="has ended"):
         batch.mark_stamped("forward", COMPUTE, "d2h")
-    with pytest.raises(ValueError, match="has ended"):
-        batch.set_stamps(1, 2)
+    batch.set_stamps(1, 2)  # too late, as when a run is stopped while results are on their way: nothing happens
     timeline.stop()
+
+
+def mark_other_stages_first() -> None:
+    """Only the stage that was named as the follower tells, whatever else is timed in between."""
+    cuda = CudaControl()
+    timeline = new_timeline()
+    cuda.launch(COMPUTE, BACKLOG)
+    with timeline.begin_batch(0) as batch:
+        batch.mark("h2d")
+        cuda.launch(COMPUTE, 1 * MS)
+        assert batch.mark_stamped("forward", COMPUTE, "d2h")
+        cuda.launch(COMPUTE, 3 * MS)
+        with batch.stage("h2d", 0x99):  # of the next batch, say: at once, on an idle stream
+            cuda.launch(0x99, 1 * MS)
+        batch.mark("d2h")
+        batch.mark("emit")
+        batch.set_stamps(BEHIND + 1 * MS, BEHIND + 4 * MS)
+    timeline.stop()
+    (_, h2d_end), (start, end) = times_of(timeline, "h2d")[0], times_of(timeline, "forward")[0]
+    assert start == pytest.approx(h2d_end, abs=1_000)
+    assert end - start == pytest.approx(3 * MS, abs=1)
+    assert timeline.dropped_batches == 0
+
+
+def break_the_promise() -> None:
+    """No follower, or two stages stamped and one told: counted, so that nobody takes the batch for complete."""
+    CudaControl()
+    timeline = new_timeline()
+    with timeline.begin_batch(0) as batch:
+        batch.mark_stamped("forward", COMPUTE, "d2h")
+        batch.set_stamps(BEHIND, BEHIND + MS)
+    with timeline.begin_batch(1) as batch:
+        batch.mark_stamped("forward", COMPUTE, "d2h")
+        batch.mark_stamped("forward", COMPUTE, "d2h")
+        batch.mark("d2h")
+        batch.set_stamps(BEHIND, BEHIND + MS)
+    with timeline.begin_batch(2) as batch:
+        batch.mark_stamped("forward", COMPUTE, "d2h")
+        batch.mark("d2h")
+        batch.set_stamps(BEHIND, BEHIND + MS)
+    timeline.stop()
+    dropped = (timeline.batches()["flags"] & timeline.DEVICE_TIMES_DROPPED) != 0
+    assert dropped.tolist() == [True, True, False]
 
 
 SCENARIOS = [
@@ -153,6 +195,8 @@ SCENARIOS = [
     have_nothing_to_place_them_by,
     lose_the_device,
     misuse,
+    mark_other_stages_first,
+    break_the_promise,
 ]
 
 

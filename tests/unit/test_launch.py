@@ -300,3 +300,25 @@ def test_once_warm_nothing_is_made_for_a_replay(cuda, monkeypatch):
     monkeypatch.setattr(torch, "empty", None)
     for size in sizes * 3:
         launch(batch_of(*[size] * size), StampedMarks(cuda)).wait()
+
+
+def test_what_is_done_to_the_vectors_after_a_replay_is_not_lost(cuda):
+    class Shifting(ReplayingModel):
+        def embed_sequences(self, *arguments):
+            return super().embed_sequences(*arguments) + 1000
+
+    launch = CudaLauncher(Shifting(), torch.device("cpu"))
+    batch, stamped, unstamped = batch_of(3, 5), StampedMarks(cuda), UnstampedMarks(cuda)
+    torch.testing.assert_close(launch(batch, stamped).wait(), launch(batch, unstamped).wait())
+    assert stamped.stamps == [(1000 * len(batch.tokens), 1000 * len(batch.tokens) + 7)]
+
+
+def test_a_copy_ends_on_the_device_before_the_model_is_asked(cuda):
+    class Asked(ReplayingModel):
+        def embed_sequences(self, *arguments):
+            assert marks.calls == ["h2d", "end_on_device"]
+            return super().embed_sequences(*arguments)
+
+    marks = StampedMarks(cuda)
+    CudaLauncher(Asked(), torch.device("cpu"))(batch_of(3), marks).wait()
+    assert marks.calls[-2:] == ["d2h", "end_stage"]

@@ -60,6 +60,7 @@ def test_heads_that_do_not_fit_tiles_are_known():
     assert rotates_in_tiles(40, 64)  # 3B
     assert rotates_in_tiles(20, 64)  # 650M
     assert rotates_in_tiles(20, 32)  # 150M
+    assert not rotates_in_tiles(2, 256)  # as wide as a tile, which is finished in two halves
     assert not rotates_in_tiles(20, 24)  # 35M: a head lies across two tiles
     assert not rotates_in_tiles(20, 16)  # 8M: so do keys and values
 

@@ -15,8 +15,8 @@ COPYING: Final = "copying"
 CONSUMING: Final = "consuming"
 OTHER_HOST_WORK: Final = "other_host_work"
 QUEUED: Final = "queued"
-"""The next stage was queued before the gap began, so the host is not to blame: the seam between two events (some µs),
-or a device that served another stream or process."""
+"""The next stage was queued before the gap began, so the host is not to blame: the device served another stream or
+process. What it takes from one stage to the next in any case (some µs) counts as launching."""
 LEAD_IN: Final = "lead_in"
 TAIL: Final = "tail"
 NOT_MEASURED: Final = "not_measured"

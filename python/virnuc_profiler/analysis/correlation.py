@@ -29,8 +29,8 @@ class StageComparison:
     """One stage of one batch, seen by both. Times in ns; None where one of them saw nothing on the device.
 
     Our interval goes from the moment the start event fires to the moment the end event does, so it begins before the
-    first operation by what it had to be waited for: `start_difference_ns` and `end_difference_ns` say where a
-    difference comes from.
+    first operation by what it had to be waited for, unless the stage's own kernels took its time:
+    `start_difference_ns` and `end_difference_ns` say where a difference comes from.
 
     Attributes:
         batch: its index, the range's payload.

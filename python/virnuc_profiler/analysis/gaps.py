@@ -8,7 +8,8 @@ copying if it waited inside a copy), and the rest to what the host did. Fetching
 share of the cycle are named for themselves all the same: a loader that is behind is behind, whether asked early or
 late.
 
-Where the next stage had been queued before the gap began, the host has nothing to do with it.
+Where the next stage had been queued before the gap began, the host has nothing to do with it. The device takes some
+microseconds from one to the next all the same, which is the price of launching.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ times that on a loaded machine. A consumer that merely ends at that moment by ch
 SUBSTANTIAL_SHARE: Final = 0.05
 """Fetching or collating counts for itself from this share of the cycle (the work before a gap, and the gap) on; it is
 where the loader stops being ``full``, see ``batch_metrics.FULL_BELOW``. Below, it is the price of asking."""
+
+SEAM_NS: Final = 10_000
+"""So long the device may take from the end of a stage to the start of the next that is queued: 2 to 4 µs between two
+replays on an H200. Others on the device take milliseconds."""
 
 _CAUSES: Final[Mapping[str, str]] = {
     host.FETCHING: DATA_LOADING,
@@ -183,7 +188,8 @@ def device_gaps(
     waits = waits._replace(duration_ns=np.where(waits.prompt | usual, waits.duration_ns, 0))
     causes = _causes(timeline.during(starts, ends), waits, ends - busy_starts[:-1])
     causes[queued] = 0
-    causes[queued, _NAMES.index(QUEUED)] = (ends - starts)[queued]
+    whose = np.where(ends - starts <= SEAM_NS, _NAMES.index(LAUNCHING), _NAMES.index(QUEUED))
+    causes[queued, whose[queued]] = (ends - starts)[queued]
     gaps = [
         Gap(start, end, {name: duration_ns for name, duration_ns in zip(_NAMES, row, strict=True) if duration_ns})
         for start, end, row in zip(starts.tolist(), ends.tolist(), causes.tolist(), strict=True)

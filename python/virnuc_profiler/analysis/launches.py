@@ -2,9 +2,9 @@
 """How host and device stood to each other in each batch: who waited for whom.
 
 A stage's device interval lasts from its start event to its end event on the stream, so a device that waits for
-the next kernel to be launched looks busy. What gives it away is the **lag**: how long after the host had launched
-everything the device was done. A device that has enough to do ends long after the host; one that lives from hand
-to mouth ends within microseconds of it.
+the next kernel to be launched looks busy, but for a forward that is replayed and takes its own time. What gives it
+away is the **lag**: how long after the host had launched everything the device was done. A device that has enough to
+do ends long after the host; one that lives from hand to mouth ends within microseconds of it.
 """
 
 from __future__ import annotations

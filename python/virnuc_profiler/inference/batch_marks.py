@@ -18,6 +18,9 @@ class BatchMarks(Protocol):
     def set_stamps(self, start_ns: int, end_ns: int, /) -> None:
         """What they wrote."""
 
+    def end_on_device(self) -> None:
+        """Ends the running stage on the device, while the host goes on with it."""
+
     def end_stage(self) -> None:
         """Ends the running stage."""
 
@@ -45,6 +48,9 @@ class NoMarks:
         return False
 
     def set_stamps(self, start_ns: int, end_ns: int, /) -> None:
+        """Does nothing."""
+
+    def end_on_device(self) -> None:
         """Does nothing."""
 
     def end_stage(self) -> None:

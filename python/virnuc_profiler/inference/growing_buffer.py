@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -30,8 +31,11 @@ class GrowingBuffer:
 
     def shaped(self, *shape: int) -> Tensor:
         """A tensor of that shape over this memory; it overlaps those that were asked for before."""
-        size = torch.Size(shape).numel()
-        if self._memory is None or not self.holds(size):
-            self._memory = None  # first, so that old and new never exist together
-            self._memory = torch.empty(1 << max(0, size - 1).bit_length(), dtype=self.dtype, **self._options)
-        return self._memory[:size].view(shape)
+        size = prod(shape)
+        memory = self._memory
+        if memory is None or memory.numel() < size:
+            memory = self._memory = None  # first, so that old and new never exist together
+            memory = torch.empty(1 << max(0, size - 1).bit_length(), dtype=self.dtype, **self._options)
+            self._memory = memory
+        part = memory.narrow(0, 0, size)  # as memory[:size], in half the time, which is counted in microseconds
+        return part if len(shape) == 1 else part.view(shape)

@@ -203,6 +203,7 @@ class CudaLauncher:
         marks.mark("h2d", copy_in.cuda_stream)
         with _On(copy_in, compute):
             tokens, cu_seqlens = slot.tokens.copy(packed.tokens), slot.cu_seqlens.copy(packed.cu_seqlens)
+        marks.end_on_device()  # now: the model may have to look for a recording before it marks the next stage
         slot.copied.record(copy_in)
         compute.wait_event(slot.copied)
 
@@ -213,13 +214,18 @@ class CudaLauncher:
         copy_out.wait_event(slot.computed)
 
         marks.mark("d2h", copy_out.cuda_stream)
-        if stages.stamped is None:
-            stamped, source, target = None, pooled, slot.embeddings.shaped(*pooled.shape)
-        else:
-            computed, stamped = stages.stamped
-            source, target = computed.memory, stamped.memory
+        computed, arriving = stages.stamped or (None, None)
         with _On(copy_out, compute):
-            target.copy_(source, non_blocking=True)
+            if computed is None or arriving is None:
+                embeddings = slot.embeddings.shaped(*pooled.shape)
+                embeddings.copy_(pooled, non_blocking=True)
+            elif pooled is computed.vectors:
+                embeddings = arriving.vectors
+                arriving.memory.copy_(computed.memory, non_blocking=True)
+            else:  # something was done to the vectors after the replay
+                embeddings = slot.embeddings.shaped(*pooled.shape)
+                embeddings.copy_(pooled, non_blocking=True)
+                arriving.stamps.copy_(computed.stamps, non_blocking=True)
         marks.end_stage()
         slot.done.record(copy_out)
-        return (target, None) if stamped is None else (stamped.vectors, stamped)
+        return embeddings, arriving

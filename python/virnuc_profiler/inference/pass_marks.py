@@ -74,7 +74,10 @@ class StageMarks:
 
     def replays(self, sequences: int, width: int) -> StampedVectors | None:
         """Starts the stage "forward", which has pooling in it."""
-        if self._room is None or not self._marks.mark_stamped("forward", self._stream, "d2h"):
+        if self._room is None:
+            self._marks.mark("forward", self._stream)
+            return None
+        if not self._marks.mark_stamped("forward", self._stream, "d2h"):
             return None
         self.stamped = self._room.sides(sequences, width)
         return self.stamped[0]

@@ -13,8 +13,8 @@ _BLOCK = 4096
 def gelu_(x: Tensor) -> Tensor:
     """Replaces x by x * Phi(x), Phi being the normal distribution's integral (the erf form, not the tanh one).
 
-    Computed in fp32 within 3e-7 * |x|, as PyTorch's own is: erfc by formula 7.1.26 of Abramowitz and Stegun, which
-    gives the small values on the left side without cancellation.
+    Computed in fp32 within 1e-6 * |x| (PyTorch's own: 3e-7), hundreds of times finer than what fp16 resolves: erfc by
+    formula 7.1.26 of Abramowitz and Stegun, which gives the small values on the left side without cancellation.
 
     Args:
         x: contiguous, of any shape.

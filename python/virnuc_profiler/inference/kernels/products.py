@@ -43,8 +43,8 @@ def filled(rows: int, columns: int, device: torch.device) -> float:
 
 
 def rotates_in_tiles(heads: int, head_dim: int) -> bool:
-    """Whether :func:`linear_rotated` can: tiles hold whole heads, and queries and keys have tiles of their own."""
-    return head_dim >= 16 and _COLUMNS % head_dim == 0 and 2 * heads * head_dim % _COLUMNS == 0
+    """Whether :func:`linear_rotated` can: half a tile holds whole heads, and no tile both keys and values."""
+    return head_dim >= 16 and _COLUMNS // 2 % head_dim == 0 and 2 * heads * head_dim % _COLUMNS == 0
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
