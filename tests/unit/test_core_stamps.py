@@ -52,7 +52,7 @@ def place_stamps_among_events() -> None:
     copied_in, computed = times_of(timeline, "h2d"), times_of(timeline, "forward")
     for (_, h2d_end), (start, end) in zip(copied_in, computed, strict=True):
         assert start == pytest.approx(h2d_end, abs=1_000)
-        assert end - start == pytest.approx(3 * MS, abs=1)
+        assert end - start == pytest.approx(3 * MS, abs=1_000)
 
 
 def fall_back_to_events() -> None:
@@ -162,7 +162,7 @@ def mark_other_stages_first() -> None:
     timeline.stop()
     (_, h2d_end), (start, end) = times_of(timeline, "h2d")[0], times_of(timeline, "forward")[0]
     assert start == pytest.approx(h2d_end, abs=1_000)
-    assert end - start == pytest.approx(3 * MS, abs=1)
+    assert end - start == pytest.approx(3 * MS, abs=1_000)
     assert timeline.dropped_batches == 0
 
 
