@@ -30,11 +30,11 @@ OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, 
             timer->record(previous->stream, *record_, ended, nullptr);
             ended = nullptr;
         }
-        const bool is_timed = timing == Timing::events   ? timer->record(stream, *record_, ended, next.record)
-                              : timing == Timing::stamps ? timer->accepts(*record_)
-                                                         : false;
-        if (is_timed) next.record->timing = timing;
-        if (is_timed && unplaced_ != nullptr && unplaced_->follower == number) unplaced_ = nullptr;
+        if (timing == Timing::stamps && timer->accepts(*record_)) next.record->timing = timing;
+        if (timing == Timing::events && timer->record(stream, *record_, ended, next.record)) {
+            next.record->timing = timing;
+            if (unplaced_ != nullptr && unplaced_->follower == number) unplaced_ = nullptr;
+        }
     }
     if (previous != nullptr && previous->record != nullptr) {
         previous->record->host_end_ns = now;

@@ -42,7 +42,7 @@ def main() -> None:
             torch.empty(StampedVectors.size_for(sequences, width), device="cuda"), sequences, width
         )
         put_pack(tokens, ends, torch.zeros_like(tokens), torch.zeros_like(ends), stamped.stamps)
-        mean_pool(torch.ones(len(tokens), width, device="cuda"), ends, stamped)
+        mean_pool(torch.ones(len(tokens), width, device="cuda"), ends, stamped.vectors, stamped.stamps)
         began, ended = stamped.stamps.tolist()
         assert 0 < began < ended
         assert torch.equal(stamped.vectors, torch.ones_like(stamped.vectors))

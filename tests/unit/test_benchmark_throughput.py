@@ -114,6 +114,15 @@ def test_a_row_tells_the_ratios() -> None:
     assert row["busy"] == "98.50%"
 
 
+def test_the_first_pass_is_that_of_the_first_turn() -> None:
+    turns = (Turn(1.0, 100, 2e12, first_pass_tokens_per_s=70.0), Turn(1.0, 100, 2e12))
+    measured = Figure("a", "", "", None, turns)
+    (cells,) = table(measured).rows
+    assert dict(zip(HEADER, cells, strict=True))["first pass"] == "70"
+    assert replace(measured, reason="out of memory").first_pass is None
+    assert figure("c", 99_000, 4096).first_pass is None
+
+
 def test_fp8_is_judged_where_bf16_is_fastest() -> None:
     fp8 = [figure("c fp8", 132_000, 16384), figure("c fp8", 900_000, 4096)]
     speed, precision = judge_fp8(table(*GOOD, *fp8), 0.9993)
@@ -153,6 +162,8 @@ def test_turns_go_on_where_the_last_one_ended(first: int) -> None:
     assert seen == [number % 4 for number in range(len(seen))]
     assert len(seen) == sum(turn.tokens for turn in turns) + first  # the very first ones do not count
     assert all(turn.flops == 10 * turn.tokens for turn in turns)
+    assert turns[0].first_pass_tokens_per_s > 0
+    assert turns[1].first_pass_tokens_per_s is None  # each shape has been met by then
 
 
 def test_vectors_that_are_not_finite_are_no_measurement() -> None:

@@ -50,8 +50,8 @@ SUBSTANTIAL_SHARE: Final = 0.05
 where the loader stops being ``full``, see ``batch_metrics.FULL_BELOW``. Below, it is the price of asking."""
 
 SEAM_NS: Final = 10_000
-"""So long the device may take from the end of a stage to the start of the next that is queued: 2 to 4 µs between two
-replays on an H200. Others on the device take milliseconds."""
+"""So long the device may take from the end of a stage to the start of the next that is queued: some 2 µs between two
+replays on an H200 (650M). Others on the device take milliseconds."""
 
 _CAUSES: Final[Mapping[str, str]] = {
     host.FETCHING: DATA_LOADING,

@@ -32,6 +32,7 @@ _SHORTEST_LIMIT: Final = 1024
 
 _LAUNCH_S: Final = 12e-6
 _LAUNCHES_PER_LAYER: Final = 9
+"""At most: two fewer where products take what follows them along."""
 _FLOPS_PER_S: Final = 4e14
 _WORTHWHILE: Final = 0.25
 """Graphs pay where launching would take this share of the device's time: above it, the host has better things to do."""
@@ -97,9 +98,9 @@ class ForwardGraphs:
         graph = self._graph_for(model, tokens, pack)
         if graph is None:
             return encode_and_pool(self._encoder, model, tokens, pack, marks)
-        stamped = marks.replays(pack.cu_seqlens.shape[0] - 1, model.embed_dim)
-        hidden = graph.replay(tokens, pack, None if stamped is None else stamped.stamps)
-        return mean_pool(hidden, pack.cu_seqlens, stamped)
+        room = marks.replays(pack.cu_seqlens.shape[0] - 1, model.embed_dim)
+        vectors, stamps = (None, None) if room is None else (room.vectors, room.stamps)
+        return mean_pool(graph.replay(tokens, pack, stamps), pack.cu_seqlens, vectors, stamps)
 
     def _graph_for(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> _Graph | None:
         """The recording of a pack's size, made now if it comes for the second time; None if it is not to be used."""

@@ -16,7 +16,7 @@ from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.pass_marks import PassMarks, StageMarks
 from virnuc_profiler.inference.pooling import mean_pool
 from virnuc_profiler.inference.slots import Slot, Slots
-from virnuc_profiler.inference.stamped_vectors import StampedVectors
+from virnuc_profiler.inference.stamped_vectors import Sides, StampedVectors
 
 
 class Launched(Protocol):
@@ -214,18 +214,18 @@ class CudaLauncher:
         copy_out.wait_event(slot.computed)
 
         marks.mark("d2h", copy_out.cuda_stream)
-        computed, arriving = stages.stamped or (None, None)
         with _On(copy_out, compute):
-            if computed is None or arriving is None:
-                embeddings = slot.embeddings.shaped(*pooled.shape)
-                embeddings.copy_(pooled, non_blocking=True)
-            elif pooled is computed.vectors:
-                embeddings = arriving.vectors
-                arriving.memory.copy_(computed.memory, non_blocking=True)
-            else:  # something was done to the vectors after the replay
-                embeddings = slot.embeddings.shaped(*pooled.shape)
-                embeddings.copy_(pooled, non_blocking=True)
-                arriving.stamps.copy_(computed.stamps, non_blocking=True)
+            embeddings = _to_host(pooled, slot, stages.stamped)
         marks.end_stage()
         slot.done.record(copy_out)
-        return embeddings, arriving
+        return embeddings, None if stages.stamped is None else stages.stamped.host
+
+
+def _to_host(pooled: Tensor, slot: Slot, stamped: Sides | None) -> Tensor:
+    """Queues the copy of the vectors, and of their times if there are any; returns where the vectors will be."""
+    if stamped is not None and pooled is stamped.device.vectors:
+        stamped.host.memory.copy_(stamped.device.memory, non_blocking=True)
+        return stamped.host.vectors
+    if stamped is not None:  # something was done to the vectors after the replay
+        stamped.host.stamps.copy_(stamped.device.stamps, non_blocking=True)
+    return slot.embeddings.shaped(*pooled.shape).copy_(pooled, non_blocking=True)

@@ -20,7 +20,7 @@ from virnuc_profiler.inference.kernels.rotary import rotate_
 
 LEAST_FILLED: Final = 0.85
 """Share of the processors that must have work, the last round included: with less, cuBLAS is ahead, which has smaller
-tiles to choose from (H200, widths of 320 to 2,560, 1,024 to 65,536 tokens: no exception)."""
+tiles to choose from (``benchmarks.fused_products``)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from virnuc_profiler.inference.batch_marks import BatchMarks
-from virnuc_profiler.inference.stamped_vectors import StampedRoom, StampedVectors
+from virnuc_profiler.inference.stamped_vectors import Sides, StampedRoom, StampedVectors
 
 
 class PassMarks(Protocol):
@@ -62,7 +62,7 @@ class StageMarks:
         self._marks = marks
         self._stream = stream
         self._room = room
-        self.stamped: tuple[StampedVectors, StampedVectors] | None = None
+        self.stamped: Sides | None = None
 
     def launches(self) -> None:
         """Starts the stage "forward"."""
@@ -80,4 +80,4 @@ class StageMarks:
         if not self._marks.mark_stamped("forward", self._stream, "d2h"):
             return None
         self.stamped = self._room.sides(sequences, width)
-        return self.stamped[0]
+        return self.stamped.device

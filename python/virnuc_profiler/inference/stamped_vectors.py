@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,6 +45,13 @@ class StampedVectors:
         return first, last
 
 
+class Sides(NamedTuple):
+    """The same vectors where they are made, and where they go."""
+
+    device: StampedVectors
+    host: StampedVectors
+
+
 class StampedRoom:
     """Memory for the vectors of one batch at a time, on the device and pinned on the host.
 
@@ -58,16 +65,16 @@ class StampedRoom:
     def __init__(self, device: torch.device) -> None:
         self._on_device = GrowingBuffer(torch.float32, device=device)
         self._pinned = GrowingBuffer(torch.float32, pin_memory=True)
-        self._sides: dict[tuple[int, int], tuple[StampedVectors, StampedVectors]] = {}
+        self._sides: dict[tuple[int, int], Sides] = {}
 
-    def sides(self, sequences: int, width: int) -> tuple[StampedVectors, StampedVectors]:
-        """For (B, h) vectors, on the device and on the host, over the memory of all those asked for before."""
+    def sides(self, sequences: int, width: int) -> Sides:
+        """For (B, h) vectors, over the memory of all those asked for before."""
         found = self._sides.get((sequences, width))
         if found is None:
             size = StampedVectors.size_for(sequences, width)
             if not self._on_device.holds(size):
                 self._sides.clear()  # they hold the memory that is about to be replaced
             buffers = self._on_device, self._pinned
-            device, host = (StampedVectors(buffer.shaped(size), sequences, width) for buffer in buffers)
-            found = self._sides[sequences, width] = device, host
+            found = Sides(*(StampedVectors(buffer.shaped(size), sequences, width) for buffer in buffers))
+            self._sides[sequences, width] = found
         return found

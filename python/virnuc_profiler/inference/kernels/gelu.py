@@ -40,7 +40,7 @@ def gelu(value):
     """X * Phi(x) of fp32 numbers."""
     size = tl.abs(value)
     root = tl.rsqrt(1.0 + 0.3275911 * 0.7071067811865476 * size)
-    t = root * root  # a division would take the processor four times as long
+    t = root * root  # not by a division, which is several instructions
     series = t * (0.127414796 + t * (-0.142248368 + t * (0.7107068705 + t * (-0.7265760135 + t * 0.5307027145))))
     tail = series * tl.exp2(value * value * -0.7213475204444817)  # 1 - Phi(|x|)
     return tl.maximum(value, 0.0) - size * tail

@@ -9,28 +9,25 @@ import triton.language as tl
 from torch import Tensor
 from triton.language.extra.cuda import globaltimer
 
-from virnuc_profiler.inference.stamped_vectors import StampedVectors
-
 _COLUMNS = 128
 _ROWS = 32
 
 
-def mean_pool(hidden: Tensor, cu_seqlens: Tensor, into: StampedVectors | None = None) -> Tensor:
+def mean_pool(hidden: Tensor, cu_seqlens: Tensor, out: Tensor | None = None, stamps: Tensor | None = None) -> Tensor:
     """Averages each sequence's rows but the first and the last, in fp32 and in a fixed order.
 
     Args:
         hidden: (T, h), contiguous.
         cu_seqlens: (B + 1,) int32 on the same device.
-        into: where the means go; its second stamp becomes the device's time when this ends, in ns, if that is later.
+        out: (B, h) float32, contiguous: where the means go; by default memory of their own.
+        stamps: (2,) int64; the second becomes the device's time when this ends, in ns, if that is later.
 
     Returns:
         (B, h) float32; NaN for a sequence without residues.
     """
     sequences, width = cu_seqlens.shape[0] - 1, hidden.shape[1]
-    if into is None:
-        out, stamps = torch.empty(sequences, width, dtype=torch.float32, device=hidden.device), None
-    else:
-        out, stamps = into.vectors, into.stamps
+    if out is None:
+        out = torch.empty(sequences, width, dtype=torch.float32, device=hidden.device)
     grid = (sequences, triton.cdiv(width, _COLUMNS))
     _mean_pool[grid](hidden, cu_seqlens, out, stamps, width, _COLUMNS, _ROWS, num_warps=4)
     return out
