@@ -12,7 +12,7 @@ import torch
 
 from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
-from virnuc_profiler.inference.kernels.pooling import mean_pool
+from virnuc_profiler.inference.kernels.pooling import mean_pool_to_order
 from virnuc_profiler.inference.kernels.products import fused_products_run_on, linear_gelu, linear_rotated
 from virnuc_profiler.inference.kernels.recorded_pack import put_pack
 from virnuc_profiler.inference.precision_check import LEAST_COSINE
@@ -41,8 +41,12 @@ def main() -> None:
         stamped = StampedVectors(
             torch.empty(StampedVectors.size_for(sequences, width), device="cuda"), sequences, width
         )
-        put_pack(tokens, ends, torch.zeros_like(tokens), torch.zeros_like(ends), stamped.stamps)
-        mean_pool(torch.ones(len(tokens), width, device="cuda"), ends, stamped.vectors, stamped.stamps)
+        order, recorded = (
+            torch.zeros(3, dtype=torch.int64, device="cuda"),
+            (torch.zeros_like(tokens), torch.zeros_like(ends)),
+        )
+        put_pack(tokens, ends, *recorded, order, stamped.vectors, stamped.stamps)
+        mean_pool_to_order(torch.ones(len(tokens), width, device="cuda"), ends, order)
         began, ended = stamped.stamps.tolist()
         assert 0 < began < ended
         assert torch.equal(stamped.vectors, torch.ones_like(stamped.vectors))

@@ -112,12 +112,14 @@ class RecordedBatch:
         assert self.state == "open"
         self.calls.append(stage)
 
-    def mark_stamped(self, stage, stream, followed_by):
+    def mark_on_host(self, stage, stream=None):
         self.mark(stage, stream)
-        return False
 
-    def end_on_device(self):
-        self.calls.append("end_on_device")
+    def start_on_device(self):
+        pass
+
+    def stamp(self, followed_by):
+        return False
 
     def end_stage(self):
         self.calls.append("end_stage")

@@ -15,7 +15,7 @@ from virnuc_profiler.inference.kernels.attention import attend, plan_blocks
 from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
 from virnuc_profiler.inference.kernels.gelu import gelu_
 from virnuc_profiler.inference.kernels.layer_norm import layer_norm
-from virnuc_profiler.inference.kernels.pooling import mean_pool
+from virnuc_profiler.inference.kernels.pooling import mean_pool, mean_pool_to_order
 from virnuc_profiler.inference.kernels.recorded_pack import put_pack
 from virnuc_profiler.inference.kernels.rotary import rotate_
 
@@ -148,15 +148,33 @@ def test_pooling_averages_the_residues(width):
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("width", [320, 40])
+def test_pooling_to_order_writes_what_is_wanted_and_no_more(width):
+    lengths = [3, 100, 33, 34, 20]
+    hidden, ends = random(sum(lengths), width, dtype=torch.float16), cumulative(lengths)
+    found = torch.full((len(lengths) * width,), -7.0, device=DEVICE)
+    for wanted in (0, 3):
+        mean_pool_to_order(hidden, ends, torch.tensor([wanted, found.data_ptr(), 0], device=DEVICE))
+        assert torch.equal(found[: wanted * width].view(wanted, width), mean_pool(hidden, ends)[:wanted])
+        assert (found[wanted * width :] == -7).all()
+
+
+@pytest.mark.parametrize("with_vectors", [False, True])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
 @pytest.mark.parametrize(
     ("lengths", "room", "sequences"), [([5, 1500, 3], 2048, 32), ([7], 7, 1), ([1] * 1100, 1200, 2048)]
 )
-def test_a_pack_is_put_where_a_recording_expects_it(lengths, room, sequences, dtype):
+def test_a_pack_is_put_where_a_recording_expects_it(lengths, room, sequences, dtype, with_vectors):
     ends = cumulative(lengths)
     tokens = torch.randint(0, 33, (sum(lengths),), generator=torch.Generator().manual_seed(0)).to(DEVICE, dtype)
     to_tokens = torch.full((room,), 77, dtype=torch.uint8, device=DEVICE)
     to_ends = torch.full((sequences + 1,), -1, dtype=torch.int32, device=DEVICE)
-    put_pack(tokens, ends, to_tokens, to_ends)
+    order = torch.full((3,), -1, device=DEVICE)
+    vectors = torch.empty(len(lengths), 8, device=DEVICE) if with_vectors else None
+    put_pack(tokens, ends, to_tokens, to_ends, order, vectors)
+    if vectors is None:
+        assert (order[0], order[2]) == (0, 0)
+    else:
+        assert order.tolist() == [len(lengths), vectors.data_ptr(), 0]
     assert to_tokens.tolist() == tokens.tolist() + [77] * (room - len(tokens))
     assert to_ends.tolist() == ends.tolist() + [room] * (sequences + 1 - len(ends))

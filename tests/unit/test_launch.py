@@ -4,6 +4,7 @@
 import gc
 import weakref
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from tests.support.packed import RecordedBatch, packed_batch, proteins
 from tests.support.streams import PretendedCuda
+from virnuc_profiler import VarlenCollator
 from virnuc_profiler.inference.growing_buffer import GrowingBuffer
 from virnuc_profiler.inference.launch import CpuLauncher, CudaLauncher
 from virnuc_profiler.inference.slots import Slots
@@ -96,6 +98,32 @@ def test_each_stage_runs_on_its_stream_and_after_the_one_before(cuda, launch):
     assert cuda.host_knows == {}
     assert torch.equal(launched.wait(), expected(batch))
     assert cuda.host_knows == {"copy in": 2, "compute": 1, "copy out": 1}
+
+
+def collated(*lengths):
+    """A batch as the loader makes it, in one piece of memory."""
+    collator = VarlenCollator(max_tokens_per_batch=10_000)
+    pairs = [(f"p{number}", sequence) for number, sequence in enumerate(proteins(lengths))]
+    (batch,) = [*collator(pairs), *collator.flush()]
+    return batch
+
+
+@pytest.mark.parametrize("lengths", [[3], [3, 5], [2, 4, 6], [1, 2, 3, 4], [9] * 50])
+def test_a_pack_in_one_piece_is_copied_at_once(cuda, launch, lengths):
+    batch = collated(*lengths)
+    launched = launch(batch, Marks(cuda))
+    assert [what for what, stream, _ in cuda.operations if stream == "copy in"] == ["copy"]
+    assert torch.equal(launched.wait(), expected(batch))
+
+
+def test_what_was_replaced_in_a_batch_is_what_is_copied(cuda, launch):
+    batch, other = collated(3, 5), collated(5, 3)
+    for changed in (
+        replace(batch, tokens=batch.tokens + 1),
+        replace(batch, cu_seqlens=other.cu_seqlens),
+        replace(batch, tokens=other.tokens, cu_seqlens=other.cu_seqlens),
+    ):
+        assert torch.equal(launch(changed, Marks(cuda)).wait(), expected(changed))
 
 
 def test_the_next_copy_in_waits_for_nothing(cuda, launch):
@@ -260,8 +288,7 @@ class StampedMarks(Marks):
         super().__init__(cuda)
         self.stamps = []
 
-    def mark_stamped(self, stage, stream, followed_by):
-        self.mark(stage, stream)
+    def stamp(self, followed_by):
         assert followed_by == "d2h"
         return self.wanted
 
@@ -313,10 +340,10 @@ def test_what_is_done_to_the_vectors_after_a_replay_is_not_lost(cuda):
     assert stamped.stamps == [(1000 * len(batch.tokens), 1000 * len(batch.tokens) + 7)]
 
 
-def test_a_copy_ends_on_the_device_before_the_model_is_asked(cuda):
+def test_what_the_model_looks_up_is_no_part_of_the_copy(cuda):
     class Asked(ReplayingModel):
         def embed_sequences(self, *arguments):
-            assert marks.calls == ["h2d", "end_on_device"]
+            assert marks.calls == ["h2d", "forward"]
             return super().embed_sequences(*arguments)
 
     marks = StampedMarks(cuda)

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -30,6 +31,31 @@ class EncodedChunk:
     unknown_residues: int = 0
 
 
+_ALIGNMENT: Final = 16
+"""Of tokens, in bytes: kernels that are compiled for what is less aligned are other ones."""
+
+
+def packed_size(sequences: int, tokens: int) -> int:
+    """Bytes of a pack in one piece of memory, see :func:`packed_views`."""
+    return _offset_of_tokens(sequences + 1) + tokens
+
+
+def packed_views(memory: torch.Tensor, sequences: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A pack's tokens, uint8, and its cumulative lengths, int32: views over one piece of memory.
+
+    Args:
+        memory: (packed_size,) uint8; lengths come first, tokens last.
+        sequences: in the pack.
+    """
+    start = _offset_of_tokens(sequences + 1)
+    tokens = memory.narrow(0, start, memory.shape[0] - start)
+    return tokens, memory.narrow(0, 0, 4 * (sequences + 1)).view(torch.int32)
+
+
+def _offset_of_tokens(ends: int) -> int:
+    return -(-4 * ends // _ALIGNMENT) * _ALIGNMENT
+
+
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
     """Sequences packed one after the other, without padding, on the host.
@@ -45,6 +71,8 @@ class PackedBatch:
         collate_end_ns: when it ended.
         arrivals: (sequences,) how many sequences the dataset gave before each in this pass: the order in which it reads
             them, whatever their positions. None where that is the order of ``positions``.
+        memory: uint8, what ``tokens`` and ``cu_seqlens`` are views over (see :func:`packed_views`), so that one copy
+            takes both to a device; None where they lie apart.
     """
 
     tokens: torch.Tensor
@@ -56,6 +84,15 @@ class PackedBatch:
     collate_start_ns: int
     collate_end_ns: int
     arrivals: NDArray[np.int64] | None = None
+    memory: torch.Tensor | None = None
+
+    def in_one_piece(self) -> torch.Tensor | None:
+        """``memory`` if ``tokens`` and ``cu_seqlens`` are what lies in it, which replacing one of them ends."""
+        if self.memory is None:
+            return None
+        start = self.memory.data_ptr()
+        expected = start, start + _offset_of_tokens(self.cu_seqlens.shape[0])
+        return self.memory if (self.cu_seqlens.data_ptr(), self.tokens.data_ptr()) == expected else None
 
 
 @dataclass(frozen=True, slots=True)

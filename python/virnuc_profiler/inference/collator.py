@@ -13,7 +13,7 @@ from virnuc_profiler._core import encode_residues, gather_sequences, pack_sequen
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.alphabet import residue_alphabet
 from virnuc_profiler.inference.arguments import LARGEST_INT32, checked_integer
-from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
+from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch, packed_size, packed_views
 from virnuc_profiler.inference.pack_buffer import PackBuffer, WaitingSequences
 from virnuc_profiler.telemetry.values import shown
 
@@ -196,9 +196,10 @@ class VarlenCollator:
         """Batches of the sequences named; the first also carries the packing's time, since ``start_ns``."""
         offsets = waiting.offsets
         for sequences in batches:
-            tokens = torch.empty(int(waiting.lengths[sequences].sum()), dtype=torch.uint8, pin_memory=self.pin_memory)
+            size = packed_size(len(sequences), int(waiting.lengths[sequences].sum()))
+            memory = torch.empty(size, dtype=torch.uint8, pin_memory=self.pin_memory)
+            tokens, cu_seqlens = packed_views(memory, len(sequences))
             cumulative = gather_sequences(waiting.tokens, offsets, sequences, tokens.numpy())
-            cu_seqlens = torch.empty(len(cumulative), dtype=torch.int32, pin_memory=self.pin_memory)
             cu_seqlens.numpy()[:] = cumulative
             statistics = pack_statistics(cumulative, self._token_budget)
             positions = waiting.positions[sequences]
@@ -213,6 +214,7 @@ class VarlenCollator:
                 collate_start_ns=start_ns,
                 collate_end_ns=monotonic_ns(),
                 arrivals=waiting.arrivals[sequences],
+                memory=memory,
             )
             start_ns = monotonic_ns()
 

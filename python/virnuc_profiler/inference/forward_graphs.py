@@ -88,32 +88,37 @@ class ForwardGraphs:
 
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
-        graph = self._graph_for(model, tokens, pack)
-        return self._encoder(model, tokens, pack) if graph is None else graph.replay(tokens, pack).clone()
+        graph = self._find(model, pack) or self._record_if_due(model, tokens, pack)
+        return self._encoder(model, tokens, pack) if graph is None else graph.encoded(tokens, pack)
 
     def pooled(self, model: PackedESM2, tokens: Tensor, pack: Pack, marks: PassMarks) -> Tensor:
         """(T,) tokens to the mean over each sequence's residues, (B, h) in fp32."""
-        from virnuc_profiler.inference.kernels.pooling import mean_pool
+        graph = self._find(model, pack)
+        if graph is None:  # if it is recorded now, that is a part of this forward
+            return encode_and_pool(self, model, tokens, pack, marks)
+        sequences, width = pack.cu_seqlens.shape[0] - 1, model.embed_dim
+        room = marks.replays(sequences, width)
+        if room is not None:
+            vectors, stamps = room.vectors, room.stamps
+        else:
+            vectors, stamps = torch.empty(sequences, width, dtype=torch.float32, device=tokens.device), None
+        graph.replay(tokens, pack, vectors, stamps)
+        return vectors
 
-        graph = self._graph_for(model, tokens, pack)
-        if graph is None:
-            return encode_and_pool(self._encoder, model, tokens, pack, marks)
-        room = marks.replays(pack.cu_seqlens.shape[0] - 1, model.embed_dim)
-        vectors, stamps = (None, None) if room is None else (room.vectors, room.stamps)
-        return mean_pool(graph.replay(tokens, pack, stamps), pack.cu_seqlens, vectors, stamps)
+    def _find(self, model: PackedESM2, pack: Pack) -> _Graph | None:
+        """The recording of a pack's size."""
+        if self._graphs:
+            self._forget_what_is_outdated(model)
+        return self._graphs.get(_Size.of(pack))
 
-    def _graph_for(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> _Graph | None:
-        """The recording of a pack's size, made now if it comes for the second time; None if it is not to be used."""
+    def _record_if_due(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> _Graph | None:
+        """Records a pack's size if that pays, and it comes for the second time."""
         if not self._always and not launches_matter(pack.total_tokens, model.architecture):
             return None
-        self._forget_what_is_outdated(model)
         size = _Size.of(pack)
-        graph = self._graphs.get(size)
-        if graph is None:
-            self._seen[size] += 1
-            if self._seen[size] == 2 and len(self._graphs) < _MOST_GRAPHS:
-                graph = self._record(model, size, tokens.device)
-        return graph
+        self._seen[size] += 1
+        due = self._seen[size] == 2 and len(self._graphs) < _MOST_GRAPHS
+        return self._record(model, size, tokens.device) if due else None
 
     def release(self) -> None:
         """Forgets all recordings, whose memory is then free for others."""
@@ -122,6 +127,7 @@ class ForwardGraphs:
         self._pool = None  # it ends with the last graph that uses it
 
     def _record(self, model: PackedESM2, size: _Size, device: torch.device) -> _Graph | None:
+        self._forget_what_is_outdated(model)
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         try:
@@ -148,22 +154,30 @@ class _Graph:
     """
 
     def __init__(self, encode: Callable[[Tensor, Pack], Tensor], size: _Size, device: torch.device, pool: Any) -> None:
+        from virnuc_profiler.inference.kernels.pooling import mean_pool_to_order
+
+        def whole_pass(tokens: Tensor, pack: Pack) -> Tensor:
+            hidden = encode(tokens, pack)
+            mean_pool_to_order(hidden, pack.cu_seqlens, self._order)
+            return hidden
+
         stream = _recording_stream(device)
         self._tokens = torch.zeros(size.tokens, dtype=torch.uint8, device=device)
         # While it is recorded, too, no sequence may be longer than the tables are that it looks positions up in.
         ends = torch.arange(size.sequences + 1, dtype=torch.int32, device=device) * size.longest
         self._cu_seqlens = ends.clamp_(max=size.tokens)
+        self._order = torch.zeros(3, dtype=torch.int64, device=device)
         pack = Pack(size.tokens, self._cu_seqlens, size.longest)
         self._graph = torch.cuda.CUDAGraph()
         caller = torch.cuda.current_stream(device)
         stream.wait_stream(caller)
         try:
             with torch.cuda.stream(stream), _no_garbage_collected():
-                encode(self._tokens, pack)  # kernels are compiled and loaded, which a recording does not allow
+                whole_pass(self._tokens, pack)  # kernels are compiled and loaded, which a recording does not allow
                 # Other threads may go on with their work: only this one's is recorded.
                 self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")
                 try:
-                    hidden = encode(self._tokens, pack)
+                    hidden = whole_pass(self._tokens, pack)
                 except BaseException:
                     with suppress(RuntimeError):  # what went wrong is more to the point than that nothing came of it
                         self._graph.capture_end()
@@ -173,13 +187,18 @@ class _Graph:
             caller.wait_stream(stream)  # for what is queued there still reads the memory above, also after an error
         self._hidden = without_owning(hidden)
 
-    def replay(self, tokens: Tensor, pack: Pack, stamps: Tensor | None = None) -> Tensor:
-        """(T, h) for a pack that fits, in memory that the next replay of any graph overwrites; see `put_pack`."""
+    def encoded(self, tokens: Tensor, pack: Pack) -> Tensor:
+        """(T, h) for a pack that fits."""
+        self.replay(tokens, pack)
+        return self._hidden[: pack.total_tokens].clone()
+
+    def replay(self, tokens: Tensor, pack: Pack, vectors: Tensor | None = None, stamps: Tensor | None = None) -> None:
+        """Encodes a pack that fits, and pools it into (B, h) `vectors` if there are any; see `put_pack`."""
         from virnuc_profiler.inference.kernels.recorded_pack import put_pack
 
-        put_pack(tokens.contiguous(), pack.cu_seqlens.contiguous(), self._tokens, self._cu_seqlens, stamps)
+        ends = pack.cu_seqlens.contiguous()
+        put_pack(tokens.contiguous(), ends, self._tokens, self._cu_seqlens, self._order, vectors, stamps)
         self._graph.replay()
-        return self._hidden[: pack.total_tokens]
 
 
 @cache

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
 
 from virnuc_profiler.inference.architectures import MASK_TOKEN
 from virnuc_profiler.inference.attention import Attend, AttentionBackend
-from virnuc_profiler.inference.layers import NORM_EPS
+from virnuc_profiler.inference.layers import NORM_EPS, stream_biases
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.plain_encoder import UNMASKED_IN_TRAINING
 from virnuc_profiler.inference.rotary import RotaryAngles
@@ -18,6 +19,8 @@ from virnuc_profiler.inference.rotary import RotaryAngles
 if TYPE_CHECKING:
     from virnuc_profiler.inference.layer_products import Rotation
     from virnuc_profiler.inference.packed_esm2 import PackedESM2
+
+_VERSION: Final = attrgetter("_version")
 
 
 class FusedEncoder:
@@ -77,10 +80,18 @@ class ResidualBiases:
 
     def of(self, model: PackedESM2) -> Tensor:
         """(2 L + 1, h) float32: before each of the L layers' two norms, and before the last one."""
-        biases = [bias for layer in model.layers for bias in layer.stream_biases()]
-        state = [(bias.data_ptr(), None if bias.is_inference() else bias._version) for bias in biases]
+        biases = stream_biases(model.layers)
+        state = list(map(Tensor.data_ptr, biases)), _versions(biases)
         if self._sums is None or state != self._state:
             none_yet = torch.zeros_like(biases[0], dtype=torch.float32)
             self._sums = torch.stack([none_yet, *(bias.float() for bias in biases)]).cumsum(0)
             self._state = state
         return self._sums
+
+
+def _versions(tensors: list[Tensor]) -> list[int] | None:
+    """How often each was changed; None if that is not counted, which it is not in inference mode."""
+    try:
+        return list(map(_VERSION, tensors))
+    except RuntimeError:
+        return None

@@ -202,8 +202,7 @@ class CudaLauncher:
         copy_in, copy_out = self._slots.copy_in, self._slots.copy_out
         marks.mark("h2d", copy_in.cuda_stream)
         with _On(copy_in, compute):
-            tokens, cu_seqlens = slot.tokens.copy(packed.tokens), slot.cu_seqlens.copy(packed.cu_seqlens)
-        marks.end_on_device()  # now: the model may have to look for a recording before it marks the next stage
+            tokens, cu_seqlens = slot.pack.copy(packed)
         slot.copied.record(copy_in)
         compute.wait_event(slot.copied)
 

@@ -28,11 +28,18 @@ class EncoderLayer(nn.Module):
         self.up = nn.Linear(width, 4 * width, **factory)
         self.down = nn.Linear(4 * width, width, **factory)
 
-    def stream_biases(self) -> list[Tensor]:
-        """The biases of the two products that end in the residual stream, (h,) each.
 
-        Looked up where modules keep them: this is asked of all layers for every pack, and by way of their attributes
-        takes three times as long.
-        """
-        products: list[Any] = [self._modules["attention_out"], self._modules["down"]]
-        return [product._parameters["bias"] for product in products]
+def stream_biases(layers: Any) -> list[Tensor]:
+    """The biases of the two products in each layer that end in the residual stream, (h,) each.
+
+    Looked up where modules keep what is theirs: this is asked for every pack, and by way of their attributes takes
+    five times as long.
+
+    Args:
+        layers: an ``nn.ModuleList`` of EncoderLayer.
+    """
+    found: list[Tensor] = []
+    for layer in layers._modules.values():
+        parts = layer._modules
+        found += parts["attention_out"]._parameters["bias"], parts["down"]._parameters["bias"]
+    return found

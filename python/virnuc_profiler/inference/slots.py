@@ -13,13 +13,14 @@ from collections import deque
 import torch
 from torch import Tensor
 
+from virnuc_profiler.inference.batches import PackedBatch, packed_views
 from virnuc_profiler.inference.growing_buffer import GrowingBuffer
 from virnuc_profiler.inference.lost_device import keep_for_ever
 from virnuc_profiler.inference.stamped_vectors import StampedRoom
 
 
 class InputBuffer:
-    """Device memory for one tensor of each batch, and pinned memory for those that come without.
+    """Device memory for one tensor at a time, and pinned memory for those that come without.
 
     Args:
         dtype: of the tensor on the device.
@@ -40,12 +41,31 @@ class InputBuffer:
         return self._on_device.shaped(*source.shape).copy_(source, non_blocking=True)
 
 
+class PackInput:
+    """Device memory for one pack at a time.
+
+    Args:
+        device: where.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._memory = InputBuffer(torch.uint8, device)
+        self._tokens = InputBuffer(torch.uint8, device)
+        self._cu_seqlens = InputBuffer(torch.int32, device)
+
+    def copy(self, packed: PackedBatch) -> tuple[Tensor, Tensor]:
+        """Queues the copy of a pack's tokens and cumulative lengths, in one piece if they lie so."""
+        memory = packed.in_one_piece()
+        if memory is not None:
+            return packed_views(self._memory.copy(memory), packed.cu_seqlens.shape[0] - 1)
+        return self._tokens.copy(packed.tokens), self._cu_seqlens.copy(packed.cu_seqlens)
+
+
 class Slot:
     """What one batch needs at the edges of a GPU.
 
     Attributes:
-        tokens: uint8.
-        cu_seqlens: int32.
+        pack: room for the batch on the device.
         embeddings: float32, pinned, on the host.
         stamped: room for the vectors of a pass that takes its own time, on both sides.
         pooled: the pooled result on the device if the model made it anew, kept until it has been copied out.
@@ -56,8 +76,7 @@ class Slot:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.tokens = InputBuffer(torch.uint8, device)
-        self.cu_seqlens = InputBuffer(torch.int32, device)
+        self.pack = PackInput(device)
         self.embeddings = GrowingBuffer(torch.float32, pin_memory=True)
         self.stamped = StampedRoom(device)
         self.pooled: Tensor | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A pack put where a recording expects it."""
+"""A pack put where a recording expects it, and told where its vectors shall go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ _TOKENS = 1024
 
 
 def put_pack(
-    tokens: Tensor, cu_seqlens: Tensor, to_tokens: Tensor, to_cu_seqlens: Tensor, stamps: Tensor | None = None
+    tokens: Tensor,
+    cu_seqlens: Tensor,
+    to_tokens: Tensor,
+    to_cu_seqlens: Tensor,
+    order: Tensor,
+    vectors: Tensor | None = None,
+    stamps: Tensor | None = None,
 ) -> None:
     """Copies a pack into a larger one, whose last sequences are what is left of its tokens, and empty ones.
 
@@ -21,17 +27,44 @@ def put_pack(
         cu_seqlens: (B + 1,) integers, contiguous, cumulative lengths from 0 to T.
         to_tokens: (T',) integers, T' at least T; what comes after the first T is left as it is.
         to_cu_seqlens: (B' + 1,) integers, B' at least B; T' is what follows the first B + 1.
+        order: (3,) int64, for ``pooling.mean_pool_to_order``: becomes B and the addresses of the next two, 0 of None.
+        vectors: (B, h) float32, contiguous; without it nothing is pooled.
         stamps: (2,) int64; the first becomes the device's time when this begins, in ns, and the second 0.
     """
     count, ends = tokens.shape[0], cu_seqlens.shape[0]
     room, most_ends = to_tokens.shape[0], to_cu_seqlens.shape[0]
     _put_pack[(triton.cdiv(count, _TOKENS),)](
-        tokens, cu_seqlens, to_tokens, to_cu_seqlens, stamps, count, ends, room, most_ends, _TOKENS, num_warps=4
+        tokens,
+        cu_seqlens,
+        to_tokens,
+        to_cu_seqlens,
+        order,
+        vectors,
+        stamps,
+        count,
+        ends,
+        room,
+        most_ends,
+        _TOKENS,
+        num_warps=4,
     )
 
 
 @triton.jit(do_not_specialize=["count", "ends", "room", "most_ends"])
-def _put_pack(tokens, cu_seqlens, to_tokens, to_cu_seqlens, stamps, count, ends, room, most_ends, BLOCK: tl.constexpr):
+def _put_pack(
+    tokens,
+    cu_seqlens,
+    to_tokens,
+    to_cu_seqlens,
+    order,
+    vectors,
+    stamps,
+    count,
+    ends,
+    room,
+    most_ends,
+    BLOCK: tl.constexpr,
+):
     first = tl.program_id(0) == 0
     if stamps is not None:
         tl.store(stamps, globaltimer(), first)
@@ -39,7 +72,21 @@ def _put_pack(tokens, cu_seqlens, to_tokens, to_cu_seqlens, stamps, count, ends,
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(to_tokens + place, tl.load(tokens + place, place < count, 0), place < count)
     if first:
+        _put_order(order, vectors, stamps, ends)
         for start in range(0, most_ends, BLOCK):
             place = start + tl.arange(0, BLOCK)
             end = tl.load(cu_seqlens + place, place < ends, 0)
             tl.store(to_cu_seqlens + place, tl.where(place < ends, end, room), place < most_ends)
+
+
+@triton.jit
+def _put_order(order, vectors, stamps, ends):
+    if vectors is None:
+        tl.store(order, 0)
+    else:
+        tl.store(order, ends - 1)
+        tl.store(order + 1, vectors.to(tl.int64))
+    if stamps is None:
+        tl.store(order + 2, 0)
+    else:
+        tl.store(order + 2, stamps.to(tl.int64))
