@@ -23,8 +23,9 @@ IN_FLIGHT: Final = 3
 SECONDS_BETWEEN_READINGS: Final = 0.2
 
 FIRST_BATCHES: Final = 3
-"""Run once before any warm-up is timed: they load kernels, and may compile some. Of batches that each have a shape of
-their own, as padded ones do, all must: with fewer, first rounds were seen to be a third slower than those after."""
+"""Run once before anything is timed: they load kernels, and may compile some. Of batches that each have a shape of
+their own, as padded ones do, all must be run before the steady rate is: with fewer, first rounds were seen to be a
+third slower than those after."""
 
 _GOLDEN: Final = (5**0.5 - 1) / 2
 
@@ -63,7 +64,7 @@ class Passes:
         device: where.
         batches: at least one, in an order in which any stretch is a fair sample.
         launch: queues a batch and returns its (B, h) vectors, without waiting for them.
-        first_batches: so many are run once before anything is timed for the steady rate.
+        first_batches: so many are run once before the steady rate is timed, at least `FIRST_BATCHES`.
     """
 
     def __init__(
@@ -90,18 +91,22 @@ class Passes:
         self._work(warm_up_s)
         return replace(self._work(seconds), first_pass_tokens_per_s=first_pass)
 
-    def _first_pass(self) -> float:
-        """Tokens/s while kernels are loaded, and each shape is met for the first time."""
-        finite = []
-        tokens = 0
+    def _first_pass(self) -> float | None:
+        """Tokens/s while each shape is met for the first time, but for those that load the kernels."""
+        self._first_batches(FIRST_BATCHES)
         started = perf_counter()
-        for load, batch in islice(self._endless, self._first):
-            finite.append(torch.isfinite(self._launch(batch)).all())
-            tokens += load.tokens
-        if not torch.stack(finite).all():
-            raise RuntimeError("the vectors are not finite")
+        tokens = self._first_batches(self._first - FIRST_BATCHES)
+        seconds = perf_counter() - started
         self._first = 0
-        return tokens / (perf_counter() - started)
+        return tokens / seconds if tokens else None
+
+    def _first_batches(self, count: int) -> int:
+        """Runs so many batches to their end; returns their tokens."""
+        chosen = list(islice(self._endless, max(0, count)))
+        finite = [torch.isfinite(self._launch(batch)).all() for _, batch in chosen]
+        if finite and not torch.stack(finite).all():
+            raise RuntimeError("the vectors are not finite")
+        return sum(load.tokens for load, _ in chosen)
 
     def _work(self, seconds: float) -> Turn:
         tokens = flops = 0

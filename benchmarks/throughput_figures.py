@@ -29,7 +29,8 @@ class Turn:
         power_w: alike.
         busy_share: of the device in the steady state, by the profiler; end to end only.
         whole_run_tokens_per_s: start-up and warm-up included; end to end only.
-        first_pass_tokens_per_s: over the batches that were run before this turn, each for the first time.
+        first_pass_tokens_per_s: over the batches that were run before this turn, each for the first time, but for a few
+            that load the kernels.
     """
 
     seconds: float

@@ -119,9 +119,10 @@ bool Batch::has_events(std::int16_t stage) const {
 void Batch::require_not_started() const {
     require_open();
     if (running_.record != nullptr && running_.record->timing == Timing::none) return;
-    throw std::invalid_argument("batch " + std::to_string(index()) +
-                                (running_.record == nullptr ? " has no running stage" : " has begun its stage on the device") +
-                                ": mark one with mark_on_host(), then start or stamp it once");
+    throw std::invalid_argument(
+        "batch " + std::to_string(index()) +
+        (running_.record == nullptr ? " has no running stage" : " has begun its stage on the device") +
+        ": mark one with mark_on_host(), then start or stamp it once");
 }
 
 void Batch::end_stage() {

@@ -148,7 +148,7 @@ def test_any_stretch_of_batches_is_a_fair_sample() -> None:
     assert [together[i + 1] - together[i] for i in range(9)].count(1) >= 7  # within groups of 4, 4 and 2
 
 
-@pytest.mark.parametrize("first", [3, 4])
+@pytest.mark.parametrize("first", [3, 5])
 def test_turns_go_on_where_the_last_one_ended(first: int) -> None:
     seen = []
     batches = [(Load(1, 10), number) for number in range(4)]
@@ -162,7 +162,7 @@ def test_turns_go_on_where_the_last_one_ended(first: int) -> None:
     assert seen == [number % 4 for number in range(len(seen))]
     assert len(seen) == sum(turn.tokens for turn in turns) + first  # the very first ones do not count
     assert all(turn.flops == 10 * turn.tokens for turn in turns)
-    assert turns[0].first_pass_tokens_per_s > 0
+    assert (turns[0].first_pass_tokens_per_s is None) == (first == 3)  # these load the kernels, and show nothing else
     assert turns[1].first_pass_tokens_per_s is None  # each shape has been met by then
 
 

@@ -128,7 +128,7 @@ def mix_streams() -> None:
 
 
 def start_on_the_host_first() -> None:
-    """The host looks something up before it knows what it queues: that is none of the device's, nor of the stage before."""
+    """The host looks something up before it knows what it queues: neither the device nor the stage before does."""
     cuda = CudaControl()
     timeline = new_timeline()
     before = cuda.calls("cuEventRecord")
