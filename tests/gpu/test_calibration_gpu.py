@@ -19,5 +19,6 @@ def test_ceilings_are_measured_and_kept(tmp_path, monkeypatch):
         ceiling = load_ceiling(target.uuid, precision)
         assert ceiling == found.ceilings[precision]
         assert 1e12 < ceiling.flops_per_second < 1e16
+        assert 200 < ceiling.sm_clock_mhz < 4000
     assert found.ceilings["bf16"].flops_per_second > 2 * found.ceilings["fp32"].flops_per_second
     assert 1e10 < found.copy_bytes_per_second < 1e14

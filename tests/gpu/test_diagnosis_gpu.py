@@ -46,7 +46,10 @@ def model():
 
 @pytest.fixture(scope="module")
 def ceiling(model):
-    return ceiling_of("bf16", TorchMeter().product_rates("bf16", 3.0)).flops_per_second
+    found = ceiling_of("bf16", TorchMeter().product_rates("bf16", 3.0))
+    print(found)
+    assert found.sm_clock_mhz is not None
+    return found
 
 
 def packs(count, budget=BUDGET, pin_memory=True):
@@ -83,7 +86,13 @@ def profiled(model, loader, consume=lambda: None, in_flight=2):
 
 
 def verdict(run, ceiling):
-    found = diagnose(run, layers=LAYERS, hidden=HIDDEN, ceiling=ceiling)
+    found = diagnose(
+        run,
+        layers=LAYERS,
+        hidden=HIDDEN,
+        ceiling=ceiling.flops_per_second,
+        ceiling_sm_clock_mhz=ceiling.sm_clock_mhz,
+    )
     print(f"\n{run.total_tokens / run.elapsed_s:,.0f} tokens/s over the whole run\n{render(found)}\n{found.losses}")
     return found
 

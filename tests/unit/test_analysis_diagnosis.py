@@ -8,6 +8,8 @@ from tests.support.run_records import MS, batch, packing, run_of, stage
 from virnuc_profiler.analysis.causes import WORDS
 from virnuc_profiler.analysis.diagnosis import diagnose, diagnose_saved
 from virnuc_profiler.analysis.flops import forward_flops
+from virnuc_profiler.analysis.observation import observe
+from virnuc_profiler.analysis.run_summary import run_summary
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import DeviceCapture, GpmReading, GpuReading, ProcessReading, SamplerTierRecord
 
@@ -166,6 +168,44 @@ def test_tensor_cores_busier_than_the_model_explains(tensor, shape, bound):
         assert found.mfu == pytest.approx(0.45, rel=0.01)
 
 
+def at_clock(mhz, tensor):
+    """A run that reached 52 % of what the ceiling below says, at an SM clock."""
+    return with_gpu(back_to_back(), **gpm(tensor=tensor), **clocks(0x0, mhz))
+
+
+CEILING = forward_flops(4096, 16 * 256**2, **SHAPE_650M) / 16.02e-3 / 0.52
+
+
+@pytest.mark.parametrize(
+    ("ceiling_mhz", "tensor", "bound"),
+    [
+        (1306, 0.7, "shared_device"),  # 0.52 / (1620 / 1306) / 0.7 = 0.60 explained
+        (None, 0.7, "device_arithmetic"),  # 0.74, which is enough where no clock is known
+        (1306, 0.45, "device_arithmetic"),  # 0.93
+    ],
+)
+def test_a_shared_device_is_told_by_cycle(ceiling_mhz, tensor, bound):
+    run = at_clock(1620, tensor)
+    found = diagnose(run, **SHAPE_650M, ceiling=CEILING, ceiling_sm_clock_mhz=ceiling_mhz)
+    assert found.bound == bound
+    assert found.mfu == pytest.approx(0.52, rel=0.01)  # of time, whatever the clocks
+    kept = {**SHAPE_650M, "ceiling_flops_per_second": CEILING, "ceiling_sm_clock_mhz": ceiling_mhz}
+    assert diagnose_saved(replace(run, metadata={"model_arithmetic": kept})) == found
+    summary = run_summary(run, **kept)
+    assert (summary["bound_by"], summary["diagnosis"]) == (bound, found.sentence)
+
+
+@pytest.mark.parametrize(
+    ("mhz", "bound"), [(1620, "shared_device"), (1200, "device_arithmetic"), (None, "device_arithmetic")]
+)
+def test_the_clock_is_that_of_the_window(mhz, bound):
+    run = at_clock(mhz, 0.7)
+    low, high = observe(run).window
+    fast = [r if low < r.at_ns <= high else replace(r, sm_clock_mhz=9999) for r in run.gpu.fast]
+    run = replace(run, gpu=replace(run.gpu, fast=tuple(fast)))
+    assert diagnose(run, **SHAPE_650M, ceiling=CEILING, ceiling_sm_clock_mhz=1306).bound == bound
+
+
 @pytest.mark.parametrize(
     ("reasons", "mhz", "bound"),
     [(0x4, 1485, "device"), (0x4, 990, "throttling"), (0x40, 1485, "throttling"), (0x0, 990, "device")],
@@ -252,3 +292,19 @@ def test_metadata_that_no_number_can_be_had_from_are_as_good_as_none(key, odd):
     batches = [batch(i, 10 * i, 10 * i + 9, stages, packing([8, 9], 32)) for i in range(3)]
     run = run_of(batches, 40, metadata={"model_arithmetic": {**kept, key: odd}})
     assert diagnose_saved(run).mfu is None
+
+
+@pytest.mark.parametrize("odd", ["x", -1, 0, True, 10**400, [1], {}, 1e300, float("nan"), float("inf"), None])
+def test_a_clock_in_metadata_that_is_none_leaves_the_comparison_by_time(odd):
+    run = at_clock(1620, 0.9)
+    kept = {**SHAPE_650M, "ceiling_flops_per_second": CEILING}
+    by_time = diagnose_saved(replace(run, metadata={"model_arithmetic": kept}))
+    assert by_time.bound == "shared_device"
+    assert diagnose_saved(replace(run, metadata={"model_arithmetic": {**kept, "ceiling_sm_clock_mhz": odd}})) == by_time
+
+
+@pytest.mark.parametrize("mhz", [1e-300, 1e29, 1])
+def test_a_clock_that_no_device_has_does_no_harm(mhz):
+    kept = {**SHAPE_650M, "ceiling_flops_per_second": CEILING, "ceiling_sm_clock_mhz": mhz}
+    found = diagnose_saved(replace(at_clock(1620, 0.7), metadata={"model_arithmetic": kept}))
+    assert all(0 <= share <= 1 for share in found.losses.values())

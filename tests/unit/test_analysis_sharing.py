@@ -2,6 +2,7 @@
 import pytest
 
 from tests.support.run_records import MS, packing, samples
+from virnuc_profiler.analysis.ceiling import DeviceCeiling
 from virnuc_profiler.analysis.launches import Launch
 from virnuc_profiler.analysis.sharing import foreign_processes, foreign_tensor_work, unsteady_device
 from virnuc_profiler.telemetry.records import ProcessReading
@@ -30,8 +31,43 @@ def test_other_processes(percents, taken):
     ],
 )
 def test_tensor_work_that_the_model_does_not_explain(flops, ceiling, activity, taken):
-    found = foreign_tensor_work(flops, ceiling, activity)
+    found = foreign_tensor_work(flops, DeviceCeiling(ceiling), activity)
     assert (None if found is None else found.taken_share) == (None if taken is None else pytest.approx(taken))
+
+
+CEILING_H200 = DeviceCeiling(661e12, sm_clock_mhz=1306)
+
+ALONE = (501.7e12, 0.60, 1755)
+OTHER_STREAM = (346.2e12, 0.71, 1620)
+OTHER_PROCESS = (236.8e12, 0.66, 1718)
+
+
+@pytest.mark.parametrize(("run", "explained"), [(ALONE, None), (OTHER_STREAM, 0.595), (OTHER_PROCESS, 0.413)])
+def test_activity_is_a_share_of_cycles_and_so_is_what_explains_it(run, explained):
+    """650M on an H200, as measured: a large matrix product clocks down further than a forward pass."""
+    flops, activity, clock_mhz = run
+    found = foreign_tensor_work(flops, CEILING_H200, activity, clock_mhz)
+    if explained is None:
+        assert found is None
+    else:
+        assert found.taken_share == pytest.approx(1 - explained, abs=0.001)
+        assert "per cycle" in found.statement
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.74, True), (0.76, False)])
+def test_the_limit_by_cycle(share, found):
+    assert (foreign_tensor_work(share * 661e12, CEILING_H200, 1.0, 1306) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("ceiling_mhz", "run_mhz"), [(None, 1620), (1306, None), (None, None), (1306, 0), (0, 1620), (1306, -1)]
+)
+def test_without_both_clocks_time_must_do(ceiling_mhz, run_mhz):
+    ceiling = DeviceCeiling(661e12, ceiling_mhz)
+    assert foreign_tensor_work(OTHER_STREAM[0], ceiling, OTHER_STREAM[1], run_mhz) is None
+    found = foreign_tensor_work(OTHER_PROCESS[0], ceiling, OTHER_PROCESS[1], run_mhz)
+    assert found.taken_share == pytest.approx(1 - 236.8 / 661 / 0.66)
+    assert "per cycle" not in found.statement
 
 
 def launches(times_ms, **more):

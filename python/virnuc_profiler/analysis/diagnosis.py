@@ -27,6 +27,7 @@ from virnuc_profiler.analysis.causes import (
     OTHER_HOST_WORK,
     SYNCHRONISING,
 )
+from virnuc_profiler.analysis.ceiling import DeviceCeiling
 from virnuc_profiler.analysis.evidence import Evidence, device_evidence, host_evidence
 from virnuc_profiler.analysis.flops import model_flops_utilization
 from virnuc_profiler.analysis.gaps import CauseTotal
@@ -91,7 +92,12 @@ class Diagnosis:
 
 
 def diagnose(
-    run: RunResult, *, layers: int | None = None, hidden: int | None = None, ceiling: float | None = None
+    run: RunResult,
+    *,
+    layers: int | None = None,
+    hidden: int | None = None,
+    ceiling: float | None = None,
+    ceiling_sm_clock_mhz: float | None = None,
 ) -> Diagnosis:
     """Says what a run is bound by.
 
@@ -100,8 +106,11 @@ def diagnose(
         layers: of the model; with `hidden` and packing statistics the work of a batch is known in FLOPs.
         hidden: the model's width.
         ceiling: FLOP/s that a large matrix product reaches on this device in this precision.
+        ceiling_sm_clock_mhz: the SM clock at which it does; with it a shared device is told more surely.
     """
-    return diagnose_observation(observe(run, layers, hidden), run, layers=layers, hidden=hidden, ceiling=ceiling)
+    seen = observe(run, layers, hidden)
+    known = DeviceCeiling(ceiling, ceiling_sm_clock_mhz)
+    return diagnose_observation(seen, run, layers=layers, hidden=hidden, ceiling=known)
 
 
 def diagnose_saved(run: RunResult) -> Diagnosis:
@@ -113,6 +122,7 @@ def diagnose_saved(run: RunResult) -> Diagnosis:
         layers=_positive(arithmetic.get("layers"), int),
         hidden=_positive(arithmetic.get("hidden"), int),
         ceiling=_positive(arithmetic.get("ceiling_flops_per_second"), float),
+        ceiling_sm_clock_mhz=_positive(arithmetic.get("ceiling_sm_clock_mhz"), float),
     )
 
 
@@ -127,7 +137,7 @@ def diagnose_observation(
     *,
     layers: int | None = None,
     hidden: int | None = None,
-    ceiling: float | None = None,
+    ceiling: DeviceCeiling,
 ) -> Diagnosis:
     """:func:`diagnose` for a run that has been looked at already."""
     if not seen.batches or not seen.window_ns:
@@ -143,11 +153,12 @@ def _too_short(batches: int) -> str:
     return f"(Start-up included, for {few} too few to leave it out: use more sequences.)"
 
 
-def _from_device_times(seen: Observation, layers: int | None, hidden: int | None, ceiling: float | None) -> Diagnosis:
+def _from_device_times(seen: Observation, layers: int | None, hidden: int | None, ceiling: DeviceCeiling) -> Diagnosis:
     losses = device_losses(seen, layers, hidden, ceiling)
     ranked = _worth_naming(losses)
     bound = ranked[0] if ranked else _device_bound(seen.activity)
-    mfu = None if seen.flops is None else model_flops_utilization(seen.flops, seen.window_ns / 1e9, ceiling)
+    seconds = seen.window_ns / 1e9
+    mfu = None if seen.flops is None else model_flops_utilization(seen.flops, seconds, ceiling.flops_per_second)
     return Diagnosis(
         bound=bound,
         healthy=not ranked,

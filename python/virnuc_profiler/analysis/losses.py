@@ -29,6 +29,7 @@ from virnuc_profiler.analysis.causes import (
     SYNCHRONISING,
     THROTTLING,
 )
+from virnuc_profiler.analysis.ceiling import DeviceCeiling
 from virnuc_profiler.analysis.flops import forward_flops
 from virnuc_profiler.analysis.host_activity import ACTIVITIES
 from virnuc_profiler.analysis.interval_columns import clip, length
@@ -41,6 +42,7 @@ from virnuc_profiler.analysis.sharing import (
     foreign_tensor_work,
     unsteady_device,
 )
+from virnuc_profiler.analysis.statistics import percentile
 from virnuc_profiler.analysis.throttling import Slowdown, ThrottleTimeline, slowdown
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import PackingRecord
@@ -79,7 +81,7 @@ class Losses:
     slowdown: Slowdown | None = None
 
 
-def device_losses(seen: Observation, layers: int | None, hidden: int | None, ceiling: float | None) -> Losses:
+def device_losses(seen: Observation, layers: int | None, hidden: int | None, ceiling: DeviceCeiling) -> Losses:
     """The losses of a run that has device times."""
     lost: dict[str, float] = defaultdict(float)
     for line in seen.gaps.totals():
@@ -164,7 +166,7 @@ def _held_by(seen: Observation) -> str | None:
 
 
 def _sharing(
-    seen: Observation, layers: int | None, hidden: int | None, ceiling: float | None, *, launch_bound: bool
+    seen: Observation, layers: int | None, hidden: int | None, ceiling: DeviceCeiling, *, launch_bound: bool
 ) -> list[SharingSign]:
     def work(packing: PackingRecord) -> float:
         if layers is None or hidden is None:
@@ -177,9 +179,10 @@ def _sharing(
         else [r.sm_clock_mhz for r in seen.gpu.fast if seen.window[0] < r.at_ns <= seen.window[1]]
     )
     wide = hidden is not None and hidden >= LEAST_HIDDEN and not launch_bound
+    clock_mhz = percentile(clocks, 50)
     signs = (
         foreign_processes(seen.gpu, seen.window),
-        foreign_tensor_work(seen.flops_per_second, ceiling, seen.activity.tensor) if wide else None,
+        foreign_tensor_work(seen.flops_per_second, ceiling, seen.activity.tensor, clock_mhz) if wide else None,
         unsteady_device(seen.launches, seen.packings, work, clocks),
     )
     return [sign for sign in signs if sign is not None]

@@ -7,6 +7,7 @@ from typing import Any
 
 from virnuc_profiler.analysis.batch_metrics import waits_ns
 from virnuc_profiler.analysis.causes import LEAD_IN, TAIL
+from virnuc_profiler.analysis.ceiling import DeviceCeiling
 from virnuc_profiler.analysis.completion import completed_ns
 from virnuc_profiler.analysis.diagnosis import diagnose_observation
 from virnuc_profiler.analysis.flops import forward_flops, model_flops_utilization
@@ -35,6 +36,7 @@ def run_summary(
     layers: int | None = None,
     hidden: int | None = None,
     ceiling_flops_per_second: float | None = None,
+    ceiling_sm_clock_mhz: float | None = None,
 ) -> dict[str, Any]:
     """Keys to pass to ``TelemetryLogger.finalize``, ``elapsed_seconds`` (the run's own wall time) among them.
 
@@ -46,6 +48,7 @@ def run_summary(
         layers: of the model; with `hidden` it gives ``achieved_tflops``.
         hidden: the model's width.
         ceiling_flops_per_second: what this device reaches in a large matrix product; gives ``mfu``.
+        ceiling_sm_clock_mhz: the SM clock at which it does.
     """
     window = (run.host_start_ns, run.host_end_ns)
     packed = run.batches.packed()
@@ -53,7 +56,8 @@ def run_summary(
     steady = steady_state(completions(run.batches))
     first_end = min(completed_ns(run.batches).tolist(), default=None)
     seen = observe(run, layers, hidden)
-    diagnosis = diagnose_observation(seen, run, layers=layers, hidden=hidden, ceiling=ceiling_flops_per_second)
+    ceiling = DeviceCeiling(ceiling_flops_per_second, ceiling_sm_clock_mhz)
+    diagnosis = diagnose_observation(seen, run, layers=layers, hidden=hidden, ceiling=ceiling)
     return {
         "elapsed_seconds": run.elapsed_s,
         "start_up_seconds": None if first_end is None else (first_end - run.host_start_ns) / 1e9,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from virnuc_profiler.analysis.ceiling import DeviceCeiling
 from virnuc_profiler.analysis.intervals import Interval
 from virnuc_profiler.analysis.launches import Launch
 from virnuc_profiler.analysis.statistics import mean, percentile
@@ -18,8 +19,17 @@ LEAST_FOREIGN_SM: Final = 0.05
 
 OWN_TENSOR_SHARE: Final = 0.65
 """If the model's own FLOPs, at the measured ceiling, explain less than this share of the tensor cores' activity,
-somebody else keeps them busy. Alone, packed ESM-2 explains 85 to 100 % (650M on an H200: 330 of 700 TFLOP/s at an
-activity of 0.5); a device shared in halves 35 to 45 %."""
+somebody else keeps them busy. Alone, packed ESM-2 explains 85 % or more (650M on an H200: 330 of 700 TFLOP/s at an
+activity of 0.5); a device shared in halves 35 to 45 %. For want of clocks only: see below."""
+
+OWN_TENSOR_SHARE_PER_CYCLE: Final = 0.75
+"""The same where the SM clocks of the run and of the ceiling are known. Activity is a share of cycles, and at the power
+limit a large matrix product clocks down further than a forward pass, so by time a model explains more than it did.
+ESM-2 650M in bf16 on an H200, whose ceiling was 661 TFLOP/s at an estimated 1,306 MHz:
+
+* alone: 501.7 TFLOP/s at 1,755 MHz, activity 0.60: 1.26 by time, 0.94 by cycle;
+* matrix products on another stream: 346.2 TFLOP/s at 1,620 MHz, 0.71: 0.74 by time, 0.60 by cycle;
+* another process: 236.8 TFLOP/s at 1,718 MHz, 0.66: 0.55 by time, 0.41 by cycle."""
 
 LEAST_HIDDEN: Final = 640
 """Narrower models (8M, 35M) are left out: kernels pad their small heads and matrices, so the tensor cores do up to
@@ -60,21 +70,29 @@ def foreign_processes(gpu: GpuSamples | None, window: Interval) -> SharingSign |
 
 
 def foreign_tensor_work(
-    flops_per_second: float | None, ceiling: float | None, tensor_activity: float | None
+    flops_per_second: float | None,
+    ceiling: DeviceCeiling,
+    tensor_activity: float | None,
+    sm_clock_mhz: float | None = None,
 ) -> SharingSign | None:
     """Whether the tensor cores did more than this model's FLOPs explain; None if they did not or it is not known.
 
     Args:
         flops_per_second: of the model, in the window.
-        ceiling: FLOP/s of a large matrix product on this device in this precision.
+        ceiling: of a large matrix product on this device in this precision.
         tensor_activity: 0 to 1, in the window.
+        sm_clock_mhz: in the window; with the ceiling's the comparison is by cycle, else by time.
     """
     if flops_per_second is None or tensor_activity is None or tensor_activity < LEAST_TENSOR_ACTIVITY:
         return None
-    explained = ratio(ratio(flops_per_second, ceiling), tensor_activity)
-    if explained is None or explained >= OWN_TENSOR_SHARE:
+    own, least, flops = ratio(flops_per_second, ceiling.flops_per_second), OWN_TENSOR_SHARE, "FLOPs"
+    faster = ratio(sm_clock_mhz, ceiling.sm_clock_mhz)
+    if faster is not None and faster > 0:
+        own, least, flops = ratio(own, faster), OWN_TENSOR_SHARE_PER_CYCLE, "FLOPs per cycle"
+    explained = ratio(own, tensor_activity)
+    if explained is None or explained >= least:
         return None
-    statement = f"tensor activity of {tensor_activity:.2f} that the model's own FLOPs explain"
+    statement = f"tensor activity of {tensor_activity:.2f} that the model's own {flops} explain"
     return SharingSign(statement, f"{explained:.0%}", 1 - explained)
 
 

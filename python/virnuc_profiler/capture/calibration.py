@@ -3,17 +3,18 @@
 
 No program reaches a data sheet's number, so MFU is against what a matrix product of 8,192³ does on this very card
 after seconds of load: a card at its power limit clocks down (an H200 from 751 to 681 TFLOP/s), and a long run lives in
-that state.
+that state. Its SM clock is kept beside the rate: whoever compares with what is counted in cycles must know it.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from virnuc_profiler.capture.sm_clock import sm_clock_reader
 from virnuc_profiler.capture.target import Target, find_target
 from virnuc_profiler.errors import UsageError
 
@@ -23,6 +24,9 @@ SECONDS: Final = 4.0
 
 SIZE: Final = 8192
 _COPIED_BYTES: Final = 2**30
+_Value = TypeVar("_Value")
+_Work = Callable[[], object]
+_ReadClock = Callable[[], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,13 @@ class Ceiling:
         precision: ``bf16``, ``fp16``, ``tf32`` or ``fp32``.
         flops_per_second: sustained; this is the ceiling for MFU.
         first_flops_per_second: at first, before the card is warm.
+        sm_clock_mhz: at which the sustained rate was reached; None if it could not be read.
     """
 
     precision: str
     flops_per_second: float
     first_flops_per_second: float
+    sm_clock_mhz: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,18 @@ class Calibration:
     copy_bytes_per_second: float
 
 
-class Meter(Protocol):
-    """Measures a card; each method returns rates of successive stretches of work."""
+class Stretch(NamedTuple):
+    """A stretch of work: amount per second, and the SM clock while it ran; None if that could not be read."""
 
-    def product_rates(self, precision: str, seconds: float) -> Sequence[float]:
-        """FLOP/s of matrix products."""
+    rate: float
+    sm_clock_mhz: float | None = None
+
+
+class Meter(Protocol):
+    """Measures a card; each method returns successive stretches of work, or their rates."""
+
+    def product_rates(self, precision: str, seconds: float) -> Sequence[Stretch]:
+        """FLOP/s of matrix products, with clocks."""
 
     def copy_rates(self, seconds: float) -> Sequence[float]:
         """Bytes copied per second."""
@@ -97,13 +110,23 @@ def calibrate(
     )
 
 
-def ceiling_of(precision: str, rates: Sequence[float]) -> Ceiling:
-    """The first rate and the sustained one, which is the median of the later half."""
-    return Ceiling(precision, _sustained(rates), rates[0])
+def ceiling_of(precision: str, stretches: Sequence[Stretch]) -> Ceiling:
+    """The first rate and the sustained one, which is the median of the later half, and its clock likewise."""
+    clocks = [stretch.sm_clock_mhz for stretch in _later_half(stretches) if stretch.sm_clock_mhz is not None]
+    return Ceiling(
+        precision,
+        flops_per_second=_sustained([stretch.rate for stretch in stretches]),
+        first_flops_per_second=stretches[0].rate,
+        sm_clock_mhz=statistics.median(clocks) if clocks else None,
+    )
 
 
 def _sustained(rates: Sequence[float]) -> float:
-    return statistics.median(rates[len(rates) // 2 :])
+    return statistics.median(_later_half(rates))
+
+
+def _later_half(values: Sequence[_Value]) -> Sequence[_Value]:
+    return values[len(values) // 2 :]
 
 
 def calibration_target() -> Target:
@@ -128,8 +151,8 @@ class TorchMeter:
         self._torch: Any = torch
         self._stretch_s = 0.1
 
-    def product_rates(self, precision: str, seconds: float) -> Sequence[float]:
-        """FLOP/s of products of two 8,192² matrices, by stretches of 0.1 s."""
+    def product_rates(self, precision: str, seconds: float) -> Sequence[Stretch]:
+        """FLOP/s of products of two 8,192² matrices, by stretches of 0.1 s, with clocks."""
         torch = self._torch
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
         left, right = (torch.randn(SIZE, SIZE, device="cuda").to(dtype) for _ in range(2))
@@ -137,7 +160,8 @@ class TorchMeter:
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         try:
-            return self._rates(lambda: torch.mm(left, right, out=product), 2 * SIZE**3, seconds)
+            with sm_clock_reader(calibration_target().uuid) as read_clock_mhz:
+                return self._stretches(lambda: torch.mm(left, right, out=product), 2 * SIZE**3, seconds, read_clock_mhz)
         finally:
             torch.set_float32_matmul_precision(before)
 
@@ -146,26 +170,31 @@ class TorchMeter:
         torch = self._torch
         source = torch.empty(_COPIED_BYTES, dtype=torch.uint8, device="cuda")
         copy = torch.empty_like(source)
-        return self._rates(lambda: copy.copy_(source), _COPIED_BYTES, min(seconds, 1.0))
+        stretches = self._stretches(lambda: copy.copy_(source), _COPIED_BYTES, min(seconds, 1.0))
+        return [stretch.rate for stretch in stretches]
 
-    def _rates(self, work: Any, amount: int, seconds: float) -> list[float]:
+    def _stretches(
+        self, work: _Work, amount: int, seconds: float, read_clock_mhz: _ReadClock = lambda: None
+    ) -> list[Stretch]:
         """Amount per second; the first call, which loads the kernel, is left out."""
         work()
-        once_s = self._time(work, 1)
+        once_s, _ = self._time(work, 1, read_clock_mhz)
         times = max(1, round(self._stretch_s / once_s))
-        rates: list[float] = []
+        stretches: list[Stretch] = []
         spent_s = 0.0
-        while spent_s < seconds or not rates:
-            took_s = self._time(work, times)
+        while spent_s < seconds or not stretches:
+            took_s, clock_mhz = self._time(work, times, read_clock_mhz)
             spent_s += took_s
-            rates.append(amount * times / took_s)
-        return rates
+            stretches.append(Stretch(amount * times / took_s, clock_mhz))
+        return stretches
 
-    def _time(self, work: Any, times: int) -> float:
+    def _time(self, work: _Work, times: int, read_clock_mhz: _ReadClock) -> tuple[float, float | None]:
+        """Seconds that the device took, and its clock meanwhile: read before anybody waits, or it would be idle's."""
         start, end = (self._torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         for _ in range(times):
             work()
         end.record()
+        clock_mhz = read_clock_mhz()
         end.synchronize()
-        return float(start.elapsed_time(end)) / 1e3
+        return float(start.elapsed_time(end)) / 1e3, clock_mhz

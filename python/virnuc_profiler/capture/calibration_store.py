@@ -90,7 +90,8 @@ def _entries() -> list[Mapping[str, Any]]:
 
 def _ceiling(entry: Mapping[str, Any], precision: str) -> Ceiling | None:
     try:
-        ceiling = Ceiling(**entry["ceilings"][precision])
-        return ceiling if ceiling.flops_per_second > 0 else None
+        ceiling = Ceiling(**entry["ceilings"][precision])  # files from before its clock was kept lack that key
+        clock_mhz = ceiling.sm_clock_mhz
+        return ceiling if ceiling.flops_per_second > 0 and (clock_mhz is None or clock_mhz > 0) else None
     except (KeyError, TypeError):
         return None

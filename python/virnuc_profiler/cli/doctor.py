@@ -106,7 +106,8 @@ def render_calibration(calibration: Calibration, path: Path) -> str:
     lines = [f"{calibration.name} ({calibration.uuid}), matrix products of 8,192 cubed:"]
     for ceiling in calibration.ceilings.values():
         sustained, first = (rate / 1e12 for rate in (ceiling.flops_per_second, ceiling.first_flops_per_second))
-        lines.append(f"  {ceiling.precision:<5} {sustained:>8,.1f} TFLOP/s sustained, {first:,.1f} at first")
+        clock = "" if ceiling.sm_clock_mhz is None else f" at {ceiling.sm_clock_mhz:,.0f} MHz"
+        lines.append(f"  {ceiling.precision:<5} {sustained:>8,.1f} TFLOP/s sustained{clock}, {first:,.1f} at first")
     lines.append(f"  copy  {calibration.copy_bytes_per_second / 1e9:>8,.1f} GB/s within its memory (1 GB = 10^9 bytes)")
     lines.append(f"Kept in {path}; runs on this card, driver and PyTorch are measured against it.")
     return "\n".join(lines)

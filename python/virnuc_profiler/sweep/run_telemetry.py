@@ -10,6 +10,7 @@ from typing import Any
 
 from virnuc_profiler.analysis.batch_metrics import metrics_of_run
 from virnuc_profiler.analysis.run_summary import run_summary
+from virnuc_profiler.capture.calibration import Ceiling
 from virnuc_profiler.capture.calibration_store import load_ceiling
 from virnuc_profiler.telemetry.logger import TelemetryLogger
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -34,27 +35,31 @@ def record_run(
         OutputError: one of the files cannot be written.
     """
     ceiling = stored_ceiling(run)
-    model = {"layers": layers, "hidden": hidden, "ceiling_flops_per_second": ceiling}
+    model: dict[str, Any] = {  # under the names that run_summary gives them
+        "layers": layers,
+        "hidden": hidden,
+        "ceiling_flops_per_second": None if ceiling is None else ceiling.flops_per_second,
+        "ceiling_sm_clock_mhz": None if ceiling is None else ceiling.sm_clock_mhz,
+    }
     run = replace(run, metadata={**run.metadata, "model_arithmetic": model})  # so that a saved run can be diagnosed
     logger.set_run_metadata(**run.metadata, started_at=run.started_at, device=run.device.name)
     logger.set_run_metadata(device_capture=asdict(run.device))
     for index, metrics in metrics_of_run(run):
         logger.record_batch(index, metrics)
     run.save(run_path(logger.path))
-    return logger.finalize(run_summary(run, layers=layers, hidden=hidden, ceiling_flops_per_second=ceiling))
+    return logger.finalize(run_summary(run, **model))
 
 
-def stored_ceiling(run: RunResult) -> float | None:
-    """FLOP/s that this run's device was calibrated at, with this driver and PyTorch; None if it was not."""
+def stored_ceiling(run: RunResult) -> Ceiling | None:
+    """What this run's device was calibrated at, with this driver and PyTorch; None if it was not."""
     hardware = run.metadata.get("hardware")
     known: Mapping[str, Any] = hardware if isinstance(hardware, Mapping) else {}
-    ceiling = load_ceiling(
+    return load_ceiling(
         run.device.uuid,
         run.metadata.get("precision"),
         driver_version=known.get("driver_version"),
         torch_version=known.get("torch_version"),
     )
-    return None if ceiling is None else ceiling.flops_per_second
 
 
 def run_path(telemetry_path: Path) -> Path:
