@@ -32,12 +32,12 @@ bool DeviceTimer::accepts(BatchRecord& batch) const noexcept {
 
 bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept {
     if (!accepts(batch)) return false;
-    CUevent event = pool_.take();
+    auto* handle = reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): as Python has it
+    CUevent event = becomes_part_of_a_graph(handle, batch) ? nullptr : pool_.take();
     if (event == nullptr) {
         flag_dropped(batch);
         return false;
     }
-    auto* handle = reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): as Python has it
     if (const CUresult result = record_event(context_, event, handle); result != CUDA_SUCCESS) {
         turn_off(result, "cuEventRecord");
         flag_dropped(batch);
@@ -45,6 +45,14 @@ bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, 
     }
     recorded_.push({event, order_of(stream), &batch, ended, started});  // holds as many as there are events
     return true;
+}
+
+bool DeviceTimer::becomes_part_of_a_graph(CUstream stream, const BatchRecord& batch) noexcept {
+    if (stream == asked_stream_ && &batch == asked_batch_) return false;
+    if (is_capturing(context_, stream)) return true;
+    asked_stream_ = stream;
+    asked_batch_ = &batch;
+    return false;
 }
 
 void DeviceTimer::turn_off(const CudaError& failure) {

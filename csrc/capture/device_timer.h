@@ -38,8 +38,8 @@ class DeviceTimer {
     DeviceTimer(const CudaApi& api, int ordinal, std::size_t event_pool_size);
 
     /// Records one event for the boundary between two stages (either may be nullptr). Never throws, waits for
-    /// the device or allocates: if there is no event, or device timing is off, the batch is flagged and false
-    /// returned. The callers take turns.
+    /// the device or allocates: if there is no event, a graph is being captured, or device timing is off, the batch is
+    /// flagged and false returned. The callers take turns.
     bool record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept;
 
     /// Whether device times are taken; if not, the batch is flagged. The callers take turns.
@@ -68,11 +68,17 @@ class DeviceTimer {
     void add_anchor(const Anchor& anchor);
 
   private:
+    /// Asks the driver, which takes it a tenth of what an event does: once for as long as a batch stays on one stream.
+    /// So a capture that begins on the stream of the batch's last mark is not noticed.
+    bool becomes_part_of_a_graph(CUstream stream, const BatchRecord& batch) noexcept;
+
     CudaContext context_;
     EventPool pool_;
     SpscRing<Boundary> recorded_;
     OwnerProcess owner_;
     bool open_ = true;
+    CUstream asked_stream_ = nullptr;           ///< it was not captured when
+    const BatchRecord* asked_batch_ = nullptr;  ///< this batch's mark on it was made
     std::atomic<bool> enabled_{true};
     mutable std::mutex slow_mutex_;  ///< of the two below; never taken on the hot path
     std::optional<CudaError> failure_;

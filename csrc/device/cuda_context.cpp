@@ -25,6 +25,14 @@ CurrentContext::~CurrentContext() {
     api_->context_pop(&popped);
 }
 
+bool is_capturing(const CudaContext& context, CUstream stream) noexcept {
+    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+    const CUresult result = context.api().stream_is_capturing(stream, &status);
+    // The legacy default stream must not be used while a stream that waits for it is captured.
+    if (result == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) return true;
+    return result == CUDA_SUCCESS && status != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
 CUresult record_event(const CudaContext& context, CUevent event, CUstream stream) noexcept {
     const CudaApi& api = context.api();
     const bool default_stream = reinterpret_cast<std::uintptr_t>(stream) <= 2;

@@ -39,6 +39,10 @@ class CurrentContext {
     const CudaApi* api_;
 };
 
+/// Whether what is queued on `stream` becomes part of a CUDA graph. An event that was recorded there has no time, and
+/// whoever asks for it breaks the capture.
+bool is_capturing(const CudaContext& context, CUstream stream) noexcept;
+
 /// Records `event` on `stream`; about the cost of the bare driver call.
 ///
 /// Default streams (0, 1 and 2) belong to whichever context is current, so that ours is made current if it is

@@ -30,6 +30,7 @@ namespace virnuc {
     X(context_current, "cuCtxGetCurrent", CUresult(CUcontext*))                               \
     X(stream_create, "cuStreamCreate", CUresult(CUstream*, unsigned))                         \
     X(stream_destroy, "cuStreamDestroy_v2", CUresult(CUstream))                               \
+    X(stream_is_capturing, "cuStreamIsCapturing", CUresult(CUstream, CUstreamCaptureStatus*)) \
     X(event_create, "cuEventCreate", CUresult(CUevent*, unsigned))                            \
     X(event_destroy, "cuEventDestroy_v2", CUresult(CUevent))                                  \
     X(event_record, "cuEventRecord", CUresult(CUevent, CUstream))                             \

@@ -300,6 +300,12 @@ EXPORT Result cuStreamDestroy_v2(std::uintptr_t) {
     return success;
 }
 
+EXPORT Result cuStreamIsCapturing(std::uintptr_t handle, int* status) {
+    CALL("cuStreamIsCapturing");
+    *status = simulation().streams[handle].capturing ? 1 : 0;
+    return success;
+}
+
 EXPORT Result cuThreadExchangeStreamCaptureMode(int*) {
     CALL("cuThreadExchangeStreamCaptureMode");
     return success;
