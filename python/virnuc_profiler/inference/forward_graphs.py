@@ -70,8 +70,8 @@ class _Size(NamedTuple):
 class ForwardGraphs:
     """An encoder whose launches are recorded when a size of pack comes for the second time, and replayed after.
 
-    What is replayed works on memory of its own: inputs are copied in, and the result is copied out. Where there is not
-    enough of it, that size of pack is launched as before.
+    What is replayed works on memory of its own: inputs are copied in, and the result is copied out, or pooled to where
+    the caller wants it. Where there is not enough of it, that size of pack is launched as before.
 
     Args:
         encoder: what is recorded.
@@ -107,8 +107,9 @@ class ForwardGraphs:
 
     def _find(self, model: PackedESM2, pack: Pack) -> _Graph | None:
         """The recording of a pack's size."""
-        if self._graphs:
-            self._forget_what_is_outdated(model)
+        if not self._graphs:
+            return None
+        self._forget_what_is_outdated(model)
         return self._graphs.get(_Size.of(pack))
 
     def _record_if_due(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> _Graph | None:
