@@ -25,11 +25,11 @@ activity of 0.5); a device shared in halves 35 to 45 %. For want of clocks only:
 OWN_TENSOR_SHARE_PER_CYCLE: Final = 0.75
 """The same where the SM clocks of the run and of the ceiling are known. Activity is a share of cycles, and at the power
 limit a large matrix product clocks down further than a forward pass, so by time a model explains more than it did.
-ESM-2 650M in bf16 on an H200, whose ceiling was 661 TFLOP/s at an estimated 1,306 MHz:
+ESM-2 650M in bf16 on an H100, whose ceiling was 680.2 TFLOP/s at 1,320 MHz:
 
-* alone: 501.7 TFLOP/s at 1,755 MHz, activity 0.60: 1.26 by time, 0.94 by cycle;
-* matrix products on another stream: 346.2 TFLOP/s at 1,620 MHz, 0.71: 0.74 by time, 0.60 by cycle;
-* another process: 236.8 TFLOP/s at 1,718 MHz, 0.66: 0.55 by time, 0.41 by cycle."""
+* alone: 501.1 TFLOP/s at 1,762 MHz, activity 0.58: 1.27 by time, 0.95 by cycle;
+* matrix products on another stream: 345.1 TFLOP/s at 1,515 MHz, 0.67: 0.76 by time, 0.66 by cycle;
+* another process: 230.1 TFLOP/s at 1,695 MHz, 0.65: 0.52 by time, 0.41 by cycle."""
 
 LEAST_HIDDEN: Final = 640
 """Narrower models (8M, 35M) are left out: kernels pad their small heads and matrices, so the tensor cores do up to
