@@ -48,9 +48,7 @@ void register_batch(py::module_& module) {
     py::class_<Batch, std::shared_ptr<Batch>> batch(module, "Batch", py::is_final());
     define_mark(batch);
     batch.def_property_readonly("index", &Batch::index)
-        .def("mark_on_host", &Batch::mark_on_host, py::arg("stage"), py::arg("stream") = py::none())
-        .def("start_on_device", &Batch::start_on_device)
-        .def("stamp", &Batch::stamp, py::arg("followed_by"))
+        .def("mark_stamped", &Batch::mark_stamped, py::arg("stage"), py::arg("stream"), py::arg("followed_by"))
         .def("set_stamps", &Batch::set_stamps, py::arg("start_ns"), py::arg("end_ns"))
         .def("end_stage", &Batch::end_stage)
         .def("stage", &Batch::stage, py::arg("stage"), py::arg("stream") = MaybeStream())

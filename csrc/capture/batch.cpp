@@ -17,7 +17,7 @@ void Batch::require_open() const {
 
 // Starts a stage, ending `previous` with the same clock reading and, where both are timed on one stream, the
 // same event. Costs: a clock reading, a stage record, at most two cuEventRecord, an NVTX pop and push.
-OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, bool on_device) {
+OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, Timing timing) {
     Recording& recording = *recording_;
     const std::int64_t now = recording.now();
     const Recording::StageInfo& stage = recording.stages()[static_cast<std::size_t>(number)];
@@ -25,24 +25,23 @@ OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, 
     next.record = &recording.stage_records.append({.host_start_ns = now, .batch = row_, .stage = number});
     next.stream = stream;
     StageRecord* ended = previous != nullptr && previous->timed() ? previous->record : nullptr;
-    if (ended != nullptr && (!on_device || previous->stream != stream)) {
-        recording.timer->record(previous->stream, *record_, ended, nullptr);
-        ended = nullptr;
+    if (DeviceTimer* timer = recording.timer.get(); timer != nullptr) {
+        if (ended != nullptr && (timing != Timing::events || previous->stream != stream)) {
+            timer->record(previous->stream, *record_, ended, nullptr);
+            ended = nullptr;
+        }
+        if (timing == Timing::stamps && timer->accepts(*record_)) next.record->timing = timing;
+        if (timing == Timing::events && timer->record(stream, *record_, ended, next.record)) {
+            next.record->timing = timing;
+            if (unplaced_ != nullptr && unplaced_->follower == number) unplaced_ = nullptr;
+        }
     }
-    if (on_device) record_start(next, ended);
     if (previous != nullptr && previous->record != nullptr) {
         previous->record->host_end_ns = now;
         pop_range(*previous);
     }
     if (recording.nvtx) next.range = begin_range(stage.label, static_cast<std::uint64_t>(record_->index));
     return next;
-}
-
-/// One event for the start of `stage` and the end of `ended`, which may be null.
-void Batch::record_start(OpenStage& stage, StageRecord* ended) {
-    if (!recording_->timer->record(stage.stream, *record_, ended, stage.record)) return;
-    stage.record->timing = Timing::events;
-    if (unplaced_ != nullptr && unplaced_->follower == stage.record->stage) unplaced_ = nullptr;
 }
 
 void Batch::pop_range(const OpenStage& stage) noexcept {
@@ -62,36 +61,20 @@ void Batch::mark(std::string_view stage, std::optional<Stream> stream) {
     const MarkLock lock(*recording_);
     const std::int16_t number = recording_->stage_number(stage);
     require_open();
-    running_ = start(number, stream.value_or(recording_->default_stream), &running_, has_events(number));
+    running_ = start(number, stream.value_or(recording_->default_stream), &running_, timing_of(number));
 }
 
-void Batch::mark_on_host(std::string_view stage, std::optional<Stream> stream) {
-    if (foreign()) return;
-    const MarkLock lock(*recording_);
-    const std::int16_t number = recording_->stage_number(stage);
-    require_open();
-    running_ = start(number, stream.value_or(recording_->default_stream), &running_, false);
-}
-
-void Batch::start_on_device() {
-    if (foreign()) return;
-    const MarkLock lock(*recording_);
-    require_not_started();
-    if (has_events(running_.record->stage)) record_start(running_, nullptr);
-}
-
-bool Batch::stamp(std::string_view followed_by) {
+bool Batch::mark_stamped(std::string_view stage, std::optional<Stream> stream, std::string_view followed_by) {
     if (foreign()) return false;
     const MarkLock lock(*recording_);
+    const std::int16_t number = recording_->stage_number(stage);
     const std::int16_t follower = recording_->stage_number(followed_by);
-    require_not_started();
-    if (!has_events(running_.record->stage)) return false;
-    if (!has_events(follower) || !recording_->timer->accepts(*record_)) {
-        record_start(running_, nullptr);
-        return false;
-    }
+    require_open();
+    const bool can_be_placed = timing_of(number) == Timing::events && timing_of(follower) == Timing::events;
+    const Timing timing = can_be_placed ? Timing::stamps : timing_of(number);
+    running_ = start(number, stream.value_or(recording_->default_stream), &running_, timing);
+    if (running_.record->timing != Timing::stamps) return false;
     if (unstamped_ != nullptr || unplaced_ != nullptr) flag_dropped(*record_);
-    running_.record->timing = Timing::stamps;
     running_.record->follower = static_cast<std::uint8_t>(follower);
     unstamped_ = unplaced_ = running_.record;
     return true;
@@ -103,7 +86,7 @@ void Batch::set_stamps(std::int64_t start_ns, std::int64_t end_ns) {
     if (!is_open()) return;  // and it has been flagged
     if (unstamped_ == nullptr) {
         throw std::invalid_argument("no stage of batch " + std::to_string(index()) +
-                                    " waits for stamps: ask for them with stamp(), and set them once");
+                                    " waits for stamps: mark one with mark_stamped(), and set them once");
     }
     if (start_ns <= 0 || end_ns < start_ns) return;  // then it has none, which close() sees
     std::atomic_ref(unstamped_->device_start_ns).store(start_ns, std::memory_order_relaxed);
@@ -111,18 +94,10 @@ void Batch::set_stamps(std::int64_t start_ns, std::int64_t end_ns) {
     unstamped_ = nullptr;
 }
 
-/// Whether a stage is timed on the device, unless it is stamped.
-bool Batch::has_events(std::int16_t stage) const {
-    return recording_->timer && recording_->stages()[static_cast<std::size_t>(stage)].on_device;
-}
-
-void Batch::require_not_started() const {
-    require_open();
-    if (running_.record != nullptr && running_.record->timing == Timing::none) return;
-    throw std::invalid_argument(
-        "batch " + std::to_string(index()) +
-        (running_.record == nullptr ? " has no running stage" : " has begun its stage on the device") +
-        ": mark one with mark_on_host(), then start or stamp it once");
+/// With events, if at all.
+Timing Batch::timing_of(std::int16_t stage) const {
+    const bool on_device = recording_->stages()[static_cast<std::size_t>(stage)].on_device;
+    return on_device && recording_->timer ? Timing::events : Timing::none;
 }
 
 void Batch::end_stage() {
@@ -192,7 +167,7 @@ void StageScope::enter() {
     const MarkLock lock(*batch_->recording_);
     batch_->require_open();
     if (open_.record != nullptr) throw std::invalid_argument("this stage has been entered already");
-    open_ = batch_->start(stage_, stream_, nullptr, batch_->has_events(stage_));
+    open_ = batch_->start(stage_, stream_, nullptr, batch_->timing_of(stage_));
     batch_->scopes_.push_back(this);  // last: a scope that could not start must not be known to its batch
 }
 

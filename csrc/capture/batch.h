@@ -44,18 +44,13 @@ class Batch : public std::enable_shared_from_this<Batch> {
     /// Ends the running stage and starts another: one clock reading, at most one event if both run on one
     /// stream, one range. Throws std::invalid_argument: no such stage, or the batch has ended.
     void mark(std::string_view stage, std::optional<Stream> stream);
-    /// As mark(), but for the device: there the stage begins with start_on_device() or stamp(), and until then it has
-    /// no time. The running stage ends on both.
-    void mark_on_host(std::string_view stage, std::optional<Stream> stream);
-    /// Begins a stage that was marked on the host: its work is about to be queued. Throws std::invalid_argument: no
-    /// stage is running, or it has begun.
-    void start_on_device();
-    /// As start_on_device(), for a stage whose first and last kernels stamp it with the device's own timer, so that no
-    /// event stands between its kernels and those before and after. True if stamps are wanted: then set_stamps() must
+    /// As mark(), for a stage whose first and last kernels stamp it with the device's own timer, so that no event
+    /// stands between its kernels and those before and after. True if stamps are wanted: then set_stamps() must
     /// follow before the batch ends, and before another stage is stamped. False if there are no device times, or no
     /// stage `followed_by` with events, which must be marked later and begin on the device after this one has ended:
-    /// without it nobody knows where the stamps lie among the other times, and this is start_on_device() itself.
-    bool stamp(std::string_view followed_by);
+    /// without it nobody knows where the stamps lie among the other times, and this is mark() itself. Throws
+    /// std::invalid_argument as mark() does.
+    bool mark_stamped(std::string_view stage, std::optional<Stream> stream, std::string_view followed_by);
     /// What the kernels of the latest stamped stage wrote. A stage that was not stamped after all (the end before
     /// the start, or 0) flags the batch. Does nothing once the batch has ended. Throws std::invalid_argument: no
     /// stage waits for stamps.
@@ -78,11 +73,8 @@ class Batch : public std::enable_shared_from_this<Batch> {
     /// Under the mark mutex.
     void require_open() const;
     [[nodiscard]] bool is_open() const noexcept { return record_->state == BatchState::open; }
-    OpenStage start(std::int16_t number, Stream stream, OpenStage* previous, bool on_device);
-    void record_start(OpenStage& stage, StageRecord* ended);
-    [[nodiscard]] bool has_events(std::int16_t stage) const;
-    /// Under the mark mutex.
-    void require_not_started() const;
+    OpenStage start(std::int16_t number, Stream stream, OpenStage* previous, Timing timing);
+    [[nodiscard]] Timing timing_of(std::int16_t stage) const;
     void finish(OpenStage& stage, std::int64_t now);
     void pop_range(const OpenStage& stage) noexcept;
     void close(BatchState state);

@@ -13,6 +13,10 @@ EventPool pool_in(const CudaContext& context, std::size_t size) {
     return {context.api(), size};
 }
 
+CUstream handle_of(Stream stream) noexcept {
+    return reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): as Python has it
+}
+
 /// The per-thread default stream (2) is another stream in each thread.
 Stream order_of(Stream stream) noexcept {
     if (stream != 2) return stream;
@@ -32,13 +36,12 @@ bool DeviceTimer::accepts(BatchRecord& batch) const noexcept {
 
 bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept {
     if (!accepts(batch)) return false;
-    auto* handle = reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): as Python has it
-    CUevent event = becomes_part_of_a_graph(handle, batch) ? nullptr : pool_.take();
+    CUevent event = is_being_captured(stream, batch) ? nullptr : pool_.take();
     if (event == nullptr) {
         flag_dropped(batch);
         return false;
     }
-    if (const CUresult result = record_event(context_, event, handle); result != CUDA_SUCCESS) {
+    if (const CUresult result = record_event(context_, event, handle_of(stream)); result != CUDA_SUCCESS) {
         turn_off(result, "cuEventRecord");
         flag_dropped(batch);
         return false;
@@ -47,11 +50,12 @@ bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, 
     return true;
 }
 
-bool DeviceTimer::becomes_part_of_a_graph(CUstream stream, const BatchRecord& batch) noexcept {
-    if (stream == asked_stream_ && &batch == asked_batch_) return false;
-    if (is_capturing(context_, stream)) return true;
-    asked_stream_ = stream;
-    asked_batch_ = &batch;
+bool DeviceTimer::is_being_captured(Stream stream, const BatchRecord& batch) noexcept {
+    const Stream own = order_of(stream);
+    if (own == free_stream_ && &batch == free_batch_) return false;
+    if (is_capturing(context_, handle_of(stream))) return true;
+    free_stream_ = own;
+    free_batch_ = &batch;
     return false;
 }
 

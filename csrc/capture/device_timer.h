@@ -68,17 +68,19 @@ class DeviceTimer {
     void add_anchor(const Anchor& anchor);
 
   private:
-    /// Asks the driver, which takes it a tenth of what an event does: once for as long as a batch stays on one stream.
-    /// So a capture that begins on the stream of the batch's last mark is not noticed.
-    bool becomes_part_of_a_graph(CUstream stream, const BatchRecord& batch) noexcept;
+    /// Whether a CUDA graph is being captured on a stream. The harvester must not ask for an event that was recorded
+    /// into a graph: before the capture has ended, that breaks it. The driver takes a tenth of an event's time to
+    /// answer, so it is asked once for as long as a batch stays on one stream, and a capture that begins on the stream
+    /// of the batch's last mark is not noticed.
+    bool is_being_captured(Stream stream, const BatchRecord& batch) noexcept;
 
     CudaContext context_;
     EventPool pool_;
     SpscRing<Boundary> recorded_;
     OwnerProcess owner_;
     bool open_ = true;
-    CUstream asked_stream_ = nullptr;           ///< it was not captured when
-    const BatchRecord* asked_batch_ = nullptr;  ///< this batch's mark on it was made
+    Stream free_stream_ = 0;                   ///< of no capture when
+    const BatchRecord* free_batch_ = nullptr;  ///< this batch came to it
     std::atomic<bool> enabled_{true};
     mutable std::mutex slow_mutex_;  ///< of the two below; never taken on the hot path
     std::optional<CudaError> failure_;

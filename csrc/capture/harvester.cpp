@@ -6,6 +6,16 @@
 
 namespace virnuc {
 
+namespace {
+
+/// What a query says of an event that was recorded into a graph: the first while the graph is captured, the second
+/// once the capture has ended (driver 580).
+bool is_captured(CUresult state) {
+    return state == CUDA_ERROR_CAPTURED_EVENT || state == CUDA_ERROR_INVALID_VALUE;
+}
+
+}  // namespace
+
 void Harvester::collect() {
     Boundary boundary;
     while (timer_->next(boundary)) {
@@ -24,8 +34,22 @@ bool Harvester::crowded() const noexcept {
 
 bool Harvester::completed(CUevent event) {
     const CUresult state = timer_->api().event_query(event);
-    if (state != CUDA_SUCCESS && state != CUDA_ERROR_NOT_READY) timer_->turn_off(state, "cuEventQuery");
+    if (is_captured(state)) {
+        saw_captured_ = true;
+    } else if (state != CUDA_SUCCESS && state != CUDA_ERROR_NOT_READY) {
+        timer_->turn_off(state, "cuEventQuery");
+    }
     return state == CUDA_SUCCESS;
+}
+
+void Harvester::drop_captured(std::deque<Boundary>& pending) {
+    std::erase_if(pending, [this](const Boundary& boundary) {
+        if (!is_captured(timer_->api().event_query(boundary.event))) return false;
+        flag_dropped(*boundary.batch);
+        timer_->pool().give_back(boundary.event);
+        return true;
+    });
+    saw_captured_ = false;
 }
 
 std::size_t Harvester::count_completed(const std::deque<Boundary>& pending) {
@@ -58,15 +82,18 @@ bool Harvester::harvest(const Boundary& boundary) {
     const CUresult result = anchors_.device_time(boundary.event, device_ns);
     // Not ready after all: a stream's handle can be given to a new stream while its old events are pending.
     if (result == CUDA_ERROR_NOT_READY) return false;
-    if (result != CUDA_SUCCESS) {
+    if (result == CUDA_SUCCESS) {
+        if (boundary.ended != nullptr) {
+            std::atomic_ref(boundary.ended->device_end_ns).store(device_ns, std::memory_order_relaxed);
+        }
+        if (boundary.started != nullptr) {
+            std::atomic_ref(boundary.started->device_start_ns).store(device_ns, std::memory_order_relaxed);
+        }
+    } else if (is_captured(timer_->api().event_query(boundary.event))) {  // and later ones have completed meanwhile
+        flag_dropped(*boundary.batch);
+    } else {
         timer_->turn_off(result, "cuEventElapsedTime");
         return false;
-    }
-    if (boundary.ended != nullptr) {
-        std::atomic_ref(boundary.ended->device_end_ns).store(device_ns, std::memory_order_relaxed);
-    }
-    if (boundary.started != nullptr) {
-        std::atomic_ref(boundary.started->device_start_ns).store(device_ns, std::memory_order_relaxed);
     }
     timer_->pool().give_back(boundary.event);
     return true;
@@ -78,6 +105,10 @@ void Harvester::poll() {
         for (StreamQueue& stream : streams_) {
             if (!timer_->enabled()) break;
             std::size_t ready = count_completed(stream.pending);
+            if (saw_captured_) {
+                drop_captured(stream.pending);
+                ready = stream.pending.empty() ? 0 : count_completed(stream.pending);
+            }
             for (; ready > 0 && harvest(stream.pending.front()); --ready) stream.pending.pop_front();
         }
     }

@@ -23,7 +23,8 @@ class Harvester {
     /// Whether the clocks have been compared at all; until then nothing can be harvested.
     [[nodiscard]] bool anchored() const noexcept { return anchors_.anchored(); }
     /// Harvests what has completed since the last look: one or two driver calls for each stream that has
-    /// events in flight, and one for each completed event.
+    /// events in flight, and one for each completed event. An event that became part of a CUDA graph all the same, see
+    /// DeviceTimer, has no time: its batch is flagged.
     void poll();
     /// Whether so many events are out that the pool could run dry before long. No driver call.
     [[nodiscard]] bool crowded() const noexcept;
@@ -40,12 +41,14 @@ class Harvester {
     };
     void collect();
     [[nodiscard]] bool completed(CUevent event);
+    void drop_captured(std::deque<Boundary>& pending);
     [[nodiscard]] std::size_t count_completed(const std::deque<Boundary>& pending);
     bool harvest(const Boundary& boundary);
 
     DeviceTimer* timer_;
     AnchorTaker anchors_;
     std::vector<StreamQueue> streams_;
+    bool saw_captured_ = false;
 };
 
 }  // namespace virnuc

@@ -25,7 +25,23 @@ CurrentContext::~CurrentContext() {
     api_->context_pop(&popped);
 }
 
+namespace {
+
+/// Whether a stream is of our context; a default stream is of whichever is current.
+CUresult is_ours(const CudaContext& context, CUstream stream, bool& ours) noexcept {
+    ours = reinterpret_cast<std::uintptr_t>(stream) > 2;
+    if (ours) return CUDA_SUCCESS;
+    CUcontext current = nullptr;
+    const CUresult result = context.api().context_current(&current);
+    ours = current == context.handle();
+    return result;
+}
+
+}  // namespace
+
 bool is_capturing(const CudaContext& context, CUstream stream) noexcept {
+    bool ours = false;
+    if (is_ours(context, stream, ours) != CUDA_SUCCESS || !ours) return false;
     CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
     const CUresult result = context.api().stream_is_capturing(stream, &status);
     // The legacy default stream must not be used while a stream that waits for it is captured.
@@ -35,13 +51,8 @@ bool is_capturing(const CudaContext& context, CUstream stream) noexcept {
 
 CUresult record_event(const CudaContext& context, CUevent event, CUstream stream) noexcept {
     const CudaApi& api = context.api();
-    const bool default_stream = reinterpret_cast<std::uintptr_t>(stream) <= 2;
-    bool ours = !default_stream;
-    if (default_stream) {
-        CUcontext current = nullptr;
-        if (const CUresult result = api.context_current(&current); result != CUDA_SUCCESS) return result;
-        ours = current == context.handle();
-    }
+    bool ours = false;
+    if (const CUresult result = is_ours(context, stream, ours); result != CUDA_SUCCESS) return result;
     if (ours) {
         const CUresult result = api.event_record(event, stream);
         if (result != CUDA_ERROR_INVALID_CONTEXT) return result;  // else a thread that has no context at all

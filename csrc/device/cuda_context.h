@@ -39,8 +39,8 @@ class CurrentContext {
     const CudaApi* api_;
 };
 
-/// Whether what is queued on `stream` becomes part of a CUDA graph. An event that was recorded there has no time, and
-/// whoever asks for it breaks the capture.
+/// Whether what is queued on `stream` becomes part of a CUDA graph. Of a default stream only while our context is
+/// current.
 bool is_capturing(const CudaContext& context, CUstream stream) noexcept;
 
 /// Records `event` on `stream`; about the cost of the bare driver call.

@@ -90,37 +90,21 @@ class Batch:
             ValueError: the timeline has no such stage, the batch has ended, or `stream` is negative or too large.
             TypeError: other arguments than these.
         """
-    def mark_on_host(self, stage: str, stream: int | None = None) -> None:
-        """As :meth:`mark`, but on the device the stage begins with :meth:`start_on_device` or :meth:`stamp`.
-
-        For a stage in which the host has something to do before it knows what it queues. Until then, and without
-        either, it has no time on the device. The stage before ends on both.
-
-        Raises:
-            ValueError: as for :meth:`mark`.
-        """
-    def start_on_device(self) -> None:
-        """Begins a stage that was marked on the host, now that its work is about to be queued.
-
-        Raises:
-            ValueError: no stage is running, or it has begun; the batch has ended.
-        """
-    def stamp(self, followed_by: str) -> bool:
-        """As :meth:`start_on_device`, for a stage whose own kernels read the device's timer: no event is recorded.
-
-        Its first kernel must read the device's global timer, and so must its last one.
+    def mark_stamped(self, stage: str, stream: int | None, followed_by: str) -> bool:
+        """As :meth:`mark`, for a stage whose own kernels read the device's timer, so that no event stands between them.
 
         Args:
+            stage: its first kernel must read the device's global timer, and so must its last one.
+            stream: for the event that is recorded if stamps are not wanted.
             followed_by: a stage that is marked later in the batch, and begins on the device, with an event, after this
                 one has ended. It tells where stamps lie among the times of events.
 
         Returns:
             Whether stamps are wanted: then :meth:`set_stamps` must follow, before the batch ends and before another
-            stage is stamped, or the batch counts as one without device times. Otherwise this was
-            :meth:`start_on_device`.
+            stage is stamped, or the batch counts as one without device times. Otherwise this was :meth:`mark`.
 
         Raises:
-            ValueError: as for :meth:`start_on_device`; the timeline has no stage `followed_by`.
+            ValueError: as for :meth:`mark`.
         """
     def set_stamps(self, start_ns: int, end_ns: int) -> None:
         """What the kernels of the latest stamped stage wrote, in ns. An end before the start means: nothing.

@@ -211,6 +211,32 @@ TEST_CASE("marks of a graph's capture leave it alone and have no time, all other
     CHECK((batch_rows(timeline)[1].flags & device_times_dropped) != 0);
 }
 
+TEST_CASE("a capture that was not noticed costs one batch its times") {
+    auto& cuda = standin::cuda();
+    auto options = options_of(cuda);
+    options.background = false;
+    Timeline timeline(options);
+    const CurrentContext current(timeline.recording().timer->context());
+    run_batch(timeline, cuda, 0);
+    {
+        const auto batch = timeline.begin_batch(1);
+        batch->mark("h2d", {});
+        cuda.capture(stream, 1);
+        batch->mark("forward", {});
+        batch->end();
+    }
+    for (const int capturing : {1, 0}) {
+        cuda.capture(stream, capturing);
+        for (int i = 0; i < 2; ++i) timeline.harvester()->poll();
+    }
+    run_batch(timeline, cuda, 2);
+    do timeline.harvester()->poll();
+    while (!timeline.harvester()->idle());
+    CHECK(timeline.device_enabled());
+    CHECK(count_dropped_batches(timeline) == 1);
+    CHECK(count_timed(timeline) == 6);
+}
+
 TEST_CASE("whether a graph is captured is asked once for each stream of a batch") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
@@ -298,8 +324,7 @@ TEST_CASE("ten hours with 50 ppm between the clocks: never more than 5 µs off")
     constexpr int seconds = 36'000;
     for (int i = 0; i < seconds; ++i) {
         const auto batch = timeline.begin_batch(i);
-        batch->mark_on_host("forward", {});
-        REQUIRE(batch->stamp("pool"));
+        REQUIRE(batch->mark_stamped("forward", {}, "pool"));
         cuda.launch(stream, 200'000'000);
         const std::int64_t ended = cuda.busy_until(stream);
         const std::int64_t begun = ended - 200'000'000;
@@ -349,8 +374,7 @@ TEST_CASE("stamps are set by one thread while another reads") {
     for (std::int64_t i = 0; i < batches; ++i) {
         const auto batch = timeline.begin_batch(i);
         batch->mark("h2d", {});
-        batch->mark_on_host("forward", {});
-        CHECK(batch->stamp("pool"));
+        CHECK(batch->mark_stamped("forward", {}, "pool"));
         batch->mark("pool", {});
         batch->set_stamps(1'000 + 100 * i, 1'050 + 100 * i);
         batch->end();

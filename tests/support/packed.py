@@ -112,13 +112,8 @@ class RecordedBatch:
         assert self.state == "open"
         self.calls.append(stage)
 
-    def mark_on_host(self, stage, stream=None):
+    def mark_stamped(self, stage, stream, followed_by):
         self.mark(stage, stream)
-
-    def start_on_device(self):
-        pass
-
-    def stamp(self, followed_by):
         return False
 
     def end_stage(self):

@@ -127,30 +127,6 @@ def mix_streams() -> None:
     assert durations["forward"] == pytest.approx([1 * MS], abs=1_000)
 
 
-def start_on_the_host_first() -> None:
-    """The host looks something up before it knows what it queues: neither the device nor the stage before does."""
-    cuda = CudaControl()
-    timeline = new_timeline()
-    before = cuda.calls("cuEventRecord")
-    cuda.launch(STREAM, BACKLOG)
-    with timeline.begin_batch(0) as batch:
-        batch.mark("h2d")
-        cuda.launch(STREAM, 1 * MS)
-        batch.mark_on_host("forward")
-        cuda.launch(STREAM, 5 * MS)  # another's
-        batch.start_on_device()
-        cuda.launch(STREAM, 3 * MS)
-        batch.mark_on_host("h2d")  # and is left out after all
-    assert cuda.calls("cuEventRecord") - before == 2 + 2  # no event is shared: they are not at one place
-    timeline.stop()
-    durations = device_durations(timeline)
-    assert durations["h2d"] == pytest.approx([1 * MS, _core.NOT_MEASURED], abs=1_000)
-    assert durations["forward"] == pytest.approx([3 * MS], abs=1_000)
-    stages = timeline.stages()
-    assert stages["host_end_ns"][:2].tolist() == stages["host_start_ns"][1:].tolist()
-    assert timeline.dropped_batches == 0
-
-
 def use_the_default_stream() -> None:
     cuda = CudaControl()
     timeline = new_timeline(stream=0)
@@ -398,7 +374,6 @@ SCENARIOS = [
     measure_batches,
     align_with_drift,
     mix_streams,
-    start_on_the_host_first,
     use_the_default_stream,
     exhaust_the_pool,
     lose_the_device,

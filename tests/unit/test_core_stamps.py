@@ -28,12 +28,6 @@ def times_of(timeline: _core.Timeline, stage: str) -> list[tuple[int, int]]:
     return [(int(row["device_start_ns"]), int(row["device_end_ns"])) for row in chosen]
 
 
-def mark_stamped(batch: _core.Batch) -> bool:
-    """Whether the stage "forward" is to be stamped."""
-    batch.mark_on_host("forward", COMPUTE)
-    return batch.stamp("d2h")
-
-
 def place_stamps_among_events() -> None:
     """The event after a stamped stage comes late in all batches but one."""
     cuda = CudaControl()
@@ -45,7 +39,7 @@ def place_stamps_among_events() -> None:
         with timeline.begin_batch(index) as batch:
             batch.mark("h2d")
             cuda.launch(COMPUTE, 1 * MS)
-            assert mark_stamped(batch)
+            assert batch.mark_stamped("forward", COMPUTE, "d2h")
             cuda.launch(COMPUTE, (3 + delay) * MS)
             batch.mark("d2h")
             cuda.launch(COMPUTE, 2 * MS)
@@ -66,7 +60,7 @@ def fall_back_to_events() -> None:
     for device_stages in (("forward",), ("h2d", "forward")):
         timeline = new_timeline(device_stages)
         with timeline.begin_batch(0) as batch:
-            assert not mark_stamped(batch)
+            assert not batch.mark_stamped("forward", COMPUTE, "d2h")
             cuda.launch(COMPUTE, 3 * MS)
             batch.mark("d2h")
             with pytest.raises(ValueError, match="no stage of batch 0 waits for stamps"):
@@ -80,7 +74,7 @@ def fall_back_to_events() -> None:
 def ask_for_none_without_a_device() -> None:
     for timeline in (new_timeline(device=None), new_timeline(("h2d", "d2h"))):
         with timeline.begin_batch(0) as batch:
-            assert not mark_stamped(batch)
+            assert not batch.mark_stamped("forward", None, "d2h")
             batch.mark("d2h")
         timeline.stop()
         assert times_of(timeline, "forward") == [(_core.NOT_MEASURED, _core.NOT_MEASURED)]
@@ -93,7 +87,7 @@ def lack_stamps() -> None:
     timeline = new_timeline()
     for index, stamps in enumerate([(BEHIND, BEHIND + MS), None, (0, 0), (BEHIND, 0), (BEHIND, BEHIND + MS)]):
         with timeline.begin_batch(index) as batch:
-            assert mark_stamped(batch)
+            assert batch.mark_stamped("forward", COMPUTE, "d2h")
             batch.mark("d2h")
             if stamps is not None:
                 batch.set_stamps(*stamps)
@@ -111,7 +105,7 @@ def have_nothing_to_place_them_by() -> None:
     cuda.hold(COMPUTE)
     with timeline.begin_batch(0) as batch:
         batch.mark("h2d")
-        assert mark_stamped(batch)
+        assert batch.mark_stamped("forward", COMPUTE, "d2h")
         batch.mark("d2h")
         batch.set_stamps(BEHIND, BEHIND + MS)
     cuda.release(COMPUTE)
@@ -126,7 +120,7 @@ def lose_the_device() -> None:
     cuda.vanish()
     with timeline.begin_batch(0) as batch:
         batch.mark("h2d")
-        assert not mark_stamped(batch)
+        assert not batch.mark_stamped("forward", COMPUTE, "d2h")
     timeline.stop()
     assert timeline.dropped_batches == 1
 
@@ -136,25 +130,16 @@ def misuse() -> None:
     timeline = new_timeline()
     batch = timeline.begin_batch(0)
     with pytest.raises(ValueError, match="no stage 'forwards'"):
-        batch.mark_on_host("forwards", COMPUTE)
-    with pytest.raises(ValueError, match="batch 0 has no running stage"):
-        batch.stamp("d2h")
-    with pytest.raises(ValueError, match="batch 0 has no running stage"):
-        batch.start_on_device()
-    batch.mark_on_host("forward", COMPUTE)
+        batch.mark_stamped("forwards", COMPUTE, "d2h")
     with pytest.raises(ValueError, match="no stage 'copy'"):
-        batch.stamp("copy")
-    assert batch.stamp("d2h")
-    for begin in (lambda: batch.stamp("d2h"), batch.start_on_device):
-        with pytest.raises(ValueError, match="batch 0 has begun its stage on the device"):
-            begin()
+        batch.mark_stamped("forward", COMPUTE, "copy")
+    batch.mark_stamped("forward", COMPUTE, "d2h")
     batch.set_stamps(1, 2)
     with pytest.raises(ValueError, match="set them once"):
         batch.set_stamps(1, 2)
     batch.end()
-    for mark in (lambda: mark_stamped(batch), lambda: batch.stamp("d2h"), batch.start_on_device):
-        with pytest.raises(ValueError, match="has ended"):
-            mark()
+    with pytest.raises(ValueError, match="has ended"):
+        batch.mark_stamped("forward", COMPUTE, "d2h")
     batch.set_stamps(1, 2)  # too late, as when a run is stopped while results are on their way: nothing happens
     timeline.stop()
 
@@ -167,7 +152,7 @@ def mark_other_stages_first() -> None:
     with timeline.begin_batch(0) as batch:
         batch.mark("h2d")
         cuda.launch(COMPUTE, 1 * MS)
-        assert mark_stamped(batch)
+        assert batch.mark_stamped("forward", COMPUTE, "d2h")
         cuda.launch(COMPUTE, 3 * MS)
         with batch.stage("h2d", 0x99):  # of the next batch, say: at once, on an idle stream
             cuda.launch(0x99, 1 * MS)
@@ -186,15 +171,15 @@ def break_the_promise() -> None:
     CudaControl()
     timeline = new_timeline()
     with timeline.begin_batch(0) as batch:
-        mark_stamped(batch)
+        batch.mark_stamped("forward", COMPUTE, "d2h")
         batch.set_stamps(BEHIND, BEHIND + MS)
     with timeline.begin_batch(1) as batch:
-        mark_stamped(batch)
-        mark_stamped(batch)
+        batch.mark_stamped("forward", COMPUTE, "d2h")
+        batch.mark_stamped("forward", COMPUTE, "d2h")
         batch.mark("d2h")
         batch.set_stamps(BEHIND, BEHIND + MS)
     with timeline.begin_batch(2) as batch:
-        mark_stamped(batch)
+        batch.mark_stamped("forward", COMPUTE, "d2h")
         batch.mark("d2h")
         batch.set_stamps(BEHIND, BEHIND + MS)
     timeline.stop()

@@ -51,3 +51,34 @@ def test_biases_that_change_are_noticed():
     model.layers[0].down.bias.add_(1.0)
     torch.testing.assert_close(biases.of(model)[2:], before[2:] + 1.0)
     torch.testing.assert_close(biases.of(model)[:2], before[:2])
+
+
+def test_biases_that_change_are_noticed_beside_one_that_cannot_tell():
+    model = PackedESM2(TINY)
+    with torch.inference_mode():
+        made = torch.zeros(TINY.embed_dim)
+    model.layers[0].attention_out.bias = torch.nn.Parameter(made, requires_grad=False)
+    biases = ResidualBiases()
+    before = biases.of(model)
+    assert biases.of(model) is before
+    model.layers[1].down.bias.add_(1.0)
+    assert biases.of(model) is not before
+
+
+def test_layers_may_be_wrapped():
+    class Wrapped(torch.nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def __getattr__(self, name):
+            return (
+                getattr(self._modules["layer"], name)
+                if name in ("attention_out", "down")
+                else super().__getattr__(name)
+            )
+
+    model = PackedESM2.from_fair_esm(fair_esm_model(TINY))
+    plain = ResidualBiases().of(model)
+    model.layers[0] = Wrapped(model.layers[0])
+    torch.testing.assert_close(ResidualBiases().of(model), plain)

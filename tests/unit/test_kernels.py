@@ -11,6 +11,7 @@ from virnuc_profiler.inference.rotary import RotaryAngles, apply_rotary, rotary_
 
 pytest.importorskip("triton")
 
+from virnuc_profiler.inference.kernels import recorded_pack
 from virnuc_profiler.inference.kernels.attention import attend, plan_blocks
 from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
 from virnuc_profiler.inference.kernels.gelu import gelu_
@@ -178,3 +179,44 @@ def test_a_pack_is_put_where_a_recording_expects_it(lengths, room, sequences, dt
         assert order.tolist() == [len(lengths), vectors.data_ptr(), 0]
     assert to_tokens.tolist() == tokens.tolist() + [77] * (room - len(tokens))
     assert to_ends.tolist() == ends.tolist() + [room] * (sequences + 1 - len(ends))
+
+
+def test_a_kernel_that_was_compiled_is_used_for_all_that_it_fits(monkeypatch):
+    """Where kernels are interpreted there is none to remember: so one is pretended."""
+    calls = []
+
+    class Compiled:
+        def __getitem__(self, grid):
+            return lambda *arguments: calls.append(("compiled", grid, arguments))
+
+    class Jit:
+        def __getitem__(self, grid):
+            def launch(*arguments):
+                calls.append(("jit", grid, arguments))
+                return Compiled()
+
+            return launch
+
+    monkeypatch.setattr(recorded_pack, "_put_pack", Jit())
+    monkeypatch.setattr(recorded_pack, "_compiled", {})
+    order, vectors = torch.zeros(3, dtype=torch.int64), torch.empty(2, 8)
+
+    def put(lengths, dtype=torch.uint8, **where):
+        ends = torch.tensor([0, *lengths]).cumsum(0).int()
+        tokens = torch.zeros(sum(lengths), dtype=dtype)
+        put_pack(tokens, ends, torch.zeros(4096, dtype=torch.uint8), torch.zeros(33, dtype=torch.int32), order, **where)
+        return calls[-1]
+
+    first, again = put([5, 7]), put([2000, 90])
+    assert (first[0], again[0]) == ("jit", "compiled")
+    assert (first[1], again[1]) == ((1, 1, 1), (3, 1, 1))
+    assert len(again[2]) == len(first[2]) == 12
+    assert again[2][7:] == (2090, 3, 4096, 33, 1024)
+    assert put([5, 7], dtype=torch.int64)[0] == "jit"
+    assert put([5, 7], vectors=vectors)[0] == "jit"
+    assert put([5, 7], vectors=vectors, stamps=order)[0] == "jit"
+    assert put([6, 8], vectors=vectors, stamps=order)[0] == "compiled"
+
+    monkeypatch.setattr(recorded_pack, "_TAKES_CONSTANTS", False)
+    monkeypatch.setattr(recorded_pack, "_compiled", {})
+    assert [put([5, 7])[0] for _ in range(2)] == ["jit", "jit"]

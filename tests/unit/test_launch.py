@@ -117,11 +117,14 @@ def test_a_pack_in_one_piece_is_copied_at_once(cuda, launch, lengths):
 
 
 def test_what_was_replaced_in_a_batch_is_what_is_copied(cuda, launch):
-    batch, other = collated(3, 5), collated(5, 3)
+    batch, other = collated(13, 15), collated(11, 17)
     for changed in (
         replace(batch, tokens=batch.tokens + 1),
         replace(batch, cu_seqlens=other.cu_seqlens),
         replace(batch, tokens=other.tokens, cu_seqlens=other.cu_seqlens),
+        replace(batch, tokens=batch.tokens[:-4], cu_seqlens=batch.cu_seqlens - torch.tensor([0, 0, 4]).int()),
+        replace(batch, tokens=batch.tokens[:17], cu_seqlens=batch.cu_seqlens[:-1]),
+        replace(batch, tokens=batch.tokens.view(torch.int8)),
     ):
         assert torch.equal(launch(changed, Marks(cuda)).wait(), expected(changed))
 
@@ -288,7 +291,8 @@ class StampedMarks(Marks):
         super().__init__(cuda)
         self.stamps = []
 
-    def stamp(self, followed_by):
+    def mark_stamped(self, stage, stream, followed_by):
+        self.mark(stage, stream)
         assert followed_by == "d2h"
         return self.wanted
 
@@ -343,7 +347,7 @@ def test_what_is_done_to_the_vectors_after_a_replay_is_not_lost(cuda):
 def test_what_the_model_looks_up_is_no_part_of_the_copy(cuda):
     class Asked(ReplayingModel):
         def embed_sequences(self, *arguments):
-            assert marks.calls == ["h2d", "forward"]
+            assert marks.calls == ["h2d", "end_stage"]
             return super().embed_sequences(*arguments)
 
     marks = StampedMarks(cuda)

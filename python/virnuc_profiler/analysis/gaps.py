@@ -8,8 +8,8 @@ copying if it waited inside a copy), and the rest to what the host did. Fetching
 share of the cycle are named for themselves all the same: a loader that is behind is behind, whether asked early or
 late.
 
-Where the next stage had been queued before the gap began, all of it, the host has nothing to do with it. The device
-takes some microseconds from one to the next all the same, which is the price of launching.
+Where the next stage had been queued before the gap began, the host has nothing to do with it. The device takes some
+microseconds from one to the next all the same, which is the price of launching.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def device_gaps(
     if not len(busy_starts):
         return DeviceGaps(window)
     starts, ends = busy_ends[:-1], busy_starts[1:]
-    queued = _first_from(stages, ends).host_end_ns < starts - clock_slack_ns
+    queued = _first_from(stages, ends).host_start_ns < starts - clock_slack_ns
     waits = _waits_before(starts, _last_until(stages, starts), timeline, clock_slack_ns)
     usual = _waits_usually(waits, ~queued)
     waits = waits._replace(duration_ns=np.where(waits.prompt | usual, waits.duration_ns, 0))

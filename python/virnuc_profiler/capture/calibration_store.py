@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,7 +91,10 @@ def _entries() -> list[Mapping[str, Any]]:
 def _ceiling(entry: Mapping[str, Any], precision: str) -> Ceiling | None:
     try:
         ceiling = Ceiling(**entry["ceilings"][precision])  # files from before its clock was kept lack that key
-        clock_mhz = ceiling.sm_clock_mhz
-        return ceiling if ceiling.flops_per_second > 0 and (clock_mhz is None or clock_mhz > 0) else None
+        if not ceiling.flops_per_second > 0:
+            return None
     except (KeyError, TypeError):
         return None
+    clock_mhz: object = ceiling.sm_clock_mhz
+    usable = isinstance(clock_mhz, (int, float)) and clock_mhz > 0
+    return ceiling if usable else replace(ceiling, sm_clock_mhz=None)

@@ -12,14 +12,8 @@ class BatchMarks(Protocol):
     def mark(self, stage: str, stream: int | None = None, /) -> None:
         """Ends the running stage and starts another."""
 
-    def mark_on_host(self, stage: str, stream: int | None = None, /) -> None:
-        """As `mark`, but on the device the stage begins with one of the next two."""
-
-    def start_on_device(self) -> None:
-        """Begins the running stage there."""
-
-    def stamp(self, followed_by: str, /) -> bool:
-        """As `start_on_device`; whether the stage's own kernels shall write down when they begin and end."""
+    def mark_stamped(self, stage: str, stream: int | None, followed_by: str, /) -> bool:
+        """As `mark`; whether the stage's own kernels shall write down when they begin and end."""
 
     def set_stamps(self, start_ns: int, end_ns: int, /) -> None:
         """What they wrote."""
@@ -46,13 +40,7 @@ class NoMarks:
     def mark(self, stage: str, stream: int | None = None, /) -> None:
         """Does nothing."""
 
-    def mark_on_host(self, stage: str, stream: int | None = None, /) -> None:
-        """Does nothing."""
-
-    def start_on_device(self) -> None:
-        """Does nothing."""
-
-    def stamp(self, _followed_by: str, /) -> bool:
+    def mark_stamped(self, _stage: str, _stream: int | None, _followed_by: str, /) -> bool:
         """Does nothing."""
         return False
 

@@ -87,12 +87,16 @@ class PackedBatch:
     memory: torch.Tensor | None = None
 
     def in_one_piece(self) -> torch.Tensor | None:
-        """``memory`` if ``tokens`` and ``cu_seqlens`` are what lies in it, which replacing one of them ends."""
+        """``memory`` if ``tokens`` and ``cu_seqlens`` are what lies in it, which replacing one of them may end."""
         if self.memory is None:
             return None
-        start = self.memory.data_ptr()
-        expected = start, start + _offset_of_tokens(self.cu_seqlens.shape[0])
-        return self.memory if (self.cu_seqlens.data_ptr(), self.tokens.data_ptr()) == expected else None
+        start, offset = self.memory.data_ptr(), _offset_of_tokens(self.cu_seqlens.shape[0])
+        found = (
+            (self.cu_seqlens.data_ptr(), self.cu_seqlens.dtype),
+            (self.tokens.data_ptr(), self.tokens.dtype, self.tokens.shape[0]),
+        )
+        expected = (start, torch.int32), (start + offset, torch.uint8, self.memory.shape[0] - offset)
+        return self.memory if found == expected else None
 
 
 @dataclass(frozen=True, slots=True)

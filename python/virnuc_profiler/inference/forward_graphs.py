@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import gc
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -82,20 +81,21 @@ class ForwardGraphs:
         self._encoder = encoder
         self._always = always
         self._prepared: object = None
-        self._seen: Counter[_Size] = Counter()
+        self._seen: set[_Size] = set()
+        self._too_large: set[_Size] = set()
         self._graphs: dict[_Size, _Graph] = {}
         self._pool: Any = None
 
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
-        graph = self._find(model, pack) or self._record_if_due(model, tokens, pack)
-        return self._encoder(model, tokens, pack) if graph is None else graph.encoded(tokens, pack)
+        graph = self._find(model, pack)
+        return self._encode_without(model, tokens, pack) if graph is None else graph.encoded(tokens, pack)
 
     def pooled(self, model: PackedESM2, tokens: Tensor, pack: Pack, marks: PassMarks) -> Tensor:
         """(T,) tokens to the mean over each sequence's residues, (B, h) in fp32."""
         graph = self._find(model, pack)
         if graph is None:  # if it is recorded now, that is a part of this forward
-            return encode_and_pool(self, model, tokens, pack, marks)
+            return encode_and_pool(self._encode_without, model, tokens, pack, marks)
         sequences, width = pack.cu_seqlens.shape[0] - 1, model.embed_dim
         room = marks.replays(sequences, width)
         if room is not None:
@@ -112,19 +112,30 @@ class ForwardGraphs:
         self._forget_what_is_outdated(model)
         return self._graphs.get(_Size.of(pack))
 
+    def _encode_without(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
+        """A pack of whose size there is no recording yet."""
+        graph = self._record_if_due(model, tokens, pack)
+        return self._encoder(model, tokens, pack) if graph is None else graph.encoded(tokens, pack)
+
     def _record_if_due(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> _Graph | None:
-        """Records a pack's size if that pays, and it comes for the second time."""
+        """Records a pack's size if that pays, and it has come before."""
         if not self._always and not launches_matter(pack.total_tokens, model.architecture):
             return None
         size = _Size.of(pack)
-        self._seen[size] += 1
-        due = self._seen[size] == 2 and len(self._graphs) < _MOST_GRAPHS
-        return self._record(model, size, tokens.device) if due else None
+        if size not in self._seen:
+            self._seen.add(size)
+            return None
+        room = size not in self._too_large and len(self._graphs) < _MOST_GRAPHS
+        return self._record(model, size, tokens.device) if room else None
 
     def release(self) -> None:
         """Forgets all recordings, whose memory is then free for others."""
-        self._graphs.clear()
         self._seen.clear()
+        self._too_large.clear()
+        self._drop_graphs()
+
+    def _drop_graphs(self) -> None:
+        self._graphs.clear()
         self._pool = None  # it ends with the last graph that uses it
 
     def _record(self, model: PackedESM2, size: _Size, device: torch.device) -> _Graph | None:
@@ -134,6 +145,7 @@ class ForwardGraphs:
         try:
             graph = _Graph(lambda tokens, pack: self._encoder(model, tokens, pack), size, device, self._pool)
         except torch.OutOfMemoryError:
+            self._too_large.add(size)
             if not self._graphs:
                 self._pool = None
             return None
@@ -143,7 +155,7 @@ class ForwardGraphs:
     def _forget_what_is_outdated(self, model: PackedESM2) -> None:
         prepared = self._encoder.prepare(model)
         if prepared is not self._prepared:
-            self.release()
+            self._drop_graphs()
             self._prepared = prepared
 
 

@@ -89,9 +89,9 @@ class ResidualBiases:
         return self._sums
 
 
-def _versions(tensors: list[Tensor]) -> list[int] | None:
-    """How often each was changed; None if that is not counted, which it is not in inference mode."""
+def _versions(tensors: list[Tensor]) -> list[int | None]:
+    """How often each was changed; None if that is not counted, as of those made in inference mode."""
     try:
         return list(map(_VERSION, tensors))
     except RuntimeError:
-        return None
+        return [None if tensor.is_inference() else tensor._version for tensor in tensors]

@@ -203,6 +203,7 @@ class CudaLauncher:
         marks.mark("h2d", copy_in.cuda_stream)
         with _On(copy_in, compute):
             tokens, cu_seqlens = slot.pack.copy(packed)
+        marks.end_stage()  # now: the model may have to look for a recording before it marks the next one
         slot.copied.record(copy_in)
         compute.wait_event(slot.copied)
 

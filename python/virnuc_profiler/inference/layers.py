@@ -41,5 +41,8 @@ def stream_biases(layers: Any) -> list[Tensor]:
     found: list[Tensor] = []
     for layer in layers._modules.values():
         parts = layer._modules
-        found += parts["attention_out"]._parameters["bias"], parts["down"]._parameters["bias"]
+        try:
+            found += parts["attention_out"]._parameters["bias"], parts["down"]._parameters["bias"]
+        except KeyError:  # one that is wrapped: it passes attributes on
+            found += layer.attention_out.bias, layer.down.bias
     return found

@@ -41,7 +41,7 @@ class NoPassMarks:
 
 
 class StageMarks:
-    """Marks the stages of a batch that is being recorded; "forward" begins at once, on the device when it is told.
+    """Marks the stages of a batch that is being recorded.
 
     A replay takes the device some hundred microseconds, and two events between one and the next cost it three of them
     (8M, H200): so its own kernels take the time.
@@ -63,22 +63,21 @@ class StageMarks:
         self._stream = stream
         self._room = room
         self.stamped: Sides | None = None
-        marks.mark_on_host("forward", stream)
 
     def launches(self) -> None:
-        """Starts the stage "forward" on the device."""
-        self._marks.start_on_device()
+        """Starts the stage "forward"."""
+        self._marks.mark("forward", self._stream)
 
     def pools(self) -> None:
         """Starts the stage "pool"."""
         self._marks.mark("pool", self._stream)
 
     def replays(self, sequences: int, width: int) -> StampedVectors | None:
-        """Starts the stage "forward" on the device, which has pooling in it."""
+        """Starts the stage "forward", which has pooling in it."""
         if self._room is None:
-            self._marks.start_on_device()
+            self._marks.mark("forward", self._stream)
             return None
-        if not self._marks.stamp("d2h"):
+        if not self._marks.mark_stamped("forward", self._stream, "d2h"):
             return None
         self.stamped = self._room.sides(sequences, width)
         return self.stamped.device

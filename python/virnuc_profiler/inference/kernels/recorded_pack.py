@@ -41,15 +41,21 @@ def put_pack(
     arguments = (tokens, cu_seqlens, to_tokens, to_cu_seqlens, order, vectors, stamps, *sizes, _TOKENS)
     variant = (tokens.device, tokens.dtype, cu_seqlens.dtype, vectors is None, stamps is None)
     compiled = _compiled.get(variant)
-    if compiled is None:
-        _compiled[variant] = _put_pack[grid](*arguments)
-    else:
+    if compiled is not None:
         compiled[grid](*arguments)
+        return
+    compiled = _put_pack[grid](*arguments)
+    if _TAKES_CONSTANTS:
+        _compiled[variant] = compiled
 
+
+_TAKES_CONSTANTS = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 4)
+"""Whether a compiled kernel is called with all arguments, as before it was compiled; older ones want the constants left
+out."""
 
 _compiled: dict[object, Any] = {}
-"""Found by what arguments can differ in. Triton itself takes twice as long to find out which one it is, 20 µs of the
-host's 440 for a batch of the smallest model (H200's)."""
+"""Found by all that arguments can differ in. Triton takes twice as long to find out which one it is: 20 of the 440 µs
+that a batch of the smallest model may take the host (H200)."""
 
 
 @triton.jit(do_not_specialize=_SIZES, do_not_specialize_on_alignment=_TENSORS)
