@@ -56,8 +56,7 @@ def test_biases_that_change_are_noticed():
 def test_biases_that_change_are_noticed_beside_one_that_cannot_tell():
     model = PackedESM2(TINY)
     with torch.inference_mode():
-        made = torch.zeros(TINY.embed_dim)
-    model.layers[0].attention_out.bias = torch.nn.Parameter(made, requires_grad=False)
+        model.layers[0].attention_out.bias = torch.nn.Parameter(torch.zeros(TINY.embed_dim), requires_grad=False)
     biases = ResidualBiases()
     before = biases.of(model)
     assert biases.of(model) is before
