@@ -137,7 +137,7 @@ def diagnose_observation(
     *,
     layers: int | None = None,
     hidden: int | None = None,
-    ceiling: DeviceCeiling = DeviceCeiling(),  # noqa: B008 - frozen
+    ceiling: DeviceCeiling,
 ) -> Diagnosis:
     """:func:`diagnose` for a run that has been looked at already."""
     if not seen.batches or not seen.window_ns:

@@ -54,8 +54,7 @@ _TAKES_CONSTANTS = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 4)
 out."""
 
 _compiled: dict[object, Any] = {}
-"""Found by all that arguments can differ in. Triton takes twice as long to find out which one it is: 20 of the 440 µs
-that a batch of the smallest model may take the host (H200)."""
+"""Found by all that arguments can differ in: Triton takes longer to find out which one it is than to launch it."""
 
 
 @triton.jit(do_not_specialize=_SIZES, do_not_specialize_on_alignment=_TENSORS)
