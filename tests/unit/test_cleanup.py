@@ -12,12 +12,12 @@ import pytest
 from virnuc_profiler.inference.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.cleanup import (
     COOLDOWN_S,
-    LEAK_BYTES,
     CleanupReport,
     child_processes,
     cleanup_between_runs,
 )
 from virnuc_profiler.sweep.holdings import holdings
+from virnuc_profiler.sweep.leak import LEAK_BYTES
 
 COMPLETE = "Cleanup complete: GPU cache cleared, GC collected, worker cooldown done"
 

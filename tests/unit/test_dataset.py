@@ -65,6 +65,17 @@ def test_chunk_k_goes_to_worker_k_mod_n(monkeypatch, path, workers, chunk_sequen
     assert max(len(chunk.positions) for chunk in taken_in_turn) <= chunk_sequences
 
 
+def test_chunks_hold_as_many_tokens_of_short_sequences_as_of_long_ones(tmp_path):
+    def tokens_of_chunks(length, count):
+        path = write_fasta(tmp_path / f"{length}.faa", [(str(i), "M" * length) for i in range(count)])
+        return [len(chunk.tokens) for chunk in SequenceDataset(path, max_sequence_length=1022)]
+
+    for length, count in ((5, 40_000), (500, 600), (5000, 300)):
+        *whole, _rest = tokens_of_chunks(length, count)
+        assert whole
+        assert all(120_000 < tokens <= 132_000 for tokens in whole)
+
+
 def test_a_small_file_keeps_all_workers_busy(monkeypatch, path):
     dataset = SequenceDataset(path)
     chunks = [len(chunks_of_worker(monkeypatch, dataset, worker, 8)) for worker in range(8)]

@@ -11,7 +11,6 @@ import torch
 
 from tests.support.sweeps import failure, success
 from virnuc_profiler.errors import CudaError, ModelError, UsageError
-from virnuc_profiler.sweep import cleanup
 from virnuc_profiler.sweep.configuration import BASELINE
 from virnuc_profiler.sweep.request import DeviceName, Request
 from virnuc_profiler.sweep.supervision import replacement
@@ -155,10 +154,6 @@ def test_growth_is_told_from_warming_up():
     assert "65 open files" in growth(first, Resources(10**9, 105, 2))
     assert "5 processes" in growth(first, Resources(None, 40, 7))
     assert growth(Resources(None, 40, 2), Resources(None, 40, 2)) is None
-
-
-def test_constants_that_are_written_twice_agree():
-    assert (replacement.LEAK_BYTES, replacement.LEAK_SHARE) == (cleanup.LEAK_BYTES, cleanup.LEAK_SHARE)
 
 
 FATE = {"pid": 7, "exit_code": None, "signal": "SIGKILL", "stopped_by": None, "processes_left": []}

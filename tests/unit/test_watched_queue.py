@@ -38,6 +38,35 @@ def test_messages_of_any_size_come_as_they_were_sent(messages, worker):
         watched.get(timeout=0.01)
 
 
+class CannotBeRead:
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def test_a_message_that_cannot_be_read_is_the_only_one_lost(messages, worker):
+    watched = WatchedQueue(messages, [worker], [True])
+    for message in (CannotBeRead(), LARGE, "next"):
+        messages.put(message)
+    with pytest.raises(ValueError, match="no number"):
+        watched.get(timeout=60)
+    assert watched.get(timeout=60) == LARGE
+    assert watched.get(timeout=60) == "next"
+
+
+def test_what_a_worker_sent_before_it_died_still_comes(messages, worker):
+    watched = WatchedQueue(messages, [worker], [True])
+    body = bytes(multiprocessing.reduction.ForkingPickler.dumps("sent"))
+    for _ in range(3):
+        messages._sem.acquire()
+    os.write(messages._writer.fileno(), 3 * (struct.pack("!i", len(body)) + body))
+    assert watched.get() == "sent"  # the others have come with it
+    worker.kill()
+    worker.join()
+    assert [watched.get(), watched.get()] == ["sent", "sent"]
+    with pytest.raises(queue.Empty):
+        watched.get()
+
+
 def test_a_length_in_eight_bytes(messages, worker):
     body = multiprocessing.reduction.ForkingPickler.dumps("long")
     messages._sem.acquire()

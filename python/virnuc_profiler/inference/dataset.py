@@ -19,6 +19,9 @@ from virnuc_profiler.inference.shared_folder import SharedFolder
 
 FastaSource: TypeAlias = str | PathLike[str] | FastaFile
 
+_CHUNK_TOKENS = 131_072
+"""Of a chunk whose size is not given. Receiving one costs the main process the time in which it packs thousands of
+tokens: what counts is how many of them come at once, and not how many sequences."""
 _CHUNKS_PER_WORKER = 4
 """At least so many where there are enough sequences: one small file keeps all workers busy."""
 
@@ -34,8 +37,8 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
             next.
         indices: (n,) the positions to read, each once; all if None.
         max_sequence_length: residues; what a sequence has beyond is cut off, and counted.
-        chunk_sequences: most sequences of one chunk, which is one message from a worker. Smaller ones are
-            made where workers would stay idle otherwise.
+        chunk_sequences: most sequences of one chunk, which is one message from a worker; None for so many as have
+            131,072 tokens on average over the files. Smaller ones are made where workers would stay idle otherwise.
         alphabet: what `residue_alphabet` takes.
 
     Raises:
@@ -50,12 +53,13 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         indices: ArrayLike | None = None,
         *,
         max_sequence_length: int = 1022,
-        chunk_sequences: int = 256,
+        chunk_sequences: int | None = None,
         alphabet: Any = None,
     ) -> None:
         super().__init__()
         self.max_sequence_length = checked_integer("max_sequence_length", max_sequence_length, 1)
-        self.chunk_sequences = checked_integer("chunk_sequences", chunk_sequences, 1)
+        if chunk_sequences is not None:
+            chunk_sequences = checked_integer("chunk_sequences", chunk_sequences, 1)
         self._alphabet = residue_alphabet(alphabet)
         sources = [fasta] if isinstance(fasta, str | PathLike | FastaFile) else list(fasta)
         if not sources:
@@ -63,6 +67,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         self.files = tuple(one if isinstance(one, FastaFile) else FastaFile.open(one) for one in sources)
         self._file_starts = np.array([0, *accumulate(len(file) for file in self.files)], dtype=np.int64)
         self._indices = None if indices is None else _checked_indices(indices, int(self._file_starts[-1]))
+        self.chunk_sequences = chunk_sequences or self._sequences_of_a_chunk()
         self._folder: SharedFolder | None = None
 
     def __len__(self) -> int:
@@ -89,6 +94,11 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         """(n,) residues of each sequence, in the order of reading, before any is cut."""
         counts = np.concatenate([file.residue_counts for file in self.files])
         return counts if self._indices is None else counts[self._indices]
+
+    def _sequences_of_a_chunk(self) -> int:
+        residues = sum(int(file.residue_counts.sum()) for file in self.files)
+        tokens = 2 + min(residues / max(1, int(self._file_starts[-1])), self.max_sequence_length)
+        return max(1, round(_CHUNK_TOKENS / tokens))
 
     def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
         if self._indices is None:
@@ -154,7 +164,7 @@ class SequenceDataset(IndexBasedDataset):
         fasta_path_or_paths: FastaSource | Sequence[FastaSource],
         *,
         max_sequence_length: int = 1022,
-        chunk_sequences: int = 256,
+        chunk_sequences: int | None = None,
         alphabet: Any = None,
     ) -> None:
         super().__init__(

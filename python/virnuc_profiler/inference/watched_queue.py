@@ -8,12 +8,14 @@ leaves a reader that waits for the other half for ever.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import queue
 import select
 import struct
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -21,15 +23,16 @@ from typing import Any
 _SHORT = struct.Struct("!i")
 _LONG = struct.Struct("!Q")
 _LENGTH_FOLLOWS = -1
-_PIPE_BYTES = 1 << 16
-"""No more comes at once: what a pipe holds."""
+_PIPE_BYTES = 1 << 20
+"""The most that Linux gives to everyone. Ordinarily a pipe holds 64 KiB, which is less than a chunk: a worker and the
+main process then wake each other up several times for each."""
 
 
 class WatchedQueue:
     """Stands in for torch's data queue, as far as torch reads from it.
 
-    It reads messages from the pipe itself, piece by piece as they come, in the form in which `multiprocessing` has sent
-    them since Python 3.3: a length in 4 bytes (or -1 and a length in 8), and a pickle.
+    It reads messages from the pipe itself, as much as there is at a time, in the form in which `multiprocessing` has
+    sent them since Python 3.3: a length in 4 bytes (or -1 and a length in 8), and a pickle.
 
     Args:
         messages: the ``multiprocessing.Queue``; nobody else may read from it.
@@ -43,7 +46,8 @@ class WatchedQueue:
         self._pipe: int = messages._reader.fileno()
         self._expected = expected
         self._worker_of = {worker.sentinel: number for number, worker in enumerate(workers)}
-        self._received = bytearray()  # of the next message; outlives a timeout
+        self._received = bytearray()  # what was not asked for yet; outlives a timeout
+        _enlarge(self._pipe)
         self._poll = select.poll()
         for descriptor in (self._pipe, *self._worker_of):
             self._poll.register(descriptor, select.POLLIN)
@@ -65,20 +69,24 @@ class WatchedQueue:
             header += _LONG.size
             self._receive(header, deadline)
             (length,) = _LONG.unpack_from(self._received, _SHORT.size)
-        self._receive(header + length, deadline)
-        message, self._received = self._received, bytearray()
-        self._messages._sem.release()  # as its own get() does: the queue counts what is in it
-        return ForkingPickler.loads(memoryview(message)[header:])
+        end = header + length
+        self._receive(end, deadline)
+        try:
+            with memoryview(self._received) as received, received[header:end] as message:
+                return ForkingPickler.loads(message)
+        finally:
+            del self._received[:end]  # moves nothing: a bytearray may begin later than its memory does
+            self._messages._sem.release()  # as its own get() does: the queue counts what is in it
 
     def _receive(self, size: int, deadline: float | None) -> None:
-        """Reads until `size` bytes of the next message are there."""
+        """Reads until at least `size` bytes from the start of the next message on are there."""
         while len(self._received) < size:
             left_ms = None if deadline is None else max(0.0, 1e3 * (deadline - time.monotonic()))
             ready = {descriptor for descriptor, _ in self._poll.poll(left_ms)}
             if not ready or self._has_died(ready - {self._pipe}):
                 raise queue.Empty
             if self._pipe in ready:
-                piece = os.read(self._pipe, min(size - len(self._received), _PIPE_BYTES))
+                piece = os.read(self._pipe, _PIPE_BYTES)
                 if not piece:
                     raise EOFError("the DataLoader's workers are gone")
                 self._received += piece
@@ -89,3 +97,9 @@ class WatchedQueue:
                 return True
             self._poll.unregister(descriptor)
         return False
+
+
+def _enlarge(pipe: int) -> None:
+    """Enlarges a pipe, where the user has not used up what all pipes may hold together."""
+    with suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 import psutil
 import torch
@@ -17,14 +17,10 @@ from virnuc_profiler.sweep.cooldown import AUTO, COOLDOWN_S, Cooldown
 from virnuc_profiler.sweep.descendants import child_processes, descendants, describe_processes
 from virnuc_profiler.sweep.device_memory import DeviceMemory, first_line
 from virnuc_profiler.sweep.holdings import Holdings, Leftovers, left_since
+from virnuc_profiler.sweep.leak import is_leak
 from virnuc_profiler.sweep.waiting import wait_until
 
 __all__ = ["AUTO", "COOLDOWN_S", "CleanupReport", "Cooldown", "child_processes", "cleanup_between_runs"]
-
-
-LEAK_SHARE: Final = 0.02
-LEAK_BYTES: Final = 64 * 2**20
-"""More than both is a leak. Below are the work spaces that cuBLAS allocates once and keeps."""
 
 _log = logging.getLogger(__name__)
 
@@ -136,11 +132,6 @@ def close_quietly(part: Any) -> None:
         part.close()
     except Exception as error:
         _log.warning("%s could not be closed: %s", type(part).__name__, first_line(error))
-
-
-def is_leak(leaked_bytes: int | None, before_bytes: int | None) -> bool:
-    """Whether so much more device memory is more than a run may leave behind."""
-    return (leaked_bytes or 0) > max(LEAK_BYTES, LEAK_SHARE * (before_bytes or 0))
 
 
 def _look(

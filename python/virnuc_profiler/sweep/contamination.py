@@ -15,9 +15,10 @@ from typing import Any
 
 import psutil
 
-from virnuc_profiler.sweep.cleanup import CleanupReport, is_leak
+from virnuc_profiler.sweep.cleanup import CleanupReport
 from virnuc_profiler.sweep.descendants import ProcessLeft
 from virnuc_profiler.sweep.device_memory import DeviceMemory
+from virnuc_profiler.sweep.leak import is_leak
 from virnuc_profiler.sweep.shared_memory import FOLDER
 
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-LEAK_SHARE: Final = 0.02
-LEAK_BYTES: Final = 64 * 2**20
-"""After a trial more than both is a leak, as in :mod:`virnuc_profiler.sweep.cleanup`, which needs PyTorch."""
+from virnuc_profiler.sweep.leak import is_leak
 
 MOST_NEW_BYTES: Final = 256 * 2**20
 """Over all trials: twice the work spaces that cuBLAS keeps for the three streams of a run, 32 MiB each and once more
@@ -47,8 +45,8 @@ def damage(result: Mapping[str, Any]) -> str | None:
     if cleanup is not None:
         if cleanup.get("workers_left"):
             return f"worker processes were left: {', '.join(map(str, cleanup['workers_left']))}"
-        leaked = cleanup.get("leaked_device_bytes") or 0
-        if leaked > max(LEAK_BYTES, LEAK_SHARE * (cleanup.get("device_memory_before") or 0)):
+        leaked = cleanup.get("leaked_device_bytes")
+        if leaked is not None and is_leak(leaked, cleanup.get("device_memory_before")):
             return f"{leaked:,} bytes of device memory did not come back"
     if result["status"] == "success" or result.get("predicted"):
         return None
