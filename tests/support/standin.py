@@ -98,8 +98,8 @@ def build_standins(folder: Path) -> Standins:
     running = []
     for name in _ENVIRONMENT:
         paths[name] = folder / f"libstandin_{name}.so"
-        command = ["g++", "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", "-o", str(paths[name])]
-        running.append(subprocess.Popen([*command, str(_SOURCES / f"standin_{name}.cpp")]))
+        options = ["-std=c++20", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", "-o", str(paths[name])]
+        running.append(subprocess.Popen(["g++", *options, *_SOURCES.glob(f"standin_{name}*.cpp")]))
     assert all(compiler.wait() == 0 for compiler in running), "the stand-in libraries did not compile"
     return Standins(cuda_path=paths["cuda"], nvml_path=paths["nvml"], nvtx_path=paths["nvtx"])
 
