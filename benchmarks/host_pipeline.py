@@ -19,7 +19,7 @@ from typing import Any, Final
 from benchmarks.claim import Claim, at_least
 from benchmarks.host_pipeline_rates import FAIR_ESM
 from benchmarks.report import parser, publish
-from virnuc_profiler import generate_tuning_workload
+from benchmarks.throughput_workloads import GENERATORS
 
 CORES: Final = (1, 2)
 CLAIMED_FACTOR: Final = 50
@@ -28,11 +28,12 @@ CLAIMED_FACTOR: Final = 50
 def main() -> None:
     """Measures on each number of cores and prints tokens/s, then the verdicts."""
     options = parser(__doc__.splitlines()[0])
+    options.add_argument("--workload", choices=GENERATORS, default="sweep")
     options.add_argument("--num-sequences", type=int, default=100_000)
     options.add_argument("--fair-esm-sequences", type=int, default=2_000, help="of its converter, which is slow")
     arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        fasta = generate_tuning_workload(folder, num_sequences=arguments.num_sequences)
+        fasta = GENERATORS[arguments.workload](Path(folder), arguments.num_sequences)
         figures = {cores: measured_on(cores, fasta, arguments.fair_esm_sequences) for cores in CORES}
     rows = [row for cores, found in figures.items() for row in rows_of(cores, found)]
     header = ["cores", "pipeline", "memory", "tokens/s", "x fair-esm"]

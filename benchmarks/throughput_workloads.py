@@ -34,11 +34,11 @@ def generate_short_workload(folder: Path, num_sequences: int, seed: int = 42) ->
     return path
 
 
-_GENERATORS: Final[dict[str, Callable[[Path, int], Path]]] = {
+GENERATORS: Final[dict[str, Callable[[Path, int], Path]]] = {
     "sweep": generate_tuning_workload,
     "short": generate_short_workload,
 }
-NAMES: Final = tuple(_GENERATORS)
+NAMES: Final = tuple(GENERATORS)
 
 
 class Workload:
@@ -54,14 +54,14 @@ class Workload:
         self.name = name
         self._folder = folder
         count = num_sequences * (SHORT_PER_SWEEP if name == "short" else 1)
-        self.encoded_fasta = self._file = FastaFile.open(_GENERATORS[name](folder, count))
+        self.encoded_fasta = self._file = FastaFile.open(GENERATORS[name](folder, count))
         self.encoded = _encode(self.encoded_fasta)
         self.tokens_per_sequence = sum(map(len, self.encoded)) / count
 
     def fasta(self, num_sequences: int) -> FastaFile:
         """A file of at least so many sequences in random order; written only if the one at hand has fewer."""
         if num_sequences > len(self._file):
-            self._file = FastaFile.open(_GENERATORS[self.name](self._folder, num_sequences))
+            self._file = FastaFile.open(GENERATORS[self.name](self._folder, num_sequences))
         return self._file
 
 
