@@ -37,8 +37,8 @@ def main() -> None:
         figures = {cores: measured_on(cores, fasta, arguments.fair_esm_sequences) for cores in CORES}
     rows = [row for cores, found in figures.items() for row in rows_of(cores, found)]
     header = ["cores", "pipeline", "memory", "tokens/s", "x fair-esm"]
-    told = {str(cores): found for cores, found in figures.items()}
-    publish("FASTA to packed batches", header, rows, told, arguments.json)
+    told = {"workload": arguments.workload, **{str(cores): found for cores, found in figures.items()}}
+    publish(f"FASTA to packed batches, workload {arguments.workload!r}", header, rows, told, arguments.json)
     print()
     for cores, found in figures.items():
         claim = judge(cores, found)

@@ -8,8 +8,8 @@
 
 namespace standin {
 
-/// The stand-in driver: its table, and its control functions (tests/support/standin_cuda.cpp says what they
-/// do).
+/// The stand-in driver: its table, and its control functions (tests/support/standin_cuda_control.cpp says what
+/// they do).
 struct Cuda {
     const virnuc::CudaApi& api;
     void (*fail)(const char*, int, std::int64_t);

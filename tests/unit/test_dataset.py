@@ -76,6 +76,14 @@ def test_chunks_hold_as_many_tokens_of_short_sequences_as_of_long_ones(tmp_path)
         assert all(120_000 < tokens <= 132_000 for tokens in whole)
 
 
+def test_a_few_huge_sequences_do_not_make_chunks_small(tmp_path):
+    path = write_fasta(tmp_path / "skewed.faa", [("0", "M" * 5_000_000), *((str(i), "MKV") for i in range(1, 30_000))])
+    first, *_ = SequenceDataset(path)
+    assert len(first.tokens) > 120_000
+    first, *_ = IndexBasedDataset(path, range(1, 30_000))
+    assert 120_000 < len(first.tokens) <= 132_000
+
+
 def test_a_small_file_keeps_all_workers_busy(monkeypatch, path):
     dataset = SequenceDataset(path)
     chunks = [len(chunks_of_worker(monkeypatch, dataset, worker, 8)) for worker in range(8)]

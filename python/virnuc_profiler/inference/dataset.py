@@ -20,8 +20,8 @@ from virnuc_profiler.inference.shared_folder import SharedFolder
 FastaSource: TypeAlias = str | PathLike[str] | FastaFile
 
 _CHUNK_TOKENS = 131_072
-"""Of a chunk whose size is not given. Receiving one costs the main process the time in which it packs thousands of
-tokens: what counts is how many of them come at once, and not how many sequences."""
+"""Of a chunk whose size is not given. Receiving a chunk costs the main process about the same whatever its size, so the
+fewer there are the better; and with their size in tokens, short sequences come as fast as long ones."""
 _CHUNKS_PER_WORKER = 4
 """At least so many where there are enough sequences: one small file keeps all workers busy."""
 
@@ -38,7 +38,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         indices: (n,) the positions to read, each once; all if None.
         max_sequence_length: residues; what a sequence has beyond is cut off, and counted.
         chunk_sequences: most sequences of one chunk, which is one message from a worker; None for so many as have
-            131,072 tokens on average over the files. Smaller ones are made where workers would stay idle otherwise.
+            131,072 tokens on average. Smaller ones are made where workers would stay idle otherwise.
         alphabet: what `residue_alphabet` takes.
 
     Raises:
@@ -96,9 +96,13 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         return counts if self._indices is None else counts[self._indices]
 
     def _sequences_of_a_chunk(self) -> int:
-        residues = sum(int(file.residue_counts.sum()) for file in self.files)
-        tokens = 2 + min(residues / max(1, int(self._file_starts[-1])), self.max_sequence_length)
-        return max(1, round(_CHUNK_TOKENS / tokens))
+        if len(self) == 0:
+            return 1
+        if self._indices is None:
+            tokens = sum(file.total_tokens(self.max_sequence_length) for file in self.files)
+        else:
+            tokens = int(np.minimum(self.residue_counts, self.max_sequence_length).sum()) + 2 * len(self)
+        return max(1, round(_CHUNK_TOKENS * len(self) / tokens))
 
     def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
         if self._indices is None:

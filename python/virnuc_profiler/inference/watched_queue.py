@@ -24,8 +24,8 @@ _SHORT = struct.Struct("!i")
 _LONG = struct.Struct("!Q")
 _LENGTH_FOLLOWS = -1
 _PIPE_BYTES = 1 << 20
-"""The most that Linux gives to everyone. Ordinarily a pipe holds 64 KiB, which is less than a chunk: a worker and the
-main process then wake each other up several times for each."""
+"""The most that Linux gives to everyone unless it is told otherwise. Ordinarily a pipe holds 64 KiB, which is less than
+a chunk: a worker and the main process then wake each other up several times for each chunk."""
 
 
 class WatchedQueue:
@@ -59,8 +59,10 @@ class WatchedQueue:
             timeout: seconds; None for ever.
 
         Raises:
-            queue.Empty: nothing came in time, or a worker is dead that had more to send. Torch then looks which.
+            queue.Empty: nothing came in time, or a worker is dead that had more to send, whatever others have sent.
+                Torch then looks which.
         """
+        self._look(0)  # what was read ahead may last for seconds
         deadline = None if timeout is None else time.monotonic() + timeout
         header = _SHORT.size
         self._receive(header, deadline)
@@ -75,15 +77,15 @@ class WatchedQueue:
             with memoryview(self._received) as received, received[header:end] as message:
                 return ForkingPickler.loads(message)
         finally:
-            del self._received[:end]  # moves nothing: a bytearray may begin later than its memory does
+            del self._received[:end]
             self._messages._sem.release()  # as its own get() does: the queue counts what is in it
 
     def _receive(self, size: int, deadline: float | None) -> None:
         """Reads until at least `size` bytes from the start of the next message on are there."""
         while len(self._received) < size:
             left_ms = None if deadline is None else max(0.0, 1e3 * (deadline - time.monotonic()))
-            ready = {descriptor for descriptor, _ in self._poll.poll(left_ms)}
-            if not ready or self._has_died(ready - {self._pipe}):
+            ready = self._look(left_ms)
+            if not ready:
                 raise queue.Empty
             if self._pipe in ready:
                 piece = os.read(self._pipe, _PIPE_BYTES)
@@ -91,15 +93,21 @@ class WatchedQueue:
                     raise EOFError("the DataLoader's workers are gone")
                 self._received += piece
 
-    def _has_died(self, ended: set[int]) -> bool:
-        for descriptor in ended:
-            if self._expected[self._worker_of[descriptor]]:
-                return True
-            self._poll.unregister(descriptor)
-        return False
+    def _look(self, timeout_ms: float | None) -> set[int]:
+        """Waits for news and returns the descriptors that have some; none if none came in time.
+
+        Raises:
+            queue.Empty: a worker is dead that had more to send.
+        """
+        ready = {descriptor for descriptor, _ in self._poll.poll(timeout_ms)}
+        for ended in ready - {self._pipe}:
+            if self._expected[self._worker_of[ended]]:
+                raise queue.Empty
+            self._poll.unregister(ended)
+        return ready
 
 
 def _enlarge(pipe: int) -> None:
-    """Enlarges a pipe, where the user has not used up what all pipes may hold together."""
+    """Enlarges a pipe where Linux allows it: its limit may be lower, and so may the rest of what a user may have."""
     with suppress(OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

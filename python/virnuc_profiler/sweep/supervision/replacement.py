@@ -10,8 +10,8 @@ from typing import Any, Final
 from virnuc_profiler.sweep.leak import is_leak
 
 MOST_NEW_BYTES: Final = 256 * 2**20
-"""Over all trials: twice the work spaces that cuBLAS keeps for the three streams of a run, 32 MiB each and once more
-for cuBLASLt. A leak that no single trial shows adds up to that."""
+"""Over all trials since the first: more than three times what one may leave. A leak that no single trial shows adds up
+to that, and what libraries allocate once does not."""
 
 MOST_NEW_DESCRIPTORS: Final = 64
 """A trial of four workers has about thirty pipes: if two of them leave theirs open, something is wrong."""
