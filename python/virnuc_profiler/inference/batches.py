@@ -47,9 +47,9 @@ def packed_views(memory: torch.Tensor, sequences: int) -> tuple[torch.Tensor, to
         memory: (packed_size,) uint8; lengths come first, tokens last.
         sequences: in the pack.
     """
-    start = _offset_of_tokens(sequences + 1)
-    tokens = memory.narrow(0, start, memory.shape[0] - start)
-    return tokens, memory.narrow(0, 0, 4 * (sequences + 1)).view(torch.int32)
+    end, start = 4 * (sequences + 1), _offset_of_tokens(sequences + 1)
+    lengths, _, tokens = memory.split_with_sizes((end, start - end, memory.shape[0] - start))
+    return tokens, lengths.view(torch.int32)
 
 
 def _offset_of_tokens(ends: int) -> int:

@@ -156,8 +156,9 @@ class VarlenCollator:
         if not to_the_end:
             going_out = self._going_out(waiting, order, pack_offsets)
             self._buffer.put_back(waiting, order[~np.repeat(going_out, np.diff(pack_offsets))])
-        starts, ends = pack_offsets[:-1][going_out], pack_offsets[1:][going_out]
-        yield from self._gather(waiting, [order[a:b] for a, b in zip(starts, ends, strict=True)], start_ns)
+        starts, stops = pack_offsets[:-1][going_out], pack_offsets[1:][going_out]
+        bounds = list(zip(starts.tolist(), stops.tolist(), strict=True))
+        yield from self._gather(waiting, order, bounds, start_ns)
 
     def _going_out(
         self, waiting: WaitingSequences, order: NDArray[np.int64], pack_offsets: NDArray[np.int64]
@@ -178,42 +179,43 @@ class VarlenCollator:
         start_ns = monotonic_ns()
         waiting = self._buffer.take()
         offsets = waiting.offsets
-        batches = []
+        bounds = []
         start = 0
         while start < len(waiting):
             limit = offsets[start] + self._token_budget
             stop = max(start + 1, int(np.searchsorted(offsets, limit, side="right")) - 1)
             if stop == len(waiting) and offsets[stop] < limit and not to_the_end:
                 break  # the next sequence may still fit
-            batches.append(np.arange(start, stop, dtype=np.int64))
+            bounds.append((start, stop))
             start = stop
         self._buffer.put_back(waiting, np.arange(start, len(waiting), dtype=np.int64))
-        yield from self._gather(waiting, batches, start_ns)
+        yield from self._gather(waiting, np.arange(start, dtype=np.int64), bounds, start_ns)
 
     def _gather(
-        self, waiting: WaitingSequences, batches: list[NDArray[np.int64]], start_ns: int
+        self, waiting: WaitingSequences, order: NDArray[np.int64], bounds: list[tuple[int, int]], start_ns: int
     ) -> Iterator[PackedBatch]:
-        """Batches of the sequences named; the first also carries the packing's time, since ``start_ns``."""
+        """A batch of each part of `order`; the first also carries the packing's time, since ``start_ns``."""
         offsets = waiting.offsets
-        for sequences in batches:
-            size = packed_size(len(sequences), int(waiting.lengths[sequences].sum()))
+        positions, arrivals = waiting.positions[order], waiting.arrivals[order]
+        tokens_before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(waiting.lengths[order])]).tolist()
+        for start, stop in bounds:
+            size = packed_size(stop - start, tokens_before[stop] - tokens_before[start])
             memory = torch.empty(size, dtype=torch.uint8, pin_memory=self.pin_memory)
-            tokens, cu_seqlens = packed_views(memory, len(sequences))
-            cumulative = gather_sequences(waiting.tokens, offsets, sequences, tokens.numpy())
+            tokens, cu_seqlens = packed_views(memory, stop - start)
+            cumulative = gather_sequences(waiting.tokens, offsets, order[start:stop], tokens.numpy())
             cu_seqlens.numpy()[:] = cumulative
             statistics = pack_statistics(cumulative, self._token_budget)
-            positions = waiting.positions[sequences]
-            self.sequences_out += len(positions)
+            self.sequences_out += stop - start
             yield PackedBatch(
                 tokens,
                 cu_seqlens,
                 statistics.max_length,
-                positions,
-                self._sequence_ids(positions),
+                positions[start:stop],
+                self._sequence_ids(positions[start:stop]),
                 statistics,
                 collate_start_ns=start_ns,
                 collate_end_ns=monotonic_ns(),
-                arrivals=waiting.arrivals[sequences],
+                arrivals=arrivals[start:stop],
                 memory=memory,
             )
             start_ns = monotonic_ns()
