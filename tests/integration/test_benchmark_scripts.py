@@ -91,6 +91,7 @@ def test_host_pipeline(standins: Standins, tmp_path: Path) -> None:
         standins, tmp_path, "host_pipeline", "--num-sequences", "300", "--fair-esm-sequences", "20", libraries=()
     )
     assert set(figures) == {"workload", "1", "2"}
+    assert figures["workload"] == "sweep"
     assert figures["1"]["tokens_per_s"].keys() == {
         "fair-esm batch converter",
         *(f"ours, {n} workers" for n in range(3)),

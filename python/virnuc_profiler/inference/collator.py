@@ -14,7 +14,7 @@ from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.alphabet import residue_alphabet
 from virnuc_profiler.inference.arguments import LARGEST_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch, packed_size, packed_views
-from virnuc_profiler.inference.pack_buffer import PackBuffer, WaitingSequences
+from virnuc_profiler.inference.pack_buffer import PackBuffer, WaitingSequences, offsets_of
 from virnuc_profiler.telemetry.values import shown
 
 SequenceItem: TypeAlias = tuple[str, str] | Mapping[str, str]
@@ -197,9 +197,9 @@ class VarlenCollator:
         """A batch of each part of `order`; the first also carries the packing's time, since ``start_ns``."""
         offsets = waiting.offsets
         positions, arrivals = waiting.positions[order], waiting.arrivals[order]
-        tokens_before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(waiting.lengths[order])]).tolist()
+        ordered_offsets = offsets_of(waiting.lengths[order]).tolist()
         for start, stop in bounds:
-            size = packed_size(stop - start, tokens_before[stop] - tokens_before[start])
+            size = packed_size(stop - start, ordered_offsets[stop] - ordered_offsets[start])
             memory = torch.empty(size, dtype=torch.uint8, pin_memory=self.pin_memory)
             tokens, cu_seqlens = packed_views(memory, stop - start)
             cumulative = gather_sequences(waiting.tokens, offsets, order[start:stop], tokens.numpy())

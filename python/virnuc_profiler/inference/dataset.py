@@ -98,11 +98,8 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
     def _sequences_of_a_chunk(self) -> int:
         if len(self) == 0:
             return 1
-        if self._indices is None:
-            tokens = sum(file.total_tokens(self.max_sequence_length) for file in self.files)
-        else:
-            tokens = int(np.minimum(self.residue_counts, self.max_sequence_length).sum()) + 2 * len(self)
-        return max(1, round(_CHUNK_TOKENS * len(self) / tokens))
+        mean_tokens = 2 + float(np.minimum(self.residue_counts, self.max_sequence_length).mean())
+        return max(1, round(_CHUNK_TOKENS / mean_tokens))
 
     def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
         if self._indices is None:

@@ -31,10 +31,15 @@ class WaitingSequences:
     @property
     def offsets(self) -> NDArray[np.int64]:
         """(n + 1,) where each sequence starts in ``tokens``."""
-        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.lengths)])
+        return offsets_of(self.lengths)
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+
+def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n + 1,) where each of n sequences that follow each other starts, and where the last one ends."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
 
 
 class PackBuffer:

@@ -45,8 +45,8 @@ def damage(result: Mapping[str, Any]) -> str | None:
     if cleanup is not None:
         if cleanup.get("workers_left"):
             return f"worker processes were left: {', '.join(map(str, cleanup['workers_left']))}"
-        leaked = cleanup.get("leaked_device_bytes")
-        if leaked is not None and is_leak(leaked, cleanup.get("device_memory_before")):
+        leaked = cleanup.get("leaked_device_bytes") or 0
+        if is_leak(leaked, cleanup.get("device_memory_before")):
             return f"{leaked:,} bytes of device memory did not come back"
     if result["status"] == "success" or result.get("predicted"):
         return None
