@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""A GPU that is only pretended, for the runner: batches are launched at once, and finished when waited for."""
+
+import torch
+
+from tests.support.packed import packed_batch, proteins
+from virnuc_profiler.inference import runner as runner_module
+
+
+def batches(sizes):
+    """Packs with that many sequences each, positions counting on."""
+    first = 0
+    for size in sizes:
+        yield packed_batch(proteins(range(first + 1, first + size + 1)), first_position=first, token_budget=4096)
+        first += size
+
+
+def drain(run, seen):
+    """Consumes a run; what came out is in `seen` even if the run fails."""
+    for result in run:
+        seen.append(result.batch_idx)
+
+
+class PretendedDevice:
+    """Launches at once and finishes when waited for, writing down the order of both."""
+
+    def __init__(self, monkeypatch):
+        self.log = []
+        self.fail_at = {}
+        self.broken_rows = {}
+        self.while_waiting = lambda number: None
+        monkeypatch.setattr(runner_module, "resolve_device", lambda device: torch.device("cuda", 0))
+        monkeypatch.setattr(runner_module, "launcher_for", lambda model, device: self.launch)
+
+    def launch(self, packed, marks):
+        number = sum(kind == "launch" for kind, _ in self.log)
+        self.log.append(("launch", number))
+        if ("launch", number) in self.fail_at:
+            raise self.fail_at["launch", number]
+        return PretendedBatch(self, packed, number)
+
+
+class PretendedBatch:
+    """A batch that is on its way through the pretended device."""
+
+    def __init__(self, device, packed, number):
+        self.device, self.packed, self.number = device, packed, number
+
+    def wait(self):
+        self.device.log.append(("wait", self.number))
+        self.device.while_waiting(self.number)
+        if ("wait", self.number) in self.device.fail_at:
+            raise self.device.fail_at["wait", self.number]
+        embeddings = torch.full((len(self.packed.positions), 2), float(self.number))
+        embeddings[self.device.broken_rows.get(self.number, [])] = torch.nan
+        return embeddings
+
+    def abandon(self):
+        self.device.log.append(("abandon", self.number))
