@@ -90,7 +90,7 @@ def parse_arguments() -> argparse.Namespace:
     options.add_argument("--ceiling-s", type=float, default=2.0, help="of matrix products, all rounds together")
     options.add_argument("--rounds", type=int, default=2, help="in which all figures take turns")
     options.add_argument("--only", type=split, default="a,b,c,d", help="some of a,b,c,d; d brings c along")
-    options.add_argument("--fp8", action="store_true", help="(c) in FP8 too, and how far its vectors are off")
+    options.add_argument("--fp8", action="store_true", help="(c) and the best (d) in FP8 too, and how far it is off")
     options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to try the script itself")
     options.add_argument("--precision", help="of ours; default: bf16, and fp32 on the CPU")
     options.add_argument("--num-workers", type=int, default=4, help="of (d) best, as for the next two")
@@ -113,9 +113,10 @@ def parse_arguments() -> argparse.Namespace:
 def estimated_seconds(options: argparse.Namespace) -> float:
     """Of the whole benchmark, without surprises."""
     forwards = len(options.token_budgets) * (2 if options.fp8 else 1) if {"c", "d"} & options.only else 0
-    figures = len({"a", "b"} & options.only) + forwards + (2 if "d" in options.only else 0)
+    runs = (3 if options.fp8 else 2) if "d" in options.only else 0
+    figures = len({"a", "b"} & options.only) + forwards + runs
     each = options.seconds + options.warm_up_s
-    pipelines = 2 * (options.seconds / 9 + SECONDS_OF_WORKERS * options.rounds) if "d" in options.only else 0
+    pipelines = runs * (options.seconds / 9 + SECONDS_OF_WORKERS * options.rounds)
     padded = SECONDS_OF_A_PADDED_PASS * len({"a", "b"} & options.only)
     contest = figures * each + pipelines + padded + options.ceiling_s + options.warm_up_s
     return len(options.models) * (SECONDS_TO_LOAD + len(options.workloads) * contest)

@@ -27,6 +27,7 @@ from benchmarks.passes import Passes, means_of
 from benchmarks.progress import say
 from benchmarks.throughput_figures import (
     BEST,
+    BEST_FP8,
     CEILING,
     DEFAULTS,
     FAIR_ESM,
@@ -191,12 +192,18 @@ class Contest:
         """The default settings, and those with the budget at which the forward pass alone is fastest."""
         if "d" not in self._options.only:
             return []
-        defaults, fastest = self._options.default_settings, self._table.best_forward
+        defaults = self._options.default_settings
         found = [Figure(DEFAULTS, "(d) end to end, defaults", str(defaults), defaults.token_budget)]
+        found.append(self._best(BEST, "(d) end to end, best", FORWARD))
+        if self._options.fp8:
+            found.append(self._best(BEST_FP8, "(d) end to end, best, fp8", FORWARD_FP8))
+        return found
+
+    def _best(self, role: str, name: str, forward: str) -> Figure:
+        fastest = self._table.fastest(forward)
         if fastest is None or fastest.token_budget is None:
-            return [*found, Figure(BEST, "(d) end to end, best", "", reason="(c) was measured at no budget")]
-        best = self._best_settings(fastest.token_budget)
-        return [*found, Figure(BEST, "(d) end to end, best", str(best), best.token_budget)]
+            return Figure(role, name, "", reason="(c) was measured at no budget")
+        return Figure(role, name, str(self._best_settings(fastest.token_budget)), fastest.token_budget)
 
     def _best_settings(self, token_budget: int) -> Settings:
         options = self._options
@@ -213,8 +220,9 @@ class Contest:
             HUGGING_FACE: lambda _: self._padded(self._models.hugging_face, hugging_face_launch),
             FORWARD: partial(self._packed, lambda: self._models.ours),
             FORWARD_FP8: partial(self._packed, lambda: self._models.ours_fp8),
-            DEFAULTS: lambda _: self._end_to_end(self._options.default_settings),
-            BEST: lambda figure: self._end_to_end(self._best_settings(figure.token_budget or 0)),
+            DEFAULTS: lambda _: self._end_to_end(self._models.ours, FORWARD, self._options.default_settings),
+            BEST: lambda figure: self._best_end_to_end(self._models.ours, FORWARD, figure),
+            BEST_FP8: lambda figure: self._best_end_to_end(self._models.ours_fp8, FORWARD_FP8, figure),
         }
 
     def _padded(self, model_and_dtype: tuple[Any, torch.dtype], launch: Callable[..., Any]) -> Passes:
@@ -227,11 +235,14 @@ class Contest:
         packs = full_packs(self._workload.encoded_fasta, figure.token_budget or 0)
         return Passes(model.device, packed_batches(packs, model), packed_launch(model))
 
-    def _end_to_end(self, settings: Settings) -> EndToEnd:
-        rate = self._table.rate(FORWARD, settings.token_budget)
+    def _best_end_to_end(self, model: PackedESM2, forward: str, figure: Figure) -> EndToEnd:
+        return self._end_to_end(model, forward, self._best_settings(figure.token_budget or 0))
+
+    def _end_to_end(self, model: PackedESM2, forward: str, settings: Settings) -> EndToEnd:
+        rate = self._table.rate(forward, settings.token_budget)
         if rate is None:
             raise RuntimeError("(c) was not measured at this budget, so nobody knows how long a run would take")
-        return EndToEnd(self._models.ours, self._workload, settings, rate)
+        return EndToEnd(model, self._workload, settings, rate)
 
 
 def describe(error: Exception) -> str:

@@ -15,6 +15,9 @@ FORWARD: Final = "c"
 FORWARD_FP8: Final = "c fp8"
 DEFAULTS: Final = "d defaults"
 BEST: Final = "d best"
+BEST_FP8: Final = "d fp8"
+FORWARD_OF: Final = {DEFAULTS: FORWARD, BEST: FORWARD, BEST_FP8: FORWARD_FP8}
+"""The forward pass inside each end-to-end run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,9 @@ class Table:
         fitting = (f for f in self.figures if f.role == role and token_budget in (None, f.token_budget))
         return next(fitting, None)
 
-    @property
-    def best_forward(self) -> Figure | None:
-        """The fastest of our forward passes; None if none was measured."""
-        found = [figure for figure in self.figures if figure.role == FORWARD and figure.tokens_per_s is not None]
+    def fastest(self, role: str) -> Figure | None:
+        """The alternative with this role that is, of one for each budget; None if none was measured."""
+        found = [figure for figure in self.figures if figure.role == role and figure.tokens_per_s is not None]
         return max(found, key=lambda figure: figure.tokens_per_s or 0.0, default=None)
 
     def of_forward(self, role: str) -> float | None:
@@ -122,7 +124,7 @@ class Table:
         whole = self.find(role)
         if whole is None:
             return None
-        return over(whole.tokens_per_s, self.rate(FORWARD, whole.token_budget))
+        return over(whole.tokens_per_s, self.rate(FORWARD_OF[role], whole.token_budget))
 
     @property
     def rows(self) -> list[list[str]]:
@@ -132,7 +134,7 @@ class Table:
     def _row(self, figure: Figure) -> list[str]:
         ceiling = self.find(CEILING)
         rate = figure.tokens_per_s
-        of_forward = self.of_forward(figure.role) if figure.role in (DEFAULTS, BEST) else None
+        of_forward = self.of_forward(figure.role) if figure.role in FORWARD_OF else None
         return [
             figure.name,
             figure.settings,

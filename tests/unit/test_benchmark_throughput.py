@@ -135,6 +135,19 @@ def test_fp8_is_judged_where_bf16_is_fastest() -> None:
     assert judge_fp8(replace(table(*GOOD, *fp8), model="650M"), 0.9) == []
 
 
+def test_end_to_end_in_fp8_is_held_against_the_same_others_and_its_own_forward() -> None:
+    fp8 = figure("c fp8", 150_000, 16384), figure("d fp8", 120_000, 16384)
+    found = judge_fp8(table(*GOOD, *fp8), 0.9993)
+    assert [(claim.text, claim.verdict, claim.measured) for claim in found[:2]] == [
+        ("3B: end to end, fp8, at least 2 x Hugging Face", "PASS", "2.40 x"),
+        ("3B: end to end, fp8, at least 2.5 x fair-esm", "PASS", "3.00 x"),
+    ]
+    assert table(*GOOD, *fp8).of_forward("d fp8") == pytest.approx(0.8)
+    slow = figure("c fp8", 150_000, 16384), figure("d fp8", 99_000, 16384)
+    of_short_sequences = judge_fp8(table(*GOOD, *slow, workload="short"), None)
+    assert [claim.verdict for claim in of_short_sequences] == ["FAIL", "FAIL"]
+
+
 def test_fp8_is_compared_at_the_same_budget() -> None:
     fp8 = [figure("c fp8", 132_000, 16384), replace(figure("c fp8", 1, 4096), reason="no such precision")]
     assert compare_fp8(table(*GOOD, *fp8)) == ["3B, sweep: FP8 is x1.200 at 16,384 tokens"]

@@ -51,15 +51,18 @@ def test_gelu_and_norm_are_rounded_as_they_are_made():
 
     x, *norm = random(5, 480), None, *random(3, 480, seed=2), 1e-5
     assert_within_fp8(restored(quantised.gelu_quantise(x)), F.gelu(x))
-    rounded, exact = quantised.norm_quantise(x, *norm)
+    exact = torch.empty_like(x)
+    rounded = quantised.norm_quantise(x, *norm, exact=exact)
     assert_within_fp8(restored(rounded), exact)
+    unasked = quantised.norm_quantise(x, *norm)
+    assert torch.equal(restored(unasked), restored(rounded))
 
 
 def test_the_norm_adds_to_the_residual_stream_and_gives_exact_rows_too():
     quantised = pytest.importorskip("virnuc_profiler.inference.kernels.quantised", exc_type=ImportError)
     x, update, offset, weight, bias = random(5, 480), random(5, 480, seed=1), *random(3, 480, seed=2)
-    stream = x.clone()
-    _, exact = quantised.norm_quantise(stream, update, offset, weight, bias, 1e-5)
+    stream, exact = x.clone(), torch.empty_like(x)
+    quantised.norm_quantise(stream, update, offset, weight, bias, 1e-5, exact=exact)
     torch.testing.assert_close(stream, x + update)
     expected = F.layer_norm(x + update + offset, (480,), weight, bias, 1e-5)
     torch.testing.assert_close(exact, expected, rtol=1e-5, atol=1e-5)

@@ -50,6 +50,8 @@ def test_layer_norm_adds_the_offset_and_normalises(width, dtype):
     found = layer_norm(x, offset, weight, bias, 1e-5)
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, rtol=2e-3 if dtype == torch.float16 else 1e-5, atol=1e-5)
+    assert layer_norm(x, offset, weight, bias, 1e-5, out=x) is x
+    assert torch.equal(x, found)
 
 
 def test_layer_norm_of_rows_that_do_not_vary_is_the_bias():
@@ -106,6 +108,14 @@ def test_attention_takes_views_of_any_token_stride():
     blocks = plan_blocks(90, cumulative([40, 50]))
     apart = attend(blocks, *(part.contiguous() for part in qkv.unbind(1)))
     assert torch.equal(attend(blocks, *qkv.unbind(1)), apart)
+
+
+def test_attention_writes_where_it_is_told_to():
+    qkv = random(90, 3, 2, 16, dtype=torch.float16)
+    blocks = plan_blocks(90, cumulative([40, 50]))
+    room = torch.empty(90, 2, 16, dtype=torch.float16, device=DEVICE)
+    assert attend(blocks, *qkv.unbind(1), out=room) is room
+    assert torch.equal(room, attend(blocks, *qkv.unbind(1)))
 
 
 @settings(max_examples=60, deadline=None)

@@ -37,6 +37,9 @@ def test_a_product_with_the_exact_gelu(rows, depth, columns):
     expected = F.gelu(x.float() @ weight.float().t() + bias.float())
     assert (found.dtype, found.shape) == (HALF, (rows, columns))
     torch.testing.assert_close(found.float(), expected, rtol=2e-3, atol=2e-3)
+    room = torch.empty_like(found)
+    assert linear_gelu(x, weight, bias, out=room) is room
+    assert torch.equal(room, found)
 
 
 @pytest.mark.parametrize(("heads", "head_dim", "rows"), [(4, 64, 130), (8, 32, 200), (16, 16, 5), (2, 128, 129)])
@@ -54,6 +57,9 @@ def test_a_product_with_queries_and_keys_rotated(heads, head_dim, rows):
     expected = (x.float() @ weight.float().t() + bias.float()).view(rows, 3, heads, head_dim)
     rotate_(expected, positions, cos, sin)
     torch.testing.assert_close(found.float(), expected.view(rows, -1), rtol=2e-3, atol=2e-3)
+    room = torch.empty_like(found)
+    assert linear_rotated(x, weight, bias, heads, positions, cos, sin, out=room) is room
+    assert torch.equal(room, found)
 
 
 def test_heads_that_do_not_fit_tiles_are_known():

@@ -30,8 +30,13 @@ class AttentionBackend(Protocol):
     def obstacle(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
         """Why this backend cannot run there; empty if it can."""
 
-    def plan(self, pack: Pack) -> Attend:
-        """Prepares what all layers share for this pack, without waiting for the device."""
+    def plan(self, pack: Pack, out: Tensor | None = None) -> Attend:
+        """Prepares what all layers share for this pack, without waiting for the device.
+
+        Args:
+            pack: see there.
+            out: (T, heads, head_dim), contiguous, where all layers' results may be written, one over the other.
+        """
 
 
 class TritonBackend:
@@ -44,11 +49,11 @@ class TritonBackend:
         reason = kernels_obstacle(device, dtype)
         return reason or ("" if head_dim <= 128 else f"heads must be up to 128 wide, not {head_dim}")
 
-    def plan(self, pack: Pack) -> Attend:
+    def plan(self, pack: Pack, out: Tensor | None = None) -> Attend:
         """Cuts the sequences into blocks of queries."""
         from virnuc_profiler.inference.kernels.attention import attend, plan_blocks
 
-        return partial(attend, plan_blocks(pack.total_tokens, pack.cu_seqlens))
+        return partial(attend, plan_blocks(pack.total_tokens, pack.cu_seqlens), out=out)
 
 
 class FlashAttnBackend:
@@ -64,7 +69,7 @@ class FlashAttnBackend:
             return f"the package flash-attn cannot be imported ({error})"
         return _flash_obstacle(device, dtype, head_dim)
 
-    def plan(self, pack: Pack) -> Attend:
+    def plan(self, pack: Pack, out: Tensor | None = None) -> Attend:  # noqa: ARG002
         """Binds the lengths."""
         return partial(
             _flash_attn_varlen_func(),
@@ -88,7 +93,7 @@ class TorchVarlenBackend:
             return f"PyTorch {torch.__version__} has no torch.nn.attention.varlen (2.10 and later have)"
         return _flash_obstacle(device, dtype, head_dim)
 
-    def plan(self, pack: Pack) -> Attend:
+    def plan(self, pack: Pack, out: Tensor | None = None) -> Attend:  # noqa: ARG002
         """Binds the lengths. The other arguments changed with every release; their defaults are right."""
         return partial(
             _varlen_attn(),
@@ -108,7 +113,7 @@ class SdpaBackend:
         """Never any."""
         return ""
 
-    def plan(self, pack: Pack) -> Attend:
+    def plan(self, pack: Pack, out: Tensor | None = None) -> Attend:  # noqa: ARG002
         """Groups sequences by length."""
         return partial(attend_padded, plan_padding(pack))
 

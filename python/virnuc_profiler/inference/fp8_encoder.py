@@ -14,6 +14,7 @@ from virnuc_profiler.inference.attention import Attend, AttentionBackend
 from virnuc_profiler.inference.fused_encoder import FusedEncoder
 from virnuc_profiler.inference.kernels.availability import obstacle
 from virnuc_profiler.inference.layers import NORM_EPS, EncoderLayer
+from virnuc_profiler.inference.pack import Pack
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.layer_products import Rotation
@@ -98,26 +99,51 @@ class Fp8Encoder(FusedEncoder):
             self._rounded_from = state
         return state
 
-    def _through_layers(
-        self, model: PackedESM2, x: Tensor, biases: Tensor, rotation: Rotation, attend: Attend
-    ) -> Tensor:
-        """(T, h) embeddings, which it works on, to the last layer's representation."""
+    def _through_layers(self, model: PackedESM2, x: Tensor, biases: Tensor, rotation: Rotation, pack: Pack) -> None:
+        """Makes (T, h) embeddings the last layer's representation, in place."""
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
-        from virnuc_profiler.inference.kernels.quantised import gelu_quantise, norm_quantise
 
-        tokens, width, heads = len(x), model.embed_dim, model.attention_heads
+        # The exact rows are done with when attention begins to write.
+        exact = torch.empty_like(x)
+        attend = self._attention.plan(pack, out=exact.view(len(x), model.attention_heads, -1))
         update: Tensor | None = None
         for number, (layer, in_fp8) in enumerate(zip(model.layers, self._layers, strict=True)):
-            norm = layer.attention_norm
-            rounded, exact = norm_quantise(x, update, biases[2 * number], norm.weight, norm.bias, NORM_EPS)
-            queries_and_keys = in_fp8.queries_and_keys(rounded).view(tokens, 2, heads, -1)
-            values = F.linear(exact, layer.qkv.weight[2 * width :], layer.qkv.bias[2 * width :])
-            rotation.apply(queries_and_keys)
-            queries, keys = queries_and_keys.unbind(1)
-            attended = attend(queries, keys, values.view(tokens, heads, -1)).flatten(1)
-            x.addmm_(attended, layer.attention_out.weight.t())
-            norm = layer.feed_forward_norm
-            rounded, _ = norm_quantise(x, None, biases[2 * number + 1], norm.weight, norm.bias, NORM_EPS)
-            update = in_fp8.down(gelu_quantise(in_fp8.up(rounded)))
+            _add_attention(layer, in_fp8, x, update, biases[2 * number], exact, rotation, attend)
+            update = _feed_forward(layer, in_fp8, x, biases[2 * number + 1])
         assert update is not None  # there is at least one layer
-        return layer_norm(x.add_(update), biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS)
+        layer_norm(x.add_(update), biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS, out=x)
+
+
+# One function for each half of a layer, so that what is made in one is let go of before the other.
+
+
+def _add_attention(
+    layer: EncoderLayer,
+    in_fp8: _Layer,
+    x: Tensor,
+    update: Tensor | None,
+    offset: Tensor,
+    exact: Tensor,
+    rotation: Rotation,
+    attend: Attend,
+) -> None:
+    """Adds to the residual stream `x`, (T, h), what is left of the layer before, and then this one's attention."""
+    from virnuc_profiler.inference.kernels.quantised import norm_quantise
+
+    (tokens, width), norm = x.shape, layer.attention_norm
+    rounded = norm_quantise(x, update, offset, norm.weight, norm.bias, NORM_EPS, exact=exact)
+    queries_and_keys = in_fp8.queries_and_keys(rounded).view(tokens, 2, -1, rotation.head_dim)
+    values = F.linear(exact, layer.qkv.weight[2 * width :], layer.qkv.bias[2 * width :])
+    rotation.apply(queries_and_keys)
+    queries, keys = queries_and_keys.unbind(1)
+    attended = attend(queries, keys, values.view(tokens, -1, rotation.head_dim))
+    x.addmm_(attended.flatten(1), layer.attention_out.weight.t())
+
+
+def _feed_forward(layer: EncoderLayer, in_fp8: _Layer, x: Tensor, offset: Tensor) -> Tensor:
+    """What is to be added to `x`, (T, h)."""
+    from virnuc_profiler.inference.kernels.quantised import gelu_quantise, norm_quantise
+
+    norm = layer.feed_forward_norm
+    rounded = norm_quantise(x, None, offset, norm.weight, norm.bias, NORM_EPS)
+    return in_fp8.down(gelu_quantise(in_fp8.up(rounded)))

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from virnuc_profiler.inference.architectures import MASK_TOKEN
-from virnuc_profiler.inference.attention import Attend, AttentionBackend
+from virnuc_profiler.inference.attention import AttentionBackend
+from virnuc_profiler.inference.layer_room import LayerRoom
 from virnuc_profiler.inference.layers import NORM_EPS, stream_biases
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.plain_encoder import UNMASKED_IN_TRAINING
@@ -50,25 +51,27 @@ class FusedEncoder:
         cos, sin = self._angles.covering(pack.max_seqlen, model.architecture.head_dim, tokens.device)
         positions, scales = describe_tokens(tokens, pack.cu_seqlens, MASK_TOKEN, UNMASKED_IN_TRAINING)
         x = embed(tokens, model.embed_tokens.weight, scales)
-        rotation = Rotation(positions, cos, sin)
-        return self._through_layers(model, x, self._biases.of(model), rotation, self._attention.plan(pack))
+        self._through_layers(model, x, self._biases.of(model), Rotation(positions, cos, sin), pack)
+        return x
 
-    def _through_layers(
-        self, model: PackedESM2, x: Tensor, biases: Tensor, rotation: Rotation, attend: Attend
-    ) -> Tensor:
-        """(T, h) embeddings, which it works on, to the last layer's representation."""
+    def _through_layers(self, model: PackedESM2, x: Tensor, biases: Tensor, rotation: Rotation, pack: Pack) -> None:
+        """Makes (T, h) embeddings the last layer's representation, in place."""
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
         from virnuc_profiler.inference.layer_products import rotated_qkv, up_with_gelu
 
+        room = LayerRoom.like(x, model.attention_heads)
+        normed, qkv, inner = room.normed, room.qkv, room.inner
+        attend = self._attention.plan(pack, out=room.attended)
         for number, layer in enumerate(model.layers):
             norm = layer.attention_norm
-            normed = layer_norm(x, biases[2 * number], norm.weight, norm.bias, NORM_EPS)
-            qkv = rotated_qkv(normed, layer.qkv, model.attention_heads, rotation)
+            layer_norm(x, biases[2 * number], norm.weight, norm.bias, NORM_EPS, out=normed)
+            rotated_qkv(normed, layer.qkv, rotation, out=qkv)
             x.addmm_(attend(*qkv.unbind(1)).flatten(1), layer.attention_out.weight.t())
             norm = layer.feed_forward_norm
-            normed = layer_norm(x, biases[2 * number + 1], norm.weight, norm.bias, NORM_EPS)
-            x.addmm_(up_with_gelu(normed, layer.up), layer.down.weight.t())
-        return layer_norm(x, biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS)
+            layer_norm(x, biases[2 * number + 1], norm.weight, norm.bias, NORM_EPS, out=normed)
+            up_with_gelu(normed, layer.up, out=inner)
+            x.addmm_(inner, layer.down.weight.t())
+        layer_norm(x, biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS, out=x)
 
 
 class ResidualBiases:

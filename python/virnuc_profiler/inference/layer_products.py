@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 
 from virnuc_profiler.inference.kernels.gelu import gelu_
@@ -37,29 +38,34 @@ class Rotation:
     cos: Tensor
     sin: Tensor
 
+    @property
+    def head_dim(self) -> int:
+        """Width of a head."""
+        return 2 * self.cos.shape[1]
+
     def apply(self, qkv: Tensor) -> None:
         """Rotates (T, n, heads, head_dim) in place, the first two of n."""
         rotate_(qkv, self.positions, self.cos, self.sin)
 
 
-def rotated_qkv(normed: Tensor, linear: nn.Linear, heads: int, rotation: Rotation) -> Tensor:
-    """(T, h) to queries, keys and values, (T, 3, heads, head_dim), the first two rotated."""
-    tokens, width = normed.shape
-    if _fused(normed, linear) and rotates_in_tiles(heads, width // heads):
-        found = linear_rotated(
-            normed, linear.weight, linear.bias, heads, rotation.positions, rotation.cos, rotation.sin
-        )
-        return found.view(tokens, 3, heads, -1)
-    qkv: Tensor = linear(normed).view(tokens, 3, heads, -1)
-    rotation.apply(qkv)
-    return qkv
+def rotated_qkv(normed: Tensor, linear: nn.Linear, rotation: Rotation, out: Tensor) -> None:
+    """(T, h) to queries, keys and values, the first two rotated; into `out`, (T, 3, heads, head_dim), contiguous."""
+    heads, head_dim = out.shape[2:]
+    flat = out.view(len(out), -1)
+    if _fused(normed, linear) and rotates_in_tiles(heads, head_dim):
+        angles = rotation.positions, rotation.cos, rotation.sin
+        linear_rotated(normed, linear.weight, linear.bias, heads, *angles, out=flat)
+        return
+    torch.addmm(linear.bias, normed, linear.weight.t(), out=flat)
+    rotation.apply(out)
 
 
-def up_with_gelu(normed: Tensor, linear: nn.Linear) -> Tensor:
-    """(T, h) to the feed-forward's inner activations, (T, 4 h)."""
+def up_with_gelu(normed: Tensor, linear: nn.Linear, out: Tensor) -> None:
+    """(T, h) to the feed-forward's inner activations; into `out`, (T, 4 h), contiguous."""
     if _fused(normed, linear):
-        return linear_gelu(normed, linear.weight, linear.bias)
-    return gelu_(linear(normed))
+        linear_gelu(normed, linear.weight, linear.bias, out=out)
+        return
+    gelu_(torch.addmm(linear.bias, normed, linear.weight.t(), out=out))
 
 
 def _fused(x: Tensor, linear: nn.Linear) -> bool:

@@ -38,7 +38,7 @@ def plan_blocks(total_tokens: int, cu_seqlens: Tensor) -> Tensor:
     return blocks
 
 
-def attend(blocks: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend(blocks: Tensor, q: Tensor, k: Tensor, v: Tensor, *, out: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(head_dim)) v within each sequence; products in the dtype of `q`, sums in fp32.
 
     Args:
@@ -46,6 +46,7 @@ def attend(blocks: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q: (T, heads, head_dim up to 128); the last two dimensions contiguous, as of `k` and `v`.
         k: keys.
         v: values.
+        out: (T, heads, head_dim), contiguous, where to write; None for new memory.
 
     Returns:
         (T, heads, head_dim), contiguous.
@@ -55,7 +56,8 @@ def attend(blocks: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     # Keys and values of two or three steps are on their way: with wide heads, three are too many for the 100 kB of
     # shared memory that some cards have.
     stages = 3 if width <= 64 else 2
-    out = torch.empty(tokens, heads, head_dim, dtype=q.dtype, device=q.device)
+    if out is None:
+        out = torch.empty(tokens, heads, head_dim, dtype=q.dtype, device=q.device)
     _attend[(blocks.shape[0], heads)](
         q, k, v, out, blocks, q.stride(0), k.stride(0), v.stride(0), math.log2(math.e) / math.sqrt(head_dim),
         heads, head_dim, width, _BLOCK, num_warps=4, num_stages=stages,

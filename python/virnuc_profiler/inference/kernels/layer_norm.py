@@ -11,7 +11,9 @@ from torch import Tensor
 from virnuc_profiler.inference.kernels.rows import row_program
 
 
-def layer_norm(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def layer_norm(
+    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, eps: float, *, out: Tensor | None = None
+) -> Tensor:
     """Normalises ``x + offset`` row by row, with statistics in fp32.
 
     Args:
@@ -20,12 +22,13 @@ def layer_norm(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, eps: flo
         weight: (h,).
         bias: (h,).
         eps: added to the variance.
+        out: where to write; may be `x` itself. None for new memory.
 
     Returns:
         (T, h) in the dtype of `x`.
     """
     rows, width = x.shape
-    out = torch.empty_like(x)
+    out = torch.empty_like(x) if out is None else out
     programs, block, together, warps = row_program(rows, width)
     _layer_norm[(programs,)](x, offset, weight, bias, out, rows, eps, width, block, together, num_warps=warps)
     return out

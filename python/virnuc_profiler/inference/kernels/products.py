@@ -47,24 +47,33 @@ def rotates_in_tiles(heads: int, head_dim: int) -> bool:
     return head_dim >= 16 and _COLUMNS // 2 % head_dim == 0 and 2 * heads * head_dim % _COLUMNS == 0
 
 
-def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, out: Tensor | None = None) -> Tensor:
     """gelu(x W^T + b), see :func:`~virnuc_profiler.inference.kernels.gelu.gelu_`; sums, bias and GELU in fp32.
 
     Args:
         x: (T, k), contiguous; k a multiple of 8.
         weight: (n, k), contiguous; n a multiple of 8.
         bias: (n,).
+        out: (T, n), contiguous, where to write; None for new memory.
 
     Returns:
         (T, n) in the dtype of `x`.
     """
-    out, grid, operands = _prepare(x, weight)
+    out, grid, operands = _prepare(x, weight, out)
     _linear_gelu[grid](*operands, bias, *x.shape, len(weight), grid[0], _ROWS, _COLUMNS, _DEPTH, _TOGETHER, **_OPTIONS)
     return out
 
 
 def linear_rotated(
-    x: Tensor, weight: Tensor, bias: Tensor, heads: int, positions: Tensor, cos: Tensor, sin: Tensor
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    heads: int,
+    positions: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Queries, keys and values in one product; queries and keys rotated in fp32, as by ``rotate_``.
 
@@ -76,11 +85,12 @@ def linear_rotated(
         positions: (T,) int32, place of each token in its sequence.
         cos: (positions, head_dim / 2) float32.
         sin: the same shape.
+        out: (T, 3 h), contiguous, where to write; None for new memory.
 
     Returns:
         (T, 3 h) in the dtype of `x`.
     """
-    out, grid, operands = _prepare(x, weight)
+    out, grid, operands = _prepare(x, weight, out)
     _linear_rotated[grid](
         *operands, bias, positions, cos, sin, *x.shape, len(weight), grid[0], x.shape[1] // heads // 2,
         _ROWS, _COLUMNS, _DEPTH, _TOGETHER, **_OPTIONS,
@@ -88,12 +98,13 @@ def linear_rotated(
     return out
 
 
-def _prepare(x: Tensor, weight: Tensor) -> tuple[Tensor, tuple[int], tuple[Any, Any, Any]]:
+def _prepare(x: Tensor, weight: Tensor, out: Tensor | None) -> tuple[Tensor, tuple[int], tuple[Any, Any, Any]]:
     """Memory for the result, the grid, and how the kernels reach operands and result."""
     from triton.tools.tensor_descriptor import TensorDescriptor
 
     rows, columns = x.shape[0], weight.shape[0]
-    out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
+    if out is None:
+        out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
     return out, (min(_tiles(rows, columns), _multiprocessors(x.device)),), (
         TensorDescriptor.from_tensor(x, [_ROWS, _DEPTH]),
         TensorDescriptor.from_tensor(weight, [_COLUMNS, _DEPTH]),

@@ -36,9 +36,16 @@ def gelu_quantise(x: Tensor) -> Quantised:
 
 
 def norm_quantise(
-    x: Tensor, update: Tensor | None, offset: Tensor, weight: Tensor, bias: Tensor, eps: float
-) -> tuple[Quantised, Tensor]:
-    """Adds `update` to the residual stream, in place, and normalises ``x + offset``.
+    x: Tensor,
+    update: Tensor | None,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    *,
+    exact: Tensor | None = None,
+) -> Quantised:
+    """Adds `update` to the residual stream, in place, and normalises and rounds the rows of ``x + offset``.
 
     Args:
         x: (T, h), contiguous.
@@ -47,17 +54,15 @@ def norm_quantise(
         weight: (h,).
         bias: (h,).
         eps: added to the variance.
-
-    Returns:
-        The rounded rows, and the same before they were, (T, h) in the dtype of `x`.
+        exact: (T, h) in the dtype of `x`, contiguous, where the rows go before they are rounded, too; None for nowhere.
     """
-    (rows, width), (out, scales), exact = x.shape, _empty_like(x), torch.empty_like(x)
+    (rows, width), (out, scales) = x.shape, _empty_like(x)
     programs, block, together, warps = row_program(rows, width)
     _norm_quantise[(programs,)](
-        x, x if update is None else update, offset, weight, bias, out, scales, exact, rows, eps, update is not None,
-        width, block, together, num_warps=warps,
+        x, x if update is None else update, offset, weight, bias, out, scales, x if exact is None else exact, rows, eps,
+        update is not None, exact is not None, width, block, together, num_warps=warps,
     )  # fmt: skip
-    return (out, scales), exact
+    return out, scales
 
 
 def _quantise_after(change: triton.JITFunction, x: Tensor) -> Quantised:
@@ -90,7 +95,7 @@ def _quantise(
 
 @triton.jit(do_not_specialize=["rows"])
 def _norm_quantise(
-    x, update, offset, weight, bias, out, scales, exact, rows, eps, ADD: tl.constexpr,
+    x, update, offset, weight, bias, out, scales, exact, rows, eps, ADD: tl.constexpr, EXACT: tl.constexpr,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, TOGETHER: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * TOGETHER + tl.arange(0, TOGETHER)
@@ -104,7 +109,8 @@ def _norm_quantise(
         tl.store(x + place, value, inside)
     value = value.to(tl.float32) + tl.load(offset + column, real, 0.0)[None, :]
     value = tl.where(inside, normalised(value, inside, weight, bias, column, real, eps, WIDTH), 0.0)
-    tl.store(exact + place, value, inside)
+    if EXACT:
+        tl.store(exact + place, value, inside)
     _store(value, out, scales, row, rows, place, inside)
 
 
