@@ -36,7 +36,7 @@ def most_held_per_token_and_place(model, packs):
     return (torch.cuda.max_memory_allocated() - before) / max(len(pack.tokens) for pack in packs) / model.embed_dim
 
 
-@pytest.mark.parametrize(("precision", "numbers"), [("bf16", 6), ("fp8", 8)])
+@pytest.mark.parametrize(("precision", "numbers"), [("bf16", 6), ("fp8", 8.5)])
 def test_no_more_is_held_than_a_layer_needs(device, precision, numbers):
     """In bf16 the residual stream, and five numbers for each token and place."""
     model, _ = load_esm2_model("650M", device, precision=precision, weights="random")

@@ -277,11 +277,11 @@ class ReplayingModel:
     def embed_sequences(self, tokens, cu_seqlens, max_seqlen, host_cu_seqlens, marks):
         ends = cu_seqlens.tolist()
         vectors = torch.stack([tokens[begin + 1 : end - 1].float().mean().expand(4) for begin, end in pairwise(ends)])
-        room = marks.replays(len(ends) - 1, 4)
-        if room is None:
-            return vectors
-        room.stamps.copy_(torch.tensor([1000 * len(tokens), 1000 * len(tokens) + 7]))
-        return room.vectors.copy_(vectors)
+        room = marks.room(len(ends) - 1, 4)
+        stamps = marks.replays()
+        if stamps is not None:
+            stamps.copy_(torch.tensor([1000 * len(tokens), 1000 * len(tokens) + 7]))
+        return room.copy_(vectors)
 
 
 class StampedMarks(Marks):
@@ -321,6 +321,20 @@ def test_a_replay_takes_its_own_time(cuda):
         assert its_marks.streams == [("h2d", COPY_IN), ("forward", COMPUTE), ("d2h", COPY_OUT)]
         assert its_marks.stamps == [(1000 * len(batch.tokens), 1000 * len(batch.tokens) + 7)]
         assert unstamped.stamps == []
+
+
+def test_memory_that_outlives_a_forward_is_not_of_its_stream(cuda, launch, monkeypatch):
+    made_on = []
+    real = torch.empty
+
+    def empty(*shape, **options):
+        if "device" in options:
+            made_on.append(torch.cuda.current_stream(options["device"]).cuda_stream)
+        return real(*shape, **options)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    assert torch.equal(launch(batch_of(3, 5), Marks(cuda)).wait(), expected(batch_of(3, 5)))
+    assert made_on == [COPY_IN, COPY_IN, COPY_OUT]  # tokens, lengths, vectors
 
 
 def test_once_warm_nothing_is_made_for_a_replay(cuda, monkeypatch):

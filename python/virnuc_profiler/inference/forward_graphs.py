@@ -58,10 +58,9 @@ class _Size(NamedTuple):
     def of(cls, pack: Pack) -> _Size:
         """The smallest that holds a pack and, in a sequence of their own, the tokens that fill it up."""
         step = min(_SHORTEST_LIMIT, max(_SMALLEST_STEP, _power_of_two(pack.total_tokens) // _STEPS))
-        sequences = pack.cu_seqlens.shape[0] - 1
         return cls(
             tokens=-(-pack.total_tokens // step) * step,
-            sequences=max(_FEWEST_SEQUENCES, _power_of_two(sequences + 1)),
+            sequences=max(_FEWEST_SEQUENCES, _power_of_two(pack.num_sequences + 1)),
             longest=max(_SHORTEST_LIMIT, _power_of_two(pack.max_seqlen)),
         )
 
@@ -96,13 +95,11 @@ class ForwardGraphs:
         graph = self._find(model, pack)
         if graph is None:  # if it is recorded now, that is a part of this forward
             return encode_and_pool(self._encode_without, model, tokens, pack, marks)
-        sequences, width = pack.cu_seqlens.shape[0] - 1, model.embed_dim
-        room = marks.replays(sequences, width)
-        if room is not None:
-            vectors, stamps = room.vectors, room.stamps
-        else:
-            vectors, stamps = torch.empty(sequences, width, dtype=torch.float32, device=tokens.device), None
-        graph.replay(tokens, pack, vectors, stamps)
+        vectors = marks.room(pack.num_sequences, model.embed_dim)
+        if vectors is None:
+            shape = pack.num_sequences, model.embed_dim
+            vectors = torch.empty(*shape, dtype=torch.float32, device=tokens.device)
+        graph.replay(tokens, pack, vectors, marks.replays())
         return vectors
 
     def _find(self, model: PackedESM2, pack: Pack) -> _Graph | None:

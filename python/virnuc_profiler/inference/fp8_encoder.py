@@ -99,19 +99,26 @@ class Fp8Encoder(FusedEncoder):
             self._rounded_from = state
         return state
 
-    def _through_layers(self, model: PackedESM2, x: Tensor, biases: Tensor, rotation: Rotation, pack: Pack) -> None:
-        """Makes (T, h) embeddings the last layer's representation, in place."""
+    def _through_layers(
+        self, model: PackedESM2, tokens: Tensor, scales: Tensor, rotation: Rotation, pack: Pack
+    ) -> Tensor:
+        """Embeds tokens, each times its scale, and lets all layers work on them in place: (T,) to (T, h)."""
+        from virnuc_profiler.inference.kernels.embedding import embed
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
 
-        # The exact rows are done with when attention begins to write.
+        x = embed(tokens, model.embed_tokens.weight, scales)
+        biases = self._biases.of(model)
         exact = torch.empty_like(x)
-        attend = self._attention.plan(pack, out=exact.view(len(x), model.attention_heads, -1))
+        # Attention writes over the exact rows, which are done with by then.
+        attend = self._attention.plan(pack, out=exact.view(len(x), model.attention_heads, rotation.head_dim))
         update: Tensor | None = None
         for number, (layer, in_fp8) in enumerate(zip(model.layers, self._layers, strict=True)):
             _add_attention(layer, in_fp8, x, update, biases[2 * number], exact, rotation, attend)
+            del update  # it is in the stream now, and its memory is wanted
             update = _feed_forward(layer, in_fp8, x, biases[2 * number + 1])
         assert update is not None  # there is at least one layer
-        layer_norm(x.add_(update), biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS, out=x)
+        x.add_(update)
+        return layer_norm(x, biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS, out=x)
 
 
 # One function for each half of a layer, so that what is made in one is let go of before the other.

@@ -44,23 +44,27 @@ class FusedEncoder:
 
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
-        from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
+        from virnuc_profiler.inference.kernels.embedding import describe_tokens
         from virnuc_profiler.inference.layer_products import Rotation
 
         self.prepare(model)
         cos, sin = self._angles.covering(pack.max_seqlen, model.architecture.head_dim, tokens.device)
         positions, scales = describe_tokens(tokens, pack.cu_seqlens, MASK_TOKEN, UNMASKED_IN_TRAINING)
-        x = embed(tokens, model.embed_tokens.weight, scales)
-        self._through_layers(model, x, self._biases.of(model), Rotation(positions, cos, sin), pack)
-        return x
+        return self._through_layers(model, tokens, scales, Rotation(positions, cos, sin), pack)
 
-    def _through_layers(self, model: PackedESM2, x: Tensor, biases: Tensor, rotation: Rotation, pack: Pack) -> None:
-        """Makes (T, h) embeddings the last layer's representation, in place."""
+    def _through_layers(
+        self, model: PackedESM2, tokens: Tensor, scales: Tensor, rotation: Rotation, pack: Pack
+    ) -> Tensor:
+        """Embeds tokens, each times its scale, and lets all layers work on them in place: (T,) to (T, h)."""
+        from virnuc_profiler.inference.kernels.embedding import embed
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
         from virnuc_profiler.inference.layer_products import rotated_qkv, up_with_gelu
 
-        room = LayerRoom.like(x, model.attention_heads)
+        # The largest piece first, or a smaller one might be cut from where the last pack had it.
+        room = LayerRoom.of(model, pack.total_tokens)
         normed, qkv, inner = room.normed, room.qkv, room.inner
+        x = embed(tokens, model.embed_tokens.weight, scales)
+        biases = self._biases.of(model)
         attend = self._attention.plan(pack, out=room.attended)
         for number, layer in enumerate(model.layers):
             norm = layer.attention_norm
@@ -71,7 +75,7 @@ class FusedEncoder:
             layer_norm(x, biases[2 * number + 1], norm.weight, norm.bias, NORM_EPS, out=normed)
             up_with_gelu(normed, layer.up, out=inner)
             x.addmm_(inner, layer.down.weight.t())
-        layer_norm(x, biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS, out=x)
+        return layer_norm(x, biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS, out=x)
 
 
 class ResidualBiases:

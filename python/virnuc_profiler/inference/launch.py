@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol
 
 import torch
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from virnuc_profiler.inference.batch_marks import BatchMarks
 from virnuc_profiler.inference.batches import PackedBatch
+from virnuc_profiler.inference.on_stream import OnStream
 from virnuc_profiler.inference.pass_marks import PassMarks, StageMarks
 from virnuc_profiler.inference.pooling import mean_pool
 from virnuc_profiler.inference.slots import Slot, Slots
-from virnuc_profiler.inference.stamped_vectors import Sides, StampedVectors
+from virnuc_profiler.inference.stamped_vectors import StampedVectors
 
 
 class Launched(Protocol):
@@ -60,7 +60,7 @@ def embed_with(model: Callable[..., Tensor]) -> Embed:
         marks.launches()
         hidden = model(tokens, cu_seqlens, max_seqlen, *on_host)
         marks.pools()
-        return mean_pool(hidden, cu_seqlens)
+        return mean_pool(hidden, cu_seqlens, out=marks.room(len(cu_seqlens) - 1, hidden.shape[1]))
 
     return call_and_pool
 
@@ -143,26 +143,6 @@ class Queued:
         self.slots.abandon(self.slot, self.compute, self.packed)
 
 
-class _On:
-    """Has work queued on `stream`, and afterwards on the current one again.
-
-    As ``torch.cuda.stream`` does, which finds out the current one each time and so takes the host as long as a copy.
-    """
-
-    __slots__ = ("_current", "_stream")
-
-    def __init__(self, stream: torch.cuda.Stream, current: torch.cuda.Stream) -> None:
-        self._stream, self._current = stream, current
-
-    def __enter__(self) -> None:
-        torch.cuda.set_stream(self._stream)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        torch.cuda.set_stream(self._current)
-
-
 class CudaLauncher:
     """Queues a batch on three streams, and returns without waiting for any of it.
 
@@ -201,31 +181,32 @@ class CudaLauncher:
         """
         copy_in, copy_out = self._slots.copy_in, self._slots.copy_out
         marks.mark("h2d", copy_in.cuda_stream)
-        with _On(copy_in, compute):
+        with OnStream(copy_in, compute):
             tokens, cu_seqlens = slot.pack.copy(packed)
         marks.end_stage()  # now: the model may have to look for a recording before it marks the next one
         slot.copied.record(copy_in)
         compute.wait_event(slot.copied)
 
-        stages = StageMarks(marks, compute.cuda_stream, slot.stamped)
+        stages = StageMarks(marks, compute.cuda_stream, slot.vectors)
         pooled = self._embed(tokens, cu_seqlens, packed.max_seqlen, packed.cu_seqlens, stages)
         slot.pooled = pooled
         slot.computed.record(compute)
         copy_out.wait_event(slot.computed)
 
         marks.mark("d2h", copy_out.cuda_stream)
-        with _On(copy_out, compute):
-            embeddings = _to_host(pooled, slot, stages.stamped)
+        with OnStream(copy_out, compute):
+            embeddings = _to_host(pooled, slot, stages)
         marks.end_stage()
         slot.done.record(copy_out)
-        return embeddings, None if stages.stamped is None else stages.stamped.host
+        return embeddings, stages.sides.host if stages.sides is not None and stages.stamped else None
 
 
-def _to_host(pooled: Tensor, slot: Slot, stamped: Sides | None) -> Tensor:
+def _to_host(pooled: Tensor, slot: Slot, stages: StageMarks) -> Tensor:
     """Queues the copy of the vectors, and of their times if there are any; returns where the vectors will be."""
-    if stamped is not None and pooled is stamped.device.vectors:
-        stamped.host.memory.copy_(stamped.device.memory, non_blocking=True)
-        return stamped.host.vectors
-    if stamped is not None:  # something was done to the vectors after the replay
-        stamped.host.stamps.copy_(stamped.device.stamps, non_blocking=True)
+    sides = stages.sides
+    if sides is not None and pooled is sides.device.vectors:
+        sides.host.memory.copy_(sides.device.memory, non_blocking=True)
+        return sides.host.vectors
+    if sides is not None and stages.stamped:  # something was done to the vectors after the replay
+        sides.host.stamps.copy_(sides.device.stamps, non_blocking=True)
     return slot.embeddings.shaped(*pooled.shape).copy_(pooled, non_blocking=True)

@@ -4,21 +4,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from virnuc_profiler.inference.packed_esm2 import PackedESM2
+
 _ALIGNED_TOKENS = 64
-"""Rows are allotted by so many, so that each part begins at the start of a line of memory."""
+"""Room is taken for a multiple of so many, so that each part begins at the start of a line of memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerRoom:
     """Five numbers for each token and each of the h places of its vector, in one piece.
 
-    Asked for one by one and layer by layer, tensors of these sizes would cut the allocator's blocks up between them:
-    of 2.3 GB that a process may hold, a quarter has been seen to be free and of no use. And what a layer no longer
-    needs stays held until the next one has made it anew, nine numbers at the most instead of these and the stream.
+    Asked for one by one, layer by layer, tensors of these sizes take nine numbers at the worst moment, since one is let
+    go of when the next layer has made it anew; and between them they cut the allocator's memory into pieces of which,
+    when it is short, a quarter has been seen to be free and of no use.
 
     Attributes:
         normed: (T, h), what goes into a product.
@@ -33,14 +37,14 @@ class LayerRoom:
     inner: Tensor
 
     @classmethod
-    def like(cls, x: Tensor, heads: int) -> LayerRoom:
-        """Takes room beside the residual stream `x`, (T, h)."""
-        tokens, width = x.shape
+    def of(cls, model: PackedESM2, tokens: int) -> LayerRoom:
+        """Takes room for a pack of T tokens where the model is, in its dtype."""
+        width, heads = model.embed_dim, model.attention_heads
         rows = -(-tokens // _ALIGNED_TOKENS) * _ALIGNED_TOKENS
-        memory = torch.empty(rows * 5 * width, dtype=x.dtype, device=x.device)
+        memory = torch.empty(5 * rows * width, dtype=model.dtype, device=model.device)
 
         def part(begin: int, numbers: int) -> Tensor:
-            """`numbers` for each token and place, after `begin` of them."""
+            """So many numbers for each token and place, after those that `begin` others take."""
             return memory.narrow(0, begin * rows * width, numbers * tokens * width)
 
         return cls(

@@ -26,6 +26,11 @@ class Pack:
     max_seqlen: int
     host_cu_seqlens: Tensor | None = None
 
+    @property
+    def num_sequences(self) -> int:
+        """B."""
+        return self.cu_seqlens.shape[0] - 1
+
     @cached_property
     def host_lengths(self) -> list[int] | None:
         """Length of each sequence in tokens, if the host knows them."""

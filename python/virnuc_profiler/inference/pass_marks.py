@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from torch import Tensor
+
 from virnuc_profiler.inference.batch_marks import BatchMarks
-from virnuc_profiler.inference.stamped_vectors import Sides, StampedRoom, StampedVectors
+from virnuc_profiler.inference.stamped_vectors import Sides, VectorRoom
 
 
 class PassMarks(Protocol):
-    """One of `launches` and `replays` is called, first and once."""
+    """One of `launches` and `replays` is called, once; before it may be `room`."""
+
+    def room(self, sequences: int, width: int) -> Tensor | None:
+        """Where the vectors may be left, (B, h) float32 on the device; None for memory of the model's own."""
 
     def launches(self) -> None:
         """The forward's kernels are about to be launched one by one."""
@@ -18,16 +23,20 @@ class PassMarks(Protocol):
     def pools(self) -> None:
         """The forward is queued, and pooling is about to be."""
 
-    def replays(self, sequences: int, width: int) -> StampedVectors | None:
-        """Forward and pooling are about to be queued as one piece.
+    def replays(self) -> Tensor | None:
+        """Forward and pooling are about to be queued as one piece, which leaves its vectors in that room, if any.
 
         Returns:
-            Room for the vectors, if the piece shall write down when it begins and ends.
+            (2,) int64 on the device, where the piece shall write down when it begins and ends; None if it shall not.
         """
 
 
 class NoPassMarks:
     """Nobody is told."""
+
+    def room(self, _sequences: int, _width: int) -> Tensor | None:
+        """There is none."""
+        return None
 
     def launches(self) -> None:
         """Does nothing."""
@@ -35,7 +44,7 @@ class NoPassMarks:
     def pools(self) -> None:
         """Does nothing."""
 
-    def replays(self, _sequences: int, _width: int) -> StampedVectors | None:
+    def replays(self) -> Tensor | None:
         """Does nothing."""
         return None
 
@@ -49,20 +58,28 @@ class StageMarks:
     Args:
         marks: the batch's.
         stream: the one that computes; None on the CPU.
-        room: for the vectors of a replay; None where nothing is replayed.
+        vectors: room for them; None on the CPU.
 
     Attributes:
-        stamped: where a replay that was asked to take its own time leaves its vectors on the device, and where they go
-            on the host.
+        sides: the room that the model was given, on the device and on the host; None if it asked for none.
+        stamped: whether the pass takes its own time, and leaves it there.
     """
 
-    __slots__ = ("_marks", "_room", "_stream", "stamped")
+    __slots__ = ("_marks", "_stream", "_vectors", "sides", "stamped")
 
-    def __init__(self, marks: BatchMarks, stream: int | None, room: StampedRoom | None = None) -> None:
+    def __init__(self, marks: BatchMarks, stream: int | None, vectors: VectorRoom | None = None) -> None:
         self._marks = marks
         self._stream = stream
-        self._room = room
-        self.stamped: Sides | None = None
+        self._vectors = vectors
+        self.sides: Sides | None = None
+        self.stamped = False
+
+    def room(self, sequences: int, width: int) -> Tensor | None:
+        """Of the batch's slot."""
+        if self._vectors is None:
+            return None
+        self.sides = self._vectors.sides(sequences, width)
+        return self.sides.device.vectors
 
     def launches(self) -> None:
         """Starts the stage "forward"."""
@@ -72,12 +89,10 @@ class StageMarks:
         """Starts the stage "pool"."""
         self._marks.mark("pool", self._stream)
 
-    def replays(self, sequences: int, width: int) -> StampedVectors | None:
+    def replays(self) -> Tensor | None:
         """Starts the stage "forward", which has pooling in it."""
-        if self._room is None:
+        if self.sides is None:
             self._marks.mark("forward", self._stream)
             return None
-        if not self._marks.mark_stamped("forward", self._stream, "d2h"):
-            return None
-        self.stamped = self._room.sides(sequences, width)
-        return self.stamped.device
+        self.stamped = self._marks.mark_stamped("forward", self._stream, "d2h")
+        return self.sides.device.stamps if self.stamped else None

@@ -14,7 +14,7 @@ from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.pass_marks import PassMarks
 
 
-def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
+def mean_pool(hidden: Tensor, cu_seqlens: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Averages each sequence's vectors over its residues: the first and last token (BOS, EOS) are left out.
 
     Sums are in fp32 and in a fixed order, so results do not differ from run to run. Never waits for the device.
@@ -22,6 +22,7 @@ def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
     Args:
         hidden: (T, h), one row per token.
         cu_seqlens: (B + 1,) integers on the same device; each sequence has at least one residue.
+        out: (B, h) float32, contiguous, where to write; None for new memory.
 
     Returns:
         (B, h) float32 on the same device.
@@ -29,8 +30,9 @@ def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
     if kernels_run_on(hidden.device):
         from virnuc_profiler.inference.kernels.pooling import mean_pool as pool_in_one_kernel
 
-        return pool_in_one_kernel(hidden.contiguous(), cu_seqlens)
-    return _mean_of_segments(hidden, cu_seqlens)
+        return pool_in_one_kernel(hidden.contiguous(), cu_seqlens, out=out)
+    means = _mean_of_segments(hidden, cu_seqlens)
+    return means if out is None else out.copy_(means)
 
 
 def encode_and_pool(
@@ -41,10 +43,11 @@ def encode_and_pool(
     marks: PassMarks,
 ) -> Tensor:
     """What `encode` makes of a pack, pooled: (B, h) float32."""
+    room = marks.room(pack.num_sequences, model.embed_dim)
     marks.launches()
     hidden = encode(model, tokens, pack)
     marks.pools()
-    return mean_pool(hidden, pack.cu_seqlens)
+    return mean_pool(hidden, pack.cu_seqlens, out=room)
 
 
 def _mean_of_segments(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:

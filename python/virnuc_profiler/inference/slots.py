@@ -16,7 +16,7 @@ from torch import Tensor
 from virnuc_profiler.inference.batches import PackedBatch, packed_views
 from virnuc_profiler.inference.growing_buffer import GrowingBuffer
 from virnuc_profiler.inference.lost_device import keep_for_ever
-from virnuc_profiler.inference.stamped_vectors import StampedRoom
+from virnuc_profiler.inference.stamped_vectors import VectorRoom
 
 
 class InputBuffer:
@@ -66,19 +66,19 @@ class Slot:
 
     Attributes:
         pack: room for the batch on the device.
-        embeddings: float32, pinned, on the host.
-        stamped: room for the vectors of a pass that takes its own time, on both sides.
-        pooled: the pooled result on the device if the model made it anew, kept until it has been copied out.
+        vectors: room for what comes of it, on both sides.
+        embeddings: float32, pinned, on the host, if the model leaves its vectors in memory of its own.
+        pooled: these then, kept until they have been copied out.
         copied: event, the batch is on the device.
         computed: event, its result is, too.
         done: event, the result is on the host. Waiting for it sleeps, where for the others it would spin: the core is
             left to the loader's workers.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, copy_out: torch.cuda.Stream) -> None:
         self.pack = PackInput(device)
+        self.vectors = VectorRoom(device, copy_out)
         self.embeddings = GrowingBuffer(torch.float32, pin_memory=True)
-        self.stamped = StampedRoom(device)
         self.pooled: Tensor | None = None
         self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.computed = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -102,7 +102,7 @@ class Slots:
 
     def take(self) -> Slot:
         """A slot that no stream uses any more. Waits only if its last batch was abandoned and is still on its way."""
-        slot = self._free.popleft() if self._free else Slot(self._device)
+        slot = self._free.popleft() if self._free else Slot(self._device, self.copy_out)
         try:
             slot.done.synchronize()
         except RuntimeError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The vectors of a pass, and in the same memory when the device began and ended it."""
+"""The vectors of a pass, and in the same memory when the device began and ended it, if it was asked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from virnuc_profiler.inference.growing_buffer import GrowingBuffer
+from virnuc_profiler.inference.on_stream import OnStream
 
 _STAMPS: Final = 2
 _FLOATS: Final = _STAMPS * 2
 """What they take of fp32 memory: each has 64 bits."""
+_MOST_SHAPES: Final = 1024
+"""For which tensors are kept, 5 kB each."""
 
 
 class StampedVectors:
@@ -52,17 +55,23 @@ class Sides(NamedTuple):
     host: StampedVectors
 
 
-class StampedRoom:
+class VectorRoom:
     """Memory for the vectors of one batch at a time, on the device and pinned on the host.
 
     It is kept, and so are the tensors over it: making them anew for each batch would take the host some 15 µs, a
     thirtieth of the time in which a GPU puts a batch of 4,096 tokens through the smallest model.
 
+    On the device it is `stream`'s, whose memory the allocator keeps apart. The vectors outlive their forward: a piece
+    that was cut for them from memory which the last forward left would keep the next one from having it in one piece.
+
     Args:
         device: a CUDA device.
+        stream: the one that copies the vectors out.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, stream: torch.cuda.Stream) -> None:
+        self._device = device
+        self._stream = stream
         self._on_device = GrowingBuffer(torch.float32, device=device)
         self._pinned = GrowingBuffer(torch.float32, pin_memory=True)
         self._sides: dict[tuple[int, int], Sides] = {}
@@ -72,9 +81,10 @@ class StampedRoom:
         found = self._sides.get((sequences, width))
         if found is None:
             size = StampedVectors.size_for(sequences, width)
-            if not self._on_device.holds(size):
-                self._sides.clear()  # they hold the memory that is about to be replaced
-            buffers = self._on_device, self._pinned
-            found = Sides(*(StampedVectors(buffer.shaped(size), sequences, width) for buffer in buffers))
+            if not self._on_device.holds(size) or len(self._sides) == _MOST_SHAPES:
+                self._sides.clear()  # they hold the memory that may be about to be replaced
+            with OnStream(self._stream, torch.cuda.current_stream(self._device)):
+                on_device = self._on_device.shaped(size)
+            found = Sides(*(StampedVectors(side, sequences, width) for side in (on_device, self._pinned.shaped(size))))
             self._sides[sequences, width] = found
         return found

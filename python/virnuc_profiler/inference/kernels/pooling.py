@@ -13,18 +13,20 @@ _COLUMNS = 128
 _ROWS = 32
 
 
-def mean_pool(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
+def mean_pool(hidden: Tensor, cu_seqlens: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Averages each sequence's rows but the first and the last, in fp32 and in a fixed order.
 
     Args:
         hidden: (T, h), contiguous.
         cu_seqlens: (B + 1,) int32 on the same device.
+        out: (B, h) float32, contiguous, where to write; None for new memory.
 
     Returns:
         (B, h) float32; NaN for a sequence without residues.
     """
     sequences, width = cu_seqlens.shape[0] - 1, hidden.shape[1]
-    out = torch.empty(sequences, width, dtype=torch.float32, device=hidden.device)
+    if out is None:
+        out = torch.empty(sequences, width, dtype=torch.float32, device=hidden.device)
     _mean_pool[_grid(sequences, width)](hidden, cu_seqlens, out, width, _COLUMNS, _ROWS, num_warps=4)
     return out
 
