@@ -213,7 +213,8 @@ def allocations():
 
 
 def test_once_warm_the_edges_allocate_nothing(batches):
-    longest = max(len(batch.tokens) for batch in batches)
+    unpinned = [packed_batch(proteins([400] * 60))] * 3
+    longest = max(len(batch.tokens) for batch in (*batches, *unpinned))
     hidden = torch.arange(float(longest), device="cuda:0")[:, None].repeat(1, 320)
 
     def model(tokens, cu_seqlens, max_seqlen, host_cu_seqlens):
@@ -222,7 +223,6 @@ def test_once_warm_the_edges_allocate_nothing(batches):
     runner = AsyncInferenceRunner(model, "cuda:0", in_flight=3)
     largest = max(batches, key=lambda batch: len(batch.tokens) * 100 + len(batch.positions))
     most = max(batches, key=lambda batch: len(batch.positions))
-    unpinned = [packed_batch(proteins([400] * 60))] * 3
     list(runner.run([*[largest] * 3, *[most] * 3, *unpinned]))
     before = allocations()
     seen = 0

@@ -323,6 +323,14 @@ def test_a_replay_takes_its_own_time(cuda):
         assert unstamped.stamps == []
 
 
+@pytest.mark.parametrize("shape", [(7, 4), (2, 5, 4), (10,)])
+def test_a_model_that_does_not_return_a_vector_for_each_token_is_told_so(cuda, shape):
+    launch = CudaLauncher(lambda *_: torch.zeros(shape), torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"returned a tensor \(.*\) for a pack of 12 tokens: .*\(T, h\)"):
+        launch(batch_of(3, 5), Marks(cuda))
+    assert len(free_slots(launch)) == 1
+
+
 def test_memory_that_outlives_a_forward_is_not_of_its_stream(cuda, launch, monkeypatch):
     made_on = []
     real = torch.empty

@@ -104,13 +104,21 @@ def test_one_vector_per_sequence_is_the_mean_over_its_residues(pair):
         torch.testing.assert_close(vector, hidden[begin + 1 : end - 1].mean(0))
 
 
-def test_a_pass_tells_what_it_is_about_to_queue(pair):
+def test_a_pass_tells_what_it_is_about_to_queue_and_leaves_its_vectors_where_there_is_room(pair):
     _, model = pair
     batch = packed_batch(proteins([3, 40, 1]))
-    told = []
-    marks = SimpleNamespace(launches=lambda: told.append("forward"), pools=lambda: told.append("pool"))
-    model.embed_sequences(batch.tokens, batch.cu_seqlens, batch.max_seqlen, marks=marks)
+    told, rooms = [], []
+
+    def room(sequences, width):
+        rooms.append(torch.zeros(sequences, width))
+        return rooms[-1]
+
+    marks = SimpleNamespace(room=room, launches=lambda: told.append("forward"), pools=lambda: told.append("pool"))
+    found = model.embed_sequences(batch.tokens, batch.cu_seqlens, batch.max_seqlen, marks=marks)
     assert told == ["forward", "pool"]
+    assert len(rooms) == 1
+    assert found is rooms[0]
+    assert torch.equal(found, model.embed_sequences(batch.tokens, batch.cu_seqlens, batch.max_seqlen))
 
 
 def test_nothing_is_kept_for_gradients(pair):

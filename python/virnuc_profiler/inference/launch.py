@@ -59,6 +59,11 @@ def embed_with(model: Callable[..., Tensor]) -> Embed:
         on_host = () if host_cu_seqlens is None else (host_cu_seqlens,)
         marks.launches()
         hidden = model(tokens, cu_seqlens, max_seqlen, *on_host)
+        if hidden.dim() != 2 or len(hidden) != len(tokens):  # pooling would read what is not there
+            raise ValueError(
+                f"the model returned a tensor {tuple(hidden.shape)} for a pack of {len(tokens)} tokens: "
+                "it must return one vector for each of them, (T, h)"
+            )
         marks.pools()
         return mean_pool(hidden, cu_seqlens, out=marks.room(len(cu_seqlens) - 1, hidden.shape[1]))
 

@@ -12,7 +12,7 @@ from virnuc_profiler.inference.stamped_vectors import Sides, VectorRoom
 
 
 class PassMarks(Protocol):
-    """One of `launches` and `replays` is called, once; before it may be `room`."""
+    """One of `launches` and `replays` is called, once; and before a replay, or before pooling, `room`."""
 
     def room(self, sequences: int, width: int) -> Tensor | None:
         """Where the vectors may be left, (B, h) float32 on the device; None for memory of the model's own."""
