@@ -22,7 +22,7 @@ struct Stamped {
     void add(std::int64_t stamp_end, std::int64_t event, bool has_ended = true) {
         const auto batch = static_cast<std::uint32_t>(ended.size());
         recording.batches.append({.index = batch});
-        recording.stage_records.append({.device_start_ns = stamp_end - 1,
+        recording.stage_records.append({.device_start_ns = stamp_end == not_measured ? not_measured : stamp_end - 1,
                                         .device_end_ns = stamp_end,
                                         .batch = batch,
                                         .stage = 0,

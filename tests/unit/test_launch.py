@@ -2,6 +2,7 @@
 """The edges of the GPU, on streams that are only pretended: what is ordered before what, and what is used again."""
 
 import gc
+import re
 import weakref
 from contextlib import suppress
 from dataclasses import replace
@@ -13,9 +14,11 @@ import torch
 from tests.support.packed import RecordedBatch, packed_batch, proteins
 from tests.support.streams import PretendedCuda
 from virnuc_profiler import VarlenCollator
+from virnuc_profiler.inference import stamped_vectors
 from virnuc_profiler.inference.growing_buffer import GrowingBuffer
 from virnuc_profiler.inference.launch import CpuLauncher, CudaLauncher
 from virnuc_profiler.inference.slots import Slots
+from virnuc_profiler.inference.stamped_vectors import VectorRoom
 
 COMPUTE, COPY_IN, COPY_OUT = 0, 1, 2
 
@@ -281,7 +284,7 @@ class ReplayingModel:
         stamps = marks.replays()
         if stamps is not None:
             stamps.copy_(torch.tensor([1000 * len(tokens), 1000 * len(tokens) + 7]))
-        return room.copy_(vectors)
+        return vectors if room is None else room.copy_(vectors)
 
 
 class StampedMarks(Marks):
@@ -323,12 +326,57 @@ def test_a_replay_takes_its_own_time(cuda):
         assert unstamped.stamps == []
 
 
-@pytest.mark.parametrize("shape", [(7, 4), (2, 5, 4), (10,)])
-def test_a_model_that_does_not_return_a_vector_for_each_token_is_told_so(cuda, shape):
-    launch = CudaLauncher(lambda *_: torch.zeros(shape), torch.device("cpu"))
-    with pytest.raises(ValueError, match=r"returned a tensor \(.*\) for a pack of 12 tokens: .*\(T, h\)"):
+@pytest.mark.parametrize(
+    ("returned", "named"),
+    [
+        (torch.zeros(7, 4), "a tensor (7, 4)"),
+        (torch.zeros(2, 6, 4), "a tensor (2, 6, 4)"),
+        (torch.zeros(12), "a tensor (12,)"),
+        ({"representations": torch.zeros(12, 4)}, "a dict"),
+    ],
+)
+def test_a_model_that_does_not_return_a_vector_for_each_token_is_told_so(cuda, returned, named):
+    launch = CudaLauncher(lambda *_: returned, torch.device("cpu"))
+    message = f"the model returned {named} for a pack of 12 tokens: it must return a tensor (T, h)"
+    with pytest.raises(ValueError, match=re.escape(message)):
         launch(batch_of(3, 5), Marks(cuda))
     assert len(free_slots(launch)) == 1
+
+
+def test_a_model_that_makes_several_passes_gets_room_for_one(cuda):
+    class Mean(ReplayingModel):
+        def embed_sequences(self, tokens, *others):
+            return (super().embed_sequences(tokens, *others) + super().embed_sequences(tokens + 10, *others)) / 2
+
+    batch, marks = batch_of(3, 5), StampedMarks(cuda)
+    found = CudaLauncher(Mean(), torch.device("cpu"))(batch, marks).wait()
+    alone = [batch.tokens[begin + 1 : end - 1].float().mean() for begin, end in ((0, 5), (5, 12))]
+    torch.testing.assert_close(found, torch.stack(alone)[:, None].expand(2, 4) + 5)
+    assert len(marks.stamps) == 1
+
+
+def test_new_memory_is_written_after_what_its_stream_was_still_at_work_on(cuda, launch):
+    launch(batch_of(3, 5), Marks(cuda))
+    knew = [batches_copied_out(cuda, launch, batch_of(*lengths)) for lengths in ([4], [9] * 50)]
+    assert knew == [1, 2]  # each took a slot, or more room than it had, that was new
+
+
+def batches_copied_out(cuda, launch, batch):
+    """Of how many the computing stream knows when it computes this one, while all before it are in flight."""
+    launch(batch, Marks(cuda))
+    return cuda.compute.knows.get("copy out", 0)
+
+
+def test_the_tensors_over_the_vectors_room_are_not_kept_without_end(cuda, monkeypatch):
+    monkeypatch.setattr(stamped_vectors, "_MOST_SHAPES", 3)
+    room = VectorRoom(torch.device("cpu"), torch.cuda.Stream(None))
+    first = room.sides(9, 4)
+    for sequences in range(1, 9):
+        sides = room.sides(sequences, 4)
+        assert sides is room.sides(sequences, 4)
+        assert sides.device.vectors.shape == (sequences, 4)
+        assert len(room._sides) <= 3
+    assert room.sides(9, 4).device.memory.data_ptr() == first.device.memory.data_ptr()
 
 
 def test_memory_that_outlives_a_forward_is_not_of_its_stream(cuda, launch, monkeypatch):

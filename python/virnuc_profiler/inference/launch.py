@@ -59,10 +59,12 @@ def embed_with(model: Callable[..., Tensor]) -> Embed:
         on_host = () if host_cu_seqlens is None else (host_cu_seqlens,)
         marks.launches()
         hidden = model(tokens, cu_seqlens, max_seqlen, *on_host)
-        if hidden.dim() != 2 or len(hidden) != len(tokens):  # pooling would read what is not there
+        if not isinstance(hidden, Tensor) or hidden.dim() != 2 or len(hidden) < len(tokens):
+            # Pooling would read what is not there.
+            found = f"a tensor {tuple(hidden.shape)}" if isinstance(hidden, Tensor) else f"a {type(hidden).__name__}"
             raise ValueError(
-                f"the model returned a tensor {tuple(hidden.shape)} for a pack of {len(tokens)} tokens: "
-                "it must return one vector for each of them, (T, h)"
+                f"the model returned {found} for a pack of {len(tokens)} tokens: "
+                "it must return a tensor (T, h) with one vector for each of them"
             )
         marks.pools()
         return mean_pool(hidden, cu_seqlens, out=marks.room(len(cu_seqlens) - 1, hidden.shape[1]))

@@ -11,7 +11,7 @@ import torch
 class OnStream:
     """Has work queued, and memory allocated, on `stream`; afterwards on the current one again.
 
-    As ``torch.cuda.stream`` does, which finds out the current one each time and so takes the host as long as a copy.
+    Like ``torch.cuda.stream``, but told what the current one is. Finding that out takes as long as queueing a copy.
     """
 
     __slots__ = ("_current", "_stream")

@@ -12,10 +12,13 @@ from virnuc_profiler.inference.stamped_vectors import Sides, VectorRoom
 
 
 class PassMarks(Protocol):
-    """One of `launches` and `replays` is called, once; and before a replay, or before pooling, `room`."""
+    """One of `launches` and `replays` is called for each pass, and `room` before the vectors are queued."""
 
     def room(self, sequences: int, width: int) -> Tensor | None:
-        """Where the vectors may be left, (B, h) float32 on the device; None for memory of the model's own."""
+        """Where the pass may leave its vectors, (B, h) float32 on the device; None for memory of its own.
+
+        It is given once for a batch: a model that makes several passes of it gets None for the others.
+        """
 
     def launches(self) -> None:
         """The forward's kernels are about to be launched one by one."""
@@ -58,7 +61,7 @@ class StageMarks:
     Args:
         marks: the batch's.
         stream: the one that computes; None on the CPU.
-        vectors: room for them; None on the CPU.
+        vectors: room for the batch's vectors; None on the CPU.
 
     Attributes:
         sides: the room that the model was given, on the device and on the host; None if it asked for none.
@@ -76,7 +79,7 @@ class StageMarks:
 
     def room(self, sequences: int, width: int) -> Tensor | None:
         """Of the batch's slot."""
-        if self._vectors is None:
+        if self._vectors is None or self.sides is not None:
             return None
         self.sides = self._vectors.sides(sequences, width)
         return self.sides.device.vectors
@@ -91,7 +94,7 @@ class StageMarks:
 
     def replays(self) -> Tensor | None:
         """Starts the stage "forward", which has pooling in it."""
-        if self.sides is None:
+        if self.sides is None or self.stamped:  # there is room for the times of one pass
             self._marks.mark("forward", self._stream)
             return None
         self.stamped = self._marks.mark_stamped("forward", self._stream, "d2h")

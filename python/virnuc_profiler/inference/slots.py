@@ -67,8 +67,8 @@ class Slot:
     Attributes:
         pack: room for the batch on the device.
         vectors: room for what comes of it, on both sides.
-        embeddings: float32, pinned, on the host, if the model leaves its vectors in memory of its own.
-        pooled: these then, kept until they have been copied out.
+        embeddings: float32, pinned, on the host, for vectors that the model left elsewhere.
+        pooled: the vectors on the device, wherever they are, kept until they have been copied out.
         copied: event, the batch is on the device.
         computed: event, its result is, too.
         done: event, the result is on the host. Waiting for it sleeps, where for the others it would spin: the core is
