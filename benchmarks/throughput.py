@@ -8,7 +8,8 @@ count real tokens, BOS and EOS included and padding left out; so do FLOPs. Weigh
     (b) Hugging Face's EsmModel with SDPA, bf16, alike; n/a without transformers
     (c) our forward pass and pooling, packs ready on the device, for each token budget
     (d) from the FASTA file to vectors on the host, profiled, in the steady state: with the default settings, and with
-        the budget that was best in (c). "whole run" is from before the workers start, with the file indexed already.
+        the budget that was best in (c). "whole run" is from before the workers start, with the file indexed already; in
+        FP8 the comparison of its first vectors with those in bf16 and fp32 is in it.
 
 "First pass" is that over the batches before anything else is timed: over all of (a)'s and (b)'s, which each have a
 shape of their own, so that a single pass over so many sequences is as slow as that. Over the first three of (c)'s.

@@ -36,9 +36,9 @@ def most_held_per_token_and_place(model, packs):
     return (torch.cuda.max_memory_allocated() - before) / max(len(pack.tokens) for pack in packs) / model.embed_dim
 
 
-@pytest.mark.parametrize(("precision", "numbers"), [("bf16", 6), ("fp8", 8.5)])
+@pytest.mark.parametrize(("precision", "numbers"), [("bf16", 6), ("fp8", 8)])
 def test_no_more_is_held_than_a_layer_needs(device, precision, numbers):
-    """In bf16 the residual stream, and five numbers for each token and place."""
+    """For each token and place of its vector so many numbers in bf16, the residual stream's among them."""
     model, _ = load_esm2_model("650M", device, precision=precision, weights="random")
     packs = [packed_batch(proteins(lengths)) for lengths in PACKS]
     assert most_held_per_token_and_place(model, packs) < 1.03 * numbers * model.dtype.itemsize

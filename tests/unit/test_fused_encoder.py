@@ -3,9 +3,11 @@
 
 import pytest
 import torch
+from torch.nn.functional import cosine_similarity
 
 from tests.support.packed import TINY, fair_esm_model, packed_batch, padded_oracle, proteins
-from virnuc_profiler.inference.attention import TritonBackend
+from virnuc_profiler.inference.attention import SdpaBackend, TritonBackend
+from virnuc_profiler.inference.fp8_encoder import Fp8Encoder
 from virnuc_profiler.inference.fused_encoder import FusedEncoder, ResidualBiases
 from virnuc_profiler.inference.pack import Pack
 from virnuc_profiler.inference.packed_esm2 import PackedESM2
@@ -20,25 +22,38 @@ def pair():
     return oracle, PackedESM2.from_fair_esm(oracle)
 
 
-def encode(model, sequences):
+LENGTHS = [30, 1, 2, 64, 62, 130]
+
+
+def encode(encoder, model, sequences):
     batch = packed_batch(sequences)
-    pack = Pack(len(batch.tokens), batch.cu_seqlens, batch.max_seqlen)
-    hidden = FusedEncoder(TritonBackend())(model, batch.tokens, pack)
-    return hidden.split(batch.cu_seqlens.diff().tolist())
+    return encoder(model, batch.tokens, Pack(len(batch.tokens), batch.cu_seqlens, batch.max_seqlen))
 
 
-def assert_equals_fair_esm(pair, sequences):
+def assert_equals_fair_esm(pair, sequences, attention=TritonBackend()):
     oracle, model = pair
-    for ours, theirs in zip(encode(model, sequences), padded_oracle(oracle, sequences), strict=True):
+    expected = padded_oracle(oracle, sequences)
+    found = encode(FusedEncoder(attention), model, sequences).split([len(rows) for rows in expected])
+    for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=5e-5)
 
 
-def test_sequences_of_all_lengths(pair):
-    assert_equals_fair_esm(pair, proteins([30, 1, 2, 64, 62, 130]))
+@pytest.mark.parametrize("attention", [TritonBackend(), SdpaBackend()], ids=lambda attention: attention.name)
+def test_sequences_of_all_lengths(pair, attention):
+    assert_equals_fair_esm(pair, proteins(LENGTHS), attention)
 
 
 def test_masked_tokens(pair):
     assert_equals_fair_esm(pair, ["MKT<mask>AYI<mask><mask>KQR", "MKTAYIAKQR", "<mask>A"])
+
+
+def test_fp8_is_near(pair):
+    """Our own attention is left out: the interpreter does not multiply bf16."""
+    model = PackedESM2.from_fair_esm(pair[0], dtype=torch.bfloat16)
+    exact = encode(FusedEncoder(SdpaBackend()), model, proteins(LENGTHS)).float()
+    rounded = encode(Fp8Encoder(SdpaBackend()), model, proteins(LENGTHS)).float()
+    assert not torch.equal(rounded, exact)
+    assert cosine_similarity(rounded, exact, dim=-1).min() > 0.995
 
 
 def test_biases_that_change_are_noticed():

@@ -99,14 +99,12 @@ class Fp8Encoder(FusedEncoder):
             self._rounded_from = state
         return state
 
-    def _through_layers(
-        self, model: PackedESM2, tokens: Tensor, scales: Tensor, rotation: Rotation, pack: Pack
-    ) -> Tensor:
-        """Embeds tokens, each times its scale, and lets all layers work on them in place: (T,) to (T, h)."""
-        from virnuc_profiler.inference.kernels.embedding import embed
+    def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
+        """(T,) tokens to the last layer's representation, (T, h)."""
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
 
-        x = embed(tokens, model.embed_tokens.weight, scales)
+        self.prepare(model)
+        x, rotation = self._embed(model, tokens, pack)
         biases = self._biases.of(model)
         exact = torch.empty_like(x)
         # Attention writes over the exact rows, which are done with by then.
@@ -152,5 +150,5 @@ def _feed_forward(layer: EncoderLayer, in_fp8: _Layer, x: Tensor, offset: Tensor
     from virnuc_profiler.inference.kernels.quantised import gelu_quantise, norm_quantise
 
     norm = layer.feed_forward_norm
-    rounded = norm_quantise(x, None, offset, norm.weight, norm.bias, NORM_EPS)
-    return in_fp8.down(gelu_quantise(in_fp8.up(rounded)))
+    # Nothing in between has a name, so that each is let go of as soon as it has been read.
+    return in_fp8.down(gelu_quantise(in_fp8.up(norm_quantise(x, None, offset, norm.weight, norm.bias, NORM_EPS))))

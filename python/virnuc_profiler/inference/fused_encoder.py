@@ -44,26 +44,14 @@ class FusedEncoder:
 
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
-        from virnuc_profiler.inference.kernels.embedding import describe_tokens
-        from virnuc_profiler.inference.layer_products import Rotation
-
-        self.prepare(model)
-        cos, sin = self._angles.covering(pack.max_seqlen, model.architecture.head_dim, tokens.device)
-        positions, scales = describe_tokens(tokens, pack.cu_seqlens, MASK_TOKEN, UNMASKED_IN_TRAINING)
-        return self._through_layers(model, tokens, scales, Rotation(positions, cos, sin), pack)
-
-    def _through_layers(
-        self, model: PackedESM2, tokens: Tensor, scales: Tensor, rotation: Rotation, pack: Pack
-    ) -> Tensor:
-        """Embeds tokens, each times its scale, and lets all layers work on them in place: (T,) to (T, h)."""
-        from virnuc_profiler.inference.kernels.embedding import embed
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
         from virnuc_profiler.inference.layer_products import rotated_qkv, up_with_gelu
 
+        self.prepare(model)
         # The largest piece first, or a smaller one might be cut from where the last pack had it.
         room = LayerRoom.of(model, pack.total_tokens)
         normed, qkv, inner = room.normed, room.qkv, room.inner
-        x = embed(tokens, model.embed_tokens.weight, scales)
+        x, rotation = self._embed(model, tokens, pack)
         biases = self._biases.of(model)
         attend = self._attention.plan(pack, out=room.attended)
         for number, layer in enumerate(model.layers):
@@ -76,6 +64,15 @@ class FusedEncoder:
             up_with_gelu(normed, layer.up, out=inner)
             x.addmm_(inner, layer.down.weight.t())
         return layer_norm(x, biases[-1], model.final_norm.weight, model.final_norm.bias, NORM_EPS, out=x)
+
+    def _embed(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> tuple[Tensor, Rotation]:
+        """The residual stream's beginning, (T, h), and by how much queries and keys are rotated."""
+        from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
+        from virnuc_profiler.inference.layer_products import Rotation
+
+        cos, sin = self._angles.covering(pack.max_seqlen, model.architecture.head_dim, tokens.device)
+        positions, scales = describe_tokens(tokens, pack.cu_seqlens, MASK_TOKEN, UNMASKED_IN_TRAINING)
+        return embed(tokens, model.embed_tokens.weight, scales), Rotation(positions, cos, sin)
 
 
 class ResidualBiases:

@@ -50,8 +50,8 @@ class Rotation:
 
 def rotated_qkv(normed: Tensor, linear: nn.Linear, rotation: Rotation, out: Tensor) -> None:
     """(T, h) to queries, keys and values, the first two rotated; into `out`, (T, 3, heads, head_dim), contiguous."""
-    heads, head_dim = out.shape[2:]
-    flat = out.view(len(out), -1)
+    tokens, parts, heads, head_dim = out.shape
+    flat = out.view(tokens, parts * heads * head_dim)
     if _fused(normed, linear) and rotates_in_tiles(heads, head_dim):
         angles = rotation.positions, rotation.cos, rotation.sin
         linear_rotated(normed, linear.weight, linear.bias, heads, *angles, out=flat)

@@ -20,9 +20,9 @@ _ALIGNED_TOKENS = 64
 class LayerRoom:
     """Five numbers for each token and each of the h places of its vector, in one piece.
 
-    Asked for one by one, layer by layer, tensors of these sizes take nine numbers at the worst moment, since one is let
-    go of when the next layer has made it anew; and between them they cut the allocator's memory into pieces of which,
-    when it is short, a quarter has been seen to be free and of no use.
+    Asked for one by one, layer by layer, tensors of these sizes take eight at the worst moment, since one is let go of
+    only when the next layer has made it anew. And they cut the allocator's memory into pieces: of 2.3 GB that a process
+    was allowed, a quarter has been seen to be free and of no use.
 
     Attributes:
         normed: (T, h), what goes into a product.

@@ -162,10 +162,10 @@ class PackedESM2(nn.Module):
             cu_seqlens: each sequence has at least one residue.
             max_seqlen: see there.
             host_cu_seqlens: see there.
-            marks: told what is about to be queued, for whoever times it.
+            marks: told what is about to be queued, for whoever times it; may have room for the vectors.
 
         Returns:
-            (B, embed_dim) float32.
+            (B, embed_dim) float32, in the room that `marks` had, or in memory of the caller's own.
 
         Raises:
             ValueError: tokens or cu_seqlens of a wrong shape.
