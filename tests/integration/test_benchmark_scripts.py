@@ -60,13 +60,15 @@ def test_throughput(standins: Standins, tmp_path: Path, monkeypatch: pytest.Monk
     printed, figures = figures_of(standins, tmp_path, "throughput", *options, libraries=())
     (table,) = figures["tables"]
     roles = {figure["role"]: figure for figure in table["figures"]}
-    assert list(roles) == ["ceiling", "a", "b", "c", "c fp8", "d defaults", "d best"]
+    assert list(roles) == ["ceiling", "a", "b", "c", "c fp8", "d defaults", "d best", "d fp8"]
     for role in ("a", "c", "d defaults", "d best"):
         assert len(roles[role]["turns"]) == 2
         assert roles[role]["tokens_per_s"] > 0
         assert not roles[role]["reason"]
     assert roles["d best"]["turns"][0]["whole_run_tokens_per_s"] > 0
     assert roles["d best"]["turns"][0]["busy_share"] is None  # the CPU has no device times
+    assert roles["c fp8"]["reason"].startswith("UsageError: precision 'fp8'")
+    assert roles["d fp8"]["reason"] == "(c) was measured at no budget"
     assert (roles["b"]["tokens_per_s"] is None) == ("ImportError" in roles["b"]["reason"])
     verdicts = {claim["text"]: claim["verdict"] for claim in figures["claims"]}
     assert verdicts["8M: forward alone at least 10,000,000 tokens/s"] == "FAIL"
