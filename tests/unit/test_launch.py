@@ -12,7 +12,6 @@ import torch
 
 from tests.support.launching import COMPUTE, COPY_IN, COPY_OUT, Marks, batch_of, token_four_times
 from tests.support.packed import RecordedBatch, proteins
-from tests.support.streams import PretendedCuda
 from virnuc_profiler import VarlenCollator
 from virnuc_profiler.inference.growing_buffer import GrowingBuffer
 from virnuc_profiler.inference.launch import CpuLauncher, CudaLauncher
@@ -36,11 +35,6 @@ class Model:
         if self.calls == self.fail_at:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return hidden
-
-
-@pytest.fixture
-def cuda(monkeypatch):
-    return PretendedCuda(monkeypatch, torch)
 
 
 @pytest.fixture

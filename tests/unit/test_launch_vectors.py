@@ -8,15 +8,9 @@ import torch
 
 from tests.support.launching import COMPUTE, COPY_IN, COPY_OUT, Marks, batch_of, token_four_times
 from tests.support.packed import RecordedBatch
-from tests.support.streams import PretendedCuda
 from virnuc_profiler.inference import stamped_vectors
 from virnuc_profiler.inference.launch import CpuLauncher, CudaLauncher
 from virnuc_profiler.inference.stamped_vectors import VectorRoom
-
-
-@pytest.fixture
-def cuda(monkeypatch):
-    return PretendedCuda(monkeypatch, torch)
 
 
 @pytest.fixture

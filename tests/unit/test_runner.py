@@ -4,8 +4,8 @@
 import pytest
 import torch
 
-from tests.support.packed import TINY, RecordingProfiler, fair_esm_model, mean_over_residues, padded_oracle, proteins
-from tests.support.pretended_device import PretendedDevice, batches, drain
+from tests.support.packed import TINY, fair_esm_model, mean_over_residues, padded_oracle, proteins
+from tests.support.pretended_device import batches, drain
 from virnuc_profiler import AsyncInferenceRunner, BatchProfiler
 from virnuc_profiler.errors import NonFiniteError, UsageError
 from virnuc_profiler.inference.packed_esm2 import PackedESM2
@@ -22,16 +22,6 @@ def oracle():
 @pytest.fixture(scope="module")
 def model(oracle):
     return PackedESM2.from_fair_esm(oracle)
-
-
-@pytest.fixture
-def profiler():
-    return RecordingProfiler()
-
-
-@pytest.fixture
-def device(monkeypatch):
-    return PretendedDevice(monkeypatch)
 
 
 def test_every_sequence_comes_out_once_under_its_own_id(model, oracle):

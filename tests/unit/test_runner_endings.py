@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tests.support.fasta_files import random_records, write_fasta
-from tests.support.packed import TINY, RecordingProfiler, fair_esm_model
-from tests.support.pretended_device import PretendedDevice, batches, drain
+from tests.support.packed import TINY, fair_esm_model
+from tests.support.pretended_device import batches, drain
 from virnuc_profiler import AsyncInferenceRunner
 from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash
 from virnuc_profiler.inference import runner as runner_module
@@ -26,16 +26,6 @@ from virnuc_profiler.inference.packed_esm2 import PackedESM2
 @pytest.fixture(scope="module")
 def model():
     return PackedESM2.from_fair_esm(fair_esm_model(TINY))
-
-
-@pytest.fixture
-def profiler():
-    return RecordingProfiler()
-
-
-@pytest.fixture
-def device(monkeypatch):
-    return PretendedDevice(monkeypatch)
 
 
 def test_leaving_the_loop_records_what_was_handed_over(device, profiler):

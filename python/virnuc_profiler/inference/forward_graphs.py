@@ -97,8 +97,7 @@ class ForwardGraphs:
             return encode_and_pool(self._encode_without, model, tokens, pack, marks)
         vectors = marks.room(pack.num_sequences, model.embed_dim)
         if vectors is None:
-            shape = pack.num_sequences, model.embed_dim
-            vectors = torch.empty(*shape, dtype=torch.float32, device=tokens.device)
+            vectors = torch.empty(pack.num_sequences, model.embed_dim, dtype=torch.float32, device=tokens.device)
         graph.replay(tokens, pack, vectors, marks.replays())
         return vectors
 

@@ -91,21 +91,20 @@ class Fp8Encoder(FusedEncoder):
         self._rounded_from: object = None
         self._layers: list[_Layer] = []
 
-    def prepare(self, model: PackedESM2) -> object:
-        """What is worked out from the weights; another object when they have moved or their biases have changed."""
-        state = super().prepare(model)
-        if state is not self._rounded_from:
+    def prepare(self, model: PackedESM2) -> Tensor:
+        """Rounds the weights, and returns the biases; others when the weights have moved or their biases changed."""
+        biases = super().prepare(model)
+        if biases is not self._rounded_from:
             self._layers = [_Layer.of(layer) for layer in model.layers]
-            self._rounded_from = state
-        return state
+            self._rounded_from = biases
+        return biases
 
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
 
-        self.prepare(model)
+        biases = self.prepare(model)
         x, rotation = self._embed(model, tokens, pack)
-        biases = self._biases.of(model)
         exact = torch.empty_like(x)
         # Attention writes over the exact rows, which are done with by then.
         attend = self._attention.plan(pack, out=exact.view(len(x), model.attention_heads, rotation.head_dim))

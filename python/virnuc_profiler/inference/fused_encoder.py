@@ -38,8 +38,8 @@ class FusedEncoder:
         self._angles = RotaryAngles()
         self._biases = ResidualBiases()
 
-    def prepare(self, model: PackedESM2) -> object:
-        """What is worked out from the weights; another object when they have moved or changed."""
+    def prepare(self, model: PackedESM2) -> Tensor:
+        """The residual stream's biases, see there; another object when they have moved or changed."""
         return self._biases.of(model)
 
     def __call__(self, model: PackedESM2, tokens: Tensor, pack: Pack) -> Tensor:
@@ -47,12 +47,11 @@ class FusedEncoder:
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
         from virnuc_profiler.inference.layer_products import rotated_qkv, up_with_gelu
 
-        self.prepare(model)
+        biases = self.prepare(model)
         # The largest piece first, or a smaller one might be cut from where the last pack had it.
         room = LayerRoom.of(model, pack.total_tokens)
         normed, qkv, inner = room.normed, room.qkv, room.inner
         x, rotation = self._embed(model, tokens, pack)
-        biases = self._biases.of(model)
         attend = self._attention.plan(pack, out=room.attended)
         for number, layer in enumerate(model.layers):
             norm = layer.attention_norm

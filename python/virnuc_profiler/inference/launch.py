@@ -205,15 +205,15 @@ class CudaLauncher:
             embeddings = _to_host(pooled, slot, stages)
         marks.end_stage()
         slot.done.record(copy_out)
-        return embeddings, stages.sides.host if stages.sides is not None and stages.stamped else None
+        return embeddings, None if stages.stamped is None else stages.stamped.host
 
 
 def _to_host(pooled: Tensor, slot: Slot, stages: StageMarks) -> Tensor:
     """Queues the copy of the vectors, and of their times if there are any; returns where the vectors will be."""
-    sides = stages.sides
+    sides, stamped = stages.sides, stages.stamped
     if sides is not None and pooled is sides.device.vectors:
         sides.host.memory.copy_(sides.device.memory, non_blocking=True)
         return sides.host.vectors
-    if sides is not None and stages.stamped:  # something was done to the vectors after the replay
-        sides.host.stamps.copy_(sides.device.stamps, non_blocking=True)
+    if stamped is not None:  # something was done to the vectors after the replay
+        stamped.host.stamps.copy_(stamped.device.stamps, non_blocking=True)
     return slot.embeddings.shaped(*pooled.shape).copy_(pooled, non_blocking=True)

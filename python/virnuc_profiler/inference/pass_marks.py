@@ -65,7 +65,7 @@ class StageMarks:
 
     Attributes:
         sides: the room that the model was given, on the device and on the host; None if it asked for none.
-        stamped: whether the pass takes its own time, and leaves it there.
+        stamped: the same room once a pass was asked to leave its own times there; None if none was.
     """
 
     __slots__ = ("_marks", "_stream", "_vectors", "sides", "stamped")
@@ -75,7 +75,7 @@ class StageMarks:
         self._stream = stream
         self._vectors = vectors
         self.sides: Sides | None = None
-        self.stamped = False
+        self.stamped: Sides | None = None
 
     def room(self, sequences: int, width: int) -> Tensor | None:
         """Of the batch's slot."""
@@ -94,8 +94,10 @@ class StageMarks:
 
     def replays(self) -> Tensor | None:
         """Starts the stage "forward", which has pooling in it."""
-        if self.sides is None or self.stamped:  # there is room for the times of one pass
+        if self.sides is None or self.stamped is not None:  # there is room for the times of one pass
             self._marks.mark("forward", self._stream)
             return None
-        self.stamped = self._marks.mark_stamped("forward", self._stream, "d2h")
-        return self.sides.device.stamps if self.stamped else None
+        if not self._marks.mark_stamped("forward", self._stream, "d2h"):
+            return None
+        self.stamped = self.sides
+        return self.stamped.device.stamps

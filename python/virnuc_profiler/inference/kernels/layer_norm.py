@@ -28,7 +28,8 @@ def layer_norm(
         (T, h) in the dtype of `x`.
     """
     rows, width = x.shape
-    out = torch.empty_like(x) if out is None else out
+    if out is None:
+        out = torch.empty_like(x)
     programs, block, together, warps = row_program(rows, width)
     _layer_norm[(programs,)](x, offset, weight, bias, out, rows, eps, width, block, together, num_warps=warps)
     return out

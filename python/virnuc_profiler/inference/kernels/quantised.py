@@ -55,6 +55,9 @@ def norm_quantise(
         bias: (h,).
         eps: added to the variance.
         exact: (T, h) in the dtype of `x`, contiguous, where the rows go before they are rounded, too; None for nowhere.
+
+    Returns:
+        The rounded rows.
     """
     (rows, width), (out, scales) = x.shape, _empty_like(x)
     programs, block, together, warps = row_program(rows, width)
