@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from virnuc_profiler import __version__
 from virnuc_profiler.cli import correlate, doctor, profile, report, sweep
@@ -28,6 +28,11 @@ from virnuc_profiler.cli.arguments import EXIT_MISUSE, Parser
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
 
 EXIT_FAILURE = 1
+
+if TYPE_CHECKING:
+    _TextStreamHandler = logging.StreamHandler[TextIO]
+else:
+    _TextStreamHandler = logging.StreamHandler  # Python 3.10 cannot subscript it
 
 _MISUSE = (UsageError, WorkloadError, TelemetryFormatError)
 _PROGRAM = "virnuc-profiler"
@@ -136,7 +141,7 @@ def _signals_stop() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
+class _StderrHandler(_TextStreamHandler):
     """Writes to whatever ``sys.stderr`` is now: a progress display puts its own in place while it is shown."""
 
     def __init__(self) -> None:
