@@ -20,11 +20,11 @@ from virnuc_profiler import (
     VarlenCollator,
     create_async_dataloader,
 )
-from virnuc_profiler.analysis.observation import observe
-from virnuc_profiler.analysis.statistics import mean
-from virnuc_profiler.analysis.steady_state import WARM_UP_SHARE, completions, steady_state
+from virnuc_profiler.analysis.diagnosis.observation import observe
+from virnuc_profiler.analysis.timing.statistics import mean
+from virnuc_profiler.analysis.timing.steady_state import WARM_UP_SHARE, completions, steady_state
 from virnuc_profiler.errors import DeadlineExceeded
-from virnuc_profiler.inference.packed_esm2 import PackedESM2
+from virnuc_profiler.inference.esm2.model import PackedESM2
 
 LEAST_BATCHES: Final = 12
 """Of a run that is to have a steady state worth the name; 3 of them are warm-up."""

@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 
 from benchmarks.packed_forward import full_packs, pooled_vectors
 from benchmarks.throughput_workloads import Workload
-from virnuc_profiler.inference.packed_esm2 import PackedESM2
+from virnuc_profiler.inference.esm2.model import PackedESM2
 
 SEQUENCES: Final = 200
 TOKEN_BUDGET: Final = 4096

@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from benchmarks.claim import Claim
 from benchmarks.paired import LEAST_PAIRS, Ratio, bare_goes_first, number_of_pairs, ratio_of_pairs
 from benchmarks.report import parser, publish
-from virnuc_profiler.inference.architectures import ARCHITECTURES, find_model_name
-from virnuc_profiler.inference.kernels.gelu import gelu_
-from virnuc_profiler.inference.kernels.products import (
+from virnuc_profiler.inference.esm2.config import ARCHITECTURES, find_model_name
+from virnuc_profiler.inference.esm2.encoders.projections import LEAST_FILLED, Rotation
+from virnuc_profiler.inference.kernels.elementwise import gelu_
+from virnuc_profiler.inference.kernels.matmul import (
     filled,
     fused_products_run_on,
     linear_gelu,
     linear_rotated,
     rotates_in_tiles,
 )
-from virnuc_profiler.inference.layer_products import LEAST_FILLED, Rotation
+from virnuc_profiler.inference.ops.rotary import RotaryAngles
 from virnuc_profiler.inference.placement import resolve_device
-from virnuc_profiler.inference.rotary import RotaryAngles
 
 CALLS: Final = 10
 """Recorded in a graph one after the other."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from benchmarks.passes import Batch, Load, evenly_spread
 from virnuc_profiler import SequenceDataset, VarlenCollator, create_async_dataloader
-from virnuc_profiler.analysis.flops import forward_flops
+from virnuc_profiler.analysis.model_cost import forward_flops
 from virnuc_profiler.inference.batches import PackedBatch
-from virnuc_profiler.inference.fasta import FastaFile
-from virnuc_profiler.inference.packed_esm2 import PackedESM2
+from virnuc_profiler.inference.esm2.model import PackedESM2
+from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 FULL: Final = 0.97
 

@@ -22,7 +22,7 @@ from virnuc_profiler import (
     load_esm2_model,
 )
 from virnuc_profiler.inference.batches import PackedBatch
-from virnuc_profiler.inference.packed_esm2 import PackedESM2
+from virnuc_profiler.inference.esm2.model import PackedESM2
 from virnuc_profiler.inference.placement import resolve_device
 
 

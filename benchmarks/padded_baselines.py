@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.passes import Batch, Load, evenly_spread
-from virnuc_profiler.analysis.flops import forward_flops
-from virnuc_profiler.inference.architectures import (
+from virnuc_profiler.analysis.model_cost import forward_flops
+from virnuc_profiler.inference.esm2.config import (
     ALPHABET_SIZE,
     MASK_TOKEN,
     PADDING_TOKEN,

@@ -29,7 +29,7 @@ from benchmarks.paired import LEAST_PAIRS, Ratio, bare_goes_first, number_of_pai
 from benchmarks.report import parser, publish
 from virnuc_profiler import BatchProfiler, RunResult
 from virnuc_profiler.errors import VirnucError
-from virnuc_profiler.inference.architectures import find_model_name
+from virnuc_profiler.inference.esm2.config import find_model_name
 
 CLAIMED: Final = {"8M": 1.005, "650M": 1.001, "3B": 1.001}
 PAIRS_AND_SECONDS: Final = {"8M": (90, 0.25), "650M": (26, 0.75), "3B": (16, 1.0)}

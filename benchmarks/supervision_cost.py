@@ -30,15 +30,15 @@ from benchmarks.paired import (
     ratio_of_totals,
 )
 from benchmarks.report import parser, publish
-from virnuc_profiler.inference.architectures import find_model_name
+from virnuc_profiler.inference.esm2.config import find_model_name
 from virnuc_profiler.inference.placement import resolve_device
-from virnuc_profiler.sweep.configuration import Configuration
-from virnuc_profiler.sweep.prepare import MeasuredModel
-from virnuc_profiler.sweep.request import Request, TrialModel
-from virnuc_profiler.sweep.supervision.deadlines import Limits
-from virnuc_profiler.sweep.supervision.model import SupervisedModel
-from virnuc_profiler.sweep.supervision.supervisor import Supervisor
-from virnuc_profiler.sweep.workload import Workload
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.request import Request, TrialModel
+from virnuc_profiler.sweep.plan.workload import Workload
+from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
+from virnuc_profiler.sweep.worker.deadlines import Limits
+from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
+from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
 MOST: Final = 1.10
 HEADER: Final = ("", "one process", "supervised", "ratio")

@@ -33,7 +33,7 @@ from benchmarks.throughput_claims import compare_fp8, judge, judge_fp8
 from benchmarks.throughput_contest import Contest, Models, describe, free_device_memory
 from benchmarks.throughput_figures import HEADER, Table
 from benchmarks.throughput_workloads import NAMES, Workload
-from virnuc_profiler.inference.architectures import find_model_name
+from virnuc_profiler.inference.esm2.config import find_model_name
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.telemetry.files import write_json_atomically
 

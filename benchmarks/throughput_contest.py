@@ -41,8 +41,8 @@ from benchmarks.throughput_figures import (
 )
 from benchmarks.throughput_workloads import Workload
 from virnuc_profiler import load_esm2_model
-from virnuc_profiler.inference.architectures import ARCHITECTURES, find_model_name
-from virnuc_profiler.inference.packed_esm2 import PackedESM2
+from virnuc_profiler.inference.esm2.config import ARCHITECTURES, find_model_name
+from virnuc_profiler.inference.esm2.model import PackedESM2
 
 LONGEST_REASON: Final = 100
 

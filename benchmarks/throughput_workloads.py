@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virnuc_profiler import SequenceDataset, generate_tuning_workload
-from virnuc_profiler.inference.fasta import FastaFile
-from virnuc_profiler.sweep.workload import ALPHABET
+from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.sweep.plan.workload import ALPHABET
 
 SHORTEST, LONGEST = 30, 70
 """Residues of short sequences: with BOS and EOS 52 tokens on average."""

@@ -12,17 +12,17 @@ _HOMES = {
     "virnuc_profiler.capture.hardware": ("capture_hardware_info",),
     "virnuc_profiler.telemetry.logger": ("TelemetryLogger",),
     "virnuc_profiler.telemetry.run_result": ("RunResult",),
-    "virnuc_profiler.reports.shards": ("aggregate_telemetry_shards",),
-    "virnuc_profiler.analysis.scaling": ("calculate_scaling_efficiency",),
-    "virnuc_profiler.reports.performance": ("generate_performance_report",),
-    "virnuc_profiler.inference.model": ("load_esm2_model",),
-    "virnuc_profiler.inference.collator": ("VarlenCollator",),
-    "virnuc_profiler.inference.dataset": ("IndexBasedDataset", "SequenceDataset"),
-    "virnuc_profiler.inference.dataloader": ("create_async_dataloader",),
+    "virnuc_profiler.reports.shard_files": ("aggregate_telemetry_shards",),
+    "virnuc_profiler.analysis.summary.shards": ("calculate_scaling_efficiency",),
+    "virnuc_profiler.reports.performance_text": ("generate_performance_report",),
+    "virnuc_profiler.inference.esm2.load": ("load_esm2_model",),
+    "virnuc_profiler.inference.packing.collator": ("VarlenCollator",),
+    "virnuc_profiler.inference.sequences.dataset": ("IndexBasedDataset", "SequenceDataset"),
+    "virnuc_profiler.inference.loading.loader": ("create_async_dataloader",),
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
-    "virnuc_profiler.sweep.workload": ("generate_tuning_workload",),
-    "virnuc_profiler.sweep.cleanup": ("cleanup_between_runs",),
-    "virnuc_profiler.sweep.trial": ("run_single_gpu_benchmark",),
+    "virnuc_profiler.sweep.plan.workload": ("generate_tuning_workload",),
+    "virnuc_profiler.sweep.trial.cleanup": ("cleanup_between_runs",),
+    "virnuc_profiler.sweep.trial.run": ("run_single_gpu_benchmark",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -61,18 +61,18 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from virnuc_profiler.analysis.scaling import calculate_scaling_efficiency
+    from virnuc_profiler.analysis.summary.shards import calculate_scaling_efficiency
     from virnuc_profiler.capture.hardware import capture_hardware_info
     from virnuc_profiler.capture.profiler import BatchProfiler
-    from virnuc_profiler.inference.collator import VarlenCollator
-    from virnuc_profiler.inference.dataloader import create_async_dataloader
-    from virnuc_profiler.inference.dataset import IndexBasedDataset, SequenceDataset
-    from virnuc_profiler.inference.model import load_esm2_model
+    from virnuc_profiler.inference.esm2.load import load_esm2_model
+    from virnuc_profiler.inference.loading.loader import create_async_dataloader
+    from virnuc_profiler.inference.packing.collator import VarlenCollator
     from virnuc_profiler.inference.runner import AsyncInferenceRunner
-    from virnuc_profiler.reports.performance import generate_performance_report
-    from virnuc_profiler.reports.shards import aggregate_telemetry_shards
-    from virnuc_profiler.sweep.cleanup import cleanup_between_runs
-    from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
-    from virnuc_profiler.sweep.workload import generate_tuning_workload
+    from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
+    from virnuc_profiler.reports.performance_text import generate_performance_report
+    from virnuc_profiler.reports.shard_files import aggregate_telemetry_shards
+    from virnuc_profiler.sweep.plan.workload import generate_tuning_workload
+    from virnuc_profiler.sweep.trial.cleanup import cleanup_between_runs
+    from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
     from virnuc_profiler.telemetry.logger import TelemetryLogger
     from virnuc_profiler.telemetry.run_result import RunResult

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from virnuc_profiler.reports.sweep_tables import render_step
-from virnuc_profiler.sweep.configuration import BASELINE
+from virnuc_profiler.sweep.plan.configuration import BASELINE
 
 pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(3600)]
 
@@ -35,9 +35,9 @@ def sweep(results_dir):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip(f"needs a CUDA device, and PyTorch {torch.__version__} sees none")
-    from virnuc_profiler.inference.architectures import find_model_name
-    from virnuc_profiler.sweep.prepare import MeasuredModel, Request
+    from virnuc_profiler.inference.esm2.config import find_model_name
     from virnuc_profiler.sweep.session import Sweep
+    from virnuc_profiler.sweep.trial.measured_model import MeasuredModel, Request
 
     fasta = os.environ.get("VIRNUCPRO_PRODUCTION_FASTA")
     request = Request(

@@ -11,15 +11,15 @@ import torch
 
 from tests.support.faulty_device import DeviceFault, DeviceModel
 from tests.support.faulty_sequences import write_fasta
-from virnuc_profiler.sweep import contamination
-from virnuc_profiler.sweep.configuration import Configuration
-from virnuc_profiler.sweep.device_memory import DeviceMemory
-from virnuc_profiler.sweep.request import DeviceName, Request
-from virnuc_profiler.sweep.supervision.deadlines import Limits
-from virnuc_profiler.sweep.supervision.model import SupervisedModel
-from virnuc_profiler.sweep.supervision.supervisor import Supervisor
-from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
-from virnuc_profiler.sweep.workload import read_workload
+from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.request import DeviceName, Request
+from virnuc_profiler.sweep.plan.workload import read_workload
+from virnuc_profiler.sweep.trial import contamination
+from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
+from virnuc_profiler.sweep.worker.deadlines import Limits
+from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
+from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
 pytestmark = pytest.mark.gpu
 

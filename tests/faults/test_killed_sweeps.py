@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.command import SMALL, Command, run
 from tests.support.sweeps import without_timings
-from virnuc_profiler.sweep.journal import JOURNAL_FILE, read_journal
+from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
 from virnuc_profiler.telemetry.checked_lines import decode_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

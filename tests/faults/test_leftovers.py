@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import faulty_sequences as faults
 from tests.support.faulty_sequences import HELD, LEFT_SEGMENT, run_with
-from virnuc_profiler.sweep import contamination
+from virnuc_profiler.sweep.trial import contamination
 
 
 @pytest.fixture(autouse=True)

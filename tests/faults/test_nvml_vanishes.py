@@ -11,7 +11,7 @@ import torch
 from tests.support.faulty_sequences import write_fasta
 from tests.support.standin import NvmlControl, Standins
 from virnuc_profiler.capture.profiler import BatchProfiler
-from virnuc_profiler.sweep import trial
+from virnuc_profiler.sweep.trial import run as trial
 
 
 class VanishingModel:

@@ -16,14 +16,14 @@ from tests.support.faulty_model import Fault
 from tests.support.faulty_workers import WorkerFault
 from tests.support.sweeps import WORKLOAD
 from virnuc_profiler.errors import UsageError, VirnucError
-from virnuc_profiler.sweep.configuration import Configuration
-from virnuc_profiler.sweep.request import DeviceName, Request
-from virnuc_profiler.sweep.supervision.deadlines import Limits
-from virnuc_profiler.sweep.supervision.kinship import adopts_orphans, living_of_session
-from virnuc_profiler.sweep.supervision.model import SupervisedModel
-from virnuc_profiler.sweep.supervision.outcomes import DeadlinePassed
-from virnuc_profiler.sweep.supervision.supervisor import Supervisor
-from virnuc_profiler.sweep.workload import read_workload
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.request import DeviceName, Request
+from virnuc_profiler.sweep.plan.workload import read_workload
+from virnuc_profiler.sweep.worker.deadlines import Limits
+from virnuc_profiler.sweep.worker.outcomes import DeadlinePassed
+from virnuc_profiler.sweep.worker.process_tree import adopts_orphans, living_of_session
+from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
+from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
 FAKE = "tests.support.faulty_model"
 REAL_WORKERS = "tests.support.faulty_workers"
@@ -33,7 +33,7 @@ REAL_WORKERS = "tests.support.faulty_workers"
 def no_extra_time():
     """What a deadline is extended by for the clean-up need not be waited for here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("virnuc_profiler.sweep.supervision.model.CLEAN_UP_S", 0.0)
+        patch.setattr("virnuc_profiler.sweep.worker.supervised_model.CLEAN_UP_S", 0.0)
         yield
 
 
@@ -85,8 +85,8 @@ FATES = {
 
 @pytest.mark.parametrize("fault", FATES, ids=lambda fault: fault.name)
 def test_after_a_fault_the_next_trial_runs_in_a_fresh_process(model, tmp_path, fault, monkeypatch):
-    monkeypatch.setattr("virnuc_profiler.sweep.supervision.process.ASKED_S", 0.5)
-    monkeypatch.setattr("virnuc_profiler.sweep.supervision.process.TERMINATED_S", 0.5)
+    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.ASKED_S", 0.5)
+    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.TERMINATED_S", 0.5)
     before = process_of(model)
     result = run(model, tmp_path, fault)
     reason, words = FATES[fault]
@@ -102,7 +102,7 @@ def test_after_a_fault_the_next_trial_runs_in_a_fresh_process(model, tmp_path, f
 
 
 def test_a_hung_process_shows_where_it_hangs(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("virnuc_profiler.sweep.supervision.process.ASKED_S", 0.5)
+    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.ASKED_S", 0.5)
     evidence = run(model, tmp_path, Fault.DEAF)["evidence"]
     assert (evidence["deadline"], evidence["stopped_by"], evidence["signal"]) == ("hang", "SIGKILL", "SIGKILL")
     assert any("in run_trial" in line for line in evidence["stderr"])

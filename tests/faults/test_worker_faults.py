@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import faulty_sequences as faults
 from tests.support.faulty_sequences import run_with
-from virnuc_profiler.sweep.cleanup import child_processes
+from virnuc_profiler.sweep.trial.cleanup import child_processes
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,8 +15,8 @@ from tests.fuzz.engine import Target, fuzz, instrumented, mutate_bytes, require_
 
 with instrumented():
     from virnuc_profiler.errors import WorkloadError
-    from virnuc_profiler.inference.dataset import SequenceDataset
-    from virnuc_profiler.inference.fasta import FastaFile
+    from virnuc_profiler.inference.sequences.dataset import SequenceDataset
+    from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 _LONGEST = 100
 _WORDS = (b">", b"\n>", b"\r\n", b"\n", b" ", b"\t", b"*", b"\xef\xbb\xbf", b"\0", b"\x1b[2J", b"\xff", b"MKV", b">a\n")

@@ -6,7 +6,7 @@ from tests.fuzz.engine import fuzz, instrumented
 
 with instrumented():
     from virnuc_profiler.errors import TelemetryFormatError
-    from virnuc_profiler.sweep.journal import JOURNAL_FILE, read_journal
+    from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
 
 TARGET = lines_target("journal", read_journal, (TelemetryFormatError,), JOURNAL_FILE)
 

@@ -9,10 +9,12 @@ from tests.fuzz.engine import Target, fuzz, instrumented, require_printable, req
 from tests.fuzz.sqlite_mutation import mutate_sqlite
 
 with instrumented():
-    from virnuc_profiler.analysis import gpu_totals, projection  # noqa: F401 - what the command imports late
+    from virnuc_profiler.analysis import projection  # noqa: F401 - what the command imports late
     from virnuc_profiler.cli.correlate import project_ranges
     from virnuc_profiler.errors import TelemetryFormatError
-    from virnuc_profiler.reports import correlation_document, nsys_export, range_table  # noqa: F401
+    from virnuc_profiler.reports import (
+        range_table,  # noqa: F401
+    )
 
 
 def check(data: bytes) -> None:

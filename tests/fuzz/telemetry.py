@@ -10,8 +10,8 @@ from tests.fuzz.json_mutation import mutate_json
 
 with instrumented():
     from virnuc_profiler.errors import TelemetryFormatError
-    from virnuc_profiler.reports.performance import generate_performance_report
-    from virnuc_profiler.reports.shards import aggregate_telemetry_shards
+    from virnuc_profiler.reports.performance_text import generate_performance_report
+    from virnuc_profiler.reports.shard_files import aggregate_telemetry_shards
     from virnuc_profiler.telemetry.files import write_json_atomically
     from virnuc_profiler.telemetry.reader import read_telemetry
 

@@ -12,11 +12,11 @@ import torch
 
 from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
-from virnuc_profiler.inference.kernels.pooling import mean_pool_to_order
-from virnuc_profiler.inference.kernels.products import fused_products_run_on, linear_gelu, linear_rotated
-from virnuc_profiler.inference.kernels.recorded_pack import put_pack
-from virnuc_profiler.inference.precision_check import LEAST_COSINE
-from virnuc_profiler.inference.stamped_vectors import StampedVectors
+from virnuc_profiler.inference.esm2.precision_check import LEAST_COSINE
+from virnuc_profiler.inference.execution.vectors import StampedVectors
+from virnuc_profiler.inference.kernels.graph_inputs import put_pack
+from virnuc_profiler.inference.kernels.matmul import fused_products_run_on, linear_gelu, linear_rotated
+from virnuc_profiler.inference.kernels.mean_pool import mean_pool_to_order
 
 SIZES = ("8M", "35M", "150M")
 """Heads of 16, 24 and 32 numbers: the widths that need filling up, and that do not."""

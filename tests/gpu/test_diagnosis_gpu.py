@@ -25,7 +25,7 @@ from virnuc_profiler import (
     generate_tuning_workload,
     load_esm2_model,
 )
-from virnuc_profiler.analysis.diagnosis import diagnose
+from virnuc_profiler.analysis.diagnosis.diagnose import diagnose
 from virnuc_profiler.capture.calibration import TorchMeter, ceiling_of
 from virnuc_profiler.reports.diagnosis_text import render
 

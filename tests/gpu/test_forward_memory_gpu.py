@@ -8,7 +8,7 @@ import torch
 
 from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import load_esm2_model
-from virnuc_profiler.sweep.device_memory import DeviceMemory
+from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 
 pytestmark = pytest.mark.gpu
 

@@ -13,9 +13,9 @@ from virnuc_profiler.analysis.memory_footprint import (
     largest_fitting_budget,
     predict_peak_bytes,
 )
-from virnuc_profiler.sweep.configuration import Configuration
-from virnuc_profiler.sweep.device_memory import BYTES_PER_GB, DeviceMemory
-from virnuc_profiler.sweep.prepare import MeasuredModel, Request
+from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.trial.measured_model import MeasuredModel, Request
 
 pytestmark = pytest.mark.gpu
 

@@ -11,11 +11,12 @@ from torch.nn.functional import cosine_similarity
 from tests.support.gpu import no_waiting
 from tests.support.packed import fair_esm_model, mean_over_residues, packed_batch, padded_oracle, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
-from virnuc_profiler.inference.architectures import ARCHITECTURES
-from virnuc_profiler.inference.attention import BACKENDS
-from virnuc_profiler.inference.packed_esm2 import PRECISIONS, PackedESM2
-from virnuc_profiler.inference.pooling import mean_pool
-from virnuc_profiler.inference.precision_check import check_precision
+from virnuc_profiler.inference.esm2.config import ARCHITECTURES
+from virnuc_profiler.inference.esm2.load import from_fair_esm
+from virnuc_profiler.inference.esm2.precision_check import check_precision
+from virnuc_profiler.inference.ops.attention import BACKENDS
+from virnuc_profiler.inference.ops.pooling import mean_pool
+from virnuc_profiler.inference.placement import PRECISIONS
 
 pytestmark = pytest.mark.gpu
 
@@ -65,7 +66,7 @@ def test_each_sequence_equals_fair_esm(expected, attention, precision):
     dtype = PRECISIONS[precision]
     architecture = next(a for a in ARCHITECTURES.values() if a.embed_dim == oracle.embed_dim)
     skip_unless_it_runs(attention, dtype, architecture)
-    model = PackedESM2.from_fair_esm(oracle, device="cuda:0", dtype=dtype, attention=attention)
+    model = from_fair_esm(oracle, device="cuda:0", dtype=dtype, attention=attention)
     sequences = two_hundred_proteins()
     results = list(AsyncInferenceRunner(model, "cuda:0").run(packs(sequences)))
     found = torch.cat([result.embeddings for result in results]).double()

@@ -13,9 +13,9 @@ from tests.support.gpu import no_waiting
 from tests.support.packed import RecordedBatch, packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, BatchProfiler, load_esm2_model
 from virnuc_profiler.errors import NonFiniteError
-from virnuc_profiler.inference.batch_marks import NoMarks
-from virnuc_profiler.inference.launch import CudaLauncher
-from virnuc_profiler.inference.pooling import mean_pool
+from virnuc_profiler.inference.execution.launcher import CudaLauncher
+from virnuc_profiler.inference.marks import NoMarks
+from virnuc_profiler.inference.ops.pooling import mean_pool
 
 pytestmark = pytest.mark.gpu
 

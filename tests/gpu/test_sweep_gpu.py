@@ -4,9 +4,9 @@
 import pytest
 import torch
 
-from virnuc_profiler.sweep.device_memory import DeviceMemory, limit_device_memory
-from virnuc_profiler.sweep.prepare import MeasuredModel, Request
+from virnuc_profiler.sweep.machine.device_memory import DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.session import Sweep
+from virnuc_profiler.sweep.trial.measured_model import MeasuredModel, Request
 
 pytestmark = pytest.mark.gpu
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.command import Finished, run
 from tests.support.sweeps import conditions, success
-from virnuc_profiler.sweep.configuration import BASELINE
-from virnuc_profiler.sweep.results import step_document
-from virnuc_profiler.sweep.steps import plan
+from virnuc_profiler.sweep.plan.configuration import BASELINE
+from virnuc_profiler.sweep.plan.steps import plan
+from virnuc_profiler.sweep.results.result_files import step_document
 
 MEMORY_BYTES = 1 << 30
 GIGABYTE = 1 << 30

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.support.command import SMALL, Command, run, wait_until
-from virnuc_profiler.sweep.journal import JOURNAL_FILE, read_journal
+from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
 
 FEW = (*SMALL, "--steps", "dataloader")
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.standin import CudaControl, NvmlControl, Standins
 from virnuc_profiler import BatchProfiler, _core
-from virnuc_profiler.analysis.diagnosis import diagnose
+from virnuc_profiler.analysis.diagnosis.diagnose import diagnose
 from virnuc_profiler.telemetry.records import ProcessReading
 
 STREAM = 0

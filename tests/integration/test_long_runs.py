@@ -17,7 +17,7 @@ from virnuc_profiler import (
     create_async_dataloader,
     load_esm2_model,
 )
-from virnuc_profiler.inference.packed_esm2 import PackedESM2
+from virnuc_profiler.inference.esm2.load import from_fair_esm
 
 
 def short_sequences(path, count):
@@ -63,7 +63,7 @@ def assert_flat(samples):
 def test_a_tiny_model_on_the_cpu(tmp_path):
     count = 8_000
     fasta = short_sequences(tmp_path / "short.fasta", count)
-    model = PackedESM2.from_fair_esm(fair_esm_model(TINY))
+    model = from_fair_esm(fair_esm_model(TINY))
     assert_flat(memory_while_running(model, "cpu", fasta, count, token_budget=8192))
 
 

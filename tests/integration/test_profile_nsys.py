@@ -14,7 +14,7 @@ from tests.support.command import Command, run, wait_until
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.cli.nsys import profile_command
-from virnuc_profiler.sweep import trial
+from virnuc_profiler.sweep.trial import run as trial
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (

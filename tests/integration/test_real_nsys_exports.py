@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.command import run
 from tests.support.nsys_files import real_exports
-from virnuc_profiler.analysis.gpu_totals import total_by_device, total_by_name
-from virnuc_profiler.analysis.projection import project
+from virnuc_profiler.analysis.nsys.projection import project
+from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
 from virnuc_profiler.reports.nsys_export import read_nsys_export
 
 FOLDER = real_exports()

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from tests.property.test_device_gaps import batches
 from tests.property.test_time_intervals import intervals
 from tests.support.run_records import samples
-from virnuc_profiler.analysis import interval_columns
-from virnuc_profiler.analysis.batch_metrics import waiting_ns, waits_ns
-from virnuc_profiler.analysis.intervals import clip, length, union
-from virnuc_profiler.analysis.launches import launch_of, launches_of
-from virnuc_profiler.analysis.throttling import ThrottleTimeline, throttled_batches
+from virnuc_profiler.analysis.diagnosis.launches import launch_of, launches_of
+from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, throttled_batches
+from virnuc_profiler.analysis.summary.batch_metrics import waiting_ns, waits_ns
+from virnuc_profiler.analysis.timing import interval_columns
+from virnuc_profiler.analysis.timing.intervals import clip, length, union
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import GpuReading
 

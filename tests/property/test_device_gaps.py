@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.property.test_time_intervals import intervals, points
-from virnuc_profiler.analysis.gaps import device_gaps
-from virnuc_profiler.analysis.host_activity import host_timeline
-from virnuc_profiler.analysis.intervals import subtract
+from virnuc_profiler.analysis.diagnosis.gaps import device_gaps
+from virnuc_profiler.analysis.diagnosis.host_activity import host_timeline
+from virnuc_profiler.analysis.timing.intervals import subtract
 from virnuc_profiler.telemetry.records import STAGES, BatchRecord, StageRecord
 
 WINDOW = (0, 10_000_000)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virnuc_profiler import _core
-from virnuc_profiler.inference.alphabet import NOT_IN_ALPHABET, residue_alphabet
+from virnuc_profiler.inference.sequences.alphabet import NOT_IN_ALPHABET, residue_alphabet
 
 ALPHABET = esm.data.Alphabet.from_architecture("ESM-1b")
 LETTERS = "LAGVSERTIDPKQNFYMHWCXBUZO.-"

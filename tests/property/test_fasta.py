@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from virnuc_profiler import _core
 from virnuc_profiler.errors import WorkloadError
-from virnuc_profiler.inference.dataset import SequenceDataset
-from virnuc_profiler.inference.fasta import FastaFile
+from virnuc_profiler.inference.sequences.dataset import SequenceDataset
+from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 WHITE_SPACE = b" \t\n\r\v\f"
 LETTERS = "ACDEFGHIKLMNPQRSTVWYXBUZO.-J"

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.sweeps import FakeTrials, run_in_journal, small_plan, success
-from virnuc_profiler.sweep.journal import JOURNAL_FILE, read_journal
+from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
 from virnuc_profiler.telemetry.checked_lines import decode_lines, encode_line
 
 JSON = st.recursive(

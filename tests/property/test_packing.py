@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from virnuc_profiler import _core
 from virnuc_profiler.inference.batches import EncodedChunk
-from virnuc_profiler.inference.collator import MOST_HELD_BACK, VarlenCollator
+from virnuc_profiler.inference.packing.collator import MOST_HELD_BACK, VarlenCollator
 
 lengths_and_budget = st.integers(1, 300).flatmap(
     lambda budget: st.tuples(st.lists(st.integers(1, 2 * budget), max_size=200), st.just(budget))

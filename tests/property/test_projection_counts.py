@@ -4,8 +4,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virnuc_profiler.analysis.gpu_records import ApiCall, GpuOperation, NvtxRange
-from virnuc_profiler.analysis.projection import project
+from virnuc_profiler.analysis.nsys.gpu_records import ApiCall, GpuOperation, NvtxRange
+from virnuc_profiler.analysis.nsys.projection import project
 
 PROCESSES = (1 << 24, 2 << 24)
 THREADS = tuple(process + number for process in PROCESSES for number in (0, 1))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virnuc_profiler.analysis.statistics import mean, percentile, weighted_mean
+from virnuc_profiler.analysis.timing.statistics import mean, percentile, weighted_mean
 from virnuc_profiler.telemetry.rates import projected_hours, rates, ratio
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

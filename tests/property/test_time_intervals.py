@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.run_records import batch
-from virnuc_profiler.analysis.batch_metrics import completion_intervals
-from virnuc_profiler.analysis.intervals import clip, difference, length, overlap, union
+from virnuc_profiler.analysis.summary.batch_metrics import completion_intervals
+from virnuc_profiler.analysis.timing.intervals import clip, difference, length, overlap, union
 from virnuc_profiler.telemetry.batch_table import BatchTable
 
 intervals = st.lists(st.tuples(st.integers(-20, 60), st.integers(-20, 60)), max_size=12)

@@ -6,7 +6,7 @@ from enum import IntEnum
 import torch
 
 from tests.support.faulty_model import FaultyModel
-from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
+from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
 
 
 class DeviceFault(IntEnum):
@@ -48,6 +48,6 @@ class FaultyDevice(FaultyModel):
 
 def main(*arguments):
     """What the supervisor starts."""
-    from virnuc_profiler.sweep.supervision import child
+    from virnuc_profiler.sweep.worker import child
 
     child.main(*arguments, make_model=FaultyDevice)

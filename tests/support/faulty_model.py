@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from tests.support.sweeps import conditions, failure, success
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.supervision import child
+from virnuc_profiler.sweep.worker import child
 
 
 class Fault(IntEnum):
@@ -144,7 +144,7 @@ def main(*arguments):
 
 if __name__ == "__main__":
     from virnuc_profiler.cli.main import main as command_line
-    from virnuc_profiler.sweep.supervision import supervisor
+    from virnuc_profiler.sweep.worker import supervisor
 
     supervisor.Supervisor = functools.partial(supervisor.Supervisor, child_module="tests.support.faulty_model")
     sys.exit(command_line())

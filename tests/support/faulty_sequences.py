@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch.utils.data import get_worker_info
 
-from virnuc_profiler.inference.dataset import SequenceDataset
-from virnuc_profiler.sweep import trial
-from virnuc_profiler.sweep.trial import run_single_gpu_benchmark
+from virnuc_profiler.inference.sequences.dataset import SequenceDataset
+from virnuc_profiler.sweep.trial import run as trial
+from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
 
 LEFT_SEGMENT = "psm_left_on_purpose"
 HELD: list = []

@@ -11,9 +11,9 @@ from enum import IntEnum
 import torch
 
 from tests.support.faulty_model import FaultyModel
-from virnuc_profiler.inference.dataset import SequenceDataset
-from virnuc_profiler.sweep import trial
-from virnuc_profiler.sweep.supervision import child
+from virnuc_profiler.inference.sequences.dataset import SequenceDataset
+from virnuc_profiler.sweep.trial import run as trial
+from virnuc_profiler.sweep.worker import child
 
 
 class WorkerFault(IntEnum):

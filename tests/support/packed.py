@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from virnuc_profiler._core import pack_statistics
-from virnuc_profiler.inference.architectures import Architecture
 from virnuc_profiler.inference.batches import PackedBatch
+from virnuc_profiler.inference.esm2.config import Architecture
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 TINY = Architecture(num_layers=3, embed_dim=32, attention_heads=2)

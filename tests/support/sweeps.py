@@ -3,12 +3,12 @@
 
 from pathlib import Path
 
-from virnuc_profiler.sweep.configuration import Configuration
-from virnuc_profiler.sweep.journal import Journal
-from virnuc_profiler.sweep.record import SweepPlan
-from virnuc_profiler.sweep.results import Conditions
+from virnuc_profiler.sweep.plan.conditions import Conditions
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.workload import Workload
+from virnuc_profiler.sweep.results.journal import Journal
+from virnuc_profiler.sweep.results.sweep_record import SweepPlan
 from virnuc_profiler.sweep.session import Sweep, SweepListener
-from virnuc_profiler.sweep.workload import Workload
 
 WORKLOAD = Workload(Path("small.fasta"), "generated, seed 42", 2000, 2000, 430_000, 1000, "sha256:aa")
 VALIDATION_WORKLOAD = Workload(Path("large.fasta"), "generated, seed 42", 5000, 5000, 1_075_000, 1002, "sha256:bb")

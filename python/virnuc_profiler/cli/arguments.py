@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.inference.architectures import find_model_name
-from virnuc_profiler.sweep.configuration import RANGES, check_setting
-from virnuc_profiler.sweep.steps import STEP_NAMES, in_order
-from virnuc_profiler.sweep.supervision.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
+from virnuc_profiler.inference.esm2.config import find_model_name
+from virnuc_profiler.sweep.plan.configuration import RANGES, check_setting
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, in_order
+from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
 
 EXIT_MISUSE = 2
 DEVICES = "auto|cpu|cuda|cuda:N"

@@ -51,7 +51,7 @@ def _pytorch() -> Iterator[Check]:
 def _attention() -> Iterator[Check]:
     import torch
 
-    from virnuc_profiler.inference.attention import BACKENDS
+    from virnuc_profiler.inference.ops.attention import BACKENDS
 
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     dtype = torch.float16 if device.type == "cuda" else torch.float32
@@ -68,8 +68,8 @@ def _attention() -> Iterator[Check]:
 
 
 def _weights() -> Check:
-    from virnuc_profiler.inference.architectures import MODEL_NAMES
-    from virnuc_profiler.inference.weights import cached_checkpoint
+    from virnuc_profiler.inference.esm2.checkpoint import cached_checkpoint
+    from virnuc_profiler.inference.esm2.config import MODEL_NAMES
 
     cached = [name for name in MODEL_NAMES if cached_checkpoint(name).is_file()]
     folder = cached_checkpoint(MODEL_NAMES[0]).parent

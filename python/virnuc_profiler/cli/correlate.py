@@ -14,7 +14,7 @@ from virnuc_profiler.cli.arguments import whole
 from virnuc_profiler.errors import UsageError
 
 if TYPE_CHECKING:
-    from virnuc_profiler.analysis.gpu_records import GpuCapture, NvtxRange
+    from virnuc_profiler.analysis.nsys.gpu_records import GpuCapture, NvtxRange
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -114,9 +114,9 @@ def correlate_run(
         TelemetryFormatError: a file cannot be read.
         UsageError: the two do not belong together, or a domain or name does not occur.
     """
-    from virnuc_profiler.analysis.correlation import correlate, strangers
-    from virnuc_profiler.analysis.projection import project
-    from virnuc_profiler.analysis.range_selection import domain_of_runs
+    from virnuc_profiler.analysis.nsys.correlation import correlate, strangers
+    from virnuc_profiler.analysis.nsys.projection import project
+    from virnuc_profiler.analysis.nsys.range_selection import domain_of_runs
     from virnuc_profiler.reports.correlation_document import capture_document, run_document
     from virnuc_profiler.reports.correlation_table import render_correlation
     from virnuc_profiler.reports.figures import words
@@ -148,8 +148,8 @@ def project_ranges(
         TelemetryFormatError: the file cannot be read.
         UsageError: a domain or name does not occur.
     """
-    from virnuc_profiler.analysis.gpu_totals import total_by_device, total_by_name
-    from virnuc_profiler.analysis.projection import project
+    from virnuc_profiler.analysis.nsys.projection import project
+    from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
     from virnuc_profiler.reports.correlation_document import capture_document, ranges_document
     from virnuc_profiler.reports.nsys_export import read_nsys_export
     from virnuc_profiler.reports.range_table import render_devices, render_ranges
@@ -172,7 +172,7 @@ def project_ranges(
 def _chosen(
     capture: GpuCapture, export: Path, domain: str | None, names: Sequence[str] | None
 ) -> tuple[NvtxRange, ...]:
-    from virnuc_profiler.analysis.range_selection import choose_ranges
+    from virnuc_profiler.analysis.nsys.range_selection import choose_ranges
 
     try:
         return choose_ranges(capture.ranges, domain, names)

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.request import find_device_here, shown_path
+from virnuc_profiler.cli.measurement_request import find_device_here, shown_path
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request
-from virnuc_profiler.sweep.steps import Step, plan
+from virnuc_profiler.sweep.plan.steps import Step, plan
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.configuration import Configuration
-    from virnuc_profiler.sweep.estimate import Estimate
-    from virnuc_profiler.sweep.record import SweepRecord
-    from virnuc_profiler.sweep.request import Request
-    from virnuc_profiler.sweep.workload import Workload
+    from virnuc_profiler.sweep.plan.configuration import Configuration
+    from virnuc_profiler.sweep.plan.estimate import Estimate
+    from virnuc_profiler.sweep.plan.request import Request
+    from virnuc_profiler.sweep.plan.workload import Workload
+    from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 
 
 def dry_run(
@@ -29,7 +29,7 @@ def dry_run(
     limits: Mapping[str, float | None] | None = None,
 ) -> int:
     """Lists what would run; of a sweep that is resumed, what is left of it under today's time limits."""
-    from virnuc_profiler.sweep.results import baseline_seconds
+    from virnuc_profiler.sweep.results.result_files import baseline_seconds
     from virnuc_profiler.sweep.session import check_budgets
 
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
@@ -55,7 +55,7 @@ def dry_run(
 
 def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, float | None]) -> int:
     """Lists what is left of a sweep."""
-    from virnuc_profiler.sweep.journal import read_journal
+    from virnuc_profiler.sweep.results.journal import read_journal
 
     require_journal(folder)
     record = last_sweep(folder, read_journal(folder))
@@ -75,10 +75,10 @@ def _left(step: Step, record: SweepRecord | None, limits: Mapping[str, float | N
 
 def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
     """From the `seconds` of an earlier baseline of the same workload, model and device, or a guess without one."""
-    from virnuc_profiler.inference.architectures import ARCHITECTURES
-    from virnuc_profiler.sweep.cooldown import shortest_pause_s
-    from virnuc_profiler.sweep.estimate import from_baseline, guess
-    from virnuc_profiler.sweep.prepare import usable_cores
+    from virnuc_profiler.inference.esm2.config import ARCHITECTURES
+    from virnuc_profiler.sweep.plan.cooldown import shortest_pause_s
+    from virnuc_profiler.sweep.plan.estimate import from_baseline, guess
+    from virnuc_profiler.sweep.trial.measured_model import usable_cores
 
     pause_s = shortest_pause_s(request.cooldown_s)
     if seconds is not None:

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from virnuc_profiler.cli.request import find_device_here
+from virnuc_profiler.cli.measurement_request import find_device_here
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.options import FindDevice
-    from virnuc_profiler.sweep.request import Request, TrialModel
+    from virnuc_profiler.sweep.plan.request import FindDevice, Request, TrialModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,9 @@ def place_of_the_model(arguments: argparse.Namespace) -> Iterator[Place]:
     if arguments.isolation == "none":
         yield Place(find_device_here, _load_here, limits_of(arguments))
         return
-    from virnuc_profiler.sweep.supervision.deadlines import Limits
-    from virnuc_profiler.sweep.supervision.model import SupervisedModel
-    from virnuc_profiler.sweep.supervision.supervisor import Supervisor
+    from virnuc_profiler.sweep.worker.deadlines import Limits
+    from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
+    from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
     with Supervisor(Limits(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
         yield Place(
@@ -55,6 +54,6 @@ def limits_of(arguments: argparse.Namespace) -> dict[str, float | None]:
 
 
 def _load_here(request: Request) -> TrialModel:
-    from virnuc_profiler.sweep.prepare import MeasuredModel
+    from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
 
     return MeasuredModel(request)

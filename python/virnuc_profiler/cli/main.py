@@ -115,7 +115,7 @@ def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
     folder = getattr(arguments, "resume", None) or getattr(arguments, "output_dir", None)
     if arguments.command not in ("sweep", "profile") or folder is None or not Path(folder).is_dir():
         return reason
-    from virnuc_profiler.sweep.journal import JOURNAL_FILE
+    from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 
     hint = f"; sweep --resume {folder} continues it" if (Path(folder) / JOURNAL_FILE).is_file() else ""
     return f"{reason}; what was measured until then is in {folder}{hint}"

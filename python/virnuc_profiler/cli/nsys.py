@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from virnuc_profiler.cli.correlate import correlate_run
-from virnuc_profiler.cli.request import require_writable, shown_path
+from virnuc_profiler.cli.measurement_request import require_writable, shown_path
 from virnuc_profiler.errors import OutputError, UsageError
 
 _PYTHON: Final = (sys.executable, "-m", "virnuc_profiler")

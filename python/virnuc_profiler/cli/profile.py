@@ -8,19 +8,19 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.arguments import add_measurement_options, setting, setting_help
-from virnuc_profiler.cli.nsys import profile_under_nsys
-from virnuc_profiler.cli.request import (
+from virnuc_profiler.cli.measurement_request import (
     build_request,
     describe_workload,
     fill_in_folder,
     require_writable,
     shown_path,
 )
+from virnuc_profiler.cli.nsys import profile_under_nsys
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.configuration import BASELINE, RANGES, Configuration
+from virnuc_profiler.sweep.plan.configuration import BASELINE, RANGES, Configuration
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.request import Request
+    from virnuc_profiler.sweep.plan.request import Request
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,10 +67,10 @@ def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
     from virnuc_profiler.cli.progress import show_sequences
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.reports.diagnosis_text import render_diagnosis
-    from virnuc_profiler.reports.performance import generate_performance_report
+    from virnuc_profiler.reports.performance_text import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
-    from virnuc_profiler.sweep.prepare import MeasuredModel
     from virnuc_profiler.sweep.session import require_budget
+    from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
     from virnuc_profiler.telemetry.run_result import RunResult
 
     workload = request.workload()

@@ -22,12 +22,12 @@ from rich.progress import (
 
 from virnuc_profiler.analysis.selection import is_throttled
 from virnuc_profiler.reports.sweep_tables import render_step
-from virnuc_profiler.sweep.configuration import Configuration
-from virnuc_profiler.sweep.estimate import Pace, in_words
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.estimate import Pace, in_words
 from virnuc_profiler.sweep.session import SweepListener
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.workload import Workload
+    from virnuc_profiler.sweep.plan.workload import Workload
 
 
 class ProgressLines(SweepListener):

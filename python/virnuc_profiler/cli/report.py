@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
-from virnuc_profiler.sweep.steps import STEPS
+from virnuc_profiler.sweep.plan.steps import STEPS
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.record import SweepRecord
+    from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def render(path: Path) -> str:
         UsageError: there is nothing there, or nothing that can be reported on.
         TelemetryFormatError: a file does not have its form.
     """
-    from virnuc_profiler.sweep.journal import JOURNAL_FILE
+    from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 
     if path.is_dir():
         return _render_folder(path)
@@ -75,8 +75,8 @@ def _render_folder(folder: Path) -> str:
 def _tables(folder: Path) -> Iterator[str]:
     """Of the result files, and of the journal where a file is missing, as after an interruption."""
     from virnuc_profiler.reports.sweep_tables import render_step
-    from virnuc_profiler.sweep.journal import JOURNAL_FILE, read_journal
-    from virnuc_profiler.sweep.results import read_step
+    from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
+    from virnuc_profiler.sweep.results.result_files import read_step
 
     there = [step for step in STEPS if (folder / step.file_name).exists()]
     records: Sequence[SweepRecord] = []
@@ -104,7 +104,7 @@ def _that_ran(records: Sequence[SweepRecord]) -> Sequence[SweepRecord]:
 def _of_journal(records: Sequence[SweepRecord], step: str, journal: Path) -> Iterator[str]:
     """The table of a step that was run at all."""
     from virnuc_profiler.reports.sweep_tables import render_step
-    from virnuc_profiler.sweep.documents import Documents
+    from virnuc_profiler.sweep.results.from_journal import Documents
 
     def render_records(records: Sequence[SweepRecord]) -> str:
         document = Documents(records).comparable(step)
@@ -116,10 +116,10 @@ def _of_journal(records: Sequence[SweepRecord], step: str, journal: Path) -> Ite
 
 def _render_file(path: Path) -> str:
     from virnuc_profiler.reports.diagnosis_text import render_diagnosis
-    from virnuc_profiler.reports.performance import generate_performance_report
+    from virnuc_profiler.reports.performance_text import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.reports.sweep_tables import render_best, render_step
-    from virnuc_profiler.sweep.results import BEST_KIND, STEP_KIND, read_best, read_step
+    from virnuc_profiler.sweep.results.result_files import BEST_KIND, STEP_KIND, read_best, read_step
     from virnuc_profiler.telemetry.run_result import RunResult
 
     kind = _kind(path)

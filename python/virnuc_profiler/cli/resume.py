@@ -9,16 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.request import shown_path
+from virnuc_profiler.cli.measurement_request import shown_path
 from virnuc_profiler.errors import UsageError, WorkloadError
-from virnuc_profiler.sweep.configuration import RANGES
+from virnuc_profiler.sweep.plan.configuration import RANGES
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.options import FindDevice
-    from virnuc_profiler.sweep.record import SweepRecord
-    from virnuc_profiler.sweep.request import Request
-    from virnuc_profiler.sweep.results import Conditions
-    from virnuc_profiler.sweep.workload import Workload
+    from virnuc_profiler.sweep.plan.conditions import Conditions
+    from virnuc_profiler.sweep.plan.request import FindDevice, Request
+    from virnuc_profiler.sweep.plan.workload import Workload
+    from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 
 
 def require_journal(folder: Path) -> None:
@@ -27,7 +26,7 @@ def require_journal(folder: Path) -> None:
     Raises:
         UsageError: it has none, or is none.
     """
-    from virnuc_profiler.sweep.journal import JOURNAL_FILE
+    from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 
     if not (folder / JOURNAL_FILE).is_file():
         raise UsageError(f"{folder} holds no sweep that could be resumed: it has no {JOURNAL_FILE}")
@@ -61,7 +60,7 @@ def resumed_request(record: SweepRecord, folder: Path, given: Mapping[str, Any],
     Raises:
         UsageError: an option contradicts the sweep, or its device is not there.
     """
-    from virnuc_profiler.sweep.options import HARMLESS, request_of
+    from virnuc_profiler.sweep.plan.request import HARMLESS, request_of
 
     refuse_contradictions(record, folder, given, find_device)
     options = {**record.plan.options, **{name: given[name] for name in HARMLESS if name in given}}
@@ -74,7 +73,7 @@ def refuse_contradictions(record: SweepRecord, folder: Path, given: Mapping[str,
     Raises:
         UsageError: there are some; each is named, with both values.
     """
-    from virnuc_profiler.sweep.options import HARMLESS, recorded
+    from virnuc_profiler.sweep.plan.request import HARMLESS, recorded
 
     plan = record.plan
     known = {
@@ -105,7 +104,7 @@ def require_same_file(record: SweepRecord, request: Request) -> None:
     Raises:
         WorkloadError: it is another one, or gone.
     """
-    from virnuc_profiler.sweep.workload_guard import require_fingerprint
+    from virnuc_profiler.sweep.plan.workload import require_fingerprint
 
     if request.fasta is None:
         return
@@ -152,7 +151,7 @@ def with_limits(conditions: Conditions, request: Request, limits: Mapping[str, f
 
 def conditions_so_far(record: SweepRecord) -> Conditions:
     """What can be told of the conditions before the model is loaded, the rest being as it was."""
-    from virnuc_profiler.sweep.provenance import machine_description, software_versions
+    from virnuc_profiler.sweep.trial.provenance import machine_description, software_versions
 
     return replace(record.current_conditions, machine=machine_description(), versions=software_versions())
 

@@ -20,7 +20,7 @@ from virnuc_profiler.cli.arguments import (
 )
 from virnuc_profiler.cli.dry_run import dry_resume, dry_run
 from virnuc_profiler.cli.isolation import limits_of, place_of_the_model
-from virnuc_profiler.cli.request import (
+from virnuc_profiler.cli.measurement_request import (
     build_request,
     describe_workload,
     fasta_of_environment,
@@ -38,16 +38,16 @@ from virnuc_profiler.cli.resume import (
     with_limits,
 )
 from virnuc_profiler.errors import UsageError, VirnucError
-from virnuc_profiler.sweep.configuration import RANGES, Configuration
-from virnuc_profiler.sweep.steps import STEP_NAMES, Step, plan
+from virnuc_profiler.sweep.plan.configuration import RANGES, Configuration
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Step, plan
 
 if TYPE_CHECKING:
     from virnuc_profiler.cli.isolation import Place
-    from virnuc_profiler.sweep.journal import Journal
-    from virnuc_profiler.sweep.request import Request, TrialModel
-    from virnuc_profiler.sweep.results import Conditions
+    from virnuc_profiler.sweep.plan.conditions import Conditions
+    from virnuc_profiler.sweep.plan.request import Request, TrialModel
+    from virnuc_profiler.sweep.plan.workload import Workload
+    from virnuc_profiler.sweep.results.journal import Journal
     from virnuc_profiler.sweep.session import Sweep
-    from virnuc_profiler.sweep.workload import Workload
 
 _DEFAULTS = {
     "num_workers": "2,4,8; 4,8 in interaction",
@@ -118,10 +118,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[str], place: Place) -> int:
-    from virnuc_profiler.sweep.documents import Documents
-    from virnuc_profiler.sweep.journal import Journal
-    from virnuc_profiler.sweep.options import options_of
-    from virnuc_profiler.sweep.record import SweepPlan
+    from virnuc_profiler.sweep.plan.request import options_of
+    from virnuc_profiler.sweep.results.from_journal import Documents
+    from virnuc_profiler.sweep.results.journal import Journal
+    from virnuc_profiler.sweep.results.sweep_record import SweepPlan
     from virnuc_profiler.sweep.session import check_budgets
 
     require_writable(request.output_dir)
@@ -138,7 +138,7 @@ def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[
 
 
 def _resume(folder: Path, given: Mapping[str, Any], place: Place, *, allow_mixed: bool) -> int:
-    from virnuc_profiler.sweep.journal import Journal
+    from virnuc_profiler.sweep.results.journal import Journal
     from virnuc_profiler.telemetry.files import remove_unfinished
 
     require_journal(folder)
@@ -185,7 +185,7 @@ def _run(model: TrialModel, request: Request, journal: Journal) -> int:
 def _finish(sweep: Sweep, request: Request, model: TrialModel | None) -> int:
     """Runs the sweep, without a model if everything is there already, and says where the results are."""
     from virnuc_profiler.cli.progress import show_progress
-    from virnuc_profiler.sweep.cooldown import shortest_pause_s
+    from virnuc_profiler.sweep.plan.cooldown import shortest_pause_s
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Sequences to packs to hidden states to vectors."""
+"""Packed ESM-2 inference: sequences in, one vector per sequence out."""

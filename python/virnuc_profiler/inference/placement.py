@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Which device and which precision a request means."""
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.inference.packed_esm2 import PRECISIONS
+
+FP8: Final = "fp8"
+PRECISIONS: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, FP8: torch.bfloat16}
+"""The dtype of weights, activations and results. ``fp8`` also rounds the inputs of matrix products to FP8."""
 
 
 def resolve_device(device: Any) -> torch.device:

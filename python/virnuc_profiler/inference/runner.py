@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from virnuc_profiler.errors import DeadlineExceeded
-from virnuc_profiler.inference.batch_marks import BatchMarks, NoMarks
 from virnuc_profiler.inference.batches import InferenceResult, PackedBatch
+from virnuc_profiler.inference.esm2.precision_check import LEAST_COSINE, PrecisionReport, precision_check
+from virnuc_profiler.inference.execution.launcher import Launch, Launched, launcher_for
 from virnuc_profiler.inference.finiteness import REACTIONS, REPORT, check_finite
 from virnuc_profiler.inference.input_order import InputOrder
-from virnuc_profiler.inference.launch import Launch, Launched, launcher_for
+from virnuc_profiler.inference.marks import BatchMarks, NoMarks
 from virnuc_profiler.inference.placement import resolve_device
-from virnuc_profiler.inference.precision_check import LEAST_COSINE, PrecisionReport, precision_check
 
 if TYPE_CHECKING:
     from virnuc_profiler.capture.profiler import BatchProfiler

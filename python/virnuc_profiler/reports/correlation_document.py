@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
-from virnuc_profiler.analysis.correlation import Correlation, StageComparison, StageCorrelation
-from virnuc_profiler.analysis.gpu_records import GpuCapture
-from virnuc_profiler.analysis.gpu_totals import DeviceTotal, RangeTotal
-from virnuc_profiler.analysis.projection import Projection
+from virnuc_profiler.analysis.nsys.correlation import Correlation, StageComparison, StageCorrelation
+from virnuc_profiler.analysis.nsys.gpu_records import GpuCapture
+from virnuc_profiler.analysis.nsys.projection import Projection
+from virnuc_profiler.analysis.nsys.totals import DeviceTotal, RangeTotal
 from virnuc_profiler.telemetry.run_result import RunResult
 
 CORRELATION_KIND: Final = "virnuc_profiler correlation"

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from virnuc_profiler.analysis.correlation import (
+from virnuc_profiler.analysis.nsys.correlation import (
     AGREEMENT_NS,
     AGREEMENT_SHARE,
     Correlation,
     StageComparison,
     StageCorrelation,
 )
-from virnuc_profiler.analysis.gpu_totals import KernelTotal
+from virnuc_profiler.analysis.nsys.totals import KernelTotal
 from virnuc_profiler.reports.columns import aligned
 from virnuc_profiler.reports.figures import NOT_MEASURED, share, words
 

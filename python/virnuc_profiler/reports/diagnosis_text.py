@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import Final
 
-from virnuc_profiler.analysis.causes import WORDS
-from virnuc_profiler.analysis.diagnosis import Diagnosis, diagnose_saved
+from virnuc_profiler.analysis.diagnosis.bottlenecks import WORDS
+from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis, diagnose_saved
 from virnuc_profiler.reports.figures import share
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.run_result import RunResult

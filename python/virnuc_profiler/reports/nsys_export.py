@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from virnuc_profiler.analysis.gpu_records import (
+from virnuc_profiler.analysis.nsys.gpu_records import (
     DEFAULT_DOMAIN,
     NAMELESS_DOMAIN,
     ApiCall,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from virnuc_profiler.analysis.gpu_totals import DeviceTotal, RangeTotal
+from virnuc_profiler.analysis.nsys.totals import DeviceTotal, RangeTotal
 from virnuc_profiler.reports.columns import aligned
 from virnuc_profiler.reports.correlation_table import LONGEST_NAME, milliseconds, render_kernels
 from virnuc_profiler.reports.figures import words

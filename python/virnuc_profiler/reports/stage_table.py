@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from virnuc_profiler.analysis.interval_columns import length, length_by_group
-from virnuc_profiler.analysis.profiling_cost import profiling_cost_keys
-from virnuc_profiler.analysis.statistics import percentile
+from virnuc_profiler.analysis.summary.run_summary import profiling_cost_keys
+from virnuc_profiler.analysis.timing.interval_columns import length, length_by_group
+from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.reports.columns import aligned
 from virnuc_profiler.reports.figures import words
-from virnuc_profiler.reports.profiling_cost import render_cost
+from virnuc_profiler.reports.performance_text import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import Column, StageColumns
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Plans trials, runs them, chooses."""
+"""Measure configurations, survive their failures, and choose the best."""

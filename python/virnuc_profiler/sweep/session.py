@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
-from virnuc_profiler.inference.interrupts import deferred_interrupts
-from virnuc_profiler.sweep.configuration import BASELINE, Configuration
-from virnuc_profiler.sweep.documents import NO_CHOICE, Documents
-from virnuc_profiler.sweep.journal import Journal, read_journal
-from virnuc_profiler.sweep.record import SweepPlan, SweepRecord, Trial, conditions_key
-from virnuc_profiler.sweep.results import Conditions, Document, Result, now, relative_to
-from virnuc_profiler.sweep.steps import BEST_CONFIG_FILE, Step, in_order, plan
-from virnuc_profiler.sweep.workload import Workload
-from virnuc_profiler.sweep.workload_guard import WorkloadGuard
+from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
+from virnuc_profiler.sweep.plan.conditions import Conditions
+from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, Step, in_order, plan
+from virnuc_profiler.sweep.plan.workload import Workload, WorkloadGuard
+from virnuc_profiler.sweep.results.from_journal import NO_CHOICE, Documents
+from virnuc_profiler.sweep.results.journal import Journal, read_journal
+from virnuc_profiler.sweep.results.result_files import Document, Result, now, relative_to
+from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, Trial, conditions_key
 from virnuc_profiler.telemetry.files import write_json_atomically
 
 TELEMETRY_FOLDER = "telemetry"

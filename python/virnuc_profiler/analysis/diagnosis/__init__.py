@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Where a run lost its time, and what limits it."""

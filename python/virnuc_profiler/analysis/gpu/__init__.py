@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""GPU samples: load and throttling."""

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Ranges by domain and name, and what there is instead of those that there are not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Final
+
+from virnuc_profiler.analysis.nsys.gpu_records import NAMELESS_DOMAIN, GpuCapture, NvtxRange
+from virnuc_profiler.errors import UsageError
+
+RUN_DOMAIN: Final = "virnuc_profiler"
+"""The NVTX domain of runs."""
+
+_SHOWN_NAMES: Final = 10
+
+
+def choose_ranges(
+    ranges: Sequence[NvtxRange], domain: str | None = None, names: Sequence[str] | None = None
+) -> tuple[NvtxRange, ...]:
+    """The ranges of a domain and of some names, or patterns of names (``fnmatch``); None takes all.
+
+    Raises:
+        UsageError: there is no such domain, or a name does not occur; the message, which begins with "has no",
+            lists what there is.
+    """
+    if not ranges:
+        raise UsageError("has no NVTX ranges; capture with nsys profile -t cuda,nvtx")
+    inside = [range_ for range_ in ranges if domain is None or range_.domain == domain]
+    if not inside:
+        raise UsageError(f"has no ranges in the domain {domain}; there are: {_counted(r.domain for r in ranges)}")
+    if names is None:
+        return tuple(inside)
+    known = {range_.name for range_ in inside}
+    chosen: set[str] = set()
+    for name in names:
+        found = {name} & known or {one for one in known if fnmatchcase(one, name)}
+        if not found:
+            alike = [one for one in inside if one.name.startswith(name)] or inside
+            raise UsageError(f"has no range {name}; there are: {_counted(range_.name for range_ in alike)}")
+        chosen |= found
+    return tuple(range_ for range_ in inside if range_.name in chosen)
+
+
+def domain_of_runs(capture: GpuCapture) -> str:
+    """The domain of runs; or the only one without a name, if the capture has that and none that is called so."""
+    domains = {range_.domain for range_ in capture.ranges}
+    nameless = [domain for domain in domains if domain.startswith(NAMELESS_DOMAIN)]
+    return nameless[0] if RUN_DOMAIN not in domains and len(nameless) == 1 else RUN_DOMAIN
+
+
+def _counted(names: Iterable[str]) -> str:
+    counts = Counter(names)
+    shown = [f"{name} ({count:,})" for name, count in counts.most_common(_SHOWN_NAMES)]
+    return ", ".join(shown) + (f" and {len(counts) - len(shown):,} more" if len(counts) > len(shown) else "")

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""GPU time added up: by name of range, by kernel, and by device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from virnuc_profiler.analysis.nsys.gpu_records import GpuOperation
+from virnuc_profiler.analysis.nsys.projection import Projection
+from virnuc_profiler.analysis.timing.intervals import length
+from virnuc_profiler.analysis.timing.statistics import percentile
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTotal:
+    """All operations of one name: how many, and their times added up."""
+
+    kind: str
+    name: str
+    operations: int
+    total_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RangeTotal:
+    """All ranges of one name. Where such ranges nest or overlap, their operations count once.
+
+    Attributes:
+        domain: of the ranges.
+        name: of the ranges.
+        ranges: how many.
+        ranges_on_gpu: how many of them launched something.
+        operations: that were launched inside them.
+        total_ns: sum of the operations' times.
+        kernel_ns: the part of it in kernels and graphs.
+        busy_ns: time in which at least one of the operations ran, on any device.
+        idle_ns: idle time within the spans, added up over the ranges.
+        longest_gap_ns: the longest idle time within a span.
+        median_total_ns: of the ranges that launched something; None if none has, as for the next four.
+        median_busy_ns: alike.
+        median_span_ns: alike.
+        median_idle_ns: alike.
+        median_launch_delay_ns: alike.
+        devices: numbers of the devices.
+        kernels: by name, most time first.
+    """
+
+    domain: str
+    name: str
+    ranges: int
+    ranges_on_gpu: int
+    operations: int
+    total_ns: int
+    kernel_ns: int
+    busy_ns: int
+    idle_ns: int
+    longest_gap_ns: int
+    median_total_ns: float | None
+    median_busy_ns: float | None
+    median_span_ns: float | None
+    median_idle_ns: float | None
+    median_launch_delay_ns: float | None
+    devices: tuple[int, ...]
+    kernels: tuple[KernelTotal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTotal:
+    """All that one device did in a capture; `span_ns` is from its first operation to the end of its last."""
+
+    device: int
+    operations: int
+    total_ns: int
+    kernel_ns: int
+    busy_ns: int
+    span_ns: int
+    kernels: tuple[KernelTotal, ...]
+
+
+def total_by_name(projections: Iterable[Projection]) -> list[RangeTotal]:
+    """Totals by domain and name, most GPU time first."""
+    groups: dict[tuple[str, str], list[Projection]] = {}
+    for projection in projections:
+        groups.setdefault((projection.range.domain, projection.range.name), []).append(projection)
+    totals = [range_total(domain, name, group) for (domain, name), group in groups.items()]
+    return sorted(totals, key=lambda total: (-total.total_ns, total.domain, total.name))
+
+
+def range_total(domain: str, name: str, projections: Sequence[Projection]) -> RangeTotal:
+    """The total of ranges that have one name; there may be none."""
+    # By identity: two nodes of a graph may be alike in all that is recorded of them.
+    distinct = {id(operation): operation for projection in projections for operation in projection.operations}
+    operations = list(distinct.values())
+    active = [projection for projection in projections if projection.operations]
+    return RangeTotal(
+        domain=domain,
+        name=name,
+        ranges=len(projections),
+        ranges_on_gpu=len(active),
+        operations=len(operations),
+        total_ns=_total_ns(operations),
+        kernel_ns=_kernel_ns(operations),
+        busy_ns=_busy_ns(operations),
+        idle_ns=sum(projection.idle_ns or 0 for projection in active),
+        longest_gap_ns=max((projection.longest_gap_ns for projection in active), default=0),
+        median_total_ns=percentile((projection.total_ns for projection in active), 50),
+        median_busy_ns=percentile((projection.busy_ns for projection in active), 50),
+        median_span_ns=percentile((projection.span_ns for projection in active), 50),
+        median_idle_ns=percentile((projection.idle_ns for projection in active), 50),
+        median_launch_delay_ns=percentile((projection.launch_delay_ns for projection in active), 50),
+        devices=tuple(sorted({operation.device for operation in operations})),
+        kernels=total_by_kernel(operations),
+    )
+
+
+def total_by_kernel(operations: Iterable[GpuOperation]) -> tuple[KernelTotal, ...]:
+    """Totals by kind and name, most time first."""
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for operation in operations:
+        count, total_ns = sums.get((operation.kind, operation.name), (0, 0))
+        sums[operation.kind, operation.name] = (count + 1, total_ns + operation.duration_ns)
+    totals = (KernelTotal(kind, name, *values) for (kind, name), values in sums.items())
+    return tuple(sorted(totals, key=lambda total: (-total.total_ns, total.kind, total.name)))
+
+
+def total_by_device(operations: Iterable[GpuOperation]) -> list[DeviceTotal]:
+    """Totals of a whole capture, in the order of the devices."""
+    by_device: dict[int, list[GpuOperation]] = {}
+    for operation in operations:
+        by_device.setdefault(operation.device, []).append(operation)
+    return [
+        DeviceTotal(
+            device=device,
+            operations=len(group),
+            total_ns=_total_ns(group),
+            kernel_ns=_kernel_ns(group),
+            busy_ns=_busy_ns(group),
+            span_ns=max(operation.end_ns for operation in group) - min(operation.start_ns for operation in group),
+            kernels=total_by_kernel(group),
+        )
+        for device, group in sorted(by_device.items())
+    ]
+
+
+def _total_ns(operations: Iterable[GpuOperation]) -> int:
+    return sum(operation.duration_ns for operation in operations)
+
+
+def _kernel_ns(operations: Iterable[GpuOperation]) -> int:
+    return sum(operation.duration_ns for operation in operations if operation.kind in ("kernel", "graph"))
+
+
+def _busy_ns(operations: Iterable[GpuOperation]) -> int:
+    return length((operation.start_ns, operation.end_ns) for operation in operations)

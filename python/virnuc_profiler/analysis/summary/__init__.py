@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The figures of a run, a batch, or several shards."""

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""One job's telemetry from the telemetry of its shards (several GPUs, each with its own run)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from virnuc_profiler.analysis.summary.performance_figures import complete_summary
+from virnuc_profiler.analysis.timing.statistics import mean
+from virnuc_profiler.telemetry.summary import summarise
+
+
+def aggregate_shards(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Adds up shards that ran side by side.
+
+    Sequences, tokens and batches are summed, the time is that of the slowest shard, and rates follow from these.
+    GPU utilisation and packing efficiency are means of the shards' own averages, over the shards that have them.
+    ``pct_starved`` and the checkpoint keys come from all batch records. A total or time that one shard lacks,
+    and cannot be had from its batches, is None for the job.
+
+    Args:
+        documents: loaded telemetry files; a shard's rank is its place here.
+
+    Returns:
+        ``global_summary``, ``per_shard_summary`` (a list, each with ``shard_rank``) and ``per_batch_metrics``
+        (each with ``shard_rank``).
+
+    Raises:
+        ValueError: there are no documents.
+    """
+    if not documents:
+        raise ValueError("there are no telemetry shards to aggregate; pass at least one")
+    summaries = [complete_summary(document) for document in documents]
+    batches = [
+        {**record, "shard_rank": rank}
+        for rank, document in enumerate(documents)
+        for record in document["per_batch_metrics"]
+    ]
+    elapsed = _all_or_none(summary.get("elapsed_seconds") for summary in summaries)
+    totals = {
+        key: None if (values := _all_or_none(summary.get(key) for summary in summaries)) is None else sum(values)
+        for key in ("total_sequences", "total_tokens", "total_batches")
+    }
+    overall = {
+        **totals,
+        "elapsed_seconds": None if elapsed is None else max(elapsed),
+        "avg_gpu_util": mean(summary.get("avg_gpu_util") for summary in summaries),
+        "avg_packing_efficiency": mean(summary.get("avg_packing_efficiency") for summary in summaries),
+    }
+    return {
+        "global_summary": {
+            **summarise(batches, None, overall),
+            "num_shards": len(documents),
+        },
+        "per_shard_summary": [{"shard_rank": rank, **summary} for rank, summary in enumerate(summaries)],
+        "per_batch_metrics": batches,
+    }
+
+
+def differing_models(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The model names in the shards' metadata, if there is more than one; shards without a name do not count."""
+    names = {
+        str(name) for document in documents if (name := document.get("run_metadata", {}).get("model_name")) is not None
+    }
+    return sorted(names) if len(names) > 1 else []
+
+
+def _all_or_none(values: Iterable[Any]) -> list[Any] | None:
+    known = list(values)
+    return None if any(value is None for value in known) else known
+
+
+REQUIRED_EFFICIENCY_PERCENT = 95.0
+"""PERF-03."""
+
+_ROUNDING = 1e-9
+"""So that 100 s on one GPU and 100 / (4 * 0.95) s on four count as the 95 % that they are."""
+
+
+def calculate_scaling_efficiency(
+    baseline_runtime: float, multi_gpu_runtime: float, num_gpus: int
+) -> dict[str, float | bool]:
+    """Compares a run on several GPUs with the same job on one.
+
+    Args:
+        baseline_runtime: seconds on one GPU.
+        multi_gpu_runtime: seconds on `num_gpus` GPUs.
+        num_gpus: how many.
+
+    Returns:
+        ``speedup``, ``efficiency`` (percent of a speedup of `num_gpus`), ``ideal_runtime`` and
+        ``overhead_seconds`` (over the ideal; negative for a run that beat it), ``meets_perf03`` (efficiency of
+        95 % or more).
+
+    Raises:
+        ValueError: a runtime is not a finite number above 0, or `num_gpus` is not a whole number of 1 or more.
+    """
+    for name, runtime in (("baseline_runtime", baseline_runtime), ("multi_gpu_runtime", multi_gpu_runtime)):
+        if isinstance(runtime, bool) or not math.isfinite(runtime) or runtime <= 0:
+            raise ValueError(f"{name} is {runtime}; it must be a number of seconds above 0")
+    if isinstance(num_gpus, bool) or not math.isfinite(num_gpus) or num_gpus % 1 or num_gpus < 1:
+        raise ValueError(f"num_gpus is {num_gpus}; it must be a whole number of 1 or more")
+    speedup = baseline_runtime / multi_gpu_runtime
+    efficiency = 100 * speedup / num_gpus
+    ideal_runtime = baseline_runtime / num_gpus
+    return {
+        "speedup": speedup,
+        "efficiency": efficiency,
+        "ideal_runtime": ideal_runtime,
+        "overhead_seconds": multi_gpu_runtime - ideal_runtime,
+        "meets_perf03": efficiency >= REQUIRED_EFFICIENCY_PERCENT - _ROUNDING,
+    }

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Intervals, completion times and steady state."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The ESM-2 model: configuration, weights, forward."""

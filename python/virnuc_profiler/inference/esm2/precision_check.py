@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""How far the vectors of a model in FP8 are from those of the same model in bf16 and in fp32."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from virnuc_profiler.errors import PrecisionError
+from virnuc_profiler.inference.esm2.encoders.eager import PlainEncoder
+from virnuc_profiler.inference.esm2.layers import EncoderLayer
+from virnuc_profiler.inference.ops.attention import SdpaBackend
+from virnuc_profiler.inference.ops.pack import Pack
+from virnuc_profiler.inference.ops.pooling import mean_pool
+
+if TYPE_CHECKING:
+    from virnuc_profiler.inference.batches import PackedBatch
+    from virnuc_profiler.inference.esm2.config import Architecture
+    from virnuc_profiler.inference.esm2.model import PackedESM2
+
+LEAST_COSINE: Final = 0.99
+"""Below it FP8 is refused, unless the user sets another bound."""
+
+MOST_TOKENS: Final = 8192
+"""A batch's first sequences with so many tokens are enough: in fp32 they take longer than the rest of it in FP8."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionReport:
+    """Cosine similarities of the pooled vectors of some sequences.
+
+    Attributes:
+        sequences: how many.
+        bf16_min: the least against bf16.
+        bf16_mean: their mean.
+        fp32_min: the least against fp32, which computes with the model's own, rounded weights.
+        fp32_mean: their mean.
+    """
+
+    sequences: int
+    bf16_min: float
+    bf16_mean: float
+    fp32_min: float
+    fp32_mean: float
+
+    def __str__(self) -> str:
+        return (
+            f"cosine similarity of {self.sequences} vectors: against bf16 {self.bf16_min:.5f} at least "
+            f"({self.bf16_mean:.5f} on average), against fp32 {self.fp32_min:.5f} ({self.fp32_mean:.5f})"
+        )
+
+
+Check = Callable[["PackedBatch"], PrecisionReport]
+
+
+def precision_check(model: Any, least_cosine: float | None) -> Check | None:
+    """What :func:`check_precision` does, for batches that are still on the host; None if there is nothing to check."""
+    if least_cosine is None or not getattr(model, "fp8", False):
+        return None
+
+    def check(packed: PackedBatch) -> PrecisionReport:
+        ends = packed.cu_seqlens
+        sequences = max(1, int((ends[1:] <= MOST_TOKENS).sum()))
+        tokens, cu_seqlens = packed.tokens[: int(ends[sequences])], ends[: sequences + 1]
+        on_device = tokens.to(model.device), cu_seqlens.to(model.device)
+        return check_precision(model, *on_device, packed.max_seqlen, least_cosine)
+
+    return check
+
+
+@torch.inference_mode()
+def check_precision(
+    model: PackedESM2, tokens: Tensor, cu_seqlens: Tensor, max_seqlen: int, least_cosine: float = LEAST_COSINE
+) -> PrecisionReport:
+    """Puts a pack through the model as it is, in bf16 and in fp32; waits for the device.
+
+    Args:
+        model: in FP8.
+        tokens: (T,) integers on the model's device.
+        cu_seqlens: (B + 1,) int32 on the same device, cumulative lengths from 0.
+        max_seqlen: longest sequence in tokens.
+        least_cosine: what is asked of every sequence, against bf16 and against fp32.
+
+    Raises:
+        PrecisionError: a sequence falls short of it, or its vector is not finite.
+    """
+    pack = Pack(tokens.shape[0], cu_seqlens, max_seqlen, cu_seqlens.cpu())
+    found = mean_pool(model(tokens, cu_seqlens, max_seqlen), cu_seqlens)
+    in_bf16 = mean_pool(model.encode_unquantised(tokens, pack), cu_seqlens)
+    in_fp32 = mean_pool(PlainEncoder(SdpaBackend())(_InFp32(model), tokens, pack), cu_seqlens)  # type: ignore[arg-type]
+    against_bf16, against_fp32 = (cosine_similarity(found, other, dim=-1) for other in (in_bf16, in_fp32))
+    report = PrecisionReport(
+        sequences=len(found),
+        bf16_min=float(against_bf16.min()),
+        bf16_mean=float(against_bf16.mean()),
+        fp32_min=float(against_fp32.min()),
+        fp32_mean=float(against_fp32.mean()),
+    )
+    if not min(report.bf16_min, report.fp32_min) >= least_cosine:  # NaN falls short of everything
+        raise PrecisionError(
+            f"FP8 is too imprecise for {model.model_name} with these sequences: {report}; at least {least_cosine} is "
+            "asked for: use bf16, or lower the bound (--least-cosine; in Python: least_cosine)"
+        )
+    return report
+
+
+class _InFp32:
+    """A model's weights in fp32, one layer at a time: a whole copy may not fit."""
+
+    dtype = torch.float32
+
+    def __init__(self, model: PackedESM2) -> None:
+        self._model = model
+        self.architecture: Architecture = model.architecture
+        self.embed_tokens: nn.Module = copy.deepcopy(model.embed_tokens).float()
+        self.final_norm: nn.Module = copy.deepcopy(model.final_norm).float()
+
+    @property
+    def layers(self) -> Iterator[EncoderLayer]:
+        return (copy.deepcopy(layer).float() for layer in self._model.layers)

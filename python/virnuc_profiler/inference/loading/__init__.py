@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Feed the main process from DataLoader workers."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Pack encoded sequences into batches without padding."""

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""Packs encoded sequences into batches of a token budget, without padding and without losing any."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from time import monotonic_ns
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from virnuc_profiler._core import encode_residues, gather_sequences, pack_sequences, pack_statistics
+from virnuc_profiler.errors import WorkloadError
+from virnuc_profiler.inference.argument_checks import LARGEST_INT32, checked_integer
+from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch, packed_size, packed_views
+from virnuc_profiler.inference.packing.buffer import PackBuffer, WaitingSequences, offsets_of
+from virnuc_profiler.inference.sequences.alphabet import residue_alphabet
+from virnuc_profiler.telemetry.values import shown
+
+SequenceItem: TypeAlias = tuple[str, str] | Mapping[str, str]
+CollatorInput: TypeAlias = EncodedChunk | Iterable[SequenceItem]
+
+WELL_FILLED = 0.97
+"""A pack with at least this share of the budget is never held back."""
+MOST_HELD_BACK = 0.5
+"""At most this share of ``buffer_size`` sequences stays in the buffer after a packing."""
+MOST_TIMES_HELD_BACK = 3
+"""A pack with a sequence that was held back so often goes out, however full it is."""
+
+
+class VarlenCollator:
+    """Buffers sequences and packs them, best-fit decreasing, into batches of a token budget.
+
+    The rule. Each time the buffer holds exactly ``buffer_size`` sequences, all of them are packed. Packs
+    filled to `WELL_FILLED` of the budget go out. Of the others the emptiest stay in the buffer for the next
+    packing, as long as they are at most `MOST_HELD_BACK` of ``buffer_size`` sequences and hold none that has
+    stayed `MOST_TIMES_HELD_BACK` times; the rest go out too. So a buffer's poor last packs cost no
+    efficiency, each packing brings new sequences, and none waits for more than `MOST_TIMES_HELD_BACK` further
+    packings. `flush` packs and emits whatever is left. What comes out depends on the order of the sequences
+    alone, not on how they were chunked.
+
+    Without packing (``enable_packing=False``) batches are filled in the order of arrival, each up to the
+    budget.
+
+    A sequence longer than the budget becomes a batch of its own, whose statistics say ``oversize``.
+
+    Args:
+        batch_converter: fair-esm's, whose alphabet encodes plain sequences; None for ESM-2's alphabet.
+        max_tokens_per_batch: the token budget, BOS and EOS included.
+        max_sequence_length: residues; what a plain sequence has beyond is cut off, and counted.
+        buffer_size: sequences that are packed together.
+        enable_packing: False for batches in the order of arrival.
+
+    Attributes:
+        resolve_ids: gives the identifiers of encoded chunks' positions; set by `create_async_dataloader`.
+            Without it their identifiers are their positions in decimal.
+        pin_memory: whether batches lie in page-locked memory, which creates a CUDA context in this process.
+        truncated: sequences that were cut to the limit so far.
+        unknown_residues: letters so far that the alphabet lacks.
+        sequences_in: sequences received so far.
+        sequences_out: sequences emitted so far; equal to ``sequences_in`` after `flush`.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        batch_converter: Any = None,
+        max_tokens_per_batch: int = 4096,
+        max_sequence_length: int = 1022,
+        buffer_size: int = 2000,
+        enable_packing: bool = True,
+    ) -> None:
+        # ESM-2's own alphabet is looked up when needed: encoded chunks do without it, and without fair-esm.
+        self._alphabet = None if batch_converter is None else residue_alphabet(batch_converter)
+        self.max_tokens_per_batch = max_tokens_per_batch
+        self.max_sequence_length = checked_integer("max_sequence_length", max_sequence_length, 1)
+        self.buffer_size = checked_integer("buffer_size", buffer_size, 1)
+        self.enable_packing = enable_packing
+        self.resolve_ids: Callable[[NDArray[np.int64]], Sequence[str]] | None = None
+        self.pin_memory = False
+        self._buffer = PackBuffer()
+        self.reset()
+
+    @property
+    def max_tokens_per_batch(self) -> int:
+        """The token budget in force: it fills the batches, and their efficiency is measured by it."""
+        return self._token_budget
+
+    @max_tokens_per_batch.setter
+    def max_tokens_per_batch(self, value: int) -> None:
+        self._token_budget = checked_integer("max_tokens_per_batch", value, 1, LARGEST_INT32)
+
+    def reset(self) -> None:
+        """Forgets what is buffered and counted, for a fresh pass."""
+        self._buffer.clear()
+        self._item_ids: dict[int, str] | None = None
+        self.truncated = 0
+        self.unknown_residues = 0
+        self.sequences_in = 0
+        self.sequences_out = 0
+
+    def __call__(self, items: CollatorInput) -> list[PackedBatch]:
+        """Takes sequences in; returns the batches that became ready, often none and sometimes many.
+
+        Args:
+            items: an `EncodedChunk`, or (id, sequence) pairs, or mappings with the keys ``id`` and
+                ``sequence``. These get their position by counting.
+
+        Raises:
+            WorkloadError: a sequence has no residues.
+            ValueError: chunks with longer sequences than ``max_sequence_length``, or chunks and plain
+                sequences in one pass.
+        """
+        return list(self.packs(items))
+
+    def flush(self) -> list[PackedBatch]:
+        """Packs and returns everything that is left."""
+        return list(self.remaining_packs())
+
+    def packs(self, items: CollatorInput) -> Iterator[PackedBatch]:
+        """`__call__`, batch by batch: the first can be used while the next is not gathered yet.
+
+        It must be run to its end before the next call.
+        """
+        chunk = self._checked_chunk(items) if isinstance(items, EncodedChunk) else self._encode(items)
+        total = len(chunk.positions)
+        came_before = self.sequences_in
+        self.sequences_in += total
+        self.truncated += chunk.truncated
+        self.unknown_residues += chunk.unknown_residues
+        if not self.enable_packing:
+            self._buffer.add(chunk, 0, total, came_before)
+            if self._buffer.tokens >= self._token_budget:
+                yield from self._fill_in_order(to_the_end=False)
+            return
+        start = 0
+        while start < total:
+            stop = min(total, start + self.buffer_size - self._buffer.sequences)
+            self._buffer.add(chunk, start, stop, came_before)
+            start = stop
+            if self._buffer.sequences >= self.buffer_size:
+                yield from self._pack(to_the_end=False)
+
+    def remaining_packs(self) -> Iterator[PackedBatch]:
+        """`flush`, batch by batch."""
+        if self._buffer.sequences:
+            yield from (self._pack(to_the_end=True) if self.enable_packing else self._fill_in_order(to_the_end=True))
+
+    def _pack(self, *, to_the_end: bool) -> Iterator[PackedBatch]:
+        start_ns = monotonic_ns()
+        waiting = self._buffer.take()
+        order, pack_offsets = pack_sequences(waiting.lengths, self._token_budget)
+        going_out = np.ones(len(pack_offsets) - 1, dtype=np.bool_)
+        if not to_the_end:
+            going_out = self._going_out(waiting, order, pack_offsets)
+            self._buffer.put_back(waiting, order[~np.repeat(going_out, np.diff(pack_offsets))])
+        starts, stops = pack_offsets[:-1][going_out], pack_offsets[1:][going_out]
+        bounds = list(zip(starts.tolist(), stops.tolist(), strict=True))
+        yield from self._gather(waiting, order, bounds, start_ns)
+
+    def _going_out(
+        self, waiting: WaitingSequences, order: NDArray[np.int64], pack_offsets: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Which packs are emitted now; the rule is in the class's description."""
+        firsts = pack_offsets[:-1]
+        fill = np.add.reduceat(waiting.lengths[order], firsts) / self._token_budget
+        times_held_back = np.maximum.reduceat(waiting.held_back[order], firsts)
+        may_stay = (fill < WELL_FILLED) & (times_held_back < MOST_TIMES_HELD_BACK)
+        emptiest_first = np.flatnonzero(may_stay)[np.argsort(fill[may_stay], kind="stable")]
+        sizes = np.diff(pack_offsets)[emptiest_first]
+        stays = emptiest_first[np.cumsum(sizes) <= MOST_HELD_BACK * self.buffer_size]
+        going_out = np.ones(len(firsts), dtype=np.bool_)
+        going_out[stays] = False
+        return going_out
+
+    def _fill_in_order(self, *, to_the_end: bool) -> Iterator[PackedBatch]:
+        start_ns = monotonic_ns()
+        waiting = self._buffer.take()
+        offsets = waiting.offsets
+        bounds = []
+        start = 0
+        while start < len(waiting):
+            limit = offsets[start] + self._token_budget
+            stop = max(start + 1, int(np.searchsorted(offsets, limit, side="right")) - 1)
+            if stop == len(waiting) and offsets[stop] < limit and not to_the_end:
+                break  # the next sequence may still fit
+            bounds.append((start, stop))
+            start = stop
+        self._buffer.put_back(waiting, np.arange(start, len(waiting), dtype=np.int64))
+        yield from self._gather(waiting, np.arange(start, dtype=np.int64), bounds, start_ns)
+
+    def _gather(
+        self, waiting: WaitingSequences, order: NDArray[np.int64], bounds: list[tuple[int, int]], start_ns: int
+    ) -> Iterator[PackedBatch]:
+        """A batch of each part of `order`; the first also carries the packing's time, since ``start_ns``."""
+        offsets = waiting.offsets
+        positions, arrivals = waiting.positions[order], waiting.arrivals[order]
+        ordered_offsets = offsets_of(waiting.lengths[order]).tolist()
+        for start, stop in bounds:
+            size = packed_size(stop - start, ordered_offsets[stop] - ordered_offsets[start])
+            memory = torch.empty(size, dtype=torch.uint8, pin_memory=self.pin_memory)
+            tokens, cu_seqlens = packed_views(memory, stop - start)
+            cumulative = gather_sequences(waiting.tokens, offsets, order[start:stop], tokens.numpy())
+            cu_seqlens.numpy()[:] = cumulative
+            statistics = pack_statistics(cumulative, self._token_budget)
+            self.sequences_out += stop - start
+            yield PackedBatch(
+                tokens,
+                cu_seqlens,
+                statistics.max_length,
+                positions[start:stop],
+                self._sequence_ids(positions[start:stop]),
+                statistics,
+                collate_start_ns=start_ns,
+                collate_end_ns=monotonic_ns(),
+                arrivals=arrivals[start:stop],
+                memory=memory,
+            )
+            start_ns = monotonic_ns()
+
+    def _sequence_ids(self, positions: NDArray[np.int64]) -> Sequence[str]:
+        if self._item_ids is not None:
+            return [self._item_ids.pop(position) for position in positions.tolist()]
+        if self.resolve_ids is not None:
+            return self.resolve_ids(positions)
+        return [str(position) for position in positions.tolist()]
+
+    def _checked_chunk(self, chunk: EncodedChunk) -> EncodedChunk:
+        if self._item_ids is not None:
+            raise ValueError("encoded chunks and plain sequences cannot be mixed in one pass: call reset() between")
+        longest = int(np.diff(chunk.offsets).max(initial=0)) - 2
+        if longest > self.max_sequence_length:
+            raise ValueError(
+                f"max_sequence_length is {self.max_sequence_length}, but the dataset sends sequences of "
+                f"{longest} residues; give both the same limit"
+            )
+        return chunk
+
+    def _encode(self, items: Iterable[SequenceItem]) -> EncodedChunk:
+        pairs = [(item["id"], item["sequence"]) if isinstance(item, Mapping) else tuple(item) for item in items]
+        if self._item_ids is None:
+            if self.sequences_in:
+                raise ValueError("encoded chunks and plain sequences cannot be mixed in one pass: call reset() between")
+            self._item_ids = {}
+        positions = np.arange(self.sequences_in, self.sequences_in + len(pairs), dtype=np.int64)
+        alphabet = self._alphabet = residue_alphabet(self._alphabet)
+        # One byte a letter, also for letters outside ASCII: "?" is in no alphabet either.
+        texts = [sequence.encode("ascii", errors="replace") for _, sequence in pairs]
+        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        encoded = encode_residues(
+            b"".join(texts),
+            ends - np.array([len(text) for text in texts], dtype=np.int64),
+            ends,
+            alphabet.table,
+            bos=alphabet.bos,
+            eos=alphabet.eos,
+            unknown=alphabet.unknown,
+            max_residues=self.max_sequence_length,
+        )
+        empty = np.flatnonzero(np.diff(encoded.offsets) == 2)
+        if len(empty):
+            raise WorkloadError(
+                f"the sequence {shown(pairs[empty[0]][0])} (position {positions[empty[0]]}) has no residues"
+            )
+        self._item_ids.update(zip(positions.tolist(), (name for name, _ in pairs), strict=True))
+        return EncodedChunk(positions, encoded.tokens, encoded.offsets, encoded.truncated, encoded.unknown_residues)

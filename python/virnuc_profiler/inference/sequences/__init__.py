@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Read and encode protein sequences."""

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""Sequences of FASTA files as chunks of encoded sequences, shared out among DataLoader workers."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
+from os import PathLike
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch.utils.data import IterableDataset, get_worker_info
+
+from virnuc_profiler._core import encode_residues
+from virnuc_profiler.inference.argument_checks import checked_integer
+from virnuc_profiler.inference.batches import EncodedChunk
+from virnuc_profiler.inference.sequences.alphabet import residue_alphabet
+from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.inference.sequences.shared_folder import SharedFolder
+
+FastaSource: TypeAlias = str | PathLike[str] | FastaFile
+
+_CHUNK_TOKENS = 131_072
+"""Of a chunk whose size is not given. Receiving a chunk costs the main process about the same whatever its size, so the
+fewer there are the better; and with their size in tokens, short sequences come as fast as long ones."""
+_CHUNKS_PER_WORKER = 4
+"""At least so many where there are enough sequences: one small file keeps all workers busy."""
+
+
+class IndexBasedDataset(IterableDataset[EncodedChunk]):
+    """Chosen sequences of one or more FASTA files, in the order given.
+
+    With n DataLoader workers, chunk k is encoded by worker k mod n. The DataLoader collects from its workers
+    in turn, and so hands the chunks on in input order, however many workers there are.
+
+    Args:
+        fasta: a path or an opened `FastaFile`, or several; positions go on counting from one file to the
+            next.
+        indices: (n,) the positions to read, each once; all if None.
+        max_sequence_length: residues; what a sequence has beyond is cut off, and counted.
+        chunk_sequences: most sequences of one chunk, which is one message from a worker; None for so many as have
+            131,072 tokens on average. Smaller ones are made where workers would stay idle otherwise.
+        alphabet: what `residue_alphabet` takes.
+
+    Raises:
+        WorkloadError: a file cannot be read or is not FASTA.
+        OutputError: the temporary folder cannot be written.
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        fasta: FastaSource | Sequence[FastaSource],
+        indices: ArrayLike | None = None,
+        *,
+        max_sequence_length: int = 1022,
+        chunk_sequences: int | None = None,
+        alphabet: Any = None,
+    ) -> None:
+        super().__init__()
+        self.max_sequence_length = checked_integer("max_sequence_length", max_sequence_length, 1)
+        if chunk_sequences is not None:
+            chunk_sequences = checked_integer("chunk_sequences", chunk_sequences, 1)
+        self._alphabet = residue_alphabet(alphabet)
+        sources = [fasta] if isinstance(fasta, str | PathLike | FastaFile) else list(fasta)
+        if not sources:
+            raise ValueError("fasta is an empty list, must name at least one file")
+        self.files = tuple(one if isinstance(one, FastaFile) else FastaFile.open(one) for one in sources)
+        self._file_starts = np.array([0, *accumulate(len(file) for file in self.files)], dtype=np.int64)
+        self._indices = None if indices is None else _checked_indices(indices, int(self._file_starts[-1]))
+        self.chunk_sequences = chunk_sequences or self._sequences_of_a_chunk()
+        self._folder: SharedFolder | None = None
+
+    def __len__(self) -> int:
+        return int(self._file_starts[-1]) if self._indices is None else len(self._indices)
+
+    def __iter__(self) -> Iterator[EncodedChunk]:
+        worker = get_worker_info()
+        worker_id, workers, size = 0, 1, self.chunk_sequences
+        if worker:
+            worker_id, workers = worker.id, worker.num_workers
+            size = max(1, min(size, -(-len(self) // (_CHUNKS_PER_WORKER * workers))))
+        for start in range(worker_id * size, len(self), workers * size):
+            yield self._encode(self._positions(start, min(start + size, len(self))))
+
+    def sequence_ids(self, positions: NDArray[np.int64]) -> Sequence[str]:
+        """The identifiers of the sequences at `positions`, in their order."""
+        if len(self.files) == 1:
+            return self.files[0].sequence_ids(positions)
+        parts = [file.sequence_ids(inside) for file, inside in self._by_file(positions)]
+        return list(chain.from_iterable(parts))
+
+    @property
+    def residue_counts(self) -> NDArray[np.int64]:
+        """(n,) residues of each sequence, in the order of reading, before any is cut."""
+        counts = np.concatenate([file.residue_counts for file in self.files])
+        return counts if self._indices is None else counts[self._indices]
+
+    def _sequences_of_a_chunk(self) -> int:
+        if len(self) == 0:
+            return 1
+        mean_tokens = 2 + float(np.minimum(self.residue_counts, self.max_sequence_length).mean())
+        return max(1, round(_CHUNK_TOKENS / mean_tokens))
+
+    def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
+        if self._indices is None:
+            return np.arange(start, stop, dtype=np.int64)
+        return np.array(self._indices[start:stop])  # a copy: a chunk must not carry the mapping along
+
+    def _by_file(self, positions: NDArray[np.int64]) -> Iterator[tuple[FastaFile, NDArray[np.int64]]]:
+        """Runs of `positions` that lie in one file, as positions inside that file."""
+        owners = np.searchsorted(self._file_starts, positions, side="right") - 1
+        for run in np.split(np.arange(len(positions)), np.flatnonzero(np.diff(owners)) + 1):
+            if len(run):
+                owner = owners[run[0]]
+                yield self.files[owner], positions[run] - self._file_starts[owner]
+
+    def _encode(self, positions: NDArray[np.int64]) -> EncodedChunk:
+        parts = [
+            encode_residues(
+                file.text,
+                file.index.sequence_starts[inside],
+                file.index.sequence_ends[inside],
+                self._alphabet.table,
+                bos=self._alphabet.bos,
+                eos=self._alphabet.eos,
+                unknown=self._alphabet.unknown,
+                max_residues=self.max_sequence_length,
+            )
+            for file, inside in self._by_file(positions)
+        ]
+        truncated = sum(part.truncated for part in parts)
+        unknown_residues = sum(part.unknown_residues for part in parts)
+        if len(parts) == 1:
+            return EncodedChunk(positions, parts[0].tokens, parts[0].offsets, truncated, unknown_residues)
+        part_starts = accumulate((len(part.tokens) for part in parts), initial=0)
+        offsets = [part.offsets[1:] + start for part, start in zip(parts, part_starts, strict=False)]
+        return EncodedChunk(
+            positions,
+            np.concatenate([part.tokens for part in parts]),
+            np.concatenate([np.zeros(1, dtype=np.int64), *offsets]),
+            truncated,
+            unknown_residues,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__, "_folder": None}
+        if self._indices is not None:
+            if self._folder is None:
+                self._folder = SharedFolder()
+                self._folder.save_array("indices", self._indices)
+            state["_indices"] = self._folder.path / "indices.npy"
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._indices is not None:
+            self._indices = np.load(state["_indices"], mmap_mode="r")
+
+
+class SequenceDataset(IndexBasedDataset):
+    """All sequences of one or more FASTA files, in input order; otherwise as `IndexBasedDataset`."""
+
+    def __init__(
+        self,
+        fasta_path_or_paths: FastaSource | Sequence[FastaSource],
+        *,
+        max_sequence_length: int = 1022,
+        chunk_sequences: int | None = None,
+        alphabet: Any = None,
+    ) -> None:
+        super().__init__(
+            fasta_path_or_paths,
+            max_sequence_length=max_sequence_length,
+            chunk_sequences=chunk_sequences,
+            alphabet=alphabet,
+        )
+
+
+def _checked_indices(indices: ArrayLike, sequences: int) -> NDArray[np.int64]:
+    array = np.asarray(indices)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise ValueError(f"indices has shape {array.shape} and type {array.dtype}, must be a list of integers")
+    array = array.astype(np.int64)
+    outside = array[(array < 0) | (array >= sequences)]
+    if outside.size:
+        raise ValueError(f"indices holds {outside[0]}, must be from 0 to {sequences - 1}")
+    distinct, counts = np.unique(array, return_counts=True)
+    if len(distinct) < len(array):
+        raise ValueError(f"indices holds {distinct[counts > 1][0]} more than once; each position may occur once")
+    return array

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""Reads the telemetry of several shards and adds it up."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from virnuc_profiler.analysis.summary.shards import aggregate_shards, differing_models
+from virnuc_profiler.telemetry.reader import read_telemetry
+from virnuc_profiler.telemetry.values import printable
+
+
+def aggregate_telemetry_shards(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
+    """One job's telemetry from the files of its shards, see :func:`analysis.shards.aggregate_shards`.
+
+    Args:
+        paths: telemetry files; a shard's rank is its place here.
+
+    Returns:
+        ``global_summary`` (the keys of a telemetry summary, and ``num_shards``), ``per_shard_summary`` (a list,
+        each with ``shard_rank`` and ``path``) and ``per_batch_metrics`` (each with ``shard_rank``).
+
+    Warns:
+        UserWarning: ``model_name`` differs between the shards.
+
+    Raises:
+        ValueError: there are no paths, or one is given twice, which would count its work twice.
+        TelemetryFormatError: a file cannot be read or is not telemetry.
+    """
+    if isinstance(paths, str | os.PathLike):
+        raise ValueError(f"paths must be a list of files, not the single path {os.fspath(paths)}")
+    files = [Path(path) for path in paths]
+    if not files:
+        raise ValueError("there are no telemetry shards to aggregate; pass at least one path")
+    seen: dict[Path, Path] = {}
+    for file in files:
+        if file.resolve() in seen:
+            raise ValueError(f"{file} is given twice; each shard counts once")
+        seen[file.resolve()] = file
+    documents = [read_telemetry(file) for file in files]
+    if models := differing_models(documents):
+        names = ", ".join(printable(name) for name in models)
+        warnings.warn(f"the shards ran different models: {names}", UserWarning, stacklevel=2)
+    result = aggregate_shards(documents)
+    for summary, file in zip(result["per_shard_summary"], files, strict=True):
+        summary["path"] = str(file)
+    return result

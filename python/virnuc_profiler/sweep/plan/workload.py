@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""The sequences that every configuration of a sweep is measured on."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from virnuc_profiler.errors import WorkloadError
+from virnuc_profiler.telemetry.files import write_text_atomically
+
+ALPHABET: Final = "ACDEFGHIKLMNPQRSTVWY"
+MAX_SEQUENCE_LENGTH: Final = 1022
+"""Residues; ESM-2 was trained on 1,024 tokens, BOS and EOS included. Longer sequences are cut."""
+
+LENGTH_SHARES: Final = ((0.40, 50, 99), (0.35, 101, 299), (0.20, 301, 499), (0.05, 501, 1000))
+"""Share of the sequences, shortest and longest in residues, both inclusive.
+
+The bounds that two ranges of the specification have in common (100, 300, 500) are left out, so that the shares hold
+however one counts them.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is run: the first sequences of a FASTA file.
+
+    Attributes:
+        path: the file.
+        source: where it is from, in words.
+        num_sequences: how many of its sequences are run, from the first one on.
+        sequences_in_file: how many it has.
+        tokens: of those that are run, after truncation, BOS and EOS included.
+        longest_tokens: of the longest of them, alike.
+        fingerprint: of the whole file.
+    """
+
+    path: Path
+    source: str
+    num_sequences: int
+    sequences_in_file: int
+    tokens: int
+    longest_tokens: int
+    fingerprint: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As result files hold it."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def read_workload(path: str | os.PathLike[str], source: str, num_sequences: int | None = None) -> Workload:
+    """Describes the first `num_sequences` (all, if None) sequences of a FASTA file, which may be gzip'd.
+
+    Raises:
+        WorkloadError: the file is missing, unreadable, empty or not FASTA.
+    """
+    from virnuc_profiler.inference.sequences.fasta import FastaFile  # needs the compiled core, which --help does not
+
+    fasta = FastaFile.open(path)
+    count = len(fasta) if num_sequences is None else min(num_sequences, len(fasta))
+    if count == 0:
+        raise WorkloadError(f"{path} holds no sequences")
+    tokens = fasta.residue_counts[:count].clip(max=MAX_SEQUENCE_LENGTH) + 2
+    return Workload(
+        path=Path(path),
+        source=source,
+        num_sequences=count,
+        sequences_in_file=len(fasta),
+        tokens=int(tokens.sum()),
+        longest_tokens=int(tokens.max()),
+        fingerprint=fasta.fingerprint,
+    )
+
+
+def generate_tuning_workload(output_dir: str | os.PathLike[str], num_sequences: int = 2000, seed: int = 42) -> Path:
+    """Writes random protein sequences with the length distribution of viral proteins.
+
+    40 % have 50 to 100 residues, 35 % 100 to 300, 20 % 300 to 500 and 5 % 500 to 1,000, exactly, by count (rounded
+    to whole sequences), in random order. The same seed gives the same bytes, on every machine and Python: of the
+    standard library's generator only ``random()`` is used, the one method whose stream is documented never to change
+    (NumPy's Generator makes no such promise).
+
+    Args:
+        output_dir: folder of the file; made if it is missing.
+        num_sequences: at least 1.
+        seed: of the generator.
+
+    Returns:
+        The path, ``tuning_workload_{num_sequences}seq_seed{seed}.fasta`` in that folder.
+
+    Raises:
+        ValueError: `num_sequences` is below 1.
+        OutputError: the file cannot be written.
+    """
+    if num_sequences < 1:
+        raise ValueError(f"num_sequences is {num_sequences}; it must be at least 1")
+    uniform = random.Random(seed).random  # noqa: S311 - test data, not secrets
+    lengths = [
+        shortest + int(uniform() * (longest - shortest + 1))
+        for count, (_, shortest, longest) in zip(_counts(num_sequences), LENGTH_SHARES, strict=True)
+        for _ in range(count)
+    ]
+    for last in range(len(lengths) - 1, 0, -1):  # Fisher-Yates; random.shuffle's stream may change
+        other = int(uniform() * (last + 1))
+        lengths[last], lengths[other] = lengths[other], lengths[last]
+    letters = len(ALPHABET)
+
+    def records() -> Iterator[str]:
+        for number, length in enumerate(lengths, 1):
+            residues = "".join([ALPHABET[int(uniform() * letters)] for _ in range(length)])
+            yield f">tuning_{number:06d} length={length}\n{residues}\n"
+
+    path = Path(output_dir) / f"tuning_workload_{num_sequences}seq_seed{seed}.fasta"
+    return write_text_atomically(path, "".join(records()))
+
+
+def _counts(num_sequences: int) -> list[int]:
+    """Sequences of each range: whole parts first, what is left to the largest remainders."""
+    exact = [share * num_sequences for share, _, _ in LENGTH_SHARES]
+    counts = [int(value + 1e-9) for value in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda place: counts[place] - exact[place])
+    for place in by_remainder[: num_sequences - sum(counts)]:
+        counts[place] += 1
+    return counts
+
+
+Signature = tuple[int, ...]
+
+
+class WorkloadGuard:
+    """Checks workloads; costs one ``stat`` a time, and a reading of the file only where that shows a change.
+
+    The first check of a file reads it: what it looked like when the workload was described is not known.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, tuple[str, Signature]] = {}
+
+    def __call__(self, workload: Workload) -> None:
+        """Checks one.
+
+        Raises:
+            WorkloadError: its file is gone, or holds other bytes than it did.
+        """
+        now = _signature(workload.path)  # before the reading, so that a change during it is seen next time
+        if self._seen.get(workload.path) == (workload.fingerprint, now):
+            return
+        require_fingerprint(workload.path, workload.fingerprint)
+        self._seen[workload.path] = workload.fingerprint, now
+
+
+def require_fingerprint(path: Path, fingerprint: str) -> None:
+    """Refuses a file that does not have this fingerprint.
+
+    Raises:
+        WorkloadError: it has another one, or is gone.
+    """
+    from virnuc_profiler.inference.sequences.fasta import (
+        fingerprint_of,  # needs the compiled core, which --help does not
+    )
+
+    found = fingerprint_of(path)
+    if found != fingerprint:
+        raise WorkloadError(
+            f"{path} was changed, truncated or replaced since the sweep began: it was {_short(fingerprint)} and is "
+            f"now {_short(found)}"
+        )
+
+
+def _signature(path: Path) -> Signature:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise WorkloadError(f"cannot read {path}: {error.strerror or error}") from None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _short(fingerprint: str) -> str:
+    return fingerprint[: len("sha256:") + 12]

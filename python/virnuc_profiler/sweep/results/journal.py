@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: MIT
+"""The journal of a folder: the file that knows what was measured, whatever happens to the process that measures.
+
+A line is on the disk before the next trial begins. What a killed process leaves is at most one torn line at the end,
+which is dropped with a warning, and cut off by the next process that writes. A damaged line elsewhere is not the work
+of a crash; it is skipped with a warning too, because every line stands for itself: what it held is measured again, and
+no other result is lost to it. A damaged line that begins a sweep takes the trials of that sweep with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import platform
+import secrets
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from virnuc_profiler.errors import OutputError, TelemetryFormatError
+from virnuc_profiler.sweep.plan.conditions import Conditions
+from virnuc_profiler.sweep.results.result_files import now
+from virnuc_profiler.sweep.results.sweep_record import (
+    SweepPlan,
+    SweepRecord,
+    Trial,
+    add_entry,
+    conditions_entry,
+    conditions_key,
+    read_entries,
+    sweep_entry,
+    trial_entry,
+)
+from virnuc_profiler.telemetry.checked_lines import decode_lines, encode_line
+from virnuc_profiler.telemetry.files import MAX_BYTES
+
+JOURNAL_FILE: Final = "journal.jsonl"
+
+_log = logging.getLogger(__name__)
+
+
+def read_journal(folder: Path) -> list[SweepRecord]:
+    """The sweeps of a folder in their order, none if it has no journal. Takes no lock, writes nothing.
+
+    Raises:
+        TelemetryFormatError: the journal cannot be read, or is one of another version.
+    """
+    path = folder / JOURNAL_FILE
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise TelemetryFormatError(
+                f"{path} has {size:,} bytes, more than a journal can have; choose another folder"
+            )
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise TelemetryFormatError(f"cannot read {path}: {error.strerror or error}") from error
+    lines = decode_lines(data)
+    records, orphans = read_entries(lines.entries, path)
+    if lines.damaged:
+        _log.warning("%s: %s damaged and not used; what was measured there is missing", path, _lines(lines.damaged))
+    if orphans:
+        _log.warning("%s: %s not used: the line that it belongs to is damaged", path, _lines(orphans))
+    if lines.torn_bytes:
+        _log.warning("%s: the last line is not whole, and is not used: its writer was stopped, or still writes", path)
+    return records
+
+
+class Journal:
+    """A folder's journal, open for writing and locked.
+
+    Args:
+        folder: it must be there.
+
+    Attributes:
+        path: of the file.
+        records: the sweeps of the folder, also those that were begun here.
+
+    Raises:
+        OutputError: another sweep is at work in the folder, or it cannot be written.
+        TelemetryFormatError: it has a journal of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / JOURNAL_FILE
+        self._lock = FolderLock(folder)
+        self._descriptor: int | None = None
+        try:
+            self.records = read_journal(folder)
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def current(self) -> SweepRecord:
+        """The sweep that was begun last.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self.records:
+            raise ValueError(f"{self.path} holds no sweep so far; begin() one")
+        return self.records[-1]
+
+    def begin(self, plan: SweepPlan) -> SweepRecord:
+        """Begins a sweep.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
+        self._append(sweep_entry(secrets.token_hex(6), plan, now()))
+        return self.current
+
+    def note(self, conditions: Conditions) -> None:
+        """Names the conditions of the trials to come, unless they are those of the ones before.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
+        if next(reversed(self.current.conditions), None) != conditions_key(conditions):
+            self._append(conditions_entry(self.current.key, conditions))
+
+    def add(self, trial: Trial) -> None:
+        """Adds a trial of the current sweep; it is on the disk when this returns.
+
+        Raises:
+            OutputError: the journal cannot be written; what was in it stays readable.
+            ValueError: the result holds NaN or infinity.
+        """
+        self._append(trial_entry(self.current.key, trial))
+
+    def close(self) -> None:
+        """Closes the file, and lets the next one in."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._lock.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._length = _whole_lines(self.path)
+            if self._length != os.fstat(self._descriptor).st_size:
+                os.ftruncate(self._descriptor, self._length)
+            os.fsync(self._descriptor)
+            _sync_folder(self.path.parent)  # else a new file may be gone after a power cut, however often it is synced
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        line = encode_line(entry)
+        assert self._descriptor is not None, "the journal is closed"
+        if not _is_at(self._descriptor, self.path):
+            raise OutputError(f"{self.path} was removed or moved while the sweep ran: what is measured has no place")
+        try:
+            _write_all(self._descriptor, line)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # a torn line is harmless; it is cut off next time
+                os.ftruncate(self._descriptor, self._length)
+            raise self._unwritable(error) from error
+        self._length += len(line)
+        records = {record.key: record for record in self.records}
+        add_entry(records, json.loads(json.dumps(entry)))  # as every later reader will see it
+        self.records = list(records.values())
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        count = sum(len(record.trials) for record in self.records)
+        kept = f"; its {count} finished trials stay readable, and --resume continues once it can be written"
+        return OutputError(f"cannot write {self.path}: {error.strerror or error}{kept if count else ''}")
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+    except OSError:  # such as a permission that was taken away: writing will say what is wrong
+        return True
+
+
+def _whole_lines(path: Path) -> int:
+    """Bytes of a file up to its last newline."""
+    return path.read_bytes().rfind(b"\n") + 1
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems sync no folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _lines(numbers: Any) -> str:
+    shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"line{'s' if len(numbers) > 1 else ''} {shown} {'are' if len(numbers) > 1 else 'is'}"
+
+
+LOCK_FILE: Final = "journal.lock"
+MOUNTS: Final = Path("/proc/self/mountinfo")
+
+_HELD_BY_ANOTHER: Final = (errno.EWOULDBLOCK, errno.EACCES)
+_NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_SHARED_BY_HOSTS: Final = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "glusterfs", "fuse", "9p")
+
+_log = logging.getLogger(__name__)
+
+
+class FolderLock:
+    """Held from its making until it is closed.
+
+    Python's descriptors are not inherited by the programs that a process starts, so worker processes do not keep it.
+
+    Args:
+        folder: that is locked.
+
+    Raises:
+        OutputError: another sweep holds it (the message says which process, on which host, since when), or the file
+            cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / LOCK_FILE
+        try:
+            self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        try:
+            _lock(self._descriptor, folder)
+            self._say_who(path)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def close(self) -> None:
+        """Lets the next one in."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
+            os.close(descriptor)
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _say_who(self, path: Path) -> None:
+        assert self._descriptor is not None
+        holder = {"pid": os.getpid(), "host": platform.node(), "since": now()}
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(holder).encode() + b"\n", 0)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD_BY_ANOTHER:
+            raise OutputError(
+                f"{folder} is in use by another sweep: {_holder(descriptor)}; wait until it ends, or choose another "
+                "--output-dir"
+            ) from None
+        if error.errno not in _NO_LOCKS:
+            raise OutputError(f"cannot lock {folder}: {error.strerror or error}") from error
+        _log.warning(
+            "%s cannot be locked (%s): nothing keeps a second sweep out of it, so start none there",
+            folder,
+            error.strerror or error,
+        )
+        return
+    kind = filesystem_of(folder)
+    if kind is not None and kind.startswith(_SHARED_BY_HOSTS):
+        _log.warning(
+            "%s lies on a file system that several hosts may share (%s), where locks may hold on one host only: "
+            "start no second sweep there from another one",
+            folder,
+            kind,
+        )
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        holder: Any = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
+    except (OSError, ValueError, TypeError, KeyError):  # it has only just locked it
+        return "a process that has not said yet which it is"
+
+
+def filesystem_of(folder: Path) -> str | None:
+    """The type of the file system that `folder` lies on, such as ``ext4`` or ``nfs4``; None if it cannot be told."""
+    try:
+        device = folder.stat().st_dev
+        lines = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:  # e.g. "36 35 98:0 /root /mounted/here rw,noatime master:1 - ext4 /dev/sda1 rw"
+        parts = line.split()
+        if len(parts) > 2 and parts[2] == number and "-" in parts[6:-1]:
+            return parts[parts.index("-", 6) + 1]
+    return None

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The supervised process that holds the model."""

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+import pytest
+
+from tests.support.run_records import MS, packing, samples
+from virnuc_profiler.analysis.diagnosis.contention import foreign_processes, foreign_tensor_work, unsteady_device
+from virnuc_profiler.analysis.diagnosis.launches import Launch
+from virnuc_profiler.analysis.model_cost import DeviceCeiling
+from virnuc_profiler.telemetry.records import ProcessReading
+
+
+@pytest.mark.parametrize(
+    ("percents", "taken"), [((40, 50, None), 0.45), ((5, 5), 0.05), ((4, 5), None), ((None,), None)]
+)
+def test_other_processes(percents, taken):
+    gpu = samples(processes=tuple(ProcessReading((n + 1) * MS, 2, percent) for n, percent in enumerate(percents)))
+    found = foreign_processes(gpu, (0, 10 * MS))
+    assert (None if found is None else found.taken_share) == taken
+    assert foreign_processes(gpu, (20 * MS, 30 * MS)) is None
+    assert foreign_processes(None, (0, 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("flops", "ceiling", "activity", "taken"),
+    [
+        (330e12, 700e12, 0.5, None),  # 650M alone on an H200
+        (165e12, 700e12, 0.7, 1 - 165 / 700 / 0.7),  # shared in halves with matrix products
+        (330e12, None, 0.9, None),
+        (None, 700e12, 0.9, None),
+        (330e12, 700e12, None, None),
+        (1e12, 700e12, 0.05, None),  # too little to say
+    ],
+)
+def test_tensor_work_that_the_model_does_not_explain(flops, ceiling, activity, taken):
+    found = foreign_tensor_work(flops, DeviceCeiling(ceiling), activity)
+    assert (None if found is None else found.taken_share) == (None if taken is None else pytest.approx(taken))
+
+
+CEILING_H100 = DeviceCeiling(680.2e12, sm_clock_mhz=1320)
+
+ALONE = (501.1e12, 0.58, 1762)
+OTHER_STREAM = (345.1e12, 0.67, 1515)
+OTHER_PROCESS = (230.1e12, 0.65, 1695)
+
+
+@pytest.mark.parametrize(("run", "explained"), [(ALONE, None), (OTHER_STREAM, 0.660), (OTHER_PROCESS, 0.405)])
+def test_activity_is_a_share_of_cycles_and_so_is_what_explains_it(run, explained):
+    """650M on an H100, as measured: a large matrix product clocks down further than a forward pass."""
+    flops, activity, clock_mhz = run
+    found = foreign_tensor_work(flops, CEILING_H100, activity, clock_mhz)
+    if explained is None:
+        assert found is None
+    else:
+        assert found.taken_share == pytest.approx(1 - explained, abs=0.001)
+        assert "per cycle" in found.statement
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.74, True), (0.76, False)])
+def test_the_limit_by_cycle(share, found):
+    assert (foreign_tensor_work(share * 680.2e12, CEILING_H100, 1.0, 1320) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("ceiling_mhz", "run_mhz"), [(None, 1515), (1320, None), (None, None), (1320, 0), (0, 1515), (1320, -1)]
+)
+def test_without_both_clocks_time_must_do(ceiling_mhz, run_mhz):
+    ceiling = DeviceCeiling(680.2e12, ceiling_mhz)
+    assert foreign_tensor_work(OTHER_STREAM[0], ceiling, OTHER_STREAM[1], run_mhz) is None
+    found = foreign_tensor_work(OTHER_PROCESS[0], ceiling, OTHER_PROCESS[1], run_mhz)
+    assert found.taken_share == pytest.approx(1 - 230.1 / 680.2 / 0.65)
+    assert "per cycle" not in found.statement
+
+
+def launches(times_ms, **more):
+    defaults = {"held_by": None, "launch_bound": False, "exposed_ns": 0, **more}
+    return [Launch(n, 0, 1, 0, int(ms * MS), int(ms * MS), **defaults) for n, ms in enumerate(times_ms)]
+
+
+def sign(times_ms, sizes=None, clocks=(1980, 1980), **more):
+    packings = {n: packing([size]) for n, size in enumerate(sizes or [4096] * len(times_ms))}
+    return unsteady_device(launches(times_ms, **more), packings, lambda p: p.tokens, clocks)
+
+
+def test_like_batches_that_take_very_different_times():
+    assert sign([16] * 10 + [40] * 10).taken_share == pytest.approx(1 - 320 / 560)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"times_ms": [16] * 10 + [23] * 10},  # lengths alone do that
+        {"times_ms": [16] * 5 + [40] * 4},  # too few
+        {"times_ms": [16] * 10 + [40] * 10, "sizes": [4096] * 10 + [9000] * 10},  # not alike
+        {"times_ms": [16] * 10 + [40] * 10, "clocks": [1980] * 5 + [900] * 5},  # the clocks explain it
+        {"times_ms": [16] * 10 + [40] * 10, "launch_bound": True},
+        {"times_ms": [16] * 10 + [40] * 10, "held_by": "d2h"},
+        {"times_ms": []},
+    ],
+)
+def test_no_sign_of_others(case):
+    assert sign(**case) is None

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+import dataclasses
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.support.run_records import MS, batch, packing, run_of, samples, stage
+from virnuc_profiler.analysis.diagnosis.observation import observe
+from virnuc_profiler.analysis.model_cost import forward_flops
+from virnuc_profiler.analysis.summary.run_summary import run_summary
+from virnuc_profiler.analysis.timing.completion import completed_ns
+from virnuc_profiler.analysis.timing.steady_state import Completion, steady_state
+from virnuc_profiler.telemetry.records import DeviceCapture, EnergyReading, GpmReading, GpuReading
+from virnuc_profiler.telemetry.schema import telemetry_schema
+
+
+def test_start_up_waits_and_packing():
+    batches = [
+        batch(0, 100, 400, [stage("fetch", 100, 200)], packing([10, 30], 64)),
+        batch(1, 300, 500, [stage("fetch", 300, 310)], packing([70], 64)),
+    ]
+    summary = run_summary(run_of(batches, 1000, start_ms=50))
+    assert summary["elapsed_seconds"] == 0.95
+    assert summary["start_up_seconds"] == 0.35
+    assert summary["wait_time_ms_p50"] == 55.0
+    assert summary["wait_time_ms_p95"] == pytest.approx(95.5)
+    assert summary["oversize_batches"] == 1
+    assert summary["padding_tokens"] == 20
+
+
+def test_without_device_everything_of_it_is_none_and_sampled_keys_are_absent():
+    summary = run_summary(run_of([batch(0, 0, 10)], 10))
+    assert summary["device_busy_fraction"] is None
+    assert summary["dropped_device_timings"] is None
+    assert "avg_gpu_util" not in summary
+    assert "energy_joules" not in summary
+    assert "achieved_tflops" not in summary
+
+
+def test_an_empty_run():
+    summary = run_summary(run_of([], 10))
+    assert summary["start_up_seconds"] is None
+    assert summary["steady_tokens_per_sec"] is None
+    assert summary["warm_up_batches"] == 0
+
+
+def test_device_busy_is_the_union_within_the_run():
+    batches = [
+        batch(0, 0, 50, [stage("h2d", 0, 1, device=(-10, 10)), stage("forward", 1, 2, device=(5, 30))]),
+        batch(1, 10, 90, [stage("forward", 11, 12, device=(20, 40)), stage("pool", 12, 13, device=(60, 70))]),
+    ]
+    run = run_of(batches, 100, device=DeviceCapture("GPU", "GPU-1", timed=True, dropped_batches=2))
+    summary = run_summary(run)
+    assert summary["device_busy_fraction"] == 0.5
+    assert summary["dropped_device_timings"] == 2
+
+
+def completions(*at_ms):
+    return [Completion(at * MS, 2, 100) for at in at_ms]
+
+
+def test_steady_state_leaves_the_first_three_out():
+    """Slow first batches, then one each 10 ms: 4 batches of 100 tokens in 40 ms."""
+    steady = steady_state(completions(1000, 1500, 1600, 1610, 1620, 1630, 1640))
+    assert steady.warm_up_batches == 3
+    assert steady.tokens_per_sec == 10_000.0
+    assert steady.sequences_per_sec == 200.0
+
+
+def test_steady_state_leaves_a_tenth_of_a_long_run_out():
+    steady = steady_state(completions(*range(0, 1000, 10)))
+    assert steady.warm_up_batches == 10
+    assert steady.tokens_per_sec == 10_000.0
+
+
+def test_a_batch_is_complete_when_the_device_is_done_with_it_not_when_the_host_takes_its_results():
+    """The device takes 10 ms a batch throughout; the host waits for data and takes the first four at 100 ms."""
+    batches = [
+        batch(n, 0, max(100, 10 * n + 15), [stage("forward", 1, 2, device=(10 * n, 10 * n + 10))], packing([100]))
+        for n in range(13)
+    ]
+    run = run_of(batches, 140, device=DeviceCapture("GPU", timed=True))
+    assert run_summary(run)["steady_tokens_per_sec"] == 10_000.0
+    assert observe(run).window == (30 * MS, 130 * MS)
+
+
+def test_where_no_device_time_was_measured_a_batch_is_complete_when_the_host_is_through_with_it():
+    batches = [batch(n, 0, 10 * n + 15, [stage("forward", 1, 2)], packing([100])) for n in range(13)]
+    dropped = [dataclasses.replace(one, device_times_dropped=True) for one in batches]
+    for some in (batches, dropped):
+        assert completed_ns(run_of(some, 140).batches).tolist() == [(10 * n + 15) * MS for n in range(13)]
+
+
+def test_steady_state_goes_by_completion_not_by_order():
+    assert steady_state(completions(1640, 1000, 1630, 1500, 1620, 1600, 1610)).tokens_per_sec == 10_000.0
+
+
+def test_short_runs_have_no_steady_state():
+    assert steady_state(completions(0, 10, 20, 30, 40)).tokens_per_sec is None
+    assert steady_state(completions(0, 10)).warm_up_batches == 2
+
+
+def test_steady_state_needs_every_count():
+    missing = [*completions(0, 10, 20, 30, 40), Completion(50 * MS, 2, None)]
+    steady = steady_state(missing)
+    assert steady.tokens_per_sec is None
+    assert steady.sequences_per_sec == 200.0
+
+
+def sampled_run():
+    """10 s, 10 sequences of 200 tokens; 300 W by the counter."""
+    gpu = samples(
+        fast=(
+            GpuReading(1000 * MS, 100, power_mw=290_000),
+            GpuReading(2000 * MS, 50, power_mw=310_000),
+            GpuReading(9000 * MS, 0, power_mw=None),
+        ),
+        gpm=(
+            GpmReading(1000 * MS, 1_000_000_000, 0.5, 0.2, None),
+            GpmReading(4000 * MS, 3_000_000_000, 0.9, None, None),
+        ),
+        energy=(EnergyReading(-500 * MS, 1_000_000), EnergyReading(9500 * MS, 4_000_000)),
+    )
+    batches = [batch(n, n * 1000, n * 1000 + 1000, [], packing([200], 256)) for n in range(10)]
+    return run_of(batches, 10_000, gpu=gpu, device=DeviceCapture("GPU", timed=True))
+
+
+def test_golden_energy_and_activity():
+    summary = run_summary(sampled_run())
+    assert summary["energy_joules"] == pytest.approx(2850.0)  # from 0 to 9.5 s
+    assert summary["energy_seconds"] == 9.5
+    assert summary["mean_power_watts"] == pytest.approx(300.0)
+    assert summary["peak_power_watts"] == 310.0
+    assert summary["joules_per_sequence"] == pytest.approx(300.0)  # 3000 J over 10
+    assert summary["joules_per_1000_tokens"] == pytest.approx(1500.0)
+    assert summary["mean_sm_activity"] == pytest.approx(0.8)
+    assert summary["mean_tensor_activity"] is None  # it was read for a tenth of the run
+    assert summary["mean_dram_activity"] is None
+
+
+def test_mean_utilisation_is_over_time_and_a_gap_counts_for_nothing():
+    assert run_summary(sampled_run())["avg_gpu_util"] == 50.0
+
+
+@pytest.mark.parametrize(
+    "energy",
+    [
+        (),
+        (EnergyReading(0, 5),),
+        (EnergyReading(0, 5_000), EnergyReading(9000 * MS, 4_000)),  # the driver was reloaded
+        (EnergyReading(20_000 * MS, 5), EnergyReading(30_000 * MS, 6)),  # after the run
+    ],
+)
+def test_no_usable_energy_counter(energy):
+    run = run_of([batch(0, 0, 10_000, [], packing([5]))], 10_000, gpu=samples(energy=energy))
+    summary = run_summary(run)
+    assert summary["energy_joules"] is None
+    assert summary["joules_per_sequence"] is None
+
+
+def test_a_counter_that_covers_half_of_the_run_gives_no_joules_per_sequence():
+    energy = (EnergyReading(0, 0), EnergyReading(5000 * MS, 1_000_000))
+    summary = run_summary(run_of([batch(0, 0, 10_000, [], packing([5]))], 10_000, gpu=samples(energy=energy)))
+    assert summary["energy_joules"] == 1000.0
+    assert summary["joules_per_sequence"] is None
+
+
+@pytest.mark.parametrize(
+    ("layers", "hidden", "linear_gflop_per_token"),
+    [
+        (6, 320, 0.0147),
+        (12, 480, 0.0664),
+        (30, 640, 0.295),
+        (33, 1280, 1.298),
+        (36, 2560, 5.662),
+        (48, 5120, 30.20),
+    ],
+)
+def test_linear_flops_of_the_six_models(layers, hidden, linear_gflop_per_token):
+    assert forward_flops(1, 0, layers, hidden) / 1e9 == pytest.approx(linear_gflop_per_token, rel=0.005)
+
+
+def test_flops_by_hand():
+    assert forward_flops(30, 500, layers=2, hidden=10) == 2 * (24 * 100 * 30 + 4 * 10 * 500)
+
+
+def test_mfu_only_with_a_ceiling():
+    run = run_of([batch(0, 0, 1000, [], packing([100, 100]))], 1000)
+    flops = forward_flops(200, 20_000, 6, 320)
+    without = run_summary(run, layers=6, hidden=320)
+    assert without["achieved_tflops"] == pytest.approx(flops / 1e12)
+    assert "mfu" not in without
+    assert run_summary(run, layers=6, hidden=320, ceiling_flops_per_second=2.0 * flops)["mfu"] == 0.5
+
+
+def test_a_batch_that_does_not_say_what_it_held_leaves_no_work_and_no_energy_per_sequence():
+    batches = [batch(0, 0, 500, [], packing([100])), batch(1, 500, 1000)]
+    energy = (EnergyReading(0, 0), EnergyReading(1000 * MS, 1_000_000))
+    summary = run_summary(run_of(batches, 1000, gpu=samples(energy=energy)), layers=6, hidden=320)
+    assert "achieved_tflops" not in summary
+    assert summary["energy_joules"] == 1000.0
+    assert summary["joules_per_sequence"] is summary["joules_per_1000_tokens"] is None
+
+
+@pytest.mark.parametrize("arguments", [(-1, 0, 6, 320), (1, -1, 6, 320), (1, 1, 0, 320), (1, 1, 6, 0)])
+def test_flops_of_nonsense(arguments):
+    with pytest.raises(ValueError, match="must"):
+        forward_flops(*arguments)
+
+
+def test_all_keys_are_in_the_schema():
+    summary = run_summary(sampled_run(), layers=6, hidden=320, ceiling_flops_per_second=1e12)
+    assert summary.keys() <= telemetry_schema()["$defs"]["summary"]["properties"].keys()
+    Draft202012Validator(telemetry_schema()).validate({"summary": summary, "per_batch_metrics": []})

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""What is shown while a sweep runs."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, failure, fake_sweep, not_tried, success
+from virnuc_profiler.cli.progress import ProgressBar, ProgressLines, outcome, show_progress, show_sequences
+from virnuc_profiler.sweep.plan.configuration import BASELINE
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_each_configuration_is_a_line_with_the_time_that_is_left(capsys):
+    clock = Clock()
+    lines = ProgressLines([WORKLOAD, WORKLOAD, VALIDATION_WORKLOAD], 2.0, clock)
+    for _ in range(2):
+        lines.trial_started("baseline", BASELINE, WORKLOAD)
+        clock.now += 12.0
+        lines.trial_finished("baseline", success(BASELINE, 123.456))
+    lines.trial_started("validation", BASELINE, VALIDATION_WORKLOAD)
+    lines.trial_finished("validation", failure(BASELINE))
+    shown = capsys.readouterr().err.splitlines()
+    assert shown == [
+        f"[1/3] baseline: {BASELINE}: 123.5 seq/sec, 95.0% packing, about 39 s left",
+        f"[2/3] baseline: {BASELINE}: 123.5 seq/sec, 95.0% packing, about 27 s left",
+        f"[3/3] validation: {BASELINE}: failed, OOM",
+    ]
+
+
+def test_what_was_not_tried_says_nothing_of_the_time_that_is_left(capsys):
+    clock = Clock()
+    lines = ProgressLines([WORKLOAD, WORKLOAD, WORKLOAD], 2.0, clock)
+    for result, seconds in ((success(BASELINE, 123.456), 12.0), (not_tried(BASELINE), 0.0)):
+        lines.trial_started("packing", BASELINE, WORKLOAD)
+        clock.now += seconds
+        lines.trial_finished("packing", result)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"[2/3] packing: {BASELINE}: failed, OOM (predicted, not tried), about 12 s left"
+
+
+def test_tables_go_to_stdout_and_progress_does_not(tmp_path, capsys):
+    sweep = fake_sweep(tmp_path)
+    with show_progress(sweep.planned(["baseline"]), 2.0) as listener:
+        assert type(listener) is ProgressLines
+        sweep.listener = listener
+        sweep.run(["baseline"])
+    output = capsys.readouterr()
+    assert output.out.startswith("Baseline Configuration (defaults)\n")
+    assert output.err.startswith("[1/1] baseline")
+
+
+@pytest.fixture
+def terminal():
+    return Console(file=io.StringIO(), force_terminal=True, width=200)
+
+
+def test_on_a_terminal_a_bar_moves_within_a_configuration(terminal, tmp_path, capsys):
+    columns = (TextColumn("{task.description} {task.completed}"), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=terminal, auto_refresh=False) as progress:
+        bar = ProgressBar([WORKLOAD, WORKLOAD], 0.0, progress)
+        (task,) = progress.tasks
+        bar.trial_started("packing", BASELINE, WORKLOAD)
+        bar.trial_progressed(500)
+        assert (task.completed, task.total) == (0.25, 2)
+        bar.trial_finished("packing", failure(BASELINE))
+        assert task.completed == 1
+        bar.trial_started("packing", BASELINE, WORKLOAD)
+        assert task.description == "packing 4w_4pf_4096tb_2000bs"
+        sweep = fake_sweep(tmp_path, listener=bar)
+        sweep.run_step("baseline")
+    assert "failed, OOM" in terminal.file.getvalue()
+    assert "Baseline Configuration" in capsys.readouterr().out
+    assert "Baseline Configuration" not in terminal.file.getvalue()
+
+
+def test_a_single_run_has_a_bar_only_on_a_terminal(monkeypatch, terminal):
+    with show_sequences(100) as on_progress:
+        assert on_progress is None
+    monkeypatch.setattr("virnuc_profiler.cli.progress.Console", lambda stderr: terminal)
+    with show_sequences(100) as on_progress:
+        on_progress(40)
+    assert "40/100" in terminal.file.getvalue()
+
+
+def test_outcomes_in_words():
+    assert outcome(success(BASELINE, 10.0, None)) == "10.0 seq/sec"
+    assert outcome(failure(BASELINE, "worker_crash")) == "failed, worker_crash"

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: MIT
+"""``sweep --resume``: what it takes from the journal, and what it refuses; the trials are fakes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.support.sweeps import FakeTrials, conditions, failure
+from virnuc_profiler.cli.main import main
+from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, Journal, read_journal
+from virnuc_profiler.sweep.trial import measured_model as prepare
+
+SMALL = (
+    "--num-sequences", "8", "--cooldown", "0", "--weights", "random", "--device", "cpu", "--seed", "7",
+    "--num-workers", "0,1", "--prefetch-factor", "2", "--token-budget", "2048", "--buffer-size", "50",
+)  # fmt: skip
+
+
+class FakeModel:
+    """Stands in for a loaded model; stops like Ctrl-C once it has run so many trials."""
+
+    stop_after = None
+
+    def __init__(self, request):
+        type(self).requests.append(request)
+        self.description = {"model_name": "m", "precision": "fp32", "weights": "w", "attention_backend": "sdpa"}
+        self.forecast = None
+        self.device_name = "cpu"
+
+    def conditions(self):
+        return conditions(**self.changes)
+
+    def warm_up(self, workload, num_workers):
+        pass
+
+    def run_trial(self, workload, configuration, output_dir, on_progress):
+        if len(self.trials.calls) == type(self).stop_after:
+            raise KeyboardInterrupt
+        return self.trials(workload, configuration, output_dir, on_progress)
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch):
+    fake = type("Fake", (FakeModel,), {"requests": [], "trials": FakeTrials(), "changes": {}})
+    monkeypatch.setattr(prepare, "MeasuredModel", fake)
+    here = conditions()
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.provenance.machine_description", lambda: here.machine)
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.provenance.software_versions", lambda: here.versions)
+    return fake
+
+
+def sweep(capsys, *argv):
+    code = main(["sweep", "--isolation", "none", *map(str, argv)])  # another process would not have the fakes
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+@pytest.fixture
+def stopped(tmp_path, model, capsys):
+    """The folder of a sweep that was stopped after three of its trials."""
+    model.stop_after = 3
+    code, _, err = sweep(capsys, *SMALL, "--timeout", "60", "--output-dir", tmp_path / "out")
+    model.stop_after = None
+    assert code == 1
+    assert f"sweep --resume {tmp_path / 'out'} continues it" in err
+    return tmp_path / "out"
+
+
+def test_a_sweep_of_which_nothing_succeeded_says_so_and_fails(tmp_path, model, capsys):
+    model.trials = FakeTrials(failure)
+    code, out, err = sweep(capsys, *SMALL, "--output-dir", tmp_path / "out")
+    assert code == 1
+    assert f"Results: {tmp_path / 'out'}" in out
+    assert "no configuration succeeded" in err
+
+
+def test_a_resumed_sweep_needs_no_other_option(stopped, model, capsys):
+    code, out, err = sweep(capsys, "--resume", stopped)
+    assert code == 0, err
+    assert "Resumed: 3 trials are kept, 4 to run" in out
+    assert out.splitlines()[-1] == f"Results: {stopped}"
+    first, second = model.requests
+    assert second == first
+    assert len(model.trials.calls) == 7
+    assert json.loads((stopped / "dataloader_sweep.json").read_text())["grid"] == {
+        "num_workers": [0, 1],
+        "prefetch_factor": [2],
+    }
+
+
+def test_harmless_options_may_differ_and_the_same_ones_be_repeated(stopped, model, capsys):
+    code, _, err = sweep(
+        capsys, "--resume", stopped, *SMALL, "--output-dir", stopped, "--timeout", 90, "--cooldown", 1, "--debug"
+    )
+    assert code == 0, err
+    assert model.requests[-1] == replace(model.requests[0], timeout_s=90.0, cooldown_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--seed", "42"), "--seed is 42 but was 7"),
+        (("--num-sequences", "9"), "--num-sequences is 9 but was 8"),
+        (("--model", "35M"), "--model is esm2_t12_35M_UR50D but was esm2_t6_8M_UR50D"),
+        (("--weights", "auto"), "--weights is auto but was random"),
+        (("--precision", "bf16"), "--precision is bf16 but was not given"),
+        (("--num-workers", "0,1,2"), "--num-workers is 0,1,2 but was 0,1"),
+        (("--steps", "packing"), "--steps is packing but was baseline,dataloader"),
+        (("--fasta", "other.faa"), "other.faa but was not given"),
+        (("--try-all",), "--try-all is true but was false"),
+        (("--output-dir", "elsewhere"), "elsewhere but was"),
+    ],
+)
+def test_a_contradiction_is_refused_by_name(stopped, model, capsys, option, words):
+    code, _, err = sweep(capsys, "--resume", stopped, *option)
+    assert code == 2
+    assert words in err
+    assert "another --output-dir" in err
+    assert len(model.requests) == 1
+
+
+def test_other_conditions_are_refused_and_named_as_they_were_and_are(stopped, model, capsys):
+    model.changes = {"settings__host": "there", "model__weights": "other"}
+    code, _, err = sweep(capsys, "--resume", stopped)
+    assert code == 2
+    assert 'settings.host was "here" and is now "there"' in err
+    assert 'model.weights was "random seed 0" and is now "other"' in err
+    assert len(model.trials.calls) == 3
+    code, _, err = sweep(capsys, "--resume", stopped, "--allow-mixed")
+    assert code == 0, err
+    marks = [
+        result.get("measured_under")
+        for result in json.loads((stopped / "dataloader_sweep.json").read_text())["results"]
+    ]
+    assert marks == [{"model.weights": "random seed 0", "settings.host": "here"}] * 2
+
+
+def test_other_versions_are_refused_before_the_model_is_loaded(stopped, model, capsys, monkeypatch):
+    versions = {**conditions().versions, "torch": "9.9"}
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.provenance.software_versions", lambda: versions)
+    code, _, err = sweep(capsys, "--resume", stopped)
+    assert code == 2
+    assert 'versions.torch was "2.13.0" and is now "9.9"' in err
+    assert len(model.requests) == 1
+
+
+def test_a_finished_sweep_needs_no_model_and_prints_its_tables(stopped, model, capsys):
+    assert sweep(capsys, "--resume", stopped)[0] == 0
+    (stopped / "best_config.json").unlink()
+    code, out, err = sweep(capsys, "--resume", stopped)
+    assert code == 0, err
+    assert "Resumed: 7 trials are kept, 0 to run" in out
+    assert "Projected run time" in out
+    assert (stopped / "best_config.json").exists()
+    assert len(model.requests) == 2
+
+
+def test_a_dry_run_lists_what_is_left_and_changes_nothing(stopped, capsys):
+    before = (stopped / JOURNAL_FILE).read_bytes()
+    with Journal(stopped):  # it needs no lock
+        code, out, _ = sweep(capsys, "--resume", stopped, "--dry-run")
+    assert code == 0
+    assert "baseline: 0 configurations" in out
+    assert out.count("num_workers=") == 3
+    assert (stopped / JOURNAL_FILE).read_bytes() == before
+
+
+def test_half_written_files_of_a_killed_process_are_removed(stopped, capsys):
+    (stopped / ".packing_sweep.json.unfinished-abcd1234").write_text("{")
+    assert sweep(capsys, "--resume", stopped)[0] == 0
+    assert not list(stopped.rglob(".*"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}\n", b'{"crc32":"00000000","entry":{}}\n'])
+def test_a_folder_without_a_sweep_is_misuse(tmp_path, capsys, content):
+    if content is not None:
+        (tmp_path / JOURNAL_FILE).write_bytes(content)
+    code, _, err = sweep(capsys, "--resume", tmp_path)
+    assert code == 2
+    assert f"{tmp_path} holds no sweep that could be resumed" in err
+
+
+def test_mixing_needs_something_to_mix_with(tmp_path, capsys):
+    code, _, err = sweep(capsys, *SMALL, "--allow-mixed", "--output-dir", tmp_path)
+    assert code == 2
+    assert "--resume" in err
+
+
+def test_a_new_sweep_beside_an_unfinished_one_says_so(stopped, capsys):
+    code, _, err = sweep(capsys, *SMALL, "--output-dir", stopped)
+    assert code == 0
+    assert "holds a sweep that is not finished, and this one starts anew: --resume continues" in err
+    assert [len(record.trials) for record in read_journal(stopped)] == [3, 7]
+
+
+def test_a_locked_folder_is_one_sentence(stopped, capsys):
+    with Journal(stopped):
+        code, _, err = sweep(capsys, "--resume", stopped)
+    assert code == 1
+    assert "is in use by another sweep: process" in err
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own.faa"
+    path.write_text("".join(f">s{number}\n{'MKV' * 20}\n" for number in range(8)))
+    return path
+
+
+@pytest.mark.parametrize("damage", ["truncated", "replaced", "removed"])
+def test_another_file_of_sequences_is_refused(own, tmp_path, model, capsys, damage):
+    folder = tmp_path / "out"
+    model.stop_after = 2
+    options = ("--device", "cpu", "--fasta", own, "--steps", "dataloader", "--output-dir", folder)
+    assert sweep(capsys, *options)[0] == 1
+    model.stop_after = None
+    text = own.read_text()
+    if damage == "removed":
+        own.unlink()
+    else:
+        own.write_text(text[:40] if damage == "truncated" else text.replace("K", "L"))
+    code, _, err = sweep(capsys, "--resume", folder)
+    assert code == 2
+    assert "own.faa" in err
+    assert "the results of 2 finished trials stay in" in err
+    own.write_text(text)
+    assert sweep(capsys, "--resume", folder)[0] == 0
+
+
+def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
+    from virnuc_profiler.cli.measurement_request import find_device_here
+    from virnuc_profiler.sweep.plan.request import options_of, request_of
+
+    (request,) = model.requests
+    assert request.device == torch.device("cpu")
+    assert request_of(read_journal(stopped)[0].plan.options, stopped, find_device_here) == request
+    assert json.loads(json.dumps(options_of(request))) == read_journal(stopped)[0].plan.options

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""The encoder of our own kernels against fair-esm in fp32; by Triton's interpreter, for a GPU would use tf32."""
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from tests.support.packed import TINY, fair_esm_model, packed_batch, padded_oracle, proteins
+from virnuc_profiler.inference.esm2.encoders.fp8 import Fp8Encoder
+from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder, ResidualBiases
+from virnuc_profiler.inference.esm2.load import from_fair_esm
+from virnuc_profiler.inference.esm2.model import PackedESM2
+from virnuc_profiler.inference.ops.attention import SdpaBackend, TritonBackend
+from virnuc_profiler.inference.ops.pack import Pack
+
+pytest.importorskip("triton")
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="where there is a GPU, Triton's interpreter is off")
+
+
+@pytest.fixture(scope="module")
+def pair():
+    oracle = fair_esm_model(TINY)
+    return oracle, from_fair_esm(oracle)
+
+
+def encode(encoder, model, sequences):
+    batch = packed_batch(sequences)
+    return encoder(model, batch.tokens, Pack(len(batch.tokens), batch.cu_seqlens, batch.max_seqlen))
+
+
+def assert_equals_fair_esm(pair, attention, sequences):
+    oracle, model = pair
+    expected = padded_oracle(oracle, sequences)
+    found = encode(FusedEncoder(attention), model, sequences).split([len(rows) for rows in expected])
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=5e-5)
+
+
+def test_sequences_of_all_lengths(pair):
+    assert_equals_fair_esm(pair, TritonBackend(), proteins([30, 1, 2, 64, 62, 130]))
+
+
+def test_another_attention(pair):
+    assert_equals_fair_esm(pair, SdpaBackend(), proteins([9, 1, 20]))
+
+
+def test_masked_tokens(pair):
+    assert_equals_fair_esm(pair, TritonBackend(), ["MKT<mask>AYI<mask><mask>KQR", "MKTAYIAKQR", "<mask>A"])
+
+
+def test_fp8_is_near(pair):
+    """Our own attention is left out: the interpreter does not multiply bf16."""
+    model = from_fair_esm(pair[0], dtype=torch.bfloat16)
+    exact = encode(FusedEncoder(SdpaBackend()), model, proteins([9, 1, 20])).float()
+    rounded = encode(Fp8Encoder(SdpaBackend()), model, proteins([9, 1, 20])).float()
+    assert not torch.equal(rounded, exact)
+    assert cosine_similarity(rounded, exact, dim=-1).min() > 0.995
+
+
+def test_biases_that_change_are_noticed():
+    model = from_fair_esm(fair_esm_model(TINY))
+    biases = ResidualBiases()
+    before = biases.of(model)
+    assert biases.of(model) is before
+    assert before.shape == (2 * model.num_layers + 1, model.embed_dim)
+    assert not before[0].any()
+    model.layers[0].down.bias.add_(1.0)
+    torch.testing.assert_close(biases.of(model)[2:], before[2:] + 1.0)
+    torch.testing.assert_close(biases.of(model)[:2], before[:2])
+
+
+def test_biases_that_change_are_noticed_beside_one_that_cannot_tell():
+    model = PackedESM2(TINY)
+    with torch.inference_mode():
+        model.layers[0].attention_out.bias = torch.nn.Parameter(torch.zeros(TINY.embed_dim), requires_grad=False)
+    biases = ResidualBiases()
+    before = biases.of(model)
+    assert biases.of(model) is before
+    model.layers[1].down.bias.add_(1.0)
+    assert biases.of(model) is not before
+
+
+def test_layers_may_be_wrapped():
+    class Wrapped(torch.nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def __getattr__(self, name):
+            return (
+                getattr(self._modules["layer"], name)
+                if name in ("attention_out", "down")
+                else super().__getattr__(name)
+            )
+
+    model = from_fair_esm(fair_esm_model(TINY))
+    plain = ResidualBiases().of(model)
+    model.layers[0] = Wrapped(model.layers[0])
+    torch.testing.assert_close(ResidualBiases().of(model), plain)

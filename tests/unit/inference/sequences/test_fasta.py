@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: MIT
+import gc
+import gzip
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+
+from tests.support.fasta_files import fasta_text, random_records, write_fasta
+from virnuc_profiler import _core
+from virnuc_profiler.errors import OutputError, WorkloadError
+from virnuc_profiler.inference.sequences.fasta import FastaFile
+
+RECORDS = [("a", "MKVL"), ("b", "AC"), ("a", "W" * 130)]
+
+
+@pytest.fixture(autouse=True)
+def private_temporary_folder(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def read(path, content):
+    path.write_bytes(content)
+    return FastaFile.open(path)
+
+
+def sequences(fasta):
+    parts = zip(fasta.index.sequence_starts, fasta.index.sequence_ends, strict=True)
+    return [b"".join(fasta.text[start:end].split()).decode() for start, end in parts]
+
+
+def ids(fasta):
+    return list(fasta.sequence_ids(np.arange(len(fasta))))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        fasta_text(RECORDS),
+        fasta_text(RECORDS).replace(b"\n", b"\r\n"),
+        fasta_text(RECORDS).rstrip(b"\n"),
+        fasta_text(RECORDS).replace(b"\n>", b"\n\n \n>"),
+        gzip.compress(fasta_text(RECORDS)),
+        gzip.compress(fasta_text(RECORDS)[:10]) + gzip.compress(fasta_text(RECORDS)[10:]),
+        gzip.compress(fasta_text(RECORDS)) + b"\0" * 512,
+    ],
+    ids=[
+        "lf",
+        "crlf",
+        "no last line end",
+        "blank lines",
+        "gzip",
+        "two gzip members",
+        "gzip padded with zeros",
+    ],
+)
+def test_layouts(tmp_path, content):
+    # The name says nothing: what is gzip'd is told by its first bytes.
+    fasta = read(tmp_path / "sequences.faa", content)
+    assert ids(fasta) == ["a", "b", "a"]
+    assert sequences(fasta) == [sequence for _, sequence in RECORDS]
+    assert fasta.residue_counts.tolist() == [4, 2, 130]
+    assert fasta.residue_counts.dtype == np.int64
+    assert fasta.path == tmp_path / "sequences.faa"
+
+
+def test_plain_text_under_a_gzip_name(tmp_path):
+    assert len(read(tmp_path / "sequences.faa.gz", fasta_text(RECORDS))) == 3
+
+
+def test_ids_end_at_white_space_and_may_hold_anything_else(tmp_path):
+    content = b">sp|P1|X>Y some > words\nMK\n>tab\there\nMK\n>caf\xe9\nMK\n>\xc3\xbc\nMK\n"
+    fasta = read(tmp_path / "x.faa", content)
+    assert ids(fasta) == ["sp|P1|X>Y", "tab", "caf\ufffd", "\u00fc"]
+    assert json.loads(json.dumps(ids(fasta))) == ids(fasta)
+
+
+def test_ids_are_a_sequence_that_pickles_as_a_list(tmp_path):
+    fasta = write_and_open(tmp_path, 10)
+    names = fasta.sequence_ids(np.array([7, 2, 5]))
+    assert len(names) == 3
+    assert names[0] == "seq_7"
+    assert names[-1] == "seq_5"
+    assert list(names[1:]) == ["seq_2", "seq_5"]
+    assert "seq_2" in names
+    assert pickle.loads(pickle.dumps(names)) == ["seq_7", "seq_2", "seq_5"]
+    with pytest.raises(IndexError):
+        names[3]
+
+
+def write_and_open(folder, count, **options):
+    return FastaFile.open(write_fasta(folder / "sequences.faa", random_records(count, **options)))
+
+
+def test_total_tokens_counts_limit_and_ends(tmp_path):
+    records = random_records(50, longest=40)
+    fasta = FastaFile.open(write_fasta(tmp_path / "x.faa", records))
+    assert fasta.total_tokens(25) == sum(min(len(sequence), 25) + 2 for _, sequence in records)
+
+
+def test_fingerprint_is_that_of_the_bytes_on_disk(tmp_path):
+    path = write_fasta(tmp_path / "x.faa.gz", RECORDS, packed=True)
+    assert FastaFile.open(path).fingerprint == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "line 1: there is no sequence in it"),
+        (b"\n  \n", "line 2: there is no sequence in it"),
+        (b"\nMKV\n>a\nMKV\n", "line 2: text before the first header"),
+        (b"@read\nACGT\n+\nIIII\n", "line 1: text before the first header"),
+        (b">a\nMKV\n>\nMKV\n", "line 3: a header without an identifier"),
+        (b">a\nMKV\n>b\n", "line 3: the sequence 'b' has no residues"),
+        (b">a\nMKV\n>b\n*\n>c\nM\n", "line 3: the sequence 'b' has no residues"),
+        (b">\xff\xfe\n", "line 1: the sequence '\ufffd\ufffd' has no residues"),
+        (b">a\nMKV>b\nMKV\n", "line 2: '>' inside a sequence"),
+        (b">a\nMK\x00V\n", "line 2: byte 0x00"),
+        (bytes(range(256)) * 10, "line 1: text before the first header"),
+        (gzip.compress(b">a\nMKV\n>b\n"), "line 3: the sequence 'b' has no residues"),
+        (gzip.compress(b""), "line 1: there is no sequence in it"),
+    ],
+)
+def test_what_is_not_fasta_names_file_and_line(tmp_path, content, message, private_temporary_folder):
+    with pytest.raises(WorkloadError) as caught:
+        read(tmp_path / "bad.faa", content)
+    assert f"{tmp_path / 'bad.faa'}, {message}" in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert list(private_temporary_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(fasta_text(random_records(100)))[:-500], "gzip data end too early"),
+        (b"\x1f\x8b", "gzip data"),
+        (b"\x1f\x8bthis is no gzip file at all", "gzip data are damaged"),
+        (gzip.compress(b">a\nMKV\n") + b"trailing text", "gzip data are damaged"),
+    ],
+    ids=["truncated", "magic alone", "magic and text", "text behind"],
+)
+def test_damaged_gzip(tmp_path, content, message, private_temporary_folder):
+    with pytest.raises(WorkloadError, match=message) as caught:
+        read(tmp_path / "bad.gz", content)
+    assert str(tmp_path / "bad.gz") in str(caught.value)
+    assert list(private_temporary_folder.iterdir()) == []
+
+
+def test_a_checksum_that_does_not_fit_is_damage(tmp_path):
+    content = bytearray(gzip.compress(fasta_text(random_records(100))))
+    content[-8] ^= 1
+    with pytest.raises(WorkloadError, match="gzip data are damaged"):
+        read(tmp_path / "bad.gz", bytes(content))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(WorkloadError, match=r"cannot read .*missing\.faa: No such file"):
+        FastaFile.open(tmp_path / "missing.faa")
+    with pytest.raises(WorkloadError, match=r"it is a folder; name a FASTA file"):
+        FastaFile.open(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WorkloadError, match="no regular file"):  # rather than waiting for a writer
+        FastaFile.open(tmp_path / "pipe")
+    with pytest.raises(WorkloadError, match=r"cannot read /proc/self/mem: Input/output error"):
+        FastaFile.open("/proc/self/mem")
+    with pytest.raises(WorkloadError, match=r"Not a directory"):
+        FastaFile.open(write_fasta(tmp_path / "x.faa", RECORDS) / "y.faa")
+
+
+def test_a_full_disk_is_told_as_such(tmp_path, private_temporary_folder):
+    path = write_fasta(tmp_path / "x.faa.gz", random_records(20_000, longest=100), packed=True)
+    program = (
+        "import resource, sys\n"
+        "from virnuc_profiler.inference.sequences.fasta import FastaFile\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "FastaFile.open(sys.argv[1])"
+    )
+    environment = {**os.environ, "TMPDIR": str(private_temporary_folder)}
+    result = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, env=environment, check=False
+    )
+    assert f"cannot write to the temporary folder {private_temporary_folder}: File too large" in result.stderr
+    assert "TMPDIR" in result.stderr
+    assert list(private_temporary_folder.iterdir()) == []
+
+
+def test_no_temporary_folder_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(OutputError, match=r"cannot write to the temporary folder .*nowhere: No such file"):
+        FastaFile.open(write_fasta(tmp_path / "x.faa", RECORDS))
+
+
+def test_a_name_in_the_file_cannot_command_the_terminal(tmp_path):
+    path = tmp_path / "x.faa"
+    path.write_bytes(b">a\x1b[2J\n>b\nMK\n")
+    with pytest.raises(WorkloadError, match=r"a\\x1b\[2J"):
+        FastaFile.open(path)
+
+
+def test_pickles_as_paths(tmp_path):
+    fasta = FastaFile.open(write_fasta(tmp_path / "x.faa.gz", random_records(3000), packed=True))
+    message = pickle.dumps(fasta)
+    assert len(message) < 1000
+    copy = pickle.loads(message)
+    assert ids(copy) == ids(fasta)
+    assert sequences(copy) == sequences(fasta)
+    del copy
+    gc.collect()
+    assert len(sequences(pickle.loads(message))) == 3000  # a copy that goes takes nothing along
+
+
+def test_a_change_of_the_file_is_noticed(tmp_path):
+    path = write_fasta(tmp_path / "x.faa", random_records(10))
+    fasta = FastaFile.open(path)
+    message = pickle.dumps(fasta)
+    write_fasta(path, random_records(5, seed=9))
+    with pytest.raises(WorkloadError, match=r"x\.faa was changed while it was in use"):
+        _ = pickle.loads(message).text
+
+
+def test_temporary_files_go_with_their_owner_and_private_they_are(tmp_path, private_temporary_folder):
+    fasta = FastaFile.open(write_fasta(tmp_path / "x.faa.gz", RECORDS, packed=True))
+    (folder,) = private_temporary_folder.iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+    names = fasta.sequence_ids(np.arange(3))
+    del fasta
+    gc.collect()
+    assert list(names) == ["a", "b", "a"]  # identifiers keep their file
+    del names
+    gc.collect()
+    assert list(private_temporary_folder.iterdir()) == []
+    assert list(tmp_path.glob("x.faa.gz*")) == [tmp_path / "x.faa.gz"]  # nothing was put beside it
+
+
+@pytest.mark.parametrize("ending", ["", "; sys.exit(3)", "; raise ValueError", "; os.fork() or sys.exit()"])
+def test_temporary_files_go_at_the_end_of_the_process(tmp_path, private_temporary_folder, ending):
+    path = write_fasta(tmp_path / "x.faa.gz", RECORDS, packed=True)
+    program = (
+        "import os, sys, time, pathlib; from virnuc_profiler.inference.sequences.fasta import FastaFile; "
+        f"f = FastaFile.open(sys.argv[1]){ending}; "
+        "time.sleep(0.3); print(len(list(pathlib.Path(os.environ['TMPDIR']).iterdir())))"
+    )
+    environment = {**os.environ, "TMPDIR": str(private_temporary_folder)}
+    result = subprocess.run(
+        [sys.executable, "-c", program, path], env=environment, check=False, capture_output=True, text=True
+    )
+    if "fork" in ending:  # the child that ended did not take the parent's files along
+        assert result.stdout == "1\n", result.stderr
+    assert list(private_temporary_folder.iterdir()) == []
+
+
+def test_index_takes_any_contiguous_buffer():
+    for text in (
+        b">a\nMK\n",
+        bytearray(b">a\nMK\n"),
+        memoryview(b">a\nMK\n"),
+        np.frombuffer(b">a\nMK\n", np.uint8),
+    ):
+        index = _core.index_fasta(text)
+        assert len(index) == 1
+        assert index.residue_counts.tolist() == [2]
+    with pytest.raises(TypeError):
+        _core.index_fasta(">a\nMK\n")
+    with pytest.raises(BufferError):
+        _core.index_fasta(memoryview(b">>aa\n\n")[::2])
+
+
+def test_format_error_carries_message_and_line():
+    with pytest.raises(_core.FastaFormatError) as caught:
+        _core.index_fasta(b">a\nMK\n>b\n")
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.args == ("the sequence 'b' has no residues", 3)
+
+
+def test_index_arrays_outlive_the_index_and_are_read_only():
+    counts = _core.index_fasta(b">a\nMK\n" * 1000).residue_counts
+    gc.collect()
+    assert counts.tolist() == [2] * 1000
+    with pytest.raises(ValueError, match="read-only"):
+        counts[0] = 5
+
+
+def test_a_killed_process_is_tidied_up_after_and_a_living_one_is_not(tmp_path, private_temporary_folder):
+    path = write_fasta(tmp_path / "x.faa.gz", RECORDS, packed=True)
+    program = (
+        "import os, sys; from virnuc_profiler.inference.sequences.fasta import FastaFile; "
+        "f = FastaFile.open(sys.argv[1]); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "TMPDIR": str(private_temporary_folder)}
+    subprocess.run([sys.executable, "-c", program, path], env=environment, check=False)
+    (abandoned,) = private_temporary_folder.iterdir()
+    ours = FastaFile.open(path)
+    assert not abandoned.exists()
+    other = FastaFile.open(path)
+    assert len(list(private_temporary_folder.iterdir())) == 2
+    assert sequences(pickle.loads(pickle.dumps(ours))) == sequences(other)
+
+
+MEMORY = """
+import sys
+from virnuc_profiler.inference.sequences.fasta import FastaFile
+
+def kilobytes(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+
+FastaFile.open(sys.argv[1])
+before = kilobytes("VmRSS")
+fasta = FastaFile.open(sys.argv[2])
+print((kilobytes("VmHWM") - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_the_worst_text_takes_memory_in_proportion(tmp_path, packed):
+    """Five bytes a sequence, of which the index needs forty. Gzip'd text goes to a file, block by block."""
+    text = b">a\nM\n" * 1_000_000
+    (tmp_path / "x.faa").write_bytes(gzip.compress(text) if packed else text)
+    small = write_fasta(tmp_path / "small.faa", RECORDS)
+    program = [sys.executable, "-c", MEMORY, small, tmp_path / "x.faa"]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 32 * len(text)

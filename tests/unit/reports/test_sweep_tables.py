@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""The tables, to the letter."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from tests.support.sweeps import WORKLOAD, conditions, failure, not_tried, success
+from virnuc_profiler.reports.sweep_tables import (
+    render_baseline,
+    render_dataloader,
+    render_interaction,
+    render_packing,
+    render_step,
+    render_validation,
+)
+from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.plan.steps import plan
+from virnuc_profiler.sweep.results.result_files import step_document
+
+STEPS = plan()
+REFERENCE = success(BASELINE, 100.0)
+
+
+def document(step, results, planned=None, **more):
+    circumstances = replace(conditions(), workload=WORKLOAD.as_dict())
+    return step_document(STEPS[step], circumstances, results, REFERENCE, planned=planned or len(results), **more)
+
+
+def test_baseline():
+    assert render_baseline(document("baseline", [success(BASELINE, 123.456)])) == (
+        "Baseline Configuration (defaults)\n"
+        "==================================\n"
+        "num_workers=4, prefetch_factor=4, token_budget=4096, buffer_size=2000\n"
+        "Throughput: 123.5 seq/sec, 26,543 tok/sec\n"
+        "GPU Utilization: 87.2%\n"
+        "Packing Efficiency: 95.0%\n"
+        "Peak Memory: 6.54 GB\n"
+        "=================================="
+    )
+
+
+@pytest.mark.parametrize("step", ["baseline", "dataloader", "interaction"])
+def test_words_of_a_file_cannot_command_the_terminal(step):
+    evil = failure(Configuration(8, 8), "\x1b[31m", message="\x1b[2J")
+    evil = {**evil, "config": {**evil["config"], "\x1b]0;": 1}}
+    text = render_step(document(step, [success(BASELINE, 1.0), evil]))
+    assert "\x1b" not in text
+    assert "\\x1b[31m" in text
+
+
+def test_dataloader_with_failures_apart():
+    results = [
+        success(Configuration(2, 2), 95.0),
+        success(Configuration(8, 4), 110.5),
+        failure(Configuration(8, 8)),
+        failure(Configuration(8, 2), "worker_crash", message="worker 1 was killed by SIGKILL"),
+    ]
+    assert render_dataloader(document("dataloader", results)) == (
+        "DataLoader Parameter Sweep\n"
+        "======================================================================\n"
+        "Workers | Prefetch | Seq/sec | Tok/sec  | GPU Util | Memory  | Speedup\n"
+        "2       | 2        | 95.0    | 20,425   | 87.2%    | 6.54G   | 0.95x\n"
+        "8       | 4        | 110.5   | 23,758   | 87.2%    | 6.54G   | 1.10x\n"
+        "======================================================================\n"
+        "Best: num_workers=8, prefetch_factor=4 (110.5 seq/sec, 1.10x vs baseline)\n"
+        "Baseline: num_workers=4, prefetch_factor=4 (100.0 seq/sec)\n"
+        "\n"
+        "Failed configurations (OOM):\n"
+        "  num_workers=8, prefetch_factor=8 (peak memory: 79.50 GB before OOM)\n"
+        "\n"
+        "Failed configurations (worker_crash):\n"
+        "  num_workers=8, prefetch_factor=2 (worker 1 was killed by SIGKILL)"
+    )
+
+
+def test_packing():
+    results = [success(Configuration(token_budget=8192, buffer_size=500), 120.0, 0.9234)]
+    assert render_packing(document("packing", results)) == (
+        "Packing Parameter Sweep\n"
+        "======================================================================\n"
+        "Budget  | Buffer | Seq/sec | Pack Eff | GPU Util | Memory  | Speedup\n"
+        "8192    | 500    | 120.0   | 92.3%    | 87.2%    | 6.54G   | 1.20x\n"
+        "======================================================================\n"
+        "Best: token_budget=8192, buffer_size=500 (120.0 seq/sec, 92.3% eff, 1.20x vs baseline)\n"
+        "Baseline: token_budget=4096, buffer_size=2000 (100.0 seq/sec)"
+    )
+
+
+def test_interaction_shows_failed_configurations_in_their_place():
+    results = [success(Configuration(token_budget=2048), 90.0), failure(Configuration(8, token_budget=8192))]
+    text = render_interaction(document("interaction", results))
+    rule = "=" * 77
+    assert text.startswith(
+        "Parameter Interaction Sweep (num_workers x token_budget)\n"
+        f"{rule}\n"
+        "Workers | Budget | Seq/sec | Pack Eff | GPU Util | Memory  | Speedup | Status\n"
+        "4       | 2048   | 90.0    | 95.0%    | 87.2%    | 6.54G   | 0.90x   | OK\n"
+        "8       | 8192   | ---     | ---      | ---      | 79.50G  | ---     | OOM\n"
+        f"{rule}\n"
+        "Sweet spot: num_workers=4, token_budget=2048 (90.0 seq/sec, >90% packing, no OOM)\n"
+    )
+    assert "  num_workers=8, token_budget=8192 (peak memory: 79.50 GB before OOM)" in text
+
+
+def test_what_was_not_tried_is_apart_from_what_ran_out_of_memory():
+    results = [
+        success(BASELINE),
+        failure(Configuration(token_budget=8192)),
+        not_tried(Configuration(token_budget=10**6)),
+    ]
+    assert render_packing(document("packing", results)).endswith(
+        "\n"
+        "Failed configurations (OOM):\n"
+        "  token_budget=8192, buffer_size=2000 (peak memory: 79.50 GB before OOM)\n"
+        "\n"
+        "Failed configurations (OOM, predicted):\n"
+        "  token_budget=1000000, buffer_size=2000 (predicted: 123.46 GB of 84.50 GB, not tried)"
+    )
+    rows = render_interaction(document("interaction", results)).splitlines()
+    assert rows[5].split(" | ")[1:] == [
+        "1000000",
+        "---    ",
+        "---     ",
+        "---     ",
+        "n/a    ",
+        "---    ",
+        "OOM, predicted",
+    ]
+    baseline = render_baseline(document("baseline", [not_tried(BASELINE)]))
+    assert "Failed: OOM (predicted: 123.46 GB of 84.50 GB, not tried)" in baseline
+
+
+def test_the_constraint_is_named_where_it_is_not_kept():
+    results = [success(Configuration(token_budget=2048), 90.0, 0.8512)]
+    text = render_interaction(document("interaction", results))
+    assert "Sweet spot: num_workers=4, token_budget=2048 (90.0 seq/sec, 85.1% packing, no OOM)" in text
+    assert "No configuration reached 90% packing efficiency: the best without that constraint is shown." in text
+
+
+def test_what_was_not_measured_is_not_zero():
+    blank = success(BASELINE, 100.0, None, gpu_util=None, peak_memory_gb=None)
+    for step in ("baseline", "dataloader", "packing", "interaction"):
+        text = render_step(document(step, [blank]))
+        assert "n/a" in text
+        assert not re.search(r"\b0\.0+%|\b0\.0+ ?GB?\b|None|nan", text), text
+
+
+def test_a_baseline_that_failed_has_no_speedups():
+    results = [success(Configuration(2, 2), 95.0)]
+    failed = step_document(STEPS["dataloader"], conditions(), results, failure(BASELINE), planned=1)
+    text = render_dataloader(failed)
+    assert "| n/a" in text.splitlines()[3]
+    assert "Baseline: num_workers=4, prefetch_factor=4 (n/a seq/sec)" in text
+    assert "Failed: OOM (peak memory: 79.50 GB before OOM)" in render_baseline(
+        document("baseline", [failure(BASELINE)])
+    )
+
+
+@pytest.mark.parametrize("step", ["dataloader", "packing", "interaction"])
+def test_all_failed_still_gives_a_table(step):
+    text = render_step(document(step, [failure(BASELINE)]))
+    assert "none, no configuration succeeded" in text
+    assert "before OOM" in text
+
+
+def test_an_interrupted_step_says_so():
+    text = render_dataloader(document("dataloader", [success(BASELINE)], planned=9))
+    assert "Incomplete: 1 of 9 configurations were run." in text
+
+
+def test_out_of_host_memory_is_not_taken_for_the_device():
+    text = render_dataloader(document("dataloader", [failure(BASELINE, memory="host", peak_memory_gb=None)]))
+    assert "(peak memory: n/a before OOM of the host)" in text
+
+
+def test_messages_cannot_command_the_terminal():
+    text = render_dataloader(document("dataloader", [failure(BASELINE, "error", message="\x1b[2Jgone\n| 9 | 9")]))
+    assert "\x1b" not in text
+    assert "gone" in text.splitlines()[-1]
+
+
+def test_columns_grow_with_their_content():
+    wide = success(Configuration(token_budget=123456789), 1234567.8, tokens_per_sec=9.9e9)
+    header, row = render_packing(document("packing", [wide])).splitlines()[2:4]
+    assert [len(cell) for cell in header.split("|")][:-1] == [len(cell) for cell in row.split("|")][:-1]
+
+
+def test_validation():
+    selection = {"reason": "highest sequences/s of 25 that succeeded with a packing efficiency of 90% or more"}
+    projection = {"sequences": 6_000_000, "hours": 1234.567}
+    done = document("validation", [success(BASELINE, 130.0)], selection=selection, projection=projection)
+    text = render_validation(done)
+    assert text.startswith("Optimal Configuration Validation\n==================================\nnum_workers=4")
+    assert "baseline" not in text
+    assert f"Workload: {WORKLOAD.num_sequences:,} sequences, 430,000 tokens" in text
+    assert "Chosen for: highest sequences/s of 25" in text
+    assert text.endswith("Projected run time for 6,000,000 sequences: 1,234.57 hours")
+    failed = document("validation", [failure(BASELINE)], selection=selection, projection=None)
+    assert render_validation(failed).endswith("Projected run time: n/a")
+    nothing = document("validation", [], selection={"reason": "no configuration has succeeded"}, projection=None)
+    assert "Not run: no configuration has succeeded" in render_validation(nothing)

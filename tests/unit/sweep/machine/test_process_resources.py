@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""What a process holds: descriptors by kind, segments by owner, processes by start time, counters of the kernel."""
+
+import os
+import socket
+
+import psutil
+import pytest
+
+from virnuc_profiler.sweep.machine.descendants import descendants, describe_processes
+from virnuc_profiler.sweep.machine.descriptors import grown_kinds, kind_of, left_open, open_descriptors
+from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
+from virnuc_profiler.sweep.machine.shared_memory import left_segments, segments
+from virnuc_profiler.sweep.trial.cleanup import wait_until
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("socket:[12]", "socket"),
+        ("pipe:[12]", "pipe"),
+        ("/dev/shm/torch_1_2 (deleted)", "shared memory"),
+        ("/memfd:name (deleted)", "shared memory"),
+        ("/dev/nvidia0", "device"),
+        ("/tmp/a.fasta", "file"),
+        ("anon_inode:[eventfd]", "eventfd"),
+        ("anon_inode:inotify", "inotify"),
+        ("mnt:[4]", "other"),
+    ],
+)
+def test_kinds_of_descriptors(target, kind):
+    assert kind_of(target) == kind
+
+
+def test_what_was_opened_is_named_and_what_drivers_open_is_only_counted():
+    before = {0: "/a", 1: "socket:[1]"}
+    after = {0: "/b", 1: "socket:[1]", 2: "socket:[2]", 3: "/dev/nvidia0", 4: "anon_inode:[eventfd]"}
+    assert grown_kinds(before, after) == {"device": 1, "eventfd": 1, "socket": 1}
+    assert left_open(before, after) == ("socket:[2]",)  # /b has taken the place of /a
+
+
+def test_a_real_socket_is_seen():
+    before = open_descriptors()
+    with socket.socket():
+        assert grown_kinds(before, open_descriptors()) == {"socket": 1}
+    assert grown_kinds(before, open_descriptors()) == {}
+
+
+def test_segments_are_told_by_their_owner(tmp_path):
+    for name in ("old", f"torch_{os.getpid()}_1", "torch_1_1", "torch_999999999_1", "psm_a", "sem.mp-a", "tmpfile"):
+        (tmp_path / name).touch()
+    assert "old" in segments(tmp_path)
+    # Process 1 lives and is not ours; the dead one's came during the run.
+    expected = ("psm_a", "torch_999999999_1", f"torch_{os.getpid()}_1")
+    assert left_segments({"old"}, {os.getpid()}, tmp_path) == tuple(sorted(expected))
+    assert segments(tmp_path / "absent") == frozenset()
+
+
+def test_a_segment_that_we_have_open_is_ours_whatever_its_name(tmp_path):
+    with (tmp_path / "anything").open("w"):
+        assert left_segments((), {os.getpid()}, tmp_path) == ("anything",)
+        assert left_segments((), {1}, tmp_path) == ()
+
+
+def test_a_zombie_is_described_as_one_and_a_reused_id_is_not_taken_for_it():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    (zombie,) = [process for process in descendants() if process.pid == child]
+    (left,) = describe_processes([zombie])
+    assert (left.pid, left.state, left.lives) == (child, psutil.STATUS_ZOMBIE, False)
+    os.waitpid(child, 0)
+    assert describe_processes([zombie]) == ()
+    reused = psutil.Process()  # as if this one had got the id
+    reused._create_time = reused._ident = (reused.pid, 1.0)
+    assert describe_processes([reused]) == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "text"),
+    [
+        ("0::/group", "group/memory.events", "low 0\noom_kill 3\n"),
+        ("4:memory:/group", "memory/group/memory.oom_control", "under_oom 0\noom_kill 3\n"),
+        ("4:memory:/not/seen/here", "memory/memory.oom_control", "oom_kill 3\n"),
+    ],
+)
+def test_the_kernels_kills_are_counted_in_both_versions_of_groups(tmp_path, line, file, text):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"5:devices:/\n{line}\n")
+    (tmp_path / "proc/vmstat").write_text("oom_kill 5\n")
+    path = tmp_path / "cgroup" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    counts = oom_kills(tmp_path / "proc", tmp_path / "cgroup")
+    assert sorted(counts.values()) == [3, 5]
+    assert oom_kills(tmp_path / "absent", tmp_path) == {}
+
+
+def test_only_counters_that_have_grown_are_told():
+    before = {"group": 3, "machine": 5, "gone": 1}
+    assert oom_kills_since(before, {"group": 3, "machine": 7, "new": 2}) == {"machine": 2, "new": 2}
+
+
+def test_waiting_ends_with_the_condition_or_with_its_bound():
+    now = [0.0]
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        now[0] += seconds
+
+    assert wait_until(lambda: now[0] > 0.1, 2.0, clock=lambda: now[0], sleep=sleep) == now[0] < 0.3
+    assert pauses == sorted(pauses)
+    now[0] = 0.0
+    assert wait_until(lambda: False, 2.0, clock=lambda: now[0], sleep=sleep) == pytest.approx(2.0)

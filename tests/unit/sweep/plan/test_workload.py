@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+import gzip
+import hashlib
+import re
+
+import pytest
+
+from virnuc_profiler.errors import OutputError, WorkloadError
+from virnuc_profiler.sweep.plan.workload import ALPHABET, generate_tuning_workload, read_workload
+
+RANGES = ((50, 100), (100, 300), (300, 500), (500, 1000))
+
+
+def sequences(path):
+    text = path.read_text()
+    records = re.fullmatch(r"(?:>\S+[^\n]*\n[A-Z]+\n)+", text)
+    assert records, "not plain FASTA with one line a sequence"
+    return re.findall(r"^[A-Z]+$", text, re.MULTILINE)
+
+
+def test_the_same_seed_gives_the_same_bytes_everywhere(tmp_path):
+    path = generate_tuning_workload(tmp_path, 200, seed=7)
+    # Computed once and kept: another Python, machine or release must give the same.
+    assert (
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        == "ca8a6483840f42663704b718443dd677579bee98ebd35813bd5e95dd11c5a573"
+    )
+    assert generate_tuning_workload(tmp_path / "again", 200, seed=7).read_bytes() == path.read_bytes()
+    assert generate_tuning_workload(tmp_path, 200, seed=8).read_bytes() != path.read_bytes()
+
+
+def test_shares_are_exact_however_bounds_are_counted(tmp_path):
+    lengths = [len(sequence) for sequence in sequences(generate_tuning_workload(tmp_path))]
+    assert len(lengths) == 2000
+    shares = [sum(low <= length <= high for length in lengths) for low, high in RANGES]
+    half_open = [sum(low <= length < high for length in lengths) for low, high in RANGES[:-1]]
+    assert shares == [800, 700, 400, 100]
+    assert half_open == [800, 700, 400]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 19, 64, 333])
+def test_other_counts_scale_the_shares(tmp_path, count):
+    lengths = [len(sequence) for sequence in sequences(generate_tuning_workload(tmp_path, count))]
+    assert len(lengths) == count
+    for share, (low, high) in zip((0.40, 0.35, 0.20, 0.05), RANGES, strict=True):
+        assert abs(sum(low <= length <= high for length in lengths) - share * count) < 1
+
+
+def test_all_residues_occur_and_no_others(tmp_path):
+    assert set("".join(sequences(generate_tuning_workload(tmp_path, 50)))) == set(ALPHABET)
+
+
+def test_lengths_are_mixed(tmp_path):
+    lengths = [len(sequence) for sequence in sequences(generate_tuning_workload(tmp_path, 100))]
+    assert lengths != sorted(lengths)
+    assert min(lengths[:20]) < 100 < max(lengths[:20])
+
+
+@pytest.mark.parametrize("count", [0, -5])
+def test_no_sequences_are_refused(tmp_path, count):
+    with pytest.raises(ValueError, match=f"num_sequences is {count}"):
+        generate_tuning_workload(tmp_path, count)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file/"):
+        generate_tuning_workload(tmp_path / "file" / "folder", 3)
+
+
+def test_the_first_sequences_of_a_file_are_described_after_truncation(tmp_path):
+    path = tmp_path / "own.fasta.gz"
+    path.write_bytes(gzip.compress(b">a\nMKV\n>b\n" + b"A" * 2000 + b"\n>c\nMK\n"))
+    two = read_workload(path, "file", 2)
+    assert (two.num_sequences, two.sequences_in_file, two.tokens, two.longest_tokens) == (2, 3, 5 + 1024, 1024)
+    assert two.fingerprint == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    everything = read_workload(path, "file", 99)
+    assert (everything.num_sequences, everything.tokens) == (3, 5 + 1024 + 4)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no fasta at all\n", b">only a header\n"])
+def test_a_file_without_sequences_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "bad.fasta"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WorkloadError, match=r"bad\.fasta"):
+        read_workload(path, "file")

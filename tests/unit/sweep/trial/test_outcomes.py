@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Throttled and contaminated results: what wins, and what tables say."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.sweeps import WORKLOAD, conditions, failure, success
+from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, held_down
+from virnuc_profiler.analysis.selection import choose_best
+from virnuc_profiler.reports.sweep_tables import render_dataloader, render_interaction
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.steps import plan
+from virnuc_profiler.sweep.results.choice import choose_overall
+from virnuc_profiler.sweep.results.result_files import step_document
+from virnuc_profiler.sweep.trial.outcome import without_contamination
+from virnuc_profiler.telemetry.records import GpuReading, GpuSamples
+
+FAST, SLOW = Configuration(8, 8), Configuration(2, 2)
+HEAT = {"outcome": "throttled", "evidence": {"held_down_share": 0.34, "reasons": {"sw_thermal_slowdown": 0.34}}}
+
+
+def steps(*results, step="dataloader"):
+
+    circumstances = replace(conditions(), workload=WORKLOAD.as_dict())
+    return step_document(plan()[step], circumstances, results, success(SLOW), planned=len(results))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "share", "names"),
+    [
+        ([0x4, 0x4, 0x4, 0x4], 0, {}),  # the power cap is normal
+        ([0x20, 0x44, 0x1, 0x0], 0.5, {"sw_thermal_slowdown": 0.25, "hw_thermal_slowdown": 0.25}),
+        ([0x88, 0x0, 0x0, 0x0], 0.25, {"hw_slowdown": 0.25, "hw_power_brake_slowdown": 0.25}),
+    ],
+)
+def test_the_share_of_time_under_hard_reasons(reasons, share, names):
+    readings = tuple(GpuReading(n * 100, throttle_reasons=bits) for n, bits in enumerate(reasons))
+    assert held_down(ThrottleTimeline(GpuSamples("u", fast=readings)), (0, 400)) == (share, names)
+
+
+def test_nothing_measured_is_nothing_known():
+    assert held_down(ThrottleTimeline(GpuSamples("u")), (0, 400)) is None
+
+
+def test_a_throttled_result_wins_only_among_its_like():
+    hot, cool = success(FAST, 200.0, **HEAT), success(SLOW, 100.0)
+    assert choose_best([hot, cool]).best is cool
+    assert choose_best([hot, success(SLOW, 100.0, **HEAT)]).best is hot
+    assert choose_best([hot, failure(SLOW)]).best is hot
+
+
+def test_the_choice_takes_cool_measurements_and_ignores_contaminated_ones():
+    contaminated = failure(SLOW, "contaminated")
+    documents = [steps(success(FAST, 200.0, **HEAT), success(SLOW, 90.0)), steps(contaminated, success(FAST, 80.0))]
+    choice = choose_overall(documents, 0.9)
+    assert choice.candidate.configuration == SLOW  # not failed by what was contaminated
+    documents = [steps(success(FAST, 200.0, **HEAT))]
+    assert "throttled in every measurement" in choose_overall(documents, 0.9).reason
+    assert choose_overall([steps(contaminated)], 0.9) is None
+
+
+def test_tables_say_so():
+    results = [success(FAST, 200.0, **HEAT), success(SLOW, 100.0)]
+    text = render_dataloader(steps(*results))
+    assert "Best: num_workers=2" in text
+    assert "Throttled configurations (chosen only if all were):" in text
+    assert "  num_workers=8, prefetch_factor=8 (34.0% of the time: sw_thermal_slowdown)" in text
+    assert "| throttled" in render_interaction(steps(*results, step="interaction"))
+    assert "Every configuration that succeeded was throttled" in render_dataloader(steps(results[0]))
+
+
+def test_contamination_makes_a_failure_of_anything_and_keeps_what_was_measured_apart():
+    result = success(FAST, 200.0, outcome="ok", evidence={})
+    assert without_contamination(result, []) is result
+    spoilt = without_contamination(result, ["process 7 (running): sleep"])
+    assert (spoilt["status"], spoilt["reason"], spoilt["outcome"]) == ("failed", "contaminated", "contaminated")
+    assert "sequences_per_sec" not in spoilt
+    assert spoilt["evidence"]["measured_nevertheless"]["sequences_per_sec"] == 200.0
+    assert "process 7" in spoilt["message"]
