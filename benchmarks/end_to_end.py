@@ -26,10 +26,10 @@ from virnuc_profiler.analysis.timing.steady_state import WARM_UP_SHARE, completi
 from virnuc_profiler.errors import DeadlineExceeded
 from virnuc_profiler.inference.esm2.model import PackedESM2
 
-LEAST_BATCHES: Final = 12
+MIN_BATCHES: Final = 12
 """Of a run that is to have a steady state worth the name; 3 of them are warm-up."""
 
-LEAST_TO_WARM_UP: Final = 2
+MIN_TO_WARM_UP: Final = 2
 
 STEADY_SHARE: Final = 1 - WARM_UP_SHARE
 
@@ -80,13 +80,13 @@ class EndToEnd:
         Raises:
             RuntimeError: the run was too short to have a steady state, or not all of it was recorded.
         """
-        count = self._sequences(seconds / STEADY_SHARE, LEAST_BATCHES)
+        count = self._sequences(seconds / STEADY_SHARE, MIN_BATCHES)
         self._workload.fasta(count)  # may take seconds to write, in which the card would cool down after the warm-up
-        self._run(self._sequences(warm_up_s, LEAST_TO_WARM_UP))
+        self._run(self._sequences(warm_up_s, MIN_TO_WARM_UP))
         return self._turn_of(self._run(count))
 
-    def _sequences(self, seconds: float, least_batches: int) -> int:
-        tokens = max(seconds * self._tokens_per_s, least_batches * self._settings.token_budget)
+    def _sequences(self, seconds: float, min_batches: int) -> int:
+        tokens = max(seconds * self._tokens_per_s, min_batches * self._settings.token_budget)
         return math.ceil(tokens / self._workload.tokens_per_sequence)
 
     def _run(self, count: int) -> RunResult:

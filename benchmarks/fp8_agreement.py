@@ -27,18 +27,18 @@ class Agreement:
         lowest: of a sequence's two vectors.
         between_sequences: median of different sequences' reference vectors. Where that is near 1 too, as random
             weights may make it, a high `lowest` says little.
-        lowest_centred: `lowest` once the mean of the reference vectors is taken off both.
+        lowest_centered: `lowest` once the mean of the reference vectors is taken off both.
     """
 
     sequences: int
     lowest: float
     between_sequences: float
-    lowest_centred: float
+    lowest_centered: float
 
     def __str__(self) -> str:
         return (
             f"cosine similarity of {self.sequences} pooled vectors: at least {self.lowest:.5f}, "
-            f"{self.lowest_centred:.5f} without their common mean; "
+            f"{self.lowest_centered:.5f} without their common mean; "
             f"different sequences have {self.between_sequences:.5f} (median)"
         )
 
@@ -63,5 +63,5 @@ def compare(reference: Tensor, other: Tensor) -> Agreement:
         sequences=len(reference),
         lowest=float(cosine_similarity(reference, other).min()),
         between_sequences=float((unit @ unit.T)[first, second].median()),
-        lowest_centred=float(cosine_similarity(reference - common, other - common).min()),
+        lowest_centered=float(cosine_similarity(reference - common, other - common).min()),
     )

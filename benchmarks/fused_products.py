@@ -18,16 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.claim import Claim
-from benchmarks.paired import LEAST_PAIRS, Ratio, bare_goes_first, number_of_pairs, ratio_of_pairs
+from benchmarks.paired import MIN_PAIRS, Ratio, bare_goes_first, number_of_pairs, ratio_of_pairs
 from benchmarks.report import parser, publish
-from virnuc_profiler.inference.esm2.config import ARCHITECTURES, find_model_name
-from virnuc_profiler.inference.esm2.encoders.projections import LEAST_FILLED, Rotation
+from virnuc_profiler.inference.esm2.config import ARCHITECTURES, resolve_model_name
+from virnuc_profiler.inference.esm2.encoders.projections import MIN_FILLED, Rotation
 from virnuc_profiler.inference.kernels.elementwise import gelu_
 from virnuc_profiler.inference.kernels.matmul import (
     filled,
     fused_products_run_on,
     linear_gelu,
-    linear_rotated,
+    qkv_rope,
     rotates_in_tiles,
 )
 from virnuc_profiler.inference.ops.rotary import RotaryAngles
@@ -101,7 +101,7 @@ def parse_arguments() -> argparse.Namespace:
     options.add_argument("--device", default="cuda")
     options.add_argument("--models", default="8M,35M,150M,650M,3B")
     options.add_argument("--tokens", default="1024,2048,4096,8192,16384,65536")
-    options.add_argument("--pairs", type=number_of_pairs, default=8, help=f"at least {LEAST_PAIRS}")
+    options.add_argument("--pairs", type=number_of_pairs, default=8, help=f"at least {MIN_PAIRS}")
     options.add_argument("--segment-s", type=float, default=0.02, help="seconds per half of a pair")
     return options.parse_args()
 
@@ -109,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
 @torch.inference_mode()
 def compare(model: str, tokens: int, device: torch.device, pairs: int, segment_s: float) -> list[Comparison]:
     """Both products of a model's layers on a pack of so many tokens, in bf16."""
-    architecture = ARCHITECTURES[find_model_name(model)]
+    architecture = ARCHITECTURES[resolve_model_name(model)]
     width, heads, head_dim = architecture.embed_dim, architecture.attention_heads, architecture.head_dim
     options = {"device": device, "dtype": torch.bfloat16}
     x = torch.randn(tokens, width, **options)
@@ -123,7 +123,7 @@ def compare(model: str, tokens: int, device: torch.device, pairs: int, segment_s
         return found
 
     def rotated_in_one() -> Tensor:
-        return linear_rotated(x, qkv.weight, qkv.bias, heads, rotation.positions, cos, sin)
+        return qkv_rope(x, qkv.weight, qkv.bias, heads, rotation.positions, cos, sin)
 
     products = {"GELU": (up, lambda: linear_gelu(x, up.weight, up.bias), lambda: gelu_(up(x)))}
     if rotates_in_tiles(heads, head_dim):
@@ -134,7 +134,7 @@ def compare(model: str, tokens: int, device: torch.device, pairs: int, segment_s
         fused_s, apart_s = in_turn(fused, apart, pairs, segment_s)
         times_us = (median(seconds) * 1e6 for seconds in (fused_s, apart_s))
         gain = ratio_of_pairs(apart_s, fused_s)
-        found.append(Comparison(model, tokens, name, share, share >= LEAST_FILLED, *times_us, gain))
+        found.append(Comparison(model, tokens, name, share, share >= MIN_FILLED, *times_us, gain))
     return found
 
 

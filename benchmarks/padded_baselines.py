@@ -46,15 +46,15 @@ class PaddedBatch:
 
 
 def padded_batches(
-    sequences: Sequence[NDArray[np.uint8]], most_tokens: int, architecture: Architecture, dtype: torch.dtype
+    sequences: Sequence[NDArray[np.uint8]], max_tokens: int, architecture: Architecture, dtype: torch.dtype
 ) -> list[Batch]:
     """Batches of sequences of like length, of at most so many tokens, padding included; pinned where there is CUDA.
 
-    A few neighbours stay together: fair-esm keeps its rotary tables from one batch to the next of the same length.
+    A few neighbors stay together: fair-esm keeps its rotary tables from one batch to the next of the same length.
     """
     pin = torch.cuda.is_available()
     batches: list[Batch] = []
-    for rows in _rows_of_batches(sorted(sequences, key=len), most_tokens):
+    for rows in _rows_of_batches(sorted(sequences, key=len), max_tokens):
         lengths = torch.tensor([len(row) for row in rows])
         places = torch.arange(int(lengths.max()))
         tokens = torch.full((len(rows), len(places)), PADDING_TOKEN)
@@ -70,10 +70,10 @@ def padded_batches(
     return evenly_spread(batches, TOGETHER)
 
 
-def _rows_of_batches(ascending: Sequence[NDArray[np.uint8]], most_tokens: int) -> Iterator[list[NDArray[np.uint8]]]:
+def _rows_of_batches(ascending: Sequence[NDArray[np.uint8]], max_tokens: int) -> Iterator[list[NDArray[np.uint8]]]:
     rows: list[NDArray[np.uint8]] = []
     for row in ascending:
-        if rows and (len(rows) + 1) * len(row) > most_tokens:
+        if rows and (len(rows) + 1) * len(row) > max_tokens:
             yield rows
             rows = []
         rows.append(row)

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-LEAST_PAIRS: Final = 6
+MIN_PAIRS: Final = 6
 """With five, even the widest interval that signed ranks give, from the least to the greatest, is one of 93.75 %."""
 
 
@@ -97,7 +97,7 @@ def ratio_of_pairs(measured: Sequence[float], base: Sequence[float]) -> Ratio:
     check_number_of_pairs(len(measured))
     logs = [math.log(a / b) for a, b in zip(measured, base, strict=True)]
     n = len(logs)
-    centre = mean(logs)
+    center = mean(logs)
     half_width = t_quantile(0.975, n - 1) * stdev(logs) / math.sqrt(n)
     averages = sorted((a + b) / 2 for i, a in enumerate(logs) for b in logs[i:])  # Walsh's, n (n + 1) / 2 of them
     cut = averages_outside(n)
@@ -105,9 +105,9 @@ def ratio_of_pairs(measured: Sequence[float], base: Sequence[float]) -> Ratio:
         typical=math.exp(median(averages)),
         low=math.exp(averages[cut]),
         high=math.exp(averages[-1 - cut]),
-        mean=math.exp(centre),
-        mean_low=math.exp(centre - half_width),
-        mean_high=math.exp(centre + half_width),
+        mean=math.exp(center),
+        mean_low=math.exp(center - half_width),
+        mean_high=math.exp(center + half_width),
         pairs=n,
     )
 
@@ -135,8 +135,8 @@ def check_number_of_pairs(pairs: int) -> None:
     Raises:
         ValueError: too few pairs.
     """
-    if pairs < LEAST_PAIRS:
-        raise ValueError(f"an interval of 95 % needs at least {LEAST_PAIRS} pairs, not {pairs}")
+    if pairs < MIN_PAIRS:
+        raise ValueError(f"an interval of 95 % needs at least {MIN_PAIRS} pairs, not {pairs}")
 
 
 def averages_outside(pairs: int) -> int:

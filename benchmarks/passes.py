@@ -50,7 +50,7 @@ def evenly_spread(batches: Sequence[Batch], together: int = 1) -> list[Batch]:
 
     Args:
         batches: sorted.
-        together: so many neighbours stay neighbours, for models that gain from batches of one length in a row.
+        together: so many neighbors stay neighbors, for models that gain from batches of one length in a row.
     """
     groups = [batches[start : start + together] for start in range(0, len(batches), together)]
     order = sorted(range(len(groups)), key=lambda i: i * _GOLDEN % 1)

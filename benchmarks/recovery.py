@@ -26,7 +26,7 @@ import torch
 from benchmarks.claim import Claim
 from benchmarks.report import parser, print_table, publish
 from benchmarks.supervision_cost import hide_main_module
-from virnuc_profiler.inference.esm2.config import find_model_name
+from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import Request
@@ -38,7 +38,7 @@ TOO_LARGE: Final = Configuration(0, 2, 200_000, 2000)
 GB: Final = 10**9
 SHORTFALL: Final = 0.02
 """How much slower than a fresh process still passes."""
-MOST_SHORTFALL: Final = 0.05
+MAX_SHORTFALL: Final = 0.05
 """The same if the fresh process's trials differ so much that medians of them do: never more, however noisy it was."""
 HEADER: Final = ("tokens/s of good configurations", "trials", "median", "lowest", "highest")
 
@@ -85,7 +85,7 @@ class Trials:
         request = Request(
             folder,
             self.device,
-            find_model_name(arguments.model),
+            resolve_model_name(arguments.model),
             num_sequences=arguments.num_sequences,
             weights="random",
             cooldown_s="auto",
@@ -181,7 +181,7 @@ class Speed:
     @property
     def least(self) -> float:
         """The ratio that is asked for."""
-        return 1 - min(max(SHORTFALL, self.middle_half), MOST_SHORTFALL)
+        return 1 - min(max(SHORTFALL, self.middle_half), MAX_SHORTFALL)
 
 
 def speed_after(after: Sequence[float], fresh: Sequence[float]) -> Speed:
@@ -193,7 +193,7 @@ def speed_after(after: Sequence[float], fresh: Sequence[float]) -> Speed:
 def speed_claim(speed: Speed) -> Claim:
     """As fast as in a fresh process, but for a bound that a single trial cannot move."""
     text = f"at least {1 - SHORTFALL:.0%} as fast as a fresh process (less if the middle half of its trials lies wider "
-    text += f"apart than that leaves, but never below {1 - MOST_SHORTFALL:.0%})"
+    text += f"apart than that leaves, but never below {1 - MAX_SHORTFALL:.0%})"
     measured = f"x{speed.ratio:.4f} between medians, x{speed.least:.3f} asked for; fresh trials, over their median: "
     measured += f"slowest to fastest {speed.spread:.1%}, middle half {speed.middle_half:.1%}"
     return Claim(text, measured, speed.ratio >= speed.least)

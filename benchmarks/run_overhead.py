@@ -25,11 +25,11 @@ import torch
 
 from benchmarks.gpu_state import GpuState, GpuStateReader
 from benchmarks.packed_pass import PackedPass, add_options
-from benchmarks.paired import LEAST_PAIRS, Ratio, bare_goes_first, number_of_pairs, ratio_of_pairs
+from benchmarks.paired import MIN_PAIRS, Ratio, bare_goes_first, number_of_pairs, ratio_of_pairs
 from benchmarks.report import parser, publish
 from virnuc_profiler import BatchProfiler, RunResult
 from virnuc_profiler.errors import VirnucError
-from virnuc_profiler.inference.esm2.config import find_model_name
+from virnuc_profiler.inference.esm2.config import resolve_model_name
 
 CLAIMED: Final = {"8M": 1.005, "650M": 1.001, "3B": 1.001}
 PAIRS_AND_SECONDS: Final = {"8M": (90, 0.25), "650M": (26, 0.75), "3B": (16, 1.0)}
@@ -44,7 +44,7 @@ def main() -> None:
     arguments = parse_arguments()
     models = arguments.models.split(",")
     for model_name in models:
-        find_model_name(model_name)  # a misspelt one should not be found out after minutes
+        resolve_model_name(model_name)  # a misspelt one should not be found out after minutes
     attempts = {model_name: try_to_measure(model_name, arguments) for model_name in models}
     figures = {name: found for name, found in attempts.items() if found is not None}
     title = f"Profiled ({arguments.profiled}) over bare, batches of {arguments.token_budget:,} tokens"
@@ -68,7 +68,7 @@ def parse_arguments() -> argparse.Namespace:
     """All models take about 150 s on an H200 with the defaults."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--models", default="8M,650M,3B")
-    pairs_help = f"at least {LEAST_PAIRS}; default 90 at 8M, 26 at 650M, else 16"
+    pairs_help = f"at least {MIN_PAIRS}; default 90 at 8M, 26 at 650M, else 16"
     options.add_argument("--pairs", type=number_of_pairs, help=pairs_help)
     options.add_argument("--segment-s", type=float, help="seconds per half of a pair; default 0.25, 0.75, else 1.0")
     options.add_argument(

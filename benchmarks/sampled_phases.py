@@ -12,7 +12,7 @@ from benchmarks.thread_cpu import cpu_seconds, thread_ids
 from virnuc_profiler import _core
 
 SETTLING_S: Final = 2.0
-"""Left out at the start of a phase: NVML's power and utilisation are averages over the second before."""
+"""Left out at the start of a phase: NVML's power and utilization are averages over the second before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,9 +103,9 @@ def _phase(intervals: NDArray[np.float64]) -> float:
 
     The times are folded around their mean direction on a circle, since any of them may be far off, the first too.
     """
-    centre = float(np.angle(np.exp(2j * np.pi * intervals).mean())) / (2 * np.pi)
-    folded = (intervals - centre + 0.5) % 1 - 0.5
-    return centre + float(np.quantile(folded, 0.05))
+    center = float(np.angle(np.exp(2j * np.pi * intervals).mean())) / (2 * np.pi)
+    folded = (intervals - center + 0.5) % 1 - 0.5
+    return center + float(np.quantile(folded, 0.05))
 
 
 def _deadlines(since_grid: NDArray[np.float64], missed_deadlines: int) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from typing import Final
 
 from benchmarks.claim import Claim
 from benchmarks.paired import (
-    LEAST_PAIRS,
+    MIN_PAIRS,
     TotalRatio,
     bare_goes_first,
     number_of_pairs,
@@ -30,7 +30,7 @@ from benchmarks.paired import (
     ratio_of_totals,
 )
 from benchmarks.report import parser, publish
-from virnuc_profiler.inference.esm2.config import find_model_name
+from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import Request, TrialModel
@@ -54,7 +54,7 @@ def main() -> None:
         request = Request(
             folder,
             resolve_device(arguments.device),
-            find_model_name(arguments.model),
+            resolve_model_name(arguments.model),
             num_sequences=arguments.num_sequences,
             weights="random",
             cooldown_s=0.0,
@@ -86,7 +86,7 @@ def parse_arguments() -> argparse.Namespace:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--model", default="8M")
     options.add_argument("--device", default="auto")
-    trials_help = f"of each kind, at least {LEAST_PAIRS}"
+    trials_help = f"of each kind, at least {MIN_PAIRS}"
     options.add_argument("--trials", type=number_of_pairs, default=26, help=trials_help)
     options.add_argument("--num-sequences", type=int, default=8)
     options.add_argument("--num-workers", type=int, default=1)

@@ -33,7 +33,7 @@ from benchmarks.throughput_claims import compare_fp8, judge, judge_fp8
 from benchmarks.throughput_contest import Contest, Models, describe, free_device_memory
 from benchmarks.throughput_figures import HEADER, Table
 from benchmarks.throughput_workloads import NAMES, Workload
-from virnuc_profiler.inference.esm2.config import find_model_name
+from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.telemetry.files import write_json_atomically
 
@@ -105,7 +105,7 @@ def parse_arguments() -> argparse.Namespace:
     found = options.parse_args()
     found.only = set(found.only)
     for name in found.models:
-        find_model_name(name)  # a misspelt one should not be found out after minutes
+        resolve_model_name(name)  # a misspelt one should not be found out after minutes
     if not set(found.workloads) <= set(NAMES) or not found.only <= set(LETTERS) or found.rounds < 1:
         options.error(f"workloads are {', '.join(NAMES)}, --only takes {', '.join(LETTERS)}, and rounds are at least 1")
     return found

@@ -41,10 +41,10 @@ from benchmarks.throughput_figures import (
 )
 from benchmarks.throughput_workloads import Workload
 from virnuc_profiler import load_esm2_model
-from virnuc_profiler.inference.esm2.config import ARCHITECTURES, find_model_name
+from virnuc_profiler.inference.esm2.config import ARCHITECTURES, resolve_model_name
 from virnuc_profiler.inference.esm2.model import PackedESM2
 
-LONGEST_REASON: Final = 100
+MAX_REASON: Final = 100
 
 
 class Alternative(Protocol):
@@ -75,7 +75,7 @@ class Models:
         self.name = name
         self.device = device
         self.precision = precision
-        self.architecture = ARCHITECTURES[find_model_name(name)]
+        self.architecture = ARCHITECTURES[resolve_model_name(name)]
 
     @cached_property
     def fair_esm(self) -> tuple[Any, torch.dtype]:
@@ -249,7 +249,7 @@ def describe(error: Exception) -> str:
     """The first line of what went wrong."""
     lines = str(error).strip().splitlines() or [""]
     text = f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__
-    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 3] + "..."
+    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 3] + "..."
 
 
 def free_device_memory() -> None:

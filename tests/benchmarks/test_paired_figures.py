@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from benchmarks.paired import (
-    LEAST_PAIRS,
+    MIN_PAIRS,
     averages_outside,
     number_of_pairs,
     ratio_of_pairs,
@@ -25,7 +25,7 @@ def chance_of_at_most(rank_sum: int, pairs: int) -> float:
     return sum(found <= rank_sum for found in sums) / 2**pairs
 
 
-@pytest.mark.parametrize("pairs", range(LEAST_PAIRS, 13))
+@pytest.mark.parametrize("pairs", range(MIN_PAIRS, 13))
 def test_the_interval_is_the_narrowest_that_covers_95_percent(pairs: int) -> None:
     outside = averages_outside(pairs)
     assert chance_of_at_most(outside, pairs) <= 0.025 < chance_of_at_most(outside + 1, pairs)
@@ -37,8 +37,8 @@ def test_what_lies_outside_is_that_of_the_tables(pairs: int, outside: int) -> No
 
 
 def test_no_interval_of_five_pairs_covers_95_percent() -> None:
-    assert chance_of_at_most(0, LEAST_PAIRS - 1) > 0.025
-    assert averages_outside(LEAST_PAIRS - 1) < 0
+    assert chance_of_at_most(0, MIN_PAIRS - 1) > 0.025
+    assert averages_outside(MIN_PAIRS - 1) < 0
 
 
 def test_six_pairs_give_the_whole_range() -> None:
@@ -50,7 +50,7 @@ def test_intervals_of_few_pairs_cover_the_truth_as_often_as_they_say() -> None:
     random = np.random.default_rng(7)
     covered = {"typical": 0, "mean": 0, "total": 0}
     for _ in range(1000):
-        base, measured = np.exp(random.normal(0, 0.02, (2, LEAST_PAIRS)))
+        base, measured = np.exp(random.normal(0, 0.02, (2, MIN_PAIRS)))
         ratio = ratio_of_pairs(measured.tolist(), base.tolist())
         total = ratio_of_totals(measured.tolist(), base.tolist())
         covered["typical"] += ratio.low <= 1 <= ratio.high

@@ -35,7 +35,7 @@ def sweep(results_dir):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip(f"needs a CUDA device, and PyTorch {torch.__version__} sees none")
-    from virnuc_profiler.inference.esm2.config import find_model_name
+    from virnuc_profiler.inference.esm2.config import resolve_model_name
     from virnuc_profiler.sweep.session import Sweep
     from virnuc_profiler.sweep.trial.measured_model import MeasuredModel, Request
 
@@ -43,7 +43,7 @@ def sweep(results_dir):
     request = Request(
         output_dir=results_dir,
         device=torch.device("cuda", torch.cuda.current_device()),
-        model=find_model_name(os.environ.get("VIRNUC_TUNING_MODEL", "3B")),
+        model=resolve_model_name(os.environ.get("VIRNUC_TUNING_MODEL", "3B")),
         fasta=Path(fasta) if fasta else None,
         num_sequences=int(os.environ.get("VIRNUC_TUNING_SEQUENCES", "2000")),
         weights=os.environ.get("VIRNUC_TUNING_WEIGHTS", "random"),

@@ -63,7 +63,7 @@ def test_a_long_query_is_late_by_its_half_and_delays_no_other(query_ms) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_busy_tier_is_as_late_as_it_was(seed: int) -> None:
-    """One reading in twenty held up by anything up to three intervals, neighbours too."""
+    """One reading in twenty held up by anything up to three intervals, neighbors too."""
     random = np.random.default_rng(seed)
     held_up = random.random(400) < 0.05
     held_up[0] = False

@@ -39,7 +39,7 @@ def run(at_call: int | None, throttled: int = 4) -> dict[str, Any]:
         )
 
 
-def test_the_trial_counts_and_says_that_its_utilisation_is_not_known(standins: Standins) -> None:
+def test_the_trial_counts_and_says_that_its_utilization_is_not_known(standins: Standins) -> None:
     result = standins.call(run, 10)
     assert result["status"] == "success"
     assert result["gpu_util"] is None

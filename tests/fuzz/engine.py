@@ -19,7 +19,7 @@ except ImportError:
 
 SEEDS = Path(__file__).with_name("seeds")
 _IN_MEMORY = Path("/dev/shm")
-_LONGEST_MESSAGE = 2000
+_MAX_MESSAGE = 2000
 _SPARE_BYTES = 16 << 20
 """What any call may take: caches, modules that are imported late, the text of a report, and Python's table of interned
 strings, which any path may let grow by some megabytes."""
@@ -68,7 +68,7 @@ def require_sentence(error: Exception) -> None:
     """An error's text is one short sentence that any terminal can show."""
     text = str(error)
     assert text.isprintable(), repr(text)
-    assert 0 < len(text) <= _LONGEST_MESSAGE, f"a message of {len(text):,} characters"
+    assert 0 < len(text) <= _MAX_MESSAGE, f"a message of {len(text):,} characters"
 
 
 def require_printable(text: str) -> None:

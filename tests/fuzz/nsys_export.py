@@ -9,7 +9,7 @@ from tests.fuzz.engine import Target, fuzz, instrumented, require_printable, req
 from tests.fuzz.sqlite_mutation import mutate_sqlite
 
 with instrumented():
-    from virnuc_profiler.analysis import projection  # noqa: F401 - what the command imports late
+    from virnuc_profiler.analysis.nsys import projection  # noqa: F401 - what the command imports late
     from virnuc_profiler.cli.correlate import project_ranges
     from virnuc_profiler.errors import TelemetryFormatError
     from virnuc_profiler.reports import (

@@ -12,10 +12,10 @@ import torch
 
 from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
-from virnuc_profiler.inference.esm2.precision_check import LEAST_COSINE
-from virnuc_profiler.inference.execution.vectors import StampedVectors
-from virnuc_profiler.inference.kernels.graph_inputs import put_pack
-from virnuc_profiler.inference.kernels.matmul import fused_products_run_on, linear_gelu, linear_rotated
+from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
+from virnuc_profiler.inference.execution.vectors import TimestampedOutput
+from virnuc_profiler.inference.kernels.graph_inputs import load_graph_inputs
+from virnuc_profiler.inference.kernels.matmul import fused_products_run_on, linear_gelu, qkv_rope
 from virnuc_profiler.inference.kernels.mean_pool import mean_pool_to_order
 
 SIZES = ("8M", "35M", "150M")
@@ -31,19 +31,19 @@ def main() -> None:
     for size in SIZES:
         for precision in ("bf16", "fp16", *(["fp8"] if torch.cuda.get_device_capability() >= (9, 0) else [])):
             model, _ = load_esm2_model(size, "cuda:0", precision=precision, weights="random", cuda_graphs=False)
-            runner = AsyncInferenceRunner(model, "cuda:0", least_cosine=LEAST_COSINE)
+            runner = AsyncInferenceRunner(model, "cuda:0", min_cosine=MIN_COSINE)
             results = list(runner.run(batches))
             assert all(result.embeddings.isfinite().all() for result in results)
             print(size, precision, "done", runner.precision or "")
     for batch in batches:
         tokens, ends = batch.tokens.cuda(), batch.cu_seqlens.cuda()
         sequences, width = len(ends) - 1, 320
-        stamped = StampedVectors(
-            torch.empty(StampedVectors.size_for(sequences, width), device="cuda"), sequences, width
+        stamped = TimestampedOutput(
+            torch.empty(TimestampedOutput.size_for(sequences, width), device="cuda"), sequences, width
         )
         order = torch.zeros(3, dtype=torch.int64, device="cuda")
         for _ in range(2):  # as compiled anew, and as remembered
-            put_pack(
+            load_graph_inputs(
                 tokens, ends, torch.zeros_like(tokens), torch.zeros_like(ends), order, stamped.vectors, stamped.stamps
             )
             mean_pool_to_order(torch.ones(len(tokens), width, device="cuda"), ends, order)
@@ -63,7 +63,7 @@ def multiply() -> None:
         assert linear_gelu(x, up, up[:, 0].contiguous()).isfinite().all()
         positions = torch.arange(rows, device="cuda", dtype=torch.int32) % 50
         cos, sin = torch.randn(2, 50, width // heads // 2, device="cuda")
-        assert linear_rotated(x, qkv, qkv[:, 0].contiguous(), heads, positions, cos, sin).isfinite().all()
+        assert qkv_rope(x, qkv, qkv[:, 0].contiguous(), heads, positions, cos, sin).isfinite().all()
 
 
 if __name__ == "__main__":

@@ -126,15 +126,15 @@ def test_slow_collation(model, ceiling):
     assert not found.healthy
 
 
-def test_a_synchronise_per_batch(model, ceiling):
+def test_a_synchronize_per_batch(model, ceiling):
     found = verdict(profiled(model, ready(packs(100)), consume=torch.cuda.synchronize), ceiling)
-    assert found.bound == "synchronising"
+    assert found.bound == "synchronizing"
     assert not found.healthy
 
 
 def test_one_batch_in_flight(model, ceiling):
     found = verdict(profiled(model, ready(packs(100)), in_flight=1), ceiling)
-    assert found.bound == "synchronising"
+    assert found.bound == "synchronizing"
     assert not found.healthy
 
 

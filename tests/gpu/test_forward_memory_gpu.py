@@ -23,7 +23,7 @@ def device():
     return place
 
 
-def most_held_per_token_and_place(model, packs):
+def max_held_per_token_and_place(model, packs):
     """The most bytes beside the weights while packs are encoded one by one, for the tokens of the largest."""
     on_device = [(pack.tokens.cuda(), pack.cu_seqlens.cuda(), pack.max_seqlen) for pack in packs]
     with torch.inference_mode():
@@ -41,7 +41,7 @@ def test_no_more_is_held_than_a_layer_needs(device, precision, numbers):
     """For each token and place of its vector so many numbers in bf16, the residual stream's among them."""
     model, _ = load_esm2_model("650M", device, precision=precision, weights="random")
     packs = [packed_batch(proteins(lengths)) for lengths in PACKS]
-    assert most_held_per_token_and_place(model, packs) < 1.03 * numbers * model.dtype.itemsize
+    assert max_held_per_token_and_place(model, packs) < 1.03 * numbers * model.dtype.itemsize
 
 
 def test_packs_of_other_sizes_leave_no_pieces_that_fit_nothing(device):

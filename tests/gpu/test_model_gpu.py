@@ -45,7 +45,7 @@ def packs(sequences):
 
 def skip_unless_it_runs(attention, dtype, architecture):
     backend = next(backend for backend in BACKENDS if backend.name == attention)
-    reason = backend.obstacle(torch.device("cuda", 0), dtype, architecture.head_dim)
+    reason = backend.unavailable_reason(torch.device("cuda", 0), dtype, architecture.head_dim)
     if reason:
         pytest.skip(reason)
 
@@ -103,7 +103,7 @@ def test_launching_returns_while_the_device_is_still_at_work():
             at_work.append(not torch.cuda.current_stream().query())
             yield batch
 
-    with no_waiting():  # waiting for an event is allowed: it is no synchronisation of the device or a stream
+    with no_waiting():  # waiting for an event is allowed: it is no synchronization of the device or a stream
         results = list(runner.run(loader()))
     assert [result.batch_idx for result in results] == list(range(10))
     # Whenever the host comes for another batch, the device has still something to do.

@@ -48,7 +48,7 @@ def batches():
 
 @pytest.fixture(scope="module")
 def expected(model, batches):
-    """Each batch by itself, on one stream, with a synchronisation after each step."""
+    """Each batch by itself, on one stream, with a synchronization after each step."""
     return [alone(model, batch) for batch in batches]
 
 

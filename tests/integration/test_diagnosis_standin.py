@@ -38,7 +38,7 @@ class Loop:
         self.launch_s = LAUNCH_S
         self.device_ns = [DEVICE_NS] * BATCHES
         self.budget = 4096
-        self.synchronise = False
+        self.synchronize = False
         self.copy_to_pageable_ns = 0
 
     def run(self) -> Any:
@@ -71,7 +71,7 @@ class Loop:
         batch.mark("d2h")
         if self.copy_to_pageable_ns:
             self.cuda.launch(STREAM, self.copy_to_pageable_ns)
-            self.cuda.synchronise(STREAM)
+            self.cuda.synchronize(STREAM)
         else:
             self.cuda.launch(STREAM, 5_000)
         batch.end_stage()
@@ -81,8 +81,8 @@ class Loop:
 
     def _hand_over(self, batch: Any, done: int) -> None:
         self.cuda.wait_until(done)
-        if self.synchronise:
-            self.cuda.synchronise(STREAM)
+        if self.synchronize:
+            self.cuda.synchronize(STREAM)
         batch.mark("emit")
         time.sleep(EMIT_S)
         batch.end()
@@ -154,9 +154,9 @@ def slow_collation() -> Any:
     return verdict(loop.run())
 
 
-def a_synchronise_per_batch() -> Any:
+def a_synchronize_per_batch() -> Any:
     loop = Loop()
-    loop.synchronise = True
+    loop.synchronize = True
     return verdict(loop.run())
 
 
@@ -211,8 +211,8 @@ def throttled() -> Any:
     [
         (slow_reader, "data_loading"),
         (slow_collation, "collation"),
-        (a_synchronise_per_batch, "synchronising"),
-        (one_batch_in_flight, "synchronising"),
+        (a_synchronize_per_batch, "synchronizing"),
+        (one_batch_in_flight, "synchronizing"),
         (tiny_budgets, "launching"),
         (replays_launched_late, "launching"),
         (an_unpinned_copy, "copying"),

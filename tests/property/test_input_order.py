@@ -24,7 +24,7 @@ def packings(draw):
 def test_sequences_come_in_input_order_each_once_and_as_early_as_can_be(packing):
     position_of, batches = packing
     order = InputOrder()
-    come, groups, most_held_back = set(), [], 0
+    come, groups, max_held_back = set(), [], 0
     for number, places in enumerate(batches):
         positions = position_of[places]
         embeddings = torch.from_numpy(np.stack((places, positions), axis=1).astype(np.float32))
@@ -34,10 +34,10 @@ def test_sequences_come_in_input_order_each_once_and_as_early_as_can_be(packing)
         first_missing = next(place for place in range(len(position_of) + 1) if place not in come)
         assert sum(len(group.positions) for group in groups) == first_missing
         assert order.held_back == len(come) - first_missing
-        most_held_back = max(most_held_back, order.held_back)
+        max_held_back = max(max_held_back, order.held_back)
     groups += order.rest()
     largest_batch = max(map(len, batches))
-    assert len(order._store._positions) <= 2 * (most_held_back + largest_batch)
+    assert len(order._store._positions) <= 2 * (max_held_back + largest_batch)
     assert order.held_back == 0
     assert [group.batch_idx for group in groups] == list(range(len(groups)))
     assert all(len(group.positions) for group in groups)

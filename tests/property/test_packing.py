@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from virnuc_profiler import _core
 from virnuc_profiler.inference.batches import EncodedChunk
-from virnuc_profiler.inference.packing.collator import MOST_HELD_BACK, VarlenCollator
+from virnuc_profiler.inference.packing.collator import MAX_HELD_BACK, VarlenCollator
 
 lengths_and_budget = st.integers(1, 300).flatmap(
     lambda budget: st.tuples(st.lists(st.integers(1, 2 * budget), max_size=200), st.just(budget))
@@ -86,7 +86,7 @@ def test_the_collator_emits_each_sequence_once_and_holds_back_a_bounded_share(ca
         waiting = start - sum(len(batch.positions) for batch in seen)
         assert waiting < buffer_size or not packing
         if emitted and packing:
-            assert waiting <= MOST_HELD_BACK * buffer_size + size
+            assert waiting <= MAX_HELD_BACK * buffer_size + size
     seen += collator.flush()
     assert sorted(position for batch in seen for position in batch.positions.tolist()) == list(range(len(lengths)))
     for batch in seen:

@@ -68,7 +68,7 @@ def padded_oracle(model, sequences, device="cpu", batch_size=8):
 
 
 def packed_batch(sequences, first_position=0, token_budget=None):
-    """A PackedBatch of these sequences, tokenised by fair-esm; ids are ``seq<position>``."""
+    """A PackedBatch of these sequences, tokenized by fair-esm; ids are ``seq<position>``."""
     encoded = [[_ALPHABET.cls_idx, *_ALPHABET.encode(sequence), _ALPHABET.eos_idx] for sequence in sequences]
     cu_seqlens = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
     positions = np.arange(first_position, first_position + len(sequences))

@@ -30,7 +30,7 @@ class PretendedDevice:
         self.broken_rows = {}
         self.while_waiting = lambda number: None
         monkeypatch.setattr(runner_module, "resolve_device", lambda device: torch.device("cuda", 0))
-        monkeypatch.setattr(runner_module, "launcher_for", lambda model, device: self.launch)
+        monkeypatch.setattr(runner_module, "make_launcher", lambda model, device: self.launch)
 
     def launch(self, packed, marks):
         number = sum(kind == "launch" for kind, _ in self.log)

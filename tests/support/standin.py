@@ -176,7 +176,7 @@ class CudaControl:
         """Work of so long on a stream."""
         self._library.standin_cuda_launch(stream, duration_ns)
 
-    def synchronise(self, stream: int) -> None:
+    def synchronize(self, stream: int) -> None:
         """Waits until the stream has done all its work."""
         self.wait_until(self.busy_until(stream))
 
@@ -214,7 +214,7 @@ class CudaControl:
 
     @property
     def foreign_calls(self) -> int:
-        """Driver calls made by a forked child of the process that initialised the driver."""
+        """Driver calls made by a forked child of the process that initialized the driver."""
         return int(self._library.standin_cuda_foreign_calls())
 
     @property

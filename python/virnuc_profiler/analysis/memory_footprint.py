@@ -71,17 +71,17 @@ def largest_fitting_budget(footprint: MemoryFootprint, available_bytes: int) -> 
     return max(0, math.floor((DOUBT * available_bytes - footprint.fixed_bytes) / footprint.bytes_per_token))
 
 
-def largest_pack_tokens(token_budget: int, most_in_buffer: int) -> int:
+def largest_pack_tokens(token_budget: int, max_in_buffer: int) -> int:
     """Tokens of the largest pack of a run, if packing fills the budget: one above what is buffered is never filled.
 
     Args:
         token_budget: most tokens of a pack.
-        most_in_buffer: see :func:`most_tokens_in_buffer`.
+        max_in_buffer: see :func:`max_tokens_in_buffer`.
     """
-    return min(token_budget, most_in_buffer)
+    return min(token_budget, max_in_buffer)
 
 
-def least_largest_pack_tokens(token_budget: int, most_in_buffer: int, longest_tokens: int) -> int:
+def min_largest_pack_tokens(token_budget: int, max_in_buffer: int, longest_tokens: int) -> int:
     """Tokens that the largest pack of a run has at least, however badly the sequences fit together.
 
     Either all that is buffered is one pack, or a sequence did not fit one, which has more than the budget less that
@@ -89,13 +89,13 @@ def least_largest_pack_tokens(token_budget: int, most_in_buffer: int, longest_to
 
     Args:
         token_budget: most tokens of a pack.
-        most_in_buffer: see :func:`most_tokens_in_buffer`.
+        max_in_buffer: see :func:`max_tokens_in_buffer`.
         longest_tokens: of the longest sequence, at most the budget.
     """
-    return min(max(token_budget - longest_tokens + 1, longest_tokens), most_in_buffer)
+    return min(max(token_budget - longest_tokens + 1, longest_tokens), max_in_buffer)
 
 
-def most_tokens_in_buffer(buffer_size: int, num_sequences: int, tokens: int) -> int:
+def max_tokens_in_buffer(buffer_size: int, num_sequences: int, tokens: int) -> int:
     """Tokens that are buffered, at least, when the buffer is fullest.
 
     Whole buffers that are packed into one pack each share all sequences out between them, in so many parts as there

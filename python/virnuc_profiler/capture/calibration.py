@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from virnuc_profiler.capture.sm_clock import sm_clock_reader
-from virnuc_profiler.capture.target import Target, find_target
+from virnuc_profiler.capture.target import Target, resolve_target
 from virnuc_profiler.errors import UsageError
 
 PRECISIONS: Final = ("bf16", "fp16", "tf32", "fp32")
@@ -139,7 +139,7 @@ def calibration_target() -> Target:
 
     if not torch.cuda.is_available():
         raise UsageError("calibration measures a GPU, and PyTorch sees none here: virnuc-profiler doctor says why")
-    return find_target(f"cuda:{torch.cuda.current_device()}")
+    return resolve_target(f"cuda:{torch.cuda.current_device()}")
 
 
 class TorchMeter:

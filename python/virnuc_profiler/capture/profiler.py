@@ -16,7 +16,7 @@ import nvtx
 
 from virnuc_profiler import _core
 from virnuc_profiler.capture.assemble import assemble_run, collect_samples
-from virnuc_profiler.capture.target import Target, current_stream, find_target
+from virnuc_profiler.capture.target import Target, current_stream, resolve_target
 from virnuc_profiler.errors import LibraryUnavailable, VirnucError
 from virnuc_profiler.telemetry.records import STAGES
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -48,7 +48,7 @@ class BatchProfiler:
     returns ends the running stage and starts the next with one shared device event. Several batches may be open, and
     several threads may have batches of their own.
 
-    Nothing on the way synchronises the device. Without a GPU host times are taken, and ``result.device.reason`` says
+    Nothing on the way synchronizes the device. Without a GPU host times are taken, and ``result.device.reason`` says
     why there are no others.
 
     Args:
@@ -82,7 +82,7 @@ class BatchProfiler:
         run_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        self._target: Target = find_target(device)
+        self._target: Target = resolve_target(device)
         self._stages = tuple(stages)
         if device_stages is None:
             device_stages = [stage for stage in self._stages if stage not in _HOST_STAGES]

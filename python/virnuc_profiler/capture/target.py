@@ -26,7 +26,7 @@ class Target:
     reason: str = ""
 
 
-def find_target(device: Any) -> Target:
+def resolve_target(device: Any) -> Target:
     """Finds the device that `device` names: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a number or a torch.device.
 
     ``auto`` is PyTorch's current CUDA device, and the CPU where there is none.

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.inference.esm2.config import find_model_name
+from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.sweep.plan.configuration import RANGES, check_setting
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, in_order
 from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
 
 EXIT_MISUSE = 2
 DEVICES = "auto|cpu|cuda|cuda:N"
-_LARGEST_NUMBER = 1e7
+_MAX_NUMBER = 1e7
 """In seconds 115 days; the system's clocks refuse to wait for much more."""
 
 
@@ -73,7 +73,7 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
         "--precision", choices=("fp16", "bf16", "fp32", "fp8"), help="default: fp16 on a GPU, fp32 on a CPU"
     )
     model.add_argument(
-        "--least-cosine", type=_number(at_least=-1), metavar="X",
+        "--min-cosine", type=_number(at_least=-1), metavar="X",
         help="least similarity of vectors in fp8 to those in bf16 and fp32; less is refused (default: 0.99)",
     )  # fmt: skip
     model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="default: auto")
@@ -200,8 +200,8 @@ def _number(*, above: float | None = None, at_least: float | None = None) -> Cal
             raise argparse.ArgumentTypeError(f"{text} is too small; it must be more than {above:g}")
         if at_least is not None and value < at_least:
             raise argparse.ArgumentTypeError(f"{text} is too small; it must be at least {at_least:g}")
-        if value > _LARGEST_NUMBER:
-            raise argparse.ArgumentTypeError(f"{text} is too large; it must be at most {_LARGEST_NUMBER:,.0f}")
+        if value > _MAX_NUMBER:
+            raise argparse.ArgumentTypeError(f"{text} is too large; it must be at most {_MAX_NUMBER:,.0f}")
         return value
 
     return read
@@ -209,7 +209,7 @@ def _number(*, above: float | None = None, at_least: float | None = None) -> Cal
 
 def _model(text: str) -> str:
     try:
-        return find_model_name(text)
+        return resolve_model_name(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

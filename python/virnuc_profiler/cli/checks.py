@@ -56,15 +56,15 @@ def _attention() -> Iterator[Check]:
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     for backend in BACKENDS:
-        obstacle = backend.obstacle(device, dtype, 64)
+        unavailable_reason = backend.unavailable_reason(device, dtype, 64)
         name = f"attention {backend.name}"
-        if not obstacle:
+        if not unavailable_reason:
             yield Check(name, OK, f"runs on {device}")
         else:
             fix = (
                 "pip install 'virnuc_profiler[flash]'" if backend.name == "flash-attn" and device.type == "cuda" else ""
             )
-            yield Check(name, MISSING, obstacle, fix)
+            yield Check(name, MISSING, unavailable_reason, fix)
 
 
 def _weights() -> Check:

@@ -74,10 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _overhead(arguments: argparse.Namespace) -> int:
     from virnuc_profiler.capture.overhead import measure_overhead
-    from virnuc_profiler.capture.target import find_target
+    from virnuc_profiler.capture.target import resolve_target
     from virnuc_profiler.cli.overhead_table import render_overhead
 
-    overhead = measure_overhead(find_target(arguments.device))
+    overhead = measure_overhead(resolve_target(arguments.device))
     if arguments.json:
         figures = {**asdict(overhead), "host_ns_of_a_batch": overhead.host_ns_of_a_batch}
         print(json.dumps({"schema_version": "1.0", "overhead": figures}, indent=1))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.measurement_request import find_device_here, shown_path
+from virnuc_profiler.cli.measurement_request import resolve_device_here, shown_path
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request
 from virnuc_profiler.sweep.plan.steps import Step, plan
 
@@ -59,7 +59,7 @@ def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, floa
 
     require_journal(folder)
     record = last_sweep(folder, read_journal(folder))
-    request = resumed_request(record, folder, given, find_device_here)
+    request = resumed_request(record, folder, given, resolve_device_here)
     require_same_file(record, request)
     return dry_run(request, plan(record.plan.grid), record.plan.steps, record, limits)
 

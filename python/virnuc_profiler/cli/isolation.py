@@ -9,40 +9,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from virnuc_profiler.cli.measurement_request import find_device_here
+from virnuc_profiler.cli.measurement_request import resolve_device_here
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.plan.request import FindDevice, Request, TrialModel
+    from virnuc_profiler.sweep.plan.request import Request, ResolveDevice, TrialModel
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ModelHost:
     """Where the model lives.
 
     Attributes:
-        find_device: finds its device.
+        resolve_device: finds its device.
         load: loads it.
         limits: the time limits that only hold there, as conditions name them.
     """
 
-    find_device: FindDevice
+    resolve_device: ResolveDevice
     load: Callable[[Request], TrialModel]
     limits: Mapping[str, float | None]
 
 
 @contextmanager
-def place_of_the_model(arguments: argparse.Namespace) -> Iterator[Place]:
+def model_host(arguments: argparse.Namespace) -> Iterator[ModelHost]:
     """This process, or a supervised one; then this one needs no PyTorch to measure."""
     if arguments.isolation == "none":
-        yield Place(find_device_here, _load_here, limits_of(arguments))
+        yield ModelHost(resolve_device_here, _load_here, limits_of(arguments))
         return
     from virnuc_profiler.sweep.worker.deadlines import Limits
     from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
     from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
     with Supervisor(Limits(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
-        yield Place(
-            supervisor.find_device, lambda request: SupervisedModel(request, supervisor), limits_of(arguments)
+        yield ModelHost(
+            supervisor.resolve_device, lambda request: SupervisedModel(request, supervisor), limits_of(arguments)
         )  # fmt: skip
 
 

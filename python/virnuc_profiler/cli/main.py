@@ -36,7 +36,7 @@ else:
 
 _MISUSE = (UsageError, WorkloadError, TelemetryFormatError)
 _PROGRAM = "virnuc-profiler"
-_LONGEST_MESSAGE = 8192
+_MAX_MESSAGE = 8192
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,7 +97,7 @@ def _fail(error: BaseException | str, debug: bool, code: int) -> int:
 
     if debug:
         print(_printable_lines(traceback.format_exc()), file=sys.stderr)
-    message = printable(" ".join(str(error).split()), _LONGEST_MESSAGE) or type(error).__name__
+    message = printable(" ".join(str(error).split()), _MAX_MESSAGE) or type(error).__name__
     print(f"{_PROGRAM}: error: {message}", file=sys.stderr)
     return code
 
@@ -162,7 +162,7 @@ class _PrintableFormatter(logging.Formatter):
 def _printable_lines(text: str) -> str:
     from virnuc_profiler.telemetry.values import printable
 
-    return "\n".join(printable(line, _LONGEST_MESSAGE) for line in text.rstrip("\n").split("\n"))
+    return "\n".join(printable(line, _MAX_MESSAGE) for line in text.rstrip("\n").split("\n"))
 
 
 def _log_to_stderr(level: int) -> None:

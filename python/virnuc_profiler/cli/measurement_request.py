@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 RESULTS_FOLDER: Final = "tuning_results"
 FASTA_VARIABLE: Final = "VIRNUCPRO_PRODUCTION_FASTA"
 
-_LONGEST_PATH: Final = 4096
+_MAX_PATH: Final = 4096
 
 DEFAULT_MODEL: Final = {"cuda": "esm2_t36_3B_UR50D", "cpu": "esm2_t6_8M_UR50D"}
 DEFAULT_SEQUENCES: Final = {"cuda": 2000, "cpu": 72}
 """On two CPU cores the whole default sweep of the 8M model over so many sequences ends within four minutes."""
 
 
-def find_device_here(device: str, precision: str | None) -> torch.device:
+def resolve_device_here(device: str, precision: str | None) -> torch.device:
     """The device that is meant, asked in this process.
 
     Raises:
@@ -49,7 +49,7 @@ def build_request(
     *,
     limit_file: bool,
     fasta: Path | None = None,
-    find_device: Callable[[str, str | None], torch.device | DeviceName] = find_device_here,
+    resolve_device: Callable[[str, str | None], torch.device | DeviceName] = resolve_device_here,
 ) -> Request:
     """The request that the options make.
 
@@ -57,14 +57,14 @@ def build_request(
         arguments: the parsed options; ``output_dir`` is filled in if it was not given.
         limit_file: whether a file of the user's is limited to the default number of sequences too.
         fasta: stands in for ``--fasta``.
-        find_device: finds the device and checks that the precision fits it.
+        resolve_device: finds the device and checks that the precision fits it.
 
     Raises:
         UsageError: the device is not there, or the precision does not fit it.
     """
     from virnuc_profiler.sweep.plan.request import Request
 
-    device = find_device(arguments.device, arguments.precision)
+    device = resolve_device(arguments.device, arguments.precision)
     fill_in_folder(arguments)
     fasta = arguments.fasta or fasta
     count = arguments.num_sequences
@@ -80,7 +80,7 @@ def build_request(
         precision=arguments.precision,
         cooldown_s=arguments.cooldown,
         timeout_s=arguments.timeout,
-        least_cosine=arguments.least_cosine,
+        min_cosine=arguments.min_cosine,
         seed=arguments.seed,
         device_memory_gb=arguments.device_memory_gb,
         capture_range=getattr(arguments, "capture_range", False),
@@ -124,7 +124,7 @@ def shown_path(path: Path | str) -> str:
     """A path for a terminal: what its name could command it is escaped."""
     from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
 
-    return printable(str(path), _LONGEST_PATH)
+    return printable(str(path), _MAX_PATH)
 
 
 def describe_workload(workload: Workload) -> str:

@@ -15,7 +15,7 @@ from virnuc_profiler.sweep.plan.configuration import RANGES
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.conditions import Conditions
-    from virnuc_profiler.sweep.plan.request import FindDevice, Request
+    from virnuc_profiler.sweep.plan.request import Request, ResolveDevice
     from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 
@@ -48,26 +48,30 @@ def last_sweep(folder: Path, records: Sequence[SweepRecord]) -> SweepRecord:
     return records[-1]
 
 
-def resumed_request(record: SweepRecord, folder: Path, given: Mapping[str, Any], find_device: FindDevice) -> Request:
+def resumed_request(
+    record: SweepRecord, folder: Path, given: Mapping[str, Any], resolve_device: ResolveDevice
+) -> Request:
     """The request of a sweep that is continued.
 
     Args:
         record: of the sweep.
         folder: its own.
         given: the options that were given, by name.
-        find_device: finds the device.
+        resolve_device: finds the device.
 
     Raises:
         UsageError: an option contradicts the sweep, or its device is not there.
     """
     from virnuc_profiler.sweep.plan.request import HARMLESS, request_of
 
-    refuse_contradictions(record, folder, given, find_device)
+    refuse_contradictions(record, folder, given, resolve_device)
     options = {**record.plan.options, **{name: given[name] for name in HARMLESS if name in given}}
-    return request_of(options, folder, find_device)
+    return request_of(options, folder, resolve_device)
 
 
-def refuse_contradictions(record: SweepRecord, folder: Path, given: Mapping[str, Any], find_device: FindDevice) -> None:
+def refuse_contradictions(
+    record: SweepRecord, folder: Path, given: Mapping[str, Any], resolve_device: ResolveDevice
+) -> None:
     """Refuses options that are not those of the sweep.
 
     Raises:
@@ -86,7 +90,7 @@ def refuse_contradictions(record: SweepRecord, folder: Path, given: Mapping[str,
     for name, value in given.items():
         today = recorded(name, value)
         if name == "device":
-            today = str(find_device(value, None))
+            today = str(resolve_device(value, None))
         elif name == "output_dir":
             today = str(Path(value).resolve())
         if name in known and name not in HARMLESS and today != known[name]:

@@ -19,7 +19,7 @@ from virnuc_profiler.cli.arguments import (
     steps,
 )
 from virnuc_profiler.cli.dry_run import dry_resume, dry_run
-from virnuc_profiler.cli.isolation import limits_of, place_of_the_model
+from virnuc_profiler.cli.isolation import limits_of, model_host
 from virnuc_profiler.cli.measurement_request import (
     build_request,
     describe_workload,
@@ -42,7 +42,7 @@ from virnuc_profiler.sweep.plan.configuration import RANGES, Configuration
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Step, plan
 
 if TYPE_CHECKING:
-    from virnuc_profiler.cli.isolation import Place
+    from virnuc_profiler.cli.isolation import ModelHost
     from virnuc_profiler.sweep.plan.conditions import Conditions
     from virnuc_profiler.sweep.plan.request import Request, TrialModel
     from virnuc_profiler.sweep.plan.workload import Workload
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         if arguments.dry_run:
             return dry_resume(arguments.resume, given, limits_of(arguments))
-        with place_of_the_model(arguments) as place:
+        with model_host(arguments) as place:
             return _resume(arguments.resume, given, place, allow_mixed=arguments.allow_mixed)
     if arguments.allow_mixed:
         raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
@@ -110,14 +110,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
         return dry_run(request, plan(grid), arguments.steps)
-    with place_of_the_model(arguments) as place:
+    with model_host(arguments) as place:
         request = build_request(
-            arguments, limit_file=True, fasta=fasta_of_environment(), find_device=place.find_device
+            arguments, limit_file=True, fasta=fasta_of_environment(), resolve_device=place.resolve_device
         )  # fmt: skip
         return _start(request, grid, arguments.steps, place)
 
 
-def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[str], place: Place) -> int:
+def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[str], place: ModelHost) -> int:
     from virnuc_profiler.sweep.plan.request import options_of
     from virnuc_profiler.sweep.results.from_journal import Documents
     from virnuc_profiler.sweep.results.journal import Journal
@@ -137,7 +137,7 @@ def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[
         return _run(_loaded(request, place), request, journal)
 
 
-def _resume(folder: Path, given: Mapping[str, Any], place: Place, *, allow_mixed: bool) -> int:
+def _resume(folder: Path, given: Mapping[str, Any], place: ModelHost, *, allow_mixed: bool) -> int:
     from virnuc_profiler.sweep.results.journal import Journal
     from virnuc_profiler.telemetry.files import remove_unfinished
 
@@ -145,7 +145,7 @@ def _resume(folder: Path, given: Mapping[str, Any], place: Place, *, allow_mixed
     require_writable(folder)
     with Journal(folder) as journal:
         record = last_sweep(folder, journal.records)
-        request = resumed_request(record, folder, given, place.find_device)
+        request = resumed_request(record, folder, given, place.resolve_device)
         require_same_file(record, request)
         remove_unfinished(folder)
         workload, validation = request.workload(), request.validation_workload()
@@ -165,7 +165,7 @@ def _resume(folder: Path, given: Mapping[str, Any], place: Place, *, allow_mixed
         return _run(model, request, journal)
 
 
-def _loaded(request: Request, place: Place) -> TrialModel:
+def _loaded(request: Request, place: ModelHost) -> TrialModel:
     model = place.load(request)
     print(describe_model(model.description))
     print(f"Device: {request.device} ({model.device_name})")

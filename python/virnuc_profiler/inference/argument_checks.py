@@ -4,7 +4,7 @@
 import operator
 from typing import Any
 
-LARGEST_INT32 = 2**31 - 1
+MAX_INT32 = 2**31 - 1
 """The most tokens that int32 cumulative lengths can count."""
 
 

@@ -70,7 +70,7 @@ class NoMarks:
 class PassMarks(Protocol):
     """One of `launches` and `replays` is called for each pass, and `room` before the vectors are queued."""
 
-    def room(self, sequences: int, width: int) -> Tensor | None:
+    def output_buffer(self, sequences: int, width: int) -> Tensor | None:
         """Where the pass may leave its vectors, (B, h) float32 on the device; None for memory of its own.
 
         It is given once for a batch: a model that makes several passes of it gets None for the others.
@@ -93,7 +93,7 @@ class PassMarks(Protocol):
 class NoPassMarks:
     """Nobody is told."""
 
-    def room(self, _sequences: int, _width: int) -> Tensor | None:
+    def output_buffer(self, _sequences: int, _width: int) -> Tensor | None:
         """There is none."""
         return None
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from virnuc_profiler.errors import DeadlineExceeded
 from virnuc_profiler.inference.batches import InferenceResult, PackedBatch
-from virnuc_profiler.inference.esm2.precision_check import LEAST_COSINE, PrecisionReport, precision_check
-from virnuc_profiler.inference.execution.launcher import Launch, Launched, launcher_for
+from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE, PrecisionReport, precision_check
+from virnuc_profiler.inference.execution.launcher import Launch, Launched, make_launcher
 from virnuc_profiler.inference.finiteness import REACTIONS, REPORT, check_finite
 from virnuc_profiler.inference.input_order import InputOrder
 from virnuc_profiler.inference.marks import BatchMarks, NoMarks
@@ -71,7 +71,7 @@ class AsyncInferenceRunner:
     """Runs a model over a loader's batches and hands out one embedding per sequence.
 
     On a GPU up to `in_flight` batches are queued before the oldest is waited for, by an event and not by a
-    synchronisation of the device, so that the GPU has work while the host fetches, packs and hands over. Forward and
+    synchronization of the device, so that the GPU has work while the host fetches, packs and hands over. Forward and
     pooling run on the stream that is current when results are asked for, the copies in and out on two streams beside
     it. On the CPU batches simply follow each other.
 
@@ -84,7 +84,7 @@ class AsyncInferenceRunner:
         profiler: records each batch; it must be running while :meth:`run` is.
         in_flight: batches queued on a GPU, at least 1; with four it stays busy while the host is late by three of them.
         deadline_ns: time on the monotonic clock after which no further batch is begun.
-        least_cosine: of a model in FP8, the least cosine similarity of its vectors to those in bf16 and in fp32 that
+        min_cosine: of a model in FP8, the least cosine similarity of its vectors to those in bf16 and in fp32 that
             is accepted, measured with the first sequences of each run; None for no such check.
         on_non_finite: what happens if embeddings hold NaN or infinity: ``report`` names them in a warning and in the
             result, ``raise`` ends the run. They are looked for on the host, once they have arrived.
@@ -106,7 +106,7 @@ class AsyncInferenceRunner:
         in_flight: int = 4,
         deadline_ns: int | None = None,
         on_non_finite: str = REPORT,
-        least_cosine: float | None = LEAST_COSINE,
+        min_cosine: float | None = MIN_COSINE,
     ) -> None:
         if in_flight < 1:
             raise ValueError(f"in_flight must be at least 1, not {in_flight}")
@@ -117,9 +117,9 @@ class AsyncInferenceRunner:
         if model_device != found:
             raise ValueError(f"the model is on {model_device}, not on {found}: load it there, or run it where it is")
         self.precision: PrecisionReport | None = None
-        self._check = precision_check(model, least_cosine)
+        self._check = precision_check(model, min_cosine)
         self._release_models_memory: Callable[[], None] = getattr(model, "release_memory", lambda: None)
-        self._launch: Launch | None = launcher_for(model, found)
+        self._launch: Launch | None = make_launcher(model, found)
         self._in_flight = in_flight if found.type == "cuda" else 1
         self._profiler = profiler
         self._deadline_ns = deadline_ns
@@ -147,7 +147,7 @@ class AsyncInferenceRunner:
         Raises:
             TypeError: `dataloader` is not an iterable, or gives something else than a PackedBatch.
             DeadlineExceeded: the deadline has passed.
-            PrecisionError: the first sequences' vectors fall short of `least_cosine`.
+            PrecisionError: the first sequences' vectors fall short of `min_cosine`.
             NonFiniteError: embeddings hold NaN or infinity, and `on_non_finite` is ``raise``.
             ValueError: the runner is closed, or a sequence came twice though `in_order` is set.
         """

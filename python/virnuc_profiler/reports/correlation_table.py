@@ -17,7 +17,7 @@ from virnuc_profiler.analysis.nsys.totals import KernelTotal
 from virnuc_profiler.reports.columns import aligned
 from virnuc_profiler.reports.figures import NOT_MEASURED, share, words
 
-LONGEST_NAME: Final = 90
+MAX_NAME: Final = 90
 
 _STAGES: Final = (
     "Stage", "Matched", "GPU sum", "GPU busy", "Span", "Idle", "Launch delay", "Our interval", "Difference", "Agree",
@@ -79,7 +79,7 @@ def render_kernels(title: str, kernels: Sequence[KernelTotal], top: int) -> list
     lines = aligned(rows, left=0)
     named = zip(lines, kernels[:top], strict=True)
     more = [f"  and {len(kernels) - top:,} more"] if len(kernels) > top else []
-    return ["", title, *(f"  {line} | {words(kernel.name, LONGEST_NAME)}" for line, kernel in named), *more]
+    return ["", title, *(f"  {line} | {words(kernel.name, MAX_NAME)}" for line, kernel in named), *more]
 
 
 def milliseconds(nanoseconds: float | None, sign: str = "") -> str:

@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import WORDS
-from virnuc_profiler.analysis.summary.performance_figures import Performance, summarise_performance
+from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
 from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, share, words
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.rates import ratio
@@ -64,7 +64,7 @@ def generate_performance_report(
         raise ValueError(
             f"the report would replace its own telemetry file {telemetry_path}; choose another output_path"
         )
-    text = render_performance(summarise_performance(read_telemetry(telemetry_path), Path(telemetry_path).name))
+    text = render_performance(summarize_performance(read_telemetry(telemetry_path), Path(telemetry_path).name))
     if output_path is not None:
         write_text_atomically(output_path, text)
     return text

@@ -8,7 +8,7 @@ from typing import Final
 
 from virnuc_profiler.analysis.nsys.totals import DeviceTotal, RangeTotal
 from virnuc_profiler.reports.columns import aligned
-from virnuc_profiler.reports.correlation_table import LONGEST_NAME, milliseconds, render_kernels
+from virnuc_profiler.reports.correlation_table import MAX_NAME, milliseconds, render_kernels
 from virnuc_profiler.reports.figures import words
 
 _RANGES: Final = (
@@ -52,8 +52,8 @@ def render_devices(totals: Sequence[DeviceTotal], title: str, notes: Sequence[st
 def _range_row(total: RangeTotal) -> tuple[str, ...]:
     on_gpu = bool(total.ranges_on_gpu)
     return (
-        words(total.domain, LONGEST_NAME),
-        words(total.name, LONGEST_NAME),
+        words(total.domain, MAX_NAME),
+        words(total.name, MAX_NAME),
         f"{total.ranges:,}",
         f"{total.ranges_on_gpu:,}",
         f"{total.operations:,}",

@@ -2,7 +2,7 @@
 """Lines of JSON that tell whether they are still what was written: the form of a sweep's journal.
 
 A line is ``{"crc32":"1c291ca3","entry":{...}}``: valid JSON, so that ``jq`` reads it, and a CRC-32 of the entry's
-bytes. CRC-32 finds every error of up to 32 neighbouring bits, and all bytes outside of the entry are fixed, so no
+bytes. CRC-32 finds every error of up to 32 neighboring bits, and all bytes outside of the entry are fixed, so no
 single changed byte goes unseen. It is no protection against somebody who means to deceive.
 """
 

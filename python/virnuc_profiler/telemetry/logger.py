@@ -18,7 +18,7 @@ from virnuc_profiler.telemetry.schema import SCHEMA_VERSION, require_known_keys
 from virnuc_profiler.telemetry.summary import SummaryTotals
 from virnuc_profiler.telemetry.values import plain_items, shown
 
-_LONGEST_FILE_NAME = 240
+_MAX_FILE_NAME = 240
 """Bytes; file systems allow 255, and the temporary file beside it needs a few more."""
 
 
@@ -137,8 +137,8 @@ def _require_run_id(run_id: str) -> str:
         raise TypeError(f"run_id is {shown(run_id)}; it must be a string")
     if not run_id or not run_id.isprintable() or "/" in run_id or "\\" in run_id:
         raise ValueError(f"run_id {shown(run_id)} cannot be part of a file name; use letters, digits, '_', '-' and '.'")
-    if len(f"telemetry_{run_id}.json".encode()) > _LONGEST_FILE_NAME:
-        raise ValueError(f"run_id {shown(run_id)} is too long; its file name may have {_LONGEST_FILE_NAME} bytes")
+    if len(f"telemetry_{run_id}.json".encode()) > _MAX_FILE_NAME:
+        raise ValueError(f"run_id {shown(run_id)} is too long; its file name may have {_MAX_FILE_NAME} bytes")
     return run_id
 
 

@@ -94,7 +94,7 @@ class BatchRecord:
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """One reading of NVML's cheap counters. Utilisation: share of time in which any kernel ran."""
+    """One reading of NVML's cheap counters. Utilization: share of time in which any kernel ran."""
 
     at_ns: int
     utilization_percent: int | None = None
@@ -173,7 +173,7 @@ class DeviceCapture:
         reason: why not, or why they ended early; empty if they were taken to the end.
         dropped_batches: batches that have no device times, or not all of them.
         alignment_uncertainty_ns: error bar of device times on the host's axis.
-        alignment_residual_ns: the furthest that a comparison of the clocks lay from what its neighbours predict; None
+        alignment_residual_ns: the furthest that a comparison of the clocks lay from what its neighbors predict; None
             with fewer than three.
         clock_drift_ppm: how much faster the device's clock ran than the host's, fitted over the whole run; None with
             fewer than two comparisons.

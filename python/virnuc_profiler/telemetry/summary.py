@@ -110,7 +110,7 @@ class SummaryTotals:
         return {**summary, **given}
 
 
-def summarise(
+def summarize(
     records: Iterable[Mapping[str, Any]],
     elapsed_seconds: float | None,
     given: Mapping[str, Any] | None = None,

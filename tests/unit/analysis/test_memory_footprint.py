@@ -9,8 +9,8 @@ from virnuc_profiler.analysis.memory_footprint import (
     fit_footprint,
     largest_fitting_budget,
     largest_pack_tokens,
-    least_largest_pack_tokens,
-    most_tokens_in_buffer,
+    max_tokens_in_buffer,
+    min_largest_pack_tokens,
     predict_peak_bytes,
     surely_too_large,
 )
@@ -66,7 +66,7 @@ def test_no_budget_is_called_fitting_and_too_large(available):
     ],
 )
 def test_the_buffer_holds_its_share_of_the_tokens(buffer_size, most):
-    assert most_tokens_in_buffer(buffer_size, num_sequences=2_000, tokens=430_000) == most
+    assert max_tokens_in_buffer(buffer_size, num_sequences=2_000, tokens=430_000) == most
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_buffer_holds_its_share_of_the_tokens(buffer_size, most):
 )
 def test_a_pack_is_no_larger_than_its_budget_and_what_is_buffered(token_budget, largest, least):
     assert largest_pack_tokens(token_budget, 107_500) == largest
-    assert least_largest_pack_tokens(token_budget, 107_500, longest_tokens=1_000) == least
+    assert min_largest_pack_tokens(token_budget, 107_500, longest_tokens=1_000) == least
 
 
 @pytest.mark.parametrize("buffer_size", [7, 40, 64, 300])
@@ -92,5 +92,5 @@ def test_a_real_packing_has_no_smaller_largest_pack(token_budget, buffer_size, a
     collator = VarlenCollator(max_tokens_per_batch=token_budget, buffer_size=buffer_size)
     packs = [*collator([(str(place), "A" * count) for place, count in enumerate(residues)]), *collator.flush()]
     found = max(pack.statistics.tokens for pack in packs)
-    buffered = most_tokens_in_buffer(buffer_size, len(residues), sum(residues) + 2 * len(residues))
-    assert found >= least_largest_pack_tokens(token_budget, buffered, max(residues) + 2)
+    buffered = max_tokens_in_buffer(buffer_size, len(residues), sum(residues) + 2 * len(residues))
+    assert found >= min_largest_pack_tokens(token_budget, buffered, max(residues) + 2)

@@ -210,9 +210,9 @@ def test_agreement_tells_what_different_sequences_have_in_common() -> None:
     own = torch.tensor([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
     same = compare(common + own, common + own)
     assert same.lowest == pytest.approx(1)
-    assert same.lowest_centred == pytest.approx(1)
+    assert same.lowest_centered == pytest.approx(1)
     assert same.between_sequences > 0.999
     mixed_up = compare(common + own, common - own)
     assert mixed_up.lowest > 0.999
-    assert mixed_up.lowest_centred == pytest.approx(-1)
+    assert mixed_up.lowest_centered == pytest.approx(-1)
     assert mixed_up.sequences == 4

@@ -230,10 +230,10 @@ def test_another_file_of_sequences_is_refused(own, tmp_path, model, capsys, dama
 
 
 def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
-    from virnuc_profiler.cli.measurement_request import find_device_here
+    from virnuc_profiler.cli.measurement_request import resolve_device_here
     from virnuc_profiler.sweep.plan.request import options_of, request_of
 
     (request,) = model.requests
     assert request.device == torch.device("cpu")
-    assert request_of(read_journal(stopped)[0].plan.options, stopped, find_device_here) == request
+    assert request_of(read_journal(stopped)[0].plan.options, stopped, resolve_device_here) == request
     assert json.loads(json.dumps(options_of(request))) == read_journal(stopped)[0].plan.options

@@ -31,7 +31,7 @@ def describe_devices() -> None:
     assert _core.cuda_devices() == []
 
 
-def refuse_to_initialise() -> None:
+def refuse_to_initialize() -> None:
     CudaControl().fail("cuInit", 100)
     assert not _core.cuda_status().available
     assert "cuInit returned CUDA error 100" in _core.cuda_status().reason
@@ -57,7 +57,7 @@ def find_nothing() -> None:
     _core.Timeline(["a"])  # host times need no library
 
 
-@pytest.mark.parametrize("scenario", [describe_devices, refuse_to_initialise])
+@pytest.mark.parametrize("scenario", [describe_devices, refuse_to_initialize])
 def test_driver(standins: Standins, scenario: Any) -> None:
     standins.call(scenario)
 

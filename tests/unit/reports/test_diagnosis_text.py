@@ -33,10 +33,10 @@ def test_a_run_on_the_cpu():
 def test_the_summary_has_what_the_device_did():
     run = one_by_one(count=20)
     summary = run_summary(run)
-    assert summary["bound_by"] == "synchronising"
-    assert summary["diagnosis"].startswith("The run is bound by synchronising")
+    assert summary["bound_by"] == "synchronizing"
+    assert summary["diagnosis"].startswith("The run is bound by synchronizing")
     gaps = summary["device_gap_seconds"]
-    assert gaps["synchronising"] > 0
+    assert gaps["synchronizing"] > 0
     busy = summary["device_busy_fraction"] * run.elapsed_s
     assert sum(gaps.values()) + busy == pytest.approx(run.elapsed_s)
     assert run_summary(run_of([batch(0, 0, 10)], 10))["device_gap_seconds"] is None
@@ -45,7 +45,7 @@ def test_the_summary_has_what_the_device_did():
 def test_reports_of_files_show_the_diagnosis(tmp_path, capsys):
     path = record_run(TelemetryLogger(tmp_path, "one"), one_by_one(count=20))
     report = generate_performance_report(path)
-    assert re.search(r"Bound by: +synchronising", report)
-    assert "Device idle, synchronising:" in report
+    assert re.search(r"Bound by: +synchronizing", report)
+    assert "Device idle, synchronizing:" in report
     assert main(["report", str(tmp_path / "run_one.json")]) == 0
-    assert "The run is bound by synchronising" in capsys.readouterr().out
+    assert "The run is bound by synchronizing" in capsys.readouterr().out

@@ -157,7 +157,7 @@ def test_what_the_summary_lacks_comes_from_the_batches(tmp_path):
     assert verdict(report, "PERF-05") == "FAIL"
 
 
-def test_utilisation_of_a_part_of_the_run_does_not_pass_for_the_whole(tmp_path):
+def test_utilization_of_a_part_of_the_run_does_not_pass_for_the_whole(tmp_path):
     batches = [{"num_sequences": 10, "num_tokens": 500, "gpu_util": 97.0}, {"num_sequences": 10, "num_tokens": 500}]
     lost = {"elapsed_seconds": 2, "avg_gpu_util": None, "gpu_sampling_lost_after_seconds": 0.3}
     report = generate_performance_report(write(tmp_path, lost, batches))
@@ -191,7 +191,7 @@ def test_requirements(tmp_path, summary, requirement, expected):
     assert verdict(generate_performance_report(write(tmp_path, summary)), requirement) == expected
 
 
-def test_utilisation_per_device(tmp_path):
+def test_utilization_per_device(tmp_path):
     batches = [{"device": "cuda:0", "gpu_util": 60}, {"device": "cuda:1", "gpu_util": 90}, {"device": "cuda:0"}]
     report = generate_performance_report(write(tmp_path, {}, batches))
     assert value_of(report, "cuda:0") == "60.0% (batches 60.0% to 60.0%)"

@@ -63,7 +63,7 @@ def test_an_oversize_pack_has_no_efficiency_above_one():
         ({"stages__host_start_ns": [None]}, "stages.host_start_ns must hold integers only"),
         ({"batches__tokens": [None]}, "packing statistics that the file does not hold"),
         ({"stages__stage": [99]}, "not in stage_names"),
-        ({"device__colour": "red"}, "colour"),
+        ({"device__color": "red"}, "color"),
         ({"device__name": 5}, "device.name is 5"),
         ({"device": [1]}, "device is .*must be dict"),
         ({"host_end_ns": "soon"}, "host_end_ns is 'soon'"),

@@ -10,7 +10,7 @@ from typing import Final
 DATA_LOADING: Final = "data_loading"
 COLLATION: Final = "collation"
 LAUNCHING: Final = "launching"
-SYNCHRONISING: Final = "synchronising"
+SYNCHRONIzING: Final = "synchronizing"
 COPYING: Final = "copying"
 CONSUMING: Final = "consuming"
 OTHER_HOST_WORK: Final = "other_host_work"
@@ -37,7 +37,7 @@ WORDS: Final[Mapping[str, str]] = {
     DATA_LOADING: "waiting for data",
     COLLATION: "collating",
     LAUNCHING: "launching",
-    SYNCHRONISING: "synchronising",
+    SYNCHRONIzING: "synchronizing",
     COPYING: "waiting in a copy",
     CONSUMING: "the consumer of results",
     OTHER_HOST_WORK: "other host work",

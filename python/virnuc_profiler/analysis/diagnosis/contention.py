@@ -14,7 +14,7 @@ from virnuc_profiler.analysis.timing.statistics import mean, percentile
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import GpuSamples, PackingRecord
 
-LEAST_FOREIGN_SM: Final = 0.05
+MIN_OTHER_PROCESS_SM: Final = 0.05
 """NVML's share of SM time of other processes that counts: below, it is a display or a monitoring tool."""
 
 OWN_TENSOR_SHARE: Final = 0.65
@@ -31,11 +31,11 @@ ESM-2 650M in bf16 on an H100, whose ceiling was 680.2 TFLOP/s at 1,320 MHz:
 * matrix products on another stream: 345.1 TFLOP/s at 1,515 MHz, 0.67: 0.76 by time, 0.66 by cycle;
 * another process: 230.1 TFLOP/s at 1,695 MHz, 0.65: 0.52 by time, 0.41 by cycle."""
 
-LEAST_HIDDEN: Final = 640
+MIN_HIDDEN: Final = 640
 """Narrower models (8M, 35M) are left out: kernels pad their small heads and matrices, so the tensor cores do up to
 twice the work that the FLOPs say."""
 
-LEAST_TENSOR_ACTIVITY: Final = 0.1
+MIN_TENSOR_ACTIVITY: Final = 0.1
 """Below, the quotient says nothing."""
 
 UNSTEADY: Final = 1.5
@@ -63,7 +63,7 @@ def foreign_processes(gpu: GpuSamples | None, window: Interval) -> SharingSign |
         return None
     inside = [reading for reading in gpu.processes if window[0] < reading.at_ns <= window[1]]
     percent = mean(reading.other_sm_percent for reading in inside)
-    if percent is None or percent < 100 * LEAST_FOREIGN_SM:
+    if percent is None or percent < 100 * MIN_OTHER_PROCESS_SM:
         return None
     count = max((reading.other_processes or 0 for reading in inside), default=0)
     return SharingSign(f"SM time of other processes ({count or 'some'}), by NVML", f"{percent:.0f}%", percent / 100)
@@ -83,7 +83,7 @@ def foreign_tensor_work(
         tensor_activity: 0 to 1, in the window.
         sm_clock_mhz: in the window; with the ceiling's the comparison is by cycle, else by time.
     """
-    if flops_per_second is None or tensor_activity is None or tensor_activity < LEAST_TENSOR_ACTIVITY:
+    if flops_per_second is None or tensor_activity is None or tensor_activity < MIN_TENSOR_ACTIVITY:
         return None
     own, least, flops = ratio(flops_per_second, ceiling.flops_per_second), OWN_TENSOR_SHARE, "FLOPs"
     faster = ratio(sm_clock_mhz, ceiling.sm_clock_mhz)

@@ -24,7 +24,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     MEMORY_BANDWIDTH,
     NOT_MEASURED,
     OTHER_HOST_WORK,
-    SYNCHRONISING,
+    SYNCHRONIzING,
 )
 from virnuc_profiler.analysis.diagnosis.gaps import CauseTotal
 from virnuc_profiler.analysis.diagnosis.lost_time import MOSTLY, Losses, device_losses, host_losses
@@ -184,7 +184,7 @@ def _worth_naming(losses: Losses) -> list[str]:
     structural = losses.waiting_share >= MOSTLY
 
     def allowed(cause: str) -> float:
-        return NEGLIGIBLE_STRUCTURAL if structural and cause in (SYNCHRONISING, COPYING) else NEGLIGIBLE
+        return NEGLIGIBLE_STRUCTURAL if structural and cause in (SYNCHRONIzING, COPYING) else NEGLIGIBLE
 
     named = [cause for cause, share in losses.shares.items() if share >= allowed(cause)]
     return sorted(named, key=lambda cause: (-losses.shares[cause], cause))

@@ -3,7 +3,7 @@
 
 A gap is due to what the host did in it, unless the host was **waiting for the device** when the gap began. Then the
 device has run dry because nothing was queued behind what it was doing, and the host could have used its wait to do
-what it now does in the gap. So of such a gap as much as the host had waited is due to the wait (synchronising, or
+what it now does in the gap. So of such a gap as much as the host had waited is due to the wait (synchronizing, or
 copying if it waited inside a copy), and the rest to what the host did. Fetching and collating that take a substantial
 share of the cycle are named for themselves all the same: a loader that is behind is behind, whether asked early or
 late.
@@ -31,7 +31,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     NOT_MEASURED,
     OTHER_HOST_WORK,
     QUEUED,
-    SYNCHRONISING,
+    SYNCHRONIzING,
 )
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline
 from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, PROMPT_NS, held_ns
@@ -62,7 +62,7 @@ _CAUSES: Final[Mapping[str, str]] = {
     host.UNSTAGED: OTHER_HOST_WORK,
     host.UNKNOWN: NOT_MEASURED,
 }
-_NAMES: Final = tuple(dict.fromkeys((SYNCHRONISING, COPYING, QUEUED, *_CAUSES.values())))
+_NAMES: Final = tuple(dict.fromkeys((SYNCHRONIzING, COPYING, QUEUED, *_CAUSES.values())))
 _CAUSE_OF: Final = np.array([_NAMES.index(_CAUSES[activity]) for activity in host.ACTIVITIES])
 
 
@@ -231,7 +231,7 @@ def _waits_before(gap_starts: Column, last: StageColumns, timeline: HostTimeline
     may_wait = (segment >= 0) & _MAY_BE_A_WAIT[timeline.activities[segment]] & ~launching
     waited = np.maximum(gap_starts - np.maximum(timeline.bounds[segment], last.host_end_ns), 0)
     goes_on = timeline.bounds[segment + 1]
-    cause = np.where((held > 0) & last.named(COPY_STAGES), _NAMES.index(COPYING), _NAMES.index(SYNCHRONISING))
+    cause = np.where((held > 0) & last.named(COPY_STAGES), _NAMES.index(COPYING), _NAMES.index(SYNCHRONIzING))
     return _Waits(
         cause=cause,
         duration_ns=np.where(held > 0, held, np.where(may_wait, waited, 0)),

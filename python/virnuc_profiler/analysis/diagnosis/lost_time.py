@@ -26,11 +26,11 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     NOT_MEASURED,
     QUEUED,
     SHARED_DEVICE,
-    SYNCHRONISING,
     THROTTLING,
+    SYNCHRONIzING,
 )
 from virnuc_profiler.analysis.diagnosis.contention import (
-    LEAST_HIDDEN,
+    MIN_HIDDEN,
     SharingSign,
     foreign_processes,
     foreign_tensor_work,
@@ -93,7 +93,7 @@ def device_losses(seen: Observation, layers: int | None, hidden: int | None, cei
     working = None if seen.activity.sm is None else min(1.0, ratio(seen.activity.sm, busy) or 0.0)
     waits_inside = working is not None and working >= WORKING and bound_share >= MOSTLY
     bound_share_of_window = _stage_time(seen, {launch.batch_index for launch in bound}) / seen.window_ns
-    lost[SYNCHRONISING if waits_inside else LAUNCHING] += bound_share_of_window * (1 - (working or 0.0))
+    lost[SYNCHRONIzING if waits_inside else LAUNCHING] += bound_share_of_window * (1 - (working or 0.0))
     copy_share = _copy_share(seen)
     lost[COPYING] += copy_share
     signs = _sharing(seen, layers, hidden, ceiling, launch_bound=bound_share >= MOSTLY)
@@ -122,7 +122,7 @@ def _exposed(seen: Observation) -> Iterator[tuple[str, int]]:
     for launch in seen.launches:
         before = causes.get(launch.device_start_ns)
         if before is not None and not launch.launch_bound:
-            yield next((cause for cause in (SYNCHRONISING, COPYING) if cause in before), LAUNCHING), launch.exposed_ns
+            yield next((cause for cause in (SYNCHRONIzING, COPYING) if cause in before), LAUNCHING), launch.exposed_ns
 
 
 def _stage_time(seen: Observation, indices: Container[int]) -> int:
@@ -152,7 +152,7 @@ def _copy_share(seen: Observation) -> float:
 
 
 def _waiting_share(seen: Observation) -> float:
-    waits = sum(SYNCHRONISING in gap.causes or COPYING in gap.causes for gap in seen.gaps.gaps)
+    waits = sum(SYNCHRONIzING in gap.causes or COPYING in gap.causes for gap in seen.gaps.gaps)
     held = sum(launch.held_by is not None for launch in seen.launches)
     return min(1.0, max(waits, held) / len(seen.launches))
 
@@ -177,7 +177,7 @@ def _sharing(
         if seen.gpu is None
         else [r.sm_clock_mhz for r in seen.gpu.fast if seen.window[0] < r.at_ns <= seen.window[1]]
     )
-    wide = hidden is not None and hidden >= LEAST_HIDDEN and not launch_bound
+    wide = hidden is not None and hidden >= MIN_HIDDEN and not launch_bound
     clock_mhz = percentile(clocks, 50)
     signs = (
         foreign_processes(seen.gpu, seen.window),

@@ -20,7 +20,7 @@ from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import GpuSamples, PackingRecord
 from virnuc_profiler.telemetry.run_result import RunResult
 
-MOST_CLOCK_SLACK_NS: Final = 200_000
+MAX_CLOCK_SLACK_NS: Final = 200_000
 """Device times that are further off than this cannot be held against the host's; allowing for more would hide all."""
 
 
@@ -93,7 +93,7 @@ def observe(run: RunResult, layers: int | None = None, hidden: int | None = None
     """Looks at a run; `layers` and `hidden` are the model's shape, for its FLOPs."""
     batches = run.batches
     span = (run.host_start_ns, run.host_end_ns)
-    slack_ns = min(run.device.alignment_uncertainty_ns or 0, MOST_CLOCK_SLACK_NS)
+    slack_ns = min(run.device.alignment_uncertainty_ns or 0, MAX_CLOCK_SLACK_NS)
     host = host_timeline(batches, span)
     whole = device_gaps(batches, span, host, slack_ns)
     steady = steady_batches(batches)

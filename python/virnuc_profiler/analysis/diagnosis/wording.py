@@ -19,9 +19,9 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     MEMORY_BANDWIDTH,
     OTHER_HOST_WORK,
     SHARED_DEVICE,
-    SYNCHRONISING,
     THROTTLING,
     WORDS,
+    SYNCHRONIzING,
 )
 from virnuc_profiler.analysis.diagnosis.lost_time import Losses
 from virnuc_profiler.analysis.diagnosis.observation import Observation
@@ -30,12 +30,12 @@ from virnuc_profiler.analysis.gpu.throttling import Slowdown
 _SENTENCES: Final[Mapping[str, str]] = {
     DATA_LOADING: "The run is bound by data loading: {share} of its time goes into waiting for the loader. Use more "
     "workers (num_workers), or a faster source.",
-    COLLATION: "The run is bound by collation: {share} of its time goes into tokenising and packing while nothing else "
+    COLLATION: "The run is bound by collation: {share} of its time goes into tokenizing and packing while nothing else "
     "is done. Encode in the workers, or use a faster collator.",
     LAUNCHING: "The run is bound by launching: {upto}{share} of its time the device waits for the host to launch the "
     "next kernel. Raise token_budget, so that each launch does more; torch.compile and CUDA graphs launch less. "
-    "An .item() or a synchronise inside a stage looks like this too.",
-    SYNCHRONISING: "The run is bound by synchronising: the host waits for the device{where}, and only then prepares "
+    "An .item() or a synchronize inside a stage looks like this too.",
+    SYNCHRONIzING: "The run is bound by synchronizing: the host waits for the device{where}, and only then prepares "
     "the next batch, so the device stands idle for {upto}{share} of the time. Queue the next batch before waiting for "
     "the last, and wait for an event instead of the device.",
     COPYING: "The run is bound by copying: {share} of its time goes into copies that nothing overlaps{where}. Copies "
@@ -63,9 +63,9 @@ _HEALTHY: Final[Mapping[str, str]] = {
 
 def sentence_for(bound: str, losses: Losses) -> str:
     """The verdict on a run that loses time to `bound`."""
-    bounded = bound == LAUNCHING or (bound == SYNCHRONISING and losses.waits_inside)
+    bounded = bound == LAUNCHING or (bound == SYNCHRONIzING and losses.waits_inside)
     where = f" inside the stage {losses.held_by!r}" if losses.held_by else ""
-    if bound == SYNCHRONISING and losses.waits_inside:
+    if bound == SYNCHRONIzING and losses.waits_inside:
         where = " inside a stage that it also launches from"
     return _SENTENCES[bound].format(share=percent(losses.shares[bound]), where=where, upto="up to " if bounded else "")
 

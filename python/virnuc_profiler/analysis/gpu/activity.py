@@ -12,11 +12,11 @@ from virnuc_profiler.analysis.timing.statistics import mean, weighted_mean
 from virnuc_profiler.telemetry.records import EnergyReading, GpmReading, GpuReading
 
 NVML_WINDOW_NS = 1_000_000_000
-"""NVML's utilisation is an average over the last 1/6 to 1 s, by product (NVML reference, nvmlUtilization_t)."""
+"""NVML's utilization is an average over the last 1/6 to 1 s, by product (NVML reference, nvmlUtilization_t)."""
 
 
 def utilization_of(interval: Interval, readings: Sequence[GpuReading]) -> float | None:
-    """GPU utilisation of a stretch of time, percent.
+    """GPU utilization of a stretch of time, percent.
 
     The mean of the readings taken inside (start, end], since these look back into it. A stretch that is too short
     to hold one gets the first reading within a second after its end, whose window may still reach back into it.
@@ -41,7 +41,7 @@ def utilization_of(interval: Interval, readings: Sequence[GpuReading]) -> float 
 
 
 def mean_utilization(interval: Interval, readings: Sequence[GpuReading]) -> float | None:
-    """Mean GPU utilisation over time, percent.
+    """Mean GPU utilization over time, percent.
 
     Each reading stands for the time since the one before it (or since the start), but for no more than NVML's
     window of 1 s: a gap in the readings counts for nothing. None if no reading lies in (start, end].

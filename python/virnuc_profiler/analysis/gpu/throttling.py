@@ -34,7 +34,7 @@ HARD: Final = 0x8 | 0x20 | 0x40 | 0x80
 SLOWING: Final = HARD | POWER_CAP | 0x10
 """All that lower the clocks. An idle device and clocks that the user has set are no throttling."""
 
-_LONGEST_IN_INTERVALS: Final = 2
+_MAX_IN_INTERVALS: Final = 2
 """A reading stands for the time until the next, but for no more than this many sampling intervals."""
 
 
@@ -58,7 +58,7 @@ class ThrottleTimeline:
         interval_ns = _sampling_interval_ns(gpu)
         readings = gpu.fast
         ends = [
-            min(after.at_ns, before.at_ns + _LONGEST_IN_INTERVALS * interval_ns) for before, after in pairwise(readings)
+            min(after.at_ns, before.at_ns + _MAX_IN_INTERVALS * interval_ns) for before, after in pairwise(readings)
         ]
         ends += [readings[-1].at_ns + interval_ns] if readings else []
         self.max_sm_clock_mhz = gpu.max_sm_clock_mhz
@@ -182,7 +182,7 @@ def held_down(timeline: ThrottleTimeline, window: Interval) -> tuple[float, dict
     return held_ns / known_ns, {name: share for name, share in reasons.items() if share}
 
 
-LEAST_DEFICIT: Final = 0.1
+MIN_DEFICIT: Final = 0.1
 """A slowdown costs at least this share of the time it holds: readings show the clock at a moment, and slowdowns pulse.
 So a reason of this kind is named once it holds for a fifth of the time, if the clock says nothing worse."""
 
@@ -204,7 +204,7 @@ def slowdown(timeline: ThrottleTimeline, window: Interval) -> Slowdown | None:
     lost_ns = 0.0
     for span in spans:
         if span.reasons & HARD:
-            lost_ns += (span.end_ns - span.start_ns) * max(LEAST_DEFICIT, _deficit(span.sm_clock_mhz, fastest))
+            lost_ns += (span.end_ns - span.start_ns) * max(MIN_DEFICIT, _deficit(span.sm_clock_mhz, fastest))
     far_down = median is not None and fastest is not None and median < FAR_DOWN * fastest
     if far_down and shares.get(REASONS[POWER_CAP], 0.0) >= 0.5:
         lost_ns = max(lost_ns, known_ns * _deficit(median, fastest))

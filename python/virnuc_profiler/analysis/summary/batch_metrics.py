@@ -91,7 +91,7 @@ def metrics_of_run(run: RunResult) -> Iterator[tuple[int, dict[str, Any]]]:
     ``timestamp`` is when the batch was complete, by the run's ``started_at`` and the monotonic clock. A batch that was
     so in the same ns as the one before it has no rate.
     """
-    intervals, turns = completion_intervals(run.batches), turns_ns(run.batches)
+    intervals, turns = completion_intervals(run.batches), host_intervals_ns(run.batches)
     throttling = None if run.gpu is None else ThrottleTimeline(run.gpu)
     started = datetime.fromisoformat(run.started_at.replace("Z", "+00:00"))
     for number, batch in enumerate(run.batches):
@@ -115,7 +115,7 @@ def completion_intervals(batches: BatchTable) -> list[Interval]:
     return _tiled(batches.column("host_start_ns").tolist(), completed_ns(batches).tolist())
 
 
-def turns_ns(batches: BatchTable) -> list[int]:
+def host_intervals_ns(batches: BatchTable) -> list[int]:
     """The same by when the host was through with each batch: lengths, ns."""
     ends = batches.column("host_end_ns").tolist()
     return [end - start for start, end in _tiled(batches.column("host_start_ns").tolist(), ends)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile
-from virnuc_profiler.telemetry.summary import summarise
+from virnuc_profiler.telemetry.summary import summarize
 
 WELL_PACKED = 0.80
 """Batches under this packing efficiency are counted."""
@@ -53,7 +53,7 @@ class LoaderWait:
 
 @dataclass(frozen=True, slots=True)
 class DeviceLoad:
-    """GPU utilisation of one device, percent: its average, and the lowest and highest of its batches."""
+    """GPU utilization of one device, percent: its average, and the lowest and highest of its batches."""
 
     name: str
     average: float | None
@@ -87,7 +87,7 @@ class Performance:
     contradictions: Sequence[str]
 
 
-def summarise_performance(document: Mapping[str, Any], source: str = "") -> Performance:
+def summarize_performance(document: Mapping[str, Any], source: str = "") -> Performance:
     """Computes a report's figures.
 
     Args:
@@ -197,7 +197,7 @@ def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:
         given.setdefault("avg_gpu_util", None)
     if not records:  # nothing recorded is no proof that nothing was done
         given = {"total_sequences": None, "total_tokens": None, "total_batches": None, **given}
-    return {**document["summary"], **summarise(records, None, given)}
+    return {**document["summary"], **summarize(records, None, given)}
 
 
 def contradictions(document: Mapping[str, Any]) -> list[str]:

@@ -9,14 +9,14 @@ from typing import Any
 
 from virnuc_profiler.analysis.summary.performance_figures import complete_summary
 from virnuc_profiler.analysis.timing.statistics import mean
-from virnuc_profiler.telemetry.summary import summarise
+from virnuc_profiler.telemetry.summary import summarize
 
 
 def aggregate_shards(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Adds up shards that ran side by side.
 
     Sequences, tokens and batches are summed, the time is that of the slowest shard, and rates follow from these.
-    GPU utilisation and packing efficiency are means of the shards' own averages, over the shards that have them.
+    GPU utilization and packing efficiency are means of the shards' own averages, over the shards that have them.
     ``pct_starved`` and the checkpoint keys come from all batch records. A total or time that one shard lacks,
     and cannot be had from its batches, is None for the job.
 
@@ -51,7 +51,7 @@ def aggregate_shards(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     return {
         "global_summary": {
-            **summarise(batches, None, overall),
+            **summarize(batches, None, overall),
             "num_shards": len(documents),
         },
         "per_shard_summary": [{"shard_rank": rank, **summary} for rank, summary in enumerate(summaries)],

@@ -57,7 +57,7 @@ MODEL_NAMES: Final = tuple(ARCHITECTURES)
 _SHORT_NAMES: Final = {name.split("_")[2].lower(): name for name in MODEL_NAMES}
 
 
-def find_model_name(name: str) -> str:
+def resolve_model_name(name: str) -> str:
     """Returns the full name of a model: ``3B`` and ``esm2_t36_3B_UR50D`` both name the same.
 
     Raises:

@@ -21,7 +21,7 @@ from virnuc_profiler.inference.esm2.checkpoint import (
     fill_from_checkpoint,
     fill_randomly,
 )
-from virnuc_profiler.inference.esm2.config import ARCHITECTURES, MODEL_NAMES, find_model_name
+from virnuc_profiler.inference.esm2.config import ARCHITECTURES, MODEL_NAMES, resolve_model_name
 from virnuc_profiler.inference.esm2.model import ModelInfo, PackedESM2
 from virnuc_profiler.inference.placement import FP8, resolve_device, resolve_precision
 
@@ -65,7 +65,7 @@ def load_esm2_model(
         UsageError: no such model, device, precision, attention or file, or a combination that cannot run.
         ModelError: the weights cannot be had, or belong to another model.
     """
-    name = find_model_name(model_name)
+    name = resolve_model_name(model_name)
     place = resolve_device(device)
     dtype = resolve_precision(precision, enable_fp16, place)
     source, path = _choose_weights(name, weights)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from virnuc_profiler.inference.esm2.config import ALPHABET_SIZE, PADDING_TOKEN, Architecture
-from virnuc_profiler.inference.esm2.encoders.select import choose_encoder
+from virnuc_profiler.inference.esm2.encoders.select import resolve_encoder
 from virnuc_profiler.inference.esm2.layers import NORM_EPS, EncoderLayer
 from virnuc_profiler.inference.marks import NoPassMarks, PassMarks
-from virnuc_profiler.inference.ops.attention import choose_backend
+from virnuc_profiler.inference.ops.attention import resolve_attention_backend
 from virnuc_profiler.inference.ops.pack import Pack
 from virnuc_profiler.inference.placement import FP8, PRECISIONS
 
@@ -43,7 +43,7 @@ class ModelInfo:
 
 
 class PackedESM2(nn.Module):
-    """The encoder. Its weights are uninitialised until ``load.py`` fills them.
+    """The encoder. Its weights are uninitialized until ``load.py`` fills them.
 
     Parameters are made where they will stay, in the dtype they will keep: there is never a second copy.
 
@@ -76,11 +76,11 @@ class PackedESM2(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.model_name = model_name
-        self.weights = "uninitialised"
+        self.weights = "uninitialized"
         self.weights_source = "none"
         place = torch.device(device)
-        self._attention = choose_backend(attention, place, dtype, architecture.head_dim)
-        self._encoder = choose_encoder(kernels, self._attention, place, dtype, cuda_graphs, fp8)
+        self._attention = resolve_attention_backend(attention, place, dtype, architecture.head_dim)
+        self._encoder = resolve_encoder(kernels, self._attention, place, dtype, cuda_graphs, fp8)
         self.fp8 = fp8
 
         factory: Any = {"device": "meta", "dtype": dtype}
@@ -141,9 +141,9 @@ class PackedESM2(nn.Module):
         """Lets go of device memory that is kept from pack to pack, apart from the weights; it comes back as needed."""
         self._encoder.release()
 
-    def encode_unquantised(self, tokens: Tensor, pack: Pack) -> Tensor:
+    def encode_unquantized(self, tokens: Tensor, pack: Pack) -> Tensor:
         """As :meth:`forward`, with the matrix products in the model's dtype also where it computes them in FP8."""
-        encoder = choose_encoder("auto", self._attention, self.device, self.dtype, cuda_graphs=False)
+        encoder = resolve_encoder("auto", self._attention, self.device, self.dtype, cuda_graphs=False)
         return encoder.encode(self, tokens, pack)
 
     @property

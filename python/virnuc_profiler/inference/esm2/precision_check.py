@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from virnuc_profiler.errors import PrecisionError
-from virnuc_profiler.inference.esm2.encoders.eager import PlainEncoder
+from virnuc_profiler.inference.esm2.encoders.eager import EagerEncoder
 from virnuc_profiler.inference.esm2.layers import EncoderLayer
 from virnuc_profiler.inference.ops.attention import SdpaBackend
 from virnuc_profiler.inference.ops.pack import Pack
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.esm2.config import Architecture
     from virnuc_profiler.inference.esm2.model import PackedESM2
 
-LEAST_COSINE: Final = 0.99
+MIN_COSINE: Final = 0.99
 """Below it FP8 is refused, unless the user sets another bound."""
 
-MOST_TOKENS: Final = 8192
+MAX_TOKENS: Final = 8192
 """A batch's first sequences with so many tokens are enough: in fp32 they take longer than the rest of it in FP8."""
 
 
@@ -59,24 +59,24 @@ class PrecisionReport:
 Check = Callable[["PackedBatch"], PrecisionReport]
 
 
-def precision_check(model: Any, least_cosine: float | None) -> Check | None:
+def precision_check(model: Any, min_cosine: float | None) -> Check | None:
     """What :func:`check_precision` does, for batches that are still on the host; None if there is nothing to check."""
-    if least_cosine is None or not getattr(model, "fp8", False):
+    if min_cosine is None or not getattr(model, "fp8", False):
         return None
 
     def check(packed: PackedBatch) -> PrecisionReport:
         ends = packed.cu_seqlens
-        sequences = max(1, int((ends[1:] <= MOST_TOKENS).sum()))
+        sequences = max(1, int((ends[1:] <= MAX_TOKENS).sum()))
         tokens, cu_seqlens = packed.tokens[: int(ends[sequences])], ends[: sequences + 1]
         on_device = tokens.to(model.device), cu_seqlens.to(model.device)
-        return check_precision(model, *on_device, packed.max_seqlen, least_cosine)
+        return check_precision(model, *on_device, packed.max_seqlen, min_cosine)
 
     return check
 
 
 @torch.inference_mode()
 def check_precision(
-    model: PackedESM2, tokens: Tensor, cu_seqlens: Tensor, max_seqlen: int, least_cosine: float = LEAST_COSINE
+    model: PackedESM2, tokens: Tensor, cu_seqlens: Tensor, max_seqlen: int, min_cosine: float = MIN_COSINE
 ) -> PrecisionReport:
     """Puts a pack through the model as it is, in bf16 and in fp32; waits for the device.
 
@@ -85,15 +85,15 @@ def check_precision(
         tokens: (T,) integers on the model's device.
         cu_seqlens: (B + 1,) int32 on the same device, cumulative lengths from 0.
         max_seqlen: longest sequence in tokens.
-        least_cosine: what is asked of every sequence, against bf16 and against fp32.
+        min_cosine: what is asked of every sequence, against bf16 and against fp32.
 
     Raises:
         PrecisionError: a sequence falls short of it, or its vector is not finite.
     """
     pack = Pack(tokens.shape[0], cu_seqlens, max_seqlen, cu_seqlens.cpu())
     found = mean_pool(model(tokens, cu_seqlens, max_seqlen), cu_seqlens)
-    in_bf16 = mean_pool(model.encode_unquantised(tokens, pack), cu_seqlens)
-    in_fp32 = mean_pool(PlainEncoder(SdpaBackend())(_InFp32(model), tokens, pack), cu_seqlens)  # type: ignore[arg-type]
+    in_bf16 = mean_pool(model.encode_unquantized(tokens, pack), cu_seqlens)
+    in_fp32 = mean_pool(EagerEncoder(SdpaBackend())(_InFp32(model), tokens, pack), cu_seqlens)  # type: ignore[arg-type]
     against_bf16, against_fp32 = (cosine_similarity(found, other, dim=-1) for other in (in_bf16, in_fp32))
     report = PrecisionReport(
         sequences=len(found),
@@ -102,10 +102,10 @@ def check_precision(
         fp32_min=float(against_fp32.min()),
         fp32_mean=float(against_fp32.mean()),
     )
-    if not min(report.bf16_min, report.fp32_min) >= least_cosine:  # NaN falls short of everything
+    if not min(report.bf16_min, report.fp32_min) >= min_cosine:  # NaN falls short of everything
         raise PrecisionError(
-            f"FP8 is too imprecise for {model.model_name} with these sequences: {report}; at least {least_cosine} is "
-            "asked for: use bf16, or lower the bound (--least-cosine; in Python: least_cosine)"
+            f"FP8 is too imprecise for {model.model_name} with these sequences: {report}; at least {min_cosine} is "
+            "asked for: use bf16, or lower the bound (--min-cosine; in Python: min_cosine)"
         )
     return report
 

@@ -63,7 +63,7 @@ class OnStream:
         torch.cuda.set_stream(self._current)
 
 
-def keep_for_ever(*owners: object) -> None:
+def leak_forever(*owners: object) -> None:
     """Keeps objects, and so the memory that they hold, until the process ends; Python does not free them even then."""
     for owner in owners:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))

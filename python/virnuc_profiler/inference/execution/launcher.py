@@ -14,7 +14,7 @@ from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.execution.buffers import OnStream
 from virnuc_profiler.inference.execution.slots import Slot, Slots
 from virnuc_profiler.inference.execution.stage_marks import StageMarks
-from virnuc_profiler.inference.execution.vectors import StampedVectors
+from virnuc_profiler.inference.execution.vectors import TimestampedOutput
 from virnuc_profiler.inference.marks import BatchMarks, PassMarks
 from virnuc_profiler.inference.ops.pooling import mean_pool
 
@@ -67,12 +67,12 @@ def embed_with(model: Callable[..., Tensor]) -> Embed:
                 "it must return a tensor (T, h) with one vector for each of them"
             )
         marks.pools()
-        return mean_pool(hidden, cu_seqlens, out=marks.room(len(cu_seqlens) - 1, hidden.shape[1]))
+        return mean_pool(hidden, cu_seqlens, out=marks.output_buffer(len(cu_seqlens) - 1, hidden.shape[1]))
 
     return call_and_pool
 
 
-def launcher_for(model: Callable[..., Tensor], device: torch.device) -> Launch:
+def make_launcher(model: Callable[..., Tensor], device: torch.device) -> Launch:
     """Returns the function that puts a batch through `model` on `device`."""
     return CudaLauncher(model, device) if device.type == "cuda" else CpuLauncher(model)
 
@@ -129,7 +129,7 @@ class Queued:
     slots: Slots
     compute: torch.cuda.Stream
     marks: BatchMarks
-    stamped: StampedVectors | None
+    stamped: TimestampedOutput | None
 
     def wait(self) -> Tensor:
         """Sleeps until the copy to the host is complete."""
@@ -181,7 +181,7 @@ class CudaLauncher:
 
     def _queue(
         self, packed: PackedBatch, slot: Slot, compute: torch.cuda.Stream, marks: BatchMarks
-    ) -> tuple[Tensor, StampedVectors | None]:
+    ) -> tuple[Tensor, TimestampedOutput | None]:
         """Returns where on the host the embeddings will be, and with their times if the pass takes its own.
 
         A stream waits before the mark of its stage: a device interval then begins when the work could.

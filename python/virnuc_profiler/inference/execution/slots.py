@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from virnuc_profiler.inference.batches import PackedBatch, packed_views
-from virnuc_profiler.inference.execution.buffers import GrowingBuffer, keep_for_ever
-from virnuc_profiler.inference.execution.vectors import VectorRoom
+from virnuc_profiler.inference.execution.buffers import GrowingBuffer, leak_forever
+from virnuc_profiler.inference.execution.vectors import OutputBuffers
 
 
 class InputBuffer:
@@ -76,7 +76,7 @@ class Slot:
 
     def __init__(self, device: torch.device, copy_out: torch.cuda.Stream) -> None:
         self.pack = PackInput(device)
-        self.vectors = VectorRoom(device, copy_out)
+        self.vectors = OutputBuffers(device, copy_out)
         self.embeddings = GrowingBuffer(torch.float32, pin_memory=True)
         self.pooled: Tensor | None = None
         self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -87,7 +87,7 @@ class Slot:
 class Slots:
     """The slots of a launcher, and the two streams that copy from and to them. Slots are made when none is free.
 
-    The streams do not synchronise with the legacy default stream, nor with any other: all order is made by events.
+    The streams do not synchronize with the legacy default stream, nor with any other: all order is made by events.
 
     Args:
         device: a CUDA device.
@@ -140,4 +140,4 @@ class Slots:
 
     def lose(self, slot: Slot, batch: object) -> None:
         """Gives up a slot and its batch, and all the others, for the device is lost. Never raises."""
-        keep_for_ever(self, slot, batch)
+        leak_forever(self, slot, batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from virnuc_profiler.inference.execution.vectors import Sides, VectorRoom
+from virnuc_profiler.inference.execution.vectors import OutputBuffers, Sides
 from virnuc_profiler.inference.marks import BatchMarks
 
 
@@ -27,14 +27,14 @@ class StageMarks:
 
     __slots__ = ("_marks", "_stream", "_vectors", "sides", "stamped")
 
-    def __init__(self, marks: BatchMarks, stream: int | None, vectors: VectorRoom | None = None) -> None:
+    def __init__(self, marks: BatchMarks, stream: int | None, vectors: OutputBuffers | None = None) -> None:
         self._marks = marks
         self._stream = stream
         self._vectors = vectors
         self.sides: Sides | None = None
         self.stamped: Sides | None = None
 
-    def room(self, sequences: int, width: int) -> Tensor | None:
+    def output_buffer(self, sequences: int, width: int) -> Tensor | None:
         """Of the batch's slot."""
         if self._vectors is None or self.sides is not None:
             return None

@@ -13,11 +13,11 @@ from virnuc_profiler.inference.execution.buffers import GrowingBuffer, OnStream
 _STAMPS: Final = 2
 _FLOATS: Final = _STAMPS * 2
 """What they take of fp32 memory: each has 64 bits."""
-_MOST_SHAPES: Final = 1024
+_MAX_SHAPES: Final = 1024
 """For which tensors are kept, 3.5 kB each."""
 
 
-class StampedVectors:
+class TimestampedOutput:
     """One vector per sequence, behind the two times of the device's timer: one copy to the host brings both.
 
     Args:
@@ -50,11 +50,11 @@ class StampedVectors:
 class Sides(NamedTuple):
     """The same vectors where they are made, and where they go."""
 
-    device: StampedVectors
-    host: StampedVectors
+    device: TimestampedOutput
+    host: TimestampedOutput
 
 
-class VectorRoom:
+class OutputBuffers:
     """Memory for the vectors of one batch at a time, on the device and pinned on the host.
 
     It is kept, and so are the tensors over it: making them anew for each batch would take the host some 15 µs, a
@@ -79,13 +79,13 @@ class VectorRoom:
         """For (B, h) vectors, over the memory of all those asked for before."""
         found = self._sides.get((sequences, width))
         if found is None:
-            size = StampedVectors.size_for(sequences, width)
-            if len(self._sides) == _MOST_SHAPES:
+            size = TimestampedOutput.size_for(sequences, width)
+            if len(self._sides) == _MAX_SHAPES:
                 self._sides.clear()
             if not self._on_device.holds(size):
                 self._grow(size)
             sides = self._on_device.shaped(size), self._pinned.shaped(size)
-            found = Sides(*(StampedVectors(memory, sequences, width) for memory in sides))
+            found = Sides(*(TimestampedOutput(memory, sequences, width) for memory in sides))
             self._sides[sequences, width] = found
         return found
 

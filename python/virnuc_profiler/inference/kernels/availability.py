@@ -16,12 +16,12 @@ import torch
 _DTYPES: Final = (torch.float16, torch.bfloat16)
 
 
-def obstacle(device: torch.device, dtype: torch.dtype) -> str:
+def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str:
     """Why they cannot run there; empty if they can."""
-    return half_precision_obstacle(device, dtype) or _triton_obstacle()
+    return half_precision_unavailable_reason(device, dtype) or _triton_obstacle()
 
 
-def half_precision_obstacle(device: torch.device, dtype: torch.dtype) -> str:
+def half_precision_unavailable_reason(device: torch.device, dtype: torch.dtype) -> str:
     """What every kernel asks of device and dtype, ours and FlashAttention's; empty if they will do."""
     if device.type != "cuda":
         return f"it needs a CUDA device, not {device}"
@@ -47,4 +47,4 @@ def _triton_obstacle() -> str:
 @cache
 def kernels_run_on(device: torch.device) -> bool:
     """Whether those can run that do not mind the dtype."""
-    return not obstacle(device, torch.bfloat16)
+    return not unavailable_reason(device, torch.bfloat16)

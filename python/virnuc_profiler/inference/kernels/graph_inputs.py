@@ -12,10 +12,10 @@ from triton.language.extra.cuda import globaltimer
 
 _TOKENS = 1024
 _TENSORS = ["tokens", "cu_seqlens", "to_tokens", "to_cu_seqlens", "order", "vectors", "stamps"]
-_SIZES = ["count", "ends", "room", "most_ends"]
+_SIZES = ["count", "ends", "room", "max_ends"]
 
 
-def put_pack(
+def load_graph_inputs(
     tokens: Tensor,
     cu_seqlens: Tensor,
     to_tokens: Tensor,
@@ -69,7 +69,7 @@ def _put_pack(
     count,
     ends,
     room,
-    most_ends,
+    max_ends,
     BLOCK: tl.constexpr,
 ):
     first = tl.program_id(0) == 0
@@ -80,10 +80,10 @@ def _put_pack(
     tl.store(to_tokens + place, tl.load(tokens + place, place < count, 0), place < count)
     if first:
         _put_order(order, vectors, stamps, ends)
-        for start in range(0, most_ends, BLOCK):
+        for start in range(0, max_ends, BLOCK):
             place = start + tl.arange(0, BLOCK)
             end = tl.load(cu_seqlens + place, place < ends, 0)
-            tl.store(to_cu_seqlens + place, tl.where(place < ends, end, room), place < most_ends)
+            tl.store(to_cu_seqlens + place, tl.where(place < ends, end, room), place < max_ends)
 
 
 @triton.jit

@@ -14,7 +14,7 @@ from virnuc_profiler.inference.kernels.rows import row_program
 def layer_norm(
     x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, eps: float, *, out: Tensor | None = None
 ) -> Tensor:
-    """Normalises ``x + offset`` row by row, with statistics in fp32.
+    """Normalizes ``x + offset`` row by row, with statistics in fp32.
 
     Args:
         x: (T, h), contiguous.
@@ -45,15 +45,15 @@ def _layer_norm(
     inside = (row < rows)[:, None] & real[None, :]
     place = row.to(tl.int64)[:, None] * WIDTH + column[None, :]
     value = tl.load(x + place, inside, 0.0).to(tl.float32) + tl.load(offset + column, real, 0.0)[None, :]
-    tl.store(out + place, normalised(value, inside, weight, bias, column, real, eps, WIDTH), inside)
+    tl.store(out + place, normalized(value, inside, weight, bias, column, real, eps, WIDTH), inside)
 
 
 @triton.jit
-def normalised(value, inside, weight, bias, column, real, eps, WIDTH: tl.constexpr):
+def normalized(value, inside, weight, bias, column, real, eps, WIDTH: tl.constexpr):
     """The layer norm of fp32 rows, which are `WIDTH` wide where they are `real`."""
     mean = tl.sum(value, 1) / WIDTH
-    centred = tl.where(inside, value - mean[:, None], 0.0)
-    scale = tl.rsqrt(tl.sum(centred * centred, 1) / WIDTH + eps)
+    centered = tl.where(inside, value - mean[:, None], 0.0)
+    scale = tl.rsqrt(tl.sum(centered * centered, 1) / WIDTH + eps)
     w = tl.load(weight + column, real, 0.0).to(tl.float32)
     b = tl.load(bias + column, real, 0.0).to(tl.float32)
-    return centred * scale[:, None] * w[None, :] + b[None, :]
+    return centered * scale[:, None] * w[None, :] + b[None, :]

@@ -43,7 +43,7 @@ def filled(rows: int, columns: int, device: torch.device) -> float:
 
 
 def rotates_in_tiles(heads: int, head_dim: int) -> bool:
-    """Whether :func:`linear_rotated` can: half a tile holds whole heads, and no tile both keys and values."""
+    """Whether :func:`qkv_rope` can: half a tile holds whole heads, and no tile both keys and values."""
     return head_dim >= 16 and _COLUMNS // 2 % head_dim == 0 and 2 * heads * head_dim % _COLUMNS == 0
 
 
@@ -64,7 +64,7 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, out: Tensor | None =
     return out
 
 
-def linear_rotated(
+def qkv_rope(
     x: Tensor,
     weight: Tensor,
     bias: Tensor,

@@ -37,9 +37,9 @@ def mean_pool_to_order(hidden: Tensor, cu_seqlens: Tensor, order: Tensor) -> Non
     Args:
         hidden: (T, h), contiguous.
         cu_seqlens: (B + 1,) int32 on the same device.
-        order: (3,) int64 on the same device, see ``recorded_pack.put_pack``: how many of the B sequences are wanted,
-            the address of so many contiguous rows of h float32, and that of two int64, or 0. The second of these
-            becomes the device's time when this ends, in ns, if that is later than what it was.
+        order: (3,) int64 on the same device, see ``graph_inputs.load_graph_inputs``: how many of the B sequences are
+            wanted, the address of so many contiguous rows of h float32, and that of two int64, or 0. The second of
+            these becomes the device's time when this ends, in ns, if that is later than what it was.
     """
     sequences, width = cu_seqlens.shape[0] - 1, hidden.shape[1]
     _mean_pool_to_order[_grid(sequences, width)](hidden, cu_seqlens, order, width, _COLUMNS, _ROWS, num_warps=4)

@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from virnuc_profiler.inference.kernels.elementwise import gelu
-from virnuc_profiler.inference.kernels.layer_norm import normalised
+from virnuc_profiler.inference.kernels.layer_norm import normalized
 from virnuc_profiler.inference.kernels.rows import row_program
 
 FP8: Final = torch.float8_e4m3fn
@@ -21,21 +21,21 @@ LARGEST: Final = 448.0
 _LARGEST: tl.constexpr = tl.constexpr(LARGEST)
 
 
-Quantised = tuple[Tensor, Tensor]
+Quantized = tuple[Tensor, Tensor]
 """(T, n) FP8, and (T, 1) float32 by which each row must be multiplied to get the numbers back."""
 
 
-def quantise(x: Tensor) -> Quantised:
+def quantize(x: Tensor) -> Quantized:
     """Rounds the rows of (T, n), contiguous."""
-    return _quantise_after(_identity, x)
+    return _quantize_after(_identity, x)
 
 
-def gelu_quantise(x: Tensor) -> Quantised:
+def gelu_quantize(x: Tensor) -> Quantized:
     """The exact GELU of (T, n), contiguous, rounded."""
-    return _quantise_after(gelu, x)
+    return _quantize_after(gelu, x)
 
 
-def norm_quantise(
+def norm_quantize(
     x: Tensor,
     update: Tensor | None,
     offset: Tensor,
@@ -44,13 +44,13 @@ def norm_quantise(
     eps: float,
     *,
     exact: Tensor | None = None,
-) -> Quantised:
-    """Adds `update` to the residual stream, in place, and normalises and rounds the rows of ``x + offset``.
+) -> Quantized:
+    """Adds `update` to the residual stream, in place, and normalizes and rounds the rows of ``x + offset``.
 
     Args:
         x: (T, h), contiguous.
         update: (T, h), contiguous, or None.
-        offset: (h,) float32, added to each row of what is normalised.
+        offset: (h,) float32, added to each row of what is normalized.
         weight: (h,).
         bias: (h,).
         eps: added to the variance.
@@ -61,21 +61,21 @@ def norm_quantise(
     """
     (rows, width), (out, scales) = x.shape, _empty_like(x)
     programs, block, together, warps = row_program(rows, width)
-    _norm_quantise[(programs,)](
+    _norm_quantize[(programs,)](
         x, x if update is None else update, offset, weight, bias, out, scales, x if exact is None else exact, rows, eps,
         update is not None, exact is not None, width, block, together, num_warps=warps,
     )  # fmt: skip
     return out, scales
 
 
-def _quantise_after(change: triton.JITFunction, x: Tensor) -> Quantised:
+def _quantize_after(change: triton.JITFunction, x: Tensor) -> Quantized:
     (rows, width), (out, scales) = x.shape, _empty_like(x)
     programs, block, together, warps = row_program(rows, width)
-    _quantise[(programs,)](x, out, scales, rows, change, width, block, together, num_warps=warps)
+    _quantize[(programs,)](x, out, scales, rows, change, width, block, together, num_warps=warps)
     return out, scales
 
 
-def _empty_like(x: Tensor) -> Quantised:
+def _empty_like(x: Tensor) -> Quantized:
     scales = torch.empty(x.shape[0], 1, dtype=torch.float32, device=x.device)
     return torch.empty(x.shape, dtype=FP8, device=x.device), scales
 
@@ -86,7 +86,7 @@ def _identity(value):
 
 
 @triton.jit(do_not_specialize=["rows"])
-def _quantise(
+def _quantize(
     x, out, scales, rows, CHANGE: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, TOGETHER: tl.constexpr
 ):
     row = tl.program_id(0) * TOGETHER + tl.arange(0, TOGETHER)
@@ -97,7 +97,7 @@ def _quantise(
 
 
 @triton.jit(do_not_specialize=["rows"])
-def _norm_quantise(
+def _norm_quantize(
     x, update, offset, weight, bias, out, scales, exact, rows, eps, ADD: tl.constexpr, EXACT: tl.constexpr,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, TOGETHER: tl.constexpr,
 ):  # fmt: skip
@@ -111,7 +111,7 @@ def _norm_quantise(
         value = (value.to(tl.float32) + tl.load(update + place, inside, 0.0).to(tl.float32)).to(value.dtype)
         tl.store(x + place, value, inside)
     value = value.to(tl.float32) + tl.load(offset + column, real, 0.0)[None, :]
-    value = tl.where(inside, normalised(value, inside, weight, bias, column, real, eps, WIDTH), 0.0)
+    value = tl.where(inside, normalized(value, inside, weight, bias, column, real, eps, WIDTH), 0.0)
     if EXACT:
         tl.store(exact + place, value, inside)
     _store(value, out, scales, row, rows, place, inside)

@@ -31,11 +31,11 @@ def deferred_interrupts() -> Iterator[None]:
         return
     pending: list[int] = []
 
-    def remember(number: int, _frame: FrameType | None) -> None:
+    def postpone(number: int, _frame: FrameType | None) -> None:
         pending.append(number)
 
     previous = {number: handler for number in _STOPPING if callable(handler := signal.getsignal(number))}
-    _handle(dict.fromkeys(previous, remember))
+    _handle(dict.fromkeys(previous, postpone))
     try:
         yield
     finally:

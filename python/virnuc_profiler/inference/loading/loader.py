@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash
-from virnuc_profiler.inference.argument_checks import LARGEST_INT32, checked_integer
+from virnuc_profiler.inference.argument_checks import MAX_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts, start_forkserver
 from virnuc_profiler.inference.loading.worker import WorkerFailure, guarded, prepare_worker, unchanged
@@ -215,7 +215,7 @@ def create_async_dataloader(
     workers = checked_integer("num_workers", num_workers, 0)
     prefetch = checked_integer("prefetch_factor", prefetch_factor, 1)
     if token_budget is not None:
-        token_budget = checked_integer("token_budget", token_budget, 1, LARGEST_INT32)
+        token_budget = checked_integer("token_budget", token_budget, 1, MAX_INT32)
     if not timeout_s >= 0:
         raise ValueError(f"timeout_s is {timeout_s}, must be at least 0 (0: no limit)")
     resolve_ids = getattr(dataset, "sequence_ids", None)

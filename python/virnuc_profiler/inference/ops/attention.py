@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.inference.kernels.availability import half_precision_obstacle
-from virnuc_profiler.inference.kernels.availability import obstacle as kernels_obstacle
+from virnuc_profiler.inference.kernels.availability import half_precision_unavailable_reason
+from virnuc_profiler.inference.kernels.availability import unavailable_reason as kernels_unavailable_reason
 from virnuc_profiler.inference.ops.pack import Pack
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -28,7 +28,7 @@ class AttentionBackend(Protocol):
     def name(self) -> str:
         """As it is chosen and recorded."""
 
-    def obstacle(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
+    def unavailable_reason(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
         """Why this backend cannot run there; empty if it can."""
 
     def plan(self, pack: Pack, out: Tensor | None = None) -> Attend:
@@ -45,9 +45,9 @@ class TritonBackend:
 
     name = "triton"
 
-    def obstacle(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
+    def unavailable_reason(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
         """Why not; empty if it can run."""
-        reason = kernels_obstacle(device, dtype)
+        reason = kernels_unavailable_reason(device, dtype)
         return reason or ("" if head_dim <= 128 else f"heads must be up to 128 wide, not {head_dim}")
 
     def plan(self, pack: Pack, out: Tensor | None = None) -> Attend:
@@ -62,7 +62,7 @@ class FlashAttnBackend:
 
     name = "flash-attn"
 
-    def obstacle(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
+    def unavailable_reason(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
         """Why not; empty if it can run."""
         try:
             _flash_attn_varlen_func()
@@ -86,7 +86,7 @@ class TorchVarlenBackend:
 
     name = "torch-varlen"
 
-    def obstacle(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
+    def unavailable_reason(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
         """Why not; empty if it can run."""
         try:
             _varlen_attn()
@@ -110,7 +110,7 @@ class SdpaBackend:
 
     name = "sdpa"
 
-    def obstacle(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:  # noqa: ARG002
+    def unavailable_reason(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:  # noqa: ARG002
         """Never any."""
         return ""
 
@@ -128,17 +128,17 @@ BACKENDS: Final[tuple[AttentionBackend, ...]] = (
 """Best first."""
 
 
-def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionBackend:
+def resolve_attention_backend(wanted: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionBackend:
     """Returns the backend called `wanted`, or for ``auto`` the first that can run.
 
     Raises:
         UsageError: no such backend, or it cannot run there; the message says why.
     """
     if wanted == "auto":
-        return next(backend for backend in BACKENDS if not backend.obstacle(device, dtype, head_dim))
+        return next(backend for backend in BACKENDS if not backend.unavailable_reason(device, dtype, head_dim))
     for backend in BACKENDS:
         if backend.name == wanted:
-            reason = backend.obstacle(device, dtype, head_dim)
+            reason = backend.unavailable_reason(device, dtype, head_dim)
             if reason:
                 raise UsageError(f"attention {wanted!r} cannot run: {reason}; use attention='auto'")
             return backend
@@ -148,7 +148,7 @@ def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype, head_d
 
 def _flash_obstacle(device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
     """What FlashAttention kernels need, whoever ships them."""
-    reason = half_precision_obstacle(device, dtype)
+    reason = half_precision_unavailable_reason(device, dtype)
     if not reason and (head_dim % 8 or head_dim > 256):
         return f"heads must be a multiple of 8 up to 256 wide, not {head_dim}"
     return reason
@@ -166,7 +166,7 @@ def _varlen_attn() -> Any:
     return varlen_attn
 
 
-_SHORTEST_SHARE: Final = 7 / 8
+_MIN_SHARE: Final = 7 / 8
 """A bucket's shortest sequence is at least this share of its longest: padding stays below an eighth."""
 
 
@@ -261,7 +261,7 @@ def _bucket_bounds(sorted_lengths: list[int]) -> list[tuple[int, int, int, bool]
     begin = 0
     for end in range(1, len(sorted_lengths) + 1):
         shortest = sorted_lengths[begin]
-        if end == len(sorted_lengths) or sorted_lengths[end] * _SHORTEST_SHARE > shortest:
+        if end == len(sorted_lengths) or sorted_lengths[end] * _MIN_SHARE > shortest:
             longest = sorted_lengths[end - 1]
             bounds.append((begin, end, longest, longest > shortest))
             begin = end

@@ -43,7 +43,7 @@ def encode_and_pool(
     marks: PassMarks,
 ) -> Tensor:
     """What `encode` makes of a pack, pooled: (B, h) float32."""
-    room = marks.room(pack.num_sequences, model.embed_dim)
+    room = marks.output_buffer(pack.num_sequences, model.embed_dim)
     marks.launches()
     hidden = encode(model, tokens, pack)
     marks.pools()

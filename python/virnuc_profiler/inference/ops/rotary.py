@@ -4,7 +4,7 @@
 import torch
 from torch import Tensor
 
-_SHORTEST_TABLE = 1024
+_MIN_TABLE = 1024
 """Positions: all of a sequence that was cut at 1,022 residues."""
 
 
@@ -69,7 +69,7 @@ class RotaryAngles:
     def covering(self, positions: int, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cos and sin, each (at least `positions`, head_dim / 2) float32."""
         if self._tables is None or len(self._tables[0]) < positions or self._tables[0].device != device:
-            count = max(_SHORTEST_TABLE, 1 << (positions - 1).bit_length())
+            count = max(_MIN_TABLE, 1 << (positions - 1).bit_length())
             angles = rotary_angles(torch.arange(count, device=device), head_dim)
             self._tables = angles.cos(), angles.sin()
         return self._tables

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from virnuc_profiler._core import encode_residues, gather_sequences, pack_sequences, pack_statistics
 from virnuc_profiler.errors import WorkloadError
-from virnuc_profiler.inference.argument_checks import LARGEST_INT32, checked_integer
+from virnuc_profiler.inference.argument_checks import MAX_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch, packed_size, packed_views
 from virnuc_profiler.inference.packing.buffer import PackBuffer, WaitingSequences, offsets_of
 from virnuc_profiler.inference.sequences.alphabet import residue_alphabet
@@ -22,9 +22,9 @@ CollatorInput: TypeAlias = EncodedChunk | Iterable[SequenceItem]
 
 WELL_FILLED = 0.97
 """A pack with at least this share of the budget is never held back."""
-MOST_HELD_BACK = 0.5
+MAX_HELD_BACK = 0.5
 """At most this share of ``buffer_size`` sequences stays in the buffer after a packing."""
-MOST_TIMES_HELD_BACK = 3
+MAX_TIMES_HELD_BACK = 3
 """A pack with a sequence that was held back so often goes out, however full it is."""
 
 
@@ -33,9 +33,9 @@ class VarlenCollator:
 
     The rule. Each time the buffer holds exactly ``buffer_size`` sequences, all of them are packed. Packs
     filled to `WELL_FILLED` of the budget go out. Of the others the emptiest stay in the buffer for the next
-    packing, as long as they are at most `MOST_HELD_BACK` of ``buffer_size`` sequences and hold none that has
-    stayed `MOST_TIMES_HELD_BACK` times; the rest go out too. So a buffer's poor last packs cost no
-    efficiency, each packing brings new sequences, and none waits for more than `MOST_TIMES_HELD_BACK` further
+    packing, as long as they are at most `MAX_HELD_BACK` of ``buffer_size`` sequences and hold none that has
+    stayed `MAX_TIMES_HELD_BACK` times; the rest go out too. So a buffer's poor last packs cost no
+    efficiency, each packing brings new sequences, and none waits for more than `MAX_TIMES_HELD_BACK` further
     packings. `flush` packs and emits whatever is left. What comes out depends on the order of the sequences
     alone, not on how they were chunked.
 
@@ -90,7 +90,7 @@ class VarlenCollator:
 
     @max_tokens_per_batch.setter
     def max_tokens_per_batch(self, value: int) -> None:
-        self._token_budget = checked_integer("max_tokens_per_batch", value, 1, LARGEST_INT32)
+        self._token_budget = checked_integer("max_tokens_per_batch", value, 1, MAX_INT32)
 
     def reset(self) -> None:
         """Forgets what is buffered and counted, for a fresh pass."""
@@ -167,10 +167,10 @@ class VarlenCollator:
         firsts = pack_offsets[:-1]
         fill = np.add.reduceat(waiting.lengths[order], firsts) / self._token_budget
         times_held_back = np.maximum.reduceat(waiting.held_back[order], firsts)
-        may_stay = (fill < WELL_FILLED) & (times_held_back < MOST_TIMES_HELD_BACK)
+        may_stay = (fill < WELL_FILLED) & (times_held_back < MAX_TIMES_HELD_BACK)
         emptiest_first = np.flatnonzero(may_stay)[np.argsort(fill[may_stay], kind="stable")]
         sizes = np.diff(pack_offsets)[emptiest_first]
-        stays = emptiest_first[np.cumsum(sizes) <= MOST_HELD_BACK * self.buffer_size]
+        stays = emptiest_first[np.cumsum(sizes) <= MAX_HELD_BACK * self.buffer_size]
         going_out = np.ones(len(firsts), dtype=np.bool_)
         going_out[stays] = False
         return going_out

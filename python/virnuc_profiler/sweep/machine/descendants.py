@@ -16,7 +16,7 @@ from virnuc_profiler.inference.loading.interrupts import marked_processes
 
 _LASTING: Final = ("torch/_inductor/compile_worker", "torch._inductor.compile_worker")
 """In the command lines of helpers that PyTorch keeps for as long as a process lives."""
-_LONGEST_COMMAND: Final = 200
+_MAX_COMMAND: Final = 200
 """Characters of a command line that are kept."""
 
 
@@ -73,7 +73,7 @@ def _describe(process: psutil.Process) -> ProcessLeft | None:
         if not process.is_running():
             return None
         with process.oneshot():
-            command = " ".join(process.cmdline())[:_LONGEST_COMMAND]
+            command = " ".join(process.cmdline())[:_MAX_COMMAND]
             return ProcessLeft(process.pid, process.name(), command, process.status(), process.create_time())
     except psutil.ZombieProcess:
         return ProcessLeft(process.pid, "", "", psutil.STATUS_ZOMBIE, process.create_time())

@@ -31,7 +31,7 @@ class Holdings:
 
 
 @dataclass(frozen=True, slots=True)
-class Leftovers:
+class ResourceLeaks:
     """What is there that was not there before.
 
     Attributes:
@@ -76,7 +76,7 @@ def holdings() -> Holdings:
     return Holdings(descendants(), open_descriptors(), segments())
 
 
-def left_since(before: Holdings, workers: Collection[int] = ()) -> Leftovers:
+def left_since(before: Holdings, workers: Collection[int] = ()) -> ResourceLeaks:
     """What has come since `before` and is still there.
 
     Args:
@@ -87,7 +87,7 @@ def left_since(before: Holdings, workers: Collection[int] = ()) -> Leftovers:
     left = describe_processes(here - before.processes)
     now = open_descriptors()
     ours = {os.getpid(), *workers, *(process.pid for process in here)}
-    return Leftovers(
+    return ResourceLeaks(
         processes=tuple(process for process in left if process.lives),
         zombies=tuple(process for process in left if not process.lives),
         descriptors=left_open(before.descriptors, now),

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from virnuc_profiler.inference.argument_checks import LARGEST_INT32
+from virnuc_profiler.inference.argument_checks import MAX_INT32
 
 RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "num_workers": (0, 1024),
     "prefetch_factor": (1, 1024),
-    "token_budget": (3, LARGEST_INT32),  # BOS, one residue and EOS; what int32 cumulative lengths can count
-    "buffer_size": (1, LARGEST_INT32),
+    "token_budget": (3, MAX_INT32),  # BOS, one residue and EOS; what int32 cumulative lengths can count
+    "buffer_size": (1, MAX_INT32),
 }
 """Smallest and largest value of each setting, both inclusive."""
 

@@ -42,7 +42,7 @@ class DeviceName:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
 
-FindDevice = Callable[[str, str | None], "torch.device | DeviceName"]
+ResolveDevice = Callable[[str, str | None], "torch.device | DeviceName"]
 """Resolves a device by name and checks that the precision fits it."""
 
 HARMLESS: Final = ("cooldown", "timeout", "isolation", "start_timeout", "progress_timeout")
@@ -59,7 +59,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "seed": "seed",
     "device_memory_gb": "device_memory_gb",
     "try_all": "try_all",
-    "least_cosine": "least_cosine",
+    "min_cosine": "min_cosine",
     "fasta": "fasta",
 }
 """Options and the fields of a request that they fill."""
@@ -83,7 +83,7 @@ class Request:
         device_memory_gb: limit on this process's device memory; None for none.
         capture_range: whether measured runs, but no warm-up, are bracketed for nsys or ncu.
         try_all: whether configurations that surely do not fit the device's memory are tried nevertheless.
-        least_cosine: of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
+        min_cosine: of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
     """
 
     output_dir: Path
@@ -99,7 +99,7 @@ class Request:
     device_memory_gb: float | None = None
     capture_range: bool = False
     try_all: bool = False
-    least_cosine: float | None = None
+    min_cosine: float | None = None
 
     def workload(self, factor: float = 1.0) -> Workload:
         """The sequences to run, generated or the user's; `factor` times as many, if there are.
@@ -187,7 +187,7 @@ def options_of(request: Request) -> dict[str, Any]:
     return {name: recorded(name, value) for name, value in options.items()}
 
 
-def request_of(options: Mapping[str, Any], output_dir: Path, find_device: FindDevice) -> Request:
+def request_of(options: Mapping[str, Any], output_dir: Path, resolve_device: ResolveDevice) -> Request:
     """The request that the options of a journal make.
 
     Raises:
@@ -195,7 +195,7 @@ def request_of(options: Mapping[str, Any], output_dir: Path, find_device: FindDe
     """
     values = {field: options[option] for option, field in _FIELDS.items()}
     fasta = None if values["fasta"] is None else Path(values["fasta"])
-    device = find_device(values["device"], values["precision"])
+    device = resolve_device(values["device"], values["precision"])
     return Request(**{**values, "output_dir": output_dir, "device": device, "fasta": fasta})
 
 

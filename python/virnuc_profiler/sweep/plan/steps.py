@@ -42,8 +42,8 @@ class Step:
         found = (
             replace(BASELINE, **dict(zip(self.grid, values, strict=True))) for values in product(*self.grid.values())
         )
-        least_prefetch = self.grid.get("prefetch_factor", (BASELINE.prefetch_factor,))[0]
-        return tuple(one for one in found if one.num_workers or one.prefetch_factor == least_prefetch)
+        min_prefetch = self.grid.get("prefetch_factor", (BASELINE.prefetch_factor,))[0]
+        return tuple(one for one in found if one.num_workers or one.prefetch_factor == min_prefetch)
 
 
 STEPS: Final = (

@@ -15,7 +15,7 @@ import torch
 
 from virnuc_profiler.sweep.machine.descendants import child_processes, descendants, describe_processes
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory, first_line, is_leak
-from virnuc_profiler.sweep.machine.process_resources import Holdings, Leftovers, left_since
+from virnuc_profiler.sweep.machine.process_resources import Holdings, ResourceLeaks, left_since
 from virnuc_profiler.sweep.plan.cooldown import AUTO, COOLDOWN_S, Cooldown
 
 __all__ = ["AUTO", "COOLDOWN_S", "CleanupReport", "Cooldown", "child_processes", "cleanup_between_runs"]
@@ -42,7 +42,7 @@ class CleanupReport:
     device_memory_after: int | None
     leaked_device_bytes: int | None
     waited_s: float
-    left: Leftovers = field(default_factory=Leftovers)
+    left: ResourceLeaks = field(default_factory=ResourceLeaks)
     checked: bool = False
 
     @property
@@ -64,7 +64,7 @@ class CleanupReport:
             "device_memory_after": self.device_memory_after,
             "leaked_device_bytes": self.leaked_device_bytes,
             "waited_s": self.waited_s,
-            **(self.left.as_dict() if self.checked else dict.fromkeys(Leftovers().as_dict())),
+            **(self.left.as_dict() if self.checked else dict.fromkeys(ResourceLeaks().as_dict())),
         }
 
 
@@ -146,7 +146,7 @@ def _look(
         device_memory_after=after,
         leaked_device_bytes=None if after is None or memory_before is None else max(0, after - memory_before),
         waited_s=0.0,
-        left=Leftovers() if before is None else left_since(before, pids),
+        left=ResourceLeaks() if before is None else left_since(before, pids),
         checked=before is not None,
     )
 
@@ -185,7 +185,7 @@ def _device(device: Any) -> torch.device:
 
 
 _FIRST_S: Final = 0.005
-_LONGEST_S: Final = 0.2
+_MAX_S: Final = 0.2
 _GROWTH: Final = 1.6
 """The pauses between two looks: short at first, since most is gone at once; longer later, since looking costs too."""
 
@@ -205,5 +205,5 @@ def wait_until(
         if left <= 0:
             break
         sleep(min(pause, left))
-        pause = min(pause * _GROWTH, _LONGEST_S)
+        pause = min(pause * _GROWTH, _MAX_S)
     return clock() - started

@@ -42,14 +42,14 @@ _left_behind: list[LeftBehind] = []
 """Of all runs of this process, since processes, memory and files are the process's own."""
 
 
-def remember(run_id: str, report: CleanupReport, model: Any) -> None:
+def record_leaks(run_id: str, report: CleanupReport, model: Any) -> None:
     """Notes what a run left, if anything."""
     if not report.clean:
         segments = {name: _inode(name) for name in report.left.segments}
         _left_behind.append(LeftBehind(run_id, report, _reference(model), segments))
 
 
-def still_there(model: Any, memory: DeviceMemory) -> list[str]:
+def pending_leaks(model: Any, memory: DeviceMemory) -> list[str]:
     """What earlier runs left and is still there, in words; forgets what is gone.
 
     Args:

@@ -85,7 +85,7 @@ def describe_failure(error: BaseException, oom_kills: Mapping[str, int] | None =
     return Failure("error", message, evidence=place_of(error))
 
 
-def bury(error: BaseException) -> None:
+def release_traceback(error: BaseException) -> None:
     """Empties the frames that an exception holds, and all that its attributes hold but plain values.
 
     So with its causes, its contexts, and the members of a group, all of which are cut off. A log or a debugger may

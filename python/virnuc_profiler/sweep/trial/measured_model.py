@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
-from virnuc_profiler.inference.esm2.precision_check import LEAST_COSINE
+from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
@@ -98,7 +98,7 @@ class MeasuredModel:
                 "timeout_s": request.timeout_s,
                 "seed": request.seed if request.fasta is None else None,
                 "try_all": request.try_all,
-                "least_cosine": request.least_cosine,
+                "min_cosine": request.min_cosine,
                 "warm_up": True,
                 "isolation": "none",
             },
@@ -132,7 +132,7 @@ class MeasuredModel:
             on_progress=on_progress,
             metadata=self._footprint(),
             capture_range=self._request.capture_range,
-            least_cosine=LEAST_COSINE if self._request.least_cosine is None else self._request.least_cosine,
+            min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
         )
         self._warn_once(result)
         return result

@@ -16,8 +16,8 @@ from virnuc_profiler.analysis.memory_footprint import (
     fit_footprint,
     largest_fitting_budget,
     largest_pack_tokens,
-    least_largest_pack_tokens,
-    most_tokens_in_buffer,
+    max_tokens_in_buffer,
+    min_largest_pack_tokens,
     predict_peak_bytes,
     surely_too_large,
 )
@@ -27,7 +27,7 @@ from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory
 from virnuc_profiler.sweep.plan.configuration import RANGES, Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
-from virnuc_profiler.sweep.trial.failure import OOM, bury
+from virnuc_profiler.sweep.trial.failure import OOM, release_traceback
 
 _BYTES_PER_MB = 1e6
 
@@ -52,8 +52,8 @@ class MemoryForecast:
         """
         available = self.available_bytes()
         budget = configuration.token_budget
-        buffered = most_tokens_in_buffer(configuration.buffer_size, workload.num_sequences, workload.tokens)
-        least = least_largest_pack_tokens(budget, buffered, workload.longest_tokens)
+        buffered = max_tokens_in_buffer(configuration.buffer_size, workload.num_sequences, workload.tokens)
+        least = min_largest_pack_tokens(budget, buffered, workload.longest_tokens)
         if available is None or not surely_too_large(predict_peak_bytes(self.footprint, least), available):
             return None
         tokens = largest_pack_tokens(budget, buffered)
@@ -161,7 +161,7 @@ def measure_footprint(model: Any, device: torch.device) -> MemoryFootprint | Non
         return None
 
     def run_packs(repeats: int) -> None:
-        with AsyncInferenceRunner(model, device, least_cosine=None) as runner:
+        with AsyncInferenceRunner(model, device, min_cosine=None) as runner:
             for _ in runner.run([typical_pack(repeats)] * _PACKS_IN_A_ROW):
                 pass
 
@@ -195,6 +195,6 @@ def _peak_bytes(run_packs: Callable[[int], None], repeats: int, memory: PeakRead
         run_packs(repeats)
     except Exception as error:  # none of ours yet: whatever is wrong, the first configuration will show it
         _log.debug("the memory of %d tokens was not measured", repeats * sum(LENGTHS), exc_info=error)
-        bury(error)
+        release_traceback(error)
         return None
     return memory.peak_requested_bytes()

@@ -23,7 +23,7 @@ from virnuc_profiler.capture.calibration import Ceiling
 from virnuc_profiler.capture.calibration_store import load_ceiling
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import WorkloadError
-from virnuc_profiler.inference.esm2.precision_check import LEAST_COSINE
+from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.loader import create_async_dataloader
 from virnuc_profiler.inference.packing.collator import VarlenCollator
@@ -46,8 +46,8 @@ from virnuc_profiler.sweep.trial.cleanup import (
     close_quietly,
     worker_pids,
 )
-from virnuc_profiler.sweep.trial.contamination import remember, still_there
-from virnuc_profiler.sweep.trial.failure import SHARED, Failure, bury, describe_failure
+from virnuc_profiler.sweep.trial.contamination import pending_leaks, record_leaks
+from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.outcome import failed_result, successful_outcome, without_contamination
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.telemetry.logger import TelemetryLogger
@@ -75,7 +75,7 @@ def run_single_gpu_benchmark(
     metadata: Mapping[str, Any] | None = None,
     failure_log_level: int = logging.WARNING,
     capture_range: bool = False,
-    least_cosine: float = LEAST_COSINE,
+    min_cosine: float = MIN_COSINE,
 ) -> dict[str, Any]:
     """Measures one configuration, and cleans up whatever happens. Runs on the CPU too.
 
@@ -100,7 +100,7 @@ def run_single_gpu_benchmark(
         failure_log_level: at which a failure is logged.
         capture_range: whether nsys or ncu are told where the measured run begins and ends, see
             :class:`BatchProfiler`.
-        least_cosine: of a model in FP8, see :class:`AsyncInferenceRunner`.
+        min_cosine: of a model in FP8, see :class:`AsyncInferenceRunner`.
 
     Returns:
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``, ``gpu_util``,
@@ -128,7 +128,7 @@ def run_single_gpu_benchmark(
         num_sequences,
         on_progress,
         capture_range,
-        least_cosine,
+        min_cosine,
     )
     logger = TelemetryLogger(output_dir, configuration.run_id)  # says now if the folder cannot be written
     report: CleanupReport | None = None
@@ -147,7 +147,7 @@ def run_single_gpu_benchmark(
         raise trial.interrupt
     files = {"telemetry_path": telemetry_path, "run_path": telemetry_path and run_path(telemetry_path)}
     paths = {name: path and str(path) for name, path in files.items()}
-    remember(configuration.run_id, report, model)
+    record_leaks(configuration.run_id, report, model)
     result = without_contamination(trial.outcome(telemetry_path), trial.contamination)
     return {**result, **paths, "cleanup": report.as_dict()}
 
@@ -165,10 +165,10 @@ class _Trial:
         num_sequences: int | None,
         on_progress: Callable[[int], None] | None,
         capture_range: bool,
-        least_cosine: float,
+        min_cosine: float,
     ) -> None:
         self.configuration = configuration
-        self._least_cosine = least_cosine
+        self._least_cosine = min_cosine
         self._capture_range = capture_range
         self.failure: Failure | None = None
         self.interrupt: BaseException | None = None
@@ -199,7 +199,7 @@ class _Trial:
         self._done = 0
         self._timeout_s: float | None = None
         self._memory = DeviceMemory(device)
-        self.contamination = still_there(model, self._memory)
+        self.contamination = pending_leaks(model, self._memory)
         self._processes_before = child_processes()
         self._oom_kills_before = oom_kills()
         self._memory_before = self._memory.allocated_bytes()
@@ -215,10 +215,10 @@ class _Trial:
         except Exception as error:
             self.failure = self._described(error, profiler)
             _log.debug("%s failed", self.configuration, exc_info=error)
-            bury(error)
+            release_traceback(error)
         except BaseException as error:
             self.interrupt = type(error)(*error.args)
-            bury(error)
+            release_traceback(error)
         with deferred_interrupts():
             self._run = None if profiler is None else profiler.stop()
             self._peak_gb = self._memory.peak_gb()
@@ -333,7 +333,7 @@ class _Trial:
             timeout_s=timeout_s or 0.0,
         )
         self._runner = AsyncInferenceRunner(
-            self._model, self._device, profiler=profiler, deadline_ns=deadline_ns, least_cosine=self._least_cosine
+            self._model, self._device, profiler=profiler, deadline_ns=deadline_ns, min_cosine=self._least_cosine
         )
         for result in self._runner.run(self._loader):
             self._done += len(result.sequence_ids)

@@ -127,7 +127,7 @@ class Service:
             self._outgoing.send("failed", **describe_error(error))
 
     def _answer(self, message: Message) -> tuple[str, dict[str, Any]]:
-        if message["kind"] == "find_device":
+        if message["kind"] == "resolve_device":
             return "device", {"device": _find_device(message["device"], message["precision"])}
         if message["kind"] == "load":
             self._model = self._make_model(Request.from_dict(message["request"]))

@@ -26,8 +26,8 @@ from virnuc_profiler.sweep.worker.protocol import MESSAGES, LineReader, Message,
 
 LAST_LINES: Final = 20
 _LAST_BYTES: Final = 32_768
-_MOST_BYTES: Final = 1 << 24
-_LONGEST_LINE: Final = 400
+_MAX_BYTES: Final = 1 << 24
+_MAX_LINE: Final = 400
 _STACK_FRAME: Final = re.compile(r"\s*frame #\d+: ")
 """Of C++, as PyTorch prints them by the dozen: what was said before them matters more."""
 
@@ -46,7 +46,7 @@ class OutputFile:
         """The last lines that say something."""
         text = self._tail().decode(errors="replace")
         told = [line for line in text.splitlines() if line.strip() and not _STACK_FRAME.match(line)]
-        return [line.rstrip()[:_LONGEST_LINE] for line in told[-count:]]
+        return [line.rstrip()[:_MAX_LINE] for line in told[-count:]]
 
     def take(self) -> list[str]:
         """The last lines, after which the file is empty again: it does not grow over the trials."""
@@ -56,7 +56,7 @@ class OutputFile:
 
     def shorten(self) -> None:
         """Cuts off what nobody will read, if it has become much; a line printed at this moment may be lost with it."""
-        if os.fstat(self.descriptor).st_size > _MOST_BYTES:
+        if os.fstat(self.descriptor).st_size > _MAX_BYTES:
             tail = self._tail()
             os.ftruncate(self.descriptor, 0)
             self._file.write(tail)

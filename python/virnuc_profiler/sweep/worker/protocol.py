@@ -19,7 +19,7 @@ MAX_LINE_BYTES: Final = 1 << 20
 MAX_TEXT: Final = 4096
 """Characters of a log message or an error that are passed on."""
 
-REQUESTS: Final = frozenset({"find_device", "load", "warm_up", "trial", "predict", "stop"})
+REQUESTS: Final = frozenset({"resolve_device", "load", "warm_up", "trial", "predict", "stop"})
 MESSAGES: Final = frozenset(
     {"hello", "device", "loaded", "warmed_up", "progress", "result", "predicted", "log", "failed", "interrupted"}
 )

@@ -22,7 +22,7 @@ from virnuc_profiler.sweep.worker.outcomes import DeadlinePassed, ProcessLost, f
 from virnuc_profiler.sweep.worker.protocol import Message
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
-MOST_FAILED_STARTS: Final = 3
+MAX_FAILED_STARTS: Final = 3
 """So many in a row, and the sweep ends: each may have cost the whole start timeout."""
 
 _NOT_THE_TRIALS: Final = (UsageError, WorkloadError, OutputError)
@@ -115,7 +115,7 @@ class SupervisedModel:
         attempt = 0
         while result is None:
             attempt += 1
-            last = attempt == MOST_FAILED_STARTS
+            last = attempt == MAX_FAILED_STARTS
             result = self._try(workload, configuration, output_dir, on_progress, last=last)
         return result
 
@@ -179,11 +179,11 @@ class SupervisedModel:
 
     def _start_again_and_again(self) -> None:
         """Has a process that is ready, at the third try at the latest."""
-        for attempt in range(1, MOST_FAILED_STARTS + 1):
+        for attempt in range(1, MAX_FAILED_STARTS + 1):
             error = self._obstacle()
             if error is None:
                 return
-            if attempt == MOST_FAILED_STARTS:
+            if attempt == MAX_FAILED_STARTS:
                 raise VirnucError(f"the model could not be started {attempt} times in a row: {error}") from error
             _log.warning("the model could not be started, which is tried again: %s", error)
 
@@ -266,14 +266,14 @@ def _written_ns(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-MOST_NEW_BYTES: Final = 256 * 2**20
+MAX_NEW_BYTES: Final = 256 * 2**20
 """Over all trials since the first: more than three times what one may leave. A leak that no single trial shows adds up
 to that, and what libraries allocate once does not."""
 
-MOST_NEW_DESCRIPTORS: Final = 64
+MAX_NEW_DESCRIPTORS: Final = 64
 """A trial of four workers has about thirty pipes: if two of them leave theirs open, something is wrong."""
 
-MOST_NEW_CHILDREN: Final = 4
+MAX_NEW_CHILDREN: Final = 4
 """Forkserver, resource tracker and PyTorch's manager of shared memory start when first needed; one to spare."""
 
 
@@ -317,10 +317,10 @@ def damage(result: Mapping[str, Any]) -> str | None:
 def growth(first: Resources, now: Resources) -> str | None:
     """What has grown since the process's first trial beyond what is usual, in words; None if nothing has."""
     new_bytes = (now.device_bytes or 0) - (first.device_bytes or 0)
-    if first.device_bytes is not None and new_bytes > MOST_NEW_BYTES:
+    if first.device_bytes is not None and new_bytes > MAX_NEW_BYTES:
         return f"it holds {new_bytes:,} bytes of device memory more than after its first trial"
-    if now.descriptors - first.descriptors > MOST_NEW_DESCRIPTORS:
+    if now.descriptors - first.descriptors > MAX_NEW_DESCRIPTORS:
         return f"it has {now.descriptors - first.descriptors} open files more than after its first trial"
-    if now.children - first.children > MOST_NEW_CHILDREN:
+    if now.children - first.children > MAX_NEW_CHILDREN:
         return f"it has {now.children - first.children} processes more than after its first trial"
     return None

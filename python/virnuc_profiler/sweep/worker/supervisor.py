@@ -64,7 +64,7 @@ class Supervisor:
                 level = logging.getLogger("virnuc_profiler").getEffectiveLevel()
                 self._process = ModelProcess(self._child_module, level)
 
-    def find_device(self, device: str, precision: str | None) -> DeviceName:
+    def resolve_device(self, device: str, precision: str | None) -> DeviceName:
         """Which device is meant, and whether it computes in that precision.
 
         Raises:
@@ -74,7 +74,9 @@ class Supervisor:
         if device == "cpu" and precision in (None, "fp32", "bf16"):
             return DeviceName("cpu")
         watch = Watch(start_s=self.limits.start_s)
-        return DeviceName.parse(self.ask("device", watch, "find_device", device=device, precision=precision)["device"])
+        return DeviceName.parse(
+            self.ask("device", watch, "resolve_device", device=device, precision=precision)["device"]
+        )
 
     def ask(
         self,

@@ -100,7 +100,7 @@ def test_collation():
     assert found.bound == "collation"
 
 
-@pytest.mark.parametrize(("device_ms", "bound"), [(16.0, "synchronising"), (60.0, "device")])
+@pytest.mark.parametrize(("device_ms", "bound"), [(16.0, "synchronizing"), (60.0, "device")])
 def test_a_wait_in_every_batch_is_named_from_half_a_percent_on(device_ms, bound):
     """Some 0.13 ms a batch, and 0.03 ms of a copy that then lies bare: 1 % of 16 ms, 0.3 % of 60 ms."""
     found = diagnose(one_by_one(device_ms=device_ms))
@@ -129,7 +129,7 @@ def test_launching_without_gpm_is_an_upper_bound():
     assert evidence(found)["batches in which the device ended with the host"] == "100.0%"
 
 
-@pytest.mark.parametrize(("sm", "bound"), [(0.2, "launching"), (0.6, "launching"), (0.75, "synchronising")])
+@pytest.mark.parametrize(("sm", "bound"), [(0.2, "launching"), (0.6, "launching"), (0.75, "synchronizing")])
 def test_sm_activity_tells_launching_from_waiting_inside_a_stage(sm, bound):
     found = diagnose(with_gpu(launch_bound(), **gpm(sm=sm)))
     assert found.bound == bound

@@ -48,17 +48,17 @@ def test_what_a_waiting_host_could_have_done_before_is_due_to_the_wait():
         launched(0, 5, (10, 20)),
         launched(1, 22, (22, 40), stage("emit", 20.1, 21.7), stage("fetch", 21.7, 22)),
     )
-    assert causes(found) == [{"synchronising": 2}]
+    assert causes(found) == [{"synchronizing": 2}]
 
 
 def test_a_long_fetch_counts_for_itself_even_after_a_wait():
     found = gaps_of(launched(0, 5, (10, 20)), launched(1, 30, (30, 40), stage("fetch", 20.1, 30)))
-    assert causes(found) == [pytest.approx({"synchronising": 0.1, "data_loading": 9.9})]
+    assert causes(found) == [pytest.approx({"synchronizing": 0.1, "data_loading": 9.9})]
 
 
 def test_a_wait_hides_no_more_than_its_own_length():
     found = gaps_of(launched(0, 5, (5, 8)), launched(1, 28, (28, 40), stage("emit", 8.1, 28)))
-    assert causes(found) == [pytest.approx({"synchronising": 2.0, "consuming": 18.0})]
+    assert causes(found) == [pytest.approx({"synchronizing": 2.0, "consuming": 18.0})]
 
 
 def test_a_consumer_that_goes_on_long_after_the_device_is_no_wait():
@@ -92,7 +92,7 @@ def test_device_times_that_were_lost_leave_no_false_gap():
 def test_waking_up_late_now_and_then_is_still_waking_up():
     prompt = one_by_one(count=20)
     late = one_by_one(count=20, wake_ms=3.0)
-    assert {line.cause for line in observe(prompt).gaps.totals()} == {"synchronising"}
+    assert {line.cause for line in observe(prompt).gaps.totals()} == {"synchronizing"}
     assert "other_host_work" in {line.cause for line in observe(late).gaps.totals()}
 
 

@@ -128,7 +128,7 @@ def test_queue_state(wait, interval, state):
         ((), None),
     ],
 )
-def test_gpu_utilisation_of_a_batch(fast, expected):
+def test_gpu_utilization_of_a_batch(fast, expected):
     metrics = batch_metrics(batch(0, 100, 200), samples(fast=readings(*fast)))
     assert metrics["gpu_util"] == expected
 

@@ -138,7 +138,7 @@ def test_golden_energy_and_activity():
     assert summary["mean_dram_activity"] is None
 
 
-def test_mean_utilisation_is_over_time_and_a_gap_counts_for_nothing():
+def test_mean_utilization_is_over_time_and_a_gap_counts_for_nothing():
     assert run_summary(sampled_run())["avg_gpu_util"] == 50.0
 
 

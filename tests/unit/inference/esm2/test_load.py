@@ -8,7 +8,7 @@ import torch
 from virnuc_profiler import load_esm2_model
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.config import ALPHABET_SIZE, MASK_TOKEN, MODEL_NAMES, PADDING_TOKEN
-from virnuc_profiler.inference.esm2.config import find_model_name as find
+from virnuc_profiler.inference.esm2.config import resolve_model_name as find
 from virnuc_profiler.inference.placement import resolve_device, resolve_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)

@@ -67,7 +67,7 @@ def test_unknown_and_rare_residues_equal_fair_esm(pair):
     assert_same(run_packed(model, sequences), padded_oracle(oracle, sequences))
 
 
-def test_neighbours_in_the_pack_do_not_matter(pair):
+def test_neighbors_in_the_pack_do_not_matter(pair):
     _, model = pair
     alone, other = proteins([120], seed=1), proteins([44, 300], seed=2)
     (expected,) = run_packed(model, alone)
@@ -110,11 +110,13 @@ def test_a_pass_tells_what_it_is_about_to_queue_and_leaves_its_vectors_where_the
     batch = packed_batch(proteins([3, 40, 1]))
     told, rooms = [], []
 
-    def room(sequences, width):
+    def output_buffer(sequences, width):
         rooms.append(torch.zeros(sequences, width))
         return rooms[-1]
 
-    marks = SimpleNamespace(room=room, launches=lambda: told.append("forward"), pools=lambda: told.append("pool"))
+    marks = SimpleNamespace(
+        output_buffer=output_buffer, launches=lambda: told.append("forward"), pools=lambda: told.append("pool")
+    )
     found = model.embed_sequences(batch.tokens, batch.cu_seqlens, batch.max_seqlen, marks=marks)
     assert told == ["forward", "pool"]
     assert len(rooms) == 1

@@ -10,7 +10,7 @@ from tests.support.launching import COMPUTE, COPY_IN, COPY_OUT, Marks, batch_of,
 from tests.support.packed import RecordedBatch
 from virnuc_profiler.inference.execution import vectors as stamped_vectors
 from virnuc_profiler.inference.execution.launcher import CpuLauncher, CudaLauncher
-from virnuc_profiler.inference.execution.vectors import VectorRoom
+from virnuc_profiler.inference.execution.vectors import OutputBuffers
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ class ReplayingModel:
     def embed_sequences(self, tokens, cu_seqlens, max_seqlen, host_cu_seqlens, marks):
         ends = cu_seqlens.tolist()
         vectors = torch.stack([tokens[begin + 1 : end - 1].float().mean().expand(4) for begin, end in pairwise(ends)])
-        room = marks.room(len(ends) - 1, 4)
+        room = marks.output_buffer(len(ends) - 1, 4)
         stamps = marks.replays()
         if stamps is not None:
             stamps.copy_(torch.tensor([1000 * len(tokens), 1000 * len(tokens) + 7]))
@@ -95,8 +95,8 @@ def batches_copied_out(cuda, launch, batch):
 
 
 def test_the_tensors_over_the_vectors_room_are_not_kept_without_end(cuda, monkeypatch):
-    monkeypatch.setattr(stamped_vectors, "_MOST_SHAPES", 3)
-    room = VectorRoom(torch.device("cpu"), torch.cuda.Stream(None))
+    monkeypatch.setattr(stamped_vectors, "_MAX_SHAPES", 3)
+    room = OutputBuffers(torch.device("cpu"), torch.cuda.Stream(None))
     first = room.sides(9, 4)
     for sequences in range(1, 9):
         sides = room.sides(sequences, 4)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from virnuc_profiler.inference.kernels import availability
-from virnuc_profiler.inference.kernels.availability import obstacle
+from virnuc_profiler.inference.kernels.availability import unavailable_reason
 
 CUDA = torch.device("cuda", 0)
 
@@ -23,19 +23,19 @@ def modern_gpu_with_all_that_triton_needs(monkeypatch):
 
 
 def test_a_modern_gpu_in_half_precision_has_none():
-    assert obstacle(CUDA, torch.bfloat16) == obstacle(CUDA, torch.float16) == ""
+    assert unavailable_reason(CUDA, torch.bfloat16) == unavailable_reason(CUDA, torch.float16) == ""
 
 
 def test_device_and_dtype(monkeypatch):
-    assert obstacle(torch.device("cpu"), torch.bfloat16) == "it needs a CUDA device, not cpu"
-    assert obstacle(CUDA, torch.float32) == "it computes in fp16 or bf16, not torch.float32"
+    assert unavailable_reason(torch.device("cpu"), torch.bfloat16) == "it needs a CUDA device, not cpu"
+    assert unavailable_reason(CUDA, torch.float32) == "it computes in fp16 or bf16, not torch.float32"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    assert "NVIDIA Test is older than Ampere" in obstacle(CUDA, torch.float16)
+    assert "NVIDIA Test is older than Ampere" in unavailable_reason(CUDA, torch.float16)
 
 
 def test_triton_itself(monkeypatch):
     monkeypatch.setattr(availability, "find_spec", lambda name: None)
-    assert "triton is not installed" in obstacle(CUDA, torch.float16)
+    assert "triton is not installed" in unavailable_reason(CUDA, torch.float16)
 
 
 @pytest.mark.parametrize(("compiler", "found"), [(None, False), ("mycc", False), ("mycc", True)])
@@ -43,11 +43,11 @@ def test_a_compiler(monkeypatch, compiler, found):
     if compiler:
         monkeypatch.setenv("CC", compiler)
     monkeypatch.setattr(availability, "which", lambda name: name if found and name == compiler else None)
-    assert obstacle(CUDA, torch.float16) == (
+    assert unavailable_reason(CUDA, torch.float16) == (
         "" if found else "Triton needs a C compiler: install gcc or clang, or name one in CC"
     )
 
 
 def test_pythons_headers(monkeypatch, tmp_path):
     monkeypatch.setattr(availability.sysconfig, "get_path", lambda name: str(tmp_path))
-    assert f"{tmp_path} has none: install python3-dev" in obstacle(CUDA, torch.float16)
+    assert f"{tmp_path} has none: install python3-dev" in unavailable_reason(CUDA, torch.float16)

@@ -14,7 +14,7 @@ pytest.importorskip("triton")
 from virnuc_profiler.inference.kernels import graph_inputs as recorded_pack
 from virnuc_profiler.inference.kernels.elementwise import gelu_, rotate_
 from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
-from virnuc_profiler.inference.kernels.graph_inputs import put_pack
+from virnuc_profiler.inference.kernels.graph_inputs import load_graph_inputs
 from virnuc_profiler.inference.kernels.layer_norm import layer_norm
 from virnuc_profiler.inference.kernels.mean_pool import mean_pool, mean_pool_to_order
 from virnuc_profiler.inference.kernels.varlen_attention import attend, plan_blocks
@@ -42,7 +42,7 @@ def positions_of(lengths):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("width", [320, 480, 24])
-def test_layer_norm_adds_the_offset_and_normalises(width, dtype):
+def test_layer_norm_adds_the_offset_and_normalizes(width, dtype):
     x, offset = random(37, width, dtype=dtype), random(width, seed=1)
     weight, bias = random(width, dtype=dtype, seed=2), random(width, dtype=dtype, seed=3)
     expected = F.layer_norm(x.float() + offset, (width,), weight.float(), bias.float(), 1e-5)
@@ -181,7 +181,7 @@ def test_a_pack_is_put_where_a_recording_expects_it(lengths, room, sequences, dt
     to_ends = torch.full((sequences + 1,), -1, dtype=torch.int32, device=DEVICE)
     order = torch.full((3,), -1, device=DEVICE)
     vectors = torch.empty(len(lengths), 8, device=DEVICE) if with_vectors else None
-    put_pack(tokens, ends, to_tokens, to_ends, order, vectors)
+    load_graph_inputs(tokens, ends, to_tokens, to_ends, order, vectors)
     if vectors is None:
         assert (order[0], order[2]) == (0, 0)
     else:
@@ -213,7 +213,9 @@ def test_a_kernel_that_was_compiled_is_used_for_all_that_it_fits(monkeypatch):
     def put(lengths, dtype=torch.uint8, **where):
         ends = torch.tensor([0, *lengths]).cumsum(0).int()
         tokens = torch.zeros(sum(lengths), dtype=dtype)
-        put_pack(tokens, ends, torch.zeros(4096, dtype=torch.uint8), torch.zeros(33, dtype=torch.int32), order, **where)
+        load_graph_inputs(
+            tokens, ends, torch.zeros(4096, dtype=torch.uint8), torch.zeros(33, dtype=torch.int32), order, **where
+        )
         return calls[-1]
 
     first, again = put([5, 7]), put([2000, 90])

@@ -13,7 +13,7 @@ from virnuc_profiler.inference.kernels.matmul import (
     filled,
     fused_products_run_on,
     linear_gelu,
-    linear_rotated,
+    qkv_rope,
     rotates_in_tiles,
 )
 from virnuc_profiler.inference.ops.rotary import RotaryAngles
@@ -53,12 +53,12 @@ def test_a_product_with_queries_and_keys_rotated(heads, head_dim, rows):
     )
     positions = (torch.arange(rows, device=DEVICE) % 77).int()
     cos, sin = RotaryAngles().covering(77, head_dim, DEVICE)
-    found = linear_rotated(x, weight, bias, heads, positions, cos, sin)
+    found = qkv_rope(x, weight, bias, heads, positions, cos, sin)
     expected = (x.float() @ weight.float().t() + bias.float()).view(rows, 3, heads, head_dim)
     rotate_(expected, positions, cos, sin)
     torch.testing.assert_close(found.float(), expected.view(rows, -1), rtol=2e-3, atol=2e-3)
     room = torch.empty_like(found)
-    assert linear_rotated(x, weight, bias, heads, positions, cos, sin, out=room) is room
+    assert qkv_rope(x, weight, bias, heads, positions, cos, sin, out=room) is room
     assert torch.equal(room, found)
 
 

@@ -16,8 +16,8 @@ from virnuc_profiler.inference.ops.attention import (
     BACKENDS,
     FlashAttnBackend,
     attend_padded,
-    choose_backend,
     plan_padding,
+    resolve_attention_backend,
 )
 from virnuc_profiler.inference.ops.pack import Pack
 
@@ -97,48 +97,48 @@ def test_padded_attention_equals_attention_one_by_one(lengths, host_knows):
 
 
 def test_auto_falls_back_to_what_runs_on_the_cpu():
-    assert choose_backend("auto", CPU, torch.float32, 64).name == "sdpa"
+    assert resolve_attention_backend("auto", CPU, torch.float32, 64).name == "sdpa"
 
 
 def test_auto_prefers_our_own_kernel(modern_gpu, monkeypatch):
     monkeypatch.setattr(availability, "_triton_obstacle", lambda: "")
-    assert choose_backend("auto", CUDA, torch.bfloat16, 64).name == "triton"
+    assert resolve_attention_backend("auto", CUDA, torch.bfloat16, 64).name == "triton"
 
 
 def test_auto_takes_flash_attn_next_where_it_is_installed(modern_gpu, no_triton, monkeypatch):
     module = type(sys)("flash_attn")
     module.flash_attn_varlen_func = lambda *args, **kwargs: None
     monkeypatch.setitem(sys.modules, "flash_attn", module)
-    assert choose_backend("auto", CUDA, torch.float16, 64).name == "flash-attn"
+    assert resolve_attention_backend("auto", CUDA, torch.float16, 64).name == "flash-attn"
 
 
 def test_auto_takes_pytorchs_kernel_after_that(modern_gpu, no_triton, no_flash_attn):
     pytest.importorskip("torch.nn.attention.varlen", reason="PyTorch before 2.10")
-    assert choose_backend("auto", CUDA, torch.bfloat16, 64).name == "torch-varlen"
+    assert resolve_attention_backend("auto", CUDA, torch.bfloat16, 64).name == "torch-varlen"
 
 
 def test_auto_on_a_gpu_in_fp32_falls_back(modern_gpu, no_flash_attn):
-    assert choose_backend("auto", CUDA, torch.float32, 64).name == "sdpa"
+    assert resolve_attention_backend("auto", CUDA, torch.float32, 64).name == "sdpa"
 
 
 def test_a_forced_backend_says_why_it_cannot_run(modern_gpu, no_flash_attn, monkeypatch):
     pytest.importorskip("torch.nn.attention.varlen", reason="PyTorch before 2.10")
     monkeypatch.setattr(availability, "_triton_obstacle", lambda: "")
     with pytest.raises(UsageError, match="'flash-attn' cannot run: the package flash-attn cannot be imported"):
-        choose_backend("flash-attn", CUDA, torch.float16, 64)
+        resolve_attention_backend("flash-attn", CUDA, torch.float16, 64)
     with pytest.raises(UsageError, match="needs a CUDA device, not cpu"):
-        choose_backend("torch-varlen", CPU, torch.float16, 64)
+        resolve_attention_backend("torch-varlen", CPU, torch.float16, 64)
     with pytest.raises(UsageError, match="'triton' cannot run: it needs a CUDA device, not cpu"):
-        choose_backend("triton", CPU, torch.float16, 64)
+        resolve_attention_backend("triton", CPU, torch.float16, 64)
     with pytest.raises(UsageError, match="heads must be up to 128 wide, not 512"):
-        choose_backend("triton", CUDA, torch.float16, 512)
+        resolve_attention_backend("triton", CUDA, torch.float16, 512)
     with pytest.raises(UsageError, match=r"fp16 or bf16, not torch\.float32"):
-        choose_backend("torch-varlen", CUDA, torch.float32, 64)
+        resolve_attention_backend("torch-varlen", CUDA, torch.float32, 64)
     with pytest.raises(UsageError, match="multiple of 8 up to 256 wide, not 20"):
-        choose_backend("torch-varlen", CUDA, torch.float16, 20)
+        resolve_attention_backend("torch-varlen", CUDA, torch.float16, 20)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     with pytest.raises(UsageError, match="NVIDIA Test is older than Ampere"):
-        choose_backend("torch-varlen", CUDA, torch.float16, 64)
+        resolve_attention_backend("torch-varlen", CUDA, torch.float16, 64)
 
 
 def test_an_older_pytorch_without_varlen_attention_is_named(modern_gpu, monkeypatch):
@@ -152,12 +152,12 @@ def test_an_older_pytorch_without_varlen_attention_is_named(modern_gpu, monkeypa
 
     monkeypatch.setattr(builtins, "__import__", import_as_before_2_10)
     with pytest.raises(UsageError, match=r"has no torch\.nn\.attention\.varlen"):
-        choose_backend("torch-varlen", CUDA, torch.float16, 64)
+        resolve_attention_backend("torch-varlen", CUDA, torch.float16, 64)
 
 
 def test_an_unknown_backend_lists_the_known_ones():
     with pytest.raises(UsageError, match="'flash': choose one of auto, triton, flash-attn, torch-varlen, sdpa"):
-        choose_backend("flash", CPU, torch.float32, 64)
+        resolve_attention_backend("flash", CPU, torch.float32, 64)
     assert [backend.name for backend in BACKENDS] == ["triton", "flash-attn", "torch-varlen", "sdpa"]
 
 

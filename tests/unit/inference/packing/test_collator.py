@@ -9,7 +9,7 @@ import torch
 from tests.support.fasta_files import random_records, write_fasta
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.batches import EncodedChunk
-from virnuc_profiler.inference.packing.collator import MOST_TIMES_HELD_BACK, VarlenCollator
+from virnuc_profiler.inference.packing.collator import MAX_TIMES_HELD_BACK, VarlenCollator
 from virnuc_profiler.inference.sequences.dataset import SequenceDataset
 
 
@@ -89,7 +89,7 @@ def test_no_sequence_waits_for_ever():
         for position in positions(collator(chunk([60], first=call))):
             first_seen[position] = call - position
     # Each packing takes in five new sequences at least, and one sequence a call comes in.
-    assert max(first_seen.values()) <= 10 * (MOST_TIMES_HELD_BACK + 1)
+    assert max(first_seen.values()) <= 10 * (MAX_TIMES_HELD_BACK + 1)
     assert len(first_seen) >= 200 - 10
 
 

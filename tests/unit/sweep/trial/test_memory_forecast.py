@@ -115,9 +115,9 @@ def test_on_a_device_three_packs_in_a_row_are_run_and_their_requests_read(monkey
     stats = {}
 
     class Runner(AsyncInferenceRunner):
-        def __init__(self, model, device, least_cosine):
+        def __init__(self, model, device, min_cosine):
             assert (model, device) == ("the model", CUDA)
-            assert least_cosine is None  # that check would take memory of its own
+            assert min_cosine is None  # that check would take memory of its own
             super().__init__(lambda tokens, *rest: torch.zeros(len(tokens), 4), "cpu")
 
         def run(self, batches):

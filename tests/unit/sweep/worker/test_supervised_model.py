@@ -156,8 +156,8 @@ def test_a_success_can_leave_damage_too():
 
 def test_growth_is_told_from_warming_up():
     first = Resources(10**9, 40, 2)
-    assert growth(first, Resources(10**9 + replacement.MOST_NEW_BYTES, 104, 6)) is None
-    assert "device memory" in growth(first, Resources(10**9 + replacement.MOST_NEW_BYTES + 1, 40, 2))
+    assert growth(first, Resources(10**9 + replacement.MAX_NEW_BYTES, 104, 6)) is None
+    assert "device memory" in growth(first, Resources(10**9 + replacement.MAX_NEW_BYTES + 1, 40, 2))
     assert "65 open files" in growth(first, Resources(10**9, 105, 2))
     assert "5 processes" in growth(first, Resources(None, 40, 7))
     assert growth(Resources(None, 40, 2), Resources(None, 40, 2)) is None

@@ -20,12 +20,12 @@ from virnuc_profiler.inference.ops.pooling import encode_and_pool
 if TYPE_CHECKING:
     from virnuc_profiler.inference.esm2.config import Architecture
 
-_MOST_GRAPHS: Final = 64
-_SMALLEST_STEP: Final = 128
+_MAX_GRAPHS: Final = 64
+_MIN_STEP: Final = 128
 _STEPS: Final = 128
 """Token counts are rounded up to a 128th of the next power of two: at most 1.6 % of a pack is filler."""
-_FEWEST_SEQUENCES: Final = 32
-_SHORTEST_LIMIT: Final = 1024
+_MIN_SEQUENCES: Final = 32
+_MIN_LIMIT: Final = 1024
 """Recordings allow for sequences of at least so many tokens, which is also the most that filler takes."""
 
 _LAUNCH_S: Final = 12e-6
@@ -56,11 +56,11 @@ class _Size(NamedTuple):
     @classmethod
     def of(cls, pack: Pack) -> _Size:
         """The smallest that holds a pack and, in a sequence of their own, the tokens that fill it up."""
-        step = min(_SHORTEST_LIMIT, max(_SMALLEST_STEP, _power_of_two(pack.total_tokens) // _STEPS))
+        step = min(_MIN_LIMIT, max(_MIN_STEP, _power_of_two(pack.total_tokens) // _STEPS))
         return cls(
             tokens=-(-pack.total_tokens // step) * step,
-            sequences=max(_FEWEST_SEQUENCES, _power_of_two(pack.num_sequences + 1)),
-            longest=max(_SHORTEST_LIMIT, _power_of_two(pack.max_seqlen)),
+            sequences=max(_MIN_SEQUENCES, _power_of_two(pack.num_sequences + 1)),
+            longest=max(_MIN_LIMIT, _power_of_two(pack.max_seqlen)),
         )
 
 
@@ -94,7 +94,7 @@ class ForwardGraphs:
         graph = self._find(model, pack)
         if graph is None:  # if it is recorded now, that is a part of this forward
             return encode_and_pool(self._encode_without, model, tokens, pack, marks)
-        vectors = marks.room(pack.num_sequences, model.embed_dim)
+        vectors = marks.output_buffer(pack.num_sequences, model.embed_dim)
         if vectors is None:
             vectors = torch.empty(pack.num_sequences, model.embed_dim, dtype=torch.float32, device=tokens.device)
         graph.replay(tokens, pack, vectors, marks.replays())
@@ -120,7 +120,7 @@ class ForwardGraphs:
         if size not in self._seen:
             self._seen.add(size)
             return None
-        room = size not in self._too_large and len(self._graphs) < _MOST_GRAPHS
+        room = size not in self._too_large and len(self._graphs) < _MAX_GRAPHS
         return self._record(model, size, tokens.device) if room else None
 
     def release(self) -> None:
@@ -193,7 +193,7 @@ class _Graph:
                 self._graph.capture_end()
         finally:
             caller.wait_stream(stream)  # for what is queued there still reads the memory above, also after an error
-        self._hidden = without_owning(hidden)
+        self._hidden = non_owning_view(hidden)
 
     def encoded(self, tokens: Tensor, pack: Pack) -> Tensor:
         """(T, h) for a pack that fits."""
@@ -201,11 +201,11 @@ class _Graph:
         return self._hidden[: pack.total_tokens].clone()
 
     def replay(self, tokens: Tensor, pack: Pack, vectors: Tensor | None = None, stamps: Tensor | None = None) -> None:
-        """Encodes a pack that fits, and pools it into (B, h) `vectors` if there are any; see `put_pack`."""
-        from virnuc_profiler.inference.kernels.graph_inputs import put_pack
+        """Encodes a pack that fits, and pools it into (B, h) `vectors` if there are any; see `load_graph_inputs`."""
+        from virnuc_profiler.inference.kernels.graph_inputs import load_graph_inputs
 
         ends = pack.cu_seqlens.contiguous()
-        put_pack(tokens.contiguous(), ends, self._tokens, self._cu_seqlens, self._order, vectors, stamps)
+        load_graph_inputs(tokens.contiguous(), ends, self._tokens, self._cu_seqlens, self._order, vectors, stamps)
         self._graph.replay()
 
 
@@ -252,7 +252,7 @@ class _Borrowed:
         }
 
 
-def without_owning(tensor: Tensor) -> Tensor:
+def non_owning_view(tensor: Tensor) -> Tensor:
     """The same memory, which goes back to its allocator once `tensor` itself is let go.
 
     Args:

@@ -18,7 +18,7 @@ UNMASKED_IN_TRAINING = 1 - 0.15 * 0.8
 """Share of tokens that were not <mask> in training; ESM-2 scales its embeddings as if the others still were."""
 
 
-class PlainEncoder:
+class EagerEncoder:
     """Operation by operation."""
 
     kernels = "torch"

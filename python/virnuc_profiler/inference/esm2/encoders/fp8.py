@@ -13,7 +13,7 @@ from torch import Tensor
 from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
 from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
 from virnuc_profiler.inference.esm2.layers import NORM_EPS, EncoderLayer
-from virnuc_profiler.inference.kernels.availability import obstacle
+from virnuc_profiler.inference.kernels.availability import unavailable_reason
 from virnuc_profiler.inference.ops.attention import Attend, AttentionBackend
 from virnuc_profiler.inference.ops.pack import Pack
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.esm2.encoders.projections import Rotation
 
 
-def fp8_obstacle(device: torch.device, dtype: torch.dtype) -> str:
+def fp8_unavailable_reason(device: torch.device, dtype: torch.dtype) -> str:
     """Why products in FP8 cannot run there; empty if they can."""
-    reason = obstacle(device, dtype)
+    reason = unavailable_reason(device, dtype)
     if reason:
         return reason
     if dtype != torch.bfloat16:
@@ -50,14 +50,14 @@ class Fp8Linear:
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None = None) -> Fp8Linear:
         """Rounds (outputs, n) weights."""
-        from virnuc_profiler.inference.kernels.quantize import quantise
+        from virnuc_profiler.inference.kernels.quantize import quantize
 
-        rounded, scales = quantise(weight)
+        rounded, scales = quantize(weight)
         return cls(rounded.t(), scales.t(), bias)
 
-    def __call__(self, quantised: tuple[Tensor, Tensor]) -> Tensor:
+    def __call__(self, quantized: tuple[Tensor, Tensor]) -> Tensor:
         """(T, n) FP8 with (T, 1) scales, to (T, outputs) bf16."""
-        rows, scales = quantised
+        rows, scales = quantized
         return torch._scaled_mm(
             rows, self.weight, scales, self.scales, self.bias, out_dtype=torch.bfloat16, use_fast_accum=True
         )
@@ -132,10 +132,10 @@ def _add_attention(
     attend: Attend,
 ) -> None:
     """Adds to the residual stream `x`, (T, h), what is left of the layer before, and then this one's attention."""
-    from virnuc_profiler.inference.kernels.quantize import norm_quantise
+    from virnuc_profiler.inference.kernels.quantize import norm_quantize
 
     (tokens, width), norm = x.shape, layer.attention_norm
-    rounded = norm_quantise(x, update, offset, norm.weight, norm.bias, NORM_EPS, exact=exact)
+    rounded = norm_quantize(x, update, offset, norm.weight, norm.bias, NORM_EPS, exact=exact)
     queries_and_keys = in_fp8.queries_and_keys(rounded).view(tokens, 2, -1, rotation.head_dim)
     values = F.linear(exact, layer.qkv.weight[2 * width :], layer.qkv.bias[2 * width :])
     rotation.apply(queries_and_keys)
@@ -146,8 +146,8 @@ def _add_attention(
 
 def _feed_forward(layer: EncoderLayer, in_fp8: _Layer, x: Tensor, offset: Tensor) -> Tensor:
     """What is to be added to `x`, (T, h)."""
-    from virnuc_profiler.inference.kernels.quantize import gelu_quantise, norm_quantise
+    from virnuc_profiler.inference.kernels.quantize import gelu_quantize, norm_quantize
 
     norm = layer.feed_forward_norm
     # Nothing in between has a name, so that each is let go of as soon as it has been read.
-    return in_fp8.down(gelu_quantise(in_fp8.up(norm_quantise(x, None, offset, norm.weight, norm.bias, NORM_EPS))))
+    return in_fp8.down(gelu_quantize(in_fp8.up(norm_quantize(x, None, offset, norm.weight, norm.bias, NORM_EPS))))

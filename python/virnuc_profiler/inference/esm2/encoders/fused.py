@@ -44,19 +44,19 @@ class FusedEncoder:
 
     def __call__(self, model: EncodedModel, tokens: Tensor, pack: Pack) -> Tensor:
         """(T,) tokens to the last layer's representation, (T, h)."""
-        from virnuc_profiler.inference.esm2.encoders.projections import rotated_qkv, up_with_gelu
+        from virnuc_profiler.inference.esm2.encoders.projections import qkv_with_rope, up_with_gelu
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
 
         biases = self.prepare(model)
         # The largest piece first, or a smaller one might be cut from where the last pack had it.
-        room = LayerRoom.of(model, pack.total_tokens)
+        room = Workspace.of(model, pack.total_tokens)
         normed, qkv, inner = room.normed, room.qkv, room.inner
         x, rotation = self._embed(model, tokens, pack)
         attend = self._attention.plan(pack, out=room.attended)
         for number, layer in enumerate(model.layers):
             norm = layer.attention_norm
             layer_norm(x, biases[2 * number], norm.weight, norm.bias, NORM_EPS, out=normed)
-            rotated_qkv(normed, layer.qkv, rotation, out=qkv)
+            qkv_with_rope(normed, layer.qkv, rotation, out=qkv)
             x.addmm_(attend(*qkv.unbind(1)).flatten(1), layer.attention_out.weight.t())
             norm = layer.feed_forward_norm
             layer_norm(x, biases[2 * number + 1], norm.weight, norm.bias, NORM_EPS, out=normed)
@@ -105,7 +105,7 @@ _ALIGNED_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class LayerRoom:
+class Workspace:
     """Five numbers for each token and each of the h places of its vector, in one piece.
 
     Asked for one by one, layer by layer, tensors of these sizes take eight at the worst moment, since one is let go of
@@ -125,7 +125,7 @@ class LayerRoom:
     inner: Tensor
 
     @classmethod
-    def of(cls, model: EncodedModel, tokens: int) -> LayerRoom:
+    def of(cls, model: EncodedModel, tokens: int) -> Workspace:
         """Takes room for a pack of T tokens where the model is, in its dtype."""
         width, heads = model.embed_dim, model.attention_heads
         rows = -(-tokens // _ALIGNED_TOKENS) * _ALIGNED_TOKENS

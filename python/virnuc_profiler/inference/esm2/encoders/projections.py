@@ -14,11 +14,11 @@ from virnuc_profiler.inference.kernels.matmul import (
     filled,
     fused_products_run_on,
     linear_gelu,
-    linear_rotated,
+    qkv_rope,
     rotates_in_tiles,
 )
 
-LEAST_FILLED: Final = 0.85
+MIN_FILLED: Final = 0.85
 """Share of the processors that must have work, the last round included: with less, cuBLAS is ahead, which has smaller
 tiles to choose from (``benchmarks.fused_products``)."""
 
@@ -47,13 +47,13 @@ class Rotation:
         rotate_(qkv, self.positions, self.cos, self.sin)
 
 
-def rotated_qkv(normed: Tensor, linear: nn.Linear, rotation: Rotation, out: Tensor) -> None:
+def qkv_with_rope(normed: Tensor, linear: nn.Linear, rotation: Rotation, out: Tensor) -> None:
     """(T, h) to queries, keys and values, the first two rotated; into `out`, (T, 3, heads, head_dim), contiguous."""
     tokens, parts, heads, head_dim = out.shape
     flat = out.view(tokens, parts * heads * head_dim)
     if _fused(normed, linear) and rotates_in_tiles(heads, head_dim):
         angles = rotation.positions, rotation.cos, rotation.sin
-        linear_rotated(normed, linear.weight, linear.bias, heads, *angles, out=flat)
+        qkv_rope(normed, linear.weight, linear.bias, heads, *angles, out=flat)
         return
     torch.addmm(linear.bias, normed, linear.weight.t(), out=flat)
     rotation.apply(out)
@@ -68,4 +68,4 @@ def up_with_gelu(normed: Tensor, linear: nn.Linear, out: Tensor) -> None:
 
 
 def _fused(x: Tensor, linear: nn.Linear) -> bool:
-    return fused_products_run_on(x.device) and filled(x.shape[0], linear.out_features, x.device) >= LEAST_FILLED
+    return fused_products_run_on(x.device) and filled(x.shape[0], linear.out_features, x.device) >= MIN_FILLED

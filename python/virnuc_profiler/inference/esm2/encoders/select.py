@@ -13,10 +13,10 @@ from torch import Tensor
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
 from virnuc_profiler.inference.esm2.encoders.cuda_graphs import ForwardGraphs
-from virnuc_profiler.inference.esm2.encoders.eager import PlainEncoder
-from virnuc_profiler.inference.esm2.encoders.fp8 import Fp8Encoder, fp8_obstacle
+from virnuc_profiler.inference.esm2.encoders.eager import EagerEncoder
+from virnuc_profiler.inference.esm2.encoders.fp8 import Fp8Encoder, fp8_unavailable_reason
 from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
-from virnuc_profiler.inference.kernels.availability import obstacle
+from virnuc_profiler.inference.kernels.availability import unavailable_reason
 from virnuc_profiler.inference.marks import PassMarks
 from virnuc_profiler.inference.ops.attention import AttentionBackend
 from virnuc_profiler.inference.ops.pack import Pack
@@ -48,7 +48,7 @@ class Encoder:
     release: Callable[[], None] = lambda: None
 
 
-def choose_encoder(
+def resolve_encoder(
     kernels: str,
     attention: AttentionBackend,
     device: torch.device,
@@ -63,12 +63,12 @@ def choose_encoder(
     """
     if kernels not in KERNELS:
         raise UsageError(f"unknown kernels {kernels!r}: choose one of {', '.join(KERNELS)}")
-    reason = obstacle(device, dtype)
+    reason = unavailable_reason(device, dtype)
     if kernels == "triton" and reason:
         raise UsageError(f"kernels 'triton' cannot run: {reason}; use kernels='auto'")
     fused = kernels != "torch" and not reason
     if fp8:
-        why = fp8_obstacle(device, dtype) or ("" if fused else "it needs kernels 'triton', not 'torch'")
+        why = fp8_unavailable_reason(device, dtype) or ("" if fused else "it needs kernels 'triton', not 'torch'")
         if why:
             raise UsageError(f"precision 'fp8' cannot be had: {why}; use 'bf16'")
     # Other attention kernels are told the longest sequence by the host, which a recording would not follow.
@@ -77,7 +77,7 @@ def choose_encoder(
         why = reason or f"they need kernels and attention 'triton', not {kernels!r} and {attention.name!r}"
         raise UsageError(f"CUDA graphs cannot be used: {why}; leave cuda_graphs at None")
     if not fused:
-        plain = PlainEncoder(attention)
+        plain = EagerEncoder(attention)
         return Encoder(plain, partial(encode_and_pool, plain), plain.kernels)
     encoder = Fp8Encoder(attention) if fp8 else FusedEncoder(attention)
     if cuda_graphs is False or not recordable:

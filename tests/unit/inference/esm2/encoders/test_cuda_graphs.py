@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.support.packed import RecordedBatch
-from virnuc_profiler.inference.esm2.config import ARCHITECTURES, find_model_name
+from virnuc_profiler.inference.esm2.config import ARCHITECTURES, resolve_model_name
 from virnuc_profiler.inference.esm2.encoders import cuda_graphs as forward_graphs
 from virnuc_profiler.inference.esm2.encoders.cuda_graphs import ForwardGraphs
 from virnuc_profiler.inference.execution.stage_marks import StageMarks
@@ -36,7 +36,7 @@ class Encoder:
 
 class Model:
     embed_dim = WIDTH
-    architecture = ARCHITECTURES[find_model_name("8M")]
+    architecture = ARCHITECTURES[resolve_model_name("8M")]
 
 
 class Graph:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.config import ARCHITECTURES
 from virnuc_profiler.inference.esm2.encoders.cuda_graphs import ForwardGraphs, _Size, launches_matter
-from virnuc_profiler.inference.esm2.encoders.eager import PlainEncoder
+from virnuc_profiler.inference.esm2.encoders.eager import EagerEncoder
 from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
-from virnuc_profiler.inference.esm2.encoders.select import choose_encoder
+from virnuc_profiler.inference.esm2.encoders.select import resolve_encoder
 from virnuc_profiler.inference.kernels import availability
 from virnuc_profiler.inference.ops.attention import SdpaBackend, TritonBackend
 from virnuc_profiler.inference.ops.pack import Pack
@@ -26,7 +26,7 @@ def modern_gpu(monkeypatch):
 
 
 def chosen(kernels, attention, device, dtype, cuda_graphs=None):
-    encoder = choose_encoder(kernels, attention, device, dtype, cuda_graphs)
+    encoder = resolve_encoder(kernels, attention, device, dtype, cuda_graphs)
     return type(encoder.encode), encoder.kernels
 
 
@@ -35,23 +35,23 @@ def test_a_gpu_in_half_precision_gets_our_kernels_and_recordings(modern_gpu):
     assert chosen("auto", triton, CUDA, torch.bfloat16) == (ForwardGraphs, "triton")
     assert chosen("auto", triton, CUDA, torch.bfloat16, False) == (FusedEncoder, "triton")
     assert chosen("triton", sdpa, CUDA, torch.float16) == (FusedEncoder, "triton")
-    assert chosen("torch", triton, CUDA, torch.bfloat16) == (PlainEncoder, "torch")
+    assert chosen("torch", triton, CUDA, torch.bfloat16) == (EagerEncoder, "torch")
 
 
 def test_everything_else_gets_pytorchs_operations(modern_gpu):
-    assert chosen("auto", SdpaBackend(), CPU, torch.bfloat16) == (PlainEncoder, "torch")
-    assert chosen("auto", SdpaBackend(), CUDA, torch.float32) == (PlainEncoder, "torch")
+    assert chosen("auto", SdpaBackend(), CPU, torch.bfloat16) == (EagerEncoder, "torch")
+    assert chosen("auto", SdpaBackend(), CUDA, torch.float32) == (EagerEncoder, "torch")
 
 
 def test_what_cannot_be_had_is_refused_with_the_reason(modern_gpu):
     with pytest.raises(UsageError, match="'cuda': choose one of auto, triton, torch"):
-        choose_encoder("cuda", SdpaBackend(), CUDA, torch.bfloat16, None)
+        resolve_encoder("cuda", SdpaBackend(), CUDA, torch.bfloat16, None)
     with pytest.raises(UsageError, match="'triton' cannot run: it computes in fp16 or bf16"):
-        choose_encoder("triton", SdpaBackend(), CUDA, torch.float32, None)
+        resolve_encoder("triton", SdpaBackend(), CUDA, torch.float32, None)
     with pytest.raises(UsageError, match=r"graphs cannot be used: they need .* not 'auto' and 'sdpa'"):
-        choose_encoder("auto", SdpaBackend(), CUDA, torch.bfloat16, True)
+        resolve_encoder("auto", SdpaBackend(), CUDA, torch.bfloat16, True)
     with pytest.raises(UsageError, match="graphs cannot be used: it needs a CUDA device, not cpu"):
-        choose_encoder("auto", SdpaBackend(), CPU, torch.float32, True)
+        resolve_encoder("auto", SdpaBackend(), CPU, torch.float32, True)
 
 
 @pytest.mark.parametrize(

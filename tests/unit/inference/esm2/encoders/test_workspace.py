@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from virnuc_profiler.inference.esm2.encoders.fused import LayerRoom
+from virnuc_profiler.inference.esm2.encoders.fused import Workspace
 
 
 def room_for(tokens, width, heads):
     device = torch.device("cpu")
     model = SimpleNamespace(embed_dim=width, attention_heads=heads, dtype=torch.float16, device=device)
-    return LayerRoom.of(model, tokens)
+    return Workspace.of(model, tokens)
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 64, 1001])
