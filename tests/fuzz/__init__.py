@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Fuzzing of everything that reads a file; ``docs/develop.md`` says how it is run."""
+"""Fuzzing of everything that reads a file; ``docs/fuzzing.md`` says how it is run."""
