@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is claimed about speed: each a script that prints a table with the machine, and writes JSON on request."""
+"""Benchmarks behind the published speed figures. Each script prints a table with the machine, and JSON on request."""

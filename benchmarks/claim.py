@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A claim held against what was measured. Pure."""
+"""Compare a claim with a measurement. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One claim; `holds` is None if it could not be measured."""
+    """One claim. `holds` is None if it could not be measured."""
 
     text: str
     measured: str
@@ -16,12 +16,12 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """As a word."""
+        """Return the verdict as a word."""
         return {True: "PASS", False: "FAIL", None: "n/a"}[self.holds]
 
 
 def at_least(text: str, measured: float | None, bound: float, shown: str) -> Claim:
-    """A claim that a figure reaches a bound; `shown` is a format for the figure."""
+    """Make the claim that a figure reaches a bound. `shown` is the format of the figure."""
     if measured is None:
         return Claim(text, "n/a", None)
     return Claim(text, shown.format(measured), measured >= bound)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From the FASTA file to vectors on the host, as users run it: loader, packing and runner, with the profiler."""
+"""Measure the whole pipeline as users run it: from the FASTA file to embeddings on the host, with the profiler."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from virnuc_profiler.errors import DeadlineExceeded
 from virnuc_profiler.inference.esm2.model import PackedESM2
 
 MIN_BATCHES: Final = 12
-"""Of a run that is to have a steady state worth the name; 3 of them are warm-up."""
+"""Minimum number of batches for a meaningful steady state; 3 of them are warm-up."""
 
 MIN_TO_WARM_UP: Final = 2
 
 STEADY_SHARE: Final = 1 - WARM_UP_SHARE
 
 PATIENCE: Final = 3
-"""A run that takes so many times as long as the forward pass alone is ended, and counts as far as it came."""
+"""A run is stopped when it takes this many times as long as the forward pass alone; what it finished counts."""
 
 SECONDS_TO_START: Final = 10
-"""Of the workers, at most: the process from which they fork starts with the first of them."""
+"""Maximum start-up time of the workers, including that of the forkserver."""
 
 LOADER_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The four that a sweep tunes."""
+    """The four knobs of the pipeline that a sweep tunes."""
 
     num_workers: int
     prefetch_factor: int
@@ -59,13 +59,13 @@ class Settings:
 
 
 class EndToEnd:
-    """Runs over as many sequences as the forward pass alone would manage in a turn's time.
+    """Run the pipeline over as many sequences as the forward pass alone would process in the time of a turn.
 
     Args:
-        model: on its device.
-        workload: gives the file.
-        settings: of the pipeline.
-        tokens_per_s: of the forward pass alone.
+        model: The model, already on its device.
+        workload: Workload that provides the FASTA file.
+        settings: Settings of the pipeline.
+        tokens_per_s: Rate of the forward pass alone, which decides how many sequences are run.
     """
 
     def __init__(self, model: PackedESM2, workload: Workload, settings: Settings, tokens_per_s: float) -> None:
@@ -75,10 +75,10 @@ class EndToEnd:
         self._tokens_per_s = tokens_per_s
 
     def turn(self, seconds: float, warm_up_s: float) -> Turn:
-        """One run whose steady state lasts about so long, after a short run that nobody looks at.
+        """Run once, with a steady state of about this duration, after a short run that is discarded.
 
         Raises:
-            RuntimeError: the run was too short to have a steady state, or not all of it was recorded.
+            RuntimeError: The run was too short to have a steady state, or some of it was not recorded.
         """
         count = self._sequences(seconds / STEADY_SHARE, MIN_BATCHES)
         self._workload.fasta(count)  # may take seconds to write, in which the card would cool down after the warm-up

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How far the vectors of the FP8 model are from those of the reference, with the same random weights."""
+"""Compare the embeddings of the FP8 model with those of the reference, with the same random weights."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TOKEN_BUDGET: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Cosine similarities of pooled vectors.
+    """Cosine similarities of pooled embeddings.
 
     Attributes:
-        sequences: how many were compared.
-        lowest: of a sequence's two vectors.
-        between_sequences: median of different sequences' reference vectors. Where that is near 1 too, as random
-            weights may make it, a high `lowest` says little.
-        lowest_centered: `lowest` once the mean of the reference vectors is taken off both.
+        sequences: Number of sequences compared.
+        lowest: Lowest similarity between the two embeddings of one sequence.
+        between_sequences: Median similarity between reference embeddings of different sequences. If it is near 1 too,
+            as it can be with random weights, a high `lowest` means little.
+        lowest_centered: Same as `lowest`, after subtracting the mean of the reference embeddings from both sides.
     """
 
     sequences: int
@@ -44,7 +44,7 @@ class Agreement:
 
 
 def agreement(reference: PackedESM2, fp8: PackedESM2, workload: Workload) -> Agreement:
-    """Runs both models over the same packs."""
+    """Run both models over the same packs."""
     packs, count = [], 0
     for packed in full_packs(workload.encoded_fasta, TOKEN_BUDGET):
         if count < SEQUENCES:
@@ -54,7 +54,7 @@ def agreement(reference: PackedESM2, fp8: PackedESM2, workload: Workload) -> Agr
 
 
 def compare(reference: Tensor, other: Tensor) -> Agreement:
-    """Row by row, (n, h) fp32 both; at least two rows."""
+    """Compare row by row. Both arguments are (n, h) in fp32 with at least two rows."""
     reference, other = reference.double(), other.double()
     common = reference.mean(0)
     unit = torch.nn.functional.normalize(reference)

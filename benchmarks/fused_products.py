@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Products that finish their numbers in registers, over cuBLAS's with a kernel after them, at ESM-2's own shapes.
+"""Compare fused matrix products with a cuBLAS product followed by a separate kernel, at ESM-2's own shapes.
 
-The claim: wherever the forward uses them, they are no slower. A ratio above 1 is a gain; shapes for which the forward
-prefers cuBLAS are shown too.
+The claim: wherever the forward pass uses a fused product, it is no slower. A ratio above 1 is a gain. Shapes for which
+the forward pass prefers cuBLAS are shown too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from virnuc_profiler.inference.ops.rotary import RotaryAngles
 from virnuc_profiler.inference.placement import resolve_device
 
 CALLS: Final = 10
-"""Recorded in a graph one after the other."""
+"""Number of calls recorded in a graph, one after the other."""
 POSITIONS: Final = 400
 
 
@@ -43,14 +43,14 @@ class Comparison:
     """One product of one model.
 
     Attributes:
-        model: its short name.
-        tokens: of the pack.
-        product: what follows it.
-        filled: share of the processors that have work.
-        used: whether the forward takes the fused one.
-        fused_us: median of a call.
-        apart_us: the same of cuBLAS's product and the kernel after it.
-        gain: how many times longer that one takes.
+        model: Short name of the model.
+        tokens: Number of tokens in the pack.
+        product: What follows the product.
+        filled: Share of the processors that have work.
+        used: Whether the forward pass uses the fused product.
+        fused_us: Median time of a fused call, in µs.
+        apart_us: Median time of the cuBLAS product and the kernel after it, in µs.
+        gain: Time of the separate kernels divided by the time of the fused one.
     """
 
     model: str
@@ -64,12 +64,12 @@ class Comparison:
 
     @property
     def slower(self) -> bool:
-        """Whether the fused one is, beyond doubt."""
+        """Whether the fused product is slower beyond doubt."""
         return self.gain.high < 1
 
     @property
     def row(self) -> list[str]:
-        """Cells of the table."""
+        """Return the cells of the table."""
         times = [f"{self.fused_us:,.1f}", f"{self.apart_us:,.1f}"]
         gain = [f"x{self.gain.typical:.3f}", f"{self.gain.low:.3f} to {self.gain.high:.3f}"]
         used = "yes" if self.used else ""
@@ -77,7 +77,7 @@ class Comparison:
 
 
 def main() -> None:
-    """Measures all shapes, prints the table and whether the claim held."""
+    """Measure all shapes, print the table, and print whether the claim held."""
     arguments = parse_arguments()
     device = resolve_device(arguments.device)
     if not fused_products_run_on(device):
@@ -96,19 +96,19 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """About 30 s with the defaults."""
+    """Parse the options. The defaults take about 30 s."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--device", default="cuda")
     options.add_argument("--models", default="8M,35M,150M,650M,3B")
     options.add_argument("--tokens", default="1024,2048,4096,8192,16384,65536")
-    options.add_argument("--pairs", type=number_of_pairs, default=8, help=f"at least {MIN_PAIRS}")
+    options.add_argument("--pairs", type=number_of_pairs, default=8, help=f"number of pairs, at least {MIN_PAIRS}")
     options.add_argument("--segment-s", type=float, default=0.02, help="seconds per half of a pair")
     return options.parse_args()
 
 
 @torch.inference_mode()
 def compare(model: str, tokens: int, device: torch.device, pairs: int, segment_s: float) -> list[Comparison]:
-    """Both products of a model's layers on a pack of so many tokens, in bf16."""
+    """Compare both products of a model's layers on a pack of this many tokens, in bf16."""
     architecture = ARCHITECTURES[resolve_model_name(model)]
     width, heads, head_dim = architecture.embed_dim, architecture.attention_heads, architecture.head_dim
     options = {"device": device, "dtype": torch.bfloat16}
@@ -141,7 +141,7 @@ def compare(model: str, tokens: int, device: torch.device, pairs: int, segment_s
 def in_turn(
     fused: Callable[[], Tensor], apart: Callable[[], Tensor], pairs: int, segment_s: float
 ) -> tuple[list[float], list[float]]:
-    """Seconds of a call of each, pair by pair; recorded in CUDA graphs, so that the host sets no pace."""
+    """Return the seconds per call of both variants, pair by pair, replayed from CUDA graphs to exclude the host."""
     seconds: tuple[list[float], list[float]] = [], []
     halves = list(zip(map(recorded, (fused, apart)), seconds, strict=True))
     for pair in range(pairs):
@@ -151,7 +151,7 @@ def in_turn(
 
 
 def recorded(call: Callable[[], Tensor]) -> torch.cuda.CUDAGraph:
-    """A graph of `CALLS` calls."""
+    """Record a graph of `CALLS` calls."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     with torch.cuda.stream(stream):
         call()  # kernels are compiled and loaded, which a recording does not allow
@@ -163,7 +163,7 @@ def recorded(call: Callable[[], Tensor]) -> torch.cuda.CUDAGraph:
 
 
 def seconds_of(graph: torch.cuda.CUDAGraph, at_least_s: float) -> float:
-    """Mean seconds of a replay, after one that does not count."""
+    """Return the mean seconds of a replay, after one that does not count."""
     graph.replay()
     torch.cuda.synchronize()
     started, replays = perf_counter(), 0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Whether the GPU sampler's readings can be trusted, and what they cost: energy, tensor activity, CPU time, jitter.
+"""Check the GPU sampler's readings, and what they cost: energy, tensor activity, CPU time, jitter.
 
-A sampler with the default rates runs while the device is idle, fully loaded, and idle again; then another one with
+A sampler with the default rates runs while the device is idle, fully loaded, and idle again. Then another one runs with
 the fast tier alone, under load.
 """
 
@@ -31,7 +31,7 @@ from virnuc_profiler.inference.placement import resolve_device
 
 
 def main() -> None:
-    """Runs the phases, prints what they showed, and whether each claim held."""
+    """Run the phases, and print what they showed and whether each claim held."""
     arguments = parse_arguments()
     device = resolve_device(arguments.device)
     uuid = _core.cuda_devices()[device.index or 0].uuid
@@ -71,18 +71,18 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """About 95 s with the defaults."""
+    """Parse the options. The defaults take about 95 s."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to try the script with another load")
-    options.add_argument("--idle-s", type=float, default=5.0, help="before and after the load")
-    options.add_argument("--load-s", type=float, default=60.0, help="with all tiers")
-    options.add_argument("--fast-only-s", type=float, default=20.0, help="load with the fast tier alone")
-    options.add_argument("--matrix", type=int, default=8192, help="size of the square products")
+    options.add_argument("--idle-s", type=float, default=5.0, help="seconds of idle time before and after the load")
+    options.add_argument("--load-s", type=float, default=60.0, help="seconds of load with all tiers")
+    options.add_argument("--fast-only-s", type=float, default=20.0, help="seconds of load with the fast tier alone")
+    options.add_argument("--matrix", type=int, default=8192, help="size of the square matrix products")
     return options.parse_args()
 
 
 def phase_figures(recording: SampledPhases, phase: Phase) -> dict[str, Any]:
-    """Means over the phase once it had settled."""
+    """Return means over the settled part of a phase."""
     window = (phase.settled_ns, phase.end_ns)
     power_mw = mean_in(recording.fast, "power_mw", *window)
     activities = {
@@ -101,7 +101,7 @@ def phase_figures(recording: SampledPhases, phase: Phase) -> dict[str, Any]:
 
 
 def tier_figures(recording: SampledPhases) -> list[dict[str, Any]]:
-    """How each tier did, and how punctual it was."""
+    """Return the readings, errors, and punctuality of each tier."""
     on_time = recording.energy[1:-1]  # its first reading is taken at the start, its last at the end, whenever that is
     readings = {"fast": recording.fast, "gpm": recording.gpm, "energy": on_time}
     found = []
@@ -125,7 +125,7 @@ def tier_figures(recording: SampledPhases) -> list[dict[str, Any]]:
 
 
 def energies_of(recording: SampledPhases) -> dict[str, Energy | None]:
-    """Of the load once it was steady, and of everything from the first reading of the counter to the last."""
+    """Return the energy of the steady load, and of the time from the first to the last reading of the counter."""
     load = recording.phase("load")
     windows = {"steady load": (load.settled_ns, load.end_ns), "whole run": (0, 2**62)}
     return {name: energy_between(recording.energy, recording.fast, *window) for name, window in windows.items()}
@@ -138,7 +138,7 @@ def judge(
     beside_tiers: Sequence[dict[str, Any]],
     alone_tiers: Sequence[dict[str, Any]],
 ) -> list[Claim]:
-    """Each claim about the sampler against these figures."""
+    """Compare each claim about the sampler with these figures."""
     own_shares = [tier["cpu_share"] for tier in beside_tiers]
     cpu_share = linux_cpu_share(beside) if None in own_shares else sum(own_shares)
     beside_fast, alone_fast = (
@@ -157,18 +157,18 @@ def judge(
 
 
 def linux_cpu_share(recording: SampledPhases) -> float:
-    """CPU time of the sampler's threads over wall time, a check on what the tiers say themselves."""
+    """Return the CPU time of the sampler's threads divided by wall time, as a check on what the tiers report."""
     return recording.threads_cpu_s / recording.seconds
 
 
 def print_records(title: str, records: Sequence[dict[str, Any]]) -> None:
-    """Records with the same keys as a table."""
+    """Print records with the same keys as a table."""
     print(title)
     print_table(list(records[0]), [[cell(value) for value in record.values()] for record in records])
 
 
 def cell(value: Any) -> str:
-    """A value as text, `n/a` if it was not measured."""
+    """Return a value as text, or `n/a` if it was not measured."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {share:.0%}" for name, share in value.items()) or "n/a"
     if isinstance(value, float):

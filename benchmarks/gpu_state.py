@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The state that a GPU was measured in: figures are comparable only at like clocks and power."""
+"""Read the clock and power of a GPU: figures can be compared only if these are similar."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,14 @@ from virnuc_profiler import _core
 
 @dataclass(frozen=True, slots=True)
 class GpuState:
-    """Clock and power at a moment; power is NVML's average over the last second."""
+    """Clock and power at one moment. Power is NVML's average over the last second."""
 
     sm_clock_mhz: int
     power_w: float
 
 
 class GpuStateReader:
-    """Asks NVML on the caller's thread, from outside of what is timed. Without a GPU the answer is None."""
+    """Read NVML on the caller's thread, outside of what is timed. Without a GPU, the reading is None."""
 
     def __init__(self, device: torch.device) -> None:
         self._handle: Any = None
@@ -32,7 +32,7 @@ class GpuStateReader:
         self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
 
     def read(self) -> GpuState | None:
-        """The state now; None too where the driver does not tell it, as on some virtual GPUs."""
+        """Return the state now, or None if the driver does not report it, as on some virtual GPUs."""
         if self._handle is None:
             return None
         try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""How fast the host turns a FASTA file into packed batches, against fair-esm's batch converter. Needs no GPU.
+"""Measure how fast the host turns a FASTA file into packed batches, against fair-esm's batch converter. Needs no GPU.
 
-The claim: at least 50 times as fast, on one core and on two. Batches lie in pinned memory where there is CUDA.
+The claim: at least 50 times as fast, on one core and on two. Batches are in pinned memory if there is CUDA.
 """
 
 from __future__ import annotations
@@ -26,11 +26,16 @@ CLAIMED_FACTOR: Final = 50
 
 
 def main() -> None:
-    """Measures on each number of cores and prints tokens/s, then the verdicts."""
+    """Measure on each number of cores, and print tokens/s and the verdicts."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--workload", choices=GENERATORS, default="sweep")
     options.add_argument("--num-sequences", type=int, default=100_000)
-    options.add_argument("--fair-esm-sequences", type=int, default=2_000, help="of its converter, which is slow")
+    options.add_argument(
+        "--fair-esm-sequences",
+        type=int,
+        default=2_000,
+        help="number of sequences for fair-esm's converter, which is slow",
+    )
     arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         fasta = GENERATORS[arguments.workload](Path(folder), arguments.num_sequences)
@@ -46,7 +51,7 @@ def main() -> None:
 
 
 def measured_on(cores: int, fasta: Path, fair_esm_sequences: int) -> dict[str, Any] | None:
-    """Figures from a process that may use so many cores; None if there are fewer."""
+    """Return figures from a process restricted to this many cores, or None if there are fewer."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < cores:
         return None
@@ -59,7 +64,7 @@ def measured_on(cores: int, fasta: Path, fair_esm_sequences: int) -> dict[str, A
 
 @contextmanager
 def restricted_to(cores: list[int]) -> Iterator[None]:
-    """Processes that this thread starts meanwhile may use these cores alone, from their first instruction on."""
+    """Restrict processes that this thread starts in the meantime to these cores, from their first instruction on."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -69,7 +74,7 @@ def restricted_to(cores: list[int]) -> Iterator[None]:
 
 
 def rows_of(cores: int, found: dict[str, Any] | None) -> list[list[str]]:
-    """Lines of the table."""
+    """Return the rows of the table."""
     if found is None:
         return [[f"{cores}", "n/a: this machine lets us use fewer", "", "n/a", "n/a"]]
     rates = found["tokens_per_s"]
@@ -81,7 +86,7 @@ def rows_of(cores: int, found: dict[str, Any] | None) -> list[list[str]]:
 
 
 def judge(cores: int, found: dict[str, Any] | None) -> Claim:
-    """The best number of workers against fair-esm."""
+    """Compare the best number of workers with fair-esm."""
     text = f"on {cores} {'core' if cores == 1 else 'cores'}, at least {CLAIMED_FACTOR} x fair-esm's converter"
     if found is None:
         return Claim(text, "n/a", None)

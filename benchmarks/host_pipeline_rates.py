@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""How fast this process turns a FASTA file into packed batches, on the cores that it may use: figures as JSON.
+"""Measure how fast this process turns a FASTA file into packed batches on its own cores, and print figures as JSON.
 
-benchmarks.host_pipeline runs it in a process of its own for each number of cores: threads and workers keep to the
-cores that were allowed when they, or the server that forks them, started.
+benchmarks.host_pipeline runs it in a separate process for each number of cores, because threads and workers keep the
+cores that were allowed when they, or the forkserver, started.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WORKERS: Final = (0, 1, 2)
 
 
 def main() -> None:
-    """Measures both over the same file and prints one line."""
+    """Measure both over the same file and print one line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("fasta", type=Path)
     options.add_argument("fair_esm_sequences", type=int)
@@ -40,14 +40,14 @@ def main() -> None:
 
 
 def rate(work: Callable[[], int]) -> float:
-    """Tokens per second of work that returns its tokens."""
+    """Return the tokens per second of work that returns its number of tokens."""
     start = perf_counter()
     tokens = work()
     return tokens / (perf_counter() - start)
 
 
 def ours_tokens_per_sec(fasta: Path, workers: int) -> float:
-    """Index, read, encode, pack and gather, into pinned memory where there is CUDA; the workers' start is included."""
+    """Index, read, encode, pack, and gather, into pinned memory if there is CUDA. Includes the start of the workers."""
 
     def work() -> int:
         loader = create_async_dataloader(SequenceDataset(fasta), VarlenCollator(), num_workers=workers)
@@ -58,7 +58,7 @@ def ours_tokens_per_sec(fasta: Path, workers: int) -> float:
 
 
 def fair_esm_tokens_per_sec(fasta: Path, num_sequences: int) -> float:
-    """fair-esm's converter over length-sorted, padded batches of 4,096 tokens; only its own work is timed."""
+    """Run fair-esm's converter over length-sorted, padded batches of 4,096 tokens. Only its own work is timed."""
     records = [record.split("\n", 1) for record in fasta.read_text().split(">")[1:]]
     pairs = [(name, text.replace("\n", "")) for name, text in records[:num_sequences]]
     pairs.sort(key=lambda pair: len(pair[1]))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What marking a stage boundary costs the host, against the bare calls and against PyTorch's own instruments.
+"""Measure what marking a stage boundary costs the host, against the bare calls and against PyTorch's own instruments.
 
-A mark ends one stage and starts the next: one event, one NVTX pop and push. PyTorch needs two events for a stage.
-Marks come in bursts, as a loop's batches do; "without a pause" is the worst case, in which the thread that collects the
-times works against the one that marks.
+A mark ends one stage and starts the next: one event, one NVTX pop, and one push. PyTorch needs two events per stage.
+Marks come in bursts, as a loop's batches do. "Without a pause" is the worst case, in which the thread that collects the
+times competes with the one that marks.
 """
 
 import ctypes
@@ -27,9 +27,9 @@ PAUSE_S = 0.005
 
 
 def main() -> None:
-    """Measures all alternatives in turn, so that none has a warmer machine, and prints their medians."""
+    """Measure all alternatives in turn, so that none benefits from a warmer machine, and print their medians."""
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--include", type=Path, action="append", default=[], help="folder with nvtx3/")
+    options.add_argument("--include", type=Path, action="append", default=[], help="folder that contains nvtx3/")
     arguments = options.parse_args()
     torch.cuda.init()
     stream = torch.cuda.Stream()
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def claims(medians: dict[str, float], floor: float) -> dict[str, bool]:
-    """What is claimed of a mark with everything on, and whether it held."""
+    """Return what is claimed about a mark with everything on, and whether it held."""
     ours = medians["ours, all on"]
     bound = 1.25 * floor + 200
     torch_ns = medians["torch.cuda.Event, a pair"] + medians["torch.cuda.nvtx push + pop"]
@@ -66,7 +66,7 @@ def claims(medians: dict[str, float], floor: float) -> dict[str, bool]:
 
 
 def all_alternatives(stream: torch.cuda.Stream, includes: list[Path]) -> dict[str, Callable[[], float]]:
-    """Name to a function that measures nanoseconds per call."""
+    """Map names to functions that measure nanoseconds per call."""
     bare = build_bare_calls(includes)
     handle = stream.cuda_stream
     timelines = {
@@ -86,12 +86,12 @@ def all_alternatives(stream: torch.cuda.Stream, includes: list[Path]) -> dict[st
 
 
 def timeline(stream: int, *, device: int | None, nvtx_on: bool, events: int = 4096) -> Timeline:
-    """A timeline of two stages, both on the device if there is one."""
+    """Make a timeline of two stages, both on the device if there is one."""
     return Timeline(["a", "b"], ["a", "b"], device=device, stream=stream, nvtx=nvtx_on, event_pool_size=events)
 
 
 def marks_ns(ours: Timeline, calls: int = CALLS) -> float:
-    """One mark, in batches of ten."""
+    """Measure one mark, in batches of ten."""
     batches = [ours.begin_batch(index) for index in range(calls // 10)]
     start = perf_counter_ns()
     for batch in batches:
@@ -105,7 +105,7 @@ def marks_ns(ours: Timeline, calls: int = CALLS) -> float:
 
 
 def torch_events_ns() -> float:
-    """A pair of events for one stage, created beforehand."""
+    """Measure a pair of events for one stage, created beforehand."""
     pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(CALLS)]
     start = perf_counter_ns()
     for first, second in pairs:
@@ -115,7 +115,7 @@ def torch_events_ns() -> float:
 
 
 def torch_nvtx_ns() -> float:
-    """PyTorch's own ranges."""
+    """Measure PyTorch's own NVTX ranges."""
     start = perf_counter_ns()
     for _ in range(CALLS):
         torch.cuda.nvtx.range_push("stage")
@@ -124,7 +124,7 @@ def torch_nvtx_ns() -> float:
 
 
 def python_nvtx_ns() -> float:
-    """The Python package nvtx with prepared attributes in a domain."""
+    """Measure the Python package nvtx with prepared attributes in a domain."""
     domain = nvtx.get_domain("mark_cost")
     attributes = domain.get_event_attributes("stage")
     start = perf_counter_ns()
@@ -135,7 +135,7 @@ def python_nvtx_ns() -> float:
 
 
 def build_bare_calls(includes: list[Path]) -> ctypes.CDLL:
-    """Compiles native/bare_calls.cpp; NVTX's headers come from nvidia-nvtx, a CUDA toolkit or `includes`."""
+    """Compile native/bare_calls.cpp. NVTX's headers come from nvidia-nvtx, a CUDA toolkit, or `includes`."""
     source = Path(__file__).parent / "native" / "bare_calls.cpp"
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "bare_calls.so"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A load that fills the chip and leaves the CPU alone: one large bf16 matrix product after the other."""
+"""Load the GPU fully and leave the CPU free, with one large bf16 matrix product after the other."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 
 PRODUCTS_IN_A_ROW = 10
 ROWS_IN_FLIGHT = 4
-"""About 60 ms of work ahead on an H200 at 8192: enough to be always busy, and soon over at the end."""
+"""About 60 ms of queued work on an H200 at 8192: enough to stay busy, and quickly done at the end."""
 
 
 class MatmulLoad:
-    """Square products of `size`; on the CPU, to try a script, in fp32."""
+    """Square matrix products of `size`. On the CPU, to try a script, they run in fp32."""
 
     def __init__(self, device: torch.device, size: int) -> None:
         self._device = device
@@ -24,7 +24,7 @@ class MatmulLoad:
         self._flops_in_a_row = 2 * size**3 * PRODUCTS_IN_A_ROW
 
     def run(self, seconds: float) -> float:
-        """Keeps the device busy for so long; returns TFLOP/s."""
+        """Keep the device busy for this many seconds and return TFLOP/s."""
         start = perf_counter()
         in_flight: deque[torch.cuda.Event] = deque()
         rows = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Our forward pass alone: packs that lie on the device already, and nothing around the model but pooling."""
+"""Measure our forward pass alone: packs are already on the device, and nothing runs around the model except pooling."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FULL: Final = 0.97
 
 
 def full_packs(fasta: FastaFile, token_budget: int) -> list[PackedBatch]:
-    """All sequences packed at once. What is left over at the end would be a smaller batch, and is left out."""
+    """Pack all sequences at once. The smaller batch that remains at the end is left out."""
     collator = VarlenCollator(max_tokens_per_batch=token_budget, buffer_size=len(fasta))
     packs = list(create_async_dataloader(SequenceDataset(fasta), collator, num_workers=0, pin_memory=False))
     full = [packed for packed in packs if (packed.statistics.packing_efficiency or 0) > FULL]
@@ -28,7 +28,7 @@ def full_packs(fasta: FastaFile, token_budget: int) -> list[PackedBatch]:
 
 
 def packed_batches(packs: list[PackedBatch], model: PackedESM2) -> list[Batch]:
-    """Packs on the model's device; the lengths are on the host too, as the runner has them."""
+    """Return packs on the model's device. The lengths are on the host too, as the runner has them."""
     batches: list[Batch] = [
         (
             Load(packed.statistics.tokens, _flops(packed, model)),
@@ -45,7 +45,7 @@ def packed_batches(packs: list[PackedBatch], model: PackedESM2) -> list[Batch]:
 
 
 def packed_launch(model: PackedESM2) -> Callable[[Any], Tensor]:
-    """Forward and pooling."""
+    """Run the forward pass and pooling."""
 
     def launch(batch: tuple[Tensor, Tensor, int, Tensor]) -> Tensor:
         return model.embed_sequences(*batch)
@@ -55,7 +55,7 @@ def packed_launch(model: PackedESM2) -> Callable[[Any], Tensor]:
 
 @torch.inference_mode()
 def pooled_vectors(model: PackedESM2, packs: list[PackedBatch]) -> Tensor:
-    """(sequences, h) fp32 on the CPU, pack after pack, in the same order for every model."""
+    """Return (sequences, h) fp32 embeddings on the CPU, pack after pack, in the same order for every model."""
     launch = packed_launch(model)
     return torch.cat([launch(batch).cpu() for _, batch in packed_batches(packs, model)])
 

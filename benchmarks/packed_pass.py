@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The work that instruments are put around: packed inference over the same packs, again and again."""
+"""Repeat packed inference over the same packs: the work that profilers are put around."""
 
 from __future__ import annotations
 
@@ -27,20 +27,22 @@ from virnuc_profiler.inference.placement import resolve_device
 
 
 def add_options(options: argparse.ArgumentParser) -> None:
-    """What every benchmark of this work can be told; the defaults are for an H200, the short ones for a laptop."""
+    """Add the options that all benchmarks of this work share. The defaults suit an H200, smaller values a laptop."""
     options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to try the script itself")
-    options.add_argument("--precision", help="default: bf16, and fp32 on the CPU")
+    options.add_argument("--precision", help="precision of the model (default: bf16, on the CPU fp32)")
     options.add_argument("--token-budget", type=int, default=4096)
-    options.add_argument("--num-sequences", type=int, default=500, help="of the sweep's workload, packed once")
-    options.add_argument("--warm-up-s", type=float, default=3.0, help="seconds of the same work before any timing")
+    options.add_argument(
+        "--num-sequences", type=int, default=500, help="number of sequences of the sweep's workload, packed once"
+    )
+    options.add_argument("--warm-up-s", type=float, default=3.0, help="seconds of warm-up with the same work")
 
 
 class PackedPass:
     """One ESM-2 model with random weights, and packs that wait in pinned memory.
 
-    The pass over them is `AsyncInferenceRunner`'s own, which is what users run: it queues a batch while the device
-    is at work on the last, and waits for a batch by its event. Without a profiler the same code runs with marks that
-    do nothing. Reading, encoding and packing are left out, so that their noise is too.
+    The pass over them is `AsyncInferenceRunner`'s own, which users run: it queues a batch while the device works on the
+    previous one, and waits for a batch by its event. Without a profiler, the same code runs with marks that do nothing.
+    Reading, encoding, and packing are excluded to avoid their noise.
     """
 
     def __init__(self, model_name: str, options: argparse.Namespace) -> None:
@@ -51,7 +53,7 @@ class PackedPass:
         self.packs = _pack(options.num_sequences, options.token_budget, pin_memory=on_gpu)
 
     def seconds(self, batches: int, profiler: BatchProfiler | None = None) -> float:
-        """Wall time of so many batches, until the device is done with all of them."""
+        """Return the wall time of this many batches, until the device has finished all of them."""
         runner = AsyncInferenceRunner(self.model, self.device, profiler=profiler)
         self.wait_for_device()
         start = perf_counter()
@@ -61,7 +63,7 @@ class PackedPass:
         return perf_counter() - start
 
     def warm_up(self, seconds: float) -> float:
-        """Runs for at least so long, and once over all packs; returns the seconds of a batch at the end."""
+        """Run for at least this long and once over all packs. Return the seconds per batch at the end."""
         self.seconds(len(self.packs))  # the first run of each shape loads its kernels
         start = perf_counter()
         while True:
@@ -70,17 +72,17 @@ class PackedPass:
                 return batch_s
 
     def batches_in(self, seconds: float, batch_s: float) -> int:
-        """How many batches take at least so long."""
+        """Return how many batches take at least this long."""
         return max(3, ceil(seconds / batch_s))
 
     def wait_for_device(self) -> None:
-        """Returns when nothing is queued."""
+        """Return when no work is queued."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
 def _pack(num_sequences: int, token_budget: int, *, pin_memory: bool) -> Sequence[PackedBatch]:
-    """The sweep's workload as full packs; what is left over at the end of it would be a smaller batch."""
+    """Pack the sweep's workload. The smaller batch that remains at the end is left out."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = SequenceDataset(generate_tuning_workload(folder, num_sequences=num_sequences))
         collator = VarlenCollator(max_tokens_per_batch=token_budget)

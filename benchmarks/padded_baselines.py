@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What one would run instead of packs: fair-esm and Hugging Face's EsmModel over padded batches, at their best.
+"""Run the alternatives to packing at their best: fair-esm and Hugging Face's EsmModel over padded batches.
 
-Sequences are sorted by length, so that little is padded; tokens are ready in pinned memory; what is done per batch is
-the copy to the device, the forward pass and the mean over residues. Weights are random.
+Sequences are sorted by length to keep padding small, and tokens are ready in pinned memory. Each batch is copied to the
+device, run through the forward pass, and averaged over residues. Weights are random.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ TOGETHER: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class PaddedBatch:
-    """Sequences side by side, on the host.
+    """Padded sequences on the host.
 
     Attributes:
-        tokens: (B, longest) int64.
-        mask: (B, longest) int64, 1 where there is a token.
-        weights: (B, 1, longest) in the model's dtype: 1 / residues where there is a residue, so that pooling is one
-            matrix product.
+        tokens: Token ids, (B, longest) int64.
+        mask: Attention mask, (B, longest) int64, 1 where there is a token.
+        weights: Pooling weights, (B, 1, longest) in the model's dtype: 1 / residues where there is a residue, so that
+            pooling is one matrix product.
     """
 
     tokens: Tensor
@@ -48,9 +48,10 @@ class PaddedBatch:
 def padded_batches(
     sequences: Sequence[NDArray[np.uint8]], max_tokens: int, architecture: Architecture, dtype: torch.dtype
 ) -> list[Batch]:
-    """Batches of sequences of like length, of at most so many tokens, padding included; pinned where there is CUDA.
+    """Make batches of similar lengths with at most this many tokens, padding included; pinned if there is CUDA.
 
-    A few neighbors stay together: fair-esm keeps its rotary tables from one batch to the next of the same length.
+    A few neighbors stay together, because fair-esm keeps its rotary tables from one batch to the next of the same
+    length.
     """
     pin = torch.cuda.is_available()
     batches: list[Batch] = []
@@ -82,7 +83,7 @@ def _rows_of_batches(ascending: Sequence[NDArray[np.uint8]], max_tokens: int) ->
 
 
 def load_fair_esm(architecture: Architecture, device: torch.device) -> tuple[Any, torch.dtype]:
-    """fair-esm's own model, as its users run it: `half()` on a GPU, fp32 on the CPU."""
+    """Load fair-esm's own model as its users run it: `half()` on a GPU, fp32 on the CPU."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     with torch.device(device):  # made where it will stay: billions of random numbers take minutes on a CPU
         torch.manual_seed(0)
@@ -92,7 +93,7 @@ def load_fair_esm(architecture: Architecture, device: torch.device) -> tuple[Any
 
 
 def load_hugging_face(architecture: Architecture, device: torch.device) -> tuple[Any, torch.dtype]:
-    """Hugging Face's model with SDPA; bf16 on a GPU, fp32 on the CPU.
+    """Load Hugging Face's model with SDPA: bf16 on a GPU, fp32 on the CPU.
 
     Raises:
         ImportError: transformers is not installed.
@@ -123,7 +124,7 @@ def load_hugging_face(architecture: Architecture, device: torch.device) -> tuple
 
 
 def fair_esm_launch(model: Any, device: torch.device) -> Callable[[PaddedBatch], Tensor]:
-    """Copy, forward without contacts, mean over residues."""
+    """Copy to the device, run the forward pass without contacts, and average over residues."""
     last = model.num_layers
 
     def launch(batch: PaddedBatch) -> Tensor:
@@ -136,7 +137,7 @@ def fair_esm_launch(model: Any, device: torch.device) -> Callable[[PaddedBatch],
 
 
 def hugging_face_launch(model: Any, device: torch.device) -> Callable[[PaddedBatch], Tensor]:
-    """Copy, forward, mean over residues."""
+    """Copy to the device, run the forward pass, and average over residues."""
 
     def launch(batch: PaddedBatch) -> Tensor:
         tokens, mask, weights = (

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Comparing two variants of one piece of work: the order that cancels drift, and a ratio with its interval.
+"""Compare two variants of the same work: an order that cancels drift, and a ratio with its interval.
 
-Noise on a shared machine comes in bursts, so that a few pairs are far off. Many short pairs and an estimate that such
-pairs hardly move (Hodges and Lehmann 1963) say more than few long ones and a mean; the mean stands beside it. What a
-claim says about all the time that was spent is judged by the totals: there a burst counts in full.
+Noise on a shared machine comes in bursts, so a few pairs are far off. Many short pairs, and an estimate that such pairs
+hardly move (Hodges and Lehmann 1963), are more informative than a few long pairs and a mean. The mean is shown next to
+it. Claims about total time are judged by the totals, in which a burst counts in full.
 """
 
 import argparse
@@ -16,30 +16,31 @@ from typing import Final
 import numpy as np
 
 MIN_PAIRS: Final = 6
-"""With five, even the widest interval that signed ranks give, from the least to the greatest, is one of 93.75 %."""
+"""With five pairs, even the widest interval of signed ranks, from the smallest to the largest, covers only 93.75 %."""
 
 
 def bare_goes_first(pair: int) -> bool:
-    """Which half of a pair comes first: ABBA BAAB BAAB ABBA, the Thue-Morse sequence.
+    """Return which half of a pair comes first: ABBA BAAB BAAB ABBA, the Thue-Morse sequence.
 
-    A machine that warms up slows down whatever runs second. In ABBA a linear drift cancels, in ABBA BAAB a quadratic
-    one does too, and so on.
+    A machine that warms up slows down whatever runs second. ABBA cancels a linear drift, ABBA BAAB also a quadratic
+    one, and so on.
     """
     return pair.bit_count() % 2 == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The ratio of n pairs, estimated twice, each with a 95 % interval. All on logarithms.
+    """Ratio of n pairs, estimated in two ways, each with a 95 % interval. All estimates use logarithms.
 
     Attributes:
-        typical: median of the means of all pairs of pairs (Hodges and Lehmann).
-        low: lower end of its interval, from the exact distribution of Wilcoxon's signed ranks: 95 % or a little more.
-        high: upper end.
-        mean: geometric mean.
-        mean_low: lower end of Student's interval of the mean.
-        mean_high: upper end.
-        pairs: n.
+        typical: Median of the means of all pairs of pairs (Hodges and Lehmann).
+        low: Lower end of its interval, from the exact distribution of Wilcoxon's signed ranks; coverage is at least 95
+            %.
+        high: Upper end of that interval.
+        mean: Geometric mean.
+        mean_low: Lower end of Student's interval of the mean.
+        mean_high: Upper end of Student's interval of the mean.
+        pairs: Number of pairs, n.
     """
 
     typical: float
@@ -52,19 +53,19 @@ class Ratio:
 
     @property
     def distinguishable_from_1(self) -> bool:
-        """Whether 1 lies outside of the interval."""
+        """Whether 1 lies outside the interval."""
         return not self.low <= 1 <= self.high
 
 
 @dataclass(frozen=True, slots=True)
 class TotalRatio:
-    """The ratio of two sums over n pairs, with a 95 % interval.
+    """Ratio of two sums over n pairs, with a 95 % interval.
 
     Attributes:
-        ratio: sum over sum.
-        low: lower end of Student's interval around the linearised ratio (Cochran 1977, chapter 6).
-        high: upper end.
-        pairs: n.
+        ratio: One sum divided by the other.
+        low: Lower end of Student's interval around the linearized ratio (Cochran 1977, chapter 6).
+        high: Upper end of that interval.
+        pairs: Number of pairs, n.
     """
 
     ratio: float
@@ -74,11 +75,11 @@ class TotalRatio:
 
 
 def number_of_pairs(text: str) -> int:
-    """As a type of argparse's: too few pairs are refused before anything is measured.
+    """Parse a number of pairs for argparse, and refuse too few before anything is measured.
 
     Raises:
-        argparse.ArgumentTypeError: too few for an interval.
-        ValueError: not a whole number.
+        argparse.ArgumentTypeError: There are too few pairs for an interval.
+        ValueError: The text is not a whole number.
     """
     pairs = int(text)
     try:
@@ -89,10 +90,10 @@ def number_of_pairs(text: str) -> int:
 
 
 def ratio_of_pairs(measured: Sequence[float], base: Sequence[float]) -> Ratio:
-    """How many times longer `measured` took than `base`, pair by pair.
+    """Return how many times as long `measured` took as `base`, pair by pair.
 
     Raises:
-        ValueError: too few pairs for an interval, or lists of different lengths.
+        ValueError: There are too few pairs for an interval, or the lists differ in length.
     """
     check_number_of_pairs(len(measured))
     logs = [math.log(a / b) for a, b in zip(measured, base, strict=True)]
@@ -113,13 +114,13 @@ def ratio_of_pairs(measured: Sequence[float], base: Sequence[float]) -> Ratio:
 
 
 def ratio_of_totals(measured: Sequence[float], base: Sequence[float]) -> TotalRatio:
-    """How many times longer all of `measured` took than all of `base`.
+    """Return how many times as long all of `measured` took as all of `base`.
 
-    Not a bootstrap's interval: of those that are called 95 %, 86 % hold the truth with 6 pairs, and 88 % with 26 if a
-    few of these are far off. Of Student's, 94 % or more do.
+    This is not a bootstrap interval: bootstrap intervals with a nominal 95 % contain the true value in 86 % of cases
+    with 6 pairs, and in 88 % with 26 if a few of these are far off. Student's interval contains it in 94 % or more.
 
     Raises:
-        ValueError: too few pairs for an interval, or lists of different lengths.
+        ValueError: There are too few pairs for an interval, or the lists differ in length.
     """
     check_number_of_pairs(len(measured))
     n = len(measured)
@@ -130,20 +131,20 @@ def ratio_of_totals(measured: Sequence[float], base: Sequence[float]) -> TotalRa
 
 
 def check_number_of_pairs(pairs: int) -> None:
-    """Refuses what would not be an interval of 95 %.
+    """Refuse a number of pairs that cannot give a 95 % interval.
 
     Raises:
-        ValueError: too few pairs.
+        ValueError: There are too few pairs.
     """
     if pairs < MIN_PAIRS:
         raise ValueError(f"an interval of 95 % needs at least {MIN_PAIRS} pairs, not {pairs}")
 
 
 def averages_outside(pairs: int) -> int:
-    """How many of Walsh's averages lie beyond either end of the interval.
+    """Return how many of Walsh's averages lie beyond either end of the interval.
 
-    The largest k with P(W <= k) <= 2.5 %, where Wilcoxon's W is the sum of those ranks of 1 to n whose pair is above
-    the truth: each is with probability 1/2, so that the distribution grows rank by rank.
+    This is the largest k with P(W <= k) <= 2.5 %, where Wilcoxon's W is the sum of those ranks of 1 to n whose pair is
+    above the true value. Each rank is in the sum with probability 1/2, so the distribution grows rank by rank.
     """
     chances = np.zeros(pairs * (pairs + 1) // 2 + 1)
     chances[0] = 1.0
@@ -155,9 +156,10 @@ def averages_outside(pairs: int) -> int:
 
 
 def t_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t, by its expansion around the normal's (Abramowitz and Stegun, 26.7.5).
+    """Return a quantile of Student's t, by its expansion around the normal's (Abramowitz and Stegun, 26.7.5).
 
-    Within 1 % from two degrees of freedom on, within 0.02 % from five; nothing else here would need SciPy.
+    The error is below 1 % from two degrees of freedom on, and below 0.02 % from five. Nothing else here would need
+    SciPy.
     """
     z = NormalDist().inv_cdf(probability)
     terms = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Batches that wait ready for the device, gone over again and again: a forward pass without a pipeline around it."""
+"""Repeat a forward pass over batches that are ready for the device, without a pipeline around it."""
 
 from __future__ import annotations
 
@@ -18,39 +18,40 @@ from benchmarks.gpu_state import GpuState, GpuStateReader
 from benchmarks.throughput_figures import Turn
 
 IN_FLIGHT: Final = 3
-"""Batches queued on the device: it never waits for the host to notice that one is done, and the end is near."""
+"""Batches queued on the device: enough that it never waits for the host, few enough to finish soon."""
 
 SECONDS_BETWEEN_READINGS: Final = 0.2
 
 FIRST_BATCHES: Final = 3
-"""Run once before anything is timed: they load kernels, and may compile some. Of batches that each have a shape of
-their own, as padded ones do, all must be run before the steady rate is: with fewer, first rounds were seen to be a
-third slower than those after."""
+"""Batches that run once before anything is timed, because they load kernels and may compile some. If every batch has a
+shape of its own, as padded ones do, all must run before the steady rate is timed: otherwise first rounds were up to a
+third slower than later ones."""
 
 _GOLDEN: Final = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one batch counts: its real tokens, and the model's FLOPs on them."""
+    """Size of one batch: its real tokens, and the model's FLOPs on them."""
 
     tokens: int
     flops: int
 
 
 Batch = tuple[Load, Any]
-"""A load, and whatever the launch of it takes."""
+"""A load, and the argument of its launch function."""
 
 
 def evenly_spread(batches: Sequence[Batch], together: int = 1) -> list[Batch]:
-    """An order in which any stretch is a fair sample of the whole.
+    """Return an order in which any stretch is a fair sample of the whole.
 
-    Batches come sorted by length, and a turn may end in the middle of a pass: so they are taken by the multiples of
-    the golden ratio, modulo 1, of which no stretch leaves a large gap.
+    Batches are sorted by length, and a turn may end in the middle of a pass. So batches are taken by the multiples of
+    the golden ratio modulo 1, of which no stretch leaves a large gap.
 
     Args:
-        batches: sorted.
-        together: so many neighbors stay neighbors, for models that gain from batches of one length in a row.
+        batches: Batches, sorted.
+        together: Number of neighbors that stay together, for models that benefit from consecutive batches of one
+            length.
     """
     groups = [batches[start : start + together] for start in range(0, len(batches), together)]
     order = sorted(range(len(groups)), key=lambda i: i * _GOLDEN % 1)
@@ -58,13 +59,13 @@ def evenly_spread(batches: Sequence[Batch], together: int = 1) -> list[Batch]:
 
 
 class Passes:
-    """Goes over batches for some seconds at a time; each turn goes on where the last one ended.
+    """Go over batches for some seconds at a time. Each turn continues where the last one ended.
 
     Args:
-        device: where.
-        batches: at least one, in an order in which any stretch is a fair sample.
-        launch: queues a batch and returns its (B, h) vectors, without waiting for them.
-        first_batches: so many are run once before the steady rate is timed, at least `FIRST_BATCHES`.
+        device: Device that runs the batches.
+        batches: At least one batch, in an order in which any stretch is a fair sample.
+        launch: Queues a batch and returns its (B, h) embeddings without waiting for them.
+        first_batches: Number of batches that run once before the steady rate is timed, at least `FIRST_BATCHES`.
     """
 
     def __init__(
@@ -82,17 +83,17 @@ class Passes:
 
     @torch.inference_mode()
     def turn(self, seconds: float, warm_up_s: float) -> Turn:
-        """Works for at least so long after a warm-up, until the device is done.
+        """Work for at least this long after a warm-up, until the device is done.
 
         Raises:
-            RuntimeError: the vectors are not finite: such numbers cost less power, and so are faster.
+            RuntimeError: The embeddings are not finite; such numbers use less power, and so are faster.
         """
         first_pass = self._first_pass() if self._first else None
         self._work(warm_up_s)
         return replace(self._work(seconds), first_pass_tokens_per_s=first_pass)
 
     def _first_pass(self) -> float | None:
-        """Tokens/s while each shape is met for the first time, but for those that load the kernels."""
+        """Return tokens/s while each shape runs for the first time, except for batches that load the kernels."""
         self._first_batches(FIRST_BATCHES)
         started = perf_counter()
         tokens = self._first_batches(self._first - FIRST_BATCHES)
@@ -101,7 +102,7 @@ class Passes:
         return tokens / seconds if tokens else None
 
     def _first_batches(self, count: int) -> int:
-        """Runs so many batches to their end; returns their tokens."""
+        """Run this many batches to their end and return their tokens."""
         chosen = list(islice(self._endless, max(0, count)))
         finite = [torch.isfinite(self._launch(batch)).all() for _, batch in chosen]
         if finite and not torch.stack(finite).all():
@@ -134,7 +135,7 @@ class Passes:
 
 
 def means_of(states: Sequence[GpuState | None]) -> tuple[float | None, float | None]:
-    """Clock and power; None if any reading failed."""
+    """Return mean clock and power, or None if any reading failed."""
     known = [state for state in states if state is not None]
     if not known or len(known) < len(states):
         return None, None

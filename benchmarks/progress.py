@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Progress lines with the seconds since the start."""
+"""Print progress lines with the seconds since the start."""
 
 from time import perf_counter
 from typing import Final
@@ -8,5 +8,5 @@ STARTED: Final = perf_counter()
 
 
 def say(text: str) -> None:
-    """Prints at once, for those who wait."""
+    """Print a line and flush it at once."""
     print(f"[{perf_counter() - STARTED:6.1f} s] {text}", flush=True)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What running out of device memory leaves behind: the throughput after it over that of a process it never happened to.
+"""Measure throughput after running out of device memory, against a process that never did.
 
-The device's memory is filled up but for a few GB, so that its driver refuses what a large token budget asks for, in
-the middle of a batch. That is done 20 times, with a good configuration after each. The claim: the good ones reach 98 %
-of a fresh process's rate, or what that one's own trials leave in doubt, and the memory that the process holds after
-each is the same.
+The device's memory is filled except for a few GB, so that its driver refuses what a large token budget asks for, in the
+middle of a batch. That is done 20 times, with a good configuration after each. The claim: the good ones reach 98 % of a
+fresh process's rate, within the doubt that the fresh trials leave, and the process holds the same memory after each.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ GOOD: Final = Configuration(0, 2, 4096, 500)
 TOO_LARGE: Final = Configuration(0, 2, 200_000, 2000)
 GB: Final = 10**9
 SHORTFALL: Final = 0.02
-"""How much slower than a fresh process still passes."""
+"""Accepted loss of speed against a fresh process."""
 MAX_SHORTFALL: Final = 0.05
-"""The same if the fresh process's trials differ so much that medians of them do: never more, however noisy it was."""
+"""Largest accepted loss if the fresh process's own trials are noisy."""
 HEADER: Final = ("tokens/s of good configurations", "trials", "median", "lowest", "highest")
 
 
 def main() -> None:
-    """Prints what was measured and the verdicts, or as the fresh process only the rates."""
+    """Print what was measured and the verdicts; in the fresh process, print only the rates."""
     hide_main_module()
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
@@ -65,12 +64,12 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """About a minute on an H200."""
+    """Parse the options. The defaults take about a minute on an H200."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--model", default="650M")
     options.add_argument("--device", default="cuda")
     options.add_argument("--rounds", type=int, default=20)
-    options.add_argument("--free-gb", type=float, default=2.0, help="left of the device's memory")
+    options.add_argument("--free-gb", type=float, default=2.0, help="device memory that stays free, in GB")
     options.add_argument("--num-sequences", type=int, default=1000)
     options.add_argument("--fresh", action="store_true", help=argparse.SUPPRESS)
     return options.parse_args()
@@ -97,10 +96,10 @@ class Trials:
         self.good()  # the first of a process takes work spaces, and meets its lengths for the first time
 
     def good(self) -> tuple[float, int]:
-        """Tokens/s, and the bytes that the process holds afterwards.
+        """Return tokens/s, and the bytes that the process holds afterwards.
 
         Raises:
-            RuntimeError: it failed.
+            RuntimeError: The trial failed.
         """
         result = self._run(GOOD)
         if result["status"] != "success":
@@ -108,10 +107,10 @@ class Trials:
         return result["tokens_per_sec"], torch.cuda.memory_allocated(self.device)
 
     def run_out_of_memory(self) -> None:
-        """Tries what does not fit.
+        """Try a configuration that does not fit.
 
         Raises:
-            RuntimeError: it did not fail for that.
+            RuntimeError: The trial did not fail for lack of memory.
         """
         result = self._run(TOO_LARGE)
         if (result.get("reason"), result.get("memory")) != ("OOM", "device"):
@@ -122,14 +121,14 @@ class Trials:
 
 
 def fill_up(device: torch.device, free_gb: float) -> torch.Tensor:
-    """Takes what is free of the device but for so much; the driver gives it away, so nobody else can have it."""
+    """Allocate the device's free memory except for this much, through the driver, so that nothing else can use it."""
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
     return torch.empty(free - round(free_gb * GB), dtype=torch.uint8, device=device)
 
 
 def rates_of_a_fresh_process(arguments: argparse.Namespace) -> list[float]:
-    """Tokens/s of good configurations in a process that never ran out of memory."""
+    """Return the tokens/s of good configurations in a process that never ran out of memory."""
     command = [
         *(sys.executable, "-m", "benchmarks.recovery", "--fresh", "--model", arguments.model),
         *("--device", arguments.device, "--rounds", str(arguments.rounds)),
@@ -143,7 +142,7 @@ def rates_of_a_fresh_process(arguments: argparse.Namespace) -> list[float]:
 def report(
     arguments: argparse.Namespace, before: list[tuple[float, int]], after: list[tuple[float, int]], fresh: list[float]
 ) -> None:
-    """Prints and writes all of it."""
+    """Print and write the results."""
     rates = {"before": [r for r, _ in before], "after out of memory": [r for r, _ in after], "fresh process": fresh}
     rows = [(name, str(len(r)), f"{median(r):,.0f}", f"{min(r):,.0f}", f"{max(r):,.0f}") for name, r in rates.items()]
     held = [held for _, held in after]
@@ -165,13 +164,12 @@ def report(
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Rates over those of a fresh process.
+    """Rates relative to those of a fresh process.
 
     Attributes:
-        ratio: median over median.
-        spread: from the slowest to the fastest of the fresh trials, over their median. One cold trial makes it large,
-            so nothing is judged by it.
-        middle_half: interquartile range of the fresh trials over their median.
+        ratio: Median divided by median.
+        spread: Range of the fresh trials divided by their median. One cold trial makes it large, so no verdict uses it.
+        middle_half: Interquartile range of the fresh trials divided by their median.
     """
 
     ratio: float
@@ -180,18 +178,18 @@ class Speed:
 
     @property
     def least(self) -> float:
-        """The ratio that is asked for."""
+        """Return the ratio that the claim requires."""
         return 1 - min(max(SHORTFALL, self.middle_half), MAX_SHORTFALL)
 
 
 def speed_after(after: Sequence[float], fresh: Sequence[float]) -> Speed:
-    """Compares two lists of rates in the same unit."""
+    """Compare two lists of rates in the same unit."""
     lowest, lower, middle, upper, highest = np.quantile(fresh, [0, 0.25, 0.5, 0.75, 1]).tolist()
     return Speed(median(after) / middle, (highest - lowest) / middle, (upper - lower) / middle)
 
 
 def speed_claim(speed: Speed) -> Claim:
-    """As fast as in a fresh process, but for a bound that a single trial cannot move."""
+    """Claim that the speed is that of a fresh process, within a bound that a single trial cannot move."""
     text = f"at least {1 - SHORTFALL:.0%} as fast as a fresh process (less if the middle half of its trials lies wider "
     text += f"apart than that leaves, but never below {1 - MAX_SHORTFALL:.0%})"
     measured = f"x{speed.ratio:.4f} between medians, x{speed.least:.3f} asked for; fresh trials, over their median: "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How benchmarks tell what they found."""
+"""Print and write the results of a benchmark."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from virnuc_profiler.telemetry.files import write_json_atomically
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Options that every benchmark has."""
+    """Make a parser with the options that every benchmark has."""
     options = argparse.ArgumentParser(description=description)
-    options.add_argument("--json", type=Path, help="write the figures to this file too")
+    options.add_argument("--json", type=Path, help="also write the figures to this file")
     return options
 
 
 def publish(
     title: str, header: Sequence[str], rows: Sequence[Sequence[str]], figures: Any, json_path: Path | None
 ) -> None:
-    """Prints a table under the machine's name, and writes the figures if asked to."""
+    """Print a table under the machine's name, and write the figures if requested."""
     hardware = capture_hardware_info()
     machine = ", ".join([*hardware["gpu_models"], f"{hardware['cpu_model']} ({hardware['cpu_usable_cores']} cores)"])
     versions = f"Python {hardware['python_version']}, PyTorch {hardware['torch_version']}"
@@ -31,7 +31,7 @@ def publish(
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell."""
+    """Print columns as wide as their widest cell."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, ["-" * width for width in widths], *rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What profiling costs a whole run: packed inference with BatchProfiler over the same without, in ABBA order.
+"""Measure what profiling costs a whole run: packed inference with and without BatchProfiler, in ABBA order.
 
 The claim: at most x1.005 with 8M, and at most x1.001 or not distinguishable from 1 with 650M and 3B, in batches of
-4,096 tokens on an H200. torch.profiler is measured beside it, on the same work.
+4,096 tokens on an H200. torch.profiler is measured next to it, on the same work.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from virnuc_profiler.inference.esm2.config import resolve_model_name
 
 CLAIMED: Final = {"8M": 1.005, "650M": 1.001, "3B": 1.001}
 PAIRS_AND_SECONDS: Final = {"8M": (90, 0.25), "650M": (26, 0.75), "3B": (16, 1.0)}
-"""Pairs, and seconds of each half: the faster the model, the noisier, since the host sets its pace."""
+"""Pairs, and seconds of each half. Faster models are noisier, because the host sets their pace."""
 OTHERS: Final = (16, 1.0)
 LEAD_IN: Final = 0.1
-"""Untimed share of work before each timed segment: the device cools a little while a profiler starts and stops."""
+"""Share of untimed work before each timed segment, because the device cools while a profiler starts and stops."""
 
 
 def main() -> None:
-    """Measures each model in turn; prints progress, then a table and the verdicts."""
+    """Measure each model in turn. Print progress, then a table and the verdicts."""
     arguments = parse_arguments()
     models = arguments.models.split(",")
     for model_name in models:
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def try_to_measure(model_name: str, arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """None if it failed, for want of memory say: what the other models show is worth having all the same."""
+    """Measure a model, or return None if that failed, for example for lack of memory; the other models still count."""
     try:
         return measure_model(model_name, arguments)
     except (RuntimeError, VirnucError):
@@ -65,17 +65,19 @@ def try_to_measure(model_name: str, arguments: argparse.Namespace) -> dict[str, 
 
 
 def parse_arguments() -> argparse.Namespace:
-    """All models take about 150 s on an H200 with the defaults."""
+    """Parse the options. With the defaults, all models take about 150 s on an H200."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--models", default="8M,650M,3B")
-    pairs_help = f"at least {MIN_PAIRS}; default 90 at 8M, 26 at 650M, else 16"
+    pairs_help = f"number of pairs, at least {MIN_PAIRS} (default: 90 at 8M, 26 at 650M, else 16)"
     options.add_argument("--pairs", type=number_of_pairs, help=pairs_help)
-    options.add_argument("--segment-s", type=float, help="seconds per half of a pair; default 0.25, 0.75, else 1.0")
+    options.add_argument(
+        "--segment-s", type=float, help="seconds per half of a pair (default: 0.25 at 8M, 0.75 at 650M, else 1.0)"
+    )
     options.add_argument(
         "--profiled",
         choices=("all", "no-sampling", "nothing"),
         default="all",
-        help="what is on in the profiled half; `nothing` compares bare with bare and so shows the noise",
+        help="what is on in the profiled half; `nothing` compares bare with bare to show the noise",
     )
     options.add_argument("--skip-torch-profiler", action="store_true")
     add_options(options)
@@ -83,7 +85,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure_model(model_name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """All figures of one model, JSON-able."""
+    """Return all figures of one model, ready for JSON."""
     say(f"{model_name}: loading")
     work = PackedPass(model_name, arguments)
     pairs, segment_s = PAIRS_AND_SECONDS.get(model_name, OTHERS)
@@ -114,7 +116,7 @@ def measure_model(model_name: str, arguments: argparse.Namespace) -> dict[str, A
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """One half of a pair. CPU time is that of the loop's thread: sleeping while it waits for the device costs none."""
+    """One half of a pair. CPU time is that of the loop's thread; sleeping while it waits for the device costs none."""
 
     seconds: float
     cpu_seconds: float
@@ -122,7 +124,7 @@ class Half:
 
 
 class Comparison:
-    """Times segments of the same batches, bare and profiled."""
+    """Time segments of the same batches, bare and profiled."""
 
     def __init__(self, work: PackedPass, batches: int, what_is_on: str) -> None:
         self._work = work
@@ -135,7 +137,7 @@ class Comparison:
             self._profiler = BatchProfiler(device=work.device, sample_gpu=what_is_on == "all")
 
     def pairs(self, count: int) -> tuple[list[Half], list[Half]]:
-        """So many pairs, in the order that cancels drift: the bare halves, and the profiled ones."""
+        """Measure this many pairs in the order that cancels drift. Return the bare halves and the profiled ones."""
         bare, profiled = [], []
         for pair in range(count):
             halves = [(bare, self.bare), (profiled, self.profiled)]
@@ -147,10 +149,10 @@ class Comparison:
         return bare, profiled
 
     def bare(self) -> Half:
-        """A segment in which no thread of a profiler is running.
+        """Time a segment in which no profiler thread is running.
 
-        The device rests before and after as long as it does while a profiler starts and stops: a card at its power
-        limit is faster after a rest.
+        The device rests before and after as long as it does while a profiler starts and stops, because a GPU at its
+        power limit is faster after a rest.
         """
         sleep(self._start_s)
         half = self._segment(None)
@@ -158,7 +160,7 @@ class Comparison:
         return half
 
     def profiled(self) -> Half:
-        """A segment inside of a run; the run's start and end are not timed."""
+        """Time a segment inside a run. The run's start and end are not timed."""
         if self._profiler is None:
             return self.bare()
         began = perf_counter()
@@ -183,7 +185,7 @@ class Comparison:
 
 
 def check_complete(run: RunResult, batches: int, device: torch.device) -> None:
-    """A profiler that missed what it should have measured would be cheap."""
+    """Check that the profiler measured everything; one that missed something would look cheap."""
     if len(run.batches) != batches:
         raise RuntimeError(f"{len(run.batches)} of {batches} batches were recorded")
     if device.type == "cuda" and (not run.device.timed or run.device.dropped_batches):
@@ -191,7 +193,7 @@ def check_complete(run: RunResult, batches: int, device: torch.device) -> None:
 
 
 def verdict(ratio: Ratio, claimed: float | None) -> str:
-    """What the figures say about the claim. With the larger models any ratio that could be 1 is within it."""
+    """Return what the figures say about the claim. With the larger models, any ratio that could be 1 satisfies it."""
     found = f"x{ratio.typical:.4f}"
     if claimed is None:
         return f"{found}; nothing is claimed for this"
@@ -205,7 +207,7 @@ def verdict(ratio: Ratio, claimed: float | None) -> str:
 
 
 def torch_profiler_figures(model_name: str, arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """Of benchmarks.torch_profiler_cost; None if it failed, for the rest is worth having all the same."""
+    """Return the figures of benchmarks.torch_profiler_cost, or None if it failed; the other figures still count."""
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "figures.json"
         command = [sys.executable, "-m", "benchmarks.torch_profiler_cost", "--model", model_name, "--json", str(found)]
@@ -240,7 +242,7 @@ HEADER: Final = (
 
 
 def row(model_name: str, figures: dict[str, Any]) -> list[str]:
-    """A line of the table."""
+    """Return a row of the table."""
     ratio, cpu, torchs = figures["ratio"], figures["cpu_ratio"], figures["torch_profiler"]
     bare_s = mean(half["seconds"] for half in figures["bare"])
     return [
@@ -258,7 +260,7 @@ def row(model_name: str, figures: dict[str, Any]) -> list[str]:
 
 
 def state_of(figures: dict[str, Any], key: str) -> str:
-    """Means over the bare and over the profiled halves."""
+    """Return means over the bare and over the profiled halves."""
     halves: Sequence[Sequence[dict[str, Any]]] = (figures["bare"], figures["profiled"])
     if any(half["state"] is None for variant in halves for half in variant):
         return "n/a"
@@ -266,14 +268,14 @@ def state_of(figures: dict[str, Any], key: str) -> str:
 
 
 def free_device_memory() -> None:
-    """For the other process that runs the same model."""
+    """Free device memory for the other process that runs the same model."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def say(text: str) -> None:
-    """Progress, with the seconds since the start."""
+    """Print progress with the seconds since the start."""
     print(f"[{perf_counter() - STARTED:6.1f} s] {text}", flush=True)
 
 

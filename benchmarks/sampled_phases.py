@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A GPU sampler that runs while the device goes through phases of different load."""
+"""Run a GPU sampler while the device goes through phases of different load."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from benchmarks.thread_cpu import cpu_seconds, thread_ids
 from virnuc_profiler import _core
 
 SETTLING_S: Final = 2.0
-"""Left out at the start of a phase: NVML's power and utilization are averages over the second before."""
+"""Seconds excluded at the start of a phase, because NVML's power and utilization are averages over the last second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of time with one load; `tflops` is what the load says that it did."""
+    """A period with one load. `tflops` is the rate that the load reports."""
 
     name: str
     start_ns: int
@@ -26,17 +26,17 @@ class Phase:
 
     @property
     def settled_ns(self) -> int:
-        """Where averages no longer see the phase before; half-way in a very short phase."""
+        """Return when averages no longer include the phase before; in a very short phase, its middle."""
         return self.start_ns + min(int(SETTLING_S * 1e9), (self.end_ns - self.start_ns) // 2)
 
 
 class SampledPhases:
-    """Starts a sampler, and when left stops it and takes its readings.
+    """Start a sampler on entry; stop it and collect its readings on exit.
 
     Attributes:
-        phases: those that ran.
-        fast, gpm, energy: the readings.
-        seconds: how long the sampler ran.
+        phases: Phases that ran.
+        fast, gpm, energy: Readings of each tier.
+        seconds: How long the sampler ran.
         threads_cpu_s: CPU time of its threads in that time, as Linux counts it.
     """
 
@@ -61,19 +61,19 @@ class SampledPhases:
         self.energy = self.sampler.energy_readings()
 
     def run(self, name: str, seconds: float, work: Callable[[float], float | None]) -> None:
-        """Does so many seconds of work as a phase."""
+        """Work for this many seconds as a phase."""
         print(f"{self.title}: {name}, {seconds:g} s", flush=True)
         start_ns = _core.monotonic_ns()
         tflops = work(seconds)
         self.phases.append(Phase(name, start_ns, _core.monotonic_ns(), tflops))
 
     def phase(self, name: str) -> Phase:
-        """The phase of that name."""
+        """Return the phase of that name."""
         return next(phase for phase in self.phases if phase.name == name)
 
 
 def fast_tier_alone(uuid: str) -> _core.GpuSampler:
-    """A sampler whose other tiers are off, whichever there are."""
+    """Make a sampler with all tiers off except the fast one."""
     others = [tier.name for tier in _core.GpuSampler(uuid).tiers() if tier.name != "fast"]
     off: dict[str, Any] = {f"{name}_interval_ms": 0.0 for name in others}
     return _core.GpuSampler(uuid, **off)

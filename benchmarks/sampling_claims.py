@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is claimed about the GPU sampler, held against what was measured. Pure."""
+"""Compare the claims about the GPU sampler with measurements. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_JITTER_ADDED_MS = 1.0
 
 
 def energy_claim(window: str, energy: Energy | None) -> Claim:
-    """The counter and the sampled power tell the same energy."""
+    """Claim that the counter and the sampled power agree on the energy."""
     text = f"energy, {window}: counter and integral of power at most {MAX_ENERGY_DISAGREEMENT:.0%} apart"
     if energy is None or energy.counter_j <= 0:
         return Claim(text, "n/a", None)
@@ -24,7 +24,7 @@ def energy_claim(window: str, energy: Energy | None) -> Claim:
 
 
 def tensor_claim(phase: str, activity: float | None, *, loaded: bool) -> Claim:
-    """GPM sees the matrix products, and nothing when there are none."""
+    """Claim that GPM sees matrix products, and sees nothing when there are none."""
     if loaded:
         text = f"tensor activity, {phase}: above {MIN_TENSOR_ACTIVITY_LOADED:.0%}"
         holds = activity is not None and activity > MIN_TENSOR_ACTIVITY_LOADED
@@ -35,13 +35,13 @@ def tensor_claim(phase: str, activity: float | None, *, loaded: bool) -> Claim:
 
 
 def cpu_claim(share: float) -> Claim:
-    """The sampler leaves the CPU to others."""
+    """Claim that the sampler uses little CPU time."""
     text = f"CPU time of the sampler's threads: at most {MAX_CPU_SHARE:.0%} of a core"
     return Claim(text, f"{share:.3%}", share <= MAX_CPU_SHARE)
 
 
 def jitter_claim(beside_ms: float | None, alone_ms: float | None) -> Claim:
-    """Slow queries delay no fast ones."""
+    """Claim that slow queries do not delay fast ones."""
     text = f"jitter of the fast tier (p99): the slower tiers add at most {MAX_JITTER_ADDED_MS:g} ms"
     if beside_ms is None or alone_ms is None:
         return Claim(text, "n/a", None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Figures from NVML readings: energy two ways, means over a window, and how punctual the readings were."""
+"""Compute figures from NVML readings: energy in two ways, means over a window, and punctuality."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from virnuc_profiler._core import NOT_MEASURED
 
 Readings = NDArray[Any]
-"""Rows as _core.GpuSampler gives them, with the field ``at_ns``."""
+"""Rows as returned by _core.GpuSampler, with the field ``at_ns``."""
 EARLY: Final = 0.1
-"""Share of an interval that may be wrong about where a deadline lies, for that is estimated from the readings."""
+"""Possible error of a deadline as a share of the interval, because deadlines are estimated from the readings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """The energy between two readings of the counter, and the integral of the sampled power over the same time."""
+    """Energy between two readings of the counter, and the integral of the sampled power over the same time."""
 
     seconds: float
     counter_j: float
@@ -25,13 +25,13 @@ class Energy:
 
     @property
     def disagreement(self) -> float:
-        """How far the integral is from the counter, as a share of it."""
+        """How far the integral is from the counter, as a share of the counter."""
         return abs(self.integral_j / self.counter_j - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Jitter:
-    """How far readings lie from their deadlines, on a fixed grid whose phase is that of the median reading."""
+    """Distance of readings from their deadlines, on a fixed grid whose phase is that of the median reading."""
 
     readings: int
     p50_ms: float
@@ -40,11 +40,11 @@ class Jitter:
 
 
 def energy_between(energy: Readings, fast: Readings, start_ns: int, end_ns: int) -> Energy | None:
-    """Energy from the first to the last reading of the counter in a window; None if it holds less than two.
+    """Return the energy from the first to the last counter reading in a window, or None if it holds less than two.
 
-    Power is integrated by trapezoids, interpolated at the window's edges: where the power readings do not reach that
-    far, the nearest one stands in. NVML's power is an average over the second before (Hopper), so right after a
-    change of load the integral lags behind.
+    Power is integrated by trapezoids and interpolated at the window's edges. If the power readings do not reach an
+    edge, the nearest one is used. NVML's power is an average over the last second (Hopper), so right after a change of
+    load the integral lags behind.
     """
     inside = energy[(energy["at_ns"] >= start_ns) & (energy["at_ns"] <= end_ns)]
     power = fast[fast["power_mw"] != NOT_MEASURED]
@@ -60,33 +60,35 @@ def energy_between(energy: Readings, fast: Readings, start_ns: int, end_ns: int)
 
 
 def activity_in(gpm: Readings, metric: str, start_ns: int, end_ns: int) -> float | None:
-    """Mean of a GPM metric over the intervals that lie inside a window wholly; None if there are none."""
+    """Return the mean of a GPM metric over the intervals entirely inside a window, or None if there are none."""
     inside = gpm[(gpm["at_ns"] - gpm["interval_ns"] >= start_ns) & (gpm["at_ns"] <= end_ns)]
     known = inside[~np.isnan(inside[metric])]
     return float(np.average(known[metric], weights=known["interval_ns"])) if len(known) else None
 
 
 def mean_in(fast: Readings, field: str, start_ns: int, end_ns: int) -> float | None:
-    """Mean of a fast reading's field in a window; None if it was not measured there."""
+    """Return the mean of a fast reading's field in a window, or None if it was not measured there."""
     values = _measured_in(fast, field, start_ns, end_ns)
     return float(values.mean()) if len(values) else None
 
 
 def throttle_reasons_in(fast: Readings, start_ns: int, end_ns: int) -> dict[str, float]:
-    """Each reason, as NVML's bit mask in hexadecimal, and the share of the readings of a window that gave it."""
+    """Return each reason, as NVML's bit mask in hexadecimal, and its share of the readings in a window."""
     values = _measured_in(fast, "throttle_reasons", start_ns, end_ns)
     reasons, counts = np.unique(values, return_counts=True)
     return {f"{int(reason):#x}": int(count) / len(values) for reason, count in zip(reasons, counts, strict=True)}
 
 
 def jitter(readings: Readings, interval_ms: float, missed_deadlines: int) -> Jitter | None:
-    """Deviations from the deadlines; None with fewer than two readings. Deadlines without a reading are not in it.
+    """Return deviations from the deadlines, or None with fewer than two readings.
+
+    Deadlines without a reading are skipped.
 
     Args:
-        readings: in the order of their times.
-        interval_ms: between deadlines.
-        missed_deadlines: what the tier counted. A reading that is late by whole intervals made it miss as many, so
-            without any, a gap between readings is one of queries that failed.
+        readings: Readings in the order of their times.
+        interval_ms: Time between deadlines.
+        missed_deadlines: Number that the tier counted. A reading that is late by whole intervals made the tier miss as
+            many deadlines; if it missed none, a gap between readings comes from queries that failed.
     """
     if len(readings) < 2:
         return None
@@ -99,9 +101,10 @@ def jitter(readings: Readings, interval_ms: float, missed_deadlines: int) -> Jit
 
 
 def _phase(intervals: NDArray[np.float64]) -> float:
-    """Where the grid of deadlines lies, in intervals: at the early ones among readings, for none is taken too early.
+    """Return where the grid of deadlines lies, in intervals: at the early readings, because none is taken too early.
 
-    The times are folded around their mean direction on a circle, since any of them may be far off, the first too.
+    The times are folded around their mean direction on a circle, because any of them may be far off, also the first
+    one.
     """
     center = float(np.angle(np.exp(2j * np.pi * intervals).mean())) / (2 * np.pi)
     folded = (intervals - center + 0.5) % 1 - 0.5
@@ -109,12 +112,13 @@ def _phase(intervals: NDArray[np.float64]) -> float:
 
 
 def _deadlines(since_grid: NDArray[np.float64], missed_deadlines: int) -> NDArray[np.float64]:
-    """Number of the deadline that each reading was taken for, by what the tier does (csrc/capture/sampler_tier.h).
+    """Return the number of the deadline that each reading was taken for, by the rule of the sampler's tiers.
 
-    It waits for one deadline after the other, and after a query for the next one that has not passed yet. So a reading
-    belongs to the latest deadline at or before it that is not the next reading's, or to an earlier one if the query
-    before cannot have lasted beyond that. A reading's time is the middle of its query, which began when it was due or
-    later: so it ended at the latest as long after its reading as that came after the deadline.
+    A tier (csrc/capture/sampler_tier.h) waits for one deadline after the other, and after a query for the next one that
+    has not passed yet. So a reading belongs to the latest deadline at or before it that is not the next reading's, or
+    to an earlier one if the query before cannot have lasted beyond that. A reading's time is the middle of its query.
+    The query began when it was due or later, so it ended after its reading by at most as long as the reading came after
+    the deadline.
     """
     order = np.arange(len(since_grid))
     free = np.floor(since_grid + EARLY) - order

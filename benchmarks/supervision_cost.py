@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What supervision costs: the same small trials in a model process over those in one process, in alternating blocks.
+"""Measure what supervision costs: the same small trials in a model process and in one process, in alternating blocks.
 
-The claim: 26 trials, as many as a default sweep has, take at most 1.10 times as long in all. So it is judged by the
-sums, in which a few slow trials count for what they took; the typical pair stands beside it. Loading and warming up
-are measured apart: they happen once in either case, and the process that supervises only adds its own start to them.
+The claim: 26 trials, as many as a default sweep has, take at most 1.10 times as long in total. It is judged by the
+sums, in which a few slow trials count in full; the typical pair is shown next to it. Loading and warming up are
+measured separately: they happen once in either case, and supervision only adds the start of its own process to them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ HEADER: Final = ("", "one process", "supervised", "ratio")
 
 
 def main() -> None:
-    """Prints the times of both, and the verdict."""
+    """Print the times of both variants, and the verdict."""
     hide_main_module()
     arguments = parse_arguments()
     configuration = Configuration(arguments.num_workers, 2, 2048, 200)
@@ -73,20 +73,20 @@ def main() -> None:
 
 
 def hide_main_module() -> None:
-    """Keeps workers from importing this script, as multiprocessing has them do with the main module.
+    """Keep workers from importing this script, as multiprocessing does with the main module.
 
-    Neither the command line nor a model process has such a module; here the trials in one process alone would pay.
+    Neither the command line nor a model process has such a module, so only the trials in one process would pay for it.
     """
     sys.modules["__main__"].__spec__ = None
     vars(sys.modules["__main__"]).pop("__file__", None)
 
 
 def parse_arguments() -> argparse.Namespace:
-    """About two minutes on two CPU cores."""
+    """Parse the options. The defaults take about two minutes on two CPU cores."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--model", default="8M")
     options.add_argument("--device", default="auto")
-    trials_help = f"of each kind, at least {MIN_PAIRS}"
+    trials_help = f"trials of each kind, at least {MIN_PAIRS}"
     options.add_argument("--trials", type=number_of_pairs, default=26, help=trials_help)
     options.add_argument("--num-sequences", type=int, default=8)
     options.add_argument("--num-workers", type=int, default=1)
@@ -94,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(here: Callable[[], float], there: Callable[[], float], trials: int) -> tuple[list[float], list[float]]:
-    """Seconds of so many trials of each kind, in the order that cancels drift."""
+    """Return the seconds of this many trials of each kind, in the order that cancels drift."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for pair in range(trials):
         for which in (0, 1) if bare_goes_first(pair) else (1, 0):
@@ -103,10 +103,10 @@ def measure(here: Callable[[], float], there: Callable[[], float], trials: int) 
 
 
 def seconds_of_trial(model: TrialModel, workload: Workload, configuration: Configuration, folder: Path) -> float:
-    """Wall time of a whole trial, from the request to the result.
+    """Return the wall time of a whole trial, from the request to the result.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: The trial failed.
     """
     began = perf_counter()
     result = model.run_trial(workload, configuration, folder, lambda _: None)
@@ -117,7 +117,7 @@ def seconds_of_trial(model: TrialModel, workload: Workload, configuration: Confi
 
 
 def report(title: str, loading: list[float], here: list[float], there: list[float], json_path: Path | None) -> None:
-    """Prints and writes all of it. Seconds; those of loading in one process, then supervised."""
+    """Print and write the results, in seconds; the loading times are in one process first, then supervised."""
     total, pair = ratio_of_totals(there, here), ratio_of_pairs(there, here)
     rows = [
         ("load and warm up", f"{loading[0]:.2f} s", f"{loading[1]:.2f} s", f"x{loading[1] / loading[0]:.2f}"),
@@ -147,7 +147,7 @@ def report(title: str, loading: list[float], here: list[float], there: list[floa
 
 
 def cost_claim(total: TotalRatio) -> Claim:
-    """The verdict is that of these trials; the interval says whether others would have had the same."""
+    """Judge these trials. The interval tells whether other trials would have the same verdict."""
     measured = f"x{total.ratio:.3f} [{total.low:.3f}, {total.high:.3f}]"
     if total.low <= MOST < total.high:
         measured += ", not settled: the bound lies within the interval"

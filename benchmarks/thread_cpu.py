@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The CPU time of threads that somebody else has started, as Linux counts it."""
+"""Read the CPU time of threads that other code has started, as Linux counts it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _TASKS = Path("/proc/self/task")
 
 
 def thread_ids() -> set[int]:
-    """All threads of this process."""
+    """Return the ids of all threads of this process."""
     return {int(task.name) for task in _TASKS.iterdir()}
 
 
 def cpu_seconds(threads: Iterable[int]) -> float:
-    """CPU time of threads so far; ended ones count nothing, so ask before they end."""
+    """Return the CPU time of threads so far. Ended threads count as nothing, so call this before they end."""
     return sum(_cpu_seconds(thread) for thread in threads)
 
 

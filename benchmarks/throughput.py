@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Tokens/s of ESM-2: fair-esm and Hugging Face over padded batches, our forward pass alone, and our whole pipeline.
+"""Measure tokens/s of ESM-2: fair-esm and Hugging Face over padded batches, our forward pass alone, and our pipeline.
 
-All on the same sequences, in turn, beside what the card reaches in a large matrix product in the same run. Rates
-count real tokens, BOS and EOS included and padding left out; so do FLOPs. Weights are random.
+All run on the same sequences, in turn, next to the rate of a large matrix product on the same GPU in the same run.
+Rates and FLOPs count real tokens, including BOS and EOS and excluding padding. Weights are random.
 
     (a) fair-esm, fp16, length-sorted padded batches, tokens ready in pinned memory
-    (b) Hugging Face's EsmModel with SDPA, bf16, alike; n/a without transformers
+    (b) Hugging Face's EsmModel with SDPA, bf16, on the same kind of batches; n/a without transformers
     (c) our forward pass and pooling, packs ready on the device, for each token budget
-    (d) from the FASTA file to vectors on the host, profiled, in the steady state: with the default settings, and with
-        the budget that was best in (c). "whole run" is from before the workers start, with the file indexed already; in
-        FP8 the comparison of its first vectors with those in bf16 and fp32 is in it.
+    (d) from the FASTA file to embeddings on the host, profiled, in the steady state: with the default settings, and
+        with the budget that was best in (c). "Whole run" starts before the workers start, with the file already
+        indexed; in FP8 it includes the comparison of the first embeddings with those in bf16 and fp32.
 
-"First pass" is that over the batches before anything else is timed: over all of (a)'s and (b)'s, which each have a
-shape of their own, so that a single pass over so many sequences is as slow as that. Over the first three of (c)'s.
+"First pass" is the rate over the batches that run before anything else is timed: all batches of (a) and (b), each of
+which has a shape of its own, so that a single pass over this many sequences is as slow as that; the first three batches
+of (c).
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ TITLE: Final = "Throughput of ESM-2"
 LETTERS: Final = "abcd"
 DEFAULT_SETTINGS: Final = Settings(num_workers=4, prefetch_factor=4, token_budget=4096, buffer_size=2000)
 SECONDS_TO_LOAD: Final = 15
-"""Of one architecture in all its forms, and of what else a model costs once, roughly."""
+"""Approximate time to load one architecture in all its forms, and other one-time costs of a model."""
 SECONDS_OF_A_PADDED_PASS: Final = 8
-"""Over all batches, once: twice that with the largest model, and little with the small ones."""
+"""Approximate time of one pass over all padded batches; twice that for the largest model, less for small ones."""
 SECONDS_OF_WORKERS: Final = 1.5
-"""To start and end them, for a turn and for its warm-up."""
+"""Time to start and end the workers, for a turn and for its warm-up."""
 
 
 def main() -> None:
-    """Measures model by model; prints progress, a table for each workload, and the verdicts."""
+    """Measure model by model. Print progress, a table for each workload, and the verdicts."""
     options = parse_arguments()
     device = resolve_device(options.device)
     precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
@@ -81,27 +82,38 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """A model on a workload takes about 85 s with the defaults."""
+    """Parse the options. With the defaults, one model on one workload takes about 85 s."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--models", type=split, default="8M,150M,650M,3B")
     options.add_argument("--workloads", type=split, default=",".join(NAMES))
     options.add_argument("--token-budgets", type=split_numbers, default="4096,16384,65536")
-    options.add_argument("--seconds", type=float, default=10.0, help="of work for each figure, all rounds together")
-    options.add_argument("--warm-up-s", type=float, default=1.0, help="before each figure, all rounds together")
-    options.add_argument("--ceiling-s", type=float, default=2.0, help="of matrix products, all rounds together")
-    options.add_argument("--rounds", type=int, default=2, help="in which all figures take turns")
-    options.add_argument("--only", type=split, default="a,b,c,d", help="some of a,b,c,d; d brings c along")
-    options.add_argument("--fp8", action="store_true", help="(c) and the best (d) in FP8 too, and how far it is off")
+    options.add_argument("--seconds", type=float, default=10.0, help="seconds of work per figure, over all rounds")
+    options.add_argument("--warm-up-s", type=float, default=1.0, help="seconds of warm-up per figure, over all rounds")
+    options.add_argument("--ceiling-s", type=float, default=2.0, help="seconds of matrix products, over all rounds")
+    options.add_argument("--rounds", type=int, default=2, help="rounds in which all figures take turns")
+    options.add_argument("--only", type=split, default="a,b,c,d", help="what to measure, from a,b,c,d; d includes c")
+    options.add_argument(
+        "--fp8", action="store_true", help="also measure (c) and the best (d) in FP8, and its deviation"
+    )
     options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu to try the script itself")
-    options.add_argument("--precision", help="of ours; default: bf16, and fp32 on the CPU")
-    options.add_argument("--num-workers", type=int, default=4, help="of (d) best, as for the next two")
+    options.add_argument("--precision", help="precision of our model (default: bf16, on the CPU fp32)")
+    options.add_argument("--num-workers", type=int, default=4, help="workers of the best run of (d)")
     options.add_argument("--prefetch-factor", type=int, default=4)
     options.add_argument("--buffer-size", type=int, default=2000)
     smaller = options.add_argument_group("to try the script with less")
-    smaller.add_argument("--num-sequences", type=int, default=2000, help="of (a) to (c); four times as many short ones")
-    smaller.add_argument("--padded-tokens", type=int, default=4096, help="most of a padded batch, padding included")
+    smaller.add_argument(
+        "--num-sequences", type=int, default=2000, help="sequences of (a) to (c); four times as many short ones"
+    )
+    smaller.add_argument(
+        "--padded-tokens", type=int, default=4096, help="maximum tokens of a padded batch, padding included"
+    )
     smaller.add_argument("--matrix", type=int, default=8192, help="size of the square matrix products")
-    smaller.add_argument("--default-settings", type=settings, default=DEFAULT_SETTINGS, help="as in 4,4,4096,2000")
+    smaller.add_argument(
+        "--default-settings",
+        type=settings,
+        default=DEFAULT_SETTINGS,
+        help="workers,prefetch,budget,buffer, such as 4,4,4096,2000",
+    )
     found = options.parse_args()
     found.only = set(found.only)
     for name in found.models:
@@ -112,7 +124,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def estimated_seconds(options: argparse.Namespace) -> float:
-    """Of the whole benchmark, without surprises."""
+    """Estimate the time of the whole benchmark."""
     forwards = len(options.token_budgets) * (2 if options.fp8 else 1) if {"c", "d"} & options.only else 0
     runs = (3 if options.fp8 else 2) if "d" in options.only else 0
     figures = len({"a", "b"} & options.only) + forwards + runs
@@ -124,7 +136,7 @@ def estimated_seconds(options: argparse.Namespace) -> float:
 
 
 def tell(table: Table) -> None:
-    """One table and what it says about the claims, at once: a run of minutes may be cut short."""
+    """Print one table and its verdicts at once, because a run of minutes may be cut short."""
     print(f"\n{table.model}, {table.workload}\n")
     print_table(HEADER, table.rows)
     for cells in [*claim_rows(judge(table)), *([note] for note in compare_fp8(table))]:
@@ -133,7 +145,7 @@ def tell(table: Table) -> None:
 
 
 def fp8_precision(models: Models, workload: Workload) -> tuple[str, float | None]:
-    """How far FP8 is off in words, and the lowest cosine similarity; or why that is not known."""
+    """Return the deviation of FP8 in words and the lowest cosine similarity, or the reason why they are unknown."""
     try:
         found = agreement(models.ours, models.ours_fp8, workload)
     except Exception as error:  # the rates are worth having all the same
@@ -142,12 +154,12 @@ def fp8_precision(models: Models, workload: Workload) -> tuple[str, float | None
 
 
 def claim_rows(claims: list[Claim]) -> list[list[str]]:
-    """Verdict first."""
+    """Return rows with the verdict first."""
     return [[claim.verdict, claim.text, claim.measured] for claim in claims]
 
 
 def keep(tables: list[Table], notes: list[str], path: Path | None) -> None:
-    """What there is so far; `publish` replaces it at the end."""
+    """Write the results so far; `publish` replaces them at the end."""
     if path is not None:
         claims = [claim for table in tables for claim in judge(table)]
         so_far = as_json(tables, notes, claims)
@@ -155,23 +167,23 @@ def keep(tables: list[Table], notes: list[str], path: Path | None) -> None:
 
 
 def as_json(tables: list[Table], notes: list[str], claims: list[Claim]) -> dict[str, Any]:
-    """Everything, each turn for itself."""
+    """Return everything, turn by turn."""
     told = [{"text": claim.text, "measured": claim.measured, "verdict": claim.verdict} for claim in claims]
     return {"tables": [table.as_dict() for table in tables], "claims": told, "notes": notes}
 
 
 def split(text: str) -> list[str]:
-    """Words between commas."""
+    """Split words at commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def split_numbers(text: str) -> list[int]:
-    """Numbers between commas."""
+    """Split numbers at commas."""
     return [int(word) for word in split(text)]
 
 
 def settings(text: str) -> Settings:
-    """Workers, prefetch factor, token budget and buffer size."""
+    """Parse workers, prefetch factor, token budget, and buffer size."""
     return Settings(*split_numbers(text))
 
 

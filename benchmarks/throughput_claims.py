@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What is claimed about throughput on an H200, held against a table. Pure.
+"""Compare the claims about throughput on an H200 with a table of results. Pure.
 
-That nothing is lost around the forward pass is claimed of bf16 on every workload; how fast that is by itself and beside
-others, on the sweep's own. Of short sequences, sorted by length, others pad next to nothing, and so near the card's
-ceiling bf16 cannot beat them by such factors: the table shows by which. FP8 has a higher ceiling, and is to beat them
-by as much on every workload.
+On every workload, the claim for bf16 is that nothing is lost around the forward pass. Absolute speed, and speed against
+the alternatives, are claimed on the sweep's own workload only: on short sequences, sorted by length, the alternatives
+pad almost nothing, and so close to the GPU's ceiling bf16 cannot beat them by such factors. The table shows the
+factors. FP8 has a higher ceiling, and its claim holds on every workload.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.throughput_figures import (
 )
 
 FORWARD_GOALS: Final = {"8M": 10_000_000, "150M": 1_200_000, "650M": 380_000, "3B": 100_000}
-"""Tokens/s of the forward pass alone, at its best token budget."""
+"""Required tokens/s of the forward pass alone, at its best token budget."""
 
 END_TO_END_SHARES: Final = {
     "8M": {BEST: 0.85},
@@ -33,12 +33,12 @@ END_TO_END_SHARES: Final = {
     "650M": {DEFAULTS: 0.95, BEST: 0.95},
     "3B": {DEFAULTS: 0.95, BEST: 0.95},
 }
-"""Least share of the forward pass alone, at the same token budget, that is left end to end in the steady state."""
+"""Minimum steady rate end to end, as a share of the forward pass alone at the same token budget."""
 
 WORDS: Final = {DEFAULTS: "defaults", BEST: "best", BEST_FP8: "best, fp8"}
 OVER_OTHERS: Final = {HUGGING_FACE: ("Hugging Face", 2.0), FAIR_ESM: ("fair-esm", 2.5)}
 LARGE_MODELS: Final = ("650M", "3B")
-"""Those for which being faster than others, and a busy device, are claimed."""
+"""Models for which a busy device, and more speed than the alternatives, are claimed."""
 
 FP8_MODELS: Final = ("3B",)
 FP8_GAIN: Final = 1.3
@@ -49,15 +49,15 @@ SWEEP: Final = "sweep"
 
 
 def judge(table: Table) -> list[Claim]:
-    """Each claim about this model on this workload."""
+    """Judge each claim about this model on this workload."""
     around = [*_end_to_end(table), *_busy(table)]
     return [*_forward(table), *around, *_over_others(table)] if table.workload == SWEEP else around
 
 
 def judge_fp8(table: Table, lowest_cosine: float | None) -> list[Claim]:
-    """What is claimed about FP8, if it was measured: speed at the budget where bf16 is fastest, and precision.
+    """Judge the claims about FP8, if it was measured: speed at the budget where bf16 is fastest, and precision.
 
-    And that it beats the others by as much as bf16 is to, short sequences included.
+    FP8 must also beat the alternatives by the factors of bf16, on short sequences too.
     """
     best = table.fastest(FORWARD)
     if table.model not in FP8_MODELS or table.find(FORWARD_FP8) is None:
@@ -76,7 +76,7 @@ def judge_fp8(table: Table, lowest_cosine: float | None) -> list[Claim]:
 
 
 def compare_fp8(table: Table) -> list[str]:
-    """What FP8 gains at each budget, in words."""
+    """Describe in words what FP8 gains at each budget."""
     found = []
     for figure in table.figures:
         gain = over(figure.tokens_per_s, table.rate("c", figure.token_budget))
@@ -134,5 +134,5 @@ def _busy(table: Table) -> list[Claim]:
 
 
 def _subject(table: Table) -> str:
-    """The model, and the workload where it is not the one that goes without saying."""
+    """Return the model, and the workload if it is not the default one."""
     return table.model if table.workload == SWEEP else f"{table.model}, {table.workload}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The alternatives of one model on one workload, taken in turn so that all share the card's thermal state."""
+"""Take turns among the alternatives of one model on one workload, so that all share the GPU's thermal state."""
 
 from __future__ import annotations
 
@@ -51,25 +51,25 @@ class Alternative(Protocol):
     """Something that can be given a turn."""
 
     def turn(self, seconds: float, warm_up_s: float) -> Turn:
-        """Works for about so long, after a warm-up that does not count."""
+        """Work for about this long, after a warm-up that does not count."""
 
 
 class Ceiling:
-    """Large matrix products, as fast as this card multiplies in the state that it is in."""
+    """Large matrix products, at the speed that this GPU reaches in its present state."""
 
     def __init__(self, device: torch.device, size: int) -> None:
         self._load = MatmulLoad(device, size)
         self._states = GpuStateReader(device)
 
     def turn(self, seconds: float, warm_up_s: float) -> Turn:
-        """The warm-up is that of the card's clocks and power."""
+        """Multiply for about this long. The warm-up brings the GPU's clocks and power to their steady state."""
         self._load.run(warm_up_s)
         tflops = self._load.run(seconds)
         return Turn(seconds, 0, tflops * 1e12 * seconds, *means_of([self._states.read()]))
 
 
 class Models:
-    """One ESM-2 in all its forms, each loaded when its first turn comes, and kept for the others."""
+    """One ESM-2 model in all its forms. Each is loaded at its first turn and kept for the others."""
 
     def __init__(self, name: str, device: torch.device, precision: str) -> None:
         self.name = name
@@ -79,22 +79,22 @@ class Models:
 
     @cached_property
     def fair_esm(self) -> tuple[Any, torch.dtype]:
-        """The model, and the dtype that it computes in."""
+        """Return fair-esm's model, and the dtype that it computes in."""
         return load_fair_esm(self.architecture, self.device)
 
     @cached_property
     def hugging_face(self) -> tuple[Any, torch.dtype]:
-        """Alike."""
+        """Return Hugging Face's model, and the dtype that it computes in."""
         return load_hugging_face(self.architecture, self.device)
 
     @cached_property
     def ours(self) -> PackedESM2:
-        """In the precision asked for."""
+        """Return our model in the requested precision."""
         return self._load(self.precision)
 
     @cached_property
     def ours_fp8(self) -> PackedESM2:
-        """With the same weights, if this version can do it at all."""
+        """Return our model in FP8 with the same weights, if it can run here."""
         return self._load("fp8")
 
     def _load(self, precision: str) -> PackedESM2:
@@ -102,12 +102,12 @@ class Models:
 
 
 class Contest:
-    """Gives each alternative its turns. One that fails is out, and says why; the others go on.
+    """Give each alternative its turns. If one fails, its reason is kept and the others continue.
 
     Args:
-        models: of one architecture.
-        workload: what they run.
-        options: the command line's.
+        models: Models of one architecture.
+        workload: Workload that they run.
+        options: Options of the command line.
     """
 
     def __init__(self, models: Models, workload: Workload, options: argparse.Namespace) -> None:
@@ -118,7 +118,7 @@ class Contest:
         self._figures: list[Figure] = []
 
     def run(self) -> Table:
-        """All rounds; every other one in reverse, so that a drift favours nobody."""
+        """Run all rounds. Every other round is reversed, so that drift favors no alternative."""
         for _ in range(self._options.rounds):
             if not self._figures:
                 self._take_turns([self._enter(figure) for figure in self._forwards()])
@@ -164,7 +164,7 @@ class Contest:
         return replace(figure, reason=reason)
 
     def _forwards(self) -> list[Figure]:
-        """What needs no other figure."""
+        """Yield the alternatives that need no other figure."""
         only, size = self._options.only, self._options.matrix
         padded = f"padded batches of {self._options.padded_tokens:,}"
         kinds = ["fp16", "bf16"] if self._models.device.type == "cuda" else ["fp32", "fp32"]
@@ -182,14 +182,14 @@ class Contest:
 
     @property
     def _budgets(self) -> list[int]:
-        """An end-to-end run needs to know how fast the forward pass is, so it brings (c) along."""
+        """Return the token budgets to measure. End-to-end runs need the forward pass's speed, so they include (c)."""
         only, budgets = self._options.only, list(self._options.token_budgets)
         if "d" in only and self._options.default_settings.token_budget not in budgets:
             budgets.append(self._options.default_settings.token_budget)
         return sorted(budgets) if {"c", "d"} & only else []
 
     def _end_to_ends(self) -> list[Figure]:
-        """The default settings, and those with the budget at which the forward pass alone is fastest."""
+        """Yield the default settings, and the settings with the budget at which the forward pass alone is fastest."""
         if "d" not in self._options.only:
             return []
         defaults = self._options.default_settings
@@ -246,14 +246,14 @@ class Contest:
 
 
 def describe(error: Exception) -> str:
-    """The first line of what went wrong."""
+    """Return the first line of an error."""
     lines = str(error).strip().splitlines() or [""]
     text = f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 3] + "..."
 
 
 def free_device_memory() -> None:
-    """Gives back what nobody holds any more."""
+    """Release device memory that is no longer referenced."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What was measured of each alternative, and how it compares with the others. Pure."""
+"""Record what was measured of each alternative, and compare it with the others. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULTS: Final = "d defaults"
 BEST: Final = "d best"
 BEST_FP8: Final = "d fp8"
 FORWARD_OF: Final = {DEFAULTS: FORWARD, BEST: FORWARD, BEST_FP8: FORWARD_FP8}
-"""The forward pass inside each end-to-end run."""
+"""Forward pass inside each end-to-end run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +25,15 @@ class Turn:
     """One uninterrupted piece of work.
 
     Attributes:
-        seconds: its wall time; of an end-to-end run, that of the steady state.
-        tokens: real ones in it, BOS and EOS included, padding left out; 0 for a bare matrix product.
-        flops: of the model on these tokens, each sequence by its own length: padding earns none.
-        sm_clock_mhz: mean of the readings; None without a GPU.
-        power_w: alike.
-        busy_share: of the device in the steady state, by the profiler; end to end only.
-        whole_run_tokens_per_s: start-up and warm-up included; end to end only.
-        first_pass_tokens_per_s: over the batches that were run before this turn, each for the first time, but for a few
-            that load the kernels.
+        seconds: Wall time; for an end-to-end run, that of the steady state.
+        tokens: Real tokens, including BOS and EOS and excluding padding; 0 for a bare matrix product.
+        flops: FLOPs of the model on these tokens, each sequence by its own length; padding counts nothing.
+        sm_clock_mhz: Mean SM clock; None without a GPU.
+        power_w: Mean power; None without a GPU.
+        busy_share: Busy share of the device in the steady state, by the profiler; end to end only.
+        whole_run_tokens_per_s: Rate that includes start-up and warm-up; end to end only.
+        first_pass_tokens_per_s: Rate over the batches that ran before this turn, each for the first time, except for a
+            few that load the kernels.
     """
 
     seconds: float
@@ -48,7 +48,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One alternative; without turns, or with a reason, it was not measured."""
+    """One alternative. Without turns, or with a reason, it was not measured."""
 
     role: str
     name: str
@@ -59,12 +59,12 @@ class Figure:
 
     @property
     def measured(self) -> bool:
-        """Whether every turn was."""
+        """Whether every turn was measured."""
         return bool(self.turns) and not self.reason
 
     @property
     def tokens_per_s(self) -> float | None:
-        """All tokens over all seconds; None if there are none."""
+        """All tokens divided by all seconds; None if there are none."""
         tokens = sum(turn.tokens for turn in self.turns)
         return tokens / self._seconds if self.measured and tokens else None
 
@@ -75,7 +75,7 @@ class Figure:
 
     @property
     def spread(self) -> float | None:
-        """From the slowest turn to the fastest, as a share of the mean rate; None with a single one."""
+        """Difference between the fastest and the slowest turn, as a share of the mean rate; None with a single turn."""
         if not self.measured or len(self.turns) < 2:
             return None
         rates = [turn.flops / turn.seconds for turn in self.turns]
@@ -83,11 +83,11 @@ class Figure:
 
     @property
     def first_pass(self) -> float | None:
-        """Tokens/s of what was run once before all turns; None if nothing was."""
+        """Tokens/s of the batches that ran once before all turns; None if there were none."""
         return self.turns[0].first_pass_tokens_per_s if self.measured else None
 
     def mean_of(self, attribute: str) -> float | None:
-        """Mean of an attribute over the turns; None if one of them lacks it."""
+        """Return the mean of an attribute over the turns, or None if one of them lacks it."""
         values = [getattr(turn, attribute) for turn in self.turns]
         return None if not self.measured or None in values else mean(values)
 
@@ -105,22 +105,22 @@ class Table:
     figures: Sequence[Figure]
 
     def rate(self, role: str, token_budget: int | None = None) -> float | None:
-        """Tokens/s of an alternative; None if it was not measured."""
+        """Return the tokens/s of an alternative, or None if it was not measured."""
         found = self.find(role, token_budget)
         return None if found is None else found.tokens_per_s
 
     def find(self, role: str, token_budget: int | None = None) -> Figure | None:
-        """The alternative with this role, and this budget if one is given."""
+        """Return the alternative with this role, and with this budget if one is given."""
         fitting = (f for f in self.figures if f.role == role and token_budget in (None, f.token_budget))
         return next(fitting, None)
 
     def fastest(self, role: str) -> Figure | None:
-        """The alternative with this role that is, of one for each budget; None if none was measured."""
+        """Return the fastest alternative with this role among its budgets, or None if none was measured."""
         found = [figure for figure in self.figures if figure.role == role and figure.tokens_per_s is not None]
         return max(found, key=lambda figure: figure.tokens_per_s or 0.0, default=None)
 
     def of_forward(self, role: str) -> float | None:
-        """Steady state of an end-to-end run over the forward pass alone at the same budget."""
+        """Return the steady rate of an end-to-end run divided by that of the forward pass alone at the same budget."""
         whole = self.find(role)
         if whole is None:
             return None
@@ -128,7 +128,7 @@ class Table:
 
     @property
     def rows(self) -> list[list[str]]:
-        """Cells under `HEADER`."""
+        """Return the cells below `HEADER`."""
         return [self._row(figure) for figure in self.figures]
 
     def _row(self, figure: Figure) -> list[str]:
@@ -153,7 +153,7 @@ class Table:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able, each turn for itself."""
+        """Return a dict for JSON, turn by turn."""
         names = [field.name for field in fields(Turn)]
         figures = [
             {
@@ -190,10 +190,10 @@ HEADER: Final = (
 
 
 def over(numerator: float | None, denominator: float | None) -> float | None:
-    """A ratio; None if one of the two was not measured."""
+    """Return a ratio, or None if one of the two was not measured."""
     return None if numerator is None or not denominator else numerator / denominator
 
 
 def shown(value: float | None, form: str = "{:,.0f}") -> str:
-    """A cell."""
+    """Return the text of a cell."""
     return "n/a" if value is None else form.format(value)

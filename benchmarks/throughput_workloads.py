@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The sequences that throughput is measured on, as files of any length and as encoded sequences."""
+"""Provide the sequences for throughput benchmarks, as files of any length and as encoded sequences."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.plan.workload import ALPHABET
 
 SHORTEST, LONGEST = 30, 70
-"""Residues of short sequences: with BOS and EOS 52 tokens on average."""
+"""Residues of short sequences; with BOS and EOS they have 52 tokens on average."""
 
 SHORT_PER_SWEEP: Final = 4
-"""Short sequences for each of the sweep's, which are four times as long."""
+"""Short sequences per sequence of the sweep's workload, which are four times as long."""
 
 
 def generate_short_workload(folder: Path, num_sequences: int, seed: int = 42) -> Path:
-    """Writes random proteins of 30 to 70 residues, each length as likely; the same seed gives the same file."""
+    """Write random proteins of 30 to 70 residues, with uniform lengths. The same seed gives the same file."""
     random = np.random.default_rng(seed)
     lengths = random.integers(SHORTEST, LONGEST + 1, num_sequences)
     letters = np.frombuffer(ALPHABET.encode(), dtype=np.uint8)
@@ -42,12 +42,12 @@ NAMES: Final = tuple(GENERATORS)
 
 
 class Workload:
-    """Sequences of one kind. Alternatives that need few take `encoded`; end-to-end runs read `fasta`.
+    """Sequences of one kind. Alternatives that need few use `encoded`; end-to-end runs read `fasta`.
 
     Args:
         name: ``sweep`` or ``short``.
-        folder: where files are written, once for the whole benchmark.
-        num_sequences: of `encoded`, counted in sequences as long as the sweep's.
+        folder: Folder for the files, which are written once per benchmark.
+        num_sequences: Size of `encoded`, counted in sequences as long as the sweep's.
     """
 
     def __init__(self, name: str, folder: Path, num_sequences: int) -> None:
@@ -59,12 +59,12 @@ class Workload:
         self.tokens_per_sequence = sum(map(len, self.encoded)) / count
 
     def fasta(self, num_sequences: int) -> FastaFile:
-        """A file of at least so many sequences in random order; written only if the one at hand has fewer."""
+        """Return a file with at least this many sequences in random order; rewrite it only if it has fewer."""
         if num_sequences > len(self._file):
             self._file = FastaFile.open(GENERATORS[self.name](self._folder, num_sequences))
         return self._file
 
 
 def _encode(fasta: FastaFile) -> list[NDArray[np.uint8]]:
-    """The tokens of each sequence, BOS and EOS included."""
+    """Return the tokens of each sequence, including BOS and EOS."""
     return [tokens for chunk in SequenceDataset(fasta) for tokens in np.split(chunk.tokens, chunk.offsets[1:-1])]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What torch.profiler (CPU and CUDA activities) costs on packed inference, against the same process before it.
+"""Measure what torch.profiler (CPU and CUDA activities) costs on packed inference, against the same process before it.
 
-A process that has used torch.profiler once stays slower, so each model is for a process of its own.
+A process that has used torch.profiler once stays slower, so each model needs a process of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RECORDINGS = 2
 
 
 def main() -> None:
-    """Measures one model and prints a line."""
+    """Measure one model and print a line."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--model", default="8M")
     options.add_argument("--segment-s", type=float, default=0.5, help="seconds of work per measurement")
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def measure(work: PackedPass, batches: int) -> dict[str, Any]:
-    """Medians as multiples of the bare time: while recording, with the collection of the events, and afterwards."""
+    """Return medians as multiples of the bare time: while recording, with the collection of events, and afterwards."""
     bare_s = median(work.seconds(batches) for _ in range(3))  # before the profiler is used for the first time
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (work.device.type == "cuda")
     recordings, with_collections = [], []

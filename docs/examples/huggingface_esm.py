@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Hugging Face's EsmModel over padded batches, profiled: the lines that end in `# +` are all that was added.
+"""Profile Hugging Face's EsmModel over padded batches. Only the lines that end in `# +` were added.
 
     python docs/examples/huggingface_esm.py                                    # ESM-2 650M on a GPU
     python docs/examples/huggingface_esm.py --device cpu --layers 2 --width 64 --heads 4 --sequences 64
 
-Needs `pip install transformers`. Weights and sequences are random, which changes no timing.
+Needs `pip install transformers`. Weights and sequences are random, which does not change timings.
 """
 
 import argparse
@@ -25,7 +25,7 @@ TOKENS = {residue: token for token, residue in enumerate("LAGVSERTIDPKQNFYMHWC",
 
 
 def main() -> None:
-    """Embeds the sequences, prints where the time went, and saves the run."""
+    """Embed the sequences, print where the time went, and save the run."""
     options = parse_options()
     device = torch.device(options.device)
     model = build_model(options).to(device).eval()
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    """The defaults are ESM-2 650M."""
+    """Parse the options. The defaults are ESM-2 650M."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options.add_argument("--layers", type=int, default=33)
@@ -72,7 +72,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def build_model(options: argparse.Namespace) -> EsmModel:
-    """An ESM-2 encoder of this size."""
+    """Build an ESM-2 encoder of this size."""
     config = EsmConfig(
         vocab_size=33,
         hidden_size=options.width,
@@ -89,13 +89,13 @@ def build_model(options: argparse.Namespace) -> EsmModel:
 
 
 def random_proteins(count: int) -> list[str]:
-    """Sequences of 50 to 500 residues."""
+    """Generate sequences of 50 to 500 residues."""
     source = random.Random(0)
     return ["".join(source.choices(list(TOKENS), k=source.randint(50, 500))) for _ in range(count)]
 
 
 def collate(sequences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask, (B, longest + 2) both."""
+    """Return token ids and attention mask, both (B, longest + 2)."""
     rows = [torch.tensor([BOS, *(TOKENS[residue] for residue in sequence), EOS]) for sequence in sequences]
     ids = pad_sequence(rows, batch_first=True, padding_value=PAD)
     return ids, (ids != PAD).long()

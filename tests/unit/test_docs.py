@@ -36,6 +36,10 @@ def relative(path):
     return str(path.relative_to(ROOT))
 
 
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
 def build_parser():
     """The options of all commands."""
     parser = Parser()
@@ -92,12 +96,12 @@ def avoided_words(text):
 def broken_links(page):
     """The relative links of a page that lead to no file, or to no heading of it."""
     broken = []
-    for target in LINK.findall(prose(page.read_text())):
+    for target in LINK.findall(prose(read(page))):
         if re.match(r"[a-z]+:", target):
             continue
         name, _, fragment = target.partition("#")
         file = (page.parent / name).resolve() if name else page
-        if not file.exists() or (fragment and fragment not in anchors(file.read_text())):
+        if not file.exists() or (fragment and fragment not in anchors(read(file))):
             broken.append(target)
     return broken
 
@@ -109,7 +113,7 @@ def test_links_resolve(page):
 
 @pages()
 def test_python_blocks_compile_and_import_public_names(page):
-    for code in blocks(page.read_text(), "python"):
+    for code in blocks(read(page), "python"):
         compile(code, str(page), "exec")
         assert private_imports(code) == []
         for module, name in our_imports(code):
@@ -120,20 +124,20 @@ def test_python_blocks_compile_and_import_public_names(page):
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=relative)
 def test_examples_import_no_private_module(example):
-    assert private_imports(example.read_text()) == []
+    assert private_imports(read(example)) == []
 
 
 @pages()
 def test_commands_parse(page):
     parser = build_parser()
-    for code in blocks(page.read_text(), "sh", "console"):
+    for code in blocks(read(page), "sh", "console"):
         for command in COMMAND.findall(code.replace("\\\n", " ")):
             parser.parse_args(shlex.split(command, comments=True))  # SystemExit if it is refused
 
 
 @pages()
 def test_prose_uses_the_agreed_words(page):
-    assert avoided_words(page.read_text()) == []
+    assert avoided_words(read(page)) == []
 
 
 def test_every_page_can_be_reached_from_the_readme():
@@ -143,7 +147,7 @@ def test_every_page_can_be_reached_from_the_readme():
         if page in reached or page.suffix != ".md":
             continue
         reached.add(page)
-        names = [target.partition("#")[0] for target in LINK.findall(prose(page.read_text()))]
+        names = [target.partition("#")[0] for target in LINK.findall(prose(read(page)))]
         waiting += [(page.parent / name).resolve() for name in names if name and ":" not in name]
     assert [relative(page) for page in PAGES if page not in reached] == []
 
