@@ -21,6 +21,11 @@ FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^(?:\$ )?(?:python -m virnuc_profiler|virnuc-profiler) (.*)$", re.MULTILINE)
 
+SOURCE_PATH = re.compile(
+    r"`((?:python|csrc|tests|benchmarks|docs|virnuc_profiler|cli|reports|sweep|inference|analysis|capture|telemetry)"
+    r"/[\w/.]*)`"
+)
+
 AVOIDED_WORDS = (
     *("whoever", "nobody", "anew", "surely", "for ever", "is told", "are told", "alike", "so many", "work spaces?"),
     *("--least-cosine", "mark_stamped", "set_stamps", "put_pack", "linear_rotated"),
@@ -106,6 +111,20 @@ def broken_links(page):
     return broken
 
 
+def missing_sources(text):
+    """The paths of source files and folders that the prose names but that do not exist."""
+    folders = (ROOT, ROOT / "python", ROOT / "python" / "virnuc_profiler")
+    named = SOURCE_PATH.findall(prose(text))
+    return [
+        name for name in named if not any((base / f"{name}{end}").exists() for base in folders for end in ("", ".py"))
+    ]
+
+
+@pages()
+def test_named_sources_exist(page):
+    assert missing_sources(read(page)) == []
+
+
 @pages()
 def test_links_resolve(page):
     assert broken_links(page) == []
@@ -160,6 +179,7 @@ def test_the_checks_can_fail(tmp_path):
         "virnuc_profiler._core.pack_statistics"
     ]
     assert private_imports("from virnuc_profiler import __version__, RunResult") == []
+    assert missing_sources("`csrc/capture/` `sweep/session` `sweep/nowhere.py`") == ["sweep/nowhere.py"]
     assert avoided_words("GPU utilisation\n```text\nsurely\n```\n") == ["utilisation"]
     with pytest.raises(SystemExit):
         build_parser().parse_args(["sweep", "--no-such-option"])
