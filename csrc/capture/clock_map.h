@@ -25,8 +25,8 @@ class ClockMap {
     [[nodiscard]] std::int64_t to_host(std::int64_t device_ns) const noexcept;
     /// The largest uncertainty of the anchors in use.
     [[nodiscard]] std::int64_t uncertainty_ns() const noexcept;
-    /// The largest distance of an anchor from the line through its two neighbors, which is the interpolation error if
-    /// that anchor had been missing. None with fewer than three anchors in use.
+    /// The largest distance of an anchor from the line through its two neighbors, which would be the interpolation
+    /// error without that anchor. None with fewer than three anchors in use.
     [[nodiscard]] std::optional<std::int64_t> residual_ns() const noexcept;
     /// How much faster the device clock ran than the host clock, in parts per million: a least-squares fit over all
     /// anchors in use. None if they span less than a second.

@@ -9,8 +9,8 @@ namespace virnuc {
 namespace {
 
 constexpr int attempts = 5;
-/// Wait limit of a sync unless the last one timed out. A device that does not answer within it is busy on all queues,
-/// so that sync is skipped; the next ones wait longer, because a wide anchor beats float32 times over minutes.
+/// Wait limit of a sync, unless the last one timed out. A device that does not answer in time is busy on all queues, so
+/// the sync is skipped; the next ones wait longer, because a wide anchor is better than float32 times over minutes.
 constexpr std::int64_t min_wait_ns = 2'000'000;
 
 /// Creates a non-blocking stream of the highest priority, so that a sync does not queue behind the work.

@@ -12,8 +12,8 @@ namespace virnuc {
 /// Synchronizes the clocks on its own stream without interrupting the work. It records an event, spins until the event
 /// has completed, and keeps the attempt with the narrowest bracket of host times.
 ///
-/// The event of the last sync is the reference for elapsed times until the next one: float32 milliseconds resolve 0.1
-/// µs over 2 s, but not over minutes. Each sync adds the time since the previous one in 64-bit nanoseconds.
+/// The event of the last sync is the reference for elapsed times until the next one, because float32 milliseconds
+/// resolve 0.1 µs over 2 s, but not over minutes. Each sync adds the time since the previous one in 64-bit nanoseconds.
 ///
 /// All calls, including destroy(), need the timer's context current on the calling thread. The destructor does nothing.
 class ClockSync {

@@ -46,7 +46,7 @@ void CollectorLoop::wait_after_failure(StopSignal& signal, const CudaError& erro
     collector->drop_pending();
 }
 
-/// Without this, the event queries of this thread would break a graph capture of another thread.
+/// Lets other threads capture graphs. By default, the event queries of this thread would break their captures.
 void CollectorLoop::allow_graph_capture() const {
     CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
     const auto exchange = recording->timer->api().exchange_capture_mode;

@@ -36,8 +36,7 @@ struct EnergyReading {
     std::int64_t energy_mj;
 };
 
-/// Whether NVML can be used in this process. It stays initialized until the process ends, because a thread may be stuck
-/// in it.
+/// Whether NVML can be used in this process. NVML is never shut down, because a thread may be stuck in it.
 LibraryStatus nvml_status();
 
 /// The outcome of a query.
