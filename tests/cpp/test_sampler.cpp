@@ -82,7 +82,7 @@ TEST_CASE("an unsupported counter is not measured, and a tier without any counte
     nvml.set("gpm_supported", 1);
 }
 
-TEST_CASE("a query that never returns delays neither the fast tier nor the end") {
+TEST_CASE("a query that never returns delays neither the fast tier nor stop()") {
     auto& nvml = standin::nvml();
     nvml.stall("nvmlDeviceGetTotalEnergyConsumption", standin::forever);
     {

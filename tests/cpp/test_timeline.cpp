@@ -52,7 +52,7 @@ std::int64_t count_timed(const Timeline& timeline) {
 
 }  // namespace
 
-TEST_CASE("device times arrive without any call, and everything is released at the end") {
+TEST_CASE("device times arrive without polling, and everything is released at the end") {
     auto& cuda = standin::cuda();
     const std::int64_t events = cuda.live_events();
     const std::int64_t contexts = cuda.retained_contexts();
@@ -130,7 +130,7 @@ TEST_CASE("batches outlive their timeline") {
     CHECK_THROWS_AS(batch->mark("pool", {}), std::invalid_argument);
 }
 
-TEST_CASE("a driver call that never returns does not delay the end") {
+TEST_CASE("a driver call that never returns does not delay stop()") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
     options.clock_sync_interval_ns = 3'600 * second;
@@ -189,7 +189,7 @@ TEST_CASE("a long queue is searched with few driver calls") {
     CHECK(count_timed(timeline) == 1'000);
 }
 
-TEST_CASE("marks inside a graph capture do not disturb it and have no device times, all others keep theirs") {
+TEST_CASE("marks inside a graph capture do not disturb it and have no device times; all others keep theirs") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
     options.background = false;
@@ -285,7 +285,7 @@ TEST_CASE("calls are counted, and about one in 31 is timed") {
     CHECK(timeline.collector_cpu_ns() > 0);
 }
 
-TEST_CASE("all calls of a regular loop are timed equally often, whatever its length") {
+TEST_CASE("the calls of a regular loop are timed equally often, whatever its length") {
     constexpr std::int64_t calls_in_loop = 31;
     constexpr int loops = 31'000;
     MarkCost cost;
