@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The floor of a mark: what the driver and NVTX cost by themselves. Built and loaded by benchmarks/mark_cost.py.
+// The lower bound for a mark: what the driver and NVTX cost alone. benchmarks/mark_cost.py builds and loads this file.
 #include <dlfcn.h>
 #include <nvtx3/nvToolsExt.h>
 
@@ -21,7 +21,8 @@ double ns_per_call(std::int64_t calls, Call call) {
 
 }  // namespace
 
-// Nanoseconds of one cuEventRecord, events taken in turn from a pool as a profiler does; negative if it failed.
+// Returns the nanoseconds per cuEventRecord, with events taken in turn from a pool as a profiler does; negative on
+// failure.
 extern "C" double bare_event_record_ns(std::uintptr_t stream, std::int64_t calls) {
     void* const driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
     if (driver == nullptr) return -1;
@@ -38,7 +39,7 @@ extern "C" double bare_event_record_ns(std::uintptr_t stream, std::int64_t calls
     return failed == 0 ? ns : -3;
 }
 
-// Nanoseconds of one prepared push and pop in a domain of its own.
+// Returns the nanoseconds per push and pop of a prepared range in its own domain.
 extern "C" double bare_nvtx_ns(std::int64_t calls) {
     const nvtxDomainHandle_t domain = nvtxDomainCreateA("bare");
     nvtxEventAttributes_t attributes = {};

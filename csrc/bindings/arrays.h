@@ -13,7 +13,7 @@
 
 namespace virnuc::bindings {
 
-/// A one-dimensional array; integers convert if no value can be lost.
+/// A one-dimensional array. Integers convert if no value can be lost.
 template <typename T>
 using Array = pybind11::array_t<T, pybind11::array::c_style>;
 
@@ -26,7 +26,7 @@ std::span<const T> read_span(const Array<T>& array, const char* name) {
     return {array.data(), static_cast<std::size_t>(array.size())};
 }
 
-/// An array, structured or plain, that takes a vector over without copying it.
+/// Makes an array, structured or plain, that takes over a vector without copying it.
 template <typename T>
 pybind11::array_t<T> to_array(std::vector<T> values) {
     auto owned = std::make_unique<std::vector<T>>(std::move(values));
@@ -37,8 +37,8 @@ pybind11::array_t<T> to_array(std::vector<T> values) {
     return pybind11::array_t<T>(size, data, owner);
 }
 
-/// Nanoseconds of a duration in seconds or milliseconds as Python gives it. Throws std::invalid_argument: not
-/// finite, negative, or more than a century.
+/// Converts a duration from Python to nanoseconds. Throws std::invalid_argument if it is negative, not finite, or more
+/// than a century.
 std::int64_t duration_ns(const char* name, double value, double unit_ns);
 
 }  // namespace virnuc::bindings

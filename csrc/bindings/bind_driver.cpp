@@ -13,7 +13,7 @@ namespace py = pybind11;
 namespace virnuc::bindings {
 
 void register_driver(py::module_& module) {
-    const auto without_gil = py::call_guard<py::gil_scoped_release>();  // the first call wakes the driver
+    const auto without_gil = py::call_guard<py::gil_scoped_release>();  // the first call initializes the driver
 
     module.attr("NOT_MEASURED") = not_measured;
     module.def("monotonic_ns", &monotonic_ns);

@@ -8,7 +8,7 @@ namespace virnuc::bindings {
 
 namespace {
 
-/// Raises the class of virnuc_profiler.errors that has this name.
+/// Raises the class of this name in virnuc_profiler.errors.
 template <typename... Arguments>
 void raise(const char* name, Arguments&&... arguments) {
     const py::object type = py::module_::import("virnuc_profiler.errors").attr(name);
@@ -18,8 +18,7 @@ void raise(const char* name, Arguments&&... arguments) {
 }  // namespace
 
 void register_errors(py::module_& /*module*/) {
-    // The one place where this core's errors become Python's; std::invalid_argument becomes ValueError by
-    // itself.
+    // The one place that translates this core's errors. pybind11 itself translates std::invalid_argument to ValueError.
     py::register_local_exception_translator([](std::exception_ptr error) {
         try {
             if (error) std::rethrow_exception(error);

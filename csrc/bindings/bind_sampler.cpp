@@ -43,7 +43,7 @@ void register_sampler(py::module_& module) {
         .def_readonly("unsupported", &TierReport::unsupported)
         .def_readonly("cpu_ns", &TierReport::cpu_ns);
 
-    const auto without_gil = py::call_guard<py::gil_scoped_release>();  // they wait for stop()
+    const auto without_gil = py::call_guard<py::gil_scoped_release>();  // these calls may wait for stop()
     py::class_<GpuSampler, std::shared_ptr<GpuSampler>>(module, "GpuSampler")
         .def(py::init(&make_sampler), py::arg("uuid"), py::kw_only(), py::arg("fast_interval_ms") = 100.0,
              py::arg("gpm_interval_ms") = 250.0, py::arg("energy_interval_ms") = 2000.0,

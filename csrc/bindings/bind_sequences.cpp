@@ -13,7 +13,7 @@ namespace virnuc::bindings {
 
 namespace {
 
-/// The bytes of any object with a contiguous buffer, held for as long as this lives.
+/// The bytes of an object with a contiguous buffer, held for the lifetime of the view.
 class ByteView {
   public:
     explicit ByteView(const py::object& object) {
@@ -33,7 +33,7 @@ class ByteView {
     Py_buffer view_{};
 };
 
-/// What Python sees of an encoding: arrays that own the memory.
+/// The result of an encoding as Python sees it: arrays that own their memory.
 struct EncodedArrays {
     py::array_t<std::uint8_t> tokens;
     py::array_t<std::int64_t> offsets;
@@ -85,18 +85,17 @@ py::array_t<std::int32_t> gather(const Array<std::uint8_t>& tokens, const Array<
     return to_array(std::move(cu_seqlens));
 }
 
-/// A read-only view of one of the index's arrays, which keeps the index alive.
+/// Returns a read-only view of one of the index's arrays. The view keeps the index alive.
 template <std::vector<std::int64_t> FastaIndex::* Member>
 py::array_t<std::int64_t> index_array(const py::object& self) {
     const auto& values = self.cast<const FastaIndex&>().*Member;
     py::array_t<std::int64_t> array(static_cast<py::ssize_t>(values.size()), values.data(), self);
-    py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+    array.attr("setflags")(py::arg("write") = false);
     return array;
 }
 
 void register_format_error(py::module_& module) {
-    // The module keeps the class alive; a bare handle outlives it without being destroyed after the
-    // interpreter.
+    // The module keeps the class alive. A bare handle, unlike an object, is not destroyed after the interpreter.
     static const py::handle type =
         py::exception<FastaFormatError>(module, "FastaFormatError", PyExc_ValueError).release();
     py::register_exception_translator([](std::exception_ptr pointer) {

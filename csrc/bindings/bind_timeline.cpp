@@ -18,8 +18,8 @@ using MaybeStream = std::optional<Stream>;
 
 std::shared_ptr<Timeline> make_timeline(std::vector<std::string> stages, std::vector<std::string> device_stages,
                                         std::optional<int> device, Stream stream, bool nvtx,
-                                        std::int64_t event_pool_size, double harvest_interval_ms,
-                                        double anchor_interval_ms) {
+                                        std::int64_t event_pool_size, double collect_interval_ms,
+                                        double clock_sync_interval_ms) {
     TimelineOptions options{
         .stages = std::move(stages),
         .device_stages = std::move(device_stages),
@@ -27,8 +27,8 @@ std::shared_ptr<Timeline> make_timeline(std::vector<std::string> stages, std::ve
         .stream = stream,
         .nvtx = nvtx,
         .event_pool_size = event_pool_size,
-        .harvest_interval_ns = duration_ns("harvest_interval_ms", harvest_interval_ms, 1e6),
-        .anchor_interval_ns = duration_ns("anchor_interval_ms", anchor_interval_ms, 1e6),
+        .collect_interval_ns = duration_ns("collect_interval_ms", collect_interval_ms, 1e6),
+        .clock_sync_interval_ns = duration_ns("clock_sync_interval_ms", clock_sync_interval_ms, 1e6),
     };
     return make_live<Timeline>(std::move(options));
 }
@@ -44,12 +44,13 @@ void register_batch(py::module_& module) {
             py::return_value_policy::reference)
         .def("__exit__", [](StageScope& self, py::handle, py::handle, py::handle) { self.leave(); });
 
-    // Marks are short enough to keep the GIL: giving it up would cost more than they do.
+    // Marks are too short to release the GIL: releasing it would cost more than the mark itself.
     py::class_<Batch, std::shared_ptr<Batch>> batch(module, "Batch", py::is_final());
     define_mark(batch);
     batch.def_property_readonly("index", &Batch::index)
-        .def("mark_stamped", &Batch::mark_stamped, py::arg("stage"), py::arg("stream"), py::arg("followed_by"))
-        .def("set_stamps", &Batch::set_stamps, py::arg("start_ns"), py::arg("end_ns"))
+        .def("mark_device_timestamped", &Batch::mark_device_timestamped, py::arg("stage"), py::arg("stream"),
+             py::arg("followed_by"))
+        .def("set_device_timestamps", &Batch::set_device_timestamps, py::arg("start_ns"), py::arg("end_ns"))
         .def("end_stage", &Batch::end_stage)
         .def("stage", &Batch::stage, py::arg("stage"), py::arg("stream") = MaybeStream())
         .def("record_interval", &Batch::record_interval, py::arg("stage"), py::arg("start_ns"), py::arg("end_ns"))
@@ -84,8 +85,8 @@ void register_timeline(py::module_& module) {
     timeline
         .def(py::init(&make_timeline), py::arg("stages"), py::arg("device_stages") = std::vector<std::string>(),
              py::kw_only(), py::arg("device") = py::none(), py::arg("stream") = 0, py::arg("nvtx") = true,
-             py::arg("event_pool_size") = 4096, py::arg("harvest_interval_ms") = 20.0,
-             py::arg("anchor_interval_ms") = 2000.0)
+             py::arg("event_pool_size") = 4096, py::arg("collect_interval_ms") = 20.0,
+             py::arg("clock_sync_interval_ms") = 2000.0)
         .def("begin_batch", &Timeline::begin_batch, py::arg("index"))
         .def(
             "stop",
@@ -109,9 +110,9 @@ void register_timeline(py::module_& module) {
         .def_property_readonly("profiler_calls", [](const Timeline& self) { return self.recording().cost.calls(); })
         .def_property_readonly("timed_calls", [](const Timeline& self) { return self.recording().cost.timed_calls(); })
         .def_property_readonly("timed_call_ns", [](const Timeline& self) { return self.recording().cost.timed_ns(); })
-        .def_property_readonly("harvest_cpu_ns", [](Timeline& self) {
-            const py::gil_scoped_release unlocked;  // waits for stop()
-            return self.harvest_cpu_ns();
+        .def_property_readonly("collector_cpu_ns", [](Timeline& self) {
+            const py::gil_scoped_release unlocked;  // the call may wait for stop()
+            return self.collector_cpu_ns();
         });
     timeline.attr("BATCH_RECORD_BYTES") = sizeof(BatchRecord);
     timeline.attr("STAGE_RECORD_BYTES") = sizeof(StageRecord);

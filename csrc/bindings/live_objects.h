@@ -11,7 +11,7 @@
 
 namespace virnuc::bindings {
 
-/// The objects of a class that have threads, so that those end before the interpreter and the drivers do.
+/// The live objects of a class with threads, which must end before the interpreter and the drivers do.
 template <typename Object>
 struct LiveObjects {
     std::mutex mutex;
@@ -23,9 +23,10 @@ struct LiveObjects {
     }
 };
 
-/// Makes an object that is stopped at the interpreter's exit at the latest. Gives the GIL up while it is
-/// made, since drivers take their time, and while it is destroyed, since that waits for threads. The list of
-/// them is touched with the GIL only, so that no fork can come in between.
+/// Creates an object that is stopped at interpreter exit at the latest. Construction and destruction release the GIL,
+/// because drivers are slow and destruction waits for threads.
+///
+/// The list of objects is used only with the GIL held, so that no fork can leave its mutex locked.
 template <typename Object, typename... Arguments>
 std::shared_ptr<Object> make_live(Arguments&&... arguments) {
     const auto destroy = [](Object* object) {
@@ -48,7 +49,7 @@ std::shared_ptr<Object> make_live(Arguments&&... arguments) {
     return object;
 }
 
-/// Registers `stop` for all that is alive at the interpreter's exit.
+/// Registers `stop` for all objects that are alive at interpreter exit.
 template <typename Object>
 void stop_live_at_exit(void (*stop)(Object&)) {
     const auto stop_all = [stop] {

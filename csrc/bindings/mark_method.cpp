@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The one method that is called so often that pybind11's dispatcher would cost more than what it calls (100 ns of a
-// mark without a device's 200): so this is a bare CPython method with the arguments in an array.
+// Batch.mark() is called so often that pybind11's dispatcher would take half of its time (100 of 200 ns without a
+// device). It is therefore a bare CPython method that receives its arguments as an array.
+//
+// It relies on pybind11's internals to unwrap `self`: a Python object of a bound class starts with a
+// py::detail::instance, and value_ptr() of its first value_and_holder is the C++ object, or null before __init__. These
+// internals are not part of pybind11's API, so pyproject.toml bounds its version.
 #include "bindings/mark_method.h"
 
 #include <exception>
@@ -17,17 +21,17 @@ namespace virnuc::bindings {
 
 namespace {
 
-/// Thrown where Python's error is set already.
+/// Thrown when a Python error is already set.
 struct ErrorIsSet {};
 
-/// Sets Python's error, as PyErr_Format does, and leaves.
+/// Sets a Python error like PyErr_Format, and throws.
 template <typename... Values>
 [[noreturn]] void fail(PyObject* kind, const char* format, Values... values) {
     PyErr_Format(kind, format, values...);
     throw ErrorIsSet{};
 }
 
-/// A str's own UTF-8; the caller's argument outlives the call.
+/// Returns the UTF-8 text of a str, which the caller's argument keeps alive.
 std::string_view stage_name(PyObject* text) {
     if (PyUnicode_Check(text) == 0) {
         fail(PyExc_TypeError, "stage is %.100R, must be the name (str) of one of the profiler's stages", text);
@@ -38,22 +42,22 @@ std::string_view stage_name(PyObject* text) {
     return {data, static_cast<std::size_t>(size)};
 }
 
-[[noreturn]] void refuse_stream(PyObject* kind, PyObject* stream) {
+[[noreturn]] void reject_stream(PyObject* kind, PyObject* stream) {
     fail(kind, "stream is %.100R, must be a CUstream handle (int), such as torch.cuda.current_stream().cuda_stream",
          stream);
 }
 
-/// Any integer, NumPy's too, as pybind11 takes it elsewhere.
+/// Converts a stream argument. It accepts any integer, including NumPy's, like pybind11 does elsewhere.
 std::optional<Stream> stream_handle(PyObject* stream) {
     if (stream == nullptr || stream == Py_None) return std::nullopt;
     static_assert(sizeof(Stream) == sizeof(std::size_t));
-    if (PyIndex_Check(stream) == 0) refuse_stream(PyExc_TypeError, stream);
+    if (PyIndex_Check(stream) == 0) reject_stream(PyExc_TypeError, stream);
     const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(stream));
     if (!number) throw ErrorIsSet{};
     const std::size_t handle = PyLong_AsSize_t(number.ptr());
     if (handle == static_cast<std::size_t>(-1) && PyErr_Occurred() != nullptr) {
         PyErr_Clear();
-        refuse_stream(PyExc_ValueError, stream);
+        reject_stream(PyExc_ValueError, stream);
     }
     return handle;
 }
@@ -63,7 +67,7 @@ struct MarkArguments {
     PyObject* stream = nullptr;
 };
 
-/// By position or by name, as Python would take them.
+/// Parses arguments by position or by name, as Python would.
 MarkArguments parse(PyObject* const* arguments, Py_ssize_t positional, PyObject* names) {
     MarkArguments parsed;
     if (positional > 2) {
@@ -80,9 +84,9 @@ MarkArguments parse(PyObject* const* arguments, Py_ssize_t positional, PyObject*
         if (!is_stage && !is_stream) {
             fail(PyExc_TypeError, "mark() has no argument '%U': mark(stage, stream=None)", name);
         }
-        PyObject*& place = is_stage ? parsed.stage : parsed.stream;
-        if (place != nullptr) fail(PyExc_TypeError, "mark() got '%U' twice: mark(stage, stream=None)", name);
-        place = arguments[positional + i];
+        PyObject*& value = is_stage ? parsed.stage : parsed.stream;
+        if (value != nullptr) fail(PyExc_TypeError, "mark() got '%U' twice: mark(stage, stream=None)", name);
+        value = arguments[positional + i];
     }
     if (parsed.stage == nullptr) fail(PyExc_TypeError, "mark() needs a stage: mark(stage, stream=None)");
     return parsed;
@@ -90,7 +94,8 @@ MarkArguments parse(PyObject* const* arguments, Py_ssize_t positional, PyObject*
 
 PyObject* mark(PyObject* self, PyObject* const* arguments, Py_ssize_t positional, PyObject* names) {
     try {
-        // The method descriptor has checked the type; the class is final, so an instance holds one value.
+        // The method descriptor has checked the type of `self`. The class is final, so the instance holds one value
+        // only.
         auto* const instance = reinterpret_cast<py::detail::instance*>(self);
         auto* const batch = instance->get_value_and_holder().value_ptr<Batch>();
         if (batch == nullptr)
@@ -114,7 +119,7 @@ PyObject* mark(PyObject* self, PyObject* const* arguments, Py_ssize_t positional
 void define_mark(const py::object& batch_class) {
     static PyMethodDef method{"mark", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&mark)),
                               METH_FASTCALL | METH_KEYWORDS,
-                              "mark(self, stage: str, stream: int | None = None) -> None"};
+                              "mark($self, stage, stream=None)\n--\n\nEnd the running stage and start another one."};
     PyObject* descriptor = PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(batch_class.ptr()), &method);
     if (descriptor == nullptr) throw py::error_already_set();
     batch_class.attr("mark") = py::reinterpret_steal<py::object>(descriptor);

@@ -6,7 +6,7 @@ PYBIND11_MODULE(_core, module) {
     module.attr("__version__") = VIRNUC_VERSION;
     virnuc::bindings::register_errors(module);
     virnuc::bindings::register_driver(module);
-    virnuc::bindings::register_packing(module);  // before the timeline: its batches take PackStatistics
+    virnuc::bindings::register_packing(module);  // before the timeline, whose batches take PackStatistics
     virnuc::bindings::register_sequences(module);
     virnuc::bindings::register_timeline(module);
     virnuc::bindings::register_sampler(module);

@@ -14,17 +14,17 @@ namespace virnuc {
 
 namespace {
 
-/// steady_clock is CLOCK_MONOTONIC here.
+/// On Linux, steady_clock is CLOCK_MONOTONIC.
 std::chrono::steady_clock::time_point time_point(std::int64_t ns) {
     return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
 }
 
-struct ParkedThreads {
+struct AbandonedThreads {
     std::mutex mutex;
     std::vector<std::thread> threads;
 };
 
-std::optional<std::int64_t> time_of(clockid_t clock) {
+std::optional<std::int64_t> read_clock(clockid_t clock) {
     timespec now{};
     if (clock_gettime(clock, &now) != 0) return std::nullopt;
     return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
@@ -63,10 +63,10 @@ void BackgroundThread::start(std::function<void(StopSignal&)> body) {
     thread_ = std::thread([body = std::move(body), signal = signal_, cpu_ns = final_cpu_ns_]() mutable {
         try {
             body(*signal);
-        } catch (const std::exception&) {  // bodies tell their own failures; none may end the user's process
+        } catch (const std::exception&) {  // bodies report their own failures; none may end the user's process
         }
-        body = nullptr;  // what it owns goes before the thread says that it is done
-        cpu_ns->store(time_of(CLOCK_THREAD_CPUTIME_ID).value_or(-1));
+        body = nullptr;  // destroy what the body owns before reporting that the thread has ended
+        cpu_ns->store(read_clock(CLOCK_THREAD_CPUTIME_ID).value_or(-1));
         signal->report_done();
     });
 }
@@ -78,11 +78,11 @@ void BackgroundThread::request_stop() {
 bool BackgroundThread::join_until(std::int64_t deadline_ns) {
     if (!thread_.joinable()) return true;
     if (!owner_.is_current()) {
-        park();
+        abandon();
         return true;
     }
     if (!signal_->wait_done_until(deadline_ns)) {
-        park();
+        abandon();
         return false;
     }
     thread_.join();
@@ -95,15 +95,15 @@ std::optional<std::int64_t> BackgroundThread::cpu_ns() {
     if (!thread_.joinable() || !owner_.is_current() || pthread_getcpuclockid(thread_.native_handle(), &clock) != 0) {
         return std::nullopt;
     }
-    const auto now = time_of(clock);
-    // It may have ended between the two questions, and has no clock any more.
+    const auto now = read_clock(clock);
+    // The thread may have ended since the first check, and an ended thread has no CPU clock.
     const std::int64_t ended = final_cpu_ns_->load();
     return ended >= 0 ? ended : now;
 }
 
-void BackgroundThread::park() {
-    static PerProcess<ParkedThreads> parked;
-    ParkedThreads& here = parked.get();
+void BackgroundThread::abandon() {
+    static PerProcess<AbandonedThreads> abandoned;
+    AbandonedThreads& here = abandoned.get();
     const std::lock_guard lock(here.mutex);
     here.threads.push_back(std::move(thread_));
 }

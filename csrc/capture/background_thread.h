@@ -15,15 +15,15 @@
 
 namespace virnuc {
 
-/// How a background thread is told to end, and tells that it has. Times are monotonic ns.
+/// Tells a background thread to stop and reports that it has ended. Times are monotonic nanoseconds.
 class StopSignal {
   public:
-    /// Sleeps until an absolute time, or until the thread is told to stop; returns whether it was.
+    /// Sleeps until an absolute time or a stop request. Returns true on a stop request.
     bool wait_until(std::int64_t deadline_ns);
     [[nodiscard]] bool stopping() const;
     void request_stop();
     void report_done();
-    /// Waits for report_done(); false if it has not come by then.
+    /// Waits for report_done(). Returns false on timeout.
     bool wait_done_until(std::int64_t deadline_ns);
 
   private:
@@ -33,8 +33,8 @@ class StopSignal {
     bool done_ = false;
 };
 
-/// A thread that ends within milliseconds when told to, or, if a driver call holds it, is left behind: its
-/// handle is parked for the rest of the process. What its body uses must therefore be owned by the body.
+/// A thread that ends within milliseconds of a stop request. If a driver call blocks it, it is abandoned: its handle is
+/// kept for the rest of the process, so the body must own everything it uses.
 class BackgroundThread {
   public:
     BackgroundThread() = default;
@@ -44,18 +44,18 @@ class BackgroundThread {
 
     /// Starts `body`, which must not throw. Throws std::system_error.
     void start(std::function<void(StopSignal&)> body);
-    /// Tells the thread to end, without waiting.
+    /// Asks the thread to stop, without waiting.
     void request_stop();
-    /// Waits until the thread has ended; false if it was left behind. In a forked child there is no thread to
-    /// wait for: returns at once.
+    /// Waits until the thread has ended. Returns false if it was abandoned, and true at once in a forked child, which
+    /// has no thread to wait for.
     bool join_until(std::int64_t deadline_ns);
     [[nodiscard]] bool running() const noexcept { return thread_.joinable(); }
-    /// CPU time that the thread has taken so far, or took until it ended; none if the system does not say, as of a
-    /// thread that was left behind, or never was.
+    /// CPU time that the thread has used so far, or had used when it ended. None if it was never started or was
+    /// abandoned, or if the system cannot tell.
     [[nodiscard]] std::optional<std::int64_t> cpu_ns();
 
   private:
-    void park();
+    void abandon();
 
     std::shared_ptr<StopSignal> signal_ = std::make_shared<StopSignal>();
     std::shared_ptr<std::atomic<std::int64_t>> final_cpu_ns_ = std::make_shared<std::atomic<std::int64_t>>(-1);

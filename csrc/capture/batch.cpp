@@ -15,8 +15,8 @@ void Batch::require_open() const {
         " has ended: " + (recording_->stopped ? "its run is over, start another" : "begin another with begin_batch()"));
 }
 
-// Starts a stage, ending `previous` with the same clock reading and, where both are timed on one stream, the
-// same event. Costs: a clock reading, a stage record, at most two cuEventRecord, an NVTX pop and push.
+// Starts a stage and ends `previous` with the same clock reading, and with the same event if both are timed on one
+// stream. Costs a clock reading, a stage record, at most two cuEventRecord calls, and an NVTX pop and push.
 OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, Timing timing) {
     Recording& recording = *recording_;
     const std::int64_t now = recording.now();
@@ -30,10 +30,10 @@ OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, 
             timer->record(previous->stream, *record_, ended, nullptr);
             ended = nullptr;
         }
-        if (timing == Timing::stamps && timer->accepts(*record_)) next.record->timing = timing;
+        if (timing == Timing::timestamps && timer->accepts(*record_)) next.record->timing = timing;
         if (timing == Timing::events && timer->record(stream, *record_, ended, next.record)) {
             next.record->timing = timing;
-            if (unplaced_ != nullptr && unplaced_->follower == number) unplaced_ = nullptr;
+            if (awaiting_follower_ != nullptr && awaiting_follower_->follower == number) awaiting_follower_ = nullptr;
         }
     }
     if (previous != nullptr && previous->record != nullptr) {
@@ -57,51 +57,53 @@ void Batch::finish(OpenStage& stage, std::int64_t now) {
 }
 
 void Batch::mark(std::string_view stage, std::optional<Stream> stream) {
-    if (foreign()) return;
+    if (in_forked_child()) return;
     const MarkLock lock(*recording_);
     const std::int16_t number = recording_->stage_number(stage);
     require_open();
     running_ = start(number, stream.value_or(recording_->default_stream), &running_, timing_of(number));
 }
 
-bool Batch::mark_stamped(std::string_view stage, std::optional<Stream> stream, std::string_view followed_by) {
-    if (foreign()) return false;
+bool Batch::mark_device_timestamped(std::string_view stage, std::optional<Stream> stream,
+                                    std::string_view followed_by) {
+    if (in_forked_child()) return false;
     const MarkLock lock(*recording_);
     const std::int16_t number = recording_->stage_number(stage);
     const std::int16_t follower = recording_->stage_number(followed_by);
     require_open();
-    const bool can_be_placed = timing_of(number) == Timing::events && timing_of(follower) == Timing::events;
-    const Timing timing = can_be_placed ? Timing::stamps : timing_of(number);
+    const bool can_be_aligned = timing_of(number) == Timing::events && timing_of(follower) == Timing::events;
+    const Timing timing = can_be_aligned ? Timing::timestamps : timing_of(number);
     running_ = start(number, stream.value_or(recording_->default_stream), &running_, timing);
-    if (running_.record->timing != Timing::stamps) return false;
-    if (unstamped_ != nullptr || unplaced_ != nullptr) flag_dropped(*record_);
+    if (running_.record->timing != Timing::timestamps) return false;
+    if (awaiting_timestamps_ != nullptr || awaiting_follower_ != nullptr) flag_dropped(*record_);
     running_.record->follower = static_cast<std::uint8_t>(follower);
-    unstamped_ = unplaced_ = running_.record;
+    awaiting_timestamps_ = awaiting_follower_ = running_.record;
     return true;
 }
 
-void Batch::set_stamps(std::int64_t start_ns, std::int64_t end_ns) {
-    if (foreign()) return;
+void Batch::set_device_timestamps(std::int64_t start_ns, std::int64_t end_ns) {
+    if (in_forked_child()) return;
     const MarkLock lock(*recording_);
-    if (!is_open()) return;  // and it has been flagged
-    if (unstamped_ == nullptr) {
-        throw std::invalid_argument("no stage of batch " + std::to_string(index()) +
-                                    " waits for stamps: mark one with mark_stamped(), and set them once");
+    if (!is_open()) return;  // close() has flagged the batch
+    if (awaiting_timestamps_ == nullptr) {
+        throw std::invalid_argument(
+            "no stage of batch " + std::to_string(index()) +
+            " waits for timestamps: mark one with mark_device_timestamped(), and set them once");
     }
-    if (start_ns <= 0 || end_ns < start_ns) return;  // then it has none, which close() sees
-    std::atomic_ref(unstamped_->device_start_ns).store(start_ns, std::memory_order_relaxed);
-    std::atomic_ref(unstamped_->device_end_ns).store(end_ns, std::memory_order_relaxed);
-    unstamped_ = nullptr;
+    if (start_ns <= 0 || end_ns < start_ns) return;  // close() flags a stage without timestamps
+    std::atomic_ref(awaiting_timestamps_->device_start_ns).store(start_ns, std::memory_order_relaxed);
+    std::atomic_ref(awaiting_timestamps_->device_end_ns).store(end_ns, std::memory_order_relaxed);
+    awaiting_timestamps_ = nullptr;
 }
 
-/// With events, if at all.
+/// Returns events if the stage runs on the device, else none.
 Timing Batch::timing_of(std::int16_t stage) const {
     const bool on_device = recording_->stages()[static_cast<std::size_t>(stage)].on_device;
     return on_device && recording_->timer ? Timing::events : Timing::none;
 }
 
 void Batch::end_stage() {
-    if (foreign()) return;
+    if (in_forked_child()) return;
     const MarkLock lock(*recording_);
     finish(running_, recording_->now());
 }
@@ -112,7 +114,7 @@ std::unique_ptr<StageScope> Batch::stage(std::string_view stage, std::optional<S
 }
 
 void Batch::record_interval(std::string_view stage, std::int64_t start_ns, std::int64_t end_ns) {
-    if (foreign()) return;
+    if (in_forked_child()) return;
     const std::int16_t number = recording_->stage_number(stage);
     if (end_ns < start_ns) {
         throw std::invalid_argument("interval of stage '" + std::string(stage) + "' ends before it starts (" +
@@ -125,7 +127,7 @@ void Batch::record_interval(std::string_view stage, std::int64_t start_ns, std::
 }
 
 void Batch::set_packing(const PackStatistics& statistics) {
-    if (foreign()) return;
+    if (in_forked_child()) return;
     const MarkLock lock(*recording_);
     require_open();
     record_->sequences = statistics.sequences;
@@ -149,30 +151,30 @@ void Batch::discard() {
 }
 
 void Batch::close(BatchState state) {
-    if (foreign()) return;
+    if (in_forked_child()) return;
     const MarkLock lock(*recording_);
     if (!is_open()) return;
     const std::int64_t now = recording_->now();
     finish(running_, now);
     for (StageScope* scope : scopes_) finish(scope->open_, now);
     scopes_.clear();
-    if (unstamped_ != nullptr || unplaced_ != nullptr) flag_dropped(*record_);
+    if (awaiting_timestamps_ != nullptr || awaiting_follower_ != nullptr) flag_dropped(*record_);
     record_->host_end_ns = now;
-    // Readers take no lock: what was written before is theirs once they see this.
+    // Readers take no lock: this store publishes everything written before it.
     std::atomic_ref(record_->state).store(state, std::memory_order_release);
 }
 
 void StageScope::enter() {
-    if (batch_->foreign()) return;
+    if (batch_->in_forked_child()) return;
     const MarkLock lock(*batch_->recording_);
     batch_->require_open();
     if (open_.record != nullptr) throw std::invalid_argument("this stage has been entered already");
     open_ = batch_->start(stage_, stream_, nullptr, batch_->timing_of(stage_));
-    batch_->scopes_.push_back(this);  // last: a scope that could not start must not be known to its batch
+    batch_->scopes_.push_back(this);  // last, so that the batch never knows a scope that failed to start
 }
 
 void StageScope::leave() {
-    if (batch_->foreign()) return;
+    if (batch_->in_forked_child()) return;
     const MarkLock lock(*batch_->recording_);
     if (open_.record == nullptr) return;
     batch_->finish(open_, batch_->recording_->now());

@@ -8,13 +8,12 @@
 
 namespace virnuc {
 
-/// Bytes of one chunk of any store: the steps in which storage grows.
+/// Bytes of one chunk in any store: storage grows in steps of this size.
 inline constexpr std::size_t chunk_bytes = 262'144;
 
-/// Records at addresses that never change, growing by a chunk at a time.
+/// A growing list of records whose addresses never change.
 ///
-/// One thread at a time appends; any thread may read the rows below size() meanwhile, and prepare the next
-/// chunk.
+/// One thread at a time appends. Meanwhile, any thread may read the rows below size() and prepare the next chunk.
 template <typename Record>
 class ChunkedStore {
   public:
@@ -28,14 +27,14 @@ class ChunkedStore {
         for (std::size_t i = 0; i < chunks_; ++i) delete[] directory_[i];
     }
 
-    /// Adds a record; allocates only if no spare chunk was prepared in time.
+    /// Adds a record. Allocates only if no spare chunk is ready.
     Record& append(const Record& record) {
         const std::size_t row = size_.load(std::memory_order_relaxed);
         if (row == chunks_ * records_per_chunk) grow();
-        Record& place = directory_[row / records_per_chunk][row % records_per_chunk];
-        place = record;
+        Record& slot = directory_[row / records_per_chunk][row % records_per_chunk];
+        slot = record;
         size_.store(row + 1, std::memory_order_release);
-        return place;
+        return slot;
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }
@@ -43,7 +42,7 @@ class ChunkedStore {
         return directory_[row / records_per_chunk][row % records_per_chunk];
     }
 
-    /// Makes the next chunk ready, its pages touched. For a thread that may take its time.
+    /// Allocates the next chunk and touches its pages. Call it from a thread that is not time-critical.
     void prepare_spare() {
         if (spare_.load(std::memory_order_relaxed) != nullptr) return;
         auto* chunk = new Record[records_per_chunk]();
@@ -56,7 +55,7 @@ class ChunkedStore {
     }
 
     /// Whether append() would have to allocate within the next half chunk.
-    [[nodiscard]] bool runs_short() const noexcept {
+    [[nodiscard]] bool needs_spare() const noexcept {
         return chunks_ * records_per_chunk - size_.load(std::memory_order_relaxed) < records_per_chunk / 2 &&
                spare_.load(std::memory_order_relaxed) == nullptr;
     }
@@ -65,10 +64,10 @@ class ChunkedStore {
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
 
   private:
-    static constexpr std::size_t most_chunks = 16'384;  // 53 million batches, 107 million stages
+    static constexpr std::size_t max_chunks = 16'384;  // 53 million batches, 107 million stages
 
     void grow() {
-        if (chunks_ == most_chunks) throw std::length_error("a recording holds too many records; start a new one");
+        if (chunks_ == max_chunks) throw std::length_error("a recording holds too many records; start a new one");
         Record* chunk = spare_.exchange(nullptr, std::memory_order_acq_rel);
         if (chunk == nullptr) {
             chunk = new Record[records_per_chunk]();
@@ -77,7 +76,7 @@ class ChunkedStore {
         directory_[chunks_++] = chunk;
     }
 
-    std::unique_ptr<Record*[]> directory_ = std::make_unique<Record*[]>(most_chunks);
+    std::unique_ptr<Record*[]> directory_ = std::make_unique<Record*[]>(max_chunks);
     std::size_t chunks_ = 0;
     std::atomic<std::size_t> size_{0};
     std::atomic<std::size_t> bytes_{0};

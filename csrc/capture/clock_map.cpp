@@ -10,14 +10,14 @@ namespace virnuc {
 
 namespace {
 
-/// Shorter spans say nothing of the clocks' rate: 5 µs of bracket in 1 s are already 5 ppm.
-constexpr std::int64_t shortest_baseline_ns = 1'000'000'000;
-/// Anchors that a rate is taken over: enough to average the brackets, few enough to follow the temperature.
+/// Shorter spans do not reveal the rate of the clocks: a bracket of 5 µs over 1 s is an error of 5 ppm.
+constexpr std::int64_t min_baseline_ns = 1'000'000'000;
+/// Number of anchors that a rate spans: enough to average the brackets, few enough to follow the temperature.
 constexpr std::size_t baseline_anchors = 8;
 
 double rate_between(const Anchor& from, const Anchor& to) {
     const std::int64_t device_ns = to.device_ns - from.device_ns;
-    if (device_ns < shortest_baseline_ns) return 1.0;
+    if (device_ns < min_baseline_ns) return 1.0;
     return static_cast<double>(to.host_ns - from.host_ns) / static_cast<double>(device_ns);
 }
 
@@ -59,8 +59,8 @@ std::optional<std::int64_t> ClockMap::residual_ns() const noexcept {
 
 std::optional<double> ClockMap::drift_ppm() const noexcept {
     const Anchor& first = anchors_.front();
-    if (anchors_.back().device_ns - first.device_ns < shortest_baseline_ns) return std::nullopt;
-    // Of the difference of the clocks, which is small, against the host's: no digits are lost to large times.
+    if (anchors_.back().device_ns - first.device_ns < min_baseline_ns) return std::nullopt;
+    // Fit the small difference between the clocks instead of the times, which are too large to keep all digits.
     const auto count = static_cast<double>(anchors_.size());
     double mean_host = 0.0;
     double mean_lead = 0.0;

@@ -13,14 +13,14 @@ EventPool pool_in(const CudaContext& context, std::size_t size) {
     return {context.api(), size};
 }
 
-CUstream handle_of(Stream stream) noexcept {
-    return reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): as Python has it
+CUstream to_handle(Stream stream) noexcept {
+    return reinterpret_cast<CUstream>(stream);  // NOLINT(performance-no-int-to-ptr): Python passes an integer
 }
 
-/// The per-thread default stream (2) is another stream in each thread.
-Stream order_of(Stream stream) noexcept {
+/// Events with the same key complete in order. The per-thread default stream (2) is a different stream in each thread.
+Stream stream_key_of(Stream stream) noexcept {
     if (stream != 2) return stream;
-    return std::hash<std::thread::id>{}(std::this_thread::get_id()) | 1U;  // odd: no pointer
+    return std::hash<std::thread::id>{}(std::this_thread::get_id()) | 1U;  // odd, so never a pointer
 }
 
 }  // namespace
@@ -36,26 +36,26 @@ bool DeviceTimer::accepts(BatchRecord& batch) const noexcept {
 
 bool DeviceTimer::record(Stream stream, BatchRecord& batch, StageRecord* ended, StageRecord* started) noexcept {
     if (!accepts(batch)) return false;
-    CUevent event = is_being_captured(stream, batch) ? nullptr : pool_.take();
+    CUevent event = is_being_captured(stream, batch) ? nullptr : pool_.acquire();
     if (event == nullptr) {
         flag_dropped(batch);
         return false;
     }
-    if (const CUresult result = record_event(context_, event, handle_of(stream)); result != CUDA_SUCCESS) {
+    if (const CUresult result = record_event(context_, event, to_handle(stream)); result != CUDA_SUCCESS) {
         turn_off(result, "cuEventRecord");
         flag_dropped(batch);
         return false;
     }
-    recorded_.push({event, order_of(stream), &batch, ended, started});  // holds as many as there are events
+    recorded_.push({event, stream_key_of(stream), &batch, ended, started});  // never full: as large as the event pool
     return true;
 }
 
 bool DeviceTimer::is_being_captured(Stream stream, const BatchRecord& batch) noexcept {
-    const Stream own = order_of(stream);
-    if (own == free_stream_ && &batch == free_batch_) return false;
-    if (is_capturing(context_, handle_of(stream))) return true;
-    free_stream_ = own;
-    free_batch_ = &batch;
+    const Stream key = stream_key_of(stream);
+    if (key == checked_stream_ && &batch == checked_batch_) return false;
+    if (is_capturing(context_, to_handle(stream))) return true;
+    checked_stream_ = key;
+    checked_batch_ = &batch;
     return false;
 }
 

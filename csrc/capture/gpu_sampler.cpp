@@ -11,70 +11,70 @@ namespace virnuc {
 
 namespace {
 
-/// NVML's documentation asks for at least this between the two samples of a GPM metric.
-constexpr std::int64_t shortest_gpm_interval_ns = 100'000'000;
-/// A sample that is due this much too early is waited for, in its own thread.
-constexpr std::int64_t longest_wait_ns = 20'000'000;
-constexpr std::int64_t shortest_interval_ns = 1'000'000;
-/// NVML serves one query at a time: a slow one that begins together with a fast one would hold it up. So, with the
-/// default intervals, no two tiers have a deadline in common.
+/// NVML's documentation requires at least this time between the two samples of a GPM metric.
+constexpr std::int64_t min_gpm_interval_ns = 100'000'000;
+/// The tier's own thread waits for a sample that is due within this time.
+constexpr std::int64_t max_wait_ns = 20'000'000;
+constexpr std::int64_t min_interval_ns = 1'000'000;
+/// NVML serves one query at a time, so a slow query delays a fast one that begins with it. With the default intervals,
+/// these phases keep the deadlines of the tiers apart.
 constexpr std::int64_t gpm_phase_ns = 30'000'000;
 constexpr std::int64_t energy_phase_ns = 55'000'000;
 constexpr std::int64_t processes_phase_ns = 68'000'000;
 constexpr const char* unlisted =
-    "NVML's list of processes lacks this one, so it cannot say who else there is (a container with process numbers of "
-    "its own?)";
+    "NVML's process list lacks this process, so other processes cannot be counted (does this container have its own "
+    "process IDs?)";
 
-void validate(const char* name, std::int64_t interval_ns, std::int64_t shortest_ns) {
-    if (interval_ns == 0 || interval_ns >= shortest_ns) return;
+void validate(const char* name, std::int64_t interval_ns, std::int64_t min_ns) {
+    if (interval_ns == 0 || interval_ns >= min_ns) return;
     throw std::invalid_argument(std::string(name) + " is " + std::to_string(static_cast<double>(interval_ns) / 1e6) +
-                                ", must be 0 (off) or at least " + std::to_string(shortest_ns / 1'000'000));
+                                ", must be 0 (off) or at least " + std::to_string(min_ns / 1'000'000));
 }
 
-const NvmlApi& usable_nvml() {
+const NvmlApi& require_nvml() {
     const LibraryStatus status = nvml_status();
     if (!status.available()) throw LibraryUnavailable("the GPU cannot be sampled: " + status.reason);
     return nvml_library().api;
 }
 
-/// The middle of a query that started at `before_ns` and has just ended.
-std::int64_t middle_since(std::int64_t before_ns) {
+/// Returns the midpoint of a query that started at `before_ns` and has just ended.
+std::int64_t midpoint_since(std::int64_t before_ns) {
     return before_ns + (monotonic_ns() - before_ns) / 2;
 }
 
-/// Takes a reading whose time is the middle of its query.
+/// Takes a reading and dates it at the midpoint of its query.
 template <typename Reading, typename Query>
 QueryState read_timed(Reading& reading, Query query) {
     const std::int64_t before_ns = monotonic_ns();
     const QueryState state = query(reading);
-    reading.at_ns = middle_since(before_ns);
+    reading.at_ns = midpoint_since(before_ns);
     return state;
 }
 
 template <typename Reading>
-std::vector<Reading> copy_of(const SamplerTier<Reading>& tier) {
+std::vector<Reading> copy_readings(const SamplerTier<Reading>& tier) {
     std::vector<Reading> readings(tier.readings.size());
     for (std::size_t i = 0; i < readings.size(); ++i) readings[i] = tier.readings[i];
     return readings;
 }
 
-/// One GPM reading from each pair of successive samples.
+/// Computes one GPM reading from each pair of successive samples.
 class GpmQuery {
   public:
     explicit GpmQuery(const GpuMeter& meter) : samples_(meter) {}
 
     QueryState operator()(GpmReading& reading) {
         if (sampled_at_ns_ != 0) {
-            // From the end of the last query: only then the samples are surely as far apart as NVML asks.
-            const std::int64_t early_ns = query_ended_ns_ + shortest_gpm_interval_ns - monotonic_ns();
-            if (early_ns > longest_wait_ns) return QueryState::pending;  // the last sample came very late
+            // Measure from the end of the last query: only then are the samples as far apart as NVML requires.
+            const std::int64_t early_ns = query_ended_ns_ + min_gpm_interval_ns - monotonic_ns();
+            if (early_ns > max_wait_ns) return QueryState::pending;  // the last sample came very late
             if (early_ns > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(early_ns));
         }
         const std::int64_t before_ns = monotonic_ns();
         const std::int64_t previous_ns = sampled_at_ns_;
         sampled_at_ns_ = 0;
         if (!samples_.sample()) return QueryState::failed;
-        sampled_at_ns_ = middle_since(before_ns);
+        sampled_at_ns_ = midpoint_since(before_ns);
         query_ended_ns_ = monotonic_ns();
         if (previous_ns == 0) return QueryState::pending;
         reading.at_ns = sampled_at_ns_;
@@ -85,7 +85,7 @@ class GpmQuery {
   private:
     GpmReader samples_;
     std::int64_t query_ended_ns_ = 0;
-    std::int64_t sampled_at_ns_ = 0;  ///< 0: there is no earlier sample to compare with
+    std::int64_t sampled_at_ns_ = 0;  ///< 0: there is no previous sample
 };
 
 }  // namespace
@@ -109,7 +109,7 @@ void GpuSampler::Shared::run_gpm(StopSignal& signal) {
     std::string unsupported = meter.gpm_unsupported();
     gpm.state.query_started(0);
     if (!unsupported.empty()) {
-        gpm.state.not_supported(std::move(unsupported));
+        gpm.state.set_unsupported(std::move(unsupported));
         return;
     }
     GpmQuery query(meter);
@@ -117,7 +117,7 @@ void GpuSampler::Shared::run_gpm(StopSignal& signal) {
 }
 
 void GpuSampler::Shared::run_energy(StopSignal& signal) {
-    // Once more at the end: energy is what lies between the first reading and the last.
+    // Sample once more at the end: the energy of a run is the last reading minus the first.
     energy.run(signal, true, [this](EnergyReading& reading) {
         return read_timed(reading, [this](EnergyReading& blank) { return meter.read_energy(blank); });
     });
@@ -127,23 +127,23 @@ void GpuSampler::Shared::run_processes(StopSignal& signal) {
     ProcessMeter others(meter);
     processes.run(signal, false, [this, &others](ProcessReading& reading) {
         const QueryState state = read_timed(reading, [&others](ProcessReading& blank) { return others.read(blank); });
-        processes.state.not_supported(state == QueryState::pending ? unlisted : "");
+        processes.state.set_unsupported(state == QueryState::pending ? unlisted : "");
         return state;
     });
 }
 
 GpuSampler::GpuSampler(const std::string& uuid, const SamplerIntervals& intervals, const NvmlApi* api) {
-    validate("fast_interval_ms", intervals.fast_ns, shortest_interval_ns);
-    validate("gpm_interval_ms", intervals.gpm_ns, shortest_gpm_interval_ns);
-    validate("energy_interval_ms", intervals.energy_ns, shortest_interval_ns);
-    validate("processes_interval_ms", intervals.processes_ns, shortest_interval_ns);
-    shared_ = std::make_shared<Shared>(api != nullptr ? *api : usable_nvml(), uuid, intervals);
+    validate("fast_interval_ms", intervals.fast_ns, min_interval_ns);
+    validate("gpm_interval_ms", intervals.gpm_ns, min_gpm_interval_ns);
+    validate("energy_interval_ms", intervals.energy_ns, min_interval_ns);
+    validate("processes_interval_ms", intervals.processes_ns, min_interval_ns);
+    shared_ = std::make_shared<Shared>(api != nullptr ? *api : require_nvml(), uuid, intervals);
 }
 
 void GpuSampler::start() {
-    if (!owner_.is_current()) throw Error("this sampler belongs to the parent process; make one in this process");
+    if (!owner_.is_current()) throw Error("this sampler belongs to the parent process; create one in this process");
     const std::lock_guard lock(mutex_);
-    if (started_) throw std::invalid_argument("the sampler has been started already; make a new one");
+    if (started_) throw std::invalid_argument("the sampler was started already; create a new one");
     started_ = true;
     const auto launch = [this](TierThread& tier, TierState& state, void (Shared::*body)(StopSignal&)) {
         if (state.interval_ns == 0) return;
@@ -157,8 +157,7 @@ void GpuSampler::start() {
 }
 
 void GpuSampler::stop(std::int64_t timeout_ns) {
-    if (!owner_.is_current()) {  // the threads did not come along, and whoever holds the lock may not have
-                                 // either
+    if (!owner_.is_current()) {  // a forked child has no threads, and the mutex may stay locked forever
         for (TierThread& tier : threads_) tier.thread.join_until(0);
         return;
     }
@@ -167,24 +166,24 @@ void GpuSampler::stop(std::int64_t timeout_ns) {
     const std::int64_t deadline_ns = monotonic_ns() + timeout_ns;
     for (TierThread& tier : threads_) tier.thread.request_stop();
     for (TierThread& tier : threads_) {
-        if (tier.thread.running() && !tier.thread.join_until(deadline_ns)) tier.state->leave_behind();
+        if (tier.thread.running() && !tier.thread.join_until(deadline_ns)) tier.state->abandon();
     }
 }
 
 std::vector<FastReading> GpuSampler::fast_readings() const {
-    return copy_of(shared_->fast);
+    return copy_readings(shared_->fast);
 }
 
 std::vector<GpmReading> GpuSampler::gpm_readings() const {
-    return copy_of(shared_->gpm);
+    return copy_readings(shared_->gpm);
 }
 
 std::vector<EnergyReading> GpuSampler::energy_readings() const {
-    return copy_of(shared_->energy);
+    return copy_readings(shared_->energy);
 }
 
 std::vector<ProcessReading> GpuSampler::process_readings() const {
-    return copy_of(shared_->processes);
+    return copy_readings(shared_->processes);
 }
 
 std::vector<TierReport> GpuSampler::tiers() {

@@ -15,8 +15,8 @@
 
 namespace virnuc {
 
-/// By default all threads together take less than 1 % of a core (H200): the energy counter alone costs 6.5 ms of CPU a
-/// reading.
+/// Sampling intervals; 0 turns a tier off. With the defaults, all threads together use less than 1 % of a core (H200):
+/// one reading of the energy counter alone takes 6.5 ms of CPU time.
 struct SamplerIntervals {
     std::int64_t fast_ns = 100'000'000;
     std::int64_t gpm_ns = 250'000'000;
@@ -24,32 +24,32 @@ struct SamplerIntervals {
     std::int64_t processes_ns = 2'000'000'000;
 };
 
-/// Samples one GPU from a thread for each tier of query cost, so that a slow query delays its own tier only.
+/// Samples one GPU with one thread per tier of query cost, so that a slow query delays only its own tier.
 class GpuSampler {
   public:
-    /// Throws LibraryUnavailable (no NVML, no such device) or std::invalid_argument (an interval that is
-    /// negative, or too short). `api` is for tests: an NVML that is initialised already.
+    /// Throws LibraryUnavailable if NVML or the device is missing, and std::invalid_argument if an interval is negative
+    /// or too short. `api` is for tests: an NVML that is already initialized.
     GpuSampler(const std::string& uuid, const SamplerIntervals& intervals, const NvmlApi* api = nullptr);
     GpuSampler(const GpuSampler&) = delete;
     GpuSampler& operator=(const GpuSampler&) = delete;
     ~GpuSampler() { stop(200'000'000); }
 
-    /// Throws std::invalid_argument if it was started before, Error in a forked child.
+    /// Throws std::invalid_argument if the sampler was started before, and Error in a forked child.
     void start();
-    /// Ends the threads; one that is stuck in NVML after `timeout_ns` is left behind. Idempotent.
+    /// Ends the threads. A thread that is still stuck in NVML after `timeout_ns` is abandoned. Idempotent.
     void stop(std::int64_t timeout_ns);
 
-    // Readings may be had while it runs.
+    // Readings can be copied while the sampler runs.
     [[nodiscard]] std::vector<FastReading> fast_readings() const;
     [[nodiscard]] std::vector<GpmReading> gpm_readings() const;
     [[nodiscard]] std::vector<EnergyReading> energy_readings() const;
     [[nodiscard]] std::vector<ProcessReading> process_readings() const;
     [[nodiscard]] std::int64_t max_sm_clock_mhz() const noexcept { return shared_->max_sm_clock_mhz; }
-    /// Of those tiers that are turned on.
+    /// Reports on the tiers that are turned on.
     [[nodiscard]] std::vector<TierReport> tiers();
 
   private:
-    /// Owned by the threads too: one that is left behind goes on using it.
+    /// The threads own this too, because an abandoned thread goes on using it.
     struct Shared {
         GpuMeter meter;
         SamplerTier<FastReading> fast;

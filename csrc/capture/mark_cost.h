@@ -6,8 +6,10 @@
 
 namespace virnuc {
 
-/// What marking cost, from timing one call in 31 or so: at uneven distances, so that no call of a regular loop is
-/// passed over, whatever its length. Any thread may ask; those that count take turns.
+/// The cost of marking, measured on about one call in 31. The distances are random, so that every call of a regular
+/// loop is measured, whatever the length of the loop.
+///
+/// Any thread may read the counters. Threads that count take turns.
 class MarkCost {
   public:
     [[nodiscard]] bool next_is_timed() const noexcept { return calls() >= next_timed_.load(std::memory_order_relaxed); }
@@ -16,7 +18,7 @@ class MarkCost {
         add(calls_, 1);
         add(timed_calls_, 1);
         add(timed_ns_, elapsed_ns);
-        random_ = random_ * 6364136223846793005U + 1442695040888963407U;  // Knuth's, as in MMIX
+        random_ = random_ * 6364136223846793005U + 1442695040888963407U;  // Knuth's generator for MMIX
         next_timed_.store(calls() + 15 + static_cast<std::int64_t>(random_ >> 59U), std::memory_order_relaxed);
     }
 
@@ -25,7 +27,7 @@ class MarkCost {
     [[nodiscard]] std::int64_t timed_ns() const noexcept { return timed_ns_.load(std::memory_order_relaxed); }
 
   private:
-    /// Those that count take turns, so no locked instruction is needed.
+    /// Threads that count take turns, so no locked instruction is needed.
     static void add(std::atomic<std::int64_t>& counter, std::int64_t amount) noexcept {
         counter.store(counter.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
     }

@@ -20,9 +20,9 @@ Recording::Recording(std::vector<std::string> stages, const std::vector<std::str
                      Clock clock)
     : nvtx(with_nvtx), clock_(clock) {
     if (stages.empty()) throw std::invalid_argument("stages is empty: name at least one stage");
-    if (stages.size() > most_stages) {
-        throw std::invalid_argument(std::to_string(stages.size()) + " stages, the most is " +
-                                    std::to_string(most_stages));
+    if (stages.size() > max_stages) {
+        throw std::invalid_argument(std::to_string(stages.size()) + " stages, must be at most " +
+                                    std::to_string(max_stages));
     }
     for (std::string& name : stages) {
         if (name.empty()) throw std::invalid_argument("a stage name is empty");

@@ -21,17 +21,17 @@
 
 namespace virnuc {
 
-/// What a timeline and its batches share: the stages and all that was recorded. Outlives the timeline as long
-/// as a batch of it is around.
+/// What a timeline and its batches share: the stages and all records. It outlives the timeline for as long as any batch
+/// exists.
 class Recording {
   public:
-    static constexpr std::size_t most_stages = 64;
+    static constexpr std::size_t max_stages = 64;
 
-    /// Throws std::invalid_argument: no stages, too many, an empty name, duplicates, or a device stage that
-    /// is no stage.
+    /// Throws std::invalid_argument if there are no stages or too many, if a name is empty or occurs twice, or if a
+    /// device stage is not among the stages.
     Recording(std::vector<std::string> stages, const std::vector<std::string>& device_stages, bool nvtx, Clock clock);
 
-    /// Number of a stage. Throws std::invalid_argument that lists the names.
+    /// Returns the number of a stage. Throws std::invalid_argument with a list of the names.
     [[nodiscard]] std::int16_t stage_number(std::string_view name) const;
 
     struct StageInfo {
@@ -47,7 +47,7 @@ class Recording {
     Stream default_stream = 0;
     std::shared_ptr<DeviceTimer> timer;  ///< nullptr: host times only
 
-    /// Held by whoever marks, while it marks: never by the harvester or a reader.
+    /// Held by a thread while it marks. The collector and readers never take it.
     std::mutex mark_mutex;
     bool stopped = false;  ///< under mark_mutex
     ChunkedStore<BatchRecord> batches;
@@ -60,8 +60,8 @@ class Recording {
     Clock clock_;
 };
 
-/// Holds the mark mutex for one call of a marking thread, and counts what the call cost, its wait for the mutex
-/// included.
+/// Holds the mark mutex for one call of a marking thread and counts the cost of the call, including its wait for the
+/// mutex.
 class MarkLock {
   public:
     explicit MarkLock(Recording& recording)
@@ -83,7 +83,7 @@ class MarkLock {
     Recording& recording_;
     bool timed_;
     std::int64_t entered_ns_;
-    std::lock_guard<std::mutex> lock_;  ///< last: let go after the count
+    std::lock_guard<std::mutex> lock_;  ///< unlocks after the destructor has counted the call
 };
 
 }  // namespace virnuc

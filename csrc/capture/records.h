@@ -8,21 +8,21 @@
 
 namespace virnuc {
 
-// Bits of a batch's flags.
+// Bits of BatchRecord::flags.
 inline constexpr std::uint32_t has_packing = 1;
 inline constexpr std::uint32_t oversize = 2;
 inline constexpr std::uint32_t device_times_dropped = 4;
 
 enum class BatchState : std::uint8_t { open, ended, discarded };
 
-/// Where the device times of a stage come from.
+/// The source of a stage's device times.
 enum class Timing : std::uint8_t {
     none,
-    events,  ///< recorded before and after it; the axis is the anchors'
-    stamps,  ///< its own kernels read the device's timer, whose axis is shifted: see StampAxis
+    events,      ///< recorded before and after the stage
+    timestamps,  ///< of the global timer, written by the stage's own kernels; see GlobalTimerAxis
 };
 
-/// One batch as it is stored. Written by the thread that marks; `flags` by the harvester too.
+/// One batch as it is stored. The marking thread writes it; the collector writes `flags` too.
 struct BatchRecord {
     std::int64_t index = 0;
     std::int64_t host_start_ns = 0;
@@ -34,20 +34,20 @@ struct BatchRecord {
     std::int64_t sum_squared_lengths = not_measured;
     std::int64_t token_budget = 0;  ///< 0: none
     std::uint32_t flags = 0;
-    BatchState state = BatchState::open;  ///< once it is not open, all but flags and device times stays as it is
+    BatchState state = BatchState::open;  ///< once it is not open, only `flags` changes
 };
 
-/// One stage of one batch as it is stored. Device times are on the device's axis, written by the harvester, or by
-/// whoever read the stamps.
+/// One stage of one batch as it is stored. Device times are on the device clock; the collector writes them, or the
+/// thread that reads the timestamps.
 struct StageRecord {
     std::int64_t host_start_ns = 0;
     std::int64_t host_end_ns = not_measured;
     std::int64_t device_start_ns = not_measured;
     std::int64_t device_end_ns = not_measured;
-    std::uint32_t batch = 0;  ///< row of its batch
+    std::uint32_t batch = 0;  ///< row of the batch
     std::int16_t stage = 0;
     Timing timing = Timing::none;
-    std::uint8_t follower = 0;  ///< of a stamped stage: the stage whose start event comes after it
+    std::uint8_t follower = 0;  ///< of a timestamped stage: the stage whose start event comes after it
 };
 
 static_assert(std::is_trivially_copyable_v<BatchRecord> && std::is_trivially_copyable_v<StageRecord>);

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "capture/harvest_loop.h"
+#include "capture/collector_loop.h"
 #include "device/cuda_device.h"
 #include "driver/errors.h"
 
@@ -13,17 +13,18 @@ namespace virnuc {
 
 namespace {
 
-/// Time that the end of the thread may take beyond the caller's timeout: an anchor that is under way, a last one,
-/// freeing events.
-constexpr std::int64_t grace_ns = AnchorTaker::most_patience_ns + 250'000'000;
+/// Time that stopping the thread may take beyond the caller's timeout: for a sync in progress, a last one, and freeing
+/// the events.
+constexpr std::int64_t grace_ns = ClockSync::max_wait_ns + 250'000'000;
 
 void validate(const TimelineOptions& options) {
     if (options.event_pool_size < 1) {
         throw std::invalid_argument("event_pool_size is " + std::to_string(options.event_pool_size) +
                                     ", must be at least 1");
     }
-    if (options.harvest_interval_ns < 1) throw std::invalid_argument("harvest_interval_ms is 0, must be positive");
-    if (options.anchor_interval_ns < 1) throw std::invalid_argument("anchor_interval_ms is 0, must be positive");
+    if (options.collect_interval_ns < 1) throw std::invalid_argument("collect_interval_ms is 0, must be positive");
+    if (options.clock_sync_interval_ns < 1)
+        throw std::invalid_argument("clock_sync_interval_ms is 0, must be positive");
 }
 
 }  // namespace
@@ -33,53 +34,53 @@ Timeline::Timeline(TimelineOptions options) {
     recording_ = std::make_shared<Recording>(options.stages, options.device_stages, options.nvtx, options.clock);
     recording_->default_stream = options.stream;
     if (!options.device) return;
-    const CudaApi& api = options.cuda != nullptr ? *options.cuda : usable_driver(*options.device);
+    const CudaApi& api = options.cuda != nullptr ? *options.cuda : require_cuda(*options.device);
     const auto pool_size = static_cast<std::size_t>(options.event_pool_size);
     const auto timer = std::make_shared<DeviceTimer>(api, *options.device, pool_size);
     recording_->timer = timer;
     const CurrentContext current(timer->context());
     try {
-        harvester_ = std::make_shared<Harvester>(*timer, options.clock);
-        harvester_->take_anchor();
+        collector_ = std::make_shared<EventCollector>(*timer, options.clock);
+        collector_->sync_clocks();
         if (const auto failure = timer->failure()) throw CudaError(*failure);
         if (options.background) run_in_background(options);
-    } catch (...) {  // what was made lies in the user's context, which lives on
+    } catch (...) {  // events and streams belong to the user's context, which lives on
         timer->pool().destroy();
-        if (harvester_) harvester_->destroy();
+        if (collector_) collector_->destroy();
         throw;
     }
 }
 
 void Timeline::run_in_background(const TimelineOptions& options) {
-    thread_.start([loop = HarvestLoop{recording_, harvester_, give_up_at_ns_, options.harvest_interval_ns,
-                                      options.anchor_interval_ns}](StopSignal& signal) { loop.run(signal); });
+    thread_.start([loop = CollectorLoop{recording_, collector_, drain_deadline_ns_, options.collect_interval_ns,
+                                        options.clock_sync_interval_ns}](StopSignal& signal) { loop.run(signal); });
 }
 
 std::shared_ptr<Batch> Timeline::begin_batch(std::int64_t index) {
     Recording& recording = *recording_;
     if (!recording.owner.is_current()) {
-        throw Error("this timeline belongs to the parent process; make a new one in the forked child");
+        throw Error("this timeline belongs to the parent process; create a new one in the forked child");
     }
     std::shared_ptr<Batch> batch;
-    bool short_of_stages = false;
-    bool short_of_batches = false;
+    bool stages_need_spare = false;
+    bool batches_need_spare = false;
     {
         const MarkLock lock(recording);
         if (recording.stopped) throw std::invalid_argument("the timeline has been stopped: no batch can begin");
         const auto row = static_cast<std::uint32_t>(recording.batches.size());
         BatchRecord& record = recording.batches.append({.index = index, .host_start_ns = recording.now()});
         batch = std::make_shared<Batch>(recording_, record, row);
-        short_of_stages = recording.stage_records.runs_short();
-        short_of_batches = recording.batches.runs_short();
+        stages_need_spare = recording.stage_records.needs_spare();
+        batches_need_spare = recording.batches.needs_spare();
     }
-    // So that marking the stages to come does not allocate; usually the thread has done it already.
-    if (short_of_stages) recording.stage_records.prepare_spare();
-    if (short_of_batches) recording.batches.prepare_spare();
+    // Marking the coming stages must not allocate. Usually the collector thread has prepared the chunks already.
+    if (stages_need_spare) recording.stage_records.prepare_spare();
+    if (batches_need_spare) recording.batches.prepare_spare();
     return batch;
 }
 
 void Timeline::stop(std::int64_t timeout_ns) {
-    if (!recording_->owner.is_current()) {  // before any lock: its holder may not have come along
+    if (!recording_->owner.is_current()) {  // before taking a mutex that may stay locked forever in a forked child
         thread_.join_until(0);
         return;
     }
@@ -90,12 +91,12 @@ void Timeline::stop(std::int64_t timeout_ns) {
         if (recording_->timer) recording_->timer->close();
     }
     if (!thread_.running()) return;
-    const std::int64_t give_up_at_ns = monotonic_ns() + std::max<std::int64_t>(timeout_ns, 0);
-    give_up_at_ns_->store(give_up_at_ns);
+    const std::int64_t drain_deadline_ns = monotonic_ns() + std::max<std::int64_t>(timeout_ns, 0);
+    drain_deadline_ns_->store(drain_deadline_ns);
     thread_.request_stop();
-    if (!thread_.join_until(give_up_at_ns + grace_ns)) {
+    if (!thread_.join_until(drain_deadline_ns + grace_ns)) {
         recording_->timer->turn_off(
-            {"a driver call did not return; the harvesting thread was left behind", CUDA_ERROR_TIMEOUT, ""});
+            {"a driver call did not return; the collector thread was abandoned", CUDA_ERROR_TIMEOUT, ""});
         flag_untimed();
     }
 }
@@ -123,7 +124,7 @@ std::vector<Anchor> Timeline::anchors() const {
     return recording_->timer ? recording_->timer->anchors() : std::vector<Anchor>{};
 }
 
-std::optional<std::int64_t> Timeline::harvest_cpu_ns() {
+std::optional<std::int64_t> Timeline::collector_cpu_ns() {
     if (!recording_->owner.is_current()) return std::nullopt;
     const std::lock_guard lock(stop_mutex_);
     return thread_.cpu_ns();

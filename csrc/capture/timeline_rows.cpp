@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <optional>
 
-#include "capture/stamp_axis.h"
+#include "capture/global_timer_axis.h"
 
 namespace virnuc {
 
@@ -16,40 +16,42 @@ bool has_ended(const Recording& recording, std::size_t row) {
     return std::atomic_ref(recording.batches[row].state).load(std::memory_order_acquire) == BatchState::ended;
 }
 
-/// The stages of ended batches, counted and placed.
+/// The stages of ended batches, counted and grouped by batch.
 struct Grouping {
-    std::vector<std::uint8_t> ended;   ///< of each batch record
-    std::vector<std::int64_t> begins;  ///< first stage row of each batch record, and one more
-    std::size_t stage_count = 0;       ///< stage records looked at
+    std::vector<std::uint8_t> ended;         ///< for each batch record, 1 if the batch has ended
+    std::vector<std::int64_t> stage_begins;  ///< first stage row of each batch record, and the total
+    std::size_t stage_count = 0;             ///< number of stage records that were read
 
-    // The batches are looked at first: stage records of those that have ended are all there by then.
+    // The batches are read first: by then, all stage records of an ended batch exist.
     explicit Grouping(const Recording& recording) {
         ended.resize(recording.batches.size());
         for (std::size_t row = 0; row < ended.size(); ++row) ended[row] = has_ended(recording, row) ? 1 : 0;
-        begins.assign(ended.size() + 1, 0);
+        stage_begins.assign(ended.size() + 1, 0);
         stage_count = recording.stage_records.size();
         for (std::size_t i = 0; i < stage_count; ++i) {
-            if (const std::size_t row = recording.stage_records[i].batch; takes(row)) ++begins[row + 1];
+            if (const std::size_t row = recording.stage_records[i].batch; includes(row)) ++stage_begins[row + 1];
         }
-        for (std::size_t row = 0; row < ended.size(); ++row) begins[row + 1] += begins[row];
+        for (std::size_t row = 0; row < ended.size(); ++row) stage_begins[row + 1] += stage_begins[row];
     }
-    [[nodiscard]] bool takes(std::size_t row) const { return row < ended.size() && ended[row] != 0; }
+    [[nodiscard]] bool includes(std::size_t row) const { return row < ended.size() && ended[row] != 0; }
 };
 
-/// From the device's axes to the host's.
+/// Converts the device times of stages to the host clock.
 class HostAxis {
   public:
-    HostAxis(const Timeline& timeline, const std::vector<std::uint8_t>& ended) : stamps_(timeline.recording(), ended) {
+    HostAxis(const Timeline& timeline, const std::vector<std::uint8_t>& ended)
+        : global_timer_(timeline.recording(), ended) {
         const std::vector<Anchor> anchors = timeline.anchors();
         if (!anchors.empty()) clock_map_.emplace(anchors);
     }
 
-    [[nodiscard]] StageRow row_of(StageRecord& record) const {
+    [[nodiscard]] StageRow to_row(StageRecord& record) const {
         const std::int64_t start = std::atomic_ref(record.device_start_ns).load(std::memory_order_relaxed);
         const std::int64_t end = std::atomic_ref(record.device_end_ns).load(std::memory_order_relaxed);
         StageRow row{record.stage, record.host_start_ns, record.host_end_ns, not_measured, not_measured};
         if (!clock_map_ || start == not_measured || end == not_measured) return row;
-        const std::optional<std::int64_t> end_event = record.timing == Timing::stamps ? stamps_.to_events(end) : end;
+        const std::optional<std::int64_t> end_event =
+            record.timing == Timing::timestamps ? global_timer_.to_event_time(end) : end;
         if (!end_event) return row;
         row.device_start_ns = clock_map_->to_host(*end_event - (end - start));
         row.device_end_ns = clock_map_->to_host(*end_event);
@@ -57,17 +59,17 @@ class HostAxis {
     }
 
   private:
-    StampAxis stamps_;
+    GlobalTimerAxis global_timer_;
     std::optional<ClockMap> clock_map_;
 };
 
-/// Stable, and linear for rows that are in order but for a few, as they are where intervals were added.
+/// Sorts stably, and in linear time if only a few rows are out of order, as where intervals were added.
 void sort_by_start(std::vector<StageRow>::iterator begin, std::vector<StageRow>::iterator end) {
     for (auto row = begin; row != end; ++row) {
-        const auto place =
+        const auto position =
             std::upper_bound(begin, row, row->host_start_ns,
                              [](std::int64_t start, const StageRow& other) { return start < other.host_start_ns; });
-        std::rotate(place, row, row + 1);
+        std::rotate(position, row, row + 1);
     }
 }
 
@@ -78,11 +80,11 @@ std::vector<BatchRow> batch_rows(const Timeline& timeline) {
     const Grouping grouping(recording);
     std::vector<BatchRow> rows;
     for (std::size_t row = 0; row < grouping.ended.size(); ++row) {
-        if (!grouping.takes(row)) continue;
+        if (!grouping.includes(row)) continue;
         BatchRecord& record = recording.batches[row];
-        rows.push_back({record.index, record.host_start_ns, record.host_end_ns, grouping.begins[row],
-                        grouping.begins[row + 1], record.sequences, record.tokens, record.min_length, record.max_length,
-                        record.sum_squared_lengths, record.token_budget,
+        rows.push_back({record.index, record.host_start_ns, record.host_end_ns, grouping.stage_begins[row],
+                        grouping.stage_begins[row + 1], record.sequences, record.tokens, record.min_length,
+                        record.max_length, record.sum_squared_lengths, record.token_budget,
                         std::atomic_ref(record.flags).load(std::memory_order_relaxed)});
     }
     return rows;
@@ -92,15 +94,15 @@ std::vector<StageRow> stage_rows(const Timeline& timeline) {
     const Recording& recording = timeline.recording();
     const Grouping grouping(recording);
     const HostAxis host_axis(timeline, grouping.ended);
-    std::vector<StageRow> rows(static_cast<std::size_t>(grouping.begins.back()));
-    std::vector<std::int64_t> next(grouping.begins.begin(), grouping.begins.end() - 1);
+    std::vector<StageRow> rows(static_cast<std::size_t>(grouping.stage_begins.back()));
+    std::vector<std::int64_t> next(grouping.stage_begins.begin(), grouping.stage_begins.end() - 1);
     for (std::size_t i = 0; i < grouping.stage_count; ++i) {
         StageRecord& record = recording.stage_records[i];
-        if (!grouping.takes(record.batch)) continue;
-        rows[static_cast<std::size_t>(next[record.batch]++)] = host_axis.row_of(record);
+        if (!grouping.includes(record.batch)) continue;
+        rows[static_cast<std::size_t>(next[record.batch]++)] = host_axis.to_row(record);
     }
-    for (std::size_t row = 0; row + 1 < grouping.begins.size(); ++row) {
-        sort_by_start(rows.begin() + grouping.begins[row], rows.begin() + grouping.begins[row + 1]);
+    for (std::size_t row = 0; row + 1 < grouping.stage_begins.size(); ++row) {
+        sort_by_start(rows.begin() + grouping.stage_begins[row], rows.begin() + grouping.stage_begins[row + 1]);
     }
     return rows;
 }

@@ -9,7 +9,7 @@
 
 namespace virnuc {
 
-/// A batch as it is handed out; `stage_begin` to `stage_end` are its rows among the stages.
+/// A batch as it is exported. `stage_begin` to `stage_end` are its rows among the stages.
 struct BatchRow {
     std::int64_t index;
     std::int64_t host_start_ns;
@@ -25,7 +25,7 @@ struct BatchRow {
     std::uint32_t flags;
 };
 
-/// A stage as it is handed out; device times on the host's axis, both or neither measured.
+/// A stage as it is exported. Device times are on the host clock; either both are measured or neither is.
 struct StageRow {
     std::int32_t stage;
     std::int64_t host_start_ns;
@@ -34,23 +34,24 @@ struct StageRow {
     std::int64_t device_end_ns;
 };
 
-/// Ended batches in order of their beginning. Takes no lock that a marking thread takes; O(batches + stages).
+/// Returns the ended batches in the order in which they began. Takes no mutex of the marking threads;
+/// O(batches + stages).
 std::vector<BatchRow> batch_rows(const Timeline& timeline);
 
-/// Their stages, grouped by batch, by start within a batch.
+/// Returns the stages of the ended batches, grouped by batch and ordered by start within a batch.
 std::vector<StageRow> stage_rows(const Timeline& timeline);
 
-/// How well device times lie on the host's axis; see ClockMap.
+/// How accurately device times are aligned with the host clock; see ClockMap.
 struct ClockAlignment {
     std::int64_t uncertainty_ns = 0;
     std::optional<std::int64_t> residual_ns;
     std::optional<double> drift_ppm;
 };
 
-/// None before the clocks were compared.
+/// Returns the alignment, or none before the clocks were synchronized.
 std::optional<ClockAlignment> clock_alignment(const Timeline& timeline);
 
-/// Ended batches that lack device times.
+/// Counts the ended batches that lack device times.
 std::int64_t count_dropped_batches(const Timeline& timeline);
 
 }  // namespace virnuc

@@ -6,7 +6,7 @@
 
 namespace virnuc {
 
-CaptureRange::CaptureRange(int device) : context_(usable_driver(device), device) {
+CaptureRange::CaptureRange(int device) : context_(require_cuda(device), device) {
     const CudaApi& api = context_.api();
     if (api.profiler_start == nullptr || api.profiler_stop == nullptr) {
         throw LibraryUnavailable("no capture range can be marked: the CUDA driver lacks cuProfilerStart");

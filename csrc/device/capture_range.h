@@ -6,21 +6,21 @@
 
 namespace virnuc {
 
-/// The range that external tools capture (nsys with --capture-range=cudaProfilerApi, ncu with --profile-from-start
-/// off), on one device: CUDA's profiler calls go by the current context, which the calling thread may lack.
+/// The range that external tools capture (nsys --capture-range=cudaProfilerApi, ncu --profile-from-start off), on one
+/// device. CUDA's profiler calls apply to the current context, which the calling thread may lack.
 class CaptureRange {
   public:
-    /// Begins it. Throws LibraryUnavailable or CudaError.
+    /// Begins the range. Throws LibraryUnavailable or CudaError.
     explicit CaptureRange(int device);
     CaptureRange(const CaptureRange&) = delete;
     CaptureRange& operator=(const CaptureRange&) = delete;
     ~CaptureRange();
 
-    /// Ends it; a second call does nothing, nor does one in a forked child. Throws CudaError.
+    /// Ends the range. Does nothing on a second call and in a forked child. Throws CudaError.
     void end();
 
   private:
-    CudaContext context_;  ///< held until then: tools must not see it go in between
+    CudaContext context_;  ///< retained until end(), because tools must not see it destroyed before
     OwnerProcess owner_;
     bool open_ = false;
 };

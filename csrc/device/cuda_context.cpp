@@ -27,7 +27,7 @@ CurrentContext::~CurrentContext() {
 
 namespace {
 
-/// Whether a stream is of our context; a default stream is of whichever is current.
+/// Whether a stream belongs to our context. A default stream belongs to the current context.
 CUresult is_ours(const CudaContext& context, CUstream stream, bool& ours) noexcept {
     ours = reinterpret_cast<std::uintptr_t>(stream) > 2;
     if (ours) return CUDA_SUCCESS;
@@ -44,7 +44,7 @@ bool is_capturing(const CudaContext& context, CUstream stream) noexcept {
     if (is_ours(context, stream, ours) != CUDA_SUCCESS || !ours) return false;
     CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
     const CUresult result = context.api().stream_is_capturing(stream, &status);
-    // The legacy default stream must not be used while a stream that waits for it is captured.
+    // The legacy default stream must not be used while a stream that synchronizes with it is being captured.
     if (result == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) return true;
     return result == CUDA_SUCCESS && status != CU_STREAM_CAPTURE_STATUS_NONE;
 }
@@ -55,7 +55,7 @@ CUresult record_event(const CudaContext& context, CUevent event, CUstream stream
     if (const CUresult result = is_ours(context, stream, ours); result != CUDA_SUCCESS) return result;
     if (ours) {
         const CUresult result = api.event_record(event, stream);
-        if (result != CUDA_ERROR_INVALID_CONTEXT) return result;  // else a thread that has no context at all
+        if (result != CUDA_ERROR_INVALID_CONTEXT) return result;  // otherwise the thread has no context at all
     }
     if (const CUresult result = api.context_push(context.handle()); result != CUDA_SUCCESS) return result;
     const CUresult result = api.event_record(event, stream);

@@ -6,16 +6,16 @@
 
 namespace virnuc {
 
-/// A hold on a device's primary context, the one that the CUDA runtime and PyTorch use too.
+/// A reference to a device's primary context, which the CUDA runtime and PyTorch use too.
 class CudaContext {
   public:
-    /// `ordinal` is CUDA's own number. Throws CudaError.
+    /// `ordinal` is CUDA's number of the device. Throws CudaError.
     CudaContext(const CudaApi& api, int ordinal);
     CudaContext(const CudaContext&) = delete;
     CudaContext& operator=(const CudaContext&) = delete;
     ~CudaContext() { release(); }
 
-    /// Lets go of the context; may block while the driver destroys it if nobody else holds it.
+    /// Releases the context. May block while the driver destroys it, if this was the last reference.
     void release() noexcept;
     [[nodiscard]] CUcontext handle() const noexcept { return context_; }
     [[nodiscard]] const CudaApi& api() const noexcept { return *api_; }
@@ -39,14 +39,14 @@ class CurrentContext {
     const CudaApi* api_;
 };
 
-/// Whether what is queued on `stream` becomes part of a CUDA graph. Of a default stream only while our context is
+/// Whether work queued on `stream` becomes part of a CUDA graph. A default stream is checked only while our context is
 /// current.
 bool is_capturing(const CudaContext& context, CUstream stream) noexcept;
 
-/// Records `event` on `stream`; about the cost of the bare driver call.
+/// Records `event` on `stream`, at about the cost of the driver call alone.
 ///
-/// Default streams (0, 1 and 2) belong to whichever context is current, so that ours is made current if it is
-/// not; other streams know their context.
+/// The default streams (0, 1 and 2) belong to the current context, so ours is made current if it is not. Other streams
+/// know their context.
 CUresult record_event(const CudaContext& context, CUevent event, CUstream stream) noexcept;
 
 }  // namespace virnuc

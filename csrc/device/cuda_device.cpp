@@ -11,7 +11,7 @@ namespace virnuc {
 
 namespace {
 
-/// A slice is known by having another UUID than its card, or by its name where the driver tells only one.
+/// Detects a MIG slice by a UUID that differs from its card's, or by its name on drivers that return only one UUID.
 bool is_mig(const CudaApi& api, CUdevice device, const CUuuid& uuid, const std::string& name) {
     CUuuid card{};
     if (api.device_uuid_of_card != nullptr && api.device_uuid_of_card(&card, device) == CUDA_SUCCESS &&
@@ -63,8 +63,8 @@ LibraryStatus cuda_status() {
     static LibraryOwner owner;
     LibraryStatus status = cuda_library().status;
     if (!status.available()) return status;
-    if (owner.is_parent()) {  // cuInit does not always say so
-        status.reason = "CUDA was initialised before this process was forked; start workers with spawn or forkserver";
+    if (owner.is_parent()) {  // cuInit does not always report this
+        status.reason = "CUDA was initialized before this process was forked; start workers with spawn or forkserver";
     } else if (const CUresult result = cuda_library().api.init(0); result != CUDA_SUCCESS) {
         status.reason = cuda_library().api.describe(result, "cuInit");
     } else {
@@ -73,7 +73,7 @@ LibraryStatus cuda_status() {
     return status;
 }
 
-const CudaApi& usable_driver(int device) {
+const CudaApi& require_cuda(int device) {
     const LibraryStatus status = cuda_status();
     if (status.available()) return cuda_library().api;
     throw LibraryUnavailable("CUDA device " + std::to_string(device) + " cannot be used: " + status.reason);

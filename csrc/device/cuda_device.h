@@ -14,26 +14,25 @@ namespace virnuc {
 struct CudaDevice {
     int ordinal = 0;
     std::string name;
-    std::string uuid;  ///< as NVML writes it: GPU-xxxxxxxx-... or MIG-...
+    std::string uuid;  ///< in NVML's form: GPU-xxxxxxxx-... or MIG-...
     std::string pci_bus_id;
     std::int64_t total_memory_bytes = 0;
     std::pair<int, int> compute_capability;
 };
 
-/// Whether CUDA can be used in this process: the driver is there, cuInit succeeded, and not in a parent of
-/// it.
+/// Whether CUDA can be used in this process: the driver is present, cuInit succeeded, and no parent process called it.
 LibraryStatus cuda_status();
 
-/// The devices that this process may use; empty where CUDA is not available.
+/// The devices that this process may use; empty if CUDA is unavailable.
 std::vector<CudaDevice> cuda_devices();
 
-/// The driver, for work on this device. Throws LibraryUnavailable with the reason of cuda_status().
-const CudaApi& usable_driver(int device);
+/// Returns the driver for work on a device. Throws LibraryUnavailable with the reason of cuda_status().
+const CudaApi& require_cuda(int device);
 
-/// What one driver says of its devices. Throws CudaError.
+/// Lists the devices of a driver. Throws CudaError.
 std::vector<CudaDevice> list_devices(const CudaApi& api);
 
-/// "GPU-12345678-9abc-..." from the 16 bytes.
+/// Formats 16 bytes as "GPU-12345678-9abc-...".
 std::string format_uuid(const CUuuid& uuid, bool mig);
 
 }  // namespace virnuc

@@ -13,7 +13,7 @@ namespace virnuc {
 
 namespace {
 
-/// Adds up the answers of several queries.
+/// Sums up the results of several queries.
 struct Tally {
     int measured = 0;
     int failed = 0;
@@ -21,20 +21,20 @@ struct Tally {
     bool count(nvmlReturn_t result) {
         if (result == NVML_SUCCESS) {
             ++measured;
-        } else if (!not_offered(result)) {
+        } else if (!is_unsupported(result)) {
             ++failed;
         }
         return result == NVML_SUCCESS;
     }
     [[nodiscard]] QueryState state() const {
         if (measured == 0) return failed > 0 ? QueryState::failed : QueryState::unsupported;
-        return failed > 0 ? QueryState::partly : QueryState::measured;
+        return failed > 0 ? QueryState::partial : QueryState::measured;
     }
 };
 
-/// One unsigned counter, or not_measured.
+/// Reads one unsigned counter. Returns not_measured if that fails.
 template <typename Value, typename Function, typename... Arguments>
-std::int64_t counter(Tally& tally, Function function, Arguments... arguments) {
+std::int64_t read_counter(Tally& tally, Function function, Arguments... arguments) {
     Value value{};
     return tally.count(query_nvml(function, arguments..., &value)) ? static_cast<std::int64_t>(value) : not_measured;
 }
@@ -43,10 +43,10 @@ std::int64_t used_memory(Tally& tally, const NvmlApi& api, nvmlDevice_t device) 
     nvmlMemory_v2_t memory{};
     memory.version = nvmlMemory_v2;
     const nvmlReturn_t result = query_nvml(api.memory, device, &memory);
-    if (result == NVML_SUCCESS || !not_offered(result)) {
+    if (result == NVML_SUCCESS || !is_unsupported(result)) {
         return tally.count(result) ? static_cast<std::int64_t>(memory.used) : not_measured;
     }
-    nvmlMemory_t older{};  // counts what the driver reserves as used
+    nvmlMemory_t older{};  // counts the memory that the driver reserves as used
     return tally.count(query_nvml(api.memory_v1, device, &older)) ? static_cast<std::int64_t>(older.used)
                                                                   : not_measured;
 }
@@ -58,7 +58,7 @@ LibraryStatus nvml_status() {
     LibraryStatus status = nvml_library().status;
     if (!status.available()) return status;
     if (owner.is_parent()) {
-        status.reason = "NVML was initialised before this process was forked; start workers with spawn or forkserver";
+        status.reason = "NVML was initialized before this process was forked; start workers with spawn or forkserver";
     } else if (const nvmlReturn_t result = nvml_library().api.init(); result != NVML_SUCCESS) {
         status.reason = nvml_library().api.describe(result, "nvmlInit_v2");
     } else {
@@ -85,32 +85,32 @@ QueryState GpuMeter::read_fast(FastReading& reading) const {
     const bool utilized = tally.count(query_nvml(api.utilization, device_, &utilization));
     reading.utilization_percent = utilized ? std::int64_t{utilization.gpu} : not_measured;
     reading.memory_utilization_percent = utilized ? std::int64_t{utilization.memory} : not_measured;
-    reading.power_mw = counter<unsigned>(tally, api.power, device_);
-    reading.sm_clock_mhz = counter<unsigned>(tally, api.clock, card_, NVML_CLOCK_SM);
-    reading.memory_clock_mhz = counter<unsigned>(tally, api.clock, card_, NVML_CLOCK_MEM);
-    reading.temperature_c = counter<unsigned>(tally, api.temperature, card_, NVML_TEMPERATURE_GPU);
+    reading.power_mw = read_counter<unsigned>(tally, api.power, device_);
+    reading.sm_clock_mhz = read_counter<unsigned>(tally, api.clock, card_, NVML_CLOCK_SM);
+    reading.memory_clock_mhz = read_counter<unsigned>(tally, api.clock, card_, NVML_CLOCK_MEM);
+    reading.temperature_c = read_counter<unsigned>(tally, api.temperature, card_, NVML_TEMPERATURE_GPU);
     const auto reasons = api.clock_event_reasons != nullptr ? api.clock_event_reasons : api.clock_throttle_reasons;
-    reading.throttle_reasons = counter<unsigned long long>(tally, reasons, card_);
+    reading.throttle_reasons = read_counter<unsigned long long>(tally, reasons, card_);
     reading.used_memory_bytes = used_memory(tally, api, device_);
     return tally.state();
 }
 
 QueryState GpuMeter::read_energy(EnergyReading& reading) const {
     Tally tally;
-    reading.energy_mj = counter<unsigned long long>(tally, api_->total_energy, device_);
+    reading.energy_mj = read_counter<unsigned long long>(tally, api_->total_energy, device_);
     return tally.state();
 }
 
 std::int64_t GpuMeter::max_sm_clock_mhz() const {
     Tally tally;
-    return counter<unsigned>(tally, api_->max_clock, card_, NVML_CLOCK_SM);
+    return read_counter<unsigned>(tally, api_->max_clock, card_, NVML_CLOCK_SM);
 }
 
 std::string GpuMeter::gpm_unsupported() const {
     const NvmlApi& api = *api_;
     if (api.gpm_sample_alloc == nullptr || api.gpm_sample_free == nullptr || api.gpm_metrics_get == nullptr ||
         (mig_ ? api.gpm_mig_sample_get == nullptr : api.gpm_sample_get == nullptr)) {
-        return "this NVML has no GPM metrics; they came with driver 520";
+        return "this NVML has no GPM metrics; driver 520 or newer is needed";
     }
     nvmlGpmSupport_t support{};
     support.version = NVML_GPM_SUPPORT_VERSION;

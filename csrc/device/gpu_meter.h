@@ -8,7 +8,7 @@
 
 namespace virnuc {
 
-/// NVML's cheap counters; what the device does not tell is not_measured.
+/// Readings of NVML's fast counters. A counter that the device does not report is not_measured.
 struct FastReading {
     std::int64_t at_ns;
     std::int64_t utilization_percent;
@@ -30,37 +30,36 @@ struct GpmReading {
     double dram_activity;
 };
 
-/// The total energy counter, millijoules since the driver was loaded.
+/// The total energy counter: millijoules since the driver was loaded.
 struct EnergyReading {
     std::int64_t at_ns;
     std::int64_t energy_mj;
 };
 
-/// Whether NVML can be used in this process. It stays initialised for the rest of it: a thread that is stuck
-/// in NVML must not see it shut down.
+/// Whether NVML can be used in this process. NVML is never shut down, because a thread may be stuck in it.
 LibraryStatus nvml_status();
 
-/// How a query went.
+/// The outcome of a query.
 enum class QueryState : std::uint8_t {
     measured,
-    partly,       ///< some counters, and an error
-    failed,       ///< an error and nothing else
-    unsupported,  ///< the device has nothing of the kind
-    pending,      ///< nothing yet: activity needs two samples
+    partial,      ///< some counters were read and others failed
+    failed,       ///< no counter was read
+    unsupported,  ///< the device has no such counter
+    pending,      ///< no value yet: activity needs two samples
 };
 
-/// One GPU, or a MIG slice of one, as NVML sees it. Not for use in a forked child.
+/// One GPU or MIG slice as NVML sees it. Must not be used in a forked child.
 class GpuMeter {
   public:
-    /// Finds a device of an initialised NVML by UUID ("GPU-..." or "MIG-..."). Throws LibraryUnavailable.
+    /// Finds a device of an initialized NVML by UUID ("GPU-..." or "MIG-..."). Throws LibraryUnavailable.
     GpuMeter(const NvmlApi& api, const std::string& uuid);
 
-    /// Leaves at_ns to the caller.
+    /// Reads the counters. The caller sets `at_ns`.
     QueryState read_fast(FastReading& reading) const;
     QueryState read_energy(EnergyReading& reading) const;
-    /// The highest SM clock that the card may run at, or not_measured.
+    /// The highest SM clock of the card, or not_measured.
     [[nodiscard]] std::int64_t max_sm_clock_mhz() const;
-    /// Empty if the device has GPM metrics, else why not.
+    /// Returns why the device has no GPM metrics; empty if it has them.
     [[nodiscard]] std::string gpm_unsupported() const;
 
     [[nodiscard]] const NvmlApi& api() const noexcept { return *api_; }
@@ -71,11 +70,11 @@ class GpuMeter {
 
     const NvmlApi* api_;
     nvmlDevice_t device_ = nullptr;
-    nvmlDevice_t card_ = nullptr;  ///< the whole card; clocks, temperature and throttling are its, also of a slice
+    nvmlDevice_t card_ = nullptr;  ///< the whole card, which has the clocks, temperature and throttling of a slice too
     bool mig_ = false;
 };
 
-/// Two GPM samples in turn. Used by one thread.
+/// Computes activity from two alternating GPM samples. One thread uses it.
 class GpmReader {
   public:
     explicit GpmReader(const GpuMeter& meter) : meter_(&meter) {}
@@ -83,9 +82,9 @@ class GpmReader {
     GpmReader& operator=(const GpmReader&) = delete;
     ~GpmReader();
 
-    /// Takes a sample; false if NVML would not.
+    /// Takes a sample. Returns false if NVML fails.
     bool sample();
-    /// Activity between the last two samples; false if NVML would not say.
+    /// Reads the activity between the last two samples. Returns false if NVML fails.
     bool activity(GpmReading& reading) const;
 
   private:

@@ -6,7 +6,7 @@
 
 namespace virnuc {
 
-/// Marks an integer that was not measured. Never 0.
+/// Stands for an integer that was not measured; never 0.
 inline constexpr std::int64_t not_measured = std::numeric_limits<std::int64_t>::min();
 
 }  // namespace virnuc

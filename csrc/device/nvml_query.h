@@ -5,14 +5,14 @@
 
 namespace virnuc {
 
-/// Whether a result says that this device, driver or user cannot have the value at all, rather than that asking for it
-/// went wrong.
-constexpr bool not_offered(nvmlReturn_t result) {
+/// Whether a result means that this device, driver or user cannot have the value at all. Other errors mean that the
+/// query went wrong.
+constexpr bool is_unsupported(nvmlReturn_t result) {
     return result == NVML_ERROR_NOT_SUPPORTED || result == NVML_ERROR_FUNCTION_NOT_FOUND ||
            result == NVML_ERROR_NO_PERMISSION;
 }
 
-/// Calls a function of the table that may be absent.
+/// Calls a function of the table, which may be missing.
 template <typename Function, typename... Arguments>
 nvmlReturn_t query_nvml(Function function, Arguments... arguments) {
     return function == nullptr ? NVML_ERROR_FUNCTION_NOT_FOUND : function(arguments...);

@@ -13,7 +13,7 @@ namespace virnuc {
 
 namespace {
 
-// Everything here lives as long as the process: threads may end after static destructors have run.
+// Everything here lives as long as the process, because threads may end after static destructors have run.
 nvtxDomainHandle_t domain() {
     static nvtxDomainHandle_t const handle = nvtxDomainCreateA("virnuc_profiler");
     return handle;
@@ -21,11 +21,11 @@ nvtxDomainHandle_t domain() {
 
 }  // namespace
 
-/// The open ranges of one thread. Only that thread pushes and pops; another one may mark a slot as ended.
+/// The open ranges of one thread. Only that thread pushes and pops; other threads may mark a slot as ended.
 class RangeStack {
   public:
     RangeToken push(const RangeLabel& label, std::uint64_t payload) noexcept {
-        settle();
+        pop_ended();
         if (depth_ == slots_.size()) return {};
         nvtxEventAttributes_t attributes{};
         attributes.version = NVTX_VERSION;
@@ -41,21 +41,21 @@ class RangeStack {
         return {this, depth_++, serial};
     }
 
-    /// From any thread. A slot that holds another range by now is left alone.
+    /// Any thread may call this. A slot that meanwhile holds another range is left alone.
     void mark_ended(const RangeToken& token) noexcept {
         std::uint64_t open = token.serial << 1U;
         slots_[token.slot].compare_exchange_strong(open, open | 1U, std::memory_order_relaxed);
     }
 
-    /// Pops what has ended, from the innermost outwards.
-    void settle() noexcept {
+    /// Pops the ended ranges, from the innermost outwards, up to the first open one.
+    void pop_ended() noexcept {
         while (depth_ > 0 && (slots_[depth_ - 1].load(std::memory_order_relaxed) & 1U) != 0) {
             nvtxDomainRangePop(domain());
             --depth_;
         }
     }
 
-    /// For the next thread; the ranges of the one that ends, end with it.
+    /// Prepares the stack for the next thread. Ranges that are still open end with their thread.
     void reset() noexcept {
         for (auto& slot : slots_) slot.store(0, std::memory_order_relaxed);
         depth_ = 0;
@@ -69,23 +69,23 @@ class RangeStack {
 
 namespace {
 
-/// Stacks are never freed, since tokens point to them, but used again by later threads.
-struct StackStore {
+/// Stacks are reused by later threads and never freed, because tokens point to them.
+struct StackPool {
     std::mutex mutex;
     std::vector<RangeStack*> free;
 
-    static StackStore& instance() {
-        static PerProcess<StackStore> stores;
+    static StackPool& instance() {
+        static PerProcess<StackPool> stores;
         return stores.get();
     }
-    RangeStack* take() {
+    RangeStack* acquire() {
         const std::lock_guard lock(mutex);
         if (free.empty()) return new RangeStack;
         RangeStack* stack = free.back();
         free.pop_back();
         return stack;
     }
-    void give_back(RangeStack* stack) {
+    void release(RangeStack* stack) {
         stack->reset();
         const std::lock_guard lock(mutex);
         free.push_back(stack);
@@ -93,11 +93,11 @@ struct StackStore {
 };
 
 struct ThreadStack {
-    RangeStack* stack = StackStore::instance().take();
+    RangeStack* stack = StackPool::instance().acquire();
     ThreadStack() = default;
     ThreadStack(const ThreadStack&) = delete;
     ThreadStack& operator=(const ThreadStack&) = delete;
-    ~ThreadStack() { StackStore::instance().give_back(stack); }
+    ~ThreadStack() { StackPool::instance().release(stack); }
 };
 
 struct LabelStore {
@@ -105,7 +105,7 @@ struct LabelStore {
     std::map<std::string, RangeLabel> labels;
 };
 
-RangeStack& this_threads_stack() {
+RangeStack& current_stack() {
     thread_local ThreadStack holder;
     return *holder.stack;
 }
@@ -126,15 +126,15 @@ RangeLabel range_label(const std::string& stage) {
 }
 
 RangeToken begin_range(const RangeLabel& label, std::uint64_t payload) noexcept {
-    return this_threads_stack().push(label, payload);
+    return current_stack().push(label, payload);
 }
 
 bool end_range(const RangeToken& token) noexcept {
     if (token.stack == nullptr) return true;
-    RangeStack& own = this_threads_stack();
+    RangeStack& own = current_stack();
     token.stack->mark_ended(token);
     if (token.stack != &own) return false;
-    own.settle();
+    own.pop_ended();
     return true;
 }
 

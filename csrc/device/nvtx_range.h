@@ -14,23 +14,24 @@ struct RangeLabel {
     std::uint32_t category = 0;
 };
 
-/// The label of a stage; registered once per process, so that tools see one domain and one category a name.
+/// Returns the label of a stage. It is registered once per process, so that tools see one category per name.
 RangeLabel range_label(const std::string& stage);
 
 class RangeStack;
 
-/// An open range. Ranges of one thread close in order: NVTX knows push and pop only.
+/// An open range. Ranges of one thread close in order, because NVTX has only push and pop.
 struct RangeToken {
     RangeStack* stack = nullptr;  ///< nullptr: no range
     std::uint32_t slot = 0;
     std::uint64_t serial = 0;
 };
 
-/// Pushes a range on this thread, its payload the batch index. No range if too many are open (64).
+/// Pushes a range with the batch index as payload on this thread. Returns a token without a range if 64 are open.
 RangeToken begin_range(const RangeLabel& label, std::uint64_t payload) noexcept;
 
-/// Ends a range. It is popped at once if it is the innermost one of its thread, else as soon as it becomes
-/// that. On another thread than it began on, its own thread pops it with its next range; returns false then.
+/// Ends a range. It is popped at once if it is the innermost one of its thread, and otherwise once it becomes that.
+///
+/// Returns false on another thread than the one that began the range: that thread pops it with its next range.
 bool end_range(const RangeToken& token) noexcept;
 
 }  // namespace virnuc

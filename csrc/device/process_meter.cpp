@@ -12,7 +12,7 @@ namespace virnuc {
 
 namespace {
 
-/// Fills a list whose length NVML knows: asks again with room for as many as it said there are.
+/// Fills a list whose length only NVML knows: repeats the query with the capacity that NVML asks for.
 template <typename Element, typename Query>
 nvmlReturn_t fill(std::vector<Element>& list, Query query) {
     list.resize(std::max<std::size_t>(list.capacity(), 16));
@@ -23,7 +23,7 @@ nvmlReturn_t fill(std::vector<Element>& list, Query query) {
             list.resize(result == NVML_SUCCESS ? count : 0);
             return result;
         }
-        list.resize(std::max<std::size_t>(count, list.size()) + 16);  // more may come meanwhile
+        list.resize(std::max<std::size_t>(count, list.size()) + 16);  // more processes may start meanwhile
     }
     list.clear();
     return NVML_ERROR_INSUFFICIENT_SIZE;
@@ -40,7 +40,7 @@ nvmlReturn_t ProcessMeter::list_processes() {
 
 nvmlReturn_t ProcessMeter::list_utilization() {
     return fill(utilization_, [&](nvmlProcessUtilizationSample_t* list, unsigned* count) {
-        return query_nvml(meter_->api().process_utilization, meter_->device(), list, count, seen_until_us_);
+        return query_nvml(meter_->api().process_utilization, meter_->device(), list, count, last_seen_us_);
     });
 }
 
@@ -48,19 +48,19 @@ QueryState ProcessMeter::read(ProcessReading& reading) {
     reading.other_processes = reading.other_sm_percent = not_measured;
     const auto own = static_cast<unsigned>(getpid());
     const nvmlReturn_t listed = list_processes();
-    if (listed != NVML_SUCCESS) return not_offered(listed) ? QueryState::unsupported : QueryState::failed;
-    const auto ours = [own](const auto& process) { return process.pid == own; };
-    if (std::none_of(processes_.begin(), processes_.end(), ours)) return QueryState::pending;
+    if (listed != NVML_SUCCESS) return is_unsupported(listed) ? QueryState::unsupported : QueryState::failed;
+    const auto is_own = [own](const auto& process) { return process.pid == own; };
+    if (std::none_of(processes_.begin(), processes_.end(), is_own)) return QueryState::pending;
     reading.other_processes = static_cast<std::int64_t>(processes_.size()) - 1;
 
     const nvmlReturn_t utilized = list_utilization();
     if (utilized == NVML_ERROR_NOT_FOUND) return QueryState::measured;  // no new sample
-    if (utilized != NVML_SUCCESS) return not_offered(utilized) ? QueryState::measured : QueryState::partly;
-    const bool first = seen_until_us_ == 0;  // goes back to before the run, to processes that are gone
+    if (utilized != NVML_SUCCESS) return is_unsupported(utilized) ? QueryState::measured : QueryState::partial;
+    const bool first = last_seen_us_ == 0;  // the first answer includes processes that ended before the run
     reading.other_sm_percent = 0;
     for (const auto& sample : utilization_) {
-        seen_until_us_ = std::max(seen_until_us_, sample.timeStamp);
-        if (!ours(sample)) reading.other_sm_percent += sample.smUtil;
+        last_seen_us_ = std::max(last_seen_us_, sample.timeStamp);
+        if (!is_own(sample)) reading.other_sm_percent += sample.smUtil;
     }
     if (first) reading.other_sm_percent = not_measured;
     return QueryState::measured;

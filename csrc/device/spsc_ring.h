@@ -9,8 +9,8 @@
 
 namespace virnuc {
 
-/// Hands small values from one thread to another without locks or allocation. Several threads may share a
-/// side if they take turns under a lock of their own.
+/// Passes small values from one thread to another without locks or allocation. Several threads may share a side if they
+/// take turns under their own lock.
 template <typename Value>
 class SpscRing {
     static_assert(std::is_trivially_copyable_v<Value>);
@@ -19,7 +19,7 @@ class SpscRing {
     explicit SpscRing(std::size_t capacity)
         : mask_(std::bit_ceil(capacity) - 1), values_(std::make_unique<Value[]>(mask_ + 1)) {}
 
-    /// Producer's side; false if the ring is full.
+    /// Called by the producer. Returns false if the ring is full.
     bool push(const Value& value) noexcept {
         const std::size_t tail = tail_.load(std::memory_order_relaxed);
         if (tail - head_.load(std::memory_order_acquire) > mask_) return false;
@@ -28,7 +28,7 @@ class SpscRing {
         return true;
     }
 
-    /// Consumer's side; false if the ring is empty.
+    /// Called by the consumer. Returns false if the ring is empty.
     bool pop(Value& value) noexcept {
         const std::size_t head = head_.load(std::memory_order_relaxed);
         if (head == tail_.load(std::memory_order_acquire)) return false;
@@ -37,9 +37,9 @@ class SpscRing {
         return true;
     }
 
-    /// Values inside, as of some moment during the call. From any thread.
+    /// Returns the number of values at some moment during the call. Any thread may call it.
     [[nodiscard]] std::size_t size() const noexcept {
-        const std::size_t head = head_.load(std::memory_order_acquire);  // first: it never passes the tail
+        const std::size_t head = head_.load(std::memory_order_acquire);  // first, because it never passes the tail
         return tail_.load(std::memory_order_acquire) - head;
     }
 

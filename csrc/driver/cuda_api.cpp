@@ -40,7 +40,7 @@ CudaLibrary load_cuda(const DynamicLibrary& library) {
 }
 
 const CudaLibrary& cuda_library() {
-    // Never destroyed: threads may use the table until the very end of the process.
+    // Never destroyed, because threads may use the table until the process ends.
     static const auto* const library =
         new CudaLibrary(load_cuda(DynamicLibrary::find("VIRNUC_PROFILER_LIBCUDA", "libcuda.so.1")));
     return *library;

@@ -10,8 +10,8 @@
 
 namespace virnuc {
 
-// Exact symbol names, since cuda.h renames some of its functions to the newest version, which a driver of the
-// 525 series lacks. X(member, symbol, signature)
+// Exact symbol names, because cuda.h renames some functions to their newest version, which drivers of the 525 series
+// lack. X(member, symbol, signature)
 #define VIRNUC_CUDA_SYMBOLS(X)                                                                \
     X(init, "cuInit", CUresult(unsigned))                                                     \
     X(error_name, "cuGetErrorName", CUresult(CUresult, const char**))                         \
@@ -37,7 +37,7 @@ namespace virnuc {
     X(event_query, "cuEventQuery", CUresult(CUevent))                                         \
     X(event_elapsed_ms, "cuEventElapsedTime", CUresult(float*, CUevent, CUevent))
 
-/// May be absent: the table then holds nullptr.
+/// Optional symbols: the table holds nullptr for a missing one.
 #define VIRNUC_CUDA_OPTIONAL_SYMBOLS(X)                                                              \
     X(device_uuid_of_card, "cuDeviceGetUuid", CUresult(CUuuid*, CUdevice))                           \
     X(stream_priority_range, "cuCtxGetStreamPriorityRange", CUresult(int*, int*))                    \
@@ -46,14 +46,14 @@ namespace virnuc {
     X(profiler_start, "cuProfilerStart", CUresult())                                                 \
     X(profiler_stop, "cuProfilerStop", CUresult())
 
-/// The driver's functions as a value: tests fill one with lambdas.
+/// The driver's functions as a value, which tests fill with lambdas.
 struct CudaApi {
 #define X(member, symbol, signature) std::add_pointer_t<signature> member = nullptr;
     VIRNUC_CUDA_SYMBOLS(X)
     VIRNUC_CUDA_OPTIONAL_SYMBOLS(X)
 #undef X
 
-    /// "cuEventRecord returned CUDA_ERROR_ILLEGAL_ADDRESS (700): an illegal memory access was encountered".
+    /// Formats "cuEventRecord returned CUDA_ERROR_ILLEGAL_ADDRESS (700): an illegal memory access was encountered".
     [[nodiscard]] std::string describe(CUresult result, const char* call) const;
     /// Throws CudaError unless `result` is success.
     void check(CUresult result, const char* call) const;
@@ -64,11 +64,10 @@ struct CudaLibrary {
     CudaApi api;
 };
 
-/// Fills a table; the status names the first symbol that a usable driver would have.
+/// Fills a table. The status names the first required symbol that is missing.
 CudaLibrary load_cuda(const DynamicLibrary& library);
 
-/// The driver of this process, looked up once: VIRNUC_PROFILER_LIBCUDA, else libcuda.so.1. Calls no CUDA
-/// function.
+/// The driver of this process, looked up once: VIRNUC_PROFILER_LIBCUDA, else libcuda.so.1. Makes no CUDA call.
 const CudaLibrary& cuda_library();
 
 }  // namespace virnuc

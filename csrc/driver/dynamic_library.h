@@ -5,22 +5,24 @@
 
 namespace virnuc {
 
-/// Whether an optional library can be used, and why not.
+/// Whether an optional library can be used, and if not, why.
 struct LibraryStatus {
-    std::string path;    ///< the file it came from; empty if none was found
-    std::string reason;  ///< why it is not available; empty if it is
+    std::string path;    ///< file of the library; empty if none was found
+    std::string reason;  ///< why the library is unavailable; empty if it is available
 
     [[nodiscard]] bool available() const noexcept { return reason.empty(); }
 };
 
-/// A library found at run time. Never closed: drivers keep threads and exit handlers of their own.
+/// A library that is loaded at run time. It is never closed, because drivers have their own threads and exit handlers.
 class DynamicLibrary {
   public:
-    /// Looks where the environment variable points, then in the process, then for `soname` on the loader's
-    /// path. An override that cannot be loaded is not replaced by another library.
+    /// Loads the file that the environment variable names. Without one, looks for `soname` in the process and then on
+    /// the loader's path.
+    ///
+    /// An override that cannot be loaded is not replaced by another library.
     static DynamicLibrary find(const char* override_variable, const char* soname);
 
-    /// Address of a symbol, or nullptr.
+    /// Returns the address of a symbol, or nullptr.
     [[nodiscard]] void* symbol(const char* name) const noexcept;
     [[nodiscard]] const LibraryStatus& status() const noexcept { return status_; }
 

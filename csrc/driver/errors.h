@@ -7,7 +7,7 @@
 
 namespace virnuc {
 
-/// Base of the errors that this core raises on purpose; misuse is std::invalid_argument.
+/// Base class of the errors that this core throws on purpose. Misuse throws std::invalid_argument.
 class Error : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
@@ -27,7 +27,7 @@ class CudaError : public Error {
     std::string call_;
 };
 
-/// A library that the request needs cannot be used; the message says why.
+/// A required library cannot be used. The message says why.
 class LibraryUnavailable : public Error {
   public:
     using Error::Error;

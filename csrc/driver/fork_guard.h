@@ -7,13 +7,14 @@
 namespace virnuc {
 
 namespace detail {
-/// Forks between the process that loaded this library and the current one.
+/// Number of forks between the process that loaded this library and the current one.
 extern std::atomic<unsigned> fork_generation;
 }  // namespace detail
 
-/// Remembers the process that made an object. Forked children must not use their parent's CUDA or NVML state,
-/// nor wait for its threads, which a fork does not copy. Asking costs one relaxed load; getpid() is a system
-/// call.
+/// Identifies the process that created an object. A forked child must not use its parent's CUDA or NVML state, nor wait
+/// for its parent's threads, which a fork does not copy.
+///
+/// The check costs one relaxed load, whereas getpid() is a system call.
 class OwnerProcess {
   public:
     [[nodiscard]] bool is_current() const noexcept {
@@ -24,23 +25,25 @@ class OwnerProcess {
     unsigned generation_ = detail::fork_generation.load(std::memory_order_relaxed);
 };
 
-/// Locks a mutex of an object; in a forked child only if nobody holds it, since whoever does has not come along and
-/// will never let go.
+/// Locks a mutex of an object. A forked child only tries to lock it, because a thread that held it in the parent does
+/// not exist there and never unlocks it.
 inline std::unique_lock<std::mutex> lock_unless_orphaned(std::mutex& mutex, const OwnerProcess& owner) {
     return owner.is_current() ? std::unique_lock(mutex) : std::unique_lock(mutex, std::try_to_lock);
 }
 
-/// A process-wide object with a lock of its own: a forked child gets a new one, since its parent's may be locked for
-/// ever. Never destroyed: threads may outlive static destructors.
+/// A process-wide object with its own mutex. A forked child gets a new one, because its parent's mutex may stay locked
+/// forever.
+///
+/// Objects are never destroyed, because threads may outlive static destructors.
 template <typename Object>
 class PerProcess {
   public:
     Object& get() {
         Entry* known = current_.load(std::memory_order_acquire);
         if (known != nullptr && known->owner.is_current()) return known->object;
-        auto* made = new Entry{{}, {}, known};
-        if (current_.compare_exchange_strong(known, made, std::memory_order_acq_rel)) return made->object;
-        delete made;  // another thread was faster
+        auto* created = new Entry{{}, {}, known};
+        if (current_.compare_exchange_strong(known, created, std::memory_order_acq_rel)) return created->object;
+        delete created;  // another thread was faster
         return known->object;
     }
 
@@ -48,22 +51,22 @@ class PerProcess {
     struct Entry {
         Object object;
         OwnerProcess owner;
-        Entry* parents;  ///< what it holds may be in use still
+        Entry* parent;  ///< kept, because its contents may still be in use
     };
     std::atomic<Entry*> current_{nullptr};
 };
 
-/// Remembers the first process that initialised a library.
+/// Remembers the first process that initialized a library.
 class LibraryOwner {
   public:
-    /// Whether a parent of this process did.
+    /// Whether a parent of this process initialized the library.
     [[nodiscard]] bool is_parent() const noexcept {
         const unsigned owner = owner_.load();
         return owner != 0 && owner != current();
     }
     void claim() noexcept {
-        unsigned nobody = 0;
-        owner_.compare_exchange_strong(nobody, current());
+        unsigned unowned = 0;
+        owner_.compare_exchange_strong(unowned, current());
     }
 
   private:

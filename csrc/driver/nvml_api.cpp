@@ -27,7 +27,7 @@ NvmlLibrary load_nvml(const DynamicLibrary& library) {
 }
 
 const NvmlLibrary& nvml_library() {
-    // Never destroyed: a sampling thread that is stuck in NVML may outlive everything else.
+    // Never destroyed, because a sampling thread that is stuck in NVML may outlive everything else.
     static const auto* const library =
         new NvmlLibrary(load_nvml(DynamicLibrary::find("VIRNUC_PROFILER_LIBNVML", "libnvidia-ml.so.1")));
     return *library;

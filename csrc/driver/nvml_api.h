@@ -10,13 +10,13 @@
 
 namespace virnuc {
 
-// Exact symbol names: nvml.h renames some. X(member, symbol, signature)
+// Exact symbol names, because nvml.h renames some functions. X(member, symbol, signature)
 #define VIRNUC_NVML_SYMBOLS(X)                                    \
     X(init, "nvmlInit_v2", nvmlReturn_t())                        \
     X(error_string, "nvmlErrorString", const char*(nvmlReturn_t)) \
     X(device_by_uuid, "nvmlDeviceGetHandleByUUID", nvmlReturn_t(const char*, nvmlDevice_t*))
 
-/// May be absent: the table then holds nullptr, and what it would measure is not supported.
+/// Optional symbols: the table holds nullptr for a missing one, and its value counts as unsupported.
 #define VIRNUC_NVML_OPTIONAL_SYMBOLS(X)                                                                               \
     X(utilization, "nvmlDeviceGetUtilizationRates", nvmlReturn_t(nvmlDevice_t, nvmlUtilization_t*))                   \
     X(power, "nvmlDeviceGetPowerUsage", nvmlReturn_t(nvmlDevice_t, unsigned*))                                        \
@@ -43,14 +43,14 @@ namespace virnuc {
     X(gpm_mig_sample_get, "nvmlGpmMigSampleGet", nvmlReturn_t(nvmlDevice_t, unsigned, nvmlGpmSample_t))               \
     X(gpm_metrics_get, "nvmlGpmMetricsGet", nvmlReturn_t(nvmlGpmMetricsGet_t*))
 
-/// NVML's functions as a value: tests fill one with lambdas.
+/// NVML's functions as a value, which tests fill with lambdas.
 struct NvmlApi {
 #define X(member, symbol, signature) std::add_pointer_t<signature> member = nullptr;
     VIRNUC_NVML_SYMBOLS(X)
     VIRNUC_NVML_OPTIONAL_SYMBOLS(X)
 #undef X
 
-    /// "nvmlDeviceGetHandleByUUID: Not Found".
+    /// Formats "nvmlDeviceGetHandleByUUID: Not Found".
     [[nodiscard]] std::string describe(nvmlReturn_t result, const char* call) const;
 };
 
@@ -59,11 +59,10 @@ struct NvmlLibrary {
     NvmlApi api;
 };
 
-/// Fills a table; the status names the first symbol that a usable NVML would have.
+/// Fills a table. The status names the first required symbol that is missing.
 NvmlLibrary load_nvml(const DynamicLibrary& library);
 
-/// NVML of this process, looked up once: VIRNUC_PROFILER_LIBNVML, else libnvidia-ml.so.1. Calls no NVML
-/// function.
+/// NVML of this process, looked up once: VIRNUC_PROFILER_LIBNVML, else libnvidia-ml.so.1. Makes no NVML call.
 const NvmlLibrary& nvml_library();
 
 }  // namespace virnuc

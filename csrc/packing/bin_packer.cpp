@@ -12,29 +12,29 @@ namespace virnuc {
 
 namespace {
 
-/// Packs that can still take a sequence, ordered by the room left and then by age.
+/// Packs that can still take a sequence, ordered by free space and then by age.
 class OpenPacks {
   public:
-    explicit OpenPacks(std::int64_t smallest_length) : smallest_length_(smallest_length) {}
+    explicit OpenPacks(std::int64_t min_length) : min_length_(min_length) {}
 
-    /// The fullest pack with room for `length`, whose room then shrinks; -1 if there is none.
+    /// Adds a sequence to the fullest pack that can hold it and returns that pack; -1 if there is none.
     std::int64_t place(std::int64_t length) {
-        const auto best = by_room_.lower_bound({length, 0});
-        if (best == by_room_.end()) return -1;
+        const auto best = by_free_space_.lower_bound({length, 0});
+        if (best == by_free_space_.end()) return -1;
         const std::int64_t pack = best->second;
-        auto node = by_room_.extract(best);  // reused: no allocation per sequence
+        auto node = by_free_space_.extract(best);  // reused, so that no sequence needs an allocation
         node.value().first -= length;
-        if (node.value().first >= smallest_length_) by_room_.insert(std::move(node));
+        if (node.value().first >= min_length_) by_free_space_.insert(std::move(node));
         return pack;
     }
 
-    void open(std::int64_t pack, std::int64_t room) {
-        if (room >= smallest_length_) by_room_.emplace(room, pack);
+    void open(std::int64_t pack, std::int64_t free_space) {
+        if (free_space >= min_length_) by_free_space_.emplace(free_space, pack);
     }
 
   private:
-    std::int64_t smallest_length_;
-    std::set<std::pair<std::int64_t, std::int64_t>> by_room_;
+    std::int64_t min_length_;
+    std::set<std::pair<std::int64_t, std::int64_t>> by_free_space_;
 };
 
 void check(std::span<const std::int64_t> lengths, std::int64_t token_budget) {
@@ -73,7 +73,7 @@ Packing pack_sequences(std::span<const std::int64_t> lengths, std::int64_t token
         if (pack < 0) {
             pack = static_cast<std::int64_t>(pack_sizes.size());
             pack_sizes.push_back(0);
-            open_packs.open(pack, token_budget - length);  // an oversize one has no room, and so never opens
+            open_packs.open(pack, token_budget - length);  // an oversize pack has no free space and never opens
         }
         ++pack_sizes[static_cast<std::size_t>(pack)];
         pack_of[i] = pack;

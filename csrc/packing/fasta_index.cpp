@@ -15,12 +15,12 @@ using Line = std::span<const std::uint8_t>;
 
 struct LineCount {
     std::int64_t residues = 0;
-    bool clean = true;  ///< every byte is white space or may stand for a residue
+    bool clean = true;  ///< every byte is white space or may be a residue
 };
 
-/// No branch and no wide counter per byte, so that compilers vectorise the inner loop.
+/// Avoids branches and wide counters per byte, so that compilers vectorize the inner loop.
 LineCount count_residues(Line line) {
-    constexpr std::size_t block_size = 128;  // what 8 bits can count
+    constexpr std::size_t block_size = 128;  // small enough for 8-bit counters
     LineCount count;
     while (!line.empty()) {
         const Line block = line.first(std::min(line.size(), block_size));
@@ -49,9 +49,9 @@ class Indexer {
 
     FastaIndex run() {
         constexpr std::array<std::uint8_t, 3> byte_order_mark{0xEF, 0xBB, 0xBF};
-        const bool marked =
+        const bool has_byte_order_mark =
             text_.size() >= 3 && std::equal(byte_order_mark.begin(), byte_order_mark.end(), text_.begin());
-        std::size_t start = marked ? 3 : 0;
+        std::size_t start = has_byte_order_mark ? 3 : 0;
         while (start < text_.size()) {
             ++line_;
             const void* found = std::memchr(text_.data() + start, '\n', text_.size() - start);
@@ -63,7 +63,7 @@ class Indexer {
         }
         end_sequence(text_.size());
         if (index_.header_starts.empty())
-            throw FastaFormatError("there is no sequence in it", std::max<std::int64_t>(line_, 1));
+            throw FastaFormatError("the text contains no sequence", std::max<std::int64_t>(line_, 1));
         return std::move(index_);
     }
 
@@ -80,9 +80,9 @@ class Indexer {
             throw FastaFormatError("text before the first header (FASTA starts with '>')", line_);
         }
         if (!count.clean) {
-            const auto strange = std::ranges::find_if(
+            const auto invalid = std::ranges::find_if(
                 line, [](std::uint8_t byte) { return byte == '>' || !(is_printable(byte) || is_white_space(byte)); });
-            throw FastaFormatError(describe(*strange), line_);
+            throw FastaFormatError(describe(*invalid), line_);
         }
         if (count.residues == 0) return;
         residues_ += count.residues;
@@ -109,20 +109,20 @@ class Indexer {
         index_.residue_counts.push_back(residues);
     }
 
-    /// For messages: not more of it than a reader needs.
+    /// Returns the identifier for messages, shortened to what a reader needs.
     [[nodiscard]] std::string current_id() const {
-        constexpr std::size_t most = 60;
+        constexpr std::size_t max_length = 60;
         const auto start = static_cast<std::size_t>(index_.header_starts.back());
         const std::size_t length = static_cast<std::size_t>(index_.id_ends.back()) - start;
-        const Line id = text_.subspan(start, std::min(length, most));
-        return std::string(id.begin(), id.end()) + (length > most ? "..." : "");
+        const Line id = text_.subspan(start, std::min(length, max_length));
+        return std::string(id.begin(), id.end()) + (length > max_length ? "..." : "");
     }
 
     std::span<const std::uint8_t> text_;
     FastaIndex index_;
-    std::int64_t line_ = 0;         ///< the line being read
-    std::int64_t header_line_ = 0;  ///< that of the sequence being read; 0 before the first
-    std::int64_t residues_ = 0;     ///< of the sequence being read, a final '*' included
+    std::int64_t line_ = 0;         ///< number of the current line
+    std::int64_t header_line_ = 0;  ///< line of the current sequence's header; 0 before the first
+    std::int64_t residues_ = 0;     ///< residues of the current sequence, including a final '*'
     std::uint8_t last_residue_ = 0;
 };
 

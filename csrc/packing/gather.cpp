@@ -18,7 +18,7 @@ std::vector<std::int32_t> gather_sequences(std::span<const std::uint8_t> tokens,
     std::int64_t total = 0;
     for (const std::int64_t sequence : order) {
         if (sequence < 0 || sequence >= sequences) {
-            throw std::invalid_argument("order names sequence " + std::to_string(sequence) + ", there are " +
+            throw std::invalid_argument("order names sequence " + std::to_string(sequence) + ", but there are only " +
                                         std::to_string(std::max<std::int64_t>(sequences, 0)));
         }
         const std::int64_t start = offsets[static_cast<std::size_t>(sequence)];

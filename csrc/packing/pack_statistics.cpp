@@ -36,13 +36,13 @@ PackStatistics pack_statistics(std::span<const std::int32_t> cu_seqlens, std::op
     statistics.token_budget = token_budget;
     statistics.sequences = static_cast<std::int64_t>(cu_seqlens.size()) - 1;
     statistics.tokens = cu_seqlens.back();
-    std::int64_t shortest = std::numeric_limits<std::int64_t>::max();
+    std::int64_t min_length = std::numeric_limits<std::int64_t>::max();
     for (std::size_t i = 1; i < cu_seqlens.size(); ++i) {
         const std::int64_t length = std::int64_t{cu_seqlens[i]} - cu_seqlens[i - 1];
         if (length < 0) {
             throw std::invalid_argument("cu_seqlens decreases at position " + std::to_string(i));
         }
-        shortest = std::min(shortest, length);
+        min_length = std::min(min_length, length);
         statistics.max_length = std::max(statistics.max_length, length);
         statistics.sum_squared_lengths += length * length;
     }
@@ -51,7 +51,7 @@ PackStatistics pack_statistics(std::span<const std::int32_t> cu_seqlens, std::op
                                     std::to_string(statistics.tokens) + " tokens, more than its budget of " +
                                     std::to_string(*token_budget) + ": only a single sequence may exceed it");
     }
-    statistics.min_length = statistics.sequences == 0 ? 0 : shortest;
+    statistics.min_length = statistics.sequences == 0 ? 0 : min_length;
     return statistics;
 }
 

@@ -7,26 +7,27 @@
 
 namespace virnuc {
 
-/// What one pack holds. Lengths are in tokens, BOS and EOS included.
+/// The contents of one pack. Lengths are in tokens, including BOS and EOS.
 struct PackStatistics {
     std::int64_t sequences = 0;
     std::int64_t tokens = 0;
     std::int64_t min_length = 0;
     std::int64_t max_length = 0;
-    std::int64_t sum_squared_lengths = 0;  ///< attention work
+    std::int64_t sum_squared_lengths = 0;  ///< proportional to the work of attention
     std::optional<std::int64_t> token_budget;
 
     [[nodiscard]] double mean_length() const;
-    /// More tokens than the budget: a single sequence that no pack of this budget can hold.
+    /// Whether the pack exceeds its budget: it then holds a single sequence that is longer than the budget.
     [[nodiscard]] bool oversize() const;
-    /// tokens / budget, 0 to 1; none without a budget, and for an oversize pack, where it would mislead.
+    /// tokens / budget, 0 to 1. None without a budget, and for an oversize pack, where it would mislead.
     [[nodiscard]] std::optional<double> packing_efficiency() const;
-    /// Tokens that a padded batch of the same sequences would have wasted.
+    /// Number of padding tokens in a padded batch of the same sequences.
     [[nodiscard]] std::int64_t padding_tokens() const;
 };
 
-/// Statistics from cumulative lengths (sequences + 1 values, the first 0). Throws std::invalid_argument, also if
-/// several sequences exceed the budget: then it is not the one that they were packed to.
+/// Computes statistics from cumulative lengths (sequences + 1 values, starting with 0). Throws std::invalid_argument.
+///
+/// A budget that several sequences together exceed is rejected too, because they cannot have been packed to it.
 PackStatistics pack_statistics(std::span<const std::int32_t> cu_seqlens, std::optional<std::int64_t> token_budget);
 
 }  // namespace virnuc

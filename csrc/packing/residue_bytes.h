@@ -10,12 +10,12 @@ constexpr bool is_white_space(std::uint8_t byte) {
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-/// Printable ASCII but white space: what can stand for a residue, known to an alphabet or not.
+/// Printable ASCII other than white space: what may be a residue, whether or not the alphabet knows it.
 constexpr bool is_printable(std::uint8_t byte) {
     return byte > 0x20 && byte < 0x7F;
 }
 
-/// ASCII letters as upper case, all else as it is.
+/// Converts ASCII letters to upper case and leaves all other bytes as they are.
 constexpr std::uint8_t to_upper(std::uint8_t byte) {
     return byte >= 'a' && byte <= 'z' ? static_cast<std::uint8_t>(byte - 'a' + 'A') : byte;
 }

@@ -26,7 +26,7 @@ void check_ranges(std::span<const std::uint8_t> text, std::span<const std::int64
     }
 }
 
-/// The part of a sequence's text before its final '*', if it has one.
+/// Strips trailing white space and one final '*'.
 std::span<const std::uint8_t> without_final_stop(std::span<const std::uint8_t> residues) {
     while (!residues.empty() && is_white_space(residues.back())) residues = residues.first(residues.size() - 1);
     if (!residues.empty() && residues.back() == '*') residues = residues.first(residues.size() - 1);
@@ -49,7 +49,7 @@ ResidueEncoder::ResidueEncoder(std::span<const std::uint8_t> table, std::uint8_t
         const std::uint8_t token = table[to_upper(byte)];
         if (is_white_space(byte)) {
             entries_[i] = {0, 0, 0};
-        } else if (token == kNotInAlphabet) {
+        } else if (token == not_in_alphabet) {
             entries_[i] = {unknown, 1, 1};
         } else {
             entries_[i] = {token, 1, 0};
@@ -61,9 +61,9 @@ EncodedSequences ResidueEncoder::encode(std::span<const std::uint8_t> text, std:
                                         std::span<const std::int64_t> ends) const {
     check_ranges(text, starts, ends);
     EncodedSequences encoded;
-    std::int64_t most = 0;  // white space included: a bound, known before the text is read
-    for (std::size_t i = 0; i < starts.size(); ++i) most += std::min(ends[i] - starts[i], max_residues_) + 2;
-    encoded.tokens = std::make_unique_for_overwrite<std::uint8_t[]>(static_cast<std::size_t>(most));
+    std::int64_t max_tokens = 0;  // counts white space too, so that the text need not be read
+    for (std::size_t i = 0; i < starts.size(); ++i) max_tokens += std::min(ends[i] - starts[i], max_residues_) + 2;
+    encoded.tokens = std::make_unique_for_overwrite<std::uint8_t[]>(static_cast<std::size_t>(max_tokens));
     encoded.offsets.reserve(starts.size() + 1);
     encoded.offsets.push_back(0);
 
@@ -75,7 +75,7 @@ EncodedSequences ResidueEncoder::encode(std::span<const std::uint8_t> text, std:
         const std::uint8_t* in = residues.data();
         const std::uint8_t* const in_end = in + residues.size();
         const std::uint8_t* const out_end = out + std::min(max_residues_, in_end - in);
-        // White space is written and then written over. `out` may reach its end only by a residue.
+        // White space is written and then overwritten. Only a residue may move `out` to `out_end`.
         while (in != in_end && out != out_end) {
             const Entry entry = entries_[*in++];
             *out = entry.token;

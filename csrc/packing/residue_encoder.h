@@ -9,34 +9,37 @@
 
 namespace virnuc {
 
-/// Bytes that the alphabet lacks, in a table of tokens.
-inline constexpr std::uint8_t kNotInAlphabet = 255;
+/// Entry of a token table for a byte that the alphabet lacks.
+inline constexpr std::uint8_t not_in_alphabet = 255;
 
 struct EncodedSequences {
-    std::unique_ptr<std::uint8_t[]> tokens;  ///< sequence after sequence, each with its BOS and EOS
-    std::vector<std::int64_t> offsets;       ///< where each starts in `tokens`; sequences + 1 values
+    std::unique_ptr<std::uint8_t[]> tokens;  ///< sequence by sequence, each with its BOS and EOS
+    std::vector<std::int64_t> offsets;       ///< start of each sequence in `tokens`; sequences + 1 values
     std::int64_t truncated = 0;
     std::int64_t unknown_residues = 0;
 };
 
-/// Turns residues into tokens by one table look-up each.
+/// Encodes residues as tokens, with one table lookup each.
 class ResidueEncoder {
   public:
-    /// `table`: 256 tokens, kNotInAlphabet where there is none; letters are looked up as upper case.
+    /// `table` holds the token of each of the 256 bytes, or not_in_alphabet. Letters are looked up as upper case.
+    ///
     /// Throws std::invalid_argument.
     ResidueEncoder(std::span<const std::uint8_t> table, std::uint8_t bos, std::uint8_t eos, std::uint8_t unknown,
                    std::int64_t max_residues);
 
-    /// The sequences at text[starts[i], ends[i]): white space is skipped, one final '*' dropped, and what
-    /// lies beyond the limit cut off and counted. Throws std::invalid_argument.
+    /// Encodes the sequences at text[starts[i], ends[i]). White space is skipped and one final '*' is dropped; residues
+    /// beyond the limit are cut off, and such sequences are counted.
+    ///
+    /// Throws std::invalid_argument.
     [[nodiscard]] EncodedSequences encode(std::span<const std::uint8_t> text, std::span<const std::int64_t> starts,
                                           std::span<const std::int64_t> ends) const;
 
   private:
     struct Entry {
         std::uint8_t token;
-        std::uint8_t kept;     ///< 0 for white space
-        std::uint8_t unknown;  ///< 1 where the alphabet lacks the byte
+        std::uint8_t kept;     ///< 0 for white space, else 1
+        std::uint8_t unknown;  ///< 1 if the alphabet lacks the byte
     };
 
     std::array<Entry, 256> entries_{};

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
+"""The compiled core: device events, NVTX ranges, NVML sampling, packing."""
+
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,143 +11,236 @@ from numpy.typing import NDArray
 __version__: Final[str]
 
 NOT_MEASURED: Final[int]
-"""Marks an integer that was not measured in the arrays below (the smallest int64)."""
+"""Stands for an integer that was not measured in the arrays below (the smallest int64)."""
 
 def monotonic_ns() -> int:
-    """CLOCK_MONOTONIC in ns: the axis of every time here, the same as ``time.monotonic_ns``."""
+    """Return CLOCK_MONOTONIC in ns: the clock of all host times here, the same as ``time.monotonic_ns``."""
 
-# --- driver -----------------------------------------------------------------------------------------------
+# --- Driver -----------------------------------------------------------------------------------------------
 
 class LibraryStatus:
+    """Whether an optional library can be used, and if not, why."""
+
     @property
-    def available(self) -> bool: ...
+    def available(self) -> bool:
+        """Whether the library can be used."""
     @property
     def reason(self) -> str:
-        """Why it is not available; empty if it is."""
+        """Why the library is unavailable; empty if it is available."""
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """File of the library; empty if none was found."""
 
 class CudaDevice:
+    """A CUDA device that this process may use."""
+
     @property
     def ordinal(self) -> int:
-        """CUDA's own number, after CUDA_VISIBLE_DEVICES."""
+        """CUDA's number of the device, after CUDA_VISIBLE_DEVICES."""
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the device, e.g. ``NVIDIA H200``."""
     @property
     def uuid(self) -> str:
-        """As NVML writes it: ``GPU-xxxxxxxx-...`` or ``MIG-...``."""
+        """UUID in NVML's form: ``GPU-xxxxxxxx-...`` or ``MIG-...``."""
     @property
-    def pci_bus_id(self) -> str: ...
+    def pci_bus_id(self) -> str:
+        """PCI bus ID, e.g. ``0000:01:00.0``."""
     @property
-    def total_memory_bytes(self) -> int: ...
+    def total_memory_bytes(self) -> int:
+        """Total memory of the device in bytes."""
     @property
-    def compute_capability(self) -> tuple[int, int]: ...
+    def compute_capability(self) -> tuple[int, int]:
+        """Compute capability as (major, minor)."""
 
 def cuda_status() -> LibraryStatus:
-    """The CUDA driver (``libcuda.so.1``; override: environment ``VIRNUC_PROFILER_LIBCUDA``)."""
+    """Return whether the CUDA driver can be used in this process.
+
+    The driver is ``libcuda.so.1``, or the file that the environment variable ``VIRNUC_PROFILER_LIBCUDA`` names.
+    """
 
 def nvml_status() -> LibraryStatus:
-    """NVML (``libnvidia-ml.so.1``; override: environment ``VIRNUC_PROFILER_LIBNVML``)."""
+    """Return whether NVML can be used in this process.
+
+    NVML is ``libnvidia-ml.so.1``, or the file that the environment variable ``VIRNUC_PROFILER_LIBNVML`` names.
+    """
 
 def cuda_devices() -> list[CudaDevice]:
-    """The devices that this process may use; empty where the driver is not available."""
-
-class CaptureRange:
-    """The range that external tools capture (``nsys --capture-range=cudaProfilerApi``); begins when it is made.
-
-    It ends when it is told to, or when it goes.
+    """Return the devices that this process may use; empty if the driver is unavailable.
 
     Raises:
-        LibraryUnavailable: no usable driver.
-        CudaError: the call failed.
+        CudaError: A driver call failed.
+    """
+
+class CaptureRange:
+    """Begin the range that external tools capture, e.g. ``nsys --capture-range=cudaProfilerApi``.
+
+    The range ends with :meth:`end`, or when this object is destroyed.
+
+    Args:
+        device: CUDA's number of the device whose context the range applies to.
+
+    Raises:
+        LibraryUnavailable: The driver cannot be used, or is too old for capture ranges.
+        CudaError: A driver call failed.
     """
 
     def __init__(self, device: int) -> None: ...
     def end(self) -> None:
-        """Ends it; a second call does nothing, nor does one in a forked child.
+        """End the range. A second call does nothing, nor does a call in a forked child.
 
         Raises:
-            CudaError: the call failed.
+            CudaError: A driver call failed.
         """
 
-# --- capture ----------------------------------------------------------------------------------------------
+# --- Capture ----------------------------------------------------------------------------------------------
 
 class Stage:
-    """A stage as a context manager; two device events of its own."""
+    """A stage of a batch as a context manager, with its own two device events."""
 
-    def __enter__(self) -> Stage: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-class Batch:
-    """One batch that is being recorded. Several may be open at a time."""
-
-    @property
-    def index(self) -> int: ...
-    def mark(self, stage: str, stream: int | None = None) -> None:
-        """Ends the running stage of this batch, if any, and starts `stage`: one shared device event.
+    def __enter__(self) -> Stage:
+        """Start the stage.
 
         Raises:
-            ValueError: the timeline has no such stage, the batch has ended, or `stream` is negative or too large.
-            TypeError: other arguments than these.
+            ValueError: The stage was entered before, or the batch has ended.
         """
-    def mark_stamped(self, stage: str, stream: int | None, followed_by: str) -> bool:
-        """As :meth:`mark`, for a stage whose own kernels read the device's timer, so that no event stands between them.
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """End the stage. Does nothing if the batch has ended.
 
         Args:
-            stage: its first kernel must read the device's global timer, and so must its last one.
-            stream: for the event that is recorded if stamps are not wanted.
-            followed_by: a stage that is marked later in the batch, and begins on the device, with an event, after this
-                one has ended. It tells where stamps lie among the times of events.
+            kind: Class of the exception that leaves the block, or None. It is ignored.
+            error: Exception that leaves the block, or None. It is ignored and goes on.
+            trace: Traceback of that exception, or None. It is ignored.
+        """
+
+@final
+class Batch:
+    """One batch that is being recorded. Several batches may be open at a time.
+
+    As a context manager, a batch ends with its block.
+    """
+
+    @property
+    def index(self) -> int:
+        """Index that the caller gave to the batch."""
+    def mark(self, stage: str, stream: int | None = None) -> None:
+        """End the running stage of this batch, if any, and start another one.
+
+        Neighboring stages on one stream share one device event.
+
+        Args:
+            stage: Name of the stage that starts, one of the timeline's stages.
+            stream: ``CUstream`` handle on which the stage runs, or None for the timeline's stream.
+
+        Raises:
+            ValueError: The timeline has no such stage, the batch has ended, or `stream` is negative or too large.
+            TypeError: The number or the types of the arguments are wrong.
+        """
+    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str) -> bool:
+        """End the running stage and start one whose own kernels record the device's global timer.
+
+        No device event separates such a stage from its neighbors. If this returns True, the caller must pass the
+        timestamps to :meth:`set_device_timestamps`, before the batch ends and before the next timestamped stage;
+        otherwise the batch counts as one without device times.
+
+        Args:
+            stage: Name of the stage that starts. Its first and last kernels must read the device's global timer.
+            stream: ``CUstream`` handle for the event that replaces the timestamps if this returns False, or None for
+                the timeline's stream.
+            followed_by: Name of a device stage that is marked later in the batch with :meth:`mark` and begins on the
+                device after this one has ended. Its event aligns the timestamps with the times of events.
 
         Returns:
-            Whether stamps are wanted: then :meth:`set_stamps` must follow, before the batch ends and before another
-            stage is stamped, or the batch counts as one without device times. Otherwise this was :meth:`mark`.
+            Whether the timestamps are wanted. If not, the call was a plain :meth:`mark`.
 
         Raises:
-            ValueError: as for :meth:`mark`.
+            ValueError: The timeline has no such stage, or the batch has ended.
         """
-    def set_stamps(self, start_ns: int, end_ns: int) -> None:
-        """What the kernels of the latest stamped stage wrote, in ns. An end before the start means: nothing.
+    def set_device_timestamps(self, start_ns: int, end_ns: int) -> None:
+        """Store what the kernels of the latest timestamped stage wrote. Does nothing once the batch has ended.
 
-        Does nothing once the batch has ended.
+        Args:
+            start_ns: Global timer in ns, as the first kernel of the stage read it; 0 if it read nothing.
+            end_ns: Global timer in ns, as the last kernel of the stage read it. If it is below `start_ns`, the stage
+                has no device times.
 
         Raises:
-            ValueError: no stage waits for stamps.
+            ValueError: No stage waits for timestamps.
         """
     def end_stage(self) -> None:
-        """Ends the running stage; does nothing if there is none."""
-    def stage(self, stage: str, stream: int | None = None) -> Stage: ...
+        """End the running stage; does nothing if none is running."""
+    def stage(self, stage: str, stream: int | None = None) -> Stage:
+        """Create a stage that is entered and left on its own, beside the marked ones.
+
+        Args:
+            stage: Name of the stage, one of the timeline's stages.
+            stream: ``CUstream`` handle on which the stage runs, or None for the timeline's stream.
+
+        Returns:
+            The stage, which starts when it is entered.
+
+        Raises:
+            ValueError: The timeline has no such stage.
+        """
     def record_interval(self, stage: str, start_ns: int, end_ns: int) -> None:
-        """Adds a host interval that was measured elsewhere, e.g. in a worker process."""
-    def set_packing(self, statistics: PackStatistics) -> None: ...
+        """Add a host interval that was measured elsewhere, e.g. in a worker process.
+
+        Args:
+            stage: Name of the stage, one of the timeline's stages.
+            start_ns: Start of the interval in ns, on the clock of :func:`monotonic_ns`.
+            end_ns: End of the interval in ns, on the clock of :func:`monotonic_ns`.
+
+        Raises:
+            ValueError: The timeline has no such stage, the batch has ended, or the interval ends before it starts.
+        """
+    def set_packing(self, statistics: PackStatistics) -> None:
+        """Store the pack statistics of the batch.
+
+        Args:
+            statistics: Statistics of the pack that this batch processes; they replace earlier ones.
+
+        Raises:
+            ValueError: The batch has ended.
+        """
     def end(self) -> None:
-        """Ends the running stage and the batch. A second call does nothing."""
+        """End the running stage and the batch. A second call does nothing."""
     def discard(self) -> None:
-        """Takes the batch back, as if it had never begun (the fetch that found no more data)."""
-    def __enter__(self) -> Batch: ...
+        """Remove the batch as if it had never begun, e.g. after a fetch that found no more data."""
+    def __enter__(self) -> Batch:
+        """Return the batch itself."""
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """End the batch.
+
+        Args:
+            kind: Class of the exception that leaves the block, or None. It is ignored.
+            error: Exception that leaves the block, or None. It is ignored and goes on.
+            trace: Traceback of that exception, or None. It is ignored.
+        """
 
 class Timeline:
-    """Records batches and their stages; a native thread harvests the device times without the GIL.
+    """Record batches and their stages. A native thread collects the device times without the GIL.
 
     Args:
-        stages: all stage names, in display order.
-        device_stages: those of them that also get a device interval.
-        device: CUDA ordinal, or None for host times only.
-        stream: the ``CUstream`` handle to record on where a call names none.
-        nvtx: whether stages are NVTX ranges too.
-        event_pool_size: most events in flight; beyond it a batch loses its device times and is counted.
-        harvest_interval_ms: how often the native thread collects finished events; more often if the pool runs low.
-        anchor_interval_ms: how often host and device clocks are compared.
+        stages: Names of all stages, in display order.
+        device_stages: Names of the stages that also get a device interval; each must be one of `stages`.
+        device: CUDA's number of the device, or None for host times only.
+        stream: ``CUstream`` handle that is used where a call names no stream.
+        nvtx: Whether stages are NVTX ranges too.
+        event_pool_size: Maximum number of events in flight. A batch that needs more loses its device times and is
+            counted in :attr:`dropped_batches`.
+        collect_interval_ms: Time between two collections of completed events in ms. Collections are more frequent
+            while the event pool runs low.
+        clock_sync_interval_ms: Time between two synchronizations of the host and device clocks in ms.
 
     Raises:
-        LibraryUnavailable: a device was asked for and there is no usable driver.
-        CudaError: the device cannot be used.
-        ValueError: no stages, duplicates, or a device stage that is not a stage.
+        LibraryUnavailable: A device was requested, but the driver cannot be used.
+        CudaError: The device cannot be used.
+        ValueError: A stage name is missing, empty or duplicate, a device stage is not among the stages, or a number is
+            out of range.
     """
 
     def __init__(
@@ -157,100 +252,132 @@ class Timeline:
         stream: int = 0,
         nvtx: bool = True,
         event_pool_size: int = 4096,
-        harvest_interval_ms: float = 20.0,
-        anchor_interval_ms: float = 2000.0,
+        collect_interval_ms: float = 20.0,
+        clock_sync_interval_ms: float = 2000.0,
     ) -> None: ...
-    def begin_batch(self, index: int) -> Batch: ...
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Waits for outstanding device times (at most `timeout_s`), then ends the native thread.
+    def begin_batch(self, index: int) -> Batch:
+        """Begin a batch.
 
-        Idempotent. Batches that are still open may be ended afterwards, without device times.
+        Args:
+            index: Index of the batch, as it appears in :meth:`batches` and as payload of its NVTX ranges.
+
+        Returns:
+            The open batch. It is discarded if it is destroyed before it has ended.
+
+        Raises:
+            ValueError: The timeline has stopped.
+            VirnucError: The timeline belongs to the parent of this forked process.
+        """
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Wait for outstanding device times, then end the native thread. Idempotent.
+
+        Batches that are still open may be ended afterwards, without device times.
+
+        Args:
+            timeout_s: Maximum time to wait for outstanding device times in s.
+
+        Raises:
+            ValueError: `timeout_s` is negative or not finite.
         """
     def batches(self) -> NDArray[np.void]:
-        """Ended batches in order of their beginning; discarded ones left out.
+        """Return the ended batches in the order in which they began, without discarded ones.
 
-        Structured array with fields (int64 unless noted): ``index``, ``host_start_ns``, ``host_end_ns``,
-        ``stage_begin`` and ``stage_end`` (rows of :meth:`stages`), ``sequences``, ``tokens``, ``min_length``,
-        ``max_length``, ``sum_squared_lengths``, ``token_budget`` (0: none), ``flags`` (uint32, bits below).
+        Returns:
+            Structured array of shape (batches,) with the fields (int64 unless noted) ``index``, ``host_start_ns``,
+            ``host_end_ns``, ``stage_begin`` and ``stage_end`` (rows of :meth:`stages`), ``sequences``, ``tokens``,
+            ``min_length``, ``max_length``, ``sum_squared_lengths``, ``token_budget`` (0: none) and ``flags`` (uint32,
+            the bits :attr:`HAS_PACKING`, :attr:`OVERSIZE` and :attr:`DEVICE_TIMES_DROPPED`).
         """
     def stages(self) -> NDArray[np.void]:
-        """Consistent with :meth:`batches` once the timeline is stopped.
+        """Return the stages of the ended batches. Consistent with :meth:`batches` once the timeline has stopped.
 
-        Fields: ``stage`` (int32), ``host_start_ns``, ``host_end_ns``, ``device_start_ns``,
-        ``device_end_ns`` (int64). Device times are on the host's axis; NOT_MEASURED where there is none.
-        Rows are grouped by batch, in the order of :meth:`batches`, and by start within a batch.
+        Returns:
+            Structured array of shape (stages,) with the fields ``stage`` (int32), ``host_start_ns``, ``host_end_ns``,
+            ``device_start_ns`` and ``device_end_ns`` (int64). Device times are on the host clock, or NOT_MEASURED.
+            Rows are grouped by batch in the order of :meth:`batches`, and ordered by start within a batch.
         """
     def anchors(self) -> NDArray[np.void]:
-        """Fields (int64): ``host_ns``, ``device_ns`` (on the device's own axis), ``uncertainty_ns``."""
+        """Return the anchors: one for each synchronization of the host and device clocks.
+
+        Returns:
+            Structured array of shape (anchors,) with the int64 fields ``host_ns``, ``device_ns`` (on the device clock,
+            0 at the first anchor) and ``uncertainty_ns``.
+        """
     @property
     def alignment(self) -> ClockAlignment | None:
-        """How well device times lie on the host's axis; None before the clocks were compared."""
+        """How accurately device times are aligned with the host clock; None before the clocks were synchronized."""
     @property
-    def stage_names(self) -> list[str]: ...
+    def stage_names(self) -> list[str]:
+        """Names of all stages; the field ``stage`` of :meth:`stages` is a position in this list."""
     @property
     def device_enabled(self) -> bool:
-        """Whether device times are still being taken."""
+        """Whether device times are still being recorded."""
     @property
     def device_error(self) -> str | None:
-        """Why device timing turned itself off in the middle of the run."""
+        """Why device timing turned itself off during the run; None if it did not."""
     @property
     def dropped_batches(self) -> int:
-        """Batches that lost device times: pool exhausted, device error, or not finished at the end."""
+        """Number of ended batches that lost device times: pool exhausted, device error, or not finished at the end."""
     @property
     def cross_thread_ranges(self) -> int:
-        """Stages that ended on another thread than they began on: their NVTX ranges closed late."""
+        """Number of stages that ended on another thread than they began on: their NVTX ranges closed late."""
     @property
     def memory_bytes(self) -> int:
-        """Bytes held by recorded batches and stages, spare chunks included."""
+        """Bytes held by recorded batches and stages, including spare chunks."""
     @property
     def profiler_calls(self) -> int:
-        """Calls of this timeline's batches and scopes, and of :meth:`begin_batch`."""
+        """Number of calls of :meth:`begin_batch` and of the methods of batches and stages."""
     @property
     def timed_calls(self) -> int:
-        """Those that were timed: one in 31 or so, at uneven distances."""
+        """Number of these calls that were timed: about one in 31, at random distances."""
     @property
     def timed_call_ns(self) -> int:
-        """Time inside the timed calls, the wait for other marking threads included."""
+        """Time spent inside the timed calls in ns, including the wait for other marking threads."""
     @property
-    def harvest_cpu_ns(self) -> int | None:
-        """CPU time of the native thread; None without a device."""
+    def collector_cpu_ns(self) -> int | None:
+        """CPU time of the native thread in ns; None without a device."""
 
     BATCH_RECORD_BYTES: Final[int]
+    """Bytes of one stored batch."""
     STAGE_RECORD_BYTES: Final[int]
+    """Bytes of one stored stage."""
     CHUNK_BYTES: Final[int]
-    """Storage grows by one chunk of each kind at a time. Beyond the records themselves it holds at most one
-    partly used and one spare chunk of each kind."""
+    """Bytes of one chunk. Storage grows by one chunk of each kind at a time, and holds one spare chunk of each."""
     HAS_PACKING: Final[int]
+    """Bit of ``flags``: the batch has pack statistics."""
     OVERSIZE: Final[int]
+    """Bit of ``flags``: the pack exceeds its token budget."""
     DEVICE_TIMES_DROPPED: Final[int]
-    """Bits of ``flags``."""
+    """Bit of ``flags``: the batch lost device times."""
 
 class ClockAlignment:
-    """How well device times lie on the host's axis."""
+    """How accurately device times are aligned with the host clock."""
 
     @property
     def uncertainty_ns(self) -> int:
-        """Error bar: of the anchors in use, half the bracket of the widest."""
+        """Largest uncertainty of the anchors in use in ns: half the width of the widest bracket."""
     @property
     def residual_ns(self) -> int | None:
-        """The furthest that an anchor lies from the line through its neighbours; None with fewer than three."""
+        """Largest distance of an anchor from the line through its neighbors in ns; None with fewer than three."""
     @property
     def drift_ppm(self) -> float | None:
-        """How much faster the device's clock ran, by least squares; None if the anchors span less than a second."""
+        """How much faster the device clock ran, by least squares; None if the anchors span less than a second."""
 
 class GpuSampler:
-    """Samples one GPU through NVML from native threads, one for each tier of query cost.
+    """Sample one GPU through NVML from native threads, one for each tier of query cost.
 
     Args:
-        uuid: the device, as ``CudaDevice.uuid`` gives it.
-        fast_interval_ms: utilisation, power, clocks, temperature, throttle reasons, memory; 0 turns it off.
-        gpm_interval_ms: SM, tensor and DRAM activity (Hopper and later), at least 100; 0 turns it off.
-        energy_interval_ms: the total energy counter; 0 turns it off.
-        processes_interval_ms: other processes on the device; 0 turns it off.
+        uuid: UUID of the device, as in :attr:`CudaDevice.uuid`.
+        fast_interval_ms: Interval in ms for utilization, power, clocks, temperature, throttle reasons and memory; 0
+            turns this tier off.
+        gpm_interval_ms: Interval in ms, at least 100, for SM, tensor and DRAM activity (Hopper and later); 0 turns this
+            tier off.
+        energy_interval_ms: Interval in ms for the total energy counter; 0 turns this tier off.
+        processes_interval_ms: Interval in ms for other processes on the device; 0 turns this tier off.
 
     Raises:
-        LibraryUnavailable: no usable NVML, or no such device; the message says which.
-        ValueError: an interval that is negative or too short.
+        LibraryUnavailable: NVML cannot be used, or has no such device; the message says which.
+        ValueError: An interval is negative, not finite, or too short.
     """
 
     def __init__(
@@ -262,143 +389,205 @@ class GpuSampler:
         energy_interval_ms: float = 2000.0,
         processes_interval_ms: float = 2000.0,
     ) -> None: ...
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Start the threads.
+
+        Raises:
+            ValueError: The sampler was started before.
+            VirnucError: The sampler belongs to the parent of this forked process.
+        """
     def stop(self, timeout_s: float = 0.5) -> None:
-        """Ends the threads; one stuck inside NVML is left behind and counted as stalled. Idempotent."""
+        """End the threads. Idempotent.
+
+        Args:
+            timeout_s: Maximum time to wait in s. A thread that is still stuck in NVML is then abandoned, and its tier
+                counts as stalled.
+
+        Raises:
+            ValueError: `timeout_s` is negative or not finite.
+        """
     def fast_readings(self) -> NDArray[np.void]:
-        """Fields (int64): ``at_ns``, ``utilization_percent``, ``memory_utilization_percent``, ``power_mw``,
-        ``sm_clock_mhz``, ``memory_clock_mhz``, ``temperature_c``, ``throttle_reasons``,
-        ``used_memory_bytes``.
+        """Return the readings of the fast tier so far.
+
+        Returns:
+            Structured array of shape (readings,) with the int64 fields ``at_ns``, ``utilization_percent``,
+            ``memory_utilization_percent``, ``power_mw``, ``sm_clock_mhz``, ``memory_clock_mhz``, ``temperature_c``,
+            ``throttle_reasons`` and ``used_memory_bytes``.
         """
     def gpm_readings(self) -> NDArray[np.void]:
-        """Fields: ``at_ns``, ``interval_ns`` (int64), ``sm_activity``, ``tensor_activity``, ``dram_activity``
-        (float64, 0 to 1, NaN where not measured): means over the interval that ends at ``at_ns``.
+        """Return the readings of the GPM tier so far: means over the interval that ends at ``at_ns``.
+
+        Returns:
+            Structured array of shape (readings,) with the fields ``at_ns`` and ``interval_ns`` (int64), and
+            ``sm_activity``, ``tensor_activity`` and ``dram_activity`` (float64, 0 to 1, NaN where not measured).
         """
     def energy_readings(self) -> NDArray[np.void]:
-        """Fields (int64): ``at_ns``, ``energy_mj`` (millijoules since the driver was loaded)."""
+        """Return the readings of the energy tier so far.
+
+        Returns:
+            Structured array of shape (readings,) with the int64 fields ``at_ns`` and ``energy_mj`` (millijoules since
+            the driver was loaded).
+        """
     def process_readings(self) -> NDArray[np.void]:
-        """Fields (int64): ``at_ns``, ``other_processes``, ``other_sm_percent``."""
+        """Return the readings of the processes tier so far.
+
+        Returns:
+            Structured array of shape (readings,) with the int64 fields ``at_ns``, ``other_processes`` and
+            ``other_sm_percent`` (share of SM time that the other processes took).
+        """
     @property
     def max_sm_clock_mhz(self) -> int | None:
-        """The highest SM clock that the card may run at."""
-    def tiers(self) -> list[SamplerTier]: ...
+        """Highest SM clock of the card in MHz; None if NVML does not report it."""
+    def tiers(self) -> list[SamplerTier]:
+        """Return the state of each tier that is turned on."""
 
 class SamplerTier:
+    """The state of a sampling tier."""
+
     @property
     def name(self) -> str:
-        """``fast``, ``gpm``, ``energy`` or ``processes``."""
+        """Name of the tier: ``fast``, ``gpm``, ``energy`` or ``processes``."""
     @property
-    def interval_ms(self) -> float: ...
+    def interval_ms(self) -> float:
+        """Sampling interval in ms."""
     @property
-    def readings(self) -> int: ...
+    def readings(self) -> int:
+        """Number of readings so far."""
     @property
-    def missed_deadlines(self) -> int: ...
+    def missed_deadlines(self) -> int:
+        """Number of deadlines that passed during a slow query."""
     @property
-    def errors(self) -> int: ...
+    def errors(self) -> int:
+        """Number of queries that failed, entirely or in part."""
     @property
-    def stalled(self) -> bool: ...
+    def stalled(self) -> bool:
+        """Whether a query has not returned for longer than a second and two intervals, or the thread was abandoned."""
     @property
     def unsupported(self) -> str:
-        """Why this tier takes no readings on this device; empty if it does."""
+        """Why this tier takes no readings on this device; empty if it takes some."""
     @property
     def cpu_ns(self) -> int | None:
-        """CPU time of its thread; None if it is turned off, or was left behind."""
+        """CPU time of the tier's thread in ns; None if it was never started or was abandoned."""
 
-# --- packing ----------------------------------------------------------------------------------------------
+# --- Packing ----------------------------------------------------------------------------------------------
 
 class PackStatistics:
-    """What one pack holds. Lengths are in tokens, BOS and EOS included."""
+    """The contents of one pack. Lengths are in tokens, including BOS and EOS."""
 
     @property
-    def sequences(self) -> int: ...
+    def sequences(self) -> int:
+        """Number of sequences."""
     @property
-    def tokens(self) -> int: ...
+    def tokens(self) -> int:
+        """Number of tokens."""
     @property
-    def min_length(self) -> int: ...
+    def min_length(self) -> int:
+        """Length of the shortest sequence; 0 without sequences."""
     @property
-    def mean_length(self) -> float: ...
+    def mean_length(self) -> float:
+        """Mean length of the sequences; 0 without sequences."""
     @property
-    def max_length(self) -> int: ...
+    def max_length(self) -> int:
+        """Length of the longest sequence; 0 without sequences."""
     @property
     def sum_squared_lengths(self) -> int:
-        """Attention work: the sum over sequences of length squared."""
+        """Sum of the squared lengths, to which the work of attention is proportional."""
     @property
-    def token_budget(self) -> int | None: ...
+    def token_budget(self) -> int | None:
+        """Token budget that the sequences were packed to, if any."""
     @property
     def packing_efficiency(self) -> float | None:
-        """tokens / token_budget, 0 to 1; None without a budget and for an oversize pack."""
+        """Tokens divided by the budget, 0 to 1; None without a budget and for an oversize pack."""
     @property
     def oversize(self) -> bool:
-        """More tokens than the budget: a single sequence that no budget of this size can hold."""
+        """Whether the pack exceeds its budget: it then holds a single sequence that is longer than the budget."""
     @property
     def padding_tokens(self) -> int:
-        """Tokens that a padded batch of the same sequences would have wasted."""
+        """Number of padding tokens in a padded batch of the same sequences."""
 
 def pack_statistics(cu_seqlens: NDArray[np.int32], token_budget: int | None = None) -> PackStatistics:
-    """Statistics of a pack from its cumulative lengths, shape (sequences + 1,), starting at 0.
+    """Compute the statistics of a pack.
+
+    Args:
+        cu_seqlens: Cumulative lengths of the sequences, shape (sequences + 1,), starting at 0.
+        token_budget: Token budget that the sequences were packed to, at least 1, or None.
+
+    Returns:
+        The statistics of the pack.
 
     Raises:
-        ValueError: not one-dimensional, empty, not starting at 0, or decreasing; a budget below 1, or one that
-            several sequences exceed together, so that it cannot be the one they were packed to.
+        ValueError: `cu_seqlens` is not one-dimensional, is empty, decreases, or does not start at 0; or the budget is
+            below 1, or several sequences together exceed it, so that they cannot have been packed to it.
     """
 
 def pack_sequences(lengths: NDArray[np.int64], token_budget: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Packs sequences into bins of `token_budget` tokens, best-fit decreasing, O(n log n), deterministic.
+    """Pack sequences into bins by best-fit decreasing, without the GIL. O(n log n) and deterministic.
 
     Args:
-        lengths: shape (n,), tokens per sequence, each at least 1.
-        token_budget: tokens per pack, at least 1. A longer sequence gets a pack of its own.
+        lengths: Tokens of each sequence, shape (n,), each at least 1.
+        token_budget: Maximum number of tokens in a pack, at least 1. A longer sequence gets its own pack.
 
     Returns:
-        ``order`` (n,): sequence numbers, pack after pack; ``pack_offsets`` (packs + 1,): where each pack
-        starts in it.
+        ``order``, shape (n,): sequence numbers, pack by pack. ``pack_offsets``, shape (packs + 1,): start of each pack
+        in ``order``.
 
     Raises:
-        ValueError: not one-dimensional, a length below 1, or a budget below 1.
+        ValueError: `lengths` is not one-dimensional, or a length or the budget is below 1.
     """
 
 class FastaIndex:
-    """Where each sequence of an uncompressed FASTA text lies: five arrays of shape (n,), all int64."""
+    """The position of each sequence in an uncompressed FASTA text: five read-only int64 arrays of shape (n,)."""
 
     @property
     def header_starts(self) -> NDArray[np.int64]:
-        """Offset of the first byte after ``>``."""
+        """Offset of the first byte after each ``>``."""
     @property
     def id_ends(self) -> NDArray[np.int64]:
-        """Offset after the identifier (the header up to the first white space)."""
+        """Offset of the end of each identifier: the first white space of the header."""
     @property
-    def sequence_starts(self) -> NDArray[np.int64]: ...
+    def sequence_starts(self) -> NDArray[np.int64]:
+        """Offset of the first byte after each header line."""
     @property
-    def sequence_ends(self) -> NDArray[np.int64]: ...
+    def sequence_ends(self) -> NDArray[np.int64]:
+        """Offset of the next header's ``>``, or the length of the text."""
     @property
     def residue_counts(self) -> NDArray[np.int64]:
-        """Residues, white space and a final ``*`` left out."""
-    def __len__(self) -> int: ...
+        """Number of residues of each sequence, without white space and a final ``*``."""
+    def __len__(self) -> int:
+        """Return the number of sequences."""
 
 class FastaFormatError(ValueError):
-    """The text is not FASTA. ``args`` is ``(message, line)``, the line number counted from 1."""
+    """The text is not valid FASTA. ``args`` is ``(message, line)``, with the line number counted from 1."""
 
 def index_fasta(text: Any) -> FastaIndex:
-    """One pass over a FASTA text (any object with a contiguous byte buffer), without the GIL.
+    """Index a FASTA text in one pass, without the GIL.
+
+    Args:
+        text: Object with a contiguous byte buffer, e.g. bytes or an mmap.
+
+    Returns:
+        The position of each sequence in the text.
 
     Raises:
-        FastaFormatError: text before the first header, a header without an identifier or without residues, a
-            byte that cannot belong to a sequence (control characters, NUL), or no sequence at all.
+        FastaFormatError: There is text before the first header, a header without an identifier, a sequence without
+            residues, a byte that cannot belong to a sequence (such as a control character), or no sequence at all.
     """
 
 class EncodedSequences:
+    """The tokens of sequences, one sequence after the other."""
+
     @property
     def tokens(self) -> NDArray[np.uint8]:
-        """All sequences' tokens one after the other, each with its BOS and EOS; shape (tokens,)."""
+        """Tokens of all sequences, each with its BOS and EOS, shape (tokens,)."""
     @property
     def offsets(self) -> NDArray[np.int64]:
-        """Where each sequence starts in ``tokens``; shape (n + 1,)."""
+        """Start of each sequence in ``tokens``, shape (n + 1,)."""
     @property
     def truncated(self) -> int:
-        """Sequences that were longer than the limit."""
+        """Number of sequences that were longer than the limit."""
     @property
     def unknown_residues(self) -> int:
-        """Letters that the alphabet lacks (among those kept), encoded as its unknown token."""
+        """Number of residues, among those kept, that the alphabet lacks; they have its unknown token."""
 
 def encode_residues(
     text: Any,
@@ -411,23 +600,42 @@ def encode_residues(
     unknown: int,
     max_residues: int,
 ) -> EncodedSequences:
-    """Encodes the sequences at ``text[starts[i]:ends[i]]``, without the GIL.
+    """Encode the sequences at ``text[starts[i]:ends[i]]``, without the GIL.
 
-    White space is skipped, letters are read as upper case, one final ``*`` is dropped, and what lies beyond
-    `max_residues` is cut off and counted.
+    White space is skipped, letters are read as upper case, and one final ``*`` is dropped.
 
     Args:
-        table: shape (256,), token of each byte; 255 where the alphabet lacks it.
+        text: Object with a contiguous byte buffer, e.g. bytes or an mmap.
+        starts: Start of each sequence in `text`, shape (n,).
+        ends: End of each sequence in `text`, shape (n,).
+        table: Token of each byte, shape (256,); 255 for bytes that the alphabet lacks.
+        bos: Token at the beginning of each sequence.
+        eos: Token at the end of each sequence.
+        unknown: Token of residues that the alphabet lacks.
+        max_residues: Maximum number of residues in a sequence, at least 1. Longer sequences are cut and counted.
+
+    Returns:
+        The tokens of all sequences.
 
     Raises:
-        ValueError: shapes or ranges that do not fit.
+        ValueError: The shapes do not match, a range lies outside the text, or `max_residues` is below 1.
     """
 
 def gather_sequences(
     tokens: NDArray[np.uint8], offsets: NDArray[np.int64], order: NDArray[np.int64], out: NDArray[np.uint8]
 ) -> NDArray[np.int32]:
-    """Copies sequences ``order`` one after the other into `out`, without the GIL; returns their cu_seqlens.
+    """Copy sequences one after the other into `out`, without the GIL.
+
+    Args:
+        tokens: Tokens of all sequences, shape (tokens,).
+        offsets: Start of each sequence in `tokens`, shape (sequences + 1,).
+        order: Numbers of the sequences to copy, in the order wanted, shape (n,).
+        out: Writable array that receives the tokens, one-dimensional and long enough.
+
+    Returns:
+        Cumulative lengths of the copied sequences, shape (n + 1,), starting at 0.
 
     Raises:
-        ValueError: a sequence number out of range, or `out` too small.
+        ValueError: A sequence number is out of range, or `out` is too small. Nothing is written then.
+        TypeError: `out` is not an array of uint8.
     """

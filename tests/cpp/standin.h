@@ -8,8 +8,8 @@
 
 namespace standin {
 
-/// The stand-in driver: its table, and its control functions (tests/support/standin_cuda_control.cpp says what
-/// they do).
+/// The stand-in driver: its function table and its control functions, which tests/support/standin_cuda_control.cpp
+/// describes.
 struct Cuda {
     const virnuc::CudaApi& api;
     void (*fail)(const char*, int, std::int64_t);
@@ -28,10 +28,10 @@ struct Cuda {
     void (*advance)(std::int64_t);
 };
 
-/// Reset to its defaults.
+/// Returns the stand-in driver, reset to its defaults.
 Cuda& cuda();
 
-/// Its host clock, virtual or not.
+/// The host clock of the stand-in driver, virtual or real.
 std::int64_t cuda_host_now() noexcept;
 
 struct Nvml {

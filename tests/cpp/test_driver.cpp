@@ -13,7 +13,7 @@
 
 using namespace virnuc;
 
-TEST_CASE("a library that is not there says why") {
+TEST_CASE("a missing library says why") {
     const auto library = DynamicLibrary::find("NOT_SET_ANYWHERE", "libdoes-not-exist.so.7");
     CHECK_FALSE(library.status().available());
     CHECK(library.status().reason.find("libdoes-not-exist.so.7") != std::string::npos);
@@ -51,7 +51,7 @@ TEST_CASE("a failed call carries its code and name") {
 
 namespace {
 
-/// A driver of two devices, the second a MIG slice.
+/// A driver with two devices; the second is a MIG slice.
 CudaApi two_devices() {
     CudaApi api;
     api.device_count = [](int* count) { return *count = 2, CUDA_SUCCESS; };
@@ -82,7 +82,7 @@ CudaApi two_devices() {
 
 }  // namespace
 
-TEST_CASE("devices are described, slices by their own UUID") {
+TEST_CASE("devices are described, and slices have their own UUID") {
     const auto devices = list_devices(two_devices());
     REQUIRE(devices.size() == 2);
     CHECK(devices[0].uuid == "GPU-11111111-1111-1111-1111-111111111111");
@@ -92,7 +92,7 @@ TEST_CASE("devices are described, slices by their own UUID") {
     CHECK(devices[0].compute_capability == std::pair(9, 0));
 }
 
-TEST_CASE("an older driver that knows one UUID tells slices by name") {
+TEST_CASE("on an older driver that returns one UUID, slices are recognized by name") {
     CudaApi api = two_devices();
     api.device_uuid_of_card = nullptr;
     api.device_name = [](char* name, int, CUdevice device) {

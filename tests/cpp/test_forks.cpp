@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A fork while other threads hold locks: in the child nobody lets go of them.
+// Forks while other threads hold locks that no thread unlocks in the child.
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -19,8 +19,8 @@ using namespace virnuc;
 
 namespace {
 
-/// Forks often while a thread does `busy` all the time; returns how many children could not do `work`, or
-/// found it wrong.
+/// Forks repeatedly while a thread runs `busy` in a loop. Returns the number of children in which `work` hung or
+/// failed.
 template <typename Busy, typename Work>
 int count_stuck_children(Busy busy, Work work) {
     std::atomic<bool> done{false};
@@ -50,7 +50,7 @@ int count_stuck_children(Busy busy, Work work) {
 
 }  // namespace
 
-TEST_CASE("a child reads a timeline whose harvester was at work") {
+TEST_CASE("a child reads a timeline whose collector was at work") {
     auto& cuda = standin::cuda();
     TimelineOptions options;
     options.stages = options.device_stages = {"forward"};
@@ -60,21 +60,21 @@ TEST_CASE("a child reads a timeline whose harvester was at work") {
     Timeline timeline(options);
     DeviceTimer& timer = *timeline.recording().timer;
     const CudaError failure("lost", 46, "cuEventQuery");
-    const auto harvest = [&] { timer.turn_off(failure); };
-    CHECK(count_stuck_children(harvest, [&] { return timeline.anchors().size() <= 1; }) == 0);
-    CHECK(count_stuck_children(harvest, [&] { return timeline.device_error().value_or("lost") == "lost"; }) == 0);
+    const auto collect = [&] { timer.turn_off(failure); };
+    CHECK(count_stuck_children(collect, [&] { return timeline.anchors().size() <= 1; }) == 0);
+    CHECK(count_stuck_children(collect, [&] { return timeline.device_error().value_or("lost") == "lost"; }) == 0);
     CHECK(timeline.anchors().size() == 1);
     CHECK(timeline.device_error() == "lost");
 }
 
-TEST_CASE("a child asks how a tier of sampling was doing") {
+TEST_CASE("a child reads the state of a sampling tier") {
     TierState tier("processes", 1'000'000);
-    const auto sample = [&] { tier.not_supported("why"); };
+    const auto sample = [&] { tier.set_unsupported("why"); };
     CHECK(count_stuck_children(sample, [&] { return tier.report(3).readings == 3; }) == 0);
     CHECK(tier.report(0).unsupported == "why");
 }
 
-TEST_CASE("a child has ranges of its own") {
+TEST_CASE("a child has its own ranges") {
     const auto label = [] { range_label("forward"); };
     CHECK(count_stuck_children(label, [] { return end_range(begin_range(range_label("emit"), 1)); }) == 0);
 }

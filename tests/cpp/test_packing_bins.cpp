@@ -27,15 +27,15 @@ Numbers pack_totals(const Numbers& lengths, const Packing& packing) {
 
 }  // namespace
 
-TEST_CASE("each sequence goes where the least room is left over, ties to the earlier") {
-    // 6 and 5 open packs; 4 fits both with room 4 and 5: into the first; then 5 goes into the second.
+TEST_CASE("each sequence goes into the fullest pack that can hold it, and ties go to the earlier sequence") {
+    // 6 and 5 open a pack each. The other 5 fits only the second pack, and then 4 fills the first.
     const Numbers lengths{4, 6, 5, 5};
     const Packing packing = pack_sequences(lengths, 10);
     CHECK(packing.order == Numbers{1, 0, 2, 3});
     CHECK(packing.pack_offsets == Numbers{0, 2, 4});
 }
 
-TEST_CASE("a sequence of just the budget fills a pack, a longer one has a pack of its own") {
+TEST_CASE("a sequence as long as the budget fills a pack, and a longer one gets its own pack") {
     const Numbers lengths{3, 10, 25, 7, 11};
     const Packing packing = pack_sequences(lengths, 10);
     CHECK(packing.order == Numbers{2, 4, 1, 3, 0});
@@ -48,7 +48,7 @@ TEST_CASE("no sequences give no packs") {
     CHECK(packing.pack_offsets == Numbers{0});
 }
 
-TEST_CASE("every sequence is in one pack, and few packs are needed") {
+TEST_CASE("every sequence is in exactly one pack, and few packs are needed") {
     std::mt19937_64 random(7);
     for (int round = 0; round < 50; ++round) {
         const std::int64_t budget = std::uniform_int_distribution<std::int64_t>(1, 5000)(random);
@@ -58,20 +58,20 @@ TEST_CASE("every sequence is in one pack, and few packs are needed") {
         for (auto& one : lengths) sum += one = length(random);
 
         const Packing packing = pack_sequences(lengths, budget);
-        Numbers seen = packing.order;
-        std::ranges::sort(seen);
-        for (std::size_t i = 0; i < seen.size(); ++i) CHECK(seen[i] == static_cast<std::int64_t>(i));
-        REQUIRE(seen.size() == lengths.size());
+        Numbers sorted = packing.order;
+        std::ranges::sort(sorted);
+        for (std::size_t i = 0; i < sorted.size(); ++i) CHECK(sorted[i] == static_cast<std::int64_t>(i));
+        REQUIRE(sorted.size() == lengths.size());
 
         const Numbers totals = pack_totals(lengths, packing);
         CHECK(*std::ranges::max_element(totals) <= budget);
-        // At most one pack of a best-fit packing is no more than half full.
+        // In a best-fit packing, at most one pack is not more than half full.
         CHECK(std::ranges::count_if(totals, [&](std::int64_t total) { return 2 * total <= budget; }) <= 1);
         CHECK(static_cast<std::int64_t>(totals.size()) <= 2 * ((sum + budget - 1) / budget));
     }
 }
 
-TEST_CASE("misuse is refused") {
+TEST_CASE("invalid arguments are rejected") {
     CHECK_THROWS_AS(pack_sequences(Numbers{1}, 0), std::invalid_argument);
     CHECK_THROWS_WITH_AS(pack_sequences(Numbers{1, 0}, 5), "lengths[1] is 0, must be at least 1",
                          std::invalid_argument);

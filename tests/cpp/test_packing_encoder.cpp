@@ -14,14 +14,14 @@ namespace {
 using Numbers = std::vector<std::int64_t>;
 using Tokens = std::vector<std::uint8_t>;
 
-constexpr std::uint8_t kBos = 90;
-constexpr std::uint8_t kEos = 91;
-constexpr std::uint8_t kUnknown = 92;
+constexpr std::uint8_t bos_token = 90;
+constexpr std::uint8_t eos_token = 91;
+constexpr std::uint8_t unknown_token = 92;
 
-/// A is 0, B is 1, and so on up to Y; Z is not in it.
+/// A is 0, B is 1, and so on up to Y. Z is not in the alphabet.
 std::array<std::uint8_t, 256> letters() {
     std::array<std::uint8_t, 256> table{};
-    table.fill(virnuc::kNotInAlphabet);
+    table.fill(virnuc::not_in_alphabet);
     for (std::uint8_t letter = 'A'; letter <= 'Y'; ++letter) table[letter] = static_cast<std::uint8_t>(letter - 'A');
     return table;
 }
@@ -29,7 +29,7 @@ std::array<std::uint8_t, 256> letters() {
 virnuc::EncodedSequences encode(std::string_view text, const Numbers& starts, const Numbers& ends,
                                 std::int64_t max_residues = 100) {
     const auto table = letters();
-    const virnuc::ResidueEncoder encoder(table, kBos, kEos, kUnknown, max_residues);
+    const virnuc::ResidueEncoder encoder(table, bos_token, eos_token, unknown_token, max_residues);
     return encoder.encode({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}, starts, ends);
 }
 
@@ -43,34 +43,35 @@ Tokens tokens_of(const virnuc::EncodedSequences& encoded) {
 
 }  // namespace
 
-TEST_CASE("letters become tokens between BOS and EOS, white space and a final stop go") {
+TEST_CASE("letters become tokens between BOS and EOS, and white space and a final stop are dropped") {
     const auto encoded = encode("xxAbC\r\n d* \nyAA", {2, 13}, {12, 15});
-    CHECK(tokens_of(encoded) == Tokens{kBos, 0, 1, 2, 3, kEos, kBos, 0, 0, kEos});
+    CHECK(tokens_of(encoded) == Tokens{bos_token, 0, 1, 2, 3, eos_token, bos_token, 0, 0, eos_token});
     CHECK(encoded.offsets == Numbers{0, 6, 10});
     CHECK(encoded.truncated == 0);
     CHECK(encoded.unknown_residues == 0);
 }
 
-TEST_CASE("what the alphabet lacks is unknown, and counted") {
+TEST_CASE("bytes that the alphabet lacks become the unknown token and are counted") {
     const auto encoded = encode_all("Az*1\xFF*");
-    CHECK(tokens_of(encoded) == Tokens{kBos, 0, kUnknown, kUnknown, kUnknown, kUnknown, kEos});
+    CHECK(tokens_of(encoded) ==
+          Tokens{bos_token, 0, unknown_token, unknown_token, unknown_token, unknown_token, eos_token});
     CHECK(encoded.unknown_residues == 4);
 }
 
-TEST_CASE("sequences are cut at the limit, and counted only if a residue is lost") {
-    CHECK(tokens_of(encode_all("A B C D", 2)) == Tokens{kBos, 0, 1, kEos});
+TEST_CASE("sequences are cut at the limit and counted only if a residue is lost") {
+    CHECK(tokens_of(encode_all("A B C D", 2)) == Tokens{bos_token, 0, 1, eos_token});
     CHECK(encode_all("A B C D", 3).truncated == 1);
     CHECK(encode_all("A B C D", 4).truncated == 0);
     CHECK(encode_all("AB \n * \n", 2).truncated == 0);
     CHECK(encode_all("ABZ", 2).unknown_residues == 0);  // beyond the limit
 }
 
-TEST_CASE("empty sequences and no sequences") {
-    CHECK(tokens_of(encode_all(" \n*")) == Tokens{kBos, kEos});
+TEST_CASE("an empty sequence gives BOS and EOS, and no sequences give no tokens") {
+    CHECK(tokens_of(encode_all(" \n*")) == Tokens{bos_token, eos_token});
     CHECK(encode("abc", {}, {}).offsets == Numbers{0});
 }
 
-TEST_CASE("ranges outside the text are refused") {
+TEST_CASE("ranges outside the text are rejected") {
     CHECK_THROWS_AS(encode("abc", {0}, {4}), std::invalid_argument);
     CHECK_THROWS_AS(encode("abc", {-1}, {2}), std::invalid_argument);
     CHECK_THROWS_AS(encode("abc", {2}, {1}), std::invalid_argument);
@@ -79,7 +80,7 @@ TEST_CASE("ranges outside the text are refused") {
     CHECK_THROWS_AS(virnuc::ResidueEncoder(Tokens(255), 0, 2, 3, 10), std::invalid_argument);
 }
 
-TEST_CASE("gathering copies sequences in the order asked for") {
+TEST_CASE("gathering copies sequences in the requested order") {
     const Tokens tokens{1, 2, 3, 4, 5, 6};
     const Numbers offsets{0, 2, 3, 6};
     Tokens out(5);
@@ -88,7 +89,7 @@ TEST_CASE("gathering copies sequences in the order asked for") {
     CHECK(virnuc::gather_sequences(tokens, offsets, {}, out) == std::vector<std::int32_t>{0});
 }
 
-TEST_CASE("gathering refuses what does not fit, and writes nothing then") {
+TEST_CASE("gathering rejects sequences that do not fit and then writes nothing") {
     const Tokens tokens{1, 2, 3};
     const Numbers offsets{0, 2, 3};
     Tokens out(2);

@@ -23,11 +23,11 @@ std::string id(std::string_view text, const virnuc::FastaIndex& index, std::size
     return std::string(text.substr(start, static_cast<std::size_t>(index.id_ends[i]) - start));
 }
 
-void check_refused(std::string_view text, std::int64_t line, std::string_view message) {
+void check_rejected(std::string_view text, std::int64_t line, std::string_view message) {
     CAPTURE(text);
     try {
         index(text);
-        FAIL("it was accepted");
+        FAIL("the text was accepted");
     } catch (const virnuc::FastaFormatError& error) {
         CHECK(error.line() == line);
         CHECK(std::string(error.what()).find(message) != std::string::npos);
@@ -36,7 +36,7 @@ void check_refused(std::string_view text, std::int64_t line, std::string_view me
 
 }  // namespace
 
-TEST_CASE("offsets of a plain file") {
+TEST_CASE("a plain file has these offsets") {
     const std::string_view text = ">a one\nMKV\nL\n>b\nAC\n";
     const auto found = index(text);
     CHECK(found.header_starts == Numbers{1, 14});
@@ -46,7 +46,7 @@ TEST_CASE("offsets of a plain file") {
     CHECK(found.residue_counts == Numbers{4, 2});
 }
 
-TEST_CASE("all layouts of the same two records count alike") {
+TEST_CASE("all layouts of the same two records give the same counts") {
     for (const std::string_view text :
          {">a x\nMKVL\n>b\nAC\n", ">a x\r\nMKVL\r\n>b\r\nAC\r\n", ">a x\r\nMKVL\r\n>b\r\nAC",
           "\n \n>a x\nMK\n\nV L\n\t\n>b\nA\nC", ">a\tx\nMKVL*\n>b\nAC*\r\n\r\n", "\xEF\xBB\xBF>a x\nmkvl\n>b\nac * \n",
@@ -59,26 +59,26 @@ TEST_CASE("all layouts of the same two records count alike") {
     }
 }
 
-TEST_CASE("only the last of several stops is dropped, and inner ones count") {
+TEST_CASE("only the last of several stops is dropped, and the others count") {
     CHECK(index(">a\nM*K**\n").residue_counts == Numbers{4});
 }
 
-TEST_CASE("lines longer than a counting block") {
+TEST_CASE("lines longer than a counting block are counted") {
     const std::string text = ">a\n" + std::string(100'000, 'M') + "\n" + std::string(127, 'K') + "*";
     CHECK(index(text).residue_counts == Numbers{100'127});
 }
 
-TEST_CASE("what is not FASTA is refused with its line") {
-    check_refused("", 1, "no sequence");
-    check_refused("\n\n  \n", 3, "no sequence");
-    check_refused("\nMKV\n>a\nMKV\n", 2, "before the first header");
-    check_refused(">a\nMKV\n>\nMKV\n", 3, "without an identifier");
-    check_refused("> a\nMKV\n", 1, "without an identifier");
-    check_refused(">a\nMKV\n>b\n>c\nMKV\n", 3, "'b' has no residues");
-    check_refused(">a\nMKV\n>b\n\n \n", 3, "'b' has no residues");
-    check_refused(">a\n*\n", 1, "'a' has no residues");
-    check_refused(">a\nMKV>b\nMKV\n", 2, "'>' inside a sequence");
-    check_refused(std::string_view(">a\nMK\nM\0V\n", 11), 3, "byte 0x00");
-    check_refused(">a\nMK\xC3\xA9\n", 2, "byte 0xC3");
-    check_refused(">" + std::string(500, 'x') + "\n", 1, "xxx...' has no residues");
+TEST_CASE("text that is not FASTA is rejected with the line number") {
+    check_rejected("", 1, "no sequence");
+    check_rejected("\n\n  \n", 3, "no sequence");
+    check_rejected("\nMKV\n>a\nMKV\n", 2, "before the first header");
+    check_rejected(">a\nMKV\n>\nMKV\n", 3, "without an identifier");
+    check_rejected("> a\nMKV\n", 1, "without an identifier");
+    check_rejected(">a\nMKV\n>b\n>c\nMKV\n", 3, "'b' has no residues");
+    check_rejected(">a\nMKV\n>b\n\n \n", 3, "'b' has no residues");
+    check_rejected(">a\n*\n", 1, "'a' has no residues");
+    check_rejected(">a\nMKV>b\nMKV\n", 2, "'>' inside a sequence");
+    check_rejected(std::string_view(">a\nMK\nM\0V\n", 11), 3, "byte 0x00");
+    check_rejected(">a\nMK\xC3\xA9\n", 2, "byte 0xC3");
+    check_rejected(">" + std::string(500, 'x') + "\n", 1, "xxx...' has no residues");
 }

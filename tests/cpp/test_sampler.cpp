@@ -15,12 +15,12 @@ using namespace virnuc;
 
 namespace {
 
-/// Waits for what another thread is about to do; fails the test if it never does.
+/// Waits for a condition that another thread will fulfill. Fails the test if it never does.
 template <typename Condition>
 void wait_for(Condition condition) {
-    const std::int64_t give_up_ns = monotonic_ns() + 60'000'000'000;
+    const std::int64_t deadline_ns = monotonic_ns() + 60'000'000'000;
     while (!condition()) {
-        REQUIRE(monotonic_ns() < give_up_ns);
+        REQUIRE(monotonic_ns() < deadline_ns);
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
 }
@@ -31,7 +31,7 @@ constexpr SamplerIntervals off{.fast_ns = 0, .gpm_ns = 0, .energy_ns = 0, .proce
 
 }  // namespace
 
-TEST_CASE("all tiers read, each at its own times, while others read along") {
+TEST_CASE("all tiers take readings at their own times, while another thread reads them") {
     auto& nvml = standin::nvml();
     GpuSampler sampler(standin::card_uuid, quick, &nvml.api);
     sampler.start();
@@ -62,7 +62,7 @@ TEST_CASE("all tiers read, each at its own times, while others read along") {
     CHECK_THROWS_AS(sampler.start(), std::invalid_argument);
 }
 
-TEST_CASE("what is not supported is not measured, a tier without anything says so") {
+TEST_CASE("an unsupported counter is not measured, and a tier without any counter says so") {
     auto& nvml = standin::nvml();
     nvml.fail("nvmlDeviceGetPowerUsage", 3);
     nvml.fail("nvmlDeviceGetTotalEnergyConsumption", 3);
@@ -82,7 +82,7 @@ TEST_CASE("what is not supported is not measured, a tier without anything says s
     nvml.set("gpm_supported", 1);
 }
 
-TEST_CASE("a query that never returns delays neither the fast tier nor the end") {
+TEST_CASE("a query that never returns delays neither the fast tier nor stop()") {
     auto& nvml = standin::nvml();
     nvml.stall("nvmlDeviceGetTotalEnergyConsumption", standin::forever);
     {
@@ -100,7 +100,7 @@ TEST_CASE("a query that never returns delays neither the fast tier nor the end")
     nvml.stall("nvmlDeviceGetTotalEnergyConsumption", 0);
 }
 
-TEST_CASE("slow queries miss deadlines, and each is counted") {
+TEST_CASE("slow queries miss deadlines, and each missed deadline is counted") {
     auto& nvml = standin::nvml();
     nvml.stall("nvmlDeviceGetPowerUsage", 21'000'000);
     SamplerIntervals intervals = off;
@@ -115,9 +115,9 @@ TEST_CASE("slow queries miss deadlines, and each is counted") {
     CHECK(tiers[0].missed_deadlines >= 2 * (tiers[0].readings - 1));
 }
 
-TEST_CASE("other processes on the device are counted, with the share of SM time that they took") {
+TEST_CASE("other processes on the device are counted with their share of SM time") {
     auto& nvml = standin::nvml();
-    nvml.set("other_processes", 40);  // more than there is room for at first
+    nvml.set("other_processes", 40);  // more than the first list can hold
     nvml.set("other_sm_percent", 35);
     SamplerIntervals intervals = off;
     intervals.processes_ns = 2'000'000;
@@ -133,7 +133,7 @@ TEST_CASE("other processes on the device are counted, with the share of SM time 
     nvml.set("other_sm_percent", 0);
 }
 
-TEST_CASE("a list of processes without this one is not believed") {
+TEST_CASE("a process list without this process is not trusted") {
     auto& nvml = standin::nvml();
     nvml.set("lists_this_process", 0);
     nvml.set("other_processes", 2);
@@ -149,7 +149,7 @@ TEST_CASE("a list of processes without this one is not believed") {
     nvml.set("other_processes", 0);
 }
 
-TEST_CASE("devices and intervals that make no sense are refused") {
+TEST_CASE("unknown devices and invalid intervals are rejected") {
     auto& nvml = standin::nvml();
     CHECK_THROWS_AS(GpuSampler("GPU-0", quick, &nvml.api), LibraryUnavailable);
     CHECK_THROWS_AS(GpuSampler(standin::card_uuid, {.fast_ns = -1}, &nvml.api), std::invalid_argument);

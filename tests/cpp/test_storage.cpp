@@ -13,7 +13,7 @@
 
 using namespace virnuc;
 
-TEST_CASE("a ring hands over every value in order, between threads") {
+TEST_CASE("a ring passes every value in order from thread to thread") {
     SpscRing<int> ring(8);
     constexpr int count = 20'000;
     std::thread producer([&ring] {
@@ -31,7 +31,7 @@ TEST_CASE("a ring hands over every value in order, between threads") {
     CHECK(wrong == 0);
 }
 
-TEST_CASE("a ring holds at least its capacity, and says when it is full or empty") {
+TEST_CASE("a ring holds at least its capacity and says when it is full or empty") {
     SpscRing<int> ring(5);
     int value = 0;
     CHECK_FALSE(ring.pop(value));
@@ -41,7 +41,7 @@ TEST_CASE("a ring holds at least its capacity, and says when it is full or empty
     CHECK(ring.push(1));
 }
 
-TEST_CASE("records keep their addresses, memory grows by a chunk, spare chunks are used") {
+TEST_CASE("records keep their addresses, memory grows by chunks, and spare chunks are used") {
     ChunkedStore<StageRecord> store;
     CHECK(store.bytes() == 0);
     StageRecord& first = store.append({.host_start_ns = 42});
@@ -49,16 +49,16 @@ TEST_CASE("records keep their addresses, memory grows by a chunk, spare chunks a
     store.prepare_spare();
     store.prepare_spare();
     CHECK(store.bytes() == 2 * chunk_bytes);
-    CHECK_FALSE(store.runs_short());
+    CHECK_FALSE(store.needs_spare());
     for (std::size_t i = 1; i <= store.records_per_chunk; ++i) {
         store.append({.host_start_ns = static_cast<std::int64_t>(i)});
     }
     CHECK(store.bytes() == 2 * chunk_bytes);
     CHECK(&first == &store[0]);
     CHECK(store[store.records_per_chunk].host_start_ns == static_cast<std::int64_t>(store.records_per_chunk));
-    while (!store.runs_short()) store.append({});
+    while (!store.needs_spare()) store.append({});
     store.prepare_spare();
-    CHECK_FALSE(store.runs_short());
+    CHECK_FALSE(store.needs_spare());
 }
 
 TEST_CASE("records can be read while others are appended") {
@@ -80,7 +80,7 @@ TEST_CASE("records can be read while others are appended") {
     CHECK(store.size() == 50'000);
 }
 
-TEST_CASE("a pool hands out each event once and takes it back") {
+TEST_CASE("a pool hands out each event once until it is released") {
     static int created = 0;
     static int destroyed = 0;
     CudaApi api;
@@ -90,17 +90,17 @@ TEST_CASE("a pool hands out each event once and takes it back") {
     };
     api.event_destroy = [](CUevent) { return ++destroyed, CUDA_SUCCESS; };
     EventPool pool(api, 3);
-    CUevent first = pool.take();
+    CUevent first = pool.acquire();
     CHECK(first != nullptr);
-    CHECK(pool.take() != pool.take());
-    CHECK(pool.take() == nullptr);
-    pool.give_back(first);
-    CHECK(pool.take() == first);
+    CHECK(pool.acquire() != pool.acquire());
+    CHECK(pool.acquire() == nullptr);
+    pool.release(first);
+    CHECK(pool.acquire() == first);
     pool.destroy();
     CHECK(destroyed == 3);
 }
 
-TEST_CASE("a pool that cannot be filled leaves no event behind") {
+TEST_CASE("a pool that cannot be filled leaks no event") {
     static int alive = 0;
     CudaApi api;
     api.event_create = [](CUevent* event, unsigned) {

@@ -17,13 +17,13 @@ namespace {
 constexpr std::int64_t second = 1'000'000'000;
 }
 
-TEST_CASE("a sleeping thread ends when told to, long before its deadline") {
+TEST_CASE("a sleeping thread ends on request, long before its deadline") {
     BackgroundThread thread;
-    std::atomic<bool> told{false};
-    thread.start([&told](StopSignal& signal) { told = signal.wait_until(monotonic_ns() + 3'600 * second); });
+    std::atomic<bool> requested{false};
+    thread.start([&requested](StopSignal& signal) { requested = signal.wait_until(monotonic_ns() + 3'600 * second); });
     thread.request_stop();
     CHECK(thread.join_until(monotonic_ns() + 60 * second));
-    CHECK(told);
+    CHECK(requested);
     CHECK(thread.join_until(0));
 }
 
@@ -41,7 +41,7 @@ TEST_CASE("a thread's CPU time is known while it runs and after it has ended") {
     CHECK(thread.cpu_ns() == taken);
 }
 
-TEST_CASE("what a thread owns is gone before it is said to have ended") {
+TEST_CASE("what a thread owns is destroyed before the thread is reported as ended") {
     const auto owned = std::make_shared<int>(1);
     BackgroundThread thread;
     thread.start([owned](StopSignal& signal) { signal.wait_until(monotonic_ns() + 3'600 * second); });
@@ -50,7 +50,7 @@ TEST_CASE("what a thread owns is gone before it is said to have ended") {
     CHECK(owned.use_count() == 1);
 }
 
-TEST_CASE("a thread that does not end is left behind, with what it owns") {
+TEST_CASE("a thread that does not end is abandoned with what it owns") {
     auto owned = std::make_shared<std::atomic<bool>>(false);
     {
         BackgroundThread thread;
@@ -79,12 +79,12 @@ TEST_CASE("ranges may end out of order and on other threads") {
     bool same_thread = true;
     std::thread([&] { same_thread = end_range(again); }).join();
     CHECK_FALSE(same_thread);
-    const RangeToken next = begin_range(label, 4);  // the thread pops what the other one ended
+    const RangeToken next = begin_range(label, 4);  // this thread pops what the other one ended
     CHECK(next.slot == again.slot);
     CHECK(end_range(next));
 }
 
-TEST_CASE("beyond the most open ranges there is no range") {
+TEST_CASE("at most 64 ranges can be open") {
     const RangeLabel label = range_label("deep");
     std::vector<RangeToken> tokens;
     for (int i = 0; i < 65; ++i) tokens.push_back(begin_range(label, 0));

@@ -30,7 +30,7 @@ TimelineOptions options_of(standin::Cuda& cuda) {
     options.stream = stream;
     options.cuda = &cuda.api;
     options.event_pool_size = 256;
-    options.harvest_interval_ns = 200'000;
+    options.collect_interval_ns = 200'000;
     return options;
 }
 
@@ -52,7 +52,7 @@ std::int64_t count_timed(const Timeline& timeline) {
 
 }  // namespace
 
-TEST_CASE("device times arrive by themselves, and everything is given back at the end") {
+TEST_CASE("device times arrive without polling, and everything is released at the end") {
     auto& cuda = standin::cuda();
     const std::int64_t events = cuda.live_events();
     const std::int64_t contexts = cuda.retained_contexts();
@@ -69,7 +69,7 @@ TEST_CASE("device times arrive by themselves, and everything is given back at th
     CHECK(cuda.retained_contexts() == contexts);
 }
 
-TEST_CASE("two threads mark batches of their own while a third reads") {
+TEST_CASE("two threads mark their own batches while a third reads") {
     auto& cuda = standin::cuda();
     Timeline timeline(options_of(cuda));
     std::atomic<bool> done{false};
@@ -130,10 +130,10 @@ TEST_CASE("batches outlive their timeline") {
     CHECK_THROWS_AS(batch->mark("pool", {}), std::invalid_argument);
 }
 
-TEST_CASE("a driver call that never returns does not hold up the end") {
+TEST_CASE("a driver call that never returns does not delay stop()") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
-    options.anchor_interval_ns = 3'600 * second;
+    options.clock_sync_interval_ns = 3'600 * second;
     {
         Timeline timeline(options);
         cuda.hang("cuEventQuery", standin::forever);
@@ -141,14 +141,14 @@ TEST_CASE("a driver call that never returns does not hold up the end") {
         timeline.stop(10'000'000);
         CHECK_FALSE(timeline.device_enabled());
         REQUIRE(timeline.device_error());
-        CHECK(timeline.device_error()->find("left behind") != std::string::npos);
+        CHECK(timeline.device_error()->find("abandoned") != std::string::npos);
         CHECK(count_dropped_batches(timeline) == 1);
         CHECK(batch_rows(timeline).size() == 1);
     }
     cuda.hang("cuEventQuery", 0);
 }
 
-TEST_CASE("a device that cannot be opened leaves nothing behind") {
+TEST_CASE("a device that cannot be opened leaks nothing") {
     auto& cuda = standin::cuda();
     const std::int64_t events = cuda.live_events();
     const std::int64_t contexts = cuda.retained_contexts();
@@ -162,7 +162,7 @@ TEST_CASE("a device that cannot be opened leaves nothing behind") {
     }
 }
 
-TEST_CASE("a long queue is looked through with few calls") {
+TEST_CASE("a long queue is searched with few driver calls") {
     auto& cuda = standin::cuda();
     cuda.use_virtual_time(second, 100);
     auto options = options_of(cuda);
@@ -179,17 +179,17 @@ TEST_CASE("a long queue is looked through with few calls") {
     batch->end();
     cuda.advance(400'500'000);
     const std::int64_t before = cuda.calls("cuEventQuery");
-    timeline.harvester()->poll();
-    CHECK(cuda.calls("cuEventQuery") - before <= 24);  // 2 log2(1000), and a few
+    timeline.collector()->poll();
+    CHECK(cuda.calls("cuEventQuery") - before <= 24);  // 2 log2(1000) and a few more
     CHECK(count_timed(timeline) == 400);
-    CHECK_FALSE(timeline.harvester()->idle());
+    CHECK_FALSE(timeline.collector()->idle());
     cuda.advance(second);
-    timeline.harvester()->poll();
-    CHECK(timeline.harvester()->idle());
+    timeline.collector()->poll();
+    CHECK(timeline.collector()->idle());
     CHECK(count_timed(timeline) == 1'000);
 }
 
-TEST_CASE("marks of a graph's capture leave it alone and have no time, all others keep theirs") {
+TEST_CASE("marks inside a graph capture do not disturb it and have no device times; all others keep theirs") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
     options.background = false;
@@ -200,18 +200,18 @@ TEST_CASE("marks of a graph's capture leave it alone and have no time, all other
     cuda.capture(stream, 1);
     run_batch(timeline, cuda, 1);
     CHECK(cuda.calls("cuEventRecord") == recorded);
-    timeline.harvester()->poll();
+    timeline.collector()->poll();
     cuda.capture(stream, 0);
     run_batch(timeline, cuda, 2);
-    do timeline.harvester()->poll();
-    while (!timeline.harvester()->idle());
+    do timeline.collector()->poll();
+    while (!timeline.collector()->idle());
     CHECK(timeline.device_enabled());
     CHECK(count_dropped_batches(timeline) == 1);
     CHECK(count_timed(timeline) == 6);
     CHECK((batch_rows(timeline)[1].flags & device_times_dropped) != 0);
 }
 
-TEST_CASE("a capture that was not noticed costs one batch its times") {
+TEST_CASE("a capture that was not noticed costs one batch its device times") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
     options.background = false;
@@ -227,17 +227,17 @@ TEST_CASE("a capture that was not noticed costs one batch its times") {
     }
     for (const int capturing : {1, 0}) {
         cuda.capture(stream, capturing);
-        for (int i = 0; i < 2; ++i) timeline.harvester()->poll();
+        for (int i = 0; i < 2; ++i) timeline.collector()->poll();
     }
     run_batch(timeline, cuda, 2);
-    do timeline.harvester()->poll();
-    while (!timeline.harvester()->idle());
+    do timeline.collector()->poll();
+    while (!timeline.collector()->idle());
     CHECK(timeline.device_enabled());
     CHECK(count_dropped_batches(timeline) == 1);
     CHECK(count_timed(timeline) == 6);
 }
 
-TEST_CASE("whether a graph is captured is asked once for each stream of a batch") {
+TEST_CASE("a stream is checked for a capture once per batch") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
     options.background = false;
@@ -258,11 +258,11 @@ TEST_CASE("whether a graph is captured is asked once for each stream of a batch"
     CHECK(count_dropped_batches(timeline) == 1);
 }
 
-TEST_CASE("a pool that runs low is harvested before its time") {
+TEST_CASE("a pool that runs low is collected early") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
     options.event_pool_size = 16;
-    options.harvest_interval_ns = 3'600 * second;
+    options.collect_interval_ns = 3'600 * second;
     Timeline timeline(options);
     for (int i = 0; i < 50; ++i) {
         run_batch(timeline, cuda, i);
@@ -272,7 +272,7 @@ TEST_CASE("a pool that runs low is harvested before its time") {
     CHECK(count_dropped_batches(timeline) < 25);
 }
 
-TEST_CASE("calls are counted, and one in 31 or so is timed") {
+TEST_CASE("calls are counted, and about one in 31 is timed") {
     auto& cuda = standin::cuda();
     Timeline timeline(options_of(cuda));
     for (int i = 0; i < 50; ++i) run_batch(timeline, cuda, i);
@@ -282,10 +282,10 @@ TEST_CASE("calls are counted, and one in 31 or so is timed") {
     CHECK(cost.timed_calls() >= 50 * 6 / 47);
     CHECK(cost.timed_calls() <= 50 * 6 / 16);
     CHECK(cost.timed_ns() > 0);
-    CHECK(timeline.harvest_cpu_ns() > 0);
+    CHECK(timeline.collector_cpu_ns() > 0);
 }
 
-TEST_CASE("of a regular loop every call is timed as often, whatever its length") {
+TEST_CASE("the calls of a regular loop are timed equally often, whatever its length") {
     constexpr std::int64_t calls_in_loop = 31;
     constexpr int loops = 31'000;
     MarkCost cost;
@@ -298,13 +298,13 @@ TEST_CASE("of a regular loop every call is timed as often, whatever its length")
             cost.count();
         }
     }
-    const auto [least, most] = std::minmax_element(timed.begin(), timed.end());
+    const auto [min, max] = std::minmax_element(timed.begin(), timed.end());
     const std::int64_t even = cost.timed_calls() / calls_in_loop;
-    CHECK(10 * *least > 8 * even);
-    CHECK(10 * *most < 12 * even);
+    CHECK(10 * *min > 8 * even);
+    CHECK(10 * *max < 12 * even);
 }
 
-TEST_CASE("ten hours with 50 ppm between the clocks: never more than 5 µs off") {
+TEST_CASE("with 50 ppm between the clocks, no time is off by more than 5 µs in ten hours") {
     auto& cuda = standin::cuda();
     constexpr std::int64_t offset = -77 * second;
     constexpr double drift = 50e-6;
@@ -315,32 +315,32 @@ TEST_CASE("ten hours with 50 ppm between the clocks: never more than 5 µs off")
     options.clock = []() noexcept { return standin::cuda_host_now(); };
     Timeline timeline(options);
     const CurrentContext current(timeline.recording().timer->context());
-    Harvester& harvester = *timeline.harvester();
+    EventCollector& collector = *timeline.collector();
     std::vector<std::int64_t> truth;
     const auto to_host = [](std::int64_t device_ns) {
         return static_cast<long double>(device_ns - offset) / (1.0L + static_cast<long double>(drift));
     };
-    constexpr std::int64_t stamps_ahead = 123'456 * second;  // of the axis of the events
+    constexpr std::int64_t timer_offset = 123'456 * second;  // of the global timer from event times
     constexpr int seconds = 36'000;
     for (int i = 0; i < seconds; ++i) {
         const auto batch = timeline.begin_batch(i);
-        REQUIRE(batch->mark_stamped("forward", {}, "pool"));
+        REQUIRE(batch->mark_device_timestamped("forward", {}, "pool"));
         cuda.launch(stream, 200'000'000);
         const std::int64_t ended = cuda.busy_until(stream);
         const std::int64_t begun = ended - 200'000'000;
         batch->mark("pool", {});
         cuda.launch(stream, 100'000'000);
-        batch->set_stamps(begun + stamps_ahead, ended + stamps_ahead);
+        batch->set_device_timestamps(begun + timer_offset, ended + timer_offset);
         batch->end();
         for (const std::int64_t device_ns : {begun, ended, ended, cuda.busy_until(stream)}) {
             truth.push_back(std::llround(to_host(device_ns)));
         }
         cuda.advance(500'000'000);
-        harvester.poll();
-        if (i % 2 == 0) harvester.take_anchor();
+        collector.poll();
+        if (i % 2 == 0) collector.sync_clocks();
         cuda.advance(500'000'000);
     }
-    harvester.take_anchor();
+    collector.sync_clocks();
     const auto stages = stage_rows(timeline);
     REQUIRE(stages.size() == 2 * seconds);
     std::int64_t worst = 0;
@@ -358,7 +358,7 @@ TEST_CASE("ten hours with 50 ppm between the clocks: never more than 5 µs off")
     CHECK(timeline.memory_bytes() <= seconds * (sizeof(BatchRecord) + 2 * sizeof(StageRecord)) + 4 * chunk_bytes);
 }
 
-TEST_CASE("stamps are set by one thread while another reads") {
+TEST_CASE("one thread sets timestamps while another reads") {
     auto& cuda = standin::cuda();
     auto options = options_of(cuda);
     options.event_pool_size = 4'096;
@@ -374,9 +374,9 @@ TEST_CASE("stamps are set by one thread while another reads") {
     for (std::int64_t i = 0; i < batches; ++i) {
         const auto batch = timeline.begin_batch(i);
         batch->mark("h2d", {});
-        CHECK(batch->mark_stamped("forward", {}, "pool"));
+        CHECK(batch->mark_device_timestamped("forward", {}, "pool"));
         batch->mark("pool", {});
-        batch->set_stamps(1'000 + 100 * i, 1'050 + 100 * i);
+        batch->set_device_timestamps(1'000 + 100 * i, 1'050 + 100 * i);
         batch->end();
     }
     timeline.stop(30 * second);

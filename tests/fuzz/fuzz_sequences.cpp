@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// libFuzzer's target for the FASTA index and the residue encoder: what the one accepts, the other must encode, and
-// both must agree with a reading of the text byte by byte.
+// libFuzzer target for the FASTA index and the residue encoder. The encoder must accept every text that the index
+// accepts, and both must agree with a byte-by-byte reading of the text.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -14,9 +14,9 @@
 
 namespace {
 
-constexpr std::uint8_t kBos = 0;
-constexpr std::uint8_t kEos = 2;
-constexpr std::uint8_t kUnknown = 3;
+constexpr std::uint8_t bos_token = 0;
+constexpr std::uint8_t eos_token = 2;
+constexpr std::uint8_t unknown_token = 3;
 
 void require(bool holds, const char* what) {
     if (holds) return;
@@ -24,10 +24,10 @@ void require(bool holds, const char* what) {
     std::abort();
 }
 
-/// Half of the letters are known, as token 65 and up; the other half and all else is not.
+/// The letters A to M are known and encoded as themselves. All other bytes are unknown.
 std::array<std::uint8_t, 256> tokens() {
     std::array<std::uint8_t, 256> table{};
-    table.fill(virnuc::kNotInAlphabet);
+    table.fill(virnuc::not_in_alphabet);
     for (std::uint8_t letter = 'A'; letter <= 'M'; ++letter) table[letter] = letter;
     return table;
 }
@@ -51,12 +51,13 @@ void check_index(std::span<const std::uint8_t> text, const virnuc::FastaIndex& i
         require(index.residue_counts[i] == residues - (last == '*' ? 1 : 0), "residue count");
         before = index.sequence_ends[i] + 1;
     }
-    require(index.sequence_ends.back() == static_cast<std::int64_t>(text.size()), "the last one ends with the text");
+    require(index.sequence_ends.back() == static_cast<std::int64_t>(text.size()),
+            "the last sequence ends with the text");
 }
 
 void check_encoding(std::span<const std::uint8_t> text, const virnuc::FastaIndex& index, std::int64_t limit) {
     const auto table = tokens();
-    const virnuc::ResidueEncoder encoder(table, kBos, kEos, kUnknown, limit);
+    const virnuc::ResidueEncoder encoder(table, bos_token, eos_token, unknown_token, limit);
     const auto encoded = encoder.encode(text, index.sequence_starts, index.sequence_ends);
     require(encoded.offsets.size() == index.residue_counts.size() + 1, "offsets");
     std::int64_t truncated = 0;
@@ -64,8 +65,8 @@ void check_encoding(std::span<const std::uint8_t> text, const virnuc::FastaIndex
         const auto residues = index.residue_counts[i];
         truncated += residues > limit ? 1 : 0;
         require(encoded.offsets[i + 1] - encoded.offsets[i] == std::min(residues, limit) + 2, "tokens of a sequence");
-        require(encoded.tokens[static_cast<std::size_t>(encoded.offsets[i])] == kBos, "BOS");
-        require(encoded.tokens[static_cast<std::size_t>(encoded.offsets[i + 1] - 1)] == kEos, "EOS");
+        require(encoded.tokens[static_cast<std::size_t>(encoded.offsets[i])] == bos_token, "BOS");
+        require(encoded.tokens[static_cast<std::size_t>(encoded.offsets[i + 1] - 1)] == eos_token, "EOS");
     }
     require(encoded.truncated == truncated, "truncated");
 }

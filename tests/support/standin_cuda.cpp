@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A stand-in for libcuda.so.1: the driver's calls, which can be told to fail, to hang or to vanish. Declares what it
-// needs itself, so that it builds without NVIDIA's headers.
+// A stand-in for libcuda.so.1 whose driver calls can be made to fail or hang, and whose device can vanish. It declares
+// everything it needs, so that it builds without NVIDIA's headers.
 #include "standin_cuda.h"
 
 #include <algorithm>
@@ -13,15 +13,15 @@ using namespace standin;
 
 namespace {
 
-constexpr std::int64_t pending = INT64_MAX;  ///< completes at a time that is not known yet
+constexpr std::int64_t pending = INT64_MAX;  ///< the completion time is not known yet
 
-/// Counts a call, and says how it fails if it has been told to. Hanging calls hold no lock.
+/// Counts a call and holds its failure, if one was requested. A hanging call holds no lock.
 class Call {
   public:
     explicit Call(const char* name) {
         Simulation& state = simulation();
-        if (state.initialised_by != 0 && state.initialised_by != getpid()) {
-            ++state.foreign_calls;
+        if (state.initialized_by != 0 && state.initialized_by != getpid()) {
+            ++state.forked_child_calls;
             result = not_initialized;
             return;
         }
@@ -52,7 +52,7 @@ class Call {
     std::unique_lock<std::recursive_mutex> lock_;
 };
 
-// Counts the call and returns early if it is to fail.
+// Counts the call and returns early if it must fail.
 #define CALL(name)   \
     Call call(name); \
     if (call.result != success) return call.result
@@ -65,7 +65,7 @@ bool on_hold(const Simulation& state, const Stream& stream) {
 
 EXPORT Result cuInit(unsigned) {
     CALL("cuInit");
-    if (simulation().initialised_by == 0) simulation().initialised_by = getpid();
+    if (simulation().initialized_by == 0) simulation().initialized_by = getpid();
     return success;
 }
 

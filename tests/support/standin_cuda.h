@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the stand-in for libcuda.so.1 simulates: devices, contexts, streams and events with a clock of their own.
+// The state that the stand-in for libcuda.so.1 simulates: devices, contexts, streams and events with their own clock.
 #pragma once
 
 #include <time.h>
@@ -31,7 +31,7 @@ struct Event {
     Context* context = nullptr;
     std::int64_t complete_at = -1;  ///< device ns; -1: never recorded
     bool destroyed = false;
-    const Stream* captured = nullptr;  ///< where it was recorded into a graph, if it was
+    const Stream* captured = nullptr;  ///< the stream whose graph capture recorded it, if any
 };
 
 struct Stream {
@@ -46,7 +46,7 @@ struct Failure {
     std::int64_t calls_before;
 };
 
-/// All state, never destroyed: threads of the program may call until the very end.
+/// All state. Never destroyed, because the program's threads may call until the process ends.
 struct Simulation {
     std::recursive_mutex mutex;
     std::map<std::string, std::int64_t> calls;
@@ -56,13 +56,13 @@ struct Simulation {
     Result vanished = success;
     int devices = 1;
     bool mig = false;
-    std::atomic<pid_t> initialised_by{0};
-    std::atomic<std::int64_t> foreign_calls{0};  ///< by forked children; no lock: its holder may not have come along
-    // The device's clock = offset + host clock × (1 + drift).
+    std::atomic<pid_t> initialized_by{0};
+    std::atomic<std::int64_t> forked_child_calls{0};  ///< counted without the mutex, which may be locked in a child
+    // Device clock = offset + host clock × (1 + drift).
     std::int64_t offset_ns = 123'456'789'000;
     double drift_ppm = 0.0;
     std::int64_t latency_ns = 2'000;
-    // Virtual host time: each driver call takes call_cost_ns of it.
+    // Virtual host time: each driver call advances it by call_cost_ns.
     bool virtual_time = false;
     std::int64_t virtual_ns = 0;
     std::int64_t call_cost_ns = 1'000;
@@ -70,7 +70,7 @@ struct Simulation {
     std::map<std::uintptr_t, Stream> streams;
     std::uintptr_t next_stream = 0x10000;
     std::vector<Context*> contexts;
-    std::vector<Event*> events;  ///< never freed: a use after destruction must be seen, not crash
+    std::vector<Event*> events;  ///< never freed, so that a use after destruction is reported instead of crashing
     std::int64_t retained = 0;
     std::int64_t live_events = 0;
     int profiled_device = -1;        ///< between cuProfilerStart and cuProfilerStop
@@ -91,7 +91,7 @@ inline std::int64_t host_now(const Simulation& state) {
     return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-/// What the device's clock shows at a host time.
+/// Returns the device clock at a host time.
 inline std::int64_t device_time(const Simulation& state, std::int64_t host_ns) {
     return state.offset_ns + host_ns + std::llround(static_cast<double>(host_ns) * state.drift_ppm * 1e-6);
 }

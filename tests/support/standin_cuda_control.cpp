@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The functions that control the stand-in for libcuda.so.1, through ctypes or dlsym; tests/support/standin.py wraps
+// The functions that control the stand-in for libcuda.so.1, through ctypes or dlsym. tests/support/standin.py wraps
 // them.
 #include <algorithm>
 #include <chrono>
@@ -21,7 +21,7 @@ void release(Simulation& state, Stream& stream) {
 
 }  // namespace
 
-/// A call fails with `result` from its (calls_before + 1)-th time on; result 0 mends it.
+/// Makes a call fail with `result` after `calls_before` more calls. A result of 0 makes it succeed again.
 EXPORT void standin_cuda_fail(const char* name, int result, std::int64_t calls_before) {
     const std::lock_guard lock(simulation().mutex);
     if (result == success) {
@@ -31,13 +31,13 @@ EXPORT void standin_cuda_fail(const char* name, int result, std::int64_t calls_b
     }
 }
 
-/// A call hangs for so long before it does anything; -1: for ever, 0: not.
+/// Makes a call hang for `ns` before it does anything; -1: forever, 0: not at all.
 EXPORT void standin_cuda_hang(const char* name, std::int64_t ns) {
     const std::lock_guard lock(simulation().mutex);
     simulation().hangs_ns[name] = ns;
 }
 
-/// All calls return `result` from now on; 0: the device is back.
+/// Makes all calls return `result` from now on; 0: the device is back.
 EXPORT void standin_cuda_vanish(int result) {
     const std::lock_guard lock(simulation().mutex);
     simulation().vanished = result;
@@ -55,13 +55,13 @@ EXPORT void standin_cuda_set_clock(std::int64_t offset_ns, double drift_ppm) {
     simulation().drift_ppm = drift_ppm;
 }
 
-/// Between the recording of an event on an idle stream and its completion.
+/// Sets the time from the recording of an event on an idle stream to its completion.
 EXPORT void standin_cuda_set_latency(std::int64_t ns) {
     const std::lock_guard lock(simulation().mutex);
     simulation().latency_ns = ns;
 }
 
-/// Work of so long on a stream.
+/// Adds work of the given duration to a stream.
 EXPORT void standin_cuda_launch(std::uintptr_t handle, std::int64_t duration_ns) {
     Simulation& state = simulation();
     const std::lock_guard lock(state.mutex);
@@ -69,7 +69,7 @@ EXPORT void standin_cuda_launch(std::uintptr_t handle, std::int64_t duration_ns)
     stream.busy_until = std::max(stream.busy_until, device_now(state)) + duration_ns;
 }
 
-/// Returns when the device's clock shows `moment_ns`, like a host that waits for an event of that time.
+/// Returns when the device clock shows `moment_ns`, like a host that waits for an event of that time.
 EXPORT void standin_cuda_wait_until(std::int64_t moment_ns) {
     Simulation& state = simulation();
     for (;;) {
@@ -83,7 +83,7 @@ EXPORT void standin_cuda_wait_until(std::int64_t moment_ns) {
     }
 }
 
-/// Events recorded on a held stream do not complete until it is released.
+/// Holds or releases a stream. Events recorded on a held stream do not complete until it is released.
 EXPORT void standin_cuda_hold(std::uintptr_t handle, int held) {
     Simulation& state = simulation();
     const std::lock_guard lock(state.mutex);
@@ -91,13 +91,13 @@ EXPORT void standin_cuda_hold(std::uintptr_t handle, int held) {
     if (held == 0) release(state, state.streams[handle]);
 }
 
-/// What is recorded on a capturing stream becomes part of a graph.
+/// Begins or ends a capture. What is recorded on a capturing stream becomes part of a graph.
 EXPORT void standin_cuda_capture(std::uintptr_t handle, int capturing) {
     const std::lock_guard lock(simulation().mutex);
     simulation().streams[handle].capturing = capturing != 0;
 }
 
-/// Holds or releases all streams, that of the anchors too.
+/// Holds or releases all streams, including the one that synchronizes the clocks.
 EXPORT void standin_cuda_hold_all(int held) {
     Simulation& state = simulation();
     const std::lock_guard lock(state.mutex);
@@ -106,8 +106,8 @@ EXPORT void standin_cuda_hold_all(int held) {
     for (auto& [handle, stream] : state.streams) release(state, stream);
 }
 
-/// Makes a context that is not the library's current on this thread, or takes it away.
-EXPORT void standin_cuda_use_foreign_context(int use) {
+/// Makes a context other than the library's current on this thread, or removes it.
+EXPORT void standin_cuda_use_other_context(int use) {
     if (use != 0) {
         context_stack.push_back(new Context{99});
     } else {
@@ -120,8 +120,8 @@ EXPORT std::int64_t standin_cuda_calls(const char* name) {
     return name == nullptr || *name == '\0' ? simulation().total_calls : simulation().calls[name];
 }
 
-EXPORT std::int64_t standin_cuda_foreign_calls() {
-    return simulation().foreign_calls;
+EXPORT std::int64_t standin_cuda_forked_child_calls() {
+    return simulation().forked_child_calls;
 }
 
 EXPORT std::int64_t standin_cuda_live_events() {
@@ -144,7 +144,7 @@ EXPORT int standin_cuda_profiled_device() {
     return simulation().profiled_device;
 }
 
-/// From now on the host's time is what standin_cuda_advance says, plus a cost for each call; starts at `ns`.
+/// Replaces the host clock: it starts at `ns` and advances by a cost per call and by standin_cuda_advance.
 EXPORT void standin_cuda_use_virtual_time(std::int64_t ns, std::int64_t call_cost_ns) {
     const std::lock_guard lock(simulation().mutex);
     simulation().virtual_time = true;
@@ -162,13 +162,13 @@ EXPORT std::int64_t standin_cuda_host_now() {
     return host_now(simulation());
 }
 
-/// When (device ns) the last event or work of a stream completes.
+/// Returns the device time at which the last event or work of a stream completes.
 EXPORT std::int64_t standin_cuda_busy_until(std::uintptr_t handle) {
     const std::lock_guard lock(simulation().mutex);
     return simulation().streams[handle].busy_until;
 }
 
-/// Back to the simulation's defaults, for the next test of a process.
+/// Restores the simulation's defaults, for the next test of a process.
 EXPORT void standin_cuda_reset() {
     Simulation& state = simulation();
     const std::lock_guard lock(state.mutex);

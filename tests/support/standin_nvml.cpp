@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A stand-in for libnvidia-ml.so.1: one card, optionally a MIG slice of it, whose queries can be told to
-// return other values, to be unsupported, to fail, to stall or to hang for ever. Declares what it needs
-// itself. The functions named standin_* control it; tests/support/standin.py wraps them.
+// A stand-in for libnvidia-ml.so.1: one card, and optionally a MIG slice of it. Its queries can be made to return other
+// values, to be unsupported, to fail, to stall, or to hang forever.
+//
+// It declares everything it needs. The functions named standin_* control it; tests/support/standin.py wraps them.
 #include <time.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ struct Device {
     bool mig;
 };
 
-/// All state, never destroyed: stuck threads stay in here to the end.
+/// All state. Never destroyed, because stuck threads stay in here until the process ends.
 struct Simulation {
     std::mutex mutex;
     std::map<std::string, double> values = {
@@ -49,7 +50,7 @@ Simulation& simulation() {
     return *state;
 }
 
-/// Counts a call, stalls if told to, and returns what it is to return. Stalling holds no lock.
+/// Counts a call, stalls if requested, and returns the requested result. A stalling call holds no lock.
 Result enter(const char* name) {
     Simulation& state = simulation();
     std::int64_t stall_ns = 0;
@@ -199,14 +200,14 @@ struct Process {
     unsigned gpu_instance, compute_instance;
 };
 
-/// This process, if it is to be listed, and as many others as told.
+/// Lists as many other processes as requested, and this process unless it is hidden.
 EXPORT Result nvmlDeviceGetComputeRunningProcesses_v3(Device*, unsigned* count, Process* processes) {
     if (const Result result = enter("nvmlDeviceGetComputeRunningProcesses_v3"); result != success) return result;
     const auto others = static_cast<unsigned>(value("other_processes"));
     const unsigned own = value("lists_this_process") != 0 ? 1 : 0;
-    const unsigned room = *count;
+    const unsigned capacity = *count;
     *count = others + own;
-    if (room < *count) return 7;  // insufficient size
+    if (capacity < *count) return 7;  // insufficient size
     for (unsigned i = 0; i < others; ++i) processes[i] = {1'000'000 + i, 1 << 30, 0, 0};
     if (own != 0) processes[others] = {static_cast<unsigned>(getpid()), 1 << 30, 0, 0};
     return success;
@@ -218,15 +219,15 @@ struct ProcessSample {
     unsigned sm, memory, encoder, decoder;
 };
 
-/// A new sample at each call: this process, and one other that takes other_sm_percent.
+/// Returns a new sample on each call: of this process, and of another one that takes other_sm_percent.
 EXPORT Result nvmlDeviceGetProcessUtilization(Device* device, ProcessSample* samples, unsigned* count,
                                               unsigned long long last_seen_us) {
     if (const Result result = enter("nvmlDeviceGetProcessUtilization"); result != success) return result;
     if (device->mig) return 3;
     const auto percent = static_cast<unsigned>(value("other_sm_percent"));
-    const unsigned room = *count;
+    const unsigned capacity = *count;
     *count = percent == 0 ? 1 : 2;
-    if (room < *count) return 7;
+    if (capacity < *count) return 7;
     samples[0] = {static_cast<unsigned>(getpid()), last_seen_us + 1, 100 - percent, 1, 0, 0};
     if (percent != 0) samples[1] = {1'000'000, last_seen_us + 1, percent, 1, 0, 0};
     return success;
@@ -279,12 +280,12 @@ struct GpmMetric {
 struct GpmRequest {
     unsigned version, count;
     GpmSample *first, *second;
-    GpmMetric metrics[1];  ///< as many as `count` says
+    GpmMetric metrics[1];  ///< `count` entries
 };
 
 EXPORT Result nvmlGpmMetricsGet(GpmRequest* request) {
     if (const Result result = enter("nvmlGpmMetricsGet"); result != success) return result;
-    // Two samples less than 100 ms apart mean nothing, NVML's documentation says.
+    // NVML's documentation requires at least 100 ms between two samples.
     if (request->second->at_ns - request->first->at_ns < 100'000'000) return 2;
     static const std::map<unsigned, const char*> names = {
         {2, "sm_activity"}, {5, "tensor_activity"}, {10, "dram_activity"}};
@@ -296,21 +297,20 @@ EXPORT Result nvmlGpmMetricsGet(GpmRequest* request) {
     return success;
 }
 
-// --- control
-// ---------------------------------------------------------------------------------------------------------
+// --- Control ---
 
 EXPORT void standin_nvml_set(const char* name, double number) {
     const std::lock_guard lock(simulation().mutex);
     simulation().values[name] = number;
 }
 
-/// What a call returns from now on: 0 success, 3 not supported, 15 GPU is lost, 999 unknown, ...
+/// Sets what a call returns from now on: 0 success, 3 not supported, 15 GPU is lost, 999 unknown, ...
 EXPORT void standin_nvml_fail(const char* name, int result) {
     const std::lock_guard lock(simulation().mutex);
     simulation().results[name] = result;
 }
 
-/// A call takes so long; -1: for ever.
+/// Sets how long a call takes; -1: forever.
 EXPORT void standin_nvml_stall(const char* name, std::int64_t ns) {
     const std::lock_guard lock(simulation().mutex);
     simulation().stalls_ns[name] = ns;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A stand-in for a tool that listens to NVTX (loaded through NVTX_INJECTION64_PATH): writes down each call,
-// one line each, fields separated by tabs: thread, call, domain, and what the call brought.
+// A stand-in for a tool that listens to NVTX, loaded through NVTX_INJECTION64_PATH. It writes one line per call, with
+// fields separated by tabs: thread, call, domain, and the call's arguments.
 #include <unistd.h>
 
 #include <cstddef>
@@ -26,7 +26,7 @@ void write(const char* call, const void* domain, const std::string& rest) {
     log().text += std::to_string(gettid()) + '\t' + call + '\t' + (name != nullptr ? *name : "") + '\t' + rest + '\n';
 }
 
-/// As nvToolsExt.h has it (version 2 of the attributes).
+/// The layout in nvToolsExt.h (version 2 of the attributes).
 struct EventAttributes {
     std::uint16_t version, size;
     std::uint32_t category;
@@ -91,7 +91,7 @@ extern "C" __attribute__((visibility("default"))) int InitializeInjectionNvtx2(
     return 1;
 }
 
-/// All calls so far.
+/// Returns all calls so far.
 extern "C" __attribute__((visibility("default"))) const char* standin_nvtx_log() {
     const std::lock_guard lock(log().mutex);
     return (new std::string(log().text))->c_str();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "capture/harvester.h"
+#include "capture/event_collector.h"
 
 #include <algorithm>
 #include <atomic>
@@ -8,31 +8,31 @@ namespace virnuc {
 
 namespace {
 
-/// What a query says of an event that was recorded into a graph: the first while the graph is captured, the second
-/// once the capture has ended (driver 580).
+/// Whether the result of a query means that the event was recorded into a graph. Driver 580 returns the first code
+/// during the capture and the second after it.
 bool is_captured(CUresult state) {
     return state == CUDA_ERROR_CAPTURED_EVENT || state == CUDA_ERROR_INVALID_VALUE;
 }
 
 }  // namespace
 
-void Harvester::collect() {
+void EventCollector::collect() {
     Boundary boundary;
     while (timer_->next(boundary)) {
         auto queue = std::find_if(streams_.begin(), streams_.end(),
-                                  [&](const StreamQueue& known) { return known.order == boundary.order; });
-        if (queue == streams_.end()) queue = streams_.insert(queue, StreamQueue{boundary.order, {}});
+                                  [&](const StreamQueue& known) { return known.stream_key == boundary.stream_key; });
+        if (queue == streams_.end()) queue = streams_.insert(queue, StreamQueue{boundary.stream_key, {}});
         queue->pending.push_back(boundary);
     }
 }
 
-bool Harvester::crowded() const noexcept {
-    std::size_t out = timer_->recorded();
-    for (const StreamQueue& stream : streams_) out += stream.pending.size();
-    return 4 * out >= timer_->pool().size();
+bool EventCollector::pool_under_pressure() const noexcept {
+    std::size_t in_flight = timer_->recorded();
+    for (const StreamQueue& stream : streams_) in_flight += stream.pending.size();
+    return 4 * in_flight >= timer_->pool().size();
 }
 
-bool Harvester::completed(CUevent event) {
+bool EventCollector::completed(CUevent event) {
     const CUresult state = timer_->api().event_query(event);
     if (is_captured(state)) {
         saw_captured_ = true;
@@ -42,19 +42,19 @@ bool Harvester::completed(CUevent event) {
     return state == CUDA_SUCCESS;
 }
 
-void Harvester::drop_captured(std::deque<Boundary>& pending) {
+void EventCollector::drop_captured(std::deque<Boundary>& pending) {
     std::erase_if(pending, [this](const Boundary& boundary) {
         if (!is_captured(timer_->api().event_query(boundary.event))) return false;
         flag_dropped(*boundary.batch);
-        timer_->pool().give_back(boundary.event);
+        timer_->pool().release(boundary.event);
         return true;
     });
     saw_captured_ = false;
 }
 
-std::size_t Harvester::count_completed(const std::deque<Boundary>& pending) {
-    // Events of a stream complete in order: if the newest has, all have; if the oldest has not, none has.
-    // Between the two, gallop and bisect, so that a long queue costs few calls.
+std::size_t EventCollector::count_completed(const std::deque<Boundary>& pending) {
+    // Events of a stream complete in order: if the newest has completed, all have; if the oldest has not, none has.
+    // In between, gallop and then bisect, so that a long queue costs few driver calls.
     if (completed(pending.back().event)) return pending.size();
     if (pending.size() == 1 || !completed(pending.front().event)) return 0;
     std::size_t done = 1;
@@ -77,10 +77,10 @@ std::size_t Harvester::count_completed(const std::deque<Boundary>& pending) {
     return done;
 }
 
-bool Harvester::harvest(const Boundary& boundary) {
+bool EventCollector::store_time(const Boundary& boundary) {
     std::int64_t device_ns = 0;
-    const CUresult result = anchors_.device_time(boundary.event, device_ns);
-    // Not ready after all: a stream's handle can be given to a new stream while its old events are pending.
+    const CUresult result = clock_sync_.device_time(boundary.event, device_ns);
+    // Not ready after all: the driver may give the handle of a stream with pending events to a new stream.
     if (result == CUDA_ERROR_NOT_READY) return false;
     if (result == CUDA_SUCCESS) {
         if (boundary.ended != nullptr) {
@@ -89,19 +89,19 @@ bool Harvester::harvest(const Boundary& boundary) {
         if (boundary.started != nullptr) {
             std::atomic_ref(boundary.started->device_start_ns).store(device_ns, std::memory_order_relaxed);
         }
-    } else if (is_captured(timer_->api().event_query(boundary.event))) {  // and later ones have completed meanwhile
+    } else if (is_captured(timer_->api().event_query(boundary.event))) {  // although later events have completed
         flag_dropped(*boundary.batch);
     } else {
         timer_->turn_off(result, "cuEventElapsedTime");
         return false;
     }
-    timer_->pool().give_back(boundary.event);
+    timer_->pool().release(boundary.event);
     return true;
 }
 
-void Harvester::poll() {
+void EventCollector::poll() {
     collect();
-    if (anchors_.anchored()) {
+    if (clock_sync_.synced()) {
         for (StreamQueue& stream : streams_) {
             if (!timer_->enabled()) break;
             std::size_t ready = count_completed(stream.pending);
@@ -109,17 +109,17 @@ void Harvester::poll() {
                 drop_captured(stream.pending);
                 ready = stream.pending.empty() ? 0 : count_completed(stream.pending);
             }
-            for (; ready > 0 && harvest(stream.pending.front()); --ready) stream.pending.pop_front();
+            for (; ready > 0 && store_time(stream.pending.front()); --ready) stream.pending.pop_front();
         }
     }
     if (!timer_->enabled()) {
-        abandon();
+        drop_pending();
         return;
     }
     std::erase_if(streams_, [](const StreamQueue& stream) { return stream.pending.empty(); });
 }
 
-void Harvester::abandon() {
+void EventCollector::drop_pending() {
     collect();
     for (const StreamQueue& stream : streams_) {
         for (const Boundary& boundary : stream.pending) flag_dropped(*boundary.batch);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "capture/anchor_taker.h"
+#include "capture/clock_sync.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,12 +8,12 @@ namespace virnuc {
 
 namespace {
 
-constexpr int tries = 5;
-/// A device that has not answered by then is busy on every queue: the anchor is left out. The next ones get more time,
-/// for where the device is always shared: a wide anchor is better than elapsed times over minutes.
-constexpr std::int64_t least_patience_ns = 2'000'000;
+constexpr int attempts = 5;
+/// Wait limit of a sync, unless the last one timed out. A device that does not answer in time is busy on all queues, so
+/// the sync is skipped; the next ones wait longer, because a wide anchor is better than float32 times over minutes.
+constexpr std::int64_t min_wait_ns = 2'000'000;
 
-/// Not ordered after other streams, and of highest priority, so that it does not queue behind the work.
+/// Creates a non-blocking stream of the highest priority, so that a sync does not queue behind the work.
 CUstream make_stream(const CudaApi& api) {
     CUstream stream = nullptr;
     int least = 0;
@@ -29,8 +29,7 @@ CUstream make_stream(const CudaApi& api) {
 
 }  // namespace
 
-AnchorTaker::AnchorTaker(DeviceTimer& timer, Clock clock)
-    : timer_(&timer), clock_(clock), patience_ns_(least_patience_ns) {
+ClockSync::ClockSync(DeviceTimer& timer, Clock clock) : timer_(&timer), clock_(clock), wait_ns_(min_wait_ns) {
     const CudaApi& api = timer.api();
     try {
         stream_ = make_stream(api);
@@ -43,7 +42,7 @@ AnchorTaker::AnchorTaker(DeviceTimer& timer, Clock clock)
     }
 }
 
-void AnchorTaker::destroy() noexcept {
+void ClockSync::destroy() noexcept {
     const CudaApi& api = timer_->api();
     for (CUevent* event : {&reference_, &best_, &trial_}) {
         if (*event != nullptr) api.event_destroy(*event);
@@ -53,7 +52,7 @@ void AnchorTaker::destroy() noexcept {
     stream_ = nullptr;
 }
 
-bool AnchorTaker::bracket(CUevent event, std::int64_t give_up_at_ns, Bracket& result) {
+bool ClockSync::bracket(CUevent event, std::int64_t deadline_ns, Bracket& result) {
     const CudaApi& api = timer_->api();
     result.before_ns = clock_();
     if (const CUresult recorded = api.event_record(event, stream_); recorded != CUDA_SUCCESS) {
@@ -68,19 +67,19 @@ bool AnchorTaker::bracket(CUevent event, std::int64_t give_up_at_ns, Bracket& re
             timer_->turn_off(state, "cuEventQuery");
             return false;
         }
-        if (result.after_ns > give_up_at_ns) return false;
+        if (result.after_ns > deadline_ns) return false;
     }
 }
 
-bool AnchorTaker::take(std::int64_t at_most_ns) {
-    const std::int64_t give_up_at_ns = clock_() + std::min(patience_ns_, at_most_ns);  // all tries together
+bool ClockSync::sync(std::int64_t limit_ns) {
+    const std::int64_t deadline_ns = clock_() + std::min(wait_ns_, limit_ns);  // for all attempts together
     Bracket best;
     bool found = false;
-    for (int i = 0; i < tries; ++i) {
+    for (int i = 0; i < attempts; ++i) {
         Bracket trial;
-        if (!bracket(trial_, give_up_at_ns, trial)) {
+        if (!bracket(trial_, deadline_ns, trial)) {
             if (!timer_->enabled()) return false;
-            break;  // whoever waits does not get the others faster
+            break;  // the device would not answer further attempts sooner
         }
         if (!found || trial.width() < best.width()) {
             best = trial;
@@ -88,10 +87,10 @@ bool AnchorTaker::take(std::int64_t at_most_ns) {
             found = true;
         }
     }
-    patience_ns_ = found ? least_patience_ns : std::min(4 * patience_ns_, most_patience_ns);
+    wait_ns_ = found ? min_wait_ns : std::min(4 * wait_ns_, max_wait_ns);
     if (!found) return false;
     std::int64_t device_ns = 0;
-    if (anchored_) {
+    if (synced_) {
         if (const CUresult result = device_time(best_, device_ns); result != CUDA_SUCCESS) {
             if (result != CUDA_ERROR_NOT_READY) timer_->turn_off(result, "cuEventElapsedTime");
             return false;
@@ -99,12 +98,12 @@ bool AnchorTaker::take(std::int64_t at_most_ns) {
     }
     std::swap(reference_, best_);
     reference_device_ns_ = device_ns;
-    anchored_ = true;
+    synced_ = true;
     timer_->add_anchor({best.before_ns + best.width() / 2, device_ns, (best.width() + 1) / 2});
     return true;
 }
 
-CUresult AnchorTaker::device_time(CUevent event, std::int64_t& device_ns) const {
+CUresult ClockSync::device_time(CUevent event, std::int64_t& device_ns) const {
     float elapsed_ms = 0.0F;
     const CUresult result = timer_->api().event_elapsed_ms(&elapsed_ms, reference_, event);
     if (result == CUDA_SUCCESS) {
