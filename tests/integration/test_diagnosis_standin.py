@@ -102,7 +102,7 @@ class ReplayLoop(Loop):
         self.cuda.launch(self.COPY_IN, 5_000)
         batch.end_stage()
         time.sleep(self.LOOK_UP_S)
-        assert batch.mark_stamped("forward", self.COMPUTE, "d2h")
+        assert batch.mark_device_timestamped("forward", self.COMPUTE, "d2h")
         time.sleep(self.launch_s)
         begins = self._free_from(self.COMPUTE)
         self.cuda.launch(self.COMPUTE, self.device_ns[number])
@@ -112,7 +112,7 @@ class ReplayLoop(Loop):
         self.cuda.launch(self.COPY_OUT, 5_000)
         batch.end_stage()
         batch.set_packing(_core.pack_statistics(np.linspace(0, self.budget, 17).astype(np.int32), self.budget))
-        batch.set_stamps(begins + 10**12, ends + 10**12)
+        batch.set_device_timestamps(begins + 10**12, ends + 10**12)
         return batch, self.cuda.busy_until(self.COPY_OUT)
 
     def _free_from(self, stream: int) -> int:

@@ -56,7 +56,7 @@ def fork_in_a_batch() -> None:
                         own.begin_batch().end()
                     assert len(own.result.batches) == 1
                     assert "forked" in own.result.device.reason
-                    assert cuda.foreign_calls == 0
+                    assert cuda.forked_child_calls == 0
 
                 if item == 1:
                     assert in_a_child(go_on_in_the_child) == 0
@@ -84,7 +84,7 @@ def fork_often_under_busy_threads() -> None:
     assert statuses == [0] * 40
     assert len(profiler.result.batches) == 40
     assert profiler.result.device.dropped_batches == 0
-    assert cuda.foreign_calls == 0
+    assert cuda.forked_child_calls == 0
 
 
 def leave_through_the_interpreter() -> None:
@@ -114,7 +114,7 @@ class CountingDataset:
         return 12
 
     def __getitem__(self, item: int) -> tuple[int, int, int]:
-        return item, os.getpid(), self.cuda.foreign_calls
+        return item, os.getpid(), self.cuda.forked_child_calls
 
 
 def load_with_forked_workers() -> None:
@@ -148,7 +148,7 @@ def fork_before_the_run() -> None:
         cuda = CudaControl()
         with pytest.raises(VirnucError, match="forked"):
             profiler.start()
-        assert cuda.foreign_calls == 0
+        assert cuda.forked_child_calls == 0
 
     assert in_a_child(start_in_the_child) == 0
     with profiler:

@@ -162,10 +162,10 @@ def bracket_the_measured_device() -> None:
     profiler = new_profiler(device=1, sample_gpu=False)
     with profiler:
         profiler.begin_batch().end()
-    cuda.use_foreign_context(True)
+    cuda.use_other_context(True)
     with profiler:
         profiler.begin_batch().end()
-    cuda.use_foreign_context(False)
+    cuda.use_other_context(False)
     assert cuda.profiled_device == -1
     profiler.start()
     assert cuda.profiled_device == 1

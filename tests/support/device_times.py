@@ -17,8 +17,8 @@ BACKLOG = 300 * MS
 
 def new_timeline(**options: Any) -> _core.Timeline:
     # No anchors but those at the start and the end, unless asked for: the tests count calls.
-    settings: dict[str, Any] = {"device": 0, "stream": STREAM, "anchor_interval_ms": 1e9}
-    return _core.Timeline(STAGES, DEVICE_STAGES, **(settings | {"harvest_interval_ms": 1.0} | options))
+    settings: dict[str, Any] = {"device": 0, "stream": STREAM, "clock_sync_interval_ms": 1e9}
+    return _core.Timeline(STAGES, DEVICE_STAGES, **(settings | {"collect_interval_ms": 1.0} | options))
 
 
 def run_batch(timeline: _core.Timeline, cuda: CudaControl, index: int = 0) -> None:

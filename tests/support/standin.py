@@ -133,9 +133,9 @@ class CudaControl:
                 "hold": (None, [handle, ctypes.c_int]),
                 "capture": (None, [handle, ctypes.c_int]),
                 "hold_all": (None, [ctypes.c_int]),
-                "use_foreign_context": (None, [ctypes.c_int]),
+                "use_other_context": (None, [ctypes.c_int]),
                 "calls": (number, [text]),
-                "foreign_calls": (number, []),
+                "forked_child_calls": (number, []),
                 "live_events": (number, []),
                 "retained_contexts": (number, []),
                 "wrong_context": (number, []),
@@ -204,18 +204,18 @@ class CudaControl:
         """Holds or releases every stream, that of the clock anchors too."""
         self._library.standin_cuda_hold_all(int(held))
 
-    def use_foreign_context(self, use: bool) -> None:
+    def use_other_context(self, use: bool) -> None:
         """Makes another library's context current on this thread, or takes it away."""
-        self._library.standin_cuda_use_foreign_context(int(use))
+        self._library.standin_cuda_use_other_context(int(use))
 
     def calls(self, call: str = "") -> int:
         """How often a driver call was made; all of them without a name."""
         return int(self._library.standin_cuda_calls(call.encode()))
 
     @property
-    def foreign_calls(self) -> int:
+    def forked_child_calls(self) -> int:
         """Driver calls made by a forked child of the process that initialized the driver."""
-        return int(self._library.standin_cuda_foreign_calls())
+        return int(self._library.standin_cuda_forked_child_calls())
 
     @property
     def live_events(self) -> int:

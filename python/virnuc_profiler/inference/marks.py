@@ -16,10 +16,10 @@ class BatchMarks(Protocol):
     def mark(self, stage: str, stream: int | None = None, /) -> None:
         """Ends the running stage and starts another."""
 
-    def mark_stamped(self, stage: str, stream: int | None, followed_by: str, /) -> bool:
+    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str, /) -> bool:
         """As `mark`; whether the stage's own kernels shall write down when they begin and end."""
 
-    def set_stamps(self, start_ns: int, end_ns: int, /) -> None:
+    def set_device_timestamps(self, start_ns: int, end_ns: int, /) -> None:
         """What they wrote."""
 
     def end_stage(self) -> None:
@@ -44,11 +44,11 @@ class NoMarks:
     def mark(self, stage: str, stream: int | None = None, /) -> None:
         """Does nothing."""
 
-    def mark_stamped(self, _stage: str, _stream: int | None, _followed_by: str, /) -> bool:
+    def mark_device_timestamped(self, _stage: str, _stream: int | None, _followed_by: str, /) -> bool:
         """Does nothing."""
         return False
 
-    def set_stamps(self, start_ns: int, end_ns: int, /) -> None:
+    def set_device_timestamps(self, start_ns: int, end_ns: int, /) -> None:
         """Does nothing."""
 
     def end_stage(self) -> None:

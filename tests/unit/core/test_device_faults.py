@@ -165,7 +165,7 @@ def read_while_it_stops() -> None:
     stopping.start()
     release.start()
     time.sleep(0.05)  # the other thread waits in stop()
-    assert timeline.harvest_cpu_ns is not None
+    assert timeline.collector_cpu_ns is not None
     stopping.join()
     release.join()
     assert time.monotonic() - began < 10
@@ -197,7 +197,7 @@ def fork_in_the_middle() -> None:
             host_only.begin_batch(0).end()
             assert len(host_only.batches()) == 1
             del timeline, batch
-            assert cuda.foreign_calls == 0
+            assert cuda.forked_child_calls == 0
             status = 0
         finally:
             os._exit(status)

@@ -47,7 +47,7 @@ def measure_batches() -> None:
 def align_with_drift() -> None:
     cuda = CudaControl()
     cuda.set_clock(-5_000_000_000, 2_000.0)  # 2 ms a second
-    timeline = new_timeline(anchor_interval_ms=20.0)
+    timeline = new_timeline(clock_sync_interval_ms=20.0)
     truth: list[int] = []
     for index in range(30):
         with timeline.begin_batch(index) as batch:
@@ -97,7 +97,7 @@ def use_the_default_stream() -> None:
         recorded.append(True)
 
     record()  # no context is current
-    cuda.use_foreign_context(True)
+    cuda.use_other_context(True)
     record()  # another library's is
     thread = threading.Thread(target=record)
     thread.start()
@@ -106,7 +106,7 @@ def use_the_default_stream() -> None:
     assert timeline.device_error is None
     assert cuda.wrong_context == 0
     assert _core.NOT_MEASURED not in device_durations(timeline)["forward"]
-    cuda.use_foreign_context(False)
+    cuda.use_other_context(False)
 
 
 def leave_it_to_the_interpreter() -> None:

@@ -210,9 +210,9 @@ def test_an_interval_cannot_end_before_it_starts() -> None:
         ((["a"], ["b"]), {}, "no stage 'b'"),
         (([f"s{i}" for i in range(65)],), {}, "65 stages"),
         ((["a"],), {"event_pool_size": 0}, "event_pool_size"),
-        ((["a"],), {"harvest_interval_ms": 0}, "harvest_interval_ms"),
-        ((["a"],), {"anchor_interval_ms": -1.0}, "anchor_interval_ms"),
-        ((["a"],), {"anchor_interval_ms": float("nan")}, "anchor_interval_ms"),
+        ((["a"],), {"collect_interval_ms": 0}, "collect_interval_ms"),
+        ((["a"],), {"clock_sync_interval_ms": -1.0}, "clock_sync_interval_ms"),
+        ((["a"],), {"clock_sync_interval_ms": float("nan")}, "clock_sync_interval_ms"),
     ],
 )
 def test_options_that_make_no_sense(arguments: Any, options: Any, message: str) -> None:

@@ -142,7 +142,7 @@ class Queued:
         times = None if self.stamped is None else self.stamped.times()
         self.slots.give_back(self.slot)
         if times is not None:
-            self.marks.set_stamps(*times)
+            self.marks.set_device_timestamps(*times)
         return embeddings
 
     def abandon(self) -> None:

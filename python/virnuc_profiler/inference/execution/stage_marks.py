@@ -54,7 +54,7 @@ class StageMarks:
         if self.sides is None or self.stamped is not None:  # there is room for the times of one pass
             self._marks.mark("forward", self._stream)
             return None
-        if not self._marks.mark_stamped("forward", self._stream, "d2h"):
+        if not self._marks.mark_device_timestamped("forward", self._stream, "d2h"):
             return None
         self.stamped = self.sides
         return self.stamped.device.stamps

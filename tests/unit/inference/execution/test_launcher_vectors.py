@@ -38,12 +38,12 @@ class StampedMarks(Marks):
         super().__init__(cuda)
         self.stamps = []
 
-    def mark_stamped(self, stage, stream, followed_by):
+    def mark_device_timestamped(self, stage, stream, followed_by):
         self.mark(stage, stream)
         assert followed_by == "d2h"
         return self.wanted
 
-    def set_stamps(self, start_ns, end_ns):
+    def set_device_timestamps(self, start_ns, end_ns):
         self.stamps.append((start_ns, end_ns))
 
 

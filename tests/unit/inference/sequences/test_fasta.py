@@ -114,8 +114,8 @@ def test_fingerprint_is_that_of_the_bytes_on_disk(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1: there is no sequence in it"),
-        (b"\n  \n", "line 2: there is no sequence in it"),
+        (b"", "line 1: the text contains no sequence"),
+        (b"\n  \n", "line 2: the text contains no sequence"),
         (b"\nMKV\n>a\nMKV\n", "line 2: text before the first header"),
         (b"@read\nACGT\n+\nIIII\n", "line 1: text before the first header"),
         (b">a\nMKV\n>\nMKV\n", "line 3: a header without an identifier"),
@@ -126,7 +126,7 @@ def test_fingerprint_is_that_of_the_bytes_on_disk(tmp_path):
         (b">a\nMK\x00V\n", "line 2: byte 0x00"),
         (bytes(range(256)) * 10, "line 1: text before the first header"),
         (gzip.compress(b">a\nMKV\n>b\n"), "line 3: the sequence 'b' has no residues"),
-        (gzip.compress(b""), "line 1: there is no sequence in it"),
+        (gzip.compress(b""), "line 1: the text contains no sequence"),
     ],
 )
 def test_what_is_not_fasta_names_file_and_line(tmp_path, content, message, private_temporary_folder):

@@ -18,7 +18,7 @@ BEHIND = 987_654_321_000
 
 
 def new_timeline(device_stages: tuple[str, ...] = ("h2d", "forward", "d2h"), **options: Any) -> _core.Timeline:
-    settings: dict[str, Any] = {"device": 0, "stream": COMPUTE, "harvest_interval_ms": 1.0}
+    settings: dict[str, Any] = {"device": 0, "stream": COMPUTE, "collect_interval_ms": 1.0}
     return _core.Timeline(STAGES, device_stages, **(settings | options))
 
 
@@ -39,12 +39,12 @@ def place_stamps_among_events() -> None:
         with timeline.begin_batch(index) as batch:
             batch.mark("h2d")
             cuda.launch(COMPUTE, 1 * MS)
-            assert batch.mark_stamped("forward", COMPUTE, "d2h")
+            assert batch.mark_device_timestamped("forward", COMPUTE, "d2h")
             cuda.launch(COMPUTE, (3 + delay) * MS)
             batch.mark("d2h")
             cuda.launch(COMPUTE, 2 * MS)
             batch.mark("emit")
-            batch.set_stamps(BEHIND + begins + 1 * MS, BEHIND + begins + 4 * MS)
+            batch.set_device_timestamps(BEHIND + begins + 1 * MS, BEHIND + begins + 4 * MS)
         begins += (1 + 3 + delay + 2) * MS
     assert cuda.calls("cuEventRecord") - before == 4 * 4  # none for the stamped stage itself
     timeline.stop()
@@ -60,11 +60,11 @@ def fall_back_to_events() -> None:
     for device_stages in (("forward",), ("h2d", "forward")):
         timeline = new_timeline(device_stages)
         with timeline.begin_batch(0) as batch:
-            assert not batch.mark_stamped("forward", COMPUTE, "d2h")
+            assert not batch.mark_device_timestamped("forward", COMPUTE, "d2h")
             cuda.launch(COMPUTE, 3 * MS)
             batch.mark("d2h")
-            with pytest.raises(ValueError, match="no stage of batch 0 waits for stamps"):
-                batch.set_stamps(1, 2)
+            with pytest.raises(ValueError, match="no stage of batch 0 waits for timestamps"):
+                batch.set_device_timestamps(1, 2)
         timeline.stop()
         start, end = times_of(timeline, "forward")[0]
         assert end - start == pytest.approx(3 * MS, abs=100_000)
@@ -74,7 +74,7 @@ def fall_back_to_events() -> None:
 def ask_for_none_without_a_device() -> None:
     for timeline in (new_timeline(device=None), new_timeline(("h2d", "d2h"))):
         with timeline.begin_batch(0) as batch:
-            assert not batch.mark_stamped("forward", None, "d2h")
+            assert not batch.mark_device_timestamped("forward", None, "d2h")
             batch.mark("d2h")
         timeline.stop()
         assert times_of(timeline, "forward") == [(_core.NOT_MEASURED, _core.NOT_MEASURED)]
@@ -87,10 +87,10 @@ def lack_stamps() -> None:
     timeline = new_timeline()
     for index, stamps in enumerate([(BEHIND, BEHIND + MS), None, (0, 0), (BEHIND, 0), (BEHIND, BEHIND + MS)]):
         with timeline.begin_batch(index) as batch:
-            assert batch.mark_stamped("forward", COMPUTE, "d2h")
+            assert batch.mark_device_timestamped("forward", COMPUTE, "d2h")
             batch.mark("d2h")
             if stamps is not None:
-                batch.set_stamps(*stamps)
+                batch.set_device_timestamps(*stamps)
     timeline.stop()
     dropped = (timeline.batches()["flags"] & timeline.DEVICE_TIMES_DROPPED) != 0
     assert dropped.tolist() == [False, True, True, True, False]
@@ -105,9 +105,9 @@ def have_nothing_to_place_them_by() -> None:
     cuda.hold(COMPUTE)
     with timeline.begin_batch(0) as batch:
         batch.mark("h2d")
-        assert batch.mark_stamped("forward", COMPUTE, "d2h")
+        assert batch.mark_device_timestamped("forward", COMPUTE, "d2h")
         batch.mark("d2h")
-        batch.set_stamps(BEHIND, BEHIND + MS)
+        batch.set_device_timestamps(BEHIND, BEHIND + MS)
     cuda.release(COMPUTE)
     timeline.stop()
     assert times_of(timeline, "forward") == [(_core.NOT_MEASURED, _core.NOT_MEASURED)]
@@ -120,7 +120,7 @@ def lose_the_device() -> None:
     cuda.vanish()
     with timeline.begin_batch(0) as batch:
         batch.mark("h2d")
-        assert not batch.mark_stamped("forward", COMPUTE, "d2h")
+        assert not batch.mark_device_timestamped("forward", COMPUTE, "d2h")
     timeline.stop()
     assert timeline.dropped_batches == 1
 
@@ -130,17 +130,17 @@ def misuse() -> None:
     timeline = new_timeline()
     batch = timeline.begin_batch(0)
     with pytest.raises(ValueError, match="no stage 'forwards'"):
-        batch.mark_stamped("forwards", COMPUTE, "d2h")
+        batch.mark_device_timestamped("forwards", COMPUTE, "d2h")
     with pytest.raises(ValueError, match="no stage 'copy'"):
-        batch.mark_stamped("forward", COMPUTE, "copy")
-    batch.mark_stamped("forward", COMPUTE, "d2h")
-    batch.set_stamps(1, 2)
+        batch.mark_device_timestamped("forward", COMPUTE, "copy")
+    batch.mark_device_timestamped("forward", COMPUTE, "d2h")
+    batch.set_device_timestamps(1, 2)
     with pytest.raises(ValueError, match="set them once"):
-        batch.set_stamps(1, 2)
+        batch.set_device_timestamps(1, 2)
     batch.end()
     with pytest.raises(ValueError, match="has ended"):
-        batch.mark_stamped("forward", COMPUTE, "d2h")
-    batch.set_stamps(1, 2)  # too late, as when a run is stopped while results are on their way: nothing happens
+        batch.mark_device_timestamped("forward", COMPUTE, "d2h")
+    batch.set_device_timestamps(1, 2)  # too late: ignored
     timeline.stop()
 
 
@@ -152,13 +152,13 @@ def mark_other_stages_first() -> None:
     with timeline.begin_batch(0) as batch:
         batch.mark("h2d")
         cuda.launch(COMPUTE, 1 * MS)
-        assert batch.mark_stamped("forward", COMPUTE, "d2h")
+        assert batch.mark_device_timestamped("forward", COMPUTE, "d2h")
         cuda.launch(COMPUTE, 3 * MS)
         with batch.stage("h2d", 0x99):  # of the next batch, say: at once, on an idle stream
             cuda.launch(0x99, 1 * MS)
         batch.mark("d2h")
         batch.mark("emit")
-        batch.set_stamps(BEHIND + 1 * MS, BEHIND + 4 * MS)
+        batch.set_device_timestamps(BEHIND + 1 * MS, BEHIND + 4 * MS)
     timeline.stop()
     (_, h2d_end), (start, end) = times_of(timeline, "h2d")[0], times_of(timeline, "forward")[0]
     assert start == pytest.approx(h2d_end, abs=1_000)
@@ -171,17 +171,17 @@ def break_the_promise() -> None:
     CudaControl()
     timeline = new_timeline()
     with timeline.begin_batch(0) as batch:
-        batch.mark_stamped("forward", COMPUTE, "d2h")
-        batch.set_stamps(BEHIND, BEHIND + MS)
+        batch.mark_device_timestamped("forward", COMPUTE, "d2h")
+        batch.set_device_timestamps(BEHIND, BEHIND + MS)
     with timeline.begin_batch(1) as batch:
-        batch.mark_stamped("forward", COMPUTE, "d2h")
-        batch.mark_stamped("forward", COMPUTE, "d2h")
+        batch.mark_device_timestamped("forward", COMPUTE, "d2h")
+        batch.mark_device_timestamped("forward", COMPUTE, "d2h")
         batch.mark("d2h")
-        batch.set_stamps(BEHIND, BEHIND + MS)
+        batch.set_device_timestamps(BEHIND, BEHIND + MS)
     with timeline.begin_batch(2) as batch:
-        batch.mark_stamped("forward", COMPUTE, "d2h")
+        batch.mark_device_timestamped("forward", COMPUTE, "d2h")
         batch.mark("d2h")
-        batch.set_stamps(BEHIND, BEHIND + MS)
+        batch.set_device_timestamps(BEHIND, BEHIND + MS)
     timeline.stop()
     dropped = (timeline.batches()["flags"] & timeline.DEVICE_TIMES_DROPPED) != 0
     assert dropped.tolist() == [True, True, False]
