@@ -28,7 +28,7 @@ SOURCE_PATH = re.compile(
 
 AVOIDED_WORDS = (
     *("whoever", "nobody", "anew", "surely", "for ever", "is told", "are told", "alike", "so many", "work spaces?"),
-    *("--least-cosine", "mark_device_timestamped", "set_device_timestamps", "put_pack", "linear_rotated"),
+    *("--least-cosine", "mark_stamped", "set_stamps", "put_pack", "linear_rotated"),
 )
 BRITISH_STEMS = (
     *("utilis", "synchronis", "initialis", "quantis", "summaris", "tokenis", "recognis", "optimis", "normalis"),
