@@ -31,6 +31,7 @@ sys.exit("a C++ exception did not become a Python one")
 
 
 def main() -> int:
+    """Import the module in a new process and return the exit code of the build step."""
     module, compiler = sys.argv[1:]
     if importlib.util.find_spec("numpy") is None:
         print("-- The built module was not imported: this Python has no NumPy")
