@@ -19,7 +19,7 @@ def main() -> int:
     """Compare both files with the tracked files, print what differs, and return the exit code."""
     folder = Path(sys.argv[1])
     [sdist], [wheel] = folder.glob("*.tar.gz"), folder.glob("*.whl")
-    tracked = set(subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines())
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
     public = {name for name in tracked if not any(part.startswith(".") for part in name.split("/"))}
     with tarfile.open(sdist) as archive:
         in_sdist = {entry.name.split("/", 1)[1] for entry in archive if entry.isfile()}
