@@ -38,6 +38,7 @@ lint() {
     ruff check .
     ruff format --check .
     mypy
+    python -m mypy.stubtest virnuc_profiler._core --allowlist .ci/stubtest_allowlist.txt
     lint-imports
     git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run --Werror
 }
