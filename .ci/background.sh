@@ -39,7 +39,7 @@ lint() {
     ruff format --check .
     mypy
     python -m mypy.stubtest virnuc_profiler._core --allowlist .ci/stubtest_allowlist.txt
-    lint-imports
+    PYTHONPATH=python lint-imports
     git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run --Werror
 }
 
