@@ -14,10 +14,9 @@ tools() {
 }
 
 wheel() {
-    python -m build -q -o "$WORK/dist" .
+    python -m build --no-isolation -o "$WORK/dist" . >"$WORK/build.log" || { cat "$WORK/build.log"; false; }
     python .ci/check_distributions.py "$WORK/dist"
-    auditwheel -q repair -w "$WORK/repaired" "$WORK"/dist/*.whl
-    ls "$WORK/repaired"
+    auditwheel repair -w "$WORK/repaired" "$WORK"/dist/*.whl
     auditwheel show "$WORK"/repaired/*.whl
     if python -m zipfile -l "$WORK"/repaired/*.whl | grep -F .libs/; then false; fi  # carries no system library
     pip install -q "$WORK"/repaired/*.whl
