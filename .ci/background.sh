@@ -27,7 +27,7 @@ no_compiler() {
     python3 -m venv "$WORK/bare"
     local PATH="$WORK/bare/bin"
     if command -v cc c++ gcc g++ clang cmake; then false; fi
-    pip install -q --no-deps "$WORK"/repaired/*.whl numpy
+    pip install -q --no-deps "$WORK"/repaired/*.whl numpy psutil  # the command line needs no more to start
     python -c "import numpy, virnuc_profiler._core as core; print(core.build_info())"
     virnuc-profiler --version
     [[ $(virnuc-profiler --version) == *"commit $commit"* ]]
