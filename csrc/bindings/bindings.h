@@ -5,6 +5,7 @@
 
 namespace virnuc::bindings {
 
+void register_build_info(pybind11::module_& module);
 void register_errors(pybind11::module_& module);
 void register_driver(pybind11::module_& module);
 void register_packing(pybind11::module_& module);

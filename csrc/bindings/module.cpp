@@ -3,7 +3,7 @@
 
 PYBIND11_MODULE(_core, module) {
     module.doc() = "The compiled core: device events, NVTX ranges, NVML sampling, packing.";
-    module.attr("__version__") = VIRNUC_VERSION;
+    virnuc::bindings::register_build_info(module);
     virnuc::bindings::register_errors(module);
     virnuc::bindings::register_driver(module);
     virnuc::bindings::register_packing(module);  // before the timeline, whose batches take PackStatistics

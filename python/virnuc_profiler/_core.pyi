@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 
 __version__: Final[str]
 
+def build_info() -> dict[str, str]:
+    """What this module was built from and with.
+
+    Returns:
+        version, commit ("unknown" without one), build_type, compiler, cxx_library ("shared" or "static"),
+        cxx_standard (its year, such as "20"), pybind11 and cuda_headers (their versions).
+    """
+
 NOT_MEASURED: Final[int]
 """Stands for an integer that was not measured in the arrays below (the smallest int64)."""
 

@@ -85,11 +85,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=_PROGRAM, description="Profiles packed ESM-2 inference and finds its fastest safe configuration."
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and the build, and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     for command in (sweep, profile, report, correlate, doctor):
         command.add_parser(commands)
     return parser
+
+
+class _ShowVersion(argparse.Action):
+    """Loads the compiled core only when the version is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from virnuc_profiler.capture.build_facts import build_facts
+
+        print(f"{_PROGRAM} {__version__}\n{build_facts()}")
+        parser.exit()
 
 
 def _fail(error: BaseException | str, debug: bool, code: int) -> int:

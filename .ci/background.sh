@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Runs the jobs that need no README, one after another, in an environment of their own below $WORK.
+# Prints the log of each as a block, those of failing jobs again at the end, and fails if one has failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+renice -n 10 $$ >/dev/null
+export PATH="$WORK/tools/bin:$PATH"
+
+tools() {
+    python3 -m venv "$WORK/tools"
+    pip install -q --upgrade pip
+    pip install -q torch==2.13.0
+    pip install -q --group lint --group build --group test --group wheel --group examples --group interpreter
+}
+
+wheel() {
+    python -m build --no-isolation -o "$WORK/dist" . >"$WORK/build.log" || { cat "$WORK/build.log"; false; }
+    python .ci/check_distributions.py "$WORK/dist"
+    auditwheel repair -w "$WORK/repaired" "$WORK"/dist/*.whl
+    auditwheel show "$WORK"/repaired/*.whl
+    if python -m zipfile -l "$WORK"/repaired/*.whl | grep -F .libs/; then false; fi  # carries no system library
+    pip install -q "$WORK"/repaired/*.whl
+}
+
+# The wheel must need no compiler: this environment has Python's programs on its PATH and nothing else.
+no_compiler() {
+    python3 -m venv "$WORK/bare"
+    local PATH="$WORK/bare/bin"
+    if command -v cc c++ gcc g++ clang cmake; then false; fi
+    pip install -q --no-deps "$WORK"/repaired/*.whl numpy psutil  # the command line needs no more to start
+    python -c "import numpy, virnuc_profiler._core as core; print(core.build_info())"
+    virnuc-profiler --version
+    [[ $(virnuc-profiler --version) == *"commit $commit"* ]]
+}
+
+lint() {
+    ruff check .
+    ruff format --check .
+    mypy
+    python -m mypy.stubtest virnuc_profiler._core --allowlist tests/stubtest_allowlist.txt
+    PYTHONPATH=python lint-imports
+    git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run --Werror
+}
+
+sanitizer() {
+    cmake --preset "$1" >/dev/null
+    cmake --build --preset "$1"
+    ctest --preset "$1"
+}
+
+# Tests that skip themselves in README's environment, for want of a package that users need not have.
+optional_packages() {
+    grep -rlE 'triton|transformers' tests --include='test_*.py' | xargs python -m pytest -q
+}
+
+failed=()
+job() {
+    local start=$SECONDS log="$WORK/$1.log" verdict=ok
+    (set -e; "${@:2}") >"$log" 2>&1 &  # in the background, since bash ignores set -e to the left of ||
+    wait $! || { verdict=FAILED; failed+=("$1"); }
+    printf '\n== %s: %s (%ss)\n' "$1" "$verdict" "$((SECONDS - start))"
+    cat "$log"
+}
+
+commit=$(git rev-parse --short=12 HEAD)
+job tools tools
+job wheel wheel
+job no-compiler no_compiler
+job lint lint
+job optional-packages optional_packages
+job asan sanitizer asan
+job tsan sanitizer tsan
+
+for name in ${failed[@]+"${failed[@]}"}; do printf '\n== log of %s, which FAILED\n' "$name"; tail -n 60 "$WORK/$name.log"; done
+[ "${#failed[@]}" -eq 0 ]
