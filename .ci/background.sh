@@ -50,7 +50,8 @@ sanitizer() {
 
 # Tests that skip themselves in README's environment, for want of a package that users need not have.
 optional_packages() {
-    grep -rlE 'triton|transformers' tests --include='test_*.py' | xargs python -m pytest -q
+    grep -rlE 'importorskip\("(triton|transformers|virnuc_profiler)' tests --include='test_*.py' |
+        xargs python -m pytest -q tests/integration/test_benchmark_scripts.py::test_throughput
 }
 
 failed=()
@@ -67,9 +68,9 @@ job tools tools
 job wheel wheel
 job no-compiler no_compiler
 job lint lint
-job optional-packages optional_packages
 job asan sanitizer asan
 job tsan sanitizer tsan
+job optional-packages optional_packages
 
 for name in ${failed[@]+"${failed[@]}"}; do printf '\n== log of %s, which FAILED\n' "$name"; tail -n 60 "$WORK/$name.log"; done
 [ "${#failed[@]}" -eq 0 ]
