@@ -13,10 +13,10 @@ import torch
 from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
-from virnuc_profiler.inference.execution.vectors import TimestampedOutput
+from virnuc_profiler.inference.execution.output_buffers import TimestampedOutput
 from virnuc_profiler.inference.kernels.graph_inputs import load_graph_inputs
-from virnuc_profiler.inference.kernels.matmul import fused_products_run_on, linear_gelu, qkv_rope
-from virnuc_profiler.inference.kernels.mean_pool import mean_pool_to_order
+from virnuc_profiler.inference.kernels.matmul import fused_matmuls_supported, linear_gelu, qkv_rope
+from virnuc_profiler.inference.kernels.mean_pool import mean_pool_indirect
 
 SIZES = ("8M", "35M", "150M")
 """Heads of 16, 24 and 32 numbers: the widths that need filling up, and that do not."""
@@ -46,12 +46,12 @@ def main() -> None:
             load_graph_inputs(
                 tokens, ends, torch.zeros_like(tokens), torch.zeros_like(ends), order, stamped.vectors, stamped.stamps
             )
-            mean_pool_to_order(torch.ones(len(tokens), width, device="cuda"), ends, order)
+            mean_pool_indirect(torch.ones(len(tokens), width, device="cuda"), ends, order)
             began, ended = stamped.stamps.tolist()
             assert 0 < began < ended
             assert torch.equal(stamped.vectors, torch.ones_like(stamped.vectors))
             stamped.memory.zero_()
-    if fused_products_run_on(torch.device("cuda", 0)):
+    if fused_matmuls_supported(torch.device("cuda", 0)):
         multiply()
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""CUDA streams and events that are only pretended: they write down what they are told, and prove the order of it.
+"""Simulated CUDA streams and events, which log all operations and prove their order.
 
-Each stream carries a clock for each stream, as vector clocks do: an operation comes after all those that its stream
-knows of. So a missing event shows, whatever the timing would have been on a device.
+Each stream carries a vector clock: an operation comes after all operations that its stream knows of. So a missing event
+is found, whatever the timing on a device would have been.
 """
 
 from contextlib import contextmanager
@@ -43,12 +43,12 @@ class PretendedEvent:
 
 
 class PretendedCuda:
-    """Puts itself in the place of ``torch.cuda``'s streams and events.
+    """Replaces ``torch.cuda``'s streams and events.
 
     Attributes:
-        operations: (what, stream, what the stream knew of each stream) in the order of queuing.
-        host_knows: operations of each stream that the host has waited for.
-        lost: whether all that is done with an event fails.
+        operations: Operation, stream, and what the stream knew of each stream, in the order of queueing.
+        host_knows: Number of operations of each stream that the host has waited for.
+        lost: Whether the device is lost, so that every use of an event fails.
     """
 
     def __init__(self, monkeypatch, torch):
@@ -69,7 +69,7 @@ class PretendedCuda:
         self.current.operate(what)
 
     def last(self, what):
-        """(stream, what it knew) of the last operation of that name."""
+        """Return the stream of the last operation of that name, and what it knew."""
         return next((stream, knows) for name, stream, knows in reversed(self.operations) if name == what)
 
     def _make_stream(self, _device):
