@@ -37,20 +37,26 @@ def main() -> None:
             print(size, precision, "done", runner.precision or "")
     for batch in batches:
         tokens, ends = batch.tokens.cuda(), batch.cu_seqlens.cuda()
-        sequences, width = len(ends) - 1, 320
-        stamped = TimestampedOutput(
-            torch.empty(TimestampedOutput.size_for(sequences, width), device="cuda"), sequences, width
+        sequences, hidden_size = len(ends) - 1, 320
+        output = TimestampedOutput(
+            torch.empty(TimestampedOutput.size_for(sequences, hidden_size), device="cuda"), sequences, hidden_size
         )
-        order = torch.zeros(3, dtype=torch.int64, device="cuda")
+        target = torch.zeros(3, dtype=torch.int64, device="cuda")
         for _ in range(2):  # as compiled anew, and as remembered
             load_graph_inputs(
-                tokens, ends, torch.zeros_like(tokens), torch.zeros_like(ends), order, stamped.vectors, stamped.stamps
+                tokens,
+                ends,
+                torch.zeros_like(tokens),
+                torch.zeros_like(ends),
+                target,
+                output.vectors,
+                output.timestamps,
             )
-            mean_pool_indirect(torch.ones(len(tokens), width, device="cuda"), ends, order)
-            began, ended = stamped.stamps.tolist()
+            mean_pool_indirect(torch.ones(len(tokens), hidden_size, device="cuda"), ends, target)
+            began, ended = output.timestamps.tolist()
             assert 0 < began < ended
-            assert torch.equal(stamped.vectors, torch.ones_like(stamped.vectors))
-            stamped.memory.zero_()
+            assert torch.equal(output.vectors, torch.ones_like(output.vectors))
+            output.memory.zero_()
     if fused_matmuls_supported(torch.device("cuda", 0)):
         multiply()
 

@@ -8,7 +8,7 @@ is found, whatever the timing on a device would have been.
 from contextlib import contextmanager
 
 
-class PretendedStream:
+class SimulatedStream:
     def __init__(self, cuda, name, handle):
         self.cuda, self.name, self.cuda_stream = cuda, name, handle
         self.knows = {name: 0}
@@ -25,7 +25,7 @@ class PretendedStream:
         self.wait_event(stream)
 
 
-class PretendedEvent:
+class SimulatedEvent:
     def __init__(self, cuda, blocking):
         self.cuda, self.blocking, self.knows = cuda, blocking, {}
         cuda.events_made += 1
@@ -42,7 +42,7 @@ class PretendedEvent:
             self.cuda.host_knows[name] = max(self.cuda.host_knows.get(name, 0), time)
 
 
-class PretendedCuda:
+class SimulatedCuda:
     """Replaces ``torch.cuda``'s streams and events.
 
     Attributes:
@@ -54,10 +54,10 @@ class PretendedCuda:
     def __init__(self, monkeypatch, torch):
         self.operations, self.host_knows = [], {}
         self.events_made, self.lost = 0, False
-        self.streams = [PretendedStream(self, "compute", 0)]
+        self.streams = [SimulatedStream(self, "compute", 0)]
         self.current = self.compute = self.streams[0]
         monkeypatch.setattr(torch.cuda, "Stream", self._make_stream)
-        monkeypatch.setattr(torch.cuda, "Event", lambda blocking=False: PretendedEvent(self, blocking))
+        monkeypatch.setattr(torch.cuda, "Event", lambda blocking=False: SimulatedEvent(self, blocking))
         monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: self.current)
         monkeypatch.setattr(torch.cuda, "set_stream", self._use)
         monkeypatch.setattr(torch.cuda, "device", self._use_device)
@@ -73,7 +73,7 @@ class PretendedCuda:
         return next((stream, knows) for name, stream, knows in reversed(self.operations) if name == what)
 
     def _make_stream(self, _device):
-        self.streams.append(PretendedStream(self, ("copy in", "copy out")[len(self.streams) - 1], len(self.streams)))
+        self.streams.append(SimulatedStream(self, ("copy in", "copy out")[len(self.streams) - 1], len(self.streams)))
         return self.streams[-1]
 
     def _copy(self, copy, target, source, non_blocking=False):

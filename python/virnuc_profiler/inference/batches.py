@@ -77,8 +77,8 @@ class PackedBatch:
         collate_end_ns: End of the packing of this batch on the monotonic clock.
         arrivals: (sequences,) number of sequences that the dataset produced before each one in this pass, which gives
             the reading order. None if the reading order is the order of ``positions``.
-        memory: uint8 block that ``tokens`` and ``cu_seqlens`` are views of (see `packed_views`), so that one copy
-            moves both to a device. None if they are separate.
+        memory: Block of uint8 memory that ``tokens`` and ``cu_seqlens`` are views of (see `packed_views`), so that one
+            copy moves both to a device. None if they are separate.
     """
 
     tokens: torch.Tensor

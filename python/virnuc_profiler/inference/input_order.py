@@ -15,7 +15,7 @@ from virnuc_profiler.inference.finiteness import non_finite_rows
 
 
 class InputOrder:
-    """Regroups results so that their sequences come in input order, each exactly once.
+    """Regroup results so that their sequences come in input order, each exactly once.
 
     The index of a sequence is the number of sequences before it in the input. Indices must be distinct. Those from 0
     on without a gap are returned as soon as they are complete, the others at the end in ascending order.

@@ -37,8 +37,8 @@ class BatchMarks(Protocol):
         """Set the device timestamps of the stage that `mark_stamped` started.
 
         Args:
-            start_ns: ``%globaltimer`` when the stage's first kernel began.
-            end_ns: ``%globaltimer`` when its last kernel ended.
+            start_ns: Time of ``%globaltimer`` when the stage's first kernel began.
+            end_ns: Time of ``%globaltimer`` when its last kernel ended.
         """
 
     def end_stage(self) -> None:
@@ -93,7 +93,7 @@ class NoMarks:
 
 
 class ForwardMarks(Protocol):
-    """Receives the stages of a forward pass, and provides memory for its output.
+    """Receiver of a forward pass's stages, and provider of the memory for its output.
 
     A pass calls `output_buffer`, then either `begin_forward` and `begin_pooling`, or `begin_replay`.
     """

@@ -16,8 +16,8 @@ def resolve_device(device: Any) -> torch.device:
     """Return the available device that a request names.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a device number or a ``torch.device``. ``auto`` is the current
-            CUDA device, or the CPU if there is none.
+        device: Requested device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a device number or a ``torch.device``.
+            ``auto`` is the current CUDA device, or the CPU if there is none.
 
     Raises:
         UsageError: `device` is not available, or is not a device; the message lists the available ones.

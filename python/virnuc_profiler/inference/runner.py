@@ -44,7 +44,7 @@ class _Flight:
 
 
 class AsyncInferenceRunner:
-    """Runs a model over a loader's batches and yields one embedding per sequence.
+    """Run a model over a loader's batches and yield one embedding per sequence.
 
     On a GPU, up to `in_flight` batches are queued before the host waits for the oldest one, by an event instead of a
     device synchronization, so that the GPU has work while the host fetches, packs and delivers. Forward and pooling run

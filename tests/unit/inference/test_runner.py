@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.support.packed import TINY, fair_esm_model, mean_over_residues, padded_oracle, proteins
-from tests.support.pretended_device import batches, drain
+from tests.support.simulated_device import batches, drain
 from virnuc_profiler import AsyncInferenceRunner, BatchProfiler
 from virnuc_profiler.errors import NonFiniteError, UsageError
 from virnuc_profiler.inference.esm2.load import from_fair_esm
@@ -138,6 +138,11 @@ def test_wrong_arguments_are_refused(model):
         AsyncInferenceRunner(model, "cpu", on_non_finite="ignore")
     with pytest.raises(UsageError, match="'tpu' is not one of"):
         AsyncInferenceRunner(model, "tpu")
+
+
+def test_a_callback_is_not_taken_for_an_option(model):
+    with pytest.raises(TypeError, match="positional argument"):
+        AsyncInferenceRunner(model, "cpu").run(batches([1]), print)
 
 
 def test_a_model_on_another_device_is_refused(device, model):

@@ -13,7 +13,7 @@ import torch
 
 from tests.support.fasta_files import random_records, write_fasta
 from tests.support.packed import TINY, fair_esm_model
-from tests.support.pretended_device import batches, drain
+from tests.support.simulated_device import batches, drain
 from virnuc_profiler import AsyncInferenceRunner
 from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash
 from virnuc_profiler.inference import runner as runner_module

@@ -89,7 +89,7 @@ def copy_weights(model: PackedESM2, state: Mapping[str, Tensor], origin: str) ->
 
     Args:
         model: Model to fill in place.
-        state: fair-esm's state dict; entries that the encoder does not need are ignored.
+        state: State dict of fair-esm's model; entries that the encoder does not need are ignored.
         origin: Description of `state`, for messages.
 
     Raises:

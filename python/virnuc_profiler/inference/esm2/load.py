@@ -48,15 +48,16 @@ def load_esm2_model(
 
     Args:
         model_name: One of :data:`MODEL_NAMES`, or a short name: ``8M``, ``35M``, ``150M``, ``650M``, ``3B`` or ``15B``.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a device number or a ``torch.device``.
+        device: Device that runs the model: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a device number or a
+            ``torch.device``.
         enable_fp16: Whether to use fp16 instead of fp32 on CUDA, if `precision` is None.
-        precision: ``fp16``, ``bf16``, ``fp32``, or ``fp8`` (Hopper and later; see `check_precision`).
-        weights: ``auto`` uses the checkpoint in PyTorch's hub cache, or random weights if there is none; ``pretrained``
-            downloads a missing checkpoint; ``random`` uses random weights; anything else is the path of a fair-esm
-            checkpoint.
+        precision: Precision: ``fp16``, ``bf16``, ``fp32``, or ``fp8`` (Hopper and later; see `check_precision`).
+        weights: Source of the weights: ``auto`` uses the checkpoint in PyTorch's hub cache, or random weights if there
+            is none; ``pretrained`` downloads a missing checkpoint; ``random`` uses random weights; anything else is the
+            path of a fair-esm checkpoint.
         seed: Random seed of the weights.
-        attention: ``auto``, ``triton``, ``flash-attn``, ``torch-varlen`` or ``sdpa``.
-        kernels: ``auto``, ``triton`` or ``torch``: implementation of the work between the matrix products.
+        attention: Attention backend: ``auto``, ``triton``, ``flash-attn``, ``torch-varlen`` or ``sdpa``.
+        kernels: Kernels for the work between the matrix products: ``auto``, ``triton`` or ``torch``.
         cuda_graphs: Whether to capture and replay CUDA graphs; None decides by the size of model and pack.
 
     Returns:
@@ -111,8 +112,8 @@ def from_fair_esm(
         esm_model: An ``esm.model.esm2.ESM2``.
         device: Device of the new model.
         dtype: Data type of its weights and activations.
-        attention: ``auto`` or the name of an attention backend.
-        kernels: ``auto``, ``triton`` or ``torch``: implementation of the work between the matrix products.
+        attention: Attention backend: ``auto`` or the name of one.
+        kernels: Kernels for the work between the matrix products: ``auto``, ``triton`` or ``torch``.
         cuda_graphs: Whether to capture and replay CUDA graphs; None decides by the size of model and pack.
         fp8: Whether matrix products run in FP8, which needs `dtype` bf16.
 

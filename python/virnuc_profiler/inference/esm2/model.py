@@ -24,12 +24,12 @@ class ModelInfo:
     """The facts about a model that telemetry records.
 
     Attributes:
-        model_name: fair-esm's name, or ``custom``.
+        model_name: Name of the model in fair-esm, or ``custom``.
         weights: Origin of the weights, such as ``random seed 0`` or the path of a checkpoint.
-        weights_source: ``random``, ``cache``, ``download``, ``file`` or ``fair-esm``.
-        precision: ``fp32``, ``fp16``, ``bf16`` or ``fp8``.
+        weights_source: Kind of origin: ``random``, ``cache``, ``download``, ``file`` or ``fair-esm``.
+        precision: Precision in use: ``fp32``, ``fp16``, ``bf16`` or ``fp8``.
         attention_backend: Name of the attention backend in use.
-        kernels: ``triton`` or ``torch``: implementation of the work between the matrix products.
+        kernels: Kernels between the matrix products: ``triton`` or ``torch``.
         parameters: Number of parameters in the encoder; language-model and contact heads are not loaded.
     """
 
@@ -51,8 +51,8 @@ class PackedESM2(nn.Module):
         architecture: Shape of the encoder.
         device: Device that runs the model.
         dtype: Data type of weights and activations.
-        attention: ``auto`` or the name of an attention backend.
-        kernels: ``auto``, ``triton`` or ``torch``: implementation of the work between the matrix products.
+        attention: Attention backend: ``auto`` or the name of one.
+        kernels: Kernels for the work between the matrix products: ``auto``, ``triton`` or ``torch``.
         cuda_graphs: Whether to capture and replay CUDA graphs; None decides by the size of model and pack.
         fp8: Whether matrix products run in FP8 (e4m3, one scale per row), which needs `dtype` bf16.
         model_name: Name for telemetry.
@@ -141,7 +141,8 @@ class PackedESM2(nn.Module):
 
     def release_memory(self) -> None:
         """Release the device memory that is kept between packs, except the weights; it is allocated again as needed."""
-        self._encoder.release()
+        if self._encoder.release is not None:
+            self._encoder.release()
 
     def encode_unquantized(self, tokens: Tensor, pack: Pack) -> Tensor:
         """Compute the representation as :meth:`forward` does, but with all matrix products in the model's data type.

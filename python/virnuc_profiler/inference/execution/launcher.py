@@ -97,7 +97,7 @@ class ComputedBatch:
 
 
 class CpuLauncher:
-    """Computes a batch at once. The copies are empty stages, so that CPU and GPU records have the same form."""
+    """Compute a batch at once. The copies are empty stages, so that CPU and GPU records have the same form."""
 
     def __init__(self, model: Callable[..., Tensor]) -> None:
         self._embed = embedding_function(model)
@@ -160,7 +160,7 @@ class QueuedBatch:
 
 
 class CudaLauncher:
-    """Queues a batch on three streams and returns without waiting for any of them.
+    """Queue a batch on three streams and return without waiting for any of them.
 
     Forward and pooling run on the stream that is current at the call, the copies on streams of their own. So the next
     batch is copied in, and the last one out, while this one computes.

@@ -8,7 +8,7 @@ poorly filled last batch per worker; the single buffer here leaves one, which th
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash
 from virnuc_profiler.inference.argument_checks import MAX_INT32, checked_integer
-from virnuc_profiler.inference.batches import PackedBatch
+from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts, start_forkserver
 from virnuc_profiler.inference.loading.worker import WorkerFailure, guarded, prepare_worker, unchanged
 from virnuc_profiler.inference.loading.worker_processes import (
@@ -84,7 +84,8 @@ class AsyncDataLoader:
         self.close()
         self._set_up_collator()
         self.collator.reset()
-        with deferred_interrupts():  # Ctrl-C between start and assignment would orphan the workers
+        # Ctrl-C between start and assignment would orphan the workers.
+        with deferred_interrupts() if self.num_workers else nullcontext():
             chunks = self._chunks = self._start()
         try:
             for batch in self._batches(chunks):
@@ -136,7 +137,8 @@ class AsyncDataLoader:
 
     def _batches(self, chunks: Any) -> Iterator[PackedBatch]:
         while (chunk := self._next_chunk(chunks)) is not None:
-            yield from self.collator.packs([chunk] if is_single_item(chunk) else chunk)
+            single = not isinstance(chunk, EncodedChunk) and is_single_item(chunk)
+            yield from self.collator.packs([chunk] if single else chunk)
         yield from self.collator.remaining_packs()
 
     def _next_chunk(self, chunks: Any) -> Any:

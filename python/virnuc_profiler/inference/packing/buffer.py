@@ -28,11 +28,6 @@ class WaitingSequences:
     arrivals: NDArray[np.int64]
     held_back: NDArray[np.int64]
 
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        """(n + 1,) index in ``tokens`` at which each sequence starts, and the end of the last one."""
-        return offsets_of(self.lengths)
-
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -50,7 +45,7 @@ def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class PackBuffer:
-    """Collects waiting sequences in pieces, and concatenates the pieces when they are packed.
+    """Collect waiting sequences in pieces, and concatenate the pieces when they are packed.
 
     Attributes:
         sequences: Number of buffered sequences.
@@ -107,7 +102,7 @@ class PackBuffer:
         which = np.sort(which)
         lengths = waiting.lengths[which]
         tokens = np.empty(int(lengths.sum()), dtype=np.uint8)
-        gather_sequences(waiting.tokens, waiting.offsets, which, tokens)
+        gather_sequences(waiting.tokens, offsets_of(waiting.lengths), which, tokens)
         self._add(
             WaitingSequences(
                 tokens, lengths, waiting.positions[which], waiting.arrivals[which], waiting.held_back[which] + 1

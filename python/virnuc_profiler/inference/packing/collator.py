@@ -29,7 +29,7 @@ MAX_TIMES_HELD_BACK = 3
 
 
 class VarlenCollator:
-    """Buffers sequences and packs them, best-fit decreasing, into batches of a token budget.
+    """Buffer sequences and pack them, best-fit decreasing, into batches of a token budget.
 
     When the buffer holds ``buffer_size`` sequences, all of them are packed. Packs that fill `WELL_FILLED` of the budget
     are emitted. The emptiest of the others stay in the buffer for the next packing, up to `MAX_HELD_BACK` of
@@ -43,7 +43,7 @@ class VarlenCollator:
     A sequence longer than the budget becomes a batch of its own, whose statistics say ``oversize``.
 
     Args:
-        batch_converter: fair-esm batch converter whose alphabet encodes plain sequences; None for ESM-2's alphabet.
+        batch_converter: Batch converter of fair-esm whose alphabet encodes plain sequences; None for ESM-2's alphabet.
         max_tokens_per_batch: Token budget, BOS and EOS included.
         max_sequence_length: Length limit in residues; longer plain sequences are truncated and counted.
         buffer_size: Number of sequences that are packed together.
@@ -186,7 +186,7 @@ class VarlenCollator:
     def _fill_in_order(self, *, final: bool) -> Iterator[PackedBatch]:
         start_ns = monotonic_ns()
         waiting = self._buffer.take()
-        offsets = waiting.offsets
+        offsets = offsets_of(waiting.lengths)
         bounds = []
         start = 0
         while start < len(waiting):
@@ -210,7 +210,7 @@ class VarlenCollator:
             bounds: Start and stop in `order` of each pack to emit.
             start_ns: Start of the packing on the monotonic clock.
         """
-        offsets = waiting.offsets
+        offsets = offsets_of(waiting.lengths)
         positions, arrivals = waiting.positions[order], waiting.arrivals[order]
         ordered_offsets = offsets_of(waiting.lengths[order]).tolist()
         for start, stop in bounds:

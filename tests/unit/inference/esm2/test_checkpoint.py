@@ -171,7 +171,7 @@ def test_files_that_are_not_checkpoints_are_refused(tmp_path, content):
 
 def test_only_cached_files_come_with_the_advice_to_delete_them(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
-    for path, advice in ((tmp_path / "own.pt", ""), (tmp_path / "hub" / "odd.pt", ": delete it and fetch it anew")):
+    for path, advice in ((tmp_path / "own.pt", ""), (tmp_path / "hub" / "odd.pt", ": delete it and download it again")):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"not a checkpoint")
         with pytest.raises(ModelError) as caught:

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+import virnuc_profiler
 from virnuc_profiler import _core
 
 
@@ -123,3 +124,14 @@ def test_misuse_of_the_statistics(cu_seqlens, budget, message):
 def test_a_budget_that_several_sequences_exceed_is_refused():
     with pytest.raises(ValueError, match="2 sequences holds 30 tokens, more than its budget of 20"):
         _core.pack_statistics(np.array([0, 10, 30], np.int32), 20)
+
+
+def test_statistics_are_public():
+    found = virnuc_profiler.pack_statistics(np.array([0, 4, 10], np.int32), 16)
+    assert isinstance(found, virnuc_profiler.PackStatistics)
+    assert (found.sequences, found.tokens, found.sum_squared_lengths, found.padding_tokens) == (2, 10, 52, 2)
+    assert found.packing_efficiency == pytest.approx(10 / 16)
+    padded = virnuc_profiler.pack_statistics(np.array([0, 4], np.int32))
+    assert (padded.token_budget, padded.packing_efficiency) == (None, None)
+    with pytest.raises(ValueError, match="cu_seqlens"):
+        virnuc_profiler.pack_statistics(np.array([1, 4], np.int32))

@@ -140,7 +140,7 @@ def test_errors_of_format_name_file_and_line(tmp_path, content, message, private
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(fasta_text(random_records(100)))[:-500], "gzip data end too early"),
+        (gzip.compress(fasta_text(random_records(100)))[:-500], "gzip data end early"),
         (b"\x1f\x8b", "gzip data"),
         (b"\x1f\x8bthis is no gzip file at all", "gzip data are damaged"),
         (gzip.compress(b">a\nMKV\n") + b"trailing text", "gzip data are damaged"),
@@ -167,7 +167,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(WorkloadError, match=r"it is a folder; name a FASTA file"):
         FastaFile.open(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(WorkloadError, match="no regular file"):  # rather than waiting for a writer
+    with pytest.raises(WorkloadError, match="not a regular file"):  # instead of waiting for a writer
         FastaFile.open(tmp_path / "pipe")
     with pytest.raises(WorkloadError, match=r"cannot read /proc/self/mem: Input/output error"):
         FastaFile.open("/proc/self/mem")

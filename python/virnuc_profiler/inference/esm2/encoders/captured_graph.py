@@ -147,7 +147,7 @@ def _next_power_of_two(count: int) -> int:
 
 
 class _ArrayInterface:
-    """Describes a tensor's memory by ``__cuda_array_interface__``, without owning any of it."""
+    """Describe a tensor's memory by ``__cuda_array_interface__``, without owning any of it."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.__cuda_array_interface__ = {

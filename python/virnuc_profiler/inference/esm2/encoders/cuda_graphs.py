@@ -47,7 +47,7 @@ class CapturableEncoder(Protocol):
 
 
 class CudaGraphEncoder:
-    """Captures an encoder's forward when a size of pack comes for the second time, and replays it from then on.
+    """Capture an encoder's forward when a size of pack comes for the second time, and replay it from then on.
 
     A graph works on its own memory: inputs are copied in, and the result is copied out or pooled into the caller's
     memory. If there is not enough memory for the graph of a size, packs of that size are launched as before.

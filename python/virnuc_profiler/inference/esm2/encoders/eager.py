@@ -20,7 +20,7 @@ embeddings by this share over a sequence's own, so that their mean magnitude is 
 
 
 class EagerEncoder:
-    """Runs the forward operation by operation.
+    """Run the forward operation by operation.
 
     Args:
         attention: Backend that computes attention.

@@ -90,7 +90,7 @@ class _Layer:
 
 
 class Fp8Encoder(FusedEncoder):
-    """Runs five sixths of the arithmetic in FP8; the kernel that produces a product's input quantizes it row by row.
+    """Run five sixths of the arithmetic in FP8; the kernel that produces a product's input quantizes it row by row.
 
     Values, the output projection of attention, norms, attention and the residual stream stay in bf16. Attention
     averages over tokens, which dampens the rounding errors of activations, but not those of the weights of these two

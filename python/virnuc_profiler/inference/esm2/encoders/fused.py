@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class FusedEncoder:
-    """Runs seven to nine kernels per layer, each of which reads its input once and writes its output once.
+    """Run seven to nine kernels per layer, each of which reads its input once and writes its output once.
 
     The two matrix products that end in the residual stream add to it in place. Their biases are left out of the
     stream: their sum so far is the same for every token, and the next layer norm adds it when it reads the stream.

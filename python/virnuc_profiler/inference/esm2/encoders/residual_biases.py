@@ -45,7 +45,7 @@ def stream_biases(layers: Any) -> list[Tensor]:
     It runs once per pack, so it reads the modules' dictionaries directly: attribute access takes five times as long.
 
     Args:
-        layers: ``nn.ModuleList`` of EncoderLayer.
+        layers: Layers of the encoder, an ``nn.ModuleList`` of EncoderLayer.
     """
     found: list[Tensor] = []
     for layer in layers._modules.values():

@@ -38,14 +38,14 @@ class Encoder:
     Attributes:
         encode: Function that computes the last layer's representation.
         pooled: Function that also pools it.
-        kernels: ``triton`` or ``torch``: implementation of the work between the matrix products.
-        release: Function that releases memory kept between packs.
+        kernels: Kernels between the matrix products: ``triton`` or ``torch``.
+        release: Function that releases memory kept between packs; None if none is kept.
     """
 
     encode: Encode
     pooled: Pooled
     kernels: str
-    release: Callable[[], None] = lambda: None
+    release: Callable[[], None] | None = None
 
 
 def resolve_encoder(
@@ -59,7 +59,7 @@ def resolve_encoder(
     """Return the fastest encoder that can run within the request.
 
     Args:
-        kernels: ``auto``, ``triton`` or ``torch``.
+        kernels: Requested kernels: ``auto``, ``triton`` or ``torch``.
         attention: Backend that computes attention.
         device: Device that runs the model.
         dtype: Data type of weights and activations.

@@ -21,7 +21,7 @@ def drain(run, seen):
         seen.append(result.batch_idx)
 
 
-class PretendedDevice:
+class SimulatedDevice:
     """Launches batches at once, finishes them when they are waited for, and logs the order of both."""
 
     def __init__(self, monkeypatch):
@@ -37,10 +37,10 @@ class PretendedDevice:
         self.log.append(("launch", number))
         if ("launch", number) in self.fail_at:
             raise self.fail_at["launch", number]
-        return PretendedBatch(self, packed, number)
+        return SimulatedBatch(self, packed, number)
 
 
-class PretendedBatch:
+class SimulatedBatch:
     """A batch in flight on the simulated device."""
 
     def __init__(self, device, packed, number):
