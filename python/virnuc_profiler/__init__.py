@@ -17,7 +17,7 @@ _HOMES = {
     "virnuc_profiler.reports.performance_text": ("generate_performance_report",),
     "virnuc_profiler.inference.esm2.load": ("load_esm2_model",),
     "virnuc_profiler.inference.packing.collator": ("VarlenCollator",),
-    "virnuc_profiler.inference.packing.pack_statistics": ("PackStatistics", "pack_statistics"),
+    "virnuc_profiler.inference.packing.pack_statistics": ("pack_statistics",),
     "virnuc_profiler.inference.sequences.dataset": ("IndexBasedDataset", "SequenceDataset"),
     "virnuc_profiler.inference.loading.loader": ("create_async_dataloader",),
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
@@ -32,7 +32,6 @@ __all__ = [
     "AsyncInferenceRunner",
     "BatchProfiler",
     "IndexBasedDataset",
-    "PackStatistics",
     "RunResult",
     "SequenceDataset",
     "TelemetryLogger",
@@ -70,7 +69,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.loading.loader import create_async_dataloader
     from virnuc_profiler.inference.packing.collator import VarlenCollator
-    from virnuc_profiler.inference.packing.pack_statistics import PackStatistics, pack_statistics
+    from virnuc_profiler.inference.packing.pack_statistics import pack_statistics
     from virnuc_profiler.inference.runner import AsyncInferenceRunner
     from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
     from virnuc_profiler.reports.performance_text import generate_performance_report

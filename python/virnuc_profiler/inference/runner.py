@@ -16,7 +16,7 @@ from torch import Tensor
 
 from virnuc_profiler.errors import DeadlineExceeded
 from virnuc_profiler.inference.batches import InferenceResult, PackedBatch
-from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE, PrecisionReport, precision_check
+from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE, PrecisionReport, make_precision_check
 from virnuc_profiler.inference.execution.launcher import Launch, LaunchedBatch, make_launcher
 from virnuc_profiler.inference.finiteness import REACTIONS, REPORT, check_finite
 from virnuc_profiler.inference.input_order import InputOrder
@@ -67,7 +67,7 @@ class AsyncInferenceRunner:
             with the first sequences of each run; None skips the check.
 
     Attributes:
-        precision: Result of that check in the latest run; None if the model does not use FP8.
+        precision: Report of the FP8 check in the latest run; None if there was no check.
 
     Raises:
         UsageError: The device is not available.
@@ -94,7 +94,7 @@ class AsyncInferenceRunner:
         if model_device != found:
             raise ValueError(f"the model is on {model_device}, not on {found}: name the model's device, or move it")
         self.precision: PrecisionReport | None = None
-        self._check = precision_check(model, min_cosine)
+        self._check_precision = make_precision_check(model, min_cosine)
         self._release_model_memory: Callable[[], None] = getattr(model, "release_memory", lambda: None)
         self._launch: Launch | None = make_launcher(model, found)
         self._in_flight = in_flight if found.type == "cuda" else 1
@@ -136,7 +136,7 @@ class AsyncInferenceRunner:
 
     def close(self) -> None:
         """End the running iterations and release their batches and all device memory except the model's weights."""
-        self._launch = self._check = None
+        self._launch = self._check_precision = None
         for run in list(self._runs):
             run.close()
         self._release_model_memory()
@@ -207,8 +207,8 @@ class AsyncInferenceRunner:
                     "AsyncInferenceRunner needs batches of type PackedBatch, as VarlenCollator makes them; "
                     f"the loader yielded one of type {type(packed).__name__}"
                 )
-            if batch_idx == 0 and self._check is not None:
-                self.precision = self._check(packed)
+            if batch_idx == 0 and self._check_precision is not None:
+                self.precision = self._check_precision(packed)
             marks.record_interval("collate", packed.collate_start_ns, packed.collate_end_ns)
             marks.set_packing(packed.statistics)
             return _Flight(batch_idx, launch(packed, marks), marks)

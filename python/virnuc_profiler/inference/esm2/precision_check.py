@@ -28,7 +28,8 @@ MIN_COSINE: Final = 0.99
 """Default smallest cosine similarity at which FP8 is accepted."""
 
 MAX_TOKENS: Final = 8192
-"""Tokens of the first sequences that are checked: in fp32, a whole batch would take longer than in FP8."""
+"""Largest number of tokens that are checked, in the batch's first sequences. In fp32 these take longer than the rest of
+the batch in FP8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,15 @@ class PrecisionReport:
 
     def __str__(self) -> str:
         return (
-            f"cosine similarity of {self.sequences} vectors: against bf16 {self.bf16_min:.5f} at least "
-            f"({self.bf16_mean:.5f} on average), against fp32 {self.fp32_min:.5f} ({self.fp32_mean:.5f})"
+            f"cosine similarity of {self.sequences} vectors: minimum {self.bf16_min:.5f} (mean {self.bf16_mean:.5f}) "
+            f"to bf16, minimum {self.fp32_min:.5f} (mean {self.fp32_mean:.5f}) to fp32"
         )
 
 
-Check = Callable[["PackedBatch"], PrecisionReport]
+PrecisionCheck = Callable[["PackedBatch"], PrecisionReport]
 
 
-def precision_check(model: Any, min_cosine: float | None) -> Check | None:
+def make_precision_check(model: Any, min_cosine: float | None) -> PrecisionCheck | None:
     """Return a function that runs `check_precision` on a batch on the host; None if there is nothing to check.
 
     Args:

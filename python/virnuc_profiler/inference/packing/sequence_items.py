@@ -13,7 +13,7 @@ _ACCEPTED = 'pass (id, sequence) pairs or {"id": ..., "sequence": ...} dicts, wi
 
 def is_single_item(item: object) -> bool:
     """Return whether an item of a dataset stands for one sequence, as opposed to a collection of sequences."""
-    if isinstance(item, Mapping | str | bytes):
+    if isinstance(item, Mapping | str | bytes) or not isinstance(item, Iterable):
         return True
     return isinstance(item, tuple) and len(item) == 2 and any(isinstance(part, str) for part in item)
 
@@ -33,7 +33,13 @@ def checked_pairs(items: Iterable[Any], first_position: int) -> list[tuple[str, 
         raise TypeError(f"the collator got the single {_kind(items)} {shown(items)} instead of a list: {_ACCEPTED}")
     if not isinstance(items, Iterable):
         raise TypeError(f"the collator got {shown(items)}, which is not a list of sequences: {_ACCEPTED}")
-    return [_checked_pair(item, position) for position, item in enumerate(items, first_position)]
+    pairs = []
+    for position, item in enumerate(items, first_position):
+        if type(item) is tuple and len(item) == 2 and type(item[0]) is type(item[1]) is str:  # the usual form, fast
+            pairs.append(item)
+        else:
+            pairs.append(_checked_pair(item, position))
+    return pairs
 
 
 def _checked_pair(item: Any, position: int) -> tuple[str, str]:

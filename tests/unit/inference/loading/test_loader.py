@@ -289,11 +289,11 @@ def test_misuse(dataset, options, error, message):
 @pytest.mark.parametrize(
     ("records", "error", "message"),
     [
-        (["MK", "AY"], TypeError, "the single string 'MK' instead of a list"),
+        (["MK", "AY"], TypeError, "the item at position 0 is the string 'MK'"),
         ([("a", "MK"), ["MK", "AY"]], TypeError, "the item at position 1 is the string 'MK'"),
         ([{"id": "a"}], ValueError, "the dict at position 0 lacks the key 'sequence'"),
         ([("a", "MK"), ("b", 5)], TypeError, "the sequence at position 1 is the int 5"),
-        ([7], TypeError, "7, which is not a list of sequences"),
+        ([("a", "MK"), 7], TypeError, "the item at position 1 is the int 7"),
     ],
 )
 @pytest.mark.parametrize("num_workers", [0, 1])

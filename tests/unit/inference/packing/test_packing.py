@@ -9,6 +9,7 @@ import pytest
 
 import virnuc_profiler
 from virnuc_profiler import _core
+from virnuc_profiler.inference.packing.pack_statistics import PackStatistics
 
 
 def test_packs_are_offsets_into_an_order():
@@ -128,7 +129,7 @@ def test_a_budget_that_several_sequences_exceed_is_refused():
 
 def test_statistics_are_public():
     found = virnuc_profiler.pack_statistics(np.array([0, 4, 10], np.int32), 16)
-    assert isinstance(found, virnuc_profiler.PackStatistics)
+    assert isinstance(found, PackStatistics)
     assert (found.sequences, found.tokens, found.sum_squared_lengths, found.padding_tokens) == (2, 10, 52, 2)
     assert found.packing_efficiency == pytest.approx(10 / 16)
     padded = virnuc_profiler.pack_statistics(np.array([0, 4], np.int32))
