@@ -127,7 +127,7 @@ class EndToEnd:
         if steady.window is None or steady.tokens_per_sec is None:
             raise RuntimeError(f"{len(run.batches)} batches are too few for a steady state")
         seconds = (steady.window[1] - steady.window[0]) / 1e9
-        seen = observe(run, self._model.num_layers, self._model.embed_dim)
+        seen = observe(run, self._model.num_layers, self._model.hidden_size)
         readings = [
             reading for reading in (run.gpu.fast if run.gpu else ()) if seen.window[0] < reading.at_ns <= seen.window[1]
         ]

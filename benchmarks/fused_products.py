@@ -21,14 +21,14 @@ from benchmarks.claim import Claim
 from benchmarks.paired import MIN_PAIRS, Ratio, bare_goes_first, number_of_pairs, ratio_of_pairs
 from benchmarks.report import parser, publish
 from virnuc_profiler.inference.esm2.config import ARCHITECTURES, resolve_model_name
-from virnuc_profiler.inference.esm2.encoders.projections import MIN_FILLED, Rotation
+from virnuc_profiler.inference.esm2.encoders.projections import MIN_WAVE_EFFICIENCY, Rotation
 from virnuc_profiler.inference.kernels.elementwise import gelu_
 from virnuc_profiler.inference.kernels.matmul import (
-    filled,
-    fused_products_run_on,
+    fused_matmuls_supported,
     linear_gelu,
     qkv_rope,
-    rotates_in_tiles,
+    rope_fits_tiles,
+    wave_efficiency,
 )
 from virnuc_profiler.inference.ops.rotary import RotaryAngles
 from virnuc_profiler.inference.placement import resolve_device
@@ -80,7 +80,7 @@ def main() -> None:
     """Measure all shapes, print the table, and print whether the claim held."""
     arguments = parse_arguments()
     device = resolve_device(arguments.device)
-    if not fused_products_run_on(device):
+    if not fused_matmuls_supported(device):
         raise SystemExit(f"{device} cannot run them: they need Hopper, and Triton 3.4 or newer")
     found = [
         comparison
@@ -110,7 +110,7 @@ def parse_arguments() -> argparse.Namespace:
 def compare(model: str, tokens: int, device: torch.device, pairs: int, segment_s: float) -> list[Comparison]:
     """Compare both products of a model's layers on a pack of this many tokens, in bf16."""
     architecture = ARCHITECTURES[resolve_model_name(model)]
-    width, heads, head_dim = architecture.embed_dim, architecture.attention_heads, architecture.head_dim
+    width, heads, head_dim = architecture.hidden_size, architecture.attention_heads, architecture.head_dim
     options = {"device": device, "dtype": torch.bfloat16}
     x = torch.randn(tokens, width, **options)
     qkv, up = nn.Linear(width, 3 * width, **options), nn.Linear(width, 4 * width, **options)
@@ -126,15 +126,15 @@ def compare(model: str, tokens: int, device: torch.device, pairs: int, segment_s
         return qkv_rope(x, qkv.weight, qkv.bias, heads, rotation.positions, cos, sin)
 
     products = {"GELU": (up, lambda: linear_gelu(x, up.weight, up.bias), lambda: gelu_(up(x)))}
-    if rotates_in_tiles(heads, head_dim):
+    if rope_fits_tiles(heads, head_dim):
         products["rotation"] = (qkv, rotated_in_one, rotated_apart)
     found = []
     for name, (linear, fused, apart) in products.items():
-        share = filled(tokens, linear.out_features, device)
+        share = wave_efficiency(tokens, linear.out_features, device)
         fused_s, apart_s = in_turn(fused, apart, pairs, segment_s)
         times_us = (median(seconds) * 1e6 for seconds in (fused_s, apart_s))
         gain = ratio_of_pairs(apart_s, fused_s)
-        found.append(Comparison(model, tokens, name, share, share >= MIN_FILLED, *times_us, gain))
+        found.append(Comparison(model, tokens, name, share, share >= MIN_WAVE_EFFICIENCY, *times_us, gain))
     return found
 
 

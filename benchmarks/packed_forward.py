@@ -62,4 +62,4 @@ def pooled_vectors(model: PackedESM2, packs: list[PackedBatch]) -> Tensor:
 
 def _flops(packed: PackedBatch, model: PackedESM2) -> int:
     found = packed.statistics
-    return forward_flops(found.tokens, found.sum_squared_lengths, model.num_layers, model.embed_dim)
+    return forward_flops(found.tokens, found.sum_squared_lengths, model.num_layers, model.hidden_size)

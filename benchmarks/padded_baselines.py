@@ -66,7 +66,7 @@ def padded_batches(
         mask = (places < lengths[:, None]).long()
         pinned = [tensor.pin_memory() if pin else tensor for tensor in (tokens, mask, weights)]
         total, squares = int(lengths.sum()), int((lengths**2).sum())
-        flops = forward_flops(total, squares, architecture.num_layers, architecture.embed_dim)
+        flops = forward_flops(total, squares, architecture.num_layers, architecture.hidden_size)
         batches.append((Load(total, flops), PaddedBatch(*pinned)))
     return evenly_spread(batches, TOGETHER)
 
@@ -87,7 +87,7 @@ def load_fair_esm(architecture: Architecture, device: torch.device) -> tuple[Any
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     with torch.device(device):  # made where it will stay: billions of random numbers take minutes on a CPU
         torch.manual_seed(0)
-        shape = architecture.num_layers, architecture.embed_dim, architecture.attention_heads
+        shape = architecture.num_layers, architecture.hidden_size, architecture.attention_heads
         model = esm.model.esm2.ESM2(*shape)
     return model.to(dtype).eval().requires_grad_(False), dtype
 
@@ -103,10 +103,10 @@ def load_hugging_face(architecture: Architecture, device: torch.device) -> tuple
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     config = EsmConfig(
         vocab_size=ALPHABET_SIZE,
-        hidden_size=architecture.embed_dim,
+        hidden_size=architecture.hidden_size,
         num_hidden_layers=architecture.num_layers,
         num_attention_heads=architecture.attention_heads,
-        intermediate_size=4 * architecture.embed_dim,
+        intermediate_size=4 * architecture.hidden_size,
         max_position_embeddings=1026,
         position_embedding_type="rotary",
         emb_layer_norm_before=False,

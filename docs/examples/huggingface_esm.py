@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Profile Hugging Face's EsmModel over padded batches. Only the lines that end in `# +` were added.
+"""Profile Hugging Face's EsmModel over padded batches; the lines that end in `# +` are the only additions.
 
     python docs/examples/huggingface_esm.py                                    # ESM-2 650M on a GPU
-    python docs/examples/huggingface_esm.py --device cpu --layers 2 --width 64 --heads 4 --sequences 64
+    python docs/examples/huggingface_esm.py --device cpu --num-layers 2 --hidden-size 64 --num-heads 4 --sequences 64
 
-Needs `pip install transformers`. Weights and sequences are random, which does not change timings.
+It needs `pip install transformers`. Weights and sequences are random, which does not change the timings.
 """
 
 import argparse
@@ -16,8 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 from transformers import EsmConfig, EsmModel
 
-from virnuc_profiler import BatchProfiler  # +
-from virnuc_profiler._core import pack_statistics  # +
+from virnuc_profiler import BatchProfiler, pack_statistics  # +
 from virnuc_profiler.reports.stage_table import render_stages  # +
 
 BOS, PAD, EOS, MASK = 0, 1, 2, 32
@@ -58,12 +57,12 @@ def main() -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    """Parse the options. The defaults are ESM-2 650M."""
+    """Parse the options, whose defaults are ESM-2 650M."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options.add_argument("--layers", type=int, default=33)
-    options.add_argument("--width", type=int, default=1280)
-    options.add_argument("--heads", type=int, default=20)
+    options.add_argument("--num-layers", type=int, default=33)
+    options.add_argument("--hidden-size", type=int, default=1280)
+    options.add_argument("--num-heads", type=int, default=20)
     options.add_argument("--sequences", type=int, default=1000)
     options.add_argument("--batch-size", type=int, default=32)
     options.add_argument("--workers", type=int, default=2)
@@ -72,13 +71,13 @@ def parse_options() -> argparse.Namespace:
 
 
 def build_model(options: argparse.Namespace) -> EsmModel:
-    """Build an ESM-2 encoder of this size."""
+    """Build an ESM-2 encoder of the requested size."""
     config = EsmConfig(
         vocab_size=33,
-        hidden_size=options.width,
-        num_hidden_layers=options.layers,
-        num_attention_heads=options.heads,
-        intermediate_size=4 * options.width,
+        hidden_size=options.hidden_size,
+        num_hidden_layers=options.num_layers,
+        num_attention_heads=options.num_heads,
+        intermediate_size=4 * options.hidden_size,
         max_position_embeddings=1026,
         position_embedding_type="rotary",
         token_dropout=True,
@@ -95,7 +94,7 @@ def random_proteins(count: int) -> list[str]:
 
 
 def collate(sequences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids and attention mask, both (B, longest + 2)."""
+    """Return token ids and attention mask, each (B, longest + 2)."""
     rows = [torch.tensor([BOS, *(TOKENS[residue] for residue in sequence), EOS]) for sequence in sequences]
     ids = pad_sequence(rows, batch_first=True, padding_value=PAD)
     return ids, (ids != PAD).long()

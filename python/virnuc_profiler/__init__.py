@@ -17,6 +17,7 @@ _HOMES = {
     "virnuc_profiler.reports.performance_text": ("generate_performance_report",),
     "virnuc_profiler.inference.esm2.load": ("load_esm2_model",),
     "virnuc_profiler.inference.packing.collator": ("VarlenCollator",),
+    "virnuc_profiler.inference.packing.pack_statistics": ("pack_statistics",),
     "virnuc_profiler.inference.sequences.dataset": ("IndexBasedDataset", "SequenceDataset"),
     "virnuc_profiler.inference.loading.loader": ("create_async_dataloader",),
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
@@ -44,6 +45,7 @@ __all__ = [
     "generate_performance_report",
     "generate_tuning_workload",
     "load_esm2_model",
+    "pack_statistics",
     "run_single_gpu_benchmark",
 ]
 
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.loading.loader import create_async_dataloader
     from virnuc_profiler.inference.packing.collator import VarlenCollator
+    from virnuc_profiler.inference.packing.pack_statistics import pack_statistics
     from virnuc_profiler.inference.runner import AsyncInferenceRunner
     from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
     from virnuc_profiler.reports.performance_text import generate_performance_report

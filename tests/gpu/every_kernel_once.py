@@ -13,10 +13,10 @@ import torch
 from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
-from virnuc_profiler.inference.execution.vectors import TimestampedOutput
+from virnuc_profiler.inference.execution.output_buffers import TimestampedOutput
 from virnuc_profiler.inference.kernels.graph_inputs import load_graph_inputs
-from virnuc_profiler.inference.kernels.matmul import fused_products_run_on, linear_gelu, qkv_rope
-from virnuc_profiler.inference.kernels.mean_pool import mean_pool_to_order
+from virnuc_profiler.inference.kernels.matmul import fused_matmuls_supported, linear_gelu, qkv_rope
+from virnuc_profiler.inference.kernels.mean_pool import mean_pool_indirect
 
 SIZES = ("8M", "35M", "150M")
 """Heads of 16, 24 and 32 numbers: the widths that need filling up, and that do not."""
@@ -37,21 +37,27 @@ def main() -> None:
             print(size, precision, "done", runner.precision or "")
     for batch in batches:
         tokens, ends = batch.tokens.cuda(), batch.cu_seqlens.cuda()
-        sequences, width = len(ends) - 1, 320
-        stamped = TimestampedOutput(
-            torch.empty(TimestampedOutput.size_for(sequences, width), device="cuda"), sequences, width
+        sequences, hidden_size = len(ends) - 1, 320
+        output = TimestampedOutput(
+            torch.empty(TimestampedOutput.size_for(sequences, hidden_size), device="cuda"), sequences, hidden_size
         )
-        order = torch.zeros(3, dtype=torch.int64, device="cuda")
+        target = torch.zeros(3, dtype=torch.int64, device="cuda")
         for _ in range(2):  # as compiled anew, and as remembered
             load_graph_inputs(
-                tokens, ends, torch.zeros_like(tokens), torch.zeros_like(ends), order, stamped.vectors, stamped.stamps
+                tokens,
+                ends,
+                torch.zeros_like(tokens),
+                torch.zeros_like(ends),
+                target,
+                output.vectors,
+                output.timestamps,
             )
-            mean_pool_to_order(torch.ones(len(tokens), width, device="cuda"), ends, order)
-            began, ended = stamped.stamps.tolist()
+            mean_pool_indirect(torch.ones(len(tokens), hidden_size, device="cuda"), ends, target)
+            began, ended = output.timestamps.tolist()
             assert 0 < began < ended
-            assert torch.equal(stamped.vectors, torch.ones_like(stamped.vectors))
-            stamped.memory.zero_()
-    if fused_products_run_on(torch.device("cuda", 0)):
+            assert torch.equal(output.vectors, torch.ones_like(output.vectors))
+            output.memory.zero_()
+    if fused_matmuls_supported(torch.device("cuda", 0)):
         multiply()
 
 

@@ -107,7 +107,9 @@ def test_a_healthy_run(model, ceiling):
 
 def test_the_whole_pipeline_is_healthy_if_it_keeps_the_device_busy(model, ceiling, tmp_path):
     fasta = generate_tuning_workload(tmp_path, num_sequences=6000)
-    collator = VarlenCollator(esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(), BUDGET)
+    collator = VarlenCollator(
+        esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(), max_tokens_per_batch=BUDGET
+    )
     with create_async_dataloader(SequenceDataset(fasta), collator, num_workers=4) as loader:
         found = verdict(profiled(model, loader), ceiling)
     assert found.busy_share > 0.9

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The whole chain on a real device: what telemetry reports is what the clock outside says."""
+"""The whole pipeline on a GPU: the rates in telemetry match an independent clock."""
 
 import json
 import time
@@ -26,7 +26,7 @@ def workload(tmp_path_factory):
 
 
 def tokens_of(fasta):
-    """Counted by other means than ours: BOS and EOS included, cut at 1,022 residues."""
+    """Count tokens independently of the package: BOS and EOS included, truncated to 1,022 residues."""
     sequences = ["".join(record.split("\n")[1:]) for record in fasta.read_text().split(">")[1:]]
     return sum(min(len(sequence), 1022) + 2 for sequence in sequences)
 
@@ -43,14 +43,14 @@ def test_reported_rates_equal_the_wall_clock(model, workload, tmp_path):
     summary = json.loads((tmp_path / f"telemetry_{Configuration().run_id}.json").read_text())["summary"]
     assert summary["total_sequences"] == SEQUENCES
     assert summary["total_tokens"] == tokens_of(workload)
-    # From the call to the last result: outside the measured run lies only the file's index.
+    # From the call to the last result; only indexing the file is not part of the measured run.
     assert result["tokens_per_sec"] == pytest.approx(summary["total_tokens"] / outside_s, rel=0.01)
     assert 0 < result["packing_efficiency"] <= 1
     assert 0 <= result["gpu_util"] <= 100
     assert result["peak_memory_gb"] > 1
 
 
-def test_out_of_memory_is_an_outcome_and_leaves_nothing(model, workload, tmp_path):
+def test_out_of_memory_is_an_outcome_and_leaks_nothing(model, workload, tmp_path):
     held = torch.cuda.memory_allocated()
     total = torch.cuda.get_device_properties(0).total_memory
     try:

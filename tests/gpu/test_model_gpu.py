@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The packed model and the runner on a real GPU: right in half precision, and never waiting."""
+"""The packed model and the runner on a GPU: correct in half precision, and without waiting for the device."""
 
 import gc
 
@@ -24,7 +24,7 @@ TOKENS_PER_PACK = 16_384
 
 
 def two_hundred_proteins():
-    """1 to 1,022 residues, every length as likely, both ends among them; some hold <mask>."""
+    """Proteins of 1 to 1,022 residues, lengths uniform and including both limits; some contain <mask>."""
     lengths = np.linspace(1, 1022, 200).round().astype(int)
     sequences = proteins(np.random.default_rng(0).permutation(lengths))
     return [sequence if index % 10 else sequence + "<mask>" for index, sequence in enumerate(sequences[:-1])] + [
@@ -33,7 +33,7 @@ def two_hundred_proteins():
 
 
 def packs(sequences):
-    """Packs of at most TOKENS_PER_PACK tokens, in order."""
+    """Pack sequences in order, at most TOKENS_PER_PACK tokens each."""
     first, tokens = 0, 0
     for index, sequence in enumerate(sequences):
         tokens += len(sequence) + 2
@@ -52,7 +52,7 @@ def skip_unless_it_runs(attention, dtype, architecture):
 
 @pytest.fixture(scope="module", params=["esm2_t6_8M_UR50D", "esm2_t30_150M_UR50D", "esm2_t33_650M_UR50D"])
 def expected(request):
-    """fair-esm in fp32, padded: the model, and the embedding of each of the 200 sequences."""
+    """fair-esm's padded model in fp32, and its embedding of each of the 200 sequences."""
     oracle = fair_esm_model(ARCHITECTURES[request.param]).cuda()
     rows = padded_oracle(oracle, two_hundred_proteins(), "cuda")
     yield oracle, torch.stack([mean_over_residues(sequence).cpu() for sequence in rows])
@@ -64,7 +64,7 @@ def expected(request):
 def test_each_sequence_equals_fair_esm(expected, attention, precision):
     oracle, embeddings = expected
     dtype = PRECISIONS[precision]
-    architecture = next(a for a in ARCHITECTURES.values() if a.embed_dim == oracle.embed_dim)
+    architecture = next(a for a in ARCHITECTURES.values() if a.hidden_size == oracle.hidden_size)
     skip_unless_it_runs(attention, dtype, architecture)
     model = from_fair_esm(oracle, device="cuda:0", dtype=dtype, attention=attention)
     sequences = two_hundred_proteins()
@@ -91,7 +91,7 @@ def test_forward_and_pooling_never_wait_for_the_device(attention, host_knows):
     torch.testing.assert_close(again, warm)
 
 
-def test_launching_returns_while_the_device_is_still_at_work():
+def test_launching_returns_while_the_device_is_busy():
     model, _ = load_esm2_model("150M", "cuda:0", weights="random")
     batches = [packed_batch(proteins([500] * 30), first) for first in range(0, 300, 30)]
     runner = AsyncInferenceRunner(model, "cuda:0", in_flight=3)
@@ -103,10 +103,10 @@ def test_launching_returns_while_the_device_is_still_at_work():
             at_work.append(not torch.cuda.current_stream().query())
             yield batch
 
-    with no_waiting():  # waiting for an event is allowed: it is no synchronization of the device or a stream
+    with no_waiting():  # waiting for an event is allowed, because it synchronizes neither the device nor a stream
         results = list(runner.run(loader()))
     assert [result.batch_idx for result in results] == list(range(10))
-    # Whenever the host comes for another batch, the device has still something to do.
+    # Whenever the host fetches another batch, the device still has work.
     assert at_work == [False] + [True] * 9
 
 
@@ -116,8 +116,8 @@ def test_results_are_not_overwritten_by_later_batches(pinned):
     batches = [packed_batch(proteins([40, 3, 90], seed=seed)) for seed in range(20)]
     if pinned:
         batches = [batch_with_pinned_memory(batch) for batch in batches]
-    together = [result.embeddings for result in AsyncInferenceRunner(model, "cuda:0", in_flight=4).run(batches)]
-    for batch, found in zip(batches, together, strict=True):
+    in_flight = [result.embeddings for result in AsyncInferenceRunner(model, "cuda:0", in_flight=4).run(batches)]
+    for batch, found in zip(batches, in_flight, strict=True):
         (alone,) = AsyncInferenceRunner(model, "cuda:0").run([batch])
         torch.testing.assert_close(found, alone.embeddings)
         assert not found.is_pinned()
@@ -129,7 +129,7 @@ def batch_with_pinned_memory(batch):
     return type(batch)(**fields)
 
 
-def test_random_weights_are_made_on_the_device_in_one_copy():
+def test_random_weights_are_allocated_once_on_the_device():
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
@@ -159,10 +159,10 @@ def test_out_of_memory_leaves_nothing_behind():
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("size", ["8M", "35M"])
-def test_recorded_forwards_equal_those_that_are_launched(size, precision):
-    """Packs of many sizes, in turn, so that a recording must forget what was in it before."""
+def test_replayed_forwards_equal_launched_ones(size, precision):
+    """Alternate packs of many sizes, so that a graph must not depend on its last inputs."""
     launched, _ = load_esm2_model(size, "cuda:0", precision=precision, weights="random", cuda_graphs=False)
-    recorded, _ = load_esm2_model(size, "cuda:0", precision=precision, weights="random", cuda_graphs=True)
+    graphed, _ = load_esm2_model(size, "cuda:0", precision=precision, weights="random", cuda_graphs=True)
     random = np.random.default_rng(0)
     lengths = [random.integers(1, 1022, size=count) for count in (1, 3, 3, 40, 2, 40)]
     batches = [packed_batch(proteins(some, seed=seed)) for seed, some in enumerate(lengths)]
@@ -170,11 +170,11 @@ def test_recorded_forwards_equal_those_that_are_launched(size, precision):
     with torch.inference_mode():
         for batch in batches * 4:
             inputs = (batch.tokens.cuda(), batch.cu_seqlens.cuda(), batch.max_seqlen)
-            assert torch.equal(recorded(*inputs), launched(*inputs))
-            assert torch.equal(recorded.embed_sequences(*inputs), launched.embed_sequences(*inputs))
+            assert torch.equal(graphed(*inputs), launched(*inputs))
+            assert torch.equal(graphed.embed_sequences(*inputs), launched.embed_sequences(*inputs))
 
 
-def test_a_recording_follows_weights_that_move_or_change():
+def test_graphs_follow_weights_that_move_or_change():
     model, _ = load_esm2_model("8M", "cuda:0", weights="random", cuda_graphs=True)
     batch = packed_batch(proteins([50, 60]))
     inputs = (batch.tokens.cuda(), batch.cu_seqlens.cuda(), batch.max_seqlen)
@@ -192,7 +192,7 @@ def test_a_recording_follows_weights_that_move_or_change():
     torch.testing.assert_close(forward(), changed)
 
 
-def test_results_of_a_recording_are_the_callers_own():
+def test_results_of_a_graph_belong_to_the_caller():
     model, _ = load_esm2_model("8M", "cuda:0", weights="random", cuda_graphs=True)
     one, other = (packed_batch(proteins([50, 60], seed=seed)) for seed in (1, 2))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The runner's edges on a real GPU: three streams that never mix up batches, and never make the host wait."""
+"""The runner on a GPU: its three streams never mix up batches, and never make the host wait."""
 
 import gc
 from contextlib import nullcontext
@@ -20,7 +20,7 @@ from virnuc_profiler.inference.ops.pooling import mean_pool
 pytestmark = pytest.mark.gpu
 
 LONG_CYCLES = 3_000_000
-"""Some milliseconds: whatever should have waited for it, and did not, is far ahead by then."""
+"""A few milliseconds, enough that work which failed to wait for it would finish first."""
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +30,13 @@ def model():
 
 @pytest.fixture(scope="module")
 def launched_model():
-    """Records nothing, and so holds no memory between batches."""
+    """A model without CUDA graphs, which therefore keeps no memory between batches."""
     return load_esm2_model("8M", "cuda:0", weights="random", cuda_graphs=False)[0]
 
 
 @pytest.fixture(scope="module")
 def batches():
-    """Forty batches of 1 to 60 sequences, growing and shrinking, half of them in pinned memory."""
+    """Forty batches of 1 to 60 sequences in alternating sizes, half of them in pinned memory."""
     rng = np.random.default_rng(0)
     found, first = [], 0
     for number in range(40):
@@ -48,7 +48,7 @@ def batches():
 
 @pytest.fixture(scope="module")
 def expected(model, batches):
-    """Each batch by itself, on one stream, with a synchronization after each step."""
+    """Run each batch alone, on one stream, with a synchronization after each step."""
     return [alone(model, batch) for batch in batches]
 
 
@@ -68,7 +68,7 @@ def pinned(batch):
 
 
 class Slow:
-    """A model that keeps the device waiting before and after, and gives its result in memory that it uses again."""
+    """A model that delays the device before and after, and returns its result in memory that it reuses."""
 
     def __init__(self, model, fail_at=None):
         self.model = model
@@ -99,7 +99,7 @@ def assert_equal(results, expected):
 @pytest.mark.parametrize("in_flight", [1, 2, 4])
 @pytest.mark.parametrize("stream", ["legacy default", "side"])
 @pytest.mark.parametrize("slow", [False, True])
-def test_each_batch_is_as_if_it_were_alone(model, batches, expected, in_flight, stream, slow):
+def test_each_batch_equals_the_one_run_alone(model, batches, expected, in_flight, stream, slow):
     runner = AsyncInferenceRunner(Slow(model) if slow else model, "cuda:0", in_flight=in_flight)
     with torch.cuda.stream(torch.cuda.Stream()) if stream == "side" else nullcontext(), no_waiting():
         results = list(runner.run(batches))
@@ -111,17 +111,17 @@ def test_each_batch_is_as_if_it_were_alone(model, batches, expected, in_flight, 
 
 
 def test_the_stream_may_change_between_batches(model, batches, expected):
-    sides = [torch.cuda.Stream(), torch.cuda.Stream(), torch.cuda.default_stream()]
+    streams = [torch.cuda.Stream(), torch.cuda.Stream(), torch.cuda.default_stream()]
     torch.cuda.synchronize()
     run = AsyncInferenceRunner(model, "cuda:0").run(batches)
     results = []
     for number in range(len(batches)):
-        with torch.cuda.stream(sides[number % 3]):
+        with torch.cuda.stream(streams[number % 3]):
             results.append(next(run))
     assert_equal(results, expected)
 
 
-def test_two_runs_at_a_time(model, batches, expected):
+def test_two_concurrent_runs(model, batches, expected):
     runner = AsyncInferenceRunner(Slow(model), "cuda:0")
     pairs = list(zip(runner.run(batches), runner.run(reversed(batches)), strict=True))
     assert_equal([one for one, _ in pairs], expected)
@@ -138,10 +138,10 @@ def test_input_order(model, batches, expected):
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
-def test_a_model_that_fails_spares_the_batches_before_it_and_the_runner(launched_model, batches, expected, in_flight):
+def test_a_failing_model_spares_earlier_batches_and_the_runner(launched_model, batches, expected, in_flight):
     slow = Slow(launched_model)
     runner = AsyncInferenceRunner(slow, "cuda:0", in_flight=in_flight)
-    list(runner.run(batches))  # model and slots are as large then as they will be
+    list(runner.run(batches))  # model and slots have their final size from here on
     slow.calls, slow.fail_at = 0, 6
     gc.collect()
     held = torch.cuda.memory_allocated()
@@ -151,23 +151,23 @@ def test_a_model_that_fails_spares_the_batches_before_it_and_the_runner(launched
     assert_equal(results, expected[:5])
     del caught, results
     gc.collect()
-    assert torch.cuda.memory_allocated() <= held + (1 << 20)  # hidden vectors alone would be several MiB
+    assert torch.cuda.memory_allocated() <= held + (1 << 20)  # the hidden states alone would take several MiB
     assert len(runner._launch._slots._free) <= in_flight
     assert_equal(list(runner.run(batches)), expected)
 
 
-def test_runs_that_are_left_disturb_nobody(model, batches, expected):
+def test_abandoned_runs_do_not_disturb_others(model, batches, expected):
     for _ in range(3):
         runner = AsyncInferenceRunner(Slow(model), "cuda:0", in_flight=4)
         next(runner.run(batches))
         runner.close()
-        del runner  # its memory is free for others, while the device may still be at work
+        del runner  # its memory is free, although the device may still be working
         torch.cuda.empty_cache()
         assert_equal(list(AsyncInferenceRunner(model, "cuda:0").run(batches)), expected)
     torch.cuda.synchronize()
 
 
-def test_closing_gives_the_device_memory_back(launched_model, batches):
+def test_close_releases_the_device_memory(launched_model, batches):
     list(AsyncInferenceRunner(launched_model, "cuda:0").run(batches))
     gc.collect()
     held = torch.cuda.memory_allocated()
@@ -177,7 +177,7 @@ def test_closing_gives_the_device_memory_back(launched_model, batches):
     assert torch.cuda.memory_allocated() == held
 
 
-def test_closing_gives_recordings_back_too(model, batches):
+def test_close_releases_cuda_graphs(model, batches):
     AsyncInferenceRunner(model, "cuda:0").close()
     gc.collect()
     held = torch.cuda.memory_allocated()
@@ -205,14 +205,14 @@ def test_nan_weights_are_reported_with_ids(batches, reaction, caplog):
 
 
 def allocations():
-    """Blocks that were handed out so far, on the device and in pinned memory."""
+    """Number of blocks allocated so far, on the device and in pinned memory."""
     host = torch.cuda.host_memory_stats() if hasattr(torch.cuda, "host_memory_stats") else {}
     pinned_blocks = host.get("active_requests.allocated", host.get("num_host_alloc"))
     device = torch.cuda.memory_stats()
     return device["allocation.all.allocated"], device["segment.all.allocated"], pinned_blocks
 
 
-def test_once_warm_the_edges_allocate_nothing(batches):
+def test_a_warm_launcher_allocates_nothing(batches):
     unpinned = [packed_batch(proteins([400] * 60))] * 3
     longest = max(len(batch.tokens) for batch in (*batches, *unpinned))
     hidden = torch.arange(float(longest), device="cuda:0")[:, None].repeat(1, 320)
@@ -234,7 +234,7 @@ def test_once_warm_the_edges_allocate_nothing(batches):
     assert allocations() == before
 
 
-def test_launching_never_waits_not_even_the_first_time(model, batches):
+def test_launching_never_waits_even_the_first_time(model, batches):
     launch = CudaLauncher(model, torch.device("cuda", 0))
     with no_waiting():
         launched = [launch(batch, NoMarks()) for batch in batches[:8]]
@@ -251,7 +251,7 @@ def test_marks_name_three_streams(model, batches):
     streams = {}
     launch = CudaLauncher(model, torch.device("cuda", 0))
     launch(batches[0], Marks(0)).wait()
-    # A forward that is replayed has no stage "pool".
+    # A replayed forward has no stage "pool".
     assert streams["forward"] == streams.get("pool", streams["forward"]) == torch.cuda.current_stream().cuda_stream
     assert len(set(streams.values())) == 3
 
@@ -275,12 +275,12 @@ def test_recorded_intervals_are_in_order_and_copies_overlap_the_forward(model):
     assert any(following["h2d"][1] <= one["forward"][1] for one, following in pairwise(times))
 
 
-def test_replays_take_their_own_time(model, launched_model):
-    """The same packs, replayed and launched: as many batches, the same order of stages, and times that agree."""
+def test_replays_record_device_timestamps(model, launched_model):
+    """The same packs, replayed and launched, give equally many batches, the same stages, and matching times."""
     work = [pinned(packed_batch(proteins([200] * 20)))] * 40
     runs = {}
     for name, chosen in (("replayed", model), ("launched", launched_model)):
-        for _ in range(2):  # the first run loads kernels, and records
+        for _ in range(2):  # the first run loads kernels and captures graphs
             with BatchProfiler(device="cuda:0") as profiler:
                 list(AsyncInferenceRunner(chosen, "cuda:0", profiler=profiler).run(work))
         runs[name] = profiler.result
@@ -295,7 +295,7 @@ def test_replays_take_their_own_time(model, launched_model):
         assert batch["forward"].device_start_ns < batch["forward"].device_end_ns <= batch["d2h"].device_start_ns
     for before, after in pairwise(stages):
         assert before["forward"].device_end_ns <= after["forward"].device_start_ns
-    # What is launched one by one takes longer, by the gaps between its kernels, and never less.
+    # A launched forward takes longer by the gaps between its kernels, and never less.
     replayed, launched = (
         np.median([batch["forward"].device_ns for batch in some]) for some in (stages, launched_stages)
     )

@@ -47,7 +47,7 @@ def test_what_it_adds_to_a_loop_is_twelve_lines_and_all_of_it_is_marked() -> Non
 
 def test_it_runs_on_the_cpu(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    options = ["--device", "cpu", "--layers", "1", "--width", "32", "--heads", "2", "--workers", "1"]
+    options = ["--device", "cpu", "--num-layers", "1", "--hidden-size", "32", "--num-heads", "2", "--workers", "1"]
     printed, run = run_example(tmp_path / "run.json", *options)
     check_run(run)
     assert printed.startswith("Stages (ms)")

@@ -71,7 +71,9 @@ def test_near_the_optimum_where_it_is_known(budget, cuts):
 )
 def test_the_collator_emits_each_sequence_once_and_holds_back_a_bounded_share(case, buffer_size, sizes, packing):
     lengths, budget = case
-    collator = VarlenCollator(None, budget, 1000, buffer_size, packing)
+    collator = VarlenCollator(
+        max_tokens_per_batch=budget, max_sequence_length=1000, buffer_size=buffer_size, enable_packing=packing
+    )
     seen = []
     start = 0
     for size in itertools.cycle(sizes):

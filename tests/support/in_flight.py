@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Runs with several batches in flight, as an asynchronous loop and a device would make them; their truth is known."""
+"""Simulated runs with several batches in flight, whose true rates are known."""
 
 from tests.support.pipelines import GPU
 from tests.support.run_records import batch, packing, run_of, stage
 
 TOKENS = 1000
-"""Of each batch."""
+"""Tokens of each batch."""
 
 _LAUNCH_MS, _EMIT_MS = 0.3, 0.05
 
 
 def run_in_flight(ready_ms, *, forward_ms=10.0, copy_ms=0.2, in_flight=3, dropped=()):
-    """A run whose batches the loader has ready at given times, ms.
+    """Return a run whose loader has its batches ready at the given times in ms.
 
-    The device computes one batch after the other and copies on streams beside that. The host launches a batch as soon
-    as it has it, and takes the oldest one's results only when there is no room for another.
+    The device computes one batch after the other and copies on separate streams. The host launches a batch as soon as
+    it is ready, and takes the oldest results only when `in_flight` batches are queued.
     """
     host = copied_in = computed = copied_out = 0.0
     rows, waiting = [], []

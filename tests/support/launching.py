@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What tests of the launcher share: batches, and marks that know of the pretended streams."""
+"""Helpers of the launcher's tests: batches, and marks that know the simulated streams."""
 
 from tests.support.packed import RecordedBatch, packed_batch, proteins
 
@@ -7,7 +7,7 @@ COMPUTE, COPY_IN, COPY_OUT = 0, 1, 2
 
 
 class Marks(RecordedBatch):
-    """Keeps the stream of each stage, and how much each stream had waited for by then."""
+    """Keeps the stream of each stage, and what the stream had waited for by then."""
 
     def __init__(self, cuda):
         super().__init__(0)
@@ -26,5 +26,5 @@ def batch_of(*lengths):
 
 
 def token_four_times(tokens, *_):
-    """A model: (T,) tokens to (T, 4)."""
+    """A model that returns each token four times, (T, 4)."""
     return tokens[:, None].float().repeat(1, 4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packs of random proteins, fair-esm as the oracle, and a profiler that writes down what it is told."""
+"""Packs of random proteins, fair-esm as the oracle, and a profiler that keeps its calls."""
 
 import argparse
 from itertools import chain
@@ -13,21 +13,21 @@ from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.esm2.config import Architecture
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
-TINY = Architecture(num_layers=3, embed_dim=32, attention_heads=2)
+TINY = Architecture(num_layers=3, hidden_size=32, attention_heads=2)
 
 _ALPHABET = esm.data.Alphabet.from_architecture("ESM-1b")
 
 
 def fair_esm_model(architecture, seed=0):
-    """fair-esm's own model with its own random weights."""
+    """Return fair-esm's model with its own random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = esm.model.esm2.ESM2(architecture.num_layers, architecture.embed_dim, architecture.attention_heads)
+        model = esm.model.esm2.ESM2(architecture.num_layers, architecture.hidden_size, architecture.attention_heads)
     return model.eval().requires_grad_(False)
 
 
 def save_checkpoint(model, path):
-    """Saves a model in the form in which fair-esm publishes ESM-2."""
+    """Save a model in the format in which fair-esm publishes ESM-2."""
     state = {
         ("encoder." if name.startswith("lm_head") else "encoder.sentence_encoder.") + name: value
         for name, value in model.state_dict().items()
@@ -44,13 +44,13 @@ def save_checkpoint(model, path):
 
 
 def proteins(lengths, seed=0):
-    """One random protein for each number of residues."""
+    """Return one random protein for each number of residues."""
     rng = np.random.default_rng(seed)
     return ["".join(rng.choice(list(RESIDUES), length)) for length in lengths]
 
 
 def padded_oracle(model, sequences, device="cpu", batch_size=8):
-    """fair-esm's last representation of each sequence, BOS and EOS included, from padded batches."""
+    """Return fair-esm's last representation of each sequence, BOS and EOS included, from padded batches."""
     if len(sequences) > batch_size:
         by_length = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
         found = {}
@@ -68,7 +68,7 @@ def padded_oracle(model, sequences, device="cpu", batch_size=8):
 
 
 def packed_batch(sequences, first_position=0, token_budget=None):
-    """A PackedBatch of these sequences, tokenized by fair-esm; ids are ``seq<position>``."""
+    """Pack sequences that fair-esm tokenizes; identifiers are ``seq<position>``."""
     encoded = [[_ALPHABET.cls_idx, *_ALPHABET.encode(sequence), _ALPHABET.eos_idx] for sequence in sequences]
     cu_seqlens = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
     positions = np.arange(first_position, first_position + len(sequences))
@@ -85,7 +85,7 @@ def packed_batch(sequences, first_position=0, token_budget=None):
 
 
 def run_packed(model, sequences, **options):
-    """The packed model's representation of each sequence, BOS and EOS included, on the CPU in fp32."""
+    """Return the packed model's representation of each sequence, BOS and EOS included, on the CPU in fp32."""
     batch = packed_batch(sequences)
     with torch.inference_mode():
         hidden = model(
@@ -95,7 +95,7 @@ def run_packed(model, sequences, **options):
 
 
 def mean_over_residues(rows):
-    """The embedding of one sequence from its rows, written as simply as can be."""
+    """Return the embedding of one sequence from its rows, in the simplest way."""
     return rows[1:-1].double().mean(0)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs of a packed-inference loop made by hand, on an exact clock: who waits for whom is a matter of the arguments."""
+"""Handmade runs of a packed-inference loop on an exact clock; the arguments decide what waits for what."""
 
 from dataclasses import replace
 
@@ -13,9 +13,9 @@ COPY_MS = 0.02
 
 
 def back_to_back(device_times_ms=(16.0,) * 40, pause_ms=0.0, **more):
-    """A host that runs ahead of the device.
+    """Return a run whose host runs ahead of the device.
 
-    With a pause, each batch's data come so long after the device has run dry, while the host waits for them.
+    With a pause, the data of each batch arrive that long after the device has become idle, and the host waits for them.
     """
     batches, now = [], 0.0
     for number, device_ms in enumerate(device_times_ms):
@@ -46,10 +46,10 @@ def one_by_one(
     copy_ms=COPY_MS,
     **more,
 ):
-    """A host that waits for each batch before it fetches the next.
+    """Return a run whose host waits for each batch before it fetches the next.
 
     Args:
-        hold: the stage that keeps the host until the device is done; outside of all stages if None.
+        hold: Stage in which the host waits for the device; None for outside of all stages.
     """
     batches, now = [], 0.0
     for number in range(count):
@@ -74,5 +74,5 @@ def one_by_one(
 
 
 def with_gpu(run, **tiers):
-    """The run, with readings of its GPU."""
+    """Return the run with readings of its GPU."""
     return replace(run, gpu=samples(**tiers))

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""CUDA streams and events that are only pretended: they write down what they are told, and prove the order of it.
+"""Simulated CUDA streams and events, which log all operations and prove their order.
 
-Each stream carries a clock for each stream, as vector clocks do: an operation comes after all those that its stream
-knows of. So a missing event shows, whatever the timing would have been on a device.
+Each stream carries a vector clock: an operation comes after all operations that its stream knows of. So a missing event
+is found, whatever the timing on a device would have been.
 """
 
 from contextlib import contextmanager
 
 
-class PretendedStream:
+class SimulatedStream:
     def __init__(self, cuda, name, handle):
         self.cuda, self.name, self.cuda_stream = cuda, name, handle
         self.knows = {name: 0}
@@ -25,7 +25,7 @@ class PretendedStream:
         self.wait_event(stream)
 
 
-class PretendedEvent:
+class SimulatedEvent:
     def __init__(self, cuda, blocking):
         self.cuda, self.blocking, self.knows = cuda, blocking, {}
         cuda.events_made += 1
@@ -42,22 +42,22 @@ class PretendedEvent:
             self.cuda.host_knows[name] = max(self.cuda.host_knows.get(name, 0), time)
 
 
-class PretendedCuda:
-    """Puts itself in the place of ``torch.cuda``'s streams and events.
+class SimulatedCuda:
+    """Replaces ``torch.cuda``'s streams and events.
 
     Attributes:
-        operations: (what, stream, what the stream knew of each stream) in the order of queuing.
-        host_knows: operations of each stream that the host has waited for.
-        lost: whether all that is done with an event fails.
+        operations: Operation, stream, and what the stream knew of each stream, in the order of queueing.
+        host_knows: Number of operations of each stream that the host has waited for.
+        lost: Whether the device is lost, so that every use of an event fails.
     """
 
     def __init__(self, monkeypatch, torch):
         self.operations, self.host_knows = [], {}
         self.events_made, self.lost = 0, False
-        self.streams = [PretendedStream(self, "compute", 0)]
+        self.streams = [SimulatedStream(self, "compute", 0)]
         self.current = self.compute = self.streams[0]
         monkeypatch.setattr(torch.cuda, "Stream", self._make_stream)
-        monkeypatch.setattr(torch.cuda, "Event", lambda blocking=False: PretendedEvent(self, blocking))
+        monkeypatch.setattr(torch.cuda, "Event", lambda blocking=False: SimulatedEvent(self, blocking))
         monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: self.current)
         monkeypatch.setattr(torch.cuda, "set_stream", self._use)
         monkeypatch.setattr(torch.cuda, "device", self._use_device)
@@ -69,11 +69,11 @@ class PretendedCuda:
         self.current.operate(what)
 
     def last(self, what):
-        """(stream, what it knew) of the last operation of that name."""
+        """Return the stream of the last operation of that name, and what it knew."""
         return next((stream, knows) for name, stream, knows in reversed(self.operations) if name == what)
 
     def _make_stream(self, _device):
-        self.streams.append(PretendedStream(self, ("copy in", "copy out")[len(self.streams) - 1], len(self.streams)))
+        self.streams.append(SimulatedStream(self, ("copy in", "copy out")[len(self.streams) - 1], len(self.streams)))
         return self.streams[-1]
 
     def _copy(self, copy, target, source, non_blocking=False):

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""What tests of the runner and of the launcher share: GPUs that are only pretended, and a profiler that remembers."""
+"""Fixtures of the runner's and the launcher's tests: simulated GPUs, and a profiler that keeps its batches."""
 
 import pytest
 import torch
 
 from tests.support.packed import RecordingProfiler
-from tests.support.pretended_device import PretendedDevice
-from tests.support.streams import PretendedCuda
+from tests.support.simulated_device import SimulatedDevice
+from tests.support.streams import SimulatedCuda
 
 
 @pytest.fixture
 def cuda(monkeypatch):
-    """For the launcher: streams and events that prove the order of what is queued."""
-    return PretendedCuda(monkeypatch, torch)
+    """Simulated streams and events, which prove the order of what the launcher queues."""
+    return SimulatedCuda(monkeypatch, torch)
 
 
 @pytest.fixture
 def device(monkeypatch):
-    """For the runner: batches are launched at once, and finished when waited for."""
-    return PretendedDevice(monkeypatch)
+    """Simulated GPU for the runner: batches are launched at once, and finish when they are waited for."""
+    return SimulatedDevice(monkeypatch)
 
 
 @pytest.fixture

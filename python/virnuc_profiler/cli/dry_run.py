@@ -88,6 +88,6 @@ def _estimate(request: Request, workload: Workload, tokens: Sequence[int], secon
         tokens,
         pause_s,
         layers=architecture.num_layers,
-        hidden=architecture.embed_dim,
+        hidden=architecture.hidden_size,
         cores=usable_cores() if request.device.type == "cpu" else None,
     )

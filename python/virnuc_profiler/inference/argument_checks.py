@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""Checks of arguments, so that misuse reads alike everywhere."""
+"""Checks of arguments whose errors have the same form everywhere."""
 
 import operator
 from typing import Any
 
 MAX_INT32 = 2**31 - 1
-"""The most tokens that int32 cumulative lengths can count."""
+"""Largest number of tokens that int32 cumulative lengths can count."""
 
 
 def checked_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """`value` as an int between `low` and `high`, both included.
+    """Return `value` as an int if it lies between `low` and `high`, both included.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The argument; NumPy integers are accepted, bool is not.
+        low: Smallest value allowed.
+        high: Largest value allowed; None for no limit.
 
     Raises:
-        TypeError: not an integer.
-        ValueError: out of range.
+        TypeError: `value` is not an integer.
+        ValueError: `value` is out of range.
     """
     wanted = f"at least {low}" if high is None else f"from {low} to {high}"
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What travels between the rooms of the pipeline: chunks from workers, packs to the model, results to the user."""
+"""The records that pass through the pipeline: chunks from workers, packs to the model, results to the user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from virnuc_profiler._core import PackStatistics
 
 @dataclass(frozen=True, slots=True)
 class EncodedChunk:
-    """Some sequences, encoded by a worker: one message instead of one per sequence.
+    """Sequences that a worker encoded, sent as one message instead of one per sequence.
 
     Attributes:
-        positions: (n,) position of each sequence in its input, from 0; this is a sequence's identity.
-        tokens: (tokens,) uint8, sequence after sequence, each with its BOS and EOS.
-        offsets: (n + 1,) int64, where each sequence starts in ``tokens``.
-        truncated: sequences that were cut to the limit.
-        unknown_residues: letters that the alphabet lacks.
+        positions: (n,) position of each sequence in its input, from 0; it identifies the sequence.
+        tokens: (tokens,) uint8 tokens of all sequences, concatenated, each with its BOS and EOS.
+        offsets: (n + 1,) int64 index in ``tokens`` at which each sequence starts, and the end of the last one.
+        truncated: Number of sequences that were cut to the length limit.
+        unknown_residues: Number of letters that the alphabet lacks.
     """
 
     positions: NDArray[np.int64]
@@ -32,47 +32,53 @@ class EncodedChunk:
 
 
 _ALIGNMENT: Final = 16
-"""Of tokens, in bytes: kernels that are compiled for what is less aligned are other ones."""
+"""Alignment of the tokens in bytes: Triton compiles another variant of a kernel for pointers that are less aligned."""
 
 
 def packed_size(sequences: int, tokens: int) -> int:
-    """Bytes of a pack in one piece of memory, see :func:`packed_views`."""
+    """Return the bytes of one block of memory for a pack, laid out as in `packed_views`.
+
+    Args:
+        sequences: Sequences in the pack.
+        tokens: Tokens in the pack.
+    """
     return _offset_of_tokens(sequences + 1) + tokens
 
 
 def packed_views(memory: torch.Tensor, sequences: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A pack's tokens, uint8, and its cumulative lengths, int32: views over one piece of memory.
+    """Return a pack's tokens (uint8) and cumulative lengths (int32) as views of one block of memory.
 
     Args:
-        memory: (packed_size,) uint8; lengths come first, tokens last.
-        sequences: in the pack.
+        memory: (packed_size,) uint8 block; the cumulative lengths come first, then the tokens.
+        sequences: Sequences in the pack.
     """
     end, start = 4 * (sequences + 1), _offset_of_tokens(sequences + 1)
     lengths, _, tokens = memory.split_with_sizes((end, start - end, memory.shape[0] - start))
     return tokens, lengths.view(torch.int32)
 
 
-def _offset_of_tokens(ends: int) -> int:
-    return -(-4 * ends // _ALIGNMENT) * _ALIGNMENT
+def _offset_of_tokens(cumulative_lengths: int) -> int:
+    """Return the byte offset of the tokens behind that number of cumulative lengths."""
+    return -(-4 * cumulative_lengths // _ALIGNMENT) * _ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Sequences packed one after the other, without padding, on the host.
+    """Sequences concatenated without padding, on the host.
 
     Attributes:
         tokens: (tokens,) uint8 on the CPU, pinned if the loader pins memory.
-        cu_seqlens: (sequences + 1,) int32 on the CPU, cumulative lengths from 0, pinned alike.
-        max_seqlen: longest sequence in tokens, known on the host so that nobody must ask the device.
+        cu_seqlens: (sequences + 1,) int32 on the CPU, cumulative lengths from 0, pinned if the loader pins memory.
+        max_seqlen: Tokens of the longest sequence, known on the host so that no code has to ask the device.
         positions: (sequences,) position of each sequence in its input.
-        sequence_ids: identifiers, in the order of ``positions``; may be resolved only when read.
-        statistics: packing statistics against the budget in force.
-        collate_start_ns: when the packing of this batch began, on the monotonic clock.
-        collate_end_ns: when it ended.
-        arrivals: (sequences,) how many sequences the dataset gave before each in this pass: the order in which it reads
-            them, whatever their positions. None where that is the order of ``positions``.
-        memory: uint8, what ``tokens`` and ``cu_seqlens`` are views over (see :func:`packed_views`), so that one copy
-            takes both to a device; None where they lie apart.
+        sequence_ids: Identifiers in the order of ``positions``; they may be resolved when read.
+        statistics: Packing statistics, relative to the token budget in force.
+        collate_start_ns: Start of the packing of this batch on the monotonic clock.
+        collate_end_ns: End of the packing of this batch on the monotonic clock.
+        arrivals: (sequences,) number of sequences that the dataset produced before each one in this pass, which gives
+            the reading order. None if the reading order is the order of ``positions``.
+        memory: Block of uint8 memory that ``tokens`` and ``cu_seqlens`` are views of (see `packed_views`), so that one
+            copy moves both to a device. None if they are separate.
     """
 
     tokens: torch.Tensor
@@ -86,8 +92,11 @@ class PackedBatch:
     arrivals: NDArray[np.int64] | None = None
     memory: torch.Tensor | None = None
 
-    def in_one_piece(self) -> torch.Tensor | None:
-        """``memory`` if ``tokens`` and ``cu_seqlens`` are what lies in it, which replacing one of them may end."""
+    def contiguous_memory(self) -> torch.Tensor | None:
+        """Return ``memory`` if ``tokens`` and ``cu_seqlens`` still are its views, else None.
+
+        They are not after ``dataclasses.replace(batch, tokens=...)``.
+        """
         if self.memory is None:
             return None
         start, offset = self.memory.data_ptr(), _offset_of_tokens(self.cu_seqlens.shape[0])
@@ -101,14 +110,14 @@ class PackedBatch:
 
 @dataclass(frozen=True, slots=True)
 class InferenceResult:
-    """The embeddings of one batch, or of one group of sequences where they come in input order.
+    """The embeddings of one batch, or of one group of sequences if results come in input order.
 
     Attributes:
-        sequence_ids: identifiers, one for each row; may be resolved only when read.
-        embeddings: (sequences, embed_dim) float32 on the CPU: the mean over residues, BOS and EOS left out.
-        batch_idx: number of the batch, or of the group, from 0.
+        sequence_ids: Identifier of each row; they may be resolved when read.
+        embeddings: (sequences, hidden_size) float32 on the CPU: means over the residues, BOS and EOS excluded.
+        batch_idx: Number of the batch, or of the group, from 0.
         positions: (sequences,) position of each sequence in its input.
-        non_finite: identifiers of the sequences whose embedding holds NaN or infinity; normally none.
+        non_finite: Identifiers of the sequences whose embedding contains NaN or infinity; normally empty.
     """
 
     sequence_ids: Sequence[str]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Embeddings that are not numbers: a model with broken weights, or fp16 out of its range, must not go unseen."""
+"""Find embeddings that contain NaN or infinity: broken weights or an fp16 overflow must not go unnoticed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from virnuc_profiler.telemetry.values import printable
 REPORT: Final = "report"
 RAISE: Final = "raise"
 REACTIONS: Final = (REPORT, RAISE)
-"""What can be done about a batch with such embeddings."""
+"""Accepted values of ``on_non_finite``: warn, or raise."""
 
 _NAMED: Final = 5
 
@@ -28,16 +28,16 @@ _log = logging.getLogger(__name__)
 
 
 def non_finite_rows(embeddings: Tensor) -> NDArray[np.int64]:
-    """Which rows hold NaN or infinity.
+    """Return the indices of the rows that contain NaN or infinity.
 
-    Costs one pass over the batch if none does: NaN and infinity survive every sum. That sum may also overflow by
-    itself, so it only acquits.
+    NaN and infinity survive every sum, so one sum over the batch clears it in the usual case. The sum may overflow by
+    itself, so only an infinite or NaN sum leads to a check of each row.
 
     Args:
         embeddings: (B, h) floating point, on the CPU.
 
     Returns:
-        (n,) ascending.
+        (n,) ascending row indices.
     """
     if math.isfinite(float(embeddings.sum())):
         return np.empty(0, dtype=np.int64)
@@ -45,19 +45,19 @@ def non_finite_rows(embeddings: Tensor) -> NDArray[np.int64]:
 
 
 def check_finite(embeddings: Tensor, sequence_ids: Sequence[str], batch_idx: int, reaction: str) -> Sequence[str]:
-    """Warns of a batch's non-finite embeddings, or raises because of them.
+    """Warn about a batch's non-finite embeddings, or raise because of them.
 
     Args:
-        embeddings: (B, h) on the CPU.
+        embeddings: (B, h) embeddings on the CPU.
         sequence_ids: (B,) identifiers.
-        batch_idx: for the message.
-        reaction: one of `REACTIONS`.
+        batch_idx: Number of the batch, for the message.
+        reaction: One of `REACTIONS`.
 
     Returns:
-        The identifiers of the sequences whose embedding is not finite.
+        Identifiers of the sequences whose embedding is not finite.
 
     Raises:
-        NonFiniteError: there are some, and `reaction` is ``raise``.
+        NonFiniteError: An embedding is not finite, and `reaction` is ``raise``.
     """
     rows = non_finite_rows(embeddings)
     if not len(rows):

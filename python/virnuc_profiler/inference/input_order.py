@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Results in the order of the input again: what has come too early is held back until its turn."""
+"""Put results back into the order of the input, holding back those that arrive early."""
 
 from __future__ import annotations
 
@@ -15,96 +15,101 @@ from virnuc_profiler.inference.finiteness import non_finite_rows
 
 
 class InputOrder:
-    """Re-groups results so that their sequences come in input order, each exactly once.
+    """Regroup results so that their sequences come in input order, each exactly once.
 
-    A sequence's place in the input is how many come before it. The places must be distinct; those from 0 on without a
-    gap are handed out as soon as they are complete, the others at the end, in ascending order.
+    The index of a sequence is the number of sequences before it in the input. Indices must be distinct. Those from 0
+    on without a gap are returned as soon as they are complete, the others at the end in ascending order.
 
-    Rows that are held back lie in one array, which grows to at most twice as many as were ever held back at a time.
-    Adding a batch costs two copies of its rows, and sorting the places held back, which are nearly sorted already.
+    Rows that are held back lie in one array, which grows to at most twice the largest number ever held back. Adding a
+    batch costs two copies of its rows and a sort of the held-back indices, which are nearly sorted already.
     """
 
     def __init__(self) -> None:
         self._groups = 0
-        self._next_place = 0
-        self._places: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # held back, ascending
-        self._rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # where each of them lies
+        self._next_index = 0
+        self._indices: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # held back, ascending
+        self._rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # row of each in the store
         self._store = _RowStore()
 
     @property
     def held_back(self) -> int:
-        """Sequences that wait for their turn."""
-        return len(self._places)
+        """Number of sequences that wait for an earlier one."""
+        return len(self._indices)
 
-    def add(self, result: InferenceResult, places: NDArray[np.int64]) -> Iterator[InferenceResult]:
-        """Takes in a batch; yields one group if there is a sequence whose turn it is.
+    def add(self, result: InferenceResult, indices: NDArray[np.int64]) -> Iterator[InferenceResult]:
+        """Add a batch; yield one group if it completes the next sequences of the input.
 
         Args:
-            result: of B sequences.
-            places: (B,) their places.
+            result: Result of B sequences.
+            indices: (B,) index of each sequence.
 
         Raises:
-            ValueError: a place has come before.
+            ValueError: An index has been added before.
         """
-        every_place = np.concatenate((self._places, places))
-        order = np.argsort(every_place, kind="stable")
-        self._check_distinct(every_place[order])
-        self._places = every_place[order]
+        every_index = np.concatenate((self._indices, indices))
+        order = np.argsort(every_index, kind="stable")
+        self._check_distinct(every_index[order])
+        self._indices = every_index[order]
         self._rows = np.concatenate((self._rows, self._store.put(result)))[order]
-        in_turn = self._places == np.arange(self._next_place, self._next_place + len(self._places))
-        yield from self._hand_out(int(np.count_nonzero(in_turn)))
+        complete = self._indices == np.arange(self._next_index, self._next_index + len(self._indices))
+        yield from self._take_group(int(np.count_nonzero(complete)))
 
     def rest(self) -> Iterator[InferenceResult]:
-        """Yields everything that is held back, as one group, if there is any."""
-        yield from self._hand_out(len(self._places))
+        """Yield everything that is held back as one group, if there is any."""
+        yield from self._take_group(len(self._indices))
 
-    def _hand_out(self, count: int) -> Iterator[InferenceResult]:
+    def _take_group(self, count: int) -> Iterator[InferenceResult]:
         if not count:
             return
-        rows, last_place = self._rows[:count], int(self._places[count - 1])
-        self._places, self._rows = self._places[count:], self._rows[count:]
-        self._next_place = last_place + 1
+        rows, last_index = self._rows[:count], int(self._indices[count - 1])
+        self._indices, self._rows = self._indices[count:], self._rows[count:]
+        self._next_index = last_index + 1
         group = self._store.take(rows, self._groups)
         self._groups += 1
         yield group
 
-    def _check_distinct(self, places: NDArray[np.int64]) -> None:
-        again = places[(places < self._next_place) | (np.diff(places, prepend=-1) == 0)]
+    def _check_distinct(self, indices: NDArray[np.int64]) -> None:
+        again = indices[(indices < self._next_index) | (np.diff(indices, prepend=-1) == 0)]
         if len(again):
             raise ValueError(
-                f"the sequence in place {again[0]} of the input came twice: in_order needs a loader that gives one "
-                "pass over its sequences, each once"
+                f"the sequence at index {again[0]} of the input came twice: in_order needs a loader that yields each "
+                "sequence of one pass once"
             )
 
 
 class _RowStore:
-    """Rows of results in arrays; the places of those taken out are used again."""
+    """Rows of results in arrays; the space of rows that were taken out is reused."""
 
     def __init__(self) -> None:
         self._embeddings: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         self._positions: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        self._ids: NDArray[np.object_] = np.empty(0, dtype=object)  # the identifiers of the batch of each row
+        self._ids: NDArray[np.object_] = np.empty(0, dtype=object)  # for each row: the identifiers of its whole batch
         self._row_in_batch: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._free: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def put(self, result: InferenceResult) -> NDArray[np.int64]:
-        """Copies a batch's rows in; returns where they lie."""
-        count, width = result.embeddings.shape
+        """Copy a batch's rows in; return their row numbers."""
+        count, hidden_size = result.embeddings.shape
         if not len(self._positions):
-            self._embeddings = np.empty((0, width), dtype=np.float32)
+            self._embeddings = np.empty((0, hidden_size), dtype=np.float32)
         if count > len(self._free):
             self._grow(count - len(self._free))
         rows, self._free = self._free[:count], self._free[count:]
         self._embeddings[rows] = result.embeddings.numpy()
         self._positions[rows] = result.positions
         holder = np.empty((), dtype=object)
-        holder[()] = result.sequence_ids  # as one object, where an assignment would spread a list over the rows
+        holder[()] = result.sequence_ids  # as one object: a direct assignment would spread a list over the rows
         self._ids[rows] = holder
         self._row_in_batch[rows] = np.arange(count)
         return rows
 
     def take(self, rows: NDArray[np.int64], number: int) -> InferenceResult:
-        """Copies those rows out, in that order, as the group of that number."""
+        """Copy rows out as a group.
+
+        Args:
+            rows: (n,) row numbers, in the order of the group.
+            number: Number of the group.
+        """
         embeddings = torch.from_numpy(self._embeddings[rows])
         ids = _GatheredIds(self._ids[rows], self._row_in_batch[rows])
         positions = self._positions[rows]

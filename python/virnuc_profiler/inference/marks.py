@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the runner asks of a batch that is being recorded."""
+"""The two interfaces through which inference reports its stages: of a batch, and of one forward pass inside it."""
 
 from __future__ import annotations
 
@@ -14,95 +14,130 @@ class BatchMarks(Protocol):
     """The part of ``_core.Batch`` that the runner uses."""
 
     def mark(self, stage: str, stream: int | None = None, /) -> None:
-        """Ends the running stage and starts another."""
+        """End the running stage and start `stage`.
+
+        Args:
+            stage: Name of the stage.
+            stream: Handle of the CUDA stream that the stage runs on; None for host work.
+        """
 
     def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str, /) -> bool:
-        """As `mark`; whether the stage's own kernels shall write down when they begin and end."""
+        """Start a stage whose own kernels may record when they begin and end, instead of CUDA events.
+
+        Args:
+            stage: Name of the stage.
+            stream: Handle of the CUDA stream that the stage runs on.
+            followed_by: Name of the stage that will follow.
+
+        Returns:
+            Whether the kernels shall record device timestamps, for `set_device_timestamps`.
+        """
 
     def set_device_timestamps(self, start_ns: int, end_ns: int, /) -> None:
-        """What they wrote."""
+        """Set the device timestamps of the stage that `mark_device_timestamped` started.
+
+        Args:
+            start_ns: Time of ``%globaltimer`` when the stage's first kernel began.
+            end_ns: Time of ``%globaltimer`` when its last kernel ended.
+        """
 
     def end_stage(self) -> None:
-        """Ends the running stage."""
+        """End the running stage."""
 
     def record_interval(self, stage: str, start_ns: int, end_ns: int, /) -> None:
-        """Adds an interval that was measured elsewhere."""
+        """Add a host interval that was measured elsewhere.
+
+        Args:
+            stage: Name of the stage.
+            start_ns: Start on the monotonic clock.
+            end_ns: End on the monotonic clock.
+        """
 
     def set_packing(self, statistics: PackStatistics, /) -> None:
-        """Attaches packing statistics."""
+        """Attach the packing statistics of the batch."""
 
     def end(self) -> None:
-        """Ends the batch."""
+        """End the batch and keep its record."""
 
     def discard(self) -> None:
-        """Takes the batch back."""
+        """Drop the record of the batch."""
 
 
 class NoMarks:
-    """Records nothing: a run without a profiler."""
+    """`BatchMarks` of a run without a profiler: every method is a no-op."""
 
     def mark(self, stage: str, stream: int | None = None, /) -> None:
-        """Does nothing."""
+        """No-op."""
 
     def mark_device_timestamped(self, _stage: str, _stream: int | None, _followed_by: str, /) -> bool:
-        """Does nothing."""
+        """Return False: nothing uses device timestamps."""
         return False
 
     def set_device_timestamps(self, start_ns: int, end_ns: int, /) -> None:
-        """Does nothing."""
+        """No-op."""
 
     def end_stage(self) -> None:
-        """Does nothing."""
+        """No-op."""
 
     def record_interval(self, stage: str, start_ns: int, end_ns: int, /) -> None:
-        """Does nothing."""
+        """No-op."""
 
     def set_packing(self, statistics: PackStatistics, /) -> None:
-        """Does nothing."""
+        """No-op."""
 
     def end(self) -> None:
-        """Does nothing."""
+        """No-op."""
 
     def discard(self) -> None:
-        """Does nothing."""
+        """No-op."""
 
 
-class PassMarks(Protocol):
-    """One of `launches` and `replays` is called for each pass, and `room` before the vectors are queued."""
+class ForwardMarks(Protocol):
+    """Receiver of a forward pass's stages, and provider of the memory for its output.
 
-    def output_buffer(self, sequences: int, width: int) -> Tensor | None:
-        """Where the pass may leave its vectors, (B, h) float32 on the device; None for memory of its own.
+    A pass calls `output_buffer`, then either `begin_forward` and `begin_pooling`, or `begin_replay`.
+    """
 
-        It is given once for a batch: a model that makes several passes of it gets None for the others.
-        """
+    def output_buffer(self, sequences: int, hidden_size: int) -> Tensor | None:
+        """Return memory for the pooled vectors, or None if the pass must allocate its own.
 
-    def launches(self) -> None:
-        """The forward's kernels are about to be launched one by one."""
+        A batch has one buffer: further passes over the same batch receive None.
 
-    def pools(self) -> None:
-        """The forward is queued, and pooling is about to be."""
-
-    def replays(self) -> Tensor | None:
-        """Forward and pooling are about to be queued as one piece, which leaves its vectors in that room, if any.
+        Args:
+            sequences: Number of sequences B.
+            hidden_size: Size h of each vector.
 
         Returns:
-            (2,) int64 on the device, where the piece shall write down when it begins and ends; None if it shall not.
+            (B, h) float32 on the device, or None.
+        """
+
+    def begin_forward(self) -> None:
+        """Start the stage of the forward, before its kernels are launched one by one."""
+
+    def begin_pooling(self) -> None:
+        """Start the stage of the pooling, after the forward was queued."""
+
+    def begin_replay(self) -> Tensor | None:
+        """Start the stage of a CUDA graph that computes forward and pooling together.
+
+        Returns:
+            (2,) int64 on the device, into which the graph writes its device timestamps; None if they are not needed.
         """
 
 
-class NoPassMarks:
-    """Nobody is told."""
+class NoForwardMarks:
+    """`ForwardMarks` of a pass that is not timed and allocates its own output."""
 
-    def output_buffer(self, _sequences: int, _width: int) -> Tensor | None:
-        """There is none."""
+    def output_buffer(self, _sequences: int, _hidden_size: int) -> Tensor | None:
+        """Return None: there is no buffer."""
         return None
 
-    def launches(self) -> None:
-        """Does nothing."""
+    def begin_forward(self) -> None:
+        """No-op."""
 
-    def pools(self) -> None:
-        """Does nothing."""
+    def begin_pooling(self) -> None:
+        """No-op."""
 
-    def replays(self) -> Tensor | None:
-        """Does nothing."""
+    def begin_replay(self) -> Tensor | None:
+        """Return None: nothing uses device timestamps."""
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which device and which precision a request means."""
+"""Resolve requests for a device and a precision."""
 
 from typing import Any, Final
 
@@ -9,16 +9,18 @@ from virnuc_profiler.errors import UsageError
 
 FP8: Final = "fp8"
 PRECISIONS: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, FP8: torch.bfloat16}
-"""The dtype of weights, activations and results. ``fp8`` also rounds the inputs of matrix products to FP8."""
+"""Data type of weights, activations and results. ``fp8`` also rounds the inputs of matrix products to FP8."""
 
 
 def resolve_device(device: Any) -> torch.device:
-    """Turns ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a number or a torch.device into a device that is there.
+    """Return the available device that a request names.
 
-    ``auto`` is the current CUDA device, and the CPU where there is none.
+    Args:
+        device: Requested device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a device number or a ``torch.device``.
+            ``auto`` is the current CUDA device, or the CPU if there is none.
 
     Raises:
-        UsageError: it is not there, or not a device at all; the message says what there is.
+        UsageError: `device` is not available, or is not a device; the message lists the available ones.
     """
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
@@ -33,25 +35,25 @@ def resolve_device(device: Any) -> torch.device:
         return torch.device("cpu")
     if not present:
         raise UsageError(
-            f"device {str(device)!r} is not there: PyTorch {torch.__version__} sees no CUDA device, only cpu"
+            f"device {str(device)!r} is not available: PyTorch {torch.__version__} sees no CUDA device, only cpu"
         )
     index = torch.cuda.current_device() if found.index is None else found.index
     if index >= present:
         known = "cuda:0" if present == 1 else f"cuda:0 to cuda:{present - 1}"
-        raise UsageError(f"device {str(device)!r} is not there: this process sees {known} and cpu")
+        raise UsageError(f"device {str(device)!r} is not available: this process sees {known} and cpu")
     return torch.device("cuda", index)
 
 
 def resolve_precision(precision: str | None, enable_fp16: bool, device: torch.device) -> torch.dtype:
-    """Returns the dtype to compute in.
+    """Return the data type to compute in.
 
     Args:
-        precision: one of :data:`PRECISIONS`; None leaves the choice to `enable_fp16`.
-        enable_fp16: fp16 rather than fp32 on CUDA; the CPU computes in fp32 in any case.
-        device: where.
+        precision: One of :data:`PRECISIONS`; None leaves the choice to `enable_fp16`.
+        enable_fp16: Whether to use fp16 instead of fp32 on CUDA; the CPU always defaults to fp32.
+        device: Device that computes.
 
     Raises:
-        UsageError: unknown, or fp16 on the CPU.
+        UsageError: `precision` is unknown, or is fp16 on the CPU.
     """
     if precision is None:
         return torch.float16 if enable_fp16 and device.type == "cuda" else torch.float32

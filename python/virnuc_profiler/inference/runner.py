@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs a model over packed batches; the next one is queued on the device before the last one is waited for."""
+"""Run a model over packed batches, queueing the next batch on the device before waiting for the last one."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from itertools import count
 from time import monotonic_ns
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from virnuc_profiler.errors import DeadlineExceeded
 from virnuc_profiler.inference.batches import InferenceResult, PackedBatch
-from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE, PrecisionReport, precision_check
-from virnuc_profiler.inference.execution.launcher import Launch, Launched, make_launcher
+from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE, PrecisionReport, make_precision_check
+from virnuc_profiler.inference.execution.launcher import Launch, LaunchedBatch, make_launcher
 from virnuc_profiler.inference.finiteness import REACTIONS, REPORT, check_finite
 from virnuc_profiler.inference.input_order import InputOrder
 from virnuc_profiler.inference.marks import BatchMarks, NoMarks
@@ -33,68 +31,47 @@ _END: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """A batch between its launch and the hand-over of its results."""
+    """A batch between its launch and the delivery of its results."""
 
     batch_idx: int
-    launched: Launched
+    launched: LaunchedBatch
     marks: BatchMarks
 
     def drop(self) -> None:
-        """Takes the batch back, from the records too."""
-        self.launched.abandon()
+        """Drop the batch and its record."""
+        self.launched.drop()
         self.marks.discard()
 
 
-class _Order(Protocol):
-    """The order in which results are handed out."""
-
-    def add(self, result: InferenceResult, places: NDArray[np.int64], /) -> Iterator[InferenceResult]:
-        """Takes in a batch; yields what can be handed out now."""
-
-    def rest(self) -> Iterator[InferenceResult]:
-        """Yields what is left."""
-
-
-class _AsTheyCome:
-    """Each batch as it is."""
-
-    def add(self, result: InferenceResult, _places: NDArray[np.int64], /) -> Iterator[InferenceResult]:
-        """Yields the batch."""
-        yield result
-
-    def rest(self) -> Iterator[InferenceResult]:
-        """Yields nothing."""
-        yield from ()
-
-
 class AsyncInferenceRunner:
-    """Runs a model over a loader's batches and hands out one embedding per sequence.
+    """Run a model over a loader's batches and yield one embedding per sequence.
 
-    On a GPU up to `in_flight` batches are queued before the oldest is waited for, by an event and not by a
-    synchronization of the device, so that the GPU has work while the host fetches, packs and hands over. Forward and
-    pooling run on the stream that is current when results are asked for, the copies in and out on two streams beside
-    it. On the CPU batches simply follow each other.
+    On a GPU, up to `in_flight` batches are queued before the host waits for the oldest one, by an event instead of a
+    device synchronization, so that the GPU has work while the host fetches, packs and delivers. Forward and pooling run
+    on the stream that is current when results are requested; the copies to and from the device run on two more streams.
+    On the CPU, batches run one after the other.
 
-    With a profiler a batch is recorded if, and only if, its results were handed over: the sums over the records are
-    those over the results, also when a run ends early.
+    With a profiler, a batch is recorded if and only if its results were delivered, so that totals over the records
+    match totals over the results even if a run ends early.
 
     Args:
-        model: a ``PackedESM2``, or what can be called like one.
-        device: where the model is.
-        profiler: records each batch; it must be running while :meth:`run` is.
-        in_flight: batches queued on a GPU, at least 1; with four it stays busy while the host is late by three of them.
-        deadline_ns: time on the monotonic clock after which no further batch is begun.
-        min_cosine: of a model in FP8, the least cosine similarity of its vectors to those in bf16 and in fp32 that
-            is accepted, measured with the first sequences of each run; None for no such check.
-        on_non_finite: what happens if embeddings hold NaN or infinity: ``report`` names them in a warning and in the
-            result, ``raise`` ends the run. They are looked for on the host, once they have arrived.
+        model: A ``PackedESM2``, or a callable with the same arguments.
+        device: Device that holds the model.
+        profiler: Profiler that records each batch; it must be running during :meth:`run`.
+        in_flight: Number of batches queued on a GPU, at least 1. With the default, the GPU stays busy while the host is
+            late by three batches.
+        deadline_ns: Time on the monotonic clock after which no further batch is started; None for no limit.
+        on_non_finite: Reaction to embeddings that contain NaN or infinity: ``report`` names them in a warning and in
+            the result, ``raise`` ends the run. They are checked on the host after the copy.
+        min_cosine: Smallest accepted cosine similarity of an FP8 model's vectors to those in bf16 and in fp32, checked
+            with the first sequences of each run; None skips the check.
 
     Attributes:
-        precision: what that check found in the latest run; None where nothing is in FP8.
+        precision: Report of the FP8 check in the latest run; None if there was no check.
 
     Raises:
-        UsageError: the device is not there.
-        ValueError: `in_flight` is below 1, `on_non_finite` is neither of the two, or the model is on another device.
+        UsageError: The device is not available.
+        ValueError: `in_flight` is below 1, `on_non_finite` is unknown, or the model is on another device.
     """
 
     def __init__(
@@ -115,10 +92,10 @@ class AsyncInferenceRunner:
         found = resolve_device(device)
         model_device = getattr(model, "device", found)
         if model_device != found:
-            raise ValueError(f"the model is on {model_device}, not on {found}: load it there, or run it where it is")
+            raise ValueError(f"the model is on {model_device}, not on {found}: name the model's device, or move it")
         self.precision: PrecisionReport | None = None
-        self._check = precision_check(model, min_cosine)
-        self._release_models_memory: Callable[[], None] = getattr(model, "release_memory", lambda: None)
+        self._check_precision = make_precision_check(model, min_cosine)
+        self._release_model_memory: Callable[[], None] = getattr(model, "release_memory", lambda: None)
         self._launch: Launch | None = make_launcher(model, found)
         self._in_flight = in_flight if found.type == "cuda" else 1
         self._profiler = profiler
@@ -126,43 +103,43 @@ class AsyncInferenceRunner:
         self._on_non_finite = on_non_finite
         self._runs: WeakSet[Generator[InferenceResult, None, None]] = WeakSet()
 
-    def run(self, dataloader: Iterable[PackedBatch], in_order: bool = False) -> Iterator[InferenceResult]:
-        """Yields the results of each batch, in the loader's order, or re-grouped in the order of the input.
+    def run(self, dataloader: Iterable[PackedBatch], *, in_order: bool = False) -> Iterator[InferenceResult]:
+        """Yield the results of each batch in the loader's order, or regrouped in the order of the input.
 
-        The order of the input is that in which the dataset reads its sequences: a dataset made with indices reads them
-        in the order of the indices. Packing mixes that order, but not without bounds, so what must be held back until
-        its turn is a few times the collator's buffer. What comes out then is groups of any size, numbered by
-        ``batch_idx``, often none for a batch. With a profiler, a batch is recorded once it was taken in.
-        Batches that are made by hand, and carry no ``arrivals``, are put in the order of their positions; what has no
-        predecessor back to position 0 then comes at the end.
+        The input order is the order in which the dataset reads its sequences; a dataset with indices reads them in the
+        order of the indices. Packing mixes that order within bounds, so the results held back are a few times the
+        collator's buffer. In input order, groups have any size, are numbered by ``batch_idx``, and often a batch
+        completes no group; with a profiler, a batch is recorded once its results were taken in. Batches made by hand,
+        without ``arrivals``, are ordered by position, and sequences with a gap before them come at the end.
 
-        If the loader, the model or the deadline ends the run early, results that are already on their way, and those
-        held back, are handed over before the error is raised. If a batch's results do not arrive, or are not finite
-        and must be, nothing after that batch is handed over. Closing the iterator, or the runner, drops all of them.
+        If the loader, the model or the deadline ends the run early, results in flight and results held back are
+        delivered before the error is raised. If the results of a batch fail to arrive, or are not finite with
+        ``on_non_finite="raise"``, nothing after that batch is delivered. Closing the iterator or the runner drops all
+        batches in flight.
 
         Args:
-            dataloader: any iterable of PackedBatch; it is asked for a batch only when there is room for it.
-            in_order: whether sequences come in the order of the input, each exactly once.
+            dataloader: Iterable of PackedBatch; it is asked for a batch only when one can be launched.
+            in_order: Whether to yield sequences in input order, each exactly once.
 
         Raises:
-            TypeError: `dataloader` is not an iterable, or gives something else than a PackedBatch.
-            DeadlineExceeded: the deadline has passed.
-            PrecisionError: the first sequences' vectors fall short of `min_cosine`.
-            NonFiniteError: embeddings hold NaN or infinity, and `on_non_finite` is ``raise``.
-            ValueError: the runner is closed, or a sequence came twice though `in_order` is set.
+            TypeError: `dataloader` is not iterable, or yields something other than a PackedBatch.
+            DeadlineExceeded: The deadline has passed.
+            PrecisionError: The vectors of the first sequences fall below `min_cosine`.
+            NonFiniteError: Embeddings contain NaN or infinity, and `on_non_finite` is ``raise``.
+            ValueError: The runner is closed, or a sequence came twice with `in_order`.
         """
         if self._launch is None:
             raise ValueError("this AsyncInferenceRunner is closed: make a new one")
-        run = self._run(iter(dataloader), self._launch, InputOrder() if in_order else _AsTheyCome())
+        run = self._run(iter(dataloader), self._launch, InputOrder() if in_order else None)
         self._runs.add(run)
         return run
 
     def close(self) -> None:
-        """Ends what is running and lets go of its batches and device memory, the model's but for the weights too."""
-        self._launch = self._check = None
+        """End the running iterations and release their batches and all device memory except the model's weights."""
+        self._launch = self._check_precision = None
         for run in list(self._runs):
             run.close()
-        self._release_models_memory()
+        self._release_model_memory()
 
     def __enter__(self) -> AsyncInferenceRunner:
         return self
@@ -173,22 +150,23 @@ class AsyncInferenceRunner:
         self.close()
 
     def _run(
-        self, source: Iterator[PackedBatch], launch: Launch, order: _Order
+        self, source: Iterator[PackedBatch], launch: Launch, order: InputOrder | None
     ) -> Generator[InferenceResult, None, None]:
         flights: deque[_Flight] = deque()
+        held_back: Iterable[InferenceResult] = () if order is None else order.rest()  # evaluated when iterated
         try:
             yield from self._batches(source, launch, order, flights)
         except Exception:
-            yield from order.rest()
+            yield from held_back
             raise
         else:
-            yield from order.rest()
+            yield from held_back
         finally:
             while flights:
                 flights.popleft().drop()
 
     def _batches(
-        self, source: Iterator[PackedBatch], launch: Launch, order: _Order, flights: deque[_Flight]
+        self, source: Iterator[PackedBatch], launch: Launch, order: InputOrder | None, flights: deque[_Flight]
     ) -> Iterator[InferenceResult]:
         started_ns = monotonic_ns()
         for batch_idx in count():
@@ -196,22 +174,26 @@ class AsyncInferenceRunner:
                 flight = self._launch_next(source, launch, batch_idx, started_ns)
             except Exception:
                 while flights:
-                    yield from self._hand_over(flights.popleft(), order)
+                    yield from self._deliver(flights.popleft(), order)
                 raise
             if flight is None:
                 break
             flights.append(flight)
-            del flight  # or the batch would be held while the next is launched
+            del flight  # otherwise this name would keep the batch alive while the next one is launched
             if len(flights) == self._in_flight:
-                yield from self._hand_over(flights.popleft(), order)
+                yield from self._deliver(flights.popleft(), order)
         while flights:
-            yield from self._hand_over(flights.popleft(), order)
+            yield from self._deliver(flights.popleft(), order)
 
     def _launch_next(
         self, source: Iterator[PackedBatch], launch: Launch, batch_idx: int, started_ns: int
     ) -> _Flight | None:
-        """Fetches the next batch and launches it; returns None if there is none."""
-        self._check_deadline(started_ns)
+        """Fetch the next batch and launch it; return None if there is none."""
+        if self._deadline_ns is not None and monotonic_ns() >= self._deadline_ns:
+            limit_s = max(0, self._deadline_ns - started_ns) / 1e9
+            raise DeadlineExceeded(
+                f"inference did not end within its limit of {limit_s:.1f} s: allow more time, or fewer sequences"
+            )
         marks: BatchMarks = NoMarks() if self._profiler is None else self._profiler.begin_batch()
         try:
             marks.mark("fetch")
@@ -223,10 +205,10 @@ class AsyncInferenceRunner:
             if not isinstance(packed, PackedBatch):
                 raise TypeError(
                     "AsyncInferenceRunner needs batches of type PackedBatch, as VarlenCollator makes them; "
-                    f"the loader gave one of type {type(packed).__name__}"
+                    f"the loader yielded one of type {type(packed).__name__}"
                 )
-            if batch_idx == 0 and self._check is not None:
-                self.precision = self._check(packed)
+            if batch_idx == 0 and self._check_precision is not None:
+                self.precision = self._check_precision(packed)
             marks.record_interval("collate", packed.collate_start_ns, packed.collate_end_ns)
             marks.set_packing(packed.statistics)
             return _Flight(batch_idx, launch(packed, marks), marks)
@@ -234,15 +216,8 @@ class AsyncInferenceRunner:
             marks.discard()
             raise
 
-    def _check_deadline(self, started_ns: int) -> None:
-        if self._deadline_ns is not None and monotonic_ns() >= self._deadline_ns:
-            limit_s = max(0, self._deadline_ns - started_ns) / 1e9
-            raise DeadlineExceeded(
-                f"inference did not end within its limit of {limit_s:.1f} s: allow more time, or fewer sequences"
-            )
-
-    def _hand_over(self, flight: _Flight, order: _Order) -> Iterator[InferenceResult]:
-        """Waits for a batch and yields its results; its stage "emit" lasts until the consumer asks for more."""
+    def _deliver(self, flight: _Flight, order: InputOrder | None) -> Iterator[InferenceResult]:
+        """Wait for a batch and yield its results; its stage "emit" lasts until the consumer asks for more."""
         packed = flight.launched.packed
         try:
             embeddings = flight.launched.wait()
@@ -251,10 +226,11 @@ class AsyncInferenceRunner:
         except BaseException:
             flight.marks.discard()
             raise
-        places = packed.positions if packed.arrivals is None else packed.arrivals
+        result = InferenceResult(packed.sequence_ids, embeddings, flight.batch_idx, packed.positions, non_finite)
         try:
-            yield from order.add(
-                InferenceResult(packed.sequence_ids, embeddings, flight.batch_idx, packed.positions, non_finite), places
-            )
+            if order is None:
+                yield result
+            else:
+                yield from order.add(result, packed.positions if packed.arrivals is None else packed.arrivals)
         finally:
             flight.marks.end()

@@ -18,7 +18,7 @@ def broken(*rows, value=torch.nan, column=3):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("column", [0, 7])
-def test_a_single_number_is_found(value, column):
+def test_a_single_non_finite_value_is_found(value, column):
     assert non_finite_rows(broken(4, 11, value=value, column=column)).tolist() == [4, 11]
 
 
@@ -50,14 +50,14 @@ def test_a_warning_names_five_and_counts_all(caplog):
     )
 
 
-def test_an_error_has_all_of_them(caplog):
+def test_the_error_carries_all_identifiers(caplog):
     with pytest.raises(NonFiniteError, match=r"of 2 of the 20 sequences of batch 3: seq5, seq17; check") as caught:
         check_finite(broken(5, 17), IDS, 3, "raise")
     assert caught.value.sequence_ids == ["seq5", "seq17"]
     assert caplog.records == []
 
 
-def test_names_out_of_a_file_are_escaped_and_kept_as_they_are(caplog):
+def test_identifiers_are_escaped_in_the_message_only(caplog):
     names = ["a\x1b[2J", "\u202egnp", "x" * 5000, *IDS[3:]]
     with pytest.raises(NonFiniteError, match=r"a\\x1b\[2J, \\u202egnp, x+…; check") as caught:
         check_finite(broken(0, 1, 2), names, 3, "raise")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Results back in the order of the input: the re-grouping by itself, and behind loaders of every kind."""
+"""Results in input order: the regrouping alone, and with loaders of every kind."""
 
 from itertools import pairwise
 
@@ -22,13 +22,13 @@ INDICES = np.random.default_rng(3).permutation(400)[:250]
 
 
 def result_of(*positions):
-    """Each row tells its position."""
+    """A result whose rows hold their positions."""
     embeddings = torch.tensor(positions, dtype=torch.float32)[:, None].repeat(1, 3)
     return InferenceResult([f"seq{one}" for one in positions], embeddings, 0, np.array(positions))
 
 
-def add(order, *places):
-    return list(order.add(result_of(*places), np.array(places)))
+def add(order, *indices):
+    return list(order.add(result_of(*indices), np.array(indices)))
 
 
 def positions(groups):
@@ -51,42 +51,42 @@ def test_a_sequence_waits_for_those_before_it():
     assert positions(order.rest()) == []
 
 
-def test_groups_are_counted_and_belong_to_the_consumer():
+def test_groups_are_numbered_and_belong_to_the_consumer():
     order = InputOrder()
-    groups = [group for place in range(4) for group in add(order, place)]
+    groups = [group for index in range(4) for group in add(order, index)]
     assert [group.batch_idx for group in groups] == [0, 1, 2, 3]
     groups[0].embeddings.zero_()
     assert [group.embeddings[0, 0].item() for group in groups] == [0, 1, 2, 3]
 
 
-def test_rows_are_used_again():
+def test_rows_are_reused():
     order = InputOrder()
-    for place in range(0, 1000, 2):
-        assert add(order, place + 1) == []
-        assert positions(add(order, place)) == [[place, place + 1]]
+    for index in range(0, 1000, 2):
+        assert add(order, index + 1) == []
+        assert positions(add(order, index)) == [[index, index + 1]]
     assert len(order._store._positions) == 2
     assert all(ids is None for ids in order._store._ids)
 
 
 @pytest.mark.parametrize("again", [0, 4])
-def test_a_sequence_that_comes_twice_is_named(again):
+def test_a_sequence_that_comes_twice_is_refused(again):
     order = InputOrder()
     add(order, 0, 1)
     add(order, 4)
-    with pytest.raises(ValueError, match=f"the sequence in place {again} of the input came twice"):
+    with pytest.raises(ValueError, match=f"the sequence at index {again} of the input came twice"):
         add(order, again)
     assert positions(order.rest()) == [[4]]
 
 
 class Model:
-    """Each token's vector is the token itself."""
+    """Returns each token as its vector."""
 
     def __call__(self, tokens, cu_seqlens, max_seqlen):
         return tokens[:, None].float().repeat(1, 2)
 
 
 def loader_of(dataset, num_workers):
-    collator = VarlenCollator(None, 256, 1022, buffer_size=40)
+    collator = VarlenCollator(max_tokens_per_batch=256, buffer_size=40)
     return create_async_dataloader(dataset, collator, num_workers=num_workers, prefetch_factor=2)
 
 
@@ -114,12 +114,12 @@ def test_input_order_is_the_order_in_which_the_dataset_reads(tmp_path, indices, 
     assert torch.equal(torch.cat([group.embeddings for group in groups]), torch.stack([vectors[one] for one in wanted]))
 
 
-def test_a_strangers_records_come_in_the_order_of_arrival():
+def test_records_of_a_users_dataset_come_in_the_order_of_arrival():
     groups = list(AsyncInferenceRunner(Model(), "cpu").run(loader_of(RECORDS, 0), in_order=True))
     assert [name for group in groups for name in group.sequence_ids] == [name for name, _ in RECORDS]
 
 
-def test_what_was_held_back_comes_before_the_loaders_error():
+def test_held_back_results_come_before_the_loaders_error():
     def loader():
         for first in (0, 4, 2):
             yield packed_batch(proteins([3, 5]), first_position=first)
@@ -132,16 +132,16 @@ def test_what_was_held_back_comes_before_the_loaders_error():
         next(run)
 
 
-def test_a_loader_that_repeats_itself_is_told():
+def test_a_loader_that_repeats_a_sequence_is_refused():
     batch = packed_batch(proteins([3, 5]))
     run = AsyncInferenceRunner(Model(), "cpu").run([batch, batch], in_order=True)
     assert positions([next(run)]) == [[0, 1]]
-    with pytest.raises(ValueError, match="came twice: in_order needs a loader that gives one pass"):
+    with pytest.raises(ValueError, match="came twice: in_order needs a loader that yields each"):
         next(run)
 
 
 class Broken:
-    """The vectors of the sequences of five residues are not numbers."""
+    """Returns NaN for sequences of five residues."""
 
     def __call__(self, tokens, cu_seqlens, max_seqlen):
         hidden = tokens[:, None].float().repeat(1, 2)
@@ -157,7 +157,7 @@ def test_groups_name_their_non_finite_sequences():
     assert list(group.non_finite) == ["seq1", "seq2"]
 
 
-def test_a_batch_that_must_be_finite_ends_the_run_after_what_was_held_back():
+def test_held_back_results_come_before_the_error_of_a_non_finite_batch():
     batches = [packed_batch(proteins(lengths), first) for lengths, first in (([3, 3], 2), ([3, 5], 0), ([3], 4))]
     run = AsyncInferenceRunner(Broken(), "cpu", on_non_finite="raise").run(batches, in_order=True)
     assert positions([next(run)]) == [[2, 3]]

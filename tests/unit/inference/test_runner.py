@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The runner's order and records, on the CPU and against a device that is only pretended; see test_runner_endings."""
+"""The runner's order and records, on the CPU and on a simulated device."""
 
 import pytest
 import torch
 
 from tests.support.packed import TINY, fair_esm_model, mean_over_residues, padded_oracle, proteins
-from tests.support.pretended_device import batches, drain
+from tests.support.simulated_device import batches, drain
 from virnuc_profiler import AsyncInferenceRunner, BatchProfiler
 from virnuc_profiler.errors import NonFiniteError, UsageError
 from virnuc_profiler.inference.esm2.load import from_fair_esm
@@ -53,7 +53,7 @@ def test_the_consumers_own_code_is_not_in_inference_mode(model):
         assert not torch.is_inference_mode_enabled()
 
 
-def test_an_empty_loader_gives_nothing_and_records_nothing(model, profiler):
+def test_an_empty_loader_yields_and_records_nothing(model, profiler):
     assert list(AsyncInferenceRunner(model, "cpu", profiler=profiler).run([])) == []
     assert [batch.state for batch in profiler.begun] == ["discarded"]
 
@@ -87,7 +87,7 @@ def test_the_next_batches_are_queued_before_the_oldest_is_waited_for(device, in_
         assert len(launched) == min(5, number + in_flight)
 
 
-def test_the_cpu_computes_a_batch_only_when_the_last_one_is_handed_over(model, profiler):
+def test_the_cpu_computes_a_batch_only_after_the_last_one_was_delivered(model, profiler):
     run = AsyncInferenceRunner(model, "cpu", profiler=profiler, in_flight=4).run(batches([1, 1, 1]))
     next(run)
     assert len(profiler.begun) == 1
@@ -112,7 +112,7 @@ def test_non_finite_embeddings_can_end_the_run(device, profiler, caplog):
     assert caught.value.sequence_ids == ["seq3"]
     assert seen == [0]
     assert [batch.state for batch in profiler.begun] == ["ended", "discarded", "discarded"]
-    assert device.log[-1] == ("abandon", 2)
+    assert device.log[-1] == ("drop", 2)
     assert caplog.records == []
 
 
@@ -123,7 +123,7 @@ def test_nan_weights_are_reported_on_the_cpu_too(oracle):
     assert list(result.non_finite) == ["seq0", "seq1"]
 
 
-def test_what_is_no_packed_batch_is_named(model, profiler):
+def test_items_that_are_not_packed_batches_are_refused(model, profiler):
     with pytest.raises(TypeError, match=r"needs batches of type PackedBatch.*one of type tuple"):
         list(AsyncInferenceRunner(model, "cpu", profiler=profiler).run([("id", "MKT")]))
     assert [batch.state for batch in profiler.begun] == ["discarded"]
@@ -131,7 +131,7 @@ def test_what_is_no_packed_batch_is_named(model, profiler):
         AsyncInferenceRunner(model, "cpu").run(None)
 
 
-def test_wrong_arguments_are_named(model):
+def test_wrong_arguments_are_refused(model):
     with pytest.raises(ValueError, match="in_flight must be at least 1, not 0"):
         AsyncInferenceRunner(model, "cpu", in_flight=0)
     with pytest.raises(ValueError, match="on_non_finite is 'ignore', must be one of report, raise"):
@@ -140,7 +140,12 @@ def test_wrong_arguments_are_named(model):
         AsyncInferenceRunner(model, "tpu")
 
 
-def test_a_model_on_another_device_is_named(device, model):
+def test_a_callback_is_not_taken_for_an_option(model):
+    with pytest.raises(TypeError, match="positional argument"):
+        AsyncInferenceRunner(model, "cpu").run(batches([1]), print)
+
+
+def test_a_model_on_another_device_is_refused(device, model):
     with pytest.raises(ValueError, match="the model is on cpu, not on cuda:0"):
         AsyncInferenceRunner(model, "cuda")
 

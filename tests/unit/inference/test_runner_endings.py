@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How runs end: left, closed, out of time, or by an error of loader, worker, model or device."""
+"""How runs end: early exit, close, deadline, or an error of the loader, a worker, the model or the device."""
 
 import contextlib
 import gc
@@ -13,7 +13,7 @@ import torch
 
 from tests.support.fasta_files import random_records, write_fasta
 from tests.support.packed import TINY, fair_esm_model
-from tests.support.pretended_device import batches, drain
+from tests.support.simulated_device import batches, drain
 from virnuc_profiler import AsyncInferenceRunner
 from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash
 from virnuc_profiler.inference import runner as runner_module
@@ -28,14 +28,14 @@ def model():
     return from_fair_esm(fair_esm_model(TINY))
 
 
-def test_leaving_the_loop_records_what_was_handed_over(device, profiler):
+def test_leaving_the_loop_records_the_delivered_batches(device, profiler):
     for result in AsyncInferenceRunner(None, "cuda", profiler=profiler, in_flight=3).run(batches([1] * 9)):
         if result.batch_idx == 1:
             break
     assert [batch.state for batch in profiler.begun] == ["ended", "ended", "discarded", "discarded"]
 
 
-def test_an_error_of_the_loader_comes_after_the_results_on_their_way(device, profiler):
+def test_results_in_flight_come_before_the_loaders_error(device, profiler):
     def loader():
         yield from batches([1, 1, 1])
         raise OSError("disk gone")
@@ -58,7 +58,7 @@ def test_out_of_memory_in_a_forward_spares_the_batches_before_it(device, profile
     assert list(run) == []
 
 
-def test_a_dead_device_ends_the_run_and_no_batch_counts_that_did_not_arrive(device, profiler):
+def test_a_dead_device_ends_the_run_and_only_delivered_batches_count(device, profiler):
     device.fail_at["wait", 1] = RuntimeError("CUDA error: an illegal memory access was encountered")
     device.fail_at["wait", 2] = RuntimeError("CUDA error: an illegal memory access was encountered")
     seen = []
@@ -68,7 +68,7 @@ def test_a_dead_device_ends_the_run_and_no_batch_counts_that_did_not_arrive(devi
     assert [batch.state for batch in profiler.begun] == ["ended", "discarded", "discarded"]
 
 
-def test_the_workers_own_error_comes_after_the_results_on_their_way(device):
+def test_results_in_flight_come_before_a_workers_error(device):
     def loader():
         yield from batches([1, 1])
         raise WorkerCrash("a DataLoader worker raised ValueError: the moon is full")
@@ -79,9 +79,9 @@ def test_the_workers_own_error_comes_after_the_results_on_their_way(device):
     assert seen == [0, 1]
 
 
-def test_a_worker_that_dies_while_the_device_is_waited_for(device, tmp_path):
+def test_a_worker_that_dies_while_the_host_waits_for_the_device(device, tmp_path):
     path = write_fasta(tmp_path / "sequences.faa", random_records(3000, longest=80))
-    collator = VarlenCollator(None, 512, 1022, buffer_size=50)
+    collator = VarlenCollator(max_tokens_per_batch=512, buffer_size=50)
     loader = create_async_dataloader(SequenceDataset(path, chunk_sequences=5), collator, num_workers=2)
 
     def kill_at_the_third(number):
@@ -103,23 +103,23 @@ def test_an_interrupt_in_the_loader_ends_the_run_at_once(device, profiler):
 
     with pytest.raises(KeyboardInterrupt):
         list(AsyncInferenceRunner(None, "cuda", profiler=profiler).run(loader()))
-    assert device.log == [("launch", 0), ("abandon", 0)]
+    assert device.log == [("launch", 0), ("drop", 0)]
     assert profiler.batches("ended") == []
 
 
-def test_the_deadline_is_looked_at_between_batches(device, monkeypatch, profiler):
+def test_the_deadline_is_checked_between_batches(device, monkeypatch, profiler):
     clock = iter(range(10_000_000_000, 99_000_000_000, 1_000_000_000))
     monkeypatch.setattr(runner_module, "monotonic_ns", lambda: next(clock))
     runner = AsyncInferenceRunner(None, "cuda", deadline_ns=12_500_000_000, profiler=profiler)
     seen = []
     with pytest.raises(DeadlineExceeded, match=r"within its limit of 2\.5 s"):
         drain(runner.run(batches([1] * 9)), seen)
-    # Begun at 10 s, batches 0 and 1 at 11 and 12 s; at 13 s it is too late for the next, and none is lost.
+    # The run starts at 10 s, batches 0 and 1 at 11 and 12 s; at 13 s the deadline has passed, and no result is lost.
     assert seen == [0, 1]
     assert [batch.state for batch in profiler.begun] == ["ended", "ended"]
 
 
-def test_a_deadline_in_the_past_begins_nothing(model, profiler):
+def test_a_deadline_in_the_past_starts_no_batch(model, profiler):
     runner = AsyncInferenceRunner(model, "cpu", deadline_ns=monotonic_ns() - 1, profiler=profiler)
     with pytest.raises(DeadlineExceeded, match=r"0\.0 s"):
         list(runner.run(batches([1])))
@@ -146,7 +146,7 @@ def test_a_with_statement_closes(model):
 
 
 class Watched:
-    """A model whose tensors can be counted after the fact."""
+    """A model that tracks which of its tensors are alive."""
 
     def __init__(self, fail_at=None):
         self.alive = weakref.WeakSet()

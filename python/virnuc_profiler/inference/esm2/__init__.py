@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The ESM-2 model: configuration, weights, forward."""
+"""The ESM-2 model: configuration, weights and forward."""

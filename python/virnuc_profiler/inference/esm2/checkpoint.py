@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where weights come from: random numbers, or a checkpoint of fair-esm."""
+"""Fill a model with weights: random numbers, or a fair-esm checkpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _DOWNLOAD_URL: Final = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 
 _KEY_PREFIXES: Final = ("encoder.sentence_encoder.", "encoder.")
-"""What fair-esm strips from the names in a checkpoint, longest first."""
+"""Prefixes that fair-esm strips from the names in a checkpoint, longest first."""
 
 _LAYER_PARTS: Final = {
     "attention_norm": ("self_attn_layer_norm",),
@@ -34,14 +34,18 @@ _LAYER_PARTS: Final = {
     "up": ("fc1",),
     "down": ("fc2",),
 }
-"""Our parts of a layer, and those of fair-esm that make them up, one below the other."""
+"""Our parts of a layer, and the parts of fair-esm's layer that are concatenated to make each of them."""
 
 
 def fill_randomly(model: PackedESM2, seed: int) -> None:
-    """Fills a model in place with random weights of the usual size: uniform within 1 / sqrt(inputs).
+    """Fill a model in place with random weights, uniform within 1 / sqrt(inputs).
 
-    The same seed gives the same weights on the same kind of device and in the same precision. No other random
-    generator is touched.
+    The same seed gives the same weights on the same kind of device in the same precision. The global random state does
+    not change.
+
+    Args:
+        model: Model to fill.
+        seed: Random seed.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
     for module in model.modules():
@@ -59,10 +63,14 @@ def fill_randomly(model: PackedESM2, seed: int) -> None:
 
 
 def fill_from_checkpoint(model: PackedESM2, path: Path) -> None:
-    """Fills a model in place from a fair-esm checkpoint, tensor by tensor: the file is mapped, not read at once.
+    """Fill a model in place from a fair-esm checkpoint, tensor by tensor from the memory-mapped file.
+
+    Args:
+        model: Model to fill.
+        path: Path of the checkpoint.
 
     Raises:
-        ModelError: the file is missing, is not a checkpoint of ESM-2, or holds another model.
+        ModelError: The file is missing, is not an ESM-2 checkpoint, or holds another model.
     """
     checkpoint = _read_checkpoint(path)
     state = {_strip_prefix(name): value for name, value in checkpoint["model"].items()}
@@ -70,22 +78,22 @@ def fill_from_checkpoint(model: PackedESM2, path: Path) -> None:
     if found != model.architecture:
         raise ModelError(
             f"checkpoint {path} holds {found or 'no ESM-2 model'}, but {model.model_name} has "
-            f"{model.architecture}: choose the model that the checkpoint was made for"
+            f"{model.architecture}: choose the model that the checkpoint belongs to"
         )
     copy_weights(model, state, f"checkpoint {path}")
     model.weights = str(path)
 
 
 def copy_weights(model: PackedESM2, state: Mapping[str, Tensor], origin: str) -> None:
-    """Copies fair-esm's weights into a model, converting device and dtype on the way.
+    """Copy fair-esm's weights into a model, converting device and data type.
 
     Args:
-        model: filled in place.
-        state: fair-esm's state dict; what the encoder does not need is ignored.
-        origin: what `state` is, for messages.
+        model: Model to fill in place.
+        state: State dict of fair-esm's model; entries that the encoder does not need are ignored.
+        origin: Description of `state`, for messages.
 
     Raises:
-        ModelError: a tensor is missing or of a wrong shape.
+        ModelError: A tensor is missing or has the wrong shape.
     """
     parameters = dict(model.named_parameters())
     for name, sources in _weight_names(model.num_layers):
@@ -100,32 +108,38 @@ def copy_weights(model: PackedESM2, state: Mapping[str, Tensor], origin: str) ->
             target.copy_(state[source])
 
 
-def architecture_of(esm_model: Any) -> Architecture:
-    """Reads the architecture of an ESM-2 model of fair-esm.
+def fair_esm_architecture(esm_model: Any) -> Architecture:
+    """Return the architecture of a fair-esm ESM-2 model.
+
+    Args:
+        esm_model: An ``esm.model.esm2.ESM2``.
 
     Raises:
-        ModelError: it is not one.
+        ModelError: `esm_model` is another kind of model.
     """
     if type(esm_model).__name__ != "ESM2" or not getattr(esm_model, "token_dropout", False):
         raise ModelError(
-            f"{type(esm_model).__name__} is not an ESM-2 model of fair-esm with token dropout, "
-            "and other models need other code"
+            f"{type(esm_model).__name__} is not an ESM-2 model of fair-esm with token dropout; "
+            "no other models are supported"
         )
     return Architecture(esm_model.num_layers, esm_model.embed_dim, esm_model.attention_heads)
 
 
 def cached_checkpoint(model_name: str) -> Path:
-    """Where PyTorch's hub keeps this model's checkpoint, whether it is there or not."""
+    """Return where PyTorch's hub caches a model's checkpoint, whether or not it exists."""
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{model_name}.pt"
 
 
 def download_checkpoint(model_name: str) -> Path:
-    """Downloads a checkpoint into the hub's cache, from where fair-esm would, and returns its path.
+    """Download a checkpoint from fair-esm's server into the hub's cache; return its path.
 
     fair-esm's own function unpickles whatever it receives; this one only stores the file.
 
+    Args:
+        model_name: Full name of the model.
+
     Raises:
-        ModelError: it cannot be downloaded or stored.
+        ModelError: The checkpoint cannot be downloaded or stored.
     """
     url, path = _DOWNLOAD_URL.format(name=model_name), cached_checkpoint(model_name)
     try:
@@ -140,7 +154,7 @@ def download_checkpoint(model_name: str) -> Path:
 
 
 def _weight_names(num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields each of our parameters with those of fair-esm that make it up."""
+    """Yield each of our parameters with the fair-esm parameters that make it up."""
     yield "embed_tokens.weight", ("embed_tokens.weight",)
     for layer in range(num_layers):
         for part, sources in _LAYER_PARTS.items():
@@ -155,19 +169,19 @@ def _weight_names(num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     try:
-        # fair-esm keeps its settings in a Namespace, which holds values and runs nothing.
+        # fair-esm stores its settings in a Namespace, which holds values and executes nothing.
         with torch.serialization.safe_globals([argparse.Namespace]):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except MemoryError:
         raise
     except OSError as error:
         raise ModelError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # a broken file makes the unpickler stumble in any way there is
-        # What the unpickler says is advice for programmers.
+    except Exception as error:  # a broken file can raise almost anything in the unpickler
+        # An UnpicklingError's text is advice for programmers, so it is left out.
         first_line = str(error).strip().partition("\n")[0]
         reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({type(error).__name__}: {first_line})"
         cached = path.resolve().is_relative_to(Path(torch.hub.get_dir()).resolve())
-        advice = ": delete it and fetch it anew" if cached else ""
+        advice = ": delete it and download it again" if cached else ""
         raise ModelError(f"{path} is not a checkpoint of fair-esm, or is broken{reason}{advice}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         raise ModelError(f"{path} is not a checkpoint of fair-esm: it has no entry 'model'")
@@ -182,7 +196,7 @@ def _strip_prefix(name: str) -> str:
 
 
 def _declared_architecture(checkpoint: Mapping[str, Any]) -> Architecture | None:
-    """The architecture that a checkpoint declares in ``cfg``, where fair-esm reads it; None if it declares none."""
+    """Return the architecture in a checkpoint's ``cfg``, where fair-esm reads it; None if there is none."""
     settings: Any = checkpoint.get("cfg")
     settings = settings.get("model") if isinstance(settings, Mapping) else None
     try:

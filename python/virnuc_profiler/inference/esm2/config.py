@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The six ESM-2 architectures, by the names that fair-esm gives their checkpoints. Imports no torch."""
+"""The six ESM-2 architectures, under fair-esm's checkpoint names. Imports no torch."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,7 +7,7 @@ from typing import Final
 from virnuc_profiler.errors import UsageError
 
 ALPHABET_SIZE: Final = 33
-"""Tokens in fair-esm's ESM-1b alphabet, which all ESM-2 models use."""
+"""Number of tokens in fair-esm's ESM-1b alphabet, which all ESM-2 models use."""
 
 PADDING_TOKEN: Final = 1
 MASK_TOKEN: Final = 32
@@ -15,32 +15,32 @@ MASK_TOKEN: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The shape of an ESM-2 encoder. The feed-forward part is 4 x `embed_dim` wide.
+    """The shape of an ESM-2 encoder, whose feed-forward layers have 4 `hidden_size` inner activations.
 
     Attributes:
-        num_layers: transformer layers.
-        embed_dim: width of the residual stream.
-        attention_heads: heads of each layer; they divide `embed_dim`.
+        num_layers: Number of transformer layers.
+        hidden_size: Size h of a token's representation (fair-esm: ``embed_dim``).
+        attention_heads: Number of heads in each layer; it divides `hidden_size`.
     """
 
     num_layers: int
-    embed_dim: int
+    hidden_size: int
     attention_heads: int
 
     def __post_init__(self) -> None:
-        if self.embed_dim % (2 * self.attention_heads):
+        if self.hidden_size % (2 * self.attention_heads):
             raise ValueError(
-                f"{self.attention_heads} attention heads do not divide embed_dim {self.embed_dim} into heads of "
-                "even width, which rotary embeddings need"
+                f"{self.attention_heads} attention heads do not divide hidden_size {self.hidden_size} into heads of "
+                "even size, which rotary embeddings need"
             )
 
     @property
     def head_dim(self) -> int:
-        """Width of one attention head."""
-        return self.embed_dim // self.attention_heads
+        """Size of one attention head."""
+        return self.hidden_size // self.attention_heads
 
     def __str__(self) -> str:
-        return f"{self.num_layers} layers of width {self.embed_dim} with {self.attention_heads} heads"
+        return f"{self.num_layers} layers of hidden size {self.hidden_size} with {self.attention_heads} heads"
 
 
 ARCHITECTURES: Final = {
@@ -58,10 +58,13 @@ _SHORT_NAMES: Final = {name.split("_")[2].lower(): name for name in MODEL_NAMES}
 
 
 def resolve_model_name(name: str) -> str:
-    """Returns the full name of a model: ``3B`` and ``esm2_t36_3B_UR50D`` both name the same.
+    """Return the full name of a model; ``3B`` and ``esm2_t36_3B_UR50D`` name the same one.
+
+    Args:
+        name: Full name, or the part with the number of parameters.
 
     Raises:
-        UsageError: no such model; the message lists those there are.
+        UsageError: There is no such model; the message lists all of them.
     """
     if name in ARCHITECTURES:
         return name

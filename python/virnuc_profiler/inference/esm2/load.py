@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Loading an ESM-2 model: name, place, precision and weights to a model that is ready to run."""
+"""Load an ESM-2 model: resolve its name, device, precision and weights, and return it ready to run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import nn
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.checkpoint import (
-    architecture_of,
     cached_checkpoint,
     copy_weights,
     download_checkpoint,
+    fair_esm_architecture,
     fill_from_checkpoint,
     fill_randomly,
 )
@@ -44,35 +44,37 @@ def load_esm2_model(
     kernels: str = "auto",
     cuda_graphs: bool | None = None,
 ) -> tuple[PackedESM2, Any]:
-    """Loads an ESM-2 model for packed inference.
+    """Load an ESM-2 model for packed inference.
 
     Args:
-        model_name: one of :data:`MODEL_NAMES`, or for short ``8M``, ``35M``, ``150M``, ``650M``, ``3B``, ``15B``.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a number or a ``torch.device``.
-        enable_fp16: fp16 rather than fp32 on CUDA, if `precision` is not given.
-        precision: ``fp16``, ``bf16``, ``fp32``, or ``fp8`` (Hopper and later; see `check_precision`).
-        weights: ``auto`` takes the checkpoint from PyTorch's hub cache if it is there, else random weights;
-            ``pretrained`` downloads it if it is not there; ``random``; or the path of a fair-esm checkpoint.
-        seed: of random weights.
-        attention: ``auto``, ``triton``, ``flash-attn``, ``torch-varlen`` or ``sdpa``.
-        kernels: ``auto``, ``triton`` or ``torch``: what computes the rest between the matrix products.
-        cuda_graphs: whether launches are recorded and replayed; None leaves it to the size of model and pack.
+        model_name: One of :data:`MODEL_NAMES`, or a short name: ``8M``, ``35M``, ``150M``, ``650M``, ``3B`` or ``15B``.
+        device: Device that runs the model: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a device number or a
+            ``torch.device``.
+        enable_fp16: Whether to use fp16 instead of fp32 on CUDA, if `precision` is None.
+        precision: Precision: ``fp16``, ``bf16``, ``fp32``, or ``fp8`` (Hopper and later; see `check_precision`).
+        weights: Source of the weights: ``auto`` uses the checkpoint in PyTorch's hub cache, or random weights if there
+            is none; ``pretrained`` downloads a missing checkpoint; ``random`` uses random weights; anything else is the
+            path of a fair-esm checkpoint.
+        seed: Random seed of the weights.
+        attention: Attention backend: ``auto``, ``triton``, ``flash-attn``, ``torch-varlen`` or ``sdpa``.
+        kernels: Kernels for the work between the matrix products: ``auto``, ``triton`` or ``torch``.
+        cuda_graphs: Whether to capture and replay CUDA graphs; None decides by the size of model and pack.
 
     Returns:
-        The model, whose ``info`` records all of this, and fair-esm's batch converter.
+        The model, whose ``info`` holds all of these facts, and fair-esm's batch converter.
 
     Raises:
-        UsageError: no such model, device, precision, attention or file, or a combination that cannot run.
-        ModelError: the weights cannot be had, or belong to another model.
+        UsageError: There is no such model, device, precision, attention backend or file, or the combination cannot run.
+        ModelError: The weights cannot be read or downloaded, or belong to another model.
     """
     name = resolve_model_name(model_name)
-    place = resolve_device(device)
-    dtype = resolve_precision(precision, enable_fp16, place)
+    target = resolve_device(device)
+    dtype = resolve_precision(precision, enable_fp16, target)
     source, path = _choose_weights(name, weights)
 
     model = PackedESM2(
         ARCHITECTURES[name],
-        device=place,
+        device=target,
         dtype=dtype,
         attention=attention,
         kernels=kernels,
@@ -89,7 +91,7 @@ def load_esm2_model(
     info = model.info
     _log.info(
         "%s on %s in %s, attention %s, weights: %s",
-        info.model_name, place, info.precision, info.attention_backend, info.weights,
+        info.model_name, target, info.precision, info.attention_backend, info.weights,
     )  # fmt: skip
     return model, esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter()
 
@@ -110,17 +112,17 @@ def from_fair_esm(
         esm_model: An ``esm.model.esm2.ESM2``.
         device: Device of the new model.
         dtype: Data type of its weights and activations.
-        attention: ``auto`` or the name of an attention backend.
-        kernels: ``auto``, ``triton`` or ``torch``.
-        cuda_graphs: Whether launches are recorded and replayed; None decides by the size of model and pack.
+        attention: Attention backend: ``auto`` or the name of one.
+        kernels: Kernels for the work between the matrix products: ``auto``, ``triton`` or ``torch``.
+        cuda_graphs: Whether to capture and replay CUDA graphs; None decides by the size of model and pack.
         fp8: Whether matrix products run in FP8, which needs `dtype` bf16.
 
     Raises:
         ModelError: `esm_model` is not an ESM-2 model of fair-esm.
-        UsageError: The attention backend, the kernels, CUDA graphs or FP8 cannot run there.
+        UsageError: The attention backend, the kernels, CUDA graphs or FP8 cannot run on the device.
     """
     model = PackedESM2(
-        architecture_of(esm_model),
+        fair_esm_architecture(esm_model),
         device=device,
         dtype=dtype,
         attention=attention,
@@ -134,7 +136,7 @@ def from_fair_esm(
 
 
 def _choose_weights(name: str, weights: str | os.PathLike[str]) -> tuple[str, Path | None]:
-    """Returns where weights come from, and their file; None for random ones."""
+    """Return the source of the weights and their file; None for random weights."""
     if weights == "random":
         return "random", None
     cached = cached_checkpoint(name)

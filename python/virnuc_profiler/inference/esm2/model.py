@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ESM-2 on packed sequences: the encoder of fair-esm without padding, for inference only."""
+"""ESM-2 on packed sequences: fair-esm's encoder without padding, for inference only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from virnuc_profiler.inference.esm2.config import ALPHABET_SIZE, PADDING_TOKEN, Architecture
 from virnuc_profiler.inference.esm2.encoders.select import resolve_encoder
 from virnuc_profiler.inference.esm2.layers import NORM_EPS, EncoderLayer
-from virnuc_profiler.inference.marks import NoPassMarks, PassMarks
+from virnuc_profiler.inference.marks import ForwardMarks, NoForwardMarks
 from virnuc_profiler.inference.ops.attention import resolve_attention_backend
 from virnuc_profiler.inference.ops.pack import Pack
 from virnuc_profiler.inference.placement import FP8, PRECISIONS
@@ -21,16 +21,16 @@ from virnuc_profiler.inference.placement import FP8, PRECISIONS
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a model is, for the record.
+    """The facts about a model that telemetry records.
 
     Attributes:
-        model_name: fair-esm's name, or ``custom``.
-        weights: ``random seed 0``, the path of the checkpoint, or what else they are.
-        weights_source: ``random``, ``cache``, ``download``, ``file`` or ``fair-esm``.
-        precision: ``fp32``, ``fp16``, ``bf16`` or ``fp8``.
-        attention_backend: the one in use.
-        kernels: what computes the rest between the matrix products, ``triton`` or ``torch``.
-        parameters: numbers in the encoder; lm head and contact head are not loaded.
+        model_name: Name of the model in fair-esm, or ``custom``.
+        weights: Origin of the weights, such as ``random seed 0`` or the path of a checkpoint.
+        weights_source: Kind of origin: ``random``, ``cache``, ``download``, ``file`` or ``fair-esm``.
+        precision: Precision in use: ``fp32``, ``fp16``, ``bf16`` or ``fp8``.
+        attention_backend: Name of the attention backend in use.
+        kernels: Kernels between the matrix products: ``triton`` or ``torch``.
+        parameters: Number of parameters in the encoder; language-model and contact heads are not loaded.
     """
 
     model_name: str
@@ -45,20 +45,20 @@ class ModelInfo:
 class PackedESM2(nn.Module):
     """The encoder. Its weights are uninitialized until ``load.py`` fills them.
 
-    Parameters are made where they will stay, in the dtype they will keep: there is never a second copy.
+    Parameters are allocated once, on their final device and in their final data type.
 
     Args:
-        architecture: the shape.
-        device: where to run.
-        dtype: of weights and activations.
-        attention: ``auto`` or the name of a backend.
-        kernels: ``auto``, ``triton`` or ``torch``: what computes the rest between the matrix products.
-        cuda_graphs: whether launches are recorded and replayed; None leaves it to the size of model and pack.
-        fp8: whether the matrix products are in FP8 (e4m3, a scale for each row), which needs `dtype` bf16.
-        model_name: for the record.
+        architecture: Shape of the encoder.
+        device: Device that runs the model.
+        dtype: Data type of weights and activations.
+        attention: Attention backend: ``auto`` or the name of one.
+        kernels: Kernels for the work between the matrix products: ``auto``, ``triton`` or ``torch``.
+        cuda_graphs: Whether to capture and replay CUDA graphs; None decides by the size of model and pack.
+        fp8: Whether matrix products run in FP8 (e4m3, one scale per row), which needs `dtype` bf16.
+        model_name: Name for telemetry.
 
     Raises:
-        UsageError: the attention backend, the kernels, graphs or FP8 cannot run there.
+        UsageError: The attention backend, the kernels, CUDA graphs or FP8 cannot run on the device.
     """
 
     def __init__(
@@ -78,36 +78,36 @@ class PackedESM2(nn.Module):
         self.model_name = model_name
         self.weights = "uninitialized"
         self.weights_source = "none"
-        place = torch.device(device)
-        self._attention = resolve_attention_backend(attention, place, dtype, architecture.head_dim)
-        self._encoder = resolve_encoder(kernels, self._attention, place, dtype, cuda_graphs, fp8)
+        target = torch.device(device)
+        self._attention = resolve_attention_backend(attention, target, dtype, architecture.head_dim)
+        self._encoder = resolve_encoder(kernels, self._attention, target, dtype, cuda_graphs, fp8)
         self.fp8 = fp8
 
         factory: Any = {"device": "meta", "dtype": dtype}
-        width = architecture.embed_dim
-        self.embed_tokens = nn.Embedding(ALPHABET_SIZE, width, PADDING_TOKEN, **factory)
+        hidden_size = architecture.hidden_size
+        self.embed_tokens = nn.Embedding(ALPHABET_SIZE, hidden_size, PADDING_TOKEN, **factory)
         layers = nn.ModuleList(EncoderLayer(architecture, dtype) for _ in range(architecture.num_layers))
         self.layers: Sequence[EncoderLayer] = layers  # type: ignore[assignment]
-        self.final_norm = nn.LayerNorm(width, eps=NORM_EPS, **factory)
+        self.final_norm = nn.LayerNorm(hidden_size, eps=NORM_EPS, **factory)
         self.to_empty(device=device).requires_grad_(False).eval()
 
     def forward(
         self, tokens: Tensor, cu_seqlens: Tensor, max_seqlen: int, host_cu_seqlens: Tensor | None = None
     ) -> Tensor:
-        """Computes the last layer's representation of each token. Never waits for the device.
+        """Compute the last layer's representation of each token. Never waits for the device.
 
         Args:
             tokens: (T,) integers, each sequence with its BOS and EOS.
             cu_seqlens: (B + 1,) int32 on the same device, cumulative lengths from 0.
-            max_seqlen: the longest sequence in tokens.
-            host_cu_seqlens: a copy of `cu_seqlens` on the CPU. Only attention backend ``sdpa`` on a GPU gains
-                from it: without it that pads every sequence to the longest.
+            max_seqlen: Tokens of the longest sequence.
+            host_cu_seqlens: Copy of `cu_seqlens` on the CPU. Only the attention backend ``sdpa`` on a GPU benefits:
+                without it, every sequence is padded to the longest.
 
         Returns:
-            (T, embed_dim) in the model's dtype, the final layer norm applied.
+            (T, hidden_size) in the model's data type, after the final layer norm.
 
         Raises:
-            ValueError: tokens or cu_seqlens of a wrong shape.
+            ValueError: `tokens` or `cu_seqlens` has the wrong shape.
         """
         return self._encoder.encode(self, tokens, _checked_pack(tokens, cu_seqlens, max_seqlen, host_cu_seqlens))
 
@@ -117,58 +117,71 @@ class PackedESM2(nn.Module):
         cu_seqlens: Tensor,
         max_seqlen: int,
         host_cu_seqlens: Tensor | None = None,
-        marks: PassMarks | None = None,
+        marks: ForwardMarks | None = None,
     ) -> Tensor:
-        """Computes one vector per sequence: the mean over its residues. Never waits for the device.
+        """Compute one vector per sequence: the mean over its residues. Never waits for the device.
 
         Args:
-            tokens: as for :meth:`forward`, and so are the next three.
-            cu_seqlens: each sequence has at least one residue.
-            max_seqlen: see there.
-            host_cu_seqlens: see there.
-            marks: told what is about to be queued, for whoever times it; may have room for the vectors.
+            tokens: (T,) integers, each sequence with its BOS and EOS.
+            cu_seqlens: (B + 1,) int32 on the same device, cumulative lengths from 0; each sequence has at least one
+                residue.
+            max_seqlen: Tokens of the longest sequence.
+            host_cu_seqlens: Copy of `cu_seqlens` on the CPU, as for :meth:`forward`.
+            marks: Receiver of the stages, and provider of the output memory; None times nothing and allocates the
+                output.
 
         Returns:
-            (B, embed_dim) float32, in the room that `marks` had, or in memory of the caller's own.
+            (B, hidden_size) float32.
 
         Raises:
-            ValueError: tokens or cu_seqlens of a wrong shape.
+            ValueError: `tokens` or `cu_seqlens` has the wrong shape.
         """
         pack = _checked_pack(tokens, cu_seqlens, max_seqlen, host_cu_seqlens)
-        return self._encoder.pooled(self, tokens, pack, marks or NoPassMarks())
+        return self._encoder.pooled(self, tokens, pack, marks or NoForwardMarks())
 
     def release_memory(self) -> None:
-        """Lets go of device memory that is kept from pack to pack, apart from the weights; it comes back as needed."""
-        self._encoder.release()
+        """Release the device memory that is kept between packs, except the weights; it is allocated again as needed."""
+        if self._encoder.release is not None:
+            self._encoder.release()
 
     def encode_unquantized(self, tokens: Tensor, pack: Pack) -> Tensor:
-        """As :meth:`forward`, with the matrix products in the model's dtype also where it computes them in FP8."""
+        """Compute the representation as :meth:`forward` does, but with all matrix products in the model's data type.
+
+        Args:
+            tokens: (T,) integers, each sequence with its BOS and EOS.
+            pack: The sequences of the pack.
+        """
         encoder = resolve_encoder("auto", self._attention, self.device, self.dtype, cuda_graphs=False)
         return encoder.encode(self, tokens, pack)
 
     @property
+    def hidden_size(self) -> int:
+        """Size h of a token's representation."""
+        return self.architecture.hidden_size
+
+    @property
     def embed_dim(self) -> int:
-        """Width of the representation."""
-        return self.architecture.embed_dim
+        """`hidden_size` under its name in fair-esm."""
+        return self.architecture.hidden_size
 
     @property
     def num_layers(self) -> int:
-        """Transformer layers."""
+        """Number of transformer layers."""
         return self.architecture.num_layers
 
     @property
     def attention_heads(self) -> int:
-        """Heads of each layer."""
+        """Number of attention heads in each layer."""
         return self.architecture.attention_heads
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of weights, activations and results."""
+        """Data type of weights, activations and results."""
         return self.embed_tokens.weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device that holds the model."""
         return self.embed_tokens.weight.device
 
     @property
@@ -178,7 +191,7 @@ class PackedESM2(nn.Module):
 
     @property
     def info(self) -> ModelInfo:
-        """What this model is, for the record."""
+        """The facts about this model that telemetry records."""
         return ModelInfo(
             model_name=self.model_name,
             weights=self.weights,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How far the vectors of a model in FP8 are from those of the same model in bf16 and in fp32."""
+"""Compare the vectors of an FP8 model with those of the same model in bf16 and in fp32."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.esm2.model import PackedESM2
 
 MIN_COSINE: Final = 0.99
-"""Below it FP8 is refused, unless the user sets another bound."""
+"""Default smallest cosine similarity at which FP8 is accepted."""
 
 MAX_TOKENS: Final = 8192
-"""A batch's first sequences with so many tokens are enough: in fp32 they take longer than the rest of it in FP8."""
+"""Largest number of tokens that are checked, in the batch's first sequences. In fp32 these take longer than the rest of
+the batch in FP8."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrecisionReport:
-    """Cosine similarities of the pooled vectors of some sequences.
+    """Cosine similarities of the pooled vectors of a few sequences.
 
     Attributes:
-        sequences: how many.
-        bf16_min: the least against bf16.
-        bf16_mean: their mean.
-        fp32_min: the least against fp32, which computes with the model's own, rounded weights.
-        fp32_mean: their mean.
+        sequences: Number of sequences.
+        bf16_min: Smallest similarity to bf16.
+        bf16_mean: Mean similarity to bf16.
+        fp32_min: Smallest similarity to fp32, computed with the model's own bf16 weights.
+        fp32_mean: Mean similarity to fp32.
     """
 
     sequences: int
@@ -51,16 +52,21 @@ class PrecisionReport:
 
     def __str__(self) -> str:
         return (
-            f"cosine similarity of {self.sequences} vectors: against bf16 {self.bf16_min:.5f} at least "
-            f"({self.bf16_mean:.5f} on average), against fp32 {self.fp32_min:.5f} ({self.fp32_mean:.5f})"
+            f"cosine similarity of {self.sequences} vectors: minimum {self.bf16_min:.5f} (mean {self.bf16_mean:.5f}) "
+            f"to bf16, minimum {self.fp32_min:.5f} (mean {self.fp32_mean:.5f}) to fp32"
         )
 
 
-Check = Callable[["PackedBatch"], PrecisionReport]
+PrecisionCheck = Callable[["PackedBatch"], PrecisionReport]
 
 
-def precision_check(model: Any, min_cosine: float | None) -> Check | None:
-    """What :func:`check_precision` does, for batches that are still on the host; None if there is nothing to check."""
+def make_precision_check(model: Any, min_cosine: float | None) -> PrecisionCheck | None:
+    """Return a function that runs `check_precision` on a batch on the host; None if there is nothing to check.
+
+    Args:
+        model: Model that is checked if it is in FP8.
+        min_cosine: Smallest accepted cosine similarity; None for no check.
+    """
     if min_cosine is None or not getattr(model, "fp8", False):
         return None
 
@@ -78,17 +84,17 @@ def precision_check(model: Any, min_cosine: float | None) -> Check | None:
 def check_precision(
     model: PackedESM2, tokens: Tensor, cu_seqlens: Tensor, max_seqlen: int, min_cosine: float = MIN_COSINE
 ) -> PrecisionReport:
-    """Puts a pack through the model as it is, in bf16 and in fp32; waits for the device.
+    """Run a pack through the model in FP8, bf16 and fp32, and compare the vectors; waits for the device.
 
     Args:
-        model: in FP8.
+        model: Model in FP8.
         tokens: (T,) integers on the model's device.
         cu_seqlens: (B + 1,) int32 on the same device, cumulative lengths from 0.
-        max_seqlen: longest sequence in tokens.
-        min_cosine: what is asked of every sequence, against bf16 and against fp32.
+        max_seqlen: Tokens of the longest sequence.
+        min_cosine: Smallest accepted similarity of every sequence, to bf16 and to fp32.
 
     Raises:
-        PrecisionError: a sequence falls short of it, or its vector is not finite.
+        PrecisionError: A sequence falls below `min_cosine`, or its vector is not finite.
     """
     pack = Pack(tokens.shape[0], cu_seqlens, max_seqlen, cu_seqlens.cpu())
     found = mean_pool(model(tokens, cu_seqlens, max_seqlen), cu_seqlens)
@@ -102,16 +108,16 @@ def check_precision(
         fp32_min=float(against_fp32.min()),
         fp32_mean=float(against_fp32.mean()),
     )
-    if not min(report.bf16_min, report.fp32_min) >= min_cosine:  # NaN falls short of everything
+    if not min(report.bf16_min, report.fp32_min) >= min_cosine:  # "not >=" is also true for NaN
         raise PrecisionError(
             f"FP8 is too imprecise for {model.model_name} with these sequences: {report}; at least {min_cosine} is "
-            "asked for: use bf16, or lower the bound (--min-cosine; in Python: min_cosine)"
+            "required: use bf16, or lower the limit (--min-cosine; in Python: min_cosine)"
         )
     return report
 
 
 class _InFp32:
-    """A model's weights in fp32, one layer at a time: a whole copy may not fit."""
+    """A model's weights in fp32, converted one layer at a time because a whole copy may not fit."""
 
     dtype = torch.float32
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Run batches on a device: copies, forward, pooling, and the buffers between them."""
+"""Put packed batches through a model on one device."""

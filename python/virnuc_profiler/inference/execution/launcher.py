@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One batch on its way through the device: copy in, forward, pooling, copy out."""
+"""Launch a batch on a device: copy in, forward, pooling, copy out."""
 
 from __future__ import annotations
 
@@ -11,40 +11,44 @@ import torch
 from torch import Tensor
 
 from virnuc_profiler.inference.batches import PackedBatch
-from virnuc_profiler.inference.execution.buffers import OnStream
+from virnuc_profiler.inference.execution.output_buffers import TimestampedOutput
 from virnuc_profiler.inference.execution.slots import Slot, Slots
 from virnuc_profiler.inference.execution.stage_marks import StageMarks
-from virnuc_profiler.inference.execution.vectors import TimestampedOutput
-from virnuc_profiler.inference.marks import BatchMarks, PassMarks
+from virnuc_profiler.inference.execution.streams import OnStream
+from virnuc_profiler.inference.marks import BatchMarks, ForwardMarks
 from virnuc_profiler.inference.ops.pooling import mean_pool
 
 
-class Launched(Protocol):
-    """A batch that the device is at work on. Of `wait` and `abandon` one is called, once."""
+class LaunchedBatch(Protocol):
+    """A batch in flight on the device. Exactly one of `wait` and `drop` is called, once."""
 
     @property
     def packed(self) -> PackedBatch:
-        """The batch; its pinned memory must live until the device has read it."""
+        """The batch, whose pinned memory must live until the device has read it."""
 
     def wait(self) -> Tensor:
-        """Waits for this batch and no other; returns its (B, h) float32 embeddings in memory of the caller's own.
+        """Wait for this batch only; return its (B, h) float32 embeddings in memory that the caller owns.
 
-        The caller may keep them for ever, and pinned memory is too scarce for that: hence a copy.
+        The embeddings are copied, because callers may keep them and pinned memory is scarce.
         """
 
-    def abandon(self) -> None:
-        """Lets go of the batch without waiting for it. Never raises."""
+    def drop(self) -> None:
+        """Give up the batch without waiting for it. Never raises."""
 
 
-Launch = Callable[[PackedBatch, BatchMarks], Launched]
+Launch = Callable[[PackedBatch, BatchMarks], LaunchedBatch]
 
 
-Embed = Callable[[Tensor, Tensor, int, Tensor | None, PassMarks], Tensor]
-"""See `PackedESM2.embed_sequences`."""
+Embed = Callable[[Tensor, Tensor, int, Tensor | None, ForwardMarks], Tensor]
+"""Signature of `PackedESM2.embed_sequences`."""
 
 
-def embed_with(model: Callable[..., Tensor]) -> Embed:
-    """How `model` makes one vector of each sequence: by itself, or from what it returns for each token."""
+def embedding_function(model: Callable[..., Tensor]) -> Embed:
+    """Return the function that computes one vector per sequence: the model's own, or its per-token output pooled.
+
+    Args:
+        model: A ``PackedESM2``, or a callable that returns one vector per token.
+    """
     own: Embed | None = getattr(model, "embed_sequences", None)
     if own is not None:
         return own
@@ -54,73 +58,78 @@ def embed_with(model: Callable[..., Tensor]) -> Embed:
         cu_seqlens: Tensor,
         max_seqlen: int,
         host_cu_seqlens: Tensor | None,
-        marks: PassMarks,
+        marks: ForwardMarks,
     ) -> Tensor:
         on_host = () if host_cu_seqlens is None else (host_cu_seqlens,)
-        marks.launches()
+        marks.begin_forward()
         hidden = model(tokens, cu_seqlens, max_seqlen, *on_host)
         if not isinstance(hidden, Tensor) or hidden.dim() != 2 or len(hidden) < len(tokens):
-            # Pooling would read what is not there.
+            # Without this check, pooling would read out of bounds.
             found = f"a tensor {tuple(hidden.shape)}" if isinstance(hidden, Tensor) else f"a {type(hidden).__name__}"
             raise ValueError(
                 f"the model returned {found} for a pack of {len(tokens)} tokens: "
-                "it must return a tensor (T, h) with one vector for each of them"
+                "it must return a tensor (T, h) with one vector per token"
             )
-        marks.pools()
+        marks.begin_pooling()
         return mean_pool(hidden, cu_seqlens, out=marks.output_buffer(len(cu_seqlens) - 1, hidden.shape[1]))
 
     return call_and_pool
 
 
 def make_launcher(model: Callable[..., Tensor], device: torch.device) -> Launch:
-    """Returns the function that puts a batch through `model` on `device`."""
+    """Return the function that puts a batch through `model` on `device`."""
     return CudaLauncher(model, device) if device.type == "cuda" else CpuLauncher(model)
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
-    """A batch that the CPU is done with."""
+class ComputedBatch:
+    """A batch that the CPU has computed."""
 
     packed: PackedBatch
     embeddings: Tensor
 
     def wait(self) -> Tensor:
-        """Returns the embeddings."""
-        return self.embeddings.clone()  # outside of inference mode, which makes it an ordinary tensor
+        """Return the embeddings."""
+        return self.embeddings.clone()  # outside inference mode, so that the caller gets an ordinary tensor
 
-    def abandon(self) -> None:
-        """Does nothing."""
+    def drop(self) -> None:
+        """No-op."""
 
 
 class CpuLauncher:
-    """Computes at once. The copies are empty stages, so that records have one form everywhere."""
+    """Compute a batch at once. The copies are empty stages, so that CPU and GPU records have the same form."""
 
     def __init__(self, model: Callable[..., Tensor]) -> None:
-        self._embed = embed_with(model)
+        self._embed = embedding_function(model)
 
     @torch.inference_mode()
-    def __call__(self, packed: PackedBatch, marks: BatchMarks) -> Launched:
-        """Returns when the batch is computed."""
+    def __call__(self, packed: PackedBatch, marks: BatchMarks) -> LaunchedBatch:
+        """Compute the batch and return it.
+
+        Args:
+            packed: The batch.
+            marks: Receiver of its stages.
+        """
         marks.mark("h2d")
         stages = StageMarks(marks, None)
         pooled = self._embed(packed.tokens, packed.cu_seqlens, packed.max_seqlen, None, stages)
         marks.mark("d2h")
         marks.end_stage()
-        return Computed(packed, pooled)
+        return ComputedBatch(packed, pooled)
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
-    """A batch that a GPU is at work on; see `Launched`.
+class QueuedBatch:
+    """A `LaunchedBatch` that a GPU works on.
 
     Attributes:
-        packed: the batch.
-        embeddings: (B, h) float32 on the host, pinned, valid once the slot's `done` has come.
-        slot: the batch's own until it is waited for or abandoned.
-        slots: where the slot goes then.
-        compute: the stream that computes.
-        marks: of the batch.
-        stamped: the embeddings with the times at which the device began and ended them; None if it was not asked.
+        packed: The batch.
+        embeddings: (B, h) float32 in pinned host memory, valid after the slot's `done`.
+        slot: Slot of the batch until it is waited for or dropped.
+        slots: Owner of the slot.
+        compute: Stream that computes.
+        marks: Receiver of the batch's stages.
+        timestamped: Host memory with the pass's device timestamps; None if none were requested.
     """
 
     packed: PackedBatch
@@ -129,72 +138,77 @@ class Queued:
     slots: Slots
     compute: torch.cuda.Stream
     marks: BatchMarks
-    stamped: TimestampedOutput | None
+    timestamped: TimestampedOutput | None
 
     def wait(self) -> Tensor:
-        """Sleeps until the copy to the host is complete."""
+        """Sleep until the copy to the host is complete; return the embeddings."""
         try:
             self.slot.done.synchronize()
         except RuntimeError:
-            self.slots.lose(self.slot, self.packed)
+            self.slots.leak(self.slot, self.packed)
             raise
         embeddings = self.embeddings.clone()
-        times = None if self.stamped is None else self.stamped.times()
-        self.slots.give_back(self.slot)
+        times = None if self.timestamped is None else self.timestamped.times()
+        self.slots.release(self.slot)
         if times is not None:
             self.marks.set_device_timestamps(*times)
         return embeddings
 
-    def abandon(self) -> None:
-        """Leaves the device to finish by itself."""
-        self.slots.abandon(self.slot, self.compute, self.packed)
+    def drop(self) -> None:
+        """Give up the batch; the device finishes it by itself."""
+        self.slots.drop_pending(self.slot, self.compute, self.packed)
 
 
 class CudaLauncher:
-    """Queues a batch on three streams, and returns without waiting for any of it.
+    """Queue a batch on three streams and return without waiting for any of them.
 
-    Forward and pooling run on the stream that is current when it is called, the copies on streams of their own beside
-    it. So the next batch is copied in, and the last one out, while this one computes.
+    Forward and pooling run on the stream that is current at the call, the copies on streams of their own. So the next
+    batch is copied in, and the last one out, while this one computes.
     """
 
     def __init__(self, model: Callable[..., Tensor], device: torch.device) -> None:
-        self._embed = embed_with(model)
-        self._index = device.index  # PyTorch's answer to a number is quick, and to nothing it is slow
+        self._embed = embedding_function(model)
+        self._index = device.index  # current_stream(index) is fast, current_stream() is slow
         self._slots = Slots(device)
         self._compute: torch.cuda.Stream | None = None
 
     @torch.inference_mode()
-    def __call__(self, packed: PackedBatch, marks: BatchMarks) -> Launched:
-        """Returns when the batch is queued. After an error nothing of the batch is kept."""
+    def __call__(self, packed: PackedBatch, marks: BatchMarks) -> LaunchedBatch:
+        """Queue the batch and return it. After an error, nothing of the batch is kept.
+
+        Args:
+            packed: The batch.
+            marks: Receiver of its stages.
+        """
         with torch.cuda.device(self._index):
             compute = torch.cuda.current_stream(self._index)
             if self._compute is not None and self._compute != compute:
-                compute.wait_stream(self._compute)  # models may keep memory that each call uses again
+                compute.wait_stream(self._compute)  # models may reuse the same memory in every call
             self._compute = compute
-            slot = self._slots.take()
+            slot = self._slots.acquire()
             try:
-                embeddings, stamped = self._queue(packed, slot, compute, marks)
+                embeddings, timestamped = self._queue(packed, slot, compute, marks)
             except BaseException:
-                self._slots.abandon(slot, compute, packed)
+                self._slots.drop_pending(slot, compute, packed)
                 raise
-        return Queued(packed, embeddings, slot, self._slots, compute, marks, stamped)
+        return QueuedBatch(packed, embeddings, slot, self._slots, compute, marks, timestamped)
 
     def _queue(
         self, packed: PackedBatch, slot: Slot, compute: torch.cuda.Stream, marks: BatchMarks
     ) -> tuple[Tensor, TimestampedOutput | None]:
-        """Returns where on the host the embeddings will be, and with their times if the pass takes its own.
+        """Queue the batch; return its host embeddings, and its timestamped output if device timestamps were requested.
 
-        A stream waits before the mark of its stage: a device interval then begins when the work could.
+        Each stream waits before its stage is marked, so that a device interval starts when the work could start.
         """
         copy_in, copy_out = self._slots.copy_in, self._slots.copy_out
         marks.mark("h2d", copy_in.cuda_stream)
         with OnStream(copy_in, compute):
-            tokens, cu_seqlens = slot.pack.copy(packed)
-        marks.end_stage()  # now: the model may have to look for a recording before it marks the next one
+            tokens, cu_seqlens = slot.pack_input.copy(packed)
+        marks.end_stage()  # now: the model may have to look up a graph before it marks the next stage
         slot.copied.record(copy_in)
         compute.wait_event(slot.copied)
 
-        stages = StageMarks(marks, compute.cuda_stream, slot.vectors)
+        stages = StageMarks(marks, compute.cuda_stream, slot.output_buffers)
         pooled = self._embed(tokens, cu_seqlens, packed.max_seqlen, packed.cu_seqlens, stages)
         slot.pooled = pooled
         slot.computed.record(compute)
@@ -205,15 +219,15 @@ class CudaLauncher:
             embeddings = _to_host(pooled, slot, stages)
         marks.end_stage()
         slot.done.record(copy_out)
-        return embeddings, None if stages.stamped is None else stages.stamped.host
+        return embeddings, None if stages.timestamped is None else stages.timestamped.host
 
 
 def _to_host(pooled: Tensor, slot: Slot, stages: StageMarks) -> Tensor:
-    """Queues the copy of the vectors, and of their times if there are any; returns where the vectors will be."""
-    sides, stamped = stages.sides, stages.stamped
-    if sides is not None and pooled is sides.device.vectors:
-        sides.host.memory.copy_(sides.device.memory, non_blocking=True)
-        return sides.host.vectors
-    if stamped is not None:  # something was done to the vectors after the replay
-        stamped.host.stamps.copy_(stamped.device.stamps, non_blocking=True)
+    """Queue the copy of the vectors and of their device timestamps, if any; return the host tensor of the vectors."""
+    outputs, timestamped = stages.outputs, stages.timestamped
+    if outputs is not None and pooled is outputs.device.vectors:
+        outputs.host.memory.copy_(outputs.device.memory, non_blocking=True)
+        return outputs.host.vectors
+    if timestamped is not None:  # the model processed the vectors after the replay
+        timestamped.host.timestamps.copy_(timestamped.device.timestamps, non_blocking=True)
     return slot.embeddings.shaped(*pooled.shape).copy_(pooled, non_blocking=True)

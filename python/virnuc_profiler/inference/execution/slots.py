@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""Memory and events for batches on their way in and out of a GPU, used again and again.
+"""Memory and events for batches on their way to and from a GPU, reused from batch to batch.
 
-A slot serves one batch at a time, and the next only when the host has waited for the end of the one before. So once
-the slots are as large as the batches, nothing is allocated for a batch, and no memory is given to a stream that
-another stream still reads.
+A slot serves one batch at a time, and takes the next one only after the host has waited for the end of the last. So
+once the slots are as large as the batches, no batch allocates memory, and no memory is given to a stream while another
+stream still reads it.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
 
 import torch
 from torch import Tensor
 
 from virnuc_profiler.inference.batches import PackedBatch, packed_views
-from virnuc_profiler.inference.execution.buffers import GrowingBuffer, leak_forever
-from virnuc_profiler.inference.execution.vectors import OutputBuffers
+from virnuc_profiler.inference.execution.buffers import GrowingBuffer
+from virnuc_profiler.inference.execution.output_buffers import OutputBuffers
 
 
 class InputBuffer:
-    """Device memory for one tensor at a time, and pinned memory for those that come without.
+    """Device memory for one tensor at a time, and pinned memory for tensors that are not pinned.
 
     Args:
-        dtype: of the tensor on the device.
-        device: where.
+        dtype: Data type of the tensor on the device.
+        device: CUDA device.
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
@@ -31,9 +32,10 @@ class InputBuffer:
         self._pinned = GrowingBuffer(dtype, pin_memory=True)
 
     def copy(self, source: Tensor) -> Tensor:
-        """Queues the copy of a host tensor on the current stream, and allocates there if it must.
+        """Queue the copy of a host tensor on the current stream; return the device tensor.
 
-        From pageable memory the host would wait for the work queued before it: hence the step through pinned memory.
+        A direct copy from pageable memory would make the host wait for the work queued before it, so such tensors take
+        a detour through pinned memory. Memory is allocated only if the tensor does not fit.
         """
         if source.dtype != self._on_device.dtype or not source.is_pinned():
             source = self._pinned.shaped(*source.shape).copy_(source)
@@ -44,7 +46,7 @@ class PackInput:
     """Device memory for one pack at a time.
 
     Args:
-        device: where.
+        device: CUDA device.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -53,30 +55,30 @@ class PackInput:
         self._cu_seqlens = InputBuffer(torch.int32, device)
 
     def copy(self, packed: PackedBatch) -> tuple[Tensor, Tensor]:
-        """Queues the copy of a pack's tokens and cumulative lengths, in one piece if they lie so."""
-        memory = packed.in_one_piece()
+        """Queue the copy of a pack's tokens and cumulative lengths; one copy if they lie in one block of memory."""
+        memory = packed.contiguous_memory()
         if memory is not None:
             return packed_views(self._memory.copy(memory), packed.cu_seqlens.shape[0] - 1)
         return self._tokens.copy(packed.tokens), self._cu_seqlens.copy(packed.cu_seqlens)
 
 
 class Slot:
-    """What one batch needs at the edges of a GPU.
+    """Memory and events for one batch on a GPU.
 
     Attributes:
-        pack: room for the batch on the device.
-        vectors: room for what comes of it, on both sides.
-        embeddings: float32, pinned, on the host, for vectors that the model left elsewhere.
-        pooled: the vectors on the device, wherever they are, kept until they have been copied out.
-        copied: event, the batch is on the device.
-        computed: event, its result is, too.
-        done: event, the result is on the host. Waiting for it sleeps, where for the others it would spin: the core is
-            left to the loader's workers.
+        pack_input: Device memory for the batch.
+        output_buffers: Memory for its vectors, on the device and on the host.
+        embeddings: Pinned float32 host memory for vectors that the model returns in other memory.
+        pooled: The vectors on the device, kept alive until they have been copied out.
+        copied: Event that the batch is on the device.
+        computed: Event that the vectors are on the device.
+        done: Event that the vectors are on the host. Waiting for it sleeps instead of spinning, which leaves the core
+            to the loader's workers.
     """
 
     def __init__(self, device: torch.device, copy_out: torch.cuda.Stream) -> None:
-        self.pack = PackInput(device)
-        self.vectors = OutputBuffers(device, copy_out)
+        self.pack_input = PackInput(device)
+        self.output_buffers = OutputBuffers(device, copy_out)
         self.embeddings = GrowingBuffer(torch.float32, pin_memory=True)
         self.pooled: Tensor | None = None
         self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -85,12 +87,16 @@ class Slot:
 
 
 class Slots:
-    """The slots of a launcher, and the two streams that copy from and to them. Slots are made when none is free.
+    """The slots of a launcher, and the two streams that copy to and from the device. Slots are made when none is free.
 
-    The streams do not synchronize with the legacy default stream, nor with any other: all order is made by events.
+    The streams do not synchronize with the legacy default stream or with each other: events establish all order.
 
     Args:
-        device: a CUDA device.
+        device: CUDA device.
+
+    Attributes:
+        copy_in: Stream that copies batches to the device.
+        copy_out: Stream that copies vectors to the host.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -99,31 +105,31 @@ class Slots:
         self._device = device
         self._free: deque[Slot] = deque()
 
-    def take(self) -> Slot:
-        """A slot that no stream uses any more. Waits only if its last batch was abandoned and is still on its way."""
+    def acquire(self) -> Slot:
+        """Return a slot that no stream uses; wait only if its last batch was dropped and is still in flight."""
         slot = self._free.popleft() if self._free else Slot(self._device, self.copy_out)
         try:
             slot.done.synchronize()
         except RuntimeError:
-            self.lose(slot, None)
+            self.leak(slot, None)
             raise
         return slot
 
-    def give_back(self, slot: Slot) -> None:
-        """Takes back a slot whose `done` the host has waited for."""
+    def release(self, slot: Slot) -> None:
+        """Take back a slot after the host has waited for its `done`."""
         slot.pooled = None
         self._free.append(slot)
 
-    def abandon(self, slot: Slot, compute: torch.cuda.Stream, batch: object) -> None:
-        """Takes back a slot from the middle of a batch that nobody waits for. Neither waits nor raises.
+    def drop_pending(self, slot: Slot, compute: torch.cuda.Stream, batch: object) -> None:
+        """Take back the slot of an unfinished batch that will not be waited for. Neither waits nor raises.
 
-        The slot's `done` then comes after all that is queued now. The streams whose memory the batch had go on after
-        it too: whatever becomes of that memory, the batch can no longer reach it.
+        Records the slot's `done` after all work queued so far, and makes the three streams wait for it, so that the
+        batch cannot touch its memory once the memory is reused.
 
         Args:
-            slot: it may hold a batch in any state, also a half-launched one.
-            compute: the stream that computes the batch.
-            batch: what owns the pinned memory that the device may still read.
+            slot: Slot of the batch, which may be launched only in part.
+            compute: Stream that computes the batch.
+            batch: Owner of the pinned memory that the device may still read.
         """
         try:
             slot.copied.record(self.copy_in)
@@ -134,10 +140,16 @@ class Slots:
             self.copy_in.wait_event(slot.done)
             compute.wait_event(slot.done)
         except RuntimeError:
-            self.lose(slot, batch)
+            self.leak(slot, batch)
             return
-        self.give_back(slot)
+        self.release(slot)
 
-    def lose(self, slot: Slot, batch: object) -> None:
-        """Gives up a slot and its batch, and all the others, for the device is lost. Never raises."""
+    def leak(self, slot: Slot, batch: object) -> None:
+        """Leak a slot, its batch and all other slots, because the device is lost. Never raises."""
         leak_forever(self, slot, batch)
+
+
+def leak_forever(*owners: object) -> None:
+    """Keep objects, and the memory they own, until the process ends; Python does not free them at exit either."""
+    for owner in owners:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))

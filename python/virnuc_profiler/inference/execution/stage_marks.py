@@ -1,60 +1,65 @@
 # SPDX-License-Identifier: MIT
-"""The stages of a batch while it is queued on a device."""
+"""Mark the stages of a batch while it is queued on a device."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from virnuc_profiler.inference.execution.vectors import OutputBuffers, Sides
+from virnuc_profiler.inference.execution.output_buffers import OutputBuffers, OutputPair
 from virnuc_profiler.inference.marks import BatchMarks
 
 
 class StageMarks:
-    """Marks the stages of a batch that is being recorded.
+    """The `ForwardMarks` of a batch: marks its stages and provides the output memory of its slot.
 
-    A replay takes the device some hundred microseconds, and two events between one and the next cost it three of them
-    (8M, H200): so its own kernels take the time.
+    A replayed graph takes a few hundred microseconds, and two events between one replay and the next cost the device
+    three of them (8M model, H200). So the graph's own kernels record device timestamps instead.
 
     Args:
-        marks: the batch's.
-        stream: the one that computes; None on the CPU.
-        vectors: room for the batch's vectors; None on the CPU.
+        marks: Receiver of the batch's stages.
+        stream: Handle of the stream that computes; None on the CPU.
+        output_buffers: Memory for the batch's vectors; None on the CPU.
 
     Attributes:
-        sides: the room that the model was given, on the device and on the host; None if it asked for none.
-        stamped: the same room once a pass was asked to leave its own times there; None if none was.
+        outputs: Memory that the model was given, on the device and on the host; None if it did not ask for any.
+        timestamped: The same memory if a replay was asked to write its device timestamps there; else None.
     """
 
-    __slots__ = ("_marks", "_stream", "_vectors", "sides", "stamped")
+    __slots__ = ("_marks", "_output_buffers", "_stream", "outputs", "timestamped")
 
-    def __init__(self, marks: BatchMarks, stream: int | None, vectors: OutputBuffers | None = None) -> None:
+    def __init__(self, marks: BatchMarks, stream: int | None, output_buffers: OutputBuffers | None = None) -> None:
         self._marks = marks
         self._stream = stream
-        self._vectors = vectors
-        self.sides: Sides | None = None
-        self.stamped: Sides | None = None
+        self._output_buffers = output_buffers
+        self.outputs: OutputPair | None = None
+        self.timestamped: OutputPair | None = None
 
-    def output_buffer(self, sequences: int, width: int) -> Tensor | None:
-        """Of the batch's slot."""
-        if self._vectors is None or self.sides is not None:
+    def output_buffer(self, sequences: int, hidden_size: int) -> Tensor | None:
+        """Return the slot's memory for (B, h) vectors; None on the CPU and for further passes over the batch.
+
+        Args:
+            sequences: Number of sequences B.
+            hidden_size: Size h of each vector.
+        """
+        if self._output_buffers is None or self.outputs is not None:
             return None
-        self.sides = self._vectors.sides(sequences, width)
-        return self.sides.device.vectors
+        self.outputs = self._output_buffers.pair(sequences, hidden_size)
+        return self.outputs.device.vectors
 
-    def launches(self) -> None:
-        """Starts the stage "forward"."""
+    def begin_forward(self) -> None:
+        """Start the stage "forward"."""
         self._marks.mark("forward", self._stream)
 
-    def pools(self) -> None:
-        """Starts the stage "pool"."""
+    def begin_pooling(self) -> None:
+        """Start the stage "pool"."""
         self._marks.mark("pool", self._stream)
 
-    def replays(self) -> Tensor | None:
-        """Starts the stage "forward", which has pooling in it."""
-        if self.sides is None or self.stamped is not None:  # there is room for the times of one pass
+    def begin_replay(self) -> Tensor | None:
+        """Start the stage "forward", which includes pooling; return memory for its device timestamps, or None."""
+        if self.outputs is None or self.timestamped is not None:  # the memory holds the timestamps of one pass
             self._marks.mark("forward", self._stream)
             return None
         if not self._marks.mark_device_timestamped("forward", self._stream, "d2h"):
             return None
-        self.stamped = self.sides
-        return self.stamped.device.stamps
+        self.timestamped = self.outputs
+        return self.timestamped.device.timestamps

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The GPU's work between the matrix products, in Triton: each kernel reads and writes its tensors once.
+"""Triton kernels for the GPU work between the matrix products; each reads and writes its tensors once.
 
-Import them only after ``kernels.availability.unavailable_reason`` has found no reason against it: Triton comes with
-PyTorch for CUDA and with no other.
+Import these modules only after ``kernels.availability.unavailable_reason`` has returned an empty string: Triton ships
+with PyTorch for CUDA only.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whether the kernels of this room can run."""
+"""Whether the Triton kernels can run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ _DTYPES: Final = (torch.float16, torch.bfloat16)
 
 
 def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str:
-    """Why they cannot run there; empty if they can."""
-    return half_precision_unavailable_reason(device, dtype) or _triton_obstacle()
+    """Return why the kernels cannot run on `device` in `dtype`; empty if they can."""
+    return half_precision_unavailable_reason(device, dtype) or _triton_unavailable_reason()
 
 
 def half_precision_unavailable_reason(device: torch.device, dtype: torch.dtype) -> str:
-    """What every kernel asks of device and dtype, ours and FlashAttention's; empty if they will do."""
+    """Return why half-precision kernels, ours and FlashAttention's, cannot run; empty if they can.
+
+    Args:
+        device: Device that would run them.
+        dtype: Data type of the activations.
+    """
     if device.type != "cuda":
         return f"it needs a CUDA device, not {device}"
     if dtype not in _DTYPES:
@@ -33,8 +38,8 @@ def half_precision_unavailable_reason(device: torch.device, dtype: torch.dtype) 
 
 
 @cache
-def _triton_obstacle() -> str:
-    """Triton builds a small C extension of Python for each kernel that it launches."""
+def _triton_unavailable_reason() -> str:
+    """Return why Triton cannot launch kernels; for each kernel it compiles a small C extension of Python."""
     if find_spec("triton") is None:
         return "the package triton is not installed (PyTorch for CUDA brings it along)"
     if not any(map(which, filter(None, (os.environ.get("CC"), "gcc", "clang")))):
@@ -45,6 +50,6 @@ def _triton_obstacle() -> str:
 
 
 @cache
-def kernels_run_on(device: torch.device) -> bool:
-    """Whether those can run that do not mind the dtype."""
+def kernels_supported(device: torch.device) -> bool:
+    """Return whether the kernels that accept every data type can run on `device`."""
     return not unavailable_reason(device, torch.bfloat16)

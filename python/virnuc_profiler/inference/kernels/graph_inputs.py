@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A pack put where a recording expects it, and told where its vectors shall go."""
+"""Copy a pack into the fixed inputs of a captured CUDA graph, and tell the graph where its output goes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from triton.language.extra.cuda import globaltimer
 
 _TOKENS = 1024
-_TENSORS = ["tokens", "cu_seqlens", "to_tokens", "to_cu_seqlens", "order", "vectors", "stamps"]
-_SIZES = ["count", "ends", "room", "max_ends"]
+_TENSORS = ["tokens", "cu_seqlens", "to_tokens", "to_cu_seqlens", "target", "vectors", "timestamps"]
+_SIZES = ["count", "ends", "capacity", "max_ends"]
 
 
 def load_graph_inputs(
@@ -20,80 +20,81 @@ def load_graph_inputs(
     cu_seqlens: Tensor,
     to_tokens: Tensor,
     to_cu_seqlens: Tensor,
-    order: Tensor,
+    target: Tensor,
     vectors: Tensor | None = None,
-    stamps: Tensor | None = None,
+    timestamps: Tensor | None = None,
 ) -> None:
-    """Copies a pack into a larger one, whose last sequences are what is left of its tokens, and empty ones.
+    """Copy a pack into a larger one, whose further sequences hold the remaining tokens or are empty.
 
     Args:
         tokens: (T,) integers, contiguous.
         cu_seqlens: (B + 1,) integers, contiguous, cumulative lengths from 0 to T.
-        to_tokens: (T',) uint8, T' at least T; what comes after the first T is left as it is.
-        to_cu_seqlens: (B' + 1,) int32, B' at least B; T' is what follows the first B + 1.
-        order: (3,) int64, for ``pooling.mean_pool_to_order``: becomes B and the addresses of the next two, 0 of None.
-        vectors: (B, h) float32, contiguous; without it nothing is pooled.
-        stamps: (2,) int64; the first becomes the device's time when this begins, in ns, and the second 0.
+        to_tokens: (T',) uint8 with T' >= T; tokens after the first T stay as they are.
+        to_cu_seqlens: (B' + 1,) int32 with B' >= B; entries after the first B + 1 become T'.
+        target: (3,) int64 for ``mean_pool.mean_pool_indirect``; becomes B and the addresses of `vectors` and
+            `timestamps`, 0 for None.
+        vectors: (B, h) float32, contiguous, for the pooled vectors; None to skip pooling.
+        timestamps: (2,) int64; the first becomes ``%globaltimer`` (ns) at the start of this kernel, the second 0. None
+            to record none.
     """
     count = tokens.shape[0]
     sizes = count, cu_seqlens.shape[0], to_tokens.shape[0], to_cu_seqlens.shape[0]
     grid = (triton.cdiv(count, _TOKENS), 1, 1)
-    arguments = (tokens, cu_seqlens, to_tokens, to_cu_seqlens, order, vectors, stamps, *sizes, _TOKENS)
-    variant = (tokens.device, tokens.dtype, cu_seqlens.dtype, vectors is None, stamps is None)
+    arguments = (tokens, cu_seqlens, to_tokens, to_cu_seqlens, target, vectors, timestamps, *sizes, _TOKENS)
+    variant = (tokens.device, tokens.dtype, cu_seqlens.dtype, vectors is None, timestamps is None)
     compiled = _compiled.get(variant)
     if compiled is not None:
         compiled[grid](*arguments)
         return
-    compiled = _put_pack[grid](*arguments)
+    compiled = _load_graph_inputs[grid](*arguments)
     if _TAKES_CONSTANTS:
         _compiled[variant] = compiled
 
 
 _TAKES_CONSTANTS = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 4)
-"""Whether a compiled kernel is called with all arguments, as before it was compiled; older ones want the constants left
-out."""
+"""Whether a compiled kernel takes all arguments of the kernel; before Triton 3.4 it takes no constants."""
 
 _compiled: dict[object, Any] = {}
-"""Found by all that arguments can differ in: Triton takes longer to find out which one it is than to launch it."""
+"""Compiled kernels by everything in which arguments can differ. Triton's own lookup takes longer than the launch."""
 
 
 @triton.jit(do_not_specialize=_SIZES, do_not_specialize_on_alignment=_TENSORS)
-def _put_pack(
+def _load_graph_inputs(
     tokens,
     cu_seqlens,
     to_tokens,
     to_cu_seqlens,
-    order,
+    target,
     vectors,
-    stamps,
+    timestamps,
     count,
     ends,
-    room,
+    capacity,
     max_ends,
     BLOCK: tl.constexpr,
 ):
     first = tl.program_id(0) == 0
-    if stamps is not None:
-        tl.store(stamps, globaltimer(), first)
-        tl.store(stamps + 1, 0, first)
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(to_tokens + place, tl.load(tokens + place, place < count, 0), place < count)
+    if timestamps is not None:
+        tl.store(timestamps, globaltimer(), first)
+        tl.store(timestamps + 1, 0, first)
+    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(to_tokens + index, tl.load(tokens + index, index < count, 0), index < count)
     if first:
-        _put_order(order, vectors, stamps, ends)
+        _load_target(target, vectors, timestamps, ends)
         for start in range(0, max_ends, BLOCK):
-            place = start + tl.arange(0, BLOCK)
-            end = tl.load(cu_seqlens + place, place < ends, 0)
-            tl.store(to_cu_seqlens + place, tl.where(place < ends, end, room), place < max_ends)
+            index = start + tl.arange(0, BLOCK)
+            end = tl.load(cu_seqlens + index, index < ends, 0)
+            tl.store(to_cu_seqlens + index, tl.where(index < ends, end, capacity), index < max_ends)
 
 
 @triton.jit
-def _put_order(order, vectors, stamps, ends):
+def _load_target(target, vectors, timestamps, ends):
     if vectors is None:
-        tl.store(order, 0)
+        tl.store(target, 0)
     else:
-        tl.store(order, ends - 1)
-        tl.store(order + 1, vectors.to(tl.int64))
-    if stamps is None:
-        tl.store(order + 2, 0)
+        tl.store(target, ends - 1)
+        tl.store(target + 1, vectors.to(tl.int64))
+    if timestamps is None:
+        tl.store(target + 2, 0)
     else:
-        tl.store(order + 2, stamps.to(tl.int64))
+        tl.store(target + 2, timestamps.to(tl.int64))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows in FP8 (e4m3), each with a scale of its own, made where the numbers are in registers anyway."""
+"""Quantize rows to FP8 (e4m3), each with its own scale, in the kernel that has the values in registers anyway."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from virnuc_profiler.inference.kernels.layer_norm import normalized
 from virnuc_profiler.inference.kernels.rows import row_program
 
 FP8: Final = torch.float8_e4m3fn
-LARGEST: Final = 448.0
-"""The largest number of the format; each row's largest is brought to it."""
+FP8_MAX: Final = 448.0
+"""Largest number of the format; each row is scaled so that its largest magnitude becomes this."""
 
-_LARGEST: tl.constexpr = tl.constexpr(LARGEST)
+_FP8_MAX: tl.constexpr = tl.constexpr(FP8_MAX)
 
 
 Quantized = tuple[Tensor, Tensor]
-"""(T, n) FP8, and (T, 1) float32 by which each row must be multiplied to get the numbers back."""
+"""(T, n) FP8 rows and their (T, 1) float32 scales: value = FP8 * scale."""
 
 
 def quantize(x: Tensor) -> Quantized:
-    """Rounds the rows of (T, n), contiguous."""
+    """Quantize the rows of (T, n) `x`, contiguous."""
     return _quantize_after(_identity, x)
 
 
 def gelu_quantize(x: Tensor) -> Quantized:
-    """The exact GELU of (T, n), contiguous, rounded."""
+    """Apply the exact GELU to (T, n) `x`, contiguous, and quantize the rows."""
     return _quantize_after(gelu, x)
 
 
@@ -45,33 +45,34 @@ def norm_quantize(
     *,
     exact: Tensor | None = None,
 ) -> Quantized:
-    """Adds `update` to the residual stream, in place, and normalizes and rounds the rows of ``x + offset``.
+    """Add `update` to the residual stream in place, normalize the rows of ``x + offset``, and quantize them.
 
     Args:
-        x: (T, h), contiguous.
-        update: (T, h), contiguous, or None.
-        offset: (h,) float32, added to each row of what is normalized.
-        weight: (h,).
-        bias: (h,).
-        eps: added to the variance.
-        exact: (T, h) in the dtype of `x`, contiguous, where the rows go before they are rounded, too; None for nowhere.
+        x: (T, h) residual stream, contiguous; changed in place.
+        update: (T, h) update of the stream, contiguous; None for none.
+        offset: (h,) float32, added to each row before the normalization.
+        weight: (h,) scale of the layer norm.
+        bias: (h,) bias of the layer norm.
+        eps: Constant added to the variance.
+        exact: (T, h) in the data type of `x`, contiguous, that receives the normalized rows before quantization; None
+            to skip that.
 
     Returns:
-        The rounded rows.
+        The quantized rows.
     """
-    (rows, width), (out, scales) = x.shape, _empty_like(x)
-    programs, block, together, warps = row_program(rows, width)
+    (rows, row_size), (out, scales) = x.shape, _empty_like(x)
+    programs, block, rows_per_program, warps = row_program(rows, row_size)
     _norm_quantize[(programs,)](
         x, x if update is None else update, offset, weight, bias, out, scales, x if exact is None else exact, rows, eps,
-        update is not None, exact is not None, width, block, together, num_warps=warps,
+        update is not None, exact is not None, row_size, block, rows_per_program, num_warps=warps,
     )  # fmt: skip
     return out, scales
 
 
 def _quantize_after(change: triton.JITFunction, x: Tensor) -> Quantized:
-    (rows, width), (out, scales) = x.shape, _empty_like(x)
-    programs, block, together, warps = row_program(rows, width)
-    _quantize[(programs,)](x, out, scales, rows, change, width, block, together, num_warps=warps)
+    (rows, row_size), (out, scales) = x.shape, _empty_like(x)
+    programs, block, rows_per_program, warps = row_program(rows, row_size)
+    _quantize[(programs,)](x, out, scales, rows, change, row_size, block, rows_per_program, num_warps=warps)
     return out, scales
 
 
@@ -87,38 +88,38 @@ def _identity(value):
 
 @triton.jit(do_not_specialize=["rows"])
 def _quantize(
-    x, out, scales, rows, CHANGE: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, TOGETHER: tl.constexpr
+    x, out, scales, rows, CHANGE: tl.constexpr, ROW_SIZE: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr
 ):
-    row = tl.program_id(0) * TOGETHER + tl.arange(0, TOGETHER)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, BLOCK)
-    inside = (row < rows)[:, None] & (column < WIDTH)[None, :]
-    place = row.to(tl.int64)[:, None] * WIDTH + column[None, :]
-    _store(CHANGE(tl.load(x + place, inside, 0.0).to(tl.float32)), out, scales, row, rows, place, inside)
+    inside = (row < rows)[:, None] & (column < ROW_SIZE)[None, :]
+    index = row.to(tl.int64)[:, None] * ROW_SIZE + column[None, :]
+    _store(CHANGE(tl.load(x + index, inside, 0.0).to(tl.float32)), out, scales, row, rows, index, inside)
 
 
 @triton.jit(do_not_specialize=["rows"])
 def _norm_quantize(
     x, update, offset, weight, bias, out, scales, exact, rows, eps, ADD: tl.constexpr, EXACT: tl.constexpr,
-    WIDTH: tl.constexpr, BLOCK: tl.constexpr, TOGETHER: tl.constexpr,
+    ROW_SIZE: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0) * TOGETHER + tl.arange(0, TOGETHER)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, BLOCK)
-    real = column < WIDTH
+    real = column < ROW_SIZE
     inside = (row < rows)[:, None] & real[None, :]
-    place = row.to(tl.int64)[:, None] * WIDTH + column[None, :]
-    value = tl.load(x + place, inside, 0.0)
+    index = row.to(tl.int64)[:, None] * ROW_SIZE + column[None, :]
+    value = tl.load(x + index, inside, 0.0)
     if ADD:
-        value = (value.to(tl.float32) + tl.load(update + place, inside, 0.0).to(tl.float32)).to(value.dtype)
-        tl.store(x + place, value, inside)
+        value = (value.to(tl.float32) + tl.load(update + index, inside, 0.0).to(tl.float32)).to(value.dtype)
+        tl.store(x + index, value, inside)
     value = value.to(tl.float32) + tl.load(offset + column, real, 0.0)[None, :]
-    value = tl.where(inside, normalized(value, inside, weight, bias, column, real, eps, WIDTH), 0.0)
+    value = tl.where(inside, normalized(value, inside, weight, bias, column, real, eps, ROW_SIZE), 0.0)
     if EXACT:
-        tl.store(exact + place, value, inside)
-    _store(value, out, scales, row, rows, place, inside)
+        tl.store(exact + index, value, inside)
+    _store(value, out, scales, row, rows, index, inside)
 
 
 @triton.jit
-def _store(value, out, scales, row, rows, place, inside):
-    scale = tl.maximum(tl.max(tl.abs(value), 1), 1e-12) / _LARGEST
-    tl.store(out + place, (value / scale[:, None]).to(tl.float8e4nv), inside)
+def _store(value, out, scales, row, rows, index, inside):
+    scale = tl.maximum(tl.max(tl.abs(value), 1), 1e-12) / _FP8_MAX
+    tl.store(out + index, (value / scale[:, None]).to(tl.float8e4nv), inside)
     tl.store(scales + row, scale, row < rows)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Feed the main process from DataLoader workers."""
+"""Read and encode sequences in DataLoader workers."""

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""From a dataset to packed batches: workers read and encode, the main process packs.
+"""Turn a dataset into packed batches: workers read and encode, the main process packs.
 
-Packing is native and takes microseconds a batch, so it needs no worker; and a buffer in each worker would
-leave one poorly filled rest for each of them, while the one buffer here leaves a single rest, which the flush
-brings out.
+Packing is native code and takes microseconds per batch, so it needs no worker. A buffer in each worker would leave one
+poorly filled last batch per worker; the single buffer here leaves one, which the flush emits.
 """
 
 import multiprocessing
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -30,15 +29,19 @@ from virnuc_profiler.inference.loading.worker_processes import (
     worker_processes,
 )
 from virnuc_profiler.inference.packing.collator import VarlenCollator
+from virnuc_profiler.inference.packing.sequence_items import is_single_item
 
 _PRELOADED = ["virnuc_profiler.inference.loading.worker"]
 
 
 class AsyncDataLoader:
-    """An iterable of `PackedBatch`: each iteration is a fresh pass over the dataset, flush included.
+    """An iterable of `PackedBatch`; each iteration is a new pass over the dataset, flush included.
 
-    Made by `create_async_dataloader`. A pass that is begun ends the one before it; leaving a loop early ends
-    the workers too.
+    `create_async_dataloader` makes it. A new pass ends the one before it, and leaving a loop early ends the workers
+    too.
+
+    Attributes:
+        collator: The `VarlenCollator` that packs.
     """
 
     def __init__(
@@ -55,32 +58,34 @@ class AsyncDataLoader:
         self._token_budget = token_budget
         self._pin_memory = pin_memory
         self._resolve_ids = resolve_ids
-        self._chunks: Any = None  # torch's iterator of the pass that runs
+        self._chunks: Any = None  # torch's iterator of the running pass
         self._set_up_collator()
 
     @property
     def num_workers(self) -> int:
-        """Worker processes of a pass; 0 if the dataset is read in this process."""
+        """Number of worker processes of a pass; 0 if this process reads the dataset."""
         return self._loader.num_workers
 
     @property
     def token_budget(self) -> int:
-        """The budget in force."""
+        """Token budget in force."""
         return self.collator.max_tokens_per_batch
 
     def __iter__(self) -> Iterator[PackedBatch]:
-        """One pass.
+        """Iterate over the batches of one pass.
 
         Raises:
-            WorkerCrash: a worker raised or died.
-            DeadlineExceeded: no worker sent anything for ``timeout_s``.
-            WorkloadError: with ``num_workers=0``, whatever the dataset raises itself.
-            RuntimeError: this pass was ended by `close` or by a newer one.
+            WorkerCrash: A worker raised or died.
+            DeadlineExceeded: No worker sent anything for ``timeout_s``.
+            WorkloadError: The dataset raised it, with ``num_workers=0``.
+            TypeError: An item of the dataset is neither encoded nor in a form that `VarlenCollator` accepts.
+            RuntimeError: `close` or a newer pass ended this one.
         """
         self.close()
         self._set_up_collator()
         self.collator.reset()
-        with deferred_interrupts():  # Ctrl-C before the assignment would orphan the workers
+        # Ctrl-C between start and assignment would orphan the workers.
+        with deferred_interrupts() if self.num_workers else nullcontext():
             chunks = self._chunks = self._start()
         try:
             for batch in self._batches(chunks):
@@ -93,13 +98,13 @@ class AsyncDataLoader:
                 self._chunks = None
 
     def worker_pids(self) -> list[int]:
-        """Process ids of the running pass's workers; empty before the first batch and after the last."""
+        """Return the process ids of the running pass's workers; empty before the first batch and after the last."""
         return [worker.pid for worker in worker_processes(self._chunks) if worker.pid is not None]
 
     def close(self) -> None:
-        """Ends the workers, if any run: asks, terminates, kills, and waits for each, 6 s in all at most.
+        """End the workers, if any run: ask, terminate, kill and wait, at most 6 s in total.
 
-        May be called again, and with dead workers; never raises. The next iteration is a fresh pass.
+        Never raises, also if called again or with dead workers. The next iteration is a new pass.
         """
         chunks, self._chunks = self._chunks, None
         end_workers(chunks)
@@ -113,7 +118,7 @@ class AsyncDataLoader:
         self.close()
 
     def _set_up_collator(self) -> None:
-        """The collator may have served another loader since."""
+        """Set the collator's options, because it may have served another loader in the meantime."""
         if self._token_budget is not None:
             self.collator.max_tokens_per_batch = self._token_budget
         self.collator.pin_memory = self._pin_memory
@@ -121,8 +126,7 @@ class AsyncDataLoader:
 
     def _start(self) -> Any:
         if self.num_workers:
-            # In effect until the process's first forkserver starts; later workers merely start slower without
-            # it.
+            # This has an effect until the process's first forkserver starts; without it, workers just start slower.
             multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
             start_forkserver()
         with _more_workers_than_cores_allowed():
@@ -133,11 +137,12 @@ class AsyncDataLoader:
 
     def _batches(self, chunks: Any) -> Iterator[PackedBatch]:
         while (chunk := self._next_chunk(chunks)) is not None:
-            yield from self.collator.packs(chunk if _is_collection(chunk) else [chunk])
+            single = not isinstance(chunk, EncodedChunk) and is_single_item(chunk)
+            yield from self.collator.packs([chunk] if single else chunk)
         yield from self.collator.remaining_packs()
 
     def _next_chunk(self, chunks: Any) -> Any:
-        """The next item, None at the end."""
+        """Return the next item of the dataset; None at the end."""
         if not self.num_workers:
             return next(chunks, None)
         try:
@@ -161,23 +166,16 @@ class AsyncDataLoader:
 
 @contextmanager
 def _more_workers_than_cores_allowed() -> Iterator[None]:
-    """Keeps torch from warning of them: they may be just what a sweep wants to measure."""
+    """Suppress torch's warning about more workers than cores: a sweep may measure just that."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
         yield
 
 
-def _is_collection(item: Any) -> bool:
-    """Whether an item of the dataset holds sequences, or is one itself."""
-    if isinstance(item, EncodedChunk):
-        return True
-    is_pair = isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item)
-    return not (is_pair or isinstance(item, Mapping))
-
-
 def create_async_dataloader(
     dataset: Dataset[Any],
     collate_fn: VarlenCollator,
+    *,
     num_workers: int = 4,
     prefetch_factor: int = 4,
     pin_memory: bool = True,
@@ -185,25 +183,25 @@ def create_async_dataloader(
     token_budget: int | None = None,
     timeout_s: float = 0.0,
 ) -> AsyncDataLoader:
-    """A loader whose workers read and encode while the main process packs.
+    """Create a loader whose workers read and encode while the main process packs.
 
-    Workers come from a forkserver and never touch CUDA, so it may be in use already.
+    Workers are forked from a forkserver and never touch CUDA, so CUDA may be in use already.
 
     Args:
-        dataset: a `SequenceDataset` or `IndexBasedDataset`, or any torch dataset of (id, sequence) pairs or
-            ``{"id", "sequence"}`` mappings (an iterable one must share itself out among workers).
-        collate_fn: packs; it is reset at the start of each pass.
-        num_workers: worker processes; 0 reads in this process.
-        prefetch_factor: chunks that each worker keeps ready; without workers it has no effect.
-        pin_memory: whether batches lie in page-locked memory; without CUDA it has no effect.
-        batch_size: must be None: packing decides what a batch holds.
-        token_budget: sets the collator's ``max_tokens_per_batch``, so that there is one budget; None leaves
-            it.
-        timeout_s: longest wait for the workers' next chunk, their start included; 0 waits for ever.
+        dataset: A `SequenceDataset` or `IndexBasedDataset`, or a torch dataset of (id, sequence) pairs or
+            ``{"id": ..., "sequence": ...}`` mappings, or of lists of them. An iterable dataset must split itself among
+            workers (``torch.utils.data.get_worker_info``).
+        collate_fn: Collator that packs; it is reset at the start of each pass.
+        num_workers: Number of worker processes; 0 reads in this process.
+        prefetch_factor: Number of chunks that each worker keeps ready; no effect without workers.
+        pin_memory: Whether batches lie in pinned (page-locked) memory; no effect without CUDA.
+        batch_size: Must be None, because packing decides what a batch contains.
+        token_budget: New ``max_tokens_per_batch`` of the collator; None keeps the collator's own.
+        timeout_s: Longest wait in seconds for the workers' next chunk, worker start included; 0 waits without limit.
 
     Raises:
-        ValueError: an argument is out of range.
-        TypeError: `collate_fn` is no `VarlenCollator`.
+        ValueError: An argument is out of range.
+        TypeError: `collate_fn` is not a `VarlenCollator`, or a number is not an integer.
     """
     if batch_size is not None:
         raise ValueError(
@@ -234,7 +232,7 @@ def create_async_dataloader(
             batch_size=None,
             num_workers=workers,
             collate_fn=unchanged,
-            generator=torch.Generator(),  # its own: the caller's random numbers stay as they were
+            generator=torch.Generator(),  # its own, so that the caller's random state does not change
             **parallel,
         )
     pinned = bool(pin_memory) and torch.cuda.is_available()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What runs in DataLoader workers. The forkserver preloads it, so that a worker starts in milliseconds.
+"""Code that runs in DataLoader workers. The forkserver preloads it, so that a worker starts in milliseconds.
 
-Nothing here, nor what it imports, touches CUDA.
+Neither this module nor its imports touch CUDA.
 """
 
 import multiprocessing
@@ -22,12 +22,12 @@ import virnuc_profiler.inference.sequences.dataset  # noqa: F401  preloaded for 
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailure:
-    """An exception of a worker as a message, since not every exception can be pickled and raised again.
+    """A worker's exception as a message, because not every exception survives pickling.
 
     Attributes:
-        kind: the exception's class.
-        message: its text.
-        trace: its traceback, printed.
+        kind: Class name of the exception.
+        message: Text of the exception.
+        trace: Formatted traceback.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class WorkerFailure:
 
 
 class GuardedDataset(IterableDataset[Any]):
-    """A dataset whose exceptions arrive as a last item, a `WorkerFailure`."""
+    """An iterable dataset that reports its exception as a last item, a `WorkerFailure`."""
 
     def __init__(self, dataset: IterableDataset[Any]) -> None:
         super().__init__()
@@ -50,21 +50,21 @@ class GuardedDataset(IterableDataset[Any]):
 
 
 def guarded(dataset: Dataset[Any]) -> Dataset[Any]:
-    """`dataset`, with its exceptions as items where it is an iterable one."""
+    """Return `dataset`, wrapped in a `GuardedDataset` if it is iterable."""
     return GuardedDataset(dataset) if isinstance(dataset, IterableDataset) else dataset
 
 
 def prepare_worker(_worker_id: int) -> None:
-    """Runs first in each worker."""
+    """Set up a worker process; torch calls it before anything else runs there."""
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; the main process is the one that ends the workers.
+    # Ctrl-C reaches the whole process group; the main process ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_main_process, name="main-process-watch", daemon=True).start()
 
 
 def _end_with_main_process() -> None:
-    # Torch watches the parent, which is the forkserver here; and that one lives as long as any worker does.
-    # So a main process that is killed would leave them all behind.
+    # Torch watches the parent process, but that is the forkserver, which lives as long as any worker does:
+    # without this watch, a killed main process would leave all of them behind.
     main_process = multiprocessing.parent_process()
     if main_process is not None:
         main_process.join()
@@ -72,5 +72,5 @@ def _end_with_main_process() -> None:
 
 
 def unchanged(item: Any) -> Any:
-    """Collation happens in the main process."""
+    """Return `item` as it is: packing happens in the main process."""
     return item

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the layers need to know of a pack, worked out once for all of them."""
+"""Facts about a pack that all layers share, computed once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Pack:
-    """Where sequences lie in a pack of T tokens and B sequences. Nothing here ever waits for the device.
+    """The sequences of a pack of T tokens and B sequences. No attribute ever waits for the device.
 
     Attributes:
         total_tokens: T, from the shape of the tokens.
         cu_seqlens: (B + 1,) int32 on the device, cumulative lengths from 0.
-        max_seqlen: longest sequence in tokens.
-        host_cu_seqlens: the same as `cu_seqlens`, on the CPU, if the host knows it.
+        max_seqlen: Tokens of the longest sequence.
+        host_cu_seqlens: Copy of `cu_seqlens` on the CPU; None if the host does not know it.
     """
 
     total_tokens: int
@@ -28,23 +28,23 @@ class Pack:
 
     @property
     def num_sequences(self) -> int:
-        """B."""
+        """Number of sequences B."""
         return self.cu_seqlens.shape[0] - 1
 
     @cached_property
     def host_lengths(self) -> list[int] | None:
-        """Length of each sequence in tokens, if the host knows them."""
+        """Tokens of each sequence; None if the host does not know them."""
         known = self.cu_seqlens if self.cu_seqlens.device.type == "cpu" else self.host_cu_seqlens
         return None if known is None else known.diff().tolist()
 
     @cached_property
     def sequence_of(self) -> Tensor:
-        """(T,) int64 on the device, the sequence that each token belongs to."""
+        """(T,) int64 on the device: index of each token's sequence."""
         return torch.bucketize(self._tokens, self.cu_seqlens[1:], right=True)
 
     @cached_property
     def positions(self) -> Tensor:
-        """(T,) int32 on the device, place of each token in its sequence, from 0."""
+        """(T,) int32 on the device: position of each token in its sequence, from 0."""
         return self._tokens - self.cu_seqlens[self.sequence_of]
 
     @property

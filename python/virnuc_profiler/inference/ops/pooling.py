@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From one vector per token to one per sequence."""
+"""Pool one vector per token into one vector per sequence."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from virnuc_profiler.inference.kernels.availability import kernels_run_on
-from virnuc_profiler.inference.marks import PassMarks
+from virnuc_profiler.inference.kernels.availability import kernels_supported
+from virnuc_profiler.inference.marks import ForwardMarks
 from virnuc_profiler.inference.ops.pack import Pack
 
 
 def mean_pool(hidden: Tensor, cu_seqlens: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Averages each sequence's vectors over its residues: the first and last token (BOS, EOS) are left out.
+    """Average each sequence's vectors over its residues, excluding the first and last token (BOS and EOS).
 
-    Sums are in fp32 and in a fixed order, so results do not differ from run to run. Never waits for the device.
+    Sums are in fp32 and in a fixed order, so results are the same in every run. Never waits for the device.
 
     Args:
         hidden: (T, h), one row per token.
         cu_seqlens: (B + 1,) integers on the same device; each sequence has at least one residue.
-        out: (B, h) float32, contiguous, where to write; None for new memory.
+        out: (B, h) float32 output, contiguous; None allocates it.
 
     Returns:
         (B, h) float32 on the same device.
     """
-    if kernels_run_on(hidden.device):
-        from virnuc_profiler.inference.kernels.mean_pool import mean_pool as pool_in_one_kernel
+    if kernels_supported(hidden.device):
+        from virnuc_profiler.inference.kernels.mean_pool import mean_pool as mean_pool_kernel
 
-        return pool_in_one_kernel(hidden.contiguous(), cu_seqlens, out=out)
+        return mean_pool_kernel(hidden.contiguous(), cu_seqlens, out=out)
     means = _mean_of_segments(hidden, cu_seqlens)
     return means if out is None else out.copy_(means)
 
@@ -40,25 +40,36 @@ def encode_and_pool(
     model: Any,
     tokens: Tensor,
     pack: Pack,
-    marks: PassMarks,
+    marks: ForwardMarks,
 ) -> Tensor:
-    """What `encode` makes of a pack, pooled: (B, h) float32."""
-    room = marks.output_buffer(pack.num_sequences, model.embed_dim)
-    marks.launches()
+    """Run an encoder on a pack and pool the result.
+
+    Args:
+        encode: Function that computes the last layer's representation, (T, h).
+        model: Model that is passed to `encode`.
+        tokens: (T,) integers.
+        pack: The sequences of the pack.
+        marks: Receiver of the stages, and provider of the output memory.
+
+    Returns:
+        (B, h) float32.
+    """
+    out = marks.output_buffer(pack.num_sequences, model.hidden_size)
+    marks.begin_forward()
     hidden = encode(model, tokens, pack)
-    marks.pools()
-    return mean_pool(hidden, pack.cu_seqlens, out=room)
+    marks.begin_pooling()
+    return mean_pool(hidden, pack.cu_seqlens, out=out)
 
 
 def _mean_of_segments(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """In PyTorch's own operations, with an fp32 copy of `hidden`.
+    """Pool with PyTorch's own operations, on an fp32 copy of `hidden`.
 
-    Each sequence is cut into the segments BOS, residues, EOS, so that no residue is ever added to a special token
-    and taken off again.
+    Each sequence is divided into the segments BOS, residues and EOS, so that no special token is added to a sum and
+    subtracted again.
     """
     lengths = cu_seqlens.diff().long()
     special = torch.ones_like(lengths)
     segments = torch.stack((special, lengths - 2, special), dim=1).flatten()
-    # "unsafe" leaves out a check that the lengths add up, for which the host would have to wait for the device.
+    # unsafe=True skips a check of the lengths that would make the host wait for the device.
     means = torch.segment_reduce(hidden.float(), "mean", lengths=segments, axis=0, unsafe=True)
     return means.view(-1, 3, hidden.shape[-1])[:, 1].contiguous()

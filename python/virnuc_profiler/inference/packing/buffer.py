@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Encoded sequences that wait to be packed, as arrays: no Python object for each."""
+"""Buffer encoded sequences until they are packed, as arrays instead of one Python object per sequence."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from virnuc_profiler.inference.batches import EncodedChunk
 
 @dataclass(frozen=True, slots=True)
 class WaitingSequences:
-    """Sequences in the order in which they came.
+    """Buffered sequences in the order of their arrival.
 
     Attributes:
-        tokens: (tokens,) uint8, sequence after sequence.
-        lengths: (n,) tokens of each.
-        positions: (n,) position of each in its input.
-        arrivals: (n,) how many came before each in this pass.
-        held_back: (n,) how often each was put back already.
+        tokens: (tokens,) uint8 tokens of all sequences, concatenated.
+        lengths: (n,) tokens of each sequence.
+        positions: (n,) position of each sequence in its input.
+        arrivals: (n,) number of sequences that arrived before each one in this pass.
+        held_back: (n,) number of packings after which each sequence was put back.
     """
 
     tokens: NDArray[np.uint8]
@@ -28,36 +28,43 @@ class WaitingSequences:
     arrivals: NDArray[np.int64]
     held_back: NDArray[np.int64]
 
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        """(n + 1,) where each sequence starts in ``tokens``."""
-        return offsets_of(self.lengths)
-
     def __len__(self) -> int:
         return len(self.lengths)
 
 
 def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n + 1,) where each of n sequences that follow each other starts, and where the last one ends."""
+    """Return the start of each of n concatenated sequences, and the end of the last one.
+
+    Args:
+        lengths: (n,) tokens of each sequence.
+
+    Returns:
+        (n + 1,) offsets in tokens.
+    """
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
 
 
 class PackBuffer:
-    """Collects waiting sequences in pieces, and joins the pieces only when they are to be packed."""
+    """Collect waiting sequences in pieces, and concatenate the pieces when they are packed.
+
+    Attributes:
+        sequences: Number of buffered sequences.
+        tokens: Number of buffered tokens.
+    """
 
     def __init__(self) -> None:
         self._pieces: list[WaitingSequences] = []
         self.sequences = 0
         self.tokens = 0
 
-    def add(self, chunk: EncodedChunk, start: int, stop: int, came_before: int) -> None:
-        """Adds the sequences ``start`` to ``stop`` of a chunk, without copying their tokens.
+    def add(self, chunk: EncodedChunk, start: int, stop: int, first_arrival: int) -> None:
+        """Add sequences `start` to `stop` of a chunk, without copying their tokens.
 
         Args:
-            chunk: what came.
-            start: the first of its sequences to add.
-            stop: the one after the last.
-            came_before: sequences that came before the chunk in this pass.
+            chunk: Chunk that holds the sequences.
+            start: Index of the first sequence to add.
+            stop: Index after the last sequence to add.
+            first_arrival: Number of sequences that arrived before the chunk in this pass.
         """
         offsets = chunk.offsets[start : stop + 1]
         self._add(
@@ -65,13 +72,13 @@ class PackBuffer:
                 chunk.tokens[offsets[0] : offsets[-1]],
                 np.diff(offsets),
                 chunk.positions[start:stop],
-                np.arange(came_before + start, came_before + stop, dtype=np.int64),
+                np.arange(first_arrival + start, first_arrival + stop, dtype=np.int64),
                 np.zeros(stop - start, dtype=np.int64),
             )
         )
 
     def take(self) -> WaitingSequences:
-        """Empties the buffer."""
+        """Empty the buffer and return its sequences."""
         pieces = self._pieces
         self.clear()
         if len(pieces) == 1:
@@ -84,13 +91,18 @@ class PackBuffer:
         )
 
     def put_back(self, waiting: WaitingSequences, which: NDArray[np.int64]) -> None:
-        """Keeps the sequences ``which`` of those taken, in the order in which they came."""
+        """Put sequences that were taken back into the buffer, in the order of their arrival.
+
+        Args:
+            waiting: Sequences returned by `take`.
+            which: (n,) indices of those to put back.
+        """
         if len(which) == 0:
             return
         which = np.sort(which)
         lengths = waiting.lengths[which]
         tokens = np.empty(int(lengths.sum()), dtype=np.uint8)
-        gather_sequences(waiting.tokens, waiting.offsets, which, tokens)
+        gather_sequences(waiting.tokens, offsets_of(waiting.lengths), which, tokens)
         self._add(
             WaitingSequences(
                 tokens, lengths, waiting.positions[which], waiting.arrivals[which], waiting.held_back[which] + 1
@@ -98,7 +110,7 @@ class PackBuffer:
         )
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Drop all buffered sequences."""
         self._pieces = []
         self.sequences = 0
         self.tokens = 0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Packs encoded sequences into batches of a token budget, without padding and without losing any."""
+"""Pack encoded sequences into batches of a token budget, without padding and without losing any."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic_ns
 from typing import Any, TypeAlias
 
@@ -14,65 +14,65 @@ from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.argument_checks import MAX_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch, packed_size, packed_views
 from virnuc_profiler.inference.packing.buffer import PackBuffer, WaitingSequences, offsets_of
+from virnuc_profiler.inference.packing.sequence_items import SequenceItem, checked_pairs
 from virnuc_profiler.inference.sequences.alphabet import residue_alphabet
 from virnuc_profiler.telemetry.values import shown
 
-SequenceItem: TypeAlias = tuple[str, str] | Mapping[str, str]
 CollatorInput: TypeAlias = EncodedChunk | Iterable[SequenceItem]
 
 WELL_FILLED = 0.97
-"""A pack with at least this share of the budget is never held back."""
+"""A pack that fills at least this share of the budget is never held back."""
 MAX_HELD_BACK = 0.5
-"""At most this share of ``buffer_size`` sequences stays in the buffer after a packing."""
+"""Share of ``buffer_size`` sequences that may stay in the buffer after a packing."""
 MAX_TIMES_HELD_BACK = 3
-"""A pack with a sequence that was held back so often goes out, however full it is."""
+"""A pack with a sequence that was held back this many times is emitted, however empty it is."""
 
 
 class VarlenCollator:
-    """Buffers sequences and packs them, best-fit decreasing, into batches of a token budget.
+    """Buffer sequences and pack them, best-fit decreasing, into batches of a token budget.
 
-    The rule. Each time the buffer holds exactly ``buffer_size`` sequences, all of them are packed. Packs
-    filled to `WELL_FILLED` of the budget go out. Of the others the emptiest stay in the buffer for the next
-    packing, as long as they are at most `MAX_HELD_BACK` of ``buffer_size`` sequences and hold none that has
-    stayed `MAX_TIMES_HELD_BACK` times; the rest go out too. So a buffer's poor last packs cost no
-    efficiency, each packing brings new sequences, and none waits for more than `MAX_TIMES_HELD_BACK` further
-    packings. `flush` packs and emits whatever is left. What comes out depends on the order of the sequences
-    alone, not on how they were chunked.
+    When the buffer holds ``buffer_size`` sequences, all of them are packed. Packs that fill `WELL_FILLED` of the budget
+    are emitted. The emptiest of the others stay in the buffer for the next packing, up to `MAX_HELD_BACK` of
+    ``buffer_size`` sequences, unless they contain a sequence that has already stayed `MAX_TIMES_HELD_BACK` times; the
+    rest are emitted too. So the buffer's poorly filled last packs cost no efficiency, every packing includes new
+    sequences, and no sequence waits for more than `MAX_TIMES_HELD_BACK` further packings. `flush` packs and emits what
+    is left. The batches depend on the order of the sequences only, not on how they were chunked.
 
-    Without packing (``enable_packing=False``) batches are filled in the order of arrival, each up to the
-    budget.
+    Without packing (``enable_packing=False``) batches are filled in the order of arrival, each up to the budget.
 
     A sequence longer than the budget becomes a batch of its own, whose statistics say ``oversize``.
 
     Args:
-        batch_converter: fair-esm's, whose alphabet encodes plain sequences; None for ESM-2's alphabet.
-        max_tokens_per_batch: the token budget, BOS and EOS included.
-        max_sequence_length: residues; what a plain sequence has beyond is cut off, and counted.
-        buffer_size: sequences that are packed together.
-        enable_packing: False for batches in the order of arrival.
+        batch_converter: Batch converter of fair-esm whose alphabet encodes plain sequences; None for ESM-2's alphabet.
+        max_tokens_per_batch: Token budget, BOS and EOS included.
+        max_sequence_length: Length limit in residues; longer plain sequences are truncated and counted.
+        buffer_size: Number of sequences that are packed together.
+        enable_packing: Whether to pack; False fills batches in the order of arrival.
 
     Attributes:
-        resolve_ids: gives the identifiers of encoded chunks' positions; set by `create_async_dataloader`.
-            Without it their identifiers are their positions in decimal.
-        pin_memory: whether batches lie in page-locked memory, which creates a CUDA context in this process.
-        truncated: sequences that were cut to the limit so far.
-        unknown_residues: letters so far that the alphabet lacks.
-        sequences_in: sequences received so far.
-        sequences_out: sequences emitted so far; equal to ``sequences_in`` after `flush`.
+        resolve_ids: Function that returns the identifiers of positions, for encoded chunks; set by
+            `create_async_dataloader`. Without it, the identifiers are the positions in decimal.
+        pin_memory: Whether batches are allocated in pinned memory, which creates a CUDA context in this process.
+        truncated: Number of sequences of this pass that were truncated.
+        unknown_residues: Number of letters of this pass that the alphabet lacks.
+        sequences_in: Number of sequences received in this pass.
+        sequences_out: Number of sequences emitted in this pass; equal to ``sequences_in`` after `flush`.
 
     Raises:
-        ValueError: an argument is out of range.
+        TypeError: `batch_converter` is not a fair-esm converter, or a number is not an integer.
+        ValueError: An argument is out of range.
     """
 
     def __init__(
         self,
         batch_converter: Any = None,
+        *,
         max_tokens_per_batch: int = 4096,
         max_sequence_length: int = 1022,
         buffer_size: int = 2000,
         enable_packing: bool = True,
     ) -> None:
-        # ESM-2's own alphabet is looked up when needed: encoded chunks do without it, and without fair-esm.
+        # ESM-2's own alphabet is loaded when needed, because encoded chunks need neither it nor fair-esm.
         self._alphabet = None if batch_converter is None else residue_alphabet(batch_converter)
         self.max_tokens_per_batch = max_tokens_per_batch
         self.max_sequence_length = checked_integer("max_sequence_length", max_sequence_length, 1)
@@ -85,7 +85,7 @@ class VarlenCollator:
 
     @property
     def max_tokens_per_batch(self) -> int:
-        """The token budget in force: it fills the batches, and their efficiency is measured by it."""
+        """Token budget that fills the batches, and that their packing efficiency refers to."""
         return self._token_budget
 
     @max_tokens_per_batch.setter
@@ -93,7 +93,7 @@ class VarlenCollator:
         self._token_budget = checked_integer("max_tokens_per_batch", value, 1, MAX_INT32)
 
     def reset(self) -> None:
-        """Forgets what is buffered and counted, for a fresh pass."""
+        """Drop buffered sequences and reset the counters, for a new pass."""
         self._buffer.clear()
         self._item_ids: dict[int, str] | None = None
         self.truncated = 0
@@ -102,68 +102,76 @@ class VarlenCollator:
         self.sequences_out = 0
 
     def __call__(self, items: CollatorInput) -> list[PackedBatch]:
-        """Takes sequences in; returns the batches that became ready, often none and sometimes many.
+        """Add sequences; return the batches that became ready, often none and sometimes many.
 
         Args:
-            items: an `EncodedChunk`, or (id, sequence) pairs, or mappings with the keys ``id`` and
-                ``sequence``. These get their position by counting.
+            items: An `EncodedChunk`, or a list of (id, sequence) pairs or ``{"id": ..., "sequence": ...}`` mappings.
+                The positions of plain sequences are counted from the start of the pass.
 
         Raises:
-            WorkloadError: a sequence has no residues.
-            ValueError: chunks with longer sequences than ``max_sequence_length``, or chunks and plain
-                sequences in one pass.
+            TypeError: An item is neither a pair of strings nor a mapping of strings; a bare string is refused.
+            ValueError: A mapping lacks a key, a pair does not have two parts, a chunk has sequences longer than
+                ``max_sequence_length``, or chunks and plain sequences are mixed in one pass.
+            WorkloadError: A sequence has no residues.
         """
         return list(self.packs(items))
 
     def flush(self) -> list[PackedBatch]:
-        """Packs and returns everything that is left."""
+        """Pack and return all sequences that are left."""
         return list(self.remaining_packs())
 
     def packs(self, items: CollatorInput) -> Iterator[PackedBatch]:
-        """`__call__`, batch by batch: the first can be used while the next is not gathered yet.
+        """Add sequences; yield the batches that became ready one by one.
 
-        It must be run to its end before the next call.
+        The first batch is usable before the next is gathered. The iterator must be exhausted before the next call.
+
+        Args:
+            items: Sequences as for `__call__`.
         """
-        chunk = self._checked_chunk(items) if isinstance(items, EncodedChunk) else self._encode(items)
+        if isinstance(items, EncodedChunk):
+            self._check_chunk(items)
+            chunk = items
+        else:
+            chunk = self._encode(items)
         total = len(chunk.positions)
-        came_before = self.sequences_in
+        first_arrival = self.sequences_in
         self.sequences_in += total
         self.truncated += chunk.truncated
         self.unknown_residues += chunk.unknown_residues
         if not self.enable_packing:
-            self._buffer.add(chunk, 0, total, came_before)
+            self._buffer.add(chunk, 0, total, first_arrival)
             if self._buffer.tokens >= self._token_budget:
-                yield from self._fill_in_order(to_the_end=False)
+                yield from self._fill_in_order(final=False)
             return
         start = 0
         while start < total:
             stop = min(total, start + self.buffer_size - self._buffer.sequences)
-            self._buffer.add(chunk, start, stop, came_before)
+            self._buffer.add(chunk, start, stop, first_arrival)
             start = stop
             if self._buffer.sequences >= self.buffer_size:
-                yield from self._pack(to_the_end=False)
+                yield from self._pack(final=False)
 
     def remaining_packs(self) -> Iterator[PackedBatch]:
-        """`flush`, batch by batch."""
+        """Pack all sequences that are left; yield the batches one by one."""
         if self._buffer.sequences:
-            yield from (self._pack(to_the_end=True) if self.enable_packing else self._fill_in_order(to_the_end=True))
+            yield from (self._pack(final=True) if self.enable_packing else self._fill_in_order(final=True))
 
-    def _pack(self, *, to_the_end: bool) -> Iterator[PackedBatch]:
+    def _pack(self, *, final: bool) -> Iterator[PackedBatch]:
         start_ns = monotonic_ns()
         waiting = self._buffer.take()
         order, pack_offsets = pack_sequences(waiting.lengths, self._token_budget)
-        going_out = np.ones(len(pack_offsets) - 1, dtype=np.bool_)
-        if not to_the_end:
-            going_out = self._going_out(waiting, order, pack_offsets)
-            self._buffer.put_back(waiting, order[~np.repeat(going_out, np.diff(pack_offsets))])
-        starts, stops = pack_offsets[:-1][going_out], pack_offsets[1:][going_out]
+        emitted = np.ones(len(pack_offsets) - 1, dtype=np.bool_)
+        if not final:
+            emitted = self._packs_to_emit(waiting, order, pack_offsets)
+            self._buffer.put_back(waiting, order[~np.repeat(emitted, np.diff(pack_offsets))])
+        starts, stops = pack_offsets[:-1][emitted], pack_offsets[1:][emitted]
         bounds = list(zip(starts.tolist(), stops.tolist(), strict=True))
         yield from self._gather(waiting, order, bounds, start_ns)
 
-    def _going_out(
+    def _packs_to_emit(
         self, waiting: WaitingSequences, order: NDArray[np.int64], pack_offsets: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Which packs are emitted now; the rule is in the class's description."""
+        """Return a mask of the packs that are emitted now, by the rule in the class's docstring."""
         firsts = pack_offsets[:-1]
         fill = np.add.reduceat(waiting.lengths[order], firsts) / self._token_budget
         times_held_back = np.maximum.reduceat(waiting.held_back[order], firsts)
@@ -171,20 +179,20 @@ class VarlenCollator:
         emptiest_first = np.flatnonzero(may_stay)[np.argsort(fill[may_stay], kind="stable")]
         sizes = np.diff(pack_offsets)[emptiest_first]
         stays = emptiest_first[np.cumsum(sizes) <= MAX_HELD_BACK * self.buffer_size]
-        going_out = np.ones(len(firsts), dtype=np.bool_)
-        going_out[stays] = False
-        return going_out
+        emitted = np.ones(len(firsts), dtype=np.bool_)
+        emitted[stays] = False
+        return emitted
 
-    def _fill_in_order(self, *, to_the_end: bool) -> Iterator[PackedBatch]:
+    def _fill_in_order(self, *, final: bool) -> Iterator[PackedBatch]:
         start_ns = monotonic_ns()
         waiting = self._buffer.take()
-        offsets = waiting.offsets
+        offsets = offsets_of(waiting.lengths)
         bounds = []
         start = 0
         while start < len(waiting):
             limit = offsets[start] + self._token_budget
             stop = max(start + 1, int(np.searchsorted(offsets, limit, side="right")) - 1)
-            if stop == len(waiting) and offsets[stop] < limit and not to_the_end:
+            if stop == len(waiting) and offsets[stop] < limit and not final:
                 break  # the next sequence may still fit
             bounds.append((start, stop))
             start = stop
@@ -194,8 +202,15 @@ class VarlenCollator:
     def _gather(
         self, waiting: WaitingSequences, order: NDArray[np.int64], bounds: list[tuple[int, int]], start_ns: int
     ) -> Iterator[PackedBatch]:
-        """A batch of each part of `order`; the first also carries the packing's time, since ``start_ns``."""
-        offsets = waiting.offsets
+        """Yield a batch for each part of `order`; the first one's interval includes the packing.
+
+        Args:
+            waiting: Sequences that were packed.
+            order: (n,) their indices, pack after pack.
+            bounds: Start and stop in `order` of each pack to emit.
+            start_ns: Start of the packing on the monotonic clock.
+        """
+        offsets = offsets_of(waiting.lengths)
         positions, arrivals = waiting.positions[order], waiting.arrivals[order]
         ordered_offsets = offsets_of(waiting.lengths[order]).tolist()
         for start, stop in bounds:
@@ -227,7 +242,7 @@ class VarlenCollator:
             return self.resolve_ids(positions)
         return [str(position) for position in positions.tolist()]
 
-    def _checked_chunk(self, chunk: EncodedChunk) -> EncodedChunk:
+    def _check_chunk(self, chunk: EncodedChunk) -> None:
         if self._item_ids is not None:
             raise ValueError("encoded chunks and plain sequences cannot be mixed in one pass: call reset() between")
         longest = int(np.diff(chunk.offsets).max(initial=0)) - 2
@@ -236,17 +251,16 @@ class VarlenCollator:
                 f"max_sequence_length is {self.max_sequence_length}, but the dataset sends sequences of "
                 f"{longest} residues; give both the same limit"
             )
-        return chunk
 
     def _encode(self, items: Iterable[SequenceItem]) -> EncodedChunk:
-        pairs = [(item["id"], item["sequence"]) if isinstance(item, Mapping) else tuple(item) for item in items]
+        pairs = checked_pairs(items, self.sequences_in)
         if self._item_ids is None:
             if self.sequences_in:
                 raise ValueError("encoded chunks and plain sequences cannot be mixed in one pass: call reset() between")
             self._item_ids = {}
         positions = np.arange(self.sequences_in, self.sequences_in + len(pairs), dtype=np.int64)
         alphabet = self._alphabet = residue_alphabet(self._alphabet)
-        # One byte a letter, also for letters outside ASCII: "?" is in no alphabet either.
+        # One byte per letter: letters outside ASCII become "?", which no alphabet contains.
         texts = [sequence.encode("ascii", errors="replace") for _, sequence in pairs]
         ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
         encoded = encode_residues(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""fair-esm's alphabet as a table of 256 entries: the same ids, a thousand times faster."""
+"""fair-esm's alphabet as a lookup table of 256 entries: the same token ids, a thousand times faster."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 NOT_IN_ALPHABET = 255
-"""Entry of the bytes that the alphabet lacks, as the compiled core expects it."""
+"""Table entry of bytes that the alphabet lacks, as the compiled core expects it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResidueAlphabet:
-    """What the encoder needs of an alphabet; small enough to send to workers, which never import fair-esm.
+    """The parts of an alphabet that encoding needs; it is pickled to workers, which never import fair-esm.
 
     Attributes:
-        table: (256,) uint8, token of each byte, 255 where the alphabet lacks it.
-        bos: token before each sequence.
-        eos: token after it.
-        unknown: token of the letters that the alphabet lacks.
+        table: (256,) uint8 token of each byte; 255 if the alphabet lacks it.
+        bos: Token before each sequence.
+        eos: Token after each sequence.
+        unknown: Token of letters that the alphabet lacks.
     """
 
     table: NDArray[np.uint8]
@@ -29,20 +29,20 @@ class ResidueAlphabet:
 
 
 def residue_alphabet(source: Any = None) -> ResidueAlphabet:
-    """The table of a fair-esm alphabet.
+    """Return the lookup table of a fair-esm alphabet.
 
     Args:
-        source: a fair-esm ``Alphabet``, a ``BatchConverter`` (its alphabet is used), a `ResidueAlphabet`, or
-            None for the one that all ESM-2 models share.
+        source: A fair-esm ``Alphabet``, a ``BatchConverter`` (for its alphabet), a `ResidueAlphabet`, or None for the
+            alphabet that all ESM-2 models share.
 
     Raises:
         TypeError: `source` is none of these.
-        ValueError: the alphabet adds no BOS or EOS, or its ids do not fit into a byte.
+        ValueError: The alphabet adds no BOS or EOS, or its ids do not fit into a byte.
     """
     if isinstance(source, ResidueAlphabet):
         return source
     if source is None:
-        from esm.data import Alphabet  # here: fair-esm takes seconds to import, and workers do without
+        from esm.data import Alphabet  # imported here because it takes seconds, and workers do not need it
 
         source = Alphabet.from_architecture("ESM-1b")
     alphabet = getattr(source, "alphabet", source)

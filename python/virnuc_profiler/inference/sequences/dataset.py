@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sequences of FASTA files as chunks of encoded sequences, shared out among DataLoader workers."""
+"""Datasets that read FASTA files as chunks of encoded sequences, split among DataLoader workers."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
@@ -20,31 +20,36 @@ from virnuc_profiler.inference.sequences.shared_folder import SharedFolder
 FastaSource: TypeAlias = str | PathLike[str] | FastaFile
 
 _CHUNK_TOKENS = 131_072
-"""Of a chunk whose size is not given. Receiving a chunk costs the main process about the same whatever its size, so the
-fewer there are the better; and with their size in tokens, short sequences come as fast as long ones."""
+"""Average tokens of a chunk if ``chunk_sequences`` is None. Receiving a chunk costs the main process about the same
+whatever its size, so chunks are large; a size in tokens makes short sequences arrive as fast as long ones."""
 _CHUNKS_PER_WORKER = 4
-"""At least so many where there are enough sequences: one small file keeps all workers busy."""
+"""Smallest number of chunks per worker, so that one small file keeps all workers busy."""
 
 
 class IndexBasedDataset(IterableDataset[EncodedChunk]):
-    """Chosen sequences of one or more FASTA files, in the order given.
+    """Chosen sequences of one or more FASTA files, in the given order.
 
-    With n DataLoader workers, chunk k is encoded by worker k mod n. The DataLoader collects from its workers
-    in turn, and so hands the chunks on in input order, however many workers there are.
+    With n DataLoader workers, worker k mod n encodes chunk k. The DataLoader collects from its workers in turn, so
+    chunks arrive in input order for any number of workers.
 
     Args:
-        fasta: a path or an opened `FastaFile`, or several; positions go on counting from one file to the
-            next.
-        indices: (n,) the positions to read, each once; all if None.
-        max_sequence_length: residues; what a sequence has beyond is cut off, and counted.
-        chunk_sequences: most sequences of one chunk, which is one message from a worker; None for so many as have
-            131,072 tokens on average. Smaller ones are made where workers would stay idle otherwise.
-        alphabet: what `residue_alphabet` takes.
+        fasta: A path or an open `FastaFile`, or a list of them; positions continue from one file to the next.
+        indices: (n,) positions to read, each at most once; None reads all sequences.
+        max_sequence_length: Length limit in residues; longer sequences are truncated and counted.
+        chunk_sequences: Largest number of sequences per chunk, which is one message from a worker; None chooses chunks
+            of 131,072 tokens on average. Chunks are smaller if workers would be idle otherwise.
+        alphabet: Alphabet that encodes the sequences, as for `residue_alphabet`.
+
+    Attributes:
+        files: The open files.
+        max_sequence_length: Length limit in residues.
+        chunk_sequences: Largest number of sequences per chunk.
 
     Raises:
-        WorkloadError: a file cannot be read or is not FASTA.
-        OutputError: the temporary folder cannot be written.
-        ValueError: an argument is out of range.
+        WorkloadError: A file cannot be read or is not FASTA.
+        OutputError: The temporary folder cannot be written.
+        TypeError: A number is not an integer.
+        ValueError: An argument is out of range.
     """
 
     def __init__(
@@ -83,7 +88,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
             yield self._encode(self._positions(start, min(start + size, len(self))))
 
     def sequence_ids(self, positions: NDArray[np.int64]) -> Sequence[str]:
-        """The identifiers of the sequences at `positions`, in their order."""
+        """Return the identifiers of the sequences at `positions`, in their order."""
         if len(self.files) == 1:
             return self.files[0].sequence_ids(positions)
         parts = [file.sequence_ids(inside) for file, inside in self._by_file(positions)]
@@ -91,7 +96,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
 
     @property
     def residue_counts(self) -> NDArray[np.int64]:
-        """(n,) residues of each sequence, in the order of reading, before any is cut."""
+        """(n,) residues of each sequence in reading order, before truncation."""
         counts = np.concatenate([file.residue_counts for file in self.files])
         return counts if self._indices is None else counts[self._indices]
 
@@ -104,10 +109,10 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
     def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
         if self._indices is None:
             return np.arange(start, stop, dtype=np.int64)
-        return np.array(self._indices[start:stop])  # a copy: a chunk must not carry the mapping along
+        return np.array(self._indices[start:stop])  # a copy, so that a chunk does not refer to the mapped file
 
     def _by_file(self, positions: NDArray[np.int64]) -> Iterator[tuple[FastaFile, NDArray[np.int64]]]:
-        """Runs of `positions` that lie in one file, as positions inside that file."""
+        """Yield runs of `positions` that lie in one file, as that file and the positions inside it."""
         owners = np.searchsorted(self._file_starts, positions, side="right") - 1
         for run in np.split(np.arange(len(positions)), np.flatnonzero(np.diff(owners)) + 1):
             if len(run):
@@ -158,7 +163,21 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
 
 
 class SequenceDataset(IndexBasedDataset):
-    """All sequences of one or more FASTA files, in input order; otherwise as `IndexBasedDataset`."""
+    """All sequences of one or more FASTA files, in input order.
+
+    Args:
+        fasta_path_or_paths: A path or an open `FastaFile`, or a list of them; positions continue from one file to the
+            next.
+        max_sequence_length: Length limit in residues; longer sequences are truncated and counted.
+        chunk_sequences: Largest number of sequences per chunk; None chooses chunks of 131,072 tokens on average.
+        alphabet: Alphabet that encodes the sequences, as for `residue_alphabet`.
+
+    Raises:
+        WorkloadError: A file cannot be read or is not FASTA.
+        OutputError: The temporary folder cannot be written.
+        TypeError: A number is not an integer.
+        ValueError: An argument is out of range.
+    """
 
     def __init__(
         self,

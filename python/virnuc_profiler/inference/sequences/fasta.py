@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A FASTA file as an index of offsets: any worker reads any sequence straight from the file's bytes.
+"""A FASTA file with an index of offsets: any worker reads any sequence straight from the file's bytes.
 
-Why no parser library. pyfastx, pyfaidx and pysam (htslib's faidx) write their index beside the user's file;
-the last two need lines of equal width, distinct names, and bgzip where plain gzip is what people have.
-Biopython's ``SeqIO.index`` and pyfaidx refuse duplicate identifiers. None says on which line a header stands
-without a sequence. The index below takes one pass in the compiled core, at the speed of memory.
+No parser library does this. pyfastx, pyfaidx and pysam (htslib's faidx) write their index beside the user's file; the
+last two need lines of equal length, distinct names, and bgzip instead of plain gzip. Biopython's ``SeqIO.index`` and
+pyfaidx refuse duplicate identifiers. None reports the line of a header without a sequence. The index below takes one
+pass in the compiled core, at memory speed.
 """
 
 import gzip
@@ -33,14 +33,14 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class FastaIndexArrays:
-    """Where each sequence lies in the uncompressed text: five memory-mapped int64 arrays of shape (n,).
+    """Location of each sequence in the uncompressed text: five memory-mapped int64 arrays of shape (n,).
 
     Attributes:
-        header_starts: offset of the first byte after ``>``.
-        id_ends: offset after the identifier.
-        sequence_starts: offset after the header's line.
-        sequence_ends: offset of the next header, or the end of the text.
-        residue_counts: residues, white space and a final ``*`` left out.
+        header_starts: Offset of the first byte after ``>``.
+        id_ends: Offset after the identifier.
+        sequence_starts: Offset after the header line.
+        sequence_ends: Offset of the next header, or the end of the text.
+        residue_counts: Number of residues, without white space and a final ``*``.
     """
 
     header_starts: NDArray[np.int64]
@@ -52,9 +52,13 @@ class FastaIndexArrays:
 
 @dataclass(frozen=True, slots=True)
 class _Location:
-    """All that a worker needs to map the file: this is what is pickled.
+    """What a worker needs to map the file; this is all that is pickled.
 
-    ``text_version`` is size and modification time of the text, to notice that it was changed after indexing.
+    Attributes:
+        path: The file as it was named.
+        text_path: The file, or its unpacked text.
+        text_version: Size and modification time of the text, to notice changes after indexing.
+        index_folder: Folder of the index arrays.
     """
 
     path: Path
@@ -64,28 +68,30 @@ class _Location:
 
 
 class FastaFile:
-    """A FASTA file, plain or gzip'd (told by its first bytes, not by its name), indexed once.
+    """A FASTA file, plain or gzip'd (recognized by its first bytes, not by its name), indexed once.
 
-    The text is memory-mapped; gzip'd text is unpacked once into a private temporary file. Pickling sends
-    paths only, and the process that indexed the file must outlive those that were sent it.
+    The text is memory-mapped; gzip'd text is unpacked once into a private temporary file. Pickling sends paths only, so
+    the process that indexed the file must outlive those that receive it.
 
-    Identifiers (the header up to the first white space) need not be distinct: a sequence is known by its
-    position. Bytes in them that are not UTF-8 are read as U+FFFD, so that every identifier can be printed and
-    put into JSON.
+    Identifiers (the header up to the first white space) need not be distinct, because sequences are identified by their
+    position. Bytes that are not UTF-8 are read as U+FFFD, so that every identifier can be printed and stored as JSON.
     """
 
     def __init__(self, location: _Location, folder: SharedFolder | None = None) -> None:
         self._location = location
-        self._folder = folder  # only the process that made it keeps it, and removes it
+        self._folder = folder  # only the process that created the folder keeps it and removes it
         self._fingerprint: str | None = None
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> "FastaFile":
-        """Reads and indexes `path`.
+        """Read and index a file.
+
+        Args:
+            path: Path of the file.
 
         Raises:
-            WorkloadError: it cannot be read, or is not FASTA; the message names file and line.
-            OutputError: the temporary folder cannot be written.
+            WorkloadError: The file cannot be read, or is not FASTA; the message names file and line.
+            OutputError: The temporary folder cannot be written.
         """
         path = Path(fspath(path))
         folder = SharedFolder()
@@ -104,7 +110,7 @@ class FastaFile:
         """The uncompressed bytes, mapped when first used.
 
         Raises:
-            WorkloadError: the file was changed since it was indexed.
+            WorkloadError: The file was changed since it was indexed.
         """
         try:
             with self._location.text_path.open("rb") as file:
@@ -116,9 +122,9 @@ class FastaFile:
 
     @cached_property
     def index(self) -> FastaIndexArrays:
-        """Where the sequences lie, mapped when first used."""
+        """Locations of the sequences, mapped when first used."""
         folder = self._location.index_folder
-        # Plain arrays over the mappings: slicing np.memmap itself is slow.
+        # Convert to plain arrays, because slicing np.memmap is slow.
         return FastaIndexArrays(
             *(np.asarray(np.load(folder / f"{row.name}.npy", mmap_mode="r")) for row in fields(FastaIndexArrays))
         )
@@ -137,19 +143,23 @@ class FastaFile:
         return len(self.index.residue_counts)
 
     def sequence_ids(self, positions: NDArray[np.int64]) -> Sequence[str]:
-        """The identifiers of the sequences at `positions`, each decoded when it is read."""
+        """Return the identifiers of the sequences at `positions`, each decoded when it is read."""
         return SequenceIds(self, positions)
 
     def total_tokens(self, max_sequence_length: int = 1022) -> int:
-        """Tokens of all sequences, each cut to `max_sequence_length` residues and with its BOS and EOS."""
+        """Return the tokens of all sequences, BOS and EOS included.
+
+        Args:
+            max_sequence_length: Residues to which longer sequences are truncated.
+        """
         return int(np.minimum(self.residue_counts, max_sequence_length).sum()) + 2 * len(self)
 
     @property
     def fingerprint(self) -> str:
-        """``sha256:`` and the digest of the file's bytes as they lie on disk; read when first asked for.
+        """``sha256:`` and the digest of the file's bytes on disk, computed when first used.
 
         Raises:
-            WorkloadError: the file is gone.
+            WorkloadError: The file cannot be read.
         """
         if self._fingerprint is None:
             self._fingerprint = fingerprint_of(self.path)
@@ -163,7 +173,7 @@ class FastaFile:
 
 
 class SequenceIds(Sequence[str]):
-    """Identifiers of some sequences of a file, decoded when read: most runs never look at most of them."""
+    """Identifiers of some sequences of a file, decoded when read, because most runs read only a few of them."""
 
     def __init__(self, file: FastaFile, positions: NDArray[np.int64]) -> None:
         self._file = file
@@ -195,10 +205,10 @@ class SequenceIds(Sequence[str]):
 
 
 def fingerprint_of(path: Path) -> str:
-    """``sha256:`` and the digest of a file's bytes.
+    """Return ``sha256:`` and the digest of a file's bytes.
 
     Raises:
-        WorkloadError: it cannot be read.
+        WorkloadError: The file cannot be read.
     """
     digest = hashlib.sha256()
     try:
@@ -211,11 +221,11 @@ def fingerprint_of(path: Path) -> str:
 
 
 def _plain_text(path: Path, folder: SharedFolder) -> Path:
-    """`path` itself, or where its unpacked text was put."""
+    """Return the path of the uncompressed text: `path` itself, or its unpacked copy in `folder`."""
     try:
-        # Asked first, since opening a pipe would wait for its writer.
+        # Check before opening, because opening a pipe would wait for its writer.
         if not stat.S_ISREG(path.stat().st_mode):
-            kind = "a folder" if path.is_dir() else "no regular file (a pipe or device cannot be read twice)"
+            kind = "a folder" if path.is_dir() else "not a regular file (a pipe or device cannot be read twice)"
             raise WorkloadError(f"cannot read {path}: it is {kind}; name a FASTA file")
         with path.open("rb") as file:
             if file.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
@@ -231,13 +241,13 @@ def _unpack(path: Path, packed: IO[bytes], folder: SharedFolder) -> Path:
     try:
         with text_path.open("wb") as text:
             text.writelines(_unpacked_blocks(path, packed))
-    except OSError as error:  # of the writing only: the blocks raise none
+    except OSError as error:  # from writing only: _unpacked_blocks raises none
         raise temporary_space_error(error) from None
     return text_path
 
 
 def _unpacked_blocks(path: Path, packed: IO[bytes]) -> Iterator[bytes]:
-    """The text of all members of a gzip file, block by block."""
+    """Yield the text of all members of a gzip file, block by block."""
     text_bytes = 0
     try:
         with gzip.GzipFile(fileobj=packed) as unpacked:
@@ -246,8 +256,8 @@ def _unpacked_blocks(path: Path, packed: IO[bytes]) -> Iterator[bytes]:
                 yield block
     except EOFError:
         raise WorkloadError(
-            f"cannot read {path}: its gzip data end too early, soon after {text_bytes:,} bytes of text; "
-            "was it copied in full?"
+            f"cannot read {path}: its gzip data end early, after about {text_bytes:,} bytes of text; "
+            "check that the file was copied completely"
         ) from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise WorkloadError(f"cannot read {path}: its gzip data are damaged ({error})") from None
@@ -266,7 +276,7 @@ def _save_index(path: Path, text: mmap.mmap | bytes, folder: SharedFolder) -> No
 
 
 def _map(file: IO[bytes]) -> mmap.mmap | bytes:
-    # An empty file cannot be mapped.
+    # mmap refuses empty files.
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if fstat(file.fileno()).st_size else b""
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import psutil
 
-from virnuc_profiler.inference.loading.interrupts import marked_processes
+from virnuc_profiler.inference.loading.owner_tag import owned_processes
 
 _LASTING: Final = ("torch/_inductor/compile_worker", "torch._inductor.compile_worker")
 """In the command lines of helpers that PyTorch keeps for as long as a process lives."""
@@ -59,7 +59,7 @@ def descendants() -> frozenset[psutil.Process]:
     objects know when their process started, so that another one with the same id is not taken for it.
     """
     active_children()  # takes the exit codes of those that have ended, for the objects that stand for them
-    found: set[psutil.Process] = set(psutil.Process().children(recursive=True)) | marked_processes()
+    found: set[psutil.Process] = set(psutil.Process().children(recursive=True)) | owned_processes()
     return frozenset(process for process in found if process.pid not in _lasting_pids() and not _lasts(process))
 
 

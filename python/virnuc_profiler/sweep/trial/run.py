@@ -137,7 +137,7 @@ def run_single_gpu_benchmark(
         trial.measure(timeout_s, failure_log_level)
         with deferred_interrupts():
             run = trial.finished_run(metadata or {})
-            shape = {"layers": getattr(model, "num_layers", None), "hidden": getattr(model, "embed_dim", None)}
+            shape = {"layers": getattr(model, "num_layers", None), "hidden": getattr(model, "hidden_size", None)}
             if run is not None:
                 telemetry_path = record_run(logger, run, **shape)
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random weights, and checkpoints in fair-esm's own form."""
+"""Random weights, and checkpoints in fair-esm's own format."""
 
 import argparse
 import logging
@@ -24,7 +24,7 @@ NAME = "esm2_t6_8M_UR50D"
 
 @pytest.fixture(autouse=True)
 def hub(tmp_path, monkeypatch):
-    """An empty hub cache of its own for each test."""
+    """An empty hub cache for each test."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "torch" / "hub" / "checkpoints"
 
@@ -49,12 +49,12 @@ def equal(one, other):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_seed_names_the_weights(dtype):
+def test_a_seed_determines_the_weights(dtype):
     assert equal(random_model(3, dtype), random_model(3, dtype))
     assert not equal(random_model(3, dtype), random_model(4, dtype))
 
 
-def test_random_weights_leave_the_global_generator_alone():
+def test_random_weights_do_not_change_the_global_random_state():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -62,7 +62,7 @@ def test_random_weights_leave_the_global_generator_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_random_weights_give_sane_numbers():
+def test_random_weights_give_embeddings_of_a_usual_size():
     for rows in run_packed(random_model(0), proteins([1, 50, 300])):
         assert rows.isfinite().all()
         assert 0.5 < rows.std() < 2
@@ -77,7 +77,7 @@ def test_every_weight_is_filled():
     assert not model.embed_tokens.weight[1].any()
 
 
-def test_the_test_checkpoint_is_one_that_fair_esm_reads(checkpoint):
+def test_fair_esm_reads_the_test_checkpoint(checkpoint):
     with torch.serialization.safe_globals([argparse.Namespace]):
         data = torch.load(checkpoint, weights_only=True)
     with pytest.warns(UserWarning, match="Regression weights not found"):
@@ -101,7 +101,7 @@ def test_both_file_formats_of_pytorch_are_read(tmp_path, zipped):
     assert equal(model, from_fair_esm(oracle))
 
 
-def test_loading_converts_to_the_precision_asked_for(checkpoint):
+def test_loading_converts_to_the_requested_precision(checkpoint):
     exact, rounded = load(weights=str(checkpoint)), load(weights=checkpoint, precision="bf16")
     assert rounded.dtype == torch.bfloat16
     assert torch.equal(rounded.layers[0].qkv.weight, exact.layers[0].qkv.weight.bfloat16())
@@ -109,7 +109,7 @@ def test_loading_converts_to_the_precision_asked_for(checkpoint):
     assert exact.info.weights_source == "file"
 
 
-def test_auto_takes_the_cache_and_else_says_that_weights_are_random(hub, checkpoint, caplog):
+def test_auto_uses_the_cache_or_warns_of_random_weights(hub, checkpoint, caplog):
     with caplog.at_level(logging.INFO, logger="virnuc_profiler"):
         assert load().info.weights_source == "random"
     assert "is not in the cache" in caplog.text
@@ -137,7 +137,7 @@ def test_pretrained_downloads_once(hub, checkpoint, monkeypatch):
     assert asked == [f"https://dl.fbaipublicfiles.com/fair-esm/models/{NAME}.pt"]
 
 
-def test_a_failing_download_shows_the_way_out(hub, monkeypatch):
+def test_a_failed_download_names_the_alternatives(hub, monkeypatch):
     def fail(*args, **kwargs):
         raise urllib.error.URLError("no route to host")
 
@@ -146,32 +146,32 @@ def test_a_failing_download_shows_the_way_out(hub, monkeypatch):
         load(weights="pretrained")
 
 
-def test_a_cache_that_cannot_be_written_shows_the_way_out(hub):
+def test_a_cache_that_cannot_be_written_is_reported(hub):
     hub.parent.mkdir(parents=True)
     hub.write_text("a file where the folder should be")
     with pytest.raises(ModelError, match="could not be downloaded"):
         load(weights="pretrained")
 
 
-def test_the_checkpoint_of_another_model_is_named(tmp_path):
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     path = save_checkpoint(fair_esm_model(TINY), tmp_path / "tiny.pt")
-    with pytest.raises(ModelError, match=f"holds {TINY}, but {NAME} has 6 layers of width 320 with 20 heads"):
+    with pytest.raises(ModelError, match=f"holds {TINY}, but {NAME} has 6 layers of hidden size 320 with 20 heads"):
         load(weights=path)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"not a checkpoint", b"PK\x03\x04 broken", pickle.dumps({"model": 1}, protocol=2), b"\x80\x02."]
 )
-def test_files_that_are_no_checkpoints_are_named(tmp_path, content):
+def test_files_that_are_not_checkpoints_are_refused(tmp_path, content):
     path = tmp_path / "odd.pt"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=str(path)):
         load(weights=path)
 
 
-def test_advice_on_a_file_that_is_no_checkpoint_fits_its_place(tmp_path, monkeypatch):
+def test_only_cached_files_come_with_the_advice_to_delete_them(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
-    for path, advice in ((tmp_path / "own.pt", ""), (tmp_path / "hub" / "odd.pt", ": delete it and fetch it anew")):
+    for path, advice in ((tmp_path / "own.pt", ""), (tmp_path / "hub" / "odd.pt", ": delete it and download it again")):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"not a checkpoint")
         with pytest.raises(ModelError) as caught:
@@ -179,21 +179,21 @@ def test_advice_on_a_file_that_is_no_checkpoint_fits_its_place(tmp_path, monkeyp
         assert str(caught.value) == f"{path} is not a checkpoint of fair-esm, or is broken{advice}"
 
 
-def test_a_truncated_checkpoint_is_named(tmp_path, checkpoint):
+def test_a_truncated_checkpoint_is_refused(tmp_path, checkpoint):
     path = tmp_path / "short.pt"
     path.write_bytes(checkpoint.read_bytes()[:100_000])
     with pytest.raises(ModelError, match=r"short\.pt is not a checkpoint of fair-esm, or is broken"):
         load(weights=path)
 
 
-def test_other_things_saved_by_pytorch_are_named(tmp_path):
+def test_other_files_saved_by_pytorch_are_refused(tmp_path):
     for content in ([1, 2], {"weights": 1}, {"model": {}}, {"model": {}, "cfg": {"model": {"encoder_layers": 6}}}):
         torch.save(content, tmp_path / "other.pt")
         with pytest.raises(ModelError, match=r"other\.pt"):
             load(weights=tmp_path / "other.pt")
 
 
-def test_a_missing_tensor_is_named(tmp_path, checkpoint):
+def test_a_missing_tensor_is_reported(tmp_path, checkpoint):
     with torch.serialization.safe_globals([argparse.Namespace]):
         data = torch.load(checkpoint, weights_only=True)
     del data["model"]["encoder.sentence_encoder.layers.5.fc2.bias"]
@@ -213,14 +213,14 @@ def test_a_checkpoint_never_runs_code(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_weights_that_are_neither_a_word_nor_a_file(tmp_path):
+def test_weights_that_are_neither_a_keyword_nor_a_file(tmp_path):
     with pytest.raises(UsageError, match="'pretrained!' is neither a file nor one of auto, random, pretrained"):
         load(weights="pretrained!")
     with pytest.raises(UsageError, match="neither a file"):
         load(weights=tmp_path)
 
 
-def test_the_names_are_those_of_fair_esm():
+def test_parameter_names_match_fair_esm():
     from esm import pretrained
 
     assert all(hasattr(pretrained, name) for name in MODEL_NAMES)

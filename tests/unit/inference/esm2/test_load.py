@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Names, devices and precisions that load_esm2_model takes and refuses."""
+"""Names, devices and precisions that load_esm2_model accepts and refuses."""
 
 import esm
 import pytest
@@ -48,28 +48,28 @@ def test_an_unknown_name_lists_the_known_ones(name):
     assert repr(name) in str(caught.value)
 
 
-def test_the_constants_are_those_of_fair_esm():
+def test_the_constants_equal_fair_esms():
     alphabet = esm.data.Alphabet.from_architecture("ESM-1b")
     assert (len(alphabet), alphabet.padding_idx, alphabet.mask_idx) == (ALPHABET_SIZE, PADDING_TOKEN, MASK_TOKEN)
 
 
-def test_devices_where_there_are_gpus(two_gpus):
+def test_devices_with_gpus(two_gpus):
     assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda", 1)
     assert resolve_device("cuda:0") == resolve_device(0) == resolve_device(CUDA) == CUDA
     assert resolve_device("cpu") == resolve_device(CPU) == CPU
-    with pytest.raises(UsageError, match="'cuda:2' is not there: this process sees cuda:0 to cuda:1 and cpu"):
+    with pytest.raises(UsageError, match="'cuda:2' is not available: this process sees cuda:0 to cuda:1 and cpu"):
         resolve_device("cuda:2")
 
 
-def test_devices_where_there_is_none(no_gpu):
+def test_devices_without_gpus(no_gpu):
     assert resolve_device("auto") == CPU
     for device in ("cuda", "cuda:0", 0, CUDA):
-        with pytest.raises(UsageError, match=r"is not there: PyTorch .* sees no CUDA device, only cpu"):
+        with pytest.raises(UsageError, match=r"is not available: PyTorch .* sees no CUDA device, only cpu"):
             resolve_device(device)
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:x", "mps", None, 1.5])
-def test_what_is_no_device_is_named(device):
+def test_unknown_devices_are_refused(device):
     with pytest.raises(UsageError, match="is not one of auto, cpu, cuda, cuda:N"):
         resolve_device(device)
 
@@ -82,8 +82,8 @@ def test_precisions():
     assert resolve_precision("fp32", True, CUDA) == torch.float32
     with pytest.raises(UsageError, match="'fp16' needs a GPU: on the CPU use 'fp32', or 'bf16'"):
         resolve_precision("fp16", True, CPU)
-    assert resolve_precision("fp8", True, CUDA) == torch.bfloat16  # all but the inputs of matrix products
+    assert resolve_precision("fp8", True, CUDA) == torch.bfloat16  # except the inputs of matrix products
     with pytest.raises(UsageError, match="'int8': choose one of fp32, fp16, bf16, fp8"):
         resolve_precision("int8", True, CUDA)
-    with pytest.raises(UsageError, match="'fp8' cannot be had: it needs a CUDA device, not cpu"):
+    with pytest.raises(UsageError, match="'fp8' cannot run: it needs a CUDA device, not cpu"):
         load_esm2_model("8M", "cpu", precision="fp8", weights="random")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The packed model against fair-esm itself, padded, in fp32."""
+"""The packed model compared with fair-esm's padded model, in fp32."""
 
 from types import SimpleNamespace
 
@@ -86,7 +86,7 @@ def test_bf16_stays_close_to_fp32(pair):
     assert model(batch.tokens, batch.cu_seqlens, batch.max_seqlen).dtype == torch.bfloat16
 
 
-def test_any_integer_type_of_tokens_will_do(pair):
+def test_tokens_may_have_any_integer_type(pair):
     _, model = pair
     batch = packed_batch(proteins([5, 9]))
     expected = model(batch.tokens, batch.cu_seqlens, batch.max_seqlen)
@@ -105,39 +105,42 @@ def test_one_vector_per_sequence_is_the_mean_over_its_residues(pair):
         torch.testing.assert_close(vector, hidden[begin + 1 : end - 1].mean(0))
 
 
-def test_a_pass_tells_what_it_is_about_to_queue_and_leaves_its_vectors_where_there_is_room(pair):
+def test_a_pass_marks_its_stages_and_writes_into_the_given_memory(pair):
     _, model = pair
     batch = packed_batch(proteins([3, 40, 1]))
-    told, rooms = [], []
+    stages, buffers = [], []
 
-    def output_buffer(sequences, width):
-        rooms.append(torch.zeros(sequences, width))
-        return rooms[-1]
+    def output_buffer(sequences, hidden_size):
+        buffers.append(torch.zeros(sequences, hidden_size))
+        return buffers[-1]
 
     marks = SimpleNamespace(
-        output_buffer=output_buffer, launches=lambda: told.append("forward"), pools=lambda: told.append("pool")
+        output_buffer=output_buffer,
+        begin_forward=lambda: stages.append("forward"),
+        begin_pooling=lambda: stages.append("pool"),
     )
     found = model.embed_sequences(batch.tokens, batch.cu_seqlens, batch.max_seqlen, marks=marks)
-    assert told == ["forward", "pool"]
-    assert len(rooms) == 1
-    assert found is rooms[0]
+    assert stages == ["forward", "pool"]
+    assert len(buffers) == 1
+    assert found is buffers[0]
     assert torch.equal(found, model.embed_sequences(batch.tokens, batch.cu_seqlens, batch.max_seqlen))
 
 
-def test_nothing_is_kept_for_gradients(pair):
+def test_no_gradients_are_recorded(pair):
     _, model = pair
     batch = packed_batch(proteins([5]))
     assert not model(batch.tokens, batch.cu_seqlens, batch.max_seqlen).requires_grad
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_the_model_knows_itself(pair):
+def test_the_models_properties(pair):
     oracle, model = pair
-    assert (model.embed_dim, model.num_layers, model.attention_heads) == (
+    assert (model.hidden_size, model.num_layers, model.attention_heads) == (
         oracle.embed_dim,
         oracle.num_layers,
         oracle.attention_heads,
     )
+    assert model.embed_dim == model.hidden_size  # fair-esm's name
     assert (model.dtype, model.device) == (torch.float32, torch.device("cpu"))
     info = model.info
     assert (info.precision, info.attention_backend, info.weights_source) == ("fp32", "sdpa", "fair-esm")
@@ -156,11 +159,11 @@ def test_other_models_are_refused():
         from_fair_esm(torch.nn.Linear(2, 2))
 
 
-def test_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match="3 attention heads do not divide embed_dim 32"):
+def test_heads_must_divide_the_hidden_size():
+    with pytest.raises(ValueError, match="3 attention heads do not divide hidden_size 32"):
         Architecture(1, 32, 3)
 
 
-def test_a_kernel_that_cannot_run_is_refused_when_the_model_is_made():
+def test_a_backend_that_cannot_run_is_refused_when_the_model_is_created():
     with pytest.raises(UsageError, match="attention 'torch-varlen' cannot run"):
         PackedESM2(TINY, attention="torch-varlen")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The edges of the GPU, on streams that are only pretended: what is ordered before what, and what is used again."""
+"""The launcher on simulated streams: the order of its operations, and the reuse of its memory."""
 
 import gc
 import re
@@ -19,7 +19,7 @@ from virnuc_profiler.inference.execution.slots import Slots
 
 
 class Model:
-    """Vectors that tell the token; writes down when it was called."""
+    """Returns vectors that name their token, and records its calls on the simulated device."""
 
     def __init__(self, cuda):
         self.cuda = cuda
@@ -55,7 +55,7 @@ def free_slots(launch):
     return list(launch._slots._free)
 
 
-def test_each_stage_runs_on_its_stream_and_after_the_one_before(cuda, launch):
+def test_each_stage_runs_on_its_own_stream_after_the_previous_one(cuda, launch):
     batch = batch_of(3, 5)
     marks = Marks(cuda)
     launched = launch(batch, marks)
@@ -66,7 +66,7 @@ def test_each_stage_runs_on_its_stream_and_after_the_one_before(cuda, launch):
     ]  # fmt: skip
     assert cuda.last("forward")[1]["copy in"] == 2
     assert cuda.operations[-1][2]["compute"] == 1
-    # What a stage has to wait for comes before its mark, so that its device interval does not hold the wait.
+    # A stream waits before its stage is marked, so that the device interval does not include the wait.
     assert marks.knew["forward"]["copy in"] == 2
     assert marks.knew["d2h"]["compute"] == 1
     assert cuda.host_knows == {}
@@ -75,7 +75,7 @@ def test_each_stage_runs_on_its_stream_and_after_the_one_before(cuda, launch):
 
 
 def collated(*lengths):
-    """A batch as the loader makes it, in one piece of memory."""
+    """A batch in one block of memory, as the loader makes it."""
     collator = VarlenCollator(max_tokens_per_batch=10_000)
     pairs = [(f"p{number}", sequence) for number, sequence in enumerate(proteins(lengths))]
     (batch,) = [*collator(pairs), *collator.flush()]
@@ -83,14 +83,14 @@ def collated(*lengths):
 
 
 @pytest.mark.parametrize("lengths", [[3], [3, 5], [2, 4, 6], [1, 2, 3, 4], [9] * 50])
-def test_a_pack_in_one_piece_is_copied_at_once(cuda, launch, lengths):
+def test_a_pack_in_one_block_of_memory_takes_one_copy(cuda, launch, lengths):
     batch = collated(*lengths)
     launched = launch(batch, Marks(cuda))
     assert [what for what, stream, _ in cuda.operations if stream == "copy in"] == ["copy"]
     assert torch.equal(launched.wait(), expected(batch))
 
 
-def test_what_was_replaced_in_a_batch_is_what_is_copied(cuda, launch):
+def test_replaced_tensors_of_a_batch_are_copied(cuda, launch):
     batch, other = collated(13, 15), collated(11, 17)
     for changed in (
         replace(batch, tokens=batch.tokens + 1),
@@ -103,7 +103,7 @@ def test_what_was_replaced_in_a_batch_is_what_is_copied(cuda, launch):
         assert torch.equal(launch(changed, Marks(cuda)).wait(), expected(changed))
 
 
-def test_the_next_copy_in_waits_for_nothing(cuda, launch):
+def test_a_copy_in_waits_for_no_other_stream(cuda, launch):
     launch(batch_of(3), Marks(cuda))
     launch(batch_of(4), Marks(cuda))
     for what, stream, knows in cuda.operations:
@@ -111,7 +111,7 @@ def test_the_next_copy_in_waits_for_nothing(cuda, launch):
             assert set(knows) == {"copy in"}
 
 
-def test_the_compute_stream_is_the_one_that_is_current(cuda, launch):
+def test_the_current_stream_computes(cuda, launch):
     side = cuda.streams[0].__class__(cuda, "side", 7)
     cuda.streams.append(side)
     cuda.current = side
@@ -120,13 +120,13 @@ def test_the_compute_stream_is_the_one_that_is_current(cuda, launch):
     assert marks.streams[1] == ("forward", 7)
     launched.wait()
     assert cuda.host_knows["side"] == 1
-    # A model may use memory of its own again: on another stream it must not begin before it has ended on this one.
+    # A model may reuse its own memory, so a forward on another stream must wait for the one on this stream.
     cuda.current = cuda.compute
     launch(batch_of(3), marks)
     assert cuda.last("forward")[1]["side"] == 1
 
 
-def test_a_slot_is_used_again_only_when_the_host_has_waited_for_it(cuda, launch):
+def test_a_slot_is_reused_only_after_the_host_has_waited_for_it(cuda, launch):
     first, second = launch(batch_of(3), Marks(cuda)), launch(batch_of(4), Marks(cuda))
     assert free_slots(launch) == []
     first.wait()
@@ -138,7 +138,7 @@ def test_a_slot_is_used_again_only_when_the_host_has_waited_for_it(cuda, launch)
     assert torch.equal(third.wait(), expected(batch_of(5)))
 
 
-def test_once_warm_nothing_is_made_for_a_batch(cuda, launch, monkeypatch):
+def test_a_warm_launcher_allocates_nothing(cuda, launch, monkeypatch):
     sizes = [1, 2, 7, 30, 90]
     for size in reversed(sizes):
         launch(batch_of(*[size] * size), Marks(cuda)).wait()
@@ -152,7 +152,7 @@ def test_once_warm_nothing_is_made_for_a_batch(cuda, launch, monkeypatch):
 
 
 @pytest.mark.parametrize("fail_at", ["h2d", "forward", "pool", "d2h", "model"])
-def test_after_an_error_the_slot_is_free_and_nothing_of_the_batch_is_kept(cuda, model, launch, fail_at):
+def test_an_error_frees_the_slot_and_everything_of_the_batch(cuda, model, launch, fail_at):
     class Failing(Marks):
         def mark(self, stage, stream=None):
             if stage == fail_at:
@@ -173,7 +173,7 @@ def test_after_an_error_the_slot_is_free_and_nothing_of_the_batch_is_kept(cuda, 
         gc.enable()
     (slot,) = free_slots(launch)
     assert slot.pooled is None
-    # The next user of the slot, and of the memory of either stream, comes after all that was queued.
+    # The next user of the slot, or of either stream's memory, waits for everything that was queued.
     queued = {stream: sum(name == stream for _, name, _ in cuda.operations) for stream in ("copy in", "compute")}
     assert slot.done.knows.items() >= queued.items()
     for stream in (cuda.streams[COPY_IN], cuda.compute):
@@ -183,25 +183,25 @@ def test_after_an_error_the_slot_is_free_and_nothing_of_the_batch_is_kept(cuda, 
     assert torch.equal(launched.wait(), expected(batch_of(8)))
 
 
-def test_an_abandoned_batch_is_not_waited_for_until_its_slot_is_needed(cuda, launch):
-    abandoned, other = launch(batch_of(3), Marks(cuda)), launch(batch_of(4), Marks(cuda))
-    abandoned.abandon()
+def test_a_dropped_batch_is_waited_for_only_when_its_slot_is_needed(cuda, launch):
+    dropped, other = launch(batch_of(3), Marks(cuda)), launch(batch_of(4), Marks(cuda))
+    dropped.drop()
     assert cuda.host_knows == {}
     assert torch.equal(other.wait(), expected(batch_of(4)))
     assert torch.equal(launch(batch_of(5), Marks(cuda)).wait(), expected(batch_of(5)))
     assert len(free_slots(launch)) == 2
 
 
-def test_a_lost_device_takes_its_slot_along_and_hides_no_error(cuda, model, launch):
+def test_a_lost_device_loses_its_slot_and_reports_every_error(cuda, model, launch):
     launched = launch(batch_of(3), Marks(cuda))
     cuda.lost = True
-    launched.abandon()
+    launched.drop()
     assert free_slots(launch) == []
     with pytest.raises(RuntimeError, match="illegal memory access"):
         launch(batch_of(3), Marks(cuda))
 
 
-@pytest.mark.parametrize("end", ["wait", "abandon"])
+@pytest.mark.parametrize("end", ["wait", "drop"])
 def test_pinned_memory_of_a_lost_device_is_never_freed(cuda, launch, end):
     done, launched = launch(batch_of(4), Marks(cuda)), launch(batch_of(3), Marks(cuda))
     done.wait()
@@ -215,7 +215,7 @@ def test_pinned_memory_of_a_lost_device_is_never_freed(cuda, launch, end):
     assert None not in [owner() for owner in held]
 
 
-def test_slots_go_with_their_launcher(cuda, launch, model):
+def test_slots_are_freed_with_their_launcher(cuda, launch, model):
     launched = launch(batch_of(3), Marks(cuda))
     launched.wait()
     slot = weakref.ref(free_slots(launch)[0])
@@ -240,8 +240,8 @@ def test_a_growing_buffer_grows_in_powers_of_two():
     assert buffer._memory.numel() == 16
 
 
-def test_the_waiting_event_sleeps_and_the_others_do_not(cuda):
-    slot = Slots(torch.device("cpu")).take()
+def test_only_the_event_that_the_host_waits_for_sleeps(cuda):
+    slot = Slots(torch.device("cpu")).acquire()
     assert [event.blocking for event in (slot.copied, slot.computed, slot.done)] == [False, False, True]
 
 
@@ -254,7 +254,7 @@ def test_the_waiting_event_sleeps_and_the_others_do_not(cuda):
         ({"representations": torch.zeros(12, 4)}, "a dict"),
     ],
 )
-def test_a_model_that_does_not_return_a_vector_for_each_token_is_told_so(cuda, returned, named):
+def test_a_model_that_does_not_return_one_vector_per_token_is_refused(cuda, returned, named):
     launch = CudaLauncher(lambda *_: returned, torch.device("cpu"))
     message = f"the model returned {named} for a pack of 12 tokens: it must return a tensor (T, h)"
     with pytest.raises(ValueError, match=re.escape(message)):

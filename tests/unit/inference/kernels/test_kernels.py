@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each kernel against PyTorch's operations; by Triton's interpreter where there is no GPU."""
+"""Each kernel compared with PyTorch's operations; in Triton's interpreter if there is no GPU."""
 
 import pytest
 import torch
@@ -11,12 +11,12 @@ from virnuc_profiler.inference.ops.rotary import RotaryAngles, apply_rotary, rot
 
 pytest.importorskip("triton")
 
-from virnuc_profiler.inference.kernels import graph_inputs as recorded_pack
+from virnuc_profiler.inference.kernels import graph_inputs
 from virnuc_profiler.inference.kernels.elementwise import gelu_, rotate_
 from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
 from virnuc_profiler.inference.kernels.graph_inputs import load_graph_inputs
 from virnuc_profiler.inference.kernels.layer_norm import layer_norm
-from virnuc_profiler.inference.kernels.mean_pool import mean_pool, mean_pool_to_order
+from virnuc_profiler.inference.kernels.mean_pool import mean_pool, mean_pool_indirect
 from virnuc_profiler.inference.kernels.varlen_attention import attend, plan_blocks
 
 DEVICE = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -41,11 +41,11 @@ def positions_of(lengths):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("width", [320, 480, 24])
-def test_layer_norm_adds_the_offset_and_normalizes(width, dtype):
-    x, offset = random(37, width, dtype=dtype), random(width, seed=1)
-    weight, bias = random(width, dtype=dtype, seed=2), random(width, dtype=dtype, seed=3)
-    expected = F.layer_norm(x.float() + offset, (width,), weight.float(), bias.float(), 1e-5)
+@pytest.mark.parametrize("hidden_size", [320, 480, 24])
+def test_layer_norm_adds_the_offset_and_normalizes(hidden_size, dtype):
+    x, offset = random(37, hidden_size, dtype=dtype), random(hidden_size, seed=1)
+    weight, bias = random(hidden_size, dtype=dtype, seed=2), random(hidden_size, dtype=dtype, seed=3)
+    expected = F.layer_norm(x.float() + offset, (hidden_size,), weight.float(), bias.float(), 1e-5)
     found = layer_norm(x, offset, weight, bias, 1e-5)
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, rtol=2e-3 if dtype == torch.float16 else 1e-5, atol=1e-5)
@@ -53,7 +53,7 @@ def test_layer_norm_adds_the_offset_and_normalizes(width, dtype):
     assert torch.equal(x, found)
 
 
-def test_layer_norm_of_rows_that_do_not_vary_is_the_bias():
+def test_layer_norm_of_constant_rows_is_the_bias():
     weight, bias = random(64, seed=2), random(64, seed=3)
     found = layer_norm(torch.full((3, 64), 7.0, device=DEVICE), torch.zeros(64, device=DEVICE), weight, bias, 1e-5)
     torch.testing.assert_close(found, bias.expand(3, 64))
@@ -66,11 +66,11 @@ def test_gelu_is_the_exact_one():
     found = gelu_(x.clone()).double()
     assert ((found - expected).abs() <= 1e-6 * x.abs() + 1e-30).all()
     approximate = F.gelu(x.double(), approximate="tanh")
-    assert (approximate - expected).abs().max() > 1e-4  # so the other form would have been found out
+    assert (approximate - expected).abs().max() > 1e-4  # so the test tells the two forms apart
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_gelu_works_in_place_and_hides_nothing_that_is_not_finite():
+def test_gelu_works_in_place_and_keeps_non_finite_values():
     x = torch.tensor([float("nan"), float("inf"), 1.0], device=DEVICE)
     assert gelu_(x) is x
     assert x.isfinite().tolist() == [False, False, True]
@@ -78,7 +78,7 @@ def test_gelu_works_in_place_and_hides_nothing_that_is_not_finite():
 
 @pytest.mark.parametrize(("heads", "head_dim"), [(3, 16), (2, 24), (2, 64)])
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-def test_rotary_turns_queries_and_keys_and_leaves_values(heads, head_dim, lengths):
+def test_rotary_rotates_queries_and_keys_but_not_values(heads, head_dim, lengths):
     qkv = random(sum(lengths), 3, heads, head_dim)
     positions = positions_of(lengths)
     expected = apply_rotary(qkv[:, :2], *rotary_tables(positions, head_dim, torch.float32))
@@ -109,12 +109,12 @@ def test_attention_takes_views_of_any_token_stride():
     assert torch.equal(attend(blocks, *qkv.unbind(1)), apart)
 
 
-def test_attention_writes_where_it_is_told_to():
+def test_attention_writes_into_the_given_tensor():
     qkv = random(90, 3, 2, 16, dtype=torch.float16)
     blocks = plan_blocks(90, cumulative([40, 50]))
-    room = torch.empty(90, 2, 16, dtype=torch.float16, device=DEVICE)
-    assert attend(blocks, *qkv.unbind(1), out=room) is room
-    assert torch.equal(room, attend(blocks, *qkv.unbind(1)))
+    out = torch.empty(90, 2, 16, dtype=torch.float16, device=DEVICE)
+    assert attend(blocks, *qkv.unbind(1), out=out) is out
+    assert torch.equal(out, attend(blocks, *qkv.unbind(1)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -148,50 +148,50 @@ def test_masked_tokens_rescale_their_own_sequence(dtype):
     torch.testing.assert_close(found, (table[tokens.long()].float() * scales[:, None]).half())
 
 
-@pytest.mark.parametrize("width", [320, 40])
-def test_pooling_averages_the_residues(width):
+@pytest.mark.parametrize("hidden_size", [320, 40])
+def test_pooling_averages_the_residues(hidden_size):
     lengths = [3, 100, 33, 34]
-    hidden = random(sum(lengths), width, dtype=torch.float16)
+    hidden = random(sum(lengths), hidden_size, dtype=torch.float16)
     found = mean_pool(hidden, cumulative(lengths))
     expected = torch.stack([rows[1:-1].double().mean(0) for rows in hidden.split(lengths)])
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("width", [320, 40])
-def test_pooling_to_order_writes_what_is_wanted_and_no_more(width):
+@pytest.mark.parametrize("hidden_size", [320, 40])
+def test_indirect_pooling_writes_only_the_requested_sequences(hidden_size):
     lengths = [3, 100, 33, 34, 20]
-    hidden, ends = random(sum(lengths), width, dtype=torch.float16), cumulative(lengths)
-    found = torch.full((len(lengths) * width,), -7.0, device=DEVICE)
+    hidden, ends = random(sum(lengths), hidden_size, dtype=torch.float16), cumulative(lengths)
+    found = torch.full((len(lengths) * hidden_size,), -7.0, device=DEVICE)
     for wanted in (0, 3):
-        mean_pool_to_order(hidden, ends, torch.tensor([wanted, found.data_ptr(), 0], device=DEVICE))
-        assert torch.equal(found[: wanted * width].view(wanted, width), mean_pool(hidden, ends)[:wanted])
-        assert (found[wanted * width :] == -7).all()
+        mean_pool_indirect(hidden, ends, torch.tensor([wanted, found.data_ptr(), 0], device=DEVICE))
+        assert torch.equal(found[: wanted * hidden_size].view(wanted, hidden_size), mean_pool(hidden, ends)[:wanted])
+        assert (found[wanted * hidden_size :] == -7).all()
 
 
 @pytest.mark.parametrize("with_vectors", [False, True])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
 @pytest.mark.parametrize(
-    ("lengths", "room", "sequences"), [([5, 1500, 3], 2048, 32), ([7], 7, 1), ([1] * 1100, 1200, 2048)]
+    ("lengths", "capacity", "sequences"), [([5, 1500, 3], 2048, 32), ([7], 7, 1), ([1] * 1100, 1200, 2048)]
 )
-def test_a_pack_is_put_where_a_recording_expects_it(lengths, room, sequences, dtype, with_vectors):
+def test_a_pack_is_copied_into_a_graphs_inputs(lengths, capacity, sequences, dtype, with_vectors):
     ends = cumulative(lengths)
     tokens = torch.randint(0, 33, (sum(lengths),), generator=torch.Generator().manual_seed(0)).to(DEVICE, dtype)
-    to_tokens = torch.full((room,), 77, dtype=torch.uint8, device=DEVICE)
+    to_tokens = torch.full((capacity,), 77, dtype=torch.uint8, device=DEVICE)
     to_ends = torch.full((sequences + 1,), -1, dtype=torch.int32, device=DEVICE)
-    order = torch.full((3,), -1, device=DEVICE)
+    target = torch.full((3,), -1, device=DEVICE)
     vectors = torch.empty(len(lengths), 8, device=DEVICE) if with_vectors else None
-    load_graph_inputs(tokens, ends, to_tokens, to_ends, order, vectors)
+    load_graph_inputs(tokens, ends, to_tokens, to_ends, target, vectors)
     if vectors is None:
-        assert (order[0], order[2]) == (0, 0)
+        assert (target[0], target[2]) == (0, 0)
     else:
-        assert order.tolist() == [len(lengths), vectors.data_ptr(), 0]
-    assert to_tokens.tolist() == tokens.tolist() + [77] * (room - len(tokens))
-    assert to_ends.tolist() == ends.tolist() + [room] * (sequences + 1 - len(ends))
+        assert target.tolist() == [len(lengths), vectors.data_ptr(), 0]
+    assert to_tokens.tolist() == tokens.tolist() + [77] * (capacity - len(tokens))
+    assert to_ends.tolist() == ends.tolist() + [capacity] * (sequences + 1 - len(ends))
 
 
-def test_a_kernel_that_was_compiled_is_used_for_all_that_it_fits(monkeypatch):
-    """Where kernels are interpreted there is none to remember: so one is pretended."""
+def test_a_compiled_kernel_is_reused_for_arguments_of_the_same_kind(monkeypatch):
+    """The interpreter compiles nothing, so the compiled kernel is a stand-in."""
     calls = []
 
     class Compiled:
@@ -206,28 +206,28 @@ def test_a_kernel_that_was_compiled_is_used_for_all_that_it_fits(monkeypatch):
 
             return launch
 
-    monkeypatch.setattr(recorded_pack, "_put_pack", Jit())
-    monkeypatch.setattr(recorded_pack, "_compiled", {})
-    order, vectors = torch.zeros(3, dtype=torch.int64), torch.empty(2, 8)
+    monkeypatch.setattr(graph_inputs, "_load_graph_inputs", Jit())
+    monkeypatch.setattr(graph_inputs, "_compiled", {})
+    target, vectors = torch.zeros(3, dtype=torch.int64), torch.empty(2, 8)
 
-    def put(lengths, dtype=torch.uint8, **where):
+    def load(lengths, dtype=torch.uint8, **options):
         ends = torch.tensor([0, *lengths]).cumsum(0).int()
         tokens = torch.zeros(sum(lengths), dtype=dtype)
         load_graph_inputs(
-            tokens, ends, torch.zeros(4096, dtype=torch.uint8), torch.zeros(33, dtype=torch.int32), order, **where
+            tokens, ends, torch.zeros(4096, dtype=torch.uint8), torch.zeros(33, dtype=torch.int32), target, **options
         )
         return calls[-1]
 
-    first, again = put([5, 7]), put([2000, 90])
+    first, again = load([5, 7]), load([2000, 90])
     assert (first[0], again[0]) == ("jit", "compiled")
     assert (first[1], again[1]) == ((1, 1, 1), (3, 1, 1))
     assert len(again[2]) == len(first[2]) == 12
     assert again[2][7:] == (2090, 3, 4096, 33, 1024)
-    assert put([5, 7], dtype=torch.int64)[0] == "jit"
-    assert put([5, 7], vectors=vectors)[0] == "jit"
-    assert put([5, 7], vectors=vectors, stamps=order)[0] == "jit"
-    assert put([6, 8], vectors=vectors, stamps=order)[0] == "compiled"
+    assert load([5, 7], dtype=torch.int64)[0] == "jit"
+    assert load([5, 7], vectors=vectors)[0] == "jit"
+    assert load([5, 7], vectors=vectors, timestamps=target)[0] == "jit"
+    assert load([6, 8], vectors=vectors, timestamps=target)[0] == "compiled"
 
-    monkeypatch.setattr(recorded_pack, "_TAKES_CONSTANTS", False)
-    monkeypatch.setattr(recorded_pack, "_compiled", {})
-    assert [put([5, 7])[0] for _ in range(2)] == ["jit", "jit"]
+    monkeypatch.setattr(graph_inputs, "_TAKES_CONSTANTS", False)
+    monkeypatch.setattr(graph_inputs, "_compiled", {})
+    assert [load([5, 7])[0] for _ in range(2)] == ["jit", "jit"]

@@ -29,7 +29,7 @@ def dataset(tmp_path):
 
 
 class Records(IterableDataset):
-    """A stranger's dataset: one record an item, shared out among workers."""
+    """A user's own dataset: one record per item, split among workers."""
 
     def __iter__(self):
         worker = get_worker_info()
@@ -51,7 +51,7 @@ class Failing(IterableDataset):
 
 
 class Large(IterableDataset):
-    """Chunks that are larger than a pipe, so that a worker nobody reads from is always in the middle of a message."""
+    """Chunks larger than a pipe, so that a worker whose messages are not read is always in the middle of one."""
 
     def __iter__(self):
         worker = get_worker_info()
@@ -61,7 +61,7 @@ class Large(IterableDataset):
 
 
 class Stubborn(IterableDataset):
-    """Never yields, and does not want to end."""
+    """Never yields, and ignores SIGTERM."""
 
     def __init__(self, pid_path):
         super().__init__()
@@ -75,12 +75,12 @@ class Stubborn(IterableDataset):
 
 
 def loader_of(dataset, num_workers, **options):
-    collator = VarlenCollator(None, 512, 1022, buffer_size=50)
+    collator = VarlenCollator(max_tokens_per_batch=512, buffer_size=50)
     return create_async_dataloader(dataset, collator, num_workers=num_workers, **options)
 
 
 def alive(pids):
-    """Those of the processes that run; one that waits to be collected does not."""
+    """Return the processes that run; zombies do not."""
     return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
 
 
@@ -91,7 +91,7 @@ def contents(batches):
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     path = write_fasta(tmp_path_factory.mktemp("expected") / "sequences.faa", RECORDS)
-    collator = VarlenCollator(None, 512, 1022, buffer_size=50)
+    collator = VarlenCollator(max_tokens_per_batch=512, buffer_size=50)
     batches = [batch for chunk in SequenceDataset(path) for batch in collator(chunk)] + collator.flush()
     return [(positions, [f"seq_{i}" for i in positions], tokens) for positions, _, tokens in contents(batches)]
 
@@ -100,13 +100,13 @@ def expected(tmp_path_factory):
 def test_batches_are_the_same_for_any_number_of_workers(dataset, expected, num_workers):
     loader = loader_of(dataset, num_workers, prefetch_factor=2)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # more workers than cores are no reason to warn
+        warnings.simplefilter("error")  # no warning about more workers than cores
         assert contents(loader) == expected
     assert loader.worker_pids() == []
     assert sorted(position for positions, _, _ in expected for position in positions) == list(range(600))
 
 
-def test_each_iteration_is_a_fresh_pass_and_leaving_early_ends_the_workers(dataset, expected):
+def test_each_iteration_is_a_new_pass_and_leaving_early_ends_the_workers(dataset, expected):
     loader = loader_of(dataset, 2)
     seen = []
     for _, batch in zip(range(3), loader, strict=False):
@@ -120,13 +120,13 @@ def test_each_iteration_is_a_fresh_pass_and_leaving_early_ends_the_workers(datas
 
     unfinished = iter(loader)
     next(unfinished)
-    assert contents(loader) == expected  # and this ends the pass before
+    assert contents(loader) == expected  # which ends the unfinished pass
     with pytest.raises(RuntimeError, match="newer pass"):
         next(unfinished)
     assert loader.collator.sequences_out == 600
 
 
-def test_a_killed_worker_is_a_crash_that_names_the_signal(dataset):
+def test_the_crash_of_a_killed_worker_names_the_signal(dataset):
     loader = loader_of(dataset, 2, prefetch_factor=1)
     batches = iter(loader)
     next(batches)
@@ -141,11 +141,11 @@ def test_a_killed_worker_is_a_crash_that_names_the_signal(dataset):
 
 @pytest.mark.parametrize("timeout_s", [0, 600])
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_worker_killed_in_the_middle_of_a_message_is_a_crash_too(number, timeout_s):
+def test_a_worker_killed_in_the_middle_of_a_message_is_a_crash(number, timeout_s):
     loader = loader_of(Large(), 2, prefetch_factor=8, timeout_s=timeout_s)
     batches = iter(loader)
     next(batches)
-    time.sleep(0.5)  # as long as a device may keep the main process: meanwhile nobody reads
+    time.sleep(0.5)  # the main process may be busy for as long, and read nothing meanwhile
     pids = loader.worker_pids()
     os.kill(pids[number], signal.SIGKILL)
     with pytest.raises(WorkerCrash, match=rf"worker {number} \(pid {pids[number]}\) was killed by SIGKILL"):
@@ -153,7 +153,7 @@ def test_a_worker_killed_in_the_middle_of_a_message_is_a_crash_too(number, timeo
     assert alive(pids) == []
 
 
-def test_a_worker_that_raises_is_a_crash_with_its_own_message():
+def test_a_worker_that_raises_is_a_crash_with_the_workers_message():
     loader = loader_of(Failing(ValueError("the moon is full")), 2)
     with pytest.raises(WorkerCrash, match=r"^a DataLoader worker raised ValueError: the moon is full$") as caught:
         list(loader)
@@ -164,7 +164,7 @@ def test_a_worker_that_raises_is_a_crash_with_its_own_message():
     assert isinstance(caught.value.__cause__, MemoryError)
 
 
-def test_a_file_that_changes_is_told_by_the_workers(tmp_path):
+def test_workers_report_a_file_that_has_changed(tmp_path):
     path = write_fasta(tmp_path / "sequences.faa", RECORDS)
     loader = loader_of(SequenceDataset(path), 1)
     write_fasta(path, RECORDS[:300])
@@ -172,14 +172,16 @@ def test_a_file_that_changes_is_told_by_the_workers(tmp_path):
         list(loader)
 
 
-def test_without_workers_errors_come_as_they_are():
+def test_without_workers_errors_are_raised_unchanged():
     loader = loader_of(Failing(WorkloadError("a bad file")), 0)
     with pytest.raises(WorkloadError, match=r"^a bad file$"):
         list(loader)
 
 
-def test_a_deadline_ends_even_workers_that_do_not_want_to(tmp_path):
-    loader = loader_of(Stubborn(tmp_path / "pid"), 1, timeout_s=4)  # time enough to start, and to ignore SIGTERM
+def test_a_timeout_ends_workers_that_ignore_sigterm(tmp_path):
+    loader = loader_of(
+        Stubborn(tmp_path / "pid"), 1, timeout_s=4
+    )  # long enough to start and to set up the signal handler
     with pytest.raises(DeadlineExceeded, match=r"no DataLoader worker sent anything for 4 s \(timeout_s\)"):
         list(loader)
     pid = int((tmp_path / "pid").read_text())
@@ -187,14 +189,15 @@ def test_a_deadline_ends_even_workers_that_do_not_want_to(tmp_path):
     assert loader.worker_pids() == []
 
 
-def test_workers_end_with_a_main_process_that_is_killed(tmp_path):
+def test_workers_end_when_the_main_process_is_killed(tmp_path):
     program = (
         "import os, sys\n"
         "from virnuc_profiler.inference.packing.collator import VarlenCollator\n"
         "from virnuc_profiler.inference.loading.loader import create_async_dataloader\n"
         "from virnuc_profiler.inference.sequences.dataset import SequenceDataset\n"
         "dataset = SequenceDataset(sys.argv[1], chunk_sequences=5)\n"
-        "loader = create_async_dataloader(dataset, VarlenCollator(None, 512, 1022, 50), num_workers=2)\n"
+        "collator = VarlenCollator(max_tokens_per_batch=512, buffer_size=50)\n"
+        "loader = create_async_dataloader(dataset, collator, num_workers=2)\n"
         "next(batches := iter(loader))\n"
         "print(*loader.worker_pids(), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -210,7 +213,7 @@ def test_workers_end_with_a_main_process_that_is_killed(tmp_path):
     assert alive(pids) == []
 
 
-def test_closing_ends_the_workers_and_may_be_repeated(dataset):
+def test_close_ends_the_workers_and_can_be_repeated(dataset):
     with loader_of(dataset, 2) as loader:
         batches = iter(loader)
         next(batches)
@@ -223,7 +226,7 @@ def test_closing_ends_the_workers_and_may_be_repeated(dataset):
             list(batches)
 
 
-def test_a_strangers_dataset_of_records():
+def test_a_users_own_dataset_of_records():
     for loader in (loader_of(Records(), 2), loader_of(RECORDS, 0)):
         batches = list(loader)
         assert sorted(name for batch in batches for name in batch.sequence_ids) == sorted(name for name, _ in RECORDS)
@@ -238,8 +241,8 @@ def test_other_forms_of_records(records):
     assert sum(len(batch.sequence_ids) for batch in loader_of(records, 0)) == 600
 
 
-def test_the_loaders_budget_is_the_one_in_force(dataset):
-    collator = VarlenCollator(None, 4096)
+def test_the_loaders_budget_overrides_the_collators(dataset):
+    collator = VarlenCollator(max_tokens_per_batch=4096)
     loader = create_async_dataloader(dataset, collator, num_workers=0, token_budget=300)
     assert collator.max_tokens_per_batch == loader.token_budget == 300
     other = create_async_dataloader(dataset, collator, num_workers=0, token_budget=700)
@@ -250,7 +253,7 @@ def test_the_loaders_budget_is_the_one_in_force(dataset):
         assert np.mean([pack.packing_efficiency for pack in statistics]) > 0.9
 
 
-def test_random_numbers_of_the_caller_stay_as_they_were(dataset):
+def test_the_callers_random_state_does_not_change(dataset):
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
@@ -281,3 +284,24 @@ def test_pinning_without_cuda_is_no_error(dataset):
 def test_misuse(dataset, options, error, message):
     with pytest.raises(error, match=message):
         create_async_dataloader(**{"dataset": dataset, "collate_fn": VarlenCollator(None), **options})
+
+
+@pytest.mark.parametrize(
+    ("records", "error", "message"),
+    [
+        (["MK", "AY"], TypeError, "the item at position 0 is the string 'MK'"),
+        ([("a", "MK"), ["MK", "AY"]], TypeError, "the item at position 1 is the string 'MK'"),
+        ([{"id": "a"}], ValueError, "the dict at position 0 lacks the key 'sequence'"),
+        ([("a", "MK"), ("b", 5)], TypeError, "the sequence at position 1 is the int 5"),
+        ([("a", "MK"), 7], TypeError, "the item at position 1 is the int 7"),
+    ],
+)
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_items_of_another_form_are_refused(records, error, message, num_workers):
+    with pytest.raises(error, match=message):
+        list(loader_of(records, num_workers))
+
+
+def test_options_are_keyword_only(dataset):
+    with pytest.raises(TypeError, match="positional argument"):
+        create_async_dataloader(dataset, VarlenCollator(), 2, 3)

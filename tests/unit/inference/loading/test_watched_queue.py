@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from virnuc_profiler.inference.loading.worker_processes import WatchedQueue
+from virnuc_profiler.inference.loading.watched_queue import WatchedQueue
 
 LARGE = os.urandom(300_000)
 
@@ -29,7 +29,7 @@ def worker():
     process.join()
 
 
-def test_messages_of_any_size_come_as_they_were_sent(messages, worker):
+def test_messages_of_any_size_arrive_unchanged(messages, worker):
     watched = WatchedQueue(messages, [worker], [True])
     sent = [(0, "a"), (1, LARGE), (2, b""), (3, {"b": [1, 2]}), (4, LARGE * 3)]
     for message in sent:
@@ -44,7 +44,7 @@ class CannotBeRead:
         return int, ("no number",)
 
 
-def test_a_message_that_cannot_be_read_is_the_only_one_lost(messages, worker):
+def test_only_the_message_that_cannot_be_unpickled_is_lost(messages, worker):
     watched = WatchedQueue(messages, [worker], [True])
     for message in (CannotBeRead(), LARGE, "next"):
         messages.put(message)
@@ -54,13 +54,13 @@ def test_a_message_that_cannot_be_read_is_the_only_one_lost(messages, worker):
     assert watched.get(timeout=60) == "next"
 
 
-def test_a_death_is_noticed_before_what_others_have_sent(messages, worker):
+def test_a_death_is_noticed_before_messages_of_other_workers(messages, worker):
     watched = WatchedQueue(messages, [worker], [True])
     body = bytes(multiprocessing.reduction.ForkingPickler.dumps("sent"))
     for _ in range(3):
         messages._sem.acquire()
     os.write(messages._writer.fileno(), 3 * (struct.pack("!i", len(body)) + body))
-    assert watched.get() == "sent"  # the others have come with it
+    assert watched.get() == "sent"  # the other messages were read ahead with it
     assert watched.get() == "sent"
     worker.kill()
     multiprocessing.connection.wait([worker.sentinel])
@@ -68,7 +68,7 @@ def test_a_death_is_noticed_before_what_others_have_sent(messages, worker):
         watched.get()
 
 
-def test_a_length_in_eight_bytes(messages, worker):
+def test_a_message_with_an_eight_byte_length(messages, worker):
     body = multiprocessing.reduction.ForkingPickler.dumps("long")
     messages._sem.acquire()
     os.write(messages._writer.fileno(), struct.pack("!iQ", -1, len(body)) + bytes(body))
@@ -98,7 +98,7 @@ def test_a_death_ends_the_wait_for_the_other_half_of_a_message(messages, worker)
         watched.get(timeout=0.01)
     worker.kill()
     with pytest.raises(queue.Empty):
-        watched.get()  # without a timeout: it would wait for ever
+        watched.get()  # without a timeout it would wait forever
 
 
 def test_a_worker_that_has_nothing_more_to_send_may_end(messages, worker):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which attention runs where, and the padded fallback against attention one sequence at a time."""
+"""The choice of the attention backend, and the padded fallback compared with one sequence at a time."""
 
 import builtins
 import sys
@@ -15,11 +15,10 @@ from virnuc_profiler.inference.kernels import availability
 from virnuc_profiler.inference.ops.attention import (
     BACKENDS,
     FlashAttnBackend,
-    attend_padded,
-    plan_padding,
     resolve_attention_backend,
 )
 from virnuc_profiler.inference.ops.pack import Pack
+from virnuc_profiler.inference.ops.padded_attention import attend_padded, plan_padding
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)
@@ -41,7 +40,7 @@ def modern_gpu(monkeypatch):
 
 @pytest.fixture
 def no_triton(monkeypatch):
-    monkeypatch.setattr(availability, "_triton_obstacle", lambda: "there is none")
+    monkeypatch.setattr(availability, "_triton_unavailable_reason", lambda: "there is none")
 
 
 @pytest.fixture
@@ -49,14 +48,14 @@ def no_flash_attn(monkeypatch):
     monkeypatch.setitem(sys.modules, "flash_attn", None)
 
 
-def test_a_pack_knows_sequence_and_position_of_each_token():
+def test_a_pack_gives_sequence_and_position_of_each_token():
     pack = pack_of([3, 1, 2])
     assert pack.sequence_of.tolist() == [0, 0, 0, 1, 2, 2]
     assert pack.positions.tolist() == [0, 1, 2, 0, 0, 1]
     assert pack.lengths.tolist() == pack.host_lengths == [3, 1, 2]
 
 
-def test_the_host_lengths_may_come_from_a_copy():
+def test_host_lengths_come_from_the_host_copy():
     cu_seqlens = torch.tensor([0, 4, 5], dtype=torch.int32)
     assert Pack(5, cu_seqlens, 4, cu_seqlens.clone()).host_lengths == [4, 1]
 
@@ -96,23 +95,23 @@ def test_padded_attention_equals_attention_one_by_one(lengths, host_knows):
         torch.testing.assert_close(ours, expected)
 
 
-def test_auto_falls_back_to_what_runs_on_the_cpu():
+def test_auto_chooses_sdpa_on_the_cpu():
     assert resolve_attention_backend("auto", CPU, torch.float32, 64).name == "sdpa"
 
 
 def test_auto_prefers_our_own_kernel(modern_gpu, monkeypatch):
-    monkeypatch.setattr(availability, "_triton_obstacle", lambda: "")
+    monkeypatch.setattr(availability, "_triton_unavailable_reason", lambda: "")
     assert resolve_attention_backend("auto", CUDA, torch.bfloat16, 64).name == "triton"
 
 
-def test_auto_takes_flash_attn_next_where_it_is_installed(modern_gpu, no_triton, monkeypatch):
+def test_auto_chooses_flash_attn_next_if_it_is_installed(modern_gpu, no_triton, monkeypatch):
     module = type(sys)("flash_attn")
     module.flash_attn_varlen_func = lambda *args, **kwargs: None
     monkeypatch.setitem(sys.modules, "flash_attn", module)
     assert resolve_attention_backend("auto", CUDA, torch.float16, 64).name == "flash-attn"
 
 
-def test_auto_takes_pytorchs_kernel_after_that(modern_gpu, no_triton, no_flash_attn):
+def test_auto_chooses_pytorchs_kernel_after_that(modern_gpu, no_triton, no_flash_attn):
     pytest.importorskip("torch.nn.attention.varlen", reason="PyTorch before 2.10")
     assert resolve_attention_backend("auto", CUDA, torch.bfloat16, 64).name == "torch-varlen"
 
@@ -121,27 +120,27 @@ def test_auto_on_a_gpu_in_fp32_falls_back(modern_gpu, no_flash_attn):
     assert resolve_attention_backend("auto", CUDA, torch.float32, 64).name == "sdpa"
 
 
-def test_a_forced_backend_says_why_it_cannot_run(modern_gpu, no_flash_attn, monkeypatch):
+def test_a_requested_backend_reports_why_it_cannot_run(modern_gpu, no_flash_attn, monkeypatch):
     pytest.importorskip("torch.nn.attention.varlen", reason="PyTorch before 2.10")
-    monkeypatch.setattr(availability, "_triton_obstacle", lambda: "")
+    monkeypatch.setattr(availability, "_triton_unavailable_reason", lambda: "")
     with pytest.raises(UsageError, match="'flash-attn' cannot run: the package flash-attn cannot be imported"):
         resolve_attention_backend("flash-attn", CUDA, torch.float16, 64)
     with pytest.raises(UsageError, match="needs a CUDA device, not cpu"):
         resolve_attention_backend("torch-varlen", CPU, torch.float16, 64)
     with pytest.raises(UsageError, match="'triton' cannot run: it needs a CUDA device, not cpu"):
         resolve_attention_backend("triton", CPU, torch.float16, 64)
-    with pytest.raises(UsageError, match="heads must be up to 128 wide, not 512"):
+    with pytest.raises(UsageError, match="head_dim must be at most 128, not 512"):
         resolve_attention_backend("triton", CUDA, torch.float16, 512)
     with pytest.raises(UsageError, match=r"fp16 or bf16, not torch\.float32"):
         resolve_attention_backend("torch-varlen", CUDA, torch.float32, 64)
-    with pytest.raises(UsageError, match="multiple of 8 up to 256 wide, not 20"):
+    with pytest.raises(UsageError, match="multiple of 8, at most 256, not 20"):
         resolve_attention_backend("torch-varlen", CUDA, torch.float16, 20)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     with pytest.raises(UsageError, match="NVIDIA Test is older than Ampere"):
         resolve_attention_backend("torch-varlen", CUDA, torch.float16, 64)
 
 
-def test_an_older_pytorch_without_varlen_attention_is_named(modern_gpu, monkeypatch):
+def test_an_older_pytorch_without_varlen_attention_is_reported(modern_gpu, monkeypatch):
     monkeypatch.delitem(sys.modules, "torch.nn.attention.varlen", raising=False)
     real_import = builtins.__import__
 
@@ -161,7 +160,7 @@ def test_an_unknown_backend_lists_the_known_ones():
     assert [backend.name for backend in BACKENDS] == ["triton", "flash-attn", "torch-varlen", "sdpa"]
 
 
-def test_flash_attn_gets_the_lengths_and_nothing_that_depends_on_its_version(monkeypatch):
+def test_flash_attn_gets_only_arguments_that_all_versions_take(monkeypatch):
     calls = []
     module = type(sys)("flash_attn")
     module.flash_attn_varlen_func = lambda q, k, v, **kwargs: calls.append(kwargs) or q

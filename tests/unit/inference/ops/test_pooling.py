@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Mean pooling against a loop."""
+"""Mean pooling compared with a loop."""
 
 import torch
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ def test_each_row_is_the_mean_over_residues(lengths, dtype):
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_special_tokens_leave_no_trace_however_large():
+def test_special_tokens_have_no_influence():
     hidden = torch.tensor([[1e30], [3.0], [-1e30], [1e30], [1.0], [2.0], [float("inf")]])
     assert mean_pool(hidden, cu_seqlens_of([3, 4])).tolist() == [[3.0], [1.5]]
 
@@ -34,7 +34,7 @@ def test_sums_are_in_fp32():
     assert mean_pool(half, cu_seqlens_of([102])).item() == half[0].item()
 
 
-def test_the_hidden_states_are_left_as_they_are():
+def test_the_hidden_states_do_not_change():
     hidden = torch.randn(7, 3)
     before = hidden.clone()
     mean_pool(hidden, cu_seqlens_of([4, 3]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rotary embeddings against fair-esm's."""
+"""Rotary embeddings compared with fair-esm's."""
 
 import pytest
 import torch

@@ -14,7 +14,7 @@ from virnuc_profiler.inference.sequences.dataset import SequenceDataset
 
 
 def chunk(lengths, first=0):
-    """A chunk of sequences of these lengths in tokens; each token says whose it is."""
+    """A chunk of sequences of these lengths in tokens; each token names its sequence."""
     positions = np.arange(first, first + len(lengths))
     tokens = np.repeat((positions % 251).astype(np.uint8), lengths)
     return EncodedChunk(positions, tokens, np.concatenate([[0], np.cumsum(lengths)]))
@@ -25,7 +25,7 @@ def positions(batches):
 
 
 def check_batches(batches, lengths, budget):
-    """Every batch is whole, and within the budget or a single oversize sequence."""
+    """Check that every batch is consistent, and within the budget or a single oversize sequence."""
     for batch in batches:
         sizes = [lengths[position] for position in batch.positions]
         assert batch.tokens.dtype == torch.uint8
@@ -47,7 +47,9 @@ def run(collator, chunks):
 @pytest.mark.parametrize("budget", [40, 100, 700])
 def test_every_sequence_comes_out_once(enable_packing, buffer_size, budget):
     lengths = np.random.default_rng(budget).integers(3, 60, 400)
-    collator = VarlenCollator(None, budget, 58, buffer_size, enable_packing)
+    collator = VarlenCollator(
+        max_tokens_per_batch=budget, max_sequence_length=58, buffer_size=buffer_size, enable_packing=enable_packing
+    )
     batches = run(collator, [chunk(lengths[i : i + 33], i) for i in range(0, 400, 33)])
     check_batches(batches, lengths, budget)
     assert sorted(positions(batches)) == list(range(400))
@@ -60,55 +62,57 @@ def test_batches_do_not_depend_on_how_sequences_were_chunked(enable_packing):
     lengths = np.random.default_rng(1).integers(3, 60, 300)
 
     def contents(size):
-        collator = VarlenCollator(None, 200, 58, 40, enable_packing)
+        collator = VarlenCollator(
+            max_tokens_per_batch=200, max_sequence_length=58, buffer_size=40, enable_packing=enable_packing
+        )
         batches = run(collator, [chunk(lengths[i : i + size], i) for i in range(0, 300, size)])
         return [batch.positions.tolist() for batch in batches]
 
     assert contents(1) == contents(17) == contents(300)
 
 
-def test_nothing_comes_out_before_the_buffer_is_full():
-    collator = VarlenCollator(None, 100, 98, buffer_size=10)
+def test_nothing_is_emitted_before_the_buffer_is_full():
+    collator = VarlenCollator(max_tokens_per_batch=100, max_sequence_length=98, buffer_size=10)
     assert collator(chunk([50] * 9)) == []
     assert sorted(positions(collator(chunk([50], first=9)))) == list(range(10))
 
 
 def test_poorly_filled_packs_wait_for_the_next_packing():
-    collator = VarlenCollator(None, 100, 98, buffer_size=9)
+    collator = VarlenCollator(max_tokens_per_batch=100, max_sequence_length=98, buffer_size=9)
     batches = collator(chunk([50] * 9))
     assert [batch.statistics.tokens for batch in batches] == [100] * 4
     assert len(collator(chunk([50] * 7, first=9))) == 0
     assert sorted(positions(collator(chunk([50], first=16)) + collator.flush())) == list(range(8, 17))
 
 
-def test_no_sequence_waits_for_ever():
-    """Sequences of 60 of 100 tokens never fill a pack; each still comes out within a few packings."""
-    collator = VarlenCollator(None, 100, 98, buffer_size=10)
+def test_no_sequence_waits_forever():
+    """Sequences of 60 tokens never fill a budget of 100, but each is emitted within a few packings."""
+    collator = VarlenCollator(max_tokens_per_batch=100, max_sequence_length=98, buffer_size=10)
     first_seen = {}
     for call in range(200):
         for position in positions(collator(chunk([60], first=call))):
             first_seen[position] = call - position
-    # Each packing takes in five new sequences at least, and one sequence a call comes in.
+    # Each packing includes at least five new sequences, and each call adds one.
     assert max(first_seen.values()) <= 10 * (MAX_TIMES_HELD_BACK + 1)
     assert len(first_seen) >= 200 - 10
 
 
-def test_holding_back_pays():
+def test_holding_back_saves_batches():
     lengths = np.random.default_rng(0).integers(30, 300, 3000)
-    collator = VarlenCollator(None, 4096, 1022, buffer_size=250)
+    collator = VarlenCollator(max_tokens_per_batch=4096, buffer_size=250)
     batches = run(collator, [chunk(lengths[i : i + 100], i) for i in range(0, 3000, 100)])
     needed = -(-lengths.sum() // 4096)
     assert len(batches) <= needed + 2
 
 
 def test_without_packing_batches_are_filled_in_order_of_arrival():
-    collator = VarlenCollator(None, 10, 98, enable_packing=False)
+    collator = VarlenCollator(max_tokens_per_batch=10, max_sequence_length=98, enable_packing=False)
     batches = run(collator, [chunk([4, 4, 4]), chunk([6, 25, 10, 1], first=3)])
     assert [batch.positions.tolist() for batch in batches] == [[0, 1], [2, 3], [4], [5], [6]]
 
 
-def test_an_oversize_sequence_is_flagged_and_not_counted_above_1():
-    collator = VarlenCollator(None, 20, 98)
+def test_an_oversize_sequence_is_flagged_and_has_no_efficiency():
+    collator = VarlenCollator(max_tokens_per_batch=20, max_sequence_length=98)
     batches = run(collator, [chunk([5, 30, 20])])
     assert [batch.statistics.oversize for batch in batches] == [True, False, False]
     assert [batch.statistics.packing_efficiency for batch in batches] == [None, 1.0, 0.25]
@@ -119,7 +123,9 @@ def test_plain_sequences_get_fair_esms_ids_and_their_own():
     records = random_records(30, longest=90)
     expected = alphabet.get_batch_converter()([(name, sequence[:50]) for name, sequence in records])[2]
     for items in (records, [{"id": name, "sequence": sequence} for name, sequence in records], iter(records)):
-        collator = VarlenCollator(alphabet.get_batch_converter(), 200, 50, buffer_size=11)
+        collator = VarlenCollator(
+            alphabet.get_batch_converter(), max_tokens_per_batch=200, max_sequence_length=50, buffer_size=11
+        )
         batches = run(collator, [items])
         assert sorted(positions(batches)) == list(range(30))
         for batch in batches:
@@ -132,7 +138,7 @@ def test_plain_sequences_get_fair_esms_ids_and_their_own():
 
 
 def test_plain_sequences_one_call_each():
-    collator = VarlenCollator(None, 200, 50, buffer_size=4)
+    collator = VarlenCollator(max_tokens_per_batch=200, max_sequence_length=50, buffer_size=4)
     batches = run(collator, [[(f"name {i}", "MKV")] for i in range(10)])
     assert sorted(name for batch in batches for name in batch.sequence_ids) == sorted(f"name {i}" for i in range(10))
 
@@ -153,7 +159,7 @@ def test_a_plain_sequence_without_residues_is_an_error():
         VarlenCollator(None)([("a", "MK"), ("b", " *")])
 
 
-def test_identifiers_of_chunks_are_resolved_by_whoever_knows_them(tmp_path):
+def test_identifiers_of_chunks_come_from_resolve_ids(tmp_path):
     dataset = SequenceDataset(write_fasta(tmp_path / "x.faa", random_records(20, longest=50)))
     collator = VarlenCollator(None)
     (alone,) = run(collator, dataset)
@@ -180,8 +186,8 @@ def test_a_limit_that_differs_from_the_datasets_is_an_error():
         VarlenCollator(None, max_sequence_length=50)(chunk([53]))
 
 
-def test_counts_of_chunks_add_up_and_reset_forgets_them():
-    collator = VarlenCollator(None, 4096, 100)
+def test_counters_add_up_and_reset_clears_them():
+    collator = VarlenCollator(max_tokens_per_batch=4096, max_sequence_length=100)
     one = chunk([5, 6])
     for _ in range(3):
         collator(EncodedChunk(one.positions, one.tokens, one.offsets, truncated=2, unknown_residues=7))
@@ -191,8 +197,8 @@ def test_counts_of_chunks_add_up_and_reset_forgets_them():
     assert collator.flush() == []
 
 
-def test_collation_times_follow_one_another():
-    collator = VarlenCollator(None, 100, 98, buffer_size=50)
+def test_collation_intervals_do_not_overlap():
+    collator = VarlenCollator(max_tokens_per_batch=100, max_sequence_length=98, buffer_size=50)
     before = time.monotonic_ns()
     batches = collator(chunk([40] * 50)) + collator.flush()
     after = time.monotonic_ns()
@@ -200,17 +206,17 @@ def test_collation_times_follow_one_another():
     assert [before, *times, after] == sorted([before, *times, after])
 
 
-def test_batches_come_one_by_one():
-    """The first batch is there before the second is gathered."""
-    collator = VarlenCollator(None, 100, 98, buffer_size=50)
+def test_batches_are_yielded_one_by_one():
+    """The first batch is available before the second is gathered."""
+    collator = VarlenCollator(max_tokens_per_batch=100, max_sequence_length=98, buffer_size=50)
     packs = collator.packs(chunk([40] * 50))
     next(packs)
     assert collator.sequences_out == 2
     assert len(list(packs)) > 1
 
 
-def test_the_budget_can_be_set_and_is_the_one_divided_by():
-    collator = VarlenCollator(None, 100, 98)
+def test_the_budget_can_be_changed_and_efficiency_refers_to_it():
+    collator = VarlenCollator(max_tokens_per_batch=100, max_sequence_length=98)
     collator.max_tokens_per_batch = 50
     (batch,) = run(collator, [chunk([40])])
     assert batch.statistics.packing_efficiency == pytest.approx(0.8)
@@ -237,3 +243,61 @@ def test_an_alphabet_without_eos_is_refused():
     alphabet = esm.data.Alphabet.from_architecture("MSA Transformer")
     with pytest.raises(ValueError, match="must add BOS and EOS"):
         VarlenCollator(alphabet)
+
+
+PAIR = ("a", "MK")
+
+
+@pytest.mark.parametrize(
+    ("items", "error", "message"),
+    [
+        (
+            ["MK", "AY"],
+            TypeError,
+            r"the item at position 0 is the string 'MK': pass \(id, sequence\) pairs or \{\"id\"",
+        ),
+        ([PAIR, "AY"], TypeError, "the item at position 1 is the string 'AY'"),
+        ("MKV", TypeError, "the single string 'MKV' instead of a list"),
+        (PAIR, TypeError, "the item at position 0 is the string 'a'"),
+        ({"id": "a", "sequence": "MK"}, TypeError, "the single dict .* instead of a list"),
+        ([PAIR, {"id": "b"}], ValueError, "the dict at position 1 lacks the key 'sequence', {'id': 'b'}"),
+        ([{"sequence": "MK"}], ValueError, "the dict at position 0 lacks the key 'id'"),
+        ([PAIR, ("a", "MK", "x")], ValueError, "the item at position 1 has 3 parts"),
+        ([("a", 5)], TypeError, "the sequence at position 0 is the int 5"),
+        ([(7, "MK")], TypeError, "the id at position 0 is the int 7"),
+        ([{"id": None, "sequence": "MK"}], TypeError, "the id at position 0 is the NoneType None"),
+        ([PAIR, ("b", b"MK")], TypeError, "the sequence at position 1 is the bytes b'MK'"),
+        ([np.arange(2)], TypeError, "the item at position 0 is the ndarray"),
+        (5, TypeError, "5, which is not a list of sequences"),
+        (None, TypeError, "None, which is not a list of sequences"),
+    ],
+)
+def test_other_forms_of_sequences_are_refused(items, error, message):
+    collator = VarlenCollator()
+    collator([("first", "MKV")])
+    collator.reset()
+    with pytest.raises(error, match=message) as caught:
+        collator(items)
+    assert 'pass (id, sequence) pairs or {"id": ..., "sequence": ...} dicts' in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert collator.sequences_in == 0  # the refused call left nothing behind
+    (batch,) = run(collator, [[PAIR]])
+    assert list(batch.sequence_ids) == ["a"]
+
+
+def test_a_refused_item_is_named_by_its_position_in_the_pass():
+    collator = VarlenCollator()
+    collator([PAIR, PAIR])
+    with pytest.raises(TypeError, match="the item at position 3 is the string 'AY'"):
+        collator([PAIR, "AY"])
+
+
+def test_pairs_and_dicts_may_be_mixed():
+    items = [PAIR, ["b", "AY"], {"id": "c", "sequence": "M", "length": 1}]
+    (batch,) = run(VarlenCollator(), [items])
+    assert sorted(batch.sequence_ids) == ["a", "b", "c"]
+
+
+def test_options_are_keyword_only():
+    with pytest.raises(TypeError, match="positional argument"):
+        VarlenCollator(None, 4096)

@@ -7,7 +7,9 @@ import time
 import numpy as np
 import pytest
 
+import virnuc_profiler
 from virnuc_profiler import _core
+from virnuc_profiler.inference.packing.pack_statistics import PackStatistics
 
 
 def test_packs_are_offsets_into_an_order():
@@ -19,7 +21,7 @@ def test_packs_are_offsets_into_an_order():
     ]
 
 
-def test_result_outlives_its_making():
+def test_results_outlive_the_call():
     results = [_core.pack_sequences(np.full(1000, 10), 10)[0] for _ in range(50)]
     assert all(np.array_equal(order, np.arange(1000)) for order in results)
 
@@ -41,7 +43,7 @@ def test_misuse_of_the_packer(lengths, budget, error, message):
 
 @pytest.fixture
 def threads_wait_for_the_gil():
-    """No thread is interrupted: others run only when one gives the GIL up of its own accord."""
+    """Disable thread switching, so that other threads run only if one releases the GIL itself."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(60)
     yield
@@ -64,10 +66,10 @@ def test_packing_lets_other_threads_run():
     during = len(naps) - before
     finished.set()
     sleeper.join()
-    assert during > 3  # one at most would have fitted in if the packer had held the GIL
+    assert during > 3  # at most one would have run if the packer had held the GIL
 
 
-def test_gather_writes_into_the_array_it_is_given():
+def test_gather_writes_into_the_given_array():
     tokens, offsets = np.arange(6, dtype=np.uint8), np.array([0, 2, 3, 6])
     out = np.zeros(7, dtype=np.uint8)
     cu_seqlens = _core.gather_sequences(tokens, offsets, np.array([2, 0]), out)
@@ -120,6 +122,17 @@ def test_misuse_of_the_statistics(cu_seqlens, budget, message):
         _core.pack_statistics(np.array(cu_seqlens, dtype=np.int32), budget)
 
 
-def test_several_sequences_over_the_budget_mean_that_it_is_not_the_one_in_force():
+def test_a_budget_that_several_sequences_exceed_is_refused():
     with pytest.raises(ValueError, match="2 sequences holds 30 tokens, more than its budget of 20"):
         _core.pack_statistics(np.array([0, 10, 30], np.int32), 20)
+
+
+def test_statistics_are_public():
+    found = virnuc_profiler.pack_statistics(np.array([0, 4, 10], np.int32), 16)
+    assert isinstance(found, PackStatistics)
+    assert (found.sequences, found.tokens, found.sum_squared_lengths, found.padding_tokens) == (2, 10, 52, 2)
+    assert found.packing_efficiency == pytest.approx(10 / 16)
+    padded = virnuc_profiler.pack_statistics(np.array([0, 4], np.int32))
+    assert (padded.token_budget, padded.packing_efficiency) == (None, None)
+    with pytest.raises(ValueError, match="cu_seqlens"):
+        virnuc_profiler.pack_statistics(np.array([1, 4], np.int32))

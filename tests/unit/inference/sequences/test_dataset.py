@@ -28,7 +28,7 @@ def positions(chunks):
 
 
 def residues(chunks):
-    """Each sequence's letters, from its tokens."""
+    """Decode each sequence from its tokens."""
     alphabet = residue_alphabet()
     letters = {alphabet.table[ord(letter)]: letter for letter in "ACDEFGHIKLMNPQRSTVWY"} | {alphabet.unknown: "?"}
     found = []
@@ -90,7 +90,7 @@ def test_a_small_file_keeps_all_workers_busy(monkeypatch, path):
     assert min(chunks) >= 3
 
 
-def test_positions_go_on_counting_over_files(tmp_path):
+def test_positions_continue_across_files(tmp_path):
     groups = [random_records(count, longest=30, seed=count) for count in (10, 1, 25)]
     paths = [write_fasta(tmp_path / f"{i}.faa", group, packed=i == 1) for i, group in enumerate(groups)]
     dataset = SequenceDataset(paths, chunk_sequences=12)
@@ -106,7 +106,7 @@ def test_positions_go_on_counting_over_files(tmp_path):
     ]
 
 
-def test_chosen_positions_in_the_order_given(path, records):
+def test_indices_are_read_in_their_order(path, records):
     chosen = [70, 3, 99, 0, 41]
     dataset = IndexBasedDataset(path, chosen, chunk_sequences=2)
     chunks = list(dataset)
@@ -116,14 +116,14 @@ def test_chosen_positions_in_the_order_given(path, records):
     assert dataset.residue_counts.tolist() == [len(records[i][1]) for i in chosen]
 
 
-def test_chosen_positions_over_files(tmp_path):
+def test_indices_span_files(tmp_path):
     paths = [write_fasta(tmp_path / f"{i}.faa", random_records(10, seed=i, longest=30)) for i in range(2)]
     dataset = IndexBasedDataset(paths, [15, 2, 3, 19])
     expected = [random_records(10, seed=seed, longest=30)[i][1] for seed, i in [(1, 5), (0, 2), (0, 3), (1, 9)]]
     assert residues(dataset) == expected
 
 
-def test_no_positions_give_no_chunks(path):
+def test_empty_indices_give_no_chunks(path):
     dataset = IndexBasedDataset(path, [])
     assert len(dataset) == 0
     assert list(dataset) == []
@@ -135,7 +135,7 @@ def test_one_index_serves_several_datasets(path):
     assert sorted(positions(halves[0]) + positions(halves[1])) == list(range(100))
 
 
-def test_what_workers_get_is_small(path, tmp_path):
+def test_the_pickled_dataset_is_small(path, tmp_path):
     write_fasta(tmp_path / "large.faa", random_records(20_000, longest=5))
     chosen = np.random.default_rng(0).permutation(20_000)
     for dataset in (
@@ -147,7 +147,7 @@ def test_what_workers_get_is_small(path, tmp_path):
         assert positions(pickle.loads(message)) == positions(dataset)
 
 
-def test_long_sequences_are_cut_and_unknown_letters_counted(tmp_path):
+def test_long_sequences_are_truncated_and_unknown_letters_counted(tmp_path):
     path = write_fasta(tmp_path / "x.faa", [("a", "MKV"), ("b", "MKVLA"), ("c", "MJ*")])
     (chunk,) = SequenceDataset(path, max_sequence_length=3)
     assert residues([chunk]) == ["MKV", "MKV", "M?"]
@@ -180,6 +180,6 @@ def test_misuse_by_type(path):
         SequenceDataset([])
 
 
-def test_a_missing_file_is_told_at_once(tmp_path):
+def test_a_missing_file_is_reported_at_once(tmp_path):
     with pytest.raises(WorkloadError, match=r"nowhere\.faa"):
         SequenceDataset([write_fasta(tmp_path / "x.faa", [("a", "MK")]), tmp_path / "nowhere.faa"])

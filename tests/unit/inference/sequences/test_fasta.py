@@ -63,7 +63,7 @@ def ids(fasta):
     ],
 )
 def test_layouts(tmp_path, content):
-    # The name says nothing: what is gzip'd is told by its first bytes.
+    # gzip is recognized by the first bytes, not by the name.
     fasta = read(tmp_path / "sequences.faa", content)
     assert ids(fasta) == ["a", "b", "a"]
     assert sequences(fasta) == [sequence for _, sequence in RECORDS]
@@ -76,7 +76,7 @@ def test_plain_text_under_a_gzip_name(tmp_path):
     assert len(read(tmp_path / "sequences.faa.gz", fasta_text(RECORDS))) == 3
 
 
-def test_ids_end_at_white_space_and_may_hold_anything_else(tmp_path):
+def test_ids_end_at_white_space_and_may_contain_anything_else(tmp_path):
     content = b">sp|P1|X>Y some > words\nMK\n>tab\there\nMK\n>caf\xe9\nMK\n>\xc3\xbc\nMK\n"
     fasta = read(tmp_path / "x.faa", content)
     assert ids(fasta) == ["sp|P1|X>Y", "tab", "caf\ufffd", "\u00fc"]
@@ -106,7 +106,7 @@ def test_total_tokens_counts_limit_and_ends(tmp_path):
     assert fasta.total_tokens(25) == sum(min(len(sequence), 25) + 2 for _, sequence in records)
 
 
-def test_fingerprint_is_that_of_the_bytes_on_disk(tmp_path):
+def test_the_fingerprint_covers_the_bytes_on_disk(tmp_path):
     path = write_fasta(tmp_path / "x.faa.gz", RECORDS, packed=True)
     assert FastaFile.open(path).fingerprint == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -129,7 +129,7 @@ def test_fingerprint_is_that_of_the_bytes_on_disk(tmp_path):
         (gzip.compress(b""), "line 1: the text contains no sequence"),
     ],
 )
-def test_what_is_not_fasta_names_file_and_line(tmp_path, content, message, private_temporary_folder):
+def test_errors_of_format_name_file_and_line(tmp_path, content, message, private_temporary_folder):
     with pytest.raises(WorkloadError) as caught:
         read(tmp_path / "bad.faa", content)
     assert f"{tmp_path / 'bad.faa'}, {message}" in str(caught.value)
@@ -140,7 +140,7 @@ def test_what_is_not_fasta_names_file_and_line(tmp_path, content, message, priva
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(fasta_text(random_records(100)))[:-500], "gzip data end too early"),
+        (gzip.compress(fasta_text(random_records(100)))[:-500], "gzip data end early"),
         (b"\x1f\x8b", "gzip data"),
         (b"\x1f\x8bthis is no gzip file at all", "gzip data are damaged"),
         (gzip.compress(b">a\nMKV\n") + b"trailing text", "gzip data are damaged"),
@@ -154,7 +154,7 @@ def test_damaged_gzip(tmp_path, content, message, private_temporary_folder):
     assert list(private_temporary_folder.iterdir()) == []
 
 
-def test_a_checksum_that_does_not_fit_is_damage(tmp_path):
+def test_a_wrong_checksum_is_reported_as_damage(tmp_path):
     content = bytearray(gzip.compress(fasta_text(random_records(100))))
     content[-8] ^= 1
     with pytest.raises(WorkloadError, match="gzip data are damaged"):
@@ -167,7 +167,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(WorkloadError, match=r"it is a folder; name a FASTA file"):
         FastaFile.open(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(WorkloadError, match="no regular file"):  # rather than waiting for a writer
+    with pytest.raises(WorkloadError, match="not a regular file"):  # instead of waiting for a writer
         FastaFile.open(tmp_path / "pipe")
     with pytest.raises(WorkloadError, match=r"cannot read /proc/self/mem: Input/output error"):
         FastaFile.open("/proc/self/mem")
@@ -175,7 +175,7 @@ def test_files_that_cannot_be_read(tmp_path):
         FastaFile.open(write_fasta(tmp_path / "x.faa", RECORDS) / "y.faa")
 
 
-def test_a_full_disk_is_told_as_such(tmp_path, private_temporary_folder):
+def test_a_full_disk_is_reported(tmp_path, private_temporary_folder):
     path = write_fasta(tmp_path / "x.faa.gz", random_records(20_000, longest=100), packed=True)
     program = (
         "import resource, sys\n"
@@ -198,7 +198,7 @@ def test_no_temporary_folder_at_all(tmp_path, monkeypatch):
         FastaFile.open(write_fasta(tmp_path / "x.faa", RECORDS))
 
 
-def test_a_name_in_the_file_cannot_command_the_terminal(tmp_path):
+def test_identifiers_cannot_control_the_terminal(tmp_path):
     path = tmp_path / "x.faa"
     path.write_bytes(b">a\x1b[2J\n>b\nMK\n")
     with pytest.raises(WorkloadError, match=r"a\\x1b\[2J"):
@@ -214,10 +214,10 @@ def test_pickles_as_paths(tmp_path):
     assert sequences(copy) == sequences(fasta)
     del copy
     gc.collect()
-    assert len(sequences(pickle.loads(message))) == 3000  # a copy that goes takes nothing along
+    assert len(sequences(pickle.loads(message))) == 3000  # deleting an unpickled copy removes no file
 
 
-def test_a_change_of_the_file_is_noticed(tmp_path):
+def test_a_changed_file_is_noticed(tmp_path):
     path = write_fasta(tmp_path / "x.faa", random_records(10))
     fasta = FastaFile.open(path)
     message = pickle.dumps(fasta)
@@ -226,22 +226,22 @@ def test_a_change_of_the_file_is_noticed(tmp_path):
         _ = pickle.loads(message).text
 
 
-def test_temporary_files_go_with_their_owner_and_private_they_are(tmp_path, private_temporary_folder):
+def test_temporary_files_are_private_and_removed_with_their_owner(tmp_path, private_temporary_folder):
     fasta = FastaFile.open(write_fasta(tmp_path / "x.faa.gz", RECORDS, packed=True))
     (folder,) = private_temporary_folder.iterdir()
     assert folder.stat().st_mode & 0o077 == 0
     names = fasta.sequence_ids(np.arange(3))
     del fasta
     gc.collect()
-    assert list(names) == ["a", "b", "a"]  # identifiers keep their file
+    assert list(names) == ["a", "b", "a"]  # identifiers keep their file open
     del names
     gc.collect()
     assert list(private_temporary_folder.iterdir()) == []
-    assert list(tmp_path.glob("x.faa.gz*")) == [tmp_path / "x.faa.gz"]  # nothing was put beside it
+    assert list(tmp_path.glob("x.faa.gz*")) == [tmp_path / "x.faa.gz"]  # no index beside it
 
 
 @pytest.mark.parametrize("ending", ["", "; sys.exit(3)", "; raise ValueError", "; os.fork() or sys.exit()"])
-def test_temporary_files_go_at_the_end_of_the_process(tmp_path, private_temporary_folder, ending):
+def test_temporary_files_are_removed_when_the_process_ends(tmp_path, private_temporary_folder, ending):
     path = write_fasta(tmp_path / "x.faa.gz", RECORDS, packed=True)
     program = (
         "import os, sys, time, pathlib; from virnuc_profiler.inference.sequences.fasta import FastaFile; "
@@ -252,12 +252,12 @@ def test_temporary_files_go_at_the_end_of_the_process(tmp_path, private_temporar
     result = subprocess.run(
         [sys.executable, "-c", program, path], env=environment, check=False, capture_output=True, text=True
     )
-    if "fork" in ending:  # the child that ended did not take the parent's files along
+    if "fork" in ending:  # the child's end did not remove the parent's files
         assert result.stdout == "1\n", result.stderr
     assert list(private_temporary_folder.iterdir()) == []
 
 
-def test_index_takes_any_contiguous_buffer():
+def test_the_index_accepts_any_contiguous_buffer():
     for text in (
         b">a\nMK\n",
         bytearray(b">a\nMK\n"),
@@ -288,7 +288,7 @@ def test_index_arrays_outlive_the_index_and_are_read_only():
         counts[0] = 5
 
 
-def test_a_killed_process_is_tidied_up_after_and_a_living_one_is_not(tmp_path, private_temporary_folder):
+def test_folders_of_killed_processes_are_removed_and_others_kept(tmp_path, private_temporary_folder):
     path = write_fasta(tmp_path / "x.faa.gz", RECORDS, packed=True)
     program = (
         "import os, sys; from virnuc_profiler.inference.sequences.fasta import FastaFile; "
@@ -319,8 +319,8 @@ print((kilobytes("VmHWM") - before) * 1024)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-def test_the_worst_text_takes_memory_in_proportion(tmp_path, packed):
-    """Five bytes a sequence, of which the index needs forty. Gzip'd text goes to a file, block by block."""
+def test_memory_stays_in_proportion_for_the_worst_text(tmp_path, packed):
+    """Each sequence has five bytes, for which the index needs forty. Gzip'd text is unpacked block by block."""
     text = b">a\nM\n" * 1_000_000
     (tmp_path / "x.faa").write_bytes(gzip.compress(text) if packed else text)
     small = write_fasta(tmp_path / "small.faa", RECORDS)

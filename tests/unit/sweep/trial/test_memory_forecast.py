@@ -100,7 +100,7 @@ def test_a_typical_pack_goes_through_a_model(repeats):
     model = PackedESM2(TINY)
     fill_randomly(model, 0)
     (result,) = AsyncInferenceRunner(model, "cpu").run([pack])
-    assert result.embeddings.shape == (10 * repeats, TINY.embed_dim)
+    assert result.embeddings.shape == (10 * repeats, TINY.hidden_size)
 
 
 def test_nothing_is_measured_on_a_cpu_or_where_the_gpu_has_no_memory_of_its_own(monkeypatch):

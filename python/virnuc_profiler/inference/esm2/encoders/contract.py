@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an encoder uses of a model. Encoders know nothing else of it, so the model can know the encoders."""
+"""The part of a model that encoders use. They depend on nothing else of it, so the model can import the encoders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EncodedModel(Protocol):
     final_norm: nn.LayerNorm
 
     @property
-    def embed_dim(self) -> int:
+    def hidden_size(self) -> int:
         """Size h of a token's representation."""
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The encoder in PyTorch's own operations: runs everywhere, in every precision."""
+"""The encoder in PyTorch's own operations: runs on every device and in every precision."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from virnuc_profiler.inference.ops.pack import Pack
 from virnuc_profiler.inference.ops.rotary import apply_rotary, rotary_tables
 
 UNMASKED_IN_TRAINING = 1 - 0.15 * 0.8
-"""Share of tokens that were not <mask> in training; ESM-2 scales its embeddings as if the others still were."""
+"""Share of tokens that were not <mask> in training (fair-esm: ``mask_ratio_train``). ESM-2's token dropout scales
+embeddings by this share over a sequence's own, so that their mean magnitude is the same as in training."""
 
 
 class EagerEncoder:
-    """Operation by operation."""
+    """Run the forward operation by operation.
+
+    Args:
+        attention: Backend that computes attention.
+    """
 
     kernels = "torch"
 
@@ -27,7 +32,16 @@ class EagerEncoder:
         self._attention = attention
 
     def __call__(self, model: EncodedModel, tokens: Tensor, pack: Pack) -> Tensor:
-        """(T,) tokens to the last layer's representation, (T, h)."""
+        """Compute the last layer's representation.
+
+        Args:
+            model: Weights of the encoder.
+            tokens: (T,) integers.
+            pack: The sequences of the pack.
+
+        Returns:
+            (T, h) in the model's data type.
+        """
         cos, sin = rotary_tables(pack.positions, model.architecture.head_dim, model.dtype)
         attend = self._attention.plan(pack)
         x = _embed(model, tokens, pack)
@@ -39,7 +53,7 @@ class EagerEncoder:
 
 
 def _attention(layer: EncoderLayer, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-    """Attention within each sequence, (T, h) to (T, h)."""
+    """Compute attention within each sequence, (T, h) to (T, h)."""
     head_dim = cos.shape[-1]
     qkv = layer.qkv(x).unflatten(-1, (3, -1, head_dim))
     q, k = apply_rotary(qkv[:, :2], cos, sin).unbind(1)
@@ -48,15 +62,16 @@ def _attention(layer: EncoderLayer, x: Tensor, cos: Tensor, sin: Tensor, attend:
 
 
 def _embed(model: EncodedModel, tokens: Tensor, pack: Pack) -> Tensor:
-    """Embeds tokens and scales them as ESM-2 was trained to see them, (T,) to (T, h).
+    """Embed tokens and scale them as in ESM-2's training, (T,) to (T, h).
 
-    Masked tokens are zero, and each sequence is scaled by (1 - 0.12) / (1 - its share of masked tokens).
+    Masked tokens become zero, and the others are scaled by (1 - 0.12) / (1 - the sequence's share of masked tokens), as
+    in fair-esm's token dropout.
     """
     is_mask = tokens == MASK_TOKEN
     lengths = pack.lengths.float()
     masked = torch.zeros_like(lengths).index_add_(0, pack.sequence_of, is_mask.float())
     scales = UNMASKED_IN_TRAINING / (1 - masked / lengths)
     scale = scales[pack.sequence_of].masked_fill_(is_mask, 0.0)
-    # In fp32: 0.88 rounded to bf16 would make every embedding 0.13 % too small.
+    # Scale in fp32: 0.88 rounded to bf16 would make every embedding 0.13 % too small.
     x: Tensor = model.embed_tokens(tokens.int()) * scale[:, None]
     return x.to(model.dtype)

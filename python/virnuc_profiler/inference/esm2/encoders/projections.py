@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The two products of a layer that something follows token by token: rotary embeddings, and the GELU."""
+"""The two matrix products of a layer with a fused epilogue: rotary embeddings after one, GELU after the other."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor, nn
 
 from virnuc_profiler.inference.kernels.elementwise import gelu_, rotate_
 from virnuc_profiler.inference.kernels.matmul import (
-    filled,
-    fused_products_run_on,
+    fused_matmuls_supported,
     linear_gelu,
     qkv_rope,
-    rotates_in_tiles,
+    rope_fits_tiles,
+    wave_efficiency,
 )
 
-MIN_FILLED: Final = 0.85
-"""Share of the processors that must have work, the last round included: with less, cuBLAS is ahead, which has smaller
-tiles to choose from (``benchmarks.fused_products``)."""
+MIN_WAVE_EFFICIENCY: Final = 0.85
+"""Smallest wave efficiency at which the fused kernels are used: below it, cuBLAS with its smaller tiles is faster
+(``benchmarks.fused_products``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """By how much each token's queries and keys are rotated.
+    """The rotation of each token's queries and keys.
 
     Attributes:
-        positions: (T,) int32, place of each token in its sequence.
-        cos: (positions, head_dim / 2) float32.
-        sin: the same shape.
+        positions: (T,) int32 position of each token in its sequence.
+        cos: (positions, head_dim / 2) float32 cosines of the angles.
+        sin: (positions, head_dim / 2) float32 sines of the angles.
     """
 
     positions: Tensor
@@ -39,19 +39,26 @@ class Rotation:
 
     @property
     def head_dim(self) -> int:
-        """Width of a head."""
+        """Size of one attention head."""
         return 2 * self.cos.shape[1]
 
     def apply(self, qkv: Tensor) -> None:
-        """Rotates (T, n, heads, head_dim) in place, the first two of n."""
+        """Rotate the first two of n in (T, n, heads, head_dim) `qkv`, in place."""
         rotate_(qkv, self.positions, self.cos, self.sin)
 
 
 def qkv_with_rope(normed: Tensor, linear: nn.Linear, rotation: Rotation, out: Tensor) -> None:
-    """(T, h) to queries, keys and values, the first two rotated; into `out`, (T, 3, heads, head_dim), contiguous."""
+    """Compute queries, keys and values, and rotate the first two.
+
+    Args:
+        normed: (T, h) input.
+        linear: Weights of queries, keys and values.
+        rotation: Rotation of queries and keys.
+        out: (T, 3, heads, head_dim) output, contiguous.
+    """
     tokens, parts, heads, head_dim = out.shape
     flat = out.view(tokens, parts * heads * head_dim)
-    if _fused(normed, linear) and rotates_in_tiles(heads, head_dim):
+    if _fused(normed, linear) and rope_fits_tiles(heads, head_dim):
         angles = rotation.positions, rotation.cos, rotation.sin
         qkv_rope(normed, linear.weight, linear.bias, heads, *angles, out=flat)
         return
@@ -60,7 +67,13 @@ def qkv_with_rope(normed: Tensor, linear: nn.Linear, rotation: Rotation, out: Te
 
 
 def up_with_gelu(normed: Tensor, linear: nn.Linear, out: Tensor) -> None:
-    """(T, h) to the feed-forward's inner activations; into `out`, (T, 4 h), contiguous."""
+    """Compute the feed-forward's inner activations.
+
+    Args:
+        normed: (T, h) input.
+        linear: Weights of the feed-forward's first product.
+        out: (T, 4 h) output, contiguous.
+    """
     if _fused(normed, linear):
         linear_gelu(normed, linear.weight, linear.bias, out=out)
         return
@@ -68,4 +81,8 @@ def up_with_gelu(normed: Tensor, linear: nn.Linear, out: Tensor) -> None:
 
 
 def _fused(x: Tensor, linear: nn.Linear) -> bool:
-    return fused_products_run_on(x.device) and filled(x.shape[0], linear.out_features, x.device) >= MIN_FILLED
+    """Return whether the fused kernels run on the device and are faster for this shape."""
+    return (
+        fused_matmuls_supported(x.device)
+        and wave_efficiency(x.shape[0], linear.out_features, x.device) >= MIN_WAVE_EFFICIENCY
+    )

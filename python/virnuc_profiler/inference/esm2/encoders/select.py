@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which encoder computes a model."""
+"""Choose the encoder of a model."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from torch import Tensor
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
-from virnuc_profiler.inference.esm2.encoders.cuda_graphs import ForwardGraphs
+from virnuc_profiler.inference.esm2.encoders.cuda_graphs import CudaGraphEncoder
 from virnuc_profiler.inference.esm2.encoders.eager import EagerEncoder
 from virnuc_profiler.inference.esm2.encoders.fp8 import Fp8Encoder, fp8_unavailable_reason
 from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
 from virnuc_profiler.inference.kernels.availability import unavailable_reason
-from virnuc_profiler.inference.marks import PassMarks
+from virnuc_profiler.inference.marks import ForwardMarks
 from virnuc_profiler.inference.ops.attention import AttentionBackend
 from virnuc_profiler.inference.ops.pack import Pack
 from virnuc_profiler.inference.ops.pooling import encode_and_pool
 
 Encode = Callable[[EncodedModel, Tensor, Pack], Tensor]
-"""(T,) tokens of a pack to the last layer's representation, (T, h)."""
+"""Computes the last layer's representation, (T, h), of a pack's (T,) tokens."""
 
-Pooled = Callable[[EncodedModel, Tensor, Pack, PassMarks], Tensor]
-"""(T,) tokens of a pack to one vector per sequence, (B, h) fp32; tells what it is about to queue."""
+Pooled = Callable[[EncodedModel, Tensor, Pack, ForwardMarks], Tensor]
+"""Computes one float32 vector per sequence, (B, h), of a pack's (T,) tokens, and marks the stages."""
 
 KERNELS = ("auto", "triton", "torch")
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A way to compute the forward, alone and pooled.
+    """A way to compute the forward, with and without pooling.
 
     Attributes:
-        encode: computes it.
-        pooled: computes it, and pools.
-        kernels: whose it runs.
-        release: lets go of memory that is kept between packs.
+        encode: Function that computes the last layer's representation.
+        pooled: Function that also pools it.
+        kernels: Kernels between the matrix products: ``triton`` or ``torch``.
+        release: Function that releases memory kept between packs; None if none is kept.
     """
 
     encode: Encode
     pooled: Pooled
     kernels: str
-    release: Callable[[], None] = lambda: None
+    release: Callable[[], None] | None = None
 
 
 def resolve_encoder(
@@ -56,10 +56,18 @@ def resolve_encoder(
     cuda_graphs: bool | None,
     fp8: bool = False,
 ) -> Encoder:
-    """Returns the fastest that can run, within what is asked for.
+    """Return the fastest encoder that can run within the request.
+
+    Args:
+        kernels: Requested kernels: ``auto``, ``triton`` or ``torch``.
+        attention: Backend that computes attention.
+        device: Device that runs the model.
+        dtype: Data type of weights and activations.
+        cuda_graphs: Whether to capture CUDA graphs; None decides by the size of model and pack.
+        fp8: Whether matrix products run in FP8.
 
     Raises:
-        UsageError: what is asked for cannot run there; the message says why.
+        UsageError: The request cannot run on the device; the message says why.
     """
     if kernels not in KERNELS:
         raise UsageError(f"unknown kernels {kernels!r}: choose one of {', '.join(KERNELS)}")
@@ -70,17 +78,17 @@ def resolve_encoder(
     if fp8:
         why = fp8_unavailable_reason(device, dtype) or ("" if fused else "it needs kernels 'triton', not 'torch'")
         if why:
-            raise UsageError(f"precision 'fp8' cannot be had: {why}; use 'bf16'")
-    # Other attention kernels are told the longest sequence by the host, which a recording would not follow.
-    recordable = fused and attention.name == "triton"
-    if cuda_graphs and not recordable:
+            raise UsageError(f"precision 'fp8' cannot run: {why}; use 'bf16'")
+    # Other attention kernels take the longest sequence from the host, and a graph would replay it unchanged.
+    capturable = fused and attention.name == "triton"
+    if cuda_graphs and not capturable:
         why = reason or f"they need kernels and attention 'triton', not {kernels!r} and {attention.name!r}"
-        raise UsageError(f"CUDA graphs cannot be used: {why}; leave cuda_graphs at None")
+        raise UsageError(f"CUDA graphs cannot be used: {why}; set cuda_graphs to None or False")
     if not fused:
-        plain = EagerEncoder(attention)
-        return Encoder(plain, partial(encode_and_pool, plain), plain.kernels)
+        eager = EagerEncoder(attention)
+        return Encoder(eager, partial(encode_and_pool, eager), eager.kernels)
     encoder = Fp8Encoder(attention) if fp8 else FusedEncoder(attention)
-    if cuda_graphs is False or not recordable:
+    if cuda_graphs is False or not capturable:
         return Encoder(encoder, partial(encode_and_pool, encoder), encoder.kernels)
-    graphs = ForwardGraphs(encoder, always=bool(cuda_graphs))
+    graphs = CudaGraphEncoder(encoder, always=bool(cuda_graphs))
     return Encoder(graphs, graphs.pooled, encoder.kernels, graphs.release)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""When a forward is recorded, replayed and recorded anew; what a recording itself does is tested on a GPU."""
+"""When a forward is captured, replayed and captured again; the graphs themselves are tested on a GPU."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 
 from tests.support.packed import RecordedBatch
 from virnuc_profiler.inference.esm2.config import ARCHITECTURES, resolve_model_name
-from virnuc_profiler.inference.esm2.encoders import cuda_graphs as forward_graphs
-from virnuc_profiler.inference.esm2.encoders.cuda_graphs import ForwardGraphs
+from virnuc_profiler.inference.esm2.encoders import cuda_graphs
+from virnuc_profiler.inference.esm2.encoders.cuda_graphs import CudaGraphEncoder
 from virnuc_profiler.inference.execution.stage_marks import StageMarks
 from virnuc_profiler.inference.ops.pack import Pack
 
-WIDTH = 8
+HIDDEN_SIZE = 8
 
 
 class Encoder:
-    """Counts what it is asked for."""
+    """Counts its calls."""
 
     def __init__(self):
         self.weights = object()
@@ -31,16 +31,16 @@ class Encoder:
 
     def __call__(self, model, tokens, pack):
         self.launched += 1
-        return torch.ones(pack.total_tokens, WIDTH)
+        return torch.ones(pack.total_tokens, HIDDEN_SIZE)
 
 
 class Model:
-    embed_dim = WIDTH
+    hidden_size = HIDDEN_SIZE
     architecture = ARCHITECTURES[resolve_model_name("8M")]
 
 
 class Graph:
-    """Pretends to be a recording."""
+    """Stands in for a captured graph."""
 
     made: ClassVar[list[int]] = []
     fails = False
@@ -51,11 +51,11 @@ class Graph:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.replays = 0
 
-    def encoded(self, tokens, pack):
+    def encode(self, tokens, pack):
         self.replays += 1
-        return torch.full((pack.total_tokens, WIDTH), 2.0)
+        return torch.full((pack.total_tokens, HIDDEN_SIZE), 2.0)
 
-    def replay(self, tokens, pack, vectors=None, stamps=None):
+    def replay(self, tokens, pack, vectors=None, timestamps=None):
         self.replays += 1
         vectors.fill_(2.0)
 
@@ -68,9 +68,9 @@ def encoder():
 @pytest.fixture
 def graphs(encoder, monkeypatch):
     monkeypatch.setattr(Graph, "made", [])
-    monkeypatch.setattr(forward_graphs, "_Graph", Graph)
+    monkeypatch.setattr(cuda_graphs, "CapturedGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
-    return ForwardGraphs(encoder)
+    return CudaGraphEncoder(encoder)
 
 
 def embed(graphs, tokens):
@@ -78,16 +78,16 @@ def embed(graphs, tokens):
     marks = RecordedBatch(0)
     pack = Pack(tokens, torch.tensor([0, tokens], dtype=torch.int32), tokens)
     vectors = graphs.pooled(Model(), torch.zeros(tokens, dtype=torch.uint8), pack, StageMarks(marks, None))
-    assert vectors.shape == (1, WIDTH)
+    assert vectors.shape == (1, HIDDEN_SIZE)
     return vectors[0, 0].item(), marks.calls
 
 
-def test_each_size_is_recorded_when_it_comes_for_the_second_time(graphs, encoder):
+def test_each_size_is_captured_when_it_comes_for_the_second_time(graphs, encoder):
     sizes = [100, 200, 300, 400]
     for size in sizes:
         assert embed(graphs, size) == (1, ["forward", "pool"])
     assert encoder.launched == 4
-    for size in sizes:  # a recording that is made is a part of the forward that it is made for
+    for size in sizes:  # a capture is part of the forward that causes it
         assert embed(graphs, size) == (2, ["forward", "pool"])
     assert encoder.launched == 4
     assert Graph.made == [128, 256, 384, 512]
@@ -96,24 +96,24 @@ def test_each_size_is_recorded_when_it_comes_for_the_second_time(graphs, encoder
     assert len(Graph.made) == 4
 
 
-def test_weights_that_changed_are_noticed_at_the_next_pack(graphs, encoder):
+def test_changed_weights_are_noticed_at_the_next_pack(graphs, encoder):
     for _ in range(3):
         embed(graphs, 100)
     assert embed(graphs, 100)[0] == 2
     encoder.weights = object()
-    assert embed(graphs, 100) == (2, ["forward", "pool"])  # recorded anew
+    assert embed(graphs, 100) == (2, ["forward", "pool"])  # captured again
     assert embed(graphs, 100) == (2, ["forward"])
     assert Graph.made == [128, 128]
     assert encoder.launched == 1
 
 
-def test_what_there_is_no_memory_for_is_launched_and_not_tried_again(graphs, monkeypatch):
+def test_a_size_without_memory_is_launched_and_not_captured_again(graphs, monkeypatch):
     monkeypatch.setattr(Graph, "fails", True)
     assert [embed(graphs, 100)[0] for _ in range(5)] == [1] * 5
     assert Graph.made == [128]
 
 
-def test_a_replay_asks_once_whether_the_weights_are_the_same(graphs, encoder):
+def test_a_replay_checks_the_weights_once(graphs, encoder):
     for _ in range(2):
         embed(graphs, 100)
     before = encoder.prepared
@@ -122,12 +122,12 @@ def test_a_replay_asks_once_whether_the_weights_are_the_same(graphs, encoder):
     assert encoder.prepared - before == 10
 
 
-def test_packs_that_take_the_device_long_are_launched(graphs):
+def test_packs_that_take_the_device_a_long_time_are_launched(graphs):
     assert [embed(graphs, 200_000)[0] for _ in range(3)] == [1] * 3
     assert Graph.made == []
 
 
-def test_after_a_release_counting_begins_anew(graphs):
+def test_a_release_resets_the_seen_sizes(graphs):
     for _ in range(2):
         embed(graphs, 100)
     graphs.release()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows in FP8, and the check that refuses them where they are too coarse."""
+"""Quantized rows, and the check that refuses FP8 if it is too imprecise."""
 
 import pytest
 import torch
@@ -29,12 +29,12 @@ def restored(quantized):
 
 
 def assert_within_fp8(found, expected):
-    """e4m3 has three bits of mantissa, and 1 / 512 as its smallest number."""
+    """Check the error against e4m3's three bits of mantissa and its smallest number, 1 / 512."""
     smallest = expected.abs().amax(1, keepdim=True) / 448 / 512
     assert ((found - expected).abs() <= expected.abs() / 16 + smallest + 1e-6).all()
 
 
-@pytest.mark.gpu  # the interpreter loses the carry where rounding to FP8 reaches the next power of two
+@pytest.mark.gpu  # the interpreter loses the carry if rounding to FP8 reaches the next power of two
 def test_rows_keep_their_own_scale():
     from virnuc_profiler.inference.kernels import quantize as quantized
 
@@ -46,7 +46,7 @@ def test_rows_keep_their_own_scale():
 
 
 @pytest.mark.gpu
-def test_gelu_and_norm_are_rounded_as_they_are_made():
+def test_gelu_and_norm_are_quantized_in_the_same_kernel():
     from virnuc_profiler.inference.kernels import quantize as quantized
 
     x, *norm = random(5, 480), None, *random(3, 480, seed=2), 1e-5
@@ -58,7 +58,7 @@ def test_gelu_and_norm_are_rounded_as_they_are_made():
     assert torch.equal(restored(unasked), restored(rounded))
 
 
-def test_the_norm_adds_to_the_residual_stream_and_gives_exact_rows_too():
+def test_the_norm_updates_the_residual_stream_and_returns_exact_rows():
     quantized = pytest.importorskip("virnuc_profiler.inference.kernels.quantize", exc_type=ImportError)
     x, update, offset, weight, bias = random(5, 480), random(5, 480, seed=1), *random(3, 480, seed=2)
     stream, exact = x.clone(), torch.empty_like(x)
@@ -71,8 +71,8 @@ def test_the_norm_adds_to_the_residual_stream_and_gives_exact_rows_too():
     assert torch.equal(unchanged, x)
 
 
-def test_fp8_is_refused_where_it_cannot_run():
-    with pytest.raises(UsageError, match="precision 'fp8' cannot be had: it needs a CUDA device, not cpu; use 'bf16'"):
+def test_fp8_is_refused_if_it_cannot_run():
+    with pytest.raises(UsageError, match="precision 'fp8' cannot run: it needs a CUDA device, not cpu; use 'bf16'"):
         resolve_encoder("auto", SdpaBackend(), torch.device("cpu"), torch.bfloat16, None, fp8=True)
 
 
@@ -90,9 +90,9 @@ def test_the_check_reports_how_close_the_vectors_are(model):
     assert "cosine similarity of 3 vectors" in str(report)
 
 
-def test_vectors_that_fall_short_are_refused(model, monkeypatch):
+def test_vectors_below_the_limit_are_refused(model, monkeypatch):
     batch = packed_batch(proteins([30, 50]))
-    with pytest.raises(PrecisionError, match=r"too imprecise for custom.*at least 1\.1 is asked for: use bf16"):
+    with pytest.raises(PrecisionError, match=r"too imprecise for custom.*at least 1\.1 is required: use bf16"):
         check_precision(model, batch.tokens, batch.cu_seqlens, batch.max_seqlen, min_cosine=1.1)
     model.final_norm.bias.fill_(float("nan"))
     with pytest.raises(PrecisionError):
@@ -100,7 +100,7 @@ def test_vectors_that_fall_short_are_refused(model, monkeypatch):
 
 
 def test_a_run_checks_its_first_sequences(model, monkeypatch):
-    model.fp8 = True  # computes in bf16 all the same, for want of a GPU
+    model.fp8 = True  # it still computes in bf16, because there is no GPU
     batches = [packed_batch(proteins([30, 50])), packed_batch(proteins([40]))]
     runner = AsyncInferenceRunner(model, "cpu")
     assert len(list(runner.run(batches))) == 2

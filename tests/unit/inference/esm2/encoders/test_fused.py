@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The encoder of our own kernels against fair-esm in fp32; by Triton's interpreter, for a GPU would use tf32."""
+"""The fused encoder compared with fair-esm in fp32; in Triton's interpreter, because a GPU would use tf32."""
 
 import pytest
 import torch
@@ -7,14 +7,15 @@ from torch.nn.functional import cosine_similarity
 
 from tests.support.packed import TINY, fair_esm_model, packed_batch, padded_oracle, proteins
 from virnuc_profiler.inference.esm2.encoders.fp8 import Fp8Encoder
-from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder, ResidualBiases
+from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
+from virnuc_profiler.inference.esm2.encoders.residual_biases import ResidualBiases
 from virnuc_profiler.inference.esm2.load import from_fair_esm
 from virnuc_profiler.inference.esm2.model import PackedESM2
 from virnuc_profiler.inference.ops.attention import SdpaBackend, TritonBackend
 from virnuc_profiler.inference.ops.pack import Pack
 
 pytest.importorskip("triton")
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="where there is a GPU, Triton's interpreter is off")
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton's interpreter is off if there is a GPU")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_sequences_of_all_lengths(pair):
     assert_equals_fair_esm(pair, TritonBackend(), proteins([30, 1, 2, 64, 62, 130]))
 
 
-def test_another_attention(pair):
+def test_another_attention_backend(pair):
     assert_equals_fair_esm(pair, SdpaBackend(), proteins([9, 1, 20]))
 
 
@@ -48,8 +49,8 @@ def test_masked_tokens(pair):
     assert_equals_fair_esm(pair, TritonBackend(), ["MKT<mask>AYI<mask><mask>KQR", "MKTAYIAKQR", "<mask>A"])
 
 
-def test_fp8_is_near(pair):
-    """Our own attention is left out: the interpreter does not multiply bf16."""
+def test_fp8_is_close(pair):
+    """Use SDPA, because the interpreter does not multiply bf16."""
     model = from_fair_esm(pair[0], dtype=torch.bfloat16)
     exact = encode(FusedEncoder(SdpaBackend()), model, proteins([9, 1, 20])).float()
     rounded = encode(Fp8Encoder(SdpaBackend()), model, proteins([9, 1, 20])).float()
@@ -57,27 +58,27 @@ def test_fp8_is_near(pair):
     assert cosine_similarity(rounded, exact, dim=-1).min() > 0.995
 
 
-def test_biases_that_change_are_noticed():
+def test_changed_biases_are_noticed():
     model = from_fair_esm(fair_esm_model(TINY))
     biases = ResidualBiases()
-    before = biases.of(model)
-    assert biases.of(model) is before
-    assert before.shape == (2 * model.num_layers + 1, model.embed_dim)
+    before = biases.for_model(model)
+    assert biases.for_model(model) is before
+    assert before.shape == (2 * model.num_layers + 1, model.hidden_size)
     assert not before[0].any()
     model.layers[0].down.bias.add_(1.0)
-    torch.testing.assert_close(biases.of(model)[2:], before[2:] + 1.0)
-    torch.testing.assert_close(biases.of(model)[:2], before[:2])
+    torch.testing.assert_close(biases.for_model(model)[2:], before[2:] + 1.0)
+    torch.testing.assert_close(biases.for_model(model)[:2], before[:2])
 
 
-def test_biases_that_change_are_noticed_beside_one_that_cannot_tell():
+def test_changed_biases_are_noticed_beside_an_inference_tensor():
     model = PackedESM2(TINY)
     with torch.inference_mode():
-        model.layers[0].attention_out.bias = torch.nn.Parameter(torch.zeros(TINY.embed_dim), requires_grad=False)
+        model.layers[0].attention_out.bias = torch.nn.Parameter(torch.zeros(TINY.hidden_size), requires_grad=False)
     biases = ResidualBiases()
-    before = biases.of(model)
-    assert biases.of(model) is before
+    before = biases.for_model(model)
+    assert biases.for_model(model) is before
     model.layers[1].down.bias.add_(1.0)
-    assert biases.of(model) is not before
+    assert biases.for_model(model) is not before
 
 
 def test_layers_may_be_wrapped():
@@ -94,6 +95,6 @@ def test_layers_may_be_wrapped():
             )
 
     model = from_fair_esm(fair_esm_model(TINY))
-    plain = ResidualBiases().of(model)
+    expected = ResidualBiases().for_model(model)
     model.layers[0] = Wrapped(model.layers[0])
-    torch.testing.assert_close(ResidualBiases().of(model), plain)
+    torch.testing.assert_close(ResidualBiases().for_model(model), expected)

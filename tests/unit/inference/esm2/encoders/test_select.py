@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which encoder computes a model, and what a recording is sized for."""
+"""The choice of the encoder, and the sizes of CUDA graphs."""
 
 import pytest
 import torch
@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.config import ARCHITECTURES
-from virnuc_profiler.inference.esm2.encoders.cuda_graphs import ForwardGraphs, _Size, launches_matter
+from virnuc_profiler.inference.esm2.encoders.captured_graph import GraphSize
+from virnuc_profiler.inference.esm2.encoders.cuda_graphs import CudaGraphEncoder, launches_matter
 from virnuc_profiler.inference.esm2.encoders.eager import EagerEncoder
 from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
 from virnuc_profiler.inference.esm2.encoders.select import resolve_encoder
@@ -22,7 +23,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 @pytest.fixture
 def modern_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(availability, "_triton_obstacle", lambda: "")
+    monkeypatch.setattr(availability, "_triton_unavailable_reason", lambda: "")
 
 
 def chosen(kernels, attention, device, dtype, cuda_graphs=None):
@@ -30,20 +31,20 @@ def chosen(kernels, attention, device, dtype, cuda_graphs=None):
     return type(encoder.encode), encoder.kernels
 
 
-def test_a_gpu_in_half_precision_gets_our_kernels_and_recordings(modern_gpu):
+def test_a_gpu_in_half_precision_gets_triton_kernels_and_graphs(modern_gpu):
     triton, sdpa = TritonBackend(), SdpaBackend()
-    assert chosen("auto", triton, CUDA, torch.bfloat16) == (ForwardGraphs, "triton")
+    assert chosen("auto", triton, CUDA, torch.bfloat16) == (CudaGraphEncoder, "triton")
     assert chosen("auto", triton, CUDA, torch.bfloat16, False) == (FusedEncoder, "triton")
     assert chosen("triton", sdpa, CUDA, torch.float16) == (FusedEncoder, "triton")
     assert chosen("torch", triton, CUDA, torch.bfloat16) == (EagerEncoder, "torch")
 
 
-def test_everything_else_gets_pytorchs_operations(modern_gpu):
+def test_everything_else_gets_the_eager_encoder(modern_gpu):
     assert chosen("auto", SdpaBackend(), CPU, torch.bfloat16) == (EagerEncoder, "torch")
     assert chosen("auto", SdpaBackend(), CUDA, torch.float32) == (EagerEncoder, "torch")
 
 
-def test_what_cannot_be_had_is_refused_with_the_reason(modern_gpu):
+def test_requests_that_cannot_run_are_refused_with_the_reason(modern_gpu):
     with pytest.raises(UsageError, match="'cuda': choose one of auto, triton, torch"):
         resolve_encoder("cuda", SdpaBackend(), CUDA, torch.bfloat16, None)
     with pytest.raises(UsageError, match="'triton' cannot run: it computes in fp16 or bf16"):
@@ -64,17 +65,17 @@ def test_what_cannot_be_had_is_refused_with_the_reason(modern_gpu):
         ("esm2_t36_3B_UR50D", 512, True),
     ],
 )
-def test_recordings_pay_for_small_models_and_small_packs(model, tokens, matter):
+def test_graphs_pay_for_small_models_and_small_packs(model, tokens, matter):
     assert launches_matter(tokens, ARCHITECTURES[model]) is matter
 
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=400))
-def test_a_recording_has_room_for_the_pack_and_a_filler(lengths):
+def test_a_graph_holds_the_pack_and_its_filler(lengths):
     tokens, sequences, longest = sum(lengths), len(lengths), max(lengths)
-    size = _Size.of(Pack(tokens, torch.zeros(sequences + 1, dtype=torch.int32), longest))
+    size = GraphSize.for_pack(Pack(tokens, torch.zeros(sequences + 1, dtype=torch.int32), longest))
     assert tokens <= size.tokens <= max(tokens + 127, tokens * 1.016)
     assert sequences + 1 <= size.sequences <= max(32, 2 * (sequences + 1))
     assert longest <= size.longest <= max(1024, 2 * longest)
-    # Neither the filler nor what it is recorded with is longer than the longest sequence that it allows for.
+    # Neither the filler nor a sequence of the capture is longer than the graph allows.
     assert size.tokens - tokens <= size.longest
     assert size.sequences * size.longest >= size.tokens

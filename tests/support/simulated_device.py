@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A GPU that is only pretended, for the runner: batches are launched at once, and finished when waited for."""
+"""A simulated GPU for the runner: batches are launched at once, and finish when they are waited for."""
 
 import torch
 
@@ -8,7 +8,7 @@ from virnuc_profiler.inference import runner as runner_module
 
 
 def batches(sizes):
-    """Packs with that many sequences each, positions counting on."""
+    """Yield packs with these numbers of sequences; positions continue from pack to pack."""
     first = 0
     for size in sizes:
         yield packed_batch(proteins(range(first + 1, first + size + 1)), first_position=first, token_budget=4096)
@@ -16,13 +16,13 @@ def batches(sizes):
 
 
 def drain(run, seen):
-    """Consumes a run; what came out is in `seen` even if the run fails."""
+    """Consume a run; `seen` holds the numbers of its batches even if the run fails."""
     for result in run:
         seen.append(result.batch_idx)
 
 
-class PretendedDevice:
-    """Launches at once and finishes when waited for, writing down the order of both."""
+class SimulatedDevice:
+    """Launches batches at once, finishes them when they are waited for, and logs the order of both."""
 
     def __init__(self, monkeypatch):
         self.log = []
@@ -37,11 +37,11 @@ class PretendedDevice:
         self.log.append(("launch", number))
         if ("launch", number) in self.fail_at:
             raise self.fail_at["launch", number]
-        return PretendedBatch(self, packed, number)
+        return SimulatedBatch(self, packed, number)
 
 
-class PretendedBatch:
-    """A batch that is on its way through the pretended device."""
+class SimulatedBatch:
+    """A batch in flight on the simulated device."""
 
     def __init__(self, device, packed, number):
         self.device, self.packed, self.number = device, packed, number
@@ -55,5 +55,5 @@ class PretendedBatch:
         embeddings[self.device.broken_rows.get(self.number, [])] = torch.nan
         return embeddings
 
-    def abandon(self):
-        self.device.log.append(("abandon", self.number))
+    def drop(self):
+        self.device.log.append(("drop", self.number))

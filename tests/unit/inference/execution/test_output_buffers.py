@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the launcher has room for a batch's vectors, and replays that write their own times beside them."""
+"""The launcher's output buffers, and replays that write device timestamps into them."""
 
 from itertools import pairwise
 
@@ -8,9 +8,9 @@ import torch
 
 from tests.support.launching import COMPUTE, COPY_IN, COPY_OUT, Marks, batch_of, token_four_times
 from tests.support.packed import RecordedBatch
-from virnuc_profiler.inference.execution import vectors as stamped_vectors
+from virnuc_profiler.inference.execution import output_buffers
 from virnuc_profiler.inference.execution.launcher import CpuLauncher, CudaLauncher
-from virnuc_profiler.inference.execution.vectors import OutputBuffers
+from virnuc_profiler.inference.execution.output_buffers import OutputBuffers
 
 
 @pytest.fixture
@@ -19,24 +19,24 @@ def launch(cuda):
 
 
 class ReplayingModel:
-    """As one whose whole pass is recorded: asked for it, it writes down when it begins and ends."""
+    """Stands in for a model that replays a CUDA graph, which writes device timestamps if they are requested."""
 
     def embed_sequences(self, tokens, cu_seqlens, max_seqlen, host_cu_seqlens, marks):
         ends = cu_seqlens.tolist()
         vectors = torch.stack([tokens[begin + 1 : end - 1].float().mean().expand(4) for begin, end in pairwise(ends)])
-        room = marks.output_buffer(len(ends) - 1, 4)
-        stamps = marks.replays()
-        if stamps is not None:
-            stamps.copy_(torch.tensor([1000 * len(tokens), 1000 * len(tokens) + 7]))
-        return vectors if room is None else room.copy_(vectors)
+        out = marks.output_buffer(len(ends) - 1, 4)
+        timestamps = marks.begin_replay()
+        if timestamps is not None:
+            timestamps.copy_(torch.tensor([1000 * len(tokens), 1000 * len(tokens) + 7]))
+        return vectors if out is None else out.copy_(vectors)
 
 
-class StampedMarks(Marks):
+class TimestampedMarks(Marks):
     wanted = True
 
     def __init__(self, cuda):
         super().__init__(cuda)
-        self.stamps = []
+        self.timestamps = []
 
     def mark_device_timestamped(self, stage, stream, followed_by):
         self.mark(stage, stream)
@@ -44,18 +44,18 @@ class StampedMarks(Marks):
         return self.wanted
 
     def set_device_timestamps(self, start_ns, end_ns):
-        self.stamps.append((start_ns, end_ns))
+        self.timestamps.append((start_ns, end_ns))
 
 
-class UnstampedMarks(StampedMarks):
+class EventMarks(TimestampedMarks):
     wanted = False
 
 
-def test_a_replay_takes_its_own_time(cuda):
+def test_a_replay_provides_its_own_timestamps(cuda):
     launch = CudaLauncher(ReplayingModel(), torch.device("cpu"))
     batches = [batch_of(*lengths) for lengths in ([3, 5], [2], [9, 9, 9], [3, 5], [1] * 40)]
-    marks = [StampedMarks(cuda) for _ in batches]
-    # Two in flight, so that a batch's vectors must not lie where the next one's go.
+    marks = [TimestampedMarks(cuda) for _ in batches]
+    # Two in flight: the vectors of a batch must not share memory with those of the next one.
     flights = [launch(batches[0], marks[0])]
     found = []
     for batch, its_marks in zip(batches[1:], marks[1:], strict=True):
@@ -63,50 +63,50 @@ def test_a_replay_takes_its_own_time(cuda):
         found.append(flights.pop(0).wait())
     found.append(flights.pop().wait())
     for batch, vectors, its_marks in zip(batches, found, marks, strict=True):
-        unstamped = UnstampedMarks(cuda)
-        torch.testing.assert_close(vectors, launch(batch, unstamped).wait())
+        event_timed = EventMarks(cuda)
+        torch.testing.assert_close(vectors, launch(batch, event_timed).wait())
         assert its_marks.streams == [("h2d", COPY_IN), ("forward", COMPUTE), ("d2h", COPY_OUT)]
-        assert its_marks.stamps == [(1000 * len(batch.tokens), 1000 * len(batch.tokens) + 7)]
-        assert unstamped.stamps == []
+        assert its_marks.timestamps == [(1000 * len(batch.tokens), 1000 * len(batch.tokens) + 7)]
+        assert event_timed.timestamps == []
 
 
-def test_a_model_that_makes_several_passes_gets_room_for_one(cuda):
+def test_a_model_with_several_passes_gets_one_output_buffer(cuda):
     class Mean(ReplayingModel):
         def embed_sequences(self, tokens, *others):
             return (super().embed_sequences(tokens, *others) + super().embed_sequences(tokens + 10, *others)) / 2
 
-    batch, marks = batch_of(3, 5), StampedMarks(cuda)
+    batch, marks = batch_of(3, 5), TimestampedMarks(cuda)
     found = CudaLauncher(Mean(), torch.device("cpu"))(batch, marks).wait()
     alone = [batch.tokens[begin + 1 : end - 1].float().mean() for begin, end in ((0, 5), (5, 12))]
     torch.testing.assert_close(found, torch.stack(alone)[:, None].expand(2, 4) + 5)
-    assert len(marks.stamps) == 1
+    assert len(marks.timestamps) == 1
 
 
-def test_new_memory_is_written_after_what_its_stream_was_still_at_work_on(cuda, launch):
+def test_new_memory_is_written_after_the_pending_work_of_its_stream(cuda, launch):
     launch(batch_of(3, 5), Marks(cuda))
     knew = [batches_copied_out(cuda, launch, batch_of(*lengths)) for lengths in ([4], [9] * 50)]
-    assert knew == [1, 2]  # each took a slot, or more room than it had, that was new
+    assert knew == [1, 2]  # the first needed a new slot, the second a larger buffer
 
 
 def batches_copied_out(cuda, launch, batch):
-    """Of how many the computing stream knows when it computes this one, while all before it are in flight."""
+    """How many earlier copies to the host the compute stream has waited for, while all batches are in flight."""
     launch(batch, Marks(cuda))
     return cuda.compute.knows.get("copy out", 0)
 
 
-def test_the_tensors_over_the_vectors_room_are_not_kept_without_end(cuda, monkeypatch):
-    monkeypatch.setattr(stamped_vectors, "_MAX_SHAPES", 3)
-    room = OutputBuffers(torch.device("cpu"), torch.cuda.Stream(None))
-    first = room.sides(9, 4)
+def test_the_number_of_kept_output_tensors_is_limited(cuda, monkeypatch):
+    monkeypatch.setattr(output_buffers, "_MAX_SHAPES", 3)
+    buffers = OutputBuffers(torch.device("cpu"), torch.cuda.Stream(None))
+    first = buffers.pair(9, 4)
     for sequences in range(1, 9):
-        sides = room.sides(sequences, 4)
-        assert sides is room.sides(sequences, 4)
-        assert sides.device.vectors.shape == (sequences, 4)
-        assert len(room._sides) <= 3
-    assert room.sides(9, 4).device.memory.data_ptr() == first.device.memory.data_ptr()
+        pair = buffers.pair(sequences, 4)
+        assert pair is buffers.pair(sequences, 4)
+        assert pair.device.vectors.shape == (sequences, 4)
+        assert len(buffers._pairs) <= 3
+    assert buffers.pair(9, 4).device.memory.data_ptr() == first.device.memory.data_ptr()
 
 
-def test_memory_that_outlives_a_forward_is_not_of_its_stream(cuda, launch, monkeypatch):
+def test_memory_that_outlives_a_forward_is_not_allocated_on_its_stream(cuda, launch, monkeypatch):
     made_on = []
     real = torch.empty
 
@@ -121,33 +121,33 @@ def test_memory_that_outlives_a_forward_is_not_of_its_stream(cuda, launch, monke
     assert made_on == [COPY_IN, COPY_IN, COPY_OUT]  # tokens, lengths, vectors
 
 
-def test_once_warm_nothing_is_made_for_a_replay(cuda, monkeypatch):
+def test_a_warm_replay_allocates_nothing(cuda, monkeypatch):
     launch = CudaLauncher(ReplayingModel(), torch.device("cpu"))
     sizes = [1, 2, 7, 30]
     for size in reversed(sizes):
-        launch(batch_of(*[size] * size), StampedMarks(cuda)).wait()
+        launch(batch_of(*[size] * size), TimestampedMarks(cuda)).wait()
     monkeypatch.setattr(torch, "empty", None)
     for size in sizes * 3:
-        launch(batch_of(*[size] * size), StampedMarks(cuda)).wait()
+        launch(batch_of(*[size] * size), TimestampedMarks(cuda)).wait()
 
 
-def test_what_is_done_to_the_vectors_after_a_replay_is_not_lost(cuda):
+def test_changes_to_the_vectors_after_a_replay_are_kept(cuda):
     class Shifting(ReplayingModel):
         def embed_sequences(self, *arguments):
             return super().embed_sequences(*arguments) + 1000
 
     launch = CudaLauncher(Shifting(), torch.device("cpu"))
-    batch, stamped, unstamped = batch_of(3, 5), StampedMarks(cuda), UnstampedMarks(cuda)
-    torch.testing.assert_close(launch(batch, stamped).wait(), launch(batch, unstamped).wait())
-    assert stamped.stamps == [(1000 * len(batch.tokens), 1000 * len(batch.tokens) + 7)]
+    batch, timestamped, event_timed = batch_of(3, 5), TimestampedMarks(cuda), EventMarks(cuda)
+    torch.testing.assert_close(launch(batch, timestamped).wait(), launch(batch, event_timed).wait())
+    assert timestamped.timestamps == [(1000 * len(batch.tokens), 1000 * len(batch.tokens) + 7)]
 
 
-def test_what_the_model_looks_up_is_no_part_of_the_copy(cuda):
+def test_the_copy_stage_ends_before_the_model_is_called(cuda):
     class Asked(ReplayingModel):
         def embed_sequences(self, *arguments):
             assert marks.calls == ["h2d", "end_stage"]
             return super().embed_sequences(*arguments)
 
-    marks = StampedMarks(cuda)
+    marks = TimestampedMarks(cuda)
     CudaLauncher(Asked(), torch.device("cpu"))(batch_of(3), marks).wait()
     assert marks.calls[-2:] == ["d2h", "end_stage"]

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""Packing statistics of a batch, for profiled loops that do their own packing or padding."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virnuc_profiler import _core
+from virnuc_profiler._core import PackStatistics
+
+__all__ = ["PackStatistics", "pack_statistics"]
+
+
+def pack_statistics(cu_seqlens: NDArray[np.int32], token_budget: int | None = None) -> PackStatistics:
+    """Return the packing statistics of a batch, for ``Batch.set_packing``.
+
+    All lengths are in tokens, BOS and EOS included. ``sum_squared_lengths``, in tokens squared, measures the work of
+    attention; ``padding_tokens`` is what padding every sequence to the longest would add. ``packing_efficiency`` is
+    tokens / `token_budget`, from 0 to 1; it is None without a budget and for a single sequence above the budget.
+
+    Args:
+        cu_seqlens: (sequences + 1,) int32 array on the host, cumulative lengths in tokens, starting at 0.
+        token_budget: Tokens that the batch was packed up to; None if it was not packed to a budget.
+
+    Raises:
+        ValueError: `cu_seqlens` is not one-dimensional, is empty, does not start at 0 or decreases; or `token_budget`
+            is below 1, or several sequences together exceed it.
+    """
+    return _core.pack_statistics(cu_seqlens, token_budget)
