@@ -17,7 +17,7 @@ from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.trial import contamination
 from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
-from virnuc_profiler.sweep.worker.deadlines import Limits
+from virnuc_profiler.sweep.worker.deadlines import Timeouts
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
@@ -32,7 +32,7 @@ def measure(fasta, folder, model, device):
 
 
 def test_twenty_times_out_of_memory_leave_no_trace(tmp_path, monkeypatch):
-    monkeypatch.setattr(contamination, "_left_behind", [])
+    monkeypatch.setattr(contamination, "_recorded_leaks", [])
     device = torch.device("cuda", torch.cuda.current_device())
     fasta = write_fasta(tmp_path, 500)
     good, memory = DeviceModel(device), DeviceMemory(device)
@@ -74,7 +74,7 @@ def test_after_a_device_side_assert_the_next_trial_runs_in_a_new_process(tmp_pat
     fasta = write_fasta(tmp_path, 500)
     request = Request(tmp_path, DeviceName("cuda", 0), "m", fasta=fasta, cooldown_s=0.0)
     workload = read_workload(fasta, "file")
-    with SupervisedModel(request, Supervisor(Limits(120.0, 60.0), "tests.support.faulty_device")) as model:
+    with SupervisedModel(request, Supervisor(Timeouts(120.0, 60.0), "tests.support.faulty_device")) as model:
 
         def run(fault):
             return model.run_trial(workload, Configuration(1, fault, 256, 100), tmp_path, lambda _: None)

@@ -16,7 +16,7 @@ from virnuc_profiler.sweep.trial import contamination
 
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch):
-    monkeypatch.setattr(contamination, "_left_behind", [])
+    monkeypatch.setattr(contamination, "_recorded_leaks", [])
 
 
 def wait_for_end(pid):

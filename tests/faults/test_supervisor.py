@@ -19,9 +19,9 @@ from virnuc_profiler.errors import UsageError, VirnucError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
-from virnuc_profiler.sweep.worker.deadlines import Limits
-from virnuc_profiler.sweep.worker.outcomes import DeadlinePassed
-from virnuc_profiler.sweep.worker.process_tree import adopts_orphans, living_of_session
+from virnuc_profiler.sweep.worker.deadlines import Timeouts
+from virnuc_profiler.sweep.worker.outcomes import ProcessTimeout
+from virnuc_profiler.sweep.worker.process_tree import is_subreaper, live_pids_in_session
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
@@ -42,7 +42,7 @@ def request_in(folder, **changes):
 
 
 def supervised(folder, child_module=FAKE, limits=None, **changes):
-    limits = limits or Limits(60.0, 1.0)
+    limits = limits or Timeouts(60.0, 1.0)
     return SupervisedModel(request_in(folder, **changes), Supervisor(limits, child_module))
 
 
@@ -94,7 +94,7 @@ def test_after_a_fault_the_next_trial_runs_in_a_fresh_process(model, tmp_path, f
     assert words in result["message"]
     assert result["evidence"]
     json.dumps(result, allow_nan=False)
-    assert living_of_session(before) == []
+    assert live_pids_in_session(before) == []
     with pytest.raises(ProcessLookupError):  # reaped, not only dead
         os.kill(before, 0)
     assert run(model, tmp_path, Fault.NONE)["status"] == "success"
@@ -130,7 +130,7 @@ def test_a_message_that_is_too_long_never_leaves(model, tmp_path):
 def test_a_process_that_died_with_nothing_to_do_harms_no_trial(model, tmp_path):
     before = process_of(model)
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: not living_of_session(before))
+    wait_until(lambda: not live_pids_in_session(before))
     assert run(model, tmp_path, Fault.NONE)["status"] == "success"
 
 
@@ -154,7 +154,7 @@ def test_processes_with_strange_names_are_looked_at_in_peace(tmp_path):
     program.symlink_to(sys.executable)
     with subprocess.Popen([program, "-c", "input()"], stdin=subprocess.PIPE) as other:
         wait_until(lambda: b"\xc3)" in Path(f"/proc/{other.pid}/stat").read_bytes())
-        assert os.getpid() in living_of_session(os.getsid(0))
+        assert os.getpid() in live_pids_in_session(os.getsid(0))
         other.kill()
 
 
@@ -174,7 +174,7 @@ def test_a_process_with_another_version_is_refused(tmp_path):
 
 
 def test_the_time_limit_counts_from_where_measuring_begins(tmp_path):
-    with supervised(tmp_path, limits=Limits(60.0, 60.0), timeout_s=1.0) as model:
+    with supervised(tmp_path, limits=Timeouts(60.0, 60.0), timeout_s=1.0) as model:
         assert run(model, tmp_path, Fault.PREPARES)["status"] == "success"
 
 
@@ -192,7 +192,7 @@ def test_closed_standard_streams_are_not_in_the_way(tmp_path, closed):
 
 
 def test_a_run_over_time_is_stopped_and_its_telemetry_kept(tmp_path):
-    with supervised(tmp_path, limits=Limits(60.0, 60.0), timeout_s=1.0) as model:
+    with supervised(tmp_path, limits=Timeouts(60.0, 60.0), timeout_s=1.0) as model:
         result = run(model, tmp_path, Fault.RUNS_ON)
         assert (result["reason"], result["evidence"]["deadline"]) == ("timeout", "total")
         assert result["telemetry_path"] == str(tmp_path / "telemetry_tune_0w_109pf_4096tb_50bs.json")
@@ -200,23 +200,23 @@ def test_a_run_over_time_is_stopped_and_its_telemetry_kept(tmp_path):
 
 
 def test_a_model_that_does_not_load_is_told_and_leaves_nothing(tmp_path):
-    before, children = adopts_orphans(), psutil.Process().children()
-    with pytest.raises(DeadlinePassed, match="not ready after 1 s"):
-        supervised(tmp_path, limits=Limits(1.0, 60.0), model="stuck")
+    before, children = is_subreaper(), psutil.Process().children()
+    with pytest.raises(ProcessTimeout, match="not ready after 1 s"):
+        supervised(tmp_path, limits=Timeouts(1.0, 60.0), model="stuck")
     with pytest.raises(UsageError, match="no such model"):
         supervised(tmp_path, model="absent")
-    assert adopts_orphans() == before
+    assert is_subreaper() == before
     assert psutil.Process().children() == children
 
 
 def test_what_was_changed_in_this_process_is_put_back(tmp_path):
-    before = adopts_orphans()
+    before = is_subreaper()
     with supervised(tmp_path) as model:
         pid = process_of(model)
-        assert adopts_orphans()
-    assert adopts_orphans() == before
+        assert is_subreaper()
+    assert is_subreaper() == before
     assert not before
-    assert living_of_session(pid) == []
+    assert live_pids_in_session(pid) == []
 
 
 @pytest.fixture(scope="class")
@@ -225,7 +225,7 @@ def with_workers(tmp_path_factory):
     fasta = folder / "proteins.fasta"
     # So many that workers are at it still when the first pack runs.
     fasta.write_text("".join(f">p{number}\n{'MKVLAT' * 80}\n" for number in range(6000)))
-    with supervised(folder, REAL_WORKERS, Limits(120.0, 12.0)) as model:
+    with supervised(folder, REAL_WORKERS, Timeouts(120.0, 12.0)) as model:
         workload = read_workload(fasta, "file")
         run(model, folder, WorkerFault.NONE, workload, num_workers=2)
         yield model, workload, folder
@@ -251,7 +251,7 @@ class TestWorkers:
         before = process_of(model)
         result = run(model, folder, fault, workload, num_workers=2)
         assert (result["status"], result["reason"]) == ("failed", reason), result
-        wait_until(lambda: not living_of_session(before), within_s=10.0)
+        wait_until(lambda: not live_pids_in_session(before), within_s=10.0)
         assert run(model, folder, WorkerFault.NONE, workload, num_workers=2)["status"] == "success"
         assert process_of(model) != before
 
@@ -288,7 +288,7 @@ def test_a_second_signal_does_not_wait(tmp_path, stop):
     os.kill(command.process.pid, stop)
     finished = command.finish()
     assert command.left_behind() == []
-    assert living_of_session(child) == []
+    assert live_pids_in_session(child) == []
     assert (finished.code, "stopped" in finished.error) == (1, True)
 
 
@@ -298,7 +298,7 @@ def test_when_the_supervisor_is_killed_nothing_is_left(tmp_path, fault):
     os.kill(command.process.pid, signal.SIGKILL)
     command.finish()
     assert command.left_behind(within_s=10.0) == []
-    wait_until(lambda: not living_of_session(child), within_s=10.0)
+    wait_until(lambda: not live_pids_in_session(child), within_s=10.0)
 
 
 def test_a_sweep_goes_on_after_faults(tmp_path):

@@ -26,7 +26,7 @@ from virnuc_profiler import (
     load_esm2_model,
 )
 from virnuc_profiler.analysis.diagnosis.diagnose import diagnose
-from virnuc_profiler.capture.calibration import TorchMeter, ceiling_of
+from virnuc_profiler.capture.calibration import TorchMeter, ceiling_from_samples
 from virnuc_profiler.reports.diagnosis_text import render
 
 pytestmark = pytest.mark.gpu
@@ -46,7 +46,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def ceiling(model):
-    found = ceiling_of("bf16", TorchMeter().product_rates("bf16", 3.0))
+    found = ceiling_from_samples("bf16", TorchMeter().matmul_rates("bf16", 3.0))
     print(found)
     assert found.sm_clock_mhz is not None
     return found

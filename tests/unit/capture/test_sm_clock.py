@@ -110,9 +110,9 @@ def test_products_are_measured_with_the_clock_of_pytorchs_gpu(monkeypatch, done)
     randn = torch.randn
     monkeypatch.setattr(torch, "randn", lambda *size, device: randn(*size))
     monkeypatch.setattr(calibration, "SIZE", 8)
-    monkeypatch.setattr(calibration, "calibration_target", lambda: Target("NVIDIA H200", 0, "GPU-1"))
+    monkeypatch.setattr(calibration, "resolve_calibration_target", lambda: Target("NVIDIA H200", 0, "GPU-1"))
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
-    assert [stretch.sm_clock_mhz for stretch in TorchMeter().product_rates("fp32", 0.08)] == [1305, 1305]
+    assert [sample.sm_clock_mhz for sample in TorchMeter().matmul_rates("fp32", 0.08)] == [1305, 1305]
 
 
 def test_the_clock_is_read_while_the_work_runs(done):
@@ -120,7 +120,7 @@ def test_the_clock_is_read_while_the_work_runs(done):
         done.append("clock")
         return 1305
 
-    stretches = TorchMeter()._stretches(lambda: done.append("work"), 100, 0.08, read)
+    samples = TorchMeter()._samples(lambda: done.append("work"), 100, 0.08, read)
     first = ["work", "record", "work", "record", "clock", "wait"]
     assert done == first + ["record", "work", "work", "record", "clock", "wait"] * 2
-    assert stretches == [(pytest.approx(100 * 2 / 0.04), 1305)] * 2
+    assert samples == [(pytest.approx(100 * 2 / 0.04), 1305)] * 2

@@ -20,7 +20,7 @@ from virnuc_profiler.inference.loading.interrupts import deferred_interrupts, st
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import Request, TrialModel
 from virnuc_profiler.sweep.plan.workload import Workload
-from virnuc_profiler.sweep.worker.process_tree import die_with, living_of_session
+from virnuc_profiler.sweep.worker.process_tree import die_with_parent, live_pids_in_session
 from virnuc_profiler.sweep.worker.protocol import MAX_TEXT, REQUESTS, LineReader, Message, describe_error, encode
 
 PROGRESS_EVERY_S: Final = 0.1
@@ -33,14 +33,14 @@ MakeModel = Callable[[Request], TrialModel]
 
 def main(requests: str, messages: str, parent_pid: str, log_level: str, make_model: MakeModel | None = None) -> None:
     """Serves until told to end; `requests` and `messages` are the pipes' descriptors."""
-    die_with(int(parent_pid))
+    die_with_parent(int(parent_pid))
     for descriptor in (int(requests), int(messages)):
         os.set_inheritable(descriptor, False)  # a worker that held them would hide that this process is gone
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had the supervisor ignore it
-    outgoing = Outgoing(int(messages))
+    outgoing = MessageWriter(int(messages))
     logger = logging.getLogger("virnuc_profiler")
     logger.setLevel(int(log_level))
     logger.addHandler(_LogMessages(outgoing))
@@ -57,7 +57,7 @@ def _measured_model(request: Request) -> TrialModel:
     return MeasuredModel(request)
 
 
-class Outgoing:
+class MessageWriter:
     """The pipe to the supervisor, for any thread."""
 
     def __init__(self, descriptor: int) -> None:
@@ -72,7 +72,7 @@ class Outgoing:
                 while line:
                     line = line[os.write(self._descriptor, line) :]
             except BrokenPipeError:
-                _end_all()
+                _kill_process_group()
 
     def has_room(self) -> bool:
         """Whether a short message can be sent without waiting for the supervisor to read."""
@@ -89,7 +89,7 @@ class Service:
         make_model: loads it.
     """
 
-    def __init__(self, outgoing: Outgoing, make_model: MakeModel) -> None:
+    def __init__(self, outgoing: MessageWriter, make_model: MakeModel) -> None:
         self._outgoing = outgoing
         self._make_model = make_model
         self._model: TrialModel | None = None
@@ -108,7 +108,7 @@ class Service:
                         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 else:
                     self._waiting.put(message)
-        _end_all()
+        _kill_process_group()
 
     def serve(self) -> None:
         """Answers one request after the other."""
@@ -128,7 +128,7 @@ class Service:
 
     def _answer(self, message: Message) -> tuple[str, dict[str, Any]]:
         if message["kind"] == "resolve_device":
-            return "device", {"device": _find_device(message["device"], message["precision"])}
+            return "device", {"device": _resolve_device(message["device"], message["precision"])}
         if message["kind"] == "load":
             self._model = self._make_model(Request.from_dict(message["request"]))
             return "loaded", _introduction(self._model)
@@ -160,7 +160,7 @@ class Service:
 class _Progress:
     """Passes a trial's progress on, not too often."""
 
-    def __init__(self, outgoing: Outgoing) -> None:
+    def __init__(self, outgoing: MessageWriter) -> None:
         self._outgoing = outgoing
         self._next = 0.0
 
@@ -176,7 +176,7 @@ class _Progress:
 class _LogMessages(logging.Handler):
     """Passes log records on; the supervisor shows them where its own go."""
 
-    def __init__(self, outgoing: Outgoing) -> None:
+    def __init__(self, outgoing: MessageWriter) -> None:
         super().__init__()
         self._outgoing = outgoing
         self.setFormatter(logging.Formatter("%(message)s"))
@@ -190,7 +190,7 @@ class _LogMessages(logging.Handler):
             self._outgoing.send("log", level=record.levelno, text=text)
 
 
-def _find_device(device: str, precision: str | None) -> str:
+def _resolve_device(device: str, precision: str | None) -> str:
     from virnuc_profiler.inference.placement import resolve_device, resolve_precision
 
     found = resolve_device(device)
@@ -218,11 +218,11 @@ def _resources(model: TrialModel) -> dict[str, int | None]:
     return {
         "device_bytes": None if held is None else held(),
         "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208  names are enough
-        "children": len(living_of_session(os.getsid(0))) - 1,
+        "children": len(live_pids_in_session(os.getsid(0))) - 1,
     }
 
 
-def _end_all() -> None:
+def _kill_process_group() -> None:
     """The supervisor is gone, and nobody else would end the workers: they and this process, at once."""
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
@@ -237,8 +237,8 @@ def _in_child() -> None:
     global _in_forkserver
     if _in_forkserver:  # it was, until this fork: what a worker forks has another parent
         _in_forkserver = False
-        die_with(_FORKSERVER)
+        die_with_parent(_FORKSERVER)
 
 
-die_with(os.getppid())
+die_with_parent(os.getppid())
 os.register_at_fork(after_in_child=_in_child)

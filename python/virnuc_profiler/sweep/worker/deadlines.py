@@ -19,7 +19,7 @@ CLEAN_UP_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Timeouts:
     """How long things may take, in seconds.
 
     Attributes:
@@ -32,7 +32,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class ExpiredDeadline:
     """A deadline that has passed.
 
     Attributes:
@@ -54,7 +54,7 @@ class Passed:
         return what.format(self.limit_s)
 
 
-class Watch:
+class Watchdog:
     """The deadlines of one request, from now on.
 
     Args:
@@ -99,12 +99,12 @@ class Watch:
         left = [since + limit + self._extra[name] - now for name, limit, since in self._running()]
         return max(0.0, min(left)) if left else None
 
-    def passed(self) -> Passed | None:
+    def passed(self) -> ExpiredDeadline | None:
         """The deadline that has passed, if one has."""
         now = self._clock()
         for name, limit, since in self._running():
             if now >= since + limit + self._extra[name]:
-                return Passed(name, limit, now - since)
+                return ExpiredDeadline(name, limit, now - since)
         return None
 
     def _running(self) -> Iterator[tuple[str, float, float]]:

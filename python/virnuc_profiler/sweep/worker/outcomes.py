@@ -8,8 +8,8 @@ from typing import Any
 
 from virnuc_profiler.errors import DeadlineExceeded, VirnucError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.trial.failure import cuda_evidence
-from virnuc_profiler.sweep.worker.deadlines import Passed
+from virnuc_profiler.sweep.trial.error_evidence import cuda_evidence
+from virnuc_profiler.sweep.worker.deadlines import ExpiredDeadline
 
 _OOM = "OOM"
 _CUDA_ERROR = "CUDA error: "
@@ -38,7 +38,7 @@ class ProcessLost(VirnucError):
         self.cuda_error = cuda_error
 
 
-class DeadlinePassed(DeadlineExceeded):
+class ProcessTimeout(DeadlineExceeded):
     """The model process has taken too long, and was ended.
 
     Attributes:
@@ -50,28 +50,28 @@ class DeadlinePassed(DeadlineExceeded):
         self.evidence = dict(evidence)
 
 
-def late(passed: Passed, fate: Mapping[str, Any], last_words: list[str]) -> DeadlinePassed:
+def late(passed: ExpiredDeadline, fate: Mapping[str, Any], output_tail: list[str]) -> ProcessTimeout:
     """Of a process that was ended because a deadline had passed."""
     evidence = {"deadline": passed.deadline, "limit_s": passed.limit_s, "waited_s": passed.waited_s}
-    return DeadlinePassed(str(passed), {**evidence, **fate, "stderr": last_words})
+    return ProcessTimeout(str(passed), {**evidence, **fate, "stderr": output_tail})
 
 
-def lost(fate: Mapping[str, Any], last_words: list[str], oom_kills: Mapping[str, int]) -> ProcessLost:
+def lost(fate: Mapping[str, Any], output_tail: list[str], oom_kills: Mapping[str, int]) -> ProcessLost:
     """Of a process that has ended by itself.
 
     Args:
         fate: as :meth:`ModelProcess.end` tells it.
-        last_words: the last lines that it printed.
+        output_tail: the last lines that it printed.
         oom_kills: those of the kernel's counters of processes killed for want of memory that have grown meanwhile.
     """
     out_of_memory = fate["signal"] == "SIGKILL" and bool(oom_kills)
     end = f"was killed by {fate['signal']}" if fate["signal"] else f"ended with exit code {fate['exit_code']}"
     cause = ", by the kernel, since the host's memory ran out" if out_of_memory else ""
-    last_word = next((line for line in last_words if _CUDA_ERROR in line), last_words[-1] if last_words else None)
+    last_word = next((line for line in output_tail if _CUDA_ERROR in line), output_tail[-1] if output_tail else None)
     words = f"; it last printed: {last_word.strip()}" if last_word else ""
     aborted_over_cuda = fate["signal"] == "SIGABRT" and _CUDA_ERROR in words
-    cuda = cuda_evidence(RuntimeError("\n".join(last_words))) if aborted_over_cuda else {}
-    evidence = {**fate, **cuda, "oom_kills": oom_kills, "stderr": last_words}
+    cuda = cuda_evidence(RuntimeError("\n".join(output_tail))) if aborted_over_cuda else {}
+    evidence = {**fate, **cuda, "oom_kills": oom_kills, "stderr": output_tail}
     message = f"the model's process (pid {fate['pid']}) {end}{cause}{words}"
     return ProcessLost(message, evidence, out_of_memory=out_of_memory, cuda_error=aborted_over_cuda)
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.worker_processes import signal_name
-from virnuc_profiler.sweep.worker.process_tree import living_of_session, living_with, reap_group
+from virnuc_profiler.sweep.worker.process_tree import live_pids_in_session, live_pids_with_environment, reap_group
 from virnuc_profiler.sweep.worker.protocol import MESSAGES, LineReader, Message, encode
 
 LAST_LINES: Final = 20
@@ -105,7 +105,7 @@ class ModelProcess:
 
     Attributes:
         pid: its process id, and that of its session and group.
-        greeted: whether it has said ``hello``, and so understands signals.
+        said_hello: whether it has said ``hello``, and so understands signals.
     """
 
     def __init__(self, module: str, log_level: int = logging.WARNING) -> None:
@@ -139,9 +139,9 @@ class ModelProcess:
         for descriptor in (self._messages, self._death):
             if descriptor is not None:
                 self._poll.register(descriptor, select.POLLIN)
-        self.greeted = False
+        self.said_hello = False
         self._ended_by: list[str] = []
-        self._last_words: list[str] = []
+        self._output_tail: list[str] = []
         self._over = False
 
     def send(self, kind: str, **fields: Any) -> None:
@@ -176,16 +176,16 @@ class ModelProcess:
             return True
 
     def show_stacks(self) -> None:
-        """Has it print what each of its threads is doing, for :meth:`last_words`; of use while it hangs."""
-        if not self.greeted:  # the signal would kill it
+        """Has it print what each of its threads is doing, for :meth:`output_tail`; of use while it hangs."""
+        if not self.said_hello:  # the signal would kill it
             return
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGUSR1)
         time.sleep(0.2)
 
-    def last_words(self, count: int = LAST_LINES) -> list[str]:
+    def output_tail(self, count: int = LAST_LINES) -> list[str]:
         """The last lines that it, or a process of its own, has printed; a few once it has ended."""
-        return self._last_words if self._over else self._output.last_lines(count)
+        return self._output_tail if self._over else self._output.last_lines(count)
 
     def take_output(self) -> list[str]:
         """The same, after which it is forgotten."""
@@ -227,7 +227,7 @@ class ModelProcess:
                 os.killpg(self.pid, signal.SIGTERM)
             self.wait(TERMINATED_S)
         deadline = time.monotonic() + _KIN_S
-        while self.has_ended() and living_of_session(self.pid) and time.monotonic() < deadline:
+        while self.has_ended() and live_pids_in_session(self.pid) and time.monotonic() < deadline:
             time.sleep(_NAP_S)
 
     def wait(self, seconds: float) -> None:
@@ -268,12 +268,12 @@ class ModelProcess:
 
     def _kin(self) -> list[int]:
         """What lives of its session, and what it has started in other sessions."""
-        return list({*living_of_session(self.pid), *living_with(f"{_MARK}={self._mark}")})
+        return list({*live_pids_in_session(self.pid), *live_pids_with_environment(f"{_MARK}={self._mark}")})
 
     def _close(self) -> None:
         if not self._over:
             self._over = True
-            self._last_words = self._output.last_lines(LAST_LINES)
+            self._output_tail = self._output.last_lines(LAST_LINES)
             self._output.close()
             for descriptor in (self._requests, self._messages, self._death):
                 if descriptor is not None:

@@ -15,7 +15,7 @@ _SET_SUBREAPER: Final = 36
 _GET_SUBREAPER: Final = 37
 
 
-def die_with(parent_pid: int) -> None:
+def die_with_parent(parent_pid: int) -> None:
     """Has the kernel kill this process when its parent dies, which `parent_pid` must be; now, if it is dead already.
 
     Strictly it is the parent's thread: one that starts processes which call this must live as long as they. Does
@@ -26,19 +26,19 @@ def die_with(parent_pid: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def adopts_orphans() -> bool:
+def is_subreaper() -> bool:
     """Whether descendants of this process whose parent dies become its own children."""
     answer = ctypes.c_int(0)
     _prctl(_GET_SUBREAPER, ctypes.addressof(answer))
     return bool(answer.value)
 
 
-def adopt_orphans(adopt: bool) -> None:
+def set_subreaper(adopt: bool) -> None:
     """Makes them its own children, so that it can reap them, or no longer."""
     _prctl(_SET_SUBREAPER, int(adopt))
 
 
-def living_of_session(session: int) -> list[int]:
+def live_pids_in_session(session: int) -> list[int]:
     """Process ids of the session that live: not the zombies, which only wait to be reaped."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -51,7 +51,7 @@ def living_of_session(session: int) -> list[int]:
     return found
 
 
-def living_with(entry: str) -> list[int]:
+def live_pids_with_environment(entry: str) -> list[int]:
     """Process ids of those that live and were started with that entry in their environment, ``NAME=value``."""
     found = []
     for process in Path("/proc").iterdir():

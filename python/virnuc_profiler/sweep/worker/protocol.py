@@ -112,7 +112,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     return {"error": kind, "message": text[:MAX_TEXT], "trace": trace[-MAX_TEXT:]}
 
 
-def error_from(message: Message) -> Exception:
+def error_from_message(message: Message) -> Exception:
     """The error that a ``failed`` message describes; one of an unknown kind is a RuntimeError."""
     kind = _KNOWN.get(str(message.get("error")), RuntimeError)
     return kind(str(message.get("message")))

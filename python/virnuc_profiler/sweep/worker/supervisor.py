@@ -13,11 +13,11 @@ from typing import Any, Final
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.plan.request import DeviceName
-from virnuc_profiler.sweep.worker.deadlines import Limits, Watch
+from virnuc_profiler.sweep.worker.deadlines import Timeouts, Watchdog
 from virnuc_profiler.sweep.worker.outcomes import ProcessLost, late, lost
 from virnuc_profiler.sweep.worker.process import ModelProcess
-from virnuc_profiler.sweep.worker.process_tree import adopt_orphans, adopts_orphans
-from virnuc_profiler.sweep.worker.protocol import Message, ProtocolError, error_from
+from virnuc_profiler.sweep.worker.process_tree import is_subreaper, set_subreaper
+from virnuc_profiler.sweep.worker.protocol import Message, ProtocolError, error_from_message
 
 CHILD_MODULE: Final = "virnuc_profiler.sweep.worker.child"
 
@@ -40,14 +40,14 @@ class Supervisor:
         child_module: what the process runs; a test has its own.
     """
 
-    def __init__(self, limits: Limits, child_module: str = CHILD_MODULE) -> None:
+    def __init__(self, limits: Timeouts, child_module: str = CHILD_MODULE) -> None:
         self.limits = limits
         self._child_module = child_module
         self._process: ModelProcess | None = None
         self._said: set[str] = set()
-        self._adopted_before = adopts_orphans()
-        adopt_orphans(True)
-        self._ignored_children = _heed_children()
+        self._adopted_before = is_subreaper()
+        set_subreaper(True)
+        self._ignored_sigchld = _stop_ignoring_sigchld()
 
     @property
     def pid(self) -> int | None:
@@ -73,7 +73,7 @@ class Supervisor:
         """
         if device == "cpu" and precision in (None, "fp32", "bf16"):
             return DeviceName("cpu")
-        watch = Watch(start_s=self.limits.start_s)
+        watch = Watchdog(start_s=self.limits.start_s)
         return DeviceName.parse(
             self.ask("device", watch, "resolve_device", device=device, precision=precision)["device"]
         )
@@ -81,7 +81,7 @@ class Supervisor:
     def ask(
         self,
         answer: str,
-        watch: Watch,
+        watch: Watchdog,
         kind: str,
         on_progress: Callable[[int], None] | None = None,
         *,
@@ -100,7 +100,7 @@ class Supervisor:
 
         Raises:
             ProcessLost: the process died; it is reaped, and the next question starts another.
-            DeadlinePassed: a deadline passed; the process was ended.
+            ProcessTimeout: a deadline passed; the process was ended.
             KeyboardInterrupt: the process was ended; at once, if another one comes meanwhile.
             Exception: the process's own answer is an error; it goes on.
         """
@@ -116,11 +116,11 @@ class Supervisor:
                     raise self._lost(process, kills_before)
                 if not messages and (passed := watch.passed()) is not None:
                     process.show_stacks()
-                    last_words = process.last_words(_STACK_LINES)
-                    raise late(passed, self._end(ask=ask_to_stop), last_words)
+                    output_tail = process.output_tail(_STACK_LINES)
+                    raise late(passed, self._end(ask=ask_to_stop), output_tail)
                 for message in messages:
                     watch.heard()
-                    process.greeted = True
+                    process.said_hello = True
                     if message["kind"] in (answer, "failed"):
                         reply = message
                     else:
@@ -136,7 +136,7 @@ class Supervisor:
             _log.debug("the model's process printed: %s", line)
         if reply["kind"] == "failed":
             _log.debug("the model's process failed:\n%s", reply.get("trace"))
-            raise error_from(reply)
+            raise error_from_message(reply)
         return reply
 
     def replace(self, reason: str) -> None:
@@ -149,8 +149,8 @@ class Supervisor:
         try:
             self._end(ask=True)
         finally:
-            adopt_orphans(self._adopted_before)
-            if self._ignored_children:
+            set_subreaper(self._adopted_before)
+            if self._ignored_sigchld:
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     def __enter__(self) -> Supervisor:
@@ -164,7 +164,7 @@ class Supervisor:
     def _lost(self, process: ModelProcess, kills_before: Mapping[str, int]) -> ProcessLost:
         process.wait(_DIES_S)
         fate = self._end(ask=False)
-        return lost(fate, process.last_words(), oom_kills_since(kills_before))
+        return lost(fate, process.output_tail(), oom_kills_since(kills_before))
 
     def _end(self, *, ask: bool) -> dict[str, Any]:
         process = self._process
@@ -183,7 +183,7 @@ class Supervisor:
             logging.getLogger("virnuc_profiler").log(message["level"], "%s", message["text"])
 
 
-def _heed_children() -> bool:
+def _stop_ignoring_sigchld() -> bool:
     """Has the kernel keep the exit codes of children, which it throws away if a parent ignores SIGCHLD.
 
     Returns whether this process did, as service managers and shells may have it.

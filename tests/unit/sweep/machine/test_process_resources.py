@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from virnuc_profiler.sweep.machine.descendants import descendants, describe_processes
-from virnuc_profiler.sweep.machine.descriptors import grown_kinds, kind_of, left_open, open_descriptors
+from virnuc_profiler.sweep.machine.descriptors import descriptor_kind, grown_kinds, leaked_descriptors, open_descriptors
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.machine.shared_memory import left_segments, segments
 from virnuc_profiler.sweep.trial.cleanup import wait_until
@@ -29,14 +29,14 @@ from virnuc_profiler.sweep.trial.cleanup import wait_until
     ],
 )
 def test_kinds_of_descriptors(target, kind):
-    assert kind_of(target) == kind
+    assert descriptor_kind(target) == kind
 
 
 def test_what_was_opened_is_named_and_what_drivers_open_is_only_counted():
     before = {0: "/a", 1: "socket:[1]"}
     after = {0: "/b", 1: "socket:[1]", 2: "socket:[2]", 3: "/dev/nvidia0", 4: "anon_inode:[eventfd]"}
     assert grown_kinds(before, after) == {"device": 1, "eventfd": 1, "socket": 1}
-    assert left_open(before, after) == ("socket:[2]",)  # /b has taken the place of /a
+    assert leaked_descriptors(before, after) == ("socket:[2]",)  # /b has taken the place of /a
 
 
 def test_a_real_socket_is_seen():
@@ -69,7 +69,7 @@ def test_a_zombie_is_described_as_one_and_a_reused_id_is_not_taken_for_it():
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     (zombie,) = [process for process in descendants() if process.pid == child]
     (left,) = describe_processes([zombie])
-    assert (left.pid, left.state, left.lives) == (child, psutil.STATUS_ZOMBIE, False)
+    assert (left.pid, left.state, left.is_alive) == (child, psutil.STATUS_ZOMBIE, False)
     os.waitpid(child, 0)
     assert describe_processes([zombie]) == ()
     reused = psutil.Process()  # as if this one had got the id

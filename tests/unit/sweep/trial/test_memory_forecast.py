@@ -18,7 +18,7 @@ from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.trial import memory_forecast as memory_reading
 from virnuc_profiler.sweep.trial.memory_forecast import (
     MemoryForecast,
-    footprint_of,
+    footprint_from_runs,
     forecast_memory,
     measure_footprint,
     typical_pack,
@@ -61,20 +61,20 @@ class PretendedMemory:
 
 def test_packs_are_measured_from_small_to_large_each_from_a_fresh_start():
     memory = PretendedMemory()
-    assert footprint_of(memory.run_packs, memory) == MemoryFootprint(1000.0, 5_000_000)
+    assert footprint_from_runs(memory.run_packs, memory) == MemoryFootprint(1000.0, 5_000_000)
     assert memory.log == [entry for repeats in (1, 2, 4, 8) for entry in ("reset", repeats, "release")]
 
 
 def test_the_largest_packs_that_fit_make_the_line():
     memory = PretendedMemory(end=5_000_000 + 1000 * 4096)
-    assert footprint_of(memory.run_packs, memory) == MemoryFootprint(1000.0, 5_000_000)
+    assert footprint_from_runs(memory.run_packs, memory) == MemoryFootprint(1000.0, 5_000_000)
     assert memory.log[-2:] == [4, "release"]
 
 
 def test_nothing_is_known_where_only_one_pack_fits_and_nobody_is_alarmed(caplog):
     memory = PretendedMemory(end=5_000_000 + 1000 * 2048)
     with caplog.at_level(logging.WARNING):
-        assert footprint_of(memory.run_packs, memory) is None
+        assert footprint_from_runs(memory.run_packs, memory) is None
     assert not caplog.records
 
 
@@ -82,7 +82,7 @@ def test_nothing_is_known_where_only_one_pack_fits_and_nobody_is_alarmed(caplog)
 def test_counters_that_do_not_count_tell_nothing(peak):
     memory = PretendedMemory()
     memory.peak_requested_bytes = lambda: peak
-    assert footprint_of(lambda repeats: None, memory) is None
+    assert footprint_from_runs(lambda repeats: None, memory) is None
 
 
 def test_a_stop_is_not_swallowed():
@@ -90,7 +90,7 @@ def test_a_stop_is_not_swallowed():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        footprint_of(stop, PretendedMemory())
+        footprint_from_runs(stop, PretendedMemory())
 
 
 @pytest.mark.parametrize("repeats", [1, 8])
@@ -168,7 +168,7 @@ def test_what_surely_does_not_fit_is_a_result_with_all_that_is_known():
         "reason": "OOM",
         "message": (
             "predicted to need 21.34 GB of device memory for packs of 100,000 tokens (1.34 GB + 0.2 MB a token), "
-            "of 10.00 GB that this process can have: --try-all runs it anyway; "
+            "but this process can only use 10.00 GB: --try-all runs it anyway; "
             "the largest budget that should fit is about 38,000"
         ),
         "outcome": "OOM",

@@ -14,7 +14,7 @@ from virnuc_profiler.errors import CudaError, ModelError, UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.worker import supervised_model as replacement
-from virnuc_profiler.sweep.worker.deadlines import Watch
+from virnuc_profiler.sweep.worker.deadlines import Watchdog
 from virnuc_profiler.sweep.worker.outcomes import failed_trial, lost
 from virnuc_profiler.sweep.worker.process import OutputFile
 from virnuc_profiler.sweep.worker.protocol import (
@@ -24,7 +24,7 @@ from virnuc_profiler.sweep.worker.protocol import (
     ProtocolError,
     describe_error,
     encode,
-    error_from,
+    error_from_message,
 )
 from virnuc_profiler.sweep.worker.supervised_model import Resources, damage, growth
 
@@ -80,13 +80,13 @@ def test_a_request_arrives_as_it_was_sent():
     ],
 )
 def test_errors_keep_their_kind_as_far_as_it_is_known(error, kind, message):
-    arrived = error_from(json.loads(json.dumps(describe_error(error))))
+    arrived = error_from_message(json.loads(json.dumps(describe_error(error))))
     assert isinstance(arrived, kind)
     assert str(arrived) == message
 
 
 def test_an_error_cannot_name_just_any_class():
-    assert type(error_from({"error": "SystemExit", "message": "0"})) is RuntimeError
+    assert type(error_from_message({"error": "SystemExit", "message": "0"})) is RuntimeError
 
 
 class Clock:
@@ -99,7 +99,7 @@ class Clock:
 
 def test_silence_is_counted_from_the_last_message():
     clock = Clock()
-    watch = Watch(progress_s=10.0, extra_s=2.0, clock=clock)
+    watch = Watchdog(progress_s=10.0, extra_s=2.0, clock=clock)
     clock.now += 11
     watch.heard()
     assert (watch.left_s(), watch.passed()) == (12.0, None)
@@ -111,7 +111,7 @@ def test_silence_is_counted_from_the_last_message():
 
 def test_progress_does_not_extend_the_total():
     clock = Clock()
-    watch = Watch(progress_s=10.0, total_s=15.0, clock=clock)
+    watch = Watchdog(progress_s=10.0, total_s=15.0, clock=clock)
     watch.begun()
     for _ in range(3):
         clock.now += 6
@@ -121,7 +121,7 @@ def test_progress_does_not_extend_the_total():
 
 def test_a_start_has_one_deadline_and_without_any_there_is_no_end():
     clock = Clock()
-    watch, endless = Watch(start_s=5.0, clock=clock), Watch(clock=clock)
+    watch, endless = Watchdog(start_s=5.0, clock=clock), Watchdog(clock=clock)
     clock.now += 5
     watch.heard()
     assert watch.passed().deadline == "start"
