@@ -85,8 +85,8 @@ FATES = {
 
 @pytest.mark.parametrize("fault", FATES, ids=lambda fault: fault.name)
 def test_after_a_fault_the_next_trial_runs_in_a_fresh_process(model, tmp_path, fault, monkeypatch):
-    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.ASKED_S", 0.5)
-    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.TERMINATED_S", 0.5)
+    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.STOP_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.SIGTERM_TIMEOUT_S", 0.5)
     before = process_of(model)
     result = run(model, tmp_path, fault)
     reason, words = FATES[fault]
@@ -102,7 +102,7 @@ def test_after_a_fault_the_next_trial_runs_in_a_fresh_process(model, tmp_path, f
 
 
 def test_a_hung_process_shows_where_it_hangs(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.ASKED_S", 0.5)
+    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.STOP_TIMEOUT_S", 0.5)
     evidence = run(model, tmp_path, Fault.DEAF)["evidence"]
     assert (evidence["deadline"], evidence["stopped_by"], evidence["signal"]) == ("hang", "SIGKILL", "SIGKILL")
     assert any("in run_trial" in line for line in evidence["stderr"])
@@ -123,7 +123,7 @@ def test_a_refusal_is_passed_on_as_it_is(model, tmp_path):
 def test_a_message_that_is_too_long_never_leaves(model, tmp_path):
     result = run(model, tmp_path, Fault.CHATTERS)
     assert (result["status"], result["outcome"]) == ("failed", "error")
-    assert "at most 1,048,576 are passed on" in result["message"]
+    assert "more than the limit of 1,048,576" in result["message"]
     assert run(model, tmp_path, Fault.NONE)["status"] == "success"
 
 

@@ -109,7 +109,7 @@ def test_what_cannot_be_closed_stops_nothing(caplog):
     loader = Loader()
     cleanup_between_runs(loader, runner, cooldown_s=0)
     assert loader.closed == 1
-    assert "Part could not be closed: broken" in caplog.text
+    assert "Runner could not be closed: broken" in caplog.text
     assert "advice" not in caplog.text
 
 
