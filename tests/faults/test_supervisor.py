@@ -74,8 +74,8 @@ def test_the_model_is_loaded_once_and_described(model, tmp_path, caplog):
 
 FATES = {
     Fault.KILLED: ("error", "was killed by SIGKILL"),
-    Fault.STOPPED: ("timeout", "no batch was finished"),
-    Fault.DEAF: ("timeout", "no batch was finished"),
+    Fault.STOPPED: ("timeout", "no batch finished"),
+    Fault.DEAF: ("timeout", "no batch finished"),
     Fault.EXITS: ("error", "ended with exit code 3; it last printed: terminate called after throwing"),
     Fault.CUDA_ERROR: ("cuda_error", "it failed with cuda_error"),
     Fault.ABORTS: ("cuda_error", "was killed by SIGABRT; it last printed: what():  CUDA error: device-side assert"),
