@@ -9,7 +9,7 @@ from virnuc_profiler.capture.calibration_store import PATH_VARIABLE, load_ceilin
 pytestmark = pytest.mark.gpu
 
 
-def test_ceilings_are_measured_and_kept(tmp_path, monkeypatch):
+def test_ceilings_are_measured_saved_and_loaded(tmp_path, monkeypatch):
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "calibration.json"))
     target = resolve_calibration_target()
     found = calibrate(target, TorchMeter(), driver_version="1", torch_version="2", seconds=0.4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Datasets that do something wrong in the middle of a run, and the trials that run them."""
+"""Datasets that fail in the middle of a run, and the trials that run them."""
 
 import ctypes
 import mmap
@@ -21,7 +21,7 @@ from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
 
 LEFT_SEGMENT = "psm_left_on_purpose"
 HELD: list = []
-"""What faults keep open in this process on purpose."""
+"""Files that a fault keeps open in this process on purpose."""
 
 
 class FaultySequences(SequenceDataset):
@@ -39,7 +39,7 @@ class FaultySequences(SequenceDataset):
 
 
 class Model:
-    """Vectors of width 4; keeps nothing."""
+    """Returns vectors of size 4, and keeps no state."""
 
     def __call__(self, tokens, cu_seqlens, max_seqlen):
         return torch.ones(len(tokens), 4)
@@ -52,7 +52,7 @@ def write_fasta(folder: Path, count: int = 3000) -> Path:
 
 
 def run_with(monkeypatch, folder: Path, fault=None, *, workers: int = 2, in_all: bool = False, model=None, **options):
-    """The result of a trial whose dataset has that fault; a sound one without."""
+    """Return the result of a trial whose dataset has a fault, or is healthy by default."""
     attributes = {"fault": staticmethod(fault or nothing), "in_all_workers": in_all}
     folder.mkdir(exist_ok=True)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A model process with real trials and workers, which fail as the prefetch factor tells."""
+"""A model process with real trials and workers. The prefetch factor selects the fault."""
 
 import multiprocessing
 import os
@@ -37,7 +37,7 @@ class Blocking(SequenceDataset):
         yield from ()
 
 
-SIGNALS = {  # how many workers get which
+SIGNALS = {  # number of workers to kill, and the signal
     WorkerFault.ONE_KILLED: (1, signal.SIGKILL),
     WorkerFault.ALL_KILLED: (None, signal.SIGKILL),
     WorkerFault.ONE_STOPPED: (1, signal.SIGSTOP),
@@ -55,7 +55,7 @@ class FaultyWorkers(FaultyModel):
             if fault in SIGNALS:
                 hit, number = SIGNALS[fault]
                 for pid in workers[:hit]:
-                    with suppress(ProcessLookupError):  # killed by the batch before, and reaped in the meantime
+                    with suppress(ProcessLookupError):  # killed during the previous batch and already reaped
                         os.kill(pid, number)
             return torch.ones(len(tokens), 4)
 
@@ -67,5 +67,5 @@ class FaultyWorkers(FaultyModel):
 
 
 def main(*arguments):
-    """What the supervisor starts."""
+    """Entry point that the supervisor starts."""
     child.main(*arguments, make_model=FaultyWorkers)

@@ -55,7 +55,7 @@ def sleeper():
     process.join()
 
 
-def test_both_are_closed_and_it_says_so(caplog):
+def test_loader_and_runner_are_closed_and_the_completion_is_logged(caplog):
     loader, runner = Loader(), Runner()
     with caplog.at_level(logging.DEBUG, "virnuc_profiler"):
         report = cleanup_between_runs(loader, runner, cooldown_s=0)
@@ -72,31 +72,31 @@ def test_a_swapped_loader_and_runner_are_refused():
     assert (loader.closed, runner.closed) == (0, 0)
 
 
-def test_nothing_to_close_is_fine():
+def test_loader_and_runner_are_optional():
     assert not cleanup_between_runs(cooldown_s=0).leaked
 
 
-def test_the_pause_is_kept_in_full_though_no_worker_lives():
+def test_a_fixed_cooldown_is_waited_in_full_without_workers():
     started = time.monotonic()
     report = cleanup_between_runs(Loader(), cooldown_s=0.2)
     assert time.monotonic() - started >= 0.2
     assert report.waited_s >= 0.2
 
 
-def test_a_worker_that_lives_on_is_reported(sleeper, caplog):
+def test_a_live_worker_is_reported(sleeper, caplog):
     report = cleanup_between_runs(Loader([sleeper]), cooldown_s=0.1)
     assert report.workers_left == (sleeper.pid,)
     assert f"workers are still alive after clean-up: {sleeper.pid}" in caplog.text
     assert report.as_dict()["workers_left"] == [sleeper.pid]
 
 
-def test_a_worker_that_the_loader_has_forgotten_is_found(sleeper):
+def test_a_worker_that_the_loader_no_longer_knows_is_found(sleeper):
     assert sleeper.pid in child_processes()
     assert cleanup_between_runs(Loader(), cooldown_s=0, processes_before=()).workers_left == (sleeper.pid,)
     assert cleanup_between_runs(Loader(), cooldown_s=0, processes_before={sleeper.pid}).workers_left == ()
 
 
-def test_a_worker_that_ends_during_the_pause_is_not_left():
+def test_a_worker_that_ends_during_the_cooldown_is_not_reported():
     process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.2,))
     process.start()
     assert cleanup_between_runs(Loader([process]), cooldown_s=1.0).workers_left == ()
@@ -104,7 +104,7 @@ def test_a_worker_that_ends_during_the_pause_is_not_left():
     assert process.exitcode == 0, "its exit code was taken away"
 
 
-def test_what_cannot_be_closed_stops_nothing(caplog):
+def test_an_error_while_closing_is_logged_and_cleanup_continues(caplog):
     runner = Runner(error=RuntimeError("broken\nwith advice"))
     loader = Loader()
     cleanup_between_runs(loader, runner, cooldown_s=0)
@@ -123,11 +123,11 @@ def test_what_cannot_be_closed_stops_nothing(caplog):
         (10**10, 2 * 10**8 + 1, True),
     ],
 )
-def test_a_leak_is_more_than_two_percent_and_more_than_libraries_keep(before, leaked, expected):
+def test_a_leak_exceeds_both_thresholds(before, leaked, expected):
     assert CleanupReport((), before, None, leaked, 0.0).leaked is expected
 
 
-def test_ctrl_c_comes_after_the_block():
+def test_a_deferred_ctrl_c_is_raised_after_the_block():
     done = []
 
     def work():
@@ -143,14 +143,14 @@ def test_ctrl_c_comes_after_the_block():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_without_ctrl_c_the_block_changes_nothing():
+def test_deferred_interrupts_restores_the_handler():
     with deferred_interrupts():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_auto_waits_no_longer_than_the_checks_need(sleeper):
+def test_auto_ends_the_cooldown_when_nothing_is_left(sleeper):
     assert (
         cleanup_between_runs(cooldown_s="auto", resources_before=snapshot_resources()).waited_s < COOLDOWN_S
     )  # it was there before
@@ -161,7 +161,7 @@ def test_auto_waits_no_longer_than_the_checks_need(sleeper):
     assert 0 < report.waited_s < COOLDOWN_S
 
 
-def test_auto_ends_with_the_default_pause_and_names_what_is_left(sleeper, monkeypatch, caplog):
+def test_auto_waits_at_most_the_default_cooldown_and_names_the_leaks(sleeper, monkeypatch, caplog):
     monkeypatch.setattr("virnuc_profiler.sweep.trial.cleanup.COOLDOWN_S", 0.3)
     report = cleanup_between_runs(
         cooldown_s="auto", resources_before=replace(snapshot_resources(), processes=frozenset())
@@ -171,5 +171,5 @@ def test_auto_ends_with_the_default_pause_and_names_what_is_left(sleeper, monkey
     assert f"left after clean-up: process {sleeper.pid}" in caplog.text
 
 
-def test_what_was_not_looked_for_is_null():
+def test_unchecked_resources_are_null_in_the_report():
     assert cleanup_between_runs(cooldown_s=0).as_dict()["descriptors_left"] is None
