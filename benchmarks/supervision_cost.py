@@ -36,7 +36,7 @@ from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import Request, TrialModel
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
-from virnuc_profiler.sweep.worker.deadlines import Limits
+from virnuc_profiler.sweep.worker.deadlines import Timeouts
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
@@ -61,7 +61,7 @@ def main() -> None:
         )
         workload = request.workload()
         loading, trials = [], []
-        for load in (MeasuredModel, lambda request: SupervisedModel(request, Supervisor(Limits()))):
+        for load in (MeasuredModel, lambda request: SupervisedModel(request, Supervisor(Timeouts()))):
             began = perf_counter()
             model: TrialModel = load(request)
             models.callback(model.close)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Every error that this package raises on purpose, apart from ``ValueError`` and ``TypeError`` for misuse.
+"""Errors that this package raises on purpose. Misuse raises ``ValueError``, ``TypeError`` or ``RuntimeError`` instead.
 
-Messages name the thing, the value and the way out. The compiled core raises the first three itself.
+Each message names the thing, the value and the way out. The compiled core itself raises the first three classes.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ class CudaError(VirnucError):
     """A CUDA driver call failed.
 
     Attributes:
-        code: the driver's ``CUresult``.
-        call: name of the call that returned it.
+        code: The driver's ``CUresult``.
+        call: Name of the driver function that returned the code.
     """
 
     def __init__(self, message: str, code: int, call: str) -> None:
@@ -26,11 +26,11 @@ class CudaError(VirnucError):
 
 
 class LibraryUnavailable(VirnucError):
-    """A library that the request needs (CUDA driver, NVML) could not be used; the message says why."""
+    """A required library, such as the CUDA driver or NVML, cannot be used. The message gives the reason."""
 
 
 class UsageError(VirnucError):
-    """The request itself is wrong: an option, a value or a combination of them."""
+    """The request is invalid: an option, a value, or a combination of options."""
 
 
 class OutputError(VirnucError):
@@ -38,25 +38,27 @@ class OutputError(VirnucError):
 
 
 class WorkloadError(VirnucError):
-    """The sequences to be processed cannot be read: the message names file and line."""
+    """The input sequences cannot be read. The message names the file and the line."""
 
 
 class ModelError(VirnucError):
-    """A model or its weights cannot be had."""
+    """A model or its weights cannot be found, read or built."""
 
 
 class PrecisionError(VirnucError):
-    """A faster precision gives results that are too far from those of a slower one."""
+    """The results of a lower precision differ too much from those of the reference precision."""
 
 
 class WorkerCrash(VirnucError):
-    """A DataLoader worker raised or died; the message carries what is known of it.
+    """A DataLoader worker raised an exception or died.
 
     Attributes:
-        worker: number of the worker that died, from 0; None if it raised, or if it is not known which.
-        pid: its process id, alike.
-        exit_code: what it ended with, alike; below 0: the signal that killed it.
-        exception: class of the exception that a worker raised; None if none did.
+        worker: Number of the worker that died, from 0. None if a worker raised an exception, or if the number is
+            unknown.
+        pid: Process id of the worker that died. None if a worker raised an exception, or if the id is unknown.
+        exit_code: Exit code of the worker that died; a negative value is the number of the signal that killed it.
+            None if a worker raised an exception, or if the code is unknown.
+        exception: Class name of the exception that a worker raised. None if the worker died without raising.
     """
 
     def __init__(
@@ -76,10 +78,10 @@ class WorkerCrash(VirnucError):
 
 
 class NonFiniteError(VirnucError):
-    """Embeddings hold NaN or infinity.
+    """Embeddings contain NaN or infinity.
 
     Attributes:
-        sequence_ids: identifiers of all sequences of the batch that this is true of; the message names the first ones.
+        sequence_ids: Identifiers of all affected sequences in the batch. The message names the first ones.
     """
 
     def __init__(self, message: str, sequence_ids: Sequence[str]) -> None:
@@ -88,8 +90,16 @@ class NonFiniteError(VirnucError):
 
 
 class DeadlineExceeded(VirnucError):
-    """A run took longer than it was allowed to."""
+    """A run exceeded its time limit."""
 
 
 class TelemetryFormatError(VirnucError):
-    """A telemetry or result file does not have the documented form."""
+    """A telemetry or result file does not follow the documented format."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none.
+
+    The further lines of a CUDA error are advice for developers.
+    """
+    return str(error).strip().partition("\n")[0] or type(error).__name__

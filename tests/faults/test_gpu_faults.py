@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Faults of a real device: memory that runs out again and again, and an error that ends CUDA in its process."""
+"""Faults of a real device: repeated out-of-memory errors, and an error that makes CUDA unusable in its process."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.trial import contamination
 from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
-from virnuc_profiler.sweep.worker.deadlines import Limits
+from virnuc_profiler.sweep.worker.deadlines import Timeouts
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
@@ -31,12 +31,12 @@ def measure(fasta, folder, model, device):
     return run_single_gpu_benchmark(fasta, folder, model, device, 1, 1, 256, 100, cooldown_s="auto")
 
 
-def test_twenty_times_out_of_memory_leave_no_trace(tmp_path, monkeypatch):
-    monkeypatch.setattr(contamination, "_left_behind", [])
+def test_twenty_out_of_memory_errors_leak_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(contamination, "_recorded_leaks", [])
     device = torch.device("cuda", torch.cuda.current_device())
     fasta = write_fasta(tmp_path, 500)
     good, memory = DeviceModel(device), DeviceMemory(device)
-    assert measure(fasta, tmp_path, good, device)["status"] == "success"  # libraries take their work spaces
+    assert measure(fasta, tmp_path, good, device)["status"] == "success"  # libraries allocate their workspaces
     allocated, reserved = memory.allocated_bytes(), torch.cuda.memory_reserved(device)
     for round_number in range(ROUNDS):
         model = DeviceModel(device, DeviceFault.OUT_OF_MEMORY)
@@ -52,7 +52,7 @@ def test_twenty_times_out_of_memory_leave_no_trace(tmp_path, monkeypatch):
 
 
 def fail_an_assert(folder: str) -> None:
-    """Prints the result of a trial. Runs in a process of its own, whose CUDA is lost afterwards."""
+    """Print the result of a trial. Runs in its own process, as CUDA is unusable afterwards."""
     device = torch.device("cuda", torch.cuda.current_device())
     model = DeviceModel(device, DeviceFault.ASSERT)
     print("\n" + json.dumps(measure(write_fasta(Path(folder), 500), folder, model, device)), flush=True)
@@ -62,7 +62,7 @@ def test_a_device_side_assert_is_a_cuda_error_with_its_code(tmp_path):
     source = "import sys\nfrom tests.faults.test_gpu_faults import fail_an_assert\nfail_an_assert(sys.argv[1])\n"
     command = [sys.executable, "-c", source, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
-    # The exit code says nothing: PyTorch may abort while it tears down a device that is lost.
+    # The exit code is not checked: PyTorch may abort while it tears down a lost device.
     assert done.stdout.strip(), done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert (result["status"], result["reason"]) == ("failed", "cuda_error"), result["message"]
@@ -74,7 +74,7 @@ def test_after_a_device_side_assert_the_next_trial_runs_in_a_new_process(tmp_pat
     fasta = write_fasta(tmp_path, 500)
     request = Request(tmp_path, DeviceName("cuda", 0), "m", fasta=fasta, cooldown_s=0.0)
     workload = read_workload(fasta, "file")
-    with SupervisedModel(request, Supervisor(Limits(120.0, 60.0), "tests.support.faulty_device")) as model:
+    with SupervisedModel(request, Supervisor(Timeouts(120.0, 60.0), "tests.support.faulty_device")) as model:
 
         def run(fault):
             return model.run_trial(workload, Configuration(1, fault, 256, 100), tmp_path, lambda _: None)

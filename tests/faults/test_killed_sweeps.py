@@ -27,7 +27,7 @@ LINES = 9  # of a whole journal: the plan, the conditions, seven trials
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The files of a sweep that nothing interrupted."""
+    """The files of an uninterrupted sweep."""
     folder = tmp_path_factory.mktemp("whole")
     finished = run("sweep", *SMALL, "--output-dir", folder)
     assert finished.code == 0, finished.err
@@ -43,7 +43,7 @@ def files_of(folder):
 
 
 def in_one_place(documents, folder):
-    """The same with paths that do not depend on the folder."""
+    """Return the documents with paths that do not depend on the folder."""
     return json.loads(json.dumps(documents).replace(str(folder), "DIR"))
 
 
@@ -57,7 +57,7 @@ def trials_of(folder):
 
 
 @pytest.mark.parametrize("seed", range(SWEEPS))
-def test_a_killed_sweep_loses_nothing_that_was_finished(whole, tmp_path, seed):
+def test_a_killed_sweep_keeps_all_finished_trials(whole, tmp_path, seed):
     chance = random.Random(seed)
     arguments = [*SMALL, "--output-dir", tmp_path]
     for _ in range(KILLS):
@@ -78,7 +78,7 @@ def test_a_killed_sweep_loses_nothing_that_was_finished(whole, tmp_path, seed):
 
 
 def killed_at_random(chance, arguments, folder):
-    """Kills a sweep a moment after its journal has reached some length: while it loads, measures or writes."""
+    """Kill a sweep shortly after its journal reaches a random length: while it loads, measures or writes."""
     lines, moment_s = chance.randint(lines_in(folder), LINES), chance.uniform(0.0, 1.5)
     command = Command("sweep", *arguments)
     while command.process.poll() is None and lines_in(folder) < lines:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What runs leave on purpose: clean-up names it, and the runs after it are contaminated as long as it is there."""
+"""Deliberate leaks: clean-up names them, and later runs are contaminated as long as the leaks exist."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ from virnuc_profiler.sweep.trial import contamination
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered(monkeypatch):
-    monkeypatch.setattr(contamination, "_left_behind", [])
+def no_recorded_leaks(monkeypatch):
+    monkeypatch.setattr(contamination, "_recorded_leaks", [])
 
 
 def wait_for_end(pid):
@@ -24,7 +24,7 @@ def wait_for_end(pid):
         time.sleep(0.01)
 
 
-def test_descriptors_are_named_by_kind_and_contaminate_nothing(monkeypatch, tmp_path):
+def test_open_descriptors_are_named_but_do_not_contaminate(monkeypatch, tmp_path):
     try:
         result = run_with(monkeypatch, tmp_path, faults.leak_descriptors, workers=0)
         cleanup = result["cleanup"]
@@ -59,7 +59,7 @@ def test_a_segment_contaminates_until_it_is_gone(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_process_contaminates_until_it_is_gone_also_as_an_orphan_of_a_worker(monkeypatch, tmp_path, workers):
+def test_a_process_contaminates_until_it_is_gone_even_as_an_orphan_of_a_worker(monkeypatch, tmp_path, workers):
     first = run_with(monkeypatch, tmp_path, faults.leave_a_process, workers=workers)
     (left,) = first["cleanup"]["processes_left"]
     try:
@@ -68,7 +68,7 @@ def test_a_process_contaminates_until_it_is_gone_also_as_an_orphan_of_a_worker(m
         second = run_with(monkeypatch, tmp_path / "second", workers=workers)
         assert second["reason"] == "contaminated"
         assert f"process {left['pid']}" in second["evidence"]["left_behind"][0]
-        assert second["cleanup"]["clean"]  # it was there before
+        assert second["cleanup"]["clean"]  # the process existed before this run
     finally:
         os.kill(left["pid"], signal.SIGKILL)
     wait_for_end(left["pid"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""NVML that disappears in the middle of a trial, through the stand-in driver."""
+"""NVML disappears in the middle of a trial, through the stand-in driver."""
 
 import tempfile
 import time
@@ -15,7 +15,7 @@ from virnuc_profiler.sweep.trial import run as trial
 
 
 class VanishingModel:
-    """Takes a while, and takes NVML away before its n-th call."""
+    """A slow model that makes NVML fail before its n-th call."""
 
     def __init__(self, at_call: int | None, throttled: int = 4) -> None:
         self.nvml = NvmlControl()
@@ -39,7 +39,7 @@ def run(at_call: int | None, throttled: int = 4) -> dict[str, Any]:
         )
 
 
-def test_the_trial_counts_and_says_that_its_utilization_is_not_known(standins: Standins) -> None:
+def test_the_trial_succeeds_with_unknown_utilization(standins: Standins) -> None:
     result = standins.call(run, 10)
     assert result["status"] == "success"
     assert result["gpu_util"] is None
@@ -47,13 +47,13 @@ def test_the_trial_counts_and_says_that_its_utilization_is_not_known(standins: S
     assert result["sequences_per_sec"] > 0
 
 
-def test_with_nvml_to_the_end_nothing_is_lost(standins: Standins) -> None:
+def test_with_nvml_to_the_end_utilization_is_known(standins: Standins) -> None:
     result = standins.call(run, None)
     assert (result["gpu_util"], result["gpu_sampling_lost_after_sec"]) == (73, None)
     assert (result["outcome"], result["evidence"]["held_down_share"]) == ("ok", 0)  # 4 is the power cap
 
 
-def test_heat_makes_it_throttled_and_keeps_its_figures(standins: Standins) -> None:
+def test_thermal_throttling_flags_the_trial_and_keeps_its_figures(standins: Standins) -> None:
     result = standins.call(run, None, 0x20 | 0x4)
     assert (result["status"], result["outcome"]) == ("success", "throttled")
     assert result["evidence"]["reasons"] == {"sw_thermal_slowdown": 1}

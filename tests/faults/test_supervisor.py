@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The supervisor with real processes that crash, hang, leak and are killed: nothing is left, the next trial runs."""
+"""The supervisor with real processes that crash, hang, leak or are killed: nothing is left and the next trial runs."""
 
 import json
 import os
@@ -19,9 +19,9 @@ from virnuc_profiler.errors import UsageError, VirnucError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
-from virnuc_profiler.sweep.worker.deadlines import Limits
-from virnuc_profiler.sweep.worker.outcomes import DeadlinePassed
-from virnuc_profiler.sweep.worker.process_tree import adopts_orphans, living_of_session
+from virnuc_profiler.sweep.worker.deadlines import Timeouts
+from virnuc_profiler.sweep.worker.outcomes import ProcessTimeout
+from virnuc_profiler.sweep.worker.process_tree import is_subreaper, live_pids_in_session
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
@@ -31,7 +31,7 @@ REAL_WORKERS = "tests.support.faulty_workers"
 
 @pytest.fixture(scope="module", autouse=True)
 def no_extra_time():
-    """What a deadline is extended by for the clean-up need not be waited for here."""
+    """Drop the extra time for clean-up, so that deadlines expire sooner."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("virnuc_profiler.sweep.worker.supervised_model.CLEAN_UP_S", 0.0)
         yield
@@ -42,7 +42,7 @@ def request_in(folder, **changes):
 
 
 def supervised(folder, child_module=FAKE, limits=None, **changes):
-    limits = limits or Limits(60.0, 1.0)
+    limits = limits or Timeouts(60.0, 1.0)
     return SupervisedModel(request_in(folder, **changes), Supervisor(limits, child_module))
 
 
@@ -72,10 +72,10 @@ def test_the_model_is_loaded_once_and_described(model, tmp_path, caplog):
     assert (settings["isolation"], settings["host"]) == ("process", "here")
 
 
-FATES = {
+EXPECTED = {
     Fault.KILLED: ("error", "was killed by SIGKILL"),
-    Fault.STOPPED: ("timeout", "no batch was finished"),
-    Fault.DEAF: ("timeout", "no batch was finished"),
+    Fault.STOPPED: ("timeout", "no batch finished"),
+    Fault.DEAF: ("timeout", "no batch finished"),
     Fault.EXITS: ("error", "ended with exit code 3; it last printed: terminate called after throwing"),
     Fault.CUDA_ERROR: ("cuda_error", "it failed with cuda_error"),
     Fault.ABORTS: ("cuda_error", "was killed by SIGABRT; it last printed: what():  CUDA error: device-side assert"),
@@ -83,64 +83,64 @@ FATES = {
 }
 
 
-@pytest.mark.parametrize("fault", FATES, ids=lambda fault: fault.name)
-def test_after_a_fault_the_next_trial_runs_in_a_fresh_process(model, tmp_path, fault, monkeypatch):
-    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.ASKED_S", 0.5)
-    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.TERMINATED_S", 0.5)
+@pytest.mark.parametrize("fault", EXPECTED, ids=lambda fault: fault.name)
+def test_after_a_fault_the_next_trial_runs_in_a_new_process(model, tmp_path, fault, monkeypatch):
+    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.STOP_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.SIGTERM_TIMEOUT_S", 0.5)
     before = process_of(model)
     result = run(model, tmp_path, fault)
-    reason, words = FATES[fault]
+    reason, words = EXPECTED[fault]
     assert (result["status"], result["reason"]) == ("failed", reason)
     assert words in result["message"]
     assert result["evidence"]
     json.dumps(result, allow_nan=False)
-    assert living_of_session(before) == []
-    with pytest.raises(ProcessLookupError):  # reaped, not only dead
+    assert live_pids_in_session(before) == []
+    with pytest.raises(ProcessLookupError):  # reaped, not a zombie
         os.kill(before, 0)
     assert run(model, tmp_path, Fault.NONE)["status"] == "success"
     assert process_of(model) != before
 
 
 def test_a_hung_process_shows_where_it_hangs(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.ASKED_S", 0.5)
+    monkeypatch.setattr("virnuc_profiler.sweep.worker.process.STOP_TIMEOUT_S", 0.5)
     evidence = run(model, tmp_path, Fault.DEAF)["evidence"]
     assert (evidence["deadline"], evidence["stopped_by"], evidence["signal"]) == ("hang", "SIGKILL", "SIGKILL")
     assert any("in run_trial" in line for line in evidence["stderr"])
 
 
-def test_memory_that_came_back_costs_no_process(model, tmp_path):
+def test_out_of_memory_without_a_leak_keeps_the_process(model, tmp_path):
     before = process_of(model)
     assert run(model, tmp_path, Fault.OUT_OF_MEMORY)["reason"] == "OOM"
     assert run(model, tmp_path, Fault.NONE)["pid"] == before
 
 
-def test_a_refusal_is_passed_on_as_it_is(model, tmp_path):
+def test_an_error_answer_is_raised_unchanged(model, tmp_path):
     with pytest.raises(UsageError, match="not like this"):
         run(model, tmp_path, Fault.REFUSES)
     assert run(model, tmp_path, Fault.NONE)["status"] == "success"
 
 
-def test_a_message_that_is_too_long_never_leaves(model, tmp_path):
+def test_a_message_that_is_too_long_is_not_sent(model, tmp_path):
     result = run(model, tmp_path, Fault.CHATTERS)
     assert (result["status"], result["outcome"]) == ("failed", "error")
-    assert "at most 1,048,576 are passed on" in result["message"]
+    assert "more than the limit of 1,048,576" in result["message"]
     assert run(model, tmp_path, Fault.NONE)["status"] == "success"
 
 
-def test_a_process_that_died_with_nothing_to_do_harms_no_trial(model, tmp_path):
+def test_a_process_that_died_while_idle_fails_no_trial(model, tmp_path):
     before = process_of(model)
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: not living_of_session(before))
+    wait_until(lambda: not live_pids_in_session(before))
     assert run(model, tmp_path, Fault.NONE)["status"] == "success"
 
 
-def test_a_death_is_noticed_though_a_descendant_holds_the_pipe(model, tmp_path):
+def test_a_death_is_noticed_while_a_descendant_holds_the_pipe(model, tmp_path):
     result = run(model, tmp_path, Fault.FORKS_AND_EXITS)
     assert (result["reason"], result["evidence"]["exit_code"]) == ("error", 7)
     assert result["evidence"]["stopped_by"] is None
 
 
-def test_descendants_in_sessions_of_their_own_end_too(tmp_path):
+def test_descendants_in_other_sessions_are_ended(tmp_path):
     with supervised(tmp_path) as model:
         run(model, tmp_path, Fault.STARTS_A_DAEMON)
         daemon = int((tmp_path / "daemon").read_text())
@@ -149,16 +149,16 @@ def test_descendants_in_sessions_of_their_own_end_too(tmp_path):
         os.kill(daemon, 0)
 
 
-def test_processes_with_strange_names_are_looked_at_in_peace(tmp_path):
-    program = tmp_path / ("é" * 9)  # the kernel cuts it in the middle of a letter
+def test_processes_with_invalid_names_are_handled(tmp_path):
+    program = tmp_path / ("é" * 9)  # the kernel truncates it within a character
     program.symlink_to(sys.executable)
     with subprocess.Popen([program, "-c", "input()"], stdin=subprocess.PIPE) as other:
         wait_until(lambda: b"\xc3)" in Path(f"/proc/{other.pid}/stat").read_bytes())
-        assert os.getpid() in living_of_session(os.getsid(0))
+        assert os.getpid() in live_pids_in_session(os.getsid(0))
         other.kill()
 
 
-def test_what_cannot_be_started_again_has_no_result(tmp_path, monkeypatch, caplog):
+def test_a_process_that_cannot_be_restarted_gives_no_result(tmp_path, monkeypatch, caplog):
     with supervised(tmp_path, model="once") as model:
         assert run(model, tmp_path, Fault.KILLED)["reason"] == "error"
         with pytest.raises(VirnucError, match=r"could not be started 3 times in a row: .*out of memory"):
@@ -173,13 +173,13 @@ def test_a_process_with_another_version_is_refused(tmp_path):
             run(model, tmp_path, Fault.NONE)
 
 
-def test_the_time_limit_counts_from_where_measuring_begins(tmp_path):
-    with supervised(tmp_path, limits=Limits(60.0, 60.0), timeout_s=1.0) as model:
+def test_the_time_limit_starts_with_the_measurement(tmp_path):
+    with supervised(tmp_path, limits=Timeouts(60.0, 60.0), timeout_s=1.0) as model:
         assert run(model, tmp_path, Fault.PREPARES)["status"] == "success"
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (0, 1), (0, 1, 2)])
-def test_closed_standard_streams_are_not_in_the_way(tmp_path, closed):
+def test_closed_standard_streams_do_no_harm(tmp_path, closed):
     command = [
         *(sys.executable, "-m", FAKE, "sweep", "--device", "cpu", "--num-sequences", "8", "--cooldown", "0"),
         *("--steps", "baseline", "--output-dir", str(tmp_path)),
@@ -191,48 +191,48 @@ def test_closed_standard_streams_are_not_in_the_way(tmp_path, closed):
     assert json.loads((tmp_path / "baseline.json").read_text())["complete"] is True
 
 
-def test_a_run_over_time_is_stopped_and_its_telemetry_kept(tmp_path):
-    with supervised(tmp_path, limits=Limits(60.0, 60.0), timeout_s=1.0) as model:
+def test_a_run_over_the_time_limit_is_stopped_and_keeps_its_telemetry(tmp_path):
+    with supervised(tmp_path, limits=Timeouts(60.0, 60.0), timeout_s=1.0) as model:
         result = run(model, tmp_path, Fault.RUNS_ON)
         assert (result["reason"], result["evidence"]["deadline"]) == ("timeout", "total")
         assert result["telemetry_path"] == str(tmp_path / "telemetry_tune_0w_109pf_4096tb_50bs.json")
         assert result["evidence"]["stopped_by"] == "request"
 
 
-def test_a_model_that_does_not_load_is_told_and_leaves_nothing(tmp_path):
-    before, children = adopts_orphans(), psutil.Process().children()
-    with pytest.raises(DeadlinePassed, match="not ready after 1 s"):
-        supervised(tmp_path, limits=Limits(1.0, 60.0), model="stuck")
+def test_a_model_that_does_not_load_raises_and_leaves_nothing(tmp_path):
+    before, children = is_subreaper(), psutil.Process().children()
+    with pytest.raises(ProcessTimeout, match="not ready after 1 s"):
+        supervised(tmp_path, limits=Timeouts(1.0, 60.0), model="stuck")
     with pytest.raises(UsageError, match="no such model"):
         supervised(tmp_path, model="absent")
-    assert adopts_orphans() == before
+    assert is_subreaper() == before
     assert psutil.Process().children() == children
 
 
-def test_what_was_changed_in_this_process_is_put_back(tmp_path):
-    before = adopts_orphans()
+def test_close_restores_the_settings_of_this_process(tmp_path):
+    before = is_subreaper()
     with supervised(tmp_path) as model:
         pid = process_of(model)
-        assert adopts_orphans()
-    assert adopts_orphans() == before
+        assert is_subreaper()
+    assert is_subreaper() == before
     assert not before
-    assert living_of_session(pid) == []
+    assert live_pids_in_session(pid) == []
 
 
 @pytest.fixture(scope="class")
 def with_workers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workers")
     fasta = folder / "proteins.fasta"
-    # So many that workers are at it still when the first pack runs.
+    # Enough that workers are still busy when the first pack runs.
     fasta.write_text("".join(f">p{number}\n{'MKVLAT' * 80}\n" for number in range(6000)))
-    with supervised(folder, REAL_WORKERS, Limits(120.0, 12.0)) as model:
+    with supervised(folder, REAL_WORKERS, Timeouts(120.0, 12.0)) as model:
         workload = read_workload(fasta, "file")
         run(model, folder, WorkerFault.NONE, workload, num_workers=2)
         yield model, workload, folder
 
 
 class TestWorkers:
-    """In one model process, which ends with the last of them: while it is there, orphans are this process's to reap."""
+    """All tests share one model process. While it runs, this process must reap orphans."""
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
@@ -251,13 +251,13 @@ class TestWorkers:
         before = process_of(model)
         result = run(model, folder, fault, workload, num_workers=2)
         assert (result["status"], result["reason"]) == ("failed", reason), result
-        wait_until(lambda: not living_of_session(before), within_s=10.0)
+        wait_until(lambda: not live_pids_in_session(before), within_s=10.0)
         assert run(model, folder, WorkerFault.NONE, workload, num_workers=2)["status"] == "success"
         assert process_of(model) != before
 
 
 def begun(folder, fault):
-    """A sweep on the command line that is in the middle of a trial, and the pid of its model process."""
+    """Start a sweep on the command line; return it in the middle of a trial, with the pid of its model process."""
     command = Command(
         "sweep", "--device", "cpu", "--num-sequences", 8, "--cooldown", 0, "--steps", "dataloader",
         "--num-workers", 0, "--prefetch-factor", int(fault), "--output-dir", folder, program=("-m", FAKE),
@@ -284,24 +284,24 @@ def test_a_second_signal_does_not_wait(tmp_path, stop):
     command, child = begun(tmp_path, Fault.DEAF)
     os.kill(command.process.pid, stop)
     with pytest.raises(AssertionError, match="it did not happen"):
-        wait_until(lambda: command.process.poll() is not None, within_s=1.0)  # it waits for what is deaf
+        wait_until(lambda: command.process.poll() is not None, within_s=1.0)  # it waits for the deaf process
     os.kill(command.process.pid, stop)
     finished = command.finish()
     assert command.left_behind() == []
-    assert living_of_session(child) == []
+    assert live_pids_in_session(child) == []
     assert (finished.code, "stopped" in finished.error) == (1, True)
 
 
 @pytest.mark.parametrize("fault", [Fault.RUNS_ON, Fault.DEAF, Fault.STOPPED], ids=lambda fault: fault.name)
-def test_when_the_supervisor_is_killed_nothing_is_left(tmp_path, fault):
+def test_a_killed_supervisor_leaves_no_process(tmp_path, fault):
     command, child = begun(tmp_path, fault)
     os.kill(command.process.pid, signal.SIGKILL)
     command.finish()
     assert command.left_behind(within_s=10.0) == []
-    wait_until(lambda: not living_of_session(child), within_s=10.0)
+    wait_until(lambda: not live_pids_in_session(child), within_s=10.0)
 
 
-def test_a_sweep_goes_on_after_faults(tmp_path):
+def test_a_sweep_continues_after_faults(tmp_path):
     faults = ",".join(str(int(fault)) for fault in (Fault.KILLED, Fault.NONE, Fault.EXITS, Fault.CUDA_ERROR, 2))
     finished = Command(
         "sweep", "--device", "cpu", "--num-sequences", 8, "--cooldown", 0, "--steps", "dataloader",

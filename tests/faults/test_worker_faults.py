@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Workers that die, raise or run out of memory: each told apart, with evidence, and nothing left of any."""
+"""Workers that die, raise or run out of memory: each is classified with evidence, and no process is left."""
 
 import faulthandler
 import json
@@ -27,7 +27,7 @@ def assert_failed(result, reason, memory=None):
     json.dumps(result, allow_nan=False)
 
 
-def test_a_sound_run_leaves_nothing(monkeypatch, tmp_path):
+def test_a_healthy_run_leaves_nothing(monkeypatch, tmp_path):
     result = run_with(monkeypatch, tmp_path)
     assert (result["status"], result["outcome"]) == ("success", "ok")
     assert result["evidence"]["sequences"] == 3000
@@ -51,21 +51,21 @@ def test_a_worker_that_raises_names_its_exception(monkeypatch, tmp_path):
     assert "the moon is full" in result["message"]
 
 
-def test_a_bus_error_is_shared_memory_that_ran_out(monkeypatch, tmp_path):
+def test_a_bus_error_is_out_of_shared_memory(monkeypatch, tmp_path):
     result = run_with(monkeypatch, tmp_path, faults.get_a_bus_error)
     assert_failed(result, "OOM", "shared memory")
     assert result["evidence"]["signal"] == "SIGBUS"
     assert result["evidence"]["shared_memory_free_bytes"] > 0
 
 
-def test_a_worker_at_its_limit_of_address_space_is_host_memory(monkeypatch, tmp_path):
+def test_a_worker_at_its_address_space_limit_is_out_of_host_memory(monkeypatch, tmp_path):
     assert_failed(run_with(monkeypatch, tmp_path, faults.allocate_within_a_limit), "OOM", "host")
 
 
-def test_a_worker_that_the_kernel_kills_for_memory_is_told_from_one_that_somebody_killed(monkeypatch, tmp_path):
-    # Where no control group can be made, the counter that the kernel would raise is raised by the test.
+def test_an_oom_kill_is_distinguished_from_other_kills(monkeypatch, tmp_path):
+    # Without permission to create a control group, the test itself raises the kernel's counter.
     counts = iter([{"/proc/vmstat": 3}, {"/proc/vmstat": 4}])
-    for place in ("trial", "oom_kills"):  # who looks before, and who looks after
+    for place in ("trial", "oom_kills"):  # the reads before and after the trial
         monkeypatch.setattr(f"virnuc_profiler.sweep.{place}.oom_kills", lambda: next(counts))
     result = run_with(monkeypatch, tmp_path, faults.be_killed)
     assert_failed(result, "OOM", "host")
@@ -78,14 +78,14 @@ GROUP = Path("/sys/fs/cgroup/memory") / f"virnuc_profiler_test_{os.getpid()}"
 
 @pytest.fixture
 def memory_group():
-    """A control group of version 1 that may hold 600 MiB."""
+    """A cgroup v1 control group with a limit of 600 MiB."""
     try:
         GROUP.mkdir()
         (GROUP / "memory.limit_in_bytes").write_text(str(600 << 20))
     except OSError as error:
         pytest.skip(f"no control group can be made here: {error}")
     yield GROUP
-    while (GROUP / "cgroup.procs").read_text():  # the forkserver ends a moment after its owner
+    while (GROUP / "cgroup.procs").read_text():  # the forkserver ends shortly after its owner
         time.sleep(0.01)
     GROUP.rmdir()
 
@@ -104,7 +104,7 @@ def in_fresh_process(fault: str, folder: Path, *before: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_worker_that_allocates_until_the_kernel_kills_it(memory_group, tmp_path):
+def test_a_worker_that_the_oom_killer_kills(memory_group, tmp_path):
     enter = f'echo $$ > {memory_group}/cgroup.procs; exec "$@"'
     result = in_fresh_process("allocate_until_killed", tmp_path, "sh", "-c", enter, "sh")
     assert (result["reason"], result.get("memory")) == ("OOM", "host"), result
@@ -113,7 +113,7 @@ def test_a_worker_that_allocates_until_the_kernel_kills_it(memory_group, tmp_pat
 
 
 @pytest.mark.parametrize("fault", ["fill_shared_memory", "share_a_large_tensor"])
-def test_a_dev_shm_that_is_too_small(tmp_path, fault):
+def test_too_small_dev_shm(tmp_path, fault):
     probe = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False)
     if probe.returncode:
         pytest.skip(f"no mount namespace can be made here: {probe.stderr.decode()}")
@@ -123,10 +123,10 @@ def test_a_dev_shm_that_is_too_small(tmp_path, fault):
     assert result["evidence"]["shared_memory_free_bytes"] is not None
 
 
-def test_the_signal_of_a_fault_is_the_real_one():
+def test_the_bus_error_fault_raises_a_real_signal():
     child = os.fork()
     if child == 0:
-        faulthandler.disable()  # a stack of pytest's own would only look like news
+        faulthandler.disable()  # faulthandler would print a confusing stack of pytest
         faults.get_a_bus_error()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGBUS

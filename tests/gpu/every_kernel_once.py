@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A short run through every kernel, for ``compute-sanitizer --tool memcheck python -m tests.gpu.every_kernel_once``.
+"""Run every kernel once, for ``compute-sanitizer --tool memcheck python -m tests.gpu.every_kernel_once``.
 
 PyTorch's allocator hands out parts of large blocks, inside of which no tool sees a stray access: it is turned off.
 """
@@ -19,11 +19,11 @@ from virnuc_profiler.inference.kernels.matmul import fused_matmuls_supported, li
 from virnuc_profiler.inference.kernels.mean_pool import mean_pool_indirect
 
 SIZES = ("8M", "35M", "150M")
-"""Heads of 16, 24 and 32 numbers: the widths that need filling up, and that do not."""
+"""Head sizes of 16, 24 and 32, with and without padding to a power of two."""
 
 
 def main() -> None:
-    """Packs of odd sizes, launched; with the cache off there is nothing to record a forward in."""
+    """Launch packs of odd sizes. Without the caching allocator, CUDA graphs cannot be captured."""
     batches = [
         packed_batch(proteins(lengths, seed)) for seed, lengths in enumerate([[1], [62, 63, 64, 1022], [7] * 40])
     ]
@@ -42,7 +42,7 @@ def main() -> None:
             torch.empty(TimestampedOutput.size_for(sequences, hidden_size), device="cuda"), sequences, hidden_size
         )
         target = torch.zeros(3, dtype=torch.int64, device="cuda")
-        for _ in range(2):  # as compiled anew, and as remembered
+        for _ in range(2):  # once compiled, once from the cache
             load_graph_inputs(
                 tokens,
                 ends,
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def multiply() -> None:
-    """Rows and columns that do not fill the last tile, and many tiles for each processor."""
+    """Use rows and columns that do not fill the last tile, and many tiles per SM."""
     for rows, width, heads in ((1, 1280, 20), (300, 640, 20), (5000, 1280, 20)):
         x = torch.randn(rows, width, device="cuda", dtype=torch.bfloat16)
         up, qkv = (torch.randn(n * width, width, device="cuda", dtype=torch.bfloat16) for n in (4, 3))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bottlenecks injected into runs of ESM-2 650M on a real GPU: each is named rightly, and a healthy run healthy.
+"""Bottlenecks injected into runs of ESM-2 650M on a real GPU: the diagnosis names each, and finds none in a healthy run.
 
 Every verdict is printed with its evidence; run with ``-rP`` (or look at a failure's output) to read them.
 """
@@ -26,7 +26,7 @@ from virnuc_profiler import (
     load_esm2_model,
 )
 from virnuc_profiler.analysis.diagnosis.diagnose import diagnose
-from virnuc_profiler.capture.calibration import TorchMeter, ceiling_of
+from virnuc_profiler.capture.calibration import TorchMeter, ceiling_from_samples
 from virnuc_profiler.reports.diagnosis_text import render
 
 pytestmark = pytest.mark.gpu
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.gpu
 LAYERS, HIDDEN = 33, 1280
 BUDGET = 4096
 SLOW_S = 0.05
-"""Three times what the device takes for a batch."""
+"""Three times the device time of a batch."""
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +46,14 @@ def model():
 
 @pytest.fixture(scope="module")
 def ceiling(model):
-    found = ceiling_of("bf16", TorchMeter().product_rates("bf16", 3.0))
+    found = ceiling_from_samples("bf16", TorchMeter().matmul_rates("bf16", 3.0))
     print(found)
     assert found.sm_clock_mhz is not None
     return found
 
 
 def packs(count, budget=BUDGET, pin_memory=True):
-    """At least `count` packs in pinned memory, ready to go."""
+    """Return at least `count` packs in pinned memory."""
     longest = min(500, budget - 2)
     lengths = np.random.default_rng(0).integers(min(50, longest), longest + 1, size=int(1.1 * count * budget))
     lengths = lengths[: int(np.searchsorted(lengths.cumsum(), 1.05 * count * budget)) + 1]
@@ -66,7 +66,7 @@ def packs(count, budget=BUDGET, pin_memory=True):
 
 
 def ready(batches, pause_s=0.0, collating_s=0.0, before=lambda: None):
-    """A loader that has every batch ready, or pretends to read or to collate it for some time."""
+    """Yield ready batches, after a pause that imitates reading or collating."""
     for batch in batches:
         before()
         time.sleep(pause_s)
@@ -141,7 +141,7 @@ def test_one_batch_in_flight(model, ceiling):
 
 
 def test_tiny_budgets(model, ceiling):
-    """Without recordings, for they are what helps against it."""
+    """CUDA graphs are off, since they remove this bottleneck."""
     launched, _ = load_esm2_model("650M", "cuda", precision="bf16", weights="random", cuda_graphs=False)
     found = verdict(profiled(launched, ready(packs(200, budget=128))), ceiling)
     assert found.bound == "launching"
@@ -149,7 +149,7 @@ def test_tiny_budgets(model, ceiling):
 
 
 def test_an_unpinned_copy(model, ceiling):
-    """Embeddings of every residue, brought to the host the way most people do."""
+    """Copy the embeddings of all residues to the host with a plain .cpu()."""
     profiler = BatchProfiler(device="cuda")
     stream = torch.cuda.current_stream().cuda_stream
     with profiler, torch.inference_mode():
@@ -171,12 +171,12 @@ def test_an_unpinned_copy(model, ceiling):
 
 @contextmanager
 def matrix_products_on_another_stream():
-    """Yields a function that queues some 30 ms of products; they are captured, so that queueing costs one call."""
+    """Yield a function that queues about 30 ms of matmuls with one call, as a captured graph."""
     side = torch.cuda.Stream()
     left, right = (torch.randn(2048, 2048, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     product = torch.empty_like(left)
     with torch.cuda.stream(side):
-        torch.mm(left, right, out=product)  # loads the kernel, which a capture may not
+        torch.mm(left, right, out=product)  # loads the kernel, which is not allowed during a capture
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=side):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is predicted of the device's memory is what a run then takes, and what is refused would have failed."""
+"""Predicted device memory matches that of a run, and configurations predicted to fail do fail."""
 
 import gc
 import math
@@ -20,7 +20,7 @@ from virnuc_profiler.sweep.trial.measured_model import MeasuredModel, Request
 pytestmark = pytest.mark.gpu
 
 CAP_GB = 2.5
-"""For the 650M model, whose weights take 1.3 GB: enough for some tens of thousands of tokens beside them."""
+"""Memory limit for the 650M model: 1.3 GB of weights and some tens of thousands of tokens."""
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def request_for(model, device, folder, **options):
 
 @pytest.fixture
 def capped(device, tmp_path):
-    """What to ask for a process that may hold little; the cap ends with the test."""
-    gc.collect()  # the models of the tests before
+    """Limit the device memory of this process until the test ends; return the limit."""
+    gc.collect()  # frees the models of earlier tests
     torch.cuda.empty_cache()
     yield request_for("esm2_t33_650M_UR50D", device, tmp_path, device_memory_gb=CAP_GB)
     torch.cuda.set_per_process_memory_fraction(1.0, device)
@@ -60,17 +60,17 @@ def test_the_prediction_is_within_a_tenth_of_the_measured_peak(device, tmp_path,
         assert predicted_gb == pytest.approx(result["peak_memory_gb"], rel=0.1)
 
 
-def test_measuring_leaves_the_memory_as_it_was(device, tmp_path):
+def test_measuring_the_footprint_leaks_nothing(device, tmp_path):
     model = MeasuredModel(request_for("esm2_t6_8M_UR50D", device, tmp_path))
     parameters = model.description["parameters"]
     held = DeviceMemory(device).allocated_bytes()
     again = MeasuredModel(request_for("esm2_t6_8M_UR50D", device, tmp_path))
     assert again.forecast is not None
     grown = DeviceMemory(device).allocated_bytes() - held
-    assert grown < 2.2 * parameters + 2**20  # fp16 weights, and what rounding them up to blocks adds
+    assert grown < 2.2 * parameters + 2**20  # fp16 weights, rounded up to blocks
 
 
-def test_what_is_predicted_not_to_fit_fails_and_what_is_called_fitting_runs(device, capped, tmp_path):
+def test_predicted_failures_fail_and_fitting_configurations_run(device, capped, tmp_path):
     model = MeasuredModel(capped)
     assert model.forecast is not None
     footprint, available = model.forecast.footprint, model.forecast.available_bytes()

@@ -49,7 +49,7 @@ def test_device_intervals_agree_with_pytorch_events(work):
         assert batch.stages[0].device_ns == pytest.approx(expected_ns, rel=0.02, abs=50_000)
 
 
-def test_device_times_lie_on_the_host_axis(work):
+def test_device_times_are_on_the_host_clock(work):
     with BatchProfiler(device="cuda", stages=("forward",)) as profiler:
         for _ in profiler.batches(range(20), stage=None):
             with profiler.stage("forward"):
@@ -64,7 +64,7 @@ def test_device_times_lie_on_the_host_axis(work):
         assert stage.device_end_ns <= batch.host_end_ns + slack_ns
 
 
-def test_a_loop_that_never_waits_still_lasts_as_long_as_its_work(work):
+def test_a_run_lasts_until_its_device_work_ends(work):
     began = time.monotonic_ns()
     with BatchProfiler(device="cuda", stages=("forward",)) as profiler:
         for _ in profiler.batches(range(5), stage=None):
@@ -92,7 +92,7 @@ def test_the_gpu_is_sampled(work):
     assert not any(tier.stalled for tier in gpu.tiers)
 
 
-def test_side_streams_are_timed_on_their_own(work):
+def test_side_streams_are_timed_separately(work):
     side = torch.cuda.Stream()
     with BatchProfiler(device="cuda", stages=("forward", "d2h")) as profiler:
         for _ in profiler.batches(range(10), stage=None):
@@ -109,17 +109,17 @@ def test_side_streams_are_timed_on_their_own(work):
         assert all(stage.device_ns is not None and stage.device_ns >= 0 for stage in batch.stages)
 
 
-def test_marks_of_a_graph_capture_have_no_time_and_the_others_keep_theirs(work):
+def test_only_marks_during_a_graph_capture_lack_device_times(work):
     matrix = torch.randn(1024, 1024, device="cuda", dtype=torch.bfloat16)
     with BatchProfiler(device="cuda", stages=("forward",)) as profiler:
         with profiler.begin_batch() as batch:
             batch.mark("forward")
             work(5)
         graph = torch.cuda.CUDAGraph()
-        gc.collect()  # the graphs of other tests, whose end would spoil this one
+        gc.collect()  # frees graphs of other tests, whose destruction would invalidate the capture
         with profiler.begin_batch() as batch, torch.cuda.graph(graph):
             batch.mark("forward", torch.cuda.current_stream().cuda_stream)
-            time.sleep(0.05)  # the harvesting thread looks for events, and must not ask the graph's
+            time.sleep(0.05)  # the harvesting thread polls events, and must not query those of the graph
             matrix @ matrix
             batch.end_stage()
         with profiler.begin_batch() as batch:
@@ -131,7 +131,7 @@ def test_marks_of_a_graph_capture_have_no_time_and_the_others_keep_theirs(work):
     assert [batch.stages[0].device_ns is not None for batch in run.batches] == [True, False, True]
 
 
-def test_the_clocks_are_compared_and_their_drift_is_known(work):
+def test_the_clocks_are_aligned_and_their_drift_is_measured(work):
     with BatchProfiler(device="cuda", stages=("forward",)) as profiler:
         for _ in profiler.batches(range(70), stage=None):
             with profiler.stage("forward"):
@@ -142,7 +142,7 @@ def test_the_clocks_are_compared_and_their_drift_is_known(work):
     assert device.alignment_residual_ns <= 2 * device.alignment_uncertainty_ns + 5_000
 
 
-def test_a_device_named_by_its_uuid_is_the_one_that_is_sampled():
+def test_a_device_selected_by_uuid_is_the_one_sampled():
     uuid = _core.cuda_devices()[0].uuid
     script = (
         "import sys, time\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Out of memory on a real device: told apart, cleaned up, and no harm to what comes after."""
+"""Out of memory on a real device: classified and cleaned up, without effect on later trials."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from virnuc_profiler.sweep.trial.measured_model import MeasuredModel, Request
 pytestmark = pytest.mark.gpu
 
 ROOM = 400e6
-"""Bytes beside the model: enough for a few thousand tokens of the 150M model, not for a hundred thousand."""
+"""Bytes in addition to the weights: enough for a few thousand tokens of the 150M model, not for 100,000."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def request_(device, tmp_path_factory):
 
 @pytest.fixture
 def limited(device, request_):
-    """A loaded model, and a process that may hold little beside it."""
+    """A loaded model in a process with little further device memory."""
     model = MeasuredModel(request_)
     workload = request_.workload()
     model.warm_up(workload)
@@ -42,7 +42,7 @@ def limited(device, request_):
     torch.cuda.set_per_process_memory_fraction(1.0, device)
 
 
-def test_configurations_that_run_out_of_memory_are_marked_and_the_rest_is_measured(device, request_, limited):
+def test_out_of_memory_configurations_fail_and_the_others_are_measured(device, request_, limited):
     model, workload = limited
     memory = DeviceMemory(device)
     before = memory.allocated_bytes()

@@ -51,7 +51,6 @@ class Loop:
                     self._hand_over(*flights.popleft())
             while flights:
                 self._hand_over(*flights.popleft())
-        assert profiler.result is not None
         return profiler.result
 
     def _launch(self, profiler: BatchProfiler, number: int) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A process that forks while it is profiled: the child touches neither CUDA nor the parent's run."""
+"""A profiled process forks: the child touches neither CUDA nor the run of its parent."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ STREAM = 0x77
 
 
 def in_a_child(work: Callable[[], None]) -> int:
-    """Exit status of a forked child that does this work; one that hangs is ended by SIGALRM."""
+    """Run `work` in a forked child and return its exit status; SIGALRM ends a child that hangs."""
     pid = os.fork()
     if pid == 0:
         signal.alarm(20)
@@ -49,7 +49,7 @@ def fork_in_a_batch() -> None:
                     batch.end()
                     with pytest.raises(VirnucError, match="parent process"):
                         profiler.begin_batch()
-                    profiler.stop()  # as leaving the with statement would
+                    profiler.stop()  # as the end of the with statement does
                     with pytest.raises(LibraryUnavailable, match="forked"):
                         BatchProfiler(device=0)
                     with BatchProfiler(device="auto", stages=("work",)) as own:
@@ -71,7 +71,7 @@ def fork_in_a_batch() -> None:
 
 
 def fork_often_under_busy_threads() -> None:
-    """Locks that another thread holds at the moment of the fork are never released in the child."""
+    """A lock that another thread holds at the fork is never released in the child."""
     cuda = CudaControl()
     profiler = BatchProfiler(device=0, stages=("forward",), stream=STREAM)
     with profiler:
@@ -88,7 +88,7 @@ def fork_often_under_busy_threads() -> None:
 
 
 def leave_through_the_interpreter() -> None:
-    """The child runs the whole way out: the with statement, the interpreter's end, destructors."""
+    """The child exits normally: the with statement ends, and the interpreter and destructors run."""
     profiler = BatchProfiler(device=0, stages=("forward",), stream=STREAM)
     with profiler:
         for item in profiler.batches(range(3), stage=None):
@@ -105,7 +105,7 @@ def leave_through_the_interpreter() -> None:
 
 
 class CountingDataset:
-    """Items that say in which process they were made, and which CUDA calls that process made."""
+    """Items with the process that made them and the CUDA calls of that process."""
 
     def __init__(self) -> None:
         self.cuda = CudaControl()
@@ -141,7 +141,7 @@ def load_with_forked_workers() -> None:
 
 
 def fork_before_the_run() -> None:
-    """A profiler that was made, but not started, before the fork."""
+    """A profiler that was constructed but not started before the fork."""
     profiler = BatchProfiler(device=0, stages=("forward",))
 
     def start_in_the_child() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""BatchProfiler on a device that lags behind the host, or disappears: what is lost is counted, batch by batch."""
+"""BatchProfiler on a device that lags behind the host or disappears: batches without device times are counted."""
 
 import time
 
@@ -12,7 +12,7 @@ from virnuc_profiler.errors import VirnucError
 MS = 1_000_000
 STREAM = 0x77
 EVENT_POOL_SIZE = 4096
-"""As docs/profile-your-loop.md promises."""
+"""Documented in docs/profile-your-loop.md."""
 
 
 def new_profiler(*, sample_gpu: bool = True) -> BatchProfiler:
@@ -20,7 +20,7 @@ def new_profiler(*, sample_gpu: bool = True) -> BatchProfiler:
 
 
 def timed_batches(run: RunResult) -> list[bool]:
-    """For each batch whether its stage has a device time. Each batch says so of itself, and the run of all of them."""
+    """Return for each batch whether its stage has a device time; check that batch flags and totals agree."""
     timed = [all(stage.device_ns is not None for stage in batch.stages) for batch in run.batches]
     assert [not batch.device_times_dropped for batch in run.batches] == timed
     assert run.device.dropped_batches == timed.count(False)
@@ -37,7 +37,7 @@ def lag_behind() -> None:
             with profiler.stage("forward"):
                 pass
         cuda.release(STREAM)
-        time.sleep(0.3)  # the harvester gives the events back
+        time.sleep(0.3)  # the harvester returns the events to the pool
         for _ in profiler.batches(range(50)):
             with profiler.stage("forward"):
                 pass
@@ -45,17 +45,17 @@ def lag_behind() -> None:
     assert timed_batches(run) == [True] * fit_into_the_pool + [False] * 100 + [True] * 50
     assert all(stage.host_ns > 0 for batch in run.batches for stage in batch.stages)
     assert [batch.index for batch in run.batches] == list(range(fit_into_the_pool + 150))
-    assert run.device.reason == ""  # device timing went on
+    assert run.device.reason == ""  # device timing continued
     assert (cuda.live_events, cuda.retained_contexts) == (0, 0)
 
 
 def never_finish() -> None:
-    """Work that the device does not get done: stop() waits, but not for ever."""
+    """The device never finishes its work: stop() waits for a limited time."""
     cuda = CudaControl()
     profiler = new_profiler(sample_gpu=False)
     profiler.start()
     for held, count in ((False, 3), (True, 2)):
-        time.sleep(0.1)  # what was recorded before is harvested
+        time.sleep(0.1)  # earlier records are harvested
         if held:
             cuda.hold(STREAM)
         for _ in range(count):
@@ -63,7 +63,7 @@ def never_finish() -> None:
                 batch.mark("forward")
     began = time.monotonic()
     run = profiler.stop()
-    assert 9 < time.monotonic() - began < 20  # ten seconds, as its description says
+    assert 9 < time.monotonic() - began < 20  # ten seconds, as documented
     assert timed_batches(run) == [True] * 3 + [False] * 2
     assert cuda.live_events == 0
 
@@ -74,21 +74,21 @@ def disappear() -> None:
     with pytest.raises(OSError, match="the loop's own"), profiler:  # noqa: PT012
         for item in profiler.batches(range(10)):
             if item == 5:
-                time.sleep(0.3)  # so that what came before is measured
+                time.sleep(0.3)  # so that earlier batches are measured
                 cuda.vanish()
                 nvml.vanish()
             with profiler.stage("forward"):
                 cuda.launch(STREAM, 1 * MS)
             time.sleep(0.05)
             if item == 8:
-                raise OSError("the loop's own")  # what PyTorch would say of it: the profiler lets it through
+                raise OSError("the loop's own")  # stands for PyTorch's error; the profiler lets it pass
     run = profiler.result
     assert run is not None
     assert timed_batches(run) == [True] * 5 + [False] * 4
     assert all(stage.host_ns > 0 for batch in run.batches for stage in batch.stages)
     assert "46" in run.device.reason
     assert run.gpu is not None
-    # A GPU that is lost has no power rather than 0 W. Only the reading that was under way may be partly empty.
+    # The power of a lost GPU is unknown rather than 0 W. Only the reading in progress may be partly empty.
     assert {reading.power_mw for reading in run.gpu.fast} - {None} == {350_000}
     assert sum(reading.power_mw is None for reading in run.gpu.fast) <= 1
     assert next(tier for tier in run.gpu.tiers if tier.name == "fast").errors > 0
@@ -96,20 +96,20 @@ def disappear() -> None:
         profiler.start()
     cuda.vanish(0)
     nvml.vanish(False)
-    profiler.start()  # the device is back: the next run is whole again
+    profiler.start()  # the device is back: the next run is complete
     with profiler.begin_batch() as batch:
         batch.mark("forward")
     assert timed_batches(profiler.stop()) == [True]
 
 
-def test_a_device_that_lags_costs_the_times_of_exactly_the_batches_that_found_no_event(standins: Standins) -> None:
+def test_a_lagging_device_loses_only_the_times_of_batches_without_events(standins: Standins) -> None:
     standins.call(lag_behind)
 
 
 @pytest.mark.slow
-def test_a_device_that_never_finishes_is_waited_for_ten_seconds(standins: Standins) -> None:
+def test_stop_waits_ten_seconds_for_a_device_that_never_finishes(standins: Standins) -> None:
     standins.call(never_finish)
 
 
-def test_a_device_that_disappears_takes_its_times_but_not_the_batches(standins: Standins) -> None:
+def test_batches_survive_a_device_that_disappears(standins: Standins) -> None:
     standins.call(disappear)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""BatchProfiler in loops that are left early, nested, interleaved, and entered when they should not be."""
+"""BatchProfiler in loops that exit early, nest, interleave, or start at the wrong time."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ def new_profiler(**options: Any) -> BatchProfiler:
 
 
 def forward_ms(run: RunResult) -> list[int | None]:
-    """Device time of each batch's stage "forward", in whole ms; None where there is none."""
+    """Return the device time of stage "forward" in whole ms for each batch; None where it is missing."""
     found = [next(stage.device_ns for stage in batch.stages if stage.name == "forward") for batch in run.batches]
     return [None if ns is None else round(ns / MS) for ns in found]
 
@@ -36,7 +36,7 @@ def enter_twice() -> None:
     cuda = CudaControl()
     profiler = new_profiler()
     with profiler:
-        cuda.launch(STREAM, 300 * MS)  # a backlog: the host's pace does not show in the device's times
+        cuda.launch(STREAM, 300 * MS)  # a backlog, so that the host's pace does not affect device times
         contexts = cuda.retained_contexts
         for index, _ in enumerate(profiler.batches(range(4))):
             with profiler.stage("forward"):
@@ -66,11 +66,11 @@ def nest_loops() -> None:
     assert_device_given_back(cuda)
     ranges = replay_ranges()
     assert ranges.open_at_the_end == []
-    assert ranges.counts == {"fetch": 3, "forward": 2, "part": 6}  # the third fetch found no more
+    assert ranges.counts == {"fetch": 3, "forward": 2, "part": 6}  # the third fetch found no item
 
 
 def nest_runs() -> None:
-    """A run inside of each batch of another: its end waits for the device, and is part of the outer stage."""
+    """A run inside each batch of another run: its end waits for the device within the outer stage."""
     cuda = CudaControl()
     outer, inner = new_profiler(), new_profiler(stages=("part",))
     with outer:
@@ -88,7 +88,7 @@ def nest_runs() -> None:
 
 
 def chain_two() -> None:
-    """One profiler's loop feeds the other's: their batches overlap without nesting."""
+    """The loop of one profiler feeds that of another: their batches overlap without nesting."""
     cuda = CudaControl()
     first, second = new_profiler(stages=("fetch", "forward")), new_profiler(stages=("fetch", "forward"))
     with first, second:
@@ -112,7 +112,7 @@ def raise_in_the_loop(kind: str) -> None:
                 cuda.launch(STREAM, 10 * MS)
                 if item == 2:
                     raise error("mine")
-    assert forward_ms(profiler.result) == [10, 10, 10]  # that of the exception too
+    assert forward_ms(profiler.result) == [10, 10, 10]  # includes the batch of the exception
     assert_device_given_back(cuda)
     assert replay_ranges().open_at_the_end == []
     profiler.start()  # can be used again
@@ -219,5 +219,5 @@ def test_misuse(standins: Standins, scenario: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["KeyError", "KeyboardInterrupt"])
-def test_an_exception_in_the_loop_keeps_what_was_measured(standins: Standins, kind: str) -> None:
+def test_an_exception_in_the_loop_keeps_the_recorded_batches(standins: Standins, kind: str) -> None:
     standins.call(raise_in_the_loop, kind, libraries=("cuda", "nvtx"))

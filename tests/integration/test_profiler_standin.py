@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""BatchProfiler on a device, through the stand-in driver and NVML: the same compiled code as on a real one."""
+"""BatchProfiler on a device, with the same compiled code as on a real one, through the stand-in driver and NVML."""
 
 import tempfile
 import time
@@ -65,7 +65,7 @@ def a_device_that_vanishes() -> list[Any]:
     return [timed, [batch.stages[0].host_ns > 0 for batch in run.batches], run.device.reason]
 
 
-def test_a_device_that_vanishes_takes_its_times_but_not_the_batches(standins: Standins) -> None:
+def test_batches_survive_a_device_that_vanishes(standins: Standins) -> None:
     timed, host, reason = standins.call(a_device_that_vanishes)
     assert host == [True] * 6
     assert timed[3:] == [False] * 3
@@ -82,7 +82,7 @@ def without_nvml() -> list[Any]:
     return [run.gpu is None, run.device.timed, run.device.sampling_reason]
 
 
-def test_without_nvml_times_are_still_taken(standins: Standins) -> None:
+def test_times_are_taken_without_nvml(standins: Standins) -> None:
     no_samples, timed, reason = standins.call(without_nvml, libraries=("cuda",))
     assert (no_samples, timed) == (True, True)
     assert "libnvidia-ml" in reason
@@ -109,6 +109,6 @@ def many_batches(count: int) -> list[Any]:
     return [len(loaded.batches), in_order, loaded.total_tokens, timed + run.device.dropped_batches]
 
 
-def test_every_one_of_100_000_tiny_batches_is_in_the_saved_result(standins: Standins) -> None:
+def test_the_saved_result_has_all_of_100_000_tiny_batches(standins: Standins) -> None:
     count = 100_000
     assert standins.call(many_batches, count, timeout_s=240) == [count, True, 30 * count, count]

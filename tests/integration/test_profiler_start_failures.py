@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run that cannot start, or whose start or end is interrupted: nothing of it stays on."""
+"""A run that cannot start, or whose start or end is interrupted, leaves nothing running."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def new_profiler(**options: Any) -> BatchProfiler:
 
 
 def threads() -> int:
-    """Native threads of this process, once those that have been told to end are gone."""
+    """Count the native threads of this process, after those that were asked to end are gone."""
     time.sleep(0.02)
     return len(list(Path("/proc/self/task").iterdir()))
 
@@ -36,7 +36,7 @@ def fails(error: BaseException) -> Callable[..., Any]:
 
 
 def then_fails(work: Callable[..., Any], error: BaseException) -> Callable[..., Any]:
-    """As when a signal arrives while `work` runs: Python raises when it has returned."""
+    """Wrap `work` as if a signal arrived while it runs: the error is raised after it returns."""
 
     def do(*arguments: Any, **named: Any) -> None:
         work(*arguments, **named)
@@ -46,7 +46,7 @@ def then_fails(work: Callable[..., Any], error: BaseException) -> Callable[..., 
 
 
 class InterruptedSampler:
-    """A sampler whose start is interrupted when its threads run."""
+    """A sampler whose start is interrupted after its threads have started."""
 
     def __init__(self, uuid: str) -> None:
         self._sampler = _core_sampler(uuid)
@@ -97,7 +97,7 @@ def start_without_success(case: str) -> None:
     cuda.fail("cuProfilerStart", 0)
     for owner, name, value in mended:
         setattr(owner, name, value)
-    with profiler:  # the same profiler starts when it can
+    with profiler:  # the same profiler can start later
         profiler.begin_batch().end()
     assert len(profiler.result.batches) == 1
     assert threads() == before
@@ -116,12 +116,12 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_start_that_fails_leaves_nothing_on(standins: Standins, case: str) -> None:
+def test_a_failed_start_leaves_nothing_running(standins: Standins, case: str) -> None:
     standins.call(start_without_success, case, libraries=("cuda", "nvml", "nvtx"))
 
 
 def interrupt_the_end() -> None:
-    """Ctrl-C during the wait for device times: the run is lost, but ends."""
+    """Ctrl-C during the wait for device times loses the result, but ends the run."""
     cuda = CudaControl()
     profiler = new_profiler()
     before = threads()
@@ -146,7 +146,7 @@ def interrupt_the_end() -> None:
 
 
 def lack_the_range() -> None:
-    """A device that is lost by the end of the run: its end cannot be marked, and the result must not suffer."""
+    """cudaProfilerStop fails because the device is lost; the result is complete anyway."""
     cuda = CudaControl()
     profiler = new_profiler(sample_gpu=False)
     with profiler:
@@ -156,7 +156,7 @@ def lack_the_range() -> None:
 
 
 def bracket_the_measured_device() -> None:
-    """CUDA's profiler calls go by the context that is current: here none, another library's, another device's."""
+    """The profiler calls apply to the current context, so none, another library's and another device's are tried."""
     cuda = CudaControl()
     cuda.set_devices(2)
     profiler = new_profiler(device=1, sample_gpu=False)
@@ -173,7 +173,7 @@ def bracket_the_measured_device() -> None:
     assert cuda.profiled_device == -1
     begun = _core.CaptureRange(1)
     assert cuda.profiled_device == 1
-    del begun  # one that is dropped ends
+    del begun  # a range that is dropped ends
     assert cuda.profiled_device == -1
     assert (cuda.live_events, cuda.retained_contexts) == (0, 0)
     with pytest.raises(VirnucError, match="CUDA_ERROR_INVALID_DEVICE"):

@@ -19,7 +19,7 @@ ITEMS = 50
 
 
 def in_threads(count: int, work: Any) -> None:
-    """Runs ``work(number)`` in so many threads at once; the first exception of theirs is raised here."""
+    """Run ``work(number)`` in `count` threads at once, and raise their first exception."""
     errors: list[BaseException] = []
     together = threading.Barrier(count)
 
@@ -74,7 +74,7 @@ def record_batches_of_their_own() -> None:
 
 
 class SlowToBegin:
-    """A timeline that lets other threads go on while it begins a batch, as the scheduler may at any time."""
+    """A timeline that yields to other threads while it begins a batch, as the scheduler may at any time."""
 
     def __init__(self, timeline: _core.Timeline) -> None:
         self._timeline = timeline
@@ -107,7 +107,7 @@ def loop_over_batches() -> None:
 
     def loop(number: int) -> None:
         for _ in profiler.batches(range(20)):
-            turn.wait()  # both have begun a batch, and one of them was the last to
+            turn.wait()  # both threads have begun a batch
             with profiler.stage("forward"):
                 turn.wait()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line as a user has it: a process in a session of its own, whose leftovers can be found.
+"""The command line as a user has it: a process in its own session, whose remaining processes can be found.
 
 Also those in other sessions: what a command starts inherits a mark in its environment.
 """
@@ -32,7 +32,7 @@ class Finished:
 
     @property
     def error(self) -> str:
-        """The one sentence that says what is wrong."""
+        """The error in one sentence."""
         lines = [line for line in self.err.splitlines() if line.startswith("virnuc-profiler")]
         assert len(lines) == 1, self.err
         assert "Traceback" not in self.err, self.err
@@ -63,11 +63,11 @@ class Command:
         return Finished(self.process.returncode, out or "", err)
 
     def interrupt(self) -> None:
-        """Ctrl-C: the terminal signals the whole group, workers too."""
+        """Press Ctrl-C: the terminal signals the whole process group."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def left_behind(self, within_s=10.0) -> list[str]:
-        """What still lives of it after that time; forkserver and workers need a moment to end."""
+        """Return the command lines of its processes that are still alive after `within_s`."""
         deadline = time.monotonic() + within_s
         while (left := self._alive()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -84,7 +84,7 @@ class Command:
 
 
 def run(*arguments, **options) -> Finished:
-    """Runs a command to its end and requires that it leaves no process behind."""
+    """Run a command to its end and require that it leaves no process."""
     command = Command(*arguments, **options)
     finished = command.finish()
     assert command.left_behind() == []

@@ -12,7 +12,7 @@ DEVICE_STAGES = ["h2d", "forward"]
 STREAM = 0x77
 MS = 1_000_000
 BACKLOG = 300 * MS
-"""Work queued before what is measured: then the host's own pace does not show in the device's times."""
+"""Work to queue before the measurement, so that the host's pace does not affect device times."""
 
 
 def new_timeline(**options: Any) -> _core.Timeline:
@@ -32,7 +32,7 @@ def run_batch(timeline: _core.Timeline, cuda: CudaControl, index: int = 0) -> No
 
 
 def device_durations(timeline: _core.Timeline) -> dict[str, list[int]]:
-    """Device durations of each stage name; NOT_MEASURED where there is none."""
+    """Return the device durations by stage name; NOT_MEASURED where there is none."""
     durations: dict[str, list[int]] = {name: [] for name in STAGES}
     for row in timeline.stages():
         measured = row["device_start_ns"] != _core.NOT_MEASURED and row["device_end_ns"] != _core.NOT_MEASURED
@@ -42,6 +42,6 @@ def device_durations(timeline: _core.Timeline) -> dict[str, list[int]]:
 
 
 def wait_until(condition: Any) -> None:
-    """For what another thread is about to do; the test's own timeout is the limit."""
+    """Wait for another thread; the timeout of the test is the limit."""
     while not condition():
         time.sleep(0.001)

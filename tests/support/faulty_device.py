@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A model process with real trials on the GPU, which fail as the prefetch factor tells."""
+"""A model process with real trials on the GPU. The prefetch factor selects the fault."""
 
 from enum import IntEnum
 
@@ -16,7 +16,7 @@ class DeviceFault(IntEnum):
 
 
 class DeviceModel:
-    """Takes some memory for each batch, and fails in the middle of its n-th."""
+    """Allocates memory for each batch, and fails in the middle of the n-th."""
 
     def __init__(self, device, fault=DeviceFault.NONE, fail_at=3):
         self.device, self.fault, self.fail_at, self.calls = device, fault, fail_at, 0
@@ -30,7 +30,7 @@ class DeviceModel:
             held.extend(torch.empty(total // 4, dtype=torch.uint8, device=self.device) for _ in range(8))
         if self.calls == self.fail_at and self.fault == DeviceFault.ASSERT:
             table = torch.zeros(4, device=self.device)
-            table[torch.full((1,), 99, device=self.device)].sum()  # behind the end of the table
+            table[torch.full((1,), 99, device=self.device)].sum()  # index out of bounds
         return held[0] @ self.weights
 
 
@@ -47,7 +47,7 @@ class FaultyDevice(FaultyModel):
 
 
 def main(*arguments):
-    """What the supervisor starts."""
+    """Entry point that the supervisor starts."""
     from virnuc_profiler.sweep.worker import child
 
     child.main(*arguments, make_model=FaultyDevice)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A model process without a model, for the supervisor's tests: what it does is told by the prefetch factor.
+"""A model process without a model, for the supervisor's tests: the prefetch factor selects its behavior.
 
 It needs no PyTorch, and so starts in a fraction of a second. Run as a module it is ``virnuc_profiler`` with such
 processes.
@@ -21,7 +21,7 @@ from virnuc_profiler.sweep.worker import child
 
 
 class Fault(IntEnum):
-    NONE = 4  # the baseline's
+    NONE = 4  # that of the baseline
     KILLED = 101
     STOPPED = 102
     DEAF = 103  # neither Ctrl-C nor SIGTERM ends it
@@ -30,11 +30,11 @@ class Fault(IntEnum):
     OUT_OF_MEMORY = 106
     LEAKS = 107
     CUDA_ERROR = 108
-    RUNS_ON = 109  # with progress, until it is stopped, and then writes what it has
+    RUNS_ON = 109  # with progress until it is stopped, then writes its files
     CHATTERS = 110  # more than a message may hold
-    FORKS_AND_EXITS = 112  # what it forked holds its pipes
+    FORKS_AND_EXITS = 112  # a forked child keeps its pipes open
     STARTS_A_DAEMON = 113
-    PREPARES = 114  # longer than the time limit, before it begins to measure
+    PREPARES = 114  # prepares for longer than the time limit before it measures
     ABORTS = 111  # as PyTorch does over a CUDA error in a destructor
 
 
@@ -138,7 +138,7 @@ class FaultyModel:
 
 
 def main(*arguments):
-    """What the supervisor starts."""
+    """Entry point that the supervisor starts."""
     child.main(*arguments, make_model=FaultyModel)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What tests on a GPU share."""
+"""Helpers for tests on a GPU."""
 
 from contextlib import contextmanager
 
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def no_waiting():
-    """Makes PyTorch raise wherever the host would wait for the device."""
+    """Make PyTorch raise wherever the host would wait for the device."""
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:

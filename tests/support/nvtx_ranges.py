@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""NVTX ranges of this process replayed, as a tool that listens would nest them."""
+"""Replay the NVTX ranges of this process, nested as an attached tool sees them."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from tests.support.standin import nvtx_calls
 
 @dataclass(frozen=True)
 class ReplayedRanges:
-    """What was open at the end, and how often each stage was."""
+    """Ranges that were open at the end, and the count of each stage."""
 
     open_at_the_end: list[str]
     counts: dict[str, int]
 
 
 def replay_ranges() -> ReplayedRanges:
-    """Replays all pushes and pops, thread by thread; a pop without a push is an error."""
+    """Replay all pushes and pops by thread; a pop without a push is an error."""
     stacks: dict[int, list[str]] = defaultdict(list)
     counts: dict[str, int] = defaultdict(int)
     for call in nvtx_calls():

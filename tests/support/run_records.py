@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs and batches made by hand, for tests of everything behind the capture."""
+"""Handmade runs and batches, for tests of the code that reads them."""
 
 from tests.support.runs import table_of
 from virnuc_profiler.telemetry.records import (
@@ -16,7 +16,7 @@ MS = 1_000_000
 
 
 def stage(name, start_ms, end_ms, device=None):
-    """A stage; times in ms, `device` a pair of them."""
+    """Make a stage record from times in ms; `device` is a pair of start and end."""
     on_device = (None, None) if device is None else (int(device[0] * MS), int(device[1] * MS))
     return StageRecord(name, int(start_ms * MS), int(end_ms * MS), *on_device)
 
@@ -37,7 +37,7 @@ def batch(index, start_ms, end_ms, stages=(), pack=None, dropped=False):
 
 
 def run_of(batches, end_ms, *, device=None, gpu=None, metadata=None, start_ms=0):
-    """A run result over records, through the same columns that a real run has."""
+    """Make a run result from records, through the same columns that a real run has."""
     return RunResult(
         run_id="made-by-hand",
         started_at="2025-03-01T12:00:00+00:00",

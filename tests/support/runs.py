@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs made by hand or by hypothesis, for tests of what reads them."""
+"""Runs made by hand or by hypothesis, for tests of their readers."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ _STAGE_DTYPE = [(field, np.int32 if field == "stage" else np.int64) for field in
 
 
 def table_of(batches: list[BatchRecord], stage_names=STAGES) -> BatchTable:
-    """A table that holds exactly these records, in the form in which the compiled core gives them."""
+    """Make a table of exactly these records, in the form that the compiled core returns."""
     rows, stage_rows = [], []
     for batch in batches:
         begin = len(stage_rows)

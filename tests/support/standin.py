@@ -46,14 +46,14 @@ MIG_UUID = "MIG-ab010203-0405-0607-0809-0a0b0c0d0e00"
 
 @dataclass(frozen=True)
 class Standins:
-    """The compiled libraries, and how to run something with them."""
+    """Compiled stand-in libraries, and functions to run code with them."""
 
     cuda_path: Path
     nvml_path: Path
     nvtx_path: Path
 
     def environment(self, *libraries: str) -> dict[str, str]:
-        """The environment of a process that uses these libraries ("cuda", "nvml", "nvtx")."""
+        """Return the environment of a process that uses these libraries ("cuda", "nvml", "nvtx")."""
         environment = {k: v for k, v in os.environ.items() if k not in _ENVIRONMENT.values()}
         paths = {"cuda": self.cuda_path, "nvml": self.nvml_path, "nvtx": self.nvtx_path}
         return environment | {_ENVIRONMENT[library]: str(paths[library]) for library in libraries}
@@ -65,7 +65,7 @@ class Standins:
         libraries: tuple[str, ...] = ("cuda", "nvml"),
         timeout_s: float = 60.0,
     ) -> Any:
-        """Calls a module-level function in a fresh process; arguments and result travel as JSON."""
+        """Call a module-level function in a new process; arguments and result are passed as JSON."""
         source = (
             "import importlib, json, sys\n"
             "module, name, arguments = sys.argv[1:]\n"
@@ -78,7 +78,7 @@ class Standins:
         return json.loads(self.run(command, libraries=libraries, timeout_s=timeout_s).splitlines()[-1])
 
     def run(self, command: list[str], *, libraries: tuple[str, ...] = ("cuda", "nvml"), timeout_s: float = 60.0) -> str:
-        """Runs a command from the repository's root; returns its output, fails with its errors."""
+        """Run a command in the root of the repository; return its output, or fail with its errors."""
         done = subprocess.run(
             command,
             cwd=_ROOT,
@@ -93,7 +93,7 @@ class Standins:
 
 
 def build_standins(folder: Path) -> Standins:
-    """Compiles the stand-in libraries into `folder` (g++, a few seconds)."""
+    """Compile the stand-in libraries into `folder` (g++, a few seconds)."""
     paths = {}
     running = []
     for name in _ENVIRONMENT:
@@ -145,59 +145,59 @@ class CudaControl:
         )
 
     def fail(self, call: str, code: int, after: int = 0) -> None:
-        """A driver call, e.g. ``cuEventQuery``, returns `code` after `after` more calls; code 0 mends it."""
+        """Make a driver call, such as ``cuEventQuery``, return `code` after `after` more calls; 0 restores it."""
         self._library.standin_cuda_fail(call.encode(), code, after)
 
     def hang(self, call: str, ns: int) -> None:
-        """A driver call hangs for so long (FOREVER, or 0: not at all)."""
+        """Make a driver call hang for some time; FOREVER, or 0 to restore it."""
         self._library.standin_cuda_hang(call.encode(), ns)
 
     def vanish(self, code: int = 46) -> None:
-        """The device is gone: every call returns `code` (46: device unavailable); 0 brings it back."""
+        """Lose the device: every call returns `code` (46: device unavailable); 0 restores it."""
         self._library.standin_cuda_vanish(code)
 
     def set_devices(self, count: int, *, mig: bool = False) -> None:
-        """How many devices there are, and whether they are MIG slices."""
+        """Set the number of devices, and whether they are MIG slices."""
         self._library.standin_cuda_set_devices(count, int(mig))
 
     def set_clock(self, offset_ns: int, drift_ppm: float) -> None:
-        """The device's clock: ``offset_ns + host * (1 + drift_ppm / 1e6)``."""
+        """Set the device's clock to ``offset_ns + host * (1 + drift_ppm / 1e6)``."""
         self._library.standin_cuda_set_clock(offset_ns, drift_ppm)
 
     def device_time(self, host_ns: int) -> int:
-        """What the device's clock shows at a host time."""
+        """Return the device's clock at a host time."""
         return int(self._library.standin_cuda_device_time(host_ns))
 
     def set_latency(self, ns: int) -> None:
-        """Time from the recording of an event on an idle stream to its completion."""
+        """Set the time from recording an event on an idle stream to its completion."""
         self._library.standin_cuda_set_latency(ns)
 
     def launch(self, stream: int, duration_ns: int) -> None:
-        """Work of so long on a stream."""
+        """Queue work of some duration on a stream."""
         self._library.standin_cuda_launch(stream, duration_ns)
 
     def synchronize(self, stream: int) -> None:
-        """Waits until the stream has done all its work."""
+        """Wait until the stream has finished its work."""
         self.wait_until(self.busy_until(stream))
 
     def busy_until(self, stream: int) -> int:
-        """When, on the device's clock, the stream has done what is queued on it now."""
+        """Return the time on the device's clock at which the work queued on the stream finishes."""
         return int(self._library.standin_cuda_busy_until(stream))
 
     def wait_until(self, device_ns: int) -> None:
-        """Waits until the device's clock shows this; without the GIL, like a wait for an event."""
+        """Wait for a time on the device's clock, without the GIL, like a wait for an event."""
         self._library.standin_cuda_wait_until(device_ns)
 
     def hold(self, stream: int) -> None:
-        """Events recorded on `stream` do not complete until it is released."""
+        """Keep events recorded on `stream` from completing until it is released."""
         self._library.standin_cuda_hold(stream, 1)
 
     def release(self, stream: int) -> None:
-        """Undoes :meth:`hold`."""
+        """Undo :meth:`hold`."""
         self._library.standin_cuda_hold(stream, 0)
 
     def capture(self, stream: int, capturing: bool = True) -> None:
-        """Begins or ends the capture of a CUDA graph on `stream`."""
+        """Begin or end the capture of a CUDA graph on `stream`."""
         self._library.standin_cuda_capture(stream, int(capturing))
 
     def hold_all(self, held: bool = True) -> None:
@@ -205,36 +205,36 @@ class CudaControl:
         self._library.standin_cuda_hold_all(int(held))
 
     def use_other_context(self, use: bool) -> None:
-        """Makes another library's context current on this thread, or takes it away."""
+        """Make another library's context current on this thread, or remove it."""
         self._library.standin_cuda_use_other_context(int(use))
 
     def calls(self, call: str = "") -> int:
-        """How often a driver call was made; all of them without a name."""
+        """Count the calls of a driver function, or of all functions without a name."""
         return int(self._library.standin_cuda_calls(call.encode()))
 
     @property
     def forked_child_calls(self) -> int:
-        """Driver calls made by a forked child of the process that initialized the driver."""
+        """Count the driver calls of forked children of the process that initialized the driver."""
         return int(self._library.standin_cuda_forked_child_calls())
 
     @property
     def live_events(self) -> int:
-        """Events created and not yet destroyed."""
+        """Count the events created and not yet destroyed."""
         return int(self._library.standin_cuda_live_events())
 
     @property
     def retained_contexts(self) -> int:
-        """Primary contexts retained and not yet released."""
+        """Count the primary contexts retained and not yet released."""
         return int(self._library.standin_cuda_retained_contexts())
 
     @property
     def wrong_context(self) -> int:
-        """Events recorded on a default stream while another context was current."""
+        """Count the events recorded on a default stream while another context was current."""
         return int(self._library.standin_cuda_wrong_context())
 
     @property
     def profiled_device(self) -> int:
-        """The device between whose cuProfilerStart and cuProfilerStop this is; -1: none."""
+        """Return the device with an open range of cuProfilerStart and cuProfilerStop, or -1."""
         return int(self._library.standin_cuda_profiled_device())
 
 
@@ -256,19 +256,19 @@ class NvmlControl:
         )
 
     def set(self, name: str, value: float) -> None:
-        """A value that NVML tells, by the name of our field, e.g. ``power_mw``; see standin_nvml.cpp."""
+        """Set a value that NVML reports, by the name of our field such as ``power_mw``; see standin_nvml.cpp."""
         self._library.standin_nvml_set(name.encode(), value)
 
     def fail(self, call: str, code: int) -> None:
-        """What a call returns from now on: 3 not supported, 15 GPU is lost, 999 unknown; 0 mends it."""
+        """Set the return code of a call: 3 not supported, 15 GPU lost, 999 unknown; 0 restores it."""
         self._library.standin_nvml_fail(call.encode(), code)
 
     def stall(self, call: str, ns: int) -> None:
-        """A call takes so long (or FOREVER)."""
+        """Set the duration of a call, or FOREVER."""
         self._library.standin_nvml_stall(call.encode(), ns)
 
     def vanish(self, vanished: bool = True) -> None:
-        """The GPU is lost: every call fails."""
+        """Lose the GPU: every call fails."""
         self._library.standin_nvml_vanish(int(vanished))
 
     def set_uuids(self, card: str, mig: str) -> None:
@@ -276,13 +276,13 @@ class NvmlControl:
         self._library.standin_nvml_set_uuids(card.encode(), mig.encode())
 
     def calls(self, call: str) -> int:
-        """How often a call was made."""
+        """Count the calls of a function."""
         return int(self._library.standin_nvml_calls(call.encode()))
 
 
 @dataclass(frozen=True)
 class NvtxCall:
-    """One call that a tool listening to NVTX would see; `fields` as standin_nvtx.cpp writes them."""
+    """One NVTX call as an attached tool sees it; `fields` are as standin_nvtx.cpp writes them."""
 
     thread: int
     call: str
@@ -291,7 +291,7 @@ class NvtxCall:
 
 
 def nvtx_calls() -> list[NvtxCall]:
-    """All NVTX calls of this process so far."""
+    """Return all NVTX calls of this process so far."""
     handle = _load("nvtx", {"log": (ctypes.c_char_p, [])})
     lines = handle.standin_nvtx_log().decode().splitlines()
     parts = [line.split("\t") for line in lines]

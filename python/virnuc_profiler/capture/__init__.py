@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Measuring: the profiler around a loop, and the machine it ran on."""
+"""Measurement: the profiler for a loop over batches, device calibration, and a description of the machine."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From what the compiled core recorded to a :class:`RunResult`."""
+"""Convert what the compiled core recorded into a :class:`RunResult`."""
 
 import math
 from collections.abc import Mapping
@@ -37,10 +37,21 @@ def assemble_run(
     metadata: Mapping[str, Any],
     sampling_reason: str,
 ) -> RunResult:
-    """Makes the result of a stopped timeline.
+    """Build the result of a stopped timeline.
 
-    A loop that never waits for the device ends before its work does, so a run lasts until the last device interval
-    ends: otherwise its rates would be too high.
+    The run lasts until its last device interval ends. A loop that never waits for the device ends earlier than its
+    work, and rates over the loop alone would be too high.
+
+    Args:
+        timeline: Stopped timeline that holds the batches and stages.
+        target: Device that the run measured.
+        samples: GPU readings taken during the run. None if the GPU was not sampled.
+        run_id: Name of the run.
+        started_at: Start of the run in ISO 8601, UTC.
+        host_start_ns: Start of the run on the monotonic host clock, in nanoseconds.
+        host_end_ns: End of the loop on the monotonic host clock, in nanoseconds.
+        metadata: JSON-serializable values to keep with the result.
+        sampling_reason: Reason why the GPU was not sampled. Empty if it was.
     """
     stages = timeline.stages()
     device_ends = stages["device_end_ns"]
@@ -60,7 +71,7 @@ def assemble_run(
 
 
 def collect_samples(sampler: _core.GpuSampler | None, target: Target) -> GpuSamples | None:
-    """The readings of a stopped sampler as records; None without a sampler."""
+    """Convert the readings of a stopped sampler into records; None without a sampler."""
     if sampler is None or target.uuid is None:
         return None
     return GpuSamples(
@@ -115,7 +126,7 @@ def _profiling_cost(timeline: _core.Timeline, samples: GpuSamples | None) -> Pro
 
 
 def _rows(table: NDArray[np.void]) -> list[dict[str, Any]]:
-    """Each row as a dict, with None for what was not measured."""
+    """Convert each row to a dict, with None for values that were not measured."""
     names = table.dtype.names or ()
     return [{name: _value(value) for name, value in zip(names, row, strict=True)} for row in table.tolist()]
 

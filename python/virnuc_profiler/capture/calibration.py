@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The ceilings of a card, measured on it: large matrix products, and copies within its memory.
+"""Measure the ceilings of a GPU: the FLOP/s of a large matmul, and the rate of copies within device memory.
 
-No program reaches a data sheet's number, so MFU is against what a matrix product of 8,192³ does on this very card
-after seconds of load: a card at its power limit clocks down (an H200 from 751 to 681 TFLOP/s), and a long run lives in
-that state. Its SM clock is kept beside the rate: whoever compares with what is counted in cycles must know it.
+No program reaches the number on the data sheet. MFU therefore refers to the rate of an 8,192³ matmul on the same GPU
+after seconds of load, when a GPU at its power limit has lowered its clocks (an H200 from 751 to 681 TFLOP/s). The
+calibration also records the SM clock, which comparisons with counts of cycles need.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from virnuc_profiler.errors import UsageError
 
 PRECISIONS: Final = ("bf16", "fp16", "tf32", "fp32")
 SECONDS: Final = 4.0
-"""Of load for each precision: power and clocks of an H200 settle within two."""
+"""Seconds of load for each precision. Power and clocks of an H200 settle within two seconds."""
 
 SIZE: Final = 8192
 _COPIED_BYTES: Final = 2**30
@@ -31,13 +31,13 @@ _ReadClock = Callable[[], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What a large matrix product reaches.
+    """The rate of a large matmul in one precision.
 
     Attributes:
         precision: ``bf16``, ``fp16``, ``tf32`` or ``fp32``.
-        flops_per_second: sustained; this is the ceiling for MFU.
-        first_flops_per_second: at first, before the card is warm.
-        sm_clock_mhz: at which the sustained rate was reached; None if it could not be read.
+        flops_per_second: Sustained FLOP/s, the ceiling for MFU.
+        first_flops_per_second: FLOP/s at first, before the GPU is warm.
+        sm_clock_mhz: SM clock in MHz at the sustained rate. None if it could not be read.
     """
 
     precision: str
@@ -48,16 +48,17 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured of one card, and with what.
+    """The measured ceilings of one GPU, and the software that they were measured with.
 
     Attributes:
-        name: of the card.
-        uuid: of the card.
-        driver_version: NVIDIA's; None if it could not be found out.
-        torch_version: PyTorch's, with its build.
-        measured_at: ISO 8601, UTC.
-        ceilings: by precision.
-        copy_bytes_per_second: copied within the card's memory, so twice that was moved.
+        name: Name of the GPU.
+        uuid: UUID of the GPU as NVML reports it.
+        driver_version: Version of NVIDIA's driver. None if it is unknown.
+        torch_version: Version of PyTorch, with its build suffix.
+        measured_at: Time of the measurement in ISO 8601, UTC.
+        ceilings: Ceiling of each precision, by the precision's name.
+        copy_bytes_per_second: Bytes per second copied within device memory. The traffic is twice that, as each byte is
+            read and written.
     """
 
     name: str
@@ -69,34 +70,39 @@ class Calibration:
     copy_bytes_per_second: float
 
 
-class Stretch(NamedTuple):
-    """A stretch of work: amount per second, and the SM clock while it ran; None if that could not be read."""
+class RateSample(NamedTuple):
+    """One timed interval of work.
+
+    Attributes:
+        rate: Amount of work per second: FLOP or bytes.
+        sm_clock_mhz: SM clock in MHz during the interval. None if it could not be read.
+    """
 
     rate: float
     sm_clock_mhz: float | None = None
 
 
 class Meter(Protocol):
-    """Measures a card; each method returns successive stretches of work, or their rates."""
+    """Measures rates of a GPU in successive intervals."""
 
-    def product_rates(self, precision: str, seconds: float) -> Sequence[Stretch]:
-        """FLOP/s of matrix products, with clocks."""
+    def matmul_rates(self, precision: str, seconds: float) -> Sequence[RateSample]:
+        """Return the FLOP/s of matmuls and the SM clock in each interval."""
 
     def copy_rates(self, seconds: float) -> Sequence[float]:
-        """Bytes copied per second."""
+        """Return the bytes copied per second in each interval."""
 
 
 def calibrate(
     target: Target, meter: Meter, *, driver_version: str | None, torch_version: str, seconds: float = SECONDS
 ) -> Calibration:
-    """Measures every ceiling of a card.
+    """Measure every ceiling of a GPU.
 
     Args:
-        target: the card.
-        meter: measures it.
-        driver_version: is kept with the result.
-        torch_version: is kept with the result.
-        seconds: of load for each.
+        target: GPU to measure; it must have a UUID.
+        meter: Meter that measures the rates.
+        driver_version: Driver version to keep with the result. None if it is unknown.
+        torch_version: PyTorch version to keep with the result.
+        seconds: Seconds of load for each precision and for copies.
     """
     assert target.uuid is not None
     return Calibration(
@@ -105,18 +111,18 @@ def calibrate(
         driver_version=driver_version,
         torch_version=torch_version,
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        ceilings={name: ceiling_of(name, meter.product_rates(name, seconds)) for name in PRECISIONS},
+        ceilings={name: ceiling_from_samples(name, meter.matmul_rates(name, seconds)) for name in PRECISIONS},
         copy_bytes_per_second=_sustained(meter.copy_rates(seconds)),
     )
 
 
-def ceiling_of(precision: str, stretches: Sequence[Stretch]) -> Ceiling:
-    """The first rate and the sustained one, which is the median of the later half, and its clock likewise."""
-    clocks = [stretch.sm_clock_mhz for stretch in _later_half(stretches) if stretch.sm_clock_mhz is not None]
+def ceiling_from_samples(precision: str, samples: Sequence[RateSample]) -> Ceiling:
+    """Build a ceiling whose sustained rate and clock are the medians over the later half of the samples."""
+    clocks = [sample.sm_clock_mhz for sample in _later_half(samples) if sample.sm_clock_mhz is not None]
     return Ceiling(
         precision,
-        flops_per_second=_sustained([stretch.rate for stretch in stretches]),
-        first_flops_per_second=stretches[0].rate,
+        flops_per_second=_sustained([sample.rate for sample in samples]),
+        first_flops_per_second=samples[0].rate,
         sm_clock_mhz=statistics.median(clocks) if clocks else None,
     )
 
@@ -129,30 +135,30 @@ def _later_half(values: Sequence[_Value]) -> Sequence[_Value]:
     return values[len(values) // 2 :]
 
 
-def calibration_target() -> Target:
-    """PyTorch's current GPU.
+def resolve_calibration_target() -> Target:
+    """Resolve PyTorch's current GPU.
 
     Raises:
-        UsageError: there is none.
+        UsageError: PyTorch sees no GPU.
     """
     import torch
 
     if not torch.cuda.is_available():
-        raise UsageError("calibration measures a GPU, and PyTorch sees none here: virnuc-profiler doctor says why")
+        raise UsageError("calibration needs a GPU, and PyTorch sees none: run `virnuc-profiler doctor` to see why")
     return resolve_target(f"cuda:{torch.cuda.current_device()}")
 
 
 class TorchMeter:
-    """Measures PyTorch's current GPU with events."""
+    """Measures PyTorch's current GPU with CUDA events, in intervals of 0.1 s."""
 
     def __init__(self) -> None:
         import torch
 
         self._torch: Any = torch
-        self._stretch_s = 0.1
+        self._interval_s = 0.1
 
-    def product_rates(self, precision: str, seconds: float) -> Sequence[Stretch]:
-        """FLOP/s of products of two 8,192² matrices, by stretches of 0.1 s, with clocks."""
+    def matmul_rates(self, precision: str, seconds: float) -> Sequence[RateSample]:
+        """Return the FLOP/s of 8,192³ matmuls and the SM clock in each interval."""
         torch = self._torch
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
         left, right = (torch.randn(SIZE, SIZE, device="cuda").to(dtype) for _ in range(2))
@@ -160,41 +166,48 @@ class TorchMeter:
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         try:
-            with sm_clock_reader(calibration_target().uuid) as read_clock_mhz:
-                return self._stretches(lambda: torch.mm(left, right, out=product), 2 * SIZE**3, seconds, read_clock_mhz)
+            with sm_clock_reader(resolve_calibration_target().uuid) as read_clock_mhz:
+                return self._samples(lambda: torch.mm(left, right, out=product), 2 * SIZE**3, seconds, read_clock_mhz)
         finally:
             torch.set_float32_matmul_precision(before)
 
     def copy_rates(self, seconds: float) -> Sequence[float]:
-        """Bytes per second of copies of 1 GiB within the device's memory."""
+        """Return the bytes per second of 1 GiB copies within device memory, in each interval."""
         torch = self._torch
         source = torch.empty(_COPIED_BYTES, dtype=torch.uint8, device="cuda")
         copy = torch.empty_like(source)
-        stretches = self._stretches(lambda: copy.copy_(source), _COPIED_BYTES, min(seconds, 1.0))
-        return [stretch.rate for stretch in stretches]
+        samples = self._samples(lambda: copy.copy_(source), _COPIED_BYTES, min(seconds, 1.0))
+        return [sample.rate for sample in samples]
 
-    def _stretches(
+    def _samples(
         self, work: _Work, amount: int, seconds: float, read_clock_mhz: _ReadClock = lambda: None
-    ) -> list[Stretch]:
-        """Amount per second; the first call, which loads the kernel, is left out."""
+    ) -> list[RateSample]:
+        """Repeat `work` for `seconds`, after one unmeasured call that loads the kernel.
+
+        Args:
+            work: Function that launches the work once.
+            amount: Amount of work in one call.
+            seconds: Device time to fill; at least one sample is taken.
+            read_clock_mhz: Function that reads the SM clock.
+        """
         work()
         once_s, _ = self._time(work, 1, read_clock_mhz)
-        times = max(1, round(self._stretch_s / once_s))
-        stretches: list[Stretch] = []
+        repeats = max(1, round(self._interval_s / once_s))
+        samples: list[RateSample] = []
         spent_s = 0.0
-        while spent_s < seconds or not stretches:
-            took_s, clock_mhz = self._time(work, times, read_clock_mhz)
-            spent_s += took_s
-            stretches.append(Stretch(amount * times / took_s, clock_mhz))
-        return stretches
+        while spent_s < seconds or not samples:
+            elapsed_s, clock_mhz = self._time(work, repeats, read_clock_mhz)
+            spent_s += elapsed_s
+            samples.append(RateSample(amount * repeats / elapsed_s, clock_mhz))
+        return samples
 
-    def _time(self, work: _Work, times: int, read_clock_mhz: _ReadClock) -> tuple[float, float | None]:
-        """Seconds that the device took, and its clock meanwhile: read before anybody waits, or it would be idle's."""
+    def _time(self, work: _Work, repeats: int, read_clock_mhz: _ReadClock) -> tuple[float, float | None]:
+        """Return the device time in seconds and the SM clock while the device works."""
         start, end = (self._torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
-        for _ in range(times):
+        for _ in range(repeats):
             work()
         end.record()
-        clock_mhz = read_clock_mhz()
+        clock_mhz = read_clock_mhz()  # before synchronize(): afterwards the device is idle
         end.synchronize()
         return float(start.elapsed_time(end)) / 1e3, clock_mhz

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where calibrations are kept: one JSON file in the user's cache folder."""
+"""Save and load calibrations in one JSON file in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def calibration_path() -> Path:
-    """The file: $VIRNUC_PROFILER_CALIBRATION, or ``virnuc_profiler/calibration.json`` in the user's cache folder."""
+    """Return $VIRNUC_PROFILER_CALIBRATION, or else ``virnuc_profiler/calibration.json`` in the user's cache folder."""
     if chosen := os.environ.get(PATH_VARIABLE):
         return Path(chosen)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -32,10 +32,10 @@ def calibration_path() -> Path:
 
 
 def save_calibration(calibration: Calibration) -> Path:
-    """Adds a calibration to the file; it replaces one of the same card, driver and PyTorch.
+    """Add a calibration to the file, in place of one with the same GPU, driver and PyTorch.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
     """
     document = asdict(calibration)
     others = [entry for entry in _entries() if any(entry.get(part) != document[part] for part in _KEY)]
@@ -46,51 +46,55 @@ def save_calibration(calibration: Calibration) -> Path:
 
 
 def load_ceiling(
+    *,
     uuid: str | None,
     precision: str | None,
-    *,
     driver_version: str | None = None,
     torch_version: str | None = None,
 ) -> Ceiling | None:
-    """What was measured last of a card in a precision; None if nothing was.
+    """Return the newest measured ceiling of a GPU in one precision, or None if there is none.
 
     Args:
-        uuid: of the card.
-        precision: ``bf16``, ``fp16``, ``tf32`` or ``fp32``.
-        driver_version: it must have been measured with this one; any, if None.
-        torch_version: likewise.
+        uuid: UUID of the GPU. None gives None.
+        precision: ``bf16``, ``fp16``, ``tf32`` or ``fp32``. None gives None.
+        driver_version: Driver version of the measurement. None accepts any.
+        torch_version: PyTorch version of the measurement. None accepts any.
     """
     wanted = {"uuid": uuid, "driver_version": driver_version, "torch_version": torch_version}
     if uuid is None or precision is None:
         return None
-    fitting = (
+    matches = (
         _ceiling(entry, precision)
         for entry in reversed(_entries())
         if all(value is None or entry.get(key) == value for key, value in wanted.items())
     )
-    return next((ceiling for ceiling in fitting if ceiling is not None), None)
+    return next((ceiling for ceiling in matches if ceiling is not None), None)
 
 
 def _entries() -> list[Mapping[str, Any]]:
-    """What the file holds. A damaged one holds nothing: a run must not fail for it, and calibrating mends it."""
+    """Read the entries of the file. A damaged file counts as empty, so that a run does not fail because of it."""
     path = calibration_path()
     if not path.exists():
         return []
     try:
         document = read_json(path)
     except TelemetryFormatError as error:
-        _log.warning("the calibration cannot be used: %s", error)
+        _log.warning("the calibration file is ignored: %s; `virnuc-profiler doctor --calibrate` replaces it", error)
         return []
     entries = document.get("calibrations") if isinstance(document, dict) and document.get("kind") == _KIND else None
     if not isinstance(entries, list):
-        _log.warning("the calibration cannot be used: %s is not one of virnuc_profiler", path)
+        _log.warning(
+            "the calibration file is ignored: %s is not a calibration of virnuc_profiler; "
+            "`virnuc-profiler doctor --calibrate` replaces it",
+            path,
+        )
         return []
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _ceiling(entry: Mapping[str, Any], precision: str) -> Ceiling | None:
     try:
-        ceiling = Ceiling(**entry["ceilings"][precision])  # files from before its clock was kept lack that key
+        ceiling = Ceiling(**entry["ceilings"][precision])  # older files lack the key of the SM clock
         if not ceiling.flops_per_second > 0:
             return None
     except (KeyError, TypeError):

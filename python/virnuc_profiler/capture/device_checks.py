@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What can be measured of this machine's GPUs, found out by trying."""
+"""Find out what can be measured on this machine's GPUs by measuring each of them briefly."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ MISSING: Final = "missing"
 BROKEN: Final = "broken"
 
 _PROBE_S: Final = 1.3
-"""Long enough for two readings of every tier of sampling."""
+"""Seconds of sampling; long enough for two readings of every sampler tier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding.
+    """The result of one check.
 
     Attributes:
-        name: what was looked at.
-        state: ``ok``; ``missing``: less can be measured; ``broken``: nothing works without it.
-        found: what there is, or why there is nothing.
-        fix: what to do about it; empty if nothing needs to be done.
+        name: Name of the checked component.
+        state: ``ok``, ``missing`` (fewer things can be measured) or ``broken`` (nothing can be measured).
+        found: What the check found, or the reason why it found nothing.
+        fix: What the user can do about it. Empty if nothing needs to be done.
     """
 
     name: str
@@ -38,13 +38,15 @@ class Check:
 
 
 def device_checks() -> Iterator[Check]:
-    """Driver, NVML, each device with its tiers of sampling, and Nsight Systems."""
+    """Check the driver, NVML, each device with its sampler tiers, and Nsight Systems."""
     driver, nvml = _core.cuda_status(), _core.nvml_status()
-    yield _library("CUDA driver", driver, "install NVIDIA's driver; without it only the CPU is measured")
-    yield _library("NVML", nvml, "it comes with NVIDIA's driver (libnvidia-ml.so.1); without it the GPU is not sampled")
+    yield _library("CUDA driver", driver, "install NVIDIA's driver; without it, only host times are measured")
+    yield _library(
+        "NVML", nvml, "install NVIDIA's driver, which contains libnvidia-ml.so.1; without it, the GPU is not sampled"
+    )
     devices = _core.cuda_devices() if driver.available else []
     if driver.available and not devices:
-        yield Check("GPU", MISSING, "the driver shows none to this process", "look at CUDA_VISIBLE_DEVICES")
+        yield Check("GPU", MISSING, "the driver shows no GPU to this process", "check CUDA_VISIBLE_DEVICES")
     for device in devices:
         major, minor = device.compute_capability
         memory = f"{device.total_memory_bytes / 1e9:.1f} GB"
@@ -67,11 +69,11 @@ def _device_timing(device: _core.CudaDevice) -> Iterator[Check]:
             batch.mark("probe")
         timeline.stop()
     except VirnucError as error:
-        yield Check(name, MISSING, str(error), "see whether other CUDA programs run on this device")
+        yield Check(name, MISSING, str(error), _TIMING_FIX)
         return
     if timeline.dropped_batches or not timeline.device_enabled:
-        reason = timeline.device_error or "no device time came back"
-        yield Check(name, MISSING, reason, "see whether other CUDA programs run on this device")
+        reason = timeline.device_error or "the device returned no times"
+        yield Check(name, MISSING, reason, _TIMING_FIX)
         return
     alignment = timeline.alignment
     within = "" if alignment is None else f"aligned to the host clock within {alignment.uncertainty_ns / 1e3:.1f} us"
@@ -85,14 +87,15 @@ def _sampling(device: _core.CudaDevice) -> Iterator[Check]:
         time.sleep(_PROBE_S)
         sampler.stop()
     except VirnucError as error:
-        yield Check(f"cuda:{device.ordinal} sampling", MISSING, str(error), "see nvidia-smi")
+        fix = "check that nvidia-smi shows the device"
+        yield Check(f"cuda:{device.ordinal} sampling", MISSING, str(error), fix)
         return
     for tier in sampler.tiers():
         name = f"cuda:{device.ordinal} {_TIERS.get(tier.name, tier.name)}"
         if tier.readings:
             yield Check(name, OK, f"{tier.readings} readings in {_PROBE_S:g} s")
         else:
-            reason = tier.unsupported or ("it does not answer" if tier.stalled else f"{tier.errors} errors")
+            reason = tier.unsupported or ("NVML does not answer" if tier.stalled else f"{tier.errors} NVML errors")
             yield Check(name, MISSING, reason, _TIER_FIXES.get(tier.name, ""))
 
 
@@ -103,11 +106,12 @@ def _nsight_systems() -> Check:
     return Check(
         "Nsight Systems",
         MISSING,
-        "nsys is not on PATH; stages are marked with NVTX all the same",
-        "install Nsight Systems if you want its timeline",
+        "nsys is not on PATH; NVTX ranges are marked anyway",
+        "install Nsight Systems to capture timelines",
     )
 
 
+_TIMING_FIX: Final = "check with nvidia-smi whether another program uses or has locked the device"
 _TIERS: Final = {
     "fast": "utilization, power, clocks",
     "gpm": "SM, tensor and DRAM activity",
@@ -115,6 +119,6 @@ _TIERS: Final = {
     "processes": "other processes",
 }
 _TIER_FIXES: Final = {
-    "gpm": "needs Hopper or later, and permission to read performance counters",
-    "energy": "needs Volta or later",
+    "gpm": "use a Hopper or later GPU, and allow this user to read performance counters",
+    "energy": "use a Volta or later GPU",
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Describes the machine: GPUs, driver, CUDA, PyTorch, CPU, Python.
+"""Describe the machine: GPUs, driver, CUDA, PyTorch, CPU, Python.
 
-NVML answers without a CUDA context, and versions of packages are read without importing them, so this costs
-milliseconds and leaves no memory on any GPU.
+NVML needs no CUDA context, and package versions are read without importing the packages. The description therefore
+takes milliseconds and allocates no GPU memory.
 """
 
 from __future__ import annotations
@@ -32,22 +32,26 @@ _GPU_KEYS = (
 
 
 def capture_hardware_info() -> dict[str, Any]:
-    """The machine in words and numbers, JSON-able. Never raises, and never makes a CUDA context.
+    """Describe the machine in JSON-serializable values. Never raises, and never creates a CUDA context.
 
     Returns:
-        All keys are always there; None is what could not be found out.
+        A dict with the following keys, all of them always present. A value of None means unknown.
 
-        * ``gpu_count``: GPUs that NVML shows, whatever CUDA_VISIBLE_DEVICES says; 0 without a driver.
-        * ``gpu_models``, ``gpu_memory_gb`` (1e9 bytes): one entry for each, None for one that did not answer.
-        * ``gpus``: one dict for each: ``index`` (NVML's), ``name``, ``uuid``, ``pci_bus_id``,
-          ``memory_total_bytes``, ``compute_capability``, ``power_limit_mw``, ``mig_enabled``.
-        * ``gpu_reason``: why there are none or they could not be described; empty if they were.
-        * ``cuda_visible_devices``: the environment variable.
-        * ``driver_version``; ``cuda_version``: the newest CUDA that the driver serves.
-        * ``torch_version``; ``torch_cuda_version``: the CUDA that PyTorch was built for.
-        * ``cpu_model``, ``cpu_physical_cores``, ``cpu_logical_cores``, ``cpu_usable_cores`` (this process may
-          use), ``memory_total_gb`` (1e9 bytes).
-        * ``python_version``, ``python_implementation``, ``platform``, ``hostname``.
+        * ``gpu_count``: Number of GPUs that NVML lists, regardless of CUDA_VISIBLE_DEVICES; 0 without a driver.
+        * ``gpu_models``: Name of each GPU; None for a GPU that did not answer.
+        * ``gpu_memory_gb``: Memory of each GPU in units of 1e9 bytes; None for a GPU that did not answer.
+        * ``gpus``: One dict for each GPU, with ``index`` (NVML's), ``name``, ``uuid``, ``pci_bus_id``,
+          ``memory_total_bytes``, ``compute_capability``, ``power_limit_mw`` and ``mig_enabled``.
+        * ``gpu_reason``: Reason why no GPU is described. Empty if the GPUs are described.
+        * ``cuda_visible_devices``: Value of that environment variable.
+        * ``driver_version``: Version of NVIDIA's driver.
+        * ``cuda_version``: Newest CUDA version that the driver supports.
+        * ``torch_version``: Version of PyTorch, with its build suffix.
+        * ``torch_cuda_version``: CUDA version that PyTorch was built for.
+        * ``cpu_model``, ``cpu_physical_cores``, ``cpu_logical_cores``: Model and cores of the CPU.
+        * ``cpu_usable_cores``: Number of cores that this process may run on.
+        * ``memory_total_gb``: Host memory in units of 1e9 bytes.
+        * ``python_version``, ``python_implementation``, ``platform``, ``hostname``: Software of the host.
     """
     return {**_gpus(), **_torch(), **_cpu(), **_system()}
 
@@ -66,10 +70,10 @@ def _gpus() -> dict[str, Any]:
     try:
         import pynvml
     except ImportError as error:
-        return {**found, "gpu_reason": f"nvidia-ml-py is not installed ({error})"}
+        return {**found, "gpu_reason": f"nvidia-ml-py is not installed ({error}): pip install nvidia-ml-py"}
     try:
         pynvml.nvmlInit()
-    except Exception as error:  # no driver, no permission, or a driver that does not answer: all are a state
+    except Exception as error:  # no driver, no permission, or a driver that does not answer
         return {**found, "gpu_reason": f"NVML is not available: {error}"}
     try:
         found["driver_version"] = _text(_ask_nvml(pynvml, "nvmlSystemGetDriverVersion"))
@@ -77,7 +81,7 @@ def _gpus() -> dict[str, Any]:
         found["gpu_count"] = pynvml.nvmlDeviceGetCount()
         found["gpus"] = [_gpu(pynvml, index) for index in range(found["gpu_count"])]
         if not found["gpu_count"]:
-            found["gpu_reason"] = "the driver shows no GPU"
+            found["gpu_reason"] = "NVML lists no GPU"
     except Exception as error:
         found["gpu_reason"] = f"NVML did not describe the GPUs: {error}"
     finally:
@@ -115,14 +119,14 @@ def _torch() -> dict[str, Any]:
     loaded = sys.modules.get("torch")
     cuda = getattr(getattr(loaded, "version", None), "cuda", None)
     if loaded is not None:
-        version = str(getattr(loaded, "__version__", version))  # with its build, where the package lacks it
+        version = str(getattr(loaded, "__version__", version))  # has the build suffix that the metadata may lack
     if cuda is None:
         cuda = _cuda_of_build(version)
     return {"torch_version": version, "torch_cuda_version": cuda}
 
 
 def _cuda_of_build(version: str) -> str | None:
-    """``12.8`` for ``2.11.0+cu128``; None for a build without CUDA or one that does not say."""
+    """Read the CUDA version from a PyTorch version: ``12.8`` from ``2.11.0+cu128``; None if there is no such suffix."""
     digits = version.partition("+cu")[2]
     return f"{digits[:-1]}.{digits[-1]}" if digits.isdigit() and len(digits) > 1 else None
 
@@ -168,16 +172,16 @@ def _system() -> dict[str, Any]:
 
 
 def _ask(question: Callable[..., Any], *arguments: Any) -> Any:
-    """The answer, or None: NVML and /proc refuse single questions on some machines."""
+    """Call `question`; return None if it fails, as single queries of NVML and /proc do on some machines."""
     try:
         return question(*arguments)
     except Exception as error:
-        logger.debug("no answer about the machine: %s", error)
+        logger.debug("a query about the machine failed: %s", error)
         return None
 
 
 def _ask_nvml(pynvml: Any, name: str, *arguments: Any) -> Any:
-    return _ask(lambda: getattr(pynvml, name)(*arguments))  # looked up inside: older versions lack some
+    return _ask(lambda: getattr(pynvml, name)(*arguments))  # getattr inside _ask: older versions lack some functions
 
 
 def _text(value: Any) -> str | None:
@@ -185,7 +189,7 @@ def _text(value: Any) -> str | None:
 
 
 def _cuda_version(number: int | None) -> str | None:
-    """NVML's 13010 as ``13.1``."""
+    """Format NVML's version number: ``13.1`` for 13010."""
     return None if number is None else f"{number // 1000}.{number % 1000 // 10}"
 
 

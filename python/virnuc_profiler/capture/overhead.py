@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What profiling costs on this machine, found out by doing it."""
+"""Measure what profiling costs on this machine."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from virnuc_profiler.errors import LibraryUnavailable
 _BURST: Final = 500
 _ROUNDS: Final = 21
 _SAMPLING_S: Final = 2.0
-CALLS_OF_A_BATCH: Final = 8
-"""A batch of the runner: it begins, ends, and six stages are marked or ended between."""
+CALLS_PER_BATCH: Final = 8
+"""Profiler calls of one batch of the runner: it begins and ends, with six marks in between."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """Costs of profiling, each the median of many bursts, the way from Python into the core included.
+    """Costs of profiling. Each host time is a median over many bursts and includes the call from Python into the core.
 
     Attributes:
-        device: what was measured, ``cpu`` without a GPU.
-        mark_ns: host time to end one stage and start the next, with all that this machine has.
-        mark_without_nvtx_ns: the same without an NVTX range.
-        mark_without_device_ns: without a device event.
-        scope_ns: entering and leaving a stage as a context manager.
-        batch_ns: beginning and ending a batch.
-        sampling_cpu: share of one core that the NVML threads take at default rates; None without NVML.
-        sampling_reason: why not; empty if they were measured.
+        device: Name of the measured device; ``cpu`` without a GPU.
+        mark_ns: Host time to end one stage and start the next, with NVTX and a device event if there is a device.
+        mark_without_nvtx_ns: Host time of a mark without an NVTX range.
+        mark_without_device_ns: Host time of a mark without a device event.
+        scope_ns: Host time to enter and leave a stage as a context manager.
+        batch_ns: Host time to begin and end a batch.
+        sampling_cpu: Share of one core that the NVML threads use at default rates. None if they were not measured.
+        sampling_reason: Reason why the NVML threads were not measured. Empty if they were.
     """
 
     device: str
@@ -45,16 +45,19 @@ class Overhead:
     sampling_reason: str
 
     @property
-    def host_ns_of_a_batch(self) -> float:
-        """Host time that a batch of the runner costs."""
-        return self.batch_ns + CALLS_OF_A_BATCH * self.mark_ns
+    def host_ns_per_batch(self) -> float:
+        """Host time that profiling adds to a batch of the runner."""
+        return self.batch_ns + CALLS_PER_BATCH * self.mark_ns
 
 
 def measure_overhead(target: Target) -> Overhead:
-    """Measures on an otherwise idle device; takes about three seconds.
+    """Measure the costs on an otherwise idle device; takes about three seconds.
+
+    Args:
+        target: Device to measure, or the CPU.
 
     Raises:
-        CudaError: the device cannot be used.
+        CudaError: The device cannot be used.
     """
     ordinal = target.ordinal
     full = _timeline(ordinal, nvtx=True)
@@ -78,10 +81,10 @@ def _timeline(ordinal: int | None, *, nvtx: bool) -> _core.Timeline:
 
 
 def _in_turn(bursts: Mapping[str, tuple[Callable[[_core.Timeline], int], _core.Timeline]]) -> dict[str, float]:
-    """Median ns per call of each burst.
+    """Return the median nanoseconds per call of each burst, by name.
 
-    All take turns, so that none has a warmer machine, with pauses between, as a loop's batches come; the first round
-    warms up.
+    The bursts take turns, so that all run under the same conditions. Pauses between them imitate a loop over batches,
+    and the first round is a warm-up.
     """
     figures: dict[str, list[float]] = {name: [] for name in bursts}
     for number in range(1 + _ROUNDS):
@@ -120,7 +123,7 @@ def _begin_and_end(timeline: _core.Timeline) -> int:
 
 def _sampling_cpu(target: Target) -> tuple[float | None, str]:
     if target.uuid is None:
-        return None, target.reason or "the CPU is measured"
+        return None, target.reason or "the target is the CPU"
     try:
         sampler = _core.GpuSampler(target.uuid)
     except LibraryUnavailable as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The profiler around a loop over batches."""
+"""Profile a loop over batches."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ Returned = TypeVar("Returned")
 
 
 class BatchProfiler:
-    """Times every batch of a loop, on the host and on the device, and samples the GPU meanwhile.
+    """Times every batch of a loop on the host and on the device, and samples the GPU.
 
-    As a context manager::
+    Use it as a context manager::
 
         with BatchProfiler() as profiler:
             for batch in profiler.batches(loader):
@@ -43,30 +43,30 @@ class BatchProfiler:
                     model(batch)
         profiler.result.save("run.json")
 
-    It is a decorator too (each call of the function is a run), and :meth:`start`, :meth:`begin_batch` and
-    :meth:`stop` do the same by hand. On hot paths, ``batch.mark(stage)`` on the batch that :meth:`begin_batch`
-    returns ends the running stage and starts the next with one shared device event. Several batches may be open, and
-    several threads may have batches of their own.
+    As a decorator, it makes each call of the function a run. :meth:`start`, :meth:`begin_batch` and :meth:`stop`
+    control a run by hand. On hot paths, ``batch.mark(stage)`` on the batch that :meth:`begin_batch` returns ends the
+    current stage and starts the next with one shared device event. Several batches may be open at a time, and each
+    thread may have its own.
 
-    Nothing on the way synchronizes the device. Without a GPU host times are taken, and ``result.device.reason`` says
-    why there are no others.
+    The profiler never synchronizes the device during a run. Without a GPU it takes host times only, and
+    ``result.device.reason`` gives the reason.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a number or a ``torch.device``.
-        stages: names of the stages, in the order in which reports show them.
-        device_stages: those that get a device interval; by default all but fetch, collate and emit.
-        nvtx_ranges: whether stages are NVTX ranges in the domain ``virnuc_profiler``.
-        sample_gpu: whether NVML is sampled.
-        stream: the ``CUstream`` handle to time; by default PyTorch's current stream when the run starts.
-        capture_range: whether the run is bracketed by cudaProfilerStart and -Stop, for tools that capture only what
-            lies between (``nsys --capture-range=cudaProfilerApi``, ``ncu --profile-from-start off``).
-        run_id: name of the run; by default the time it starts.
-        metadata: anything JSON-able to keep with the result.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a CUDA ordinal, or a ``torch.device``.
+        stages: Names of the stages, in the order in which reports show them.
+        device_stages: Names of the stages that get a device interval. By default, all except fetch, collate and emit.
+        nvtx_ranges: Whether each stage is an NVTX range in the domain ``virnuc_profiler``.
+        sample_gpu: Whether to sample the GPU through NVML.
+        stream: ``CUstream`` handle of the stream to time. By default, PyTorch's current stream when the run starts.
+        capture_range: Whether to call cudaProfilerStart and cudaProfilerStop around the run, for tools that capture
+            only this range (``nsys --capture-range=cudaProfilerApi``, ``ncu --profile-from-start off``).
+        run_id: Name of the run. By default, its start time.
+        metadata: JSON-serializable values to keep with the result.
 
     Raises:
-        UsageError: no such device.
-        LibraryUnavailable: a GPU was asked for and there is no usable driver.
-        ValueError: no stages, duplicates, or a device stage that is not a stage.
+        UsageError: `device` names no device, or one that this process does not see.
+        LibraryUnavailable: A GPU was requested, and the CUDA driver cannot be used.
+        ValueError: `stages` is empty or has duplicates, or a device stage is not one of `stages`.
     """
 
     def __init__(
@@ -97,42 +97,68 @@ class BatchProfiler:
         self._sampler: _core.GpuSampler | None = None
         self._range: _core.CaptureRange | None = None
         self._phase: Any = None
-        self._latest: dict[int, _core.Batch] = {}  # the batch that began last, by thread
-        self._numbering = threading.Lock()
+        self._latest: dict[int, _core.Batch] = {}  # batch that began last, by thread
+        self._index_lock = threading.Lock()
         self._next_index = 0
-        self.result: RunResult | None = None
-        # A wrong set of stages should fail here, where the caller names it, and not when the run starts.
+        self._result: RunResult | None = None
+        # Invalid stages fail here, where the caller names them, and not when the run starts.
         _core.Timeline(self._stages, self._device_stages, nvtx=False).stop(0.0)
 
     @property
     def device_name(self) -> str:
-        """The device that is measured, ``cpu`` without a GPU."""
+        """Name of the measured device; ``cpu`` without a GPU."""
         return self._target.name
 
     @property
     def uses_device(self) -> bool:
-        """Whether device times are taken."""
+        """Whether the profiler takes device times."""
         return self._target.ordinal is not None
 
     @property
-    def current_batch(self) -> _core.Batch | None:
-        """The batch that began last in this thread."""
-        return self._latest.get(threading.get_ident())
+    def has_result(self) -> bool:
+        """Whether a run has finished since the last start, so that :attr:`result` can be read."""
+        return self._result is not None
 
-    def start(self) -> None:
-        """Starts a run.
+    @property
+    def result(self) -> RunResult:
+        """The result of the last run.
 
         Raises:
-            RuntimeError: a run of this profiler is going on.
-            CudaError: the device cannot be used.
+            RuntimeError: No run has finished since the last start.
+        """
+        if self._result is None:
+            state = "is still running" if self._timeline is not None else "has not finished a run"
+            raise RuntimeError(f"this BatchProfiler {state}: read `result` after the `with` block, or after stop()")
+        return self._result
+
+    @property
+    def current_batch(self) -> _core.Batch:
+        """The batch that began last in this thread.
+
+        Raises:
+            RuntimeError: No batch has begun in this thread.
+        """
+        batch = self._latest.get(threading.get_ident())
+        if batch is None:
+            raise RuntimeError(
+                "no batch has begun in this thread: loop over profiler.batches(...), or call begin_batch() first"
+            )
+        return batch
+
+    def start(self) -> None:
+        """Start a run.
+
+        Raises:
+            RuntimeError: A run of this profiler is in progress.
+            CudaError: The device cannot be used.
         """
         if self._timeline is not None:
-            raise RuntimeError("this BatchProfiler is running: stop it first, or use another one for a nested run")
+            raise RuntimeError("this BatchProfiler is running: call stop() first, or use another one for a nested run")
         ordinal = self._target.ordinal
         stream = self._stream
         if stream is None:
             stream = 0 if ordinal is None else current_stream(ordinal)
-        self.result = None
+        self._result = None
         self._started_at = datetime.now(timezone.utc)
         self._next_index = 0
         timeline = _core.Timeline(
@@ -143,7 +169,7 @@ class BatchProfiler:
             if self._capture_range and ordinal is not None:
                 self._range = _core.CaptureRange(ordinal)
             if self._nvtx_ranges:
-                # Python's nvtx marks the coarse phase; the stages inside it come from the compiled core.
+                # Python's nvtx package marks the run; the compiled core marks the stages inside it.
                 self._phase = nvtx.start_range("run", domain=NVTX_DOMAIN)
             self._started_ns = _core.monotonic_ns()
             self._timeline = timeline
@@ -152,12 +178,13 @@ class BatchProfiler:
             raise
 
     def stop(self) -> RunResult:
-        """Ends the run, with the last batch of each thread if that is open, and returns what was recorded.
+        """End the run and return its result.
 
-        Waits for outstanding device times, at most ten seconds.
+        Ends the last batch of each thread if it is still open, and waits up to ten seconds for outstanding device
+        times.
 
         Raises:
-            RuntimeError: no run is going on.
+            RuntimeError: No run is in progress.
         """
         timeline = self._running()
         for batch in list(self._latest.values()):
@@ -165,7 +192,7 @@ class BatchProfiler:
         ended_ns = _core.monotonic_ns()
         sampler = self._sampler
         self._turn_off(timeline, timeout_s=10.0)
-        self.result = assemble_run(
+        self._result = assemble_run(
             timeline,
             self._target,
             collect_samples(sampler, self._target),
@@ -176,16 +203,19 @@ class BatchProfiler:
             metadata=self._metadata,
             sampling_reason=self._sampling_reason,
         )
-        return self.result
+        return self._result
 
     def begin_batch(self, index: int | None = None) -> _core.Batch:
-        """Begins a batch; `index` counts on by itself if it is not given.
+        """Begin a batch in this thread.
+
+        Args:
+            index: Number of the batch. By default, one more than that of the batch before.
 
         Raises:
-            RuntimeError: no run is going on.
+            RuntimeError: No run is in progress.
         """
         timeline = self._running()
-        with self._numbering:
+        with self._index_lock:
             if index is None:
                 index = self._next_index
             self._next_index = index + 1
@@ -193,10 +223,13 @@ class BatchProfiler:
         return batch
 
     def batches(self, iterable: Iterable[Item], stage: str | None = "fetch") -> Iterator[Item]:
-        """Yields the items of `iterable`, each as a batch of its own, and times the wait for it as `stage`.
+        """Yield each item of `iterable` as a batch, and time the wait for the item.
 
-        The batch ends when the next item is asked for, or when the loop is left. The wait that finds no more items is
-        not a batch.
+        A batch ends when the loop requests the next item or exits. The final wait, which finds no item, is not a batch.
+
+        Args:
+            iterable: Source of the items, such as a DataLoader.
+            stage: Stage that times the wait. None, or a stage that this profiler lacks, leaves the wait untimed.
         """
         iterator = iter(iterable)
         wait_stage = stage if stage in self._stages else None
@@ -219,16 +252,16 @@ class BatchProfiler:
                 batch.end()
 
     def stage(self, name: str) -> _core.Stage:
-        """A stage of the batch that began last in this thread, as a context manager.
+        """Return a context manager that times a stage of the batch that began last in this thread.
+
+        Args:
+            name: Name of the stage, one of `stages`.
 
         Raises:
-            RuntimeError: no batch has begun.
-            ValueError: this profiler has no such stage.
+            RuntimeError: No batch has begun in this thread.
+            ValueError: This profiler has no such stage.
         """
-        batch = self.current_batch
-        if batch is None:
-            raise RuntimeError(f"stage {name!r} needs a batch: loop over profiler.batches(...) or call begin_batch()")
-        return batch.stage(name)
+        return self.current_batch.stage(name)
 
     def __enter__(self) -> BatchProfiler:
         self.start()
@@ -237,11 +270,11 @@ class BatchProfiler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timeline is not None:  # the body may have stopped it already
+        if self._timeline is not None:  # the body may have called stop() already
             self.stop()
 
     def __call__(self, function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-        """Makes each call of `function` a run; its result is in :attr:`result`."""
+        """Make each call of `function` a run, whose result is in :attr:`result`."""
 
         @functools.wraps(function)
         def profiled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
@@ -252,34 +285,39 @@ class BatchProfiler:
 
     def _running(self) -> _core.Timeline:
         if self._timeline is None:
-            raise RuntimeError("this BatchProfiler is not running: use it in a with statement, or call start()")
+            raise RuntimeError("this BatchProfiler is not running: use it in a `with` statement, or call start()")
         return self._timeline
 
     def _discard(self, batch: _core.Batch) -> None:
         batch.discard()
-        if self.current_batch is batch:  # the iterable may have begun batches of its own
+        if self._latest.get(threading.get_ident()) is batch:  # unless the iterable has begun another batch
             del self._latest[threading.get_ident()]
-        with self._numbering:
-            if self._next_index == batch.index + 1:  # nor may another thread have gone on counting
+        with self._index_lock:
+            if self._next_index == batch.index + 1:  # unless another thread has begun the next batch
                 self._next_index = batch.index
 
     def _turn_off(self, timeline: _core.Timeline, timeout_s: float) -> None:
-        """Ends all that :meth:`start` began, each part also if an interrupt (Ctrl-C) came during another's end."""
+        """End everything that :meth:`start` began, even if an interrupt (Ctrl-C) arrives meanwhile.
+
+        Args:
+            timeline: Timeline of the run.
+            timeout_s: Longest wait for outstanding device times, in seconds.
+        """
         self._timeline = None
         self._latest.clear()
-        with ExitStack() as last_to_first:
-            last_to_first.callback(self._end_capture_range)
-            last_to_first.callback(self._end_phase)
-            last_to_first.callback(self._stop_sampling)
-            last_to_first.callback(timeline.stop, timeout_s)
+        with ExitStack() as stack:  # runs every callback, the last one first, even if one of them raises
+            stack.callback(self._end_capture_range)
+            stack.callback(self._end_phase)
+            stack.callback(self._stop_sampling)
+            stack.callback(timeline.stop, timeout_s)
 
     def _end_capture_range(self) -> None:
         capture_range, self._range = self._range, None
         try:
             if capture_range is not None:
                 capture_range.end()
-        except VirnucError as error:  # the device is lost, and what was measured until then must not be
-            _log.warning("the capture range stays open: %s", error)
+        except VirnucError as error:  # the device is lost; keep what was measured before
+            _log.warning("cudaProfilerStop failed, so the capture range stays open: %s", error)
 
     def _end_phase(self) -> None:
         phase, self._phase = self._phase, None
@@ -292,7 +330,7 @@ class BatchProfiler:
             sampler.stop()
 
     def _start_sampling(self) -> str:
-        """Starts the NVML threads; returns why not, if not."""
+        """Start the NVML threads; return the reason if they cannot start, else an empty string."""
         if not self._sample_gpu:
             return "sampling was turned off"
         if self._target.uuid is None:

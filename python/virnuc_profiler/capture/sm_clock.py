@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The clock of a GPU's SMs, by NVML."""
+"""Read the SM clock of a GPU through NVML."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def sm_clock_reader(uuid: str | None) -> Iterator[Callable[[], int | None]]:
-    """Yields a function that reads the present SM clock in MHz, for as long as the context lasts.
+    """Yield a function that reads the current SM clock in MHz while the context lasts.
 
-    Like the sampler of runs it reads a card's clock for a MIG slice, which has none of its own. Never raises: where
-    NVML does not answer, the clock is None.
+    A MIG slice has no clock of its own, so the function reads the clock of the whole GPU, as the sampler of runs does.
+    It never raises: the clock is None where NVML does not answer.
 
     Args:
-        uuid: as NVML knows the device.
+        uuid: UUID of the device as NVML reports it. None gives a clock of None.
     """
     nvml = _started_nvml()
     if nvml is None:
@@ -37,7 +37,7 @@ def _started_nvml() -> Any:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception as error:  # not installed, no driver, or one that does not answer: all are a state
+    except Exception as error:  # pynvml not installed, no driver, or a driver that does not answer
         _log.debug("no SM clock: %s", error)
         return None
     return pynvml

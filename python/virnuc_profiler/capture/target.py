@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which device a profiler measures."""
+"""Resolve the device that a profiler measures."""
 
 import sys
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from virnuc_profiler.errors import LibraryUnavailable, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device that can be measured, or the reason why there is none.
+    """A device to measure, or the CPU and the reason why there is no device.
 
     Attributes:
-        name: ``NVIDIA H200``, or ``cpu``.
-        ordinal: CUDA's number of the device; None for the CPU.
-        uuid: as NVML knows the device; None for the CPU.
-        reason: why there is no GPU to measure; empty if there is one, or if the CPU was asked for.
+        name: Name of the device, such as ``NVIDIA H200``, or ``cpu``.
+        ordinal: CUDA ordinal of the device. None for the CPU.
+        uuid: UUID of the device as NVML reports it. None for the CPU.
+        reason: Reason why no GPU is measured. Empty if a GPU is measured or the CPU was requested.
     """
 
     name: str = "cpu"
@@ -27,13 +27,15 @@ class Target:
 
 
 def resolve_target(device: Any) -> Target:
-    """Finds the device that `device` names: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a number or a torch.device.
+    """Resolve a device name to a target.
 
-    ``auto`` is PyTorch's current CUDA device, and the CPU where there is none.
+    Args:
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a CUDA ordinal, or a ``torch.device``. ``auto`` is PyTorch's
+            current CUDA device, or the CPU without a GPU.
 
     Raises:
-        UsageError: no such device, or not a device at all.
-        LibraryUnavailable: a GPU was asked for and there is no usable driver.
+        UsageError: `device` names no device, or one that this process does not see.
+        LibraryUnavailable: A GPU was requested, and the CUDA driver cannot be used.
     """
     wanted = f"cuda:{device}" if isinstance(device, int) else str(device)
     if wanted == "cpu":
@@ -50,12 +52,12 @@ def resolve_target(device: Any) -> Target:
         raise LibraryUnavailable(f"device {wanted!r} cannot be used: {reason}")
     ordinal = int(number) if number else _current_ordinal()
     if ordinal >= len(devices):
-        raise UsageError(f"device {wanted!r} is not there: this process sees cuda:0 to cuda:{len(devices) - 1}")
+        raise UsageError(f"device {wanted!r} does not exist: this process sees cuda:0 to cuda:{len(devices) - 1}")
     return Target(name=devices[ordinal].name, ordinal=ordinal, uuid=devices[ordinal].uuid)
 
 
 def current_stream(ordinal: int) -> int:
-    """PyTorch's current stream on that device as a ``CUstream`` handle; the default stream without PyTorch."""
+    """Return PyTorch's current stream on a device as a ``CUstream`` handle, or the default stream without PyTorch."""
     torch = _torch_on_cuda()
     return 0 if torch is None else int(torch.cuda.current_stream(ordinal).cuda_stream)
 
@@ -66,9 +68,9 @@ def _current_ordinal() -> int:
 
 
 def _torch_on_cuda() -> Any:
-    """PyTorch, if it uses CUDA already.
+    """Return the ``torch`` module if it has initialized CUDA, else None.
 
-    Before that its device and stream are the default ones, and asking fails where it was built without CUDA.
+    Until then its device and stream are the default ones. Asking earlier would fail in a build without CUDA.
     """
     torch = sys.modules.get("torch")
     return torch if torch is not None and torch.cuda.is_initialized() else None

@@ -79,7 +79,7 @@ def _overhead(arguments: argparse.Namespace) -> int:
 
     overhead = measure_overhead(resolve_target(arguments.device))
     if arguments.json:
-        figures = {**asdict(overhead), "host_ns_of_a_batch": overhead.host_ns_of_a_batch}
+        figures = {**asdict(overhead), "host_ns_per_batch": overhead.host_ns_per_batch}
         print(json.dumps({"schema_version": "1.0", "overhead": figures}, indent=1))
     else:
         print(render_overhead(overhead))
@@ -87,11 +87,11 @@ def _overhead(arguments: argparse.Namespace) -> int:
 
 
 def _calibrate(*, as_json: bool) -> int:
-    from virnuc_profiler.capture.calibration import TorchMeter, calibrate, calibration_target
+    from virnuc_profiler.capture.calibration import TorchMeter, calibrate, resolve_calibration_target
     from virnuc_profiler.capture.calibration_store import save_calibration
     from virnuc_profiler.capture.hardware import capture_hardware_info
 
-    target = calibration_target()
+    target = resolve_calibration_target()
     hardware = capture_hardware_info()  # with PyTorch loaded by now, and so its full version
     calibration = calibrate(
         target, TorchMeter(), driver_version=hardware["driver_version"], torch_version=hardware["torch_version"]

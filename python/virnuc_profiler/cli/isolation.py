@@ -36,11 +36,11 @@ def model_host(arguments: argparse.Namespace) -> Iterator[ModelHost]:
     if arguments.isolation == "none":
         yield ModelHost(resolve_device_here, _load_here, limits_of(arguments))
         return
-    from virnuc_profiler.sweep.worker.deadlines import Limits
+    from virnuc_profiler.sweep.worker.deadlines import Timeouts
     from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
     from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
-    with Supervisor(Limits(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
+    with Supervisor(Timeouts(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
         yield ModelHost(
             supervisor.resolve_device, lambda request: SupervisedModel(request, supervisor), limits_of(arguments)
         )  # fmt: skip

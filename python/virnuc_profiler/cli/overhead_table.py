@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from virnuc_profiler.capture.overhead import CALLS_OF_A_BATCH, Overhead
+from virnuc_profiler.capture.overhead import CALLS_PER_BATCH, Overhead
 from virnuc_profiler.reports.figures import NOT_MEASURED
 
 _EXAMPLE_BATCH_MS: Final = 10.0
@@ -13,7 +13,7 @@ _EXAMPLE_BATCH_MS: Final = 10.0
 
 def render_overhead(overhead: Overhead) -> str:
     """A line for each cost, and what they come to in a batch of a usual size."""
-    batch_ns = overhead.host_ns_of_a_batch
+    batch_ns = overhead.host_ns_per_batch
     sampling = overhead.sampling_cpu
     lines = {
         "A mark (ends a stage, starts the next)": _ns(overhead.mark_ns),
@@ -21,7 +21,7 @@ def render_overhead(overhead: Overhead) -> str:
         "  without device events": _ns(overhead.mark_without_device_ns),
         "A stage as a context manager": _ns(overhead.scope_ns),
         "Beginning and ending a batch": _ns(overhead.batch_ns),
-        f"A batch of the runner ({CALLS_OF_A_BATCH} marks)": (
+        f"A batch of the runner ({CALLS_PER_BATCH} marks)": (
             f"{_ns(batch_ns)}, {batch_ns / 1e4 / _EXAMPLE_BATCH_MS:.3f}% of a batch of {_EXAMPLE_BATCH_MS:g} ms"
         ),
         "Sampling threads at default rates": (

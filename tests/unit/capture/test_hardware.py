@@ -62,7 +62,7 @@ class FakeNvml(types.ModuleType):
         self.open += change
 
 
-def test_complete_here_whatever_this_machine_has():
+def test_all_keys_are_present_on_any_machine():
     info = capture_hardware_info()
     assert set(info) == KEYS
     assert json.loads(json.dumps(info, allow_nan=False)) == info
@@ -73,7 +73,7 @@ def test_complete_here_whatever_this_machine_has():
     assert info["memory_total_gb"] > 0
 
 
-def test_two_gpus_one_of_them_lost(monkeypatch):
+def test_a_lost_gpu_beside_a_healthy_one(monkeypatch):
     nvml = FakeNvml()
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     info = capture_hardware_info()
@@ -97,12 +97,12 @@ def test_two_gpus_one_of_them_lost(monkeypatch):
 
 
 @pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetCount", "nvmlSystemGetDriverVersion", "nvmlShutdown"])
-def test_an_nvml_that_fails_is_a_state(monkeypatch, call):
+def test_an_nvml_error_gives_a_reason_and_does_not_raise(monkeypatch, call):
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(broken=[call]))
     assert set(capture_hardware_info()) == KEYS
 
 
-def test_an_older_nvidia_ml_py_that_lacks_a_call(monkeypatch):
+def test_an_older_nvidia_ml_py_without_a_function(monkeypatch):
     nvml = FakeNvml()
     del nvml.nvmlDeviceGetMigMode
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
@@ -111,7 +111,7 @@ def test_an_older_nvidia_ml_py_that_lacks_a_call(monkeypatch):
     assert info["gpus"][0]["name"] == "NVIDIA H200"
 
 
-def test_the_reason_is_given(monkeypatch):
+def test_the_reason_names_the_nvml_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(broken=["nvmlDeviceGetCount"]))
     info = capture_hardware_info()
     assert info["gpu_count"] == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""BatchProfiler on the host's clock alone; with a device: tests/integration/test_profiler_standin.py."""
+"""BatchProfiler with host times only. tests/integration/test_profiler_standin.py adds a device."""
 
 import time
 
@@ -20,7 +20,7 @@ def names(batch):
     return [stage.name for stage in batch.stages]
 
 
-def test_a_loop_leaves_one_record_for_each_item(profiler):
+def test_a_loop_records_one_batch_per_item(profiler):
     with profiler:
         for item in profiler.batches(iter(range(5))):
             with profiler.stage("work"):
@@ -33,7 +33,7 @@ def test_a_loop_leaves_one_record_for_each_item(profiler):
     assert run.batches[4].host_end_ns <= run.host_end_ns
 
 
-def test_without_a_gpu_it_says_so_and_measures_nothing_of_it(profiler):
+def test_without_a_gpu_the_result_gives_the_reason_and_no_device_times(profiler):
     with profiler:
         for _ in profiler.batches([1]):
             pass
@@ -45,7 +45,7 @@ def test_without_a_gpu_it_says_so_and_measures_nothing_of_it(profiler):
     assert all(stage.device_ns is None for stage in profiler.result.batches[0].stages)
 
 
-def test_marks_end_the_stage_before(profiler):
+def test_a_mark_ends_the_previous_stage(profiler):
     profiler.start()
     batch = profiler.begin_batch()
     for stage in ("fetch", "work", "tail"):
@@ -58,7 +58,7 @@ def test_marks_end_the_stage_before(profiler):
     assert third.host_end_ns <= record.host_end_ns
 
 
-def test_packing_and_intervals_measured_elsewhere_are_kept(profiler):
+def test_packing_and_externally_measured_intervals_are_recorded(profiler):
     profiler.start()
     batch = profiler.begin_batch(index=7)
     batch.set_packing(pack_statistics(np.array([0, 4, 10], np.int32), 16))
@@ -70,7 +70,7 @@ def test_packing_and_intervals_measured_elsewhere_are_kept(profiler):
     assert [(s.name, s.host_start_ns, s.host_end_ns) for s in record.stages] == [("tail", now - 50, now - 20)]
 
 
-def test_totals_are_those_of_the_batches_that_have_them(profiler):
+def test_totals_sum_the_batches_that_have_packing(profiler):
     profiler.start()
     profiler.begin_batch().end()
     assert profiler.stop().total_tokens is None
@@ -83,7 +83,7 @@ def test_totals_are_those_of_the_batches_that_have_them(profiler):
     assert (run.total_tokens, run.total_sequences) == (10, 2)
 
 
-def test_a_batch_that_is_open_at_the_end_is_recorded(profiler):
+def test_stop_records_a_batch_that_is_still_open(profiler):
     profiler.start()
     items = profiler.batches(range(9))
     next(items)
@@ -91,20 +91,35 @@ def test_a_batch_that_is_open_at_the_end_is_recorded(profiler):
     assert len(profiler.stop().batches) == 2
 
 
-def test_stopping_inside_the_with_statement_is_allowed(profiler):
+def test_stop_may_be_called_inside_the_with_statement(profiler):
     with profiler:
         profiler.begin_batch().end()
         run = profiler.stop()
     assert profiler.result is run
 
 
-def test_pytorch_without_cuda_is_not_asked_for_its_stream():
+def test_result_raises_until_a_run_has_finished(profiler):
+    assert not profiler.has_result
+    with pytest.raises(RuntimeError, match=r"has not finished a run: read `result` after the `with` block"):
+        _ = profiler.result
+    with profiler:
+        assert not profiler.has_result
+        with pytest.raises(RuntimeError, match=r"is still running: read `result` after the `with` block"):
+            _ = profiler.result
+    assert profiler.has_result
+    profiler.start()
+    assert not profiler.has_result  # a new start drops the previous result
+    profiler.stop()
+    assert profiler.has_result
+
+
+def test_the_stream_without_cuda_in_pytorch_is_the_default_stream():
     from virnuc_profiler.capture.target import current_stream
 
     assert current_stream(0) == 0
 
 
-def test_as_a_decorator_each_call_is_a_run(profiler):
+def test_each_call_of_a_decorated_function_is_a_run(profiler):
     @profiler
     def loop(count):
         for _ in profiler.batches(range(count)):
@@ -117,7 +132,7 @@ def test_as_a_decorator_each_call_is_a_run(profiler):
     assert len(profiler.result.batches) == 2
 
 
-def test_an_exception_in_the_loop_keeps_what_was_measured(profiler):
+def test_an_exception_in_the_loop_keeps_earlier_batches(profiler):
     with pytest.raises(KeyError, match="mine"), profiler:  # noqa: PT012
         for item in profiler.batches(range(9)):
             if item == 2:
@@ -125,7 +140,7 @@ def test_an_exception_in_the_loop_keeps_what_was_measured(profiler):
     assert len(profiler.result.batches) >= 2
 
 
-def test_an_exception_of_the_data_is_not_a_batch(profiler):
+def test_an_exception_in_the_data_source_is_not_a_batch(profiler):
     def data():
         yield 1
         raise OSError("disk")
@@ -140,22 +155,24 @@ def test_a_run_cannot_be_started_twice(profiler):
         profiler.start()
 
 
-def test_use_before_the_start_says_what_to_do(profiler):
-    with pytest.raises(RuntimeError, match="is not running"):
+def test_errors_before_the_start_say_what_to_do(profiler):
+    with pytest.raises(RuntimeError, match=r"is not running: use it in a `with` statement, or call start\(\)"):
         profiler.begin_batch()
-    with pytest.raises(RuntimeError, match="needs a batch"):
+    with pytest.raises(RuntimeError, match=r"no batch has begun in this thread: .* call begin_batch\(\) first"):
         profiler.stage("work")
+    with pytest.raises(RuntimeError, match="no batch has begun in this thread"):
+        _ = profiler.current_batch
     with profiler, pytest.raises(ValueError, match=r"nonsense.*fetch"):
         profiler.begin_batch().mark("nonsense")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:-1", "", "cpu:0"])
-def test_what_is_not_a_device_is_refused(device):
+def test_an_invalid_device_name_is_refused(device):
     with pytest.raises(UsageError, match="is not one of auto, cpu, cuda, cuda:N"):
         BatchProfiler(device=device)
 
 
-def test_stages_that_do_not_fit_are_refused_at_once():
+def test_the_constructor_refuses_invalid_stages():
     with pytest.raises(ValueError, match="stage"):
         BatchProfiler(device="cpu", stages=())
     with pytest.raises(ValueError, match="twice"):
@@ -164,7 +181,7 @@ def test_stages_that_do_not_fit_are_refused_at_once():
         BatchProfiler(device="cpu", stages=("work",), device_stages=("other",))
 
 
-def test_a_gpu_that_is_not_there_is_an_error_only_if_asked_for(monkeypatch):
+def test_a_missing_gpu_is_an_error_only_if_requested(monkeypatch):
     from virnuc_profiler.capture import target
 
     monkeypatch.setattr(target._core, "cuda_devices", list)

@@ -16,7 +16,7 @@ def lost(*arguments):
 
 
 class FakeNvml(types.ModuleType):
-    """Two cards, the second with a slice; the calls named in `broken` fail."""
+    """Two GPUs, the second with a MIG slice. The calls named in `broken` fail."""
 
     NVML_CLOCK_SM = 1
 
@@ -44,7 +44,7 @@ def reading(monkeypatch, nvml, uuid):
 
 
 @pytest.mark.parametrize(("uuid", "clock_mhz"), [("GPU-0", 1980), ("GPU-1", 1305), ("MIG-1", 1305)])
-def test_the_clock_is_that_of_the_device_and_of_a_slices_card(monkeypatch, uuid, clock_mhz):
+def test_the_clock_is_that_of_the_device_or_of_a_slices_gpu(monkeypatch, uuid, clock_mhz):
     nvml = FakeNvml()
     assert reading(monkeypatch, nvml, uuid) == clock_mhz
     assert nvml.open == 0
@@ -59,24 +59,24 @@ def test_the_clock_is_that_of_the_device_and_of_a_slices_card(monkeypatch, uuid,
         "nvmlDeviceGetClockInfo",
     ],
 )
-def test_an_nvml_that_fails_gives_no_clock(monkeypatch, call):
+def test_an_nvml_error_gives_no_clock(monkeypatch, call):
     nvml = FakeNvml(broken=[call])
     assert reading(monkeypatch, nvml, "MIG-1") is None
     assert nvml.open == 0
 
 
-def test_nor_does_one_that_is_missing_or_cannot_be_closed(monkeypatch):
+def test_a_missing_nvml_or_a_failing_shutdown_gives_no_clock(monkeypatch):
     assert reading(monkeypatch, None, "GPU-0") is None
     assert reading(monkeypatch, FakeNvml(broken=["nvmlShutdown"]), "GPU-0") == 1980
 
 
-def test_what_is_no_clock_or_of_no_device_is_none(monkeypatch):
+def test_an_unknown_clock_or_device_gives_none(monkeypatch):
     assert reading(monkeypatch, FakeNvml(clock_mhz=0), "GPU-1") is None
     assert reading(monkeypatch, FakeNvml(), "GPU-7") is None
     assert reading(monkeypatch, FakeNvml(), None) is None
 
 
-def test_an_error_of_what_is_measured_passes_and_closes_nvml(monkeypatch):
+def test_an_error_inside_the_context_passes_and_closes_nvml(monkeypatch):
     nvml = FakeNvml()
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     with pytest.raises(RuntimeError, match="out of memory"), sm_clock_reader("GPU-0"):
@@ -86,7 +86,7 @@ def test_an_error_of_what_is_measured_passes_and_closes_nvml(monkeypatch):
 
 @pytest.fixture
 def done(monkeypatch):
-    """What was done with events, in order; 40 ms lie between any two."""
+    """The order of event calls; any two events are 40 ms apart."""
     order = []
 
     class Event:
@@ -106,13 +106,13 @@ def done(monkeypatch):
     return order
 
 
-def test_products_are_measured_with_the_clock_of_pytorchs_gpu(monkeypatch, done):
+def test_matmuls_are_measured_with_the_clock_of_pytorchs_gpu(monkeypatch, done):
     randn = torch.randn
     monkeypatch.setattr(torch, "randn", lambda *size, device: randn(*size))
     monkeypatch.setattr(calibration, "SIZE", 8)
-    monkeypatch.setattr(calibration, "calibration_target", lambda: Target("NVIDIA H200", 0, "GPU-1"))
+    monkeypatch.setattr(calibration, "resolve_calibration_target", lambda: Target("NVIDIA H200", 0, "GPU-1"))
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
-    assert [stretch.sm_clock_mhz for stretch in TorchMeter().product_rates("fp32", 0.08)] == [1305, 1305]
+    assert [sample.sm_clock_mhz for sample in TorchMeter().matmul_rates("fp32", 0.08)] == [1305, 1305]
 
 
 def test_the_clock_is_read_while_the_work_runs(done):
@@ -120,7 +120,7 @@ def test_the_clock_is_read_while_the_work_runs(done):
         done.append("clock")
         return 1305
 
-    stretches = TorchMeter()._stretches(lambda: done.append("work"), 100, 0.08, read)
+    samples = TorchMeter()._samples(lambda: done.append("work"), 100, 0.08, read)
     first = ["work", "record", "work", "record", "clock", "wait"]
     assert done == first + ["record", "work", "work", "record", "clock", "wait"] * 2
-    assert stretches == [(pytest.approx(100 * 2 / 0.04), 1305)] * 2
+    assert samples == [(pytest.approx(100 * 2 / 0.04), 1305)] * 2

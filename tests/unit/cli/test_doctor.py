@@ -72,7 +72,7 @@ def test_without_a_driver_only_the_cpu_is_measured(standins):
     found = standins.call(found_with_a_device, libraries=())
     if found["CUDA driver"]["state"] == OK:
         pytest.skip("this machine has a driver of its own")
-    assert "without it only the CPU is measured" in found["CUDA driver"]["fix"]
+    assert "without it, only host times are measured" in found["CUDA driver"]["fix"]
     assert not [name for name in found if name.startswith("cuda:")]
 
 
@@ -148,14 +148,14 @@ def test_overhead_is_measured_on_the_device(standins):
     assert overhead["device"].startswith("Stand-in")
     assert overhead["mark_ns"] > overhead["mark_without_device_ns"] > 0
     assert 0 < overhead["sampling_cpu"] < 1
-    assert overhead["host_ns_of_a_batch"] > 8 * overhead["mark_ns"]
+    assert overhead["host_ns_per_batch"] > 8 * overhead["mark_ns"]
 
 
 def test_overhead_without_a_gpu_is_that_of_the_host(capsys):
     assert main(["doctor", "--overhead", "--device", "cpu"]) == 0
     text = capsys.readouterr().out
     assert "on cpu" in text
-    assert "n/a (the CPU is measured)" in text
+    assert "n/a (the target is the CPU)" in text
 
 
 def test_paths_and_reasons_of_others_are_escaped():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Device times when the driver fails, lags, hangs or forks: absent and counted, and host times are all there."""
+"""Device times when the driver fails, lags, hangs or forks: missing times are counted, host times are complete."""
 
 import os
 import threading
@@ -37,7 +37,7 @@ def exhaust_the_pool() -> None:
     assert timeline.dropped_batches == 2
     dropped = (timeline.batches()["flags"] & timeline.DEVICE_TIMES_DROPPED) != 0
     assert dropped.tolist() == [False, False, True, True, False]
-    assert len(timeline.stages()) == 5 * 4  # host times are all there
+    assert len(timeline.stages()) == 5 * 4  # host times are complete
     forward = device_durations(timeline)["forward"]
     assert [duration == _core.NOT_MEASURED for duration in forward] == dropped.tolist()
     assert timeline.device_enabled
@@ -111,7 +111,7 @@ def complete_late() -> None:
     run_batch(timeline, cuda, 0)
     timer = threading.Timer(0.1, cuda.release, [STREAM])
     timer.start()
-    timeline.stop(50.0)  # gives the GIL up, or the timer would never run
+    timeline.stop(50.0)  # releases the GIL, so that the timer can run
     timer.join()
     assert timeline.dropped_batches == 0
     assert _core.NOT_MEASURED not in device_durations(timeline)["forward"]
@@ -141,12 +141,12 @@ def anchor_a_silent_device() -> None:
 
 
 def stop_on_a_silent_device() -> None:
-    """The clocks cannot be compared, and each try waits: that must not pass for a driver call that hangs."""
+    """Each attempt to compare the clocks waits in vain, which must not look like a hanging driver call."""
     cuda = CudaControl()
     cuda.hold_all()
     timeline = new_timeline()
     run_batch(timeline, cuda, 0)
-    time.sleep(1.0)  # by now a try takes its longest
+    time.sleep(1.0)  # by now an attempt takes its longest
     timeline.stop(0.15)
     assert timeline.device_error is None
     assert timeline.dropped_batches == 1
@@ -154,7 +154,7 @@ def stop_on_a_silent_device() -> None:
 
 
 def read_while_it_stops() -> None:
-    """What waits for stop() must let other Python threads go on: here one of them ends the wait."""
+    """stop() lets other Python threads run while it waits; here one of them ends the wait."""
     cuda = CudaControl()
     timeline = new_timeline()
     cuda.hold(STREAM)
@@ -230,5 +230,5 @@ def test_device_faults(standins: Standins, scenario: Any) -> None:
 
 
 @pytest.mark.parametrize("call", ["cuEventRecord", "cuEventQuery", "cuEventElapsedTime"])
-def test_a_failing_call_turns_device_times_off(standins: Standins, call: str) -> None:
+def test_a_failing_call_disables_device_times(standins: Standins, call: str) -> None:
     standins.call(fail_a_call, call)

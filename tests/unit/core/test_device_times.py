@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Device times through the stand-in driver, right when all goes well; see test_core_device_faults for the rest."""
+"""Device times through the stand-in driver without faults; test_device_faults.py has the faults."""
 
 import threading
 import time
@@ -46,7 +46,7 @@ def measure_batches() -> None:
 
 def align_with_drift() -> None:
     cuda = CudaControl()
-    cuda.set_clock(-5_000_000_000, 2_000.0)  # 2 ms a second
+    cuda.set_clock(-5_000_000_000, 2_000.0)  # drifts by 2 ms per second
     timeline = new_timeline(clock_sync_interval_ms=20.0)
     truth: list[int] = []
     for index in range(30):
@@ -98,7 +98,7 @@ def use_the_default_stream() -> None:
 
     record()  # no context is current
     cuda.use_other_context(True)
-    record()  # another library's is
+    record()  # another library's context is current
     thread = threading.Thread(target=record)
     thread.start()
     thread.join()
@@ -113,7 +113,7 @@ def leave_it_to_the_interpreter() -> None:
     cuda = CudaControl()
     timeline = new_timeline()
     run_batch(timeline, cuda)
-    globals()["kept_to_the_end"] = timeline  # never stopped: the interpreter's exit must not crash or hang
+    globals()["kept_to_the_end"] = timeline  # never stopped; the interpreter must exit without a crash or a hang
 
 
 def discard_after_marks() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stages that take their own time, through the stand-in driver: as good as events, or absent and counted."""
+"""Stages that are timed by the device's global timer, through the stand-in driver; missing times are counted."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ STAGES = ["h2d", "forward", "d2h", "emit"]
 COMPUTE = 0x77
 MS = 1_000_000
 BACKLOG = 300 * MS
-"""Work queued before what is measured: then the host's own pace does not show in the device's times."""
+"""Work to queue before the measurement, so that the host's pace does not affect device times."""
 BEHIND = 987_654_321_000
 """What the device's own timer shows when the events' axis shows 0, or anything else: nobody may know."""
 
@@ -82,7 +82,7 @@ def ask_for_none_without_a_device() -> None:
 
 
 def lack_stamps() -> None:
-    """Never set, never written, or written by half: absent and counted, and no other batch suffers."""
+    """Times that were never set or only half written are missing and counted; other batches keep theirs."""
     CudaControl()
     timeline = new_timeline()
     for index, stamps in enumerate([(BEHIND, BEHIND + MS), None, (0, 0), (BEHIND, 0), (BEHIND, BEHIND + MS)]):
@@ -99,7 +99,7 @@ def lack_stamps() -> None:
 
 
 def have_nothing_to_place_them_by() -> None:
-    """The only batch with stamps has lost the event that would have told."""
+    """The only timestamped batch has lost the event that would relate its clock to the events."""
     cuda = CudaControl()
     timeline = new_timeline(event_pool_size=1)
     cuda.hold(COMPUTE)
@@ -145,7 +145,7 @@ def misuse() -> None:
 
 
 def mark_other_stages_first() -> None:
-    """Only the stage that was named as the follower tells, whatever else is timed in between."""
+    """Only the stage named as the follower relates the clocks, even if other stages are timed in between."""
     cuda = CudaControl()
     timeline = new_timeline()
     cuda.launch(COMPUTE, BACKLOG)
@@ -167,7 +167,7 @@ def mark_other_stages_first() -> None:
 
 
 def break_the_promise() -> None:
-    """No follower, or two stages stamped and one told: counted, so that nobody takes the batch for complete."""
+    """A missing follower, or a second timestamped stage without times, marks the batch as incomplete."""
     CudaControl()
     timeline = new_timeline()
     with timeline.begin_batch(0) as batch:
@@ -201,5 +201,5 @@ SCENARIOS = [
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_stamps(standins: Standins, scenario: Any) -> None:
+def test_global_timer(standins: Standins, scenario: Any) -> None:
     standins.call(scenario)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Finding the driver libraries, and what is said where there are none."""
+"""Loading the driver libraries, and the reasons given when they are missing."""
 
 import subprocess
 import sys
@@ -62,12 +62,12 @@ def test_driver(standins: Standins, scenario: Any) -> None:
     standins.call(scenario)
 
 
-def test_libraries_that_are_not_there(standins: Standins) -> None:
+def test_missing_libraries(standins: Standins) -> None:
     nowhere = Path("/nowhere/lib.so")
     Standins(nowhere, nowhere, nowhere).call(find_nothing)
 
 
-def test_a_library_that_is_no_driver(standins: Standins) -> None:
+def test_a_library_without_the_symbols_of_a_driver(standins: Standins) -> None:
     swapped = Standins(standins.nvml_path, standins.cuda_path, standins.nvtx_path)
     source = "from virnuc_profiler import _core as c; print(c.cuda_status().reason, c.nvml_status().reason)"
     reasons = swapped.run([sys.executable, "-c", source])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The arguments of Batch.mark, which reads them itself: each error names the thing, the value and the way out."""
+"""Batch.mark parses its own arguments; each error names the thing, the value and the way out."""
 
 import threading
 from typing import Any
@@ -26,7 +26,7 @@ def recorded(timeline: _core.Timeline) -> list[str]:
     return [STAGES[number] for number in timeline.stages()["stage"]]
 
 
-def test_arguments_go_by_position_and_by_name(timeline: _core.Timeline, batch: _core.Batch) -> None:
+def test_arguments_by_position_and_by_name(timeline: _core.Timeline, batch: _core.Batch) -> None:
     batch.mark("fetch")
     batch.mark("forward", 7)
     batch.mark("emit", None)
@@ -90,7 +90,7 @@ def test_wrong_values_are_value_errors(
     assert recorded(timeline) == []
 
 
-def test_a_wrong_mark_does_not_end_the_running_stage(timeline: _core.Timeline, batch: _core.Batch) -> None:
+def test_an_invalid_mark_does_not_end_the_current_stage(timeline: _core.Timeline, batch: _core.Batch) -> None:
     batch.mark("forward")
     wrong: list[Any] = ["fetsh", 3, None]
     for stage in wrong:
@@ -107,14 +107,14 @@ class Unprintable:
 
 
 class Index:
-    """An integer that fails to say which."""
+    """An integer-like object whose conversion fails."""
 
     def __index__(self) -> int:
         raise KeyError("mine")
 
 
 @pytest.mark.parametrize("arguments", [(Unprintable(),), ("fetch", Unprintable()), ("fetch", Index())])
-def test_an_argument_s_own_error_passes(batch: _core.Batch, arguments: Any) -> None:
+def test_an_error_raised_by_an_argument_passes(batch: _core.Batch, arguments: Any) -> None:
     with pytest.raises(KeyError, match="mine"):
         batch.mark(*arguments)
 
@@ -130,7 +130,7 @@ def test_only_batches_can_be_marked(batch: _core.Batch) -> None:
         _core.Batch.__new__(_core.Batch).mark("fetch")
 
 
-def test_a_mark_after_the_end_says_how_to_go_on(timeline: _core.Timeline) -> None:
+def test_the_error_of_a_mark_after_the_end_says_what_to_do(timeline: _core.Timeline) -> None:
     for close in ("end", "discard"):
         batch = timeline.begin_batch(4)
         getattr(batch, close)()
@@ -138,7 +138,7 @@ def test_a_mark_after_the_end_says_how_to_go_on(timeline: _core.Timeline) -> Non
             batch.mark("fetch")
 
 
-def test_a_batch_of_a_stopped_profiler_says_that_its_run_is_over() -> None:
+def test_a_mark_after_stop_says_that_the_run_is_over() -> None:
     profiler = BatchProfiler(device="cpu", stages=STAGES, nvtx_ranges=False)
     profiler.start()
     batch = profiler.begin_batch()

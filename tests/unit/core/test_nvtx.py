@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""NVTX ranges as a tool that listens would see them."""
+"""NVTX ranges as an attached tool sees them."""
 
 import threading
 
@@ -44,7 +44,7 @@ def interleave_batches() -> None:
     first, second = timeline.begin_batch(1), timeline.begin_batch(2)
     first.mark("fetch")
     second.mark("fetch")
-    first.end()  # not the innermost: its range closes once the other's has
+    first.end()  # not the innermost range: it closes after the inner one
     assert ranges_of_thread(threading.get_native_id()) == ["fetch 1", "fetch 2"]
     second.end()
     assert ranges_of_thread(threading.get_native_id()) == ["fetch 1", "fetch 2", "pop", "pop"]
@@ -89,7 +89,7 @@ def test_interleaved_batches_close_in_order(standins: Standins) -> None:
     standins.call(interleave_batches, libraries=("nvtx",))
 
 
-def test_a_stage_that_ends_elsewhere_unbalances_no_thread(standins: Standins) -> None:
+def test_a_stage_that_ends_on_another_thread_keeps_both_balanced(standins: Standins) -> None:
     standins.call(end_on_another_thread, libraries=("nvtx",))
 
 

@@ -26,7 +26,7 @@ def new_sampler(uuid: str = CARD_UUID, **intervals: float) -> _core.GpuSampler:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """For what another thread is about to do; the test's own timeout is the limit."""
+    """Wait for another thread; the timeout of the test is the limit."""
     while not condition():
         time.sleep(0.001)
 
@@ -108,19 +108,19 @@ def sample_a_slice() -> None:
     wait_until(lambda: len(sampler.gpm_readings()) > 0 and len(sampler.fast_readings()) > 0)
     sampler.stop(10.0)
     reading = sampler.fast_readings()[0]
-    assert reading["utilization_percent"] == _core.NOT_MEASURED  # NVML does not tell it of a slice
-    assert reading["sm_clock_mhz"] == 1980  # the card's
+    assert reading["utilization_percent"] == _core.NOT_MEASURED  # NVML does not report it for a slice
+    assert reading["sm_clock_mhz"] == 1980  # of the whole GPU
     assert nvml.calls("nvmlGpmMigSampleGet") > 0
 
 
-def stall_for_ever(call: str, stalled: str) -> None:
+def stall_forever(call: str, stalled: str) -> None:
     nvml = NvmlControl()
     nvml.stall(call, FOREVER)
     sampler = new_sampler()
     sampler.start()
     wait_until(lambda: nvml.calls(call) > 0)
     seen = tier(sampler, "fast").readings
-    wait_until(lambda: tier(sampler, "fast").readings >= seen + 20)  # goes on
+    wait_until(lambda: tier(sampler, "fast").readings >= seen + 20)  # the other tiers continue
     sampler.stop(0.05)
     assert tier(sampler, stalled).stalled
     assert tier(sampler, stalled).readings == 0
@@ -133,7 +133,7 @@ def stall_for_ever(call: str, stalled: str) -> None:
 
 
 def read_while_it_stops() -> None:
-    """What waits for stop() must let other Python threads go on."""
+    """stop() lets other Python threads run while it waits."""
     nvml = NvmlControl()
     nvml.stall("nvmlDeviceGetTotalEnergyConsumption", FOREVER)
     sampler = new_sampler()
@@ -264,5 +264,5 @@ def test_sampler(standins: Standins, scenario: Any) -> None:
     ("call", "stalled"),
     [("nvmlDeviceGetTotalEnergyConsumption", "energy"), ("nvmlGpmQueryDeviceSupport", "gpm")],
 )
-def test_a_query_that_never_returns_delays_nothing_else(standins: Standins, call: str, stalled: str) -> None:
-    standins.call(stall_for_ever, call, stalled)
+def test_a_query_that_never_returns_delays_no_other_tier(standins: Standins, call: str, stalled: str) -> None:
+    standins.call(stall_forever, call, stalled)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The timeline on host clocks alone: what is recorded, in which order, and what misuse says."""
+"""The timeline with host times only: records, their order, and the errors of misuse."""
 
 import gc
 import threading
@@ -55,7 +55,7 @@ def test_marks_end_one_stage_and_start_the_next_at_the_same_time() -> None:
     assert (stages["device_end_ns"] == _core.NOT_MEASURED).all()
 
 
-def test_array_fields_are_those_of_the_stub() -> None:
+def test_array_fields_match_the_stub() -> None:
     timeline = _core.Timeline(STAGES)
     batch_fields = (
         "index host_start_ns host_end_ns stage_begin stage_end sequences tokens min_length max_length "
@@ -70,7 +70,7 @@ def test_array_fields_are_those_of_the_stub() -> None:
     assert len(timeline.batches()) == len(timeline.stages()) == len(timeline.anchors()) == 0
 
 
-def test_batches_are_in_order_of_their_beginning_even_if_they_interleave() -> None:
+def test_interleaved_batches_are_sorted_by_their_start() -> None:
     timeline = _core.Timeline(STAGES)
     first, second = timeline.begin_batch(1), timeline.begin_batch(2)
     second.mark("fetch")
@@ -84,7 +84,7 @@ def test_batches_are_in_order_of_their_beginning_even_if_they_interleave() -> No
     assert list(timeline.batches()["index"]) == [1, 2]
 
 
-def test_a_discarded_batch_never_was() -> None:
+def test_a_discarded_batch_is_not_recorded() -> None:
     timeline = _core.Timeline(STAGES)
     with timeline.begin_batch(0) as kept:
         kept.mark("fetch")
@@ -98,14 +98,14 @@ def test_a_discarded_batch_never_was() -> None:
     assert recorded(timeline) == {0: ["fetch"], 2: ["emit"]}
 
 
-def test_a_batch_that_is_dropped_without_an_end_is_left_out() -> None:
+def test_a_batch_that_never_ended_is_not_recorded() -> None:
     timeline = _core.Timeline(STAGES)
     timeline.begin_batch(0).mark("fetch")
     gc.collect()
     assert recorded(timeline) == {}
 
 
-def test_stage_contexts_run_beside_the_marked_stage() -> None:
+def test_stage_contexts_overlap_the_marked_stage() -> None:
     timeline = _core.Timeline(STAGES)
     batch = timeline.begin_batch(0)
     batch.mark("forward")
@@ -132,7 +132,7 @@ def test_an_exception_in_a_batch_ends_it_and_passes() -> None:
     assert timeline.stages()[0]["host_end_ns"] != _core.NOT_MEASURED
 
 
-def test_intervals_measured_elsewhere_are_sorted_in_by_their_start() -> None:
+def test_external_intervals_are_sorted_by_their_start() -> None:
     timeline = _core.Timeline(STAGES)
     batch = timeline.begin_batch(0)
     batch.mark("forward")
@@ -163,7 +163,7 @@ def test_packing_statistics_and_flags() -> None:
     assert rows[fields][3].tolist() == (_core.NOT_MEASURED,) * 4
 
 
-def test_a_wrong_stage_lists_the_right_ones() -> None:
+def test_the_error_of_an_unknown_stage_lists_the_known_ones() -> None:
     batch = _core.Timeline(STAGES).begin_batch(0)
     calls: list[Any] = [
         lambda: batch.mark("fetsh"),
@@ -175,7 +175,7 @@ def test_a_wrong_stage_lists_the_right_ones() -> None:
             call()
 
 
-def test_an_ended_batch_takes_nothing_more() -> None:
+def test_an_ended_batch_refuses_further_records() -> None:
     timeline = _core.Timeline(STAGES)
     batch = timeline.begin_batch(4)
     scope = batch.stage("fetch")
@@ -215,26 +215,26 @@ def test_an_interval_cannot_end_before_it_starts() -> None:
         ((["a"],), {"clock_sync_interval_ms": float("nan")}, "clock_sync_interval_ms"),
     ],
 )
-def test_options_that_make_no_sense(arguments: Any, options: Any, message: str) -> None:
+def test_invalid_options(arguments: Any, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _core.Timeline(*arguments, **options)
 
 
-def test_stopping_twice_and_going_on_afterwards() -> None:
+def test_stop_twice_and_use_after_stop() -> None:
     timeline = _core.Timeline(STAGES)
     batch = timeline.begin_batch(0)
     timeline.stop()
     timeline.stop(0.0)
     with pytest.raises(ValueError, match="stopped"):
         timeline.begin_batch(1)
-    batch.mark("emit")  # what had begun may end
+    batch.mark("emit")  # a batch that has begun may end
     batch.end()
     assert recorded(timeline) == {0: ["emit"]}
     with pytest.raises(ValueError, match="timeout_s"):
         timeline.stop(-1.0)
 
 
-def test_without_a_device_it_says_so() -> None:
+def test_without_a_device_the_timeline_gives_the_reason() -> None:
     timeline = _core.Timeline(STAGES, ["forward"])
     with timeline.begin_batch(0) as batch:
         batch.mark("forward", 123)
@@ -252,7 +252,7 @@ def test_batches_outlive_their_timeline() -> None:
     assert batch.index == 0
 
 
-def test_memory_is_as_stated() -> None:
+def test_memory_is_as_documented() -> None:
     timeline = _core.Timeline(STAGES)
     assert timeline.memory_bytes == 0
     batches, stages_each = 20_000, 2
@@ -264,7 +264,7 @@ def test_memory_is_as_stated() -> None:
     assert records <= timeline.memory_bytes <= records + 4 * timeline.CHUNK_BYTES
 
 
-def test_two_threads_with_batches_of_their_own() -> None:
+def test_two_threads_with_their_own_batches() -> None:
     timeline = _core.Timeline(STAGES)
 
     def work(first: int) -> None:
@@ -285,6 +285,6 @@ def test_two_threads_with_batches_of_their_own() -> None:
     assert set(map(tuple, everything.values())) == {("fetch", "emit")}
 
 
-def test_errors_of_the_core_are_those_of_the_package() -> None:
+def test_the_core_raises_the_errors_of_the_package() -> None:
     assert issubclass(LibraryUnavailable, VirnucError)
     assert issubclass(CudaError, VirnucError)

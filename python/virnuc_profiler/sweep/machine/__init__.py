@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What the machine holds: memory, shared segments, descriptors, processes."""
+"""System resources of this process: device memory, shared memory, file descriptors, child processes."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The open file descriptors of this process, by what they are."""
+"""List the open file descriptors of this process, and classify them by kind."""
 
 from __future__ import annotations
 
@@ -13,29 +13,36 @@ from typing import Final
 
 SHARED_MEMORY: Final = "shared memory"
 
-_DRIVERS: Final = frozenset({"device", "eventfd", "eventpoll", "inotify", "other"})
-"""Kinds that CUDA, NVML and Python's own threads open when they like, and keep: more of them is no leak of a run."""
+_NOT_LEAKS: Final = frozenset({"device", "eventfd", "eventpoll", "inotify", "other"})
+"""Kinds that CUDA, NVML and Python's threads open at any time and keep open; their growth is no leak of a run."""
 
-_SEGMENTS: Final = ("/dev/shm/", "/run/shm/", "/memfd:", "/SYSV")  # noqa: S108  where Linux has them
+_SEGMENTS: Final = ("/dev/shm/", "/run/shm/", "/memfd:", "/SYSV")  # noqa: S108  where Linux keeps shared memory
 _ANONYMOUS = re.compile(r"anon_inode:\[?(\w+)")
 
 
 def open_descriptors() -> dict[int, str]:
-    """What each descriptor refers to, as /proc/self/fd has it (``/tmp/a.fasta``, ``pipe:[4711]``).
+    """Return the target of each descriptor as /proc/self/fd shows it, such as ``/tmp/a.fasta`` or ``pipe:[4711]``.
 
-    Without those by which `multiprocessing` holds its own lasting processes.
+    Descriptors that connect `multiprocessing` to its forkserver and resource tracker are left out.
     """
     found = {}
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  a Path a descriptor is what this must not cost
-        with suppress(OSError):  # that of this listing is gone by now
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  a Path per descriptor would be slow
+        with suppress(OSError):  # the descriptor of this listing itself is closed by now
             found[int(name)] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
-    for number in _lasting():
+    for number in _persistent_descriptors():
         found.pop(number, None)
     return found
 
 
-def kind_of(target: str) -> str:
-    """``socket``, ``pipe``, ``shared memory``, ``file``, ``device``, ``eventfd``, ``eventpoll`` or another."""
+def descriptor_kind(target: str) -> str:
+    """Classify a target: ``socket``, ``pipe``, ``shared memory``, ``file``, ``device``, an anonymous inode's name, ...
+
+    Args:
+        target: Target of a descriptor, as :func:`open_descriptors` returns it.
+
+    Returns:
+        The kind. An anonymous inode's kind is its name, such as ``inotify``; everything else is ``other``.
+    """
     if target.startswith(_SEGMENTS):
         return SHARED_MEMORY
     if target.startswith("/dev/"):
@@ -48,24 +55,29 @@ def kind_of(target: str) -> str:
     return kind if kind in ("socket", "pipe") else "other"
 
 
-def count_kinds(descriptors: Mapping[int, str]) -> Counter[str]:
-    """How many there are of each kind."""
-    return Counter(map(kind_of, descriptors.values()))
+def count_by_kind(descriptors: Mapping[int, str]) -> Counter[str]:
+    """Count the descriptors of each kind."""
+    return Counter(map(descriptor_kind, descriptors.values()))
 
 
 def grown_kinds(before: Mapping[int, str], after: Mapping[int, str]) -> dict[str, int]:
-    """By how many the kinds grew of which there are more."""
-    return dict(sorted((count_kinds(after) - count_kinds(before)).items()))
+    """Return how many more descriptors each kind has, for the kinds that grew."""
+    return dict(sorted((count_by_kind(after) - count_by_kind(before)).items()))
 
 
-def left_open(before: Mapping[int, str], after: Mapping[int, str]) -> tuple[str, ...]:
-    """What was opened since and is still open, of the kinds that grew, without those of the drivers."""
-    leaking = grown_kinds(before, after).keys() - _DRIVERS
+def leaked_descriptors(before: Mapping[int, str], after: Mapping[int, str]) -> tuple[str, ...]:
+    """Return the targets of leaked descriptors: opened since `before`, still open, and of a kind that grew.
+
+    Args:
+        before: Descriptors before the run, as :func:`open_descriptors` returned them.
+        after: Descriptors now.
+    """
+    leaking = grown_kinds(before, after).keys() - _NOT_LEAKS
     new = Counter(after.values()) - Counter(before.values())
-    return tuple(sorted(target for target in new.elements() if kind_of(target) in leaking))
+    return tuple(sorted(target for target in new.elements() if descriptor_kind(target) in leaking))
 
 
-def _lasting() -> set[int]:
+def _persistent_descriptors() -> set[int]:
     owners = ((forkserver, "_forkserver", "_forkserver_alive_fd"), (resource_tracker, "_resource_tracker", "_fd"))
     numbers = (getattr(getattr(module, owner, None), attribute, None) for module, owner, attribute in owners)
     return {number for number in numbers if isinstance(number, int)}

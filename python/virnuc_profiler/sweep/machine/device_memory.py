@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Device memory as PyTorch's allocator of this process counts it. 1 GB is 10⁹ bytes, as on a card's data sheet."""
+"""Read and limit device memory as PyTorch's allocator in this process counts it. 1 GB is 10⁹ bytes."""
 
 from __future__ import annotations
 
@@ -9,60 +9,66 @@ from typing import Final
 
 import torch
 
-from virnuc_profiler.errors import UsageError
+from virnuc_profiler.errors import UsageError, first_line
 
 BYTES_PER_GB: Final = 1e9
+
+LEAK_SHARE: Final = 0.02
+LEAK_BYTES: Final = 80 * 2**20
+"""Memory beyond both thresholds is a leak. The first run of a model keeps less: its tables, and cuBLAS workspaces of
+32 MiB (on Hopper) for each stream with matmuls, which are the caller's stream and the one that captures CUDA graphs."""
 
 _log = logging.getLogger(__name__)
 
 
 class DeviceMemory:
-    """The memory of one device; on the CPU, and once CUDA has failed, everything is None.
+    """Memory of one device. On the CPU, and after a CUDA error, every reading is None.
 
     Args:
-        device: where; the CPU has no such memory.
+        device: Device to read. The CPU has no device memory.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device if device.type == "cuda" else None
 
     def allocated_bytes(self) -> int | None:
-        """Held by tensors now."""
+        """Return the bytes that tensors hold now."""
         return self._read(torch.cuda.memory_allocated)
 
     def peak_bytes(self) -> int | None:
-        """The most that tensors held since :meth:`reset_peak`."""
+        """Return the largest number of bytes that tensors have held since :meth:`reset_peak`."""
         return self._read(torch.cuda.max_memory_allocated)
 
     def peak_gb(self) -> float | None:
-        """The same in GB."""
+        """Return :meth:`peak_bytes` in GB."""
         peak = self.peak_bytes()
         return None if peak is None else peak / BYTES_PER_GB
 
     def peak_requested_bytes(self) -> int | None:
-        """The most that tensors asked for since then.
+        """Return the largest number of bytes that tensors have requested since :meth:`reset_peak`.
 
-        Without what the allocator rounds up, which is up to 1 MB a tensor: much of a small pack, little of a large
-        one, and so no base for a projection from one to the other.
+        The allocator rounds each tensor up by as much as 1 MB. That is a large share of a small pack and a small share
+        of a large one, so a projection from one to the other must leave it out.
         """
         return self._read(_peak_requested)
 
     def available_bytes(self, limit_bytes: int | None = None) -> int | None:
-        """What this process can have in all: the memory that it holds, in tensors or cached, and what is free.
+        """Return the bytes that this process can hold in total: its tensors, its allocator's cache, and free memory.
 
         Args:
-            limit_bytes: the most that it may hold, see :func:`limit_device_memory`; None for no limit.
+            limit_bytes: Most bytes that this process may hold, as :func:`limit_device_memory` sets it. None for no
+                limit.
         """
         available = self._read(lambda device: torch.cuda.memory_reserved(device) + torch.cuda.mem_get_info(device)[0])
         return available if available is None or limit_bytes is None else min(available, limit_bytes)
 
     def reset_peak(self) -> None:
-        """Starts to look for the peak anew."""
+        """Reset the peak to the current value."""
         if self._device is not None:
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def release_cache(self) -> None:
-        """Gives memory that no tensor holds back, once running work is done: the device's, and the host's pinned."""
+        """Wait for the device, then free memory that no tensor holds: device memory and pinned host memory."""
         if self._device is None:
             return
         try:
@@ -70,8 +76,8 @@ class DeviceMemory:
                 torch.cuda.synchronize()
                 torch.cuda.empty_cache()
                 _release_pinned_cache()
-        except RuntimeError as error:  # after a CUDA error nothing works any more, but clean-up must go on
-            _log.warning("the memory of %s could not be released: %s", self._device, first_line(error))
+        except RuntimeError as error:  # after a CUDA error every call fails, but clean-up must continue
+            _log.warning("the cached memory of %s could not be released: %s", self._device, first_line(error))
 
     def _read(self, counter: Callable[[torch.device], int]) -> int | None:
         if self._device is None:
@@ -83,8 +89,8 @@ class DeviceMemory:
 
 
 def _release_pinned_cache() -> None:
-    """PyTorch's allocator of pinned memory keeps every block; no public function empties it."""
-    for name in ("_host_emptyCache", "_accelerator_emptyHostCache"):  # until and from PyTorch 2.13
+    """Empty PyTorch's cache of pinned memory, which keeps every block and has no public function for this."""
+    for name in ("_host_emptyCache", "_accelerator_emptyHostCache"):  # before and since PyTorch 2.13
         if (release := getattr(torch._C, name, None)) is not None:
             release()
             return
@@ -92,38 +98,37 @@ def _release_pinned_cache() -> None:
 
 def _peak_requested(device: torch.device) -> int:
     stats = torch.cuda.memory_stats(device)
-    # cudaMallocAsync, which PyTorch can be told to use, does not count requests, and does not round either.
+    # The cudaMallocAsync backend of PyTorch does not count requests, and does not round allocations either.
     return int(stats.get("requested_bytes.all.peak") or stats.get("allocated_bytes.all.peak", 0))
 
 
 def limit_device_memory(device: torch.device, gigabytes: float) -> None:
-    """Caps what this process may hold on `device`, so that a card can be shared, or a smaller one stood in for.
+    """Limit the device memory of this process, to share a GPU or to imitate a smaller one.
+
+    Args:
+        device: CUDA device to limit.
+        gigabytes: Most memory that this process may hold, in units of 10⁹ bytes.
 
     Raises:
-        UsageError: the device is the CPU, or has less memory than that.
+        UsageError: The device is the CPU, or the limit is not between 0 and the memory of the device.
     """
     if device.type != "cuda":
-        raise UsageError(f"a limit on device memory needs a CUDA device, and this run is on {device}: leave it out")
+        raise UsageError(f"a limit on device memory needs a CUDA device, and this run is on {device}: omit the limit")
     total = torch.cuda.get_device_properties(device).total_memory
     share = gigabytes * BYTES_PER_GB / total
     if not 0 < share <= 1:
         raise UsageError(
-            f"device memory cannot be limited to {gigabytes} GB: {device} has {total / BYTES_PER_GB:.1f} GB"
+            f"device memory cannot be limited to {gigabytes} GB: use more than 0 and at most the "
+            f"{total / BYTES_PER_GB:.1f} GB of {device}"
         )
     torch.cuda.set_per_process_memory_fraction(share, device)
 
 
-def first_line(error: BaseException) -> str:
-    """An error's message up to the first line break; CUDA's go on with advice for developers."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-LEAK_SHARE: Final = 0.02
-LEAK_BYTES: Final = 80 * 2**20
-"""More than both is a leak. A model's first run keeps less: the work spaces of cuBLAS, on Hopper 32 MiB for each stream
-that has computed products, that is the caller's and the one that forwards are recorded on; and the model's tables."""
-
-
 def is_leak(leaked_bytes: int | None, before_bytes: int | None) -> bool:
-    """Whether so much more device memory is more than a run may leave behind; what is not known is no leak."""
+    """Whether a run has leaked device memory.
+
+    Args:
+        leaked_bytes: Additional bytes that tensors hold after the run. None, if unknown, is no leak.
+        before_bytes: Bytes that tensors held before the run. None counts as 0.
+    """
     return (leaked_bytes or 0) > max(LEAK_BYTES, LEAK_SHARE * (before_bytes or 0))

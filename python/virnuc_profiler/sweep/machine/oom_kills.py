@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How many processes the kernel has killed because memory ran out: the only witness of such a death."""
+"""Count the processes that the kernel's OOM killer has killed. These counters are the only evidence of an OOM kill."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Final
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _FILES: Final = ("memory.events.local", "memory.events", "memory.oom_control")
-"""Of a control group, version 2 and 1; each has a line ``oom_kill N``."""
+"""Files of a control group (cgroup v2, then v1) that have a line ``oom_kill N``."""
 _ROOTS: Final[Mapping[str, tuple[str, ...]]] = {"": (".", "unified"), "memory": ("memory",)}
-"""Where the trees of groups hang, by the controllers that /proc/self/cgroup names: none for version 2."""
+"""Mount points of the cgroup hierarchies, by the controllers in /proc/self/cgroup, which are empty for cgroup v2."""
 
 
 def oom_kills(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> dict[str, int]:
-    """The counters that concern this process, by the file that holds each: its control groups', and the machine's."""
+    """Return the OOM-kill counters of this process's control groups and of the whole machine, by file.
+
+    Args:
+        proc: Mount point of procfs.
+        cgroups: Mount point of the control groups.
+    """
     counts = {}
-    for path in (*_files_of_groups(proc, cgroups), proc / "vmstat"):
+    for path in (*_cgroup_files(proc, cgroups), proc / "vmstat"):
         count = _read(path)
         if count is not None:
             counts[str(path)] = count
@@ -25,17 +30,17 @@ def oom_kills(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> dict[str,
 
 
 def oom_kills_since(before: Mapping[str, int], now: Mapping[str, int] | None = None) -> dict[str, int]:
-    """By how much each counter has grown; those that have not are left out.
+    """Return the growth of each counter that has grown.
 
     Args:
-        before: what :func:`oom_kills` said.
-        now: what it says now; it is asked without.
+        before: Earlier result of :func:`oom_kills`.
+        now: Current result of :func:`oom_kills`. None reads the counters.
     """
     counts = oom_kills() if now is None else now
     return {path: count - before.get(path, 0) for path, count in counts.items() if count > before.get(path, 0)}
 
 
-def _files_of_groups(proc: Path, cgroups: Path) -> Iterator[Path]:
+def _cgroup_files(proc: Path, cgroups: Path) -> Iterator[Path]:
     try:
         lines = (proc / "self/cgroup").read_text().splitlines()
     except OSError:
@@ -45,7 +50,7 @@ def _files_of_groups(proc: Path, cgroups: Path) -> Iterator[Path]:
         if controllers not in _ROOTS:
             continue
         for root in _ROOTS[controllers]:
-            # A container may see its own group at the root, whatever the path says.
+            # A container may see its own group at the root of the mount, regardless of the path.
             folders = dict.fromkeys((cgroups / root / path.lstrip("/"), cgroups / root))
             yield from (folder / name for folder in folders for name in _FILES)
 

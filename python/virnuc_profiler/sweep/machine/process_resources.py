@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this process holds of the machine, and what of it a run has left behind."""
+"""Snapshot the system resources of this process, and find those that a run has leaked."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 import psutil
 
-from virnuc_profiler.sweep.machine.descendants import ProcessLeft, descendants, describe_processes
-from virnuc_profiler.sweep.machine.descriptors import grown_kinds, left_open, open_descriptors
+from virnuc_profiler.sweep.machine.descendants import LeakedProcess, descendants, describe_processes
+from virnuc_profiler.sweep.machine.descriptors import grown_kinds, leaked_descriptors, open_descriptors
 from virnuc_profiler.sweep.machine.shared_memory import left_segments, segments
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
-    """Processes, open files and shared memory at one moment.
+class ProcessResources:
+    """A snapshot of processes, open files and shared memory.
 
     Attributes:
-        processes: all below this one.
-        descriptors: what each open file descriptor refers to.
-        segments: names of this user's shared memory segments.
+        processes: Descendants of this process.
+        descriptors: Target of each open file descriptor.
+        segments: Names of this user's shared memory segments.
     """
 
     processes: frozenset[psutil.Process]
@@ -32,36 +32,36 @@ class Holdings:
 
 @dataclass(frozen=True, slots=True)
 class ResourceLeaks:
-    """What is there that was not there before.
+    """Resources that came with a run and still exist.
 
     Attributes:
-        processes: that live.
-        zombies: that are dead, but whose exit code nobody has asked for. They take neither time nor memory.
-        descriptors: what is still open: paths of files and of shared memory, ``socket:[…]``, ``pipe:[…]``.
-        descriptor_growth: by how many the kinds of descriptors grew, also those of which drivers take what they like.
-        segments: names of segments in /dev/shm.
+        processes: Live descendants.
+        zombies: Descendants that have ended but were not reaped. They use neither CPU time nor memory.
+        descriptors: Targets of open descriptors: paths of files and of shared memory, ``socket:[…]``, ``pipe:[…]``.
+        descriptor_growth: Number of additional descriptors of each kind, including kinds that drivers open at any time.
+        segments: Names of segments in /dev/shm.
     """
 
-    processes: tuple[ProcessLeft, ...] = ()
-    zombies: tuple[ProcessLeft, ...] = ()
+    processes: tuple[LeakedProcess, ...] = ()
+    zombies: tuple[LeakedProcess, ...] = ()
     descriptors: tuple[str, ...] = ()
     descriptor_growth: Mapping[str, int] = field(default_factory=dict)
     segments: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether anything is left that a run must not leave."""
+        """Whether the run has leaked anything."""
         return bool(self.processes or self.zombies or self.descriptors or self.segments)
 
     def sentences(self) -> list[str]:
-        """One for each kind, with names."""
+        """Describe each leak in a sentence."""
         found = [str(process) for process in (*self.processes, *self.zombies)]
         if self.descriptors:
-            grown = ", ".join(f"{count} more of kind {kind}" for kind, count in self.descriptor_growth.items())
+            grown = ", ".join(f"{count} more {kind}" for kind, count in self.descriptor_growth.items())
             found.append(f"open descriptors ({grown}): {', '.join(self.descriptors)}")
         return [*found, *(f"shared memory segment {name}" for name in self.segments)]
 
     def as_dict(self) -> dict[str, Any]:
-        """As result files hold it."""
+        """Return the leaks as result files store them."""
         return {
             "processes_left": [asdict(process) for process in self.processes],
             "zombies_left": [asdict(process) for process in self.zombies],
@@ -71,26 +71,26 @@ class ResourceLeaks:
         }
 
 
-def holdings() -> Holdings:
-    """What this process holds now. Takes milliseconds: it looks at every process of the machine."""
-    return Holdings(descendants(), open_descriptors(), segments())
+def snapshot_resources() -> ProcessResources:
+    """Return the resources that this process holds now. Takes milliseconds: it scans all processes of the machine."""
+    return ProcessResources(descendants(), open_descriptors(), segments())
 
 
-def left_since(before: Holdings, workers: Collection[int] = ()) -> ResourceLeaks:
-    """What has come since `before` and is still there.
+def leaks_since(before: ProcessResources, workers: Collection[int] = ()) -> ResourceLeaks:
+    """Return the resources that came after a snapshot and still exist.
 
     Args:
-        before: what was there.
-        workers: process ids of workers, which may be dead by now, but may have left segments under their names.
+        before: Snapshot from before the run.
+        workers: Process ids of the run's workers. They may have ended, but their shared memory segments may remain.
     """
     here = descendants()
     left = describe_processes(here - before.processes)
     now = open_descriptors()
     ours = {os.getpid(), *workers, *(process.pid for process in here)}
     return ResourceLeaks(
-        processes=tuple(process for process in left if process.lives),
-        zombies=tuple(process for process in left if not process.lives),
-        descriptors=left_open(before.descriptors, now),
+        processes=tuple(process for process in left if process.is_alive),
+        zombies=tuple(process for process in left if not process.is_alive),
+        descriptors=leaked_descriptors(before.descriptors, now),
         descriptor_growth=grown_kinds(before.descriptors, now),
         segments=left_segments(before.segments, ours),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The shared memory segments that a run left in /dev/shm, told from those of other programs."""
+"""Find the shared memory segments in /dev/shm that a run has leaked, apart from those of other programs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _OF_PROCESS = re.compile(r"torch_(\d+)_")
 _OF_PYTHON: Final = "psm_"
 """How ``multiprocessing.shared_memory`` begins its names."""
 _LASTING: Final = ("cuda.shm.", "nccl-", "sem.")
-"""CUDA's and NCCL's, made for as long as this process lives; and semaphores, of 32 bytes each."""
+"""Name prefixes of segments that CUDA and NCCL keep until this process ends, and of semaphores (32 bytes each)."""
 
 
 def segments(folder: Path = FOLDER) -> frozenset[str]:
-    """The names of this user's segments; none where there is no such folder."""
+    """Return the names of this user's segments; none if the folder does not exist."""
     return frozenset(name for name, status in _entries(folder) if status.st_uid == os.geteuid())
 
 
@@ -39,7 +39,7 @@ def left_segments(before: Collection[str], ours: Collection[int], folder: Path =
 
 
 def free_bytes(folder: Path = FOLDER) -> int | None:
-    """Bytes that segments can still take; None where there is no such folder."""
+    """Return the bytes that new segments can use; None if the folder does not exist."""
     try:
         status = os.statvfs(folder)
     except OSError:
@@ -79,5 +79,5 @@ def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     except OSError:
         return
     for name in names:
-        with suppress(OSError):  # gone meanwhile
+        with suppress(OSError):  # removed meanwhile
             yield name, (folder / name).lstat()

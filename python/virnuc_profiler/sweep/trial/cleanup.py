@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Clean-up after a configuration, and the proof that it worked."""
+"""Clean up after a configuration, and verify that its workers, memory and other resources are gone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any, Final
 import psutil
 import torch
 
+from virnuc_profiler.errors import first_line
 from virnuc_profiler.sweep.machine.descendants import child_processes, descendants, describe_processes
-from virnuc_profiler.sweep.machine.device_memory import DeviceMemory, first_line, is_leak
-from virnuc_profiler.sweep.machine.process_resources import Holdings, ResourceLeaks, left_since
+from virnuc_profiler.sweep.machine.device_memory import DeviceMemory, is_leak
+from virnuc_profiler.sweep.machine.process_resources import ProcessResources, ResourceLeaks, leaks_since
 from virnuc_profiler.sweep.plan.cooldown import AUTO, COOLDOWN_S, Cooldown
 
 __all__ = ["AUTO", "COOLDOWN_S", "CleanupReport", "Cooldown", "child_processes", "cleanup_between_runs"]
@@ -25,16 +26,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CleanupReport:
-    """What clean-up left behind.
+    """The state after clean-up.
 
     Attributes:
-        workers_left: process ids of workers that still live.
-        device_memory_before: bytes held by tensors before the run; None on the CPU or if it was not given.
-        device_memory_after: bytes held by tensors after clean-up; None on the CPU.
-        leaked_device_bytes: how much more that is, 0 if it is less; None if one of them is not known.
-        waited_s: time spent waiting.
-        left: processes, open files and shared memory that came with the run and are still there.
-        checked: whether these were looked for.
+        workers_left: Process ids of workers that are still alive.
+        device_memory_before: Bytes that tensors held before the run. None on the CPU, or if the caller gave no value.
+        device_memory_after: Bytes that tensors hold after clean-up. None on the CPU.
+        leaked_device_bytes: Additional bytes after clean-up, at least 0. None if one of the two values is unknown.
+        waited_s: Time spent waiting, in seconds.
+        left: Processes, open files and shared memory that came with the run and still exist.
+        checked: Whether clean-up looked for the resources in `left`.
     """
 
     workers_left: tuple[int, ...]
@@ -47,16 +48,16 @@ class CleanupReport:
 
     @property
     def leaked(self) -> bool:
-        """Whether more device memory is held than a run may leave behind."""
+        """Whether the run has leaked device memory, see :func:`is_leak`."""
         return is_leak(self.leaked_device_bytes, self.device_memory_before)
 
     @property
     def clean(self) -> bool:
-        """Whether all that was looked for is gone."""
+        """Whether clean-up found no leak."""
         return not (self.workers_left or self.leaked or self.left)
 
     def as_dict(self) -> dict[str, Any]:
-        """As result files hold it."""
+        """Return the report as result files store it."""
         return {
             "clean": self.clean,
             "workers_left": list(self.workers_left),
@@ -76,30 +77,38 @@ def cleanup_between_runs(
     cooldown_s: Cooldown = COOLDOWN_S,
     device_memory_before: int | None = None,
     processes_before: Collection[int] | None = None,
-    before: Holdings | None = None,
+    resources_before: ProcessResources | None = None,
     workers: Collection[int] = (),
 ) -> CleanupReport:
-    """Closes a run's loader and runner, frees what they held, and checks that it is gone.
+    """Close a run's loader and runner, free their memory, and check that nothing of the run is left.
 
-    Nothing here raises: what cannot be closed is logged as a warning, and the run's own error stays the news. Nothing
-    is killed here: the loader does that with its own workers, and other processes are for their owner to end.
+    Errors while closing are logged as warnings, so that they do not replace the run's own error. Clean-up kills no
+    process: the loader kills its own workers, and other processes are left to their owner.
 
     Args:
-        dataloader: has ``close()`` and ``worker_pids()``, as :func:`create_async_dataloader` gives it; or None.
-        runner: has ``close()``; or None.
-        device: whose memory is looked at; by default PyTorch's current CUDA device if CUDA is in use.
-        cooldown_s: the pause in which workers end; 0 skips it, ``"auto"`` ends it as soon as nothing is left.
-        device_memory_before: bytes that tensors held before the run, to compare with.
-        processes_before: process ids of :func:`child_processes` before the run: all others are its workers, also
-            when the loader has forgotten them. None: only those that the loader still knows.
-        before: what this process held before the run, see :func:`holdings`. All that came since is looked for:
-            processes, also orphans of workers, open file descriptors, and shared memory segments. None: none of it.
-        workers: process ids of workers that the loader no longer knows.
+        dataloader: Loader with ``close()`` and ``worker_pids()``, as :func:`create_async_dataloader` returns it, or
+            None.
+        runner: Runner with ``close()``, as :class:`AsyncInferenceRunner` has it, or None.
+        device: Device whose memory to check. By default, PyTorch's current CUDA device if CUDA is initialized, else
+            the CPU.
+        cooldown_s: Pause in seconds that gives workers time to end. 0 skips the pause; ``"auto"`` ends it when nothing
+            is left, after two seconds at most.
+        device_memory_before: Bytes that tensors held before the run. None skips the check for leaked device memory.
+        processes_before: Process ids that :func:`child_processes` returned before the run; all newer ones count as
+            workers. None counts only the workers that the loader still knows.
+        resources_before: Snapshot from before the run, see :func:`snapshot_resources`. Clean-up then looks for newer
+            processes (orphans of workers too), file descriptors and shared memory segments. None skips this check.
+        workers: Process ids of workers that the loader no longer knows.
+
+    Raises:
+        TypeError: The loader and the runner are swapped.
     """
+    if hasattr(runner, "worker_pids"):
+        raise TypeError("cleanup_between_runs() got a loader as its runner: pass (dataloader, runner) in this order")
     pids = {*workers, *worker_pids(dataloader)}
     if processes_before is not None:
         pids |= child_processes() - set(processes_before)
-    # An id that was used again belongs to no descendant of this process, so what is not ours is not taken for a worker.
+    # descendants() excludes unrelated processes that have reused the id of a worker.
     watched = frozenset(process for process in descendants() if process.pid in pids)
     close_quietly(runner)
     close_quietly(dataloader)
@@ -109,7 +118,7 @@ def cleanup_between_runs(
     memory.release_cache()
 
     def look() -> CleanupReport:
-        return _look(watched, memory, device_memory_before, before, pids)
+        return _look(watched, memory, device_memory_before, resources_before, pids)
 
     report, waited_s = _wait(look, cooldown_s)
     _log.debug("Cleanup complete: GPU cache cleared, GC collected, worker cooldown done")
@@ -118,12 +127,12 @@ def cleanup_between_runs(
 
 
 def worker_pids(dataloader: Any) -> list[int]:
-    """Process ids of a loader's workers; none of one that does not tell."""
+    """Return the process ids of a loader's workers; none if the loader has no ``worker_pids()``."""
     return list(dataloader.worker_pids()) if hasattr(dataloader, "worker_pids") else []
 
 
 def close_quietly(part: Any) -> None:
-    """Closes what can be closed; what goes wrong is logged."""
+    """Call ``close()`` if `part` has it, and log an error instead of raising it."""
     if not hasattr(part, "close"):
         return
     try:
@@ -136,23 +145,23 @@ def _look(
     watched: frozenset[psutil.Process],
     memory: DeviceMemory,
     memory_before: int | None,
-    before: Holdings | None,
+    resources_before: ProcessResources | None,
     pids: Collection[int],
 ) -> CleanupReport:
     after = memory.allocated_bytes()
     return CleanupReport(
-        workers_left=tuple(process.pid for process in describe_processes(watched) if process.lives),
+        workers_left=tuple(process.pid for process in describe_processes(watched) if process.is_alive),
         device_memory_before=memory_before,
         device_memory_after=after,
         leaked_device_bytes=None if after is None or memory_before is None else max(0, after - memory_before),
         waited_s=0.0,
-        left=ResourceLeaks() if before is None else left_since(before, pids),
-        checked=before is not None,
+        left=ResourceLeaks() if resources_before is None else leaks_since(resources_before, pids),
+        checked=resources_before is not None,
     )
 
 
 def _wait(look: Callable[[], CleanupReport], cooldown_s: Cooldown) -> tuple[CleanupReport, float]:
-    """The last look, and the seconds before it."""
+    """Wait for the cooldown; return the last report and the seconds waited."""
     if cooldown_s != AUTO:
         started = time.monotonic()
         time.sleep(cooldown_s)
@@ -170,11 +179,11 @@ def _wait(look: Callable[[], CleanupReport], cooldown_s: Cooldown) -> tuple[Clea
 
 def _warn(report: CleanupReport) -> None:
     if report.workers_left:
-        _log.warning("worker processes still live after clean-up: %s", ", ".join(map(str, report.workers_left)))
+        _log.warning("workers are still alive after clean-up: %s", ", ".join(map(str, report.workers_left)))
     if report.leaked:
-        _log.warning("%d bytes of device memory are still held after clean-up", report.leaked_device_bytes)
+        _log.warning("%d more bytes of device memory are held after clean-up than before", report.leaked_device_bytes)
     for sentence in report.left.sentences():
-        _log.warning("still there after clean-up: %s", sentence)
+        _log.warning("left after clean-up: %s", sentence)
 
 
 def _device(device: Any) -> torch.device:
@@ -184,10 +193,10 @@ def _device(device: Any) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if in_use else torch.device("cpu")
 
 
-_FIRST_S: Final = 0.005
-_MAX_S: Final = 0.2
-_GROWTH: Final = 1.6
-"""The pauses between two looks: short at first, since most is gone at once; longer later, since looking costs too."""
+_FIRST_PAUSE_S: Final = 0.005
+_MAX_PAUSE_S: Final = 0.2
+_PAUSE_GROWTH: Final = 1.6
+"""Growth of the pauses between checks. Most resources are gone at once, and each check costs milliseconds."""
 
 
 def wait_until(
@@ -197,13 +206,20 @@ def wait_until(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> float:
-    """Looks again and again; returns the seconds that it took, whether the condition came or not."""
+    """Poll until a condition holds or the time is up, with growing pauses; return the seconds waited.
+
+    Args:
+        condition: Function that returns whether to stop waiting.
+        at_most_s: Longest time to wait, in seconds.
+        clock: Monotonic clock, in seconds.
+        sleep: Function that pauses for a number of seconds.
+    """
     started = clock()
-    pause = _FIRST_S
+    pause = _FIRST_PAUSE_S
     while not condition():
-        left = at_most_s - (clock() - started)
-        if left <= 0:
+        remaining_s = at_most_s - (clock() - started)
+        if remaining_s <= 0:
             break
-        sleep(min(pause, left))
-        pause = min(pause * _GROWTH, _MAX_S)
+        sleep(min(pause, remaining_s))
+        pause = min(pause * _PAUSE_GROWTH, _MAX_PAUSE_S)
     return clock() - started

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What earlier runs of this process have left behind and what of it is still there when the next one begins.
+"""Record what runs of this process have leaked, and find the leaks that still exist when the next run begins.
 
-A run that shares the machine with a leftover measures something else than it says. Counts as such: a process that
-lives, memory of the device, and shared memory. A file that stays open takes neither time nor memory that a run could
-lack: clean-up names it, but nothing that comes after is worse for it.
+A run that shares the machine with a leak of an earlier run is contaminated: its figures are not those of its
+configuration. Live processes, device memory and shared memory contaminate. An open file does not, since it uses neither
+time nor memory that a run needs; clean-up only reports it.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any
 
 import psutil
 
-from virnuc_profiler.sweep.machine.descendants import ProcessLeft
+from virnuc_profiler.sweep.machine.descendants import LeakedProcess
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory, is_leak
 from virnuc_profiler.sweep.machine.shared_memory import FOLDER
 from virnuc_profiler.sweep.trial.cleanup import CleanupReport
 
 
 @dataclass(frozen=True, slots=True)
-class LeftBehind:
-    """What one run left.
+class RunLeaks:
+    """Leaks of one run.
 
     Attributes:
-        run_id: of the run.
-        report: what its clean-up found.
-        model: the model that it ran, if it still exists: memory that was held beside another one says nothing.
-        segments: inode numbers of the segments by name, since names may be used again.
+        run_id: Name of the run.
+        report: Report of the run's clean-up.
+        model: Reference to the model of the run. Device memory is comparable only while the same model is loaded.
+        segments: Inode number of each leaked segment, by name, to recognize a name that was reused.
     """
 
     run_id: str
@@ -38,47 +38,53 @@ class LeftBehind:
     segments: dict[str, int | None]
 
 
-_left_behind: list[LeftBehind] = []
-"""Of all runs of this process, since processes, memory and files are the process's own."""
+_recorded_leaks: list[RunLeaks] = []
+"""Leaks of all runs of this process. A global, as processes, memory and files belong to the whole process."""
 
 
 def record_leaks(run_id: str, report: CleanupReport, model: Any) -> None:
-    """Notes what a run left, if anything."""
+    """Record the leaks of a run, if it has any.
+
+    Args:
+        run_id: Name of the run.
+        report: Report of the run's clean-up.
+        model: Model of the run; only a weak reference is kept.
+    """
     if not report.clean:
         segments = {name: _inode(name) for name in report.left.segments}
-        _left_behind.append(LeftBehind(run_id, report, _reference(model), segments))
+        _recorded_leaks.append(RunLeaks(run_id, report, _reference(model), segments))
 
 
 def pending_leaks(model: Any, memory: DeviceMemory) -> list[str]:
-    """What earlier runs left and is still there, in words; forgets what is gone.
+    """Describe the leaks of earlier runs that still exist, one sentence each, and forget those that are gone.
 
     Args:
-        model: that is about to run.
-        memory: of the device that it is on.
+        model: Model of the run that is about to begin.
+        memory: Memory of the model's device.
     """
-    evidence = {id(left): _evidence(left, model, memory) for left in _left_behind}
-    _left_behind[:] = [left for left in _left_behind if evidence[id(left)]]
+    evidence = {id(leaks): _evidence(leaks, model, memory) for leaks in _recorded_leaks}
+    _recorded_leaks[:] = [leaks for leaks in _recorded_leaks if evidence[id(leaks)]]
     return list(dict.fromkeys(sentence for found in evidence.values() for sentence in found))
 
 
-def _evidence(left: LeftBehind, model: Any, memory: DeviceMemory) -> list[str]:
-    found = [f"{process}, left by {left.run_id}" for process in left.report.left.processes if _lives(process)]
+def _evidence(leaks: RunLeaks, model: Any, memory: DeviceMemory) -> list[str]:
+    found = [f"{process}, left by {leaks.run_id}" for process in leaks.report.left.processes if _is_alive(process)]
     found += [
-        f"shared memory segment {name}, left by {left.run_id}"
-        for name, inode in left.segments.items()
+        f"shared memory segment {name}, left by {leaks.run_id}"
+        for name, inode in leaks.segments.items()
         if inode is not None and _inode(name) == inode
     ]
-    before, now = left.report.device_memory_before, memory.allocated_bytes()
-    same_model = left.model is not None and left.model() is model
-    if left.report.leaked and same_model and before is not None and now is not None and is_leak(now - before, before):
-        found.append(f"{now - before:,} bytes of device memory more than before {left.run_id}")
+    before, now = leaks.report.device_memory_before, memory.allocated_bytes()
+    same_model = leaks.model is not None and leaks.model() is model
+    if leaks.report.leaked and same_model and before is not None and now is not None and is_leak(now - before, before):
+        found.append(f"{now - before:,} more bytes of device memory than before {leaks.run_id}")
     return found
 
 
-def _lives(left: ProcessLeft) -> bool:
+def _is_alive(leaked: LeakedProcess) -> bool:
     try:
-        process = psutil.Process(left.pid)
-        return process.create_time() == left.started_at and process.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(leaked.pid)
+        return process.create_time() == leaked.started_at and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Exceptions to plain data: a dead exception must not keep a batch's tensors alive."""
+"""Classify exceptions as plain data, and release the tensors that their tracebacks keep alive."""
 
 from __future__ import annotations
 
 import errno
-import re
 import signal
 import traceback
 from collections.abc import Iterator, Mapping
@@ -14,9 +13,13 @@ from typing import Any, Final
 
 import torch
 
-from virnuc_profiler.errors import CudaError, DeadlineExceeded, WorkerCrash
-from virnuc_profiler.inference.loading.worker_processes import signal_name
-from virnuc_profiler.sweep.machine.device_memory import first_line
+from virnuc_profiler.errors import CudaError, DeadlineExceeded, WorkerCrash, first_line
+from virnuc_profiler.sweep.trial.error_evidence import (
+    allocation_evidence,
+    cuda_evidence,
+    raise_location,
+    worker_evidence,
+)
 
 OOM: Final = "OOM"
 DEVICE: Final = "device"
@@ -24,7 +27,7 @@ HOST: Final = "host"
 SHARED: Final = "shared memory"
 
 _CUDA_OUT_OF_MEMORY: Final = 2  # CUDA_ERROR_OUT_OF_MEMORY of the driver's CUresult
-_SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
+_OOM_MESSAGES: Final[Mapping[str, tuple[str, ...]]] = {
     SHARED: (
         "unable to allocate shared memory",
         "unable to write to file </torch_",
@@ -37,20 +40,20 @@ _SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
     DEVICE: ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
     HOST: ("DefaultCPUAllocator", "can't allocate memory", "not enough memory", "Cannot allocate memory"),
 }
-"""What messages say that have no type of their own, by the memory that ran out."""
-_CUDA_ERROR: Final = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error", "CUDA driver error")
+"""Parts of the messages of out-of-memory errors without a type of their own, by the memory that ran out."""
+_CUDA_ERROR_MESSAGES: Final = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error", "CUDA driver error")
 _IN_SHARED_MEMORY: Final = ("/dev/shm", "/psm_", "/torch_")  # noqa: S108  names, not files
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a configuration could not be measured.
+    """The reason why a configuration could not be measured.
 
     Attributes:
         reason: ``OOM``, ``worker_crash``, ``cuda_error``, ``timeout`` or ``error``.
-        message: one line.
-        memory: which memory ran out, ``device``, ``host`` or ``shared memory``; None for other reasons.
-        evidence: what shows it: codes, calls, signals, counters.
+        message: Message of the error in one line.
+        memory: Memory that ran out: ``device``, ``host`` or ``shared memory``. None for other reasons.
+        evidence: Codes, calls, signals and counters that support the reason.
     """
 
     reason: str
@@ -60,13 +63,12 @@ class Failure:
 
 
 def describe_failure(error: BaseException, oom_kills: Mapping[str, int] | None = None) -> Failure:
-    """Tells failures apart by their type, and by their message where PyTorch has only RuntimeError for them.
+    """Classify an error by its type, or by its message where PyTorch raises only RuntimeError.
 
     Args:
-        error: what ended the run.
-        oom_kills: those of the kernel's counters of processes killed for want of memory that have grown since the run
-            began, by how much: with them a worker that was killed by SIGKILL ran out of memory, without them somebody
-            killed it.
+        error: Error that ended the run.
+        oom_kills: Growth of the kernel's OOM-kill counters since the run began, by counter. If one has grown, a worker
+            that died of SIGKILL is taken to have run out of memory.
     """
     message = f"{type(error).__name__}: {first_line(error)}"
     crash = worker_evidence(error) if isinstance(error, WorkerCrash) else {}
@@ -82,23 +84,23 @@ def describe_failure(error: BaseException, oom_kills: Mapping[str, int] | None =
         return Failure("timeout", first_line(error), evidence={"exception": type(error).__name__})
     if _is_cuda_error(error):
         return Failure("cuda_error", message, evidence=cuda_evidence(error))
-    return Failure("error", message, evidence=place_of(error))
+    return Failure("error", message, evidence=raise_location(error))
 
 
 def release_traceback(error: BaseException) -> None:
-    """Empties the frames that an exception holds, and all that its attributes hold but plain values.
+    """Clear the frames of an exception, and replace its attributes by plain values.
 
-    So with its causes, its contexts, and the members of a group, all of which are cut off. A log or a debugger may
-    keep the exception, but no longer the tensors of a batch.
+    The same happens to its causes, its contexts and the members of a group, which are then unlinked. A log or a
+    debugger may keep the exception, but it no longer keeps the tensors of a batch alive.
     """
-    for dead in list(_chain(error)):
-        if dead.__traceback__ is not None:
-            traceback.clear_frames(dead.__traceback__)
-        dead.__traceback__ = dead.__cause__ = dead.__context__ = None
-        with suppress(Exception):  # an exception class may do as it likes with its attributes
-            dead.args = tuple(map(_plain, dead.args))
-            for name, value in list(vars(dead).items()):
-                setattr(dead, name, _plain(value))
+    for linked in list(_chain(error)):
+        if linked.__traceback__ is not None:
+            traceback.clear_frames(linked.__traceback__)
+        linked.__traceback__ = linked.__cause__ = linked.__context__ = None
+        with suppress(Exception):  # an exception class may refuse to have its attributes set
+            linked.args = tuple(map(_plain, linked.args))
+            for name, value in list(vars(linked).items()):
+                setattr(linked, name, _plain(value))
 
 
 def _plain(value: Any) -> Any:
@@ -111,7 +113,7 @@ def _exhausted_memory(error: BaseException) -> str | None:
     if isinstance(error, CudaError):
         return DEVICE if error.code == _CUDA_OUT_OF_MEMORY else None
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return SHARED if str(error.filename).startswith(_IN_SHARED_MEMORY) else _sign_of(error)
+        return SHARED if str(error.filename).startswith(_IN_SHARED_MEMORY) else _memory_in_message(error)
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return HOST
     if isinstance(error, WorkerCrash):
@@ -119,100 +121,27 @@ def _exhausted_memory(error: BaseException) -> str | None:
             return SHARED
         causes = (cause for cause in _chain(error) if cause is not error)
         return next((memory for cause in causes if (memory := _exhausted_memory(cause))), None)
-    return _sign_of(error) if isinstance(error, RuntimeError) else None
+    return _memory_in_message(error) if isinstance(error, RuntimeError) else None
 
 
-def _sign_of(error: BaseException) -> str | None:
+def _memory_in_message(error: BaseException) -> str | None:
     text = str(error)
-    return next((memory for memory, signs in _SIGNS.items() if any(sign in text for sign in signs)), None)
+    return next((memory for memory, parts in _OOM_MESSAGES.items() if any(part in text for part in parts)), None)
 
 
 def _is_cuda_error(error: BaseException) -> bool:
     return isinstance(error, CudaError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in _CUDA_ERROR)
+        isinstance(error, RuntimeError) and any(part in str(error) for part in _CUDA_ERROR_MESSAGES)
     )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        dead = waiting.pop()
-        if dead is not None and id(dead) not in seen:
-            seen.add(id(dead))
-            yield dead
-            waiting += [dead.__cause__, dead.__context__, *getattr(dead, "exceptions", ())]
-
-
-CUDA_CODES: Final[Mapping[str, int]] = {
-    "invalid argument": 1,
-    "out of memory": 2,
-    "initialization error": 3,
-    "driver shutting down": 4,
-    "invalid configuration argument": 9,
-    "invalid device function": 98,
-    "no CUDA-capable device is detected": 100,
-    "invalid device ordinal": 101,
-    "no kernel image is available": 209,
-    "uncorrectable ECC error encountered": 214,
-    "uncorrectable NVLink error": 220,
-    "invalid resource handle": 400,
-    "operation not ready": 600,
-    "an illegal memory access was encountered": 700,
-    "too many resources requested for launch": 701,
-    "the launch timed out and was terminated": 702,
-    "device-side assert triggered": 710,
-    "hardware stack error": 714,
-    "an illegal instruction was encountered": 715,
-    "misaligned address": 716,
-    "operation not supported on global/shared address space": 717,
-    "invalid program counter": 718,
-    "unspecified launch failure": 719,
-    "CUDA-capable device(s) is/are busy or unavailable": 46,
-    "operation failed due to a previous error during capture": 901,
-    "unknown error": 999,
-}
-"""The runtime's error codes (driver_types.h, cudaError) by the text that PyTorch passes on, or its beginning."""
-
-_NAME = re.compile(r"`(cuda[A-Z]\w*)'")
-_CALL = re.compile(r"when calling [`'](\w+)")
-_LIBRARY_STATUS = re.compile(r"\b((?:CUBLAS|CUDNN|CUSPARSE|CUSOLVER)_STATUS_\w+)")
-_REQUESTED = re.compile(r"Tried to allocate ([\d.]+ [KMGT]?i?B|\d+ bytes)", re.IGNORECASE)
-
-
-def cuda_evidence(error: BaseException) -> dict[str, Any]:
-    """``code`` (a number, or a library's status), ``name`` and ``call`` of a CUDA error, as far as they are known."""
-    if isinstance(error, CudaError):
-        return {"code": error.code, "call": error.call}
-    text = str(error)
-    known = next((code for start, code in CUDA_CODES.items() if f"CUDA error: {start}" in text), None)
-    status = _LIBRARY_STATUS.search(text)
-    code = getattr(error, "error_code", None)  # of torch.AcceleratorError
-    evidence = {
-        "code": code if isinstance(code, int) else known if known is not None else status and status[1],
-        "name": (match := _NAME.search(text)) and match[1],
-        "call": (match := _CALL.search(text)) and match[1],
-    }
-    return {key: value for key, value in evidence.items() if value is not None}
-
-
-def worker_evidence(crash: WorkerCrash) -> dict[str, Any]:
-    """``worker``, ``pid``, ``signal`` or ``exit_code`` of one that died, ``exception`` of one that raised."""
-    evidence: dict[str, Any] = {"worker": crash.worker, "pid": crash.pid, "exception": crash.exception}
-    if crash.exit_code is not None:
-        died_of = crash.exit_code
-        evidence |= {"signal": signal_name(-died_of)} if died_of < 0 else {"exit_code": died_of}
-    return {key: value for key, value in evidence.items() if value is not None}
-
-
-def allocation_evidence(error: BaseException) -> dict[str, Any]:
-    """``requested``: what was to be allocated, in the error's own words."""
-    match = _REQUESTED.search(str(error))
-    return {} if match is None else {"requested": match[1]}
-
-
-def place_of(error: BaseException) -> dict[str, Any]:
-    """``exception`` and ``raised_in``: the class, and where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = {"raised_in": f"{frames[-1].filename}:{frames[-1].lineno}, {frames[-1].name}"} if frames else {}
-    return {"exception": type(error).__name__, **where}
+    """Yield an exception, its causes, its contexts and the members of groups, each once."""
+    visited: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        linked = pending.pop()
+        if linked is not None and id(linked) not in visited:
+            visited.add(id(linked))
+            yield linked
+            pending += [linked.__cause__, linked.__context__, *getattr(linked, "exceptions", ())]

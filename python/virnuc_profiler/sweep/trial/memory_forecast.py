@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Which configurations surely do not fit the device, told before they are tried."""
+"""Forecast which configurations do not fit into device memory, without running them.
+
+A few small packs, measured once, give the model's memory footprint: a fixed part and a part for each token.
+"""
 
 from __future__ import annotations
 
@@ -29,26 +32,44 @@ from virnuc_profiler.sweep.plan.configuration import RANGES, Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.trial.failure import OOM, release_traceback
 
-_BYTES_PER_MB = 1e6
+LENGTHS: Final = (64, 80, 100, 120, 150, 180, 224, 280, 350, 500)
+"""Tokens per sequence in a pack, including BOS and EOS: 2,048 in total, distributed like those of viral proteins."""
+
+REPEATS: Final = (1, 2, 4, 8)
+"""Sizes of the measured packs, 2,048 to 16,384 tokens. The footprint uses the two largest that fit: in smaller packs,
+matmul workspaces of constant size can hide the activations of a small model."""
+
+_CONSECUTIVE_PACKS: Final = 3
+"""Packs per measurement; enough that one is launched while another is in flight, as in a run."""
+
+_BYTES_PER_MB: Final = 1e6
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryForecast:
-    """A model's footprint, and the memory that there is for it.
+    """A model's memory footprint and the memory available for it.
 
     Attributes:
-        footprint: measured.
-        available_bytes: gives the memory that this process can have now; None if that cannot be told.
+        footprint: Measured footprint of the model.
+        available_bytes: Function that returns the bytes that this process can hold now, or None if that is unknown.
     """
 
     footprint: MemoryFootprint
     available_bytes: Callable[[], int | None]
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
-        """The result of a configuration that surely does not fit; None of one that may, or if nothing is known.
+        """Return the failed result of a configuration that certainly does not fit, or None.
 
-        It is that of a configuration that ran out of device memory, with ``predicted=True``,
-        ``predicted_peak_memory_gb`` and ``available_memory_gb``; what only a run can tell is None.
+        Args:
+            workload: Sequences of the run.
+            configuration: Configuration to check.
+
+        Returns:
+            None if the configuration may fit, or if the available memory is unknown. Else the result of a run that ran
+            out of device memory, with ``predicted=True``, ``predicted_peak_memory_gb`` and ``available_memory_gb``;
+            values that only a run can measure are None.
         """
         available = self.available_bytes()
         budget = configuration.token_budget
@@ -79,14 +100,14 @@ class MemoryForecast:
 
     def __str__(self) -> str:
         available = self.available_bytes()
-        return f"{self._need()}{'' if available is None else f'; {self._room(available)}'}"
+        return f"{self._demand()}{'' if available is None else f'; {self._fitting_budgets(available)}'}"
 
-    def _need(self) -> str:
+    def _demand(self) -> str:
         footprint = self.footprint
         per_token = footprint.bytes_per_token / _BYTES_PER_MB
         return f"{footprint.fixed_bytes / BYTES_PER_GB:.2f} GB + {per_token:.2g} MB a token"
 
-    def _room(self, available: int) -> str:
+    def _fitting_budgets(self, available: int) -> str:
         budget = _rounded_down(largest_fitting_budget(self.footprint, available))
         return f"budgets up to about {budget:,} tokens fit" if _exists(budget) else "no token budget fits"
 
@@ -95,18 +116,18 @@ class MemoryForecast:
         largest = f"the largest budget that should fit is about {budget:,}" if _exists(budget) else "no budget fits"
         return (
             f"predicted to need {predicted / BYTES_PER_GB:.2f} GB of device memory for packs of {tokens:,} tokens "
-            f"({self._need()}), of {available / BYTES_PER_GB:.2f} GB that this process can have: "
+            f"({self._demand()}), but this process can only use {available / BYTES_PER_GB:.2f} GB: "
             f"--try-all runs it anyway; {largest}"
         )
 
 
 def forecast_memory(model: Any, device: torch.device, limit_bytes: int | None = None) -> MemoryForecast | None:
-    """Measures the footprint of `model`; None if there is none to be had, as on the CPU.
+    """Measure the footprint of a model and build its forecast; None if it cannot be measured, as on the CPU.
 
     Args:
-        model: as :func:`load_esm2_model` returns it.
-        device: where it is.
-        limit_bytes: the most that this process may hold; None if only the device sets a limit.
+        model: Model, as :func:`load_esm2_model` returns it.
+        device: Device of the model.
+        limit_bytes: Most bytes that this process may hold. None if only the device sets a limit.
     """
     footprint = measure_footprint(model, device)
     if footprint is None:
@@ -119,57 +140,54 @@ def _exists(token_budget: int) -> bool:
 
 
 def _rounded_down(token_budget: int) -> int:
-    """To two digits, and to what a budget can be: no more is known."""
+    """Round down to two significant digits, the precision of a forecast, and limit to the range of budgets."""
     budget = min(token_budget, RANGES["token_budget"][1])
     unit = 10 ** max(0, len(str(budget)) - 2)
     return int(budget // unit * unit)
 
 
-LENGTHS: Final = (64, 80, 100, 120, 150, 180, 224, 280, 350, 500)
-"""Tokens of the sequences in a pack, BOS and EOS included: 2,048 together, spread like those of viral proteins."""
-
-REPEATS: Final = (1, 2, 4, 8)
-"""Packs of 2,048 to 16,384 tokens. The last two that fit make the line: the work spaces of a matrix product, which do
-not grow, can hide a small model's activations in the smaller ones."""
-
-_PACKS_IN_A_ROW: Final = 3
-"""So many that one is launched while the one before it is in flight, as in a run."""
-
-_log = logging.getLogger(__name__)
-
-
 class PeakReader(Protocol):
-    """What is asked of :class:`DeviceMemory`."""
+    """The part of :class:`DeviceMemory` that a measurement of the footprint uses."""
 
     def reset_peak(self) -> None:
-        """Starts to look for the peak anew."""
+        """Reset the peak to the current value."""
 
     def peak_requested_bytes(self) -> int | None:
-        """The most that tensors asked for since then."""
+        """Return the largest number of bytes that tensors have requested since :meth:`reset_peak`."""
 
     def release_cache(self) -> None:
-        """Gives memory that no tensor holds back to the device."""
+        """Free device memory that no tensor holds."""
 
 
 def measure_footprint(model: Any, device: torch.device) -> MemoryFootprint | None:
-    """Runs a few small packs through `model` as a run would; None on the CPU, or if two of them do not fit.
+    """Measure the footprint with a few small packs, about 90,000 tokens of inference.
 
-    None too where the GPU has no memory of its own: what such a device calls free leaves out what the host could
-    give up for it, so nothing can be said to be too large. Costs 90,000 tokens of inference.
+    Args:
+        model: Model to run.
+        device: Device of the model.
+
+    Returns:
+        The footprint. None on the CPU, if fewer than two sizes of packs fit, and on an integrated GPU: the free memory
+        that such a GPU reports leaves out what the host could free, so no configuration is known to be too large.
     """
     if device.type != "cuda" or torch.cuda.get_device_properties(device).is_integrated:
         return None
 
     def run_packs(repeats: int) -> None:
         with AsyncInferenceRunner(model, device, min_cosine=None) as runner:
-            for _ in runner.run([typical_pack(repeats)] * _PACKS_IN_A_ROW):
+            for _ in runner.run([typical_pack(repeats)] * _CONSECUTIVE_PACKS):
                 pass
 
-    return footprint_of(run_packs, DeviceMemory(device))
+    return footprint_from_runs(run_packs, DeviceMemory(device))
 
 
-def footprint_of(run_packs: Callable[[int], None], memory: PeakReader) -> MemoryFootprint | None:
-    """The footprint of what `run_packs` does with packs of that many times :data:`LENGTHS`; None if too few fit."""
+def footprint_from_runs(run_packs: Callable[[int], None], memory: PeakReader) -> MemoryFootprint | None:
+    """Fit the footprint to the peaks of the two largest packs that fit; None if fewer than two fit.
+
+    Args:
+        run_packs: Function that runs packs of that many times :data:`LENGTHS`.
+        memory: Reader of the peaks.
+    """
     peaks: list[PackPeak] = []
     for repeats in REPEATS:
         peak_bytes = _peak_bytes(run_packs, repeats, memory)
@@ -181,7 +199,7 @@ def footprint_of(run_packs: Callable[[int], None], memory: PeakReader) -> Memory
 
 
 def typical_pack(repeats: int) -> PackedBatch:
-    """One pack with that many times :data:`LENGTHS`; its residues are of no account."""
+    """Build one pack of `repeats` times :data:`LENGTHS`. Its residues do not matter."""
     tokens = repeats * sum(LENGTHS)
     collator = VarlenCollator(max_tokens_per_batch=tokens)
     collator([(str(length), "A" * (length - 2)) for length in LENGTHS * repeats])
@@ -193,8 +211,8 @@ def _peak_bytes(run_packs: Callable[[int], None], repeats: int, memory: PeakRead
     try:
         memory.reset_peak()
         run_packs(repeats)
-    except Exception as error:  # none of ours yet: whatever is wrong, the first configuration will show it
-        _log.debug("the memory of %d tokens was not measured", repeats * sum(LENGTHS), exc_info=error)
+    except Exception as error:  # not reported here; the first configuration will show the same error
+        _log.debug("the peak memory of %d tokens was not measured", repeats * sum(LENGTHS), exc_info=error)
         release_traceback(error)
         return None
     return memory.peak_requested_bytes()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where results come from: machine, software and model, as every result file names them."""
+"""Describe the machine, software and model of a run, as every result file records them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGES: Final = ("fair-esm", "flash-attn", "numpy")
 
 @cache
 def machine_description() -> dict[str, Any]:
-    """The hardware, looked at once: asking the driver takes too long to do it for each configuration."""
+    """Return the description of the hardware. Cached, as querying the driver for each configuration is too slow."""
     from virnuc_profiler.capture.hardware import capture_hardware_info
 
     return capture_hardware_info()
@@ -24,20 +24,20 @@ def machine_description() -> dict[str, Any]:
 
 @cache
 def software_versions() -> dict[str, str | None]:
-    """Versions of what computes and of what measures; None for what is not installed."""
+    """Return the versions of this package, Python and the libraries that compute; None for a missing package."""
     import torch
 
     return {
         "virnuc_profiler": __version__,
         "python": platform.python_version(),
         **{package.replace("-", "_"): _version(package) for package in _PACKAGES},
-        "torch": torch.__version__,  # with its build, which the package's own version may lack
+        "torch": torch.__version__,  # has the build suffix that the package metadata may lack
         "cuda": torch.version.cuda,
     }
 
 
 def model_description(model: Any) -> dict[str, Any]:
-    """A model's ``info``, or at least its type if it is none of ours."""
+    """Return a model's ``info`` as a dict, or only the name of its type if it has no ``info``."""
     info = getattr(model, "info", None)
     return {"model_name": type(model).__name__} if info is None else asdict(info)
 

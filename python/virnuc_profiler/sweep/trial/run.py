@@ -33,7 +33,7 @@ from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, Seque
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
-from virnuc_profiler.sweep.machine.process_resources import holdings
+from virnuc_profiler.sweep.machine.process_resources import snapshot_resources
 from virnuc_profiler.sweep.machine.shared_memory import free_bytes
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
@@ -175,7 +175,7 @@ class _Trial:
         self._model = model
         self._device = device
         self._on_progress = on_progress
-        self._holdings_before = holdings()
+        self._resources_before = snapshot_resources()
         self._fasta: Any = FastaFile.open(fasta_path)
         count = len(self._fasta)
         self._expected = count if num_sequences is None else min(num_sequences, count)
@@ -270,7 +270,7 @@ class _Trial:
             cooldown_s=cooldown_s if self.interrupt is None else 0.0,
             device_memory_before=self._memory_before,
             processes_before=self._processes_before,
-            before=self._holdings_before,
+            resources_before=self._resources_before,
             workers=workers,
         )
 
@@ -380,8 +380,8 @@ def stored_ceiling(run: RunResult) -> Ceiling | None:
     hardware = run.metadata.get("hardware")
     known: Mapping[str, Any] = hardware if isinstance(hardware, Mapping) else {}
     return load_ceiling(
-        run.device.uuid,
-        run.metadata.get("precision"),
+        uuid=run.device.uuid,
+        precision=run.metadata.get("precision"),
         driver_version=known.get("driver_version"),
         torch_version=known.get("torch_version"),
     )

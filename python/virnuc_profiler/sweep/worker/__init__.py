@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The supervised process that holds the model."""
+"""The model process, and the supervisor that starts, watches and ends it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The model process: loads the model once and answers requests, one after the other, until it is told to end."""
+"""The model process: load the model once, and answer one request after the other until the supervisor says stop."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ import faulthandler
 import logging
 import os
 import queue
-import select
 import signal
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from virnuc_profiler.inference.loading.interrupts import deferred_interrupts, start_forkserver
+from virnuc_profiler.inference.loading.interrupts import start_forkserver
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import Request, TrialModel
 from virnuc_profiler.sweep.plan.workload import Workload
-from virnuc_profiler.sweep.worker.process_tree import die_with, living_of_session
-from virnuc_profiler.sweep.worker.protocol import MAX_TEXT, REQUESTS, LineReader, Message, describe_error, encode
-
-PROGRESS_EVERY_S: Final = 0.1
-"""More often nobody looks: a message costs some 10 µs, and a small model has thousands of batches a second."""
+from virnuc_profiler.sweep.worker.message_writer import LogMessages, MessageWriter, ProgressMessages
+from virnuc_profiler.sweep.worker.process_tree import die_with_parent, kill_own_group, live_pids_in_session
+from virnuc_profiler.sweep.worker.protocol import REQUESTS, LineReader, Message, describe_error
 
 _PRELOADED: Final = ["virnuc_profiler.inference.loading.worker", "virnuc_profiler.sweep.worker.child"]
 
@@ -32,22 +28,30 @@ MakeModel = Callable[[Request], TrialModel]
 
 
 def main(requests: str, messages: str, parent_pid: str, log_level: str, make_model: MakeModel | None = None) -> None:
-    """Serves until told to end; `requests` and `messages` are the pipes' descriptors."""
-    die_with(int(parent_pid))
+    """Serve requests until the supervisor says stop. The arguments come from a command line.
+
+    Args:
+        requests: File descriptor of the pipe that delivers requests.
+        messages: File descriptor of the pipe that takes messages.
+        parent_pid: Process id of the supervisor.
+        log_level: Level of the log records to send.
+        make_model: Function that loads the model. None loads a :class:`MeasuredModel`.
+    """
+    die_with_parent(int(parent_pid))
     for descriptor in (int(requests), int(messages)):
-        os.set_inheritable(descriptor, False)  # a worker that held them would hide that this process is gone
+        os.set_inheritable(descriptor, False)  # a worker that kept the pipes open would hide the end of this process
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had the supervisor ignore it
-    outgoing = Outgoing(int(messages))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs inherit an ignored SIGINT
+    writer = MessageWriter(int(messages))
     logger = logging.getLogger("virnuc_profiler")
     logger.setLevel(int(log_level))
-    logger.addHandler(_LogMessages(outgoing))
-    service = Service(outgoing, make_model or _measured_model)
+    logger.addHandler(LogMessages(writer))
+    service = Service(writer, make_model or _measured_model)
     threading.Thread(target=service.listen, args=(int(requests),), name="requests", daemon=True).start()
-    outgoing.send("hello", pid=os.getpid())
-    with suppress(KeyboardInterrupt):  # told to end, while nothing ran that wanted to know
+    writer.send("hello", pid=os.getpid())
+    with suppress(KeyboardInterrupt):  # the stop request arrived between two requests
         service.serve()
 
 
@@ -57,78 +61,58 @@ def _measured_model(request: Request) -> TrialModel:
     return MeasuredModel(request)
 
 
-class Outgoing:
-    """The pipe to the supervisor, for any thread."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._lock = threading.Lock()
-
-    def send(self, kind: str, **fields: Any) -> None:
-        """Sends a message; it ends this process if there is no supervisor any more."""
-        line = memoryview(encode(kind, **fields))
-        with deferred_interrupts(), self._lock:
-            try:
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
-            except BrokenPipeError:
-                _end_all()
-
-    def has_room(self) -> bool:
-        """Whether a short message can be sent without waiting for the supervisor to read."""
-        pipe = select.poll()
-        pipe.register(self._descriptor, select.POLLOUT)
-        return bool(pipe.poll(0))
-
-
 class Service:
-    """Answers requests with a model that is made once.
+    """Answers requests with a model that is loaded once.
 
     Args:
-        outgoing: takes the answers.
-        make_model: loads it.
+        writer: Writer of the answers.
+        make_model: Function that loads the model.
     """
 
-    def __init__(self, outgoing: Outgoing, make_model: MakeModel) -> None:
-        self._outgoing = outgoing
+    def __init__(self, writer: MessageWriter, make_model: MakeModel) -> None:
+        self._writer = writer
         self._make_model = make_model
         self._model: TrialModel | None = None
-        self._waiting: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._guarded = False
+        self._pending: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._forkserver_started = False
         self._busy = threading.Lock()
 
     def listen(self, descriptor: int) -> None:
-        """Reads requests, on a thread of its own: it notices at once when the supervisor is gone, or wants to stop."""
+        """Read requests in a thread of its own, which notices at once when the supervisor ends or requests a stop.
+
+        Args:
+            descriptor: File descriptor of the pipe that delivers requests.
+        """
         reader = LineReader(REQUESTS)
         while piece := os.read(descriptor, 1 << 16):
             for message in reader.feed(piece):
                 if message["kind"] == "stop":
-                    self._waiting.put(None)
-                    if self._busy.locked():  # else the main thread ends by itself, and Ctrl-C would only spoil that
+                    self._pending.put(None)
+                    if self._busy.locked():  # an idle main thread ends by itself, without an interrupt
                         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 else:
-                    self._waiting.put(message)
-        _end_all()
+                    self._pending.put(message)
+        kill_own_group()
 
     def serve(self) -> None:
-        """Answers one request after the other."""
-        while (message := self._waiting.get()) is not None:
+        """Answer one request after the other until the supervisor says stop."""
+        while (message := self._pending.get()) is not None:
             with self._busy:
                 self._serve_one(message)
 
     def _serve_one(self, message: Message) -> None:
         try:
             answer, fields = self._answer(message)
-            self._outgoing.send(answer, **fields)
+            self._writer.send(answer, **fields)
         except KeyboardInterrupt:
-            self._outgoing.send("interrupted")
+            self._writer.send("interrupted")
             raise
-        except Exception as error:  # also an answer that cannot be sent
-            self._outgoing.send("failed", **describe_error(error))
+        except Exception as error:  # includes an answer that cannot be encoded
+            self._writer.send("failed", **describe_error(error))
 
     def _answer(self, message: Message) -> tuple[str, dict[str, Any]]:
         if message["kind"] == "resolve_device":
-            return "device", {"device": _find_device(message["device"], message["precision"])}
+            return "device", {"device": _resolve_device(message["device"], message["precision"])}
         if message["kind"] == "load":
             self._model = self._make_model(Request.from_dict(message["request"]))
             return "loaded", _introduction(self._model)
@@ -136,61 +120,28 @@ class Service:
             raise RuntimeError(f"a {message['kind']!r} request came before the model was loaded")
         workload = _workload(message["workload"])
         if message["kind"] == "warm_up":
-            self._guard_workers(message["num_workers"])
+            self._start_forkserver(message["num_workers"])
             self._model.warm_up(workload, message["num_workers"])
             return "warmed_up", {}
         configuration = Configuration(**message["configuration"])
         if message["kind"] == "predict":
             return "predicted", {"result": self._model.predicted_failure(workload, configuration)}
-        self._guard_workers(configuration.num_workers)
-        progress = _Progress(self._outgoing)
+        self._start_forkserver(configuration.num_workers)
+        progress = ProgressMessages(self._writer)
         result = self._model.run_trial(workload, configuration, Path(message["output_dir"]), progress)
         return "result", {"result": dict(result), "resources": _resources(self._model)}
 
-    def _guard_workers(self, num_workers: int) -> None:
-        """Starts the forkserver, if workers will be wanted, so that they die with this process."""
-        if num_workers and not self._guarded:
+    def _start_forkserver(self, num_workers: int) -> None:
+        """Start the forkserver before the first workers, with the modules that make them die with this process."""
+        if num_workers and not self._forkserver_started:
             import multiprocessing
 
-            self._guarded = True
+            self._forkserver_started = True
             multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
             start_forkserver()
 
 
-class _Progress:
-    """Passes a trial's progress on, not too often."""
-
-    def __init__(self, outgoing: Outgoing) -> None:
-        self._outgoing = outgoing
-        self._next = 0.0
-
-    def __call__(self, sequences: int) -> None:
-        now = time.monotonic()
-        if not sequences:  # it begins, and with it the time that it may take
-            self._outgoing.send("progress", sequences=0)
-        elif now >= self._next and self._outgoing.has_room():  # a supervisor that is stopped must not slow the run down
-            self._next = now + PROGRESS_EVERY_S
-            self._outgoing.send("progress", sequences=sequences)
-
-
-class _LogMessages(logging.Handler):
-    """Passes log records on; the supervisor shows them where its own go."""
-
-    def __init__(self, outgoing: Outgoing) -> None:
-        super().__init__()
-        self._outgoing = outgoing
-        self.setFormatter(logging.Formatter("%(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            text = self.format(record)[:MAX_TEXT]
-        except Exception:
-            self.handleError(record)
-        else:
-            self._outgoing.send("log", level=record.levelno, text=text)
-
-
-def _find_device(device: str, precision: str | None) -> str:
+def _resolve_device(device: str, precision: str | None) -> str:
     from virnuc_profiler.inference.placement import resolve_device, resolve_precision
 
     found = resolve_device(device)
@@ -218,27 +169,21 @@ def _resources(model: TrialModel) -> dict[str, int | None]:
     return {
         "device_bytes": None if held is None else held(),
         "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208  names are enough
-        "children": len(living_of_session(os.getsid(0))) - 1,
+        "children": len(live_pids_in_session(os.getsid(0))) - 1,
     }
 
 
-def _end_all() -> None:
-    """The supervisor is gone, and nobody else would end the workers: they and this process, at once."""
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
-
-
+# The forkserver imports this module too. It then dies with the model process, and its workers die with it.
 _FORKSERVER = os.getpid()
 _in_forkserver = True
 
 
-def _in_child() -> None:
+def _after_fork() -> None:
     global _in_forkserver
-    if _in_forkserver:  # it was, until this fork: what a worker forks has another parent
+    if _in_forkserver:  # only for direct children of the forkserver; children of a worker have another parent
         _in_forkserver = False
-        die_with(_FORKSERVER)
+        die_with_parent(_FORKSERVER)
 
 
-die_with(os.getppid())
-os.register_at_fork(after_in_child=_in_child)
+die_with_parent(os.getppid())
+os.register_at_fork(after_in_child=_after_fork)

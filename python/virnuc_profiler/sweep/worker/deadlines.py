@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long the supervisor waits for what. Pure but for the clock, which a test can replace."""
+"""Deadlines of requests to the model process. Pure except for the clock, which a test can replace."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from typing import Final
 
 START_TIMEOUT_S: Final = 600.0
-"""For loading: 15B parameters from a slow disk take minutes."""
+"""Seconds to load the model. 15B parameters from a slow disk take minutes."""
 
 PROGRESS_TIMEOUT_S: Final = 300.0
-"""Without a batch: the first one waits for workers and kernels to be compiled, all others take seconds."""
+"""Seconds without a finished batch. The first one waits for workers and compiled kernels; the others take seconds."""
 
 CLEAN_UP_S: Final = 15.0
-"""What a trial may take beyond its own time limit and pause: its workers end within 6 s, then files are written."""
+"""Seconds that a trial may take beyond its time limit and pause: workers end within 6 s, then files are written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long things may take, in seconds.
+class Timeouts:
+    """Time limits of the model process.
 
     Attributes:
-        start_s: loading the model; the warm-up alike.
-        progress_s: the longest time without a finished batch or another message.
+        start_s: Longest time to load the model, and again to warm it up, in seconds.
+        progress_s: Longest time without a finished batch or another message, in seconds.
     """
 
     start_s: float = START_TIMEOUT_S
@@ -32,13 +32,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """A deadline that has passed.
+class ExpiredDeadline:
+    """A deadline that has expired.
 
     Attributes:
-        deadline: ``start``, ``hang`` or ``total``.
-        limit_s: what was allowed, without what is added for the clean-up.
-        waited_s: how long it has been.
+        deadline: Name of the deadline: ``start``, ``hang`` or ``total``.
+        limit_s: Time limit in seconds, without the extra time for the clean-up.
+        waited_s: Time since the limit began to count, in seconds.
     """
 
     deadline: str
@@ -46,23 +46,24 @@ class Passed:
     waited_s: float
 
     def __str__(self) -> str:
-        what = {
-            "start": "the model was not ready after {:g} s (--start-timeout): allow it more",
-            "hang": "no batch was finished for {:g} s: it hangs (--progress-timeout)",
-            "total": "it did not end by itself after {:g} s (--timeout)",
+        sentence = {
+            "start": "the model was not ready after {:g} s: raise --start-timeout",
+            "hang": "no batch finished for {:g} s: the trial hangs, or --progress-timeout is too short",
+            "total": "the trial did not end within {:g} s (--timeout)",
         }[self.deadline]
-        return what.format(self.limit_s)
+        return sentence.format(self.limit_s)
 
 
-class Watch:
-    """The deadlines of one request, from now on.
+class Watchdog:
+    """Watches the deadlines of one request, from its construction on.
 
     Args:
-        start_s: within which it must be answered; None for any time.
-        progress_s: the longest silence; None for any.
-        total_s: within which it must be answered once :meth:`begun` was called; None for any time.
-        extra_s: is added to the last two, for what belongs to a trial but is no batch: its pause and clean-up.
-        clock: seconds, monotonic.
+        start_s: Longest time until the answer, in seconds. None for no limit.
+        progress_s: Longest time between two messages, in seconds. None for no limit.
+        total_s: Longest time from :meth:`start_measuring` to the answer, in seconds. None for no limit.
+        extra_s: Seconds to add to `progress_s` and `total_s` for the parts of a trial without batches: its pause and
+            its clean-up.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -77,39 +78,39 @@ class Watch:
         self._limits = {"start": start_s, "hang": progress_s, "total": total_s}
         self._extra = {"start": 0.0, "hang": extra_s, "total": extra_s}
         self._clock = clock
-        self._began = self._heard = clock()
+        self._began = self._last_message = clock()
         self._measuring_since: float | None = None
 
-    def heard(self) -> None:
-        """A message came."""
-        self._heard = self._clock()
+    def reset_progress(self) -> None:
+        """Restart the time limit for progress, because a message has arrived."""
+        self._last_message = self._clock()
 
-    def begun(self) -> None:
-        """What is measured has begun, after files were opened and the like: the time for it counts from here."""
+    def start_measuring(self) -> None:
+        """Start the total time limit, because the trial has opened its files and begins to measure."""
         self._measuring_since = self._clock()
 
     @property
     def measuring(self) -> bool:
-        """Whether it has begun."""
+        """Whether the trial has begun to measure."""
         return self._measuring_since is not None
 
-    def left_s(self) -> float | None:
-        """Seconds until the first deadline passes, 0 if one has; None if there is none."""
+    def remaining_s(self) -> float | None:
+        """Return the seconds until the first deadline expires, 0 if one has; None without deadlines."""
         now = self._clock()
-        left = [since + limit + self._extra[name] - now for name, limit, since in self._running()]
-        return max(0.0, min(left)) if left else None
+        remaining = [since + limit + self._extra[name] - now for name, limit, since in self._active()]
+        return max(0.0, min(remaining)) if remaining else None
 
-    def passed(self) -> Passed | None:
-        """The deadline that has passed, if one has."""
+    def expired(self) -> ExpiredDeadline | None:
+        """Return a deadline that has expired, or None."""
         now = self._clock()
-        for name, limit, since in self._running():
+        for name, limit, since in self._active():
             if now >= since + limit + self._extra[name]:
-                return Passed(name, limit, now - since)
+                return ExpiredDeadline(name, limit, now - since)
         return None
 
-    def _running(self) -> Iterator[tuple[str, float, float]]:
-        """Name, limit and beginning of each deadline that counts now."""
-        for name, since in (("start", self._began), ("hang", self._heard), ("total", self._measuring_since)):
+    def _active(self) -> Iterator[tuple[str, float, float]]:
+        """Yield the name, limit and start of each active deadline."""
+        for name, since in (("start", self._began), ("hang", self._last_message), ("total", self._measuring_since)):
             limit = self._limits[name]
             if limit is not None and since is not None:
                 yield name, limit, since

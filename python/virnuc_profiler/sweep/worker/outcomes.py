@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What becomes of a trial whose process could not tell: exceptions with evidence, and the results made of them."""
+"""Results of trials whose process crashed or exceeded a deadline, and the exceptions that carry the evidence."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from virnuc_profiler.errors import DeadlineExceeded, VirnucError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.trial.failure import cuda_evidence
-from virnuc_profiler.sweep.worker.deadlines import Passed
+from virnuc_profiler.sweep.trial.error_evidence import cuda_evidence
+from virnuc_profiler.sweep.worker.deadlines import ExpiredDeadline
 
 _OOM = "OOM"
 _CUDA_ERROR = "CUDA error: "
 
 
 class ProcessLost(VirnucError):
-    """The model process has died, or talks nonsense.
+    """The model process has died, or has violated the protocol.
 
     Attributes:
-        evidence: what is known of it.
-        out_of_memory: whether the kernel killed it for want of host memory.
-        cuda_error: whether it aborted over a CUDA error, as PyTorch does where it meets one in a destructor.
+        evidence: Exit code or signal, OOM-kill counters and last output of the process.
+        out_of_memory: Whether the kernel's OOM killer killed the process.
+        cuda_error: Whether the process aborted because of a CUDA error, as PyTorch does for an error in a destructor.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class ProcessLost(VirnucError):
         self.cuda_error = cuda_error
 
 
-class DeadlinePassed(DeadlineExceeded):
-    """The model process has taken too long, and was ended.
+class ProcessTimeout(DeadlineExceeded):
+    """The model process exceeded a deadline and was ended.
 
     Attributes:
-        evidence: which deadline it was, and what is known of the process.
+        evidence: The deadline, how the process ended, and its last output.
     """
 
     def __init__(self, message: str, evidence: Mapping[str, Any]) -> None:
@@ -50,39 +50,47 @@ class DeadlinePassed(DeadlineExceeded):
         self.evidence = dict(evidence)
 
 
-def late(passed: Passed, fate: Mapping[str, Any], last_words: list[str]) -> DeadlinePassed:
-    """Of a process that was ended because a deadline had passed."""
-    evidence = {"deadline": passed.deadline, "limit_s": passed.limit_s, "waited_s": passed.waited_s}
-    return DeadlinePassed(str(passed), {**evidence, **fate, "stderr": last_words})
-
-
-def lost(fate: Mapping[str, Any], last_words: list[str], oom_kills: Mapping[str, int]) -> ProcessLost:
-    """Of a process that has ended by itself.
+def timeout_error(expired: ExpiredDeadline, exit_info: Mapping[str, Any], output_tail: list[str]) -> ProcessTimeout:
+    """Build the exception for a process that was ended because a deadline expired.
 
     Args:
-        fate: as :meth:`ModelProcess.end` tells it.
-        last_words: the last lines that it printed.
-        oom_kills: those of the kernel's counters of processes killed for want of memory that have grown meanwhile.
+        expired: The expired deadline.
+        exit_info: Information on the end of the process, as :meth:`ModelProcess.end` returns it.
+        output_tail: Last lines of the process's output.
     """
-    out_of_memory = fate["signal"] == "SIGKILL" and bool(oom_kills)
-    end = f"was killed by {fate['signal']}" if fate["signal"] else f"ended with exit code {fate['exit_code']}"
+    evidence = {"deadline": expired.deadline, "limit_s": expired.limit_s, "waited_s": expired.waited_s}
+    return ProcessTimeout(str(expired), {**evidence, **exit_info, "stderr": output_tail})
+
+
+def crash_error(exit_info: Mapping[str, Any], output_tail: list[str], oom_kills: Mapping[str, int]) -> ProcessLost:
+    """Build the exception for a process that died without being ended by the supervisor.
+
+    Args:
+        exit_info: Information on the end of the process, as :meth:`ModelProcess.end` returns it.
+        output_tail: Last lines of the process's output.
+        oom_kills: Growth of the kernel's OOM-kill counters during the request, by counter.
+    """
+    died_of = exit_info["signal"]
+    out_of_memory = died_of == "SIGKILL" and bool(oom_kills)
+    end = f"was killed by {died_of}" if died_of else f"ended with exit code {exit_info['exit_code']}"
     cause = ", by the kernel, since the host's memory ran out" if out_of_memory else ""
-    last_word = next((line for line in last_words if _CUDA_ERROR in line), last_words[-1] if last_words else None)
-    words = f"; it last printed: {last_word.strip()}" if last_word else ""
-    aborted_over_cuda = fate["signal"] == "SIGABRT" and _CUDA_ERROR in words
-    cuda = cuda_evidence(RuntimeError("\n".join(last_words))) if aborted_over_cuda else {}
-    evidence = {**fate, **cuda, "oom_kills": oom_kills, "stderr": last_words}
-    message = f"the model's process (pid {fate['pid']}) {end}{cause}{words}"
+    last_line = next((line for line in output_tail if _CUDA_ERROR in line), output_tail[-1] if output_tail else "")
+    printed = f"; it last printed: {last_line.strip()}" if last_line else ""
+    aborted_over_cuda = died_of == "SIGABRT" and _CUDA_ERROR in printed
+    cuda = cuda_evidence(RuntimeError("\n".join(output_tail))) if aborted_over_cuda else {}
+    evidence = {**exit_info, **cuda, "oom_kills": oom_kills, "stderr": output_tail}
+    message = f"the model's process (pid {exit_info['pid']}) {end}{cause}{printed}"
     return ProcessLost(message, evidence, out_of_memory=out_of_memory, cuda_error=aborted_over_cuda)
 
 
 def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapping[str, str] | None) -> dict[str, Any]:
-    """The result of a trial that ended with `error`, with the keys of one that the process itself would report.
+    """Build the result of a trial that the model process could not report, with the keys of any failed trial.
 
     Args:
-        configuration: what was to be measured.
-        error: why it was not.
-        telemetry: ``telemetry_path`` and ``run_path``, if the process has still written them.
+        configuration: Configuration of the trial.
+        error: Error that ended the trial.
+        telemetry: ``telemetry_path`` and ``run_path`` of the files that the process has still written. None if it has
+            written none.
     """
     reason, memory = "error", {}
     if isinstance(error, DeadlineExceeded):
@@ -91,7 +99,7 @@ def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapp
         reason, memory = _OOM, {"memory": "host"}
     elif isinstance(error, ProcessLost) and error.cuda_error:
         reason = "cuda_error"
-    rest = "what was measured until then is in its telemetry" if telemetry else "its telemetry is missing or partial"
+    rest = "its telemetry has the batches until then" if telemetry else "its telemetry is missing or incomplete"
     return {
         "status": "failed",
         "reason": reason,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One model process: started in a session of its own, spoken to through two pipes, and ended with all its kin."""
+"""Start a model process in its own session, exchange messages over two pipes, and end its whole process tree."""
 
 from __future__ import annotations
 
@@ -8,90 +8,44 @@ import json
 import logging
 import math
 import os
-import re
 import secrets
 import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from typing import Any, Final
 
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.worker_processes import signal_name
-from virnuc_profiler.sweep.worker.process_tree import living_of_session, living_with, reap_group
+from virnuc_profiler.sweep.worker.output_file import LAST_LINES, OutputFile
+from virnuc_profiler.sweep.worker.process_tree import live_pids_in_session, live_pids_with_environment, reap_group
 from virnuc_profiler.sweep.worker.protocol import MESSAGES, LineReader, Message, encode
 
-LAST_LINES: Final = 20
-_LAST_BYTES: Final = 32_768
-_MAX_BYTES: Final = 1 << 24
-_MAX_LINE: Final = 400
-_STACK_FRAME: Final = re.compile(r"\s*frame #\d+: ")
-"""Of C++, as PyTorch prints them by the dozen: what was said before them matters more."""
+STOP_TIMEOUT_S: Final = 10.0
+"""Seconds to end after a stop request: workers end within 6 s, then the files are written."""
 
+SIGTERM_TIMEOUT_S: Final = 2.0
+"""Seconds to end after SIGTERM."""
 
-class OutputFile:
-    """Takes stdout and stderr of a process and its descendants. A pipe would block them when nobody reads."""
+SIGKILL_TIMEOUT_S: Final = 10.0
+"""Seconds to end after SIGKILL, in which the driver frees the memory of a large model."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="virnuc_profiler-output-", mode="w+b", buffering=0)  # noqa: SIM115
-        self.descriptor = self._file.fileno()
-        # Appending, so that whoever prints after take() does not leave a hole in front.
-        flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
-        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
-
-    def last_lines(self, count: int) -> list[str]:
-        """The last lines that say something."""
-        text = self._tail().decode(errors="replace")
-        told = [line for line in text.splitlines() if line.strip() and not _STACK_FRAME.match(line)]
-        return [line.rstrip()[:_MAX_LINE] for line in told[-count:]]
-
-    def take(self) -> list[str]:
-        """The last lines, after which the file is empty again: it does not grow over the trials."""
-        lines = self.last_lines(LAST_LINES)
-        os.ftruncate(self.descriptor, 0)
-        return lines
-
-    def shorten(self) -> None:
-        """Cuts off what nobody will read, if it has become much; a line printed at this moment may be lost with it."""
-        if os.fstat(self.descriptor).st_size > _MAX_BYTES:
-            tail = self._tail()
-            os.ftruncate(self.descriptor, 0)
-            self._file.write(tail)
-
-    def _tail(self) -> bytes:
-        size = os.fstat(self.descriptor).st_size
-        start = max(0, size - _LAST_BYTES)
-        return os.pread(self.descriptor, size - start, start)
-
-    def close(self) -> None:
-        """Lets it go; what still prints there prints into nothing."""
-        self._file.close()
-
-
-ASKED_S: Final = 10.0
-"""For a process that was asked to end: ending workers takes up to 6 s, then what was measured is written."""
-
-TERMINATED_S: Final = 2.0
-KILLED_S: Final = 10.0
-"""What the driver needs to give back the memory of a large model."""
-
-_KIN_S: Final = 1.0
-"""In which forkserver and resource tracker end by themselves after their process, and tidy up."""
+_HELPERS_TIMEOUT_S: Final = 1.0
+"""Seconds in which the forkserver and the resource tracker clean up and end after their parent has ended."""
 
 _PIECE_BYTES: Final = 1 << 16
-_NAP_S: Final = 0.01
+_POLL_INTERVAL_S: Final = 0.01
 
-# The child has our sys.path: whatever can be imported here can be there, and nothing else.
+# The child gets our sys.path, so that it imports the same modules.
 _START: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from importlib import import_module; "
     "import_module(sys.argv[2]).main(*sys.argv[3:])"
 )
 
 _MARK: Final = "VIRNUC_PROFILER_MODEL_PROCESS"
-"""In the environment of the process and of all that it starts, by which they are known wherever they hang."""
+"""Environment variable of the process and its descendants, which identifies them in any session."""
 
 _log = logging.getLogger(__name__)
 
@@ -100,12 +54,12 @@ class ModelProcess:
     """A child process that holds a model.
 
     Args:
-        module: whose ``main(requests, messages, parent_pid, log_level)`` it runs.
-        log_level: of what it logs.
+        module: Module whose ``main(requests, messages, parent_pid, log_level)`` the process runs.
+        log_level: Level of the log records that the process sends.
 
     Attributes:
-        pid: its process id, and that of its session and group.
-        greeted: whether it has said ``hello``, and so understands signals.
+        pid: Process id, which is also the id of the process's session and group.
+        said_hello: Whether the process has sent a message, and so has installed its signal handlers.
     """
 
     def __init__(self, module: str, log_level: int = logging.WARNING) -> None:
@@ -134,163 +88,188 @@ class ModelProcess:
             os.close(messages)
         self.pid = self._popen.pid
         self._reader = LineReader(MESSAGES)
-        self._death = _death_of(self.pid)
+        self._pidfd = _open_pidfd(self.pid)
         self._poll = select.poll()
-        for descriptor in (self._messages, self._death):
+        for descriptor in (self._messages, self._pidfd):
             if descriptor is not None:
                 self._poll.register(descriptor, select.POLLIN)
-        self.greeted = False
-        self._ended_by: list[str] = []
-        self._last_words: list[str] = []
-        self._over = False
+        self.said_hello = False
+        self._stopped_by: str | None = None
+        self._output_tail: list[str] = []
+        self._closed = False
 
     def send(self, kind: str, **fields: Any) -> None:
-        """Sends a request. To a process that has ended it is lost, which :meth:`receive` will tell."""
+        """Send a request. If the process has ended, the request is lost and :meth:`receive` returns None.
+
+        Args:
+            kind: Kind of the request.
+            fields: JSON-serializable fields of the request.
+        """
         with suppress(BrokenPipeError):
             line = memoryview(encode(kind, **fields))
             while line:
                 line = line[os.write(self._requests, line) :]
 
     def receive(self, timeout_s: float | None) -> list[Message] | None:
-        """What has come, at the latest after that time; None if nothing will come any more.
+        """Wait for messages, and keep the output file from filling the disk.
 
-        A process that prints without end does not fill the disk as long as this is called.
+        Args:
+            timeout_s: Longest time to wait, in seconds. None for no limit.
+
+        Returns:
+            The messages that have arrived, perhaps none. None if the process has ended or has closed its pipe.
 
         Raises:
-            ProtocolError: what came is no message.
+            ProtocolError: The process sent a line that is no message.
         """
         self._output.shorten()
         ready = {found for found, _ in self._poll.poll(None if timeout_s is None else math.ceil(1000 * timeout_s))}
         if self._messages in ready:
             piece = os.read(self._messages, _PIECE_BYTES)
             return self._reader.feed(piece) if piece else None
-        return None if ready else []  # it is dead, though a process that it forked may hold the pipe open
+        return None if ready else []  # dead, even if a process that it forked keeps the pipe open
 
     def has_ended(self) -> bool:
-        """Whether it is dead; its process id stays taken until :meth:`end` reaps it."""
+        """Whether the process is dead. Its process id stays reserved until :meth:`end` reaps it."""
         if self._popen.returncode is not None:
             return True
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # somebody has reaped it
+        except ChildProcessError:  # reaped by other code of this process
             return True
 
     def show_stacks(self) -> None:
-        """Has it print what each of its threads is doing, for :meth:`last_words`; of use while it hangs."""
-        if not self.greeted:  # the signal would kill it
+        """Have the process print the stack of each thread, to see in :meth:`output_tail` where it hangs."""
+        if not self.said_hello:  # without a handler, the signal would kill it
             return
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGUSR1)
         time.sleep(0.2)
 
-    def last_words(self, count: int = LAST_LINES) -> list[str]:
-        """The last lines that it, or a process of its own, has printed; a few once it has ended."""
-        return self._last_words if self._over else self._output.last_lines(count)
+    def output_tail(self, count: int = LAST_LINES) -> list[str]:
+        """Return the last lines that the process and its descendants have printed.
+
+        Args:
+            count: Number of lines; at most LAST_LINES once the process has been ended.
+        """
+        return self._output_tail if self._closed else self._output.last_lines(count)
 
     def take_output(self) -> list[str]:
-        """The same, after which it is forgotten."""
+        """Return the last lines of the output, and discard all output until now."""
         return self._output.take()
 
     def end(self, *, ask: bool = True) -> dict[str, Any]:
-        """Ends it and all processes of its session, and reaps them: asks, terminates, kills. May be called again.
+        """End the process and its descendants: by a stop request, then SIGTERM, then SIGKILL. May be called again.
 
         Args:
-            ask: whether it is asked first, so that it can write what it has measured.
+            ask: Whether to send a stop request first, so that the process can write what it has measured.
 
         Returns:
-            What became of it: ``pid``, ``exit_code``, ``signal`` (its name, if one killed it), ``stopped_by`` (what it
-            took) and ``processes_left`` (pids that not even SIGKILL has ended).
+            A dict with ``pid``, ``exit_code``, ``signal`` (name of the signal that killed the process), ``stopped_by``
+            (``request``, ``SIGTERM``, ``SIGKILL``, or None if it ended by itself) and ``processes_left`` (ids of
+            processes that survived SIGKILL).
 
         Raises:
-            KeyboardInterrupt: passed on, once all are killed: a second Ctrl-C does not wait for anybody.
+            KeyboardInterrupt: A second Ctrl-C arrived. All processes are killed without further waiting.
         """
         left: list[int] = []
         try:
-            if not self._over:
-                self._end_in_peace(ask)
+            if not self._closed:
+                self._terminate(ask)
         finally:
             with deferred_interrupts():
                 try:
                     left = self._kill_all()
                 finally:
                     self._close()
-        return {**self._fate(), "processes_left": left}
+        return {**self._exit_info(), "processes_left": left}
 
-    def _end_in_peace(self, ask: bool) -> None:
+    def _terminate(self, ask: bool) -> None:
         if ask and not self.has_ended():
-            self._ended_by.append("request")
+            self._stopped_by = "request"
             self.send("stop")
-            self.wait(ASKED_S)
+            self.wait(STOP_TIMEOUT_S)
         if not self.has_ended():
-            self._ended_by.append("SIGTERM")
+            self._stopped_by = "SIGTERM"
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGTERM)
-            self.wait(TERMINATED_S)
-        deadline = time.monotonic() + _KIN_S
-        while self.has_ended() and living_of_session(self.pid) and time.monotonic() < deadline:
-            time.sleep(_NAP_S)
+            self.wait(SIGTERM_TIMEOUT_S)
+        deadline = time.monotonic() + _HELPERS_TIMEOUT_S
+        while self.has_ended() and live_pids_in_session(self.pid) and time.monotonic() < deadline:
+            time.sleep(_POLL_INTERVAL_S)
 
     def wait(self, seconds: float) -> None:
-        """Waits for its end, at most so long. What it still says is lost."""
+        """Wait for the end of the process, and discard its messages meanwhile.
+
+        Args:
+            seconds: Longest time to wait.
+        """
         deadline = time.monotonic() + seconds
         pipe = select.poll()
         pipe.register(self._messages, select.POLLIN)
         while not self.has_ended() and time.monotonic() < deadline:
-            # Read, for a process that cannot write does not end; nobody waits for it any more.
-            if pipe.poll(1000 * _NAP_S) and not os.read(self._messages, _PIECE_BYTES):
+            # A process that blocks on a full pipe would not end, so empty the pipe.
+            if pipe.poll(1000 * _POLL_INTERVAL_S) and not os.read(self._messages, _PIECE_BYTES):
                 pipe.unregister(self._messages)
 
     def _kill_all(self) -> list[int]:
-        """Kills what lives of the session; the process itself is reaped last, since its id names the group."""
-        if self._over:
+        """Kill the process tree and reap it; return the ids of processes that survived.
+
+        The process itself is reaped last, since its id keeps the id of the group from being reused.
+        """
+        if self._closed:
             return []
         if not self.has_ended():
-            self._ended_by.append("SIGKILL")
-        deadline = time.monotonic() + KILLED_S
+            self._stopped_by = "SIGKILL"
+        deadline = time.monotonic() + SIGKILL_TIMEOUT_S
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        strays = set()
-        while (left := self._kin()) and time.monotonic() < deadline:
-            strays.update(left)
+        killed = set()
+        while (left := self._live_pids()) and time.monotonic() < deadline:
+            killed.update(left)
             for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(_NAP_S)
+            time.sleep(_POLL_INTERVAL_S)
         if left:
-            _log.warning("processes that not even SIGKILL ends: %s", ", ".join(map(str, left)))
+            _log.warning("processes survived SIGKILL: %s", ", ".join(map(str, left)))
         with suppress(subprocess.TimeoutExpired):
-            self._popen.wait(timeout=0.0 if self.pid in left else KILLED_S)
+            self._popen.wait(timeout=0.0 if self.pid in left else SIGKILL_TIMEOUT_S)
         reap_group(self.pid)
-        for pid in strays:  # those with a group of their own, which this process has adopted
+        for pid in killed:  # adopted processes in other groups
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         return left
 
-    def _kin(self) -> list[int]:
-        """What lives of its session, and what it has started in other sessions."""
-        return list({*living_of_session(self.pid), *living_with(f"{_MARK}={self._mark}")})
+    def _live_pids(self) -> list[int]:
+        """Return the ids of live processes in the process's session, and of its descendants in other sessions."""
+        return list({*live_pids_in_session(self.pid), *live_pids_with_environment(f"{_MARK}={self._mark}")})
 
     def _close(self) -> None:
-        if not self._over:
-            self._over = True
-            self._last_words = self._output.last_lines(LAST_LINES)
+        if not self._closed:
+            self._closed = True
+            self._output_tail = self._output.last_lines(LAST_LINES)
             self._output.close()
-            for descriptor in (self._requests, self._messages, self._death):
+            for descriptor in (self._requests, self._messages, self._pidfd):
                 if descriptor is not None:
                     os.close(descriptor)
 
-    def _fate(self) -> dict[str, Any]:
+    def _exit_info(self) -> dict[str, Any]:
         code = self._popen.returncode
         return {
             "pid": self.pid,
             "exit_code": None if code is None or code < 0 else code,
             "signal": signal_name(-code) if code is not None and code < 0 else None,
-            "stopped_by": self._ended_by[-1] if self._ended_by else None,
+            "stopped_by": self._stopped_by,
         }
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe, for reading and for writing, that no standard stream of a child can take the place of."""
+    """Create a pipe whose descriptors are above 2, so that they cannot collide with a child's standard streams.
+
+    Returns:
+        The read end and the write end.
+    """
     ends = os.pipe()
     try:
         reading, writing = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
@@ -300,8 +279,8 @@ def _pipe() -> tuple[int, int]:
     return reading, writing
 
 
-def _death_of(pid: int) -> int | None:
-    """A descriptor that can be read once the process has ended; None where the system has no such thing."""
+def _open_pidfd(pid: int) -> int | None:
+    """Open a pidfd, which becomes readable when the process ends; None if the system has none."""
     with suppress(AttributeError, OSError):
         return os.pidfd_open(pid)
     return None

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Who dies with whom, and who takes in orphans: what Linux has for it, through ``prctl``."""
+"""Control and list process trees on Linux: parent-death signals, subreapers, sessions, groups.
+
+``prctl`` and ``/proc`` are Linux interfaces; where they are missing, the functions do nothing or return nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,58 +18,71 @@ _SET_SUBREAPER: Final = 36
 _GET_SUBREAPER: Final = 37
 
 
-def die_with(parent_pid: int) -> None:
-    """Has the kernel kill this process when its parent dies, which `parent_pid` must be; now, if it is dead already.
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies, and kill it now if the parent is already dead.
 
-    Strictly it is the parent's thread: one that starts processes which call this must live as long as they. Does
-    nothing where the system has no such thing.
+    The kernel watches the thread that started this process, so that thread must live as long as this process.
+
+    Args:
+        parent_pid: Process id of the parent.
     """
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def adopts_orphans() -> bool:
-    """Whether descendants of this process whose parent dies become its own children."""
+def is_subreaper() -> bool:
+    """Whether this process is a child subreaper: orphaned descendants become its children, which it can reap."""
     answer = ctypes.c_int(0)
     _prctl(_GET_SUBREAPER, ctypes.addressof(answer))
     return bool(answer.value)
 
 
-def adopt_orphans(adopt: bool) -> None:
-    """Makes them its own children, so that it can reap them, or no longer."""
-    _prctl(_SET_SUBREAPER, int(adopt))
+def set_subreaper(enabled: bool) -> None:
+    """Make this process a child subreaper, or stop being one."""
+    _prctl(_SET_SUBREAPER, int(enabled))
 
 
-def living_of_session(session: int) -> list[int]:
-    """Process ids of the session that live: not the zombies, which only wait to be reaped."""
+def live_pids_in_session(session: int) -> list[int]:
+    """Return the process ids in a session, without zombies."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with suppress(OSError):  # it has ended meanwhile
-                # After the name, which may hold blanks and brackets: state, parent, group, session.
+            with suppress(OSError):  # the process has ended meanwhile
+                # The fields after the name, which may contain spaces and parentheses: state, parent, group, session.
                 state, _, _, its_session = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:4]
                 if int(its_session) == session and state not in (b"Z", b"X"):
                     found.append(int(entry.name))
     return found
 
 
-def living_with(entry: str) -> list[int]:
-    """Process ids of those that live and were started with that entry in their environment, ``NAME=value``."""
+def live_pids_with_environment(entry: str) -> list[int]:
+    """Return the ids of live processes whose initial environment has an entry.
+
+    Args:
+        entry: Environment entry as ``NAME=value``.
+    """
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdecimal():
-            with suppress(OSError):  # it has ended meanwhile, or is somebody else's
+            with suppress(OSError):  # the process has ended meanwhile, or belongs to another user
                 if entry.encode() in (process / "environ").read_bytes().split(b"\0"):
                     found.append(int(process.name))
     return found
 
 
 def reap_group(group: int) -> None:
-    """Takes the exit codes of all children of the group that have ended, adopted ones too."""
+    """Reap all ended children of a process group, including adopted orphans."""
     with suppress(ChildProcessError):
         while os.waitpid(-group, os.WNOHANG)[0]:
             pass
+
+
+def kill_own_group() -> None:
+    """Kill this process and its workers at once, because no supervisor is left to end them."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _prctl(option: int, argument: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What supervisor and model process say to each other: one JSON object a line. Nothing is unpickled."""
+"""The protocol between supervisor and model process: one JSON object per line. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from virnuc_profiler import errors
 from virnuc_profiler.errors import VirnucError
 
 VERSION: Final = 1
-"""Of the protocol; both sides must have the same. It rises whenever a field changes its meaning."""
+"""Protocol version, which both sides must share. Raise it when a field changes its meaning."""
 
 MAX_LINE_BYTES: Final = 1 << 20
-"""The longest line: a hundred times the largest honest one, a machine's description, and too little to hurt."""
+"""Longest line in bytes, a hundred times the longest regular one (the description of a machine)."""
 
 MAX_TEXT: Final = 4096
-"""Characters of a log message or an error that are passed on."""
+"""Longest text of a log message or an error, in characters."""
 
 REQUESTS: Final = frozenset({"resolve_device", "load", "warm_up", "trial", "predict", "stop"})
 MESSAGES: Final = frozenset(
@@ -28,27 +28,31 @@ Message = dict[str, Any]
 
 
 class ProtocolError(VirnucError):
-    """A line is not one of this protocol."""
+    """A line does not follow this protocol."""
 
 
 def encode(kind: str, **fields: Any) -> bytes:
-    """One line.
+    """Encode a message as one line.
+
+    Args:
+        kind: Kind of the message.
+        fields: JSON-serializable fields of the message.
 
     Raises:
-        ProtocolError: it would be longer than the other side reads.
-        TypeError: a field is not plain JSON.
+        ProtocolError: The line would exceed MAX_LINE_BYTES.
+        TypeError: A field is not JSON-serializable.
     """
     line = json.dumps({"version": VERSION, "kind": kind, **fields}).encode() + b"\n"
     if len(line) > MAX_LINE_BYTES:
-        raise ProtocolError(f"a {kind!r} message has {len(line):,} bytes; at most {MAX_LINE_BYTES:,} are passed on")
+        raise ProtocolError(f"a {kind!r} message has {len(line):,} bytes, more than the limit of {MAX_LINE_BYTES:,}")
     return line
 
 
 class LineReader:
-    """Puts lines together from the pieces in which a pipe delivers them.
+    """Assembles messages from the pieces that a pipe delivers.
 
     Args:
-        kinds: that may come.
+        kinds: Kinds of messages to accept.
     """
 
     def __init__(self, kinds: frozenset[str]) -> None:
@@ -56,14 +60,14 @@ class LineReader:
         self._rest = b""
 
     def feed(self, piece: bytes) -> list[Message]:
-        """The messages that `piece` completes.
+        """Add a piece, and return the messages that it completes.
 
         Raises:
-            ProtocolError: too long a line, no JSON object, another version, or a kind that may not come.
+            ProtocolError: A line is too long, is no JSON object, or has another version or an unexpected kind.
         """
         *lines, self._rest = (self._rest + piece).split(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
-            raise ProtocolError(f"a message has more than {MAX_LINE_BYTES:,} bytes")
+            raise ProtocolError(f"a message of more than {MAX_LINE_BYTES:,} bytes")
         return [self._decode(line) for line in lines]
 
     def _decode(self, line: bytes) -> Message:
@@ -72,17 +76,17 @@ class LineReader:
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
-            raise ProtocolError(f"not a message: {line[:80]!r}")
+            raise ProtocolError(f"a line that is no message: {line[:80]!r}")
         if message.get("version") != VERSION:
             raise ProtocolError(f"a message of protocol version {message.get('version')!r}; this side has {VERSION}")
         if message.get("kind") not in self._kinds:
-            raise ProtocolError(f"a message of the unknown kind {message.get('kind')!r}")
+            raise ProtocolError(f"a message of the unexpected kind {message.get('kind')!r}")
         return message
 
 
-_KNOWN: Final = {
-    kind.__name__: kind
-    for kind in (
+_ERRORS_BY_NAME: Final = {
+    error_class.__name__: error_class
+    for error_class in (
         errors.VirnucError,
         errors.LibraryUnavailable,
         errors.UsageError,
@@ -103,16 +107,16 @@ _KNOWN: Final = {
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
-    """As a ``failed`` message holds it: the first of its classes that the supervisor knows."""
-    kind = next((base.__name__ for base in type(error).__mro__ if base.__name__ in _KNOWN), "RuntimeError")
+    """Return the fields of a ``failed`` message. The class is the first base class that the supervisor knows."""
+    name = next((base.__name__ for base in type(error).__mro__ if base.__name__ in _ERRORS_BY_NAME), "RuntimeError")
     text = str(error) or type(error).__name__
-    if kind != type(error).__name__:
+    if name != type(error).__name__:
         text = f"{type(error).__name__}: {text}"
     trace = "".join(traceback.format_exception(error))
-    return {"error": kind, "message": text[:MAX_TEXT], "trace": trace[-MAX_TEXT:]}
+    return {"error": name, "message": text[:MAX_TEXT], "trace": trace[-MAX_TEXT:]}
 
 
-def error_from(message: Message) -> Exception:
-    """The error that a ``failed`` message describes; one of an unknown kind is a RuntimeError."""
-    kind = _KNOWN.get(str(message.get("error")), RuntimeError)
-    return kind(str(message.get("message")))
+def error_from_message(message: Message) -> Exception:
+    """Rebuild the error that a ``failed`` message describes, or a RuntimeError if its class is unknown."""
+    error_class = _ERRORS_BY_NAME.get(str(message.get("error")), RuntimeError)
+    return error_class(str(message.get("message")))

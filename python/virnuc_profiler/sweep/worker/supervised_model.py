@@ -17,8 +17,8 @@ from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.cooldown import longest_pause_s
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
-from virnuc_profiler.sweep.worker.deadlines import CLEAN_UP_S, Watch
-from virnuc_profiler.sweep.worker.outcomes import DeadlinePassed, ProcessLost, failed_trial
+from virnuc_profiler.sweep.worker.deadlines import CLEAN_UP_S, Watchdog
+from virnuc_profiler.sweep.worker.outcomes import ProcessLost, ProcessTimeout, failed_trial
 from virnuc_profiler.sweep.worker.protocol import Message
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
@@ -41,7 +41,7 @@ class SupervisedModel:
     Raises:
         UsageError: the model, precision or memory limit do not fit the device.
         ModelError: the weights cannot be had.
-        DeadlinePassed: it takes too long to load.
+        ProcessTimeout: it takes too long to load.
         ProcessLost: the process died of it.
     """
 
@@ -135,7 +135,7 @@ class SupervisedModel:
         self._start_again_and_again()
         files = _TrialFiles.now(output_dir, configuration)
         request = self._request
-        watch = Watch(
+        watch = Watchdog(
             progress_s=self._supervisor.limits.progress_s,
             total_s=request.timeout_s,
             extra_s=longest_pause_s(request.cooldown_s) + CLEAN_UP_S,
@@ -152,7 +152,7 @@ class SupervisedModel:
             if lost and not last and not watch.measuring:
                 _log.warning("%s is tried again: %s", configuration, error)
                 return None
-            if not lost and not isinstance(error, DeadlinePassed):  # it told of an error, and is of unknown state
+            if not lost and not isinstance(error, ProcessTimeout):  # it told of an error, and is of unknown state
                 self._supervisor.replace(f"a trial ended with {type(error).__name__}")
             return failed_trial(configuration, error, files.written_since())
         return self._judged(reply)
@@ -160,7 +160,7 @@ class SupervisedModel:
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
         """The result of a configuration that surely does not fit the device; None of one that may."""
         self._start_again_and_again()
-        watch = Watch(start_s=self._supervisor.limits.start_s)
+        watch = Watchdog(start_s=self._supervisor.limits.start_s)
         fields: dict[str, Any] = {"workload": workload.as_dict(), "configuration": configuration.as_dict()}
         result: dict[str, Any] | None = self._supervisor.ask("predicted", watch, "predict", **fields)["result"]
         return result
@@ -206,7 +206,7 @@ class SupervisedModel:
             self._require_the_same(self._load())
         if (fresh or warm) and self._warm_up is not None:
             workload, num_workers = self._warm_up
-            watch = Watch(start_s=self._supervisor.limits.start_s)
+            watch = Watchdog(start_s=self._supervisor.limits.start_s)
             self._supervisor.ask("warmed_up", watch, "warm_up", workload=workload.as_dict(), num_workers=num_workers)
 
     def _require_the_same(self, introduction: Message) -> None:
@@ -223,7 +223,7 @@ class SupervisedModel:
             )
 
     def _load(self) -> Message:
-        watch = Watch(start_s=self._supervisor.limits.start_s)
+        watch = Watchdog(start_s=self._supervisor.limits.start_s)
         introduction = self._supervisor.ask("loaded", watch, "load", request=self._request.as_dict())
         self._loaded_in = self._supervisor.pid
         self._first_resources = None

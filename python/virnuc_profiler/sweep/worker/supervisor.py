@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Asks the model process, watches the clock meanwhile, and ends it when it must be."""
+"""Send requests to the model process, watch their deadlines, and end a process that hangs or crashes."""
 
 from __future__ import annotations
 
@@ -13,96 +13,100 @@ from typing import Any, Final
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.plan.request import DeviceName
-from virnuc_profiler.sweep.worker.deadlines import Limits, Watch
-from virnuc_profiler.sweep.worker.outcomes import ProcessLost, late, lost
+from virnuc_profiler.sweep.worker.deadlines import Timeouts, Watchdog
+from virnuc_profiler.sweep.worker.outcomes import ProcessLost, crash_error, timeout_error
 from virnuc_profiler.sweep.worker.process import ModelProcess
-from virnuc_profiler.sweep.worker.process_tree import adopt_orphans, adopts_orphans
-from virnuc_profiler.sweep.worker.protocol import Message, ProtocolError, error_from
+from virnuc_profiler.sweep.worker.process_tree import is_subreaper, set_subreaper
+from virnuc_profiler.sweep.worker.protocol import Message, ProtocolError, error_from_message
 
 CHILD_MODULE: Final = "virnuc_profiler.sweep.worker.child"
 
 _STACK_LINES: Final = 100
-"""Of a hung process: the innermost frames of each thread come first, those of the main thread last of all."""
+"""Lines of stacks to keep of a hung process. The main thread comes last, with its innermost frames first."""
 
-_DIES_S: Final = 1.0
-"""In which a process that has closed its pipe is dead, so that it need not be killed, and can say how it ended."""
+_EXIT_TIMEOUT_S: Final = 1.0
+"""Seconds that a process gets to end after it has closed its pipe, so that its own exit code or signal is reported."""
 
 _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Has at most one model process at a time, and starts another when it is asked something and there is none.
+    """Manages at most one model process, and starts it when a request needs one.
 
-    It must be used in one thread, which must live as long as it: the kernel ends the process with that thread.
+    Use a supervisor in one thread only, which must outlive it: the kernel kills the process when that thread ends.
 
     Args:
-        limits: how long things may take.
-        child_module: what the process runs; a test has its own.
+        limits: Time limits of the process.
+        child_module: Module that the process runs. Tests replace it.
     """
 
-    def __init__(self, limits: Limits, child_module: str = CHILD_MODULE) -> None:
+    def __init__(self, limits: Timeouts, child_module: str = CHILD_MODULE) -> None:
         self.limits = limits
         self._child_module = child_module
         self._process: ModelProcess | None = None
-        self._said: set[str] = set()
-        self._adopted_before = adopts_orphans()
-        adopt_orphans(True)
-        self._ignored_children = _heed_children()
+        self._logged: set[str] = set()
+        self._was_subreaper = is_subreaper()
+        set_subreaper(True)
+        self._ignored_sigchld = _stop_ignoring_sigchld()
 
     @property
     def pid(self) -> int | None:
-        """Of the process; None if there is none."""
+        """Process id of the model process, or None without a process."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Starts a process if there is none that lives: it imports PyTorch while the caller does something else."""
+        """Start a process unless one is alive. It imports PyTorch while the caller does something else."""
         if self._process is not None and self._process.has_ended():
-            _log.warning("the model's process has died while it had nothing to do; another is started")
+            _log.warning("the model's process died while idle; a new one is started")
             self._end(ask=False)
-        with deferred_interrupts():  # Ctrl-C before it has a name would orphan it
+        with deferred_interrupts():  # Ctrl-C before the assignment would leave an orphan
             if self._process is None:
                 level = logging.getLogger("virnuc_profiler").getEffectiveLevel()
                 self._process = ModelProcess(self._child_module, level)
 
     def resolve_device(self, device: str, precision: str | None) -> DeviceName:
-        """Which device is meant, and whether it computes in that precision.
+        """Resolve a device name in the model process.
+
+        Args:
+            device: Name of the device, such as ``auto``, ``cpu`` or ``cuda:0``.
+            precision: Precision that the device must support, or None.
 
         Raises:
-            UsageError: it is not there, or does not.
-            VirnucError: the process could not be asked.
+            UsageError: The device does not exist, or does not support the precision.
+            VirnucError: The process died or did not answer.
         """
         if device == "cpu" and precision in (None, "fp32", "bf16"):
             return DeviceName("cpu")
-        watch = Watch(start_s=self.limits.start_s)
+        watchdog = Watchdog(start_s=self.limits.start_s)
         return DeviceName.parse(
-            self.ask("device", watch, "resolve_device", device=device, precision=precision)["device"]
+            self.ask("device", watchdog, "resolve_device", device=device, precision=precision)["device"]
         )
 
     def ask(
         self,
         answer: str,
-        watch: Watch,
+        watchdog: Watchdog,
         kind: str,
         on_progress: Callable[[int], None] | None = None,
         *,
         ask_to_stop: bool = False,
         **fields: Any,
     ) -> Message:
-        """Sends a request and waits for its answer.
+        """Send a request and wait for its answer.
 
         Args:
-            answer: the kind of message that answers it.
-            watch: the deadlines.
-            kind: of the request.
-            on_progress: is called with the sequences that are done.
-            ask_to_stop: whether a process that must be ended is asked first, so that it can write what it has.
-            fields: of the request.
+            answer: Kind of the message that answers the request.
+            watchdog: Deadlines of the request.
+            kind: Kind of the request.
+            on_progress: Function to call with the number of finished sequences, or None.
+            ask_to_stop: Whether a process that must end gets a stop request first, so that it can write its files.
+            fields: JSON-serializable fields of the request.
 
         Raises:
-            ProcessLost: the process died; it is reaped, and the next question starts another.
-            DeadlinePassed: a deadline passed; the process was ended.
-            KeyboardInterrupt: the process was ended; at once, if another one comes meanwhile.
-            Exception: the process's own answer is an error; it goes on.
+            ProcessLost: The process died. It is reaped, and the next request starts a new one.
+            ProcessTimeout: A deadline expired, and the process was ended.
+            KeyboardInterrupt: Ctrl-C was pressed, and the process was ended; a second Ctrl-C kills it at once.
+            Exception: The process answered with this error, and continues to run.
         """
         self.start()
         assert self._process is not None
@@ -111,46 +115,50 @@ class Supervisor:
         try:
             process.send(kind, **fields)
             while reply is None:
-                messages = process.receive(watch.left_s())
+                messages = process.receive(watchdog.remaining_s())
                 if messages is None:
                     raise self._lost(process, kills_before)
-                if not messages and (passed := watch.passed()) is not None:
+                if not messages and (expired := watchdog.expired()) is not None:
                     process.show_stacks()
-                    last_words = process.last_words(_STACK_LINES)
-                    raise late(passed, self._end(ask=ask_to_stop), last_words)
+                    output_tail = process.output_tail(_STACK_LINES)
+                    raise timeout_error(expired, self._end(ask=ask_to_stop), output_tail)
                 for message in messages:
-                    watch.heard()
-                    process.greeted = True
+                    watchdog.reset_progress()
+                    process.said_hello = True
                     if message["kind"] in (answer, "failed"):
                         reply = message
                     else:
                         if message["kind"] == "progress" and not message["sequences"]:
-                            watch.begun()
-                        self._note(message, on_progress)
+                            watchdog.start_measuring()
+                        self._handle(message, on_progress)
         except ProtocolError as error:
             raise ProcessLost(f"the model's process was ended: it sent {error}", self._end(ask=False)) from None
         finally:
-            if reply is None:  # it is still busy with this, and must not be asked anything else
+            if reply is None:  # the process is still busy with this request, and cannot serve another
                 self._end(ask=ask_to_stop)
         for line in process.take_output():
             _log.debug("the model's process printed: %s", line)
         if reply["kind"] == "failed":
             _log.debug("the model's process failed:\n%s", reply.get("trace"))
-            raise error_from(reply)
+            raise error_from_message(reply)
         return reply
 
     def replace(self, reason: str) -> None:
-        """Ends the process; the next question starts another."""
+        """End the process; the next request starts a new one.
+
+        Args:
+            reason: Reason to log.
+        """
         _log.info("the model's process is replaced: %s", reason)
         self._end(ask=True)
 
     def close(self) -> None:
-        """Ends the process, if there is one; may be called again."""
+        """End the process, if there is one, and restore this process's settings. May be called again."""
         try:
             self._end(ask=True)
         finally:
-            adopt_orphans(self._adopted_before)
-            if self._ignored_children:
+            set_subreaper(self._was_subreaper)
+            if self._ignored_sigchld:
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     def __enter__(self) -> Supervisor:
@@ -162,9 +170,9 @@ class Supervisor:
         self.close()
 
     def _lost(self, process: ModelProcess, kills_before: Mapping[str, int]) -> ProcessLost:
-        process.wait(_DIES_S)
-        fate = self._end(ask=False)
-        return lost(fate, process.last_words(), oom_kills_since(kills_before))
+        process.wait(_EXIT_TIMEOUT_S)
+        exit_info = self._end(ask=False)
+        return crash_error(exit_info, process.output_tail(), oom_kills_since(kills_before))
 
     def _end(self, *, ask: bool) -> dict[str, Any]:
         process = self._process
@@ -175,18 +183,19 @@ class Supervisor:
         finally:
             self._process = None
 
-    def _note(self, message: Message, on_progress: Callable[[int], None] | None) -> None:
+    def _handle(self, message: Message, on_progress: Callable[[int], None] | None) -> None:
         if message["kind"] == "progress" and on_progress is not None:
             on_progress(message["sequences"])
-        elif message["kind"] == "log" and not (message["level"] >= logging.WARNING and message["text"] in self._said):
-            self._said.add(message["text"])  # each new process would say the same of the model and the sequences
+        elif message["kind"] == "log" and not (message["level"] >= logging.WARNING and message["text"] in self._logged):
+            self._logged.add(message["text"])  # each new process repeats the warnings on the model and the sequences
             logging.getLogger("virnuc_profiler").log(message["level"], "%s", message["text"])
 
 
-def _heed_children() -> bool:
-    """Has the kernel keep the exit codes of children, which it throws away if a parent ignores SIGCHLD.
+def _stop_ignoring_sigchld() -> bool:
+    """Stop ignoring SIGCHLD, since the kernel discards the exit codes of children while it is ignored.
 
-    Returns whether this process did, as service managers and shells may have it.
+    Returns:
+        Whether this process ignored the signal, a setting that some service managers and shells pass on.
     """
     ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
     if not ignored or threading.current_thread() is not threading.main_thread():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a process holds: descriptors by kind, segments by owner, processes by start time, counters of the kernel."""
+"""Descriptors by kind, segments by owner, processes by start time, and the kernel's OOM-kill counters."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from virnuc_profiler.sweep.machine.descendants import descendants, describe_processes
-from virnuc_profiler.sweep.machine.descriptors import grown_kinds, kind_of, left_open, open_descriptors
+from virnuc_profiler.sweep.machine.descriptors import descriptor_kind, grown_kinds, leaked_descriptors, open_descriptors
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.machine.shared_memory import left_segments, segments
 from virnuc_profiler.sweep.trial.cleanup import wait_until
@@ -28,18 +28,18 @@ from virnuc_profiler.sweep.trial.cleanup import wait_until
         ("mnt:[4]", "other"),
     ],
 )
-def test_kinds_of_descriptors(target, kind):
-    assert kind_of(target) == kind
+def test_descriptors_are_classified(target, kind):
+    assert descriptor_kind(target) == kind
 
 
-def test_what_was_opened_is_named_and_what_drivers_open_is_only_counted():
+def test_leaked_descriptors_are_named_and_those_of_drivers_only_counted():
     before = {0: "/a", 1: "socket:[1]"}
     after = {0: "/b", 1: "socket:[1]", 2: "socket:[2]", 3: "/dev/nvidia0", 4: "anon_inode:[eventfd]"}
     assert grown_kinds(before, after) == {"device": 1, "eventfd": 1, "socket": 1}
-    assert left_open(before, after) == ("socket:[2]",)  # /b has taken the place of /a
+    assert leaked_descriptors(before, after) == ("socket:[2]",)  # /b has taken the place of /a
 
 
-def test_a_real_socket_is_seen():
+def test_an_open_socket_is_found():
     before = open_descriptors()
     with socket.socket():
         assert grown_kinds(before, open_descriptors()) == {"socket": 1}
@@ -62,14 +62,14 @@ def test_a_segment_that_we_have_open_is_ours_whatever_its_name(tmp_path):
         assert left_segments((), {1}, tmp_path) == ()
 
 
-def test_a_zombie_is_described_as_one_and_a_reused_id_is_not_taken_for_it():
+def test_a_zombie_is_described_and_a_reused_id_is_not():
     child = os.fork()
     if child == 0:
         os._exit(0)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     (zombie,) = [process for process in descendants() if process.pid == child]
     (left,) = describe_processes([zombie])
-    assert (left.pid, left.state, left.lives) == (child, psutil.STATUS_ZOMBIE, False)
+    assert (left.pid, left.state, left.is_alive) == (child, psutil.STATUS_ZOMBIE, False)
     os.waitpid(child, 0)
     assert describe_processes([zombie]) == ()
     reused = psutil.Process()  # as if this one had got the id
@@ -85,7 +85,7 @@ def test_a_zombie_is_described_as_one_and_a_reused_id_is_not_taken_for_it():
         ("4:memory:/not/seen/here", "memory/memory.oom_control", "oom_kill 3\n"),
     ],
 )
-def test_the_kernels_kills_are_counted_in_both_versions_of_groups(tmp_path, line, file, text):
+def test_oom_kills_are_read_from_both_cgroup_versions(tmp_path, line, file, text):
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text(f"5:devices:/\n{line}\n")
     (tmp_path / "proc/vmstat").write_text("oom_kill 5\n")
@@ -97,12 +97,12 @@ def test_the_kernels_kills_are_counted_in_both_versions_of_groups(tmp_path, line
     assert oom_kills(tmp_path / "absent", tmp_path) == {}
 
 
-def test_only_counters_that_have_grown_are_told():
+def test_only_counters_that_grew_are_reported():
     before = {"group": 3, "machine": 5, "gone": 1}
     assert oom_kills_since(before, {"group": 3, "machine": 7, "new": 2}) == {"machine": 2, "new": 2}
 
 
-def test_waiting_ends_with_the_condition_or_with_its_bound():
+def test_wait_until_ends_with_the_condition_or_at_the_limit():
     now = [0.0]
     pauses = []
 

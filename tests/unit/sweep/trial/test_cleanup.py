@@ -11,7 +11,7 @@ import pytest
 
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.machine.device_memory import LEAK_BYTES
-from virnuc_profiler.sweep.machine.process_resources import holdings
+from virnuc_profiler.sweep.machine.process_resources import snapshot_resources
 from virnuc_profiler.sweep.trial.cleanup import (
     COOLDOWN_S,
     CleanupReport,
@@ -22,21 +22,28 @@ from virnuc_profiler.sweep.trial.cleanup import (
 COMPLETE = "Cleanup complete: GPU cache cleared, GC collected, worker cooldown done"
 
 
-class Part:
-    """A loader or a runner."""
+class Runner:
+    """Counts how often it was closed."""
 
-    def __init__(self, workers=(), error=None):
-        self.workers = workers
+    def __init__(self, error=None):
         self.error = error
         self.closed = 0
-
-    def worker_pids(self):
-        return [worker.pid for worker in self.workers]
 
     def close(self):
         self.closed += 1
         if self.error is not None:
             raise self.error
+
+
+class Loader(Runner):
+    """A runner that also has workers."""
+
+    def __init__(self, workers=(), error=None):
+        super().__init__(error)
+        self.workers = workers
+
+    def worker_pids(self):
+        return [worker.pid for worker in self.workers]
 
 
 @pytest.fixture
@@ -48,8 +55,8 @@ def sleeper():
     process.join()
 
 
-def test_both_are_closed_and_it_says_so(caplog):
-    loader, runner = Part(), Part()
+def test_loader_and_runner_are_closed_and_the_completion_is_logged(caplog):
+    loader, runner = Loader(), Runner()
     with caplog.at_level(logging.DEBUG, "virnuc_profiler"):
         report = cleanup_between_runs(loader, runner, cooldown_s=0)
     assert (loader.closed, runner.closed) == (1, 1)
@@ -58,44 +65,51 @@ def test_both_are_closed_and_it_says_so(caplog):
     assert (report.device_memory_before, report.device_memory_after, report.leaked_device_bytes) == (None, None, None)
 
 
-def test_nothing_to_close_is_fine():
+def test_a_swapped_loader_and_runner_are_refused():
+    loader, runner = Loader(), Runner()
+    with pytest.raises(TypeError, match=r"got a loader as its runner: pass \(dataloader, runner\) in this order"):
+        cleanup_between_runs(runner, loader)
+    assert (loader.closed, runner.closed) == (0, 0)
+
+
+def test_loader_and_runner_are_optional():
     assert not cleanup_between_runs(cooldown_s=0).leaked
 
 
-def test_the_pause_is_kept_in_full_though_no_worker_lives():
+def test_a_fixed_cooldown_is_waited_in_full_without_workers():
     started = time.monotonic()
-    report = cleanup_between_runs(Part(), cooldown_s=0.2)
+    report = cleanup_between_runs(Loader(), cooldown_s=0.2)
     assert time.monotonic() - started >= 0.2
     assert report.waited_s >= 0.2
 
 
-def test_a_worker_that_lives_on_is_reported(sleeper, caplog):
-    report = cleanup_between_runs(Part([sleeper]), cooldown_s=0.1)
+def test_a_live_worker_is_reported(sleeper, caplog):
+    report = cleanup_between_runs(Loader([sleeper]), cooldown_s=0.1)
     assert report.workers_left == (sleeper.pid,)
-    assert f"worker processes still live after clean-up: {sleeper.pid}" in caplog.text
+    assert f"workers are still alive after clean-up: {sleeper.pid}" in caplog.text
     assert report.as_dict()["workers_left"] == [sleeper.pid]
 
 
-def test_a_worker_that_the_loader_has_forgotten_is_found(sleeper):
+def test_a_worker_that_the_loader_no_longer_knows_is_found(sleeper):
     assert sleeper.pid in child_processes()
-    assert cleanup_between_runs(Part(), cooldown_s=0, processes_before=()).workers_left == (sleeper.pid,)
-    assert cleanup_between_runs(Part(), cooldown_s=0, processes_before={sleeper.pid}).workers_left == ()
+    assert cleanup_between_runs(Loader(), cooldown_s=0, processes_before=()).workers_left == (sleeper.pid,)
+    assert cleanup_between_runs(Loader(), cooldown_s=0, processes_before={sleeper.pid}).workers_left == ()
 
 
-def test_a_worker_that_ends_during_the_pause_is_not_left():
+def test_a_worker_that_ends_during_the_cooldown_is_not_reported():
     process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.2,))
     process.start()
-    assert cleanup_between_runs(Part([process]), cooldown_s=1.0).workers_left == ()
+    assert cleanup_between_runs(Loader([process]), cooldown_s=1.0).workers_left == ()
     process.join()
     assert process.exitcode == 0, "its exit code was taken away"
 
 
-def test_what_cannot_be_closed_stops_nothing(caplog):
-    runner = Part(error=RuntimeError("broken\nwith advice"))
-    loader = Part()
+def test_an_error_while_closing_is_logged_and_cleanup_continues(caplog):
+    runner = Runner(error=RuntimeError("broken\nwith advice"))
+    loader = Loader()
     cleanup_between_runs(loader, runner, cooldown_s=0)
     assert loader.closed == 1
-    assert "Part could not be closed: broken" in caplog.text
+    assert "Runner could not be closed: broken" in caplog.text
     assert "advice" not in caplog.text
 
 
@@ -109,11 +123,11 @@ def test_what_cannot_be_closed_stops_nothing(caplog):
         (10**10, 2 * 10**8 + 1, True),
     ],
 )
-def test_a_leak_is_more_than_two_percent_and_more_than_libraries_keep(before, leaked, expected):
+def test_a_leak_exceeds_both_thresholds(before, leaked, expected):
     assert CleanupReport((), before, None, leaked, 0.0).leaked is expected
 
 
-def test_ctrl_c_comes_after_the_block():
+def test_a_deferred_ctrl_c_is_raised_after_the_block():
     done = []
 
     def work():
@@ -129,29 +143,33 @@ def test_ctrl_c_comes_after_the_block():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_without_ctrl_c_the_block_changes_nothing():
+def test_deferred_interrupts_restores_the_handler():
     with deferred_interrupts():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_auto_waits_no_longer_than_the_checks_need(sleeper):
-    assert cleanup_between_runs(cooldown_s="auto", before=holdings()).waited_s < COOLDOWN_S  # it was there before
-    before = replace(holdings(), processes=frozenset())
+def test_auto_ends_the_cooldown_when_nothing_is_left(sleeper):
+    assert (
+        cleanup_between_runs(cooldown_s="auto", resources_before=snapshot_resources()).waited_s < COOLDOWN_S
+    )  # it was there before
+    before = replace(snapshot_resources(), processes=frozenset())
     threading.Timer(0.2, sleeper.kill).start()
-    report = cleanup_between_runs(cooldown_s="auto", before=before)
+    report = cleanup_between_runs(cooldown_s="auto", resources_before=before)
     assert report.clean
     assert 0 < report.waited_s < COOLDOWN_S
 
 
-def test_auto_ends_with_the_default_pause_and_names_what_is_left(sleeper, monkeypatch, caplog):
+def test_auto_waits_at_most_the_default_cooldown_and_names_the_leaks(sleeper, monkeypatch, caplog):
     monkeypatch.setattr("virnuc_profiler.sweep.trial.cleanup.COOLDOWN_S", 0.3)
-    report = cleanup_between_runs(cooldown_s="auto", before=replace(holdings(), processes=frozenset()))
+    report = cleanup_between_runs(
+        cooldown_s="auto", resources_before=replace(snapshot_resources(), processes=frozenset())
+    )
     assert not report.clean
     assert [process["pid"] for process in report.as_dict()["processes_left"]] == [sleeper.pid]
-    assert f"still there after clean-up: process {sleeper.pid}" in caplog.text
+    assert f"left after clean-up: process {sleeper.pid}" in caplog.text
 
 
-def test_what_was_not_looked_for_is_null():
+def test_unchecked_resources_are_null_in_the_report():
     assert cleanup_between_runs(cooldown_s=0).as_dict()["descriptors_left"] is None

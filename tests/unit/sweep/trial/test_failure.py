@@ -50,22 +50,22 @@ def real_host_out_of_memory() -> RuntimeError:
         (ZeroDivisionError(), "error", None),
     ],
 )
-def test_failures_are_told_apart(error, reason, memory):
+def test_failures_are_classified(error, reason, memory):
     failure = describe_failure(error)
     assert (failure.reason, failure.memory) == (reason, memory)
     assert failure.message
     assert "\n" not in failure.message
 
 
-def test_the_message_names_the_type_and_keeps_the_first_line():
+def test_the_message_has_the_type_and_the_first_line():
     assert describe_failure(RuntimeError("one\ntwo")) == Failure("error", "RuntimeError: one")
 
 
 class Tensor:
-    """Stands for something large."""
+    """Represents a large tensor."""
 
 
-def test_a_buried_exception_keeps_nothing_alive():
+def test_release_traceback_frees_what_the_frames_hold():
     def compute(large):
         local = large
         raise ValueError(len([local]))
@@ -116,7 +116,7 @@ def test_each_failure_has_its_evidence(error, evidence):
     assert describe_failure(error).evidence == evidence
 
 
-def test_an_error_says_where_it_was_raised():
+def test_the_evidence_of_an_error_names_the_raising_line():
     with pytest.raises(ValueError, match="invalid") as caught:
         int("x")
     evidence = describe_failure(caught.value).evidence
@@ -125,19 +125,19 @@ def test_an_error_says_where_it_was_raised():
 
 
 @pytest.mark.parametrize(("grown", "reason"), [({"vmstat": 1}, "OOM"), ({}, "worker_crash"), (None, "worker_crash")])
-def test_sigkill_is_want_of_memory_only_if_the_kernel_counted_it(grown, reason):
+def test_sigkill_is_out_of_memory_only_if_the_kernel_counted_it(grown, reason):
     assert describe_failure(WorkerCrash("killed", exit_code=-9), grown).reason == reason
 
 
 class Group(Exception):
-    """As exception groups of Python 3.11 are."""
+    """Imitates the exception groups of Python 3.11."""
 
     def __init__(self, exceptions):
         super().__init__("several")
         self.exceptions = exceptions
 
 
-def test_members_of_a_group_and_attributes_keep_nothing_alive_either():
+def test_release_traceback_covers_group_members_and_attributes():
     tensors = [Tensor(), Tensor(), Tensor()]
     seen = [weakref.ref(tensor) for tensor in tensors]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Measuring what packs take, and telling what does not fit, with memory that is only pretended."""
+"""Measure the footprint of packs and forecast what does not fit, with simulated memory."""
 
 import logging
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.trial import memory_forecast as memory_reading
 from virnuc_profiler.sweep.trial.memory_forecast import (
     MemoryForecast,
-    footprint_of,
+    footprint_from_runs,
     forecast_memory,
     measure_footprint,
     typical_pack,
@@ -32,8 +32,8 @@ def forecast(available):
     return MemoryForecast(FOOTPRINT, lambda: available)
 
 
-class PretendedMemory:
-    """Peaks along a line, until the memory ends."""
+class SimulatedMemory:
+    """Peaks that grow linearly, until the memory is full."""
 
     def __init__(self, bytes_per_token=1000, fixed=5_000_000, end=10**12):
         self.bytes_per_token = bytes_per_token
@@ -59,42 +59,42 @@ class PretendedMemory:
         self.log.append("release")
 
 
-def test_packs_are_measured_from_small_to_large_each_from_a_fresh_start():
-    memory = PretendedMemory()
-    assert footprint_of(memory.run_packs, memory) == MemoryFootprint(1000.0, 5_000_000)
+def test_packs_are_measured_from_small_to_large_with_a_reset_before_each():
+    memory = SimulatedMemory()
+    assert footprint_from_runs(memory.run_packs, memory) == MemoryFootprint(1000.0, 5_000_000)
     assert memory.log == [entry for repeats in (1, 2, 4, 8) for entry in ("reset", repeats, "release")]
 
 
-def test_the_largest_packs_that_fit_make_the_line():
-    memory = PretendedMemory(end=5_000_000 + 1000 * 4096)
-    assert footprint_of(memory.run_packs, memory) == MemoryFootprint(1000.0, 5_000_000)
+def test_the_two_largest_packs_that_fit_determine_the_footprint():
+    memory = SimulatedMemory(end=5_000_000 + 1000 * 4096)
+    assert footprint_from_runs(memory.run_packs, memory) == MemoryFootprint(1000.0, 5_000_000)
     assert memory.log[-2:] == [4, "release"]
 
 
-def test_nothing_is_known_where_only_one_pack_fits_and_nobody_is_alarmed(caplog):
-    memory = PretendedMemory(end=5_000_000 + 1000 * 2048)
+def test_one_fitting_pack_gives_no_footprint_and_no_warning(caplog):
+    memory = SimulatedMemory(end=5_000_000 + 1000 * 2048)
     with caplog.at_level(logging.WARNING):
-        assert footprint_of(memory.run_packs, memory) is None
+        assert footprint_from_runs(memory.run_packs, memory) is None
     assert not caplog.records
 
 
 @pytest.mark.parametrize("peak", [None, 0, 1000])
-def test_counters_that_do_not_count_tell_nothing(peak):
-    memory = PretendedMemory()
+def test_unusable_peaks_give_no_footprint(peak):
+    memory = SimulatedMemory()
     memory.peak_requested_bytes = lambda: peak
-    assert footprint_of(lambda repeats: None, memory) is None
+    assert footprint_from_runs(lambda repeats: None, memory) is None
 
 
-def test_a_stop_is_not_swallowed():
+def test_an_interrupt_is_not_swallowed():
     def stop(repeats):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        footprint_of(stop, PretendedMemory())
+        footprint_from_runs(stop, SimulatedMemory())
 
 
 @pytest.mark.parametrize("repeats", [1, 8])
-def test_a_typical_pack_goes_through_a_model(repeats):
+def test_a_typical_pack_runs_through_a_model(repeats):
     pack = typical_pack(repeats)
     assert (pack.statistics.tokens, len(pack.positions), pack.max_seqlen) == (2048 * repeats, 10 * repeats, 500)
     model = PackedESM2(TINY)
@@ -103,14 +103,14 @@ def test_a_typical_pack_goes_through_a_model(repeats):
     assert result.embeddings.shape == (10 * repeats, TINY.hidden_size)
 
 
-def test_nothing_is_measured_on_a_cpu_or_where_the_gpu_has_no_memory_of_its_own(monkeypatch):
+def test_the_cpu_and_integrated_gpus_are_not_measured(monkeypatch):
     assert measure_footprint(None, torch.device("cpu")) is None
     assert forecast_memory(None, torch.device("cpu")) is None
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(is_integrated=1))
     assert measure_footprint(None, CUDA) is None
 
 
-def test_on_a_device_three_packs_in_a_row_are_run_and_their_requests_read(monkeypatch):
+def test_a_device_runs_three_consecutive_packs_and_reads_the_requested_bytes(monkeypatch):
     packs = []
     stats = {}
 
@@ -134,7 +134,7 @@ def test_on_a_device_three_packs_in_a_row_are_run_and_their_requests_read(monkey
     assert packs == [[tokens] * 3 for tokens in (2048, 4096, 8192, 16384)]
 
 
-def test_an_allocator_that_counts_no_requests_is_asked_what_it_allocated(monkeypatch):
+def test_an_allocator_without_request_counters_gives_allocated_bytes(monkeypatch):
     stats = {"requested_bytes.all.peak": 0, "allocated_bytes.all.peak": 512}
     monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: stats)
     assert DeviceMemory(CUDA).peak_requested_bytes() == 512
@@ -142,14 +142,14 @@ def test_an_allocator_that_counts_no_requests_is_asked_what_it_allocated(monkeyp
 
 
 @pytest.mark.parametrize(("limit", "available"), [(None, 70), (50, 50), (90, 70)])
-def test_a_process_can_have_what_it_holds_and_what_is_free_up_to_its_limit(monkeypatch, limit, available):
+def test_available_bytes_are_reserved_plus_free_up_to_the_limit(monkeypatch, limit, available):
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 30)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (40, 1000))
     assert DeviceMemory(CUDA).available_bytes(limit) == available
     assert DeviceMemory(torch.device("cpu")).available_bytes(limit) is None
 
 
-def test_once_cuda_has_failed_nothing_is_available_and_nothing_predicted(monkeypatch):
+def test_after_a_cuda_error_nothing_is_available_or_predicted(monkeypatch):
     def fail(device):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
@@ -160,7 +160,7 @@ def test_once_cuda_has_failed_nothing_is_available_and_nothing_predicted(monkeyp
     assert str(broken) == "1.34 GB + 0.2 MB a token"
 
 
-def test_what_surely_does_not_fit_is_a_result_with_all_that_is_known():
+def test_a_configuration_that_does_not_fit_gets_a_complete_failed_result():
     configuration = Configuration(token_budget=100_000)
     result = forecast(10_000_000_000).predicted_failure(WORKLOAD, configuration)
     assert result == {
@@ -168,7 +168,7 @@ def test_what_surely_does_not_fit_is_a_result_with_all_that_is_known():
         "reason": "OOM",
         "message": (
             "predicted to need 21.34 GB of device memory for packs of 100,000 tokens (1.34 GB + 0.2 MB a token), "
-            "of 10.00 GB that this process can have: --try-all runs it anyway; "
+            "but this process can only use 10.00 GB: --try-all runs it anyway; "
             "the largest budget that should fit is about 38,000"
         ),
         "outcome": "OOM",
@@ -197,7 +197,7 @@ def test_what_surely_does_not_fit_is_a_result_with_all_that_is_known():
         (Configuration(token_budget=10**9), None),
     ],
 )
-def test_what_may_fit_is_not_predicted(configuration, available):
+def test_a_configuration_that_may_fit_is_not_predicted_to_fail(configuration, available):
     assert forecast(available).predicted_failure(WORKLOAD, configuration) is None
 
 
@@ -210,10 +210,10 @@ def test_what_may_fit_is_not_predicted(configuration, available):
         (10**18, "1.34 GB + 0.2 MB a token; budgets up to about 2,100,000,000 tokens fit"),
     ],
 )
-def test_one_line_says_what_fits(available, line):
+def test_the_forecast_is_one_line(available, line):
     assert str(forecast(available)) == line
 
 
-def test_where_no_budget_fits_the_message_names_none():
+def test_the_message_says_that_no_budget_fits():
     message = forecast(1_000_000_000).predicted_failure(WORKLOAD, BASELINE)["message"]
     assert message.endswith("--try-all runs it anyway; no budget fits")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the supervisor is made of, without any process: protocol, deadlines, policy, counters."""
+"""Protocol, deadlines, results of crashes, and the policy that replaces a process, all without a process."""
 
 import dataclasses
 import json
@@ -14,9 +14,9 @@ from virnuc_profiler.errors import CudaError, ModelError, UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.worker import supervised_model as replacement
-from virnuc_profiler.sweep.worker.deadlines import Watch
-from virnuc_profiler.sweep.worker.outcomes import failed_trial, lost
-from virnuc_profiler.sweep.worker.process import OutputFile
+from virnuc_profiler.sweep.worker.deadlines import Watchdog
+from virnuc_profiler.sweep.worker.outcomes import crash_error, failed_trial
+from virnuc_profiler.sweep.worker.output_file import OutputFile
 from virnuc_profiler.sweep.worker.protocol import (
     MAX_LINE_BYTES,
     MESSAGES,
@@ -24,14 +24,14 @@ from virnuc_profiler.sweep.worker.protocol import (
     ProtocolError,
     describe_error,
     encode,
-    error_from,
+    error_from_message,
 )
 from virnuc_profiler.sweep.worker.supervised_model import Resources, damage, growth
 
 CLEAN = {"workers_left": [], "leaked_device_bytes": 0, "device_memory_before": 10**9}
 
 
-def test_messages_survive_any_cut():
+def test_messages_are_assembled_from_pieces_of_any_size():
     sent = encode("progress", sequences=7) + encode("log", level=30, text="ü\n\u2028")
     for size in (1, 2, 7, len(sent)):
         reader = LineReader(MESSAGES)
@@ -43,25 +43,25 @@ def test_messages_survive_any_cut():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b"Segmentation fault\n", "not a message: b'Segmentation fault'"),
-        (b"[1]\n", "not a message"),
-        (b"[" * 100_000 + b"\n", "not a message"),
+        (b"Segmentation fault\n", "a line that is no message: b'Segmentation fault'"),
+        (b"[1]\n", "a line that is no message"),
+        (b"[" * 100_000 + b"\n", "a line that is no message"),
         (b'{"version": 2, "kind": "hello"}\n', "protocol version 2; this side has 1"),
-        (b'{"version": 1, "kind": "stop"}\n', "unknown kind 'stop'"),
+        (b'{"version": 1, "kind": "stop"}\n', "unexpected kind 'stop'"),
         (b"x" * (MAX_LINE_BYTES + 1), "more than 1,048,576 bytes"),
     ],
 )
-def test_what_is_no_message_is_refused(line, words):
+def test_an_invalid_line_is_refused(line, words):
     with pytest.raises(ProtocolError, match=words):
         LineReader(MESSAGES).feed(line)
 
 
-def test_too_long_a_message_is_not_sent():
+def test_encode_refuses_a_message_that_is_too_long():
     with pytest.raises(ProtocolError, match="'result' message"):
         encode("result", text="x" * MAX_LINE_BYTES)
 
 
-def test_a_request_arrives_as_it_was_sent():
+def test_a_request_survives_the_protocol():
     sent = Request(Path("out"), DeviceName("cuda", 1), "m", fasta=Path("a.fa"), timeout_s=1.5)
     assert Request.from_dict(json.loads(json.dumps(sent.as_dict()))) == sent
     here = dataclasses.replace(sent, device=torch.device("cuda:1"), fasta=None)
@@ -79,14 +79,14 @@ def test_a_request_arrives_as_it_was_sent():
         (KeyError("x"), RuntimeError, "KeyError: 'x'"),
     ],
 )
-def test_errors_keep_their_kind_as_far_as_it_is_known(error, kind, message):
-    arrived = error_from(json.loads(json.dumps(describe_error(error))))
+def test_errors_keep_their_nearest_known_class(error, kind, message):
+    arrived = error_from_message(json.loads(json.dumps(describe_error(error))))
     assert isinstance(arrived, kind)
     assert str(arrived) == message
 
 
-def test_an_error_cannot_name_just_any_class():
-    assert type(error_from({"error": "SystemExit", "message": "0"})) is RuntimeError
+def test_an_unknown_error_class_becomes_a_runtime_error():
+    assert type(error_from_message({"error": "SystemExit", "message": "0"})) is RuntimeError
 
 
 class Clock:
@@ -97,35 +97,35 @@ class Clock:
         return self.now
 
 
-def test_silence_is_counted_from_the_last_message():
+def test_the_progress_deadline_counts_from_the_last_message():
     clock = Clock()
-    watch = Watch(progress_s=10.0, extra_s=2.0, clock=clock)
+    watchdog = Watchdog(progress_s=10.0, extra_s=2.0, clock=clock)
     clock.now += 11
-    watch.heard()
-    assert (watch.left_s(), watch.passed()) == (12.0, None)
+    watchdog.reset_progress()
+    assert (watchdog.remaining_s(), watchdog.expired()) == (12.0, None)
     clock.now += 12
-    passed = watch.passed()
-    assert (passed.deadline, passed.limit_s, passed.waited_s, watch.left_s()) == ("hang", 10.0, 12.0, 0.0)
-    assert "no batch was finished for 10 s" in str(passed)
+    expired = watchdog.expired()
+    assert (expired.deadline, expired.limit_s, expired.waited_s, watchdog.remaining_s()) == ("hang", 10.0, 12.0, 0.0)
+    assert "no batch finished for 10 s" in str(expired)
 
 
-def test_progress_does_not_extend_the_total():
+def test_messages_do_not_extend_the_total_deadline():
     clock = Clock()
-    watch = Watch(progress_s=10.0, total_s=15.0, clock=clock)
-    watch.begun()
+    watchdog = Watchdog(progress_s=10.0, total_s=15.0, clock=clock)
+    watchdog.start_measuring()
     for _ in range(3):
         clock.now += 6
-        watch.heard()
-    assert watch.passed().deadline == "total"
+        watchdog.reset_progress()
+    assert watchdog.expired().deadline == "total"
 
 
-def test_a_start_has_one_deadline_and_without_any_there_is_no_end():
+def test_the_start_deadline_is_fixed_and_without_deadlines_none_expires():
     clock = Clock()
-    watch, endless = Watch(start_s=5.0, clock=clock), Watch(clock=clock)
+    watchdog, endless = Watchdog(start_s=5.0, clock=clock), Watchdog(clock=clock)
     clock.now += 5
-    watch.heard()
-    assert watch.passed().deadline == "start"
-    assert (endless.left_s(), endless.passed()) == (None, None)
+    watchdog.reset_progress()
+    assert watchdog.expired().deadline == "start"
+    assert (endless.remaining_s(), endless.expired()) == (None, None)
 
 
 def outcome(reason, cleanup=CLEAN, **changes):
@@ -133,11 +133,11 @@ def outcome(reason, cleanup=CLEAN, **changes):
 
 
 @pytest.mark.parametrize("reason", ["cuda_error", "timeout", "worker_crash", "error", "something new"])
-def test_whatever_else_fails_is_damage(reason):
+def test_every_other_failure_counts_as_damage(reason):
     assert damage(outcome(reason)) == f"the trial failed with {reason}"
 
 
-def test_memory_that_ran_out_is_damage_only_if_it_stays_away():
+def test_out_of_memory_is_damage_only_if_memory_leaked():
     assert damage(outcome("OOM", memory="device")) is None
     assert damage(outcome("OOM", memory="host", cleanup={**CLEAN, "leaked_device_bytes": None})) is None
     assert "not known" in damage(outcome("OOM", memory="device", cleanup={**CLEAN, "leaked_device_bytes": None}))
@@ -146,7 +146,7 @@ def test_memory_that_ran_out_is_damage_only_if_it_stays_away():
     assert damage(outcome("OOM", None, predicted=True)) is None
 
 
-def test_a_success_can_leave_damage_too():
+def test_a_successful_trial_can_leave_damage():
     assert damage(success(BASELINE, cleanup=CLEAN)) is None
     assert damage(success(BASELINE)) is None
     assert damage(success(BASELINE, cleanup={**CLEAN, "workers_left": [7, 8]})) == "worker processes were left: 7, 8"
@@ -154,7 +154,7 @@ def test_a_success_can_leave_damage_too():
     assert damage(success(BASELINE, cleanup={**CLEAN, "leaked_device_bytes": 10**7})) is None
 
 
-def test_growth_is_told_from_warming_up():
+def test_growth_beyond_a_warm_up_is_reported():
     first = Resources(10**9, 40, 2)
     assert growth(first, Resources(10**9 + replacement.MAX_NEW_BYTES, 104, 6)) is None
     assert "device memory" in growth(first, Resources(10**9 + replacement.MAX_NEW_BYTES + 1, 40, 2))
@@ -163,20 +163,20 @@ def test_growth_is_told_from_warming_up():
     assert growth(Resources(None, 40, 2), Resources(None, 40, 2)) is None
 
 
-FATE = {"pid": 7, "exit_code": None, "signal": "SIGKILL", "stopped_by": None, "processes_left": []}
+EXIT_INFO = {"pid": 7, "exit_code": None, "signal": "SIGKILL", "stopped_by": None, "processes_left": []}
 
 
-def test_only_what_the_kernel_killed_ran_out_of_memory():
-    out_of_memory = failed_trial(BASELINE, lost(FATE, [], {"/proc/vmstat": 1}), None)
+def test_sigkill_is_out_of_memory_only_if_the_kernel_counted_an_oom_kill():
+    out_of_memory = failed_trial(BASELINE, crash_error(EXIT_INFO, [], {"/proc/vmstat": 1}), None)
     assert (out_of_memory["reason"], out_of_memory["memory"]) == ("OOM", "host")
-    killed = failed_trial(BASELINE, lost(FATE, ["last words"], {}), None)
+    killed = failed_trial(BASELINE, crash_error(EXIT_INFO, ["last line"], {}), None)
     assert (killed["reason"], "memory" in killed) == ("error", False)
-    assert "(pid 7) was killed by SIGKILL; it last printed: last words; its telemetry is missing" in killed["message"]
-    crashed = failed_trial(BASELINE, lost({**FATE, "signal": "SIGABRT"}, [], {"/proc/vmstat": 1}), None)
+    assert "(pid 7) was killed by SIGKILL; it last printed: last line; its telemetry is missing" in killed["message"]
+    crashed = failed_trial(BASELINE, crash_error({**EXIT_INFO, "signal": "SIGABRT"}, [], {"/proc/vmstat": 1}), None)
     assert crashed["reason"] == "error"
 
 
-def test_the_last_words_are_kept_and_the_rest_is_not():
+def test_take_returns_the_last_lines_and_empties_the_file():
     file = OutputFile()
     with open(file.descriptor, "w", closefd=False) as printer:
         printer.write("".join(f"line {number}\n\n" for number in range(5000)))
@@ -187,7 +187,7 @@ def test_the_last_words_are_kept_and_the_rest_is_not():
     file.close()
 
 
-def test_output_without_end_is_shortened_and_its_last_words_are_kept():
+def test_endless_output_is_cut_down_to_its_last_lines():
     file = OutputFile()
     with open(file.descriptor, "wb", closefd=False) as printer:
         printer.write(b"a line of twenty-four by\n" * 1_000_000)
