@@ -61,7 +61,7 @@ def predict_peak_bytes(footprint: MemoryFootprint, pack_tokens: int) -> int:
     return round(footprint.fixed_bytes + footprint.bytes_per_token * pack_tokens)
 
 
-def surely_too_large(predicted_bytes: int, available_bytes: int) -> bool:
+def exceeds_memory(predicted_bytes: int, available_bytes: int) -> bool:
     """Whether that much cannot fit, also if the prediction is too high by as much as it may be."""
     return DOUBT * predicted_bytes > available_bytes
 

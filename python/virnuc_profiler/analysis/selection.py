@@ -26,7 +26,7 @@ class Selection:
     constraint_met: bool
 
 
-def choose_best(
+def select_best(
     results: Sequence[Mapping[str, Any]], min_packing: float | None = None, *, key: str = "sequences_per_sec"
 ) -> Selection:
     """The successful result with the highest `key`; among equals the first, which is the order of the grid.

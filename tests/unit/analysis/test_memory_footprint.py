@@ -6,13 +6,13 @@ import pytest
 from virnuc_profiler.analysis.memory_footprint import (
     MemoryFootprint,
     PackPeak,
+    exceeds_memory,
     fit_footprint,
     largest_fitting_budget,
     largest_pack_tokens,
     max_tokens_in_buffer,
     min_largest_pack_tokens,
     predict_peak_bytes,
-    surely_too_large,
 )
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 
@@ -41,7 +41,7 @@ def test_packs_of_one_size_make_no_line():
 
 @pytest.mark.parametrize(("predicted", "too_large"), [(100, False), (111, False), (112, True)])
 def test_doubt_is_in_favour_of_the_attempt(predicted, too_large):
-    assert surely_too_large(predicted, available_bytes=100) is too_large
+    assert exceeds_memory(predicted, available_bytes=100) is too_large
 
 
 def test_the_largest_budget_leaves_a_tenth():
@@ -53,7 +53,7 @@ def test_the_largest_budget_leaves_a_tenth():
 @pytest.mark.parametrize("available", [2 * 10**9, 10**10, 8 * 10**10])
 def test_no_budget_is_called_fitting_and_too_large(available):
     fitting = largest_fitting_budget(FOOTPRINT, available)
-    assert not surely_too_large(predict_peak_bytes(FOOTPRINT, fitting), available)
+    assert not exceeds_memory(predict_peak_bytes(FOOTPRINT, fitting), available)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.run_records import batch, run_of, stage
 from virnuc_profiler import TelemetryLogger, capture_hardware_info, generate_performance_report
-from virnuc_profiler.analysis.diagnosis.bottlenecks import WORDS
+from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.reports.stage_table import render_stages
 from virnuc_profiler.telemetry.batch_table import BatchTable
@@ -75,14 +75,14 @@ def test_golden(tmp_path):
 
 
 def test_no_label_is_cut(tmp_path):
-    gaps = dict.fromkeys(WORDS, 1.5)
+    gaps = dict.fromkeys(LABELS, 1.5)
     long = "a reason with a name that is far longer than the column of labels"
     summary = {"bound_by": "launching", "device_gap_seconds": gaps}
     summary |= {"throttled_batches": 2, "throttled_seconds": {long: 2.0}}
     batches = [{"device": f"{long} {number}", "gpu_util": 50} for number in range(2)]
     report = generate_performance_report(write(tmp_path, summary, batches, {"hardware": {long: "x"}}))
     assert "…" not in report
-    for words in WORDS.values():
+    for words in LABELS.values():
         assert value_of(report, f"Device idle, {words}") == "1.500 s"
     assert f"  {long}: 2.0 s" in report
     assert f"  {long} 1: 50.0% (batches 50.0% to 50.0%)" in report

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from virnuc_profiler.errors import OutputError
 from virnuc_profiler.telemetry.logger import TelemetryLogger
+from virnuc_profiler.telemetry.migrations import TELEMETRY
 from virnuc_profiler.telemetry.schema import telemetry_schema
 
 
@@ -157,7 +158,7 @@ def test_file_fits_the_shipped_schema(logger, clock):
     document = finalized(logger)
     Draft202012Validator(telemetry_schema()).validate(document)
     assert list(document) == ["schema_version", "run_metadata", "summary", "per_batch_metrics"]
-    assert document["schema_version"] == "1.0"
+    assert document["schema_version"] == TELEMETRY.version
     assert document["run_metadata"]["fasta"] == "a.fa"
     assert document["per_batch_metrics"][0]["mine"] == [1, {"a": None}]
 

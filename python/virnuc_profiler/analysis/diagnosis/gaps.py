@@ -31,10 +31,10 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     NOT_MEASURED,
     OTHER_HOST_WORK,
     QUEUED,
-    SYNCHRONIzING,
+    SYNCHRONIZING,
 )
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline
-from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, PROMPT_NS, held_ns
+from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, PROMPT_NS, blocked_ns
 from virnuc_profiler.analysis.timing import interval_columns
 from virnuc_profiler.analysis.timing.intervals import Interval, clip
 from virnuc_profiler.telemetry.batch_table import BatchTable
@@ -62,7 +62,7 @@ _CAUSES: Final[Mapping[str, str]] = {
     host.UNSTAGED: OTHER_HOST_WORK,
     host.UNKNOWN: NOT_MEASURED,
 }
-_NAMES: Final = tuple(dict.fromkeys((SYNCHRONIzING, COPYING, QUEUED, *_CAUSES.values())))
+_NAMES: Final = tuple(dict.fromkeys((SYNCHRONIZING, COPYING, QUEUED, *_CAUSES.values())))
 _CAUSE_OF: Final = np.array([_NAMES.index(_CAUSES[activity]) for activity in host.ACTIVITIES])
 
 
@@ -175,7 +175,7 @@ def device_gaps(
         timeline: what the host did in that window.
         clock_slack_ns: how far device times may be off on the host's axis.
     """
-    stages = BatchTable.of(batches).stages()
+    stages = BatchTable.from_records(batches).stages()
     stages = stages[stages.on_device]
     on_device = interval_columns.clip(stages.device_start_ns, stages.device_end_ns, window)
     busy_starts, busy_ends = interval_columns.union(*on_device)
@@ -225,13 +225,13 @@ class _Waits(NamedTuple):
 
 def _waits_before(gap_starts: Column, last: StageColumns, timeline: HostTimeline, clock_slack_ns: int) -> _Waits:
     """How the host waited, or may have waited, when the device had done its last stage."""
-    held = held_ns(last, clock_slack_ns)
+    held = blocked_ns(last, clock_slack_ns)
     launching = gap_starts - last.host_end_ns <= PROMPT_NS + clock_slack_ns  # the host was launching until then
     segment = timeline.at(gap_starts - clock_slack_ns)
     may_wait = (segment >= 0) & _MAY_BE_A_WAIT[timeline.activities[segment]] & ~launching
     waited = np.maximum(gap_starts - np.maximum(timeline.bounds[segment], last.host_end_ns), 0)
     goes_on = timeline.bounds[segment + 1]
-    cause = np.where((held > 0) & last.named(COPY_STAGES), _NAMES.index(COPYING), _NAMES.index(SYNCHRONIzING))
+    cause = np.where((held > 0) & last.named(COPY_STAGES), _NAMES.index(COPYING), _NAMES.index(SYNCHRONIZING))
     return _Waits(
         cause=cause,
         duration_ns=np.where(held > 0, held, np.where(may_wait, waited, 0)),

@@ -84,7 +84,7 @@ def host_timeline(batches: Iterable[BatchRecord], window: Interval) -> HostTimel
     A batch whose device times were dropped is ``unknown`` from its first launch on: the device was at work then,
     nobody knows how long.
     """
-    table = BatchTable.of(batches)
+    table = BatchTable.from_records(batches)
     stages = table.stages()
     launching = device_stage_names(stages)
     number_of = np.array([ACTIVITIES.index(_activity(name, launching)) for name in stages.names], np.int64)

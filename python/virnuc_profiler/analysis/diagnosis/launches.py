@@ -28,7 +28,7 @@ of µs, and the largest kernel of a layer of the 3B model about 200 µs."""
 PROMPT_SHARE: Final = 0.05
 """Or within this share of the batch's device time, for batches whose last kernels are long."""
 
-HELD_NS: Final = 300_000
+MIN_BLOCKED_NS: Final = 300_000
 """A stage that only enqueues a copy returns within tens of µs; one that kept the host this long waited."""
 
 
@@ -42,7 +42,7 @@ class Launch(NamedTuple):
         device_start_ns: when the device got to the first.
         device_end_ns: when it had done the last.
         device_ns: time covered by the device intervals.
-        held_by: the stage in which the host waited for the device, if there was one.
+        blocking_stage: the stage in which the host waited for the device, if there was one.
         launch_bound: the device ended with the host although the host was held by no stage: it was waiting for
             launches at the end, and most likely all the time. (Or the host waited inside a stage that it had also
             launched from; the times of a batch do not tell this apart, SM activity does.)
@@ -56,7 +56,7 @@ class Launch(NamedTuple):
     device_start_ns: int
     device_end_ns: int
     device_ns: int
-    held_by: str | None
+    blocking_stage: str | None
     launch_bound: bool
     exposed_ns: int
 
@@ -68,7 +68,7 @@ def launches_of(batches: Iterable[BatchRecord], clock_slack_ns: int = 0) -> list
         batches: the records.
         clock_slack_ns: how far device times may be off on the host's axis.
     """
-    table = BatchTable.of(batches)
+    table = BatchTable.from_records(batches)
     stages = table.stages()
     stages = stages[stages.on_device & ~table.flagged(DEVICE_TIMES_DROPPED)[stages.batch]]
     if not len(stages):
@@ -77,7 +77,7 @@ def launches_of(batches: Iterable[BatchRecord], clock_slack_ns: int = 0) -> list
     batch = stages.batch[first]
     host_end, device_end = (np.maximum.reduceat(ends, first) for ends in (stages.host_end_ns, stages.device_end_ns))
     device_ns = length_by_group(stages.device_start_ns, stages.device_end_ns, stages.batch, len(table))[batch]
-    holding = np.where(held_ns(stages, clock_slack_ns) > 0, np.arange(len(stages)), -1)
+    holding = np.where(blocked_ns(stages, clock_slack_ns) > 0, np.arange(len(stages)), -1)
     holder = np.maximum.reduceat(holding, first)
     prompt = device_end - host_end <= np.maximum(PROMPT_NS, PROMPT_SHARE * device_ns) + clock_slack_ns
     columns = (
@@ -118,11 +118,11 @@ def launched_late(stages: StageColumns) -> Mask:
     Args:
         stages: with device intervals.
     """
-    late: Mask = (stages.device_end_ns - stages.host_end_ns <= PROMPT_NS) & (held_ns(stages) == 0)
+    late: Mask = (stages.device_end_ns - stages.host_end_ns <= PROMPT_NS) & (blocked_ns(stages) == 0)
     return late
 
 
-def held_ns(stages: StageColumns, clock_slack_ns: int = 0) -> Column:
+def blocked_ns(stages: StageColumns, clock_slack_ns: int = 0) -> Column:
     """How long a stage kept the host until the device was done with it; 0 if it only enqueued.
 
     The host left the stage when the device did, and far later than enqueuing takes. For a copy that is proof enough:
@@ -137,4 +137,4 @@ def held_ns(stages: StageColumns, clock_slack_ns: int = 0) -> Column:
     left_together = stages.host_end_ns >= stages.device_end_ns - PROMPT_NS - clock_slack_ns
     ahead_ns = stages.device_start_ns - stages.host_start_ns
     waited = stages.named(COPY_STAGES) | (2 * ahead_ns >= host_ns)
-    return np.where(left_together & (host_ns >= HELD_NS) & waited, host_ns, 0)
+    return np.where(left_together & (host_ns >= MIN_BLOCKED_NS) & waited, host_ns, 0)

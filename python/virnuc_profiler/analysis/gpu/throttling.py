@@ -122,7 +122,7 @@ def throttled_seconds(timeline: ThrottleTimeline, window: Interval) -> dict[str,
 
 def throttled_batches(timeline: ThrottleTimeline, batches: Iterable[BatchRecord]) -> int | None:
     """How many batches have ``reasons_of``; None if no batch was looked at."""
-    table = BatchTable.of(batches)
+    table = BatchTable.from_records(batches)
     if not timeline.spans or not len(table):
         return None
     stages = table.stages()
@@ -161,7 +161,7 @@ THROTTLED_SHARE: Final = 0.10
 that and what repeated runs differ by anyway (a few per cent) lies nothing that a comparison could rest on."""
 
 
-def held_down(timeline: ThrottleTimeline, window: Interval) -> tuple[float, dict[str, float]] | None:
+def hard_throttle_shares(timeline: ThrottleTimeline, window: Interval) -> tuple[float, dict[str, float]] | None:
     """Share of the time under heat or power-brake reasons, in all and for each that occurred.
 
     The power cap (``sw_power_cap``) is none of them: full load alone reaches it.
@@ -178,8 +178,8 @@ def held_down(timeline: ThrottleTimeline, window: Interval) -> tuple[float, dict
         for bit, name in REASONS.items()
         if bit & HARD
     }
-    held_ns = sum(span.end_ns - span.start_ns for span in spans if span.reasons & HARD)
-    return held_ns / known_ns, {name: share for name, share in reasons.items() if share}
+    blocked_ns = sum(span.end_ns - span.start_ns for span in spans if span.reasons & HARD)
+    return blocked_ns / known_ns, {name: share for name, share in reasons.items() if share}
 
 
 MIN_DEFICIT: Final = 0.1

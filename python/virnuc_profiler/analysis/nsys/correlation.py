@@ -143,7 +143,7 @@ def correlate(run: RunResult, projections: Iterable[Projection], domain: str) ->
     return Correlation(stages, matching.clock, busy, len(run.batches), len(payloads), len(offsets), matching.in_both)
 
 
-def strangers(run: RunResult, capture: GpuCapture, correlation: Correlation) -> str:
+def mismatch_reason(run: RunResult, capture: GpuCapture, correlation: Correlation) -> str:
     """Why run and capture are not of the same program run; empty if they seem to be."""
     matched = sum(stage.counts.matched for stage in correlation.stages)
     if correlation.clock is None or not matched:

@@ -17,7 +17,7 @@ RUN_DOMAIN: Final = "virnuc_profiler"
 _SHOWN_NAMES: Final = 10
 
 
-def choose_ranges(
+def select_ranges(
     ranges: Sequence[NvtxRange], domain: str | None = None, names: Sequence[str] | None = None
 ) -> tuple[NvtxRange, ...]:
     """The ranges of a domain and of some names, or patterns of names (``fnmatch``); None takes all.
@@ -44,7 +44,7 @@ def choose_ranges(
     return tuple(range_ for range_ in inside if range_.name in chosen)
 
 
-def domain_of_runs(capture: GpuCapture) -> str:
+def resolve_run_domain(capture: GpuCapture) -> str:
     """The domain of runs; or the only one without a name, if the capture has that and none that is called so."""
     domains = {range_.domain for range_ in capture.ranges}
     nameless = [domain for domain in domains if domain.startswith(NAMELESS_DOMAIN)]

@@ -24,8 +24,8 @@ from virnuc_profiler.telemetry.batch_table import HAS_PACKING, BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 
 WARM_UP_SHARE = 0.1
-WARM_UP_AT_LEAST = 3
-STEADY_AT_LEAST = 3
+MIN_WARM_UP_BATCHES = 3
+MIN_STEADY_BATCHES = 3
 """Fewer remaining batches than this say nothing about a steady state."""
 
 
@@ -64,7 +64,7 @@ class SteadyState:
 
 def warm_up_batches(count: int) -> int:
     """How many of `count` batches are warm-up; it may be more than there are."""
-    return max(WARM_UP_AT_LEAST, math.ceil(WARM_UP_SHARE * count))
+    return max(MIN_WARM_UP_BATCHES, math.ceil(WARM_UP_SHARE * count))
 
 
 def completions(batches: BatchTable) -> list[Completion]:
@@ -110,7 +110,7 @@ def _steady_part(sure: Sequence[bool]) -> tuple[int, int]:
     if last_of_warm_up == len(measured):
         return 0, 0
     first, end = measured[last_of_warm_up] + 1, measured[-1] + 1
-    return (first, end) if end - first >= STEADY_AT_LEAST else (0, 0)
+    return (first, end) if end - first >= MIN_STEADY_BATCHES else (0, 0)
 
 
 def _rate(counts: list[int | None], elapsed_ns: int) -> float | None:

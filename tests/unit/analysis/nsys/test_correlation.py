@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.nsys_files import PROCESS, THREAD
 from tests.support.run_records import MS, batch, run_of, stage
-from virnuc_profiler.analysis.nsys.correlation import correlate, strangers
+from virnuc_profiler.analysis.nsys.correlation import correlate, mismatch_reason
 from virnuc_profiler.analysis.nsys.gpu_records import GpuCapture, GpuOperation, NvtxRange
 from virnuc_profiler.analysis.nsys.projection import Projection, project
 from virnuc_profiler.analysis.nsys.range_matching import match_stages
@@ -165,21 +165,21 @@ def utc_of(run):
 def test_a_run_and_its_own_capture_are_no_strangers():
     run = steady_run(10)
     correlation = correlate(run, capture_of(run), "virnuc_profiler")
-    assert strangers(run, GpuCapture(), correlation) == ""
-    assert strangers(run, capture_at(utc_of(run) + 500), correlation) == ""
+    assert mismatch_reason(run, GpuCapture(), correlation) == ""
+    assert mismatch_reason(run, capture_at(utc_of(run) + 500), correlation) == ""
     assert correlation.batches_in_run == correlation.batches_in_capture == correlation.batches_matched == 10
 
 
 def test_another_run_of_the_same_configuration_is_known_by_its_rhythm():
     run, other = steady_run(40), steady_run(40, period_ms=9.7)
     correlation = correlate(run, capture_of(other), "virnuc_profiler")
-    assert "80 stages occur in both, but no constant offset" in strangers(run, GpuCapture(), correlation)
+    assert "80 stages occur in both, but no constant offset" in mismatch_reason(run, GpuCapture(), correlation)
 
 
 def test_another_run_of_the_same_rhythm_is_known_by_its_date():
     run = steady_run(10)
     correlation = correlate(run, capture_of(run), "virnuc_profiler")
-    assert "3,600 s apart" in strangers(run, capture_at(utc_of(run) + 3_600_000), correlation)
+    assert "3,600 s apart" in mismatch_reason(run, capture_at(utc_of(run) + 3_600_000), correlation)
 
 
 def test_nothing_in_common():
@@ -191,7 +191,7 @@ def test_nothing_in_common():
     ):
         correlation = correlate(run, ranges, "virnuc_profiler")
         assert correlation.clock is None
-        assert "no stage and batch index" in strangers(run, GpuCapture(), correlation)
+        assert "no stage and batch index" in mismatch_reason(run, GpuCapture(), correlation)
 
 
 def test_a_run_without_batches():

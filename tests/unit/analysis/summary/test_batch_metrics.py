@@ -135,7 +135,7 @@ def test_gpu_utilization_of_a_batch(fast, expected):
 
 def test_intervals_of_batches_in_flight_tile_the_run():
     batches = [batch(0, 0, 30), batch(1, 10, 25), batch(2, 20, 50), batch(3, 70, 80)]
-    found = completion_intervals(BatchTable.of(batches))
+    found = completion_intervals(BatchTable.from_records(batches))
     assert [start for start, _ in found] == [25 * MS, 10 * MS, 30 * MS, 50 * MS]
     assert sum(end - start for start, end in found) == (80 - 10) * MS
 
