@@ -142,7 +142,7 @@ def test_values_of_another_type_are_refused(path, value):
     with NsysFile(path) as file:
         file.range("odd", 0, 10)
         file.connection.execute("UPDATE NVTX_EVENTS SET end = ?", (value,))
-    with pytest.raises(TelemetryFormatError, match="NVTX_EVENTS holds values of another type"):
+    with pytest.raises(TelemetryFormatError, match="NVTX_EVENTS contains values of another type"):
         read_nsys_export(path)
 
 

@@ -339,3 +339,25 @@ def test_many_threads_lose_nothing(logger):
     assert document["summary"]["total_batches"] == 800
     assert document["summary"]["total_tokens"] == 200 * (0 + 1 + 2 + 3)
     assert {record["batch_idx"] for record in document["per_batch_metrics"]} == set(range(800))
+
+
+def test_the_final_summary_is_the_one_in_the_file(tmp_path):
+    logger = TelemetryLogger(tmp_path, "x")
+    with pytest.raises(RuntimeError, match=r"telemetry_x\.json has not been written; call finalize\(\) first"):
+        logger.final_summary  # noqa: B018 - it raises
+    logger.record_batch(0, {"num_sequences": 3, "num_tokens": 30})
+    path = logger.finalize({"elapsed_seconds": 2.0})
+    logger.record_batch(1, {"num_sequences": 4, "num_tokens": 40})
+    assert logger.final_summary == json.loads(path.read_text())["summary"]
+    logger.final_summary["total_tokens"] = 0
+    assert (logger.final_summary["total_tokens"], logger.get_summary()["total_tokens"]) == (30, 70)
+
+
+def test_a_file_that_cannot_be_written_leaves_the_last_summary(tmp_path):
+    logger = TelemetryLogger(tmp_path / "out", "x")
+    logger.finalize({"elapsed_seconds": 2.0})
+    logger.path.unlink()
+    logger.path.mkdir()
+    with pytest.raises(OutputError):
+        logger.finalize({"elapsed_seconds": 3.0})
+    assert logger.final_summary["elapsed_seconds"] == 2.0
