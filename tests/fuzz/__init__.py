@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Fuzzing of everything that reads a file; ``docs/develop.md`` says how it is run."""
+"""Fuzz targets for all readers of files; ``docs/develop.md`` explains how to run them."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is computed on columns of a whole run is what the definitions give, batch by batch."""
+"""Computations on columns of a whole run equal the definitions applied to each batch."""
 
 import numpy as np
 from hypothesis import given

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Interval arithmetic against counting every ns."""
+"""Interval arithmetic compared with counting every ns."""
 
 from itertools import pairwise
 

@@ -19,7 +19,7 @@ _HEADINGS: Final = ("Device idle", "Gaps", "Total ms", "Share")
 
 
 def render_diagnosis(run: RunResult | Diagnosis) -> str:
-    """Render the diagnosis of a run: verdict, other losses, evidence, and device gaps by cause.
+    """Render the diagnosis of a run: verdict, other causes of lost time, evidence, and device gaps.
 
     Args:
         run: Run to diagnose, with the model's shape and the device's ceiling from its metadata; or a diagnosis that

@@ -38,11 +38,11 @@ def aggregate_telemetry_shards(paths: Sequence[str | os.PathLike[str]]) -> dict[
     files = [Path(path) for path in paths]
     if not files:
         raise ValueError("there are no telemetry shards to aggregate; pass at least one path")
-    seen: dict[Path, Path] = {}
+    resolved: set[Path] = set()
     for file in files:
-        if file.resolve() in seen:
+        if file.resolve() in resolved:
             raise ValueError(f"{file} is given twice; each shard counts once")
-        seen[file.resolve()] = file
+        resolved.add(file.resolve())
     documents = [read_telemetry(file) for file in files]
     if models := differing_models(documents):
         names = ", ".join(printable(name) for name in models)

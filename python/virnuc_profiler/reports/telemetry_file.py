@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writing the telemetry file of a run, and reading telemetry from whatever holds it."""
+"""Writing the telemetry file of a run, and loading telemetry from a file, a saved run or a run in memory."""
 
 from __future__ import annotations
 

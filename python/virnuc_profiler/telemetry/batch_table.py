@@ -195,8 +195,8 @@ class BatchTable(Sequence[BatchRecord]):
             columns: Object with the tables ``batches`` and ``stages``, each an object of lists.
 
         Raises:
-            TelemetryFormatError: A required column is missing, a column has another length or holds values other
-                than integers, or a batch refers to stages that do not exist.
+            TelemetryFormatError: A required column is missing, a column has another length or contains values
+                other than integers, or a batch refers to stages that do not exist.
         """
         batches = _from_columns(columns, "batches", BATCH_FIELDS, _BATCH_DTYPE)
         stages = _from_columns(columns, "stages", STAGE_FIELDS, _STAGE_DTYPE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The line through measured peaks, and what follows from it."""
+"""The memory model fitted to measured peaks, and its predictions."""
 
 import pytest
 
@@ -62,7 +62,7 @@ def test_no_budget_is_called_fitting_and_too_large(available):
         (2_000, 430_000),
         (10_000, 430_000),
         (500, 107_500),
-        (1_500, 215_000),  # filled twice, and at least one time with half of the tokens
+        (1_500, 215_000),  # two buffers, one of them with at least half of the tokens
     ],
 )
 def test_the_buffer_holds_its_share_of_the_tokens(buffer_size, most):
@@ -73,9 +73,9 @@ def test_the_buffer_holds_its_share_of_the_tokens(buffer_size, most):
     ("token_budget", "largest", "least"),
     [
         (8_192, 8_192, 7_193),
-        (1_500, 1_500, 1_000),  # the longest sequence, even if nothing fits beside it
+        (1_500, 1_500, 1_000),  # the longest sequence alone
         (107_600, 107_500, 106_601),
-        (10**9, 107_500, 107_500),  # all that is buffered is one pack
+        (10**9, 107_500, 107_500),  # the whole buffer is one pack
     ],
 )
 def test_a_pack_is_no_larger_than_its_budget_and_what_is_buffered(token_budget, largest, least):

@@ -22,7 +22,7 @@ def write(tmp_path, summary=None, batches=(), metadata=None):
 
 
 def value_of(report, label):
-    """The value behind a label; fails if there is not exactly one such line."""
+    """Return the value behind a label; fails unless there is exactly one such line."""
     (found,) = re.findall(rf"^ *{re.escape(label)}:? {{2,}}(.*)$", report, re.MULTILINE)
     return found
 
@@ -33,7 +33,7 @@ def verdict(report, requirement):
 
 
 def test_golden(tmp_path):
-    """Worked by hand: 4 batches, 80 sequences, 16,000 tokens in 0.4 s."""
+    """Computed by hand: 4 batches, 80 sequences, 16,000 tokens in 0.4 s."""
     logger = TelemetryLogger(tmp_path, "golden")
     logger.set_run_metadata(model_name="esm2_t36_3B_UR50D", device="cuda:0", hardware=capture_hardware_info())
     waits = (1.0, 2.0, 3.0, 10.0)
@@ -201,7 +201,7 @@ def test_utilization_per_device(tmp_path):
 def test_batches_that_were_never_recorded_are_pointed_out(tmp_path):
     batches = [{"num_sequences": 10, "num_tokens": 500}]
     report = generate_performance_report(write(tmp_path, {"total_tokens": 90_000, "total_batches": 176}, batches))
-    assert "the summary counts 176 batches, the file holds 1" in report
+    assert "the summary counts 176 batches, the file contains 1" in report
     assert "the summary's total_tokens is 90,000, the batches add up to 500" in report
 
 

@@ -19,7 +19,7 @@ def test_what_json_says_is_what_is_read(value):
     [
         (b"", "Expecting value"),
         (b"\xff", "utf-8"),
-        (b"\xff\xfe1\x00", "utf-8"),  # UTF-16 is not guessed
+        (b"\xff\xfe1\x00", "utf-8"),  # UTF-16 is not detected
         (b"NaN", "NaN is not JSON"),
         (b"[-Infinity]", "-Infinity is not JSON"),
         (b"1e400", "beyond the range"),

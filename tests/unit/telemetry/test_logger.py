@@ -16,7 +16,7 @@ from virnuc_profiler.telemetry.schema import telemetry_schema
 
 
 class Clock:
-    """A monotonic clock that stands still until it is told to go on."""
+    """A monotonic clock that advances only when the test says so."""
 
     def __init__(self):
         self.at_ns = 5_000_000_000
@@ -57,7 +57,7 @@ FULL_BATCH = {
 
 
 def test_golden_summary(logger, clock):
-    """Worked by hand: 3 batches, 60 sequences, 12,000 tokens in 30 s."""
+    """Computed by hand: 3 batches, 60 sequences, 12,000 tokens in 30 s."""
     logger.record_batch(0, FULL_BATCH)
     logger.record_batch(1, {**FULL_BATCH, "gpu_util": 65.0, "packing_efficiency": 0.85, "queue_state": "starved"})
     logger.record_batch(

@@ -81,7 +81,7 @@ def test_an_oversize_pack_has_no_efficiency_above_one():
         ({"batches": []}, "batches is"),
         ({"batches__tokens": [-5]}, "negative packing statistics"),
         ({"batches__tokens": {}}, "column 'tokens' is missing"),
-        ({"batches__tokens": [-(2**63)]}, "more than 62 bits"),  # which would pass for what was not measured
+        ({"batches__tokens": [-(2**63)]}, "more than 62 bits"),  # the value that stands for None
     ],
 )
 def test_a_file_of_another_form_is_refused_with_its_reason(saved, changes, message):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The bottleneck of a run, in plain words and with its evidence.
 
-The largest loss of time in the steady window (see ``lost_time``) is the bottleneck, unless it is negligible. If all
-losses are negligible, the device was busy and nothing slowed it down: the run is healthy, and bound by the device's
+The cause to which the steady window lost most time (see ``lost_time``) is the bottleneck, unless that time is
+negligible. If it is, the device was busy and nothing slowed it down: the run is healthy, and bound by the device's
 arithmetic or memory bandwidth.
 """
 
@@ -90,7 +90,7 @@ class Diagnosis:
         healthy: Whether the device is busy and nothing slows it down. Never True if that was not measured.
         sentence: Verdict with a suggested remedy.
         evidence: Statements and their figures.
-        further: Other losses worth naming, the largest first.
+        further: Sentences on other causes of lost time, the largest first.
         window_ns: Length of the window that was analyzed.
         steady: Whether the window is the part after warm-up instead of the whole run.
         busy_share: Share of the window in which the device was busy; None without device times.

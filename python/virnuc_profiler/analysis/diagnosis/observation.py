@@ -137,7 +137,7 @@ def batches_flops(batches: BatchTable, shape: ModelShape | None) -> int | None:
         shape: Shape of the model, or None if it is unknown.
     """
     packed = batches.packed()
-    if shape is None or not packed or len(packed) < len(batches):  # else some batches would pass for all of them
+    if shape is None or not packed or len(packed) < len(batches):  # the FLOPs of some batches are not those of all
         return None
     return forward_flops(packed.sum("tokens"), packed.sum("sum_squared_lengths"), shape)
 

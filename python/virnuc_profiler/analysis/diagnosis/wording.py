@@ -44,7 +44,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     CONSUMING: "The run is bound by the consumer of its results: the device is idle for {share} of the time while "
     "results are delivered. Process results in a thread, or after queueing the next batch.",
     OTHER_HOST_WORK: "The run is bound by other work on the host: {share} of its time passes outside of the pipeline's "
-    "stages. Put that work into a stage of its own to see what it is.",
+    "stages. Give that work a stage of its own to identify it.",
     SHARED_DEVICE: "The device is shared: other work took about {share} of the time. Use a device exclusively, or "
     "compare only runs under the same load.",
     THROTTLING: "The run is bound by throttling: lower clocks cost about {share} of its time. Check cooling, power "

@@ -199,6 +199,6 @@ def _stage_times(stages: tuple[StageRecord, ...]) -> Mapping[str, Mapping[str, f
             for stage in same
             if stage.device_start_ns is not None and stage.device_end_ns is not None
         ]
-        if len(intervals) == len(same):  # else part of a stage would pass for all of it
+        if len(intervals) == len(same):  # the time of a part of a stage is not that of all
             device[name] = length(intervals) / 1e6
     return {"stage_host_ms": host, "stage_device_ms": device or None}

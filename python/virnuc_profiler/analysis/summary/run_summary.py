@@ -33,7 +33,7 @@ ENERGY_COVERAGE: Final = 0.8
 """Joules per sequence need a counter that covers this share of the run. The rest counts at the same power."""
 
 _MAX_MISSING_READINGS: Final = 5
-"""So many readings may be missing at the end of a run, because a busy machine delays them."""
+"""Number of readings that may be missing at the end of a run, because a busy machine delays them."""
 
 
 def run_summary(

@@ -27,11 +27,11 @@ def test_other_processes(percents, taken):
     ("flops", "ceiling", "activity", "taken"),
     [
         (330e12, 700e12, 0.5, None),  # 650M alone on an H200
-        (165e12, 700e12, 0.7, 1 - 165 / 700 / 0.7),  # shared in halves with matrix products
+        (165e12, 700e12, 0.7, 1 - 165 / 700 / 0.7),  # half of the device, matrix products on the other
         (330e12, None, 0.9, None),
         (None, 700e12, 0.9, None),
         (330e12, 700e12, None, None),
-        (1e12, 700e12, 0.05, None),  # too little to say
+        (1e12, 700e12, 0.05, None),  # too little activity
     ],
 )
 def test_tensor_work_that_the_model_does_not_explain(flops, ceiling, activity, taken):
@@ -48,7 +48,7 @@ OTHER_PROCESS = (230.1e12, 0.65, 1695)
 
 @pytest.mark.parametrize(("run", "explained"), [(ALONE, None), (OTHER_STREAM, 0.660), (OTHER_PROCESS, 0.405)])
 def test_activity_is_a_share_of_cycles_and_so_is_what_explains_it(run, explained):
-    """650M on an H100, as measured: a large matrix product clocks down further than a forward pass."""
+    """650M as measured on an H100: a large matrix product runs at a lower clock than a forward pass."""
     flops, activity, clock_mhz = run
     found = unexplained_tensor_activity(flops, CEILING_H100, activity, clock_mhz)
     if explained is None:
@@ -91,10 +91,10 @@ def test_like_batches_that_take_very_different_times():
 @pytest.mark.parametrize(
     "case",
     [
-        {"times_ms": [16] * 10 + [23] * 10},  # lengths alone do that
-        {"times_ms": [16] * 5 + [40] * 4},  # too few
-        {"times_ms": [16] * 10 + [40] * 10, "sizes": [4096] * 10 + [9000] * 10},  # not alike
-        {"times_ms": [16] * 10 + [40] * 10, "clocks": [1980] * 5 + [900] * 5},  # the clocks explain it
+        {"times_ms": [16] * 10 + [23] * 10},  # possible with different lengths alone
+        {"times_ms": [16] * 5 + [40] * 4},  # too few batches
+        {"times_ms": [16] * 10 + [40] * 10, "sizes": [4096] * 10 + [9000] * 10},  # not similar
+        {"times_ms": [16] * 10 + [40] * 10, "clocks": [1980] * 5 + [900] * 5},  # explained by the clocks
         {"times_ms": [16] * 10 + [40] * 10, "launch_bound": True},
         {"times_ms": [16] * 10 + [40] * 10, "blocking_stage": "d2h"},
         {"times_ms": []},

@@ -39,7 +39,7 @@ def test_a_device_that_is_never_idle_is_healthy():
 
 
 def test_device_times_outside_of_the_run_are_none():
-    """Such a device was not seen to be busy, so nobody can call it healthy."""
+    """Without evidence that the device was busy, the run does not count as healthy."""
     stages = [stage("fetch", 0, 4), stage("forward", 4, 10, device=(50, 60))]
     found = diagnose_run(run_of([batch(0, 0, 10, stages)], 10, device=GPU))
     assert (found.healthy, found.busy_share) == (False, None)
@@ -88,7 +88,7 @@ def test_activity_of_too_small_a_part_of_the_window_is_not_used():
 
 @pytest.mark.parametrize(("pause_ms", "bottleneck"), [(0.3, "device"), (0.4, "data_loading"), (30, "data_loading")])
 def test_up_to_two_percent_may_be_lost_to_one_cause(pause_ms, bottleneck):
-    """Of 16.02 ms and the pause: 1.8 % and 2.4 %."""
+    """The pause is 1.8 % and 2.4 % of itself plus 16.02 ms."""
     found = diagnose_run(back_to_back(pause_ms=pause_ms))
     assert found.bottleneck == bottleneck
     assert found.healthy == (bottleneck == "device")
@@ -110,7 +110,7 @@ def test_collation():
 
 @pytest.mark.parametrize(("device_ms", "bottleneck"), [(16.0, "synchronizing"), (60.0, "device")])
 def test_a_wait_in_every_batch_is_named_from_half_a_percent_on(device_ms, bottleneck):
-    """Some 0.13 ms a batch, and 0.03 ms of a copy that then lies bare: 1 % of 16 ms, 0.3 % of 60 ms."""
+    """Some 0.13 ms per batch, and 0.03 ms of an exposed copy: 1 % of 16 ms, 0.3 % of 60 ms."""
     found = diagnose_run(one_by_one(device_ms=device_ms))
     assert found.bottleneck == bottleneck
     assert evidence(found)["batches after which the host waited with an empty queue"] == "100.0%"
@@ -165,7 +165,7 @@ def test_like_batches_that_slow_down():
 @pytest.mark.parametrize(("tensor", "shape", "bottleneck"), [
     (0.5, SHAPE_650M, "device_arithmetic"),
     (0.9, SHAPE_650M, "shared_device"),
-    (0.9, None, "device_arithmetic"),  # the model is not known
+    (0.9, None, "device_arithmetic"),  # unknown model
     (0.9, SHAPE_8M, "device_arithmetic"),  # too small to tell
 ])  # fmt: skip
 def test_tensor_cores_busier_than_the_model_explains(tensor, shape, bottleneck):
@@ -177,7 +177,7 @@ def test_tensor_cores_busier_than_the_model_explains(tensor, shape, bottleneck):
 
 
 def at_clock(mhz, tensor):
-    """A run that reached 52 % of what the ceiling below says, at an SM clock."""
+    """A run that reached 52 % of the ceiling below, at some SM clock."""
     return with_gpu(back_to_back(), **gpm(tensor=tensor), **clocks(0x0, mhz))
 
 
@@ -188,7 +188,7 @@ CEILING = forward_flops(4096, 16 * 256**2, SHAPE_650M) / 16.02e-3 / 0.52
     ("ceiling_mhz", "tensor", "bottleneck"),
     [
         (1306, 0.7, "shared_device"),  # 0.52 / (1620 / 1306) / 0.7 = 0.60 explained
-        (None, 0.7, "device_arithmetic"),  # 0.74, which is enough where no clock is known
+        (None, 0.7, "device_arithmetic"),  # 0.74 by time, which is enough without clocks
         (1306, 0.45, "device_arithmetic"),  # 0.93
     ],
 )
@@ -197,7 +197,7 @@ def test_a_shared_device_is_told_by_cycle(ceiling_mhz, tensor, bottleneck):
     ceiling = DeviceCeiling(CEILING, ceiling_mhz)
     found = diagnose_run(run, shape=SHAPE_650M, ceiling=ceiling)
     assert found.bottleneck == bottleneck
-    assert found.mfu == pytest.approx(0.52, rel=0.01)  # of time, whatever the clocks
+    assert found.mfu == pytest.approx(0.52, rel=0.01)  # by time, regardless of clocks
     saved = replace(run, metadata=arithmetic_metadata(SHAPE_650M, ceiling))
     assert diagnose_run(saved) == found
     for summary in (run_summary(run, shape=SHAPE_650M, ceiling=ceiling), run_summary(saved)):
@@ -280,7 +280,7 @@ def test_every_verdict_has_words():
 
 
 def test_a_copy_beside_another_batch_costs_nothing():
-    """On a stream of its own it ends as soon as the host has launched it; the device computes meanwhile."""
+    """A copy on a separate stream ends as soon as the host has launched it, while the device computes."""
     run = back_to_back()
     batches = []
     for one in run.batches:
@@ -290,7 +290,7 @@ def test_a_copy_beside_another_batch_costs_nothing():
     found = diagnose_run(replace(run, batches=BatchTable.from_records(batches)))
     assert found.healthy
     assert found.lost_time.get("launching", 0.0) == pytest.approx(0.0, abs=1e-9)
-    assert found.lost_time.get("copying", 0.0) < 0.002  # the end of each copy out, behind which nothing is queued
+    assert found.lost_time.get("copying", 0.0) < 0.002  # the end of each copy out, with an empty queue behind it
 
 
 @pytest.mark.parametrize("odd", ["x", -1, 0, True, 10**400, [1], {}, 1e300])

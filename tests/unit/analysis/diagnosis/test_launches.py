@@ -12,7 +12,7 @@ def launch(*stages, dropped=False, slack_ns=0):
 @pytest.mark.parametrize(
     ("device_end", "launch_bound"),
     [
-        (6.02, True),  # done with the host
+        (6.02, True),  # ends together with the host
         (6.3, True),  # within 5 % of 6.3 ms
         (6.4, False),
         (16.0, False),  # the host was far ahead

@@ -62,7 +62,7 @@ def completions(*at_ms):
 
 
 def test_steady_state_leaves_the_first_three_out():
-    """Slow first batches, then one each 10 ms: 4 batches of 100 tokens in 40 ms."""
+    """Slow first batches, then one every 10 ms: 4 batches of 100 tokens in 40 ms."""
     steady = steady_state(completions(1000, 1500, 1600, 1610, 1620, 1630, 1640))
     assert steady.warm_up_batches == 3
     assert steady.tokens_per_sec == 10_000.0
@@ -76,7 +76,7 @@ def test_steady_state_leaves_a_tenth_of_a_long_run_out():
 
 
 def test_a_batch_is_complete_when_the_device_is_done_with_it_not_when_the_host_takes_its_results():
-    """The device takes 10 ms a batch throughout; the host waits for data and takes the first four at 100 ms."""
+    """The device takes 10 ms per batch; the host waits for data and receives the first four batches at 100 ms."""
     batches = [
         batch(n, 0, max(100, 10 * n + 15), [stage("forward", 1, 2, device=(10 * n, 10 * n + 10))], packing([100]))
         for n in range(13)
@@ -110,7 +110,7 @@ def test_steady_state_needs_every_count():
 
 
 def sampled_run():
-    """10 s, 10 sequences of 200 tokens; 300 W by the counter."""
+    """A run of 10 s with 10 sequences of 200 tokens, at 300 W according to the energy counter."""
     gpu = samples(
         fast=(
             GpuReading(1000 * MS, 100, power_mw=290_000),
@@ -136,7 +136,7 @@ def test_golden_energy_and_activity():
     assert summary["joules_per_sequence"] == pytest.approx(300.0)  # 3000 J over 10
     assert summary["joules_per_1000_tokens"] == pytest.approx(1500.0)
     assert summary["mean_sm_activity"] == pytest.approx(0.8)
-    assert summary["mean_tensor_activity"] is None  # it was read for a tenth of the run
+    assert summary["mean_tensor_activity"] is None  # sampled for a tenth of the run only
     assert summary["mean_dram_activity"] is None
 
 
