@@ -21,6 +21,7 @@ from virnuc_profiler import (
     create_async_dataloader,
 )
 from virnuc_profiler.analysis.diagnosis.observation import observe
+from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.analysis.timing.statistics import mean
 from virnuc_profiler.analysis.timing.steady_state import WARM_UP_SHARE, completions, steady_state
 from virnuc_profiler.errors import DeadlineExceeded
@@ -127,17 +128,16 @@ class EndToEnd:
         if steady.window is None or steady.tokens_per_sec is None:
             raise RuntimeError(f"{len(run.batches)} batches are too few for a steady state")
         seconds = (steady.window[1] - steady.window[0]) / 1e9
-        seen = observe(run, self._model.num_layers, self._model.hidden_size)
-        readings = [
-            reading for reading in (run.gpu.fast if run.gpu else ()) if seen.window[0] < reading.at_ns <= seen.window[1]
-        ]
+        observation = observe(run, ModelShape(self._model.num_layers, self._model.hidden_size))
+        low, high = observation.window
+        readings = [reading for reading in (run.gpu.fast if run.gpu else ()) if low < reading.at_ns <= high]
         power_mw = mean(reading.power_mw for reading in readings)
         return Turn(
             seconds=seconds,
             tokens=round(steady.tokens_per_sec * seconds),
-            flops=seen.flops or 0,
+            flops=observation.flops or 0,
             sm_clock_mhz=mean(reading.sm_clock_mhz for reading in readings),
             power_w=None if power_mw is None else power_mw / 1e3,
-            busy_share=None if run.device.dropped_batches else seen.busy_share,  # they would count as idle
+            busy_share=None if run.device.dropped_batches else observation.busy_share,  # they would count as idle
             whole_run_tokens_per_s=(run.total_tokens or 0) / run.elapsed_s,
         )

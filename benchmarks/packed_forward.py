@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.passes import Batch, Load, evenly_spread
 from virnuc_profiler import SequenceDataset, VarlenCollator, create_async_dataloader
-from virnuc_profiler.analysis.model_cost import forward_flops
+from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.esm2.model import PackedESM2
 from virnuc_profiler.inference.sequences.fasta import FastaFile
@@ -62,4 +62,4 @@ def pooled_vectors(model: PackedESM2, packs: list[PackedBatch]) -> Tensor:
 
 def _flops(packed: PackedBatch, model: PackedESM2) -> int:
     found = packed.statistics
-    return forward_flops(found.tokens, found.sum_squared_lengths, model.num_layers, model.hidden_size)
+    return forward_flops(found.tokens, found.sum_squared_lengths, ModelShape(model.num_layers, model.hidden_size))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.passes import Batch, Load, evenly_spread
-from virnuc_profiler.analysis.model_cost import forward_flops
+from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 from virnuc_profiler.inference.esm2.config import (
     ALPHABET_SIZE,
     MASK_TOKEN,
@@ -66,7 +66,7 @@ def padded_batches(
         mask = (places < lengths[:, None]).long()
         pinned = [tensor.pin_memory() if pin else tensor for tensor in (tokens, mask, weights)]
         total, squares = int(lengths.sum()), int((lengths**2).sum())
-        flops = forward_flops(total, squares, architecture.num_layers, architecture.hidden_size)
+        flops = forward_flops(total, squares, ModelShape(architecture.num_layers, architecture.hidden_size))
         batches.append((Load(total, flops), PaddedBatch(*pinned)))
     return evenly_spread(batches, TOGETHER)
 

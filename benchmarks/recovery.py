@@ -156,7 +156,7 @@ def report(
         ),
     ]
     title = f"{arguments.model}: {GOOD} after each of {arguments.rounds} times out of memory with {TOO_LARGE}"
-    figures = {"rates": rates, "held_bytes": held, **asdict(speed)}
+    figures = {"rates": rates, "blocking_stagetes": held, **asdict(speed)}
     publish(title, HEADER, rows, figures, arguments.json)
     print()
     print_table(("", "claim", "measured"), [(claim.verdict, claim.text, claim.measured) for claim in claims])

@@ -15,6 +15,11 @@ _HOMES = {
     "virnuc_profiler.reports.shard_files": ("aggregate_telemetry_shards",),
     "virnuc_profiler.analysis.summary.shards": ("calculate_scaling_efficiency",),
     "virnuc_profiler.reports.performance_text": ("generate_performance_report",),
+    "virnuc_profiler.reports.telemetry_file": ("write_telemetry",),
+    "virnuc_profiler.reports.stage_table": ("render_stages",),
+    "virnuc_profiler.reports.diagnosis_text": ("render_diagnosis",),
+    "virnuc_profiler.analysis.diagnosis.diagnose": ("Diagnosis", "diagnose_run"),
+    "virnuc_profiler.analysis.model_cost": ("DeviceCeiling", "ModelShape"),
     "virnuc_profiler.inference.esm2.load": ("load_esm2_model",),
     "virnuc_profiler.inference.packing.collator": ("VarlenCollator",),
     "virnuc_profiler.inference.packing.pack_statistics": ("pack_statistics",),
@@ -31,7 +36,10 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncInferenceRunner",
     "BatchProfiler",
+    "DeviceCeiling",
+    "Diagnosis",
     "IndexBasedDataset",
+    "ModelShape",
     "RunResult",
     "SequenceDataset",
     "TelemetryLogger",
@@ -42,11 +50,15 @@ __all__ = [
     "capture_hardware_info",
     "cleanup_between_runs",
     "create_async_dataloader",
+    "diagnose_run",
     "generate_performance_report",
     "generate_tuning_workload",
     "load_esm2_model",
     "pack_statistics",
+    "render_diagnosis",
+    "render_stages",
     "run_single_gpu_benchmark",
+    "write_telemetry",
 ]
 
 
@@ -63,6 +75,8 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis, diagnose_run
+    from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape
     from virnuc_profiler.analysis.summary.shards import calculate_scaling_efficiency
     from virnuc_profiler.capture.hardware import capture_hardware_info
     from virnuc_profiler.capture.profiler import BatchProfiler
@@ -72,8 +86,11 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.packing.pack_statistics import pack_statistics
     from virnuc_profiler.inference.runner import AsyncInferenceRunner
     from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
+    from virnuc_profiler.reports.diagnosis_text import render_diagnosis
     from virnuc_profiler.reports.performance_text import generate_performance_report
     from virnuc_profiler.reports.shard_files import aggregate_telemetry_shards
+    from virnuc_profiler.reports.stage_table import render_stages
+    from virnuc_profiler.reports.telemetry_file import write_telemetry
     from virnuc_profiler.sweep.plan.workload import generate_tuning_workload
     from virnuc_profiler.sweep.trial.cleanup import cleanup_between_runs
     from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark

@@ -18,7 +18,7 @@ from tests.fuzz.json_mutation import mutate_json
 
 
 def lines_target(name: str, read: Callable[[Path], Any], errors: tuple[type[Exception], ...], file: str) -> Target:
-    """The target of a reader that is given a folder with `file` in it, and raises only `errors`."""
+    """Return the target of a reader that gets a folder with `file` in it and may raise only `errors`."""
 
     def check(data: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -35,7 +35,7 @@ def lines_target(name: str, read: Callable[[Path], Any], errors: tuple[type[Exce
 
 
 def mutate_lines(data: bytes, source: random.Random) -> bytes:
-    """One change of a line, or of the lines' order and number."""
+    """Apply one change to a line, or to the order and number of lines."""
     lines = data.split(b"\n")
     place = source.randrange(len(lines))
     kind = source.randrange(6)
@@ -53,7 +53,7 @@ def mutate_lines(data: bytes, source: random.Random) -> bytes:
 
 
 def seal(entry: bytes) -> bytes:
-    """The line of an entry."""
+    """Return the line of an entry."""
     return b'{"crc32":"%08x","entry":%s}' % (zlib.crc32(entry), entry)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Feeds a target with mutated seeds: guided by coverage where atheris is installed, else blindly."""
+"""Run a target on mutated seeds, guided by coverage if atheris is installed."""
 
 import argparse
 import random
@@ -21,8 +21,8 @@ SEEDS = Path(__file__).with_name("seeds")
 _IN_MEMORY = Path("/dev/shm")
 _MAX_MESSAGE = 2000
 _SPARE_BYTES = 16 << 20
-"""What any call may take: caches, modules that are imported late, the text of a report, and Python's table of interned
-strings, which any path may let grow by some megabytes."""
+"""Memory that any call may take: caches, late imports, the text of a report, and Python's table of interned strings,
+which may grow by some megabytes."""
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
@@ -50,13 +50,13 @@ class Target:
 
 
 def instrumented() -> AbstractContextManager[None]:
-    """Around a target's imports: they are to report their coverage, unless a test merely replays the seeds."""
+    """Instrument a target's imports for coverage, unless a test only replays the seeds."""
     fuzzing = any(word.startswith("tests.fuzz.") for word in sys.orig_argv)
     return atheris.instrument_imports(include=["virnuc_profiler"]) if fuzzing and atheris else nullcontext()
 
 
 def check_within_bounds(target: Target, data: bytes) -> None:
-    """Checks one input, and that its memory is in proportion; ``tracemalloc`` must have been started."""
+    """Check one input, and that its memory is proportional to it; ``tracemalloc`` must have been started."""
     tracemalloc.clear_traces()
     target.check(data)
     _, peak = tracemalloc.get_traced_memory()
@@ -65,20 +65,20 @@ def check_within_bounds(target: Target, data: bytes) -> None:
 
 
 def require_sentence(error: Exception) -> None:
-    """An error's text is one short sentence that any terminal can show."""
+    """Check that the text of an error is one short sentence of printable characters."""
     text = str(error)
     assert text.isprintable(), repr(text)
     assert 0 < len(text) <= _MAX_MESSAGE, f"a message of {len(text):,} characters"
 
 
 def require_printable(text: str) -> None:
-    """A report holds nothing that could command a terminal."""
+    """Check that a report contains no control characters."""
     for line in text.split("\n"):
         assert line.isprintable(), repr(line)
 
 
 def fuzz(target: Target) -> None:
-    """The ``main`` of a target."""
+    """Fuzz a target until it is interrupted; the ``main`` of its module."""
     parser = argparse.ArgumentParser(description=f"Fuzzes {target.name}; a broken promise ends it with a traceback.")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path, help="keeps what reached new code (default: a temporary folder)")
@@ -87,7 +87,7 @@ def fuzz(target: Target) -> None:
     if _IN_MEMORY.is_dir():
         tempfile.tempdir = str(_IN_MEMORY)
     for seed in target.seeds():
-        target.check(seed.read_bytes())  # imports what is imported late
+        target.check(seed.read_bytes())  # triggers late imports
     tracemalloc.start()
     with tempfile.TemporaryDirectory() as folder:
         corpus = options.corpus or Path(folder)
@@ -130,7 +130,7 @@ def _mutants(target: Target, source: random.Random) -> Iterator[bytes]:
 
 
 def mutate_bytes(data: bytes, source: random.Random) -> bytes:
-    """Changes, removes, repeats or adds a few bytes."""
+    """Change, remove, repeat or add a few bytes."""
     start = source.randint(0, len(data))
     end = min(len(data), start + source.choice([0, 1, 1, 2, 8, 64, 512]))
     new = source.choice([b"", source.randbytes(end - start), data[start:end] * 2, source.randbytes(1), b"\0", b"\xff"])

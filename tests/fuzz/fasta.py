@@ -23,7 +23,7 @@ _WORDS = (b">", b"\n>", b"\r\n", b"\n", b" ", b"\t", b"*", b"\xef\xbb\xbf", b"\0
 
 
 def check(data: bytes) -> None:
-    """Indexes, reads and encodes one file."""
+    """Index, read and encode one file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sequences.faa"
         path.write_bytes(_packed(data))
@@ -74,7 +74,7 @@ def _packed(data: bytes) -> bytes:
 
 
 def _records(fasta: FastaFile) -> list[tuple[bytes, bytes]]:
-    """Identifiers and residues, read from the text by the index alone."""
+    """Return identifiers and residues, read from the text by the index alone."""
     index, text = fasta.index, fasta.text
     bounds = zip(index.header_starts, index.id_ends, index.sequence_starts, index.sequence_ends, strict=True)
     found = []

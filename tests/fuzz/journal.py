@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A sweep's journal: whatever its lines hold, what is sound is used, and the rest is refused in a sentence."""
+"""Fuzz a sweep's journal: intact lines are used, and others are refused in a sentence."""
 
 from tests.fuzz.checked_lines import lines_target
 from tests.fuzz.engine import fuzz, instrumented

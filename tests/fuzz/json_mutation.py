@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Other JSON out of JSON: the same document with a value that is hostile, of another type, or not there."""
+"""Mutate JSON: the same document with a value that is hostile, of another type, or missing."""
 
 import json
 import random
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Raw(str):
-    """Text that is put into the document as it stands."""
+    """Text to insert into the document verbatim."""
 
 
 ODD: tuple[Any, ...] = (
@@ -19,7 +19,7 @@ ODD: tuple[Any, ...] = (
 
 
 def mutate_json(data: bytes, source: random.Random) -> bytes:
-    """One change of a document; junk stays as it is."""
+    """Apply one change to a document; text that is not JSON is returned unchanged."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
@@ -31,7 +31,7 @@ def mutate_json(data: bytes, source: random.Random) -> bytes:
 
 
 def dump(value: Any) -> str:
-    """The document with what is raw in its place."""
+    """Return the document as text, with raw text inserted."""
     if isinstance(value, Raw):
         return str(value)
     if isinstance(value, dict):
@@ -42,7 +42,7 @@ def dump(value: Any) -> str:
 
 
 def _changed(value: Any, source: random.Random) -> Any:
-    """Walks down to some place, and changes what is there."""
+    """Descend to a random place and change its value."""
     if isinstance(value, dict | list) and value and source.random() < 0.85:
         key = source.choice(list(value)) if isinstance(value, dict) else source.randrange(len(value))
         changed: Any = dict(value) if isinstance(value, dict) else list(value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Exports of Nsight Systems: what is accepted can be projected, rendered and written as JSON."""
+"""Fuzz exports of Nsight Systems: an accepted file can be projected, rendered and written as JSON."""
 
 import json
 import tempfile
@@ -18,7 +18,7 @@ with instrumented():
 
 
 def check(data: bytes) -> None:
-    """Reads, projects and renders one file."""
+    """Read, project and render one file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "capture.sqlite"
         path.write_bytes(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Saved runs: what is accepted can be rendered, diagnosed, saved and loaded again."""
+"""Fuzz saved runs: an accepted file can be rendered, diagnosed, saved and loaded again."""
 
 import tempfile
 import warnings
@@ -16,7 +16,7 @@ with instrumented():
 
 
 def check(data: bytes) -> None:
-    """Loads, renders and saves one file."""
+    """Load, render and save one file."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("error")
         path = Path(folder) / "run_x.json"
@@ -31,6 +31,8 @@ def check(data: bytes) -> None:
         list(run.batches)
         again = RunResult.load(run.save(path))
         assert again.batches.to_columns() == run.batches.to_columns()
+        assert again.schema_version == run.schema_version
+        assert RunResult.load(again.save(path)).unknown == again.unknown
         assert (again.device, again.gpu, again.cost, again.metadata) == (run.device, run.gpu, run.cost, run.metadata)
 
 

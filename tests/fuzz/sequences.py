@@ -20,7 +20,7 @@ _OPTIONS = ("-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Wconversion", "-Wer
 
 
 def main() -> int:
-    """Builds it and runs it; libFuzzer's exit code."""
+    """Build and run the target; return libFuzzer's exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path, help="keeps what reached new code (default: a temporary folder)")

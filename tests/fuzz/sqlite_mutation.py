@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Other SQLite files out of an SQLite file: odd values, other columns and tables, and pages that point elsewhere."""
+"""Mutate SQLite files: odd values, other columns and tables, and pages that refer to other pages."""
 
 import random
 import sqlite3
@@ -15,14 +15,14 @@ ODD = (
 
 
 def mutate_sqlite(data: bytes, source: random.Random) -> bytes:
-    """One change of a database: by SQL, or of its pages."""
+    """Apply one change to a database, by SQL or to its pages."""
     if source.random() < 0.4:
         return _mutate_pages(data, source)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.sqlite"
         path.write_bytes(data)
         connection = sqlite3.connect(path)
-        connection.set_progress_handler(lambda: True, 1_000_000)  # some seeds make SQLite read for ever
+        connection.set_progress_handler(lambda: True, 1_000_000)  # some seeds make SQLite read endlessly
         try:
             _change(connection, source)
             connection.commit()
@@ -54,7 +54,7 @@ def _change(connection: sqlite3.Connection, source: random.Random) -> None:
 
 
 def _mutate_pages(data: bytes, source: random.Random) -> bytes:
-    """Bytes near the start of a page, where b-trees keep their counts and pointers."""
+    """Change bytes near the start of a page, where b-trees keep their counts and pointers."""
     if len(data) < 512 or source.random() < 0.3:
         return mutate_bytes(data, source)
     place = 512 * source.randrange(len(data) // 512) + source.randrange(64)

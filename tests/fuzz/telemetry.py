@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Telemetry files: what is accepted can be rendered, written and read again."""
+"""Fuzz telemetry files: an accepted file can be rendered, written and read again."""
 
 import json
 import tempfile
@@ -17,7 +17,7 @@ with instrumented():
 
 
 def check(data: bytes) -> None:
-    """Reads, renders and writes one file."""
+    """Read, render and write one file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "telemetry_x.json"
         path.write_bytes(data)

@@ -19,19 +19,21 @@ from tests.support.packed import proteins
 from virnuc_profiler import (
     AsyncInferenceRunner,
     BatchProfiler,
+    DeviceCeiling,
+    ModelShape,
     SequenceDataset,
     VarlenCollator,
     create_async_dataloader,
+    diagnose_run,
     generate_tuning_workload,
     load_esm2_model,
+    render_diagnosis,
 )
-from virnuc_profiler.analysis.diagnosis.diagnose import diagnose
 from virnuc_profiler.capture.calibration import TorchMeter, ceiling_from_samples
-from virnuc_profiler.reports.diagnosis_text import render
 
 pytestmark = pytest.mark.gpu
 
-LAYERS, HIDDEN = 33, 1280
+SHAPE = ModelShape(33, 1280)
 BUDGET = 4096
 SLOW_S = 0.05
 """Three times the device time of a batch."""
@@ -86,21 +88,20 @@ def profiled(model, loader, consume=lambda: None, in_flight=2):
 
 
 def verdict(run, ceiling):
-    found = diagnose(
+    found = diagnose_run(
         run,
-        layers=LAYERS,
-        hidden=HIDDEN,
-        ceiling=ceiling.flops_per_second,
-        ceiling_sm_clock_mhz=ceiling.sm_clock_mhz,
+        shape=SHAPE,
+        ceiling=DeviceCeiling(ceiling.flops_per_second, ceiling.sm_clock_mhz),
     )
-    print(f"\n{run.total_tokens / run.elapsed_s:,.0f} tokens/s over the whole run\n{render(found)}\n{found.losses}")
+    print(f"\n{run.total_tokens / run.elapsed_s:,.0f} tokens/s over the whole run")
+    print(render_diagnosis(found), found.lost_time, sep="\n")
     return found
 
 
 def test_a_healthy_run(model, ceiling):
     found = verdict(profiled(model, ready(packs(150))), ceiling)
     assert found.healthy, found.sentence
-    assert found.bound in ("device", "device_arithmetic")
+    assert found.bottleneck in ("device", "device_arithmetic")
     assert found.busy_share > 0.95
     assert 0.2 < found.mfu < 1
 
@@ -118,25 +119,25 @@ def test_the_whole_pipeline_is_healthy_if_it_keeps_the_device_busy(model, ceilin
 
 def test_a_slow_reader(model, ceiling):
     found = verdict(profiled(model, ready(packs(40), pause_s=SLOW_S)), ceiling)
-    assert found.bound == "data_loading"
+    assert found.bottleneck == "data_loading"
     assert not found.healthy
 
 
 def test_slow_collation(model, ceiling):
     found = verdict(profiled(model, ready(packs(40), collating_s=SLOW_S)), ceiling)
-    assert found.bound == "collation"
+    assert found.bottleneck == "collation"
     assert not found.healthy
 
 
 def test_a_synchronize_per_batch(model, ceiling):
     found = verdict(profiled(model, ready(packs(100)), consume=torch.cuda.synchronize), ceiling)
-    assert found.bound == "synchronizing"
+    assert found.bottleneck == "synchronizing"
     assert not found.healthy
 
 
 def test_one_batch_in_flight(model, ceiling):
     found = verdict(profiled(model, ready(packs(100)), in_flight=1), ceiling)
-    assert found.bound == "synchronizing"
+    assert found.bottleneck == "synchronizing"
     assert not found.healthy
 
 
@@ -144,7 +145,7 @@ def test_tiny_budgets(model, ceiling):
     """CUDA graphs are off, since they remove this bottleneck."""
     launched, _ = load_esm2_model("650M", "cuda", precision="bf16", weights="random", cuda_graphs=False)
     found = verdict(profiled(launched, ready(packs(200, budget=128))), ceiling)
-    assert found.bound == "launching"
+    assert found.bottleneck == "launching"
     assert not found.healthy
 
 
@@ -164,7 +165,7 @@ def test_an_unpinned_copy(model, ceiling):
             hidden.cpu()
             batch.end_stage()
     found = verdict(profiler.result, ceiling)
-    assert found.bound == "copying"
+    assert found.bottleneck == "copying"
     assert not found.healthy
     assert "pin the memory" in found.sentence
 
@@ -199,7 +200,7 @@ def test_a_competing_kernel_on_another_stream(model, ceiling):
         for _ in range(10):
             queue()
         found = verdict(profiled(model, ready(batches, before=queue)), ceiling)
-    assert found.bound == "shared_device"
+    assert found.bottleneck == "shared_device"
     assert not found.healthy
 
 
@@ -233,5 +234,5 @@ def test_a_competing_process(model, ceiling):
     batches = packs(100)
     with a_process_at_work():
         found = verdict(profiled(model, ready(batches)), ceiling)
-    assert found.bound == "shared_device"
+    assert found.bottleneck == "shared_device"
     assert not found.healthy

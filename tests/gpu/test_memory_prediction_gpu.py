@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from virnuc_profiler.analysis.memory_footprint import (
-    DOUBT,
+    TOLERANCE_FACTOR,
     largest_fitting_budget,
     predict_peak_bytes,
 )
@@ -83,7 +83,7 @@ def test_predicted_failures_fail_and_fitting_configurations_run(device, capped, 
     result = model.run_trial(workload, fitting, tmp_path)
     assert result["status"] == "success", result
 
-    tokens = (available / DOUBT - footprint.fixed_bytes) / footprint.bytes_per_token
+    tokens = (available / TOLERANCE_FACTOR - footprint.fixed_bytes) / footprint.bytes_per_token
     too_large = Configuration(token_budget=math.ceil(tokens) + workload.longest_tokens)
     refused = model.run_trial(workload, too_large, tmp_path)
     assert (refused["reason"], refused["predicted"], refused["peak_memory_gb"]) == ("OOM", True, None)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.standin import CudaControl, NvmlControl, Standins
-from virnuc_profiler import BatchProfiler, _core
-from virnuc_profiler.analysis.diagnosis.diagnose import diagnose
+from virnuc_profiler import BatchProfiler, _core, diagnose_run
 from virnuc_profiler.telemetry.records import ProcessReading
 
 STREAM = 0
@@ -118,16 +117,16 @@ class ReplayLoop(Loop):
         return max(self.cuda.busy_until(stream), self.cuda.device_time(time.monotonic_ns()))
 
 
-def verdict(run: Any, **shape: Any) -> dict[str, Any]:
-    """What travels to the test: the verdict and, for a failing test, everything that it stands on."""
-    found = diagnose(run, **shape)
+def verdict(run: Any) -> dict[str, Any]:
+    """Return what the test needs: the verdict and, for a failing test, everything that it is based on."""
+    found = diagnose_run(run)
     return {
-        "bound": found.bound,
+        "bottleneck": found.bottleneck,
         "healthy": found.healthy,
         "sentence": found.sentence,
         "evidence": [tuple(line) for line in found.evidence],
         "further": found.further,
-        "losses": dict(found.losses),
+        "lost_time": dict(found.lost_time),
         "gaps": [asdict(line) for line in found.gaps],
     }
 
@@ -222,17 +221,17 @@ def throttled() -> Any:
 )
 def test_an_injected_bottleneck_is_named(standins: Standins, scenario: Any, bound: str) -> None:
     found = standins.call(scenario)
-    assert found["bound"] == bound, found
+    assert found["bottleneck"] == bound, found
     assert not found["healthy"]
 
 
 def test_a_late_host_is_not_taken_for_a_shared_device(standins: Standins) -> None:
     found = standins.call(replays_launched_late)
-    assert found["losses"].get("shared_device", 0.0) < 0.02, found
+    assert found["lost_time"].get("shared_device", 0.0) < 0.02, found
 
 
 @pytest.mark.parametrize("scenario", [healthy, healthy_replays])
 def test_a_healthy_run_is_called_healthy(standins: Standins, scenario: Any) -> None:
     found = standins.call(scenario)
     assert found["healthy"], found
-    assert found["bound"] in ("device_arithmetic", "memory_bandwidth")
+    assert found["bottleneck"] in ("device_arithmetic", "memory_bandwidth")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is computed on columns of a whole run is what the definitions give, batch by batch."""
+"""Computations on columns of a whole run equal the definitions applied to each batch."""
 
 import numpy as np
 from hypothesis import given
@@ -51,7 +51,7 @@ def test_length_by_group_where_times_are_large():
 
 @given(records)
 def test_a_table_of_records_holds_these_records(found):
-    table = BatchTable.of(found)
+    table = BatchTable.from_records(found)
     assert list(table) == found
     assert list(table.take(np.arange(len(found))[::-1])) == found[::-1]
     stages = table.stages()
@@ -61,7 +61,7 @@ def test_a_table_of_records_holds_these_records(found):
 
 @given(records)
 def test_waits(found):
-    assert waits_ns(BatchTable.of(found)) == [waiting_ns(batch) for batch in found]
+    assert waits_ns(BatchTable.from_records(found)) == [waiting_ns(batch) for batch in found]
 
 
 @given(records, st.integers(0, 300_000))

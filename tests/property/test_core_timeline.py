@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Any order of marks, ends and discards on several open batches is recorded as it happened."""
+"""Any order of marks, ends and discards on several open batches is recorded correctly."""
 
 from hypothesis import given
 from hypothesis import strategies as st

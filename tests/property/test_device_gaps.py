@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Busy time, gaps, lead-in and tail add up to the window exactly, and causes to their gap, whatever the records."""
+"""For any records, busy time, gaps, lead-in and tail add up to the window exactly, and causes to their gap."""
 
 from itertools import pairwise
 

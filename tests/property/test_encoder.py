@@ -10,7 +10,7 @@ from virnuc_profiler.inference.sequences.alphabet import NOT_IN_ALPHABET, residu
 
 ALPHABET = esm.data.Alphabet.from_architecture("ESM-1b")
 LETTERS = "LAGVSERTIDPKQNFYMHWCXBUZO.-"
-"""All letters that fair-esm's alphabet has."""
+"""All letters of fair-esm's alphabet."""
 
 
 def encode(texts, max_residues=10_000):
@@ -35,7 +35,7 @@ def rows(encoded):
 
 
 def fair_esm(texts):
-    """fair-esm's own ids, the padding taken off."""
+    """Return fair-esm's token ids without padding."""
     tokens = ALPHABET.get_batch_converter()([("", text) for text in texts])[2]
     return [[one for one in row.tolist() if one != ALPHABET.padding_idx] for row in tokens]
 

@@ -24,7 +24,7 @@ blank_lines = st.sampled_from([b"", b"", b"\n", b" \t\n\n"])
 
 @st.composite
 def layouts(draw, sequence, line_end):
-    """A sequence's lines, written in one of the ways that people write them."""
+    """Return the lines of a sequence in one of the common layouts."""
     text = "".join(letter.lower() if draw(st.booleans()) else letter for letter in sequence[:20]) + sequence[20:]
     text += draw(st.sampled_from(["", "", "*"]))
     lines = []
@@ -41,7 +41,7 @@ def layouts(draw, sequence, line_end):
 
 @st.composite
 def files(draw):
-    """Records, and a text that holds them."""
+    """Return records, and a text that contains them."""
     records = draw(st.lists(st.tuples(ids, sequences), min_size=1, max_size=8))
     line_end = draw(st.sampled_from([b"\n", b"\r\n"]))
     text = draw(blank_lines)

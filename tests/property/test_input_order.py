@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whatever the packing did to the order, it is undone, and nothing is held back that could go out."""
+"""Input order is restored after any packing, and results are delivered as early as possible."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from virnuc_profiler.inference.input_order import InputOrder
 
 @st.composite
 def packings(draw):
-    """Positions by place, and the batches in which the places come."""
+    """Return positions by place, and the batches in which the places arrive."""
     count = draw(st.integers(0, 60))
     positions = draw(st.permutations(range(count)))
     places = draw(st.permutations(range(count)))

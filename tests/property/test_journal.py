@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whatever happens to the bytes of a journal: nothing that was not measured is ever read from it."""
+"""A damaged journal never yields anything that was not measured."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def rate_of(configuration):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The folder of a sweep that nothing interrupted, and the bytes of its journal."""
+    """Return the folder of an uninterrupted sweep, and the bytes of its journal."""
     folder = tmp_path_factory.mktemp("whole")
     run_in_journal(folder, FakeTrials(rate_of), begin=small_plan())
     return folder, (folder / JOURNAL_FILE).read_bytes()

@@ -39,7 +39,7 @@ def test_packing_is_deterministic_and_ties_go_by_position(case):
     for length in set(lengths):
         alike = [i for pack in found for i in pack if lengths[i] == length]
         assert sorted(alike) == [i for i, one in enumerate(lengths) if one == length]
-    # The packs were opened in the order of their longest sequences, the earlier first among equals.
+    # Packs are opened in the order of their longest sequences, the earlier one first among equals.
     openers = [(-lengths[pack[0]], pack[0]) for pack in found]
     assert openers == sorted(openers)
     assert len(order) == len(lengths)
@@ -47,7 +47,7 @@ def test_packing_is_deterministic_and_ties_go_by_position(case):
 
 @given(lengths_and_budget)
 def test_not_more_packs_than_the_bound(case):
-    """Any two packs of a best-fit packing hold more than one budget together."""
+    """Any two packs of a best-fit packing contain more than one budget together."""
     lengths, budget = case
     lengths = [min(length, budget) for length in lengths]
     assert len(packs(lengths, budget)) <= max(2 * math.ceil(sum(lengths) / budget) - 1, 0)
@@ -55,7 +55,7 @@ def test_not_more_packs_than_the_bound(case):
 
 @given(st.integers(2, 1000), st.lists(st.lists(st.integers(1, 999), max_size=8), min_size=1, max_size=20))
 def test_near_the_optimum_where_it_is_known(budget, cuts):
-    """Full packs cut into pieces: best-fit decreasing needs at most 11/9 as many, plus 4 (Johnson 1974)."""
+    """Best-fit decreasing needs at most 11/9 of the optimal number of packs, plus 4 (Johnson 1974)."""
     lengths = []
     for cut in cuts:
         edges = sorted({0, budget, *(one for one in cut if one < budget)})

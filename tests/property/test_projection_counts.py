@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Projections against counting, ns by ns, over every combination of range, call and operation."""
+"""Projections compared with counting, ns by ns, over every combination of range, call and operation."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +22,7 @@ operations = st.lists(
 
 
 def launched_inside(range_, all_calls, all_operations):
-    """Indices of the operations of a range, by trying everything."""
+    """Return the indices of the operations of a range by exhaustive search."""
     found = set()
     for number, operation in enumerate(all_operations):
         siblings = [other for other in all_operations if other[:2] == operation[:2]]

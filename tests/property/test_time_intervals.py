@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Interval arithmetic against counting every ns."""
+"""Interval arithmetic compared with counting every ns."""
 
 from itertools import pairwise
 
@@ -58,7 +58,7 @@ def test_exact_beyond_what_floats_hold(pairs):
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=15))
 def test_batch_intervals_tile_the_time_from_first_to_last_completion(times):
     batches = [batch(number, start, start + size) for number, (start, size) in enumerate(times)]
-    tiles = sorted(completion_intervals(BatchTable.of(batches)))
+    tiles = sorted(completion_intervals(BatchTable.from_records(batches)))
     ends = sorted(record.host_end_ns for record in batches)
     first = min((record.host_end_ns, record.host_start_ns) for record in batches)
     assert sum(end - start for start, end in tiles) == ends[-1] - first[1]

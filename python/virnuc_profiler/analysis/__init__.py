@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Pure functions on records: no files, no torch, no clock."""
+"""Pure functions on records, without files, torch or clocks."""

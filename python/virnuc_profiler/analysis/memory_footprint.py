@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""How much device memory a pack takes: a straight line through measured peaks.
+"""A linear model of the device memory that a pack needs, fitted to measured peaks.
 
-The peak of a run is a fixed part plus bytes per token times the tokens of its largest pack. The weights and the
-libraries' work spaces do not grow; what a layer holds at once does, in proportion to the tokens, if the lengths of
-the sequences are spread alike. What other batches in flight hold is in the measured peaks, and so in both figures.
+The peak of a run is a fixed part plus bytes per token times the number of tokens in its largest pack. Weights and
+library workspaces are fixed. A layer's activations are proportional to the tokens if sequence lengths have the same
+distribution. The memory of other batches in flight is part of the measured peaks, and so of both coefficients.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-DOUBT: Final = 0.9
-"""The line is trusted to a tenth, in favour of the attempt: a pack surely does not fit if even 0.9 of what is
-predicted is more than there is, and one is only called fitting if it leaves a tenth of that for fragmentation."""
+TOLERANCE_FACTOR: Final = 0.9
+"""Predictions may be wrong by a tenth. A pack is rejected only if 0.9 of its predicted memory exceeds the available
+memory, and recommended only if it leaves a tenth of the available memory for fragmentation."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackPeak:
-    """What was measured: the most bytes that were in use while packs of so many tokens were run."""
+    """A measured memory peak.
+
+    Attributes:
+        tokens: Number of tokens in the largest pack of the run.
+        peak_bytes: Most device memory in use during the run.
+    """
 
     tokens: int
     peak_bytes: int
@@ -27,26 +32,30 @@ class PackPeak:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFootprint:
-    """What one model in one precision needs.
+    """Memory that one model needs in one precision.
 
     Attributes:
-        bytes_per_token: by how much the peak grows with each token of a pack.
-        fixed_bytes: what does not grow, the weights above all.
+        bytes_per_token: Increase of the peak per token in a pack.
+        fixed_bytes: Part of the peak that does not depend on packs, mainly the weights.
     """
 
     bytes_per_token: float
     fixed_bytes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """As result files hold it."""
+        """Return the footprint as plain JSON values for result files."""
         return asdict(self)
 
 
 def fit_footprint(small: PackPeak, large: PackPeak) -> MemoryFootprint | None:
-    """The line through two peaks; None if the larger pack took no more, so that nothing can be learned from them.
+    """Fit a line through two peaks; return None if the larger pack did not need more memory.
+
+    Args:
+        small: Peak of a run with small packs.
+        large: Peak of a run with larger packs.
 
     Raises:
-        ValueError: the second pack is not larger than the first.
+        ValueError: `large` does not have more tokens than `small`.
     """
     if large.tokens <= small.tokens:
         raise ValueError(f"the large pack has {large.tokens:,} tokens, the small one {small.tokens:,}")
@@ -57,53 +66,70 @@ def fit_footprint(small: PackPeak, large: PackPeak) -> MemoryFootprint | None:
 
 
 def predict_peak_bytes(footprint: MemoryFootprint, pack_tokens: int) -> int:
-    """The peak of a run whose largest pack has so many tokens."""
+    """Predict the peak of a run.
+
+    Args:
+        footprint: Footprint of the model.
+        pack_tokens: Number of tokens in the largest pack of the run.
+    """
     return round(footprint.fixed_bytes + footprint.bytes_per_token * pack_tokens)
 
 
-def surely_too_large(predicted_bytes: int, available_bytes: int) -> bool:
-    """Whether that much cannot fit, also if the prediction is too high by as much as it may be."""
-    return DOUBT * predicted_bytes > available_bytes
+def exceeds_memory(predicted_bytes: int, available_bytes: int) -> bool:
+    """Whether a pack does not fit even if its prediction is too high by the tolerance.
+
+    Args:
+        predicted_bytes: Predicted peak of the run.
+        available_bytes: Device memory that is available.
+    """
+    return TOLERANCE_FACTOR * predicted_bytes > available_bytes
 
 
 def largest_fitting_budget(footprint: MemoryFootprint, available_bytes: int) -> int:
-    """The largest token budget that should fit, in tokens, with a tenth of the memory to spare; 0 if none does."""
-    return max(0, math.floor((DOUBT * available_bytes - footprint.fixed_bytes) / footprint.bytes_per_token))
+    """Return the largest token budget that should fit and leave a tenth of the memory free; 0 if none does.
+
+    Args:
+        footprint: Footprint of the model.
+        available_bytes: Device memory that is available.
+    """
+    return max(0, math.floor((TOLERANCE_FACTOR * available_bytes - footprint.fixed_bytes) / footprint.bytes_per_token))
 
 
 def largest_pack_tokens(token_budget: int, max_in_buffer: int) -> int:
-    """Tokens of the largest pack of a run, if packing fills the budget: one above what is buffered is never filled.
+    """Return the number of tokens in the largest pack of a run, provided that packing fills the budget.
+
+    A budget beyond the content of the buffer is never filled.
 
     Args:
-        token_budget: most tokens of a pack.
-        max_in_buffer: see :func:`max_tokens_in_buffer`.
+        token_budget: Maximum number of tokens in a pack.
+        max_in_buffer: Number of tokens in the fullest buffer, from :func:`max_tokens_in_buffer`.
     """
     return min(token_budget, max_in_buffer)
 
 
 def min_largest_pack_tokens(token_budget: int, max_in_buffer: int, longest_tokens: int) -> int:
-    """Tokens that the largest pack of a run has at least, however badly the sequences fit together.
+    """Return a lower bound of the number of tokens in the largest pack of a run, for any order of the sequences.
 
-    Either all that is buffered is one pack, or a sequence did not fit one, which has more than the budget less that
-    sequence then. Somewhere the longest sequence is packed, too.
+    Either the whole buffer is one pack, or some sequence did not fit into a pack, which then has more tokens than the
+    budget minus that sequence. The largest pack is also at least as large as the longest sequence.
 
     Args:
-        token_budget: most tokens of a pack.
-        max_in_buffer: see :func:`max_tokens_in_buffer`.
-        longest_tokens: of the longest sequence, at most the budget.
+        token_budget: Maximum number of tokens in a pack.
+        max_in_buffer: Number of tokens in the fullest buffer, from :func:`max_tokens_in_buffer`.
+        longest_tokens: Number of tokens in the longest sequence, at most the budget.
     """
     return min(max(token_budget - longest_tokens + 1, longest_tokens), max_in_buffer)
 
 
 def max_tokens_in_buffer(buffer_size: int, num_sequences: int, tokens: int) -> int:
-    """Tokens that are buffered, at least, when the buffer is fullest.
+    """Return a lower bound of the number of tokens in the fullest buffer.
 
-    Whole buffers that are packed into one pack each share all sequences out between them, in so many parts as there
-    are fillings; and the fullest part has no less than their mean.
+    The sequences are distributed over ceil(num_sequences / buffer_size) buffers, and the fullest one has at least the
+    mean number of tokens.
 
     Args:
-        buffer_size: sequences that are packed together.
-        num_sequences: of the workload, at least 1.
-        tokens: of the workload.
+        buffer_size: Number of sequences that are packed together.
+        num_sequences: Number of sequences in the workload, at least 1.
+        tokens: Number of tokens in the workload.
     """
     return math.ceil(tokens / math.ceil(num_sequences / buffer_size))

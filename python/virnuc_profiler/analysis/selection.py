@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The choice of the best among measured configurations."""
+"""Selection of the best of the measured configurations."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ CONTAMINATED: Final = "contaminated"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What was chosen.
+    """A selected result.
 
     Attributes:
-        best: the result chosen; None if no successful one has a rate.
-        constraint_met: whether it keeps the constraint on packing; where none does, the best without it is
-            chosen and this is False. True without a constraint.
+        best: The selected result; None if no successful result has a rate.
+        constraint_met: Whether `best` meets the constraint on packing efficiency. False if no result meets it, in which
+            case `best` ignores it. True without a constraint.
     """
 
     best: Mapping[str, Any] | None
     constraint_met: bool
 
 
-def choose_best(
+def select_best(
     results: Sequence[Mapping[str, Any]], min_packing: float | None = None, *, key: str = "sequences_per_sec"
 ) -> Selection:
-    """The successful result with the highest `key`; among equals the first, which is the order of the grid.
+    """Select the successful result with the highest value of a key; the first one among equals.
 
-    One that was throttled is chosen only among results that all were: what it would do on a cool card is not known.
+    A throttled result is selected only if all successful results were throttled, because its rate on a cool device is
+    unknown.
 
     Args:
-        results: with ``status``, `key` and, for the constraint, ``packing_efficiency``. A value that is None or
-            not finite never wins, and never keeps the constraint.
-        min_packing: lowest packing efficiency that is wanted, 0 to 1.
-        key: what is compared.
+        results: Results with ``status``, `key` and, for the constraint, ``packing_efficiency``. Values that are None
+            or not finite are never selected and never meet the constraint.
+        min_packing: Minimum packing efficiency, 0 to 1; None for no constraint.
+        key: Key to compare.
     """
     candidates = [result for result in results if result.get("status") == "success" and _is_number(result.get(key))]
     candidates = [result for result in candidates if not is_throttled(result)] or candidates
@@ -54,7 +55,11 @@ def choose_best(
 
 
 def is_throttled(result: Mapping[str, Any]) -> bool:
-    """Whether heat or a power brake held the device down while it was measured."""
+    """Whether heat or a power brake lowered the device's clocks during the measurement.
+
+    Args:
+        result: Result of a configuration.
+    """
     return result.get("outcome") == THROTTLED
 
 

@@ -114,9 +114,9 @@ def correlate_run(
         TelemetryFormatError: a file cannot be read.
         UsageError: the two do not belong together, or a domain or name does not occur.
     """
-    from virnuc_profiler.analysis.nsys.correlation import correlate, strangers
+    from virnuc_profiler.analysis.nsys.correlation import correlate, mismatch_reason
     from virnuc_profiler.analysis.nsys.projection import project
-    from virnuc_profiler.analysis.nsys.range_selection import domain_of_runs
+    from virnuc_profiler.analysis.nsys.range_selection import resolve_run_domain
     from virnuc_profiler.reports.correlation_document import capture_document, run_document
     from virnuc_profiler.reports.correlation_table import render_correlation
     from virnuc_profiler.reports.figures import words
@@ -125,10 +125,10 @@ def correlate_run(
 
     recorded = RunResult.load(run_file)
     capture = read_nsys_export(export)
-    domain = domain or domain_of_runs(capture)
+    domain = domain or resolve_run_domain(capture)
     ranges = _chosen(capture, export, domain, names)
     correlation = correlate(recorded, project(ranges, capture.calls, capture.operations), domain)
-    if reason := strangers(recorded, capture, correlation):
+    if reason := mismatch_reason(recorded, capture, correlation):
         raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
     if names is not None:
         chosen = {found.name for found in ranges}
@@ -172,10 +172,10 @@ def project_ranges(
 def _chosen(
     capture: GpuCapture, export: Path, domain: str | None, names: Sequence[str] | None
 ) -> tuple[NvtxRange, ...]:
-    from virnuc_profiler.analysis.nsys.range_selection import choose_ranges
+    from virnuc_profiler.analysis.nsys.range_selection import select_ranges
 
     try:
-        return choose_ranges(capture.ranges, domain, names)
+        return select_ranges(capture.ranges, domain, names)
     except UsageError as error:
         raise UsageError(f"{export} {error}") from error
 

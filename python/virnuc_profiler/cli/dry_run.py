@@ -75,6 +75,7 @@ def _left(step: Step, record: SweepRecord | None, limits: Mapping[str, float | N
 
 def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
     """From the `seconds` of an earlier baseline of the same workload, model and device, or a guess without one."""
+    from virnuc_profiler.analysis.model_cost import ModelShape
     from virnuc_profiler.inference.esm2.config import ARCHITECTURES
     from virnuc_profiler.sweep.plan.cooldown import shortest_pause_s
     from virnuc_profiler.sweep.plan.estimate import from_baseline, guess
@@ -87,7 +88,6 @@ def _estimate(request: Request, workload: Workload, tokens: Sequence[int], secon
     return guess(
         tokens,
         pause_s,
-        layers=architecture.num_layers,
-        hidden=architecture.hidden_size,
+        shape=ModelShape(architecture.num_layers, architecture.hidden_size),
         cores=usable_cores() if request.device.type == "cpu" else None,
     )

@@ -120,16 +120,16 @@ def _render_file(path: Path) -> str:
     from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.reports.sweep_tables import render_best, render_step
     from virnuc_profiler.sweep.results.result_files import BEST_KIND, STEP_KIND, read_best, read_step
-    from virnuc_profiler.telemetry.run_result import RunResult
+    from virnuc_profiler.telemetry.run_result import RUN_KIND, RunResult
 
     kind = _kind(path)
     if kind == STEP_KIND:
         return _render_result(render_step, read_step(path), path) + "\n"
     if kind == BEST_KIND:
         return _render_result(render_best, read_best(path), path) + "\n"
-    if kind == "virnuc_profiler run":
+    if kind == RUN_KIND:
         run = RunResult.load(path)
-        return f"{render_stages(run)}\n\n{render_diagnosis(run)}\n"
+        return f"{generate_performance_report(run)}\n{render_stages(run)}\n\n{render_diagnosis(run)}\n"
     return generate_performance_report(path)
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Records to text."""
+"""Reports: files and text made from records."""

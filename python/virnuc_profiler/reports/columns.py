@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows of cells as lines of text."""
+"""Alignment of table cells in text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """A line for each row, cells as wide as their column: the first `left` to the left, the others to the right."""
+    """Return one line per row, with cells padded to the width of their column.
+
+    Args:
+        rows: Cells of each row; all rows have the same length.
+        left: Number of columns, from the first, to align to the left. The others are aligned to the right.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         " | ".join(

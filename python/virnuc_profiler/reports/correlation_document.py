@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What ``correlate`` writes as JSON. Times in ns; None is what was not measured."""
+"""The JSON documents that ``correlate`` writes. Times are in ns; None means not measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ SCHEMA_VERSION: Final = "1.0"
 
 
 def run_document(run: RunResult, correlation: Correlation, capture: dict[str, Any]) -> dict[str, Any]:
-    """A run beside its capture: by stage the counts, totals and agreement, and every batch."""
+    """Return the document of a run and its capture: counts, totals and agreement by stage, and every batch.
+
+    Args:
+        run: The run.
+        correlation: Comparison of the run with its capture.
+        capture: Description of the capture, from :func:`capture_document`.
+    """
     return {
         "kind": CORRELATION_KIND,
         "schema_version": SCHEMA_VERSION,
@@ -46,7 +52,14 @@ def ranges_document(
     devices: Sequence[DeviceTotal],
     capture: dict[str, Any],
 ) -> dict[str, Any]:
-    """A capture of any program: totals by name of range and by device, and every range."""
+    """Return the document of a capture of any program: totals by range name and by device, and every range.
+
+    Args:
+        totals: Totals by range name.
+        projections: Projections of all ranges.
+        devices: Totals by device.
+        capture: Description of the capture, from :func:`capture_document`.
+    """
     return {
         "kind": CORRELATION_KIND,
         "schema_version": SCHEMA_VERSION,
@@ -59,7 +72,12 @@ def ranges_document(
 
 
 def capture_document(path: str, capture: GpuCapture) -> dict[str, Any]:
-    """What was read, and what was left out."""
+    """Return a description of a capture: its origin, its size, and how many ranges were left out.
+
+    Args:
+        path: Path of the file, as the user gave it.
+        capture: The capture.
+    """
     return {
         "path": path,
         "nsys_version": capture.tracer_version,
@@ -83,7 +101,7 @@ def _stage(stage: StageCorrelation) -> dict[str, Any]:
 
 
 def _total(total: RangeTotal | DeviceTotal) -> dict[str, Any]:
-    """Field by field: ``asdict``, which copies deeply, takes a second for 16,000 names."""
+    """Convert field by field; ``asdict`` copies deeply and takes a second for 16,000 names."""
     document = {field.name: getattr(total, field.name) for field in fields(total)}
     return {**document, "kernels": [asdict(kernel) for kernel in total.kernels]}
 
@@ -103,7 +121,7 @@ def _comparison(comparison: StageComparison) -> dict[str, Any]:
 
 
 def _projection(projection: Projection) -> dict[str, Any] | None:
-    """None if nothing was launched: no GPU time was measured then."""
+    """Return None for a range that launched nothing, because it has no GPU times."""
     if not projection.operations:
         return None
     return {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run beside its capture, as text. Times in ms unless they say otherwise."""
+"""A run compared with its capture, as text. Times are in ms unless they have a unit."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from virnuc_profiler.reports.columns import aligned
 from virnuc_profiler.reports.figures import NOT_MEASURED, share, words
 
 MAX_NAME: Final = 90
+"""Maximum number of characters of a name in a table."""
 
 _STAGES: Final = (
     "Stage", "Matched", "GPU sum", "GPU busy", "Span", "Idle", "Launch delay", "Our interval", "Difference", "Agree",
@@ -32,14 +33,14 @@ _BATCHES: Final = (
 def render_correlation(
     correlation: Correlation, title: str, notes: Sequence[str], *, top: int, batches: bool = False
 ) -> str:
-    """Medians by stage, how far our intervals lie from the spans, and the kernels that took most time.
+    """Render medians by stage, differences between device intervals and spans, and the longest kernels.
 
     Args:
-        correlation: the run and its capture.
-        title: the first line.
-        notes: lines below the table.
-        top: most kernels that a stage shows.
-        batches: whether every batch gets a line.
+        correlation: Comparison of a run with its capture.
+        title: First line.
+        notes: Lines below the table.
+        top: Maximum number of kernels to show per stage.
+        batches: Whether to add a line for every batch.
     """
     lines = aligned([_STAGES, *map(_stage_row, correlation.stages)])
     rule = "=" * max(map(len, lines))
@@ -64,7 +65,13 @@ def render_correlation(
 
 
 def render_kernels(title: str, kernels: Sequence[KernelTotal], top: int) -> list[str]:
-    """The operations that took most of the GPU time, with their share of it."""
+    """Render the operations with the most GPU time and their share of it; no lines without operations.
+
+    Args:
+        title: First line.
+        kernels: Totals by kernel, the longest first.
+        top: Maximum number of kernels to show.
+    """
     total_ns = sum(kernel.total_ns for kernel in kernels)
     if not kernels or not top:
         return []
@@ -83,12 +90,22 @@ def render_kernels(title: str, kernels: Sequence[KernelTotal], top: int) -> list
 
 
 def milliseconds(nanoseconds: float | None, sign: str = "") -> str:
-    """``1,234.567``; with a sign also for positive values if `sign` is ``+``."""
+    """Format a time as milliseconds, such as ``1,234.567``.
+
+    Args:
+        nanoseconds: Time in ns, or None.
+        sign: ``+`` to show the sign of positive values too.
+    """
     return NOT_MEASURED if nanoseconds is None else f"{nanoseconds / 1e6:{sign},.3f}"
 
 
 def microseconds(nanoseconds: float | None, sign: str = "") -> str:
-    """``12.3 µs``, alike."""
+    """Format a time as microseconds, such as ``12.3 µs``.
+
+    Args:
+        nanoseconds: Time in ns, or None.
+        sign: ``+`` to show the sign of positive values too.
+    """
     return NOT_MEASURED if nanoseconds is None else f"{nanoseconds / 1e3:{sign},.1f} µs"
 
 
@@ -127,8 +144,8 @@ def _batch_row(name: str, comparison: StageComparison) -> tuple[str, ...]:
 
 
 def _legend() -> Iterator[str]:
-    yield "Medians of the matched batches, ms. Sum, busy: all that a stage launched, overlaps counted each or once."
-    yield "Span: first start to last end. Launch delay: call to first start. Difference: our interval less the span."
+    yield "Medians of the matched batches, ms. Sum and busy: work of a stage, overlaps counted separately or once."
+    yield "Span: first start to last end. Launch delay: call to first start. Difference: our interval minus the span."
     yield f"Agree: batches that differ by at most {AGREEMENT_SHARE:.0%} of the span, or {AGREEMENT_NS // 1000} µs."
 
 
@@ -156,7 +173,7 @@ def _clock(correlation: Correlation) -> Iterator[str]:
     clock = correlation.clock
     if clock is not None:
         yield (
-            f"Clocks: {clock.offset_ns:,.0f} ns apart (the capture's less ours); 99% of the stages lie within "
+            f"Clocks: {clock.offset_ns:,.0f} ns apart (capture minus run); 99% of the stages lie within "
             f"{microseconds(clock.deviation_p99_ns)} of that, all within {microseconds(clock.deviation_max_ns)}"
         )
 
@@ -171,7 +188,7 @@ def _busy(correlation: Correlation) -> Iterator[str]:
 
 
 def _differences(stages: Sequence[StageCorrelation]) -> list[str]:
-    """How far our intervals lie from the spans, and at which end."""
+    """Return a table of the differences between device intervals and spans, in total and at each end."""
     rows = [
         (
             words(stage.name),
@@ -189,6 +206,6 @@ def _differences(stages: Sequence[StageCorrelation]) -> list[str]:
         return []
     return [
         "",
-        "Our intervals against the spans (negative at the start: our event fired first)",
+        "Our intervals compared with the spans (negative at the start: our event fired first)",
         *aligned([_DIFFERENCES, *rows]),
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run is bound by, as text: the verdict, its evidence, and where the device stood idle."""
+"""A diagnosis as text: the verdict, its evidence, and the idle time of the device."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import Final
 
-from virnuc_profiler.analysis.diagnosis.bottlenecks import WORDS
-from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis, diagnose_saved
+from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
+from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis, diagnose_run
 from virnuc_profiler.reports.figures import share
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -18,13 +18,14 @@ _RULE: Final = "=" * 70
 _HEADINGS: Final = ("Device idle", "Gaps", "Total ms", "Share")
 
 
-def render_diagnosis(run: RunResult) -> str:
-    """The diagnosis of a run, with what its metadata keep of the model and of the device's ceiling."""
-    return render(diagnose_saved(run))
+def render_diagnosis(run: RunResult | Diagnosis) -> str:
+    """Render the diagnosis of a run: verdict, other causes of lost time, evidence, and device gaps.
 
-
-def render(diagnosis: Diagnosis) -> str:
-    """Verdict, other findings, evidence and the gaps of the window by cause."""
+    Args:
+        run: Run to diagnose, with the model's shape and the device's ceiling from its metadata; or a diagnosis that
+            was made with :func:`diagnose_run`.
+    """
+    diagnosis = diagnose_run(run) if isinstance(run, RunResult) else run
     lines = ["Diagnosis", _RULE, *wrap(diagnosis.sentence, len(_RULE)), *diagnosis.further, ""]
     width = max((len(line.statement) for line in diagnosis.evidence), default=0)
     lines += [f"  {line.statement + ':':<{width + 1}} {printable(line.figure)}" for line in diagnosis.evidence]
@@ -37,7 +38,7 @@ def _gap_table(diagnosis: Diagnosis) -> Iterator[str]:
     rows = [_HEADINGS]
     for line in diagnosis.gaps:
         part = share(ratio(line.total_ns, diagnosis.window_ns))
-        rows.append((WORDS[line.cause], f"{line.gaps:,}", f"{line.total_ns / 1e6:,.2f}", part))
+        rows.append((LABELS[line.cause], f"{line.gaps:,}", f"{line.total_ns / 1e6:,.2f}", part))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *figures in rows:
         cells = [name.ljust(widths[0]), *(figure.rjust(size) for figure, size in zip(figures, widths[1:], strict=True))]

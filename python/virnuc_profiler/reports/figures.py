@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How reports print values. None, what was not measured, is ``n/a``."""
+"""Formatting of values in reports. None, for what was not measured, prints as ``n/a``."""
 
 from __future__ import annotations
 
@@ -8,37 +8,61 @@ from typing import Any
 from virnuc_profiler.telemetry.values import printable, shown
 
 NOT_MEASURED = "n/a"
+"""Text of reports for what was not measured."""
 
 
 def number(value: float | None, digits: int = 0, unit: str = "") -> str:
-    """``12,345.6``; values too large for that in scientific notation."""
+    """Format a number as ``12,345.6``, or in scientific notation if it is very large.
+
+    Args:
+        value: Number to format, or None.
+        digits: Number of decimal places.
+        unit: Text to append to the number.
+    """
     if value is None:
         return NOT_MEASURED
     if abs(value) < 1e15:
         return f"{value:,.{digits}f}{unit}"
     try:
         return f"{float(value):.3e}{unit}"
-    except OverflowError:  # files may hold whole numbers that no float can
+    except OverflowError:  # integers in files may exceed the range of floats
         return f"{'less than -' if value < 0 else 'more than '}1e308{unit}"
 
 
 def percent(value: float | None) -> str:
-    """``86.0%`` of a value from 0 to 100."""
+    """Format a percentage from 0 to 100 as ``86.0%``.
+
+    Args:
+        value: Percentage to format, or None.
+    """
     return number(value, 1, "%")
 
 
 def share(value: float | None) -> str:
-    """``86.0%`` of a value from 0 to 1."""
+    """Format a share from 0 to 1 as ``86.0%``.
+
+    Args:
+        value: Share to format, or None.
+    """
     return percent(None if value is None else 100 * value)
 
 
 def hours(value: float | None) -> str:
-    """``8.27 h``."""
+    """Format hours as ``8.27 h``.
+
+    Args:
+        value: Hours to format, or None.
+    """
     return number(value, 2, " h")
 
 
 def words(value: Any, limit: int = 200) -> str:
-    """A value of unknown origin for a terminal: lists with commas, None as ``n/a``, nothing invisible."""
+    """Format a value of unknown origin for a terminal, with invisible characters escaped.
+
+    Args:
+        value: Value to format. Lists are joined with commas, and None prints as ``n/a``.
+        limit: Maximum number of characters.
+    """
     if value is None:
         return NOT_MEASURED
     if isinstance(value, str):

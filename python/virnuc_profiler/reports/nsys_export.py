@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads SQLite files that ``nsys export --type sqlite`` made, of Nsight Systems 2022 to 2026."""
+"""A reader for the SQLite files of ``nsys export --type sqlite``, from Nsight Systems 2022 to 2026."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ from virnuc_profiler.analysis.nsys.gpu_records import (
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.reports.sqlite_tables import Tables, open_tables
 
-# Of the exporter's ENUM_NSYS_EVENT_TYPE.
+# Values of the exporter's ENUM_NSYS_EVENT_TYPE.
 _PUSH_POP: Final = 59
 _START_END: Final = 60
 _DOMAIN_CREATE: Final = 75
 
-_API_TABLES: Final = ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_DRIVER")  # older ones keep all in RUNTIME
-_NOBODY: Final = -1
+_API_TABLES: Final = ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_DRIVER")  # older exports use only RUNTIME
+_UNKNOWN_ID: Final = -1
 _PAYLOADS: Final = ("uint64Value", "int64Value", "uint32Value", "int32Value")
 
 
 def read_nsys_export(path: str | os.PathLike[str]) -> GpuCapture:
-    """Reads what a projection needs.
+    """Read the ranges, calls and operations of a capture.
+
+    Args:
+        path: File to read.
 
     Raises:
-        TelemetryFormatError: the file cannot be read, is damaged, or is not such an export.
+        TelemetryFormatError: The file cannot be read, is damaged, or is not an export of Nsight Systems.
     """
     path = Path(path)
     with open_tables(path) as tables:
@@ -65,7 +68,7 @@ def _read(tables: Tables) -> GpuCapture:
 
 
 def _ranges(tables: Tables, strings: Mapping[int, str | None]) -> tuple[list[NvtxRange], int, int]:
-    """The ranges of one thread each, and how many were left out because they cross threads, or never ended."""
+    """Return the ranges of single threads, and the numbers of ranges that cross threads and that never ended."""
     events = list(
         tables.rows(
             "NVTX_EVENTS",
@@ -98,7 +101,7 @@ def _ranges(tables: Tables, strings: Mapping[int, str | None]) -> tuple[list[Nvt
 def _domain_name(domains: Mapping[tuple[int, int], str], thread: int, domain: int | None) -> str:
     if not domain:
         return DEFAULT_DOMAIN
-    # A domain that was made before the capture began may have left no name.
+    # The name of a domain that was created before the capture began may be missing.
     return domains.get((process_of(thread), domain), f"{NAMELESS_DOMAIN}{domain}")
 
 
@@ -108,8 +111,8 @@ def _text(strings: Mapping[int, str | None], text_id: int | None, text: str | No
 
 
 def _launching_calls(tables: Tables, operations: Iterable[GpuOperation]) -> Iterator[ApiCall]:
-    """Calls that launched something; most, such as queries and event records, did not."""
-    launches: dict[int, set[int]] = defaultdict(set)  # by process; pairs would be a tuple each
+    """Yield the calls that launched operations; most calls, such as queries and event records, did not."""
+    launches: dict[int, set[int]] = defaultdict(set)  # by process: a set of pairs would need a tuple for each
     for operation in operations:
         launches[operation.process].add(operation.correlation)
     for table in _API_TABLES:
@@ -131,14 +134,14 @@ def _operations(tables: Tables, strings: Mapping[int, str | None]) -> Iterator[G
 
 
 def _work(tables: Tables, kind: str, *more: str) -> Iterator[tuple[Any, ...]]:
-    """Rows of one kind of operation: device, start, end, process, correlation, and `more` of its columns."""
+    """Return the rows of one kind of operation: device, start, end, process, correlation, and further columns."""
     columns = ("globalPid", "correlationId", *more)
     return tables.rows(f"CUPTI_ACTIVITY_KIND_{kind}", ("deviceId", "start", "end"), columns)
 
 
 def _operation(where: Sequence[Any], kind: str, name: str) -> GpuOperation:
-    """An operation; one that does not say who launched it gets ids that no call has."""
+    """Build an operation. Without process or correlation it gets ids that no call has."""
     device, start, end, process, correlation = where
     if process is None or correlation is None:
-        process = correlation = _NOBODY
+        process = correlation = _UNKNOWN_ID
     return GpuOperation(process, correlation, device, start, max(start, end), kind, name)

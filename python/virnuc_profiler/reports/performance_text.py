@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The performance report of one telemetry file, as text. What was not measured prints as ``n/a``."""
+"""The performance report of one run, as text. What was not measured prints as ``n/a``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from virnuc_profiler.analysis.diagnosis.bottlenecks import WORDS
+from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
 from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
 from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, share, words
+from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.reader import read_telemetry
+from virnuc_profiler.telemetry.run_result import RunResult
 
 _RULE = "=" * 70
 _LABEL_WIDTH = 38
-"""Of the longest label of our own; a longer one, which a file can bring along, moves its value to the right."""
+"""Width of the longest label of this package. A longer label from a file moves its value to the right."""
 
 _RUN_KEYS = {
     "run_id": "Run",
@@ -44,34 +45,35 @@ _HARDWARE_KEYS = {
 
 
 def generate_performance_report(
-    telemetry_path: str | os.PathLike[str], output_path: str | os.PathLike[str] | None = None
+    telemetry_path: str | os.PathLike[str] | RunResult, output_path: str | os.PathLike[str] | None = None
 ) -> str:
-    """The report of a telemetry file, also of one by another writer of the format.
+    """Return the performance report of a run.
 
     Args:
-        telemetry_path: the file.
-        output_path: where to write the text too, atomically.
-
-    Returns:
-        The report.
+        telemetry_path: Path of a telemetry file, possibly by another writer of the format, or of a saved run; or a run
+            in memory.
+        output_path: File to write the report to as well, atomically; None writes no file.
 
     Raises:
-        TelemetryFormatError: the file cannot be read or is not telemetry.
-        ValueError: `output_path` is the telemetry file itself.
-        OutputError: the report cannot be written.
+        TelemetryFormatError: The file cannot be read, or is neither telemetry nor a saved run.
+        ValueError: `output_path` is the file that is reported on.
+        OutputError: The report cannot be written.
     """
-    if output_path is not None and Path(output_path).resolve() == Path(telemetry_path).resolve():
-        raise ValueError(
-            f"the report would replace its own telemetry file {telemetry_path}; choose another output_path"
-        )
-    text = render_performance(summarize_performance(read_telemetry(telemetry_path), Path(telemetry_path).name))
+    file = None if isinstance(telemetry_path, RunResult) else Path(telemetry_path)
+    if file is not None and output_path is not None and Path(output_path).resolve() == file.resolve():
+        raise ValueError(f"the report would replace the file that it is about, {file}; choose another output_path")
+    text = render_performance(summarize_performance(load_telemetry(telemetry_path), "" if file is None else file.name))
     if output_path is not None:
         write_text_atomically(output_path, text)
     return text
 
 
 def render_performance(performance: Performance) -> str:
-    """The report's text; strings from the file are made printable."""
+    """Render a report; strings from the file are made printable.
+
+    Args:
+        performance: Figures of the run.
+    """
     sections = {
         "": _run(performance),
         "Workload": _workload(performance),
@@ -124,7 +126,7 @@ def _workload(performance: Performance) -> Iterator[str]:
 
 
 def _three_digits(value: float | None) -> str:
-    """``123.4``, and ``0.028`` where one decimal would leave nothing."""
+    """Format as ``123.4``, or as ``0.028`` below 1."""
     return number(value, 1 if value is None or abs(value) >= 1 else 3)
 
 
@@ -151,7 +153,7 @@ def _packing(performance: Performance) -> Iterator[str]:
     packing = performance.packing
     yield _line("Average efficiency", share(packing.average))
     yield _line("Minimum efficiency", share(packing.minimum))
-    under = f"{packing.under_80_percent:,} of {packing.batches:,}" if packing.batches else "n/a"
+    under = f"{packing.under_80_percent:,} of {packing.batches:,}" if packing.batches else NOT_MEASURED
     yield _line("Batches under 80%", under)
     if "oversize_batches" in performance.summary:
         yield _line("Oversize batches", number(performance.summary["oversize_batches"]))
@@ -194,12 +196,12 @@ def _energy(summary: Mapping[str, Any]) -> Iterator[str]:
 def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary.get("bound_by") is None:
         return
-    yield _line("Bound by", words(WORDS.get(summary["bound_by"], summary["bound_by"])))
+    yield _line("Bound by", words(LABELS.get(summary["bound_by"], summary["bound_by"])))
     if summary.get("diagnosis") is not None:
         yield from fill(words(summary["diagnosis"], 1000), initial_indent="  ", subsequent_indent="  ").splitlines()
     if isinstance(gaps := summary.get("device_gap_seconds"), Mapping):
         for cause, seconds in sorted(gaps.items(), key=lambda item: -(item[1] or 0)):
-            yield _line(f"Device idle, {words(WORDS.get(cause, cause))}", number(seconds, 3, " s"))
+            yield _line(f"Device idle, {words(LABELS.get(cause, cause))}", number(seconds, 3, " s"))
     if summary.get("throttled_batches"):
         yield _line("Batches under lower clocks", number(summary["throttled_batches"]))
         for reason, seconds in (summary.get("throttled_seconds") or {}).items():
@@ -222,7 +224,7 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
     for key, label in _HARDWARE_KEYS.items():
         if key in hardware:
             yield _line(label, words(hardware[key]))
-    if hardware and not hardware.keys() & _HARDWARE_KEYS.keys():  # another writer's names
+    if hardware and not hardware.keys() & _HARDWARE_KEYS.keys():  # keys of another writer
         for key, value in list(hardware.items())[:20]:
             yield _line(words(key), words(value))
 
@@ -235,7 +237,11 @@ def _requirements(performance: Performance) -> Iterator[str]:
 
 
 def render_cost(summary: Mapping[str, Any]) -> str:
-    """The cost in the keys of a telemetry summary: ``0.012% of the run (3,010 calls of 1.05 us), threads ...``."""
+    """Render the cost of profiling, such as ``0.012% of the run (3,010 calls of 1.05 us)``.
+
+    Args:
+        summary: Telemetry summary of a run.
+    """
     calls, per_call_ns = summary.get("profiling_calls"), summary.get("profiling_call_ns")
     fraction = summary.get("profiling_host_fraction")
     if calls is None or per_call_ns is None or fraction is None:

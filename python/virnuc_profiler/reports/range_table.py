@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""GPU time by NVTX range and by device, of any capture, as text."""
+"""GPU time of a capture by NVTX range and by device, as text."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ _DEVICES: Final = ("Device", "Operations", "GPU sum", "Kernels", "GPU busy", "Sp
 
 
 def render_ranges(totals: Sequence[RangeTotal], title: str, notes: Sequence[str], *, top: int, kernels: bool) -> str:
-    """A line for each name of a range, most GPU time first.
+    """Render one line per range name, the most GPU time first.
 
     Args:
-        totals: by name.
-        title: the first line.
-        notes: lines below the table.
-        top: most names, and most kernels of each, that are shown.
-        kernels: whether the kernels of each name follow.
+        totals: Totals by range name.
+        title: First line.
+        notes: Lines below the table.
+        top: Maximum number of names, and of kernels per name, to show.
+        kernels: Whether to add the kernels of each name.
     """
     lines = aligned([_RANGES, *map(_range_row, totals[:top])], left=2)
     rule = "=" * max(map(len, lines))
     text = [title, rule, *lines, rule]
     if len(totals) > top:
-        text.append(f"and {len(totals) - top:,} more names; --range NAME picks some, --top N shows more")
-    text += ["Times in ms. Sum and busy: operations that overlap counted each or once. Idle: within the spans.", *notes]
+        text.append(f"and {len(totals) - top:,} more names; --range NAME selects some, --top N shows more")
+    text += [
+        "Times in ms. Sum and busy: overlaps counted separately or once. Idle: within the spans.",
+        *notes,
+    ]
     if kernels:
         for total in totals[:top]:
             text += render_kernels(f"Top kernels of {words(total.name)} (ms)", total.kernels, top)
@@ -40,7 +43,14 @@ def render_ranges(totals: Sequence[RangeTotal], title: str, notes: Sequence[str]
 
 
 def render_devices(totals: Sequence[DeviceTotal], title: str, notes: Sequence[str], *, top: int) -> str:
-    """A line for each device, and its kernels."""
+    """Render one line per device, and the kernels of each device.
+
+    Args:
+        totals: Totals by device.
+        title: First line.
+        notes: Lines below the table.
+        top: Maximum number of kernels to show per device.
+    """
     lines = aligned([_DEVICES, *map(_device_row, totals)])
     rule = "=" * max(map(len, lines))
     text = [title, rule, *lines, rule, "Times in ms. Span: first start to last end.", *notes]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads the telemetry of several shards and adds it up."""
+"""Aggregation of the telemetry files of several shards."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ from virnuc_profiler.telemetry.values import printable
 
 
 def aggregate_telemetry_shards(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
-    """One job's telemetry from the files of its shards, see :func:`analysis.shards.aggregate_shards`.
+    """Aggregate the telemetry files of shards that ran in parallel.
+
+    Sequences, tokens and batches are summed, the time is that of the slowest shard, and rates follow from both.
 
     Args:
-        paths: telemetry files; a shard's rank is its place here.
+        paths: Telemetry files. The rank of a shard is its position.
 
     Returns:
-        ``global_summary`` (the keys of a telemetry summary, and ``num_shards``), ``per_shard_summary`` (a list,
-        each with ``shard_rank`` and ``path``) and ``per_batch_metrics`` (each with ``shard_rank``).
+        ``global_summary`` (the keys of a telemetry summary, and ``num_shards``), ``per_shard_summary`` (a list of
+        summaries with ``shard_rank`` and ``path``) and ``per_batch_metrics`` (all batches, with ``shard_rank``).
 
     Warns:
         UserWarning: ``model_name`` differs between the shards.
 
     Raises:
-        ValueError: there are no paths, or one is given twice, which would count its work twice.
-        TelemetryFormatError: a file cannot be read or is not telemetry.
+        ValueError: There are no paths, or a file is given twice, which would count its work twice.
+        TelemetryFormatError: A file cannot be read or is not telemetry.
     """
     if isinstance(paths, str | os.PathLike):
         raise ValueError(f"paths must be a list of files, not the single path {os.fspath(paths)}")
     files = [Path(path) for path in paths]
     if not files:
         raise ValueError("there are no telemetry shards to aggregate; pass at least one path")
-    seen: dict[Path, Path] = {}
+    resolved: set[Path] = set()
     for file in files:
-        if file.resolve() in seen:
+        if file.resolve() in resolved:
             raise ValueError(f"{file} is given twice; each shard counts once")
-        seen[file.resolve()] = file
+        resolved.add(file.resolve())
     documents = [read_telemetry(file) for file in files]
     if models := differing_models(documents):
         names = ", ".join(printable(name) for name in models)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Typed rows out of an SQLite file of unknown origin: tables and columns may be absent, and values of any type."""
+"""Typed rows from SQLite files of unknown origin, in which tables, columns and types may be unexpected."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.values import printable
 
 _STEPS_PER_BYTE: Final = 16
-"""SQLite's own steps in reading one byte of a file; the real ones need less than 2."""
+"""Limit of SQLite's virtual machine steps per byte of the file. Real exports need less than 2."""
 _FREE_STEPS: Final = 1_000_000
 _STEPS_AT_ONCE: Final = 10_000
 
 
 class Tables:
-    """The tables of an open file, by the names they have without a version (``NVTX_EVENTS_V2`` is ``NVTX_EVENTS``).
+    """Tables of an open file, by their names without version (``NVTX_EVENTS`` for ``NVTX_EVENTS_V2``).
 
-    Of several versions of a table the newest is read.
+    If a table has several versions, the newest one is read.
+
+    Args:
+        connection: Connection to the file.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -44,12 +47,19 @@ class Tables:
     def rows(
         self, table: str, integers: Sequence[str] = (), optional: Sequence[str] = (), texts: Sequence[str] = ()
     ) -> Iterator[tuple[Any, ...]]:
-        """Rows of a table: `integers`, then `optional` and `texts`, which are None where a row or the table lacks them.
+        """Return the rows of a table. A missing table has no rows, because exporters create tables only as needed.
 
-        A table that is not there has no rows: exporters make tables only for what was recorded.
+        Args:
+            table: Name of the table, without version.
+            integers: Required integer columns.
+            optional: Optional integer columns; None where the row or the table lacks a value.
+            texts: Optional text columns; None where the row or the table lacks a value.
+
+        Returns:
+            Rows with the values of `integers`, `optional` and `texts`, in this order.
 
         Raises:
-            TelemetryFormatError: the table lacks one of `integers`, or a column holds another type or has a
+            TelemetryFormatError: A required column is missing, a column contains another type, or a column has a
                 default value.
         """
         if table not in self._names:
@@ -60,23 +70,26 @@ class Tables:
         if missing := [column for column in integers if column not in present]:
             raise TelemetryFormatError(f"table {table} has no column {', '.join(missing)}")
         if any(defaults.get(column) is not None for column in (*integers, *optional, *texts)):
-            # Rows of before such a column was added have its value without holding it: bytes that become gigabytes.
+            # Rows that predate such a column repeat its default value, so a few bytes could expand to gigabytes.
             raise TelemetryFormatError(f"table {table} has default values, which Nsight Systems does not write")
         wrong = [f"typeof({_quoted(column)}) <> 'integer'" for column in integers]
         wrong += [f"typeof({_quoted(column)}) NOT IN ('integer', 'null')" for column in optional if column in present]
         wrong += [f"typeof({_quoted(column)}) NOT IN ('text', 'null')" for column in texts if column in present]
         if self._connection.execute(f"SELECT 1 FROM {name} WHERE {' OR '.join(wrong) or '0'} LIMIT 1").fetchone():  # noqa: S608 - quoted
-            raise TelemetryFormatError(f"table {table} holds values of another type than Nsight Systems writes")
+            raise TelemetryFormatError(f"table {table} contains values of another type than Nsight Systems writes")
         columns = [*integers, *optional, *texts]
         chosen = ", ".join(_quoted(column) if column in present else "NULL" for column in columns)
         return self._connection.execute(f"SELECT {chosen} FROM {name}")  # noqa: S608 - quoted
 
 
 def is_sqlite(path: Path) -> bool:
-    """Whether a file begins as those of SQLite do.
+    """Whether a file begins with SQLite's signature.
+
+    Args:
+        path: File to check.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         return file.read(16) == b"SQLite format 3\0"
@@ -84,10 +97,16 @@ def is_sqlite(path: Path) -> bool:
 
 @contextmanager
 def open_tables(path: Path) -> Iterator[Tables]:
-    """Opens a file for reading only, also in a folder that cannot be written.
+    """Open a file for reading, even in a folder that is not writable.
+
+    Args:
+        path: File to open.
+
+    Yields:
+        The tables of the file.
 
     Raises:
-        TelemetryFormatError: it cannot be read, is not SQLite, or is damaged; also while its rows are read.
+        TelemetryFormatError: The file cannot be read, is not SQLite, or turns out to be damaged while it is read.
     """
     try:
         if path.exists() and not path.is_file():
@@ -97,15 +116,15 @@ def open_tables(path: Path) -> Iterator[Tables]:
         raise TelemetryFormatError(f"cannot read {path}: {error.strerror or error}") from error
     if not readable:
         raise TelemetryFormatError(
-            f"{path} is not an SQLite file; make one of a report with nsys export --type sqlite REPORT.nsys-rep"
+            f"{path} is not an SQLite file; export a report with nsys export --type sqlite REPORT.nsys-rep"
         )
     connection: sqlite3.Connection | None = None
     try:
         connection = _connect(path)
-        connection.text_factory = cache(_text)  # names repeat a million times
+        connection.text_factory = cache(_text)  # the same names occur millions of times
         _distrust(connection, path.stat().st_size)
         yield Tables(connection)
-    except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # the last one of a message with a name in it
+    except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # UnicodeDecodeError: of SQLite's own message
         raise TelemetryFormatError(f"{path} is damaged or incomplete: {printable(str(error))}") from error
     finally:
         if connection is not None:
@@ -116,16 +135,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-    except sqlite3.OperationalError:  # in write-ahead mode SQLite needs to write beside the file, unless told otherwise
+    except sqlite3.OperationalError:  # in write-ahead mode SQLite writes beside the file unless it is immutable
         connection.close()
         return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     return connection
 
 
 def _distrust(connection: sqlite3.Connection, size: int) -> None:
-    """What SQLite's authors advise for files of unknown origin, and an end to work that is out of proportion.
+    """Apply SQLite's advice for files of unknown origin, and limit the work to the size of the file.
 
-    Pages that point at one another in circles make a file of a few kilobytes look like one of terabytes.
+    Pages that refer to each other in a circle can make a file of a few kilobytes look like one of terabytes.
     """
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")

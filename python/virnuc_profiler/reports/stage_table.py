@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where a run's time went, stage by stage, as text."""
+"""The time of a run by stage, as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.summary.run_summary import profiling_cost_keys
 from virnuc_profiler.analysis.timing.interval_columns import length, length_by_group
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.reports.columns import aligned
-from virnuc_profiler.reports.figures import words
+from virnuc_profiler.reports.figures import NOT_MEASURED, share, words
 from virnuc_profiler.reports.performance_text import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import Column, StageColumns
@@ -21,21 +21,22 @@ _HEADINGS: Final = ("Stage", "Batches", "Host p50", "Host p95", "Device p50", "D
 
 
 def render_stages(run: RunResult) -> str:
-    """One line for each stage that occurred: medians and 95th percentiles in ms, and its share of the run.
+    """Render a table with one line per stage: median and 95th percentile of its time in ms, and its share of the run.
 
-    They are over its batches: a stage that occurs more than once in one is added up there, overlaps counted once, as
-    in telemetry.
+    Percentiles are over batches. If a stage occurs more than once in a batch, its times are added up, and overlaps
+    count once. The share is the part of the run in which at least one batch was in that stage, on the device if all of
+    the stage was timed there, otherwise on the host. Stages overlap (workers collate while the device computes), so
+    shares need not add up to 100 %.
 
-    A share is the part of the run in which at least one batch was at that stage, on the device if all of it was
-    measured there, and on the host otherwise. Stages overlap (a worker collates while the device computes), so shares
-    need not add up to 100 %.
+    Args:
+        run: Run to render.
     """
     stages = run.batches.stages()
     found = {name: stages[stages.named({name})] for name in run.stage_names}
     rows = [_HEADINGS, *(_row(name, same, run.elapsed_s) for name, same in found.items() if len(same))]
     lines = aligned(rows)
     rule = "=" * max(map(len, lines))
-    notes = [] if run.device.timed else [f"Device times: n/a ({words(run.device.reason)})"]
+    notes = [] if run.device.timed else [f"Device times: {NOT_MEASURED} ({words(run.device.reason)})"]
     if run.cost is not None:
         notes.append(f"Profiling took {render_cost(profiling_cost_keys(run))}")
     return "\n".join(["Stages (ms)", rule, *lines, rule, *notes])
@@ -43,19 +44,19 @@ def render_stages(run: RunResult) -> str:
 
 def _row(name: str, stages: StageColumns, elapsed_s: float) -> tuple[str, ...]:
     host = _by_batch(stages.batch, stages.host_start_ns, stages.host_end_ns)
-    timed = stages[~np.isin(stages.batch, stages.batch[~stages.on_device])]  # a part would pass for the whole
+    timed = stages[~np.isin(stages.batch, stages.batch[~stages.on_device])]  # part of a stage is not the whole
     device = _by_batch(timed.batch, timed.device_start_ns, timed.device_end_ns)
     if len(device) == len(host):
         covered_ns = length(timed.device_start_ns, timed.device_end_ns)
     else:
         covered_ns = length(stages.host_start_ns, stages.host_end_ns)
-    share = covered_ns / 1e9 / elapsed_s if elapsed_s else None
+    covered_share = covered_ns / 1e9 / elapsed_s if elapsed_s else None
     return (
         words(name),
         f"{len(host):,}",
         *(_milliseconds(host, q) for q in (50, 95)),
         *(_milliseconds(device, q) for q in (50, 95)),
-        "n/a" if share is None else f"{share:.1%}",
+        share(covered_share),
     )
 
 
@@ -67,4 +68,4 @@ def _by_batch(batch: Column, starts: Column, ends: Column) -> list[int]:
 
 def _milliseconds(values: Sequence[int], q: float) -> str:
     value = percentile(values, q)
-    return "n/a" if value is None else f"{value / 1e6:.3f}"
+    return NOT_MEASURED if value is None else f"{value / 1e6:.3f}"

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Records, their schema and their files."""
+"""Records of runs, and the files that hold them."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Batches as columns: hundreds of thousands of records at a few hundred bytes each, made into objects when read."""
+"""Batches as columns: a few hundred bytes per batch, turned into records on access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask, 
 from virnuc_profiler.telemetry.typed_records import LARGEST
 
 HAS_PACKING, OVERSIZE, DEVICE_TIMES_DROPPED = 1, 2, 4
-"""Bits of a batch's ``flags``."""
+"""Bits of the ``flags`` column of batches."""
 
 BATCH_FIELDS = (
     "index",
@@ -35,24 +35,26 @@ STAGE_FIELDS = ("stage", "host_start_ns", "host_end_ns", "device_start_ns", "dev
 
 _STATISTICS = BATCH_FIELDS[5:10]
 _ALWAYS_MEASURED = frozenset(("stage", "flags", *BATCH_FIELDS[:5]))
+_WITHOUT_COLUMN = {"token_budget": 0}
+"""Values of optional columns that a file lacks, where that is not ``NOT_MEASURED``."""
 
 _BATCH_DTYPE = np.dtype([(field, np.int64) for field in BATCH_FIELDS])
 _STAGE_DTYPE = np.dtype([(field, np.int64) for field in STAGE_FIELDS])
 
 
 class BatchTable(Sequence[BatchRecord]):
-    """A sequence of :class:`BatchRecord` over two structured arrays.
+    """Sequence of :class:`BatchRecord`, stored in two structured arrays.
 
     Args:
-        stage_names: names by number.
-        batches: (batches,) with the fields ``BATCH_FIELDS``; a batch's stages are rows ``stage_begin`` up to
-            ``stage_end`` of `stages`, a budget of 0 is none.
-        stages: (stages,) with the fields ``STAGE_FIELDS``.
+        stage_names: Names of the stages; rows of `stages` refer to them by position.
+        batches: Array of shape (batches,) with the fields ``BATCH_FIELDS``. The stages of a batch are the rows
+            ``stage_begin`` up to ``stage_end`` of `stages`. A token budget of 0 means no budget.
+        stages: Array of shape (stages,) with the fields ``STAGE_FIELDS``.
     """
 
     def __init__(self, stage_names: Sequence[str], batches: NDArray[np.void], stages: NDArray[np.void]) -> None:
         self._stage_names = tuple(stage_names)
-        self._batches = batches[list(BATCH_FIELDS)]  # views, in the order in which rows are taken apart
+        self._batches = batches[list(BATCH_FIELDS)]  # a view, with the fields in the order that _record() expects
         self._stages = stages[list(STAGE_FIELDS)]
 
     def __len__(self) -> int:
@@ -71,8 +73,12 @@ class BatchTable(Sequence[BatchRecord]):
         return map(self._record, self._batches)
 
     @classmethod
-    def of(cls, batches: Iterable[BatchRecord]) -> BatchTable:
-        """The table of some records; a table is its own."""
+    def from_records(cls, batches: Iterable[BatchRecord]) -> BatchTable:
+        """Return a table of records. A table is returned as it is.
+
+        Args:
+            batches: Records or a table.
+        """
         if isinstance(batches, BatchTable):
             return batches
         records = list(batches)
@@ -86,35 +92,51 @@ class BatchTable(Sequence[BatchRecord]):
         return cls(names, np.array(rows, _BATCH_DTYPE), np.array(stages, _STAGE_DTYPE))
 
     def take(self, places: Column) -> BatchTable:
-        """The batches at these places, in this order."""
+        """Return the batches at some positions.
+
+        Args:
+            places: Positions of the batches, in the order wanted.
+        """
         return BatchTable(self._stage_names, self._batches[places], self._stages)
 
     def column(self, field: str) -> Column:
-        """One of ``BATCH_FIELDS``, (batches,); ``NOT_MEASURED`` stands for None."""
+        """Return a column of shape (batches,), in which ``NOT_MEASURED`` stands for None.
+
+        Args:
+            field: One of ``BATCH_FIELDS``.
+        """
         return self._batches[field].astype(np.int64)
 
     def flagged(self, bit: int) -> Mask:
-        """The batches that have one of the bits of ``flags``."""
+        """Return a mask of shape (batches,) of the batches with a flag.
+
+        Args:
+            bit: One of the bits of the ``flags`` column.
+        """
         found: Mask = (self.column("flags") & bit) != 0
         return found
 
     def packed(self) -> BatchTable:
-        """The batches that have packing statistics."""
+        """Return the batches with packing statistics."""
         return self.take(np.flatnonzero(self.flagged(HAS_PACKING)))
 
     def packings(self) -> dict[int, PackingRecord]:
-        """Packing statistics by batch index."""
+        """Return the packing statistics by batch index."""
         packed = self.packed()
         columns = [packed.column(field).tolist() for field in _STATISTICS]
         budgets = [budget or None for budget in packed.column("token_budget").tolist()]
         return dict(zip(packed.column("index").tolist(), map(PackingRecord, *columns, budgets), strict=True))
 
     def sum(self, field: str) -> int:
-        """Sum of one of ``BATCH_FIELDS`` over batches that all have it."""
+        """Return the sum of a column without missing values.
+
+        Args:
+            field: One of ``BATCH_FIELDS``.
+        """
         return int(self.column(field).sum())
 
     def stages(self) -> StageColumns:
-        """The stages of all batches, batch after batch."""
+        """Return the stages of all batches, ordered by batch."""
         begins = self.column("stage_begin")
         counts = np.maximum(self.column("stage_end") - begins, 0)
         batch = np.repeat(np.arange(len(self)), counts)
@@ -123,7 +145,11 @@ class BatchTable(Sequence[BatchRecord]):
         return StageColumns(self._stage_names, batch, *columns)
 
     def total(self, field: str) -> int | None:
-        """Sum of one of ``BATCH_FIELDS`` over the batches that have it; None if none of them has."""
+        """Return the sum of a column over the batches that have a value; None if no batch has one.
+
+        Args:
+            field: One of ``BATCH_FIELDS``.
+        """
         column = self._batches[field]
         known = column[column != NOT_MEASURED]
         return None if len(column) and not len(known) else int(known.sum())
@@ -152,7 +178,7 @@ class BatchTable(Sequence[BatchRecord]):
         )
 
     def to_columns(self) -> dict[str, dict[str, list[int | None]]]:
-        """Both tables as JSON-able columns; what was not measured is None."""
+        """Return both tables as lists of plain JSON values, with None for what was not measured."""
         return {
             "batches": _to_columns(self._batches, BATCH_FIELDS),
             "stages": _to_columns(self._stages, STAGE_FIELDS),
@@ -160,26 +186,32 @@ class BatchTable(Sequence[BatchRecord]):
 
     @classmethod
     def from_columns(cls, stage_names: Sequence[str], columns: Mapping[str, Any]) -> BatchTable:
-        """The inverse of :meth:`to_columns`.
+        """Build a table from columns; the inverse of :meth:`to_columns`.
+
+        Columns of values that need not be measured may be missing.
+
+        Args:
+            stage_names: Names of the stages, by number.
+            columns: Object with the tables ``batches`` and ``stages``, each an object of lists.
 
         Raises:
-            TelemetryFormatError: a column is missing, of another length, or holds something else than integers;
-                or a batch refers to stages that are not there.
+            TelemetryFormatError: A required column is missing, a column has another length or contains values
+                other than integers, or a batch refers to stages that do not exist.
         """
         batches = _from_columns(columns, "batches", BATCH_FIELDS, _BATCH_DTYPE)
         stages = _from_columns(columns, "stages", STAGE_FIELDS, _STAGE_DTYPE)
         if len(stages) and not (stages["stage"].min() >= 0 and stages["stage"].max() < len(stage_names)):
-            raise TelemetryFormatError("a row of stages names a stage number that is not in stage_names")
+            raise TelemetryFormatError("a row of stages has a stage number that is not in stage_names")
         begin, end = batches["stage_begin"], batches["stage_end"]
         if np.any((begin < 0) | (end < begin) | (end > len(stages))):
-            raise TelemetryFormatError("a batch refers to stages that the file does not hold")
-        if int((end - begin).sum()) > len(stages):  # a few bytes each could otherwise ask for the whole table
+            raise TelemetryFormatError("a batch refers to stages that the file does not contain")
+        if int((end - begin).sum()) > len(stages):  # else a small file could expand to billions of rows
             raise TelemetryFormatError("batches share stages; each stage belongs to one batch")
         packed = batches[(batches["flags"] & HAS_PACKING) != 0]
         if any(np.any(packed[field] == NOT_MEASURED) for field in _STATISTICS):
-            raise TelemetryFormatError("a batch is flagged to have packing statistics that the file does not hold")
+            raise TelemetryFormatError("a batch is flagged as having packing statistics, but the file lacks them")
         if any(np.any(packed[field] < 0) for field in (*_STATISTICS, "token_budget")):
-            raise TelemetryFormatError("a batch has packing statistics below 0")
+            raise TelemetryFormatError("a batch has negative packing statistics")
         return cls(stage_names, batches, stages)
 
 
@@ -206,27 +238,34 @@ def _to_columns(table: NDArray[np.void], fields: Sequence[str]) -> dict[str, lis
 def _from_columns(
     columns: Mapping[str, Any], name: str, fields: Sequence[str], dtype: np.dtype[np.void]
 ) -> NDArray[np.void]:
-    held = columns.get(name)
-    if not isinstance(held, dict):
+    table_columns = columns.get(name)
+    if not isinstance(table_columns, dict):
         raise TelemetryFormatError(f"{name} is not a table of columns")
-    lists = [_column(held, field, name) for field in fields]
-    sizes = {len(values) for values in lists}
+    lists = {
+        field: _column(table_columns, field, name)
+        for field in fields
+        if field in table_columns or field in _ALWAYS_MEASURED
+    }
+    sizes = {len(values) for values in lists.values()}
     if len(sizes) > 1:
         raise TelemetryFormatError(f"the columns of {name} do not fit together: they have {sorted(sizes)} values")
     table = np.empty(sizes.pop(), dtype)
-    for field, values in zip(fields, lists, strict=True):
-        table[field] = [NOT_MEASURED if value is None else value for value in values]
+    for field in fields:
+        if field in lists:
+            table[field] = [NOT_MEASURED if value is None else value for value in lists[field]]
+        else:
+            table[field] = _WITHOUT_COLUMN.get(field, NOT_MEASURED)
     return table
 
 
-def _column(held: Mapping[str, Any], field: str, name: str) -> list[int | None]:
-    values = held.get(field)
+def _column(table_columns: Mapping[str, Any], field: str, name: str) -> list[int | None]:
+    values = table_columns.get(field)
     if not isinstance(values, list):
         raise TelemetryFormatError(f"column {field!r} is missing from {name}")
     if not all(value is None or type(value) is int for value in values):
-        raise TelemetryFormatError(f"{name}.{field} must hold integers or null only")
+        raise TelemetryFormatError(f"{name}.{field} must contain only integers or null")
     if field in _ALWAYS_MEASURED and None in values:
-        raise TelemetryFormatError(f"{name}.{field} must hold integers only")
+        raise TelemetryFormatError(f"{name}.{field} must contain only integers")
     if any(value is not None and not -LARGEST <= value <= LARGEST for value in values):
-        raise TelemetryFormatError(f"{name}.{field} holds a number of more than 62 bits")
+        raise TelemetryFormatError(f"{name}.{field} contains a number of more than 62 bits")
     return values

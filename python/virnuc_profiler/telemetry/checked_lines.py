@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Lines of JSON that tell whether they are still what was written: the form of a sweep's journal.
+"""Lines of JSON with a checksum, the format of a sweep's journal.
 
-A line is ``{"crc32":"1c291ca3","entry":{...}}``: valid JSON, so that ``jq`` reads it, and a CRC-32 of the entry's
-bytes. CRC-32 finds every error of up to 32 neighboring bits, and all bytes outside of the entry are fixed, so no
-single changed byte goes unseen. It is no protection against somebody who means to deceive.
+A line is ``{"crc32":"1c291ca3","entry":{...}}``: valid JSON that ``jq`` can read, with a CRC-32 of the entry's bytes.
+CRC-32 detects every error burst of up to 32 bits, and all bytes outside of the entry are fixed, so every change of a
+single byte is detected. The checksum does not protect against deliberate changes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _LINE: Final = re.compile(rb'\{"crc32":"([0-9a-f]{8})","entry":(\{.*\})\}')
 
 @dataclass(frozen=True, slots=True)
 class CheckedLines:
-    """What a file of such lines holds.
+    """Content of a file of checked lines.
 
     Attributes:
-        entries: of the sound lines, in order, each with its line number (from 1).
-        damaged: numbers of the lines that are not what was written.
-        torn_bytes: how many bytes follow the last newline: a line that is being written, or never was to its end.
+        entries: Entries of the intact lines in order, each with its line number, counted from 1.
+        damaged: Numbers of the lines whose checksum or form is wrong.
+        torn_bytes: Number of bytes after the last newline: a line that is being written, or was cut off.
     """
 
     entries: tuple[tuple[int, dict[str, Any]], ...]
@@ -36,29 +36,40 @@ class CheckedLines:
 
 
 def encode_line(entry: Mapping[str, Any]) -> bytes:
-    """The line of `entry`, newline included.
+    """Encode an entry as a line, newline included.
+
+    Args:
+        entry: Plain JSON values.
 
     Raises:
-        ValueError: the entry holds NaN or infinity, which JSON does not have.
+        ValueError: The entry contains NaN or infinity, which JSON does not support.
     """
     body = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode("ascii")
     return b'{"crc32":"%08x","entry":%s}\n' % (zlib.crc32(body), body)
 
 
 def decode_line(line: bytes) -> dict[str, Any] | None:
-    """The entry of a line without its newline; None if it is damaged."""
+    """Return the entry of a line; None if the line is damaged.
+
+    Args:
+        line: Line without its newline.
+    """
     match = _LINE.fullmatch(line)
     if match is None or int(match[1], 16) != zlib.crc32(match[2]):
         return None
     try:
         entry: dict[str, Any] = parse_json(match[2])
-    except ValueError:  # sound, but not by our writer
+    except ValueError:  # the checksum fits, but this package does not write such lines
         return None
     return entry
 
 
 def decode_lines(data: bytes) -> CheckedLines:
-    """Reads whole lines; nothing raises, whatever the bytes are."""
+    """Decode the complete lines of a file. No content raises an error.
+
+    Args:
+        data: Content of the file.
+    """
     *lines, torn = data.split(b"\n")
     decoded = [(number, decode_line(line)) for number, line in enumerate(lines, 1)]
     return CheckedLines(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files that are either whole or not there."""
+"""Reading JSON files, and writing files atomically: a reader never sees part of one."""
 
 import contextlib
 import json
@@ -13,17 +13,23 @@ from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.telemetry.json_text import parse_json
 
 MAX_BYTES = 512 * 1024 * 1024
-"""Largest file read by default: some 500,000 batches."""
-
+"""Default size limit of files that are read; room for some 500,000 batches."""
 
 _UNFINISHED: Final = ".unfinished-"
 
 
 def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
-    """Writes `text` so that a reader sees the old file or the new one, also after a crash or on a full disk.
+    """Write a text file so that readers see the old content or the new, even after a crash or on a full disk.
+
+    Args:
+        path: File to write. Missing folders are created.
+        text: New content, written as UTF-8.
+
+    Returns:
+        The path.
 
     Raises:
-        OutputError: the file cannot be written; nothing of it is left behind.
+        OutputError: The file cannot be written. No partial file is left behind.
     """
     path = Path(path)
     temporary: Path | None = None
@@ -35,7 +41,7 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp makes private files; results are not secret
+            os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp creates private files, but results are not secret
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -47,19 +53,29 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
 
 
 def write_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:
-    """Writes `document` as JSON, see :func:`write_text_atomically`.
+    """Write plain JSON values to a file as :func:`write_text_atomically` does.
+
+    Args:
+        path: File to write. Missing folders are created.
+        document: Plain JSON values.
+
+    Returns:
+        The path.
 
     Raises:
-        OutputError: the file cannot be written.
-        ValueError: the document holds NaN or infinity, which JSON does not have.
+        OutputError: The file cannot be written.
+        ValueError: The document contains NaN or infinity, which JSON does not support.
     """
     return write_text_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what a process left that was killed while it wrote a file atomically, in `folder` and those below.
+    """Remove the temporary files of processes that were killed while they wrote a file.
 
-    Only for a folder that nobody else writes into meanwhile. What cannot be removed stays: it harms nobody.
+    Files that cannot be removed are left: they do no harm.
+
+    Args:
+        folder: Folder to search, subfolders included. No other process may be writing into it.
     """
     for path in folder.rglob(f".*{_UNFINISHED}????????"):
         with contextlib.suppress(OSError):
@@ -67,18 +83,18 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Any:
-    """Reads a JSON file.
+    """Read a JSON file of unknown origin.
 
     Args:
-        path: the file.
-        max_bytes: a larger file is refused instead of filling the memory.
+        path: File to read.
+        max_bytes: Size limit; a larger file is refused instead of filling the memory.
 
     Raises:
-        TelemetryFormatError: the file is missing, cannot be read, is too large, or is not JSON.
+        TelemetryFormatError: The file is missing, cannot be read, is too large, or is not valid JSON.
     """
     path = Path(path)
     try:
-        status = path.stat()  # asked first, since opening a pipe would wait for its writer
+        status = path.stat()  # checked before opening: opening a pipe would wait for its writer
         if not stat.S_ISREG(status.st_mode):
             raise TelemetryFormatError(f"cannot read {path}: it is not a file")
         if status.st_size > max_bytes:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""JSON text of unknown origin into plain values, at a price in proportion to its length.
+"""A JSON parser for text of unknown origin, whose time and memory are proportional to the length of the text.
 
-What Python's own reader lets pass is refused: NaN, numbers beyond the range of floating point, names that occur twice
-in an object (readers differ in which they take), deep nesting, and swarms of tiny containers, each of which costs a
-hundred times its text.
+It refuses what Python's parser accepts: NaN, numbers beyond the range of floating point, duplicate names in an object
+(parsers differ in which one they keep), deep nesting, and masses of tiny containers, each of which takes a hundred
+times the memory of its text.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ from typing import Any, Final
 from virnuc_profiler.telemetry.values import MAX_DEPTH, shown
 
 _BYTES_PER_CONTAINER: Final = 16
-"""A telemetry record without any white space has 22 or more."""
+"""Minimum length of text per container. A telemetry record without white space has 22 bytes or more."""
 
 _FREE_CONTAINERS: Final = 1 << 16
 
 
 def parse_json(data: bytes) -> Any:
-    """The values of a JSON text in UTF-8.
+    """Parse a JSON text into plain values.
 
-    An hour of telemetry takes about 4 times its text; no text takes more than 32 times its bytes, beside 20 MB.
+    The values of a telemetry file take about 4 times the memory of its text. No text takes more than 32 times its
+    length plus 20 MB.
+
+    Args:
+        data: JSON text in UTF-8.
 
     Raises:
-        ValueError: it is not JSON, or is one of the things above.
+        ValueError: The text is not JSON, or has one of the properties that this module refuses.
     """
     containers = data.count(b"{") + data.count(b"[")
     if containers > _FREE_CONTAINERS + len(data) // _BYTES_PER_CONTAINER:
-        raise ValueError(f"it has {containers:,} lists and objects in {len(data):,} bytes, too many to be read safely")
+        raise ValueError(f"it has {containers:,} lists and objects in {len(data):,} bytes, too many to read safely")
     try:
         document = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_distinct)
     except RecursionError:
@@ -40,10 +44,13 @@ def parse_json(data: bytes) -> Any:
 
 
 def require_plain(document: Any) -> None:
-    """Refuses deep nesting, and numbers like 1e999 that Python reads as infinity.
+    """Refuse deep nesting, and numbers such as 1e999, which Python parses as infinity.
+
+    Args:
+        document: Parsed JSON values.
 
     Raises:
-        ValueError: there is one of these.
+        ValueError: The document is nested too deeply, or contains such a number.
     """
     level: list[Any] = [[document]]
     for _ in range(MAX_DEPTH + 2):
@@ -53,7 +60,7 @@ def require_plain(document: Any) -> None:
                 if isinstance(value, dict | list):
                     below.append(value)
                 elif type(value) is float and not math.isfinite(value):
-                    raise ValueError("it holds a number beyond the range of floating point")
+                    raise ValueError("it contains a number beyond the range of floating point")
         if not below:
             return
         level = below

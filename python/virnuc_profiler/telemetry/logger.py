@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Collects batch records and writes a run's telemetry file."""
+"""A logger that collects batch records and writes the telemetry file of a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from typing import Any
 
 from virnuc_profiler.errors import OutputError
 from virnuc_profiler.telemetry.files import write_json_atomically
-from virnuc_profiler.telemetry.schema import SCHEMA_VERSION, require_known_keys
+from virnuc_profiler.telemetry.migrations import TELEMETRY
+from virnuc_profiler.telemetry.schema import require_known_keys
 from virnuc_profiler.telemetry.summary import SummaryTotals
 from virnuc_profiler.telemetry.values import plain_items, shown
 
 _MAX_FILE_NAME = 240
-"""Bytes; file systems allow 255, and the temporary file beside it needs a few more."""
+"""Limit in bytes. File systems allow 255, and the name of the temporary file is longer by a few."""
 
 
 def _local_now() -> datetime:
@@ -27,21 +28,22 @@ def _local_now() -> datetime:
 
 
 class TelemetryLogger:
-    """Writes ``output_dir/telemetry_{run_id}.json``. May be used from several threads.
+    """Collects the metrics of a run and writes ``output_dir/telemetry_{run_id}.json``. Thread-safe.
 
     Args:
-        output_dir: folder of the file; made if it is not there.
-        run_id: a name that is safe in a file name; the local time as ``%Y%m%d_%H%M%S`` if left out. A run with the
-            same name in the same folder is replaced.
-        clock_ns: monotonic time in ns, from which ``elapsed_seconds`` counts; it starts when the logger is made.
-        now: the time of day with its offset to UTC, for ``timestamp``.
+        output_dir: Folder of the file, created if it does not exist.
+        run_id: Name of the run, part of the file name; by default the local time as ``%Y%m%d_%H%M%S``. An existing
+            file of the same name is replaced.
+        clock_ns: Function that returns monotonic time in ns. ``elapsed_seconds`` counts from the construction of the
+            logger.
+        now: Function that returns the time of day with its UTC offset, used for ``timestamp``.
 
     Attributes:
-        run_metadata: free facts about the run (model, configuration, machine), JSON-able.
+        run_metadata: Facts about the run (model, configuration, machine), as plain JSON values.
 
     Raises:
         ValueError: `run_id` cannot be part of a file name.
-        OutputError: the folder cannot be made or written.
+        OutputError: The folder cannot be created or written.
     """
 
     def __init__(
@@ -60,35 +62,51 @@ class TelemetryLogger:
         self._lock = threading.Lock()
         self._records: list[dict[str, Any]] = []
         self._totals = SummaryTotals()
+        self._final_summary: dict[str, Any] | None = None
         self._start_ns = clock_ns()
 
     @property
     def path(self) -> Path:
-        """The file that :meth:`finalize` writes."""
+        """Path of the file that :meth:`finalize` writes."""
         return self.output_dir / f"telemetry_{self.run_id}.json"
 
-    def set_run_metadata(self, **metadata: Any) -> None:
-        """Adds to ``run_metadata``; a key that is there already is replaced.
+    @property
+    def final_summary(self) -> dict[str, Any]:
+        """Summary that the last call of :meth:`finalize` wrote.
 
         Raises:
-            ValueError: a value holds NaN or infinity.
-            TypeError: a value is nothing that JSON has.
+            RuntimeError: The file has not been written yet.
+        """
+        if self._final_summary is None:
+            raise RuntimeError(f"{self.path} has not been written; call finalize() first, or use get_summary()")
+        return dict(self._final_summary)
+
+    def set_run_metadata(self, **metadata: Any) -> None:
+        """Add entries to ``run_metadata``, replacing existing keys.
+
+        Args:
+            **metadata: Entries to add. NumPy values, paths and dates are converted to plain JSON values.
+
+        Raises:
+            ValueError: A value contains NaN or infinity.
+            TypeError: A value has a type that JSON does not support.
         """
         plain = plain_items(metadata, "metadata")
         with self._lock:
             self.run_metadata.update(plain)
 
     def record_batch(self, batch_idx: int, metrics: Mapping[str, Any]) -> None:
-        """Keeps a copy of a batch's metrics, with ``batch_idx`` and ``timestamp`` added.
+        """Record the metrics of one batch.
 
-        ``timestamp`` is now, as ISO 8601 with the offset to UTC, unless `metrics` brings its own (batches that are
-        recorded after the run). Keys of the schema are checked, any other key is kept as it is; None stands for
-        what was not measured.
+        Args:
+            batch_idx: Index of the batch.
+            metrics: Metrics of the batch, with None for what was not measured. Keys of the schema are checked, and
+                other keys are kept. ``timestamp`` defaults to the current time as ISO 8601 with the UTC offset.
 
         Raises:
-            ValueError: a known key is of another type or out of range, or a value is NaN or infinite; the
-                message names key and value.
-            TypeError: a value is nothing that JSON has.
+            ValueError: A known key has a value of the wrong type or out of range, or a value is NaN or infinite. The
+                message names the key and the value.
+            TypeError: A value has a type that JSON does not support.
         """
         added = {"batch_idx": batch_idx, "timestamp": self._now().isoformat()}
         record = plain_items({**added, **metrics, "batch_idx": batch_idx}, "metrics")
@@ -98,35 +116,37 @@ class TelemetryLogger:
             self._totals.add(record)
 
     def get_summary(self) -> dict[str, Any]:
-        """The summary of the batches recorded so far, with the time since the logger was made."""
+        """Return the summary of the batches recorded so far, and the time since the logger was created."""
         with self._lock:
             return self._totals.summary(self._elapsed_seconds())
 
     def finalize(self, summary: Mapping[str, Any] | None = None) -> Path:
-        """Writes the file, atomically. A second call writes it again, with what has come since.
+        """Write the file, atomically. A later call replaces it with one that includes later batches.
 
         Args:
-            summary: keys that replace or extend those of :meth:`get_summary`. Rates and projections are computed
-                from a given ``elapsed_seconds`` (or totals), unless they are given too.
+            summary: Keys that replace or extend those of :meth:`get_summary`. Rates and projections follow from the
+                totals and ``elapsed_seconds`` given here, unless they are given too.
 
         Returns:
-            The file's path.
+            Path of the file. :attr:`final_summary` is the summary in it.
 
         Raises:
-            ValueError: a known key of `summary` is of another type or out of range; nothing is written.
-            TypeError: a value is nothing that JSON has; nothing is written.
-            OutputError: the file cannot be written.
+            ValueError: A known key of `summary` has a value of the wrong type or out of range. Nothing is written.
+            TypeError: A value has a type that JSON does not support. Nothing is written.
+            OutputError: The file cannot be written.
         """
         given = plain_items(summary or {}, "summary")
         require_known_keys("summary", given)
         with self._lock:
-            document = {
-                "schema_version": SCHEMA_VERSION,
+            document: dict[str, Any] = {
+                "schema_version": TELEMETRY.version,
                 "run_metadata": plain_items(self.run_metadata, "run_metadata"),
                 "summary": self._totals.summary(self._elapsed_seconds(), given),
                 "per_batch_metrics": list(self._records),
             }
-        return write_json_atomically(self.path, document)
+        path = write_json_atomically(self.path, document)
+        self._final_summary = document["summary"]
+        return path
 
     def _elapsed_seconds(self) -> float:
         return (self._clock_ns() - self._start_ns) / 1e9

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Rates and projections from totals. What cannot be computed is None: a division by zero is not an infinity."""
+"""Rates and projections computed from totals. What cannot be computed is None, never infinity."""
 
 from __future__ import annotations
 
 import math
 
 PROJECTED_SEQUENCES = 6_000_000
-"""The size of job that ``projected_6M_hours`` and ``projected_6M_hours_tokens`` speak of."""
+"""Job size of ``projected_6M_hours`` and ``projected_6M_hours_tokens``."""
 
 _SECONDS_PER_HOUR = 3600
 
 
 def ratio(numerator: float | None, denominator: float | None) -> float | None:
-    """`numerator` / `denominator`; None if one is None, the denominator is 0, or the result is not finite."""
+    """Divide two numbers; return None if one is None, the denominator is 0, or the result is not finite.
+
+    Args:
+        numerator: Dividend, or None if it was not measured.
+        denominator: Divisor, or None if it was not measured.
+    """
     if numerator is None or denominator is None or denominator == 0:
         return None
     try:
@@ -23,7 +28,13 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
 
 
 def projected_hours(amount: float | None, measured: int | None, elapsed_seconds: float | None) -> float | None:
-    """Hours for `amount` (sequences or tokens) at the rate of `measured` of them in `elapsed_seconds`."""
+    """Return the hours that a job takes at a measured rate; None if the rate was not measured.
+
+    Args:
+        amount: Size of the job, in sequences or tokens.
+        measured: Number of sequences or tokens processed in `elapsed_seconds`.
+        elapsed_seconds: Wall time of the measurement.
+    """
     share = ratio(amount, measured)
     if share is None or elapsed_seconds is None:
         return None
@@ -33,10 +44,15 @@ def projected_hours(amount: float | None, measured: int | None, elapsed_seconds:
 def rates(
     total_sequences: int | None, total_tokens: int | None, elapsed_seconds: float | None
 ) -> dict[str, float | None]:
-    """The summary keys that follow from the totals of a run.
+    """Return the summary keys that follow from the totals of a run.
 
-    Both projections speak of 6 million sequences like those that were measured, and so are equal for one run; the
-    tokens-based one is the one that stays right once ``avg_tokens_per_seq`` is replaced by that of the real data.
+    Both projections assume sequences like the measured ones, so they are equal for a single run. Only the one by
+    tokens stays correct when ``avg_tokens_per_seq`` is replaced by the mean length of the real data.
+
+    Args:
+        total_sequences: Number of sequences processed, or None.
+        total_tokens: Number of tokens processed, or None.
+        elapsed_seconds: Wall time of the run, or None.
     """
     tokens_per_sequence = ratio(total_tokens, total_sequences)
     sequences_per_second = ratio(total_sequences, elapsed_seconds)

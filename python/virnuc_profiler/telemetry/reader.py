@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads telemetry files, also those of other writers of the format."""
+"""Reading and validating telemetry files, including those of other programs that write the format."""
 
 from __future__ import annotations
 
@@ -9,43 +9,48 @@ from typing import Any
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.files import MAX_BYTES, read_json
-from virnuc_profiler.telemetry.json_text import require_plain
+from virnuc_profiler.telemetry.migrations import TELEMETRY
 from virnuc_profiler.telemetry.schema import find_problem, telemetry_schema
 from virnuc_profiler.telemetry.values import printable, shown
 
 
 def read_telemetry(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
-    """Reads and validates a telemetry file.
+    """Read and validate a telemetry file of any version with the same major number.
 
-    Missing optional keys stay missing, but ``run_metadata`` is always there.
+    The document is returned in the current version of the schema. Optional keys that the file lacks stay missing,
+    except for ``run_metadata``, which is empty then. Unknown keys are kept.
 
     Args:
-        path: the file.
-        max_bytes: a larger file is refused instead of filling the memory.
+        path: File to read.
+        max_bytes: Size limit; a larger file is refused instead of filling the memory.
 
     Raises:
-        TelemetryFormatError: the file cannot be read, is too large, is not JSON, or does not fit the schema; the
-            message names the file and the JSON path.
+        TelemetryFormatError: The file cannot be read, is too large, is not JSON, does not fit the schema, or has
+            another major schema version. The message names the file and the JSON path.
     """
-    document = read_json(path, max_bytes=max_bytes)
+    return current_telemetry(read_json(path, max_bytes=max_bytes), str(path))
+
+
+def current_telemetry(document: Any, name: str) -> dict[str, Any]:
+    """Validate the content of a telemetry file and return it in the current version of the schema.
+
+    Args:
+        document: Content of the file, of any type.
+        name: Name of the file in error messages.
+
+    Raises:
+        TelemetryFormatError: The document does not fit the schema, or has another major schema version.
+    """
+    if isinstance(document, dict):
+        try:
+            document = TELEMETRY.migrate(document)
+        except TelemetryFormatError as error:
+            raise TelemetryFormatError(f"{name}: {error}") from error
     try:
         _require_schema(document)
     except TelemetryFormatError as error:
-        raise TelemetryFormatError(f"{path} is not a telemetry file: {error}") from error
+        raise TelemetryFormatError(f"{name} is not a telemetry file: {error}") from error
     return {**document, "run_metadata": document.get("run_metadata", {})}
-
-
-def validate_telemetry(document: Any) -> None:
-    """Checks a loaded document against the schema.
-
-    Raises:
-        TelemetryFormatError: it does not fit; the message names the JSON path.
-    """
-    try:
-        require_plain(document)
-    except ValueError as error:
-        raise TelemetryFormatError(str(error)) from error
-    _require_schema(document)
 
 
 def _require_schema(document: Any) -> None:
@@ -64,6 +69,6 @@ def _require_schema(document: Any) -> None:
 
 @cache
 def _validator() -> Any:
-    from jsonschema import Draft202012Validator  # 0.2 s to import, and only readers need it
+    from jsonschema import Draft202012Validator  # takes 0.2 s to import; only readers need it
 
     return Draft202012Validator(telemetry_schema())

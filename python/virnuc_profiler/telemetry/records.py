@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""What one run leaves behind, as frozen records.
+"""Frozen records of one run.
 
-Times are integers in ns on the host's monotonic clock (``time.monotonic_ns``), device times too. What was not
-measured is ``None``, never 0.
+All times, including device times, are integers in ns on the host's monotonic clock (``time.monotonic_ns``). What was
+not measured is ``None``, never 0.
 """
 
 from dataclasses import dataclass
 
 STAGES = ("fetch", "collate", "h2d", "forward", "pool", "d2h", "emit")
-"""The stages of packed inference, in the order of a batch's life."""
+"""Stages of packed inference, in the order in which a batch passes through them."""
 
 DEVICE_STAGES = ("h2d", "forward", "pool", "d2h")
-"""Those that run on a CUDA stream and so have a device interval too."""
+"""Stages that run on a CUDA stream and therefore have a device interval too."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
     """One stage of one batch.
 
-    A device interval starts when the start event fires, which can be before the stage's first kernel arrives: it
+    A device interval begins when the start event fires, which can be before the stage's first kernel arrives, so it
     includes launch gaps.
     """
 
@@ -35,7 +35,7 @@ class StageRecord:
 
     @property
     def device_ns(self) -> int | None:
-        """Duration on the device, where it was measured."""
+        """Duration on the device; None if it was not measured."""
         if self.device_start_ns is None or self.device_end_ns is None:
             return None
         return self.device_end_ns - self.device_start_ns
@@ -43,7 +43,7 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True)
 class PackingRecord:
-    """What one pack held. Lengths are in tokens, BOS and EOS included."""
+    """Content of one pack. Lengths are in tokens, BOS and EOS included."""
 
     sequences: int
     tokens: int
@@ -54,30 +54,30 @@ class PackingRecord:
 
     @property
     def mean_length(self) -> float:
-        """Tokens per sequence."""
+        """Mean number of tokens per sequence."""
         return self.tokens / self.sequences if self.sequences else 0.0
 
     @property
     def oversize(self) -> bool:
-        """More tokens than the budget: a single sequence that no pack of this budget can hold."""
+        """Whether the pack is a single sequence that exceeds the token budget."""
         return self.token_budget is not None and self.tokens > self.token_budget
 
     @property
     def packing_efficiency(self) -> float | None:
-        """Tokens over the budget in force, 0 to 1; None without a budget and for an oversize pack."""
+        """Tokens divided by the budget in force, 0 to 1; None without a budget and for an oversize pack."""
         if self.token_budget is None or self.oversize:
             return None
         return self.tokens / self.token_budget
 
     @property
     def padding_tokens(self) -> int:
-        """Tokens that a padded batch of the same sequences would have wasted."""
+        """Number of padding tokens that a padded batch of the same sequences would have needed."""
         return self.sequences * self.max_length - self.tokens
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """One batch: a stage may occur more than once, and stages may overlap."""
+    """One batch. A stage may occur more than once, and stages may overlap."""
 
     index: int
     host_start_ns: int
@@ -88,13 +88,13 @@ class BatchRecord:
 
     @property
     def host_ns(self) -> int:
-        """Duration on the host, from the wait for data to the hand-over of results."""
+        """Duration on the host, from the wait for data to the delivery of results."""
         return self.host_end_ns - self.host_start_ns
 
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """One reading of NVML's cheap counters. Utilization: share of time in which any kernel ran."""
+    """One reading of NVML's cheap counters. Utilization is the share of time in which at least one kernel ran."""
 
     at_ns: int
     utilization_percent: int | None = None
@@ -120,7 +120,7 @@ class GpmReading:
 
 @dataclass(frozen=True, slots=True)
 class EnergyReading:
-    """The device's total energy counter, millijoules since the driver was loaded."""
+    """One reading of the device's energy counter: millijoules since the driver was loaded."""
 
     at_ns: int
     energy_mj: int
@@ -128,7 +128,7 @@ class EnergyReading:
 
 @dataclass(frozen=True, slots=True)
 class ProcessReading:
-    """Who else uses the device: processes other than this one, and the share of SM time that NVML says they took."""
+    """Other processes on the device: their number, and the share of SM time that NVML attributes to them."""
 
     at_ns: int
     other_processes: int | None = None
@@ -137,7 +137,7 @@ class ProcessReading:
 
 @dataclass(frozen=True, slots=True)
 class SamplerTierRecord:
-    """How one tier of sampling went; ``cpu_ns`` is the CPU time that its thread took."""
+    """Statistics of one sampling tier; ``cpu_ns`` is the CPU time of its thread."""
 
     name: str
     interval_ms: float
@@ -151,7 +151,7 @@ class SamplerTierRecord:
 
 @dataclass(frozen=True, slots=True)
 class GpuSamples:
-    """All that was sampled of one GPU during a run."""
+    """All readings of one GPU during a run."""
 
     uuid: str
     fast: tuple[GpuReading, ...] = ()
@@ -164,20 +164,20 @@ class GpuSamples:
 
 @dataclass(frozen=True, slots=True)
 class DeviceCapture:
-    """What was captured of the device, or why nothing was.
+    """The device of a run, and how much of its work was captured.
 
     Attributes:
-        name: the device, e.g. ``NVIDIA H200`` or ``cpu``.
-        uuid: its UUID; None without a GPU.
-        timed: whether device times were taken.
-        reason: why not, or why they ended early; empty if they were taken to the end.
-        dropped_batches: batches that have no device times, or not all of them.
-        alignment_uncertainty_ns: error bar of device times on the host's axis.
-        alignment_residual_ns: the furthest that a comparison of the clocks lay from what its neighbors predict; None
-            with fewer than three.
-        clock_drift_ppm: how much faster the device's clock ran than the host's, fitted over the whole run; None with
-            fewer than two comparisons.
-        sampling_reason: why the GPU was not sampled; empty if it was.
+        name: Name of the device, such as ``NVIDIA H200`` or ``cpu``.
+        uuid: UUID of the GPU; None without a GPU.
+        timed: Whether device times were captured.
+        reason: Why device times were not captured, or why the capture ended early; empty if it was complete.
+        dropped_batches: Number of batches whose device times are missing or incomplete.
+        alignment_uncertainty_ns: Error bound of device times on the host's clock.
+        sampling_reason: Why the GPU was not sampled; empty if it was.
+        alignment_residual_ns: Largest distance of a clock comparison from the value that its neighbors predict; None
+            with fewer than three comparisons.
+        clock_drift_ppm: How much faster the device's clock ran than the host's, fitted over the run; None with fewer
+            than two comparisons.
     """
 
     name: str
@@ -193,12 +193,13 @@ class DeviceCapture:
 
 @dataclass(frozen=True, slots=True)
 class ProfilingCost:
-    """What profiling cost in one run, measured in it.
+    """Cost of profiling, measured during the run itself.
 
     Attributes:
-        calls: how often the loop called the profiler: to begin a batch, to mark a stage, to end it.
-        timed_calls: how many of these were timed (one in 31 or so, so that timing costs nothing one can see).
-        timed_call_ns: host time inside those, without the way from Python into the compiled core (some 50 ns each).
+        calls: Number of calls to the profiler: to begin a batch, mark a stage, and end a batch.
+        timed_calls: Number of calls that were timed, about one in 31 to keep the cost of timing negligible.
+        timed_call_ns: Host time inside the timed calls. The transition from Python to the compiled core, some 50 ns a
+            call, is not included.
         harvest_cpu_ns: CPU time of the thread that collects device times; None without a device.
         sampling_cpu_ns: CPU time of the threads that sample NVML; None without sampling.
     """
@@ -211,7 +212,7 @@ class ProfilingCost:
 
     @property
     def mean_call_ns(self) -> float | None:
-        """Host time of one call; None if none was timed."""
+        """Mean host time of one call; None if no call was timed."""
         return self.timed_call_ns / self.timed_calls if self.timed_calls else None
 
     @property

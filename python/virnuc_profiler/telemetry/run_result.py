@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The result of one profiled run, which can be saved and loaded."""
+"""The result of one profiled run, which can be saved to a JSON file and loaded from it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.telemetry.batch_table import BatchTable
+from virnuc_profiler.telemetry.batch_table import BATCH_FIELDS, STAGE_FIELDS, BatchTable
 from virnuc_profiler.telemetry.files import MAX_BYTES, read_json, write_json_atomically
+from virnuc_profiler.telemetry.migrations import SAVED_RUN
 from virnuc_profiler.telemetry.records import (
     DeviceCapture,
     EnergyReading,
@@ -22,47 +23,65 @@ from virnuc_profiler.telemetry.records import (
     ProfilingCost,
     SamplerTierRecord,
 )
-from virnuc_profiler.telemetry.typed_records import read_record, require_type
-from virnuc_profiler.telemetry.values import shown
+from virnuc_profiler.telemetry.typed_records import (
+    Known,
+    known_fields,
+    read_record,
+    require_type,
+    unknown_keys,
+    with_unknown_keys,
+)
 
-SCHEMA_VERSION = "1.0"
-_KIND = "virnuc_profiler run"
-_REQUIRED: Mapping[str, type] = {
+RUN_KIND: Final = "virnuc_profiler run"
+"""The ``kind`` of a saved run."""
+
+_REQUIRED: Final[Mapping[str, type]] = {
     "run_id": str,
     "started_at": str,
     "host_start_ns": int,
     "host_end_ns": int,
     "stage_names": list,
-    "metadata": dict,
     "device": dict,
     "batches": dict,
     "stages": dict,
 }
-_TABLES = ("device", "batches", "stages")
-_READINGS: Mapping[str, type] = {
+_READINGS: Final[Mapping[str, type]] = {
     "fast": GpuReading,
     "gpm": GpmReading,
     "energy": EnergyReading,
     "processes": ProcessReading,
     "tiers": SamplerTierRecord,
 }
+_KNOWN: Final[Known] = {
+    **dict.fromkeys(("kind", "schema_version", "metadata", *_REQUIRED)),
+    "device": known_fields(DeviceCapture),
+    "gpu": {
+        **dict.fromkeys(("uuid", "max_sm_clock_mhz")),
+        **{key: known_fields(kind) for key, kind in _READINGS.items()},
+    },
+    "cost": known_fields(ProfilingCost),
+    "batches": dict.fromkeys(BATCH_FIELDS),
+    "stages": dict.fromkeys(STAGE_FIELDS),
+}
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run: its batches in the order they began, and what was sampled of the GPU meanwhile.
+    """One profiled run: its batches in the order in which they began, and the GPU's readings.
 
     Attributes:
-        run_id: name of the run.
-        started_at: ISO 8601, UTC.
-        host_start_ns: start on the monotonic clock.
-        host_end_ns: end on the same clock.
-        stage_names: the stages that could occur.
-        batches: every batch that ended.
-        device: what was captured of the device, or why nothing was.
-        gpu: NVML's readings; None where there were none.
-        metadata: whatever the user wanted to keep with it, JSON-able.
-        cost: what profiling it cost; None in files of before 0.2.
+        run_id: Name of the run.
+        started_at: Start of the run, ISO 8601 in UTC.
+        host_start_ns: Start of the run on the host's monotonic clock.
+        host_end_ns: End of the run on the host's monotonic clock.
+        stage_names: Names of all stages that the run could have.
+        batches: All batches that ended.
+        device: The device, and why it was not timed or sampled if it was not.
+        gpu: NVML readings, or None if the GPU was not sampled.
+        metadata: Facts about the run that the user added, as plain JSON values.
+        cost: Cost of profiling this run, or None if the file predates its measurement.
+        schema_version: Version of the saved file: this package's own, or the newer minor version it was loaded from.
+        unknown: Keys of a loaded file that this version does not know; :meth:`save` writes them again.
     """
 
     run_id: str
@@ -75,31 +94,39 @@ class RunResult:
     gpu: GpuSamples | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     cost: ProfilingCost | None = None
+    schema_version: str = SAVED_RUN.version
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def elapsed_s(self) -> float:
-        """Wall time of the run."""
+        """Wall time of the run in seconds."""
         return (self.host_end_ns - self.host_start_ns) / 1e9
 
     @property
     def total_sequences(self) -> int | None:
-        """Sequences of all batches that had packing statistics; None if none had."""
+        """Number of sequences in the batches with packing statistics; None if no batch has them."""
         return self.batches.total("sequences")
 
     @property
     def total_tokens(self) -> int | None:
-        """Tokens of all batches that had packing statistics, BOS and EOS included; None if none had."""
+        """Number of tokens in the batches with packing statistics, BOS and EOS included; None if no batch has them."""
         return self.batches.total("tokens")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the run as JSON, atomically.
+        """Write the run as JSON, atomically.
+
+        Args:
+            path: File to write. Missing folders are created.
+
+        Returns:
+            The path.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: The file cannot be written.
         """
         document = {
-            "kind": _KIND,
-            "schema_version": SCHEMA_VERSION,
+            "kind": RUN_KIND,
+            "schema_version": self.schema_version,
             "run_id": self.run_id,
             "started_at": self.started_at,
             "host_start_ns": self.host_start_ns,
@@ -111,29 +138,53 @@ class RunResult:
             "metadata": dict(self.metadata),
             **self.batches.to_columns(),
         }
-        return write_json_atomically(path, document)
+        return write_json_atomically(path, with_unknown_keys(document, self.unknown))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> RunResult:
-        """Reads a run that :meth:`save` wrote.
+        """Read a run that :meth:`save` wrote, in this or another version of the same major schema version.
 
         Args:
-            path: the file.
-            max_bytes: a larger file is refused instead of filling the memory.
+            path: File to read.
+            max_bytes: Size limit; a larger file is refused instead of filling the memory.
 
         Raises:
-            TelemetryFormatError: the file cannot be read, is too large, or is not a saved run.
+            TelemetryFormatError: The file cannot be read, is too large, is not a saved run, or has another major
+                schema version.
         """
         document = read_json(path, max_bytes=max_bytes)
-        if not isinstance(document, dict) or document.get("kind") != _KIND:
+        if not is_saved_run(document):
             raise TelemetryFormatError(f"{path} is not a saved run of virnuc_profiler")
-        if document.get("schema_version") != SCHEMA_VERSION:
-            version = shown(document.get("schema_version"))
-            raise TelemetryFormatError(f"{path} has schema version {version}; this version reads {SCHEMA_VERSION!r}")
+        return cls.from_document(document, str(path))
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any], name: str) -> RunResult:
+        """Build a run from the JSON values of a saved run.
+
+        Args:
+            document: Content of a file for which :func:`is_saved_run` holds.
+            name: Name of the file in error messages.
+
+        Raises:
+            TelemetryFormatError: The document is incomplete, or has another major schema version.
+        """
+        try:
+            document = SAVED_RUN.migrate(document)
+        except TelemetryFormatError as error:
+            raise TelemetryFormatError(f"{name}: {error}") from error
         try:
             return cls(**_read_parts(document))
         except TelemetryFormatError as error:
-            raise TelemetryFormatError(f"{path} is not a whole saved run: {error}") from error
+            raise TelemetryFormatError(f"{name} is not a complete saved run: {error}") from error
+
+
+def is_saved_run(document: Any) -> bool:
+    """Whether the content of a JSON file says that it is a saved run, of any version.
+
+    Args:
+        document: Content of the file.
+    """
+    return isinstance(document, dict) and document.get("kind") == RUN_KIND
 
 
 def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,29 +192,33 @@ def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
         raise TelemetryFormatError(f"it has no {min(missing)!r}")
     for key, kind in _REQUIRED.items():
         require_type(document[key], (kind,), key)
+    metadata = document.get("metadata", {})
+    require_type(metadata, (dict,), "metadata")
     for number, name in enumerate(document["stage_names"]):
         require_type(name, (str,), f"stage_names[{number}]")
     stage_names = tuple(document["stage_names"])
     gpu, cost = document.get("gpu"), document.get("cost")
     return {
-        **{key: document[key] for key in _REQUIRED if key not in _TABLES},
+        **{key: document[key] for key in ("run_id", "started_at", "host_start_ns", "host_end_ns", "schema_version")},
         "stage_names": stage_names,
+        "metadata": metadata,
         "batches": BatchTable.from_columns(stage_names, document),
         "device": read_record(DeviceCapture, document["device"], "device"),
         "gpu": None if gpu is None else _read_samples(gpu),
         "cost": None if cost is None else read_record(ProfilingCost, cost, "cost"),
+        "unknown": unknown_keys(document, _KNOWN),
     }
 
 
 def _read_samples(gpu: Any) -> GpuSamples:
     require_type(gpu, (dict,), "gpu")
-    gpu = {"processes": [], "max_sm_clock_mhz": None, **gpu}  # files of before 0.2 lack them
-    if missing := {"uuid", *_READINGS} - gpu.keys():
-        raise TelemetryFormatError(f"gpu has no {min(missing)!r}")
+    if "uuid" not in gpu:
+        raise TelemetryFormatError("gpu has no 'uuid'")
+    max_sm_clock_mhz = gpu.get("max_sm_clock_mhz")
     require_type(gpu["uuid"], (str,), "gpu.uuid")
-    require_type(gpu["max_sm_clock_mhz"], (int, type(None)), "gpu.max_sm_clock_mhz")
-    readings = {key: _read_all(kind, gpu[key], f"gpu.{key}") for key, kind in _READINGS.items()}
-    return GpuSamples(uuid=gpu["uuid"], max_sm_clock_mhz=gpu["max_sm_clock_mhz"], **readings)
+    require_type(max_sm_clock_mhz, (int, type(None)), "gpu.max_sm_clock_mhz")
+    readings = {key: _read_all(kind, gpu.get(key, []), f"gpu.{key}") for key, kind in _READINGS.items()}
+    return GpuSamples(uuid=gpu["uuid"], max_sm_clock_mhz=max_sm_clock_mhz, **readings)
 
 
 def _read_all(kind: type[Any], entries: Any, name: str) -> tuple[Any, ...]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The shipped JSON Schema of telemetry files, and fast checks made from it.
+"""The JSON Schema of telemetry files, and fast checks compiled from it.
 
-The schema is the one place that knows each key's type and range. ``jsonschema`` needs about 0.5 ms for a batch
-record, which a file of 100,000 batches multiplies to a minute, so records are checked by closures compiled from
-the schema's own definitions; the tests hold both against each other.
+The schema alone defines each key's type and range. ``jsonschema`` takes about 0.5 ms for a batch record, or a minute
+for a file of 100,000 batches, so records are checked by closures compiled from the schema. A property test compares
+the two.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from typing import Any
 
 from virnuc_profiler.telemetry.values import shown
 
-SCHEMA_VERSION = "1.0"
-
 Check = Callable[[Any], "tuple[str, Any, str] | None"]
-"""Returns None, or what is wrong: the JSON path below the value, the value there, and what it must be."""
+"""Returns None, or the first problem: its JSON path below the value, the value there, and what it must be."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "null": (type(None),),
@@ -36,7 +34,7 @@ _KEYWORDS = {"type", "enum", "minimum", "maximum", "additionalProperties", "item
 
 @cache
 def telemetry_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of telemetry files, as it ships with the package. Do not change it."""
+    """Return the JSON Schema (draft 2020-12) of telemetry files. The dictionary is shared: do not modify it."""
     text = Path(__file__).with_name("telemetry_schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
@@ -44,20 +42,24 @@ def telemetry_schema() -> dict[str, Any]:
 
 @cache
 def key_checks(definition: str) -> Mapping[str, Check]:
-    """Fast checks of the known keys of one of the schema's objects.
+    """Return a fast check for each known key of an object.
 
     Args:
-        definition: ``batch`` or ``summary``.
+        definition: Name of the object in the schema: ``batch`` or ``summary``.
     """
     properties = telemetry_schema()["$defs"][definition]["properties"]
     return {key: compile_check(schema) for key, schema in properties.items()}
 
 
 def require_known_keys(definition: str, values: Mapping[str, Any]) -> None:
-    """Checks the known keys among `values`, which are plain JSON values.
+    """Check the known keys of an object; other keys are ignored.
+
+    Args:
+        definition: Name of the object in the schema: ``batch`` or ``summary``.
+        values: The object, as plain JSON values.
 
     Raises:
-        ValueError: one has a value of another type or out of range; the message names key and value.
+        ValueError: A value has the wrong type or is out of range. The message names the key and the value.
     """
     problem = find_problem(definition, values)
     if problem is not None:
@@ -66,7 +68,12 @@ def require_known_keys(definition: str, values: Mapping[str, Any]) -> None:
 
 
 def find_problem(definition: str, values: Mapping[str, Any]) -> tuple[str, Any, str] | None:
-    """The first known key among `values` that does not fit the schema: its path, its value, what it must be."""
+    """Return the first known key that does not fit the schema: its path, its value, and what it must be.
+
+    Args:
+        definition: Name of the object in the schema: ``batch`` or ``summary``.
+        values: The object, as plain JSON values.
+    """
     checks = key_checks(definition)
     for key, value in values.items():
         check = checks.get(key)
@@ -76,10 +83,13 @@ def find_problem(definition: str, values: Mapping[str, Any]) -> tuple[str, Any, 
 
 
 def compile_check(schema: Mapping[str, Any]) -> Check:
-    """Makes a check, for plain JSON values, of the keywords that the known keys use.
+    """Compile a schema into a check for plain JSON values.
+
+    Args:
+        schema: Schema of one key, using only the keywords that this module knows.
 
     Raises:
-        NotImplementedError: the schema uses another keyword; without this it would be ignored in silence.
+        NotImplementedError: The schema uses another keyword, which would silently have no effect.
     """
     schema = _resolved(schema)
     unknown = schema.keys() - _KEYWORDS - _ANNOTATIONS
@@ -96,7 +106,7 @@ def compile_check(schema: Mapping[str, Any]) -> Check:
     check_member = None if members is None else compile_check(members)
 
     def check(value: Any) -> tuple[str, Any, str] | None:
-        kind = type(value)  # plain values have no subclasses, and so True is no number
+        kind = type(value)  # exact types: True is not a number
         if kind not in kinds and not (integral and kind is float and value.is_integer()):
             return "", value, expected
         if kind is int or kind is float:
@@ -136,7 +146,7 @@ def _type_names(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _expectation(schema: Mapping[str, Any]) -> str:
-    """In words: ``a number from 0 to 100, or None if it was not measured``."""
+    """Describe a schema in words: ``a finite number from 0 to 100, or None if it was not measured``."""
     if "enum" in schema:
         return "one of " + ", ".join(repr(choice) for choice in schema["enum"])
     names = _type_names(schema)

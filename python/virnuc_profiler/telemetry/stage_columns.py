@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The stages of many batches as columns, for arithmetic on all of them at once."""
+"""Stages of many batches as columns, for arithmetic on all of them at once."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ NOT_MEASURED = int(np.iinfo(np.int64).min)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageColumns:
-    """Stages in the order of their batches, (stages,) each. Times in ns, or ``NOT_MEASURED``.
+    """Stages ordered by batch. All columns have the shape (stages,).
 
     Attributes:
-        names: of the stages, by number.
-        batch: the place of a stage's batch among the batches; never falls.
-        name: the number of its name.
-        host_start_ns: see ``StageRecord``, as for the next three.
-        host_end_ns: alike.
-        device_start_ns: alike.
-        device_end_ns: alike.
+        names: Names of the stages, by number.
+        batch: Position of each stage's batch in the table of batches; never decreases.
+        name: Number of each stage's name.
+        host_start_ns: Start on the host, ns.
+        host_end_ns: End on the host, ns.
+        device_start_ns: Start on the device, ns, or ``NOT_MEASURED``.
+        device_end_ns: End on the device, ns, or ``NOT_MEASURED``.
     """
 
     names: tuple[str, ...]
@@ -44,17 +44,21 @@ class StageColumns:
 
     @property
     def on_device(self) -> Mask:
-        """Those that have a device interval."""
+        """Mask of the stages that have a device interval."""
         found: Mask = (self.device_start_ns != NOT_MEASURED) & (self.device_end_ns != NOT_MEASURED)
         return found
 
     def named(self, names: Container[str]) -> Mask:
-        """Those with one of these names."""
+        """Return a mask of the stages with some names.
+
+        Args:
+            names: Names to select.
+        """
         wanted = np.array([name in names for name in self.names], np.bool_)
         return wanted[self.name]
 
     def __getitem__(self, chosen: NDArray[Any]) -> StageColumns:
-        """The stages under a mask, or at some places."""
+        """Return the stages selected by a mask or by positions."""
         columns = (
             self.batch,
             self.name,

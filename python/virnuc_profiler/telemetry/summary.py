@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The summary of a run's batch records: a running total that can be asked at any moment."""
+"""The summary of a run's batch records, as running totals that can be read at any time."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ from virnuc_profiler.telemetry.rates import rates, ratio
 
 @dataclass
 class Mean:
-    """A mean over the values that were measured; None if there were none."""
+    """Running mean of the values that were measured."""
 
     total: float = 0.0
     count: int = 0
 
     def add(self, value: float | None) -> None:
-        """Adds one value; None adds nothing."""
+        """Add a value.
+
+        Args:
+            value: Value to add; None is ignored.
+        """
         if value is not None:
             self.total += value
             self.count += 1
 
     @property
     def value(self) -> float | None:
-        """The mean so far."""
+        """Mean of the values so far; None without values."""
         return ratio(self.total, self.count)
 
 
 @dataclass
 class SummaryTotals:
-    """Adds up batch records, each in constant time.
+    """Running totals of batch records; each record takes constant time.
 
-    Averages are means over the batches that had the value. Totals are sums over the batches that had the count; the
-    others are counted in ``batches_without_counts``. A total that no batch had is None, not 0.
+    Averages are means over the batches that have the value. Totals are sums over the batches that have the count, and
+    ``batches_without_counts`` counts the others. A total is None, not 0, if no batch has the count.
     """
 
     batches: int = 0
@@ -51,7 +55,11 @@ class SummaryTotals:
     max_checkpoint_queue_depth: int | None = None
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Adds one batch record, whose known keys must fit the schema."""
+        """Add a batch record.
+
+        Args:
+            record: Metrics of the batch, whose known keys fit the schema.
+        """
         sequences, tokens = record.get("num_sequences"), record.get("num_tokens")
         self.batches += 1
         self.without_counts += sequences is None or tokens is None
@@ -71,13 +79,14 @@ class SummaryTotals:
             self.max_checkpoint_queue_depth = max(int(depth), self.max_checkpoint_queue_depth or 0)
 
     def summary(self, elapsed_seconds: float | None, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The summary so far.
+        """Return the summary of the records so far.
+
+        Rates and projections are None if batches lack a count and the total is not given.
 
         Args:
-            elapsed_seconds: wall time of the run; None if it is not known.
-            given: keys that replace or extend the ones here. Rates and projections follow from given totals and
-                a given ``elapsed_seconds``, unless they are given too. They are None where batches lack a count and
-                the total is not given.
+            elapsed_seconds: Wall time of the run, or None if it is unknown.
+            given: Keys that replace or extend the computed ones. Rates and projections follow from totals and
+                ``elapsed_seconds`` given here, unless they are given too.
         """
         totals: dict[str, Any] = {
             "total_sequences": self.sequences if self.with_sequences or not self.batches else None,
@@ -87,7 +96,7 @@ class SummaryTotals:
         }
         given = given or {}
         totals.update((key, given[key]) for key in totals.keys() & given.keys())
-        # A sum over a part of the batches is no numerator for the time of all of them.
+        # The sum over some of the batches must not be divided by the time of all of them.
         sequences, tokens = (
             totals[key] if key in given or counted == self.batches else None
             for key, counted in (("total_sequences", self.with_sequences), ("total_tokens", self.with_tokens))
@@ -115,7 +124,13 @@ def summarize(
     elapsed_seconds: float | None,
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The summary of `records`, see :meth:`SummaryTotals.summary`."""
+    """Return the summary of batch records.
+
+    Args:
+        records: Metrics of the batches, whose known keys fit the schema.
+        elapsed_seconds: Wall time of the run, or None if it is unknown.
+        given: Keys that replace or extend the computed ones, as in :meth:`SummaryTotals.summary`.
+    """
     totals = SummaryTotals()
     for record in records:
         totals.add(record)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Values from the user made into plain JSON values, at the border and not hours later when a file is written."""
+"""Conversion of user values to plain JSON values when they arrive, not hours later when a file is written."""
 
 import math
 import os
@@ -10,28 +10,37 @@ from typing import Any
 import numpy as np
 
 MAX_DEPTH = 32
-"""Deepest nesting of lists and objects that is written or read."""
+"""Maximum nesting of lists and objects that is written or read."""
 
 _MAX_BITS = 1024
 _SHOWN_CHARACTERS = 120
 
 
 def to_plain(value: Any, name: str) -> Any:
-    """A deep copy of `value` as JSON has it; numpy scalars and arrays, paths and dates are converted.
+    """Return a deep copy of a value as plain JSON values; NumPy values, paths and dates are converted.
+
+    Args:
+        value: Value to convert. Tensors are refused: reading one from a GPU would synchronize the device, and only
+            the caller may decide to do that (``tensor.item()``).
+        name: Name of the value in error messages.
 
     Raises:
-        ValueError: it holds NaN, infinity or an integer of more than 1,024 bits, or is nested too deeply.
-        TypeError: it holds something that JSON does not have. Tensors are refused too: reading one from a GPU
-            would wait for the device, which only the caller may decide (``tensor.item()``).
+        ValueError: The value contains NaN, infinity or an integer of more than 1,024 bits, or is nested too deeply.
+        TypeError: The value contains a type that JSON does not support.
     """
     return _to_plain(value, name, 0)
 
 
 def plain_items(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """:func:`to_plain` of each value under its own key; `name` is what the whole is called.
+    """Convert each value of a mapping with :func:`to_plain`.
+
+    Args:
+        values: Values by name.
+        name: Name of the mapping in error messages.
 
     Raises:
-        ValueError, TypeError: as :func:`to_plain`.
+        ValueError: A value contains NaN, infinity or an integer of more than 1,024 bits, or is nested too deeply.
+        TypeError: A value contains a type that JSON does not support, or a key is not a string.
     """
     return {_key(key, name): to_plain(value, str(key)) for key, value in values.items()}
 
@@ -46,7 +55,7 @@ def _to_plain(value: Any, name: str, depth: int) -> Any:
         if value.bit_length() > _MAX_BITS:
             raise ValueError(f"{name} is an integer of {value.bit_length()} bits; at most {_MAX_BITS} are kept")
         return int(value)
-    if isinstance(value, str):  # subclasses become what they are at heart
+    if isinstance(value, str):  # drops subclasses
         return str.__str__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -76,7 +85,12 @@ def _key(key: Any, name: str) -> str:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """`text` for a terminal or a report: control and other invisible characters escaped, and cut to `limit`."""
+    """Return a text with control and other invisible characters escaped, for terminals and reports.
+
+    Args:
+        text: Text of unknown origin.
+        limit: Maximum number of characters; longer texts are cut.
+    """
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     if cut.isprintable():
         return cut
@@ -84,7 +98,11 @@ def printable(text: str, limit: int = 200) -> str:
 
 
 def shown(value: Any) -> str:
-    """`value` as error messages show it: its ``repr``, printable and short."""
+    """Return a short, printable ``repr`` of a value for error messages.
+
+    Args:
+        value: Value of unknown origin.
+    """
     try:
         return printable(repr(value), _SHOWN_CHARACTERS)
     except (RecursionError, ValueError):  # nested too deeply, or an integer of more than 4,300 digits

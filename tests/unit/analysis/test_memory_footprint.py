@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""The line through measured peaks, and what follows from it."""
+"""The memory model fitted to measured peaks, and its predictions."""
 
 import pytest
 
 from virnuc_profiler.analysis.memory_footprint import (
     MemoryFootprint,
     PackPeak,
+    exceeds_memory,
     fit_footprint,
     largest_fitting_budget,
     largest_pack_tokens,
     max_tokens_in_buffer,
     min_largest_pack_tokens,
     predict_peak_bytes,
-    surely_too_large,
 )
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 
@@ -41,7 +41,7 @@ def test_packs_of_one_size_make_no_line():
 
 @pytest.mark.parametrize(("predicted", "too_large"), [(100, False), (111, False), (112, True)])
 def test_doubt_is_in_favour_of_the_attempt(predicted, too_large):
-    assert surely_too_large(predicted, available_bytes=100) is too_large
+    assert exceeds_memory(predicted, available_bytes=100) is too_large
 
 
 def test_the_largest_budget_leaves_a_tenth():
@@ -53,7 +53,7 @@ def test_the_largest_budget_leaves_a_tenth():
 @pytest.mark.parametrize("available", [2 * 10**9, 10**10, 8 * 10**10])
 def test_no_budget_is_called_fitting_and_too_large(available):
     fitting = largest_fitting_budget(FOOTPRINT, available)
-    assert not surely_too_large(predict_peak_bytes(FOOTPRINT, fitting), available)
+    assert not exceeds_memory(predict_peak_bytes(FOOTPRINT, fitting), available)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_no_budget_is_called_fitting_and_too_large(available):
         (2_000, 430_000),
         (10_000, 430_000),
         (500, 107_500),
-        (1_500, 215_000),  # filled twice, and at least one time with half of the tokens
+        (1_500, 215_000),  # two buffers, one of them with at least half of the tokens
     ],
 )
 def test_the_buffer_holds_its_share_of_the_tokens(buffer_size, most):
@@ -73,9 +73,9 @@ def test_the_buffer_holds_its_share_of_the_tokens(buffer_size, most):
     ("token_budget", "largest", "least"),
     [
         (8_192, 8_192, 7_193),
-        (1_500, 1_500, 1_000),  # the longest sequence, even if nothing fits beside it
+        (1_500, 1_500, 1_000),  # the longest sequence alone
         (107_600, 107_500, 106_601),
-        (10**9, 107_500, 107_500),  # all that is buffered is one pack
+        (10**9, 107_500, 107_500),  # the whole buffer is one pack
     ],
 )
 def test_a_pack_is_no_larger_than_its_budget_and_what_is_buffered(token_budget, largest, least):

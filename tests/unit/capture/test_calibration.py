@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.pipelines import back_to_back
 from virnuc_profiler import TelemetryLogger
+from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.capture import calibration as calibrating
 from virnuc_profiler.capture.calibration import PRECISIONS, RateSample, calibrate, ceiling_from_samples
 from virnuc_profiler.capture.calibration_store import PATH_VARIABLE, calibration_path, load_ceiling, save_calibration
@@ -140,20 +141,20 @@ def test_a_damaged_file_is_ignored_and_replaced(store, content, caplog):
 def test_a_run_uses_the_ceiling_of_its_own_device(tmp_path):
     save_calibration(calibration())
     run = back_to_back(metadata={"precision": "bf16", "hardware": {"driver_version": "580"}})
-    path = record_run(TelemetryLogger(tmp_path, "calibrated"), run, layers=33, hidden=1280)
+    path = record_run(TelemetryLogger(tmp_path, "calibrated"), run, ModelShape(33, 1280))
     summary = read_telemetry(path)["summary"]
     assert summary["mfu"] == pytest.approx(summary["achieved_tflops"] * 1e12 / (0.91 * 750e12))
     kept = RunResult.load(tmp_path / "run_calibrated.json").metadata["model_arithmetic"]
     assert kept == {
-        "layers": 33,
-        "hidden": 1280,
+        "num_layers": 33,
+        "hidden_size": 1280,
         "ceiling_flops_per_second": pytest.approx(0.91 * 750e12),
         "ceiling_sm_clock_mhz": 1305,
     }
     other = back_to_back(metadata={"precision": "bf16", "hardware": {"driver_version": "590"}})
     assert (
         "mfu"
-        not in read_telemetry(record_run(TelemetryLogger(tmp_path, "other"), other, layers=33, hidden=1280))["summary"]
+        not in read_telemetry(record_run(TelemetryLogger(tmp_path, "other"), other, ModelShape(33, 1280)))["summary"]
     )
 
 

@@ -15,7 +15,7 @@ from virnuc_profiler.sweep.trial.run import record_run
 def test_verdict_evidence_and_gaps():
     text = render_diagnosis(back_to_back(pause_ms=16.02))
     assert text.splitlines()[0] == "Diagnosis"
-    assert "bound by data loading: 50.0% of its time" in text
+    assert "bound by data loading: it spends 50.0% of its time" in text
     assert "device busy:" in text
     row = next(line for line in text.splitlines() if line.strip().startswith("waiting for data"))
     assert [cell.strip() for cell in row.split("|")] == ["waiting for data", "36", "576.72", "50.0%"]

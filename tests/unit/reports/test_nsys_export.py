@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reading exports: absent and versioned tables, ids, names, and files that are none."""
+"""Reading exports: missing and versioned tables, ids, names, and files of other kinds."""
 
 import os
 import sqlite3
@@ -142,7 +142,7 @@ def test_values_of_another_type_are_refused(path, value):
     with NsysFile(path) as file:
         file.range("odd", 0, 10)
         file.connection.execute("UPDATE NVTX_EVENTS SET end = ?", (value,))
-    with pytest.raises(TelemetryFormatError, match="NVTX_EVENTS holds values of another type"):
+    with pytest.raises(TelemetryFormatError, match="NVTX_EVENTS contains values of another type"):
         read_nsys_export(path)
 
 
@@ -235,7 +235,7 @@ def test_a_message_of_sqlite_that_quotes_the_file_is_escaped(path):
 
 
 def test_pages_that_all_lead_to_the_same_page_are_not_followed_for_ever(path):
-    """Six levels of 72 children each, which are one page each time: 10^11 rows in a few kilobytes."""
+    """Six levels of 72 children that all are the same page: 10^11 rows in a few kilobytes."""
     with NsysFile(path) as file:
         file.range("x", 0, 10)
         file.connection.commit()

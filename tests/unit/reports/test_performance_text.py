@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.run_records import batch, run_of, stage
 from virnuc_profiler import TelemetryLogger, capture_hardware_info, generate_performance_report
-from virnuc_profiler.analysis.diagnosis.bottlenecks import WORDS
+from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.reports.stage_table import render_stages
 from virnuc_profiler.telemetry.batch_table import BatchTable
@@ -22,7 +22,7 @@ def write(tmp_path, summary=None, batches=(), metadata=None):
 
 
 def value_of(report, label):
-    """The value behind a label; fails if there is not exactly one such line."""
+    """Return the value behind a label; fails unless there is exactly one such line."""
     (found,) = re.findall(rf"^ *{re.escape(label)}:? {{2,}}(.*)$", report, re.MULTILINE)
     return found
 
@@ -33,7 +33,7 @@ def verdict(report, requirement):
 
 
 def test_golden(tmp_path):
-    """Worked by hand: 4 batches, 80 sequences, 16,000 tokens in 0.4 s."""
+    """Computed by hand: 4 batches, 80 sequences, 16,000 tokens in 0.4 s."""
     logger = TelemetryLogger(tmp_path, "golden")
     logger.set_run_metadata(model_name="esm2_t36_3B_UR50D", device="cuda:0", hardware=capture_hardware_info())
     waits = (1.0, 2.0, 3.0, 10.0)
@@ -75,14 +75,14 @@ def test_golden(tmp_path):
 
 
 def test_no_label_is_cut(tmp_path):
-    gaps = dict.fromkeys(WORDS, 1.5)
+    gaps = dict.fromkeys(LABELS, 1.5)
     long = "a reason with a name that is far longer than the column of labels"
     summary = {"bound_by": "launching", "device_gap_seconds": gaps}
     summary |= {"throttled_batches": 2, "throttled_seconds": {long: 2.0}}
     batches = [{"device": f"{long} {number}", "gpu_util": 50} for number in range(2)]
     report = generate_performance_report(write(tmp_path, summary, batches, {"hardware": {long: "x"}}))
     assert "…" not in report
-    for words in WORDS.values():
+    for words in LABELS.values():
         assert value_of(report, f"Device idle, {words}") == "1.500 s"
     assert f"  {long}: 2.0 s" in report
     assert f"  {long} 1: 50.0% (batches 50.0% to 50.0%)" in report
@@ -201,7 +201,7 @@ def test_utilization_per_device(tmp_path):
 def test_batches_that_were_never_recorded_are_pointed_out(tmp_path):
     batches = [{"num_sequences": 10, "num_tokens": 500}]
     report = generate_performance_report(write(tmp_path, {"total_tokens": 90_000, "total_batches": 176}, batches))
-    assert "the summary counts 176 batches, the file holds 1" in report
+    assert "the summary counts 176 batches, the file contains 1" in report
     assert "the summary's total_tokens is 90,000, the batches add up to 500" in report
 
 

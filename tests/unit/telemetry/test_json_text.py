@@ -19,13 +19,13 @@ def test_what_json_says_is_what_is_read(value):
     [
         (b"", "Expecting value"),
         (b"\xff", "utf-8"),
-        (b"\xff\xfe1\x00", "utf-8"),  # UTF-16 is not guessed
+        (b"\xff\xfe1\x00", "utf-8"),  # UTF-16 is not detected
         (b"NaN", "NaN is not JSON"),
         (b"[-Infinity]", "-Infinity is not JSON"),
         (b"1e400", "beyond the range"),
         (b'{"a": [-1e400]}', "beyond the range"),
         (b"9" * 1_000_000, "digits"),
-        (b"[" * 100_000, "too many to be read safely|nested"),
+        (b"[" * 100_000, "too many to read safely|nested"),
         (b"[" * 60_000, "nested more than 32"),
         (b"[" * 40 + b"]" * 40, "nested more than 32"),
         (b'{"a":' * 40 + b"0" + b"}" * 40, "nested more than 32"),

@@ -11,11 +11,12 @@ from jsonschema import Draft202012Validator
 
 from virnuc_profiler.errors import OutputError
 from virnuc_profiler.telemetry.logger import TelemetryLogger
+from virnuc_profiler.telemetry.migrations import TELEMETRY
 from virnuc_profiler.telemetry.schema import telemetry_schema
 
 
 class Clock:
-    """A monotonic clock that stands still until it is told to go on."""
+    """A monotonic clock that advances only when the test says so."""
 
     def __init__(self):
         self.at_ns = 5_000_000_000
@@ -56,7 +57,7 @@ FULL_BATCH = {
 
 
 def test_golden_summary(logger, clock):
-    """Worked by hand: 3 batches, 60 sequences, 12,000 tokens in 30 s."""
+    """Computed by hand: 3 batches, 60 sequences, 12,000 tokens in 30 s."""
     logger.record_batch(0, FULL_BATCH)
     logger.record_batch(1, {**FULL_BATCH, "gpu_util": 65.0, "packing_efficiency": 0.85, "queue_state": "starved"})
     logger.record_batch(
@@ -157,7 +158,7 @@ def test_file_fits_the_shipped_schema(logger, clock):
     document = finalized(logger)
     Draft202012Validator(telemetry_schema()).validate(document)
     assert list(document) == ["schema_version", "run_metadata", "summary", "per_batch_metrics"]
-    assert document["schema_version"] == "1.0"
+    assert document["schema_version"] == TELEMETRY.version
     assert document["run_metadata"]["fasta"] == "a.fa"
     assert document["per_batch_metrics"][0]["mine"] == [1, {"a": None}]
 
@@ -338,3 +339,25 @@ def test_many_threads_lose_nothing(logger):
     assert document["summary"]["total_batches"] == 800
     assert document["summary"]["total_tokens"] == 200 * (0 + 1 + 2 + 3)
     assert {record["batch_idx"] for record in document["per_batch_metrics"]} == set(range(800))
+
+
+def test_the_final_summary_is_the_one_in_the_file(tmp_path):
+    logger = TelemetryLogger(tmp_path, "x")
+    with pytest.raises(RuntimeError, match=r"telemetry_x\.json has not been written; call finalize\(\) first"):
+        logger.final_summary  # noqa: B018 - it raises
+    logger.record_batch(0, {"num_sequences": 3, "num_tokens": 30})
+    path = logger.finalize({"elapsed_seconds": 2.0})
+    logger.record_batch(1, {"num_sequences": 4, "num_tokens": 40})
+    assert logger.final_summary == json.loads(path.read_text())["summary"]
+    logger.final_summary["total_tokens"] = 0
+    assert (logger.final_summary["total_tokens"], logger.get_summary()["total_tokens"]) == (30, 70)
+
+
+def test_a_file_that_cannot_be_written_leaves_the_last_summary(tmp_path):
+    logger = TelemetryLogger(tmp_path / "out", "x")
+    logger.finalize({"elapsed_seconds": 2.0})
+    logger.path.unlink()
+    logger.path.mkdir()
+    with pytest.raises(OutputError):
+        logger.finalize({"elapsed_seconds": 3.0})
+    assert logger.final_summary["elapsed_seconds"] == 2.0

@@ -5,6 +5,7 @@ import pytest
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.logger import TelemetryLogger
+from virnuc_profiler.telemetry.migrations import TELEMETRY
 from virnuc_profiler.telemetry.reader import read_telemetry
 
 MINIMAL = {"summary": {}, "per_batch_metrics": []}
@@ -27,7 +28,7 @@ def test_reads_what_the_logger_wrote(tmp_path):
 def test_minimal_file_of_another_writer(tmp_path):
     document = read_telemetry(write(tmp_path, {"summary": {"total_tokens": 5}, "per_batch_metrics": [{"gpu_util": 3}]}))
     assert document["run_metadata"] == {}
-    assert "schema_version" not in document
+    assert document["schema_version"] == TELEMETRY.version
 
 
 def test_other_writers_timestamps(tmp_path):
@@ -40,8 +41,12 @@ def test_other_writers_timestamps(tmp_path):
     [
         ({**MINIMAL, "summary": {"avg_gpu_util": 101}}, r"\$\.summary\.avg_gpu_util"),
         ({**MINIMAL, "summary": {"total_tokens": "many"}}, r"\$\.summary\.total_tokens"),
-        ({**MINIMAL, "schema_version": "2.0"}, r"\$\.schema_version"),
-        ({**MINIMAL, "schema_version": 1.0}, r"\$\.schema_version"),
+        (
+            {**MINIMAL, "schema_version": "2.0"},
+            r"schema_version 2\.0; this version reads 1\.x: upgrade",
+        ),
+        ({**MINIMAL, "schema_version": "0.9"}, r"schema_version 0\.9; this version reads 1\.x: use an older"),
+        ({**MINIMAL, "schema_version": 1.0}, r"schema_version is 1\.0; it must be a string"),
         ({**MINIMAL, "run_metadata": []}, r"\$\.run_metadata"),
         ({**MINIMAL, "per_batch_metrics": {}}, r"\$\.per_batch_metrics"),
         ({**MINIMAL, "per_batch_metrics": [{}, {"packing_efficiency": 4.0}]}, r"\[1\]\.packing_efficiency: 4.0"),

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Where a run lost its time, and what limits it."""
+"""Lost time and bottleneck of a run."""

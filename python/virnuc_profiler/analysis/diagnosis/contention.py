@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Signs that somebody else used the device: another process, or another stream of this one."""
+"""Signs of contention: another process, or another stream of this process, used the device."""
 
 from __future__ import annotations
 
@@ -15,50 +15,62 @@ from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import GpuSamples, PackingRecord
 
 MIN_OTHER_PROCESS_SM: Final = 0.05
-"""NVML's share of SM time of other processes that counts: below, it is a display or a monitoring tool."""
+"""Minimum share of SM time, as reported by NVML, that counts as use by other processes. Displays and monitoring tools
+stay below it."""
 
 OWN_TENSOR_SHARE: Final = 0.65
-"""If the model's own FLOPs, at the measured ceiling, explain less than this share of the tensor cores' activity,
-somebody else keeps them busy. Alone, packed ESM-2 explains 85 % or more (650M on an H200: 330 of 700 TFLOP/s at an
-activity of 0.5); a device shared in halves 35 to 45 %. For want of clocks only: see below."""
+"""If the model's own FLOPs, at the measured ceiling, explain less than this share of tensor-core activity, something
+else uses the tensor cores. Packed ESM-2 explains 85 % or more when it runs alone (650M on an H200: 330 of 700 TFLOP/s
+at an activity of 0.5), and 35 to 45 % when it gets half of the device. Used only if SM clocks are unknown."""
 
 OWN_TENSOR_SHARE_PER_CYCLE: Final = 0.75
-"""The same where the SM clocks of the run and of the ceiling are known. Activity is a share of cycles, and at the power
-limit a large matrix product clocks down further than a forward pass, so by time a model explains more than it did.
-ESM-2 650M in bf16 on an H100, whose ceiling was 680.2 TFLOP/s at 1,320 MHz:
+"""The same limit if the SM clocks of the run and of the ceiling are known. Activity is a share of cycles. At the power
+limit a large matrix product runs at a lower clock than a forward pass, so by time a model seems to explain too much.
+ESM-2 650M in bf16 on an H100, with a ceiling of 680.2 TFLOP/s at 1,320 MHz:
 
 * alone: 501.1 TFLOP/s at 1,762 MHz, activity 0.58: 1.27 by time, 0.95 by cycle;
 * matrix products on another stream: 345.1 TFLOP/s at 1,515 MHz, 0.67: 0.76 by time, 0.66 by cycle;
 * another process: 230.1 TFLOP/s at 1,695 MHz, 0.65: 0.52 by time, 0.41 by cycle."""
 
-MIN_HIDDEN: Final = 640
-"""Narrower models (8M, 35M) are left out: kernels pad their small heads and matrices, so the tensor cores do up to
-twice the work that the FLOPs say."""
+MIN_HIDDEN_SIZE: Final = 640
+"""Smaller models (8M, 35M) are not checked: kernels pad their small heads and matrices, so the tensor cores do up to
+twice the work that the FLOPs indicate."""
 
 MIN_TENSOR_ACTIVITY: Final = 0.1
-"""Below, the quotient says nothing."""
+"""Below this activity the quotient is meaningless."""
 
-UNSTEADY: Final = 1.5
-"""p90 over p10 of device time per unit of work between batches of similar size. Lengths alone move it by some 20 %:
-attention is slower per FLOP than the matrix products, and short sequences have less of it."""
+UNSTEADY_RATIO: Final = 1.5
+"""Minimum ratio of p90 to p10 of device time per unit of work, over batches of similar size. Different sequence lengths
+alone change it by some 20 %: attention is slower per FLOP than matrix products, and short sequences have less of it."""
 
 SIMILAR_SIZE: Final = 0.25
-"""Batches within this share of the median number of tokens are compared."""
+"""Batches are compared if their number of tokens is within this share of the median."""
 
-_ENOUGH_BATCHES: Final = 10
+_MIN_BATCHES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class SharingSign:
-    """One sign: in words, its figure, and the share of the device's busy time that it says was taken."""
+class ContentionSign:
+    """One sign of contention.
+
+    Attributes:
+        statement: Description of the sign.
+        figure: Its value, as text.
+        taken_share: Share of the device's busy time that something else took, according to this sign.
+    """
 
     statement: str
     figure: str
     taken_share: float
 
 
-def foreign_processes(gpu: GpuSamples | None, window: Interval) -> SharingSign | None:
-    """What NVML says of other processes during the window; None if they did nothing, or nobody looked."""
+def other_process_sm_time(gpu: GpuSamples | None, window: Interval) -> ContentionSign | None:
+    """Return a sign if NVML reports that other processes used the SMs; None if not, or if it was not sampled.
+
+    Args:
+        gpu: Readings of the GPU, or None.
+        window: Start and end of the window on the host's clock, ns.
+    """
     if gpu is None:
         return None
     inside = [reading for reading in gpu.processes if window[0] < reading.at_ns <= window[1]]
@@ -66,34 +78,35 @@ def foreign_processes(gpu: GpuSamples | None, window: Interval) -> SharingSign |
     if percent is None or percent < 100 * MIN_OTHER_PROCESS_SM:
         return None
     count = max((reading.other_processes or 0 for reading in inside), default=0)
-    return SharingSign(f"SM time of other processes ({count or 'some'}), by NVML", f"{percent:.0f}%", percent / 100)
+    return ContentionSign(f"SM time of other processes ({count or 'some'}), by NVML", f"{percent:.0f}%", percent / 100)
 
 
-def foreign_tensor_work(
+def unexplained_tensor_activity(
     flops_per_second: float | None,
     ceiling: DeviceCeiling,
     tensor_activity: float | None,
     sm_clock_mhz: float | None = None,
-) -> SharingSign | None:
-    """Whether the tensor cores did more than this model's FLOPs explain; None if they did not or it is not known.
+) -> ContentionSign | None:
+    """Return a sign if the tensor cores did more work than this model; None if not, or if it is unknown.
 
     Args:
-        flops_per_second: of the model, in the window.
-        ceiling: of a large matrix product on this device in this precision.
-        tensor_activity: 0 to 1, in the window.
-        sm_clock_mhz: in the window; with the ceiling's the comparison is by cycle, else by time.
+        flops_per_second: FLOP/s of the model in the window, or None.
+        ceiling: Ceiling of this device in this precision.
+        tensor_activity: Tensor-core activity in the window, 0 to 1, or None.
+        sm_clock_mhz: SM clock in the window, or None. If the ceiling has a clock too, FLOPs are compared per cycle
+            instead of per second.
     """
     if flops_per_second is None or tensor_activity is None or tensor_activity < MIN_TENSOR_ACTIVITY:
         return None
-    own, least, flops = ratio(flops_per_second, ceiling.flops_per_second), OWN_TENSOR_SHARE, "FLOPs"
+    own, limit, flops = ratio(flops_per_second, ceiling.flops_per_second), OWN_TENSOR_SHARE, "FLOPs"
     faster = ratio(sm_clock_mhz, ceiling.sm_clock_mhz)
     if faster is not None and faster > 0:
-        own, least, flops = ratio(own, faster), OWN_TENSOR_SHARE_PER_CYCLE, "FLOPs per cycle"
+        own, limit, flops = ratio(own, faster), OWN_TENSOR_SHARE_PER_CYCLE, "FLOPs per cycle"
     explained = ratio(own, tensor_activity)
-    if explained is None or explained >= least:
+    if explained is None or explained >= limit:
         return None
     statement = f"tensor activity of {tensor_activity:.2f} that the model's own {flops} explain"
-    return SharingSign(statement, f"{explained:.0%}", 1 - explained)
+    return ContentionSign(statement, f"{explained:.0%}", 1 - explained)
 
 
 def unsteady_device(
@@ -101,31 +114,32 @@ def unsteady_device(
     packings: Mapping[int, PackingRecord],
     work: Callable[[PackingRecord], float],
     clocks_mhz: Sequence[float | None],
-) -> SharingSign | None:
-    """Whether the device took very different times for like batches while its clocks did not change as much.
+) -> ContentionSign | None:
+    """Return a sign if similar batches took very different device times that SM clocks do not explain, else None.
 
-    Only batches count in which the device alone set the pace: not launch-bound, and no waiting inside a stage.
+    Only batches for which the device alone set the pace are compared: batches that are not launch-bound and in which
+    the host was not blocked by a stage.
 
     Args:
-        launches: of the window.
-        packings: by batch index.
-        work: what a batch costs, in any unit.
-        clocks_mhz: SM clocks of the window.
+        launches: Launches of the window.
+        packings: Packing statistics by batch index.
+        work: Function that returns the work of a batch, in any unit.
+        clocks_mhz: SM clocks sampled in the window.
     """
-    own = [launch for launch in launches if not launch.launch_bound and launch.held_by is None]
+    own = [launch for launch in launches if not launch.launch_bound and launch.blocking_stage is None]
     sized = [(launch.device_ns, packings[launch.batch_index]) for launch in own if launch.batch_index in packings]
     middle = percentile((packing.tokens for _, packing in sized), 50)
     if middle is None:
         return None
-    like = [(ns, work(packing)) for ns, packing in sized if abs(packing.tokens - middle) <= SIMILAR_SIZE * middle]
-    costs = [ns / amount for ns, amount in like if amount]
+    similar = [(ns, work(packing)) for ns, packing in sized if abs(packing.tokens - middle) <= SIMILAR_SIZE * middle]
+    costs = [ns / amount for ns, amount in similar if amount]
     fast, slow = percentile(costs, 10), percentile(costs, 90)
-    if len(costs) < _ENOUGH_BATCHES or not fast or slow is None:
+    if len(costs) < _MIN_BATCHES or not fast or slow is None:
         return None
     low_clock, high_clock = percentile(clocks_mhz, 10), percentile(clocks_mhz, 90)
     explained = ratio(high_clock, low_clock) or 1.0
-    if slow / fast < UNSTEADY * explained:
+    if slow / fast < UNSTEADY_RATIO * explained:
         return None
-    needed = fast * explained * sum(amount for _, amount in like)
-    taken = max(0.0, 1 - needed / sum(ns for ns, _ in like))
-    return SharingSign("device time for like batches, slow tenth over fast tenth", f"{slow / fast:.1f}x", taken)
+    needed = fast * explained * sum(amount for _, amount in similar)
+    taken = max(0.0, 1 - needed / sum(ns for ns, _ in similar))
+    return ContentionSign("device time of similar batches, p90 over p10", f"{slow / fast:.1f}x", taken)

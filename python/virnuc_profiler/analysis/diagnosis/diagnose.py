@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""What a run is bound by, in plain words and with the evidence.
+"""The bottleneck of a run, in plain words and with its evidence.
 
-The rule: of everything that the run lost in its steady window (see ``losses``) the largest loss names the run, if it
-is large enough to be worth anyone's time. If none is, the device was kept busy and nothing slowed it: the run is
-healthy, and bound by the device's arithmetic or its memory.
+The cause to which the steady window lost most time (see ``lost_time``) is the bottleneck, unless that time is
+negligible. If it is, the device was busy and nothing slowed it down: the run is healthy, and bound by the device's
+arithmetic or memory bandwidth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from virnuc_profiler.analysis.diagnosis import host_activity as host
 from virnuc_profiler.analysis.diagnosis.bottlenecks import (
@@ -24,178 +24,53 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     MEMORY_BANDWIDTH,
     NOT_MEASURED,
     OTHER_HOST_WORK,
-    SYNCHRONIzING,
+    SYNCHRONIZING,
 )
 from virnuc_profiler.analysis.diagnosis.gaps import CauseTotal
-from virnuc_profiler.analysis.diagnosis.lost_time import MOSTLY, Losses, device_losses, host_losses
+from virnuc_profiler.analysis.diagnosis.lost_time import (
+    TYPICAL_SHARE,
+    LostTime,
+    device_lost_time,
+    host_activity_shares,
+)
 from virnuc_profiler.analysis.diagnosis.observation import Activity, Observation, observe
 from virnuc_profiler.analysis.diagnosis.wording import (
     Evidence,
+    bottleneck_sentence,
     device_evidence,
     further_sentence,
     healthy_sentence,
     host_evidence,
-    sentence_for,
 )
-from virnuc_profiler.analysis.model_cost import DeviceCeiling, model_flops_utilization
+from virnuc_profiler.analysis.model_cost import (
+    DeviceCeiling,
+    ModelShape,
+    model_flops_utilization,
+    recorded_ceiling,
+    recorded_shape,
+)
 from virnuc_profiler.telemetry.run_result import RunResult
 
-_Number = TypeVar("_Number", int, float)
-_LARGEST: Final = 1e30
-"""Of what metadata say of a model or a device."""
-
 NEGLIGIBLE: Final = 0.02
-"""A healthy run may lose up to this share to one cause. Below lie the odd refill of a buffer and the noise between
-runs: like configurations differ by about 2 %, so nobody could see the gain."""
+"""A healthy run may lose up to this share of its time to one cause. Refilled buffers and noise stay below it: repeated
+runs differ by about 2 %, so a smaller gain could not be observed."""
 
 NEGLIGIBLE_STRUCTURAL: Final = 0.005
-"""For waits that occur at most batches. Their gap shows only part of what they cost: with an empty queue the next
-batch's first launches lie bare too, inside the device interval, and every hiccup of the host reaches the device."""
+"""The same limit for waits that occur at most batches. Their gaps show only part of their cost: with an empty queue the
+first launches of the next batch are exposed inside its device interval, and each delay of the host reaches the device.
+"""
 
 NEGLIGIBLE_ON_HOST: Final = 0.05
-"""Without device times: where the loader stops being ``full``, as for a batch."""
+"""The same limit without device times; also where the queue state of a batch stops being ``full``."""
 
 MEMORY_ACTIVITY: Final = 0.6
-"""DRAM that is active for 60 % of the time is near what real kernels reach (80 to 90 %), latencies included."""
+"""DRAM that is active for 60 % of the time is near the limit of real kernels, 80 to 90 % including latencies."""
 
 TENSOR_ACTIVITY: Final = 0.3
-"""With tensor cores this active, matrix products set the pace, whatever the memory does beside."""
+"""Tensor cores that are this active set the pace, regardless of memory traffic."""
 
-MISSING_TIMES: Final = 0.5
-"""With fewer batches timed than this share, gaps say nothing."""
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What a run is bound by.
-
-    Attributes:
-        bound: one of the names in ``causes``; ``not_measured`` if it cannot be told.
-        healthy: the device is kept busy and nothing slows it. Never True where that was not measured.
-        sentence: the verdict with the way out.
-        evidence: statements with their figures.
-        further: other findings, the most costly first.
-        window_ns: length of the window that was looked at.
-        steady: whether it is the part after warm-up; else the whole run.
-        busy_share: of the window; None without device times.
-        mfu: of the window; None without model shape or ceiling.
-        losses: shares of the window by cause.
-        gaps: of the window by cause, the largest first.
-    """
-
-    bound: str
-    healthy: bool
-    sentence: str
-    evidence: tuple[Evidence, ...] = ()
-    further: tuple[str, ...] = ()
-    window_ns: int = 0
-    steady: bool = False
-    busy_share: float | None = None
-    mfu: float | None = None
-    losses: Mapping[str, float] = field(default_factory=dict)
-    gaps: tuple[CauseTotal, ...] = ()
-
-
-def diagnose(
-    run: RunResult,
-    *,
-    layers: int | None = None,
-    hidden: int | None = None,
-    ceiling: float | None = None,
-    ceiling_sm_clock_mhz: float | None = None,
-) -> Diagnosis:
-    """Says what a run is bound by.
-
-    Args:
-        run: the run.
-        layers: of the model; with `hidden` and packing statistics the work of a batch is known in FLOPs.
-        hidden: the model's width.
-        ceiling: FLOP/s that a large matrix product reaches on this device in this precision.
-        ceiling_sm_clock_mhz: the SM clock at which it does; with it a shared device is told more surely.
-    """
-    seen = observe(run, layers, hidden)
-    known = DeviceCeiling(ceiling, ceiling_sm_clock_mhz)
-    return diagnose_observation(seen, run, layers=layers, hidden=hidden, ceiling=known)
-
-
-def diagnose_saved(run: RunResult) -> Diagnosis:
-    """:func:`diagnose` with what a run's metadata keep of its model and its device's ceiling."""
-    kept = run.metadata.get("model_arithmetic")
-    arithmetic = kept if isinstance(kept, Mapping) else {}
-    return diagnose(
-        run,
-        layers=_positive(arithmetic.get("layers"), int),
-        hidden=_positive(arithmetic.get("hidden"), int),
-        ceiling=_positive(arithmetic.get("ceiling_flops_per_second"), float),
-        ceiling_sm_clock_mhz=_positive(arithmetic.get("ceiling_sm_clock_mhz"), float),
-    )
-
-
-def _positive(value: Any, kind: type[_Number]) -> _Number | None:
-    """A number out of metadata, which may hold anything; None if it is none that can be reckoned with."""
-    return kind(value) if type(value) in (int, kind) and 0 < value < _LARGEST else None
-
-
-def diagnose_observation(
-    seen: Observation,
-    run: RunResult,
-    *,
-    layers: int | None = None,
-    hidden: int | None = None,
-    ceiling: DeviceCeiling,
-) -> Diagnosis:
-    """:func:`diagnose` for a run that has been looked at already."""
-    if not seen.batches or not seen.window_ns:
-        reason = "what was recorded took no time" if seen.batches else "no batch was recorded"
-        return Diagnosis(NOT_MEASURED, False, f"Nothing can be said: {reason}.")
-    on_host = len(seen.launches) < MISSING_TIMES * len(seen.batches) or not seen.gaps.busy
-    found = _from_host_times(seen, run) if on_host else _from_device_times(seen, layers, hidden, ceiling)
-    return found if seen.steady else replace(found, sentence=f"{found.sentence} {_too_short(len(seen.batches))}")
-
-
-def _too_short(batches: int) -> str:
-    few = "1 batch is" if batches == 1 else f"{batches:,} batches are"
-    return f"(Start-up included, for {few} too few to leave it out: use more sequences.)"
-
-
-def _from_device_times(seen: Observation, layers: int | None, hidden: int | None, ceiling: DeviceCeiling) -> Diagnosis:
-    losses = device_losses(seen, layers, hidden, ceiling)
-    ranked = _worth_naming(losses)
-    bound = ranked[0] if ranked else _device_bound(seen.activity)
-    seconds = seen.window_ns / 1e9
-    mfu = None if seen.flops is None else model_flops_utilization(seen.flops, seconds, ceiling.flops_per_second)
-    return Diagnosis(
-        bound=bound,
-        healthy=not ranked,
-        sentence=sentence_for(bound, losses) if ranked else healthy_sentence(bound, seen.busy_share or 0.0),
-        evidence=tuple(device_evidence(seen, losses, mfu)),
-        further=tuple(further_sentence(cause, losses.shares[cause]) for cause in ranked[1:]),
-        window_ns=seen.window_ns,
-        steady=seen.steady,
-        busy_share=seen.busy_share,
-        mfu=mfu,
-        losses=losses.shares,
-        gaps=tuple(seen.gaps.totals()),
-    )
-
-
-def _worth_naming(losses: Losses) -> list[str]:
-    """Causes that cost enough to be named, the most costly first."""
-    structural = losses.waiting_share >= MOSTLY
-
-    def allowed(cause: str) -> float:
-        return NEGLIGIBLE_STRUCTURAL if structural and cause in (SYNCHRONIzING, COPYING) else NEGLIGIBLE
-
-    named = [cause for cause, share in losses.shares.items() if share >= allowed(cause)]
-    return sorted(named, key=lambda cause: (-losses.shares[cause], cause))
-
-
-def _device_bound(activity: Activity) -> str:
-    if activity.dram is None and activity.tensor is None:
-        return DEVICE
-    starved_of_memory = (activity.dram or 0.0) >= MEMORY_ACTIVITY and (activity.tensor or 0.0) < TENSOR_ACTIVITY
-    return MEMORY_BANDWIDTH if starved_of_memory else DEVICE_ARITHMETIC
-
+MIN_TIMED_SHARE: Final = 0.5
+"""If a smaller share of the batches has device times, gaps are meaningless."""
 
 _HOST_CAUSES: Final = {
     host.FETCHING: DATA_LOADING,
@@ -206,38 +81,148 @@ _HOST_CAUSES: Final = {
 }
 
 
-def _from_host_times(seen: Observation, run: RunResult) -> Diagnosis:
-    """What host times alone can say: waiting for data and packing can be seen, the device cannot."""
-    on_cpu = not run.device.timed and run.device.uuid is None
-    spent = host_losses(seen)
-    losses: dict[str, float] = {}
-    for activity, cause in _HOST_CAUSES.items():
-        losses[cause] = losses.get(cause, 0.0) + spent.get(activity, 0.0)
-    if not on_cpu:  # a wait for the device lies outside of the stages: no sign of anything lost
-        losses.pop(OTHER_HOST_WORK)
-    ranked = _ranked_on_host(losses)
-    bound = ranked[0] if ranked else HOST_ARITHMETIC if on_cpu else NOT_MEASURED
-    blind = run.device.reason or "most batches have no device times"
+@dataclass(frozen=True)
+class Diagnosis:
+    """The bottleneck of a run.
+
+    Attributes:
+        bottleneck: One of the names in ``bottlenecks``; ``not_measured`` if it cannot be determined.
+        healthy: Whether the device is busy and nothing slows it down. Never True if that was not measured.
+        sentence: Verdict with a suggested remedy.
+        evidence: Statements and their figures.
+        further: Sentences on other causes of lost time, the largest first.
+        window_ns: Length of the window that was analyzed.
+        steady: Whether the window is the part after warm-up instead of the whole run.
+        busy_share: Share of the window in which the device was busy; None without device times.
+        mfu: Model FLOPs utilization in the window; None without the model's shape or the device's ceiling.
+        lost_time: Shares of the window by cause.
+        gaps: Device gaps of the window by cause, the largest first.
+    """
+
+    bottleneck: str
+    healthy: bool
+    sentence: str
+    evidence: tuple[Evidence, ...] = ()
+    further: tuple[str, ...] = ()
+    window_ns: int = 0
+    steady: bool = False
+    busy_share: float | None = None
+    mfu: float | None = None
+    lost_time: Mapping[str, float] = field(default_factory=dict)
+    gaps: tuple[CauseTotal, ...] = ()
+
+
+def diagnose_run(run: RunResult, *, shape: ModelShape | None = None, ceiling: DeviceCeiling | None = None) -> Diagnosis:
+    """Determine the bottleneck of a run.
+
+    Args:
+        run: Run to diagnose.
+        shape: Shape of the model, from which the FLOPs of batches with packing statistics follow. By default it is
+            taken from the run's metadata, where the sweep and the command line keep it.
+        ceiling: Ceiling of the device in the precision of the run, which gives ``mfu`` and makes contention easier to
+            detect. By default it is taken from the run's metadata.
+    """
+    observation = observe(run, recorded_shape(run.metadata) if shape is None else shape)
+    return diagnose_observation(observation, run, recorded_ceiling(run.metadata) if ceiling is None else ceiling)
+
+
+def diagnose_observation(observation: Observation, run: RunResult, ceiling: DeviceCeiling) -> Diagnosis:
+    """Determine the bottleneck of a run from its measurements.
+
+    Args:
+        observation: Measurements of the run.
+        run: The run.
+        ceiling: Ceiling of the device.
+    """
+    batches = observation.batches
+    if not batches or not observation.window_ns:
+        reason = "the recorded work took no time" if batches else "no batch was recorded"
+        return Diagnosis(NOT_MEASURED, False, f"No diagnosis: {reason}.")
+    on_host = len(observation.launches) < MIN_TIMED_SHARE * len(batches) or not observation.gaps.busy
+    found = _from_host_times(observation, run) if on_host else _from_device_times(observation, ceiling)
+    return found if observation.steady else replace(found, sentence=f"{found.sentence} {_too_short(len(batches))}")
+
+
+def _too_short(batches: int) -> str:
+    few = "1 batch is" if batches == 1 else f"{batches:,} batches are"
+    return f"(Start-up is included, because {few} too few to exclude it: use more sequences.)"
+
+
+def _from_device_times(observation: Observation, ceiling: DeviceCeiling) -> Diagnosis:
+    lost_time = device_lost_time(observation, ceiling)
+    ranked = _worth_naming(lost_time)
+    bottleneck = ranked[0] if ranked else _device_bottleneck(observation.activity)
+    seconds, flops = observation.window_ns / 1e9, observation.flops
+    mfu = None if flops is None else model_flops_utilization(flops, seconds, ceiling)
+    if ranked:
+        sentence = bottleneck_sentence(bottleneck, lost_time)
+    else:
+        sentence = healthy_sentence(bottleneck, observation.busy_share or 0.0)
     return Diagnosis(
-        bound=bound,
-        healthy=False,
-        sentence=_host_sentence(bound, losses, on_cpu=on_cpu),
-        evidence=tuple(host_evidence(spent, seen, blind)),
-        further=tuple(further_sentence(cause, losses[cause]) for cause in ranked[1:]),
-        window_ns=seen.window_ns,
-        steady=seen.steady,
-        losses={cause: share for cause, share in losses.items() if share > 0},
+        bottleneck=bottleneck,
+        healthy=not ranked,
+        sentence=sentence,
+        evidence=tuple(device_evidence(observation, lost_time, mfu)),
+        further=tuple(further_sentence(cause, lost_time.shares[cause]) for cause in ranked[1:]),
+        window_ns=observation.window_ns,
+        steady=observation.steady,
+        busy_share=observation.busy_share,
+        mfu=mfu,
+        lost_time=lost_time.shares,
+        gaps=tuple(observation.gaps.totals()),
     )
 
 
-def _ranked_on_host(losses: Mapping[str, float]) -> Sequence[str]:
-    named = [cause for cause, share in losses.items() if share >= NEGLIGIBLE_ON_HOST]
-    return sorted(named, key=lambda cause: (-losses[cause], cause))
+def _worth_naming(lost_time: LostTime) -> list[str]:
+    """Return the causes whose loss is not negligible, the largest first."""
+    structural = lost_time.waiting_share >= TYPICAL_SHARE
+
+    def negligible(cause: str) -> float:
+        return NEGLIGIBLE_STRUCTURAL if structural and cause in (SYNCHRONIZING, COPYING) else NEGLIGIBLE
+
+    named = [cause for cause, share in lost_time.shares.items() if share >= negligible(cause)]
+    return sorted(named, key=lambda cause: (-lost_time.shares[cause], cause))
 
 
-def _host_sentence(bound: str, losses: Mapping[str, float], *, on_cpu: bool) -> str:
-    if bound in losses:
-        return sentence_for(bound, Losses(losses))
+def _device_bottleneck(activity: Activity) -> str:
+    if activity.dram is None and activity.tensor is None:
+        return DEVICE
+    memory_bound = (activity.dram or 0.0) >= MEMORY_ACTIVITY and (activity.tensor or 0.0) < TENSOR_ACTIVITY
+    return MEMORY_BANDWIDTH if memory_bound else DEVICE_ARITHMETIC
+
+
+def _from_host_times(observation: Observation, run: RunResult) -> Diagnosis:
+    """Diagnose from host times alone, which show waits for data and packing but not the device."""
+    on_cpu = not run.device.timed and run.device.uuid is None
+    spent = host_activity_shares(observation)
+    shares: dict[str, float] = {}
+    for activity, cause in _HOST_CAUSES.items():
+        shares[cause] = shares.get(cause, 0.0) + spent.get(activity, 0.0)
+    if not on_cpu:  # time outside of all stages may be a wait for a busy device, which loses nothing
+        shares.pop(OTHER_HOST_WORK)
+    ranked = _ranked_on_host(shares)
+    bottleneck = ranked[0] if ranked else HOST_ARITHMETIC if on_cpu else NOT_MEASURED
+    reason = run.device.reason or "most batches have no device times"
+    return Diagnosis(
+        bottleneck=bottleneck,
+        healthy=False,
+        sentence=_host_sentence(bottleneck, shares, on_cpu=on_cpu),
+        evidence=tuple(host_evidence(spent, observation, reason)),
+        further=tuple(further_sentence(cause, shares[cause]) for cause in ranked[1:]),
+        window_ns=observation.window_ns,
+        steady=observation.steady,
+        lost_time={cause: share for cause, share in shares.items() if share > 0},
+    )
+
+
+def _ranked_on_host(shares: Mapping[str, float]) -> Sequence[str]:
+    named = [cause for cause, share in shares.items() if share >= NEGLIGIBLE_ON_HOST]
+    return sorted(named, key=lambda cause: (-shares[cause], cause))
+
+
+def _host_sentence(bottleneck: str, shares: Mapping[str, float], *, on_cpu: bool) -> str:
+    if bottleneck in shares:
+        return bottleneck_sentence(bottleneck, LostTime(shares))
     if on_cpu:
         return healthy_sentence(HOST_ARITHMETIC, 0.0)
-    return "The host does not wait for data; whether the device was kept busy was not measured."
+    return "The host does not wait for data. Whether the device was busy was not measured."

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The gaps between the device's intervals, and what each is due to.
+"""Gaps between the device's intervals, and their causes.
 
-A gap is due to what the host did in it, unless the host was **waiting for the device** when the gap began. Then the
-device has run dry because nothing was queued behind what it was doing, and the host could have used its wait to do
-what it now does in the gap. So of such a gap as much as the host had waited is due to the wait (synchronizing, or
-copying if it waited inside a copy), and the rest to what the host did. Fetching and collating that take a substantial
-share of the cycle are named for themselves all the same: a loader that is behind is behind, whether asked early or
-late.
+The cause of a gap is what the host did during it, unless the host was **waiting for the device** when the gap began.
+In that case nothing was queued behind the running work, and the host could have used its wait for what it did in the
+gap. The gap is then attributed to the wait (synchronizing, or copying if the host waited inside a copy) up to the
+length of the wait, and the rest to what the host did. Fetching and collating that take a substantial share of the
+cycle are still attributed to themselves: a slow loader is slow whether it is asked early or late.
 
-Where the next stage had been queued before the gap began, the host has nothing to do with it. The device takes some
-microseconds from one to the next all the same, which is the price of launching.
+If the next stage was queued before the gap began, the host did not cause the gap. The few microseconds that the device
+always takes from one stage to the next count as launching.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     NOT_MEASURED,
     OTHER_HOST_WORK,
     QUEUED,
-    SYNCHRONIzING,
+    SYNCHRONIZING,
 )
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline
-from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, PROMPT_NS, held_ns
+from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, PROMPT_NS, blocked_ns
 from virnuc_profiler.analysis.timing import interval_columns
 from virnuc_profiler.analysis.timing.intervals import Interval, clip
 from virnuc_profiler.telemetry.batch_table import BatchTable
@@ -42,16 +41,16 @@ from virnuc_profiler.telemetry.records import BatchRecord
 from virnuc_profiler.telemetry.stage_columns import Column, Mask, StageColumns
 
 WAKE_UP_NS: Final = 500_000
-"""A host that waited for the device goes on within this time: an event that sleeps takes some 50 µs to wake it, ten
-times that on a loaded machine. A consumer that merely ends at that moment by chance is rarely so close."""
+"""A host that waited for the device continues within this time. A blocking event takes some 50 µs to wake the host, ten
+times that on a loaded machine. A consumer that ends at that moment by coincidence is rarely so close."""
 
 SUBSTANTIAL_SHARE: Final = 0.05
-"""Fetching or collating counts for itself from this share of the cycle (the work before a gap, and the gap) on; it is
-where the loader stops being ``full``, see ``batch_metrics.FULL_BELOW``. Below, it is the price of asking."""
+"""Share of the cycle (the work before a gap, and the gap) from which fetching or collating is a cause of its own; the
+same limit as ``batch_metrics.FULL_BELOW``. A smaller share is the overhead of each request."""
 
 SEAM_NS: Final = 10_000
-"""So long the device may take from the end of a stage to the start of the next that is queued: some 2 µs between two
-replays on an H200 (650M). Others on the device take milliseconds."""
+"""Longest time that the device itself takes from the end of a stage to the start of the next queued one; some 2 µs
+between two graph replays on an H200 (650M). Other users of the device take milliseconds."""
 
 _CAUSES: Final[Mapping[str, str]] = {
     host.FETCHING: DATA_LOADING,
@@ -62,12 +61,12 @@ _CAUSES: Final[Mapping[str, str]] = {
     host.UNSTAGED: OTHER_HOST_WORK,
     host.UNKNOWN: NOT_MEASURED,
 }
-_NAMES: Final = tuple(dict.fromkeys((SYNCHRONIzING, COPYING, QUEUED, *_CAUSES.values())))
+_NAMES: Final = tuple(dict.fromkeys((SYNCHRONIZING, COPYING, QUEUED, *_CAUSES.values())))
 _CAUSE_OF: Final = np.array([_NAMES.index(_CAUSES[activity]) for activity in host.ACTIVITIES])
 
 
 def _activities(*names: str) -> Mask:
-    """(activities,) True for those of these names."""
+    """Return a mask of shape (activities,) of some activities."""
     return np.isin(host.ACTIVITIES, names)
 
 
@@ -78,7 +77,13 @@ _UNKNOWN: Final = _activities(host.UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The device had nothing to do. ``causes`` are ns by name, which add up to the gap exactly."""
+    """Time in which the device was idle.
+
+    Attributes:
+        start_ns: Start on the host's clock.
+        end_ns: End on the host's clock.
+        causes: Durations in ns by cause, which add up to the gap exactly.
+    """
 
     start_ns: int
     end_ns: int
@@ -86,17 +91,21 @@ class Gap:
 
     @property
     def duration_ns(self) -> int:
-        """How long it lasted."""
+        """Duration of the gap."""
         return self.end_ns - self.start_ns
 
     def within(self, window: Interval) -> Gap:
-        """The part inside a window that it reaches into."""
+        """Return the part of the gap inside a window; each cause keeps its share.
+
+        Args:
+            window: Start and end of a window that overlaps the gap, ns.
+        """
         start_ns, end_ns = max(self.start_ns, window[0]), min(self.end_ns, window[1])
         if (start_ns, end_ns) == (self.start_ns, self.end_ns):
             return self
         causes: dict[str, int] = {}
         before = 0
-        for cause, duration_ns in self.causes.items():  # by the sums so far, so that no ns is lost by rounding
+        for cause, duration_ns in self.causes.items():  # cumulative sums, so that rounding loses nothing
             upto = before + duration_ns
             share_ns = [total * (end_ns - start_ns) // self.duration_ns for total in (before, upto)]
             causes[cause] = share_ns[1] - share_ns[0]
@@ -106,7 +115,13 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class CauseTotal:
-    """The gaps, or parts of gaps, that are due to one cause."""
+    """Total of the gaps, or parts of gaps, with one cause.
+
+    Attributes:
+        cause: Name of the cause.
+        gaps: Number of gaps with this cause.
+        total_ns: Total duration.
+    """
 
     cause: str
     gaps: int
@@ -115,9 +130,15 @@ class CauseTotal:
 
 @dataclass(frozen=True)
 class DeviceGaps:
-    """A window in three parts: busy, gaps between busy times, and the idle time before the first and after the last.
+    """Busy intervals and gaps of the device in a window.
 
-    Without device intervals there is no way to tell: then ``busy`` is empty and the rest 0.
+    The window consists of the busy intervals, the gaps between them, the lead-in and the tail. Without device times
+    nothing is known: ``busy`` is empty, and the other parts are 0.
+
+    Attributes:
+        window: Start and end of the window on the host's clock, ns.
+        busy: Disjoint intervals in order of time in which the device was busy.
+        gaps: Gaps in order of time.
     """
 
     window: Interval
@@ -126,12 +147,12 @@ class DeviceGaps:
 
     @property
     def busy_ns(self) -> int:
-        """Time in which the device had something to do, launch gaps inside stages included."""
+        """Time in which the device was busy, including launch gaps inside stages."""
         return sum(end - start for start, end in self.busy)
 
     @property
     def lead_in_ns(self) -> int:
-        """From the window's start to the first device interval, what lies in a gap left out."""
+        """Time from the window's start to the first busy interval, except for gaps."""
         if not self.busy:
             return 0
         in_gap = self.gaps[0].duration_ns if self.gaps and self.gaps[0].end_ns <= self.busy[0][0] else 0
@@ -139,19 +160,23 @@ class DeviceGaps:
 
     @property
     def tail_ns(self) -> int:
-        """From the last device interval to the window's end, what lies in a gap left out."""
+        """Time from the last busy interval to the window's end, except for gaps."""
         if not self.busy:
             return 0
         in_gap = self.gaps[-1].duration_ns if self.gaps and self.gaps[-1].start_ns >= self.busy[-1][1] else 0
         return self.window[1] - self.busy[-1][1] - in_gap
 
     def within(self, window: Interval) -> DeviceGaps:
-        """The part inside a window. Of a gap that reaches beyond, each cause counts with the same share."""
+        """Return the part inside another window. Gaps that extend beyond it are cut.
+
+        Args:
+            window: Start and end of the window on the host's clock, ns.
+        """
         inside = [gap.within(window) for gap in self.gaps if gap.start_ns < window[1] and gap.end_ns > window[0]]
         return DeviceGaps(window, clip(self.busy, window), inside)
 
     def totals(self) -> list[CauseTotal]:
-        """By cause, the largest first."""
+        """Return the totals by cause, the largest first."""
         count: dict[str, int] = defaultdict(int)
         total: dict[str, int] = defaultdict(int)
         for gap in self.gaps:
@@ -167,15 +192,15 @@ class DeviceGaps:
 def device_gaps(
     batches: Iterable[BatchRecord], window: Interval, timeline: HostTimeline, clock_slack_ns: int = 0
 ) -> DeviceGaps:
-    """The gaps of a run.
+    """Find the gaps of a run and attribute them to their causes.
 
     Args:
-        batches: with device times.
-        window: the run.
-        timeline: what the host did in that window.
-        clock_slack_ns: how far device times may be off on the host's axis.
+        batches: Batches of the run.
+        window: Start and end of the run on the host's clock, ns.
+        timeline: Activity of the host during the run.
+        clock_slack_ns: Tolerance between device and host times.
     """
-    stages = BatchTable.of(batches).stages()
+    stages = BatchTable.from_records(batches).stages()
     stages = stages[stages.on_device]
     on_device = interval_columns.clip(stages.device_start_ns, stages.device_end_ns, window)
     busy_starts, busy_ends = interval_columns.union(*on_device)
@@ -184,12 +209,12 @@ def device_gaps(
     starts, ends = busy_ends[:-1], busy_starts[1:]
     queued = _first_from(stages, ends).host_start_ns < starts - clock_slack_ns
     waits = _waits_before(starts, _last_until(stages, starts), timeline, clock_slack_ns)
-    usual = _waits_usually(waits, ~queued)
-    waits = waits._replace(duration_ns=np.where(waits.prompt | usual, waits.duration_ns, 0))
+    regular = _waits_regularly(waits, ~queued)
+    waits = waits._replace(duration_ns=np.where(waits.prompt | regular, waits.duration_ns, 0))
     causes = _causes(timeline.during(starts, ends), waits, ends - busy_starts[:-1])
     causes[queued] = 0
-    whose = np.where(ends - starts <= SEAM_NS, _NAMES.index(LAUNCHING), _NAMES.index(QUEUED))
-    causes[queued, whose[queued]] = (ends - starts)[queued]
+    queued_cause = np.where(ends - starts <= SEAM_NS, _NAMES.index(LAUNCHING), _NAMES.index(QUEUED))
+    causes[queued, queued_cause[queued]] = (ends - starts)[queued]
     gaps = [
         Gap(start, end, {name: duration_ns for name, duration_ns in zip(_NAMES, row, strict=True) if duration_ns})
         for start, end, row in zip(starts.tolist(), ends.tolist(), causes.tolist(), strict=True)
@@ -198,24 +223,24 @@ def device_gaps(
 
 
 def _last_until(stages: StageColumns, moments_ns: Column) -> StageColumns:
-    """For each moment the stage at whose device end it lies; of several the last."""
+    """Return, for each time, the last stage whose device end it is."""
     order = np.argsort(stages.device_end_ns, kind="stable")
     return stages[order[np.searchsorted(stages.device_end_ns[order], moments_ns, side="right") - 1]]
 
 
 def _first_from(stages: StageColumns, moments_ns: Column) -> StageColumns:
-    """For each moment the stage at whose device start it lies; of several the first."""
+    """Return, for each time, the first stage whose device start it is."""
     order = np.argsort(stages.device_start_ns, kind="stable")
     return stages[order[np.searchsorted(stages.device_start_ns[order], moments_ns, side="left")]]
 
 
 class _Waits(NamedTuple):
-    """How the host waited for the device when it ran dry, (gaps,) each.
+    """Waits of the host for the device at the beginning of each gap. All columns have the shape (gaps,).
 
     Attributes:
-        cause: number of its name; it has no meaning without a duration.
-        duration_ns: for how long; 0 where it did not wait.
-        prompt: whether it went on promptly.
+        cause: Number of the cause; meaningless if the duration is 0.
+        duration_ns: Duration of the wait; 0 if the host did not wait.
+        prompt: Whether the host continued promptly after the wait.
     """
 
     cause: Column
@@ -224,49 +249,49 @@ class _Waits(NamedTuple):
 
 
 def _waits_before(gap_starts: Column, last: StageColumns, timeline: HostTimeline, clock_slack_ns: int) -> _Waits:
-    """How the host waited, or may have waited, when the device had done its last stage."""
-    held = held_ns(last, clock_slack_ns)
-    launching = gap_starts - last.host_end_ns <= PROMPT_NS + clock_slack_ns  # the host was launching until then
+    """Return how the host waited, or may have waited, when the device completed its last stage."""
+    blocked = blocked_ns(last, clock_slack_ns)
+    launching = gap_starts - last.host_end_ns <= PROMPT_NS + clock_slack_ns  # the host was still launching
     segment = timeline.at(gap_starts - clock_slack_ns)
     may_wait = (segment >= 0) & _MAY_BE_A_WAIT[timeline.activities[segment]] & ~launching
     waited = np.maximum(gap_starts - np.maximum(timeline.bounds[segment], last.host_end_ns), 0)
-    goes_on = timeline.bounds[segment + 1]
-    cause = np.where((held > 0) & last.named(COPY_STAGES), _NAMES.index(COPYING), _NAMES.index(SYNCHRONIzING))
+    continues = timeline.bounds[segment + 1]
+    cause = np.where((blocked > 0) & last.named(COPY_STAGES), _NAMES.index(COPYING), _NAMES.index(SYNCHRONIZING))
     return _Waits(
         cause=cause,
-        duration_ns=np.where(held > 0, held, np.where(may_wait, waited, 0)),
-        prompt=(held > 0) | (goes_on <= gap_starts + WAKE_UP_NS),
+        duration_ns=np.where(blocked > 0, blocked, np.where(may_wait, waited, 0)),
+        prompt=(blocked > 0) | (continues <= gap_starts + WAKE_UP_NS),
     )
 
 
-def _waits_usually(waits: _Waits, counted: Mask) -> bool:
-    """Whether the loop waits for the device at that place as a rule; then going on late is waking up late."""
+def _waits_regularly(waits: _Waits, counted: Mask) -> bool:
+    """Whether the loop regularly waits for the device there; if so, a host that continues late woke up late."""
     prompt = waits.prompt[counted & (waits.duration_ns > 0)]
     return bool(2 * prompt.sum() >= len(prompt))
 
 
 def _causes(pieces: tuple[Column, Column, Column], waits: _Waits, cycles_ns: Column) -> Column:
-    """Shares gaps out among their causes.
+    """Attribute gaps to their causes.
 
     Args:
-        pieces: what the host did in the gaps, in order: gap, activity and duration.
-        waits: before the gaps.
-        cycles_ns: the gaps, with the work before them.
+        pieces: Activities of the host in the gaps, in order: columns of gap, activity and duration.
+        waits: Waits at the beginning of the gaps.
+        cycles_ns: Duration of each gap and the work before it.
 
     Returns:
-        (gaps, names) ns.
+        Array of shape (gaps, names) with durations in ns.
     """
     gap, activity, duration_ns = pieces
     spent = np.zeros((len(cycles_ns), len(host.ACTIVITIES)), np.int64)
     np.add.at(spent, (gap, activity), duration_ns)
     substantial = _LOADING & (spent >= SUBSTANTIAL_SHARE * cycles_ns[:, None])
-    hideable = ~_UNKNOWN[activity] & ~substantial[gap, activity]
-    # A wait hides the first of what can be hidden, up to its own length.
-    until = np.cumsum(np.where(hideable, duration_ns, 0))
-    before = until - np.where(hideable, duration_ns, 0)
+    replaceable = ~_UNKNOWN[activity] & ~substantial[gap, activity]
+    # The wait replaces the first activities in the gap, up to its own length.
+    until = np.cumsum(np.where(replaceable, duration_ns, 0))
+    before = until - np.where(replaceable, duration_ns, 0)
     before_in_gap = before - before[np.searchsorted(gap, gap)]
-    hidden = np.where(hideable, np.clip(waits.duration_ns[gap] - before_in_gap, 0, duration_ns), 0)
+    replaced = np.where(replaceable, np.clip(waits.duration_ns[gap] - before_in_gap, 0, duration_ns), 0)
     causes = np.zeros((len(cycles_ns), len(_NAMES)), np.int64)
-    np.add.at(causes, (gap, waits.cause[gap]), hidden)
-    np.add.at(causes, (gap, _CAUSE_OF[activity]), duration_ns - hidden)
+    np.add.at(causes, (gap, waits.cause[gap]), replaced)
+    np.add.at(causes, (gap, _CAUSE_OF[activity]), duration_ns - replaced)
     return causes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the host was doing at each moment of a run, from the host intervals of its stages."""
+"""Activity of the host over the course of a run, from the host intervals of its stages."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ UNSTAGED: Final = "unstaged"
 UNKNOWN: Final = "unknown"
 
 ACTIVITIES: Final = (UNKNOWN, LAUNCHING, CONSUMING, OWN_STAGE, COLLATING, FETCHING, UNSTAGED)
-"""All of them; where stages overlap, the first one counts. A device stage or ``emit`` is the loop itself at work,
-whatever a worker collates meanwhile; ``collate`` inside ``fetch`` is what the loop waited for."""
+"""All activities, by decreasing priority where stages overlap. A device stage or ``emit`` occupies the loop itself even
+while a worker collates; ``collate`` inside ``fetch`` is what the loop waited for."""
 
 
 class Segment(NamedTuple):
-    """The host did one thing, ns."""
+    """Time in which the host did one thing.
+
+    Attributes:
+        start_ns: Start on the host's clock.
+        end_ns: End on the host's clock.
+        activity: One of ``ACTIVITIES``.
+    """
 
     start_ns: int
     end_ns: int
@@ -37,11 +43,11 @@ class Segment(NamedTuple):
 
 
 class HostTimeline:
-    """Segments that tile a window in order, none with the activity of the next.
+    """Activity of the host in a window, as consecutive segments with different activities.
 
     Args:
-        bounds: (segments + 1,) ns; a segment lasts from one to the next.
-        activities: (segments,) by number, see ``ACTIVITIES``.
+        bounds: Column of shape (segments + 1,), ns. Segment i lasts from bound i to bound i + 1.
+        activities: Column of shape (segments,) of positions in ``ACTIVITIES``.
     """
 
     def __init__(self, bounds: Column, activities: Column) -> None:
@@ -50,7 +56,7 @@ class HostTimeline:
 
     @property
     def segments(self) -> list[Segment]:
-        """All of them as records."""
+        """All segments as records."""
         times = self.bounds.tolist()
         return [
             Segment(start, end, ACTIVITIES[number])
@@ -58,15 +64,24 @@ class HostTimeline:
         ]
 
     def at(self, moments_ns: Column) -> Column:
-        """The place of the segment that holds each moment; -1 outside of the window."""
+        """Return the position of the segment at each time; -1 outside of the window.
+
+        Args:
+            moments_ns: Times on the host's clock.
+        """
         places = np.searchsorted(self.bounds, moments_ns, side="right") - 1
         return np.where(places < len(self.activities), places, -1)
 
     def during(self, starts: Column, ends: Column) -> tuple[Column, Column, Column]:
-        """What the host did in each of some intervals that are not empty.
+        """Return the activities of the host in some non-empty intervals.
+
+        Args:
+            starts: Starts of the intervals, ns.
+            ends: Ends of the intervals, ns.
 
         Returns:
-            (pieces,) each, in order: the place of the interval, the number of the activity, and its duration, ns.
+            Columns of shape (pieces,) in order of time: position of the interval, number of the activity, and its
+            duration in ns.
         """
         count = len(self.activities)
         first = np.clip(np.searchsorted(self.bounds, starts, side="right") - 1, 0, count)
@@ -79,12 +94,16 @@ class HostTimeline:
 
 
 def host_timeline(batches: Iterable[BatchRecord], window: Interval) -> HostTimeline:
-    """What the host did throughout `window`.
+    """Return the activity of the host in a window.
 
-    A batch whose device times were dropped is ``unknown`` from its first launch on: the device was at work then,
-    nobody knows how long.
+    A batch without its device times is ``unknown`` from its first launch on, because the device worked for an unknown
+    time.
+
+    Args:
+        batches: Batches of the run.
+        window: Start and end on the host's clock, ns.
     """
-    table = BatchTable.of(batches)
+    table = BatchTable.from_records(batches)
     stages = table.stages()
     launching = device_stage_names(stages)
     number_of = np.array([ACTIVITIES.index(_activity(name, launching)) for name in stages.names], np.int64)
@@ -96,7 +115,7 @@ def host_timeline(batches: Iterable[BatchRecord], window: Interval) -> HostTimel
 
 
 def _tiled(starts: Column, ends: Column, activities: Column, window: Interval) -> HostTimeline:
-    """The timeline of stages inside a window, each with its activity; where they overlap, the first one counts."""
+    """Return the timeline of stages inside a window, each with its activity, resolving overlaps by priority."""
     low, high = window
     if low >= high:
         return HostTimeline(np.array([low], np.int64), np.array([], np.int64))
@@ -113,7 +132,7 @@ def _tiled(starts: Column, ends: Column, activities: Column, window: Interval) -
 
 
 def _lost(table: BatchTable, launching: StageColumns) -> tuple[Column, Column]:
-    """From the first launch to the end of each batch whose device times were dropped."""
+    """Return the intervals from the first launch to the end of each batch without its device times."""
     first = np.full(len(table), np.iinfo(np.int64).max)
     np.minimum.at(first, launching.batch, launching.host_start_ns)
     lost = table.flagged(DEVICE_TIMES_DROPPED)
@@ -121,7 +140,11 @@ def _lost(table: BatchTable, launching: StageColumns) -> tuple[Column, Column]:
 
 
 def device_stage_names(stages: StageColumns) -> frozenset[str]:
-    """The stages that launch work: the four of the pipeline, and others that had a device interval."""
+    """Return the names of the stages that launch work: the pipeline's own, and others with a device interval.
+
+    Args:
+        stages: Stages of the run.
+    """
     own = np.unique(stages.name[stages.device_end_ns != NOT_MEASURED])
     return frozenset(DEVICE_STAGES).union(stages.names[number] for number in own)
 

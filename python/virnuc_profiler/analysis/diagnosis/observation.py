@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Everything that a diagnosis looks at, taken once from a run: its steady window and what was measured in it."""
+"""The measurements that a diagnosis is based on, extracted once from a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps, device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline, host_timeline
 from virnuc_profiler.analysis.diagnosis.launches import Launch, launches_of
 from virnuc_profiler.analysis.gpu.activity import activity_during
-from virnuc_profiler.analysis.model_cost import forward_flops
+from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.steady_state import completions, steady_batches, steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
@@ -21,12 +21,18 @@ from virnuc_profiler.telemetry.records import GpuSamples, PackingRecord
 from virnuc_profiler.telemetry.run_result import RunResult
 
 MAX_CLOCK_SLACK_NS: Final = 200_000
-"""Device times that are further off than this cannot be held against the host's; allowing for more would hide all."""
+"""Upper bound of the tolerance between host and device times. A larger one would hide every gap."""
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Mean GPM activity, 0 to 1; None where it was not measured, or not for long enough."""
+    """Mean GPM activity, 0 to 1; None if it was not measured for long enough.
+
+    Attributes:
+        sm: Activity of the SMs.
+        tensor: Activity of the tensor cores.
+        dram: Activity of the device memory.
+    """
 
     sm: float | None
     tensor: float | None
@@ -35,21 +41,23 @@ class Activity:
 
 @dataclass(frozen=True)
 class Observation:
-    """A run as a diagnosis sees it.
+    """Measurements of a run that a diagnosis needs.
 
     Attributes:
-        window: the steady part, from the completion of the last warm-up batch to the last completion: as many gaps as
-            batches. Without a steady part what the device did, and without device times the whole run.
-        steady: whether it is.
-        batches: that were completed in the window.
-        all_batches: also those that were completed before.
-        host: what the host did, throughout the run.
-        whole: gaps of the whole run.
-        gaps: gaps of the window.
-        launches: of the window's batches.
-        gpu: what was sampled.
-        activity: in the window.
-        flops: of the model in the window's batches; None without its shape or packing statistics.
+        window: Steady part of the run, from the completion of the last warm-up batch to the last completion, so that it
+            has as many gaps as batches. If the run is too short, the span of the device's work, or the whole run
+            without device times.
+        steady: Whether `window` is the steady part.
+        batches: Batches that completed in the window.
+        all_batches: All batches of the run.
+        host: Activity of the host throughout the run.
+        whole: Gaps of the whole run.
+        gaps: Gaps of the window.
+        launches: Launches of the window's batches.
+        gpu: Readings of the GPU, or None.
+        activity: GPM activity in the window.
+        shape: Shape of the model, or None if it is unknown.
+        flops: FLOPs of the window's batches; None without the model's shape or packing statistics.
     """
 
     window: Interval
@@ -62,35 +70,41 @@ class Observation:
     launches: Sequence[Launch]
     gpu: GpuSamples | None
     activity: Activity
+    shape: ModelShape | None
     flops: int | None
 
     @property
     def window_ns(self) -> int:
-        """Its length."""
+        """Length of the window."""
         return self.window[1] - self.window[0]
 
     @property
     def busy_share(self) -> float | None:
-        """Share of the window in which the device had something to do; None without device times.
+        """Share of the window in which the device was busy; None without device times.
 
-        Gaps in which it may have worked on batches that lost their device times are taken out of the window.
+        Gaps in which the device may have worked on batches without device times are excluded from the window.
         """
         unknown_ns = sum(gap.causes.get(NOT_MEASURED, 0) for gap in self.gaps.gaps)
         return ratio(self.gaps.busy_ns, self.window_ns - unknown_ns) if self.gaps.busy else None
 
     @property
     def flops_per_second(self) -> float | None:
-        """Of the model, in the window."""
+        """FLOP/s of the model in the window; None if its FLOPs are unknown."""
         return None if self.flops is None else ratio(self.flops * 1e9, self.window_ns)
 
     @property
     def packings(self) -> dict[int, PackingRecord]:
-        """Packing statistics by batch index."""
+        """Packing statistics of the window's batches by batch index."""
         return self.batches.packings()
 
 
-def observe(run: RunResult, layers: int | None = None, hidden: int | None = None) -> Observation:
-    """Looks at a run; `layers` and `hidden` are the model's shape, for its FLOPs."""
+def observe(run: RunResult, shape: ModelShape | None = None) -> Observation:
+    """Extract the measurements of a run.
+
+    Args:
+        run: Run to observe.
+        shape: Shape of the model, from which its FLOPs follow; None if it is unknown.
+    """
     batches = run.batches
     span = (run.host_start_ns, run.host_end_ns)
     slack_ns = min(run.device.alignment_uncertainty_ns or 0, MAX_CLOCK_SLACK_NS)
@@ -110,8 +124,22 @@ def observe(run: RunResult, layers: int | None = None, hidden: int | None = None
         launches=launches,
         gpu=run.gpu,
         activity=_activity(run.gpu, window),
-        flops=_flops(steady or batches, layers, hidden),
+        shape=shape,
+        flops=batches_flops(steady or batches, shape),
     )
+
+
+def batches_flops(batches: BatchTable, shape: ModelShape | None) -> int | None:
+    """Return the FLOPs of some batches; None if the shape, or the content of a batch, is unknown.
+
+    Args:
+        batches: Batches to count.
+        shape: Shape of the model, or None if it is unknown.
+    """
+    packed = batches.packed()
+    if shape is None or not packed or len(packed) < len(batches):  # the FLOPs of some batches are not those of all
+        return None
+    return forward_flops(packed.sum("tokens"), packed.sum("sum_squared_lengths"), shape)
 
 
 def _window(launches: Sequence[Launch]) -> Interval | None:
@@ -123,10 +151,3 @@ def _window(launches: Sequence[Launch]) -> Interval | None:
 def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:
     readings = () if gpu is None else gpu.gpm
     return Activity(*(activity_during(window, readings, f"{unit}_activity") for unit in ("sm", "tensor", "dram")))
-
-
-def _flops(batches: BatchTable, layers: int | None, hidden: int | None) -> int | None:
-    packed = batches.packed()
-    if layers is None or hidden is None or not packed or len(packed) < len(batches):
-        return None
-    return forward_flops(packed.sum("tokens"), packed.sum("sum_squared_lengths"), layers, hidden)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""GPU samples: load and throttling."""
+"""Load and throttling of the GPU, from NVML samples."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What NVML's readings say of a stretch of time."""
+"""Load, activity and energy of the GPU during a time interval, from NVML readings."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from virnuc_profiler.analysis.timing.statistics import mean, weighted_mean
 from virnuc_profiler.telemetry.records import EnergyReading, GpmReading, GpuReading
 
 NVML_WINDOW_NS = 1_000_000_000
-"""NVML's utilization is an average over the last 1/6 to 1 s, by product (NVML reference, nvmlUtilization_t)."""
+"""Longest averaging window of NVML's utilization: 1/6 to 1 s, depending on the product (nvmlUtilization_t)."""
 
 
 def utilization_of(interval: Interval, readings: Sequence[GpuReading]) -> float | None:
-    """GPU utilization of a stretch of time, percent.
+    """Return the GPU utilization during an interval, percent; None without readings.
 
-    The mean of the readings taken inside (start, end], since these look back into it. A stretch that is too short
-    to hold one gets the first reading within a second after its end, whose window may still reach back into it.
-    None if there is neither.
+    This is the mean of the readings in (start, end], which look back into the interval. An interval without readings
+    gets the first reading within a second after its end, whose averaging window may reach back into it.
 
     Args:
-        interval: start and end on the host's axis, ns.
-        readings: in order of time.
+        interval: Start and end on the host's clock, ns.
+        readings: Readings in order of time.
     """
     start, end = interval
     first = bisect_right(readings, start, key=_at)
@@ -41,10 +40,14 @@ def utilization_of(interval: Interval, readings: Sequence[GpuReading]) -> float 
 
 
 def mean_utilization(interval: Interval, readings: Sequence[GpuReading]) -> float | None:
-    """Mean GPU utilization over time, percent.
+    """Return the mean GPU utilization over time, percent; None if no reading lies in (start, end].
 
-    Each reading stands for the time since the one before it (or since the start), but for no more than NVML's
-    window of 1 s: a gap in the readings counts for nothing. None if no reading lies in (start, end].
+    Each reading is weighted with the time since the previous reading or the start of the interval, limited to NVML's
+    window of 1 s, so that gaps in the readings do not count.
+
+    Args:
+        interval: Start and end on the host's clock, ns.
+        readings: Readings in order of time.
     """
     before, end = interval
     pairs = []
@@ -56,13 +59,18 @@ def mean_utilization(interval: Interval, readings: Sequence[GpuReading]) -> floa
 
 
 ACTIVITY_COVERAGE = 0.25
-"""Readings of GPM must cover this share of a stretch of time to speak for it."""
+"""Minimum share of an interval that GPM readings must cover to represent it."""
 
 
 def activity_during(interval: Interval, readings: Sequence[GpmReading], field: str) -> float | None:
-    """Mean of an activity over the part of `interval` that the readings cover; None if that is too little.
+    """Return the mean of an activity over the part of an interval that readings cover; None if they cover too little.
 
-    A reading that reaches beyond the interval counts with the part of it inside.
+    A reading that extends beyond the interval counts with the part inside.
+
+    Args:
+        interval: Start and end on the host's clock, ns.
+        readings: GPM readings.
+        field: Name of the activity in a reading, such as ``sm_activity``.
     """
     start, end = interval
     pairs = []
@@ -76,13 +84,17 @@ def activity_during(interval: Interval, readings: Sequence[GpmReading], field: s
 
 
 def energy_between(interval: Interval, readings: Sequence[EnergyReading]) -> tuple[float, float] | None:
-    """Energy by the device's counter, and how much of `interval` it covers.
+    """Return the energy that the device used during an interval, and the time that it covers.
 
-    The counter at the interval's end less that at its start, each interpolated between the readings around it. An
-    end that no reading lies beyond is not extrapolated: the energy covers what lies between the readings.
+    This is the difference of the energy counter between end and start of the interval, interpolated between readings.
+    Energy is not extrapolated: outside of the readings the interval is not covered.
+
+    Args:
+        interval: Start and end on the host's clock, ns.
+        readings: Readings of the energy counter in order of time.
 
     Returns:
-        (joules, seconds); None with fewer than two readings, or if the counter ran backwards (driver reloaded).
+        (joules, seconds), or None with fewer than two readings or if the counter decreased (the driver was reloaded).
     """
     if len(readings) < 2 or any(later.energy_mj < earlier.energy_mj for earlier, later in pairwise(readings)):
         return None
@@ -93,7 +105,7 @@ def energy_between(interval: Interval, readings: Sequence[EnergyReading]) -> tup
 
 
 def _energy_mj(at_ns: int, readings: Sequence[EnergyReading]) -> float:
-    """The counter at a moment within the readings."""
+    """Return the counter at a time between the first and the last reading."""
     after = min(bisect_right(readings, at_ns, key=lambda reading: reading.at_ns), len(readings) - 1)
     low, high = readings[after - 1], readings[after]
     share = (at_ns - low.at_ns) / (high.at_ns - low.at_ns) if high.at_ns > low.at_ns else 1.0

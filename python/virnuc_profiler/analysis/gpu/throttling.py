@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""When the device's clocks were held down, and why, from NVML's clock-event reasons."""
+"""When the clocks of the device were lowered, and why, from NVML's clock-event reasons."""
 
 from __future__ import annotations
 
@@ -26,20 +26,28 @@ REASONS: Final[Mapping[int, str]] = {
     0x80: "hw_power_brake_slowdown",
     0x100: "display_clock_setting",
 }
-"""nvml.h, ``nvmlClocksEventReason…``. 0x8 comes with 0x40 or 0x80, or alone for an external power brake."""
+"""Names of the bits of ``nvmlClocksEventReason…`` in nvml.h. 0x8 comes with 0x40 or 0x80, or alone for an external
+power brake."""
 
 POWER_CAP: Final = 0x4
 HARD: Final = 0x8 | 0x20 | 0x40 | 0x80
-"""Something is wrong: heat, power supply or cooling. Full load alone never sets these."""
+"""Reasons that indicate a problem with heat, power supply or cooling. Full load alone never sets them."""
 SLOWING: Final = HARD | POWER_CAP | 0x10
-"""All that lower the clocks. An idle device and clocks that the user has set are no throttling."""
+"""All reasons that count as throttling; an idle device and clocks set by the user do not."""
 
-_MAX_IN_INTERVALS: Final = 2
-"""A reading stands for the time until the next, but for no more than this many sampling intervals."""
+_MAX_INTERVALS: Final = 2
+"""A reading represents the time until the next one, limited to this many sampling intervals."""
 
 
 class Span(NamedTuple):
-    """What one reading stands for: reasons (bits) and SM clock from ``start_ns`` to ``end_ns``."""
+    """Time that one reading represents, with its reasons and SM clock.
+
+    Attributes:
+        start_ns: Start on the host's clock.
+        end_ns: End on the host's clock.
+        reasons: Clock-event reasons, as bits.
+        sm_clock_mhz: SM clock, or None.
+    """
 
     start_ns: int
     end_ns: int
@@ -48,18 +56,16 @@ class Span(NamedTuple):
 
 
 class ThrottleTimeline:
-    """The spans of a run's readings in order; where none lies nothing is known.
+    """Clock-event reasons of a run over time, as spans in order. Nothing is known about the time between spans.
 
     Args:
-        gpu: the readings.
+        gpu: Readings of the GPU.
     """
 
     def __init__(self, gpu: GpuSamples) -> None:
         interval_ns = _sampling_interval_ns(gpu)
         readings = gpu.fast
-        ends = [
-            min(after.at_ns, before.at_ns + _MAX_IN_INTERVALS * interval_ns) for before, after in pairwise(readings)
-        ]
+        ends = [min(after.at_ns, before.at_ns + _MAX_INTERVALS * interval_ns) for before, after in pairwise(readings)]
         ends += [readings[-1].at_ns + interval_ns] if readings else []
         self.max_sm_clock_mhz = gpu.max_sm_clock_mhz
         self.spans = [
@@ -70,7 +76,11 @@ class ThrottleTimeline:
         self._starts = [span.start_ns for span in self.spans]
 
     def during(self, window: Interval) -> list[Span]:
-        """The spans, or parts of them, inside a window."""
+        """Return the spans inside a window, cut at its ends.
+
+        Args:
+            window: Start and end on the host's clock, ns.
+        """
         low, high = window
         found = []
         for place in range(max(bisect_right(self._starts, low) - 1, 0), len(self.spans)):
@@ -82,7 +92,11 @@ class ThrottleTimeline:
         return found
 
     def intervals(self, window: Interval) -> dict[str, list[Interval]]:
-        """When each slowing reason held; empty lists for those that never did."""
+        """Return the intervals of each slowing reason; empty lists for reasons that did not occur.
+
+        Args:
+            window: Start and end on the host's clock, ns.
+        """
         spans = self.during(window)
         return {
             name: union((span.start_ns, span.end_ns) for span in spans if span.reasons & bit)
@@ -91,9 +105,10 @@ class ThrottleTimeline:
         }
 
     def reasons_of(self, batch: BatchRecord) -> list[str] | None:
-        """The slowing reasons under which a batch was measured; None if nobody looked.
+        """Return the slowing reasons during a batch; None if they were not sampled then.
 
-        By its device intervals; by its host interval if it has none.
+        Args:
+            batch: Batch, represented by its device intervals, or by its host interval without device times.
         """
         times = [(stage.device_start_ns, stage.device_end_ns) for stage in batch.stages]
         known = [(start, end) for start, end in times if start is not None and end is not None]
@@ -101,19 +116,28 @@ class ThrottleTimeline:
         spans = [span for interval in intervals for span in self.during(interval)]
         if not spans:
             return None
-        held = 0
+        reasons = 0
         for span in spans:
-            held |= span.reasons
-        return reason_names(held & SLOWING)
+            reasons |= span.reasons
+        return reason_names(reasons & SLOWING)
 
 
 def reason_names(bits: int) -> list[str]:
-    """The names of the reasons in a bit mask, in the order of their bits."""
+    """Return the names of reasons in the order of their bits.
+
+    Args:
+        bits: Clock-event reasons, as bits.
+    """
     return [name for bit, name in REASONS.items() if bits & bit]
 
 
 def throttled_seconds(timeline: ThrottleTimeline, window: Interval) -> dict[str, float] | None:
-    """Seconds under each slowing reason that occurred; None if the reasons were not measured."""
+    """Return the seconds under each slowing reason that occurred; None if the reasons were not sampled.
+
+    Args:
+        timeline: Reasons over time.
+        window: Start and end on the host's clock, ns.
+    """
     if not timeline.during(window):
         return None
     found = {name: length(intervals) / 1e9 for name, intervals in timeline.intervals(window).items()}
@@ -121,8 +145,13 @@ def throttled_seconds(timeline: ThrottleTimeline, window: Interval) -> dict[str,
 
 
 def throttled_batches(timeline: ThrottleTimeline, batches: Iterable[BatchRecord]) -> int | None:
-    """How many batches have ``reasons_of``; None if no batch was looked at."""
-    table = BatchTable.of(batches)
+    """Return the number of batches during which a slowing reason occurred; None if no batch was sampled.
+
+    Args:
+        timeline: Reasons over time.
+        batches: Batches of the run.
+    """
+    table = BatchTable.from_records(batches)
     if not timeline.spans or not len(table):
         return None
     stages = table.stages()
@@ -134,20 +163,20 @@ def throttled_batches(timeline: ThrottleTimeline, batches: Iterable[BatchRecord]
     starts, ends, reasons, _ = np.array([span._replace(sm_clock_mhz=0) for span in timeline.spans]).T
     first = np.searchsorted(ends, np.append(stages.device_start_ns, host_start), side="right")
     last = np.searchsorted(starts, np.append(stages.device_end_ns, host_end), side="left")
-    slowed_before = np.append(0, np.cumsum((reasons & SLOWING) != 0))  # how many of the spans before each
-    seen = first < last
-    slowed = seen & (slowed_before[last] > slowed_before[first])
-    return len(np.unique(batch[slowed])) if seen.any() else None
+    slowed_before = np.append(0, np.cumsum((reasons & SLOWING) != 0))  # number of slowed spans before each span
+    sampled = first < last
+    slowed = sampled & (slowed_before[last] > slowed_before[first])
+    return len(np.unique(batch[slowed])) if sampled.any() else None
 
 
 class Slowdown(NamedTuple):
-    """What throttling meant for a window.
+    """Effect of throttling on a window.
 
     Attributes:
-        lost_share: share of the window that lower clocks cost, estimated.
-        shares: share of the time that was looked at under each slowing reason that occurred.
-        median_clock_mhz: of the SMs.
-        max_clock_mhz: the fastest that the device offers; None if that is not known.
+        lost_share: Estimated share of the window that lower clocks cost.
+        shares: Share of the sampled time under each slowing reason that occurred.
+        median_clock_mhz: Median SM clock.
+        max_clock_mhz: Highest SM clock of the device; None if it is unknown.
     """
 
     lost_share: float
@@ -157,17 +186,21 @@ class Slowdown(NamedTuple):
 
 
 THROTTLED_SHARE: Final = 0.10
-"""A run is throttled if hard reasons held it down for more than this share of the time that was looked at. Between
-that and what repeated runs differ by anyway (a few per cent) lies nothing that a comparison could rest on."""
+"""A run counts as throttled if hard reasons lowered clocks for more than this share of the sampled time. Shorter
+throttling changes rates by no more than repeated runs differ."""
 
 
-def held_down(timeline: ThrottleTimeline, window: Interval) -> tuple[float, dict[str, float]] | None:
-    """Share of the time under heat or power-brake reasons, in all and for each that occurred.
+def hard_throttle_shares(timeline: ThrottleTimeline, window: Interval) -> tuple[float, dict[str, float]] | None:
+    """Return the share of time under heat or power-brake reasons, in total and for each reason that occurred.
 
-    The power cap (``sw_power_cap``) is none of them: full load alone reaches it.
+    The power cap (``sw_power_cap``) is not included, because full load alone reaches it.
+
+    Args:
+        timeline: Reasons over time.
+        window: Start and end on the host's clock, ns.
 
     Returns:
-        Shares of the time that was looked at, 0 to 1; None if the reasons were not measured.
+        Shares of the sampled time, 0 to 1; None if the reasons were not sampled.
     """
     spans = timeline.during(window)
     known_ns = sum(span.end_ns - span.start_ns for span in spans)
@@ -178,21 +211,26 @@ def held_down(timeline: ThrottleTimeline, window: Interval) -> tuple[float, dict
         for bit, name in REASONS.items()
         if bit & HARD
     }
-    held_ns = sum(span.end_ns - span.start_ns for span in spans if span.reasons & HARD)
-    return held_ns / known_ns, {name: share for name, share in reasons.items() if share}
+    throttled_ns = sum(span.end_ns - span.start_ns for span in spans if span.reasons & HARD)
+    return throttled_ns / known_ns, {name: share for name, share in reasons.items() if share}
 
 
 MIN_DEFICIT: Final = 0.1
-"""A slowdown costs at least this share of the time it holds: readings show the clock at a moment, and slowdowns pulse.
-So a reason of this kind is named once it holds for a fifth of the time, if the clock says nothing worse."""
+"""Minimum share of its time that a hard slowdown costs. Slowdowns pulse, and readings show the clock only at single
+moments. Such a reason is therefore reported from a fifth of the time on, even if the sampled clocks look normal."""
 
 FAR_DOWN: Final = 0.6
-"""A power cap is normal at full load: an H200 at 700 W runs matrix products at 1,485 of 1,980 MHz, 75 %. Below 60 %
-the limit is set too low for the card, or something else draws the power."""
+"""Share of the highest clock below which a power cap is abnormal. At full load it is normal: an H200 at 700 W runs
+matrix products at 1,485 of 1,980 MHz, 75 %. Below 60 % the limit is too low, or something else draws the power."""
 
 
 def slowdown(timeline: ThrottleTimeline, window: Interval) -> Slowdown | None:
-    """What throttling cost in `window`, in time as clocks go; None if the reasons were not measured."""
+    """Return the effect of throttling on a window; None if the reasons were not sampled.
+
+    Args:
+        timeline: Reasons over time.
+        window: Start and end on the host's clock, ns.
+    """
     spans = timeline.during(window)
     known_ns = sum(span.end_ns - span.start_ns for span in spans)
     if not known_ns:

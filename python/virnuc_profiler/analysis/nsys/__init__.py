@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""NVTX ranges projected onto GPU work in an Nsight Systems capture."""
+"""NVTX ranges of an Nsight Systems capture, projected onto GPU work."""

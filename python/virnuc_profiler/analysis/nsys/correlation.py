@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run beside a capture of it: what the stages launched, and how well our device intervals agree with that."""
+"""Comparison of a run with a capture of it: the work that stages launched, and how well device intervals agree."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from virnuc_profiler.telemetry.run_result import RunResult
 
 AGREEMENT_SHARE: Final = 0.01
 AGREEMENT_NS: Final = 20_000
-"""Two measurements of a stage agree if they differ by no more than 1 % of the span, or 20 µs if that is more."""
+"""Two measurements of a stage agree if they differ by at most 1 % of the span, or 20 µs if that is more."""
 
 SAME_START_NS: Final = 60e9
-"""Further apart by UTC are different runs; nearer may be one whose clock was set meanwhile, or that began slowly."""
+"""Largest difference between the UTC start times of one run. The clock may have been set, or the run started slowly."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageComparison:
-    """One stage of one batch, seen by both. Times in ns; None where one of them saw nothing on the device.
+    """One stage of one batch in the run and in the capture. Times are None if one of the two lacks device times.
 
-    Our interval goes from the moment the start event fires to the moment the end event does, so it begins before the
-    first operation by what it had to be waited for, unless the stage's own kernels took its time:
-    `start_difference_ns` and `end_difference_ns` say where a difference comes from.
+    The device interval lasts from the start event to the end event. Unless the stage's kernels time themselves, it
+    begins before the first operation by the time spent waiting for that operation; `start_difference_ns` and
+    `end_difference_ns` locate a difference.
 
     Attributes:
-        batch: its index, the range's payload.
-        projection: the range on the GPU.
-        host_ns: the stage on the host.
-        device_ns: our device interval.
-        difference_ns: our device interval less the span of the projection.
-        start_difference_ns: our start event less the start of the first operation, clocks aligned; negative if the
-            event fired first.
-        end_difference_ns: our end event less the end of the last operation.
-        clock_offset_ns: the capture's clock less ours at this batch, by which the two were aligned.
+        batch: Index of the batch, which is the payload of the range.
+        projection: Projection of the range onto the GPU.
+        host_ns: Duration of the stage on the host.
+        device_ns: Device interval of the stage in the run.
+        difference_ns: Device interval minus the span of the projection.
+        start_difference_ns: Start event minus the start of the first operation on aligned clocks; negative if the event
+            fired first.
+        end_difference_ns: End event minus the end of the last operation on aligned clocks.
+        clock_offset_ns: Clock of the capture minus clock of the run at this batch, used to align them.
     """
 
     batch: int
@@ -58,7 +58,7 @@ class StageComparison:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the two measurements agree; None if there are not two."""
+        """Whether the two measurements agree; None if one is missing."""
         span_ns = self.projection.span_ns
         if self.difference_ns is None or span_ns is None:
             return None
@@ -67,16 +67,16 @@ class StageComparison:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Our device intervals against the spans of the projections, over the batches that have both.
+    """Agreement of device intervals with the spans of the projections, over the batches that have both.
 
     Attributes:
-        batches: that have both.
-        share_within: of them agree, 0 to 1.
-        median_difference_ns: signed, ours less theirs.
-        worst_difference_ns: the furthest from 0, signed.
-        worst_batch: where that was.
-        median_start_difference_ns: see :class:`StageComparison`.
-        median_end_difference_ns: alike.
+        batches: Number of batches that have both.
+        share_within: Share of these batches whose measurements agree, 0 to 1.
+        median_difference_ns: Median of device interval minus span.
+        worst_difference_ns: Difference with the largest absolute value, signed.
+        worst_batch: Index of the batch with that difference.
+        median_start_difference_ns: Median of start event minus start of the first operation.
+        median_end_difference_ns: Median of end event minus end of the last operation.
     """
 
     batches: int
@@ -90,7 +90,16 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class StageCorrelation:
-    """One stage: its matched ranges on the GPU, batch by batch; `agreement` is None where nothing can be compared."""
+    """One stage with its matched ranges.
+
+    Attributes:
+        name: Name of the stage.
+        counts: Numbers of stages and ranges.
+        total: Total of the matched ranges on the GPU.
+        median_device_ns: Median device interval in the run; None without device times.
+        agreement: Agreement of run and capture; None if nothing can be compared.
+        batches: Comparison of each batch.
+    """
 
     name: str
     counts: StageCounts
@@ -101,17 +110,32 @@ class StageCorrelation:
 
 
 @dataclass(frozen=True, slots=True)
-class Correlation:
-    """A run and a capture of it.
+class BusyShares:
+    """Two measurements of the device's busy share, 0 to 1, in the same window.
 
     Attributes:
-        stages: those that occur in one of the two, in the run's order.
-        clock: how the clocks lay to each other; None if nothing was matched.
-        busy: the device's busy share in the steady part of the run, by both; None if one of them has none.
-        batches_in_run: how many.
-        batches_in_capture: different payloads of the stages' ranges.
-        batches_matched: batches of which at least one stage was matched.
-        stages_in_both: stages that could have been matched by name and payload.
+        window_ns: Length of the window, the steady part of the run.
+        intervals: Share from the union of device intervals; gaps between the kernels of a stage count as busy.
+        operations: Share from the union of the operations that the stages launched; such gaps count as idle.
+    """
+
+    window_ns: int
+    intervals: float
+    operations: float
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """A run compared with a capture of it.
+
+    Attributes:
+        stages: Stages that occur in the run or in the capture, in the order of the run.
+        clock: Relation of the two clocks; None if nothing was matched.
+        busy: Busy share of the device in the steady part of the run, from both; None if one lacks device times.
+        batches_in_run: Number of batches in the run.
+        batches_in_capture: Number of different payloads in the ranges of the stages.
+        batches_matched: Number of batches with at least one matched stage.
+        stages_in_both: Number of stages that could be matched by name and payload.
     """
 
     stages: tuple[StageCorrelation, ...]
@@ -124,12 +148,12 @@ class Correlation:
 
 
 def correlate(run: RunResult, projections: Iterable[Projection], domain: str) -> Correlation:
-    """Compares a run with the ranges of its domain.
+    """Compare a run with the ranges of its domain.
 
     Args:
-        run: the run.
-        projections: of the ranges of `domain`; those that are no stage of the run are left out.
-        domain: its name.
+        run: Run to compare.
+        projections: Projections of the ranges of `domain`. Ranges that are not stages of the run are ignored.
+        domain: Name of the NVTX domain.
     """
     known = [projection for projection in projections if projection.range.name in run.stage_names]
     matching = match_stages(run, known)
@@ -143,8 +167,14 @@ def correlate(run: RunResult, projections: Iterable[Projection], domain: str) ->
     return Correlation(stages, matching.clock, busy, len(run.batches), len(payloads), len(offsets), matching.in_both)
 
 
-def strangers(run: RunResult, capture: GpuCapture, correlation: Correlation) -> str:
-    """Why run and capture are not of the same program run; empty if they seem to be."""
+def mismatch_reason(run: RunResult, capture: GpuCapture, correlation: Correlation) -> str:
+    """Return why a run and a capture do not belong together; empty if they seem to.
+
+    Args:
+        run: The run.
+        capture: The capture.
+        correlation: Comparison of the two.
+    """
     matched = sum(stage.counts.matched for stage in correlation.stages)
     if correlation.clock is None or not matched:
         return "no stage and batch index of the run occurs in the capture"
@@ -159,8 +189,29 @@ def strangers(run: RunResult, capture: GpuCapture, correlation: Correlation) -> 
     return ""
 
 
+def busy_shares(run: RunResult, pairs: Iterable[MatchedStage], clock: ClockAgreement | None) -> BusyShares | None:
+    """Return both busy shares; None if the run or the capture lacks device times.
+
+    Args:
+        run: The run.
+        pairs: Stages of the run with their ranges.
+        clock: Relation of the two clocks; None if nothing was matched.
+    """
+    operations = [operation for pair in pairs for operation in pair.projection.operations]
+    observation = observe(run)
+    if clock is None or not operations or observation.busy_share is None:
+        return None
+    starts = np.array([operation.start_ns for operation in operations])
+    ends = np.array([operation.end_ns for operation in operations])
+    offset_ns = round(clock.offset_ns)
+    window = observation.window[0] + offset_ns, observation.window[1] + offset_ns
+    return BusyShares(
+        observation.window_ns, observation.busy_share, length(*clip(starts, ends, window)) / observation.window_ns
+    )
+
+
 def _starts_apart_ns(run: RunResult, capture: GpuCapture, offset_ns: float) -> float | None:
-    """How far the run's start by UTC lies from where the capture has it; None if that is not known."""
+    """Return the difference between the UTC start times of run and capture; None if they are unknown."""
     if capture.utc_epoch_ns is None:
         return None
     try:
@@ -171,9 +222,9 @@ def _starts_apart_ns(run: RunResult, capture: GpuCapture, offset_ns: float) -> f
 
 
 def _offset_by_batch(pairs: Sequence[MatchedStage]) -> dict[int, int]:
-    """The clocks' difference at each batch, so that drift does no harm: the smallest that its stages show.
+    """Return the clock offset at each batch, which accounts for drift: the smallest offset of its stages.
 
-    A range begins after our reading of the clock by the time that lies between the two, which is never negative.
+    A range begins after the run's clock was read, so each offset is too large by the time between the two.
     """
     offsets: dict[int, int] = {}
     for pair in pairs:
@@ -226,37 +277,3 @@ def _agreement(batches: Sequence[StageComparison]) -> Agreement | None:
         median_start_difference_ns=percentile((comparison.start_difference_ns for _, comparison in both), 50),
         median_end_difference_ns=percentile((comparison.end_difference_ns for _, comparison in both), 50),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class BusyShares:
-    """Two measurements of one share, 0 to 1, in one window of time.
-
-    Attributes:
-        window_ns: length of the window, the steady part of the run.
-        intervals: union of our device intervals. A gap between two kernels of a stage counts as busy.
-        operations: union of the operations that the stages launched. It does not.
-    """
-
-    window_ns: int
-    intervals: float
-    operations: float
-
-
-def busy_shares(run: RunResult, pairs: Iterable[MatchedStage], clock: ClockAgreement | None) -> BusyShares | None:
-    """Both shares; None where one of the two saw nothing on the device.
-
-    Args:
-        run: the run.
-        pairs: its stages, and what the tracer has of them.
-        clock: how the tracer's clock lies to ours.
-    """
-    operations = [operation for pair in pairs for operation in pair.projection.operations]
-    seen = observe(run)
-    if clock is None or not operations or seen.busy_share is None:
-        return None
-    starts = np.array([operation.start_ns for operation in operations])
-    ends = np.array([operation.end_ns for operation in operations])
-    offset_ns = round(clock.offset_ns)
-    window = seen.window[0] + offset_ns, seen.window[1] + offset_ns
-    return BusyShares(seen.window_ns, seen.busy_share, length(*clip(starts, ends, window)) / seen.window_ns)

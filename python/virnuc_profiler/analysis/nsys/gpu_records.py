@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a tracer such as Nsight Systems records of a program: NVTX ranges, API calls and GPU operations.
+"""Records of a tracer such as Nsight Systems: NVTX ranges, API calls and GPU operations.
 
-Times are integer ns on the tracer's own axis. The rows are named tuples and no dataclasses: a capture has millions,
-and these are made in a third of the time.
+Times are integer ns on the tracer's own clock. Rows are named tuples instead of dataclasses, because a capture has
+millions of them and named tuples are created three times as fast.
 """
 
 from __future__ import annotations
@@ -13,16 +13,25 @@ from typing import Final, NamedTuple, overload
 from virnuc_profiler.telemetry.stage_columns import Column
 
 DEFAULT_DOMAIN: Final = "default"
-"""What NVTX's own domain is called, which has no name."""
+"""Name given to NVTX's default domain, which has none."""
 
 NAMELESS_DOMAIN: Final = "domain "
-"""How a domain is called whose name the capture lacks; its number follows."""
+"""Prefix of the name given to a domain whose name the capture lacks; its number follows."""
 
 _THREAD_BITS: Final = 24
 
 
 class NvtxRange(NamedTuple):
-    """An annotated stretch of one host thread; `payload` is None where it has none, or none that is an integer."""
+    """An annotated time range of one host thread.
+
+    Attributes:
+        domain: Name of the NVTX domain.
+        name: Name of the range.
+        payload: Integer payload; None without one.
+        thread: Serialized id of the thread.
+        start_ns: Start on the tracer's clock.
+        end_ns: End on the tracer's clock.
+    """
 
     domain: str
     name: str
@@ -33,7 +42,14 @@ class NvtxRange(NamedTuple):
 
 
 class ApiCall(NamedTuple):
-    """A call of the CUDA runtime or driver; one launch may have several rows."""
+    """A call of the CUDA runtime or driver. One launch may have several rows.
+
+    Attributes:
+        thread: Serialized id of the calling thread.
+        correlation: Correlation id, shared with the operations that the call launched.
+        start_ns: Start on the tracer's clock.
+        end_ns: End on the tracer's clock.
+    """
 
     thread: int
     correlation: int
@@ -42,7 +58,17 @@ class ApiCall(NamedTuple):
 
 
 class GpuOperation(NamedTuple):
-    """Work of the GPU; `kind` is ``kernel``, ``memcpy``, ``memset`` or ``graph`` (a CUDA graph traced as a whole)."""
+    """One operation on the GPU.
+
+    Attributes:
+        process: Serialized id of the process.
+        correlation: Correlation id, shared with the call that launched the operation.
+        device: Number of the device.
+        start_ns: Start on the tracer's clock.
+        end_ns: End on the tracer's clock.
+        kind: ``kernel``, ``memcpy``, ``memset``, or ``graph`` for a CUDA graph that was traced as a whole.
+        name: Name of the kernel or operation.
+    """
 
     process: int
     correlation: int
@@ -63,7 +89,11 @@ def process_of(thread: int) -> int: ...
 @overload
 def process_of(thread: Column) -> Column: ...
 def process_of(thread: int | Column) -> int | Column:
-    """The process of a serialized thread id, as operations name it: the id without its lowest 24 bits."""
+    """Return the serialized process id of a serialized thread id, which is the id without its lowest 24 bits.
+
+    Args:
+        thread: One thread id, or a column of them.
+    """
     return thread >> _THREAD_BITS << _THREAD_BITS
 
 
@@ -72,13 +102,13 @@ class GpuCapture:
     """One capture.
 
     Attributes:
-        ranges: those that begin and end on one thread.
-        calls: of the CUDA APIs that launched something, with duplicates.
-        operations: of all devices.
-        tracer_version: of what exported it; None if it does not say.
-        utc_epoch_ns: UTC at 0 of the capture's axis; None if it is not known.
-        crossing_ranges: ranges that end on another thread than they began on, which are left out.
-        unended_ranges: ranges that had not ended when the capture did, which are left out.
+        ranges: Ranges that begin and end on the same thread.
+        calls: CUDA API calls that launched operations, possibly with duplicates.
+        operations: Operations of all devices.
+        tracer_version: Version of the tracer; None if the capture lacks it.
+        utc_epoch_ns: UTC time at 0 of the tracer's clock; None if it is unknown.
+        crossing_ranges: Number of ranges that were left out because they end on another thread.
+        unended_ranges: Number of ranges that were left out because they had not ended when the capture did.
     """
 
     ranges: tuple[NvtxRange, ...] = ()

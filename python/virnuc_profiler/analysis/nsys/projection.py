@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""NVTX ranges projected on the GPU: from a range on a host thread to the operations that were launched inside it.
+"""Projection of NVTX ranges onto the GPU: from a range on a host thread to the operations launched inside it.
 
-The way goes through the API calls: a call on the range's thread, from start to end inside the range, has launched the
-operations of its process that carry its correlation id. Ranges nest, so an operation belongs to every range that
-encloses its launch.
+API calls connect the two: a call on the range's thread that lies inside the range launched the operations of its
+process with the same correlation id. Ranges nest, so an operation belongs to every range around its launch.
 """
 
 from __future__ import annotations
@@ -24,20 +23,21 @@ from virnuc_profiler.telemetry.stage_columns import Column
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """What one range was on the GPU, over all of its streams and devices. Times in ns, on the capture's axis.
+    """GPU work of one range, over all streams and devices. Times are on the tracer's clock.
 
     Attributes:
-        range: the range.
-        operations: what was launched inside it, in the order of the launches.
-        total_ns: sum of the operations' times; those that ran at once count each.
-        kernel_ns: the part of it in kernels and graphs.
-        busy_ns: time in which at least one of them ran.
-        start_ns: start of the first operation; None without operations.
-        end_ns: end of the last one.
-        launch_delay_ns: from the start of the call that launched the first operation to the start of that.
-        gaps: how often the GPU had none of these operations between the first and the last.
-        longest_gap_ns: the longest such time; 0 without gaps.
-        devices: numbers of the devices.
+        range: The range.
+        operations: Operations launched inside the range, in the order of their launches.
+        total_ns: Sum of the operations' durations; concurrent operations count separately.
+        kernel_ns: Part of `total_ns` in kernels and graphs.
+        busy_ns: Time in which at least one operation ran.
+        start_ns: Start of the first operation; None without operations.
+        end_ns: End of the last operation; None without operations.
+        launch_delay_ns: Time from the start of the call that launched the first operation to the operation's start;
+            None without operations.
+        gaps: Number of times between the first and the last operation in which none of the operations ran.
+        longest_gap_ns: Longest of these times; 0 without gaps.
+        devices: Numbers of the devices.
     """
 
     range: NvtxRange
@@ -54,7 +54,7 @@ class Projection:
 
     @property
     def span_ns(self) -> int | None:
-        """From the start of the first operation to the end of the last; None without operations."""
+        """Time from the start of the first operation to the end of the last; None without operations."""
         if self.start_ns is None or self.end_ns is None:
             return None
         return self.end_ns - self.start_ns
@@ -68,9 +68,15 @@ class Projection:
 def project(
     ranges: Iterable[NvtxRange], calls: Iterable[ApiCall], operations: Iterable[GpuOperation]
 ) -> list[Projection]:
-    """Projects each range, in the order given.
+    """Project ranges onto the GPU, in O((n + m) log n) for n calls and m ranges plus the size of the result.
 
-    O((n + m) log n) for n calls and m ranges, and as much again as ranges hold operations.
+    Args:
+        ranges: Ranges to project.
+        calls: API calls of the capture.
+        operations: GPU operations of the capture.
+
+    Returns:
+        The projections, in the order of the ranges.
     """
     launched = _launched_by_thread(list(calls), list(operations))
     projections = []
@@ -84,7 +90,13 @@ def project(
 
 
 class _Launched(NamedTuple):
-    """What one thread launched, in order: each operation with start and end of its call, ns."""
+    """Operations that one thread launched, in the order of their launches.
+
+    Attributes:
+        call_starts: Start of each operation's call, ns.
+        call_ends: End of each operation's call, ns.
+        operations: The operations.
+    """
 
     call_starts: Sequence[int]
     call_ends: Sequence[int]
@@ -95,12 +107,12 @@ _NOTHING: Final = _Launched((), (), ())
 
 
 def _launched_by_thread(calls: Sequence[ApiCall], operations: Sequence[GpuOperation]) -> dict[int, _Launched]:
-    """Joins calls and operations, as columns: records and lists of a launch each would take five times as long."""
+    """Join calls and operations as columns, which is five times as fast as joining records."""
     if not calls or not operations:
         return {}
     thread, correlation, start_ns, end_ns = _merged(*_columns(calls, 4))
     key, work_key = _keys((process_of(thread), correlation), _columns(operations, 2))
-    # A graph that was traced as a whole and node by node counts by its nodes.
+    # A graph that was traced both as a whole and node by node counts by its nodes.
     whole = np.array([operation.kind == "graph" for operation in operations])
     counted = np.flatnonzero(~whole | ~np.isin(work_key, work_key[~whole]))
     counted = counted[np.argsort(work_key[counted], kind="stable")]
@@ -122,12 +134,12 @@ def _launched_by_thread(calls: Sequence[ApiCall], operations: Sequence[GpuOperat
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Column]:
-    """The first columns of rows, which are of integers."""
+    """Return the first columns of rows, which contain integers."""
     return [np.fromiter(map(itemgetter(at), rows), np.int64, len(rows)) for at in range(count)]
 
 
 def _merged(thread: Column, correlation: Column, start_ns: Column, end_ns: Column) -> tuple[Column, ...]:
-    """One row for each call, which may have several: of the runtime and of the driver below it, or of two layers."""
+    """Merge the rows of each call, which may come from the runtime and from the driver below it."""
     order = np.lexsort((correlation, thread))
     thread, correlation, start_ns, end_ns = (column[order] for column in (thread, correlation, start_ns, end_ns))
     changes = (thread[1:] != thread[:-1]) | (correlation[1:] != correlation[:-1])
@@ -137,7 +149,7 @@ def _merged(thread: Column, correlation: Column, start_ns: Column, end_ns: Colum
 
 
 def _keys(*pairs: Sequence[Column]) -> list[Column]:
-    """One number for each pair of a process and a correlation id, the same for the same in all of `pairs`."""
+    """Return one number per pair of process and correlation id, equal for equal pairs."""
     processes, correlations = (np.concatenate(columns) for columns in zip(*pairs, strict=True))
     _, process = np.unique(processes, return_inverse=True)
     different, correlation = np.unique(correlations, return_inverse=True)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Which NVTX range is which stage of which batch, and how the two clocks lie to each other.
+"""Matching of NVTX ranges with the stages of a run, and the relation of the two clocks.
 
-Stage and payload say it, unless a payload occurs more than once: a warm-up before the run has the same batch indices,
-and so has every other run of the process. Then time decides. Each stage and each range of its name and payload give
-one possible offset between the clocks; the right one is where most of these agree, since pairs of different runs lie
-apart by whatever time passed between them.
+Name and payload identify a stage, unless a payload occurs more than once: the warm-up and other runs of the process use
+the same batch indices. In that case time decides. Each stage and each range with its name and payload give one
+candidate for the clock offset. Most candidates agree on the true offset, because pairs from different runs differ by
+the time between the runs.
 """
 
 from __future__ import annotations
@@ -20,18 +20,24 @@ from virnuc_profiler.telemetry.records import StageRecord
 from virnuc_profiler.telemetry.run_result import RunResult
 
 SAME_MOMENT_NS: Final = 1_000_000
-"""A range and a stage that begin so far apart can be the same: the thread may be preempted between the two."""
+"""Largest time between the start of a stage and of its range: the thread may be preempted between the two."""
 
 DRIFT_ALLOWANCE: Final = 50e-6
-"""How much faster one clock may run than the other: NTP steers the host's by some millionths, seldom by tens."""
+"""Largest relative drift between the clocks. NTP adjusts the host's clock by some millionths, rarely by tens."""
 
 Key = tuple[str, int]
-"""Stage and batch index."""
+"""Name of the stage and index of the batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatchedStage:
-    """A stage of a batch, and its range."""
+    """A stage of a batch with its range.
+
+    Attributes:
+        batch: Index of the batch.
+        stage: The stage.
+        projection: Projection of its range.
+    """
 
     batch: int
     stage: StageRecord
@@ -39,22 +45,22 @@ class MatchedStage:
 
     @property
     def clock_offset_ns(self) -> int:
-        """The capture's clock less ours, as this pair shows it."""
+        """Clock of the capture minus clock of the run, according to this pair."""
         return self.projection.range.start_ns - self.stage.host_start_ns
 
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """How many of a stage there were, and how many were matched one to one.
+    """Numbers of stages and ranges with one name.
 
     Attributes:
-        in_run: in the run's records.
-        in_capture: ranges in the capture.
-        matched: pairs.
-        missing_in_capture: of the run, without a range.
-        missing_in_run: ranges, without a record.
-        repeated_in_run: batch indices that occur more than once in the run.
-        repeated_in_capture: payloads that occur more than once in the capture.
+        in_run: Number of stages in the run.
+        in_capture: Number of ranges in the capture.
+        matched: Number of matched pairs.
+        missing_in_capture: Number of stages without a range.
+        missing_in_run: Number of ranges without a stage.
+        repeated_in_run: Number of batch indices that occur more than once in the run.
+        repeated_in_capture: Number of payloads that occur more than once in the capture.
     """
 
     in_run: int
@@ -68,12 +74,12 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True)
 class ClockAgreement:
-    """How constant the difference of the two clocks was over a run.
+    """Offset between the two clocks, and how constant it was during the run.
 
     Attributes:
-        offset_ns: median of what the pairs show, the capture's clock less ours.
-        deviation_p99_ns: 99th percentile of how far the pairs lie from it.
-        deviation_max_ns: the furthest.
+        offset_ns: Median of clock of the capture minus clock of the run, over all pairs.
+        deviation_p99_ns: 99th percentile of the pairs' distance from the median.
+        deviation_max_ns: Largest distance from the median.
     """
 
     offset_ns: float
@@ -83,13 +89,13 @@ class ClockAgreement:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """What belongs together.
+    """Stages of a run matched with ranges of a capture.
 
     Attributes:
-        pairs: in the order of the run.
-        counts: by stage, of those that occur in one of the two.
-        clock: None without pairs.
-        in_both: how many pairs there could be by name and payload alone.
+        pairs: Matched pairs in the order of the run.
+        counts: Numbers by stage, for stages that occur in the run or in the capture.
+        clock: Relation of the two clocks; None without pairs.
+        in_both: Number of pairs that name and payload alone would allow.
     """
 
     pairs: tuple[MatchedStage, ...]
@@ -99,9 +105,11 @@ class Matching:
 
 
 def match_stages(run: RunResult, projections: Iterable[Projection]) -> Matching:
-    """Pairs the stages of a run with ranges of the same name and payload.
+    """Match the stages of a run with ranges of the same name and payload.
 
-    Ranges of other names, or without a payload, are left out.
+    Args:
+        run: Run whose stages to match.
+        projections: Projections of the ranges. Ranges with other names or without a payload are ignored.
     """
     ours: dict[Key, list[StageRecord]] = {}
     for batch in run.batches:
@@ -146,12 +154,12 @@ def _pairs(
 
 
 def _densest(values: Sequence[int], width: float) -> float:
-    """Median of those values in the window of this width that holds the most of them."""
+    """Return the median of the values in the window of some width that contains the most values."""
     ordered = sorted(values)
     ends = [bisect_right(ordered, value + width) for value in ordered]
     at = max(range(len(ordered)), key=lambda first: ends[first] - first)
     inside = percentile(ordered[at : ends[at]], 50)
-    assert inside is not None  # a window holds at least the value it begins with
+    assert inside is not None  # a window contains at least its first value
     return inside
 
 

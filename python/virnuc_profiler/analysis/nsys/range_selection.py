@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ranges by domain and name, and what there is instead of those that there are not."""
+"""Selection of NVTX ranges by domain and name, with errors that list what the capture contains."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from virnuc_profiler.analysis.nsys.gpu_records import NAMELESS_DOMAIN, GpuCaptur
 from virnuc_profiler.errors import UsageError
 
 RUN_DOMAIN: Final = "virnuc_profiler"
-"""The NVTX domain of runs."""
+"""NVTX domain of this package's runs."""
 
 _SHOWN_NAMES: Final = 10
 
 
-def choose_ranges(
+def select_ranges(
     ranges: Sequence[NvtxRange], domain: str | None = None, names: Sequence[str] | None = None
 ) -> tuple[NvtxRange, ...]:
-    """The ranges of a domain and of some names, or patterns of names (``fnmatch``); None takes all.
+    """Select ranges by domain and name.
+
+    Args:
+        ranges: Ranges of a capture.
+        domain: Name of the domain; None for all domains.
+        names: Names of ranges, or patterns for ``fnmatch``; None for all names.
 
     Raises:
-        UsageError: there is no such domain, or a name does not occur; the message, which begins with "has no",
-            lists what there is.
+        UsageError: The domain or a name does not occur. The message begins with "has no", so that the name of the
+            file can precede it, and lists what the capture contains.
     """
     if not ranges:
         raise UsageError("has no NVTX ranges; capture with nsys profile -t cuda,nvtx")
@@ -38,14 +43,19 @@ def choose_ranges(
     for name in names:
         found = {name} & known or {one for one in known if fnmatchcase(one, name)}
         if not found:
-            alike = [one for one in inside if one.name.startswith(name)] or inside
-            raise UsageError(f"has no range {name}; there are: {_counted(range_.name for range_ in alike)}")
+            similar = [one for one in inside if one.name.startswith(name)] or inside
+            raise UsageError(f"has no range {name}; there are: {_counted(range_.name for range_ in similar)}")
         chosen |= found
     return tuple(range_ for range_ in inside if range_.name in chosen)
 
 
-def domain_of_runs(capture: GpuCapture) -> str:
-    """The domain of runs; or the only one without a name, if the capture has that and none that is called so."""
+def resolve_run_domain(capture: GpuCapture) -> str:
+    """Return the domain of this package's runs in a capture.
+
+    Args:
+        capture: Capture whose domain may have lost its name: if the usual domain is missing, the only domain without a
+            name is returned.
+    """
     domains = {range_.domain for range_ in capture.ranges}
     nameless = [domain for domain in domains if domain.startswith(NAMELESS_DOMAIN)]
     return nameless[0] if RUN_DOMAIN not in domains and len(nameless) == 1 else RUN_DOMAIN

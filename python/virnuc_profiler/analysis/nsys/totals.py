@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""GPU time added up: by name of range, by kernel, and by device."""
+"""Totals of GPU time by range name, by kernel and by device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from virnuc_profiler.analysis.timing.statistics import percentile
 
 @dataclass(frozen=True, slots=True)
 class KernelTotal:
-    """All operations of one name: how many, and their times added up."""
+    """Total of the operations with one name.
+
+    Attributes:
+        kind: ``kernel``, ``memcpy``, ``memset`` or ``graph``.
+        name: Name of the operations.
+        operations: Number of operations.
+        total_ns: Sum of their durations.
+    """
 
     kind: str
     name: str
@@ -24,26 +31,28 @@ class KernelTotal:
 
 @dataclass(frozen=True, slots=True)
 class RangeTotal:
-    """All ranges of one name. Where such ranges nest or overlap, their operations count once.
+    """Total of the ranges with one name. If such ranges nest or overlap, their operations count once.
+
+    Medians are over the ranges that launched operations, and None if no range did.
 
     Attributes:
-        domain: of the ranges.
-        name: of the ranges.
-        ranges: how many.
-        ranges_on_gpu: how many of them launched something.
-        operations: that were launched inside them.
-        total_ns: sum of the operations' times.
-        kernel_ns: the part of it in kernels and graphs.
-        busy_ns: time in which at least one of the operations ran, on any device.
-        idle_ns: idle time within the spans, added up over the ranges.
-        longest_gap_ns: the longest idle time within a span.
-        median_total_ns: of the ranges that launched something; None if none has, as for the next four.
-        median_busy_ns: alike.
-        median_span_ns: alike.
-        median_idle_ns: alike.
-        median_launch_delay_ns: alike.
-        devices: numbers of the devices.
-        kernels: by name, most time first.
+        domain: Domain of the ranges.
+        name: Name of the ranges.
+        ranges: Number of ranges.
+        ranges_on_gpu: Number of ranges that launched operations.
+        operations: Number of operations launched inside the ranges.
+        total_ns: Sum of the operations' durations.
+        kernel_ns: Part of `total_ns` in kernels and graphs.
+        busy_ns: Time in which at least one of the operations ran, on any device.
+        idle_ns: Sum over the ranges of the idle time within their spans.
+        longest_gap_ns: Longest idle time within a span.
+        median_total_ns: Median sum of durations in a range.
+        median_busy_ns: Median busy time of a range.
+        median_span_ns: Median span of a range.
+        median_idle_ns: Median idle time within the span of a range.
+        median_launch_delay_ns: Median delay from the first launching call to its operation.
+        devices: Numbers of the devices.
+        kernels: Totals by kernel, the longest first.
     """
 
     domain: str
@@ -67,7 +76,17 @@ class RangeTotal:
 
 @dataclass(frozen=True, slots=True)
 class DeviceTotal:
-    """All that one device did in a capture; `span_ns` is from its first operation to the end of its last."""
+    """Total of one device in a capture.
+
+    Attributes:
+        device: Number of the device.
+        operations: Number of operations.
+        total_ns: Sum of their durations.
+        kernel_ns: Part of `total_ns` in kernels and graphs.
+        busy_ns: Time in which at least one operation ran.
+        span_ns: Time from the start of the first operation to the end of the last.
+        kernels: Totals by kernel, the longest first.
+    """
 
     device: int
     operations: int
@@ -79,7 +98,11 @@ class DeviceTotal:
 
 
 def total_by_name(projections: Iterable[Projection]) -> list[RangeTotal]:
-    """Totals by domain and name, most GPU time first."""
+    """Return totals by domain and name, the most GPU time first.
+
+    Args:
+        projections: Projections of ranges with any names.
+    """
     groups: dict[tuple[str, str], list[Projection]] = {}
     for projection in projections:
         groups.setdefault((projection.range.domain, projection.range.name), []).append(projection)
@@ -88,8 +111,14 @@ def total_by_name(projections: Iterable[Projection]) -> list[RangeTotal]:
 
 
 def range_total(domain: str, name: str, projections: Sequence[Projection]) -> RangeTotal:
-    """The total of ranges that have one name; there may be none."""
-    # By identity: two nodes of a graph may be alike in all that is recorded of them.
+    """Return the total of ranges with one name.
+
+    Args:
+        domain: Domain of the ranges.
+        name: Name of the ranges.
+        projections: Projections of the ranges; there may be none.
+    """
+    # By identity: the records of two nodes of a graph may be equal.
     distinct = {id(operation): operation for projection in projections for operation in projection.operations}
     operations = list(distinct.values())
     active = [projection for projection in projections if projection.operations]
@@ -115,7 +144,11 @@ def range_total(domain: str, name: str, projections: Sequence[Projection]) -> Ra
 
 
 def total_by_kernel(operations: Iterable[GpuOperation]) -> tuple[KernelTotal, ...]:
-    """Totals by kind and name, most time first."""
+    """Return totals by kind and name, the longest first.
+
+    Args:
+        operations: Operations to add up.
+    """
     sums: dict[tuple[str, str], tuple[int, int]] = {}
     for operation in operations:
         count, total_ns = sums.get((operation.kind, operation.name), (0, 0))
@@ -125,7 +158,11 @@ def total_by_kernel(operations: Iterable[GpuOperation]) -> tuple[KernelTotal, ..
 
 
 def total_by_device(operations: Iterable[GpuOperation]) -> list[DeviceTotal]:
-    """Totals of a whole capture, in the order of the devices."""
+    """Return totals by device, in the order of their numbers.
+
+    Args:
+        operations: All operations of a capture.
+    """
     by_device: dict[int, list[GpuOperation]] = {}
     for operation in operations:
         by_device.setdefault(operation.device, []).append(operation)

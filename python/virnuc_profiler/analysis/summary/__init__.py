@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The figures of a run, a batch, or several shards."""
+"""Figures of a batch, a run, or several shards."""

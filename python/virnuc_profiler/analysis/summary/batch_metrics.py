@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The telemetry metrics of one batch, and of all batches of a run.
+"""Telemetry metrics of one batch, and of all batches of a run.
 
-Batches in flight overlap in time: the next one opens before this one ends, so the time from a batch's start to its
-end says how long it took, not how fast the run went. Rates are therefore over a batch's **interval**: from the
-completion of the batch before it to its own completion (see ``completion``), the first from its own start. Intervals
-tile the run without overlap, so sums over batches count no time twice, and the mean of a batch's rates weighted by its
-interval is the rate of the run.
+Batches in flight overlap, so the time from a batch's start to its end is its latency and not its share of the run.
+Rates therefore refer to a batch's **interval**: from the completion of the previous batch (see ``completion``), or its
+own start for the first batch, to its own completion. Intervals tile the run without overlap, so the mean of the rates
+of all batches, weighted by their intervals, is the rate of the run.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from virnuc_profiler.telemetry.records import BatchRecord, GpuSamples, StageReco
 from virnuc_profiler.telemetry.run_result import RunResult
 
 FULL_BELOW = 0.05
-"""The loader is ahead: it made the host wait for less than this share of the batch's interval."""
+"""Share of a batch's interval spent waiting below which the loader counts as ``full``."""
 
 STARVED_FROM = 0.25
-"""The loader is behind: waiting took this share or more, so one that is always ahead could have finished the
-batch in three quarters of the time."""
+"""Share of a batch's interval spent waiting from which the loader counts as ``starved``: a fast loader would have
+finished the batch in three quarters of the time."""
 
 
 def batch_metrics(
@@ -40,21 +39,20 @@ def batch_metrics(
     gpu: GpuSamples | None = None,
     interval: Interval | None = None,
     throttling: ThrottleTimeline | None = None,
-    turn_ns: int | None = None,
+    host_interval_ns: int | None = None,
 ) -> dict[str, Any]:
-    """The metrics of one batch for ``TelemetryLogger.record_batch``; what was not measured is None.
+    """Return the metrics of one batch for ``TelemetryLogger.record_batch``; what was not measured is None.
 
     Args:
-        batch: the record.
-        gpu: NVML's readings of the run.
-        interval: of the batch, see above; without one from its start to its end on the host.
-        throttling: the clock-event reasons in `gpu`; made from it without one, which takes as long as there are
-            readings.
-        turn_ns: from when the host was through with the batch before to when it was through with this one, which is
-            what its wait for data is a share of; the interval's length without it.
+        batch: Batch of the run.
+        gpu: NVML readings of the run, or None.
+        interval: Interval of the batch, ns; by default from its start to its end on the host.
+        throttling: Clock-event reasons of `gpu`. By default they are computed, which takes time for every reading.
+        host_interval_ns: Time from the end of the previous batch on the host to the end of this one, with which the
+            wait for data is compared; by default the length of the interval.
 
     Returns:
-        The keys that the telemetry schema documents. Times are in ms, lengths in tokens.
+        Metrics under the keys of the telemetry schema. Times are in ms, lengths in tokens.
     """
     interval = interval or (batch.host_start_ns, batch.host_end_ns)
     interval_ns = interval[1] - interval[0]
@@ -70,7 +68,7 @@ def batch_metrics(
         "wait_time_ms": None if wait_ns is None else wait_ns / 1e6,
         "num_sequences": None if packing is None else packing.sequences,
         "num_tokens": None if packing is None else packing.tokens,
-        "queue_state": queue_state(wait_ns, interval_ns if turn_ns is None else turn_ns),
+        "queue_state": queue_state(wait_ns, interval_ns if host_interval_ns is None else host_interval_ns),
         "interval_ms": interval_ns / 1e6,
         **_stage_times(batch.stages),
         "device_times_dropped": batch.device_times_dropped,
@@ -86,12 +84,15 @@ def batch_metrics(
 
 
 def metrics_of_run(run: RunResult) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Batch index and metrics of each batch of a run, in the order the batches began.
+    """Yield index and metrics of each batch of a run, in the order in which the batches began.
 
-    ``timestamp`` is when the batch was complete, by the run's ``started_at`` and the monotonic clock. A batch that was
-    so in the same ns as the one before it has no rate.
+    ``timestamp`` is the completion time of the batch, computed from the run's ``started_at`` and the monotonic clock. A
+    batch that completed in the same ns as the previous one has no rate.
+
+    Args:
+        run: Run to describe.
     """
-    intervals, turns = completion_intervals(run.batches), host_intervals_ns(run.batches)
+    intervals, host_intervals = completion_intervals(run.batches), host_intervals_ns(run.batches)
     throttling = None if run.gpu is None else ThrottleTimeline(run.gpu)
     started = datetime.fromisoformat(run.started_at.replace("Z", "+00:00"))
     for number, batch in enumerate(run.batches):
@@ -101,22 +102,29 @@ def metrics_of_run(run: RunResult) -> Iterator[tuple[int, dict[str, Any]]]:
             batch.index,
             {
                 "timestamp": ended.isoformat(),
-                **batch_metrics(batch, run.gpu, interval, throttling, turns[number]),
+                **batch_metrics(batch, run.gpu, interval, throttling, host_intervals[number]),
             },
         )
 
 
 def completion_intervals(batches: BatchTable) -> list[Interval]:
-    """Each batch's interval, ns, in the order of `batches`.
+    """Return the interval of each batch, ns, in the order of the batches.
 
-    The first to complete starts its own; every other one starts where the batch that completed before it was complete,
-    also if it began later: what the loop did between the two is part of how fast it went.
+    The first batch to complete starts at its own start. Each other batch starts at the completion of the previous one,
+    even if it began later, because the time between the two belongs to the rate of the loop.
+
+    Args:
+        batches: Batches of the run.
     """
     return _tiled(batches.column("host_start_ns").tolist(), completed_ns(batches).tolist())
 
 
 def host_intervals_ns(batches: BatchTable) -> list[int]:
-    """The same by when the host was through with each batch: lengths, ns."""
+    """Return the time from the end of the previous batch on the host to the end of each batch, ns.
+
+    Args:
+        batches: Batches of the run.
+    """
     ends = batches.column("host_end_ns").tolist()
     return [end - start for start, end in _tiled(batches.column("host_start_ns").tolist(), ends)]
 
@@ -130,9 +138,10 @@ def _tiled(starts: list[int], ends: list[int]) -> list[Interval]:
 
 
 def waiting_ns(batch: BatchRecord) -> int | None:
-    """Time spent waiting for the loader: ``fetch`` without the part of ``collate`` that lies inside it.
+    """Return the time spent waiting for the loader: ``fetch`` without the part of ``collate`` inside it.
 
-    None if the batch has no ``fetch``.
+    Args:
+        batch: Batch of the run. If it has no ``fetch``, the result is None.
     """
     fetch = [(stage.host_start_ns, stage.host_end_ns) for stage in batch.stages if stage.name == "fetch"]
     collate = [(stage.host_start_ns, stage.host_end_ns) for stage in batch.stages if stage.name == "collate"]
@@ -140,11 +149,15 @@ def waiting_ns(batch: BatchRecord) -> int | None:
 
 
 def waits_ns(batches: BatchTable) -> list[int | None]:
-    """:func:`waiting_ns` of every batch."""
+    """Return the :func:`waiting_ns` of every batch.
+
+    Args:
+        batches: Batches of the run.
+    """
     stages = batches.stages()
     fetch, collate = (stages[stages.named({name})] for name in ("fetch", "collate"))
     both = stages[stages.named({"fetch", "collate"})]
-    # What only fetch covers is what the two cover less what collate covers.
+    # The time that only fetch covers is the time that both cover minus the time that collate covers.
     covered, collating = (
         length_by_group(some.host_start_ns, some.host_end_ns, some.batch, len(batches)) for some in (both, collate)
     )
@@ -154,11 +167,15 @@ def waits_ns(batches: BatchTable) -> list[int | None]:
 
 
 def queue_state(wait_ns: int | None, interval_ns: int) -> str | None:
-    """How well the loader kept up with a batch, by the share of its interval that was spent waiting.
+    """Return how well the loader kept up with a batch: ``full``, ``normal`` or ``starved``.
 
-    ``full`` below 5 %, ``starved`` from 25 %, ``normal`` between. A loop has no queue to look into, so this is
-    what a full or an empty one would have meant for it. With batches in flight the wait for one may lie in the
-    interval of another; over a run it evens out. None if the wait was not measured.
+    The loop cannot inspect a queue, so the state follows from the share of the interval spent waiting: ``full`` below
+    5 %, ``starved`` from 25 %. With batches in flight the wait for one batch may lie in the interval of another, which
+    evens out over a run.
+
+    Args:
+        wait_ns: Time spent waiting for the batch; None, if it was not measured, gives None.
+        interval_ns: Length of the interval.
     """
     if wait_ns is None:
         return None
@@ -168,7 +185,7 @@ def queue_state(wait_ns: int | None, interval_ns: int) -> str | None:
 
 
 def _stage_times(stages: tuple[StageRecord, ...]) -> Mapping[str, Mapping[str, float] | None]:
-    """Host and device time by stage; a stage that occurs more than once is added up, overlaps counted once."""
+    """Return host and device time by stage. Times of a repeated stage are added up, and overlaps count once."""
     by_name: dict[str, list[StageRecord]] = {}
     for stage in stages:
         by_name.setdefault(stage.name, []).append(stage)
@@ -182,6 +199,6 @@ def _stage_times(stages: tuple[StageRecord, ...]) -> Mapping[str, Mapping[str, f
             for stage in same
             if stage.device_start_ns is not None and stage.device_end_ns is not None
         ]
-        if len(intervals) == len(same):  # part of a stage's time would pass for the whole of it
+        if len(intervals) == len(same):  # the time of a part of a stage is not that of all
             device[name] = length(intervals) / 1e6
     return {"stage_host_ms": host, "stage_device_ms": device or None}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a performance report says, computed from a loaded telemetry document."""
+"""Figures of a performance report, computed from a telemetry document."""
 
 from __future__ import annotations
 
@@ -11,19 +11,28 @@ from virnuc_profiler.analysis.timing.statistics import mean, measured, percentil
 from virnuc_profiler.telemetry.summary import summarize
 
 WELL_PACKED = 0.80
-"""Batches under this packing efficiency are counted."""
+"""Packing efficiency below which batches are counted as poorly packed."""
 
 PERF_01_HOURS = 10.0
 PERF_02_PERCENT = 70.0
 PERF_05_EFFICIENCY = 0.90
 
+_TOTALS = {"total_sequences": "num_sequences", "total_tokens": "num_tokens"}
 _ROUNDING = 1e-9
-"""So that a mean of values that are all 0.9 counts as 0.9."""
+"""Tolerance for rounding: the mean of values that are all 0.9 counts as 0.9."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One of the project's performance requirements; ``met`` is None where it was not measured."""
+    """One of the project's performance requirements.
+
+    Attributes:
+        name: Name of the requirement.
+        text: What it requires.
+        value: Measured value; None if it was not measured.
+        unit: Unit of the value.
+        met: Whether it is met; None if it was not measured.
+    """
 
     name: str
     text: str
@@ -34,7 +43,14 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Packing efficiency over the batches that had one, 0 to 1."""
+    """Packing efficiency, 0 to 1, over the batches that have one.
+
+    Attributes:
+        average: Mean; None without batches.
+        minimum: Lowest value; None without batches.
+        batches: Number of batches with a value.
+        under_80_percent: Number of batches below 80 %.
+    """
 
     average: float | None
     minimum: float | None
@@ -44,7 +60,13 @@ class Packing:
 
 @dataclass(frozen=True, slots=True)
 class LoaderWait:
-    """Time spent waiting for the DataLoader, over the batches that measured it."""
+    """Time spent waiting for the DataLoader, over the batches that measured it.
+
+    Attributes:
+        average_ms: Mean wait; None without batches.
+        p95_ms: 95th percentile of the wait; None without batches.
+        starved_percent: Percentage of starved batches; None if it was not measured.
+    """
 
     average_ms: float | None
     p95_ms: float | None
@@ -53,7 +75,14 @@ class LoaderWait:
 
 @dataclass(frozen=True, slots=True)
 class DeviceLoad:
-    """GPU utilization of one device, percent: its average, and the lowest and highest of its batches."""
+    """GPU utilization of one device, percent.
+
+    Attributes:
+        name: Name of the device.
+        average: Average over the run; None if it was not measured.
+        minimum: Lowest value of a batch; None without values.
+        maximum: Highest value of a batch; None without values.
+    """
 
     name: str
     average: float | None
@@ -63,7 +92,14 @@ class DeviceLoad:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """What writing checkpoints cost."""
+    """Cost of writing checkpoints.
+
+    Attributes:
+        writes: Number of batches with a checkpoint.
+        average_write_ms: Mean time of a write; None if it was not measured.
+        p95_write_ms: 95th percentile of that time; None without values.
+        max_queue_depth: Largest depth of the checkpoint queue; None if it was not measured.
+    """
 
     writes: int
     average_write_ms: float | None
@@ -73,7 +109,20 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class Performance:
-    """Everything that the report prints. ``summary`` has the telemetry summary's keys, completed."""
+    """All figures of a performance report.
+
+    Attributes:
+        source: Name of the file; empty for a run in memory.
+        summary: Telemetry summary, with missing keys computed from the batches.
+        metadata: The document's ``run_metadata``.
+        packing: Packing efficiency.
+        wait: Time spent waiting for the DataLoader.
+        devices: GPU utilization by device.
+        checkpoints: Cost of checkpoints; None if there were none.
+        hardware: Description of the machine; empty if it is unknown.
+        requirements: Performance requirements.
+        contradictions: Sentences on totals that contradict the batches.
+    """
 
     source: str
     summary: Mapping[str, Any]
@@ -88,11 +137,11 @@ class Performance:
 
 
 def summarize_performance(document: Mapping[str, Any], source: str = "") -> Performance:
-    """Computes a report's figures.
+    """Compute the figures of a report.
 
     Args:
-        document: a validated telemetry document, with ``run_metadata``.
-        source: what the document is called, e.g. the name of its file.
+        document: Valid telemetry document with ``run_metadata``.
+        source: Name of the file that the document comes from; empty for a run in memory.
     """
     records = document["per_batch_metrics"]
     summary = complete_summary(document)
@@ -130,7 +179,7 @@ def _wait(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> L
 def _devices(
     records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> list[DeviceLoad]:
-    """One entry for each ``device`` that the batches name, else for each ``shard_rank``, else one for the run."""
+    """Return one entry per ``device`` in the batches, else one per ``shard_rank``, else one for the run."""
     for key, label in (("device", ""), ("shard_rank", "shard ")):
         by_device: dict[str, list[float | None]] = {}
         for record in records:
@@ -186,31 +235,35 @@ def _requirements(summary: Mapping[str, Any]) -> list[Requirement]:
     ]
 
 
-_TOTALS = {"total_sequences": "num_sequences", "total_tokens": "num_tokens"}
-
-
 def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document's summary; what it lacks is computed from its batch records, and None where they lack it too."""
+    """Return a document's summary with missing keys computed from its batches; None if they lack them too.
+
+    Args:
+        document: Valid telemetry document.
+    """
     records = document["per_batch_metrics"]
     given = {key: value for key, value in document["summary"].items() if value is not None}
-    if "gpu_sampling_lost_after_seconds" in given:  # a mean over the batches until then would pass for the whole run's
+    if "gpu_sampling_lost_after_seconds" in given:  # the batches until then do not represent the run
         given.setdefault("avg_gpu_util", None)
-    if not records:  # nothing recorded is no proof that nothing was done
+    if not records:  # without records the totals are unknown, not 0
         given = {"total_sequences": None, "total_tokens": None, "total_batches": None, **given}
     return {**document["summary"], **summarize(records, None, given)}
 
 
 def contradictions(document: Mapping[str, Any]) -> list[str]:
-    """Where the summary's totals and its batch records do not agree, in words.
+    """Return sentences on totals of the summary that contradict the batches.
 
-    Either batches were not recorded or some were counted twice; rates from such a file cannot be trusted.
+    Either batches were not recorded or some were counted twice; rates of such a file are unreliable.
+
+    Args:
+        document: Valid telemetry document.
     """
     records, summary = document["per_batch_metrics"], document["summary"]
     if not records:
         return []
     found = []
     if summary.get("total_batches") not in (None, len(records)):
-        found.append(f"the summary counts {summary['total_batches']:,} batches, the file holds {len(records):,}")
+        found.append(f"the summary counts {summary['total_batches']:,} batches, the file contains {len(records):,}")
     for total, count in _TOTALS.items():
         counts = [record.get(count) for record in records]
         if summary.get(total) is None or any(value is None for value in counts):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run's records say beyond the sums of its batches: keys that extend the telemetry summary."""
+"""Keys of the telemetry summary that need the records of a run, beyond sums over its batches."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any, Final
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LEAD_IN, TAIL
 from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_observation
 from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps
-from virnuc_profiler.analysis.diagnosis.observation import observe
+from virnuc_profiler.analysis.diagnosis.observation import batches_flops, observe
 from virnuc_profiler.analysis.gpu.activity import activity_during, energy_between, mean_utilization
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, throttled_batches, throttled_seconds
-from virnuc_profiler.analysis.model_cost import DeviceCeiling, forward_flops, model_flops_utilization
+from virnuc_profiler.analysis.model_cost import (
+    DeviceCeiling,
+    ModelShape,
+    model_flops_utilization,
+    recorded_ceiling,
+    recorded_shape,
+)
 from virnuc_profiler.analysis.summary.batch_metrics import waits_ns
 from virnuc_profiler.analysis.timing.completion import completed_ns
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
@@ -23,38 +29,34 @@ from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import GpuSamples
 from virnuc_profiler.telemetry.run_result import RunResult
 
-ENERGY_COVERAGE = 0.8
-"""Joules per sequence need a counter that covers this share of the run; the rest is taken at the same power."""
+ENERGY_COVERAGE: Final = 0.8
+"""Joules per sequence need a counter that covers this share of the run. The rest counts at the same power."""
+
+_MAX_MISSING_READINGS: Final = 5
+"""Number of readings that may be missing at the end of a run, because a busy machine delays them."""
 
 
 def run_summary(
-    run: RunResult,
-    *,
-    layers: int | None = None,
-    hidden: int | None = None,
-    ceiling_flops_per_second: float | None = None,
-    ceiling_sm_clock_mhz: float | None = None,
+    run: RunResult, *, shape: ModelShape | None = None, ceiling: DeviceCeiling | None = None
 ) -> dict[str, Any]:
-    """Keys to pass to ``TelemetryLogger.finalize``, ``elapsed_seconds`` (the run's own wall time) among them.
+    """Return summary keys to pass to ``TelemetryLogger.finalize``, among them the run's own ``elapsed_seconds``.
 
-    What was not measured is None; keys that only an NVML sampler can fill are there only if the GPU was sampled,
-    so that they never replace what the batches had.
+    What was not measured is None. Keys that only an NVML sampler can fill are missing if the GPU was not sampled, so
+    that they never replace the values of the batches.
 
     Args:
-        run: the run.
-        layers: of the model; with `hidden` it gives ``achieved_tflops``.
-        hidden: the model's width.
-        ceiling_flops_per_second: what this device reaches in a large matrix product; gives ``mfu``.
-        ceiling_sm_clock_mhz: the SM clock at which it does.
+        run: Run to summarize.
+        shape: Shape of the model, which gives ``achieved_tflops``; by default taken from the run's metadata.
+        ceiling: Ceiling of the device, which gives ``mfu``; by default taken from the run's metadata.
     """
+    shape = recorded_shape(run.metadata) if shape is None else shape
+    ceiling = recorded_ceiling(run.metadata) if ceiling is None else ceiling
     window = (run.host_start_ns, run.host_end_ns)
-    packed = run.batches.packed()
     waits = waits_ns(run.batches)
     steady = steady_state(completions(run.batches))
     first_end = min(completed_ns(run.batches).tolist(), default=None)
-    seen = observe(run, layers, hidden)
-    ceiling = DeviceCeiling(ceiling_flops_per_second, ceiling_sm_clock_mhz)
-    diagnosis = diagnose_observation(seen, run, layers=layers, hidden=hidden, ceiling=ceiling)
+    observation = observe(run, shape)
+    diagnosis = diagnose_observation(observation, run, ceiling)
     return {
         "elapsed_seconds": run.elapsed_s,
         "start_up_seconds": None if first_end is None else (first_end - run.host_start_ns) / 1e9,
@@ -62,24 +64,28 @@ def run_summary(
         "steady_tokens_per_sec": steady.tokens_per_sec,
         "steady_sequences_per_sec": steady.sequences_per_sec,
         "device_busy_fraction": device_busy_fraction(run.batches, window),
-        "device_gap_seconds": gap_seconds(seen.whole),
-        "bound_by": diagnosis.bound,
+        "device_gap_seconds": gap_seconds(observation.whole),
+        "bound_by": diagnosis.bottleneck,
         "diagnosis": diagnosis.sentence,
         "dropped_device_timings": run.device.dropped_batches if run.device.timed else None,
         "wait_time_ms_p50": _milliseconds(percentile(waits, 50)),
         "wait_time_ms_p95": _milliseconds(percentile(waits, 95)),
         **profiling_cost_keys(run),
-        **_packing_keys(packed),
+        **_packing_keys(run.batches.packed()),
         **_gpu_keys(run.gpu, window, run),
-        **_flops_keys(packed, run, layers, hidden, ceiling_flops_per_second),
+        **_flops_keys(run, shape, ceiling),
     }
 
 
 def device_busy_fraction(batches: BatchTable, window: Interval) -> float | None:
-    """Union of device intervals over the time of the window, 0 to 1; None without device intervals.
+    """Return the union of device intervals divided by the length of a window; None without device intervals.
 
-    A device interval includes launch gaps, and a batch whose device times were dropped adds nothing, so see
-    ``dropped_device_timings`` beside it.
+    Device intervals include launch gaps. Batches without device times add nothing; ``dropped_device_timings`` counts
+    them.
+
+    Args:
+        batches: Batches of a run.
+        window: Start and end of the window on the host's clock, ns.
     """
     stages = batches.stages()
     stages = stages[stages.on_device]
@@ -88,9 +94,12 @@ def device_busy_fraction(batches: BatchTable, window: Interval) -> float | None:
 
 
 def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
-    """Idle time of the device by cause, with the lead-in and the tail; None without device times.
+    """Return the idle seconds of the device by cause, including lead-in and tail; None without device times.
 
-    With the busy time they add up to the window.
+    Idle and busy time add up to the window.
+
+    Args:
+        gaps: Gaps of the device in the window.
     """
     if not gaps.busy:
         return None
@@ -117,7 +126,7 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
         return {}
     keys: dict[str, Any] = {}
     if (lost_after := sampling_lost_after(run)) is not None:
-        # A mean over the part that was seen would pass for the whole run's.
+        # The mean of the sampled part is not that of the run.
         keys |= {"avg_gpu_util": None, "gpu_sampling_lost_after_seconds": lost_after}
     elif (utilization := mean_utilization(window, gpu.fast)) is not None:
         keys["avg_gpu_util"] = utilization
@@ -128,7 +137,7 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
     power = ratio(joules, seconds)
     covered = seconds is not None and seconds >= ENERGY_COVERAGE * run.elapsed_s
     throttling = ThrottleTimeline(gpu)
-    counted = len(run.batches.packed()) == len(run.batches)  # else the counted ones would pay for the others
+    counted = len(run.batches.packed()) == len(run.batches)  # else some batches would be charged for the energy of all
     whole = power * run.elapsed_s if power is not None and covered and counted else None
     return {
         **keys,
@@ -146,30 +155,26 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
     }
 
 
-def _flops_keys(
-    packed: BatchTable,
-    run: RunResult,
-    layers: int | None,
-    hidden: int | None,
-    ceiling: float | None,
-) -> dict[str, Any]:
-    """Work of the model; no keys if a batch does not say what it held, for the others' would pass for all of it."""
-    if layers is None or hidden is None or not packed or len(packed) < len(run.batches):
+def _flops_keys(run: RunResult, shape: ModelShape | None, ceiling: DeviceCeiling) -> dict[str, Any]:
+    flops = batches_flops(run.batches, shape)
+    if flops is None:
         return {}
-    flops = forward_flops(packed.sum("tokens"), packed.sum("sum_squared_lengths"), layers, hidden)
     achieved = ratio(flops, run.elapsed_s)
     keys = {"achieved_tflops": None if achieved is None else achieved / 1e12}
-    if ceiling is not None:
+    if ceiling.flops_per_second is not None:
         keys["mfu"] = model_flops_utilization(flops, run.elapsed_s, ceiling)
     return keys
 
 
 def profiling_cost_keys(run: RunResult) -> dict[str, Any]:
-    """Keys of the telemetry summary; none for a run that did not measure its cost.
+    """Return the summary keys for the cost of profiling; no keys if the run did not measure it.
 
-    ``profiling_host_fraction`` is the share of the run that the loop spent inside the profiler: what profiling can
-    have slowed it down by, where the host is what the run waits for. The threads run beside the loop; they cost
-    it something only where no core is free.
+    ``profiling_host_fraction`` is the share of the run that the loop spent inside the profiler: an upper bound of the
+    slowdown if the host is the bottleneck. The profiler's threads run beside the loop, and slow it down only if no
+    core is free.
+
+    Args:
+        run: Run to summarize.
     """
     cost = run.cost
     if cost is None:
@@ -185,20 +190,19 @@ def profiling_cost_keys(run: RunResult) -> dict[str, Any]:
     }
 
 
-_LATE: Final = 5
-"""Readings that may be missing at the end without meaning anything: a busy machine is late by some."""
-
-
 def sampling_lost_after(run: RunResult) -> float | None:
-    """Seconds from the run's start to the last reading of a sampling that failed from then on; None if it went on.
+    """Return the seconds after which GPU sampling failed for the rest of the run; None if it did not fail.
 
-    A driver that is reloaded, or a GPU that falls off the bus, takes NVML away in the middle of a run.
+    Reloading the driver, or a GPU that falls off the bus, makes NVML unavailable in the middle of a run.
+
+    Args:
+        run: Run to check.
     """
     tier = None if run.gpu is None else next((tier for tier in run.gpu.tiers if tier.name == "fast"), None)
     if run.gpu is None or tier is None or not (tier.errors or tier.stalled):
         return None
     times = [reading.at_ns for reading in run.gpu.fast if reading.utilization_percent is not None]
     last_ns = max(times, default=run.host_start_ns)
-    if run.host_end_ns - last_ns <= _LATE * tier.interval_ms * 1e6:
+    if run.host_end_ns - last_ns <= _MAX_MISSING_READINGS * tier.interval_ms * 1e6:
         return None
     return max(0, last_ns - run.host_start_ns) / 1e9

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One job's telemetry from the telemetry of its shards (several GPUs, each with its own run)."""
+"""Telemetry of a job on several GPUs: the sum of its shards, and how well the job scales."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ from virnuc_profiler.analysis.summary.performance_figures import complete_summar
 from virnuc_profiler.analysis.timing.statistics import mean
 from virnuc_profiler.telemetry.summary import summarize
 
+REQUIRED_EFFICIENCY_PERCENT = 95.0
+"""Minimum scaling efficiency of requirement PERF-03."""
+
+_ROUNDING = 1e-9
+"""Tolerance for rounding: 100 s on one GPU and 100 / (4 * 0.95) s on four count as 95 %."""
+
 
 def aggregate_shards(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Adds up shards that ran side by side.
+    """Add up shards that ran in parallel.
 
-    Sequences, tokens and batches are summed, the time is that of the slowest shard, and rates follow from these.
-    GPU utilization and packing efficiency are means of the shards' own averages, over the shards that have them.
-    ``pct_starved`` and the checkpoint keys come from all batch records. A total or time that one shard lacks,
-    and cannot be had from its batches, is None for the job.
+    Sequences, tokens and batches are summed, the time is that of the slowest shard, and rates follow from both. GPU
+    utilization and packing efficiency are means of the shards' averages, over the shards that have them.
+    ``pct_starved`` and the checkpoint keys come from all batches. A total or time is None for the job if a shard lacks
+    it and its batches do not provide it.
 
     Args:
-        documents: loaded telemetry files; a shard's rank is its place here.
+        documents: Valid telemetry documents. The rank of a shard is its position.
 
     Returns:
-        ``global_summary``, ``per_shard_summary`` (a list, each with ``shard_rank``) and ``per_batch_metrics``
-        (each with ``shard_rank``).
+        ``global_summary``, ``per_shard_summary`` (a list of summaries with ``shard_rank``) and ``per_batch_metrics``
+        (all batches, with ``shard_rank``).
 
     Raises:
-        ValueError: there are no documents.
+        ValueError: There are no documents.
     """
     if not documents:
         raise ValueError("there are no telemetry shards to aggregate; pass at least one")
@@ -60,42 +66,34 @@ def aggregate_shards(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def differing_models(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The model names in the shards' metadata, if there is more than one; shards without a name do not count."""
+    """Return the model names in the metadata of the shards if there is more than one, else an empty list.
+
+    Args:
+        documents: Valid telemetry documents. Those without a model name are ignored.
+    """
     names = {
         str(name) for document in documents if (name := document.get("run_metadata", {}).get("model_name")) is not None
     }
     return sorted(names) if len(names) > 1 else []
 
 
-def _all_or_none(values: Iterable[Any]) -> list[Any] | None:
-    known = list(values)
-    return None if any(value is None for value in known) else known
-
-
-REQUIRED_EFFICIENCY_PERCENT = 95.0
-"""PERF-03."""
-
-_ROUNDING = 1e-9
-"""So that 100 s on one GPU and 100 / (4 * 0.95) s on four count as the 95 % that they are."""
-
-
 def calculate_scaling_efficiency(
     baseline_runtime: float, multi_gpu_runtime: float, num_gpus: int
 ) -> dict[str, float | bool]:
-    """Compares a run on several GPUs with the same job on one.
+    """Compare a run on several GPUs with the same job on one GPU.
 
     Args:
-        baseline_runtime: seconds on one GPU.
-        multi_gpu_runtime: seconds on `num_gpus` GPUs.
-        num_gpus: how many.
+        baseline_runtime: Seconds on one GPU.
+        multi_gpu_runtime: Seconds on `num_gpus` GPUs.
+        num_gpus: Number of GPUs.
 
     Returns:
-        ``speedup``, ``efficiency`` (percent of a speedup of `num_gpus`), ``ideal_runtime`` and
-        ``overhead_seconds`` (over the ideal; negative for a run that beat it), ``meets_perf03`` (efficiency of
-        95 % or more).
+        ``speedup``, ``efficiency`` (percent of a speedup of `num_gpus`), ``ideal_runtime`` in seconds,
+        ``overhead_seconds`` (beyond the ideal; negative if the run was faster) and ``meets_perf03`` (whether the
+        efficiency is 95 % or more).
 
     Raises:
-        ValueError: a runtime is not a finite number above 0, or `num_gpus` is not a whole number of 1 or more.
+        ValueError: A runtime is not a finite number above 0, or `num_gpus` is not a whole number of 1 or more.
     """
     for name, runtime in (("baseline_runtime", baseline_runtime), ("multi_gpu_runtime", multi_gpu_runtime)):
         if isinstance(runtime, bool) or not math.isfinite(runtime) or runtime <= 0:
@@ -112,3 +110,8 @@ def calculate_scaling_efficiency(
         "overhead_seconds": multi_gpu_runtime - ideal_runtime,
         "meets_perf03": efficiency >= REQUIRED_EFFICIENCY_PERCENT - _ROUNDING,
     }
+
+
+def _all_or_none(values: Iterable[Any]) -> list[Any] | None:
+    known = list(values)
+    return None if any(value is None for value in known) else known

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Intervals, completion times and steady state."""
+"""Time intervals, completion times and steady state."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""When batches were complete.
+"""Completion times of batches.
 
-A batch is complete when the device has done its last stage. The host may find that out much later: a loop with batches
-in flight takes results only when it needs the room, so a wait for data delays that by several batches. By the host's
-time, work of before that wait would seem to be done after it, and the device faster than it is.
+A batch is complete when the device has completed its last stage. The host may notice this much later: a loop with
+batches in flight fetches results only when it needs their buffers, so a wait for data delays that by several batches.
+By host times, work from before the wait would seem to complete after it, and the device would look too fast.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ _NEVER = int(np.iinfo(np.int64).max)
 
 
 class Completions(NamedTuple):
-    """When batches were complete.
+    """Completion times of batches. Both columns have the shape (batches,).
 
     Attributes:
-        at_ns: (batches,), on the host's axis.
-        sure: (batches,), where that was measured, and is no mere bound. In a run without any device times those of the
-            host are all there is, and count as sure.
+        at_ns: Completion time on the host's clock.
+        measured: Whether the time was measured instead of being an upper bound. Without any device times, those of the
+            host count as measured.
     """
 
     at_ns: Column
-    sure: Mask
+    measured: Mask
 
 
 def completions_of(batches: BatchTable) -> Completions:
-    """When each batch was complete.
+    """Return the completion time of each batch.
 
-    Of a batch without device times it is known that it was complete when the host was through with it, and not after a
-    batch that began later and was timed: devices work in the order of the launches.
+    A batch without device times completed before the host finished it, and before later batches with device times,
+    because devices work in the order of the launches.
+
+    Args:
+        batches: Batches of the run.
     """
     device_ns = _device_end_ns(batches)
     known: Mask = device_ns != NOT_MEASURED
@@ -49,7 +52,11 @@ def completions_of(batches: BatchTable) -> Completions:
 
 
 def completed_ns(batches: BatchTable) -> Column:
-    """When each batch was complete, or by when, (batches,)."""
+    """Return the completion time of each batch, or an upper bound of it, as a column of shape (batches,).
+
+    Args:
+        batches: Batches of the run.
+    """
     return completions_of(batches).at_ns
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``intervals`` for as many as a long run has: starts and ends are columns of integer ns. All exact."""
+"""Arithmetic of many time intervals at once, given as columns of starts and ends in integer ns. All exact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from virnuc_profiler.telemetry.stage_columns import Column
 
 
 def union(starts: Column, ends: Column) -> tuple[Column, Column]:
-    """The same points as disjoint intervals in order, none touching the next; empty ones are left out."""
+    """Merge intervals into disjoint ones in order of time that do not touch. Empty intervals are dropped.
+
+    Args:
+        starts: Starts of the intervals.
+        ends: Ends of the intervals.
+    """
     whole = starts < ends
     starts, ends = starts[whole], ends[whole]
     if not len(starts):
@@ -22,33 +27,44 @@ def union(starts: Column, ends: Column) -> tuple[Column, Column]:
 
 
 def length(starts: Column, ends: Column) -> int:
-    """Time covered by at least one interval, ns."""
+    """Return the time covered by at least one interval, ns.
+
+    Args:
+        starts: Starts of the intervals.
+        ends: Ends of the intervals.
+    """
     starts, ends = union(starts, ends)
     return int((ends - starts).sum())
 
 
 def clip(starts: Column, ends: Column, window: Interval) -> tuple[Column, Column]:
-    """What lies inside `window`; pieces outside are empty, with their end before or at their start."""
+    """Cut intervals at the ends of a window. Intervals outside of it become empty: they end at or before their start.
+
+    Args:
+        starts: Starts of the intervals.
+        ends: Ends of the intervals.
+        window: Start and end of the window.
+    """
     low, high = window
     return np.maximum(starts, low), np.minimum(ends, high)
 
 
 def length_by_group(starts: Column, ends: Column, group: Column, groups: int) -> Column:
-    """:func:`length` of the intervals of each group, (groups,).
+    """Return the time covered by the intervals of each group, ns, as a column of shape (groups,).
 
     Args:
-        starts: of the intervals.
-        ends: of the intervals.
-        group: the number of the group that an interval belongs to, from 0 to `groups` - 1.
-        groups: how many there are.
+        starts: Starts of the intervals.
+        ends: Ends of the intervals.
+        group: Group of each interval, from 0 to `groups` - 1.
+        groups: Number of groups.
     """
     total = np.zeros(groups, np.int64)
     if not len(starts):
         return total
     order = np.lexsort((starts, group))
     starts, ends, group = starts[order], ends[order], group[order]
-    # How far a group's intervals have reached so far. By ranks, since times of different groups would not fit into
-    # 64 bits together: a later group's ranks are all above those of the groups before it.
+    # Largest end so far within each group, computed on ranks. Times of later groups would have to be offset beyond
+    # those of earlier groups, which does not fit into 64 bits; ranks can be.
     times, ranks = np.unique(ends, return_inverse=True)
     base = group * len(times)
     reached = times[np.maximum.accumulate(ranks.reshape(-1) + base) - base]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Arithmetic of time intervals: half-open [start, end) in integer ns. All exact."""
+"""Arithmetic of half-open time intervals [start, end) in integer ns. All exact."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ Interval = tuple[int, int]
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same points as disjoint intervals in order, none touching the next; empty ones are left out.
+    """Merge intervals into disjoint ones in order of time that do not touch, in O(n log n). Empty ones are dropped.
 
-    O(n log n).
+    Args:
+        intervals: Intervals in any order.
     """
     merged: list[Interval] = []
     for start, end in sorted(interval for interval in intervals if interval[0] < interval[1]):
@@ -23,19 +24,33 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def length(intervals: Iterable[Interval]) -> int:
-    """Time covered by at least one of `intervals`, ns."""
+    """Return the time covered by at least one interval, ns.
+
+    Args:
+        intervals: Intervals in any order.
+    """
     return sum(end - start for start, end in union(intervals))
 
 
 def clip(intervals: Iterable[Interval], window: Interval) -> list[Interval]:
-    """What of `intervals` lies inside `window`; empty pieces are left out."""
+    """Cut intervals at the ends of a window. Intervals outside of it are dropped.
+
+    Args:
+        intervals: Intervals in any order.
+        window: Start and end of the window.
+    """
     low, high = window
     pieces = ((max(start, low), min(end, high)) for start, end in intervals)
     return [(start, end) for start, end in pieces if start < end]
 
 
 def overlap(first: Iterable[Interval], second: Iterable[Interval]) -> int:
-    """Time covered by both, ns."""
+    """Return the time covered by both sets of intervals, ns.
+
+    Args:
+        first: Intervals in any order.
+        second: Intervals in any order.
+    """
     left, right = union(first), union(second)
     total = position = 0
     for start, end in left:
@@ -49,7 +64,12 @@ def overlap(first: Iterable[Interval], second: Iterable[Interval]) -> int:
 
 
 def subtract(first: Iterable[Interval], second: Iterable[Interval]) -> list[Interval]:
-    """The points of `first` that are not in `second`, as disjoint intervals in order."""
+    """Return the time covered by `first` and not by `second`, as disjoint intervals in order.
+
+    Args:
+        first: Intervals in any order.
+        second: Intervals in any order.
+    """
     holes = union(second)
     kept: list[Interval] = []
     position = 0
@@ -68,6 +88,11 @@ def subtract(first: Iterable[Interval], second: Iterable[Interval]) -> list[Inte
 
 
 def difference(first: Iterable[Interval], second: Iterable[Interval]) -> int:
-    """Time covered by `first` and not by `second`, ns."""
+    """Return the length of the time covered by `first` and not by `second`, ns.
+
+    Args:
+        first: Intervals in any order.
+        second: Intervals in any order.
+    """
     kept = union(first)
     return length(kept) - overlap(kept, second)

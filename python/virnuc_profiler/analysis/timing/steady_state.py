@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The steady part of a run: what is left after warm-up.
+"""The steady part of a run, after warm-up.
 
-The first run of each shape is slow (lazy loading of kernels, allocator growth, an empty loader), so the first 10 %
-of the batches to complete are left out, at least 3. What remains is measured from completion to completion: the
-tokens of the remaining batches over the time from the last warm-up completion to the last completion. Waits for
-data in the middle of the run belong to it. Both ends must be completions that were measured: where a batch there lost
-its device times, warm-up lasts until the next that has them, or the steady part ends with the last that has.
+The first batch of each shape is slow (lazy loading of kernels, allocator growth, an empty loader), so the first 10 % of
+the completed batches, at least 3, are excluded. The steady rate is the number of tokens in the remaining batches
+divided by the time from the last warm-up completion to the last completion, which includes waits for data. Both ends
+must be measured completions: warm-up lasts until the next batch with device times, and the steady part ends with the
+last one.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from virnuc_profiler.telemetry.batch_table import HAS_PACKING, BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 
 WARM_UP_SHARE = 0.1
-WARM_UP_AT_LEAST = 3
-STEADY_AT_LEAST = 3
-"""Fewer remaining batches than this say nothing about a steady state."""
+MIN_WARM_UP_BATCHES = 3
+MIN_STEADY_BATCHES = 3
+"""Minimum number of remaining batches for a steady state."""
 
 
 class Completion(NamedTuple):
-    """When a batch was complete, and what it carried; None where that was not measured.
+    """Completion of a batch.
 
     Attributes:
-        at_ns: when.
-        sequences: so many.
-        tokens: in these.
-        sure: whether `at_ns` was measured, and is no mere bound.
+        at_ns: Completion time on the host's clock.
+        sequences: Number of sequences in the batch; None without packing statistics.
+        tokens: Number of tokens in the batch; None without packing statistics.
+        measured: Whether `at_ns` was measured instead of being an upper bound.
     """
 
     at_ns: int
     sequences: int | None
     tokens: int | None
-    sure: bool = True
+    measured: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class SteadyState:
-    """The rates after warm-up; None where they were not measured, or the run was too short to have any.
+    """Rates after warm-up.
 
     Attributes:
-        warm_up_batches: so many batches were left out.
-        window: from the last warm-up completion to the last completion, ns.
-        tokens_per_sec: within it, as for the next.
-        sequences_per_sec: alike.
+        warm_up_batches: Number of batches that were excluded.
+        window: Time from the last warm-up completion to the last completion, ns; None if the run is too short.
+        tokens_per_sec: Tokens per second in the window; None if they were not measured.
+        sequences_per_sec: Sequences per second in the window; None if they were not measured.
     """
 
     warm_up_batches: int
@@ -63,33 +63,49 @@ class SteadyState:
 
 
 def warm_up_batches(count: int) -> int:
-    """How many of `count` batches are warm-up; it may be more than there are."""
-    return max(WARM_UP_AT_LEAST, math.ceil(WARM_UP_SHARE * count))
+    """Return the number of warm-up batches; it may exceed the number of batches.
+
+    Args:
+        count: Number of batches in the run.
+    """
+    return max(MIN_WARM_UP_BATCHES, math.ceil(WARM_UP_SHARE * count))
 
 
 def completions(batches: BatchTable) -> list[Completion]:
-    """The completion of every batch, in the order of `batches`."""
+    """Return the completion of every batch, in the order of the batches.
+
+    Args:
+        batches: Batches of the run.
+    """
     packed = batches.flagged(HAS_PACKING).tolist()
     counts = [
         [count if known else None for count, known in zip(batches.column(field).tolist(), packed, strict=True)]
         for field in ("sequences", "tokens")
     ]
     found = completions_of(batches)
-    return list(map(Completion, found.at_ns.tolist(), *counts, found.sure.tolist()))
+    return list(map(Completion, found.at_ns.tolist(), *counts, found.measured.tolist()))
 
 
 def steady_batches(batches: BatchTable) -> BatchTable:
-    """The batches after warm-up in order of completion; none if too few remain to speak of a steady state."""
+    """Return the batches after warm-up in order of completion; none if the run is too short.
+
+    Args:
+        batches: Batches of the run.
+    """
     found = completions_of(batches)
     order = np.argsort(found.at_ns, kind="stable")
-    first, end = _steady_part(found.sure[order].tolist())
+    first, end = _steady_part(found.measured[order].tolist())
     return batches.take(order[first:end])
 
 
 def steady_state(completions: Iterable[Completion]) -> SteadyState:
-    """The rates of a run after its warm-up, by the rule above."""
+    """Return the rates of a run after warm-up.
+
+    Args:
+        completions: Completions of the run's batches, in any order.
+    """
     ordered = sorted(completions, key=lambda completion: completion.at_ns)
-    first, end = _steady_part([completion.sure for completion in ordered])
+    first, end = _steady_part([completion.measured for completion in ordered])
     steady = ordered[first:end]
     if not steady:
         return SteadyState(min(warm_up_batches(len(ordered)), len(ordered)), None, None, None)
@@ -103,14 +119,14 @@ def steady_state(completions: Iterable[Completion]) -> SteadyState:
     )
 
 
-def _steady_part(sure: Sequence[bool]) -> tuple[int, int]:
-    """Where it begins and ends among completions in order of time; empty if too little would remain."""
-    measured = [place for place, is_sure in enumerate(sure) if is_sure]
-    last_of_warm_up = bisect_left(measured, warm_up_batches(len(sure)) - 1)
-    if last_of_warm_up == len(measured):
+def _steady_part(measured: Sequence[bool]) -> tuple[int, int]:
+    """Return start and end of the steady part among completions in order of time; (0, 0) if the run is too short."""
+    places = [place for place, was_measured in enumerate(measured) if was_measured]
+    last_of_warm_up = bisect_left(places, warm_up_batches(len(measured)) - 1)
+    if last_of_warm_up == len(places):
         return 0, 0
-    first, end = measured[last_of_warm_up] + 1, measured[-1] + 1
-    return (first, end) if end - first >= STEADY_AT_LEAST else (0, 0)
+    first, end = places[last_of_warm_up] + 1, places[-1] + 1
+    return (first, end) if end - first >= MIN_STEADY_BATCHES else (0, 0)
 
 
 def _rate(counts: list[int | None], elapsed_ns: int) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from virnuc_profiler.analysis.model_cost import forward_flops
+from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 
 GPU_FLOPS: Final = 100e12
 CPU_CORE_FLOPS: Final = 30e9
@@ -52,19 +52,18 @@ class Pace:
         return sum(self.cooldown_s + count * self._seconds / self._tokens for count in tokens)
 
 
-def guess(tokens: Sequence[int], cooldown_s: float, *, layers: int, hidden: int, cores: int | None) -> Estimate:
+def guess(tokens: Sequence[int], cooldown_s: float, *, shape: ModelShape, cores: int | None) -> Estimate:
     """A guess from the model's arithmetic alone.
 
     Args:
         tokens: of each configuration.
         cooldown_s: pause after each.
-        layers: of the model.
-        hidden: its width.
+        shape: Shape of the model.
         cores: CPU cores; None for a GPU.
     """
     speed = GPU_FLOPS if cores is None else cores * CPU_CORE_FLOPS
     where = "a GPU" if cores is None else f"{cores} CPU core{'s' if cores > 1 else ''}"
-    seconds = sum(forward_flops(count, 0, layers, hidden) / speed + START_UP_S + cooldown_s for count in tokens)
+    seconds = sum(forward_flops(count, 0, shape) / speed + START_UP_S + cooldown_s for count in tokens)
     return Estimate(seconds, f"a guess: assumes {speed / 1e12:.3g} TFLOP/s on {where}, {cooldown_s:g} s pauses")
 
 

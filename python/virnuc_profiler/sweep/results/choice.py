@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from virnuc_profiler.analysis.selection import CONTAMINATED, THROTTLED, choose_best, is_throttled
+from virnuc_profiler.analysis.selection import CONTAMINATED, THROTTLED, is_throttled, select_best
 from virnuc_profiler.sweep.plan.configuration import Configuration
 
 
@@ -97,7 +97,7 @@ def choose_overall(documents: Iterable[Mapping[str, Any]], min_packing: float) -
         for configuration, entries in measured.items()
         if all(result["status"] == "success" for _, result in entries)
     ]
-    chosen = choose_best([_plain(candidate) for candidate in safe], min_packing)
+    chosen = select_best([_plain(candidate) for candidate in safe], min_packing)
     if chosen.best is None:
         return None
     best: Candidate = chosen.best["candidate"]

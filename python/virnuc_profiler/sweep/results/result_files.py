@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
-from virnuc_profiler.analysis.selection import choose_best
+from virnuc_profiler.analysis.selection import select_best
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import RANGES
@@ -46,7 +46,7 @@ def step_document(
 ) -> Document:
     """The document of a step with the results that it has so far."""
     with_speedup = [{**result, "speedup": speedup(result, baseline)} for result in results]
-    chosen = choose_best(with_speedup, step.min_packing)
+    chosen = select_best(with_speedup, step.min_packing)
     constrained = step.min_packing is not None and chosen.best is not None
     return {
         "kind": STEP_KIND,

@@ -16,13 +16,13 @@ import torch
 from virnuc_profiler.analysis.memory_footprint import (
     MemoryFootprint,
     PackPeak,
+    exceeds_memory,
     fit_footprint,
     largest_fitting_budget,
     largest_pack_tokens,
     max_tokens_in_buffer,
     min_largest_pack_tokens,
     predict_peak_bytes,
-    surely_too_large,
 )
 from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.packing.collator import VarlenCollator
@@ -75,7 +75,7 @@ class MemoryForecast:
         budget = configuration.token_budget
         buffered = max_tokens_in_buffer(configuration.buffer_size, workload.num_sequences, workload.tokens)
         least = min_largest_pack_tokens(budget, buffered, workload.longest_tokens)
-        if available is None or not surely_too_large(predict_peak_bytes(self.footprint, least), available):
+        if available is None or not exceeds_memory(predict_peak_bytes(self.footprint, least), available):
             return None
         tokens = largest_pack_tokens(budget, buffered)
         predicted = predict_peak_bytes(self.footprint, tokens)

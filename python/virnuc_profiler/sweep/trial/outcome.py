@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from virnuc_profiler.analysis.gpu.throttling import THROTTLED_SHARE, ThrottleTimeline, held_down
+from virnuc_profiler.analysis.gpu.throttling import THROTTLED_SHARE, ThrottleTimeline, hard_throttle_shares
 from virnuc_profiler.analysis.selection import CONTAMINATED, THROTTLED
 from virnuc_profiler.sweep.trial.failure import OOM, Failure
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -24,7 +24,7 @@ def successful_outcome(run: RunResult) -> dict[str, Any]:
     """``ok`` or ``throttled``, and what shows it."""
     counts = {"sequences": run.total_sequences, "tokens": run.total_tokens, "batches": len(run.batches)}
     window = (run.host_start_ns, run.host_end_ns)
-    held = None if run.gpu is None else held_down(ThrottleTimeline(run.gpu), window)
+    held = None if run.gpu is None else hard_throttle_shares(ThrottleTimeline(run.gpu), window)
     if held is None:
         return {"outcome": OK, "evidence": {**counts, "held_down_share": None}}
     share, reasons = held

@@ -6,10 +6,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ import esm
 import numpy as np
 import torch
 
+from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape, arithmetic_metadata
 from virnuc_profiler.analysis.summary.batch_metrics import metrics_of_run
 from virnuc_profiler.analysis.summary.run_summary import run_summary
+from virnuc_profiler.analysis.summary.run_telemetry import telemetry_metadata
 from virnuc_profiler.capture.calibration import Ceiling
 from virnuc_profiler.capture.calibration_store import load_ceiling
 from virnuc_profiler.capture.profiler import BatchProfiler
@@ -51,7 +52,6 @@ from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failur
 from virnuc_profiler.sweep.trial.outcome import failed_result, successful_outcome, without_contamination
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.telemetry.logger import TelemetryLogger
-from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _log = logging.getLogger(__name__)
@@ -137,9 +137,8 @@ def run_single_gpu_benchmark(
         trial.measure(timeout_s, failure_log_level)
         with deferred_interrupts():
             run = trial.finished_run(metadata or {})
-            shape = {"layers": getattr(model, "num_layers", None), "hidden": getattr(model, "hidden_size", None)}
             if run is not None:
-                telemetry_path = record_run(logger, run, **shape)
+                telemetry_path = record_run(logger, run, model_shape(model))
     finally:
         with deferred_interrupts():
             report = trial.clean_up(cooldown_s)
@@ -148,7 +147,7 @@ def run_single_gpu_benchmark(
     files = {"telemetry_path": telemetry_path, "run_path": telemetry_path and run_path(telemetry_path)}
     paths = {name: path and str(path) for name, path in files.items()}
     record_leaks(configuration.run_id, report, model)
-    result = without_contamination(trial.outcome(telemetry_path), trial.contamination)
+    result = without_contamination(trial.outcome(logger), trial.contamination)
     return {**result, **paths, "cleanup": report.as_dict()}
 
 
@@ -274,14 +273,17 @@ class _Trial:
             workers=workers,
         )
 
-    def outcome(self, telemetry_path: Path | None) -> dict[str, Any]:
-        """The result; rates are those of the file, so that the two can never disagree."""
+    def outcome(self, logger: TelemetryLogger) -> dict[str, Any]:
+        """Return the result; its rates are those of the telemetry file, so that the two always agree.
+
+        Args:
+            logger: Logger that wrote the telemetry file, unless the run failed.
+        """
         config = self.configuration.as_dict()
         if self.failure is not None:
             return {**failed_result(self.failure), "config": config, "peak_memory_gb": self._peak_gb, **self._altered}
-        assert telemetry_path is not None  # without a run there is no success
-        assert self._run is not None
-        summary = read_telemetry(telemetry_path, max_bytes=sys.maxsize)["summary"]
+        assert self._run is not None  # without a run there is no success
+        summary = logger.final_summary
         return {
             "status": "success",
             **successful_outcome(self._run),
@@ -341,38 +343,41 @@ class _Trial:
                 self._on_progress(self._done)
 
 
-def record_run(
-    logger: TelemetryLogger, run: RunResult, *, layers: int | None = None, hidden: int | None = None
-) -> Path:
-    """Writes a run twice: as telemetry, and whole as ``run_{run_id}.json`` beside it.
+def model_shape(model: Any) -> ModelShape | None:
+    """Return the shape of a model; None if it does not have the attributes of an ESM-2 model.
 
     Args:
-        logger: gives the folder and the name; it must not have recorded anything.
-        run: what was measured, finished or not.
-        layers: of the model; with `hidden` the summary says how many FLOPs were reached, and which share of the
-            ceiling that ``doctor --calibrate`` measured on this device, if it did.
-        hidden: width of the model.
+        model: Model of this package or of fair-esm, which calls its hidden size ``embed_dim``.
+    """
+    num_layers = getattr(model, "num_layers", None)
+    hidden_size = getattr(model, "hidden_size", getattr(model, "embed_dim", None))
+    return None if num_layers is None or hidden_size is None else ModelShape(num_layers, hidden_size)
+
+
+def record_run(logger: TelemetryLogger, run: RunResult, shape: ModelShape | None = None) -> Path:
+    """Write a run as a telemetry file, and as a saved run ``run_{run_id}.json`` beside it.
+
+    Args:
+        logger: Logger that determines folder and name. It must not have recorded anything.
+        run: Run to write, finished or not.
+        shape: Shape of the model. The summary then has the FLOP/s that the model reached, and their share of the
+            ceiling if ``doctor --calibrate`` measured it on this device.
 
     Returns:
-        The path of the telemetry file.
+        Path of the telemetry file.
 
     Raises:
-        OutputError: one of the files cannot be written.
+        OutputError: One of the files cannot be written.
     """
-    ceiling = stored_ceiling(run)
-    model: dict[str, Any] = {  # under the names that run_summary gives them
-        "layers": layers,
-        "hidden": hidden,
-        "ceiling_flops_per_second": None if ceiling is None else ceiling.flops_per_second,
-        "ceiling_sm_clock_mhz": None if ceiling is None else ceiling.sm_clock_mhz,
-    }
-    run = replace(run, metadata={**run.metadata, "model_arithmetic": model})  # so that a saved run can be diagnosed
-    logger.set_run_metadata(**run.metadata, started_at=run.started_at, device=run.device.name)
-    logger.set_run_metadata(device_capture=asdict(run.device))
+    stored = stored_ceiling(run)
+    ceiling = DeviceCeiling() if stored is None else DeviceCeiling(stored.flops_per_second, stored.sm_clock_mhz)
+    # The metadata make the saved run complete: it can be diagnosed without the model and its device.
+    run = replace(run, metadata={**run.metadata, **arithmetic_metadata(shape, ceiling)})
+    logger.set_run_metadata(**telemetry_metadata(run))
     for index, metrics in metrics_of_run(run):
         logger.record_batch(index, metrics)
     run.save(run_path(logger.path))
-    return logger.finalize(run_summary(run, **model))
+    return logger.finalize(run_summary(run))
 
 
 def stored_ceiling(run: RunResult) -> Ceiling | None:

@@ -2,7 +2,11 @@
 import pytest
 
 from tests.support.run_records import MS, packing, samples
-from virnuc_profiler.analysis.diagnosis.contention import foreign_processes, foreign_tensor_work, unsteady_device
+from virnuc_profiler.analysis.diagnosis.contention import (
+    other_process_sm_time,
+    unexplained_tensor_activity,
+    unsteady_device,
+)
 from virnuc_profiler.analysis.diagnosis.launches import Launch
 from virnuc_profiler.analysis.model_cost import DeviceCeiling
 from virnuc_profiler.telemetry.records import ProcessReading
@@ -13,25 +17,25 @@ from virnuc_profiler.telemetry.records import ProcessReading
 )
 def test_other_processes(percents, taken):
     gpu = samples(processes=tuple(ProcessReading((n + 1) * MS, 2, percent) for n, percent in enumerate(percents)))
-    found = foreign_processes(gpu, (0, 10 * MS))
+    found = other_process_sm_time(gpu, (0, 10 * MS))
     assert (None if found is None else found.taken_share) == taken
-    assert foreign_processes(gpu, (20 * MS, 30 * MS)) is None
-    assert foreign_processes(None, (0, 1)) is None
+    assert other_process_sm_time(gpu, (20 * MS, 30 * MS)) is None
+    assert other_process_sm_time(None, (0, 1)) is None
 
 
 @pytest.mark.parametrize(
     ("flops", "ceiling", "activity", "taken"),
     [
         (330e12, 700e12, 0.5, None),  # 650M alone on an H200
-        (165e12, 700e12, 0.7, 1 - 165 / 700 / 0.7),  # shared in halves with matrix products
+        (165e12, 700e12, 0.7, 1 - 165 / 700 / 0.7),  # half of the device, matrix products on the other
         (330e12, None, 0.9, None),
         (None, 700e12, 0.9, None),
         (330e12, 700e12, None, None),
-        (1e12, 700e12, 0.05, None),  # too little to say
+        (1e12, 700e12, 0.05, None),  # too little activity
     ],
 )
 def test_tensor_work_that_the_model_does_not_explain(flops, ceiling, activity, taken):
-    found = foreign_tensor_work(flops, DeviceCeiling(ceiling), activity)
+    found = unexplained_tensor_activity(flops, DeviceCeiling(ceiling), activity)
     assert (None if found is None else found.taken_share) == (None if taken is None else pytest.approx(taken))
 
 
@@ -44,9 +48,9 @@ OTHER_PROCESS = (230.1e12, 0.65, 1695)
 
 @pytest.mark.parametrize(("run", "explained"), [(ALONE, None), (OTHER_STREAM, 0.660), (OTHER_PROCESS, 0.405)])
 def test_activity_is_a_share_of_cycles_and_so_is_what_explains_it(run, explained):
-    """650M on an H100, as measured: a large matrix product clocks down further than a forward pass."""
+    """650M as measured on an H100: a large matrix product runs at a lower clock than a forward pass."""
     flops, activity, clock_mhz = run
-    found = foreign_tensor_work(flops, CEILING_H100, activity, clock_mhz)
+    found = unexplained_tensor_activity(flops, CEILING_H100, activity, clock_mhz)
     if explained is None:
         assert found is None
     else:
@@ -56,7 +60,7 @@ def test_activity_is_a_share_of_cycles_and_so_is_what_explains_it(run, explained
 
 @pytest.mark.parametrize(("share", "found"), [(0.74, True), (0.76, False)])
 def test_the_limit_by_cycle(share, found):
-    assert (foreign_tensor_work(share * 680.2e12, CEILING_H100, 1.0, 1320) is not None) == found
+    assert (unexplained_tensor_activity(share * 680.2e12, CEILING_H100, 1.0, 1320) is not None) == found
 
 
 @pytest.mark.parametrize(
@@ -64,14 +68,14 @@ def test_the_limit_by_cycle(share, found):
 )
 def test_without_both_clocks_time_must_do(ceiling_mhz, run_mhz):
     ceiling = DeviceCeiling(680.2e12, ceiling_mhz)
-    assert foreign_tensor_work(OTHER_STREAM[0], ceiling, OTHER_STREAM[1], run_mhz) is None
-    found = foreign_tensor_work(OTHER_PROCESS[0], ceiling, OTHER_PROCESS[1], run_mhz)
+    assert unexplained_tensor_activity(OTHER_STREAM[0], ceiling, OTHER_STREAM[1], run_mhz) is None
+    found = unexplained_tensor_activity(OTHER_PROCESS[0], ceiling, OTHER_PROCESS[1], run_mhz)
     assert found.taken_share == pytest.approx(1 - 230.1 / 680.2 / 0.65)
     assert "per cycle" not in found.statement
 
 
 def launches(times_ms, **more):
-    defaults = {"held_by": None, "launch_bound": False, "exposed_ns": 0, **more}
+    defaults = {"blocking_stage": None, "launch_bound": False, "exposed_ns": 0, **more}
     return [Launch(n, 0, 1, 0, int(ms * MS), int(ms * MS), **defaults) for n, ms in enumerate(times_ms)]
 
 
@@ -87,12 +91,12 @@ def test_like_batches_that_take_very_different_times():
 @pytest.mark.parametrize(
     "case",
     [
-        {"times_ms": [16] * 10 + [23] * 10},  # lengths alone do that
-        {"times_ms": [16] * 5 + [40] * 4},  # too few
-        {"times_ms": [16] * 10 + [40] * 10, "sizes": [4096] * 10 + [9000] * 10},  # not alike
-        {"times_ms": [16] * 10 + [40] * 10, "clocks": [1980] * 5 + [900] * 5},  # the clocks explain it
+        {"times_ms": [16] * 10 + [23] * 10},  # possible with different lengths alone
+        {"times_ms": [16] * 5 + [40] * 4},  # too few batches
+        {"times_ms": [16] * 10 + [40] * 10, "sizes": [4096] * 10 + [9000] * 10},  # not similar
+        {"times_ms": [16] * 10 + [40] * 10, "clocks": [1980] * 5 + [900] * 5},  # explained by the clocks
         {"times_ms": [16] * 10 + [40] * 10, "launch_bound": True},
-        {"times_ms": [16] * 10 + [40] * 10, "held_by": "d2h"},
+        {"times_ms": [16] * 10 + [40] * 10, "blocking_stage": "d2h"},
         {"times_ms": []},
     ],
 )

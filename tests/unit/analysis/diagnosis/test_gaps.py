@@ -43,7 +43,7 @@ def test_a_worker_that_collates_while_the_loop_launches_is_not_what_the_loop_did
 
 
 def test_what_a_waiting_host_could_have_done_before_is_due_to_the_wait():
-    """It waited from 6 to 20 ms, woke at 20.1, and then handed over and fetched for a moment."""
+    """The host waited from 6 to 20 ms, woke at 20.1 ms, and then delivered results and fetched briefly."""
     found = gaps_of(
         launched(0, 5, (10, 20)),
         launched(1, 22, (22, 40), stage("emit", 20.1, 21.7), stage("fetch", 21.7, 22)),

@@ -12,7 +12,7 @@ def launch(*stages, dropped=False, slack_ns=0):
 @pytest.mark.parametrize(
     ("device_end", "launch_bound"),
     [
-        (6.02, True),  # done with the host
+        (6.02, True),  # ends together with the host
         (6.3, True),  # within 5 % of 6.3 ms
         (6.4, False),
         (16.0, False),  # the host was far ahead
@@ -30,20 +30,20 @@ def test_short_batches_have_a_tenth_of_a_millisecond():
 
 def test_a_copy_that_keeps_the_host_holds_it():
     found = launch(stage("forward", 0, 6, device=(0, 16)), stage("d2h", 6, 20, device=(16, 20)))
-    assert found.held_by == "d2h"
+    assert found.blocking_stage == "d2h"
     assert not found.launch_bound
 
 
 def test_a_copy_that_returns_at_once_does_not():
     found = launch(stage("forward", 0, 6, device=(0, 16)), stage("d2h", 6, 6.05, device=(16, 20)))
-    assert found.held_by is None
+    assert found.blocking_stage is None
 
 
 def test_another_stage_holds_the_host_only_if_it_came_long_before_the_device():
     held = launch(stage("forward", 0, 6, device=(0, 16)), stage("pool", 6, 16.1, device=(16, 16.1)))
-    assert held.held_by == "pool"
+    assert held.blocking_stage == "pool"
     launching = launch(stage("forward", 0, 6, device=(1, 6.05)))
-    assert launching.held_by is None
+    assert launching.blocking_stage is None
     assert launching.launch_bound
 
 

@@ -82,13 +82,13 @@ def test_reasons_that_were_not_read_are_not_measured():
     ("reasons", "clock", "fastest", "lost"),
     [
         (0x4, 1485, 1980, 0.0),  # an H200 at its power limit: normal
-        (0x4, 1188, 1980, 0.0),  # at 60 % just not far down
+        (0x4, 1188, 1980, 0.0),  # at the limit of 60 %
         (0x4, 1180, 1980, 1 - 1180 / 1980),
-        (0x4, 1180, None, 0.0),  # how far down is not known
+        (0x4, 1180, None, 0.0),  # unknown maximum
         (0x40, 990, 1980, 0.5),
         (0x20, 1980, 1980, 0.1),  # readings miss pulses
         (0x8, None, None, 0.1),
-        (0x0, 600, 1980, 0.0),  # slow, but not held down
+        (0x0, 600, 1980, 0.0),  # slow, but without a reason
     ],
 )
 def test_what_lower_clocks_cost(reasons, clock, fastest, lost):

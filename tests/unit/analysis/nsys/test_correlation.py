@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run beside its capture: who is matched with whom, and what the comparison says."""
+"""Comparison of a run with its capture: matched stages, and their differences."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.nsys_files import PROCESS, THREAD
 from tests.support.run_records import MS, batch, run_of, stage
-from virnuc_profiler.analysis.nsys.correlation import correlate, strangers
+from virnuc_profiler.analysis.nsys.correlation import correlate, mismatch_reason
 from virnuc_profiler.analysis.nsys.gpu_records import GpuCapture, GpuOperation, NvtxRange
 from virnuc_profiler.analysis.nsys.projection import Projection, project
 from virnuc_profiler.analysis.nsys.range_matching import match_stages
@@ -16,7 +16,7 @@ OFFSET = -123_456_789
 
 
 def projection_of(name, payload, start_ms, span_ms=None):
-    """A range at a moment of the run's axis, and its one operation from start to end on the GPU."""
+    """A range at a time on the run's clock, with one operation on the GPU."""
     start = round(start_ms * MS) + OFFSET
     range_ = NvtxRange("virnuc_profiler", name, payload, THREAD, start, start + MS)
     if span_ms is None:
@@ -28,7 +28,7 @@ def projection_of(name, payload, start_ms, span_ms=None):
 
 
 def steady_run(count, period_ms=10.0):
-    """Batches at uneven distances: a fetch and a forward each, the forward timed on the device."""
+    """Batches at uneven distances, each with a fetch and a forward that was timed on the device."""
     starts = [number * period_ms + number * number % 7 for number in range(count)]
     stages = [(stage("fetch", at, at + 1), stage("forward", at + 1, at + 2, (at + 2, at + 8))) for at in starts]
     return run_of([batch(n, at, at + 9, stages[n]) for n, at in enumerate(starts)], starts[-1] + 20 if starts else 1)
@@ -61,7 +61,7 @@ def test_every_stage_finds_its_range():
 def test_what_is_missing_on_either_side_is_counted():
     run = steady_run(10)
     ranges = [p for p in capture_of(run) if p.range.payload != 3 and (p.range.name, p.range.payload) != ("fetch", 4)]
-    ranges.append(projection_of("fetch", 10, 130))  # the wait that found no more batches
+    ranges.append(projection_of("fetch", 10, 130))  # the wait after the last batch
     counts = match_stages(run, ranges).counts
     assert (counts["fetch"].matched, counts["fetch"].missing_in_capture, counts["fetch"].missing_in_run) == (8, 2, 1)
     assert (counts["forward"].matched, counts["forward"].missing_in_run) == (9, 0)
@@ -165,21 +165,21 @@ def utc_of(run):
 def test_a_run_and_its_own_capture_are_no_strangers():
     run = steady_run(10)
     correlation = correlate(run, capture_of(run), "virnuc_profiler")
-    assert strangers(run, GpuCapture(), correlation) == ""
-    assert strangers(run, capture_at(utc_of(run) + 500), correlation) == ""
+    assert mismatch_reason(run, GpuCapture(), correlation) == ""
+    assert mismatch_reason(run, capture_at(utc_of(run) + 500), correlation) == ""
     assert correlation.batches_in_run == correlation.batches_in_capture == correlation.batches_matched == 10
 
 
 def test_another_run_of_the_same_configuration_is_known_by_its_rhythm():
     run, other = steady_run(40), steady_run(40, period_ms=9.7)
     correlation = correlate(run, capture_of(other), "virnuc_profiler")
-    assert "80 stages occur in both, but no constant offset" in strangers(run, GpuCapture(), correlation)
+    assert "80 stages occur in both, but no constant offset" in mismatch_reason(run, GpuCapture(), correlation)
 
 
 def test_another_run_of_the_same_rhythm_is_known_by_its_date():
     run = steady_run(10)
     correlation = correlate(run, capture_of(run), "virnuc_profiler")
-    assert "3,600 s apart" in strangers(run, capture_at(utc_of(run) + 3_600_000), correlation)
+    assert "3,600 s apart" in mismatch_reason(run, capture_at(utc_of(run) + 3_600_000), correlation)
 
 
 def test_nothing_in_common():
@@ -191,7 +191,7 @@ def test_nothing_in_common():
     ):
         correlation = correlate(run, ranges, "virnuc_profiler")
         assert correlation.clock is None
-        assert "no stage and batch index" in strangers(run, GpuCapture(), correlation)
+        assert "no stage and batch index" in mismatch_reason(run, GpuCapture(), correlation)
 
 
 def test_a_run_without_batches():

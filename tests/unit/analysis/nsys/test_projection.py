@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ranges on the GPU, by hand."""
+"""Projections of ranges onto the GPU, computed by hand."""
 
 import pytest
 

@@ -19,7 +19,7 @@ def readings(*pairs):
 
 
 def test_golden_batch():
-    """Worked by hand: 10 ms between completions, of which 2 ms waiting; 600 tokens against a budget of 800."""
+    """Computed by hand: 10 ms between completions, 2 ms of them waiting; 600 tokens with a budget of 800."""
     record = batch(
         4,
         100,
@@ -121,8 +121,8 @@ def test_queue_state(wait, interval, state):
     ("fast", "expected"),
     [
         (((90, 10), (100, 20), (150, 40), (200, 60), (210, 99)), 50.0),  # inside (100, 200]
-        (((100, 20), (200.5, 70), (300, 90)), 70.0),  # too short to hold one: the next
-        (((100, 20), (1200, 70)), 70.0),  # a second after the end, no more
+        (((100, 20), (200.5, 70), (300, 90)), 70.0),  # too short to contain a reading: the next one
+        (((100, 20), (1200, 70)), 70.0),  # up to a second after the end
         (((100, 20), (1201, 70)), None),
         (((150, None), (250, 30)), 30.0),
         ((), None),
@@ -135,13 +135,13 @@ def test_gpu_utilization_of_a_batch(fast, expected):
 
 def test_intervals_of_batches_in_flight_tile_the_run():
     batches = [batch(0, 0, 30), batch(1, 10, 25), batch(2, 20, 50), batch(3, 70, 80)]
-    found = completion_intervals(BatchTable.of(batches))
+    found = completion_intervals(BatchTable.from_records(batches))
     assert [start for start, _ in found] == [25 * MS, 10 * MS, 30 * MS, 50 * MS]
     assert sum(end - start for start, end in found) == (80 - 10) * MS
 
 
 def test_a_batch_whose_results_were_taken_late_has_the_rate_of_the_device():
-    """The device takes 10 ms a batch; the host waits for data and takes the first two at 100 ms."""
+    """The device takes 10 ms per batch; the host waits for data and receives the first two batches at 100 ms."""
     batches = [
         batch(0, 0, 100, [stage("fetch", 0, 1), stage("forward", 1, 2, device=(10, 20))], packing([100])),
         batch(1, 2, 101, [stage("fetch", 2, 90), stage("forward", 90, 91, device=(20, 30))], packing([100])),
@@ -151,7 +151,7 @@ def test_a_batch_whose_results_were_taken_late_has_the_rate_of_the_device():
     assert (first["interval_ms"], second["interval_ms"]) == (20.0, 10.0)
     assert second["tokens_per_sec"] == 10_000.0
     assert second["timestamp"] == "2025-03-01T12:00:00.030000+00:00"
-    # The wait is a share of the host's time, as ever.
+    # The wait is still compared with the host's time.
     assert (first["queue_state"], second["queue_state"]) == ("full", "starved")
 
 

@@ -6,12 +6,14 @@ from jsonschema import Draft202012Validator
 
 from tests.support.run_records import MS, batch, packing, run_of, samples, stage
 from virnuc_profiler.analysis.diagnosis.observation import observe
-from virnuc_profiler.analysis.model_cost import forward_flops
+from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape, forward_flops
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.analysis.timing.completion import completed_ns
 from virnuc_profiler.analysis.timing.steady_state import Completion, steady_state
 from virnuc_profiler.telemetry.records import DeviceCapture, EnergyReading, GpmReading, GpuReading
 from virnuc_profiler.telemetry.schema import telemetry_schema
+
+SHAPE = ModelShape(6, 320)
 
 
 def test_start_up_waits_and_packing():
@@ -60,7 +62,7 @@ def completions(*at_ms):
 
 
 def test_steady_state_leaves_the_first_three_out():
-    """Slow first batches, then one each 10 ms: 4 batches of 100 tokens in 40 ms."""
+    """Slow first batches, then one every 10 ms: 4 batches of 100 tokens in 40 ms."""
     steady = steady_state(completions(1000, 1500, 1600, 1610, 1620, 1630, 1640))
     assert steady.warm_up_batches == 3
     assert steady.tokens_per_sec == 10_000.0
@@ -74,7 +76,7 @@ def test_steady_state_leaves_a_tenth_of_a_long_run_out():
 
 
 def test_a_batch_is_complete_when_the_device_is_done_with_it_not_when_the_host_takes_its_results():
-    """The device takes 10 ms a batch throughout; the host waits for data and takes the first four at 100 ms."""
+    """The device takes 10 ms per batch; the host waits for data and receives the first four batches at 100 ms."""
     batches = [
         batch(n, 0, max(100, 10 * n + 15), [stage("forward", 1, 2, device=(10 * n, 10 * n + 10))], packing([100]))
         for n in range(13)
@@ -108,7 +110,7 @@ def test_steady_state_needs_every_count():
 
 
 def sampled_run():
-    """10 s, 10 sequences of 200 tokens; 300 W by the counter."""
+    """A run of 10 s with 10 sequences of 200 tokens, at 300 W according to the energy counter."""
     gpu = samples(
         fast=(
             GpuReading(1000 * MS, 100, power_mw=290_000),
@@ -134,7 +136,7 @@ def test_golden_energy_and_activity():
     assert summary["joules_per_sequence"] == pytest.approx(300.0)  # 3000 J over 10
     assert summary["joules_per_1000_tokens"] == pytest.approx(1500.0)
     assert summary["mean_sm_activity"] == pytest.approx(0.8)
-    assert summary["mean_tensor_activity"] is None  # it was read for a tenth of the run
+    assert summary["mean_tensor_activity"] is None  # sampled for a tenth of the run only
     assert summary["mean_dram_activity"] is None
 
 
@@ -166,7 +168,7 @@ def test_a_counter_that_covers_half_of_the_run_gives_no_joules_per_sequence():
 
 
 @pytest.mark.parametrize(
-    ("layers", "hidden", "linear_gflop_per_token"),
+    ("num_layers", "hidden_size", "linear_gflop_per_token"),
     [
         (6, 320, 0.0147),
         (12, 480, 0.0664),
@@ -176,27 +178,29 @@ def test_a_counter_that_covers_half_of_the_run_gives_no_joules_per_sequence():
         (48, 5120, 30.20),
     ],
 )
-def test_linear_flops_of_the_six_models(layers, hidden, linear_gflop_per_token):
-    assert forward_flops(1, 0, layers, hidden) / 1e9 == pytest.approx(linear_gflop_per_token, rel=0.005)
+def test_linear_flops_of_the_six_models(num_layers, hidden_size, linear_gflop_per_token):
+    assert forward_flops(1, 0, ModelShape(num_layers, hidden_size)) / 1e9 == pytest.approx(
+        linear_gflop_per_token, rel=0.005
+    )
 
 
 def test_flops_by_hand():
-    assert forward_flops(30, 500, layers=2, hidden=10) == 2 * (24 * 100 * 30 + 4 * 10 * 500)
+    assert forward_flops(30, 500, ModelShape(2, 10)) == 2 * (24 * 100 * 30 + 4 * 10 * 500)
 
 
 def test_mfu_only_with_a_ceiling():
     run = run_of([batch(0, 0, 1000, [], packing([100, 100]))], 1000)
-    flops = forward_flops(200, 20_000, 6, 320)
-    without = run_summary(run, layers=6, hidden=320)
+    flops = forward_flops(200, 20_000, SHAPE)
+    without = run_summary(run, shape=SHAPE)
     assert without["achieved_tflops"] == pytest.approx(flops / 1e12)
     assert "mfu" not in without
-    assert run_summary(run, layers=6, hidden=320, ceiling_flops_per_second=2.0 * flops)["mfu"] == 0.5
+    assert run_summary(run, shape=SHAPE, ceiling=DeviceCeiling(2.0 * flops))["mfu"] == 0.5
 
 
 def test_a_batch_that_does_not_say_what_it_held_leaves_no_work_and_no_energy_per_sequence():
     batches = [batch(0, 0, 500, [], packing([100])), batch(1, 500, 1000)]
     energy = (EnergyReading(0, 0), EnergyReading(1000 * MS, 1_000_000))
-    summary = run_summary(run_of(batches, 1000, gpu=samples(energy=energy)), layers=6, hidden=320)
+    summary = run_summary(run_of(batches, 1000, gpu=samples(energy=energy)), shape=SHAPE)
     assert "achieved_tflops" not in summary
     assert summary["energy_joules"] == 1000.0
     assert summary["joules_per_sequence"] is summary["joules_per_1000_tokens"] is None
@@ -204,11 +208,12 @@ def test_a_batch_that_does_not_say_what_it_held_leaves_no_work_and_no_energy_per
 
 @pytest.mark.parametrize("arguments", [(-1, 0, 6, 320), (1, -1, 6, 320), (1, 1, 0, 320), (1, 1, 6, 0)])
 def test_flops_of_nonsense(arguments):
+    tokens, squares, *shape = arguments
     with pytest.raises(ValueError, match="must"):
-        forward_flops(*arguments)
+        forward_flops(tokens, squares, ModelShape(*shape))
 
 
 def test_all_keys_are_in_the_schema():
-    summary = run_summary(sampled_run(), layers=6, hidden=320, ceiling_flops_per_second=1e12)
+    summary = run_summary(sampled_run(), shape=SHAPE, ceiling=DeviceCeiling(1e12))
     assert summary.keys() <= telemetry_schema()["$defs"]["summary"]["properties"].keys()
     Draft202012Validator(telemetry_schema()).validate({"summary": summary, "per_batch_metrics": []})

@@ -22,7 +22,7 @@ def metrics(sequences, tokens, **more):
 
 
 def test_golden(tmp_path):
-    """Two shards: 100 sequences and 20,000 tokens, the slower one took 50 s."""
+    """Two shards with 100 sequences and 20,000 tokens in total; the slower one took 50 s."""
     first = shard(
         tmp_path,
         "a",

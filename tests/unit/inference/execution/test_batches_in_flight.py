@@ -6,9 +6,9 @@ import pytest
 from tests.support.in_flight import run_in_flight
 from tests.support.pipelines import GPU, with_gpu
 from tests.support.run_records import MS, batch, packing, run_of, stage
-from virnuc_profiler.analysis.diagnosis.diagnose import diagnose
+from virnuc_profiler import diagnose_run
 from virnuc_profiler.analysis.diagnosis.observation import observe
-from virnuc_profiler.analysis.model_cost import forward_flops
+from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape, forward_flops
 from virnuc_profiler.analysis.summary.batch_metrics import metrics_of_run
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.telemetry.records import GpmReading, GpuReading
@@ -64,9 +64,9 @@ def test_no_batch_is_faster_than_the_device(ready_ms):
 
 
 def test_a_wait_right_after_warm_up_is_a_loss_like_others():
-    found = diagnose(run_in_flight(LATE))
-    assert (found.bound, found.healthy) == ("data_loading", False)
-    assert found.losses["data_loading"] == pytest.approx(70 / 340, abs=0.01)
+    found = diagnose_run(run_in_flight(LATE))
+    assert (found.bottleneck, found.healthy) == ("data_loading", False)
+    assert found.lost_time["data_loading"] == pytest.approx(70 / 340, abs=0.01)
     assert found.busy_share == pytest.approx(270 / 340, abs=0.01)
 
 
@@ -76,15 +76,17 @@ def test_a_loop_that_is_idle_half_of_the_time_is_so_however_short(count):
         batch(n, 20 * n, 20 * n + 20, [stage("forward", 20 * n, 20 * n + 1, (20 * n, 20 * n + 10))], packing([1000]))
         for n in range(count)
     ]
-    flops = forward_flops(1000, 1000**2, 6, 320)
-    found = diagnose(run_of(batches, 20 * count, device=GPU), layers=6, hidden=320, ceiling=flops / 0.02)
+    flops = forward_flops(1000, 1000**2, ModelShape(6, 320))
+    found = diagnose_run(
+        run_of(batches, 20 * count, device=GPU), shape=ModelShape(6, 320), ceiling=DeviceCeiling(flops / 0.02)
+    )
     assert found.busy_share == 0.5
     assert found.mfu == pytest.approx(1.0)
 
 
 def test_work_of_batches_without_device_times_is_not_crammed_into_the_time_of_the_others():
     whole, part = run_in_flight(AT_ONCE), run_in_flight(AT_ONCE, dropped=set(range(12, 20)))
-    rates = [observe(run, 33, 1280).flops_per_second for run in (whole, part)]
+    rates = [observe(run, ModelShape(33, 1280)).flops_per_second for run in (whole, part)]
     assert rates[1] == pytest.approx(rates[0], rel=0.002)
     middle = run_in_flight([5.0] * 40, dropped=set(range(15, 25)))
     assert observe(middle).busy_share == pytest.approx(1.0, abs=0.05)  # 0.72 with all of the time
@@ -92,8 +94,8 @@ def test_work_of_batches_without_device_times_is_not_crammed_into_the_time_of_th
 
 @pytest.mark.parametrize("count", [12, 60])
 def test_copies_that_the_forward_covers_cost_nothing(count):
-    found = diagnose(with_gpu(run_in_flight([5.0] * count, copy_ms=3.0)))
-    assert found.losses.get("copying", 0.0) == pytest.approx(0.0, abs=0.001)
+    found = diagnose_run(with_gpu(run_in_flight([5.0] * count, copy_ms=3.0)))
+    assert found.lost_time.get("copying", 0.0) == pytest.approx(0.0, abs=0.001)
     assert found.healthy
 
 
@@ -106,10 +108,10 @@ def test_a_gap_between_two_stages_of_a_launch_bound_batch_is_counted_once():
         ])
         for n in range(20)
     ]  # fmt: skip
-    losses = diagnose(run_of(batches, 200, device=GPU)).losses
-    assert losses["collation"] == pytest.approx(0.49)
-    assert losses["launching"] == pytest.approx(0.51)
-    assert sum(losses.values()) <= 1.0 + 1e-9
+    lost_time = diagnose_run(run_of(batches, 200, device=GPU)).lost_time
+    assert lost_time["collation"] == pytest.approx(0.49)
+    assert lost_time["launching"] == pytest.approx(0.51)
+    assert sum(lost_time.values()) <= 1.0 + 1e-9
 
 
 def test_readings_after_the_run_say_nothing_of_it():

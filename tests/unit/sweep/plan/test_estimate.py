@@ -4,6 +4,7 @@
 import pytest
 
 from tests.support.sweeps import WORKLOAD, FakeTrials, failure, fake_sweep, success
+from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.sweep.plan.estimate import Pace, from_baseline, guess, in_words
 from virnuc_profiler.sweep.results.result_files import baseline_seconds
 
@@ -18,7 +19,7 @@ def test_the_pace_learns_from_what_was_measured():
 
 
 def test_estimates_say_what_they_rest_on():
-    estimate = guess([10**6, 10**6], 2.0, layers=6, hidden=320, cores=2)
+    estimate = guess([10**6, 10**6], 2.0, shape=ModelShape(6, 320), cores=2)
     assert estimate.seconds == pytest.approx(2 * (10**6 * 6 * 24 * 320**2 / 60e9 + 3))
     assert "guess" in str(estimate)
     assert "2 CPU cores" in str(estimate)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.support.sweeps import WORKLOAD, conditions, failure, success
-from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, held_down
-from virnuc_profiler.analysis.selection import choose_best
+from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttle_shares
+from virnuc_profiler.analysis.selection import select_best
 from virnuc_profiler.reports.sweep_tables import render_dataloader, render_interaction
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import plan
@@ -36,18 +36,18 @@ def steps(*results, step="dataloader"):
 )
 def test_the_share_of_time_under_hard_reasons(reasons, share, names):
     readings = tuple(GpuReading(n * 100, throttle_reasons=bits) for n, bits in enumerate(reasons))
-    assert held_down(ThrottleTimeline(GpuSamples("u", fast=readings)), (0, 400)) == (share, names)
+    assert hard_throttle_shares(ThrottleTimeline(GpuSamples("u", fast=readings)), (0, 400)) == (share, names)
 
 
 def test_nothing_measured_is_nothing_known():
-    assert held_down(ThrottleTimeline(GpuSamples("u")), (0, 400)) is None
+    assert hard_throttle_shares(ThrottleTimeline(GpuSamples("u")), (0, 400)) is None
 
 
 def test_a_throttled_result_wins_only_among_its_like():
     hot, cool = success(FAST, 200.0, **HEAT), success(SLOW, 100.0)
-    assert choose_best([hot, cool]).best is cool
-    assert choose_best([hot, success(SLOW, 100.0, **HEAT)]).best is hot
-    assert choose_best([hot, failure(SLOW)]).best is hot
+    assert select_best([hot, cool]).best is cool
+    assert select_best([hot, success(SLOW, 100.0, **HEAT)]).best is hot
+    assert select_best([hot, failure(SLOW)]).best is hot
 
 
 def test_the_choice_takes_cool_measurements_and_ignores_contaminated_ones():
