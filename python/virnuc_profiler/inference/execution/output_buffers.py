@@ -105,4 +105,4 @@ class OutputBuffers:
         current = torch.cuda.current_stream(self._device)
         with OnStream(self._stream, current):
             self._on_device.shaped(size)
-        current.wait_stream(self._stream)  # work queued on that stream may still use the memory it allocates
+        current.wait_stream(self._stream)  # the new memory may be reused memory that work on that stream still reads

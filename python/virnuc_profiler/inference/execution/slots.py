@@ -123,8 +123,8 @@ class Slots:
     def drop_pending(self, slot: Slot, compute: torch.cuda.Stream, batch: object) -> None:
         """Take back the slot of an unfinished batch that will not be waited for. Neither waits nor raises.
 
-        Records the slot's `done` after all work queued so far, and makes the three streams wait for it, so that the
-        batch cannot touch its memory once the memory is reused.
+        The slot's `done` is recorded after all work queued so far, and the streams that own the batch's memory wait for
+        it. So the batch can no longer touch that memory once it is reused.
 
         Args:
             slot: Slot of the batch, which may be launched only in part.

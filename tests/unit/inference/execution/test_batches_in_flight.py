@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is said of loops with batches in flight, whose results the host takes late, against what the device did."""
+"""Summary and diagnosis of loops with batches in flight, compared with the known truth of the simulated device."""
 
 import pytest
 
@@ -14,11 +14,11 @@ from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.telemetry.records import GpmReading, GpuReading
 
 DEVICE_RATE = 100_000.0
-"""Tokens/s that the device can do: 1,000 in 10 ms."""
+"""Throughput of the device in tokens/s: 1,000 tokens in 10 ms."""
 
 AT_ONCE = [5.0] * 20
 LATE = [300.0] * 3 + [400.0] * 27
-"""The loader has three batches, and then none for 100 ms."""
+"""The loader has three batches ready, and the next ones 100 ms later."""
 
 
 def steady_rate(run):
@@ -42,17 +42,17 @@ def test_the_steady_rate_is_that_of_the_device_or_of_the_loader(ready_ms, rate):
 
 @pytest.mark.parametrize("dropped", [{2}, {0, 1, 2}, {19}, {5, 6, 19}, set(range(10, 20))])
 @pytest.mark.parametrize("ready_ms", [AT_ONCE, [30.0, 60.0, 90.0] + [200.0] * 17])
-def test_no_batch_without_device_times_makes_it_faster_than_the_device(ready_ms, dropped):
+def test_batches_without_device_times_do_not_raise_the_rate_above_the_devices(ready_ms, dropped):
     rate = steady_rate(run_in_flight(ready_ms, dropped=dropped))
     assert 0.4 * DEVICE_RATE < rate <= 1.001 * DEVICE_RATE
 
 
-def test_too_few_measured_completions_are_no_steady_state():
+def test_too_few_measured_completions_give_no_steady_rate():
     assert steady_rate(run_in_flight(AT_ONCE[:8], dropped={2, 3, 4})) is None
 
 
-def test_the_first_batch_was_there_when_the_device_had_done_it():
-    """The loader takes 1 s a batch; the host takes the first results with the third batch."""
+def test_start_up_ends_when_the_device_has_finished_the_first_batch():
+    """The loader takes 1 s per batch, and the host takes the first results after launching the third batch."""
     summary = run_summary(run_in_flight([1000.0 * (n + 1) for n in range(12)]))
     assert summary["start_up_seconds"] == pytest.approx(1.011, abs=0.001)
 
@@ -60,7 +60,7 @@ def test_the_first_batch_was_there_when_the_device_had_done_it():
 @pytest.mark.parametrize("ready_ms", [AT_ONCE, LATE, [1000.0 * (n + 1) for n in range(12)]])
 def test_no_batch_is_faster_than_the_device(ready_ms):
     rates = [metrics["tokens_per_sec"] for _, metrics in metrics_of_run(run_in_flight(ready_ms))]
-    assert max(rates) <= 1.03 * DEVICE_RATE  # the copy out of a batch may lie inside the next one's forward
+    assert max(rates) <= 1.03 * DEVICE_RATE  # a copy to the host may overlap the next forward
 
 
 def test_a_wait_right_after_warm_up_is_a_loss_like_others():
@@ -71,7 +71,7 @@ def test_a_wait_right_after_warm_up_is_a_loss_like_others():
 
 
 @pytest.mark.parametrize("count", [6, 10, 30])
-def test_a_loop_that_is_idle_half_of_the_time_is_so_however_short(count):
+def test_a_half_idle_loop_is_recognized_however_short(count):
     batches = [
         batch(n, 20 * n, 20 * n + 20, [stage("forward", 20 * n, 20 * n + 1, (20 * n, 20 * n + 10))], packing([1000]))
         for n in range(count)
@@ -84,12 +84,12 @@ def test_a_loop_that_is_idle_half_of_the_time_is_so_however_short(count):
     assert found.mfu == pytest.approx(1.0)
 
 
-def test_work_of_batches_without_device_times_is_not_crammed_into_the_time_of_the_others():
+def test_work_of_batches_without_device_times_is_left_out_of_the_rate():
     whole, part = run_in_flight(AT_ONCE), run_in_flight(AT_ONCE, dropped=set(range(12, 20)))
     rates = [observe(run, ModelShape(33, 1280)).flops_per_second for run in (whole, part)]
     assert rates[1] == pytest.approx(rates[0], rel=0.002)
     middle = run_in_flight([5.0] * 40, dropped=set(range(15, 25)))
-    assert observe(middle).busy_share == pytest.approx(1.0, abs=0.05)  # 0.72 with all of the time
+    assert observe(middle).busy_share == pytest.approx(1.0, abs=0.05)  # 0.72 if the whole time counted
 
 
 @pytest.mark.parametrize("count", [12, 60])
@@ -114,7 +114,7 @@ def test_a_gap_between_two_stages_of_a_launch_bound_batch_is_counted_once():
     assert sum(lost_time.values()) <= 1.0 + 1e-9
 
 
-def test_readings_after_the_run_say_nothing_of_it():
+def test_readings_after_the_run_are_ignored():
     ends_ms = 211
     run = with_gpu(
         run_in_flight(AT_ONCE),

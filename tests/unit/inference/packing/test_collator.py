@@ -118,7 +118,7 @@ def test_an_oversize_sequence_is_flagged_and_has_no_efficiency():
     assert [batch.statistics.packing_efficiency for batch in batches] == [None, 1.0, 0.25]
 
 
-def test_plain_sequences_get_fair_esms_ids_and_their_own():
+def test_plain_sequences_get_fair_esms_tokens_and_their_identifiers():
     alphabet = esm.data.Alphabet.from_architecture("ESM-1b")
     records = random_records(30, longest=90)
     expected = alphabet.get_batch_converter()([(name, sequence[:50]) for name, sequence in records])[2]
@@ -143,7 +143,7 @@ def test_plain_sequences_one_call_each():
     assert sorted(name for batch in batches for name in batch.sequence_ids) == sorted(f"name {i}" for i in range(10))
 
 
-def test_letters_outside_the_alphabet_are_counted_one_each():
+def test_every_letter_outside_the_alphabet_is_counted():
     collator = VarlenCollator(None)
     (batch,) = run(collator, [[("a", "mJk\u00e9\U0001f600*V *\n")]])
     alphabet = esm.data.Alphabet.from_architecture("ESM-1b")
@@ -280,7 +280,7 @@ def test_other_forms_of_sequences_are_refused(items, error, message):
         collator(items)
     assert 'pass (id, sequence) pairs or {"id": ..., "sequence": ...} dicts' in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert collator.sequences_in == 0  # the refused call left nothing behind
+    assert collator.sequences_in == 0  # the refused call changed nothing
     (batch,) = run(collator, [[PAIR]])
     assert list(batch.sequence_ids) == ["a"]
 

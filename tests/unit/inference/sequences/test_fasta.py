@@ -72,7 +72,7 @@ def test_layouts(tmp_path, content):
     assert fasta.path == tmp_path / "sequences.faa"
 
 
-def test_plain_text_under_a_gzip_name(tmp_path):
+def test_plain_text_with_a_gzip_name(tmp_path):
     assert len(read(tmp_path / "sequences.faa.gz", fasta_text(RECORDS))) == 3
 
 
@@ -205,7 +205,7 @@ def test_identifiers_cannot_control_the_terminal(tmp_path):
         FastaFile.open(path)
 
 
-def test_pickles_as_paths(tmp_path):
+def test_a_file_is_pickled_as_paths(tmp_path):
     fasta = FastaFile.open(write_fasta(tmp_path / "x.faa.gz", random_records(3000), packed=True))
     message = pickle.dumps(fasta)
     assert len(message) < 1000
