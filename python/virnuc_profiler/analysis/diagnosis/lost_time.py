@@ -135,8 +135,8 @@ def host_activity_shares(observation: Observation) -> Mapping[str, float]:
 def _exposed(observation: Observation) -> Iterator[tuple[str, int]]:
     """Yield cause and duration, ns, of exposed first copies, which lengthen the gap before them.
 
-    A copy without a gap before it ran concurrently with another batch, on a separate stream. Copies of launch-bound batches are
-    left out, because such batches count in full.
+    A copy without a gap before it ran concurrently with another batch, on a separate stream. Copies of launch-bound
+    batches are left out, because such batches count in full.
     """
     causes = {gap.end_ns: gap.causes for gap in observation.gaps.gaps}
     for launch in observation.launches:
