@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bottlenecks injected into runs of ESM-2 650M on a real GPU: the diagnosis names each, and finds none in a healthy run.
+"""Bottlenecks injected into runs of ESM-2 650M on a real GPU: the diagnosis names each, and none in a healthy run.
 
 Every verdict is printed with its evidence; run with ``-rP`` (or look at a failure's output) to read them.
 """
