@@ -2,8 +2,8 @@
 """The counts of benchmarks/record_path.py."""
 
 import pytest
-
 from benchmarks.record_path import Trace, room, tracing
+
 from virnuc_profiler.telemetry.rates import ratio
 
 
