@@ -297,7 +297,7 @@ def test_a_killed_supervisor_leaves_no_process(tmp_path, fault):
     command, child = begun(tmp_path, fault)
     os.kill(command.process.pid, signal.SIGKILL)
     command.finish()
-    assert command.left_behind(within_s=10.0) == []
+    assert command.left_behind(within_s=60.0) == []  # a forkserver ends after its imports, slow beside other load
     wait_until(lambda: not live_pids_in_session(child), within_s=10.0)
 
 
