@@ -2,6 +2,8 @@
 """What all tests share: GPU tests are skipped, with the reason, where there is no GPU."""
 
 import os
+import re
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,21 @@ if not (_core.cuda_status().available and _core.cuda_devices()):
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton looks when it is imported
 
 pytest_plugins = ["tests.support.standin_fixtures"]
+
+_LONGEST_ID = 40
+
+
+def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
+    """Keep test ids short and the same in every process: parallel workers must collect the same tests.
+
+    Pytest numbers ids that are the same in one test.
+    """
+    if isinstance(val, bytes):  # compressed bytes hold the time
+        return argname
+    text = val if isinstance(val, str) else str(val) if isinstance(val, int | float) else None
+    if text is None or (len(text) <= _LONGEST_ID and text.isascii() and text.isprintable()):
+        return None
+    return re.sub(r"[^!-~]+", " ", text)[:_LONGEST_ID].strip() or argname
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
