@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.inference import attention
 from virnuc_profiler.inference.attention import BACKENDS, FlashAttnBackend, choose_backend
 from virnuc_profiler.inference.kernels import availability
 from virnuc_profiler.inference.pack import Pack
@@ -92,6 +93,11 @@ def test_padded_attention_equals_attention_one_by_one(lengths, host_knows):
 
 
 def test_auto_falls_back_to_what_runs_on_the_cpu():
+    assert choose_backend("auto", CPU, torch.float32, 64).name == "sdpa"
+
+
+def test_what_cannot_run_on_the_cpu_is_not_imported_to_find_out(monkeypatch):
+    monkeypatch.setattr(attention, "_varlen_attn", lambda: pytest.fail("it takes two seconds"))
     assert choose_backend("auto", CPU, torch.float32, 64).name == "sdpa"
 
 

@@ -87,11 +87,13 @@ class TorchVarlenBackend:
 
     def obstacle(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
         """Why not; empty if it can run."""
+        if reason := _flash_obstacle(device, dtype, head_dim):
+            return reason  # first: the import takes two seconds, as it brings torch._dynamo
         try:
             _varlen_attn()
         except ImportError:
             return f"PyTorch {torch.__version__} has no torch.nn.attention.varlen (2.10 and later have)"
-        return _flash_obstacle(device, dtype, head_dim)
+        return ""
 
     def plan(self, pack: Pack, out: Tensor | None = None) -> Attend:  # noqa: ARG002
         """Binds the lengths. The other arguments changed with every release; their defaults are right."""
