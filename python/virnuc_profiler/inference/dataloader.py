@@ -10,6 +10,7 @@ import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +24,7 @@ from virnuc_profiler.inference.arguments import LARGEST_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
 from virnuc_profiler.inference.collator import VarlenCollator
 from virnuc_profiler.inference.interrupts import deferred_interrupts, start_forkserver
+from virnuc_profiler.inference.process_mark import own_mark
 from virnuc_profiler.inference.worker import WorkerFailure, guarded, prepare_worker, unchanged
 from virnuc_profiler.inference.worker_processes import (
     dead_worker,
@@ -224,7 +226,7 @@ def create_async_dataloader(
         parallel = {
             "prefetch_factor": prefetch,
             "multiprocessing_context": "forkserver",
-            "worker_init_fn": prepare_worker,
+            "worker_init_fn": partial(prepare_worker, own_mark()),
             "timeout": timeout_s,
         }
         dataset = guarded(dataset)

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 import virnuc_profiler.inference.dataset  # noqa: F401  preloaded for the workers
+from virnuc_profiler.inference.segment_names import mark_segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,13 @@ def guarded(dataset: Dataset[Any]) -> Dataset[Any]:
     return GuardedDataset(dataset) if isinstance(dataset, IterableDataset) else dataset
 
 
-def prepare_worker(_worker_id: int) -> None:
-    """Runs first in each worker."""
+def prepare_worker(owner: str, _worker_id: int) -> None:
+    """Prepare a worker before it does anything else.
+
+    Args:
+        owner: The mark of the main process, which the worker's shared memory segments carry too.
+    """
+    mark_segments(owner)
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole process group; the main process is the one that ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

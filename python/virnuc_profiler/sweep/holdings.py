@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 
+from virnuc_profiler.inference.process_mark import own_mark
+from virnuc_profiler.inference.segment_names import segment_prefix
 from virnuc_profiler.sweep.descendants import ProcessLeft, descendants, describe_processes
 from virnuc_profiler.sweep.descriptors import grown_kinds, left_open, open_descriptors
 from virnuc_profiler.sweep.shared_memory import left_segments, segments
@@ -92,5 +94,5 @@ def left_since(before: Holdings, workers: Collection[int] = ()) -> Leftovers:
         zombies=tuple(process for process in left if not process.lives),
         descriptors=left_open(before.descriptors, now),
         descriptor_growth=grown_kinds(before.descriptors, now),
-        segments=left_segments(before.segments, ours),
+        segments=left_segments(before.segments, ours, segment_prefix(own_mark())),
     )

@@ -25,7 +25,9 @@ from virnuc_profiler.inference.fasta import FastaFile
 from virnuc_profiler.inference.interrupts import deferred_interrupts
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.precision_check import LEAST_COSINE
+from virnuc_profiler.inference.process_mark import own_mark
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
+from virnuc_profiler.inference.segment_names import mark_segments
 from virnuc_profiler.sweep.cleanup import (
     COOLDOWN_S,
     CleanupReport,
@@ -171,6 +173,7 @@ class _Trial:
         self._model = model
         self._device = device
         self._on_progress = on_progress
+        mark_segments(own_mark())
         self._holdings_before = holdings()
         self._fasta: Any = FastaFile.open(fasta_path)
         count = len(self._fasta)
