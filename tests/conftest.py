@@ -3,6 +3,7 @@
 
 import os
 import re
+import signal
 from typing import Any
 
 import pytest
@@ -11,6 +12,13 @@ from virnuc_profiler import _core
 
 if not (_core.cuda_status().available and _core.cuda_devices()):
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton looks when it is imported
+
+# A shell starts background jobs with signals ignored, which the programs under test would inherit. A handler is not
+# inherited, so SIGHUP still does not end a test run that was started with nohup.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.support.standin_fixtures"]
 
