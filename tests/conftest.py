@@ -7,11 +7,19 @@ import signal
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from virnuc_profiler import _core
 
-if not (_core.cuda_status().available and _core.cuda_devices()):
+HAS_GPU = bool(_core.cuda_status().available and _core.cuda_devices())
+
+if not HAS_GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton looks when it is imported
+
+settings.register_profile("tests", settings(), deadline=None)  # beside other load, an example may take its time
+settings.load_profile("tests")
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models gain nothing from threads, and workers share the cores
 
 # A shell starts background jobs with signals ignored, which the programs under test would inherit. A handler is not
 # inherited, so SIGHUP still does not end a test run that was started with nohup.
@@ -23,6 +31,21 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 pytest_plugins = ["tests.support.standin_fixtures"]
 
 _LONGEST_ID = 40
+_MOST_WORKERS = 8
+"""More take longer to start than they save."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Share the tests among one process per core, but run a few files, or GPU tests alone, in this process."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    few_files = all(argument.partition("::")[0].endswith(".py") for argument in config.args)
+    marks = config.getoption("markexpr")
+    if few_files or (HAS_GPU and "gpu" in marks and "not gpu" not in marks):
+        return 0
+    if HAS_GPU:
+        config.option.dist = "loadgroup"  # keeps the GPU tests in one process: they share a card and its memory
+    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
 
 
 def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
@@ -39,6 +62,9 @@ def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.xdist_group("gpu"))
     status = _core.cuda_status()
     reason = status.reason if not status.available else "" if _core.cuda_devices() else "no CUDA device"
     if not reason:
