@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.support.standin_fixtures"]
+pytest_plugins = ["tests.support.small_sweep", "tests.support.standin_fixtures"]
 
 _LONGEST_ID = 40
 _MOST_WORKERS = 8

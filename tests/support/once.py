@@ -3,6 +3,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +16,11 @@ def once_per_session(factory: pytest.TempPathFactory, name: str, fill: Callable[
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent  # of the folders of all workers
     folder = shared / name
-    with (shared / f"{name}.lock").open("w") as lock:
+    with (shared / f"{name}.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            unfinished = factory.mktemp(name)
-            fill(unfinished)
-            unfinished.rename(folder)
+        if not lock.tell():  # it stays empty until the folder is complete
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            fill(folder)
+            lock.write("complete")
     return folder

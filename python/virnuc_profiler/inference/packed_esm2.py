@@ -89,11 +89,16 @@ class PackedESM2(nn.Module):
 
         factory: Any = {"device": "meta", "dtype": dtype}
         width = architecture.embed_dim
-        self.embed_tokens = nn.Embedding(ALPHABET_SIZE, width, PADDING_TOKEN, **factory)
+        # On the meta device, nn.Embedding() would import torch._dynamo, and to_empty() SymPy: three seconds in all.
+        embedding = torch.empty((ALPHABET_SIZE, width), **factory)
+        self.embed_tokens = nn.Embedding(ALPHABET_SIZE, width, PADDING_TOKEN, _weight=embedding)
         layers = nn.ModuleList(EncoderLayer(architecture, dtype) for _ in range(architecture.num_layers))
         self.layers: Sequence[EncoderLayer] = layers  # type: ignore[assignment]
         self.final_norm = nn.LayerNorm(width, eps=NORM_EPS, **factory)
-        self.to_empty(device=device).requires_grad_(False).eval()
+        self._apply(  # type: ignore[no-untyped-call]
+            lambda weights: torch.empty(weights.shape, dtype=weights.dtype, device=device)
+        )
+        self.requires_grad_(False).eval()
 
     @classmethod
     def from_fair_esm(
