@@ -7,7 +7,7 @@ import signal
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from virnuc_profiler import _core
 
@@ -15,12 +15,11 @@ HAS_GPU = bool(_core.cuda_status().available and _core.cuda_devices())
 
 if not HAS_GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton looks when it is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models gain nothing from threads, and workers share the cores
 
-settings.register_profile("tests", settings(), deadline=None)  # beside other load, an example may take its time
+# Beside other load, an example may take its time.
+settings.register_profile("tests", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models gain nothing from threads, and workers share the cores
-
 # A shell starts background jobs with signals ignored, which the programs under test would inherit. A handler is not
 # inherited, so SIGHUP still does not end a test run that was started with nohup.
 if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
@@ -35,6 +34,7 @@ _MOST_WORKERS = 8
 """More take longer to start than they save."""
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Share the tests among one process per core, but run a few files, or GPU tests alone, in this process."""
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
