@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,10 @@ HAS_GPU = bool(_core.cuda_status().available and _core.cuda_devices())
 if not HAS_GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton looks when it is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models gain nothing from threads, and workers share the cores
+
+# Processes that tests start import the tests' own modules too, wherever pytest was started.
+_ROOT = str(Path(__file__).resolve().parents[1])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), _ROOT]))
 
 # Beside other load, an example may take its time.
 settings.register_profile("tests", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
