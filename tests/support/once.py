@@ -16,9 +16,9 @@ def once_per_session(factory: pytest.TempPathFactory, name: str, fill: Callable[
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent  # of the folders of all workers
     folder = shared / name
-    with (shared / f"{name}.lock").open("a+") as lock:
+    with (shared / f"{name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not lock.tell():  # it stays empty until the folder is complete
+        if not os.fstat(lock.fileno()).st_size:  # it stays empty until the folder is complete
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             fill(folder)
