@@ -27,7 +27,8 @@ from virnuc_profiler.sweep.workload import Workload
 PROGRESS_EVERY_S: Final = 0.1
 """More often nobody looks: a message costs some 10 µs, and a small model has thousands of batches a second."""
 
-_PRELOADED: Final = ["virnuc_profiler.inference.worker", "virnuc_profiler.sweep.supervision.forkserver_guard"]
+_PRELOADED: Final = ["virnuc_profiler.sweep.supervision.forkserver_guard", "virnuc_profiler.inference.worker"]
+"""In this order: the worker's module takes seconds to import, in which the forkserver must already be guarded."""
 
 MakeModel = Callable[[Request], TrialModel]
 
