@@ -25,11 +25,10 @@ KILLS = 2
 LINES = 9  # of a whole journal: the plan, the conditions, seven trials
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+@pytest.fixture
+def whole(small_sweep):
     """The files of an uninterrupted sweep."""
-    folder = tmp_path_factory.mktemp("whole")
-    finished = run("sweep", *SMALL, "--output-dir", folder)
+    folder, finished = small_sweep
     assert finished.code == 0, finished.err
     return files_of(folder)
 

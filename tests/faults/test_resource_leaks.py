@@ -3,6 +3,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support import faulty_sequences as faults
-from tests.support.faulty_sequences import HELD, LEFT_SEGMENT, run_with
+from tests.support.faulty_sequences import HELD, Model, run_with
 from virnuc_profiler.sweep.trial import contamination
 
 
@@ -42,20 +44,42 @@ def test_open_descriptors_are_named_but_do_not_contaminate(monkeypatch, tmp_path
         HELD.clear()
 
 
-def test_a_segment_contaminates_until_it_is_gone(monkeypatch, tmp_path):
-    path = Path("/dev/shm", LEFT_SEGMENT)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_segment_contaminates_until_it_is_gone(monkeypatch, tmp_path, workers):
+    first = run_with(monkeypatch, tmp_path, faults.leave_a_segment, workers=workers)
+    assert first["outcome"] == "ok"
+    (name,) = first["cleanup"]["shared_memory_left"]
+    path = Path("/dev/shm", name)
     try:
-        first = run_with(monkeypatch, tmp_path, faults.leave_a_segment)
-        assert first["outcome"] == "ok"
-        assert first["cleanup"]["shared_memory_left"] == [LEFT_SEGMENT]
         second = run_with(monkeypatch, tmp_path / "second")
         assert (second["status"], second["reason"]) == ("failed", "contaminated")
-        assert LEFT_SEGMENT in second["evidence"]["left_behind"][0]
+        assert name in second["evidence"]["left_behind"][0]
         assert second["evidence"]["measured_nevertheless"]["outcome"] == "ok"
         assert "sequences_per_sec" not in second
     finally:
         path.unlink(missing_ok=True)
     assert run_with(monkeypatch, tmp_path / "third")["outcome"] == "ok"
+
+
+def test_segments_that_others_leave_meanwhile_are_not_ours(monkeypatch, tmp_path):
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    names = [f"torch_{int(gone.stdout)}_{os.getpid()}_0", f"psm_neighbor_{os.getpid()}"]
+    paths = [Path("/dev/shm", name) for name in names]
+
+    class ModelWithNeighbors(Model):
+        def __call__(self, *arguments):
+            for path in paths:
+                path.write_bytes(b"x" * 100)
+            return super().__call__(*arguments)
+
+    try:
+        first = run_with(monkeypatch, tmp_path, model=ModelWithNeighbors())
+        assert all(path.exists() for path in paths)
+        assert first["outcome"] == "ok"
+        assert first["cleanup"]["shared_memory_left"] == []
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -256,11 +256,11 @@ class TestWorkers:
         assert process_of(model) != before
 
 
-def begun(folder, fault):
+def begun(folder, fault, **options):
     """Start a sweep on the command line; return it in the middle of a trial, with the pid of its model process."""
     command = Command(
         "sweep", "--device", "cpu", "--num-sequences", 8, "--cooldown", 0, "--steps", "dataloader",
-        "--num-workers", 0, "--prefetch-factor", int(fault), "--output-dir", folder, program=("-m", FAKE),
+        "--num-workers", 0, "--prefetch-factor", int(fault), "--output-dir", folder, program=("-m", FAKE), **options,
     )  # fmt: skip
     running = folder / "telemetry" / "dataloader" / "running"
     wait_until(lambda: running.exists() and running.read_text())
@@ -277,6 +277,19 @@ def test_a_signal_stops_the_trial_and_keeps_what_was_measured(tmp_path, stop):
     assert "stopped" in finished.error
     assert json.loads((tmp_path / "baseline.json").read_text())["complete"] is True
     assert list((tmp_path / "telemetry" / "dataloader").glob("telemetry_*.json"))
+
+
+def test_in_the_background_only_sigterm_stops(tmp_path):
+    ignored = (signal.SIGHUP, signal.SIGINT)  # as nohup and a shell's & have it
+    command, _ = begun(tmp_path, Fault.RUNS_ON, ignored=ignored)
+    for number in ignored:
+        os.kill(command.process.pid, number)
+    with pytest.raises(AssertionError, match="it did not happen"):
+        wait_until(lambda: command.process.poll() is not None, within_s=0.5)
+    os.kill(command.process.pid, signal.SIGTERM)
+    finished = command.finish()
+    assert command.left_behind() == []
+    assert (finished.code, "stopped by SIGTERM" in finished.error) == (1, True)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda stop: stop.name)

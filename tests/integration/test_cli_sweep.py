@@ -29,12 +29,6 @@ TELEMETRY = {
 }
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("a sweep")
-    return folder, run("sweep", *SMALL, "--output-dir", folder)
-
-
 def load(path):
     return json.loads(path.read_text())
 
@@ -43,8 +37,9 @@ def with_path(folder):
     return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def test_a_sweep_prints_five_tables_and_names_its_folder_last(swept):
-    folder, finished = swept
+@pytest.mark.slow
+def test_a_sweep_prints_five_tables_and_names_its_folder_last(small_sweep):
+    folder, finished = small_sweep
     assert finished.code == 0, finished.err
     positions = [finished.out.index(title) for title in TITLES]
     assert positions == sorted(positions)
@@ -53,16 +48,18 @@ def test_a_sweep_prints_five_tables_and_names_its_folder_last(swept):
     assert finished.out.splitlines()[-1] == f"Results: {folder}"
 
 
-def test_progress_goes_to_stderr_as_plain_lines(swept):
-    _, finished = swept
+@pytest.mark.slow
+def test_progress_goes_to_stderr_as_plain_lines(small_sweep):
+    _, finished = small_sweep
     lines = [line for line in finished.err.splitlines() if line.startswith("[")]
     assert [line[:5] for line in lines] == [f"[{number}/7]" for number in range(1, 8)]
     assert "left" in lines[0]
     assert "\x1b" not in finished.err + finished.out
 
 
-def test_a_sweep_writes_six_results_and_a_telemetry_file_for_each_configuration(swept):
-    folder, _ = swept
+@pytest.mark.slow
+def test_a_sweep_writes_six_results_and_a_telemetry_file_for_each_configuration(small_sweep):
+    folder, _ = small_sweep
     assert {path.name for path in folder.glob("*.json")} == {
         "baseline.json",
         "dataloader_sweep.json",
@@ -76,8 +73,9 @@ def test_a_sweep_writes_six_results_and_a_telemetry_file_for_each_configuration(
     assert len(written) == len(TELEMETRY) + 1
 
 
-def test_every_result_agrees_with_its_telemetry(swept):
-    folder, _ = swept
+@pytest.mark.slow
+def test_every_result_agrees_with_its_telemetry(small_sweep):
+    folder, _ = small_sweep
     for name in ("baseline", "dataloader_sweep", "packing_sweep", "interaction_sweep", "optimal_validation"):
         document = load(folder / f"{name}.json")
         assert document["complete"] is True
@@ -96,8 +94,9 @@ def test_every_result_agrees_with_its_telemetry(swept):
             assert result["elapsed_sec"] == summary["elapsed_seconds"]
 
 
-def test_the_tables_can_be_printed_again(swept, tmp_path):
-    folder, finished = swept
+@pytest.mark.slow
+def test_the_tables_can_be_printed_again(small_sweep, tmp_path):
+    folder, finished = small_sweep
     again = run("report", folder, "--output", tmp_path / "tables.txt")
     assert again.code == 0
     assert again.out.strip() in finished.out
@@ -164,8 +163,9 @@ def test_a_dry_run_lists_the_baseline_that_a_step_needs(tmp_path):
     assert finished.out.startswith("baseline: 1 configuration\n")
 
 
-def test_a_dry_run_knows_an_earlier_baseline(swept):
-    folder, _ = swept
+@pytest.mark.slow
+def test_a_dry_run_knows_an_earlier_baseline(small_sweep):
+    folder, _ = small_sweep
     finished = run("sweep", "--dry-run", *SMALL, "--output-dir", folder)
     assert "from the measured baseline of" in finished.out
 

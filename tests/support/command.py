@@ -40,9 +40,12 @@ class Finished:
 
 
 class Command:
-    """Runs ``python -m virnuc_profiler``, or another `program` of Python's options, with these arguments."""
+    """Runs ``python -m virnuc_profiler``, or another `program` of Python's options, with these arguments.
 
-    def __init__(self, *arguments, env=None, stdout=subprocess.PIPE, program=("-m", "virnuc_profiler")):
+    It starts with the signals `ignored`, as a shell or nohup would have it ignore them.
+    """
+
+    def __init__(self, *arguments, env=None, stdout=subprocess.PIPE, program=("-m", "virnuc_profiler"), ignored=()):
         self.mark = str(uuid.uuid4())
         self.process = subprocess.Popen(
             [sys.executable, *program, *map(str, arguments)],
@@ -51,6 +54,7 @@ class Command:
             text=True,
             env={**os.environ, **(env or {}), MARK: self.mark},
             start_new_session=True,
+            preexec_fn=(lambda: [signal.signal(number, signal.SIG_IGN) for number in ignored]) if ignored else None,
         )
 
     def finish(self, timeout=120) -> Finished:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from multiprocessing import shared_memory
+from multiprocessing import resource_tracker, shared_memory
 from pathlib import Path
 
 import torch
@@ -19,7 +19,6 @@ from virnuc_profiler.inference.sequences.dataset import SequenceDataset
 from virnuc_profiler.sweep.trial import run as trial
 from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
 
-LEFT_SEGMENT = "psm_left_on_purpose"
 HELD: list = []
 """Objects that faults keep open in this process on purpose."""
 
@@ -114,8 +113,9 @@ def leak_descriptors():
 
 
 def leave_a_segment():
-    path = Path("/dev/shm", LEFT_SEGMENT)
-    path.write_bytes(b"x" * 100)
+    segment = shared_memory.SharedMemory(create=True, size=100)
+    resource_tracker.unregister(f"/{segment.name}", "shared_memory")  # or the tracker would remove it in the end
+    segment.close()
 
 
 def leave_a_process():

@@ -92,16 +92,23 @@ class Standins:
         return done.stdout
 
 
-def build_standins(folder: Path) -> Standins:
+def build_standins(folder: Path) -> None:
     """Compile the stand-in libraries into `folder` (g++, a few seconds)."""
-    paths = {}
     running = []
     for name in _ENVIRONMENT:
-        paths[name] = folder / f"libstandin_{name}.so"
-        options = ["-std=c++20", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", "-o", str(paths[name])]
+        path = str(_path(folder, name))
+        options = ["-std=c++20", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", "-o", path]
         running.append(subprocess.Popen(["g++", *options, *_SOURCES.glob(f"standin_{name}*.cpp")]))
     assert all(compiler.wait() == 0 for compiler in running), "the stand-in libraries did not compile"
-    return Standins(cuda_path=paths["cuda"], nvml_path=paths["nvml"], nvtx_path=paths["nvtx"])
+
+
+def standins_in(folder: Path) -> Standins:
+    """The libraries that :func:`build_standins` has put into `folder`."""
+    return Standins(cuda_path=_path(folder, "cuda"), nvml_path=_path(folder, "nvml"), nvtx_path=_path(folder, "nvtx"))
+
+
+def _path(folder: Path, library: str) -> Path:
+    return folder / f"libstandin_{library}.so"
 
 
 def _load(library: str, functions: dict[str, tuple[Any, list[Any]]]) -> ctypes.CDLL:

@@ -3,10 +3,11 @@
 
 import pytest
 
-from tests.support.standin import Standins, build_standins
+from tests.support.once import once_per_session
+from tests.support.standin import Standins, build_standins, standins_in
 
 
 @pytest.fixture(scope="session")
 def standins(tmp_path_factory: pytest.TempPathFactory) -> Standins:
     """The stand-in driver libraries, compiled once for the test session."""
-    return build_standins(tmp_path_factory.mktemp("standins"))
+    return standins_in(once_per_session(tmp_path_factory, "standins", build_standins))

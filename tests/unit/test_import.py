@@ -27,6 +27,11 @@ def test_torch_is_not_imported_before_it_is_needed(code):
     run("-c", f"{code}; import sys; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)")
 
 
+def test_loading_a_model_does_not_import_what_only_compilers_need():
+    code = "from virnuc_profiler import load_esm2_model; load_esm2_model('8M', 'cpu', weights='random'); import sys"
+    run("-c", f"{code}; assert not {{'torch._dynamo', 'sympy'}} & set(sys.modules)")
+
+
 def test_the_extension_links_nothing_of_cuda():
     from virnuc_profiler import _core
 

@@ -43,7 +43,16 @@ def mypy(folder: Path, code: dict[str, str]) -> subprocess.CompletedProcess[str]
     for name, text in code.items():
         (folder / f"{name}.py").write_text(PREAMBLE + text, encoding="utf-8")
     files = [f"{name}.py" for name in code]
-    command = [sys.executable, "-m", "mypy", "--config-file=", *STRICT, "--ignore-missing-imports", *files]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file=",
+        *STRICT,
+        "--ignore-missing-imports",
+        "--follow-imports=silent",
+        *files,
+    ]
     path = {**os.environ, "MYPYPATH": str(ROOT / "python")}
     return subprocess.run(command, cwd=folder, env=path, capture_output=True, text=True)
 

@@ -85,11 +85,16 @@ class PackedESM2(nn.Module):
 
         factory: Any = {"device": "meta", "dtype": dtype}
         hidden_size = architecture.hidden_size
-        self.embed_tokens = nn.Embedding(ALPHABET_SIZE, hidden_size, PADDING_TOKEN, **factory)
+        # On the meta device, nn.Embedding() would import torch._dynamo, and to_empty() SymPy: three seconds in all.
+        embedding = torch.empty((ALPHABET_SIZE, hidden_size), **factory)
+        self.embed_tokens = nn.Embedding(ALPHABET_SIZE, hidden_size, PADDING_TOKEN, _weight=embedding)
         layers = nn.ModuleList(EncoderLayer(architecture, dtype) for _ in range(architecture.num_layers))
         self.layers: Sequence[EncoderLayer] = layers  # type: ignore[assignment]
         self.final_norm = nn.LayerNorm(hidden_size, eps=NORM_EPS, **factory)
-        self.to_empty(device=device).requires_grad_(False).eval()
+        self._apply(  # type: ignore[no-untyped-call]
+            lambda weights: torch.empty(weights.shape, dtype=weights.dtype, device=device)
+        )
+        self.requires_grad_(False).eval()
 
     def forward(
         self, tokens: Tensor, cu_seqlens: Tensor, max_seqlen: int, host_cu_seqlens: Tensor | None = None

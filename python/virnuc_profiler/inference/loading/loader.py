@@ -9,6 +9,7 @@ import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash
 from virnuc_profiler.inference.argument_checks import MAX_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts, start_forkserver
+from virnuc_profiler.inference.loading.owner_tag import owner_tag
 from virnuc_profiler.inference.loading.worker import WorkerFailure, guarded, prepare_worker, unchanged
 from virnuc_profiler.inference.loading.worker_processes import (
     dead_worker,
@@ -222,7 +224,7 @@ def create_async_dataloader(
         parallel = {
             "prefetch_factor": prefetch,
             "multiprocessing_context": "forkserver",
-            "worker_init_fn": prepare_worker,
+            "worker_init_fn": partial(prepare_worker, owner_tag()),
             "timeout": timeout_s,
         }
         dataset = guarded(dataset)

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 import virnuc_profiler.inference.sequences.dataset  # noqa: F401  preloaded for the workers
+from virnuc_profiler.inference.loading.segment_names import tag_segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,14 @@ def guarded(dataset: Dataset[Any]) -> Dataset[Any]:
     return GuardedDataset(dataset) if isinstance(dataset, IterableDataset) else dataset
 
 
-def prepare_worker(_worker_id: int) -> None:
-    """Set up a worker process; torch calls it before anything else runs there."""
+def prepare_worker(owner: str, _worker_id: int) -> None:
+    """Set up a worker process; torch calls it before anything else runs there.
+
+    Args:
+        owner: Tag of the main process, which the worker's shared memory segments carry too.
+        _worker_id: Number of the worker, from torch.
+    """
+    tag_segments(owner)
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole process group; the main process ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -93,11 +93,13 @@ class TorchVarlenBackend:
 
     def unavailable_reason(self, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
         """Return why the function cannot run; empty if it can."""
+        if reason := _flash_unavailable_reason(device, dtype, head_dim):
+            return reason  # before the import, which takes two seconds because it imports torch._dynamo
         try:
             _varlen_attn()
         except ImportError:
             return f"PyTorch {torch.__version__} has no torch.nn.attention.varlen (2.10 and later have)"
-        return _flash_unavailable_reason(device, dtype, head_dim)
+        return ""
 
     def plan(self, pack: Pack, out: Tensor | None = None) -> Attend:  # noqa: ARG002
         """Bind the lengths. Other arguments differ between releases; their defaults are right."""

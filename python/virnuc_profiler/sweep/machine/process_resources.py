@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 
+from virnuc_profiler.inference.loading.owner_tag import owner_tag
+from virnuc_profiler.inference.loading.segment_names import segment_prefix
 from virnuc_profiler.sweep.machine.descendants import LeakedProcess, descendants, describe_processes
 from virnuc_profiler.sweep.machine.descriptors import grown_kinds, leaked_descriptors, open_descriptors
 from virnuc_profiler.sweep.machine.shared_memory import left_segments, segments
@@ -92,5 +94,5 @@ def leaks_since(before: ProcessResources, workers: Collection[int] = ()) -> Reso
         zombies=tuple(process for process in left if not process.is_alive),
         descriptors=leaked_descriptors(before.descriptors, now),
         descriptor_growth=grown_kinds(before.descriptors, now),
-        segments=left_segments(before.segments, ours),
+        segments=left_segments(before.segments, ours, segment_prefix(owner_tag())),
     )

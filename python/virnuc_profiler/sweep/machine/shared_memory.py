@@ -10,13 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 FOLDER: Final = Path("/dev/shm")  # noqa: S108  it is where Linux has them
 
 _OF_PROCESS = re.compile(r"torch_(\d+)_")
-_OF_PYTHON: Final = "psm_"
-"""How ``multiprocessing.shared_memory`` begins its names."""
 _LASTING: Final = ("cuda.shm.", "nccl-", "sem.")
 """Name prefixes of segments that CUDA and NCCL keep until this process ends, and of semaphores (32 bytes each)."""
 
@@ -26,16 +22,22 @@ def segments(folder: Path = FOLDER) -> frozenset[str]:
     return frozenset(name for name, status in _entries(folder) if status.st_uid == os.geteuid())
 
 
-def left_segments(before: Collection[str], ours: Collection[int], folder: Path = FOLDER) -> tuple[str, ...]:
-    """The segments that came since and belong to no other living program.
+def left_segments(
+    before: Collection[str], ours: Collection[int], prefix: str, folder: Path = FOLDER
+) -> tuple[str, ...]:
+    """Return the names of the segments that came since and that our own processes have made.
+
+    Other programs of this user, other sweeps among them, make and leave segments at the same time. So a segment
+    counts only with evidence: its name says that it is ours, or one of our processes has it mapped or open.
 
     Args:
-        before: the names that were there.
-        ours: process ids of this process and all that it started.
-        folder: where segments lie.
+        before: Names of the segments that were there before.
+        ours: Process ids of this process and of all processes that it has started, dead ones too.
+        prefix: How the names of segments begin that our processes make through ``multiprocessing.shared_memory``.
+        folder: Folder that holds the segments.
     """
     new = sorted(segments(folder) - frozenset(before))
-    return tuple(name for name in new if not name.startswith(_LASTING) and _is_ours(folder / name, ours))
+    return tuple(name for name in new if not name.startswith(_LASTING) and _is_ours(folder / name, ours, prefix))
 
 
 def free_bytes(folder: Path = FOLDER) -> int | None:
@@ -47,30 +49,22 @@ def free_bytes(folder: Path = FOLDER) -> int | None:
     return status.f_bavail * status.f_frsize
 
 
-def _is_ours(segment: Path, ours: Collection[int]) -> bool:
-    """PyTorch's names tell the owner; others belong to whoever has them mapped or open.
-
-    What nobody has is an orphan. One with a name of Python's is taken for ours, since it came while our run was on; any
-    other file may be anybody's, as some use /dev/shm for temporary files.
-    """
+def _is_ours(segment: Path, ours: Collection[int], prefix: str) -> bool:
+    """Whether the name tells that one of our processes made it, PyTorch's by a process id, or one of them has it."""
     if (match := _OF_PROCESS.match(segment.name)) is not None:
-        owner = int(match[1])
-        return owner in ours or not psutil.pid_exists(owner)
-    users = set(_users(segment))
-    return bool(users & set(ours)) or (not users and segment.name.startswith(_OF_PYTHON))
+        return int(match[1]) in ours
+    return segment.name.startswith(prefix) or any(_has(pid, segment) for pid in ours)
 
 
-def _users(segment: Path) -> Iterator[int]:
-    for pid in psutil.pids():
-        try:
-            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123
-                if any(line.rstrip().endswith(str(segment)) for line in maps):
-                    yield pid
-                    continue
-            if any(os.readlink(entry.path) == str(segment) for entry in os.scandir(f"/proc/{pid}/fd")):  # noqa: PTH115
-                yield pid
-        except OSError:  # ended meanwhile, or somebody else's
-            continue
+def _has(pid: int, segment: Path) -> bool:
+    """Whether a process has a segment mapped or open; False if it has ended."""
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123
+            if any(line.rstrip().endswith(str(segment)) for line in maps):
+                return True
+        return any(os.readlink(entry.path) == str(segment) for entry in os.scandir(f"/proc/{pid}/fd"))  # noqa: PTH115
+    except OSError:
+        return False
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:

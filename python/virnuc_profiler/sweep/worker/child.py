@@ -22,7 +22,8 @@ from virnuc_profiler.sweep.worker.message_writer import LogMessages, MessageWrit
 from virnuc_profiler.sweep.worker.process_tree import die_with_parent, kill_own_group, live_pids_in_session
 from virnuc_profiler.sweep.worker.protocol import REQUESTS, LineReader, Message, describe_error
 
-_PRELOADED: Final = ["virnuc_profiler.inference.loading.worker", "virnuc_profiler.sweep.worker.child"]
+_PRELOADED: Final = ["virnuc_profiler.sweep.worker.forkserver_guard", "virnuc_profiler.inference.loading.worker"]
+"""In this order: the second import takes seconds, and the forkserver must be guarded meanwhile."""
 
 MakeModel = Callable[[Request], TrialModel]
 
@@ -171,19 +172,3 @@ def _resources(model: TrialModel) -> dict[str, int | None]:
         "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208  names are enough
         "children": len(live_pids_in_session(os.getsid(0))) - 1,
     }
-
-
-# The forkserver imports this module too. It then dies with the model process, and its workers die with it.
-_FORKSERVER = os.getpid()
-_in_forkserver = True
-
-
-def _after_fork() -> None:
-    global _in_forkserver
-    if _in_forkserver:  # only for direct children of the forkserver; children of a worker have another parent
-        _in_forkserver = False
-        die_with_parent(_FORKSERVER)
-
-
-die_with_parent(os.getppid())
-os.register_at_fork(after_in_child=_after_fork)

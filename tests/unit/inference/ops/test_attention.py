@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.kernels import availability
+from virnuc_profiler.inference.ops import attention
 from virnuc_profiler.inference.ops.attention import (
     BACKENDS,
     FlashAttnBackend,
@@ -96,6 +97,11 @@ def test_padded_attention_equals_attention_one_by_one(lengths, host_knows):
 
 
 def test_auto_chooses_sdpa_on_the_cpu():
+    assert resolve_attention_backend("auto", CPU, torch.float32, 64).name == "sdpa"
+
+
+def test_what_cannot_run_on_the_cpu_is_not_imported_to_find_out(monkeypatch):
+    monkeypatch.setattr(attention, "_varlen_attn", lambda: pytest.fail("it takes two seconds"))
     assert resolve_attention_backend("auto", CPU, torch.float32, 64).name == "sdpa"
 
 

@@ -47,19 +47,20 @@ def test_an_open_socket_is_found():
 
 
 def test_segments_are_told_by_their_owner(tmp_path):
-    for name in ("old", f"torch_{os.getpid()}_1", "torch_1_1", "torch_999999999_1", "psm_a", "sem.mp-a", "tmpfile"):
+    dead_worker, dead_stranger = 999999999, 999999998
+    others = ("old", "torch_1_1", f"torch_{dead_stranger}_1", "psm_a", "psm_other1a2b", "sem.mp-a", "tmpfile")
+    expected = ("psm_ours1a2b", f"torch_{dead_worker}_1", f"torch_{os.getpid()}_1")
+    for name in (*others, *expected):
         (tmp_path / name).touch()
     assert "old" in segments(tmp_path)
-    # Process 1 lives and is not ours; the dead one's came during the run.
-    expected = ("psm_a", "torch_999999999_1", f"torch_{os.getpid()}_1")
-    assert left_segments({"old"}, {os.getpid()}, tmp_path) == tuple(sorted(expected))
+    assert left_segments({"old"}, {os.getpid(), dead_worker}, "psm_ours", tmp_path) == tuple(sorted(expected))
     assert segments(tmp_path / "absent") == frozenset()
 
 
 def test_a_segment_that_we_have_open_is_ours_whatever_its_name(tmp_path):
     with (tmp_path / "anything").open("w"):
-        assert left_segments((), {os.getpid()}, tmp_path) == ("anything",)
-        assert left_segments((), {1}, tmp_path) == ()
+        assert left_segments((), {os.getpid()}, "psm_ours", tmp_path) == ("anything",)
+        assert left_segments((), {1}, "psm_ours", tmp_path) == ()
 
 
 def test_a_zombie_is_described_and_a_reused_id_is_not():
