@@ -116,14 +116,3 @@ def limit_device_memory(device: torch.device, gigabytes: float) -> None:
 def first_line(error: BaseException) -> str:
     """An error's message up to the first line break; CUDA's go on with advice for developers."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-LEAK_SHARE: Final = 0.02
-LEAK_BYTES: Final = 80 * 2**20
-"""More than both is a leak. A model's first run keeps less: the work spaces of cuBLAS, on Hopper 32 MiB for each stream
-that has computed products, that is the caller's and the one that forwards are recorded on; and the model's tables."""
-
-
-def is_leak(leaked_bytes: int | None, before_bytes: int | None) -> bool:
-    """Whether so much more device memory is more than a run may leave behind; what is not known is no leak."""
-    return (leaked_bytes or 0) > max(LEAK_BYTES, LEAK_SHARE * (before_bytes or 0))

@@ -14,7 +14,8 @@ import psutil
 import torch
 
 from virnuc_profiler.sweep.machine.descendants import child_processes, descendants, describe_processes
-from virnuc_profiler.sweep.machine.device_memory import DeviceMemory, first_line, is_leak
+from virnuc_profiler.sweep.machine.device_memory import DeviceMemory, first_line
+from virnuc_profiler.sweep.machine.leak_limits import is_leak
 from virnuc_profiler.sweep.machine.process_resources import Holdings, ResourceLeaks, left_since
 from virnuc_profiler.sweep.plan.cooldown import AUTO, COOLDOWN_S, Cooldown
 

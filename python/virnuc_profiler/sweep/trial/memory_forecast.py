@@ -21,12 +21,14 @@ from virnuc_profiler.analysis.memory_footprint import (
     predict_peak_bytes,
     surely_too_large,
 )
+from virnuc_profiler.inference.argument_checks import MAX_INT32
 from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory
-from virnuc_profiler.sweep.plan.configuration import RANGES, Configuration
+from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
+from virnuc_profiler.sweep.results.result import FAILED, Result
 from virnuc_profiler.sweep.trial.failure import OOM, release_traceback
 
 _BYTES_PER_MB = 1e6
@@ -44,11 +46,15 @@ class MemoryForecast:
     footprint: MemoryFootprint
     available_bytes: Callable[[], int | None]
 
-    def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
-        """The result of a configuration that surely does not fit; None of one that may, or if nothing is known.
+    def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
+        """Return the result of a configuration that surely does not fit; None if it may fit, or nothing is known.
 
-        It is that of a configuration that ran out of device memory, with ``predicted=True``,
-        ``predicted_peak_memory_gb`` and ``available_memory_gb``; what only a run can tell is None.
+        The result is that of a run out of device memory, with `predicted`, `predicted_peak_memory_gb` and
+        `available_memory_gb`; what only a run can measure is None.
+
+        Args:
+            workload: Workload that would be run.
+            configuration: Configuration to judge.
         """
         available = self.available_bytes()
         budget = configuration.token_budget
@@ -58,24 +64,18 @@ class MemoryForecast:
             return None
         tokens = largest_pack_tokens(budget, buffered)
         predicted = predict_peak_bytes(self.footprint, tokens)
-        return {
-            "status": "failed",
-            "reason": OOM,
-            "outcome": OOM,
-            "evidence": {"predicted_peak_bytes": round(predicted), "available_bytes": round(available)},
-            "message": self._message(tokens, predicted, available),
-            "memory": "device",
-            "predicted": True,
-            "config": configuration.as_dict(),
-            "predicted_peak_memory_gb": predicted / BYTES_PER_GB,
-            "available_memory_gb": available / BYTES_PER_GB,
-            "peak_memory_gb": None,
-            "truncated_sequences": None,
-            "unknown_residues": None,
-            "telemetry_path": None,
-            "run_path": None,
-            "cleanup": None,
-        }
+        return Result(
+            status=FAILED,
+            configuration=configuration,
+            reason=OOM,
+            outcome=OOM,
+            evidence={"predicted_peak_bytes": round(predicted), "available_bytes": round(available)},
+            message=self._message(tokens, predicted, available),
+            memory="device",
+            predicted=True,
+            predicted_peak_memory_gb=predicted / BYTES_PER_GB,
+            available_memory_gb=available / BYTES_PER_GB,
+        )
 
     def __str__(self) -> str:
         available = self.available_bytes()
@@ -115,12 +115,12 @@ def forecast_memory(model: Any, device: torch.device, limit_bytes: int | None = 
 
 
 def _exists(token_budget: int) -> bool:
-    return token_budget >= RANGES["token_budget"][0]
+    return KNOBS["token_budget"].accepts(token_budget)
 
 
 def _rounded_down(token_budget: int) -> int:
     """To two digits, and to what a budget can be: no more is known."""
-    budget = min(token_budget, RANGES["token_budget"][1])
+    budget = min(token_budget, MAX_INT32)
     unit = 10 ** max(0, len(str(budget)) - 2)
     return int(budget // unit * unit)
 

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,6 @@ import esm
 import numpy as np
 import torch
 
-from virnuc_profiler.analysis.summary.batch_metrics import metrics_of_run
-from virnuc_profiler.analysis.summary.run_summary import run_summary
-from virnuc_profiler.capture.calibration import Ceiling
-from virnuc_profiler.capture.calibration_store import load_ceiling
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
@@ -37,6 +32,7 @@ from virnuc_profiler.sweep.machine.process_resources import holdings
 from virnuc_profiler.sweep.machine.shared_memory import free_bytes
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
+from virnuc_profiler.sweep.results.result import SUCCESS, Result
 from virnuc_profiler.sweep.trial.cleanup import (
     COOLDOWN_S,
     CleanupReport,
@@ -50,6 +46,7 @@ from virnuc_profiler.sweep.trial.contamination import pending_leaks, record_leak
 from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.outcome import failed_result, successful_outcome, without_contamination
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
+from virnuc_profiler.sweep.trial.run_files import record_run, run_path
 from virnuc_profiler.telemetry.logger import TelemetryLogger
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -77,30 +74,31 @@ def run_single_gpu_benchmark(
     capture_range: bool = False,
     min_cosine: float = MIN_COSINE,
 ) -> dict[str, Any]:
-    """Measures one configuration, and cleans up whatever happens. Runs on the CPU too.
+    """Measure one configuration, and clean up whatever happens. Runs on the CPU too.
 
-    The time is that of the whole run: from just before the loader starts to the last result. What was measured
-    before a failure, the time limit or Ctrl-C is written to the telemetry file too, whose metadata has ``status``.
+    The time is that of the whole run, from just before the loader starts to the last result. What was measured before
+    a failure, the time limit or Ctrl-C is also written to the telemetry file, whose metadata has ``status``.
 
     Args:
-        fasta_path: the sequences; may be gzip'd.
-        output_dir: folder of ``telemetry_{run_id}.json`` and ``run_{run_id}.json``.
-        model: as :func:`load_esm2_model` returns it.
-        device: where the model is.
-        num_workers: see :class:`Configuration`, as for the next three.
-        prefetch_factor: chunks that each worker keeps ready.
-        token_budget: most tokens of one packed batch.
-        buffer_size: sequences collected before they are packed.
-        batch_converter: fair-esm's, by default that of ESM-2.
-        num_sequences: how many are run, from the first one on; all, if None.
-        cooldown_s: pause of the clean-up; ``"auto"``: only as long as its checks need, two seconds at most.
-        timeout_s: time limit of the run; none, if None.
-        on_progress: is called with the number of sequences done, after each batch.
-        metadata: is added to the telemetry's.
-        failure_log_level: at which a failure is logged.
-        capture_range: whether nsys or ncu are told where the measured run begins and ends, see
+        fasta_path: The sequences; the file may be gzip'd.
+        output_dir: Folder of ``telemetry_{run_id}.json`` and ``run_{run_id}.json``.
+        model: A model as :func:`load_esm2_model` returns it.
+        device: The device that the model is on.
+        num_workers: DataLoader processes that read and encode; 0 does it in this process.
+        prefetch_factor: Chunks that each worker keeps ready.
+        token_budget: Most tokens of one packed batch, BOS and EOS included.
+        buffer_size: Sequences that are collected before they are packed.
+        batch_converter: A batch converter of fair-esm; None for that of ESM-2.
+        num_sequences: Number of sequences to run, from the first one on; None for all.
+        cooldown_s: Pause of the clean-up in seconds; ``"auto"`` waits as long as its checks need, for two seconds at
+            most.
+        timeout_s: Time limit of the run in seconds; None for none.
+        on_progress: Called with the number of sequences that are done, after each batch.
+        metadata: Further metadata for the telemetry file.
+        failure_log_level: Level at which a failure is logged.
+        capture_range: Whether nsys or ncu are told where the measured run begins and ends, see
             :class:`BatchProfiler`.
-        min_cosine: of a model in FP8, see :class:`AsyncInferenceRunner`.
+        min_cosine: Lowest cosine similarity that a model in FP8 must reach, see :class:`AsyncInferenceRunner`.
 
     Returns:
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``, ``gpu_util``,
@@ -108,18 +106,70 @@ def run_single_gpu_benchmark(
         ``unknown_residues``, ``telemetry_path``, ``run_path`` and ``cleanup``;
         or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
         ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM) and the same
-        without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its ``evidence``. What was not
-        measured is None; so are the paths if the device failed before the run began.
+        keys without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its ``evidence``. What was
+        not measured is None; so are the paths if the device failed before the run began.
 
     Raises:
-        ValueError: a setting is out of range.
-        UsageError: the device is not there.
-        WorkloadError: the sequences cannot be read.
-        OutputError: the results cannot be written.
-        KeyboardInterrupt: passed on once what was measured is written.
+        ValueError: A knob is out of its range.
+        UsageError: The device is not there.
+        WorkloadError: The sequences cannot be read.
+        OutputError: The results cannot be written.
+        KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
     """
-    configuration = Configuration(num_workers, prefetch_factor, token_budget, buffer_size)
-    trial = _Trial(
+    return measure_configuration(
+        Configuration(num_workers, prefetch_factor, token_budget, buffer_size),
+        fasta_path,
+        output_dir,
+        model,
+        device,
+        batch_converter=batch_converter,
+        num_sequences=num_sequences,
+        cooldown_s=cooldown_s,
+        timeout_s=timeout_s,
+        on_progress=on_progress,
+        metadata=metadata,
+        failure_log_level=failure_log_level,
+        capture_range=capture_range,
+        min_cosine=min_cosine,
+    ).to_json()
+
+
+def measure_configuration(
+    configuration: Configuration,
+    fasta_path: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    model: Any,
+    device: Any,
+    *,
+    batch_converter: Any = None,
+    num_sequences: int | None = None,
+    cooldown_s: Cooldown = COOLDOWN_S,
+    timeout_s: float | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    failure_log_level: int = logging.WARNING,
+    capture_range: bool = False,
+    min_cosine: float = MIN_COSINE,
+) -> Result:
+    """Measure one configuration; parameters and errors are those of :func:`run_single_gpu_benchmark`.
+
+    Args:
+        configuration: Values of all knobs. Those of the model's knobs only name the model that is passed.
+        fasta_path: The sequences; the file may be gzip'd.
+        output_dir: Folder of the telemetry file and the run.
+        model: A model as :func:`load_esm2_model` returns it.
+        device: The device that the model is on.
+        batch_converter: A batch converter of fair-esm; None for that of ESM-2.
+        num_sequences: Number of sequences to run, from the first one on; None for all.
+        cooldown_s: Pause of the clean-up in seconds, or ``"auto"``.
+        timeout_s: Time limit of the run in seconds; None for none.
+        on_progress: Called with the number of sequences that are done, after each batch.
+        metadata: Further metadata for the telemetry file.
+        failure_log_level: Level at which a failure is logged.
+        capture_range: Whether nsys or ncu are told where the measured run begins and ends.
+        min_cosine: Lowest cosine similarity that a model in FP8 must reach.
+    """
+    trial = _TrialRun(
         Path(fasta_path),
         model,
         resolve_device(device),
@@ -130,7 +180,7 @@ def run_single_gpu_benchmark(
         capture_range,
         min_cosine,
     )
-    logger = TelemetryLogger(output_dir, configuration.run_id)  # says now if the folder cannot be written
+    logger = TelemetryLogger(output_dir, configuration.run_id)  # fails here if the folder cannot be written
     report: CleanupReport | None = None
     telemetry_path: Path | None = None
     try:
@@ -145,15 +195,17 @@ def run_single_gpu_benchmark(
             report = trial.clean_up(cooldown_s)
     if trial.interrupt is not None:
         raise trial.interrupt
-    files = {"telemetry_path": telemetry_path, "run_path": telemetry_path and run_path(telemetry_path)}
-    paths = {name: path and str(path) for name, path in files.items()}
     record_leaks(configuration.run_id, report, model)
-    result = without_contamination(trial.outcome(telemetry_path), trial.contamination)
-    return {**result, **paths, "cleanup": report.as_dict()}
+    return dataclasses.replace(
+        without_contamination(trial.result(telemetry_path), trial.contamination),
+        telemetry_path=None if telemetry_path is None else str(telemetry_path),
+        run_path=None if telemetry_path is None else str(run_path(telemetry_path)),
+        cleanup=report.as_dict(),
+    )
 
 
-class _Trial:
-    """The parts of one run, from the moment they exist to the proof that they are gone."""
+class _TrialRun:
+    """The parts of one run, from their creation to the proof that they are gone."""
 
     def __init__(
         self,
@@ -168,7 +220,7 @@ class _Trial:
         min_cosine: float,
     ) -> None:
         self.configuration = configuration
-        self._least_cosine = min_cosine
+        self._min_cosine = min_cosine
         self._capture_range = capture_range
         self.failure: Failure | None = None
         self.interrupt: BaseException | None = None
@@ -188,9 +240,8 @@ class _Trial:
         )
         self._collator: Any = VarlenCollator(
             batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
-            max_tokens_per_batch=configuration.token_budget,
             max_sequence_length=MAX_SEQUENCE_LENGTH,
-            buffer_size=configuration.buffer_size,
+            **configuration.arguments("collator"),
         )
         self._loader: Any = None
         self._runner: AsyncInferenceRunner | None = None
@@ -207,7 +258,7 @@ class _Trial:
         self._peak_gb: float | None = None
 
     def measure(self, timeout_s: float | None, log_level: int = logging.WARNING) -> None:
-        """Runs all sequences; an error becomes :attr:`failure`, Ctrl-C :attr:`interrupt`."""
+        """Run all sequences; an error becomes :attr:`failure`, and Ctrl-C becomes :attr:`interrupt`."""
         profiler: BatchProfiler | None = None
         try:
             profiler = self._started_profiler()
@@ -236,14 +287,14 @@ class _Trial:
             _log.log(log_level, "%s failed with %s: %s", self.configuration, self.failure.reason, self.failure.message)
 
     def finished_run(self, metadata: Mapping[str, Any]) -> RunResult | None:
-        """The run, with all that must be known to compare it with others; None if the device let none begin."""
+        """Return the run with what is needed to compare it with others; None if the device failed before it began."""
         if self._run is None:
             return None
         status = "success" if self.failure is None else "failed"
         description = {
             "status": status if self.interrupt is None else "interrupted",
             "failure": None if self.failure is None else dataclasses.asdict(self.failure),
-            "config": self.configuration.as_dict(),
+            "config": self.configuration.to_json(),
             **model_description(self._model),
             **self._precision_check(),
             "workload": {
@@ -260,7 +311,7 @@ class _Trial:
         return dataclasses.replace(self._run, metadata={**description, **metadata})
 
     def clean_up(self, cooldown_s: Cooldown) -> CleanupReport:
-        """Closes the parts and lets go of them, the file and its shared folder too; after Ctrl-C without the pause."""
+        """Close and release the parts, the file and its shared folder too; without the pause after Ctrl-C."""
         workers = worker_pids(self._loader)
         close_quietly(self._runner)
         close_quietly(self._loader)
@@ -274,31 +325,30 @@ class _Trial:
             workers=workers,
         )
 
-    def outcome(self, telemetry_path: Path | None) -> dict[str, Any]:
-        """The result; rates are those of the file, so that the two can never disagree."""
-        config = self.configuration.as_dict()
+    def result(self, telemetry_path: Path | None) -> Result:
+        """Return the result, whose rates are those of the telemetry file, so that the two can never disagree."""
+        known: dict[str, Any] = {"peak_memory_gb": self._peak_gb, **self._altered}
         if self.failure is not None:
-            return {**failed_result(self.failure), "config": config, "peak_memory_gb": self._peak_gb, **self._altered}
+            return failed_result(self.failure, self.configuration, **known)
         assert telemetry_path is not None  # without a run there is no success
         assert self._run is not None
         summary = read_telemetry(telemetry_path, max_bytes=sys.maxsize)["summary"]
-        return {
-            "status": "success",
+        return Result(
+            status=SUCCESS,
+            configuration=self.configuration,
+            elapsed_sec=summary["elapsed_seconds"],
+            sequences_per_sec=summary["total_sequences"] / summary["elapsed_seconds"],
+            tokens_per_sec=summary["avg_tokens_per_sec"],
+            gpu_util=summary["avg_gpu_util"],
+            gpu_sampling_lost_after_sec=summary.get("gpu_sampling_lost_after_seconds"),
+            packing_efficiency=summary["avg_packing_efficiency"],
+            oversize_batches=summary.get("oversize_batches"),
             **successful_outcome(self._run),
-            "config": config,
-            "elapsed_sec": summary["elapsed_seconds"],
-            "sequences_per_sec": summary["total_sequences"] / summary["elapsed_seconds"],
-            "tokens_per_sec": summary["avg_tokens_per_sec"],
-            "gpu_util": summary["avg_gpu_util"],
-            "gpu_sampling_lost_after_sec": summary.get("gpu_sampling_lost_after_seconds"),
-            "packing_efficiency": summary["avg_packing_efficiency"],
-            "peak_memory_gb": self._peak_gb,
-            "oversize_batches": summary.get("oversize_batches"),
-            **self._altered,
-        }
+            **known,
+        )
 
     def _described(self, error: Exception, profiler: BatchProfiler | None) -> Failure:
-        """The failure, with what this run knows of it."""
+        """Return the failure with what this run knows of it."""
         failure = describe_failure(error, oom_kills_since(self._oom_kills_before))
         known: dict[str, Any] = {"sequences_done": self._done} if profiler is not None else {}
         if failure.reason == "timeout":
@@ -308,7 +358,7 @@ class _Trial:
         return dataclasses.replace(failure, evidence={**failure.evidence, **known})
 
     def _precision_check(self) -> dict[str, Any]:
-        """How far vectors in FP8 are from those in bf16 and fp32; nothing where nothing is in FP8."""
+        """Return how far vectors in FP8 are from those in bf16 and fp32; empty for other precisions."""
         report = None if self._runner is None else self._runner.precision
         return {} if report is None else {"precision_check": dataclasses.asdict(report)}
 
@@ -323,70 +373,18 @@ class _Trial:
         self._timeout_s = timeout_s
         deadline_ns = None if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
         if self._on_progress is not None:
-            self._on_progress(0)  # whoever watches the time as well counts from here
+            self._on_progress(0)  # a supervisor counts the time limit from here
         self._loader = create_async_dataloader(
             self._dataset,
             self._collator,
-            num_workers=self.configuration.num_workers,
-            prefetch_factor=self.configuration.prefetch_factor,
             pin_memory=self._device.type == "cuda",
             timeout_s=timeout_s or 0.0,
+            **self.configuration.arguments("loader"),
         )
         self._runner = AsyncInferenceRunner(
-            self._model, self._device, profiler=profiler, deadline_ns=deadline_ns, min_cosine=self._least_cosine
+            self._model, self._device, profiler=profiler, deadline_ns=deadline_ns, min_cosine=self._min_cosine
         )
         for result in self._runner.run(self._loader):
             self._done += len(result.sequence_ids)
             if self._on_progress is not None:
                 self._on_progress(self._done)
-
-
-def record_run(
-    logger: TelemetryLogger, run: RunResult, *, layers: int | None = None, hidden: int | None = None
-) -> Path:
-    """Writes a run twice: as telemetry, and whole as ``run_{run_id}.json`` beside it.
-
-    Args:
-        logger: gives the folder and the name; it must not have recorded anything.
-        run: what was measured, finished or not.
-        layers: of the model; with `hidden` the summary says how many FLOPs were reached, and which share of the
-            ceiling that ``doctor --calibrate`` measured on this device, if it did.
-        hidden: width of the model.
-
-    Returns:
-        The path of the telemetry file.
-
-    Raises:
-        OutputError: one of the files cannot be written.
-    """
-    ceiling = stored_ceiling(run)
-    model: dict[str, Any] = {  # under the names that run_summary gives them
-        "layers": layers,
-        "hidden": hidden,
-        "ceiling_flops_per_second": None if ceiling is None else ceiling.flops_per_second,
-        "ceiling_sm_clock_mhz": None if ceiling is None else ceiling.sm_clock_mhz,
-    }
-    run = replace(run, metadata={**run.metadata, "model_arithmetic": model})  # so that a saved run can be diagnosed
-    logger.set_run_metadata(**run.metadata, started_at=run.started_at, device=run.device.name)
-    logger.set_run_metadata(device_capture=asdict(run.device))
-    for index, metrics in metrics_of_run(run):
-        logger.record_batch(index, metrics)
-    run.save(run_path(logger.path))
-    return logger.finalize(run_summary(run, **model))
-
-
-def stored_ceiling(run: RunResult) -> Ceiling | None:
-    """What this run's device was calibrated at, with this driver and PyTorch; None if it was not."""
-    hardware = run.metadata.get("hardware")
-    known: Mapping[str, Any] = hardware if isinstance(hardware, Mapping) else {}
-    return load_ceiling(
-        run.device.uuid,
-        run.metadata.get("precision"),
-        driver_version=known.get("driver_version"),
-        torch_version=known.get("torch_version"),
-    )
-
-
-def run_path(telemetry_path: Path) -> Path:
-    """Where the whole run lies, beside its telemetry file."""
-    return telemetry_path.with_name(telemetry_path.name.replace("telemetry_", "run_", 1))

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from virnuc_profiler.errors import DeadlineExceeded, VirnucError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.trial.failure import cuda_evidence
+from virnuc_profiler.sweep.results.result import FAILED, Result
 from virnuc_profiler.sweep.worker.deadlines import Passed
 
 _OOM = "OOM"
@@ -70,41 +71,55 @@ def lost(fate: Mapping[str, Any], last_words: list[str], oom_kills: Mapping[str,
     last_word = next((line for line in last_words if _CUDA_ERROR in line), last_words[-1] if last_words else None)
     words = f"; it last printed: {last_word.strip()}" if last_word else ""
     aborted_over_cuda = fate["signal"] == "SIGABRT" and _CUDA_ERROR in words
-    cuda = cuda_evidence(RuntimeError("\n".join(last_words))) if aborted_over_cuda else {}
+    cuda = _cuda_evidence(last_words) if aborted_over_cuda else {}
     evidence = {**fate, **cuda, "oom_kills": oom_kills, "stderr": last_words}
     message = f"the model's process (pid {fate['pid']}) {end}{cause}{words}"
     return ProcessLost(message, evidence, out_of_memory=out_of_memory, cuda_error=aborted_over_cuda)
 
 
-def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapping[str, str] | None) -> dict[str, Any]:
-    """The result of a trial that ended with `error`, with the keys of one that the process itself would report.
+def _cuda_evidence(last_words: list[str]) -> dict[str, Any]:
+    from virnuc_profiler.sweep.trial.failure import cuda_evidence  # needs PyTorch, which a supervisor does not load
+
+    return cuda_evidence(RuntimeError("\n".join(last_words)))
+
+
+def failed_trial(configuration: Configuration, error: Exception, files: Mapping[str, str] | None) -> Result:
+    """Make the result of a trial that ended with an error of its process.
 
     Args:
-        configuration: what was to be measured.
-        error: why it was not.
-        telemetry: ``telemetry_path`` and ``run_path``, if the process has still written them.
+        configuration: Configuration that was to be measured.
+        error: Why it was not measured to the end.
+        files: ``telemetry_path`` and ``run_path``, if the process has still written them; else None.
     """
-    reason, memory = "error", {}
+    reason, memory = "error", None
     if isinstance(error, DeadlineExceeded):
         reason = "timeout"
     elif isinstance(error, ProcessLost) and error.out_of_memory:
-        reason, memory = _OOM, {"memory": "host"}
+        reason, memory = _OOM, "host"
     elif isinstance(error, ProcessLost) and error.cuda_error:
         reason = "cuda_error"
-    rest = "what was measured until then is in its telemetry" if telemetry else "its telemetry is missing or partial"
-    return {
-        "status": "failed",
-        "reason": reason,
-        "outcome": reason,
-        "message": f"{error}; {rest}",
-        **memory,
-        "config": configuration.as_dict(),
-        "peak_memory_gb": None,
-        "truncated_sequences": None,
-        "unknown_residues": None,
-        "telemetry_path": None,
-        "run_path": None,
-        **(telemetry or {}),
-        "cleanup": None,
-        "evidence": getattr(error, "evidence", {}),
-    }
+    rest = "what was measured until then is in its telemetry" if files else "its telemetry is missing or partial"
+    return Result(
+        status=FAILED,
+        configuration=configuration,
+        reason=reason,
+        outcome=reason,
+        message=f"{error}; {rest}",
+        memory=memory,
+        evidence=getattr(error, "evidence", {}),
+        telemetry_path=None if files is None else files["telemetry_path"],
+        run_path=None if files is None else files["run_path"],
+    )
+
+
+def unloadable(configuration: Configuration, error: Exception) -> Result:
+    """Make the result of a configuration whose model could not be loaded.
+
+    Args:
+        configuration: Configuration that was to be measured.
+        error: Why its model could not be loaded.
+    """
+    result = replace(failed_trial(configuration, error, None), message=f"its model could not be loaded: {error}")
+    if "CUDA out of memory" not in str(error):  # PyTorch's error has arrived as text
+        return result
+    return replace(result, reason=_OOM, outcome=_OOM, memory="device")
