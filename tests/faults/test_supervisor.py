@@ -64,8 +64,8 @@ def process_of(model):
 def test_the_model_is_loaded_once_and_described(model, tmp_path, caplog):
     first = run(model, tmp_path, Fault.NONE)
     second = run(model, tmp_path, Fault.NONE)
-    assert first["status"] == second["status"] == "success"
-    assert first["pid"] == second["pid"] == process_of(model) != os.getpid()
+    assert first.status == second.status == "success"
+    assert first.extra["pid"] == second.extra["pid"] == process_of(model) != os.getpid()
     assert model.description["model_name"] == "m"
     assert model.forecast == "1 GB + 2 MB a token"
     settings = model.conditions().settings
@@ -90,54 +90,54 @@ def test_after_a_fault_the_next_trial_runs_in_a_fresh_process(model, tmp_path, f
     before = process_of(model)
     result = run(model, tmp_path, fault)
     reason, words = FATES[fault]
-    assert (result["status"], result["reason"]) == ("failed", reason)
-    assert words in result["message"]
-    assert result["evidence"]
-    json.dumps(result, allow_nan=False)
+    assert (result.status, result.reason) == ("failed", reason)
+    assert words in result.message
+    assert result.evidence
+    json.dumps(result.to_json(), allow_nan=False)
     assert living_of_session(before) == []
     with pytest.raises(ProcessLookupError):  # reaped, not only dead
         os.kill(before, 0)
-    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+    assert run(model, tmp_path, Fault.NONE).status == "success"
     assert process_of(model) != before
 
 
 def test_a_hung_process_shows_where_it_hangs(model, tmp_path, monkeypatch):
     monkeypatch.setattr("virnuc_profiler.sweep.worker.process.ASKED_S", 0.5)
-    evidence = run(model, tmp_path, Fault.DEAF)["evidence"]
+    evidence = run(model, tmp_path, Fault.DEAF).evidence
     assert (evidence["deadline"], evidence["stopped_by"], evidence["signal"]) == ("hang", "SIGKILL", "SIGKILL")
     assert any("in run_trial" in line for line in evidence["stderr"])
 
 
 def test_memory_that_came_back_costs_no_process(model, tmp_path):
     before = process_of(model)
-    assert run(model, tmp_path, Fault.OUT_OF_MEMORY)["reason"] == "OOM"
-    assert run(model, tmp_path, Fault.NONE)["pid"] == before
+    assert run(model, tmp_path, Fault.OUT_OF_MEMORY).reason == "OOM"
+    assert run(model, tmp_path, Fault.NONE).extra["pid"] == before
 
 
 def test_a_refusal_is_passed_on_as_it_is(model, tmp_path):
     with pytest.raises(UsageError, match="not like this"):
         run(model, tmp_path, Fault.REFUSES)
-    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+    assert run(model, tmp_path, Fault.NONE).status == "success"
 
 
 def test_a_message_that_is_too_long_never_leaves(model, tmp_path):
     result = run(model, tmp_path, Fault.CHATTERS)
-    assert (result["status"], result["outcome"]) == ("failed", "error")
-    assert "at most 1,048,576 are passed on" in result["message"]
-    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+    assert (result.status, result.outcome) == ("failed", "error")
+    assert "at most 1,048,576 are passed on" in result.message
+    assert run(model, tmp_path, Fault.NONE).status == "success"
 
 
 def test_a_process_that_died_with_nothing_to_do_harms_no_trial(model, tmp_path):
     before = process_of(model)
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: not living_of_session(before))
-    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+    assert run(model, tmp_path, Fault.NONE).status == "success"
 
 
 def test_a_death_is_noticed_though_a_descendant_holds_the_pipe(model, tmp_path):
     result = run(model, tmp_path, Fault.FORKS_AND_EXITS)
-    assert (result["reason"], result["evidence"]["exit_code"]) == ("error", 7)
-    assert result["evidence"]["stopped_by"] is None
+    assert (result.reason, result.evidence["exit_code"]) == ("error", 7)
+    assert result.evidence["stopped_by"] is None
 
 
 def test_descendants_in_sessions_of_their_own_end_too(tmp_path):
@@ -160,7 +160,7 @@ def test_processes_with_strange_names_are_looked_at_in_peace(tmp_path):
 
 def test_what_cannot_be_started_again_has_no_result(tmp_path, monkeypatch, caplog):
     with supervised(tmp_path, model="once") as model:
-        assert run(model, tmp_path, Fault.KILLED)["reason"] == "error"
+        assert run(model, tmp_path, Fault.KILLED).reason == "error"
         with pytest.raises(VirnucError, match=r"could not be started 3 times in a row: .*out of memory"):
             run(model, tmp_path, Fault.NONE)
     assert caplog.text.count("which is tried again") == 2
@@ -175,7 +175,7 @@ def test_a_process_with_another_version_is_refused(tmp_path):
 
 def test_the_time_limit_counts_from_where_measuring_begins(tmp_path):
     with supervised(tmp_path, limits=Limits(60.0, 60.0), timeout_s=1.0) as model:
-        assert run(model, tmp_path, Fault.PREPARES)["status"] == "success"
+        assert run(model, tmp_path, Fault.PREPARES).status == "success"
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (0, 1), (0, 1, 2)])
@@ -194,9 +194,9 @@ def test_closed_standard_streams_are_not_in_the_way(tmp_path, closed):
 def test_a_run_over_time_is_stopped_and_its_telemetry_kept(tmp_path):
     with supervised(tmp_path, limits=Limits(60.0, 60.0), timeout_s=1.0) as model:
         result = run(model, tmp_path, Fault.RUNS_ON)
-        assert (result["reason"], result["evidence"]["deadline"]) == ("timeout", "total")
-        assert result["telemetry_path"] == str(tmp_path / "telemetry_tune_0w_109pf_4096tb_50bs.json")
-        assert result["evidence"]["stopped_by"] == "request"
+        assert (result.reason, result.evidence["deadline"]) == ("timeout", "total")
+        assert result.telemetry_path == str(tmp_path / "telemetry_tune_0w_109pf_4096tb_50bs.json")
+        assert result.evidence["stopped_by"] == "request"
 
 
 def test_a_model_that_does_not_load_is_told_and_leaves_nothing(tmp_path):
@@ -250,9 +250,9 @@ class TestWorkers:
         model, workload, folder = with_workers
         before = process_of(model)
         result = run(model, folder, fault, workload, num_workers=2)
-        assert (result["status"], result["reason"]) == ("failed", reason), result
+        assert (result.status, result.reason) == ("failed", reason), result
         wait_until(lambda: not living_of_session(before), within_s=10.0)
-        assert run(model, folder, WorkerFault.NONE, workload, num_workers=2)["status"] == "success"
+        assert run(model, folder, WorkerFault.NONE, workload, num_workers=2).status == "success"
         assert process_of(model) != before
 
 

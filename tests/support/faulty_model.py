@@ -118,14 +118,14 @@ class FaultyModel:
         elif fault in (Fault.OUT_OF_MEMORY, Fault.LEAKS):
             leaked = 2**30 if fault == Fault.LEAKS else 0
             cleanup = {**CLEAN, "leaked_device_bytes": leaked}
-            return {**failure(configuration, memory="device", cleanup=cleanup), "telemetry_path": None}
+            return failure(configuration, memory="device", cleanup=cleanup)
         elif fault == Fault.CUDA_ERROR:
-            return {**failure(configuration, "cuda_error", cleanup=CLEAN), "telemetry_path": None}
+            return failure(configuration, "cuda_error", cleanup=CLEAN)
         elif fault == Fault.CHATTERS:
-            return {**success(configuration), "message": "x" * 2_000_000}
+            return success(configuration, message="x" * 2_000_000)
         elif fault == Fault.RUNS_ON:
             self.run_on(configuration, output_dir, on_progress)
-        return {**success(configuration), "telemetry_path": None, "cleanup": CLEAN, "pid": os.getpid()}
+        return success(configuration, cleanup=CLEAN, extra={"pid": os.getpid()})
 
     def run_on(self, configuration, output_dir, on_progress):
         try:

@@ -13,7 +13,15 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from virnuc_profiler.inference.argument_checks import MAX_INT32
-from virnuc_profiler.sweep.plan.knobs import METADATA_KEY, Knob, KnobValue, Part, choice_knob, integer_knob
+from virnuc_profiler.sweep.plan.knobs import (
+    FIRST_VERSION,
+    METADATA_KEY,
+    Knob,
+    KnobValue,
+    Part,
+    choice_knob,
+    integer_knob,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +40,26 @@ class Configuration:
     """
 
     num_workers: int = integer_knob(
-        4, low=0, high=1024, code="w", heading="Workers", part="loader", help="DataLoader processes, 0 for none"
-    )
+        4, low=0, high=1024, code="w", heading="Workers", part="loader",
+        help="DataLoader processes, 0 for none", since="1.0",
+    )  # fmt: skip
     prefetch_factor: int = integer_knob(
         4, low=1, high=1024, code="pf", heading="Prefetch", part="loader",
-        help="chunks that each worker keeps ready", idle_without="num_workers",
+        help="chunks that each worker keeps ready", idle_without="num_workers", since="1.0",
     )  # fmt: skip
     token_budget: int = integer_knob(  # at least BOS, one residue and EOS; at most what int32 cumulative lengths count
         4096, low=3, high=MAX_INT32, code="tb", heading="Budget", part="collator",
-        help="most tokens of a packed batch", argument="max_tokens_per_batch",
+        help="most tokens of a packed batch", argument="max_tokens_per_batch", since="1.0",
     )  # fmt: skip
     buffer_size: int = integer_knob(
         2000, low=1, high=MAX_INT32, code="bs", heading="Buffer", part="collator",
-        help="sequences collected before they are packed",
+        help="sequences collected before they are packed", since="1.0",
     )  # fmt: skip
     precision: str | None = choice_knob(
         None, choices=("fp16", "bf16", "fp32", "fp8"), heading="Precision", part="model",
         help="precision of the model", default_text="fp16 on a GPU, fp32 on a CPU",
         model_keys=("precision", "attention_backend", "kernels", "bytes_per_token", "fixed_bytes"),
+        since="1.1",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -63,17 +73,17 @@ class Configuration:
         return "_".join(["tune", *filter(None, parts)])
 
     def arguments(self, part: Part) -> dict[str, Any]:
-        """Return the keyword arguments by which one part of a run gets its values; None values are left out."""
+        """Return the keyword arguments by which one part of a run gets the values that are not its defaults."""
         return {KNOBS[name].argument: value for name, value in self.values(part).items()}
 
     def values(self, part: Part | None = None) -> dict[str, KnobValue]:
-        """Return the values by name, without those that are None.
+        """Return the values by name, as files name them.
 
         Args:
             part: Part of a run whose knobs are wanted; None for all of them.
         """
         found = {name: getattr(self, name) for name, knob in KNOBS.items() if part in (None, knob.part)}
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in found.items() if KNOBS[name].is_written(value)}
 
     def to_json(self) -> dict[str, KnobValue]:
         """Return the values as result files hold them."""
@@ -81,13 +91,16 @@ class Configuration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Configuration:
-        """Read the values of a file; a missing one is the default.
+        """Read the values of a file. A knob that came after the first version has its default where it is missing.
 
         Raises:
-            ValueError: A knob is unknown, as in a file of a newer version, or cannot have its value.
+            ValueError: A knob is missing, cannot have its value, or is unknown, as in a file of a newer version.
         """
         for name in values:
             require_knob(name)
+        for name, knob in KNOBS.items():
+            if knob.since == FIRST_VERSION and name not in values:
+                raise ValueError(f"{name} is missing")
         return cls(**values)
 
     def __str__(self) -> str:

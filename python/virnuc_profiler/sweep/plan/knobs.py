@@ -18,6 +18,9 @@ KnobValue: TypeAlias = int | str | None
 Part: TypeAlias = Literal["loader", "collator", "model"]
 """The part of a run that takes a knob's value as an argument."""
 
+FIRST_VERSION: Final = "1.0"
+"""First version of the result files."""
+
 METADATA_KEY: Final = "knob"
 """The key under which a field's metadata holds its knob."""
 
@@ -37,6 +40,8 @@ class Knob(ABC):
         default_text: What happens without a value, for knobs whose default is None.
         idle_without: Name of the knob that makes this one ineffective while it is 0; None if there is none.
         model_keys: Keys of a model's description that change with this knob.
+        since: Version of the result files that has the knob first. Later knobs are left out of files and run ids while
+            they have their default, so that those of older sweeps stay as they are.
     """
 
     name: str = ""
@@ -49,6 +54,7 @@ class Knob(ABC):
     default_text: str = ""
     idle_without: str | None = None
     model_keys: tuple[str, ...] = ()
+    since: str
 
     metavar: ClassVar[str]
 
@@ -116,9 +122,13 @@ class Knob(ABC):
         """Return a value as tables and messages show it."""
         return "default" if value is None else str(value)
 
+    def is_written(self, value: KnobValue) -> bool:
+        """Whether files and run ids name a value; if they do not, the knob has its default."""
+        return value is not None and (self.since == FIRST_VERSION or value != self.default)
+
     def run_id_part(self, value: KnobValue) -> str:
-        """Return the value with its code, as run ids contain it; empty where the value is None."""
-        return "" if value is None else f"{value}{self.code}"
+        """Return the value with its code, as run ids contain it; empty if the value is not written."""
+        return f"{value}{self.code}" if self.is_written(value) else ""
 
     def full_help(self, default: str) -> str:
         """Return meaning, range and default in one line.

@@ -163,7 +163,7 @@ def test_once_cuda_has_failed_nothing_is_available_and_nothing_predicted(monkeyp
 def test_what_surely_does_not_fit_is_a_result_with_all_that_is_known():
     configuration = Configuration(token_budget=100_000)
     result = forecast(10_000_000_000).predicted_failure(WORKLOAD, configuration)
-    assert result == {
+    assert result.to_json() == {
         "status": "failed",
         "reason": "OOM",
         "message": (
@@ -175,7 +175,7 @@ def test_what_surely_does_not_fit_is_a_result_with_all_that_is_known():
         "evidence": {"predicted_peak_bytes": 21_340_000_000, "available_bytes": 10_000_000_000},
         "memory": "device",
         "predicted": True,
-        "config": configuration.as_dict(),
+        "config": configuration.to_json(),
         "predicted_peak_memory_gb": 21.34,
         "available_memory_gb": 10.0,
         "peak_memory_gb": None,
@@ -215,5 +215,5 @@ def test_one_line_says_what_fits(available, line):
 
 
 def test_where_no_budget_fits_the_message_names_none():
-    message = forecast(1_000_000_000).predicted_failure(WORKLOAD, BASELINE)["message"]
+    message = forecast(1_000_000_000).predicted_failure(WORKLOAD, BASELINE).message
     assert message.endswith("--try-all runs it anyway; no budget fits")

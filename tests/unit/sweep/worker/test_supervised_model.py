@@ -13,7 +13,7 @@ from tests.support.sweeps import failure, success
 from virnuc_profiler.errors import CudaError, ModelError, UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
-from virnuc_profiler.sweep.worker import supervised_model as replacement
+from virnuc_profiler.sweep.worker.damage import MAX_NEW_BYTES, Resources, damage, growth
 from virnuc_profiler.sweep.worker.deadlines import Watch
 from virnuc_profiler.sweep.worker.outcomes import failed_trial, lost
 from virnuc_profiler.sweep.worker.process import OutputFile
@@ -26,7 +26,6 @@ from virnuc_profiler.sweep.worker.protocol import (
     encode,
     error_from,
 )
-from virnuc_profiler.sweep.worker.supervised_model import Resources, damage, growth
 
 CLEAN = {"workers_left": [], "leaked_device_bytes": 0, "device_memory_before": 10**9}
 
@@ -46,8 +45,8 @@ def test_messages_survive_any_cut():
         (b"Segmentation fault\n", "not a message: b'Segmentation fault'"),
         (b"[1]\n", "not a message"),
         (b"[" * 100_000 + b"\n", "not a message"),
-        (b'{"version": 2, "kind": "hello"}\n', "protocol version 2; this side has 1"),
-        (b'{"version": 1, "kind": "stop"}\n', "unknown kind 'stop'"),
+        (b'{"version": 1, "kind": "hello"}\n', "protocol version 1; this side has 2"),
+        (b'{"version": 2, "kind": "stop"}\n', "unknown kind 'stop'"),
         (b"x" * (MAX_LINE_BYTES + 1), "more than 1,048,576 bytes"),
     ],
 )
@@ -62,10 +61,13 @@ def test_too_long_a_message_is_not_sent():
 
 
 def test_a_request_arrives_as_it_was_sent():
-    sent = Request(Path("out"), DeviceName("cuda", 1), "m", fasta=Path("a.fa"), timeout_s=1.5)
-    assert Request.from_dict(json.loads(json.dumps(sent.as_dict()))) == sent
+    sent = Request(
+        Path("out"), DeviceName("cuda", 1), "m", fasta=Path("a.fa"), timeout_s=1.5,
+        model_knobs={"precision": "bf16"}, varied=("precision",),
+    )  # fmt: skip
+    assert Request.from_json(json.loads(json.dumps(sent.to_json()))) == sent
     here = dataclasses.replace(sent, device=torch.device("cuda:1"), fasta=None)
-    assert Request.from_dict(here.as_dict()) == dataclasses.replace(sent, fasta=None)
+    assert Request.from_json(here.to_json()) == dataclasses.replace(sent, fasta=None)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +158,8 @@ def test_a_success_can_leave_damage_too():
 
 def test_growth_is_told_from_warming_up():
     first = Resources(10**9, 40, 2)
-    assert growth(first, Resources(10**9 + replacement.MAX_NEW_BYTES, 104, 6)) is None
-    assert "device memory" in growth(first, Resources(10**9 + replacement.MAX_NEW_BYTES + 1, 40, 2))
+    assert growth(first, Resources(10**9 + MAX_NEW_BYTES, 104, 6)) is None
+    assert "device memory" in growth(first, Resources(10**9 + MAX_NEW_BYTES + 1, 40, 2))
     assert "65 open files" in growth(first, Resources(10**9, 105, 2))
     assert "5 processes" in growth(first, Resources(None, 40, 7))
     assert growth(Resources(None, 40, 2), Resources(None, 40, 2)) is None
@@ -168,12 +170,12 @@ FATE = {"pid": 7, "exit_code": None, "signal": "SIGKILL", "stopped_by": None, "p
 
 def test_only_what_the_kernel_killed_ran_out_of_memory():
     out_of_memory = failed_trial(BASELINE, lost(FATE, [], {"/proc/vmstat": 1}), None)
-    assert (out_of_memory["reason"], out_of_memory["memory"]) == ("OOM", "host")
+    assert (out_of_memory.reason, out_of_memory.memory) == ("OOM", "host")
     killed = failed_trial(BASELINE, lost(FATE, ["last words"], {}), None)
-    assert (killed["reason"], "memory" in killed) == ("error", False)
-    assert "(pid 7) was killed by SIGKILL; it last printed: last words; its telemetry is missing" in killed["message"]
+    assert (killed.reason, killed.memory) == ("error", None)
+    assert "(pid 7) was killed by SIGKILL; it last printed: last words; its telemetry is missing" in killed.message
     crashed = failed_trial(BASELINE, lost({**FATE, "signal": "SIGABRT"}, [], {"/proc/vmstat": 1}), None)
-    assert crashed["reason"] == "error"
+    assert crashed.reason == "error"
 
 
 def test_the_last_words_are_kept_and_the_rest_is_not():
