@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.measurement_request import shown_path
 from virnuc_profiler.errors import UsageError, WorkloadError
+from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.plan.conditions import Conditions
     from virnuc_profiler.sweep.plan.request import Request, ResolveDevice
     from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.sweep_record import SweepRecord
@@ -163,7 +163,40 @@ def require_same_conditions(record: SweepRecord, folder: Path, conditions: Condi
         for then in record.conditions.values()
         for difference in conditions.differences(then, workload=False)
     )
-    if differences and record.trials and not allow_mixed:
+    if record.trials and not allow_mixed:
+        _refuse_mixing(folder, differences)
+
+
+def require_same_model(
+    record: SweepRecord, folder: Path, request: Request, description: Mapping[str, Any], allow_mixed: bool
+) -> None:
+    """Refuse a model that is not the one that earlier results with the same values of its knobs were measured with.
+
+    Conditions say nothing of what a sweep varies, so this compares the results themselves.
+
+    Args:
+        record: The sweep.
+        folder: Folder of the sweep, for the message.
+        request: What is asked for, with the values of the model's knobs.
+        description: Description of the model that was loaded.
+        allow_mixed: Whether results of different conditions may be mixed.
+
+    Raises:
+        UsageError: Something differs; the message names all of it, as it was and as it is.
+    """
+    today = Conditions({}, {}, description, {})
+    earlier = [
+        Conditions({}, {}, trial.result.model, {})
+        for trial in record.trials
+        if trial.result.model and trial.result.succeeded
+        if trial.configuration.values("model").items() <= request.model_knobs.items()
+    ]
+    if not allow_mixed:
+        _refuse_mixing(folder, dict.fromkeys(str(found) for then in earlier for found in today.differences(then)))
+
+
+def _refuse_mixing(folder: Path, differences: Collection[str]) -> None:
+    if differences:
         raise UsageError(
             f"the results in {folder} come from other conditions: {'; '.join(differences)}; --allow-mixed continues "
             "nevertheless and marks those results, else start a new sweep in another --output-dir"

@@ -32,12 +32,13 @@ from virnuc_profiler.cli.resume import (
     require_journal,
     require_same_conditions,
     require_same_file,
+    require_same_model,
     require_same_workload,
     resumed_request,
     with_limits,
 )
 from virnuc_profiler.errors import UsageError, VirnucError
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, plan
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
         check_budgets(plan(grid), names, workload, validation)
         print(describe_workload(workload))
         journal.begin(SweepPlan(tuple(names), grid, workload, validation, options_of(request)))
-        return _run(_loaded(request, host), request, journal)
+        return _run(_loaded(request, host, grid), request, journal)
 
 
 def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mixed: bool) -> int:
@@ -159,14 +160,20 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
             return _finish(sweep, request, None)
         require_same_conditions(record, folder, conditions_so_far(record), allow_mixed)
         first = left[0][1]
-        model = _loaded(request if first is None else request.for_configuration(first), host)
+        if first is not None:
+            request = request.for_configuration(first)
+        model = _loaded(request, host, record.plan.grid)
         require_same_conditions(record, folder, model.conditions(), allow_mixed)
+        require_same_model(record, folder, request, model.description, allow_mixed)
         return _run(model, request, journal)
 
 
-def _loaded(request: Request, host: ModelHost) -> LoadedModel:
+def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
     model = host.load(request)
     print(describe_model(model.description))
+    for name in request.varied:
+        values = ", ".join(map(KNOBS[name].text, grid[name]))
+        print(f"{KNOBS[name].heading}: {values} in turn; the model is loaded again for each")
     print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")

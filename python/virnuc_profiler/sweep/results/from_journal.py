@@ -170,10 +170,20 @@ class Documents:
     def _marked(self, trial: Trial, conditions: Conditions) -> Result:
         """Return the result of a trial; one of other conditions, which ``--allow-mixed`` lets in, names them."""
         differences = conditions.differences(self._record.conditions[trial.conditions], workload=False)
+        differences += self._model_differences(trial)
         if not differences:
             return trial.result
         under = {difference.name: difference.then for difference in differences}
         return replace(trial.result, measured_under=under)
+
+    def _model_differences(self, trial: Trial) -> list[Difference]:
+        """Return how the model of a trial differs from the last one with the same values of its knobs."""
+        values = trial.configuration.values("model")
+        alike = [other.result for other in self._record.trials if other.configuration.values("model") == values]
+        last = next((result.model for result in reversed(alike) if result.succeeded and result.model), None)
+        if last is None or trial.result.model is None or not trial.result.succeeded:
+            return []
+        return Conditions({}, {}, last, {}).differences(Conditions({}, {}, trial.result.model, {}))
 
 
 def _projection(result: Result, workload: Workload) -> Projection | None:
