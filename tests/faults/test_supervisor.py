@@ -101,6 +101,43 @@ def test_after_a_fault_the_next_trial_runs_in_a_fresh_process(model, tmp_path, f
     assert process_of(model) != before
 
 
+def run_in(model, folder, precision, fault=Fault.NONE):
+    configuration = Configuration(0, int(fault), 4096, 50, precision)
+    return model.run_trial(WORKLOAD, configuration, folder, lambda done: None)
+
+
+VARYING = {"model_knobs": {"precision": "bf16"}, "varied": ("precision",)}
+
+
+def test_another_precision_has_the_model_loaded_again_in_the_same_process(tmp_path):
+    with supervised(tmp_path, **VARYING) as model:
+        before = process_of(model)
+        results = [run_in(model, tmp_path, precision) for precision in ("bf16", "fp32", "fp32", "bf16")]
+        assert [result.model_reloaded for result in results] == [False, True, False, True]
+        assert [result.model["precision"] for result in results] == ["bf16", "fp32", "fp32", "bf16"]
+        assert {result.extra["pid"] for result in results} == {before}
+        assert model.conditions().model["precision"] == "varied"
+
+
+def test_after_a_fault_the_fresh_process_has_the_precision_that_is_wanted(tmp_path):
+    with supervised(tmp_path, **VARYING) as model:
+        failed = run_in(model, tmp_path, "fp32", Fault.KILLED)
+        assert (failed.reason, failed.model["precision"], failed.model_reloaded) == ("error", "fp32", True)
+        result = run_in(model, tmp_path, "fp32")
+        assert (result.succeeded, result.model["precision"], result.model_reloaded) == (True, "fp32", False)
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_configurations_and_no_others(tmp_path, caplog):
+    with supervised(tmp_path, model="large", **VARYING) as model:
+        for _ in range(2):
+            failed = run_in(model, tmp_path, "fp32")
+            assert (failed.succeeded, failed.reason, failed.memory) == (False, "OOM", "device")
+            assert failed.message.startswith("its model could not be loaded: CUDA out of memory")
+            assert failed.model == {"model_name": "large", "precision": "fp32"}
+        assert caplog.text.count("which is tried again") == 2  # only at the first configuration
+        assert run_in(model, tmp_path, "bf16").succeeded
+
+
 def test_a_hung_process_shows_where_it_hangs(model, tmp_path, monkeypatch):
     monkeypatch.setattr("virnuc_profiler.sweep.worker.process.ASKED_S", 0.5)
     evidence = run(model, tmp_path, Fault.DEAF).evidence

@@ -48,7 +48,7 @@ def last_sweep(folder: Path, records: Sequence[SweepRecord]) -> SweepRecord:
             f"sweep --output-dir {folder}"
         )
     if not records[-1].plan.options:
-        raise UsageError(f"the last sweep in {folder} was begun by other Python code; only that can continue it")
+        raise UsageError(f"the last sweep in {folder} was begun by other Python code, and only that can continue it")
     return records[-1]
 
 

@@ -134,5 +134,5 @@ def test_fp8_is_refused_on_a_card_that_is_too_old(monkeypatch):
         "virnuc_profiler.inference.esm2.encoders.fp8.fp8_unavailable_reason",
         lambda device, dtype: "NVIDIA A100 is older than Hopper (compute capability 9.0)",
     )
-    with pytest.raises(UsageError, match="precision 'fp8' cannot be had .*A100 is older than Hopper"):
+    with pytest.raises(UsageError, match=r"precision 'fp8' cannot be had .*A100 is older than Hopper"):
         resolve_supported_device("cuda", {"precision": ("bf16", "fp8")})
