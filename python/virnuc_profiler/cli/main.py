@@ -2,8 +2,8 @@
 """``virnuc-profiler``: run a command and return its exit code. Errors become text only here.
 
 Exit codes: 0, the command is done (a sweep also if some configurations failed); 2, it cannot be done as it was asked
-for, because of an option, a file that it names, a device that is not there, or a token budget that surely does not fit
-the device; 1, anything else, Ctrl-C included, because a sweep that was stopped is not done.
+for, because of an option, a file that it names, a device that is not there, or a token budget that cannot fit the
+device; 1, anything else, Ctrl-C included, because a sweep that was stopped is not done.
 """
 
 from __future__ import annotations

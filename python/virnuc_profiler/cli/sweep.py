@@ -62,8 +62,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "sweep",
         help="find the fastest safe configuration",
         description="Measure configurations in five steps and name the fastest that is safe. A list replaces the "
-        "values of every step that varies its knob; the baseline stays "
-        f"{', '.join(str(value) for value in BASELINE.values().values())}. The environment variable "
+        f"values of every step that varies its knob; the baseline stays {BASELINE}. The environment variable "
         "VIRNUCPRO_PRODUCTION_FASTA stands in for --fasta.",
     )
     add_measurement_options(
@@ -199,7 +198,7 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
         sweep.listener = progress
         if model is not None:
             steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
-            model.warm_up(sweep.workload, num_workers=min(1, _most_workers(steps_to_run)))
+            model.warm_up(sweep.workload, num_workers=min(1, _max_workers(steps_to_run)))
         sweep.run(names)
     folder = shown_path(request.output_dir)
     print(f"Results: {folder}")
@@ -237,7 +236,7 @@ def _run_without_model(
     raise AssertionError(f"{configuration} is to be run without a model")
 
 
-def _most_workers(steps_to_run: Sequence[Step]) -> int:
+def _max_workers(steps_to_run: Sequence[Step]) -> int:
     return max(configuration.num_workers for step in steps_to_run for configuration in step.configurations())
 
 

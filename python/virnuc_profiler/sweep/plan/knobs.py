@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 KnobValue: TypeAlias = int | str | None
 """The value of a knob, which is also its JSON form; None leaves the choice to the program."""
 
-Part: TypeAlias = Literal["loader", "collator", "model"]
+Part: TypeAlias = Literal["dataset", "loader", "collator", "model"]
 """The part of a run that takes a knob's value as an argument."""
 
 FIRST_VERSION: Final = "1.0"

@@ -85,7 +85,7 @@ class Request:
         seed: Random seed of the generated sequences.
         device_memory_gb: Limit on this process's device memory in GB; None for none.
         capture_range: Whether measured runs, but no warm-up, are bracketed for nsys or ncu.
-        try_all: Whether configurations that surely do not fit the device's memory are run nevertheless.
+        try_all: Whether configurations that cannot fit the device's memory are run nevertheless.
         min_cosine: Lowest cosine similarity of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
     """
 

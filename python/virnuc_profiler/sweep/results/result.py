@@ -29,7 +29,7 @@ class Result:
         reason: Kind of failure, such as ``OOM``; None after a success.
         message: The failure in a sentence; None after a success.
         memory: Memory that ran out: ``device``, ``host`` or ``shared memory``; None for other failures.
-        predicted: Whether the configuration was not run because it surely does not fit the device.
+        predicted: Whether the configuration was not run because it cannot fit the device.
         predicted_peak_memory_gb: Device memory that it would need, where `predicted`.
         available_memory_gb: Device memory that the process can have, where `predicted`.
         elapsed_sec: Seconds from just before the loader starts to the last result.

@@ -49,7 +49,7 @@ class LoadedModel(Protocol):
         """Measure one configuration."""
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
-        """Return the result of a configuration that surely does not fit the device; None if it may fit."""
+        """Return the result of a configuration that cannot fit the device; None if it may fit."""
 
     def close(self) -> None:
         """Release the model; may be called again."""

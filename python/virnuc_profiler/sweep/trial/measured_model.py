@@ -115,7 +115,7 @@ class MeasuredModel:
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
     ) -> Result:
-        """Measure one configuration, unless it surely does not fit.
+        """Measure one configuration, unless it cannot fit.
 
         Args:
             workload: Sequences to run.
@@ -143,7 +143,7 @@ class MeasuredModel:
         )
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
-        """Return the result of a configuration that surely does not fit the device; None if it may fit.
+        """Return the result of a configuration that cannot fit the device; None if it may fit.
 
         Args:
             workload: Sequences that would be run.

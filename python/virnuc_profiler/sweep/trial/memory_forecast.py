@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which configurations surely do not fit the device, told before they are tried."""
+"""Which configurations cannot fit the device, told before they are tried."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class MemoryForecast:
     available_bytes: Callable[[], int | None]
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
-        """Return the result of a configuration that surely does not fit; None if it may fit, or nothing is known.
+        """Return the result of a configuration that cannot fit; None if it may fit, or nothing is known.
 
         The result is that of a run out of device memory, with `predicted`, `predicted_peak_memory_gb` and
         `available_memory_gb`; what only a run can measure is None.

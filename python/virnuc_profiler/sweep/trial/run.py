@@ -233,10 +233,11 @@ class _TrialRun:
         self._expected = count if num_sequences is None else min(num_sequences, count)
         if self._expected == 0:
             raise WorkloadError(f"{fasta_path} holds no sequences")
+        options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
         self._dataset: Any = (
-            SequenceDataset(self._fasta, max_sequence_length=MAX_SEQUENCE_LENGTH)
+            SequenceDataset(self._fasta, **options)
             if self._expected == count
-            else IndexBasedDataset(self._fasta, np.arange(self._expected), max_sequence_length=MAX_SEQUENCE_LENGTH)
+            else IndexBasedDataset(self._fasta, np.arange(self._expected), **options)
         )
         self._collator: Any = VarlenCollator(
             batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),

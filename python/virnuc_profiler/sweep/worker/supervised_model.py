@@ -144,7 +144,7 @@ class SupervisedModel:
         return with_model(result, self.description, reloaded)
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
-        """Return the result of a configuration that surely does not fit the device; None if it may fit.
+        """Return the result of a configuration that cannot fit the device; None if it may fit.
 
         Args:
             workload: Sequences that would be run.
