@@ -33,6 +33,10 @@ _NOT_THE_TRIALS: Final = (UsageError, WorkloadError, OutputError)
 _log = logging.getLogger(__name__)
 
 
+class _ModelRefused(ModelError):
+    """A value of the model's knobs does not fit the device, so that another attempt would fail too."""
+
+
 class SupervisedModel:
     """A model that is loaded in a process of its own, and loaded again in a new one after damage.
 
@@ -220,8 +224,8 @@ class SupervisedModel:
         """Try to have a process ready, and return the error of the last attempt; None if one is ready."""
         error = self._start_error()
         for _ in range(1, MAX_FAILED_STARTS):
-            if error is None:
-                return None
+            if error is None or isinstance(error, _ModelRefused):
+                return error
             _log.warning("the model could not be started, which is tried again: %s", error)
             error = self._start_error()
         return error
@@ -253,7 +257,7 @@ class SupervisedModel:
 
         Raises:
             UsageError: Machine, versions or model are not what they were, or the first model does not fit the device.
-            ModelError: A later model does not fit the device.
+            _ModelRefused: A later model does not fit the device.
         """
         watch = Watch(start_s=self._supervisor.limits.start_s)
         try:
@@ -261,7 +265,7 @@ class SupervisedModel:
         except UsageError as error:
             if not self._first_conditions:
                 raise
-            raise ModelError(str(error)) from error
+            raise _ModelRefused(str(error)) from error
         self._loaded = self._wanted()
         self._first_resources = None
         conditions = Conditions.from_json(introduction["conditions"])
