@@ -107,7 +107,7 @@ class Document:
             "grid": {name: list(values) for name, values in self.grid.items()},
             "planned": self.planned,
             "min_packing": self.min_packing,
-            "baseline": None if self.baseline is None else self.baseline.to_json(),
+            "baseline": None if self.baseline is None else _baseline_json(self.baseline),
             "results": [_compared_json(result) for result in self.results],
             "best": None if self.best is None else _compared_json(self.best),
             "constraint_met": self.constraint_met,
@@ -239,6 +239,11 @@ def grid_from_json(values: Mapping[str, Any]) -> Grid:
 
 def _compared_json(result: Result) -> dict[str, Any]:
     return {**result.to_json(), "speedup": result.speedup}
+
+
+def _baseline_json(baseline: Result) -> dict[str, Any]:
+    """Return the baseline, with its speedup of 1 where it comes from a document of its own."""
+    return baseline.to_json() if baseline.speedup is None else _compared_json(baseline)
 
 
 def _projection_json(projection: Projection | None) -> dict[str, Any] | None:

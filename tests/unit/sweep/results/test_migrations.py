@@ -12,6 +12,7 @@ from virnuc_profiler.cli.main import main
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import STEPS
+from virnuc_profiler.sweep.results.document import SCHEMA_VERSION
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.migrations import migrate_document, migrate_entry, require_readable
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
@@ -58,6 +59,15 @@ def test_the_recommendation_of_version_1_0_is_read():
     assert best.choice.configuration == Configuration(4, 4, 2048, 50)
     assert best.validation.configuration == best.choice.configuration
     assert best.validation.telemetry_path.endswith("telemetry_tune_4w_4pf_2048tb_50bs.json")
+
+
+@pytest.mark.parametrize("path", sorted(FINISHED.glob("*.json")), ids=lambda path: path.name)
+def test_nothing_of_a_file_of_version_1_0_is_lost(path):
+    old = json.loads(path.read_text())
+    old["schema_version"] = SCHEMA_VERSION
+    old["settings"]["min_cosine"] = old["settings"].pop("least_cosine")
+    record = read_best(path) if path.name == "best_config.json" else read_step(path)
+    assert record.to_json() == old
 
 
 def test_the_folder_of_version_1_0_is_reported(capsys):
