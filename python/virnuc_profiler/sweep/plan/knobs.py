@@ -136,7 +136,7 @@ class Knob(ABC):
         Args:
             default: The default in words, or values that are tried by default.
         """
-        return f"{self.help}, {self.short_range()} (default: {self.default_text or default})"
+        return f"{self.help} ({self.short_range()}; default: {self.default_text or default})"
 
     @abstractmethod
     def accepts(self, value: Any) -> bool:
@@ -189,7 +189,7 @@ class IntegerKnob(Knob):
 
     def short_range(self) -> str:
         """Return the lower bound, since the upper one is never met in practice."""
-        return f"{self.low} or more"
+        return f"at least {self.low}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

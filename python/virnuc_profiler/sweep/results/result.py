@@ -98,9 +98,9 @@ class Result:
         """
         always = _ALWAYS | (_OF_SUCCESS if self.succeeded else _OF_FAILURE)
         values = {name: getattr(self, name) for name in _JSON_FIELDS}
-        found = {name: value for name, value in values.items() if name in always or value not in (None, False)}
-        if self.model_reloaded is False:
-            found["model_reloaded"] = False
+        found = {name: value for name, value in values.items() if value is not None or name in always}
+        if not self.predicted:
+            del found["predicted"]
         return {**found, "config": self.configuration.to_json(), **self.extra}
 
     @classmethod

@@ -127,7 +127,7 @@ def test_help_names_the_values_that_are_tried_by_default():
     assert default_values_text("num_workers") == "2,4,8; 4,8 in interaction"
     assert default_values_text("token_budget") == "2048,4096,8192"
     assert PRECISION.full_help(default_values_text("precision")) == (
-        "precision of the model, one of fp16, bf16, fp32, fp8 (default: fp16 on a GPU, fp32 on a CPU)"
+        "precision of the model (one of fp16, bf16, fp32, fp8; default: fp16 on a GPU, fp32 on a CPU)"
     )
 
 

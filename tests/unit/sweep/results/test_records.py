@@ -27,6 +27,7 @@ def through_json(record):
         success(BF16, model={"precision": "bf16"}, model_reloaded=False),
         failure(BASELINE, memory="host"),
         not_tried(BASELINE),
+        replace(not_tried(BASELINE), available_memory_gb=0.0),
         success(BASELINE, extra={"energy_j": 12.5}),
     ],
 )
