@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
+from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
 
 GOOD: Final = Configuration(0, 2, 4096, 500)
@@ -102,9 +103,9 @@ class Trials:
             RuntimeError: The trial failed.
         """
         result = self._run(GOOD)
-        if result["status"] != "success":
-            raise RuntimeError(f"a good configuration failed: {result['message']}")
-        return result["tokens_per_sec"], torch.cuda.memory_allocated(self.device)
+        if not result.succeeded or result.tokens_per_sec is None:
+            raise RuntimeError(f"a good configuration failed: {result.message}")
+        return result.tokens_per_sec, torch.cuda.memory_allocated(self.device)
 
     def run_out_of_memory(self) -> None:
         """Try a configuration that does not fit.
@@ -113,10 +114,10 @@ class Trials:
             RuntimeError: The trial did not fail for lack of memory.
         """
         result = self._run(TOO_LARGE)
-        if (result.get("reason"), result.get("memory")) != ("OOM", "device"):
-            raise RuntimeError(f"it did not run out of memory: {result.get('message', result['status'])}")
+        if (result.reason, result.memory) != ("OOM", "device"):
+            raise RuntimeError(f"it did not run out of memory: {result.message or result.status}")
 
-    def _run(self, configuration: Configuration) -> dict[str, Any]:
+    def _run(self, configuration: Configuration) -> Result:
         return self._model.run_trial(self._workload, configuration, self._folder, lambda _: None)
 
 

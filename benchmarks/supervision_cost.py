@@ -33,8 +33,9 @@ from benchmarks.report import parser, publish
 from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.request import Request, TrialModel
+from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
+from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
 from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
 from virnuc_profiler.sweep.worker.deadlines import Timeouts
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
@@ -63,7 +64,7 @@ def main() -> None:
         loading, trials = [], []
         for load in (MeasuredModel, lambda request: SupervisedModel(request, Supervisor(Timeouts()))):
             began = perf_counter()
-            model: TrialModel = load(request)
+            model: LoadedModel = load(request)
             models.callback(model.close)
             model.warm_up(workload, min(1, configuration.num_workers))
             loading.append(perf_counter() - began)
@@ -102,7 +103,7 @@ def measure(here: Callable[[], float], there: Callable[[], float], trials: int) 
     return seconds
 
 
-def seconds_of_trial(model: TrialModel, workload: Workload, configuration: Configuration, folder: Path) -> float:
+def seconds_of_trial(model: LoadedModel, workload: Workload, configuration: Configuration, folder: Path) -> float:
     """Return the wall time of a whole trial, from the request to the result.
 
     Raises:
@@ -111,8 +112,8 @@ def seconds_of_trial(model: TrialModel, workload: Workload, configuration: Confi
     began = perf_counter()
     result = model.run_trial(workload, configuration, folder, lambda _: None)
     seconds = perf_counter() - began
-    if result["status"] != "success":
-        raise RuntimeError(f"a trial failed: {result['message']}")
+    if not result.succeeded:
+        raise RuntimeError(f"a trial failed: {result.message}")
     return seconds
 
 

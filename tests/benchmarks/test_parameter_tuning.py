@@ -59,34 +59,34 @@ class TestParameterTuning:
 
     def test_baseline_validation(self, sweep):
         document = run(sweep, "baseline")
-        (result,) = document["results"]
-        assert result["config"] == BASELINE.as_dict()
+        (result,) = document.results
+        assert result.configuration == BASELINE
         assert (sweep.output_dir / "baseline.json").is_file()
 
     def test_dataloader_parameter_sweep(self, sweep):
         document = run(sweep, "dataloader")
-        pairs = [(r["config"]["num_workers"], r["config"]["prefetch_factor"]) for r in document["results"]]
+        pairs = [(r.configuration.num_workers, r.configuration.prefetch_factor) for r in document.results]
         assert pairs == [(workers, prefetch) for workers in (2, 4, 8) for prefetch in (2, 4, 8)]
 
     def test_packing_parameter_sweep(self, sweep):
         document = run(sweep, "packing")
-        pairs = [(r["config"]["token_budget"], r["config"]["buffer_size"]) for r in document["results"]]
+        pairs = [(r.configuration.token_budget, r.configuration.buffer_size) for r in document.results]
         assert pairs == [(budget, buffer) for budget in (2048, 4096, 8192) for buffer in (500, 1000, 2000)]
         require_constraint(document)
 
     def test_interaction_sweep(self, sweep):
         document = run(sweep, "interaction")
-        pairs = [(r["config"]["num_workers"], r["config"]["token_budget"]) for r in document["results"]]
+        pairs = [(r.configuration.num_workers, r.configuration.token_budget) for r in document.results]
         assert pairs == [(workers, budget) for workers in (4, 8) for budget in (2048, 4096, 8192)]
         require_constraint(document)
 
     def test_optimal_config_validation(self, sweep):
         document = run(sweep, "validation")
-        (result,) = document["results"]
-        assert result["config"] == document["selection"]["config"]
+        (result,) = document.results
+        assert result.configuration == document.choice.configuration
         assert (sweep.output_dir / "best_config.json").is_file()
-        hours = 6e6 / sweep.validation_workload.num_sequences * result["elapsed_sec"] / 3600
-        assert document["projection"]["hours"] == pytest.approx(hours)
+        hours = 6e6 / sweep.validation_workload.num_sequences * result.elapsed_sec / 3600
+        assert document.projection.hours == pytest.approx(hours)
 
 
 def run(sweep, name):
@@ -95,36 +95,36 @@ def run(sweep, name):
 
     document = sweep.run_step(name)
     print(f"\n{render_step(document)}")
-    assert document["complete"]
+    assert document.complete
     assert (sweep.output_dir / sweep.steps[name].file_name).is_file()
     workload = sweep.validation_workload if name == "validation" else sweep.workload
-    for result in document["results"]:
-        if result.get("predicted"):
-            assert result["predicted_peak_memory_gb"] > result["available_memory_gb"]
+    for result in document.results:
+        if result.predicted:
+            assert result.predicted_peak_memory_gb > result.available_memory_gb
             continue
-        assert result["cleanup"]["workers_left"] == []
-        if result["status"] != "success":
-            assert result["reason"] == "OOM", result["message"]
+        assert result.cleanup["workers_left"] == []
+        if result.status != "success":
+            assert result.reason == "OOM", result.message
             continue
-        assert all(math.isfinite(result[key]) and result[key] > 0 for key in RATES)
-        assert 0 < result["packing_efficiency"] <= 1
-        assert result["gpu_util"] is None or 0 <= result["gpu_util"] <= 100
-        assert result["tokens_per_sec"] == pytest.approx(workload.tokens / result["elapsed_sec"])
-        telemetry = read_telemetry(sweep.output_dir / result["telemetry_path"])
+        assert all(math.isfinite(getattr(result, key)) and getattr(result, key) > 0 for key in RATES)
+        assert 0 < result.packing_efficiency <= 1
+        assert result.gpu_util is None or 0 <= result.gpu_util <= 100
+        assert result.tokens_per_sec == pytest.approx(workload.tokens / result.elapsed_sec)
+        telemetry = read_telemetry(sweep.output_dir / result.telemetry_path)
         batches = telemetry["per_batch_metrics"]
         assert sum(batch["num_sequences"] for batch in batches) == workload.num_sequences
         assert sum(batch["num_tokens"] for batch in batches) == workload.tokens
-    rates = [result["sequences_per_sec"] for result in document["results"] if result["status"] == "success"]
+    rates = [result.sequences_per_sec for result in document.results if result.status == "success"]
     assert rates, "every configuration failed"
-    if document["constraint_met"] is None:
-        assert document["best"]["sequences_per_sec"] == max(rates)
+    if document.constraint_met is None:
+        assert document.best.sequences_per_sec == max(rates)
     return document
 
 
 def require_constraint(document):
     """Of those with enough packing efficiency the fastest is the best; if there is none, the document says so."""
-    succeeded = [result for result in document["results"] if result["status"] == "success"]
-    packed = [result for result in succeeded if result["packing_efficiency"] >= document["min_packing"]]
-    assert document["constraint_met"] is bool(packed)
-    fastest = max(packed or succeeded, key=lambda result: result["sequences_per_sec"])
-    assert document["best"]["config"] == fastest["config"]
+    succeeded = [result for result in document.results if result.status == "success"]
+    packed = [result for result in succeeded if result.packing_efficiency >= document.min_packing]
+    assert document.constraint_met is bool(packed)
+    fastest = max(packed or succeeded, key=lambda result: result.sequences_per_sec)
+    assert document.best.configuration == fastest.configuration

@@ -64,8 +64,8 @@ def process_of(model):
 def test_the_model_is_loaded_once_and_described(model, tmp_path, caplog):
     first = run(model, tmp_path, Fault.NONE)
     second = run(model, tmp_path, Fault.NONE)
-    assert first["status"] == second["status"] == "success"
-    assert first["pid"] == second["pid"] == process_of(model) != os.getpid()
+    assert first.status == second.status == "success"
+    assert first.extra["pid"] == second.extra["pid"] == process_of(model) != os.getpid()
     assert model.description["model_name"] == "m"
     assert model.forecast == "1 GB + 2 MB a token"
     settings = model.conditions().settings
@@ -90,54 +90,91 @@ def test_after_a_fault_the_next_trial_runs_in_a_new_process(model, tmp_path, fau
     before = process_of(model)
     result = run(model, tmp_path, fault)
     reason, words = EXPECTED[fault]
-    assert (result["status"], result["reason"]) == ("failed", reason)
-    assert words in result["message"]
-    assert result["evidence"]
-    json.dumps(result, allow_nan=False)
+    assert (result.status, result.reason) == ("failed", reason)
+    assert words in result.message
+    assert result.evidence
+    json.dumps(result.to_json(), allow_nan=False)
     assert live_pids_in_session(before) == []
     with pytest.raises(ProcessLookupError):  # reaped, not a zombie
         os.kill(before, 0)
-    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+    assert run(model, tmp_path, Fault.NONE).status == "success"
     assert process_of(model) != before
+
+
+def run_in(model, folder, precision, fault=Fault.NONE):
+    configuration = Configuration(0, int(fault), 4096, 50, precision)
+    return model.run_trial(WORKLOAD, configuration, folder, lambda done: None)
+
+
+VARYING = {"model_knobs": {"precision": "bf16"}, "varied": ("precision",)}
+
+
+def test_another_precision_has_the_model_loaded_again_in_the_same_process(tmp_path):
+    with supervised(tmp_path, **VARYING) as model:
+        before = process_of(model)
+        results = [run_in(model, tmp_path, precision) for precision in ("bf16", "fp32", "fp32", "bf16")]
+        assert [result.model_reloaded for result in results] == [False, True, False, True]
+        assert [result.model["precision"] for result in results] == ["bf16", "fp32", "fp32", "bf16"]
+        assert {result.extra["pid"] for result in results} == {before}
+        assert model.conditions().model["precision"] == "varied"
+
+
+def test_after_a_fault_the_fresh_process_has_the_precision_that_is_wanted(tmp_path):
+    with supervised(tmp_path, **VARYING) as model:
+        failed = run_in(model, tmp_path, "fp32", Fault.KILLED)
+        assert (failed.reason, failed.model["precision"], failed.model_reloaded) == ("error", "fp32", True)
+        result = run_in(model, tmp_path, "fp32")
+        assert (result.succeeded, result.model["precision"], result.model_reloaded) == (True, "fp32", False)
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_configurations_and_no_others(tmp_path, caplog):
+    with supervised(tmp_path, model="large", **VARYING) as model:
+        for _ in range(2):
+            failed = run_in(model, tmp_path, "fp32")
+            assert (failed.succeeded, failed.reason, failed.memory) == (False, "OOM", "device")
+            assert failed.message.startswith("its model could not be loaded: CUDA out of memory")
+            assert failed.model == {"model_name": "large", "precision": "fp32"}
+        assert caplog.text.count("which is tried again") == 2  # only at the first configuration
+        assert run_in(model, tmp_path, "bf16").succeeded
 
 
 def test_a_hung_process_shows_where_it_hangs(model, tmp_path, monkeypatch):
     monkeypatch.setattr("virnuc_profiler.sweep.worker.process.STOP_TIMEOUT_S", 0.5)
-    evidence = run(model, tmp_path, Fault.DEAF)["evidence"]
+    evidence = run(model, tmp_path, Fault.DEAF).evidence
     assert (evidence["deadline"], evidence["stopped_by"], evidence["signal"]) == ("hang", "SIGKILL", "SIGKILL")
     assert any("in run_trial" in line for line in evidence["stderr"])
 
 
 def test_out_of_memory_without_a_leak_keeps_the_process(model, tmp_path):
     before = process_of(model)
-    assert run(model, tmp_path, Fault.OUT_OF_MEMORY)["reason"] == "OOM"
-    assert run(model, tmp_path, Fault.NONE)["pid"] == before
+    assert run(model, tmp_path, Fault.OUT_OF_MEMORY).reason == "OOM"
+    assert run(model, tmp_path, Fault.NONE).extra["pid"] == before
 
 
 def test_an_error_answer_is_raised_unchanged(model, tmp_path):
     with pytest.raises(UsageError, match="not like this"):
         run(model, tmp_path, Fault.REFUSES)
-    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+    assert run(model, tmp_path, Fault.NONE).status == "success"
 
 
 def test_a_message_that_is_too_long_is_not_sent(model, tmp_path):
     result = run(model, tmp_path, Fault.CHATTERS)
-    assert (result["status"], result["outcome"]) == ("failed", "error")
-    assert "more than the limit of 1,048,576" in result["message"]
-    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+    assert (result.status, result.outcome) == ("failed", "error")
+    assert "more than the limit of 1,048,576" in result.message
+    assert run(model, tmp_path, Fault.NONE).status == "success"
 
 
 def test_a_process_that_died_while_idle_fails_no_trial(model, tmp_path):
     before = process_of(model)
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: not live_pids_in_session(before))
-    assert run(model, tmp_path, Fault.NONE)["status"] == "success"
+    assert run(model, tmp_path, Fault.NONE).status == "success"
 
 
 def test_a_death_is_noticed_while_a_descendant_holds_the_pipe(model, tmp_path):
     result = run(model, tmp_path, Fault.FORKS_AND_EXITS)
-    assert (result["reason"], result["evidence"]["exit_code"]) == ("error", 7)
-    assert result["evidence"]["stopped_by"] is None
+    assert (result.reason, result.evidence["exit_code"]) == ("error", 7)
+    assert result.evidence["stopped_by"] is None
 
 
 def test_descendants_in_other_sessions_are_ended(tmp_path):
@@ -160,7 +197,7 @@ def test_processes_with_invalid_names_are_handled(tmp_path):
 
 def test_a_process_that_cannot_be_restarted_gives_no_result(tmp_path, monkeypatch, caplog):
     with supervised(tmp_path, model="once") as model:
-        assert run(model, tmp_path, Fault.KILLED)["reason"] == "error"
+        assert run(model, tmp_path, Fault.KILLED).reason == "error"
         with pytest.raises(VirnucError, match=r"could not be started 3 times in a row: .*out of memory"):
             run(model, tmp_path, Fault.NONE)
     assert caplog.text.count("which is tried again") == 2
@@ -175,7 +212,7 @@ def test_a_process_with_another_version_is_refused(tmp_path):
 
 def test_the_time_limit_starts_with_the_measurement(tmp_path):
     with supervised(tmp_path, limits=Timeouts(60.0, 60.0), timeout_s=1.0) as model:
-        assert run(model, tmp_path, Fault.PREPARES)["status"] == "success"
+        assert run(model, tmp_path, Fault.PREPARES).status == "success"
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (0, 1), (0, 1, 2)])
@@ -194,9 +231,9 @@ def test_closed_standard_streams_do_no_harm(tmp_path, closed):
 def test_a_run_over_the_time_limit_is_stopped_and_keeps_its_telemetry(tmp_path):
     with supervised(tmp_path, limits=Timeouts(60.0, 60.0), timeout_s=1.0) as model:
         result = run(model, tmp_path, Fault.RUNS_ON)
-        assert (result["reason"], result["evidence"]["deadline"]) == ("timeout", "total")
-        assert result["telemetry_path"] == str(tmp_path / "telemetry_tune_0w_109pf_4096tb_50bs.json")
-        assert result["evidence"]["stopped_by"] == "request"
+        assert (result.reason, result.evidence["deadline"]) == ("timeout", "total")
+        assert result.telemetry_path == str(tmp_path / "telemetry_tune_0w_109pf_4096tb_50bs.json")
+        assert result.evidence["stopped_by"] == "request"
 
 
 def test_a_model_that_does_not_load_raises_and_leaves_nothing(tmp_path):
@@ -250,9 +287,9 @@ class TestWorkers:
         model, workload, folder = with_workers
         before = process_of(model)
         result = run(model, folder, fault, workload, num_workers=2)
-        assert (result["status"], result["reason"]) == ("failed", reason), result
+        assert (result.status, result.reason) == ("failed", reason), result
         wait_until(lambda: not live_pids_in_session(before), within_s=10.0)
-        assert run(model, folder, WorkerFault.NONE, workload, num_workers=2)["status"] == "success"
+        assert run(model, folder, WorkerFault.NONE, workload, num_workers=2).status == "success"
         assert process_of(model) != before
 
 

@@ -54,10 +54,10 @@ def test_the_prediction_is_within_a_tenth_of_the_measured_peak(device, tmp_path,
     for token_budget in (8_192, 32_768):
         configuration = Configuration(token_budget=token_budget)
         result = model.run_trial(workload, configuration, tmp_path)
-        assert result["status"] == "success", result
+        assert result.status == "success", result
         predicted_gb = predict_peak_bytes(footprint, token_budget) / BYTES_PER_GB
-        print(f"{model_name}, {token_budget:,}: {predicted_gb:.3f} GB predicted, {result['peak_memory_gb']:.3f} GB")
-        assert predicted_gb == pytest.approx(result["peak_memory_gb"], rel=0.1)
+        print(f"{model_name}, {token_budget:,}: {predicted_gb:.3f} GB predicted, {result.peak_memory_gb:.3f} GB")
+        assert predicted_gb == pytest.approx(result.peak_memory_gb, rel=0.1)
 
 
 def test_measuring_the_footprint_leaks_nothing(device, tmp_path):
@@ -81,19 +81,19 @@ def test_predicted_failures_fail_and_fitting_configurations_run(device, capped, 
     fitting = Configuration(token_budget=largest_fitting_budget(footprint, available))
     assert fitting.token_budget > 10_000
     result = model.run_trial(workload, fitting, tmp_path)
-    assert result["status"] == "success", result
+    assert result.status == "success", result
 
     tokens = (available / TOLERANCE_FACTOR - footprint.fixed_bytes) / footprint.bytes_per_token
     too_large = Configuration(token_budget=math.ceil(tokens) + workload.longest_tokens)
     refused = model.run_trial(workload, too_large, tmp_path)
-    assert (refused["reason"], refused["predicted"], refused["peak_memory_gb"]) == ("OOM", True, None)
-    assert refused["predicted_peak_memory_gb"] > refused["available_memory_gb"]
+    assert (refused.reason, refused.predicted, refused.peak_memory_gb) == ("OOM", True, None)
+    assert refused.predicted_peak_memory_gb > refused.available_memory_gb
 
     del model  # two do not fit under the cap
     gc.collect()
     told_to = MeasuredModel(replace(capped, try_all=True))
     tried = told_to.run_trial(workload, too_large, tmp_path)
-    assert (tried["status"], tried["reason"], tried["memory"]) == ("failed", "OOM", "device")
-    assert tried["peak_memory_gb"] > 0
-    assert "predicted" not in tried
-    assert told_to.run_trial(workload, Configuration(), tmp_path)["status"] == "success"
+    assert (tried.status, tried.reason, tried.memory) == ("failed", "OOM", "device")
+    assert tried.peak_memory_gb > 0
+    assert not tried.predicted
+    assert told_to.run_trial(workload, Configuration(), tmp_path).succeeded

@@ -50,13 +50,13 @@ def test_out_of_memory_configurations_fail_and_the_others_are_measured(device, r
     conditions = model.conditions()
     sweep = Sweep(request_.output_dir, model.run_trial, workload, workload, conditions, grid)
     document = sweep.run_step("packing")
-    statuses = [(result["config"]["token_budget"], result["status"]) for result in document["results"]]
+    statuses = [(result.configuration.token_budget, result.status) for result in document.results]
     assert statuses == [(2048, "success"), (1_000_000, "failed"), (4096, "success")]
-    failed = document["results"][1]
-    assert (failed["reason"], failed["memory"]) == ("OOM", "device")
-    assert failed["peak_memory_gb"] > before / 1e9
-    assert document["best"]["config"]["token_budget"] != 1_000_000
-    for result in document["results"]:
-        assert result["cleanup"]["workers_left"] == []
-        assert result["cleanup"]["device_memory_after"] <= 1.02 * before
+    failed = document.results[1]
+    assert (failed.reason, failed.memory) == ("OOM", "device")
+    assert failed.peak_memory_gb > before / 1e9
+    assert document.best.configuration.token_budget != 1_000_000
+    for result in document.results:
+        assert result.cleanup["workers_left"] == []
+        assert result.cleanup["device_memory_after"] <= 1.02 * before
     assert memory.allocated_bytes() <= 1.02 * before

@@ -10,7 +10,7 @@ from tests.support.command import Finished, run
 from tests.support.sweeps import conditions, success
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import plan
-from virnuc_profiler.sweep.results.result_files import step_document
+from virnuc_profiler.sweep.results.result_files import make_document
 
 MEMORY_BYTES = 1 << 30
 GIGABYTE = 1 << 30
@@ -95,7 +95,9 @@ def test_pipes_and_devices_are_not_read(tmp_path):
 def test_a_step_of_another_form_is_no_internal_error(tmp_path, changes):
     path = tmp_path / "x.json"
     done = success(BASELINE)
-    path.write_text(json.dumps({**step_document(plan()["packing"], conditions(), [done], done, planned=1), **changes}))
+    path.write_text(
+        json.dumps({**make_document(plan()["packing"], conditions(), [done], done, planned=1).to_json(), **changes})
+    )
     finished = run("report", path)
     assert finished.code in (0, 2)
     assert "internal error" not in finished.err

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from enum import IntEnum
-from types import MappingProxyType
 
 from tests.support.sweeps import conditions, failure, success
 from virnuc_profiler.errors import UsageError
@@ -50,9 +49,6 @@ CLEAN = {"workers_left": [], "leaked_device_bytes": 0, "device_memory_before": 0
 
 
 class FaultyModel:
-    description = MappingProxyType(
-        {"model_name": "m", "precision": "fp32", "weights": "random seed 0", "attention_backend": "sdpa"}
-    )
     device_name = "a processor"
     forecast = "1 GB + 2 MB a token"
 
@@ -68,10 +64,21 @@ class FaultyModel:
                 raise RuntimeError("CUDA out of memory")
         if request.model == "absent":
             raise UsageError("there is no such model")
+        self.precision = request.model_knobs.get("precision", "fp32")
+        if request.model == "large" and self.precision == "fp32":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 60 GiB")
         logging.getLogger("virnuc_profiler").warning("random weights are used")
 
+    @property
+    def description(self):
+        return {
+            "model_name": "m", "precision": self.precision, "weights": "random seed 0", "attention_backend": "sdpa",
+        }  # fmt: skip
+
     def conditions(self):
-        return conditions(versions__torch="2.14.0") if self.request.model == "upgraded" and self.again else conditions()
+        upgraded = self.request.model == "upgraded" and self.again
+        found = conditions(versions__torch="2.14.0") if upgraded else conditions(model__precision=self.precision)
+        return found.with_varied(self.request.varied)
 
     def warm_up(self, workload, num_workers=1):
         pass
@@ -118,14 +125,14 @@ class FaultyModel:
         elif fault in (Fault.OUT_OF_MEMORY, Fault.LEAKS):
             leaked = 2**30 if fault == Fault.LEAKS else 0
             cleanup = {**CLEAN, "leaked_device_bytes": leaked}
-            return {**failure(configuration, memory="device", cleanup=cleanup), "telemetry_path": None}
+            return failure(configuration, memory="device", cleanup=cleanup)
         elif fault == Fault.CUDA_ERROR:
-            return {**failure(configuration, "cuda_error", cleanup=CLEAN), "telemetry_path": None}
+            return failure(configuration, "cuda_error", cleanup=CLEAN)
         elif fault == Fault.CHATTERS:
-            return {**success(configuration), "message": "x" * 2_000_000}
+            return success(configuration, message="x" * 2_000_000)
         elif fault == Fault.RUNS_ON:
             self.run_on(configuration, output_dir, on_progress)
-        return {**success(configuration), "telemetry_path": None, "cleanup": CLEAN, "pid": os.getpid()}
+        return success(configuration, cleanup=CLEAN, extra={"pid": os.getpid()})
 
     def run_on(self, configuration, output_dir, on_progress):
         try:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from enum import IntEnum
 
 import torch
@@ -59,9 +60,8 @@ class FaultyWorkers(FaultyModel):
                         os.kill(pid, number)
             return torch.ones(len(tokens), 4)
 
-        return trial.run_single_gpu_benchmark(
-            workload.path, output_dir, model, "cpu",
-            configuration.num_workers, 1, configuration.token_budget, configuration.buffer_size,
+        return trial.measure_configuration(
+            replace(configuration, prefetch_factor=1), workload.path, output_dir, model, "cpu",
             cooldown_s=0.0, on_progress=on_progress,
         )  # fmt: skip
 

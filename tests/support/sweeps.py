@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Sweeps without a model: workloads, conditions, and trials that return what a test wants."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.journal import Journal
+from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan
 from virnuc_profiler.sweep.session import Sweep, SweepListener
 
@@ -33,32 +35,32 @@ def conditions(**changes) -> Conditions:
     return Conditions(**sections)
 
 
-def success(config: Configuration, rate: float = 100.0, packing: float | None = 0.95, **changes) -> dict:
-    return {
-        "status": "success",
-        "config": config.as_dict(),
-        "elapsed_sec": 2000 / rate,
-        "sequences_per_sec": rate,
-        "tokens_per_sec": rate * 215,
-        "gpu_util": 87.25,
-        "packing_efficiency": packing,
-        "peak_memory_gb": 6.543,
-        **changes,
-    }
+def success(config: Configuration, rate: float = 100.0, packing: float | None = 0.95, **changes) -> Result:
+    return Result(
+        status="success",
+        configuration=config,
+        **{
+            "elapsed_sec": 2000 / rate,
+            "sequences_per_sec": rate,
+            "tokens_per_sec": rate * 215,
+            "gpu_util": 87.25,
+            "packing_efficiency": packing,
+            "peak_memory_gb": 6.543,
+            **changes,
+        },
+    )
 
 
-def failure(config: Configuration, reason: str = "OOM", **changes) -> dict:
-    return {
-        "status": "failed",
-        "reason": reason,
-        "message": f"it failed with {reason}",
-        "config": config.as_dict(),
-        "peak_memory_gb": 79.5,
-        **changes,
-    }
+def failure(config: Configuration, reason: str = "OOM", **changes) -> Result:
+    return Result(
+        status="failed",
+        configuration=config,
+        reason=reason,
+        **{"message": f"it failed with {reason}", "peak_memory_gb": 79.5, **changes},
+    )
 
 
-def not_tried(config: Configuration, **changes) -> dict:
+def not_tried(config: Configuration, **changes) -> Result:
     return failure(
         config,
         predicted=True,
@@ -81,7 +83,7 @@ class FakeTrials:
         self.calls.append((workload, configuration, output_dir))
         on_progress(workload.num_sequences)
         path = output_dir / f"telemetry_{configuration.run_id}.json"
-        return {**self.result_of(configuration), "telemetry_path": str(path)}
+        return replace(self.result_of(configuration), telemetry_path=str(path))
 
     @property
     def configurations(self) -> list[Configuration]:
@@ -98,10 +100,10 @@ class Recorder(SweepListener):
         self.events.append(("started", step, configuration.run_id))
 
     def trial_finished(self, step, result):
-        self.events.append(("finished", step, result["status"]))
+        self.events.append(("finished", step, result.status))
 
     def step_finished(self, document):
-        self.events.append(("step", document["step"]))
+        self.events.append(("step", document.step))
 
 
 def fake_sweep(folder: Path, trials=None, **options) -> Sweep:

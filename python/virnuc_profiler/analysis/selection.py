@@ -1,71 +1,80 @@
 # SPDX-License-Identifier: MIT
-"""Selection of the best of the measured configurations."""
+"""The selection of the best among measured configurations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Generic, Protocol, TypeVar
 
 THROTTLED: Final = "throttled"
 CONTAMINATED: Final = "contaminated"
 
 
+class Rated(Protocol):
+    """A measurement that can be compared with others."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it was measured to the end."""
+
+    @property
+    def throttled(self) -> bool:
+        """Whether heat or a power brake held the device down meanwhile."""
+
+    @property
+    def sequences_per_sec(self) -> float | None:
+        """Sequences per second; None if it was not measured."""
+
+    @property
+    def packing_efficiency(self) -> float | None:
+        """Packing efficiency, 0 to 1; None if it was not measured."""
+
+
+R = TypeVar("R", bound=Rated)
+
+
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """A selected result.
+class Selection(Generic[R]):
+    """What was selected.
 
     Attributes:
-        best: The selected result; None if no successful result has a rate.
-        constraint_met: Whether `best` meets the constraint on packing efficiency. False if no result meets it, in which
-            case `best` ignores it. True without a constraint.
+        best: The selected measurement; None if no successful one has a rate.
+        constraint_met: Whether `best` reaches the required packing efficiency; True if none is required.
     """
 
-    best: Mapping[str, Any] | None
+    best: R | None
     constraint_met: bool
 
 
-def select_best(
-    results: Sequence[Mapping[str, Any]], min_packing: float | None = None, *, key: str = "sequences_per_sec"
-) -> Selection:
-    """Select the successful result with the highest value of a key; the first one among equals.
+def select_best(measured: Sequence[R], min_packing: float | None = None) -> Selection[R]:
+    """Select the successful measurement with the highest rate; among equals the first, in the order of the grid.
 
-    A throttled result is selected only if all successful results were throttled, because its rate on a cool device is
-    unknown.
+    A throttled measurement is selected only if all successful ones were throttled: its rate on a cool device is not
+    known.
 
     Args:
-        results: Results with ``status``, `key` and, for the constraint, ``packing_efficiency``. Values that are None
-            or not finite are never selected and never meet the constraint.
-        min_packing: Minimum packing efficiency, 0 to 1; None for no constraint.
-        key: Key to compare.
+        measured: Measurements. A rate or packing efficiency that is None or not finite never wins.
+        min_packing: Required packing efficiency, 0 to 1; if none reaches it, the best without it is selected.
     """
-    candidates = [result for result in results if result.get("status") == "success" and _is_number(result.get(key))]
-    candidates = [result for result in candidates if not is_throttled(result)] or candidates
+    candidates = [one for one in measured if one.succeeded and _is_finite(one.sequences_per_sec)]
+    candidates = [one for one in candidates if not one.throttled] or candidates
     if not candidates:
         return Selection(best=None, constraint_met=False)
     if min_packing is None:
-        return Selection(best=_first_highest(candidates, key), constraint_met=True)
-    packed = [
-        result
-        for result in candidates
-        if _is_number(result.get("packing_efficiency")) and result["packing_efficiency"] >= min_packing
-    ]
-    return Selection(best=_first_highest(packed or candidates, key), constraint_met=bool(packed))
+        return Selection(best=_fastest(candidates), constraint_met=True)
+    packed = [one for one in candidates if _reaches(one.packing_efficiency, min_packing)]
+    return Selection(best=_fastest(packed or candidates), constraint_met=bool(packed))
 
 
-def is_throttled(result: Mapping[str, Any]) -> bool:
-    """Whether heat or a power brake lowered the device's clocks during the measurement.
-
-    Args:
-        result: Result of a configuration.
-    """
-    return result.get("outcome") == THROTTLED
+def _fastest(measured: Sequence[R]) -> R:
+    return max(measured, key=lambda one: one.sequences_per_sec or 0.0)
 
 
-def _first_highest(results: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Any]:
-    return max(results, key=lambda result: float(result[key]))
+def _reaches(packing_efficiency: float | None, min_packing: float) -> bool:
+    return packing_efficiency is not None and math.isfinite(packing_efficiency) and packing_efficiency >= min_packing
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

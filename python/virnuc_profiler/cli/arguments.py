@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Options and their checks. Imports nothing heavy: ``--help`` and a mistyped option answer at once."""
+"""Options and their checks. Imports nothing heavy, so that ``--help`` and a mistyped option answer at once."""
 
 from __future__ import annotations
 
@@ -12,53 +12,61 @@ from typing import Any, NoReturn
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
-from virnuc_profiler.sweep.plan.configuration import RANGES, check_setting
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, in_order
+from virnuc_profiler.sweep.plan.configuration import KNOBS
+from virnuc_profiler.sweep.plan.knobs import parse_integer
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, default_values_text, in_order
 from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
 
 EXIT_MISUSE = 2
 DEVICES = "auto|cpu|cuda|cuda:N"
 _MAX_NUMBER = 1e7
-"""In seconds 115 days; the system's clocks refuse to wait for much more."""
+"""Upper bound of numbers: 115 days in seconds, and system clocks refuse to wait for much more."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one sentence, and that takes options between positional arguments.
+    """An argument parser whose errors are one sentence, and that accepts options between positional arguments.
 
-    argparse alone would give the first of ``RUN --top 3 FILE`` to FILE where RUN may be left out.
+    Where RUN is optional, argparse alone would assign the first argument of ``RUN --top 3 FILE`` to FILE.
     """
 
     _intermixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Options first and then what remains.
+        """Parse the options first, and then the positional arguments.
 
-        At once where a command follows, which has options of its own, and
-        where ``--`` says what is no option, which would be forgotten.
+        Both are parsed together if a command follows, which has options of its own, or if ``--`` is among the
+        arguments, because the two-step parse would drop it.
         """
         if self._intermixing or self._subparsers is not None or "--" in (args or ()):
             return super().parse_known_args(args, namespace)
-        self._intermixing = True  # in some versions of Python it comes back here
+        self._intermixing = True  # some versions of Python call this method again
         try:
             return self.parse_known_intermixed_args(args, namespace)
         finally:
             self._intermixing = False
 
     def error(self, message: str) -> NoReturn:
-        """Says what is wrong and where help is."""
+        """Print what is wrong and where help is, and exit."""
         self.exit(EXIT_MISUSE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, sequences: str) -> None:
-    """The options that ``sweep`` and ``profile`` share; `folder` and `sequences` are their defaults in words."""
+def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, sequences: str, lists: bool) -> None:
+    """Add the options that ``sweep`` and ``profile`` share.
+
+    Args:
+        parser: Parser of the command.
+        folder: Default folder of the results, in words.
+        sequences: Default number of sequences, in words.
+        lists: Whether the knobs take lists of values to try, rather than one value each.
+    """
     workload = parser.add_argument_group("workload")
     workload.add_argument("--fasta", type=Path, metavar="FILE", help="your own sequences, plain or gzip'd")
     workload.add_argument(
         "--num-sequences", type=whole(1), metavar="N",
-        help=f"how many sequences; of your own file the first N (default: {sequences})",
+        help=f"number of sequences; of your own file, the first N (default: {sequences})",
     )  # fmt: skip
     workload.add_argument(
-        "--seed", type=whole(0), default=42, metavar="N", help="of the generated sequences (default: 42)"
+        "--seed", type=whole(0), default=42, metavar="N", help="random seed of the generated workload (default: 42)"
     )
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -67,34 +75,67 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
     )  # fmt: skip
     model.add_argument(
         "--weights", default="auto", metavar="auto|random|pretrained|PATH",
-        help="auto: from PyTorch's hub cache if they are there, else random; pretrained: download (default: auto)",
+        help="auto: from PyTorch's hub cache if present, else random; pretrained: download if absent (default: auto)",
     )  # fmt: skip
-    model.add_argument(
-        "--precision", choices=("fp16", "bf16", "fp32", "fp8"), help="default: fp16 on a GPU, fp32 on a CPU"
-    )
     model.add_argument(
         "--min-cosine", type=_number(at_least=-1), metavar="X",
-        help="least similarity of vectors in fp8 to those in bf16 and fp32; less is refused (default: 0.99)",
+        help="lowest cosine similarity of fp8 vectors to bf16 and fp32 ones; a run below it fails (default: 0.99)",
     )  # fmt: skip
-    model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="default: auto")
+    model.add_argument("--least-cosine", dest="min_cosine", type=_number(at_least=-1), help=argparse.SUPPRESS)
+    model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="device (default: auto)")
     model.add_argument(
         "--device-memory-gb", type=_number(above=0), metavar="GB",
         help="limit this process's device memory (1 GB = 10^9 bytes), e.g. to share a card",
     )  # fmt: skip
+    title = "grid: lists like 2,4,8" if lists else "configuration"
+    _add_knobs(model, parser.add_argument_group(title), lists=lists)
     run = parser.add_argument_group("run")
     run.add_argument("--output-dir", type=Path, metavar="DIR", help=f"folder of the results (default: {folder})")
     run.add_argument(
         "--cooldown", type=_seconds_or_auto, default=2.0, metavar="SECONDS",
-        help="pause after each configuration; auto: until nothing of it is left, 2 s at most (default: 2)",
+        help="pause after each configuration; auto: until it has left nothing behind, at most 2 s (default: 2)",
     )  # fmt: skip
     run.add_argument(
-        "--timeout", type=_number(above=0), metavar="SECONDS", help="time limit of a configuration (default: none)"
+        "--timeout", type=_number(above=0), metavar="SECONDS", help="time limit of each configuration (default: none)"
     )
     run.add_argument(
         "--try-all", action="store_true",
-        help="try also what is predicted not to fit the device's memory",
+        help="also run configurations that are predicted not to fit the device's memory",
     )  # fmt: skip
     run.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
+
+
+def _add_knobs(model: argparse._ArgumentGroup, others: argparse._ArgumentGroup, *, lists: bool) -> None:
+    """Add an option for each knob.
+
+    Args:
+        model: Group of the knobs that need a model of their own.
+        others: Group of the other knobs.
+        lists: Whether the options take lists of values to try.
+    """
+    for name, knob in KNOBS.items():
+        group = model if knob.needs_new_model else others
+        default = default_values_text(name) if lists else knob.text(knob.default)
+        varies = "; a list is tried in every step" if lists and knob.needs_new_model else ""
+        group.add_argument(
+            knob.option,
+            type=_reader(knob.parse_list if lists else knob.parse),
+            default=None if lists else knob.default,
+            metavar="LIST" if lists else knob.metavar,
+            help=knob.full_help(default) + varies,
+        )
+
+
+def _reader(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser's argument type whose errors argparse shows as they are."""
+
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
 def _seconds_or_auto(text: str) -> float | str:
@@ -102,12 +143,12 @@ def _seconds_or_auto(text: str) -> float | str:
 
 
 def add_isolation_options(parser: argparse.ArgumentParser) -> None:
-    """The options of what supervises the trials."""
+    """Add the options of the supervision of trials."""
     group = parser.add_argument_group("supervision")
     group.add_argument(
         "--isolation", choices=("process", "none"), default="process",
-        help="process: the model runs in a process of its own, which is replaced after a failure; none: all in one "
-        "process, e.g. for a debugger (default: process)",
+        help="process: the model runs in a process of its own, which is replaced after a failure; none: everything "
+        "runs in one process, e.g. for a debugger (default: process)",
     )  # fmt: skip
     for option, default, what in (
         ("--start-timeout", START_TIMEOUT_S, "time limit of loading the model"),
@@ -119,68 +160,22 @@ def add_isolation_options(parser: argparse.ArgumentParser) -> None:
         )  # fmt: skip
 
 
-def setting(name: str) -> Callable[[str], int]:
-    """Reads one value of a setting of :class:`Configuration`."""
-
-    def read(text: str) -> int:
-        try:
-            if "," in text:
-                raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; lists are for sweep")
-            return check_setting(name, _integer(text))
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return read
-
-
-def settings(name: str) -> Callable[[str], tuple[int, ...]]:
-    """Reads a list like ``2,4,8`` of values of a setting; none may occur twice."""
-    read_one = setting(name)
-
-    def read(text: str) -> tuple[int, ...]:
-        values = tuple(read_one(part) for part in text.split(","))
-        for number, value in enumerate(values):
-            if value in values[:number]:
-                raise argparse.ArgumentTypeError(f"{text!r} names {value} twice")
-        return values
-
-    return read
-
-
 def steps(text: str) -> tuple[str, ...]:
-    """Reads a list of steps; they run in their own order."""
+    """Read a list of steps, which run in their own order."""
     try:
         return in_order([part.strip() for part in text.split(",")])
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def setting_help(name: str, default: str) -> str:
-    """Help for the option of a setting."""
-    meaning = {
-        "num_workers": "DataLoader processes, 0 for none",
-        "prefetch_factor": "chunks that each worker keeps ready",
-        "token_budget": "most tokens of a packed batch",
-        "buffer_size": "sequences collected before they are packed",
-    }
-    return f"{meaning[name]}, {RANGES[name][0]} or more (default: {default})"
-
-
 STEPS_HELP = f"some of {','.join(STEP_NAMES)} (default: all)"
 
 
-def _integer(text: str) -> int:
-    # int() would also take "1_000", " 4" and digits of other scripts, and refuse thousands of digits with advice.
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
 def whole(smallest: int) -> Callable[[str], int]:
-    """Reads a whole number that is not too small."""
+    """Return a reader of whole numbers that are at least `smallest`."""
 
     def read(text: str) -> int:
-        value = _integer(text)
+        value = int(_reader(parse_integer)(text))
         if value < smallest:
             raise argparse.ArgumentTypeError(f"{value} is too small; it must be at least {smallest}")
         return value
@@ -215,7 +210,7 @@ def _model(text: str) -> str:
 
 
 def device_name(text: str) -> str:
-    """Reads the name of a device, whether it is there or not."""
+    """Read the name of a device, whether it is present or not."""
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(DEVICES.split('|'))}")
     return text

@@ -13,13 +13,13 @@ from typing import Final
 
 from virnuc_profiler.capture.device_checks import BROKEN, MISSING, OK, Check, device_checks
 
-SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where DataLoader workers put what they send
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - DataLoader workers pass their batches through it
 ENOUGH_SHARED_MEMORY: Final = 1e9
 _FORKSERVER_S: Final = 60.0
 
 
 def all_checks(output_dir: Path) -> list[Check]:
-    """Every check, in the order of the chain from the driver to the results."""
+    """Run every check, in order from the driver to the results."""
     pytorch = list(_pytorch())
     usable = all(check.state != BROKEN for check in pytorch)
     return [
@@ -103,7 +103,7 @@ def _forkserver() -> Check:
 
 
 def _nothing() -> None:
-    """What the probe's process does."""
+    """Do nothing, in the process that probes whether one can be started."""
 
 
 def _shared_memory() -> Check:

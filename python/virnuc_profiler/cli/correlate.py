@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``virnuc-profiler correlate``: NVTX ranges of an Nsight Systems capture on the GPU, beside a run of ours."""
+"""``virnuc-profiler correlate``: show the NVTX ranges of an Nsight Systems capture on the GPU, beside a run."""
 
 from __future__ import annotations
 
@@ -18,41 +18,45 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = commands.add_parser(
         "correlate",
-        help="an Nsight Systems capture beside a run",
-        description="Projects NVTX ranges on the GPU. With a RUN, its stages are matched with their ranges by domain, "
-        "name and payload, and compared. Without one, any capture will do: all of its ranges are listed, or those of "
-        "--domain and --range.",
+        help="show an Nsight Systems capture beside a run",
+        description="Project NVTX ranges on the GPU. With a RUN, match its stages with their ranges by domain, name "
+        "and payload, and compare them. Without one, list all ranges of any capture, or those of --domain and --range.",
     )
     parser.add_argument(
         "run_file", nargs="?", type=Path, metavar="RUN",
         help="a saved run (run_ID.json), its telemetry file, or a folder that holds one run",
     )  # fmt: skip
     parser.add_argument(
-        "export", type=Path, metavar="NSYS.sqlite", help="made by nsys export --type sqlite REPORT.nsys-rep"
+        "export",
+        type=Path,
+        metavar="NSYS.sqlite",
+        help="the capture, made by nsys export --type sqlite REPORT.nsys-rep",
     )
     parser.add_argument(
         "--domain", metavar="NAME",
-        help="ranges of this NVTX domain only; the one without a name is called default (with RUN: virnuc_profiler)",
+        help="only ranges of this NVTX domain; the domain without a name is called default (with RUN: virnuc_profiler)",
     )  # fmt: skip
     parser.add_argument(
         "--range",
         action="append",
         dest="ranges",
         metavar="NAME",
-        help="ranges of this name only, or of names like this one: aten::copy_*; may be repeated",
+        help="only ranges of this name or pattern, such as aten::copy_*; may be repeated",
     )
-    parser.add_argument("--batches", action="store_true", help="with RUN: a line for every batch too")
-    parser.add_argument("--top", type=whole(0), default=5, metavar="N", help="names and kernels shown (default: 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it there, as JSON")
+    parser.add_argument("--batches", action="store_true", help="with RUN: also print a line for every batch")
+    parser.add_argument(
+        "--top", type=whole(0), default=5, metavar="N", help="number of names and kernels to show (default: 5)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file, as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the table, and writes the JSON."""
+    """Print the table, and write the JSON."""
     from virnuc_profiler.telemetry.files import write_json_atomically
 
     run_file = None if arguments.run_file is None else find_run(arguments.run_file)
@@ -74,10 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_run(path: Path) -> Path:
-    """The saved run that a path means: itself, the one beside a telemetry file, or the only one in a folder.
+    """Find the saved run that a path names: itself, the one beside a telemetry file, or the only one in a folder.
 
     Raises:
-        UsageError: there is none, or more than one.
+        UsageError: There is none, or more than one.
     """
     if path.is_dir():
         found = sorted(path.rglob("run_*.json"))
@@ -93,7 +97,7 @@ def find_run(path: Path) -> Path:
         return beside
     from virnuc_profiler.reports.sqlite_tables import is_sqlite
 
-    with suppress(OSError):  # whoever reads it will say why it cannot be read
+    with suppress(OSError):  # the reader will say why it cannot be read
         if path.is_file() and is_sqlite(path):
             raise UsageError(f"{path} is an SQLite file, not JSON: an export of nsys comes after the RUN")
     return path
@@ -108,11 +112,22 @@ def correlate_run(
     top: int = 5,
     batches: bool = False,
 ) -> tuple[str, Callable[[], dict[str, Any]]]:
-    """A run beside its capture, as text and as what makes a JSON document.
+    """Correlate a run with its capture.
+
+    Args:
+        run_file: The saved run.
+        export: SQLite export of the capture.
+        domain: NVTX domain of the run's ranges; None to find it.
+        names: Names or patterns of the ranges to show; None for all.
+        top: Number of kernels to show.
+        batches: Whether every batch gets a line.
+
+    Returns:
+        The text, and a function that makes the JSON document.
 
     Raises:
-        TelemetryFormatError: a file cannot be read.
-        UsageError: the two do not belong together, or a domain or name does not occur.
+        TelemetryFormatError: A file cannot be read.
+        UsageError: The two do not belong together, or a domain or name does not occur.
     """
     from virnuc_profiler.analysis.nsys.correlation import correlate, mismatch_reason
     from virnuc_profiler.analysis.nsys.projection import project
@@ -133,7 +148,7 @@ def correlate_run(
     if names is not None:
         chosen = {found.name for found in ranges}
         stages = tuple(stage for stage in correlation.stages if stage.name in chosen)
-        correlation = replace(correlation, stages=stages, busy=None)  # some of the stages are not the device's all
+        correlation = replace(correlation, stages=stages, busy=None)  # some stages are not all of the device's work
     title = f"Run {words(recorded.run_id)} in Nsight Systems{_version(capture)}"
     text = render_correlation(correlation, title, _notes(capture, ranges), top=top, batches=batches)
     return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture))
@@ -142,11 +157,20 @@ def correlate_run(
 def project_ranges(
     export: Path, *, domain: str | None = None, names: Sequence[str] | None = None, top: int = 5
 ) -> tuple[str, Callable[[], dict[str, Any]]]:
-    """The ranges of any capture, or its devices if it has none, as text and as what makes a JSON document.
+    """Project the ranges of any capture, or total its devices if it has no ranges.
+
+    Args:
+        export: SQLite export of the capture.
+        domain: NVTX domain to show; None for all.
+        names: Names or patterns of the ranges to show; None for all.
+        top: Number of names and kernels to show.
+
+    Returns:
+        The text, and a function that makes the JSON document.
 
     Raises:
-        TelemetryFormatError: the file cannot be read.
-        UsageError: a domain or name does not occur.
+        TelemetryFormatError: The file cannot be read.
+        UsageError: A domain or name does not occur.
     """
     from virnuc_profiler.analysis.nsys.projection import project
     from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
@@ -187,7 +211,7 @@ def _version(capture: GpuCapture) -> str:
 
 
 def _notes(capture: GpuCapture, ranges: Sequence[NvtxRange]) -> list[str]:
-    """What a reader should know of the capture."""
+    """Return notes on what the capture lacks."""
     notes = []
     if capture.crossing_ranges:
         notes.append(f"Left out: {capture.crossing_ranges:,} ranges that end on another thread than they began on")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``virnuc-profiler doctor``: what this machine can measure, what is missing, and the fix."""
+"""``virnuc-profiler doctor``: show what this machine can measure, what is missing, and the fix."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ _MARKS: Final = {"ok": "ok", "missing": "--", "broken": "!!"}
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = commands.add_parser(
         "doctor",
-        help="what this machine can measure and what is missing",
-        description="Looks at driver, NVML, devices, PyTorch, attention kernels, worker processes and folders. "
-        "Exit code 1 only if nothing can be measured here at all.",
+        help="show what this machine can measure and what is missing",
+        description="Check driver, NVML, devices, PyTorch, attention kernels, worker processes and folders. "
+        "The exit code is 1 only if nothing at all can be measured here.",
     )
     parser.add_argument(
         "--overhead",
         action="store_true",
-        help="measure what profiling costs on this machine, instead of looking around",
+        help="measure what profiling costs on this machine, instead of the checks",
     )
     parser.add_argument(
         "--device",
         type=device_name,
         default="auto",
         metavar=DEVICES,
-        help="of --overhead (default: auto)",
+        help="device of --overhead (default: auto)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
-        "--output-dir", type=Path, default=Path(), metavar="DIR", help="folder to check for writing (default: .)"
+        "--output-dir", type=Path, default=Path(), metavar="DIR", help="folder that must be writable (default: .)"
     )
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="instead measure this GPU's ceilings (some 20 s) and keep them: reports then say the MFU",
+        help="measure and keep this GPU's ceilings (about 20 s), instead of the checks, so that reports show the MFU",
     )
     parser.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the findings; 1 if a part without which nothing works is broken."""
+    """Print the findings; return 1 if a part without which nothing works is broken."""
     if arguments.overhead:
         return _overhead(arguments)
     if arguments.calibrate:
@@ -92,7 +92,7 @@ def _calibrate(*, as_json: bool) -> int:
     from virnuc_profiler.capture.hardware import capture_hardware_info
 
     target = resolve_calibration_target()
-    hardware = capture_hardware_info()  # with PyTorch loaded by now, and so its full version
+    hardware = capture_hardware_info()  # PyTorch is loaded by now, so its full version is known
     calibration = calibrate(
         target, TorchMeter(), driver_version=hardware["driver_version"], torch_version=hardware["torch_version"]
     )
@@ -102,7 +102,7 @@ def _calibrate(*, as_json: bool) -> int:
 
 
 def render_calibration(calibration: Calibration, path: Path) -> str:
-    """What was measured, and where it is kept."""
+    """Return what was measured and where it is kept, as text."""
     lines = [f"{calibration.name} ({calibration.uuid}), matrix products of 8,192 cubed:"]
     for ceiling in calibration.ceilings.values():
         sustained, first = (rate / 1e12 for rate in (ceiling.flops_per_second, ceiling.first_flops_per_second))
@@ -114,7 +114,7 @@ def render_calibration(calibration: Calibration, path: Path) -> str:
 
 
 def render_checks(checks: Sequence[Check]) -> str:
-    """A line for each check, with the fix below where something is missing."""
+    """Return a line for each check, with the fix below where something is missing."""
     from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
 
     width = max(len(check.name) for check in checks)

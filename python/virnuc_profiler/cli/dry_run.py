@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``sweep --dry-run``: what would run, and how long it would take."""
+"""``sweep --dry-run``: list what would run, and how long it would take."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ def dry_run(
     record: SweepRecord | None = None,
     limits: Mapping[str, float | None] | None = None,
 ) -> int:
-    """Lists what would run; of a sweep that is resumed, what is left of it under today's time limits."""
+    """List what would run.
+
+    Args:
+        request: What is asked for.
+        planned: The planned steps by name.
+        names: Names of the steps that would run.
+        record: Sweep that would be resumed, of which only what is left is listed; None for a new one.
+        limits: Today's time limits of the model's process.
+    """
     from virnuc_profiler.sweep.results.result_files import baseline_seconds
     from virnuc_profiler.sweep.session import check_budgets
 
@@ -54,7 +62,13 @@ def dry_run(
 
 
 def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, float | None]) -> int:
-    """Lists what is left of a sweep."""
+    """List what is left of a sweep.
+
+    Args:
+        folder: Folder of the sweep.
+        given: Options that were given, by name.
+        limits: Today's time limits of the model's process.
+    """
     from virnuc_profiler.sweep.results.journal import read_journal
 
     require_journal(folder)
@@ -74,7 +88,7 @@ def _left(step: Step, record: SweepRecord | None, limits: Mapping[str, float | N
 
 
 def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
-    """From the `seconds` of an earlier baseline of the same workload, model and device, or a guess without one."""
+    """Estimate from the `seconds` of an earlier baseline of the same workload, model and device, or guess without."""
     from virnuc_profiler.analysis.model_cost import ModelShape
     from virnuc_profiler.inference.esm2.config import ARCHITECTURES
     from virnuc_profiler.sweep.plan.cooldown import shortest_pause_s

@@ -12,27 +12,28 @@ from typing import TYPE_CHECKING
 from virnuc_profiler.cli.measurement_request import resolve_device_here
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.plan.request import Request, ResolveDevice, TrialModel
+    from virnuc_profiler.sweep.plan.request import Request, ResolveDevice
+    from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
 class ModelHost:
-    """Where the model lives.
+    """The process in which the model lives.
 
     Attributes:
-        resolve_device: finds its device.
-        load: loads it.
-        limits: the time limits that only hold there, as conditions name them.
+        resolve_device: Resolves the model's device.
+        load: Loads the model.
+        limits: Time limits that hold only there, as conditions name them.
     """
 
     resolve_device: ResolveDevice
-    load: Callable[[Request], TrialModel]
+    load: Callable[[Request], LoadedModel]
     limits: Mapping[str, float | None]
 
 
 @contextmanager
 def model_host(arguments: argparse.Namespace) -> Iterator[ModelHost]:
-    """This process, or a supervised one; then this one needs no PyTorch to measure."""
+    """Yield this process as the host, or a supervised one, with which this process needs no PyTorch."""
     if arguments.isolation == "none":
         yield ModelHost(resolve_device_here, _load_here, limits_of(arguments))
         return
@@ -47,13 +48,13 @@ def model_host(arguments: argparse.Namespace) -> Iterator[ModelHost]:
 
 
 def limits_of(arguments: argparse.Namespace) -> dict[str, float | None]:
-    """The time limits of a supervised process, as conditions name them; None without one."""
+    """Return the time limits of a supervised process, as conditions name them; None without one."""
     supervised = arguments.isolation != "none"
     names = ("start_timeout", "progress_timeout")
     return {f"{name}_s": getattr(arguments, name) if supervised else None for name in names}
 
 
-def _load_here(request: Request) -> TrialModel:
+def _load_here(request: Request) -> LoadedModel:
     from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
 
     return MeasuredModel(request)

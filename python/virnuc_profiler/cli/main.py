@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""``virnuc-profiler``: commands to exit codes, and the only place where errors become text.
+"""``virnuc-profiler``: run a command and return its exit code. Errors become text only here.
 
-Exit codes: 0, what was asked for was done (a sweep is done also when some configurations failed); 2, it cannot be
-done as it was asked for (an option, a file that it names, a device that is not there, a token budget that surely
-does not fit it); 1, anything else, Ctrl-C too: a sweep that was stopped is not done, and scripts need no other code to
-know that.
+Exit codes: 0, the command is done (a sweep also if some configurations failed); 2, it cannot be done as it was asked
+for, because of an option, a file that it names, a device that is not there, or a token budget that cannot fit the
+device; 1, anything else, Ctrl-C included, because a sweep that was stopped is not done.
 """
 
 from __future__ import annotations
@@ -40,14 +39,16 @@ _MAX_MESSAGE = 8192
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code."""
+    """Run one command and return its exit code."""
     _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks must not end the command
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a character that the terminal's encoding lacks must not end the command
             stream.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has said all there is to say: help, version or a mistake
+    except SystemExit as stop:  # argparse has printed help, version or a mistake
         return stop.code if isinstance(stop.code, int) else EXIT_MISUSE
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except _MISUSE as error:
         return _fail(error, arguments.debug, EXIT_MISUSE)
-    except BrokenPipeError:  # whoever read our output has left, e.g. head
+    except BrokenPipeError:  # the reader of our output has left, e.g. head
         _give_up_stdout_if_broken()
         return EXIT_FAILURE
     except (VirnucError, OSError, MemoryError) as error:
@@ -71,19 +72,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_missing_streams() -> None:
-    """Standard streams that are closed lead nowhere from now on: files that take their numbers would be written to."""
+    """Open /dev/null for closed standard streams, so that no file gets their numbers and their output."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8"))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog=_PROGRAM, description="Profiles packed ESM-2 inference and finds its fastest safe configuration."
+        prog=_PROGRAM, description="Profile packed ESM-2 inference and find its fastest safe configuration."
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and the build, and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
@@ -113,7 +114,7 @@ def _fail(error: BaseException | str, debug: bool, code: int) -> int:
 
 
 def _give_up_stdout_if_broken() -> None:
-    """What could not be written must not be tried again at exit, where it would turn our exit code into 120."""
+    """Drop output that cannot be written: Python would try again at exit and turn our exit code into 120."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -133,7 +134,7 @@ def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
 
 @contextmanager
 def _signals_stop() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP end a command like Ctrl-C does, with everything written and closed."""
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, with everything written and closed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -152,7 +153,7 @@ def _signals_stop() -> Iterator[None]:
 
 
 class _StderrHandler(_TextStreamHandler):
-    """Writes to whatever ``sys.stderr`` is now: a progress display puts its own in place while it is shown."""
+    """Writes to the current ``sys.stderr``, which a progress display replaces while it is shown."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -163,7 +164,7 @@ class _StderrHandler(_TextStreamHandler):
 
 
 class _PrintableFormatter(logging.Formatter):
-    """Names out of files must not command the terminal, in tracebacks neither."""
+    """Escapes control characters, since names from files must not control the terminal, even in tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return _printable_lines(super().format(record))

@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""From the options of ``sweep`` and ``profile`` to a request, with everything checked that can be checked early."""
+"""Makes a request of the options of ``sweep`` and ``profile``, and checks what can be checked early."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import tempfile
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.errors import OutputError
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
+from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
 
 if TYPE_CHECKING:
     import torch
 
-    from virnuc_profiler.sweep.plan.request import DeviceName, Request
+    from virnuc_profiler.sweep.plan.knobs import KnobValue
+    from virnuc_profiler.sweep.plan.request import ModelKnobs, Request, ResolveDevice
+    from virnuc_profiler.sweep.plan.steps import Grid
     from virnuc_profiler.sweep.plan.workload import Workload
 
 RESULTS_FOLDER: Final = "tuning_results"
@@ -27,44 +29,50 @@ _MAX_PATH: Final = 4096
 
 DEFAULT_MODEL: Final = {"cuda": "esm2_t36_3B_UR50D", "cpu": "esm2_t6_8M_UR50D"}
 DEFAULT_SEQUENCES: Final = {"cuda": 2000, "cpu": 72}
-"""On two CPU cores the whole default sweep of the 8M model over so many sequences ends within four minutes."""
+"""On two CPU cores, the whole default sweep of the 8M model over 72 sequences ends within four minutes."""
 
 
-def resolve_device_here(device: str, precision: str | None) -> torch.device:
-    """The device that is meant, asked in this process.
+def resolve_device_here(device: str, knobs: ModelKnobs) -> torch.device:
+    """Resolve a device in this process.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        knobs: Values of the model's knobs that will be used.
 
     Raises:
-        UsageError: it is not there, or the precision does not fit it.
+        UsageError: The device is not there, or cannot compute with one of the values.
     """
-    with deferred_interrupts():  # PyTorch takes seconds to import, and Python itself dies of Ctrl-C in it
-        from virnuc_profiler.inference.placement import resolve_device, resolve_precision
+    with deferred_interrupts():  # Python dies of Ctrl-C during the seconds in which PyTorch is imported
+        from virnuc_profiler.sweep.trial.device_support import resolve_supported_device
 
-    found = resolve_device(device)
-    resolve_precision(precision, True, found)
-    return found
+    return resolve_supported_device(device, knobs)
 
 
 def build_request(
     arguments: argparse.Namespace,
     *,
     limit_file: bool,
+    grid: Grid | None = None,
     fasta: Path | None = None,
-    resolve_device: Callable[[str, str | None], torch.device | DeviceName] = resolve_device_here,
+    resolve_device: ResolveDevice = resolve_device_here,
 ) -> Request:
-    """The request that the options make.
+    """Make the request that the options describe.
 
     Args:
-        arguments: the parsed options; ``output_dir`` is filled in if it was not given.
-        limit_file: whether a file of the user's is limited to the default number of sequences too.
-        fasta: stands in for ``--fasta``.
-        resolve_device: finds the device and checks that the precision fits it.
+        arguments: The parsed options. ``output_dir`` is filled in if it was not given.
+        limit_file: Whether a file of the user's is limited to the default number of sequences too.
+        grid: Lists of values that a sweep tries; the model's knobs that are not in it are fixed.
+        fasta: File of sequences to use if ``--fasta`` was not given.
+        resolve_device: Resolves the device and checks that it can compute with the model's knobs.
 
     Raises:
-        UsageError: the device is not there, or the precision does not fit it.
+        UsageError: The device is not there, or cannot compute with a value of the model's knobs.
     """
-    from virnuc_profiler.sweep.plan.request import Request
+    from virnuc_profiler.sweep.plan.request import Request, model_knobs
 
-    device = resolve_device(arguments.device, arguments.precision)
+    grid = grid or {}
+    knobs = model_knobs(grid, fixed_model_knobs(arguments))
+    device = resolve_device(arguments.device, knobs)
     fill_in_folder(arguments)
     fasta = arguments.fasta or fasta
     count = arguments.num_sequences
@@ -77,7 +85,8 @@ def build_request(
         fasta=fasta,
         num_sequences=count,
         weights=arguments.weights,
-        precision=arguments.precision,
+        model_knobs={name: values[0] for name, values in knobs.items()},
+        varied=tuple(name for name in knobs if name in grid),
         cooldown_s=arguments.cooldown,
         timeout_s=arguments.timeout,
         min_cosine=arguments.min_cosine,
@@ -88,8 +97,23 @@ def build_request(
     )
 
 
+def fixed_model_knobs(arguments: argparse.Namespace) -> dict[str, KnobValue]:
+    """Return the model's knobs that were given a single value; None for the default."""
+    given = {name: getattr(arguments, name) for name in MODEL_KNOBS}
+    return {name: value[0] if isinstance(value, tuple) else value for name, value in given.items()}
+
+
+def grid_of(arguments: argparse.Namespace) -> Grid:
+    """Return the lists of values that the options of ``sweep`` name.
+
+    A single value of a knob that needs a model of its own is none: the whole sweep runs with that model.
+    """
+    given = {name: values for name in KNOBS if (values := getattr(arguments, name)) is not None}
+    return {name: values for name, values in given.items() if len(values) > 1 or not KNOBS[name].needs_new_model}
+
+
 def fill_in_folder(arguments: argparse.Namespace) -> Path:
-    """The folder of the results: the one that was asked for, or one named by the time, which is filled in."""
+    """Return the folder of the results; if none was given, fill in one that is named by the time."""
     if arguments.output_dir is None:
         stamp = datetime.now().astimezone().strftime("%Y%m%d_%H%M%S")
         arguments.output_dir = Path(RESULTS_FOLDER) / f"{arguments.command}_{stamp}"
@@ -98,16 +122,16 @@ def fill_in_folder(arguments: argparse.Namespace) -> Path:
 
 
 def fasta_of_environment() -> Path | None:
-    """The production file that the environment names for sweeps."""
+    """Return the file that the environment names for sweeps; None if it names none."""
     name = os.environ.get(FASTA_VARIABLE)
     return Path(name) if name else None
 
 
 def require_writable(folder: Path) -> None:
-    """Makes the folder and checks that it can be written, before time is spent on results that it is to hold.
+    """Make a folder and check that it can be written, before time is spent on its results.
 
     Raises:
-        OutputError: it cannot.
+        OutputError: The folder cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,14 +145,14 @@ def require_writable(folder: Path) -> None:
 
 
 def shown_path(path: Path | str) -> str:
-    """A path for a terminal: what its name could command it is escaped."""
+    """Return a path for a terminal, with control characters escaped."""
     from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
 
     return printable(str(path), _MAX_PATH)
 
 
 def describe_workload(workload: Workload) -> str:
-    """One line that says what is run, and what of a file is not."""
+    """Return one line that says what is run, and how much of a file is not."""
     count = f"{workload.num_sequences:,} sequences"
     if workload.num_sequences < workload.sequences_in_file:
         count = f"the first {workload.num_sequences:,} of {workload.sequences_in_file:,} sequences"

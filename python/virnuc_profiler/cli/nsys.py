@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``profile --nsys``: the same command under Nsight Systems, then its capture beside the run."""
+"""``profile --nsys``: run the same command under Nsight Systems, and show its capture beside the run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from virnuc_profiler.errors import OutputError, UsageError
 
 _PYTHON: Final = (sys.executable, "-m", "virnuc_profiler")
 _FINISH_S: Final = 120.0
-"""After Ctrl-C nsys gets so long to write what it has."""
+"""Seconds that nsys gets after Ctrl-C to write what it has."""
 
 
 def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
-    """Runs ``profile`` again, under nsys, and correlates; returns the exit code of the run.
+    """Run ``profile`` again under nsys, correlate, and return the exit code of the run.
 
     Args:
-        argv: the command as it was given, ``profile`` first.
-        run_id: of the run that it makes.
-        folder: where it writes.
+        argv: The command as it was given, ``profile`` first.
+        run_id: Id of the run that it makes.
+        folder: Folder that it writes to.
 
     Raises:
-        UsageError: there is no nsys; the message says what to run where there is one.
-        OutputError: nsys left nothing that can be read; what was measured is kept.
+        UsageError: nsys is not installed; the message lists the commands to run where it is.
+        OutputError: nsys left no readable capture; what was measured is kept.
     """
     from virnuc_profiler.telemetry.files import write_json_atomically  # needs NumPy, which --help does not
 
@@ -45,13 +45,13 @@ def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
         print("\n".join(shlex.join(command) for command in (profile, convert, correlate)))
         raise UsageError("nsys is not on PATH: install Nsight Systems, or run the commands above where it is")
     require_writable(folder)
-    for stale in (report, export, run_file):  # so that what is found afterwards is of this run
+    for stale in (report, export, run_file):  # so that files that exist afterwards are of this run
         stale.unlink(missing_ok=True)
     code = _run_to_its_end([nsys, *profile[1:]])
     if not run_file.exists():
         if code == 0:
             raise OutputError(f"nsys ended, but there is no run {run_file}")
-        return code  # the run, or nsys, has said on stderr why
+        return code  # the run or nsys has printed the reason
     _convert([nsys, *convert[1:]], report, export, folder)
     text, document = correlate_run(run_file, export)
     json_file = folder / f"nsys_{run_id}.json"
@@ -64,10 +64,10 @@ def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
 
 
 def profile_command(argv: Sequence[str], report: Path, folder: Path) -> list[str]:
-    """The command that captures the measured batches of ``profile`` with these arguments.
+    """Return the command that captures the measured batches of ``profile`` with these arguments.
 
-    ``--capture-range-end=stop`` ends the capture and lets the program go on to write its results; the default of
-    nsys would end it.
+    ``--capture-range-end=stop`` ends the capture and lets the program go on to write its results; by default nsys
+    would end the program.
     """
     named = any(argument.startswith("--output-dir") for argument in argv)
     there = () if named else ("--output-dir", str(folder))
@@ -80,23 +80,23 @@ def profile_command(argv: Sequence[str], report: Path, folder: Path) -> list[str
 
 
 def _is_not_nsys(argument: str) -> bool:
-    """Whether an argument is another one than ``--nsys``, which may be abbreviated."""
+    """Return whether an argument is not ``--nsys``, which may be abbreviated."""
     return len(argument) < len("--n") or not "--nsys".startswith(argument)
 
 
 def export_command(report: Path, export: Path) -> list[str]:
-    """The command that makes an SQLite file of a report."""
+    """Return the command that makes an SQLite file of a report."""
     return ["nsys", "export", "-t", "sqlite", "-o", str(export), "--force-overwrite", "true", str(report)]
 
 
 def _run_to_its_end(command: Sequence[str]) -> int:
-    """The exit code, 1 if a signal ended it; when stopped, nsys and the run may finish what they are writing."""
+    """Run a command and return its exit code, 1 if a signal ended it; after Ctrl-C it may finish writing."""
     with subprocess.Popen(command) as process:
         try:
             code = process.wait()
             return code if code >= 0 else 1
         except KeyboardInterrupt as stop:
-            if str(stop):  # a signal to this process alone; Ctrl-C reaches all of them
+            if str(stop):  # a signal to this process alone, while Ctrl-C reaches the child too
                 process.terminate()
             try:
                 process.wait(_FINISH_S)

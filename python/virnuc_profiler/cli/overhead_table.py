@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What profiling costs on this machine, as text."""
+"""The cost of profiling on this machine, as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EXAMPLE_BATCH_MS: Final = 10.0
 
 
 def render_overhead(overhead: Overhead) -> str:
-    """A line for each cost, and what they come to in a batch of a usual size."""
+    """Return a line for each cost, and their sum in a batch of a usual size."""
     batch_ns = overhead.host_ns_per_batch
     sampling = overhead.sampling_cpu
     lines = {

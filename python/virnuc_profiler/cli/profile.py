@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from virnuc_profiler.cli.arguments import add_measurement_options, setting, setting_help
+from virnuc_profiler.cli.arguments import add_measurement_options
 from virnuc_profiler.cli.measurement_request import (
     build_request,
     describe_workload,
@@ -17,30 +17,28 @@ from virnuc_profiler.cli.measurement_request import (
 )
 from virnuc_profiler.cli.nsys import profile_under_nsys
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.plan.configuration import BASELINE, RANGES, Configuration
+from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request
+    from virnuc_profiler.sweep.results.result import Result
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = commands.add_parser(
         "profile",
         help="measure one configuration, stage by stage",
-        description="Measures one configuration and says where the time goes.",
+        description="Measure one configuration and show where the time goes.",
     )
     add_measurement_options(
-        parser, folder="tuning_results/profile_TIME", sequences="all of your own file; else 2000 on a GPU, 72 without"
+        parser,
+        folder="tuning_results/profile_TIME",
+        sequences="all of your own file; else 2000 on a GPU, 72 without",
+        lists=False,
     )
-    group = parser.add_argument_group("configuration")
-    for name, default in BASELINE.as_dict().items():
-        option = f"--{name.replace('_', '-')}"
-        group.add_argument(
-            option, type=setting(name), default=default, metavar="N", help=setting_help(name, str(default))
-        )
     nsys = parser.add_argument_group("Nsight Systems")
-    nsys.add_argument("--nsys", action="store_true", help="run under nsys, and show the capture beside the run")
+    nsys.add_argument("--nsys", action="store_true", help="run under nsys, and show its capture beside the run")
     nsys.add_argument(
         "--capture-range", action="store_true",
         help="bracket the measured batches with cudaProfilerStart/Stop, for nsys or ncu",
@@ -49,21 +47,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measures and reports; 1 if the configuration failed."""
-    configuration = Configuration(**{name: getattr(arguments, name) for name in RANGES})
+    """Measure and report; return 1 if the configuration failed."""
+    knobs = {name: getattr(arguments, name) for name, knob in KNOBS.items() if not knob.needs_new_model}
+    configuration = Configuration(**knobs)
     if arguments.nsys:
         return profile_under_nsys(arguments.argv, configuration.run_id, fill_in_folder(arguments))
     request = build_request(arguments, limit_file=False)
     require_writable(request.output_dir)
     result = _measure(request, configuration)
-    if result["telemetry_path"] is not None:
-        print(f"Telemetry: {shown_path(result['telemetry_path'])}")
-        print(f"Run: {shown_path(result['run_path'])}")
+    if result.telemetry_path is not None and result.run_path is not None:
+        print(f"Telemetry: {shown_path(result.telemetry_path)}")
+        print(f"Run: {shown_path(result.run_path)}")
     print(f"Results: {shown_path(request.output_dir)}")
-    return 0 if result["status"] == "success" else 1
+    return 0 if result.succeeded else 1
 
 
-def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
+def _measure(request: Request, configuration: Configuration) -> Result:
     from virnuc_profiler.cli.progress import show_sequences
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.reports.diagnosis_text import render_diagnosis
@@ -83,14 +82,15 @@ def _measure(request: Request, configuration: Configuration) -> dict[str, Any]:
     print(f"Configuration: {configuration}\n", flush=True)
     predicted = model.predicted_failure(workload, configuration)
     if predicted is not None:
-        raise UsageError(f"{configuration} is {predicted['message']}")
+        raise UsageError(f"{configuration} is {predicted.message}")
     model.warm_up(workload, num_workers=min(1, configuration.num_workers))
     with show_sequences(workload.num_sequences) as on_progress:
         result = model.run_trial(workload, configuration, request.output_dir, on_progress)
-    if result["status"] != "success":
-        print(f"virnuc-profiler: error: {configuration} failed, {result['message']}", file=sys.stderr)
-    if result["telemetry_path"] is not None:  # there is none if the device failed before the run began
-        print(generate_performance_report(result["telemetry_path"]))
-        run = RunResult.load(result["run_path"], max_bytes=sys.maxsize)
+    if not result.succeeded:
+        print(f"virnuc-profiler: error: {configuration} failed, {result.message}", file=sys.stderr)
+    # Neither file exists if the device failed before the run began.
+    if result.telemetry_path is not None and result.run_path is not None:
+        print(generate_performance_report(result.telemetry_path))
+        run = RunResult.load(result.run_path, max_bytes=sys.maxsize)
         print(render_stages(run), render_diagnosis(run), sep="\n\n", end="\n\n")
     return result

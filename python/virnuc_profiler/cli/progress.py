@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""How a sweep goes, on stderr: a bar with a time estimate on a terminal, a line for each configuration in a log."""
+"""Progress of a sweep on stderr: a bar with a time estimate on a terminal, a line for each configuration in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -20,23 +20,24 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from virnuc_profiler.analysis.selection import is_throttled
-from virnuc_profiler.reports.sweep_tables import render_step
+from virnuc_profiler.reports.sweep_tables import NOT_MEASURED, render_step
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.estimate import Pace, in_words
 from virnuc_profiler.sweep.session import SweepListener
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.workload import Workload
+    from virnuc_profiler.sweep.results.document import Document
+    from virnuc_profiler.sweep.results.result import Result
 
 
 class ProgressLines(SweepListener):
-    """A line for each configuration on stderr; each step's table on stdout.
+    """Prints a line for each configuration on stderr, and each step's table on stdout.
 
     Args:
-        planned: the workloads of all configurations to come.
-        cooldown_s: pause after each.
-        clock: seconds, monotonic.
+        planned: Workloads of all configurations to come.
+        cooldown_s: Pause after each configuration in seconds.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -51,42 +52,42 @@ class ProgressLines(SweepListener):
 
     @property
     def number(self) -> int:
-        """How many configurations are done."""
+        """The number of configurations that are done."""
         return self._total - len(self._left)
 
     def trial_started(self, step: str, configuration: Configuration, workload: Workload) -> None:  # noqa: ARG002
-        """Starts the clock."""
+        """Start the clock."""
         self._started = self._clock()
         self._tokens = workload.tokens
 
-    def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:
-        """Prints what came out, and how long the rest will take."""
+    def trial_finished(self, step: str, result: Result) -> None:
+        """Print what came out, and how long the rest will take."""
         self._count_trial(result)
         width = len(str(self._total))
-        config = Configuration(**result["config"])
+        config = result.configuration
         self.say(f"[{self.number:{width}}/{self._total}] {step}: {config}: {outcome(result)}{self.time_left()}")
 
-    def step_finished(self, document: Mapping[str, Any]) -> None:
-        """Prints the step's table."""
+    def step_finished(self, document: Document) -> None:
+        """Print the step's table."""
         print(render_step(document), end="\n\n", flush=True)
 
-    def _count_trial(self, result: Mapping[str, Any]) -> None:
-        if not result.get("predicted"):  # what was not tried took no time, and says nothing of what will be
+    def _count_trial(self, result: Result) -> None:
+        if not result.predicted:  # what was not tried took no time, which says nothing of the rest
             self._pace.add(self._clock() - self._started, self._tokens)
         self._left = self._left[1:]
 
     def time_left(self) -> str:
-        """``, about 3 min 20 s left``; empty when nothing is left or nothing is known."""
+        """Return ``, about 3 min 20 s left``; empty when nothing is left or nothing is known."""
         seconds = self._pace.remaining(self._left)
         return f", about {in_words(seconds)} left" if seconds else ""
 
     def say(self, line: str) -> None:
-        """Prints a line on stderr."""
+        """Print a line on stderr."""
         print(line, file=sys.stderr, flush=True)
 
 
 class ProgressBar(ProgressLines):
-    """One bar over all configurations, which also moves within one."""
+    """Shows one bar over all configurations, which also moves within each."""
 
     def __init__(self, planned: Sequence[Workload], cooldown_s: float, progress: Progress) -> None:
         super().__init__(planned, cooldown_s)
@@ -95,25 +96,25 @@ class ProgressBar(ProgressLines):
         self._sequences = 1
 
     def trial_started(self, step: str, configuration: Configuration, workload: Workload) -> None:
-        """Names the configuration."""
+        """Show the configuration's name."""
         super().trial_started(step, configuration, workload)
         self._sequences = workload.num_sequences
         short = configuration.run_id.removeprefix("tune_")  # the full names leave no room for the bar
         self._progress.update(self._task, description=f"{step} {short}", left=self.time_left().lstrip(", "))
 
     def trial_progressed(self, sequences: int) -> None:
-        """Moves the bar; it is redrawn by a thread, a few times a second."""
+        """Move the bar, which a thread redraws a few times a second."""
         self._progress.update(self._task, completed=self.number + sequences / self._sequences)
 
-    def trial_finished(self, step: str, result: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Moves the bar to the next whole number; only failures get a line."""
+    def trial_finished(self, step: str, result: Result) -> None:  # noqa: ARG002
+        """Move the bar to the next whole number; only failures get a line."""
         self._count_trial(result)
         self._progress.update(self._task, completed=self.number, left=self.time_left().lstrip(", "))
-        if result["status"] != "success":
-            self._progress.console.print(f"{Configuration(**result['config'])}: {outcome(result)}", markup=False)
+        if not result.succeeded:
+            self._progress.console.print(f"{result.configuration}: {outcome(result)}", markup=False)
 
-    def step_finished(self, document: Mapping[str, Any]) -> None:
-        """Prints the step's table on stdout, where the bar must not be meanwhile."""
+    def step_finished(self, document: Document) -> None:
+        """Print the step's table on stdout, with the bar hidden meanwhile."""
         self._progress.stop()
         super().step_finished(document)
         self._progress.start()
@@ -121,7 +122,7 @@ class ProgressBar(ProgressLines):
 
 @contextmanager
 def show_progress(planned: Sequence[Workload], cooldown_s: float) -> Iterator[SweepListener]:
-    """Shows a bar if stderr is a terminal, and prints lines if not."""
+    """Show a bar if stderr is a terminal, and print lines if not."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield ProgressLines(planned, cooldown_s)
@@ -138,7 +139,7 @@ def show_progress(planned: Sequence[Workload], cooldown_s: float) -> Iterator[Sw
 
 @contextmanager
 def show_sequences(total: int) -> Iterator[Callable[[int], None] | None]:
-    """A bar over the sequences of one run, moved by the callable; None if stderr is no terminal."""
+    """Show a bar over the sequences of one run, and yield the callable that moves it; None without a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None
@@ -150,15 +151,15 @@ def show_sequences(total: int) -> Iterator[Callable[[int], None] | None]:
 
 
 def _on(console: Console, *columns: ProgressColumn) -> Progress:
-    """A display that leaves stdout alone and disappears when it ends; a few redraws a second cost nothing."""
+    """Return a display that leaves stdout alone and disappears when it ends."""
     return Progress(*columns, console=console, redirect_stdout=False, transient=True, refresh_per_second=4)
 
 
-def outcome(result: Mapping[str, Any]) -> str:
-    """A result in a few words."""
-    if result["status"] != "success":
-        return f"failed, {result['reason']}{' (predicted, not tried)' if result.get('predicted') else ''}"
-    packing = result["packing_efficiency"]
-    efficiency = "" if packing is None else f", {packing:.1%} packing"
-    heat = ", throttled" if is_throttled(result) else ""
-    return f"{result['sequences_per_sec']:.1f} seq/sec{efficiency}{heat}"
+def outcome(result: Result) -> str:
+    """Return a result in a few words."""
+    if not result.succeeded:
+        return f"failed, {result.reason}{' (predicted, not tried)' if result.predicted else ''}"
+    rate = NOT_MEASURED if result.sequences_per_sec is None else f"{result.sequences_per_sec:.1f}"
+    efficiency = "" if result.packing_efficiency is None else f", {result.packing_efficiency:.1%} packing"
+    heat = ", throttled" if result.throttled else ""
+    return f"{rate} seq/sec{efficiency}{heat}"

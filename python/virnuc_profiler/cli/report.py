@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``virnuc-profiler report``: results that were written earlier, as text."""
+"""``virnuc-profiler report``: render earlier results as text."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _log = logging.getLogger(__name__)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = commands.add_parser(
         "report",
-        help="telemetry or a sweep's folder as text",
-        description="Renders a telemetry file, a saved run, one result file of a sweep, or a sweep's whole folder.",
+        help="render telemetry or a sweep's folder as text",
+        description="Render a telemetry file, a saved run, one result file of a sweep, or a sweep's whole folder.",
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a file, or the folder of a sweep")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the text there too")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the text to this file")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the report."""
+    """Print the report."""
     from virnuc_profiler.telemetry.files import write_text_atomically
 
     text = render(arguments.path)
@@ -45,11 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def render(path: Path) -> str:
-    """The text for a file or a folder.
+    """Return the text for a file or a folder.
 
     Raises:
-        UsageError: there is nothing there, or nothing that can be reported on.
-        TelemetryFormatError: a file does not have its form.
+        UsageError: There is nothing, or nothing that can be reported on.
+        TelemetryFormatError: A file is damaged, or of another version.
     """
     from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 
@@ -73,7 +73,7 @@ def _render_folder(folder: Path) -> str:
 
 
 def _tables(folder: Path) -> Iterator[str]:
-    """Of the result files, and of the journal where a file is missing, as after an interruption."""
+    """Yield the tables of the result files, or of the journal where a file is missing, as after an interruption."""
     from virnuc_profiler.reports.sweep_tables import render_step
     from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
     from virnuc_profiler.sweep.results.result_files import read_step
@@ -96,13 +96,13 @@ def _tables(folder: Path) -> Iterator[str]:
 
 
 def _that_ran(records: Sequence[SweepRecord]) -> Sequence[SweepRecord]:
-    """The sweeps up to the last that has measured anything."""
+    """Return the sweeps up to the last that has measured anything."""
     last = max((place for place, record in enumerate(records) if record.trials), default=len(records) - 1)
     return records[: last + 1]
 
 
 def _of_journal(records: Sequence[SweepRecord], step: str, journal: Path) -> Iterator[str]:
-    """The table of a step that was run at all."""
+    """Yield the table of a step, if it was run."""
     from virnuc_profiler.reports.sweep_tables import render_step
     from virnuc_profiler.sweep.results.from_journal import Documents
 
@@ -119,7 +119,8 @@ def _render_file(path: Path) -> str:
     from virnuc_profiler.reports.performance_text import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.reports.sweep_tables import render_best, render_step
-    from virnuc_profiler.sweep.results.result_files import BEST_KIND, STEP_KIND, read_best, read_step
+    from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
+    from virnuc_profiler.sweep.results.result_files import read_best, read_step
     from virnuc_profiler.telemetry.run_result import RUN_KIND, RunResult
 
     kind = _kind(path)
@@ -134,7 +135,7 @@ def _render_file(path: Path) -> str:
 
 
 def _kind(path: Path) -> Any:
-    """What a file says it is; the rest of it is let go before it is read again by those who know its form."""
+    """Return the kind that a file names; the document itself is released before the right reader reads it again."""
     from virnuc_profiler.telemetry.files import read_json
 
     document = read_json(path)
@@ -142,7 +143,7 @@ def _kind(path: Path) -> Any:
 
 
 def _render_result(render: Callable[[Any], str], document: Any, path: Path) -> str:
-    """The table of a result file or journal, whose readers check only what a later sweep uses."""
+    """Render a result file or journal; an error names it, since its reader checks only what a sweep uses."""
     from virnuc_profiler.telemetry.values import printable
 
     try:

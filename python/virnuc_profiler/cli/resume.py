@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""``virnuc-profiler sweep --resume DIR``: what a folder's last sweep was to do, and whether it can be continued."""
+"""``virnuc-profiler sweep --resume DIR``: read the plan of a folder's last sweep, and check that it can go on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.measurement_request import shown_path
 from virnuc_profiler.errors import UsageError, WorkloadError
-from virnuc_profiler.sweep.plan.configuration import RANGES
+from virnuc_profiler.sweep.plan.conditions import Conditions
+from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.plan.conditions import Conditions
     from virnuc_profiler.sweep.plan.request import Request, ResolveDevice
     from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 
 
 def require_journal(folder: Path) -> None:
-    """Refuses a folder without a journal.
+    """Refuse a folder without a journal.
 
     Raises:
-        UsageError: it has none, or is none.
+        UsageError: It has no journal, or is not a folder.
     """
     from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 
@@ -33,10 +33,14 @@ def require_journal(folder: Path) -> None:
 
 
 def last_sweep(folder: Path, records: Sequence[SweepRecord]) -> SweepRecord:
-    """The last sweep of a folder.
+    """Return the last sweep of a folder.
+
+    Args:
+        folder: The folder, for messages.
+        records: Sweeps of its journal.
 
     Raises:
-        UsageError: there is none, or none that the command line began.
+        UsageError: There is none, or the command line did not begin it.
     """
     if not records:
         raise UsageError(
@@ -44,45 +48,52 @@ def last_sweep(folder: Path, records: Sequence[SweepRecord]) -> SweepRecord:
             f"sweep --output-dir {folder}"
         )
     if not records[-1].plan.options:
-        raise UsageError(f"the last sweep in {folder} was begun by other Python code; only that can continue it")
+        raise UsageError(f"the last sweep in {folder} was begun by other Python code, and only that can continue it")
     return records[-1]
 
 
 def resumed_request(
     record: SweepRecord, folder: Path, given: Mapping[str, Any], resolve_device: ResolveDevice
 ) -> Request:
-    """The request of a sweep that is continued.
+    """Make the request of a sweep that is continued.
 
     Args:
-        record: of the sweep.
-        folder: its own.
-        given: the options that were given, by name.
-        resolve_device: finds the device.
+        record: The sweep.
+        folder: Folder of the sweep.
+        given: Options that were given, by name.
+        resolve_device: Resolves the device and checks that it can compute with the model's knobs.
 
     Raises:
-        UsageError: an option contradicts the sweep, or its device is not there.
+        UsageError: An option contradicts the sweep, or its device is not there.
     """
     from virnuc_profiler.sweep.plan.request import HARMLESS, request_of
 
     refuse_contradictions(record, folder, given, resolve_device)
     options = {**record.plan.options, **{name: given[name] for name in HARMLESS if name in given}}
-    return request_of(options, folder, resolve_device)
+    return request_of(options, record.plan.grid, folder, resolve_device)
 
 
 def refuse_contradictions(
     record: SweepRecord, folder: Path, given: Mapping[str, Any], resolve_device: ResolveDevice
 ) -> None:
-    """Refuses options that are not those of the sweep.
+    """Refuse options that are not those of the sweep.
+
+    Args:
+        record: The sweep.
+        folder: Folder of the sweep.
+        given: Options that were given, by name.
+        resolve_device: Resolves the device.
 
     Raises:
-        UsageError: there are some; each is named, with both values.
+        UsageError: An option contradicts the sweep; each is named, with both values.
     """
     from virnuc_profiler.sweep.plan.request import HARMLESS, recorded
 
     plan = record.plan
     known = {
         **plan.options,
-        **{name: plan.grid.get(name) for name in RANGES},
+        **{name: plan.grid.get(name) for name in KNOBS},
+        **{name: (fixed,) for name in MODEL_KNOBS if (fixed := plan.options.get(name)) is not None},
         "steps": plan.steps,
         "output_dir": str(folder.resolve()),
     }
@@ -90,7 +101,7 @@ def refuse_contradictions(
     for name, value in given.items():
         today = recorded(name, value)
         if name == "device":
-            today = str(resolve_device(value, None))
+            today = str(resolve_device(value, {}))
         elif name == "output_dir":
             today = str(Path(value).resolve())
         if name in known and name not in HARMLESS and today != known[name]:
@@ -103,10 +114,10 @@ def refuse_contradictions(
 
 
 def require_same_file(record: SweepRecord, request: Request) -> None:
-    """Refuses the user's own file if it is not what it was; before it is read, for it may be cut in the middle.
+    """Refuse the user's own file if it has changed. Called before the file is read, since it may be truncated.
 
     Raises:
-        WorkloadError: it is another one, or gone.
+        WorkloadError: The file is another one, or gone.
     """
     from virnuc_profiler.sweep.plan.workload import require_fingerprint
 
@@ -119,10 +130,16 @@ def require_same_file(record: SweepRecord, request: Request) -> None:
 
 
 def require_same_workload(record: SweepRecord, request: Request, workload: Workload, validation: Workload) -> None:
-    """Refuses generated sequences that are not those of the sweep.
+    """Refuse generated sequences that are not those of the sweep.
+
+    Args:
+        record: The sweep.
+        request: What is asked for.
+        workload: Today's workload of the first four steps.
+        validation: Today's workload of the validation.
 
     Raises:
-        WorkloadError: they are others, as after a change of the generator.
+        WorkloadError: They are others, as after a change of the generator.
     """
     for then, today in ((record.plan.workload, workload), (record.plan.validation_workload, validation)):
         if (then.fingerprint, then.num_sequences) != (today.fingerprint, today.num_sequences):
@@ -130,17 +147,56 @@ def require_same_workload(record: SweepRecord, request: Request, workload: Workl
 
 
 def require_same_conditions(record: SweepRecord, folder: Path, conditions: Conditions, allow_mixed: bool) -> None:
-    """Refuses to add results of other conditions to those that are there, unless that is allowed.
+    """Refuse to add results of other conditions to those that are there, unless that is allowed.
+
+    Args:
+        record: The sweep.
+        folder: Folder of the sweep, for the message.
+        conditions: Today's conditions.
+        allow_mixed: Whether results of different conditions may be mixed.
 
     Raises:
-        UsageError: something differs; all of it is named, as it was and as it is.
+        UsageError: Something differs; the message names all of it, as it was and as it is.
     """
     differences = dict.fromkeys(
         str(difference)
         for then in record.conditions.values()
         for difference in conditions.differences(then, workload=False)
     )
-    if differences and record.trials and not allow_mixed:
+    if record.trials and not allow_mixed:
+        _refuse_mixing(folder, differences)
+
+
+def require_same_model(
+    record: SweepRecord, folder: Path, request: Request, description: Mapping[str, Any], allow_mixed: bool
+) -> None:
+    """Refuse a model that is not the one that earlier results with the same values of its knobs were measured with.
+
+    Conditions say nothing of what a sweep varies, so this compares the results themselves.
+
+    Args:
+        record: The sweep.
+        folder: Folder of the sweep, for the message.
+        request: What is asked for, with the values of the model's knobs.
+        description: Description of the model that was loaded.
+        allow_mixed: Whether results of different conditions may be mixed.
+
+    Raises:
+        UsageError: Something differs; the message names all of it, as it was and as it is.
+    """
+    today = Conditions({}, {}, description, {})
+    earlier = [
+        Conditions({}, {}, trial.result.model, {})
+        for trial in record.trials
+        if trial.result.model and trial.result.succeeded
+        if trial.configuration.values("model").items() <= request.model_knobs.items()
+    ]
+    if not allow_mixed:
+        _refuse_mixing(folder, dict.fromkeys(str(found) for then in earlier for found in today.differences(then)))
+
+
+def _refuse_mixing(folder: Path, differences: Collection[str]) -> None:
+    if differences:
         raise UsageError(
             f"the results in {folder} come from other conditions: {'; '.join(differences)}; --allow-mixed continues "
             "nevertheless and marks those results, else start a new sweep in another --output-dir"
@@ -148,13 +204,13 @@ def require_same_conditions(record: SweepRecord, folder: Path, conditions: Condi
 
 
 def with_limits(conditions: Conditions, request: Request, limits: Mapping[str, float | None]) -> Conditions:
-    """The same conditions with the time limits and the pause of this process."""
+    """Return the conditions with the time limits and the pause of this process."""
     today = {"timeout_s": request.timeout_s, "cooldown_s": request.cooldown_s, **limits}
     return replace(conditions, settings={**conditions.settings, **today})
 
 
 def conditions_so_far(record: SweepRecord) -> Conditions:
-    """What can be told of the conditions before the model is loaded, the rest being as it was."""
+    """Return the sweep's conditions with today's machine and versions, which are known before the model is loaded."""
     from virnuc_profiler.sweep.trial.provenance import machine_description, software_versions
 
     return replace(record.current_conditions, machine=machine_description(), versions=software_versions())

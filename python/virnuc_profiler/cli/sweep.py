@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``virnuc-profiler sweep``: finds the fastest safe configuration."""
+"""``virnuc-profiler sweep``: find the fastest safe configuration."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from virnuc_profiler.cli.arguments import (
     STEPS_HELP,
     add_isolation_options,
     add_measurement_options,
-    setting_help,
-    settings,
     steps,
 )
 from virnuc_profiler.cli.dry_run import dry_resume, dry_run
@@ -24,6 +22,7 @@ from virnuc_profiler.cli.measurement_request import (
     build_request,
     describe_workload,
     fasta_of_environment,
+    grid_of,
     require_writable,
     shown_path,
 )
@@ -33,56 +32,53 @@ from virnuc_profiler.cli.resume import (
     require_journal,
     require_same_conditions,
     require_same_file,
+    require_same_model,
     require_same_workload,
     resumed_request,
     with_limits,
 )
 from virnuc_profiler.errors import UsageError, VirnucError
-from virnuc_profiler.sweep.plan.configuration import RANGES, Configuration
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Step, plan
+from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, plan
 
 if TYPE_CHECKING:
     from virnuc_profiler.cli.isolation import ModelHost
     from virnuc_profiler.sweep.plan.conditions import Conditions
-    from virnuc_profiler.sweep.plan.request import Request, TrialModel
+    from virnuc_profiler.sweep.plan.request import Request
     from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.journal import Journal
+    from virnuc_profiler.sweep.results.result import Result
     from virnuc_profiler.sweep.session import Sweep
+    from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
 
-_DEFAULTS = {
-    "num_workers": "2,4,8; 4,8 in interaction",
-    "prefetch_factor": "2,4,8",
-    "token_budget": "2048,4096,8192",
-    "buffer_size": "500,1000,2000",
-}
 _NO_OPTIONS_OF_A_SWEEP = ("command", "run", "debug", "dry_run", "resume", "allow_mixed", "defaults")
 
 _log = logging.getLogger(__name__)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = commands.add_parser(
         "sweep",
         help="find the fastest safe configuration",
-        description="Measures configurations in five steps and names the fastest that is safe. A list that is given "
-        "holds in every step that varies its setting; the baseline stays 4, 4, 4096, 2000. The environment variable "
+        description="Measure configurations in five steps and name the fastest that is safe. A list replaces the "
+        f"values of every step that varies its knob; the baseline stays {BASELINE}. The environment variable "
         "VIRNUCPRO_PRODUCTION_FASTA stands in for --fasta.",
     )
-    add_measurement_options(parser, folder="tuning_results/sweep_TIME", sequences="2000 on a GPU, 72 without")
-    grid = parser.add_argument_group("grid: lists like 2,4,8")
-    for name in RANGES:
-        option = f"--{name.replace('_', '-')}"
-        grid.add_argument(option, type=settings(name), metavar="LIST", help=setting_help(name, _DEFAULTS[name]))
+    add_measurement_options(
+        parser, folder="tuning_results/sweep_TIME", sequences="2000 on a GPU, 72 without", lists=True
+    )
     parser.add_argument("--steps", type=steps, default=STEP_NAMES, metavar="LIST", help=STEPS_HELP)
-    parser.add_argument("--dry-run", action="store_true", help="list what would run and how long, and stop")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list what would run and how long it would take, and stop"
+    )
     parser.add_argument(
         "--resume", type=Path, metavar="DIR",
-        help="continue the sweep in this folder, with the options that it was begun with; what is finished is kept",
+        help="continue the sweep in this folder with its own options; what is finished is kept",
     )  # fmt: skip
     parser.add_argument(
         "--allow-mixed", action="store_true",
-        help="with --resume: continue although machine or versions are not what they were",
+        help="with --resume: continue although the machine or versions have changed",
     )  # fmt: skip
     add_isolation_options(parser)
     _tell_given_from_default(parser)
@@ -90,34 +86,35 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _tell_given_from_default(parser: argparse.ArgumentParser) -> None:
-    """Puts the defaults aside: a sweep that is resumed must know which options were given."""
+    """Set the defaults aside, since a resumed sweep must know which options were given."""
     names = [name for name, value in vars(parser.parse_args([])).items() if name not in _NO_OPTIONS_OF_A_SWEEP]
     parser.set_defaults(defaults={name: parser.get_default(name) for name in names}, **dict.fromkeys(names))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the sweep, continues one, or lists what would be run."""
+    """Run a sweep, continue one, or list what would be run."""
     given = {name: value for name in arguments.defaults if (value := getattr(arguments, name)) is not None}
     vars(arguments).update({**arguments.defaults, **given})
     if arguments.resume is not None:
         if arguments.dry_run:
             return dry_resume(arguments.resume, given, limits_of(arguments))
-        with model_host(arguments) as place:
-            return _resume(arguments.resume, given, place, allow_mixed=arguments.allow_mixed)
+        with model_host(arguments) as host:
+            return _resume(arguments.resume, given, host, allow_mixed=arguments.allow_mixed)
     if arguments.allow_mixed:
         raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
-    grid = {name: values for name in RANGES if (values := getattr(arguments, name)) is not None}
+    grid = grid_of(arguments)
+    fasta = fasta_of_environment()
     if arguments.dry_run:
-        request = build_request(arguments, limit_file=True, fasta=fasta_of_environment())
+        request = build_request(arguments, limit_file=True, grid=grid, fasta=fasta)
         return dry_run(request, plan(grid), arguments.steps)
-    with model_host(arguments) as place:
+    with model_host(arguments) as host:
         request = build_request(
-            arguments, limit_file=True, fasta=fasta_of_environment(), resolve_device=place.resolve_device
+            arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
         )  # fmt: skip
-        return _start(request, grid, arguments.steps, place)
+        return _start(request, grid, arguments.steps, host)
 
 
-def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[str], place: ModelHost) -> int:
+def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) -> int:
     from virnuc_profiler.sweep.plan.request import options_of
     from virnuc_profiler.sweep.results.from_journal import Documents
     from virnuc_profiler.sweep.results.journal import Journal
@@ -128,16 +125,17 @@ def _start(request: Request, grid: Mapping[str, Sequence[int]], names: Sequence[
     with Journal(request.output_dir) as journal:
         if journal.records and not Documents(journal.records).complete():
             folder = shown_path(request.output_dir)
-            _log.warning("%s holds a sweep that is not finished, and this one starts anew: --resume continues", folder)
+            _log.warning(
+                "%s holds a sweep that is not finished, and this starts a new one: --resume would continue it", folder
+            )
         workload, validation = request.workload(), request.validation_workload()
         check_budgets(plan(grid), names, workload, validation)
         print(describe_workload(workload))
-        values = {name: tuple(chosen) for name, chosen in grid.items()}
-        journal.begin(SweepPlan(tuple(names), values, workload, validation, options_of(request)))
-        return _run(_loaded(request, place), request, journal)
+        journal.begin(SweepPlan(tuple(names), grid, workload, validation, options_of(request)))
+        return _run(_loaded(request, host, grid), request, journal)
 
 
-def _resume(folder: Path, given: Mapping[str, Any], place: ModelHost, *, allow_mixed: bool) -> int:
+def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mixed: bool) -> int:
     from virnuc_profiler.sweep.results.journal import Journal
     from virnuc_profiler.telemetry.files import remove_unfinished
 
@@ -145,29 +143,36 @@ def _resume(folder: Path, given: Mapping[str, Any], place: ModelHost, *, allow_m
     require_writable(folder)
     with Journal(folder) as journal:
         record = last_sweep(folder, journal.records)
-        request = resumed_request(record, folder, given, place.resolve_device)
+        request = resumed_request(record, folder, given, host.resolve_device)
         require_same_file(record, request)
         remove_unfinished(folder)
         workload, validation = request.workload(), request.validation_workload()
         require_same_workload(record, request, workload, validation)
         print(describe_workload(workload))
-        sweep = _sweep(request, journal, with_limits(record.current_conditions, request, place.limits))
+        sweep = _sweep(request, journal, with_limits(record.current_conditions, request, host.limits))
         sweep.write_files()  # the process may have been killed between the journal and the files
-        left = len(sweep.to_run(record.plan.steps))
-        print(f"Resumed: {len(record.trials)} trials are kept, {left} to run", flush=True)
+        left = sweep.to_run(record.plan.steps)
+        print(f"Resumed: {len(record.trials)} trials are kept, {len(left)} to run", flush=True)
         if not left:
             print()
-            sweep.conditions = record.current_conditions  # nothing is added, so nothing is said of this process
+            sweep.conditions = record.current_conditions  # no result of this process is added
             return _finish(sweep, request, None)
         require_same_conditions(record, folder, conditions_so_far(record), allow_mixed)
-        model = _loaded(request, place)
+        first = left[0][1]
+        if first is not None:
+            request = request.for_configuration(first)
+        model = _loaded(request, host, record.plan.grid)
         require_same_conditions(record, folder, model.conditions(), allow_mixed)
+        require_same_model(record, folder, request, model.description, allow_mixed)
         return _run(model, request, journal)
 
 
-def _loaded(request: Request, place: ModelHost) -> TrialModel:
-    model = place.load(request)
+def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
+    model = host.load(request)
     print(describe_model(model.description))
+    for name in request.varied:
+        values = ", ".join(map(KNOBS[name].text, grid[name]))
+        print(f"{KNOBS[name].heading}: {values} in turn; the model is loaded again for each")
     print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
@@ -175,15 +180,15 @@ def _loaded(request: Request, place: ModelHost) -> TrialModel:
     return model
 
 
-def _run(model: TrialModel, request: Request, journal: Journal) -> int:
-    """Runs what is left of the journal's current sweep."""
+def _run(model: LoadedModel, request: Request, journal: Journal) -> int:
+    """Run what is left of the journal's current sweep."""
     sweep = _sweep(request, journal, model.conditions())
     sweep.run_trial = model.run_trial
     return _finish(sweep, request, model)
 
 
-def _finish(sweep: Sweep, request: Request, model: TrialModel | None) -> int:
-    """Runs the sweep, without a model if everything is there already, and says where the results are."""
+def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
+    """Run the sweep, without a model if everything is there already, and print where the results are."""
     from virnuc_profiler.cli.progress import show_progress
     from virnuc_profiler.sweep.plan.cooldown import shortest_pause_s
 
@@ -193,18 +198,18 @@ def _finish(sweep: Sweep, request: Request, model: TrialModel | None) -> int:
         sweep.listener = progress
         if model is not None:
             steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
-            model.warm_up(sweep.workload, num_workers=min(1, _most_workers(steps_to_run)))
+            model.warm_up(sweep.workload, num_workers=min(1, _max_workers(steps_to_run)))
         sweep.run(names)
     folder = shown_path(request.output_dir)
     print(f"Results: {folder}")
     trials = sweep.journal.current.trials
-    if trials and not any(trial.result["status"] == "success" for trial in trials):
+    if trials and not any(trial.result.succeeded for trial in trials):
         raise VirnucError(f"no configuration succeeded; the tables and the files in {folder} say why")
     return 0
 
 
 def _sweep(request: Request, journal: Journal, conditions: Conditions) -> Sweep:
-    """The journal's current sweep; its paths are those of this process, for the folder may have been moved."""
+    """Return the journal's current sweep with the paths of this process, since the folder may have been moved."""
     from virnuc_profiler.sweep.session import Sweep
 
     def here(workload: Workload) -> Workload:
@@ -213,7 +218,7 @@ def _sweep(request: Request, journal: Journal, conditions: Conditions) -> Sweep:
     todo = journal.current.plan
     return Sweep(
         request.output_dir,
-        _nothing_to_run,
+        _run_without_model,
         here(todo.workload),
         here(todo.validation_workload),
         conditions,
@@ -222,19 +227,19 @@ def _sweep(request: Request, journal: Journal, conditions: Conditions) -> Sweep:
     )
 
 
-def _nothing_to_run(
+def _run_without_model(
     workload: Workload,  # noqa: ARG001
     configuration: Configuration,
     output_dir: Path,  # noqa: ARG001
     on_progress: Callable[[int], None],  # noqa: ARG001
-) -> Mapping[str, Any]:
+) -> Result:
     raise AssertionError(f"{configuration} is to be run without a model")
 
 
-def _most_workers(steps_to_run: Sequence[Step]) -> int:
+def _max_workers(steps_to_run: Sequence[Step]) -> int:
     return max(configuration.num_workers for step in steps_to_run for configuration in step.configurations())
 
 
 def describe_model(description: Mapping[str, object]) -> str:
-    """One line that says which model runs, and with which weights."""
+    """Return one line that says which model runs, and with which weights."""
     return "Model: {model_name}, {precision}, weights: {weights}, attention: {attention_backend}".format(**description)

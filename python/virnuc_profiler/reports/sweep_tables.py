@@ -1,125 +1,122 @@
 # SPDX-License-Identifier: MIT
-"""The tables of a sweep, from the documents that its steps wrote. What was not measured prints as ``n/a``."""
+"""The tables of a sweep, from the documents of its steps. What was not measured prints as ``n/a``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from virnuc_profiler.analysis.selection import THROTTLED, is_throttled
+from virnuc_profiler.analysis.selection import THROTTLED
+from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
+from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
+from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.telemetry.values import printable
-
-Document = Mapping[str, Any]
-Result = Mapping[str, Any]
 
 NOT_MEASURED: Final = "n/a"
 FAILED: Final = "---"
 
 
 def render_step(document: Document) -> str:
-    """The table of any step."""
-    return _RENDERERS[document["step"]](document)
+    """Return the table of any step."""
+    return _RENDERERS[document.step](document)
 
 
 def render_baseline(document: Document) -> str:
-    """The baseline's figures."""
-    lines = ["Baseline Configuration (defaults)", _rule(34), *map(_figures, document["results"]), _rule(34)]
+    """Return the baseline's figures."""
+    lines = ["Baseline Configuration (defaults)", _rule(34), *map(_figures, document.results), _rule(34)]
     return "\n".join(lines)
 
 
 def render_dataloader(document: Document) -> str:
-    """One line for each number of workers and prefetch factor."""
-    columns = [
-        _setting("Workers", "num_workers"),
-        _setting("Prefetch", "prefetch_factor"),
-        _SEQ,
-        _TOK,
-        _GPU,
-        _MEM,
-        _SPEEDUP,
-    ]
-    names = ("num_workers", "prefetch_factor")
-    return _sweep_table("DataLoader Parameter Sweep", 67, columns, document, names)
+    """Return a line for each number of workers and prefetch factor."""
+    columns = [*_knob_columns(document), _SEQ, _TOK, _GPU, _MEM, _SPEEDUP]
+    return _sweep_table("DataLoader Parameter Sweep", 67, columns, document)
 
 
 def render_packing(document: Document) -> str:
-    """One line for each token budget and buffer size."""
-    columns = [
-        _setting("Budget ", "token_budget"),
-        _setting("Buffer", "buffer_size"),
-        _SEQ,
-        _PACK,
-        _GPU,
-        _MEM,
-        _SPEEDUP,
-    ]
-    return _sweep_table("Packing Parameter Sweep", 70, columns, document, ("token_budget", "buffer_size"))
+    """Return a line for each token budget and buffer size."""
+    columns = [*_knob_columns(document, {"token_budget": 7}), _SEQ, _PACK, _GPU, _MEM, _SPEEDUP]
+    return _sweep_table("Packing Parameter Sweep", 70, columns, document)
 
 
 def render_interaction(document: Document) -> str:
-    """One line for each number of workers and token budget, failed ones too."""
-    names = ("num_workers", "token_budget")
-    settings = [_setting("Workers", "num_workers"), _setting("Budget", "token_budget")]
-    columns = [*settings, _SEQ, _PACK, _GPU, _MEM, _SPEEDUP, _STATUS]
+    """Return a line for each number of workers and token budget, including the failed ones."""
+    columns = [*_knob_columns(document), _SEQ, _PACK, _GPU, _MEM, _SPEEDUP, _STATUS]
     title = "Parameter Interaction Sweep (num_workers x token_budget)"
-    lines = _table(title, 70, columns, document["results"])
-    best = document["best"]
+    lines = _table(title, 70, columns, document.results)
+    best = document.best
     if best is None:
         lines.append("Sweet spot: none, no configuration succeeded")
     else:
-        packing = _percent(best["packing_efficiency"])
-        wanted = f">{document['min_packing']:.0%} packing"
-        met = wanted if document["constraint_met"] else f"{packing} packing"
-        lines.append(f"Sweet spot: {_named(best['config'], names)} ({_rate(best)} seq/sec, {met}, no OOM)")
-    return "\n".join(
-        [*lines, *_notes(document), *_throttled(document["results"], names), *_failures(document["results"], names)]
-    )
+        packing = _percent(best.packing_efficiency)
+        met = f">{_percent(document.min_packing, 100, 0)} packing" if document.constraint_met else f"{packing} packing"
+        lines.append(f"Sweet spot: {_named(best.configuration, document.grid)} ({_rate(best)} seq/sec, {met}, no OOM)")
+    return "\n".join([*lines, *_remarks(document)])
 
 
 def render_validation(document: Document) -> str:
-    """The best configuration on the longer workload, and what it means for a large job."""
-    workload, projection = document["workload"], document["projection"]
+    """Return the best configuration on the longer workload, and what it means for a large job."""
+    reason = "" if document.choice is None else document.choice.reason
+    return _validation(document.results, reason, document.projection, document.conditions.workload)
+
+
+def render_best(best: BestConfiguration) -> str:
+    """Return the recommended configuration as the table of its validation."""
+    return _validation([best.validation], best.choice.reason, best.projection, best.validation_workload)
+
+
+def _validation(
+    results: Sequence[Result], reason: str, projection: Projection | None, workload: Mapping[str, int]
+) -> str:
     lines = ["Optimal Configuration Validation", _rule(34)]
-    if not document["results"]:
-        return "\n".join([*lines, f"Not run: {printable(str(document['selection']['reason']))}", _rule(34)])
-    (result,) = document["results"]
+    if not results:
+        return "\n".join([*lines, f"Not run: {printable(reason)}", _rule(34)])
     lines += [
-        _figures(result),
+        *map(_figures, results),
         f"Workload: {workload['num_sequences']:,} sequences, {workload['tokens']:,} tokens",
-        f"Chosen for: {printable(str(document['selection']['reason']))}",
+        f"Chosen for: {printable(reason)}",
         _rule(34),
     ]
-    if projection is None or projection["hours"] is None:
-        return "\n".join([*lines, "Projected run time: n/a"])
+    if projection is None or projection.hours is None:
+        return "\n".join([*lines, f"Projected run time: {NOT_MEASURED}"])
     return "\n".join(
-        [*lines, f"Projected run time for {projection['sequences']:,} sequences: {projection['hours']:,.2f} hours"]
+        [*lines, f"Projected run time for {projection.sequences:,} sequences: {projection.hours:,.2f} hours"]
     )
-
-
-def render_best(best: Document) -> str:
-    """The recommended configuration, from the file of its own."""
-    workload = best["validation_workload"]
-    return render_validation({**best, "workload": workload, "results": [best["validation"]], "selection": best})
 
 
 Column = tuple[str, Callable[[Result], str]]
 
 
-def _sweep_table(title: str, width: int, columns: Sequence[Column], document: Document, names: Sequence[str]) -> str:
-    """A table of the successful configurations, with the best, the baseline and the failed ones below."""
-    results, best, baseline = document["results"], document["best"], document["baseline"]
-    lines = _table(title, width, columns, [result for result in results if _succeeded(result)])
+def _knob_columns(document: Document, widths: Mapping[str, int] | None = None) -> list[Column]:
+    """Return a column for each knob that the step varies.
+
+    Args:
+        document: Document of the step.
+        widths: Smallest widths of some columns, by the name of the knob.
+    """
+    return [_knob_column(name, (widths or {}).get(name, 0)) for name in document.grid]
+
+
+def _knob_column(name: str, width: int) -> Column:
+    knob = KNOBS[name]
+    return knob.heading.ljust(width), lambda result: knob.text(getattr(result.configuration, name))
+
+
+def _sweep_table(title: str, width: int, columns: Sequence[Column], document: Document) -> str:
+    """Return a table of the successful configurations, with the best, the baseline and the failed ones below."""
+    best, baseline, names = document.best, document.baseline, document.grid
+    lines = _table(title, width, columns, [result for result in document.results if result.succeeded])
     if best is None:
         lines.append("Best: none, no configuration succeeded")
     else:
-        efficiency = f", {_percent(best['packing_efficiency'])} eff" if document["min_packing"] is not None else ""
+        efficiency = f", {_percent(best.packing_efficiency)} eff" if document.min_packing is not None else ""
         lines.append(
-            f"Best: {_named(best['config'], names)} "
-            f"({_rate(best)} seq/sec{efficiency}, {_times(best.get('speedup'))} vs baseline)"
+            f"Best: {_named(best.configuration, names)} "
+            f"({_rate(best)} seq/sec{efficiency}, {_times(best.speedup)} vs baseline)"
         )
     if baseline is not None:
-        lines.append(f"Baseline: {_named(baseline['config'], names)} ({_rate(baseline)} seq/sec)")
-    return "\n".join([*lines, *_notes(document), *_throttled(results, names), *_failures(results, names)])
+        lines.append(f"Baseline: {_named(baseline.configuration, names)} ({_rate(baseline)} seq/sec)")
+    return "\n".join([*lines, *_remarks(document)])
 
 
 def _table(title: str, width: int, columns: Sequence[Column], results: Iterable[Result]) -> list[str]:
@@ -131,87 +128,89 @@ def _table(title: str, width: int, columns: Sequence[Column], results: Iterable[
     return [title, rule, *lines, rule]
 
 
+def _remarks(document: Document) -> list[str]:
+    """Return what is said below a table: notes, throttled configurations, failed ones."""
+    return [*_notes(document), *_throttled(document), *_failures(document)]
+
+
 def _notes(document: Document) -> list[str]:
     notes = []
-    if document["constraint_met"] is False:
+    if document.constraint_met is False:
         notes.append(
-            f"No configuration reached {document['min_packing']:.0%} packing efficiency: "
+            f"No configuration reached {_percent(document.min_packing, 100, 0)} packing efficiency: "
             "the best without that constraint is shown."
         )
-    if not document["complete"]:
-        notes.append(f"Incomplete: {len(document['results'])} of {document['planned']} configurations were run.")
-    mixed = [result["measured_under"] for result in document["results"] if result.get("measured_under")]
+    if not document.complete:
+        notes.append(f"Incomplete: {len(document.results)} of {document.planned} configurations were run.")
+    mixed = [result.measured_under for result in document.results if result.measured_under]
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))
-        notes.append(f"Mixed: {len(mixed)} of {len(document['results'])} differ from the rest in {printable(what)}.")
-    if document["best"] is not None and is_throttled(document["best"]):
+        notes.append(f"Mixed: {len(mixed)} of {len(document.results)} differ from the rest in {printable(what)}.")
+    if document.best is not None and document.best.throttled:
         notes.append("Every configuration that succeeded was throttled: compare on a cooler device.")
     return notes
 
 
-def _throttled(results: Iterable[Result], names: Sequence[str]) -> list[str]:
-    """Those that never win while others succeeded, with the reasons that held the device down."""
-    held = [result for result in results if _succeeded(result) and is_throttled(result)]
+def _throttled(document: Document) -> list[str]:
+    """Return the throttled configurations, which never win while others succeeded, with the reasons."""
+    held = [result for result in document.results if result.succeeded and result.throttled]
     if not held:
         return []
-    lines = [f"  {_named(result['config'], names)} ({_held_down(result)})" for result in held]
+    lines = [f"  {_named(result.configuration, document.grid)} ({_held_down(result)})" for result in held]
     return ["", "Throttled configurations (chosen only if all were):", *lines]
 
 
 def _held_down(result: Result) -> str:
-    evidence = result.get("evidence") or {}
+    evidence = result.evidence or {}
     share, reasons = evidence.get("held_down_share"), evidence.get("reasons") or {}
     return printable(f"{_percent(share)} of the time: {', '.join(reasons) or NOT_MEASURED}")
 
 
-def _failures(results: Iterable[Result], names: Sequence[str]) -> list[str]:
+def _failures(document: Document) -> list[str]:
     by_reason: dict[str, list[Result]] = {}
-    for result in results:
-        if not _succeeded(result):
+    for result in document.results:
+        if not result.succeeded:
             by_reason.setdefault(_reason(result), []).append(result)
     lines: list[str] = []
     for reason, failed in by_reason.items():
         lines += ["", f"Failed configurations ({printable(reason)}):"]
-        lines += [f"  {_named(result['config'], names)} ({_failure(result)})" for result in failed]
+        lines += [f"  {_named(result.configuration, document.grid)} ({_failure(result)})" for result in failed]
     return lines
 
 
 def _reason(result: Result) -> str:
-    return f"{result['reason']}{', predicted' if result.get('predicted') else ''}"
+    return f"{result.reason}{', predicted' if result.predicted else ''}"
 
 
 def _failure(result: Result) -> str:
-    if result.get("predicted"):
-        predicted, available = (_gigabytes(result.get(f"{what}_memory_gb")) for what in ("predicted_peak", "available"))
+    if result.predicted:
+        predicted, available = _gigabytes(result.predicted_peak_memory_gb), _gigabytes(result.available_memory_gb)
         return f"predicted: {predicted} of {available}, not tried"
-    if result["reason"] == "OOM":
-        where = {"host": " of the host", "shared memory": " of shared memory"}.get(str(result.get("memory")), "")
-        return f"peak memory: {_gigabytes(result['peak_memory_gb'])} before OOM{where}"
-    return printable(str(result.get("message", "no message")))
+    if result.reason == "OOM":
+        where = {"host": " of the host", "shared memory": " of shared memory"}.get(str(result.memory), "")
+        return f"peak memory: {_gigabytes(result.peak_memory_gb)} before OOM{where}"
+    return printable(str(result.message or "no message"))
 
 
 def _figures(result: Result) -> str:
-    lines = [_named(result["config"], tuple(result["config"]))]
-    if _succeeded(result):
+    lines = [printable(str(result.configuration))]
+    if result.succeeded:
         lines += [
-            f"Throughput: {_rate(result)} seq/sec, {_whole(result['tokens_per_sec'])} tok/sec",
-            f"GPU Utilization: {_percent(result['gpu_util'], 1)}",
-            f"Packing Efficiency: {_percent(result['packing_efficiency'])}",
-            f"Peak Memory: {_gigabytes(result['peak_memory_gb'])}",
+            f"Throughput: {_rate(result)} seq/sec, {_whole(result.tokens_per_sec)} tok/sec",
+            f"GPU Utilization: {_percent(result.gpu_util, 1)}",
+            f"Packing Efficiency: {_percent(result.packing_efficiency)}",
+            f"Peak Memory: {_gigabytes(result.peak_memory_gb)}",
         ]
-        if is_throttled(result):
+        if result.throttled:
             lines.append(f"Throttled: {_held_down(result)}")
     else:
-        lines.append(f"Failed: {printable(result['reason'])} ({_failure(result)})")
+        lines.append(f"Failed: {printable(str(result.reason))} ({_failure(result)})")
     return "\n".join(lines)
 
 
-def _succeeded(result: Result) -> bool:
-    return bool(result["status"] == "success")
-
-
-def _named(config: Mapping[str, int], names: Sequence[str]) -> str:
-    return printable(", ".join(f"{name}={config[name]}" for name in names))
+def _named(configuration: Configuration, names: Iterable[str]) -> str:
+    """Return the values of the knobs that a step varies."""
+    return ", ".join(f"{name}={KNOBS[name].text(getattr(configuration, name))}" for name in names)
 
 
 def _rule(width: int) -> str:
@@ -219,7 +218,7 @@ def _rule(width: int) -> str:
 
 
 def _rate(result: Result) -> str:
-    value = result.get("sequences_per_sec")
+    value = result.sequences_per_sec
     return NOT_MEASURED if value is None else f"{value:.1f}"
 
 
@@ -227,8 +226,8 @@ def _whole(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:,.0f}"
 
 
-def _percent(value: float | None, factor: float = 100) -> str:
-    return NOT_MEASURED if value is None else f"{value * factor:.1f}%"
+def _percent(value: float | None, factor: float = 100, digits: int = 1) -> str:
+    return NOT_MEASURED if value is None else f"{value * factor:.{digits}f}%"
 
 
 def _gigabytes(value: float | None) -> str:
@@ -239,31 +238,26 @@ def _times(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.2f}x"
 
 
-def _setting(heading: str, name: str) -> Column:
-    return heading, lambda result: str(result["config"][name])
-
-
 def _measured(text: Callable[[Result], str]) -> Callable[[Result], str]:
-    return lambda result: text(result) if _succeeded(result) else FAILED
+    return lambda result: text(result) if result.succeeded else FAILED
 
 
 def _memory(result: Result) -> str:
-    value = result["peak_memory_gb"]
-    return NOT_MEASURED if value is None else f"{value:.2f}G"
+    return NOT_MEASURED if result.peak_memory_gb is None else f"{result.peak_memory_gb:.2f}G"
 
 
 def _status(result: Result) -> str:
-    if _succeeded(result):
-        return THROTTLED if is_throttled(result) else "OK"
+    if result.succeeded:
+        return THROTTLED if result.throttled else "OK"
     return printable(_reason(result))
 
 
 _SEQ: Final[Column] = ("Seq/sec", _measured(_rate))
-_TOK: Final[Column] = ("Tok/sec ", _measured(lambda result: _whole(result["tokens_per_sec"])))
-_PACK: Final[Column] = ("Pack Eff", _measured(lambda result: _percent(result["packing_efficiency"])))
-_GPU: Final[Column] = ("GPU Util", _measured(lambda result: _percent(result["gpu_util"], 1)))
+_TOK: Final[Column] = ("Tok/sec ", _measured(lambda result: _whole(result.tokens_per_sec)))
+_PACK: Final[Column] = ("Pack Eff", _measured(lambda result: _percent(result.packing_efficiency)))
+_GPU: Final[Column] = ("GPU Util", _measured(lambda result: _percent(result.gpu_util, 1)))
 _MEM: Final[Column] = ("Memory ", _memory)
-_SPEEDUP: Final[Column] = ("Speedup", _measured(lambda result: _times(result.get("speedup"))))
+_SPEEDUP: Final[Column] = ("Speedup", _measured(lambda result: _times(result.speedup)))
 _STATUS: Final[Column] = ("Status", _status)
 
 _RENDERERS: Final[Mapping[str, Callable[[Document], str]]] = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A sweep: runs the five steps one after the other and writes what each found."""
+"""A sweep runs the five steps one after the other and writes what each has found."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.knobs import KnobValue
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, Step, in_order, plan
 from virnuc_profiler.sweep.plan.workload import Workload, WorkloadGuard
+from virnuc_profiler.sweep.results.document import BestConfiguration, Document
 from virnuc_profiler.sweep.results.from_journal import NO_CHOICE, Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
-from virnuc_profiler.sweep.results.result_files import Document, Result, now, relative_to
+from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result_files import now, relative_to
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, Trial, conditions_key
 from virnuc_profiler.telemetry.files import write_json_atomically
 
@@ -27,29 +30,29 @@ TELEMETRY_FOLDER = "telemetry"
 _log = logging.getLogger(__name__)
 
 
-class RunTrial(Protocol):
-    """Measures one configuration, as :func:`run_single_gpu_benchmark` does."""
+class TrialRunner(Protocol):
+    """Measures one configuration, as :meth:`LoadedModel.run_trial` does."""
 
     def __call__(
         self, workload: Workload, configuration: Configuration, output_dir: Path, on_progress: Callable[[int], None]
-    ) -> Mapping[str, Any]:
-        """Returns its result."""
+    ) -> Result:
+        """Return the result of one configuration."""
 
 
 class SweepListener:
-    """Is told how a sweep goes; does nothing unless overridden."""
+    """Receives the events of a sweep; does nothing unless overridden."""
 
     def trial_started(self, step: str, configuration: Configuration, workload: Workload) -> None:
-        """A configuration is about to be measured."""
+        """Called before a configuration is measured."""
 
     def trial_progressed(self, sequences: int) -> None:
-        """So many of its sequences are done."""
+        """Called with the number of sequences of the current trial that are done."""
 
     def trial_finished(self, step: str, result: Result) -> None:
-        """A configuration was measured, or has failed."""
+        """Called when a configuration was measured, or has failed."""
 
     def step_finished(self, document: Document) -> None:
-        """A step is complete and written."""
+        """Called when a step is complete and written."""
 
 
 @dataclass
@@ -60,41 +63,48 @@ class Sweep:
     one in progress; the result files are made from the journal.
 
     Attributes:
-        output_dir: folder of the results; telemetry lies under ``telemetry/{step}/`` in it.
-        run_trial: measures one configuration.
-        workload: of the first four steps.
-        validation_workload: of the last.
-        conditions: what every result file says of the circumstances.
-        grid: lists of values that replace the default ones.
-        listener: is told how it goes.
-        journal: the folder's, with the sweep that is to be run, or continued, begun in it; None to open it for each
-            run and begin one.
-        check_workload: raises WorkloadError if the file of sequences is not what it was.
+        output_dir: Folder of the results; telemetry lies under ``telemetry/{step}/`` in it.
+        run_trial: Measures one configuration.
+        workload: Workload of the first four steps.
+        validation_workload: Workload of the validation.
+        conditions: Conditions of the results, as every result file names them.
+        grid: Lists of values that replace the default ones, by the name of the knob.
+        listener: Receives the events of the sweep.
+        journal: Open journal of the folder, in which the sweep has been begun; None to open it and begin one for
+            each run.
+        check_workload: Raises WorkloadError if the file of sequences has changed.
     """
 
     output_dir: Path
-    run_trial: RunTrial
+    run_trial: TrialRunner
     workload: Workload
     validation_workload: Workload
     conditions: Conditions
-    grid: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    grid: Mapping[str, Sequence[KnobValue]] = field(default_factory=dict)
     listener: SweepListener = field(default_factory=SweepListener)
     journal: Journal | None = None
     check_workload: Callable[[Workload], None] = field(default_factory=WorkloadGuard)
 
     def __post_init__(self) -> None:
         self.steps = plan(self.grid)
-        self.conditions = replace(self.conditions, workload=self.workload.as_dict())
+        self.conditions = replace(self.conditions, workload=self.workload.to_json())
+        (self._baseline,) = self.steps["baseline"].configurations()
         self._baseline_measured = False
 
     def run(self, names: Sequence[str]) -> list[Document]:
-        """Runs the chosen steps in their order, and the baseline first if it is needed.
+        """Run the chosen steps in their order, and the baseline first if it is needed.
+
+        Args:
+            names: Names of the chosen steps.
+
+        Returns:
+            The documents of the chosen steps.
 
         Raises:
-            UsageError: a step that does not exist, or a token budget that the longest sequence does not fit.
-            WorkloadError: the file of sequences was changed meanwhile.
-            OutputError: a result cannot be written, or another sweep is at work in the folder.
-            KeyboardInterrupt: what was measured until then is written.
+            UsageError: A step does not exist, or the longest sequence does not fit a token budget.
+            WorkloadError: The file of sequences was changed meanwhile.
+            OutputError: A result cannot be written, or another sweep uses the folder.
+            KeyboardInterrupt: Ctrl-C; what was measured until then is written.
         """
         chosen = in_order(names)
         check_budgets(self.steps, chosen, self.workload, self.validation_workload)
@@ -102,25 +112,25 @@ class Sweep:
             return [self._run_step(recording, name) for name in chosen]
 
     def run_step(self, name: str) -> Document:
-        """Runs one step, after the baseline if there is none to compare with, and returns its document."""
+        """Run one step, after the baseline if there is none to compare with, and return its document."""
         with self._recording((name,)) as recording:
             return self._run_step(recording, name)
 
     def planned(self, names: Sequence[str]) -> list[Workload]:
-        """The workload of each configuration that will be measured, in order."""
+        """Return the workload of each configuration that will be measured, in order."""
         return [
             self.validation_workload if name == "validation" else self.workload
             for name, configuration in self.to_run(names)
         ]
 
     def to_run(self, names: Sequence[str]) -> list[tuple[str, Configuration | None]]:
-        """Step and configuration of each measurement to come, in order; None for a best that is not known yet."""
+        """Return step and configuration of each trial to come, in order; None for a best that is not known yet."""
         records = self._as_begun()
         found: list[tuple[str, Configuration | None]] = []
         for name in self._needed(names, records):
             if name == "validation":
                 choice = None if found else Documents(records).choice()
-                best = None if choice is None else choice.candidate.configuration
+                best = None if choice is None else choice.configuration
                 configurations: tuple[Configuration | None, ...] = (best,)
             else:
                 configurations = self.steps[name].configurations()
@@ -128,14 +138,14 @@ class Sweep:
         return found
 
     def needed(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The chosen steps in their order, after the baseline if there is none to compare with."""
+        """Return the chosen steps in their order, after the baseline if there is none to compare with."""
         return self._needed(names, self._as_begun())
 
     def write_files(self) -> None:
-        """Makes all result files of the folder anew from the journal that was given.
+        """Write all result files of the folder again, from the journal that was given.
 
         Raises:
-            OutputError: one of them cannot be written.
+            OutputError: A file cannot be written.
         """
         assert self.journal is not None
         for name, document in Documents(self.journal.records).files().items():
@@ -154,7 +164,7 @@ class Sweep:
             yield journal
 
     def _begin(self, journal: Journal) -> None:
-        """Notes the conditions, and takes away the files of steps whose results are of other ones."""
+        """Record the conditions, and remove the files of steps that were measured under other conditions."""
         journal.note(self.conditions)
         for name, document in Documents(journal.records).files().items():
             if document is None and (self.output_dir / name).exists():
@@ -181,8 +191,8 @@ class Sweep:
             if differences := documents.differences(name):
                 _log.warning("an earlier result of %s is not used: %s", name, "; ".join(map(str, differences)))
         choice = documents.choice()
-        if choice is not None:
-            return self._measure(journal, step, [choice.candidate.configuration])
+        if choice is not None and choice.configuration is not None:
+            return self._measure(journal, step, [choice.configuration])
         document = self._write_step(journal, step)
         self.listener.step_finished(document)
         _log.warning("nothing can be validated: %s", NO_CHOICE)
@@ -214,15 +224,14 @@ class Sweep:
         with deferred_interrupts():
             journal.add(trial)
             document = self._write_step(journal, step)
-        config = configuration.as_dict()
-        self.listener.trial_finished(step.name, next(r for r in document["results"] if r["config"] == config))
+        self.listener.trial_finished(step.name, next(r for r in document.results if r.configuration == configuration))
 
     @contextmanager
     def _unchanged(self, journal: Journal, workload: Workload) -> Iterator[None]:
-        """Checks the file of sequences before and after a trial: one that ran on another file is not recorded.
+        """Check the file of sequences before and after a trial, since a trial on another file must not be recorded.
 
         Raises:
-            WorkloadError: it is not what it was; says how many trials are kept.
+            WorkloadError: The file has changed; the message says how many trials are kept.
         """
         try:
             self.check_workload(workload)
@@ -232,8 +241,8 @@ class Sweep:
             kept = len(journal.current.trials)
             raise WorkloadError(
                 f"{error}; the sweep ends here, and the results of {kept} finished trials are kept in "
-                f"{self.output_dir}: put the file back and use sweep --resume {self.output_dir}, or start anew in "
-                "another folder"
+                f"{self.output_dir}: put the file back and use sweep --resume {self.output_dir}, or start again "
+                "in another folder"
             ) from None
 
     def _write_step(self, journal: Journal, step: Step) -> Document:
@@ -247,39 +256,44 @@ class Sweep:
             self._write(BEST_CONFIG_FILE, None)
         return document
 
-    def _write(self, name: str, document: Document | None) -> None:
+    def _write(self, name: str, document: Document | BestConfiguration | None) -> None:
+        """Write a result file; None removes it, because it is out of date."""
         path = self.output_dir / name
         if document is not None:
-            write_json_atomically(path, document)
-        else:  # what it said is of the past
+            write_json_atomically(path, document.to_json())
+        else:
             path.unlink(missing_ok=True)
 
     def _with_relative_paths(self, result: Result) -> Result:
-        paths = {key: relative_to(self.output_dir, result.get(key)) for key in ("telemetry_path", "run_path")}
-        return {**result, **{key: path for key, path in paths.items() if path is not None}}
+        return replace(
+            result,
+            telemetry_path=relative_to(self.output_dir, result.telemetry_path),
+            run_path=relative_to(self.output_dir, result.run_path),
+        )
 
     def _has_usable_baseline(self, journal: Journal) -> bool:
-        """Whether speedups have something to refer to: a comparable success, or what this sweep has measured."""
-        if self._baseline_measured or self._is_finished(journal.current, "baseline", BASELINE):
+        """Return whether speedups have a baseline: a comparable success, or the one that this sweep has measured."""
+        if self._baseline_measured or self._is_finished(journal.current, "baseline", self._baseline):
             return True
         documents = Documents(journal.records)
         differences = documents.differences("baseline")
         baseline = documents.baseline()
         if differences:
             _log.warning("an earlier baseline is not used: %s", "; ".join(map(str, differences)))
-        elif baseline is not None and baseline["status"] != "success":
-            _log.warning("an earlier baseline is measured anew: it failed with %s", baseline.get("reason"))
-        return baseline is not None and baseline["status"] == "success"
+        elif baseline is not None and not baseline.succeeded:
+            _log.warning("an earlier baseline is measured again: it failed with %s", baseline.reason)
+        return baseline is not None and baseline.succeeded
 
     def _needed(self, names: Sequence[str], records: Sequence[SweepRecord]) -> tuple[str, ...]:
         chosen = in_order(names)
         baseline = Documents(records).baseline()
-        succeeded = baseline is not None and baseline["status"] == "success"
-        there = succeeded or self._is_finished(records[-1], "baseline", BASELINE)
+        there = (baseline is not None and baseline.succeeded) or self._is_finished(
+            records[-1], "baseline", self._baseline
+        )
         return chosen if there or "baseline" in chosen else ("baseline", *chosen)
 
     def _as_begun(self) -> list[SweepRecord]:
-        """The folder's sweeps as they will be once this one has begun, or goes on."""
+        """Return the folder's sweeps as they will be once this one has begun or continues."""
         if self.journal is not None:
             *earlier, last = self.journal.records
         else:
@@ -300,12 +314,18 @@ def _make(folder: Path) -> None:
 
 
 def check_budgets(steps: Mapping[str, Step], names: Sequence[str], workload: Workload, validation: Workload) -> None:
-    """Refuses token budgets that the longest sequence does not fit, before anything is run.
+    """Refuse token budgets that the longest sequence does not fit, before anything is run.
 
-    Whatever is measured may win, and so must fit the workload of the validation too if that is among the steps.
+    Any configuration may win, so it must also fit the workload of the validation if that is among the steps.
+
+    Args:
+        steps: The planned steps by name.
+        names: Names of the steps that will run.
+        workload: Workload of the first four steps.
+        validation: Workload of the validation.
 
     Raises:
-        UsageError: there is one.
+        UsageError: The longest sequence does not fit a token budget.
     """
     longest, whose = workload.longest_tokens, ""
     if "validation" in names and validation.longest_tokens > longest:
@@ -316,10 +336,15 @@ def check_budgets(steps: Mapping[str, Step], names: Sequence[str], workload: Wor
 
 
 def require_budget(token_budget: int, longest_tokens: int, whose: str = "") -> None:
-    """Refuses a budget that the longest sequence does not fit.
+    """Refuse a token budget that the longest sequence does not fit.
+
+    Args:
+        token_budget: The budget.
+        longest_tokens: Tokens of the longest sequence, BOS and EOS included.
+        whose: Which workload has that sequence, for the message.
 
     Raises:
-        UsageError: it does not.
+        UsageError: The sequence does not fit.
     """
     if token_budget < longest_tokens:
         raise UsageError(

@@ -31,6 +31,15 @@ def test_help(capsys, command):
     assert out.startswith(" ".join(["usage: virnuc-profiler", *command]))
 
 
+def test_the_old_name_of_min_cosine_is_taken_but_not_shown(capsys, monkeypatch):
+    found = []
+    monkeypatch.setattr(cli.sweep, "run", lambda arguments: found.append(arguments.min_cosine) or 0)
+    for option in ("--min-cosine", "--least-cosine"):
+        assert run(capsys, "sweep", option, "0.98") == (0, "", "")
+    assert found == [0.98, 0.98]
+    assert "least-cosine" not in run(capsys, "sweep", "--help")[1]
+
+
 def test_version(capsys):
     code, out, _ = run(capsys, "--version")
     assert (code, out.split()[0]) == (0, "virnuc-profiler")
@@ -59,6 +68,9 @@ def test_version(capsys):
         (["sweep", "--model", "7B"], ["unknown model '7B'", "650M"]),
         (["sweep", "--device", "gpu"], ["'gpu' is not one of auto, cpu, cuda, cuda:N"]),
         (["sweep", "--precision", "fp64"], ["fp64", "bf16"]),
+        (["sweep", "--precision", "bf16,bf16"], ["names bf16 twice"]),
+        (["profile", "--precision", "bf16,fp32"], ["only sweep takes lists"]),
+        (["sweep", "--least-cosine", "close"], ["'close' is not a number"]),
         (["sweep", "--cooldown", "never"], ["--cooldown"]),
         (["sweep", "--cooldown", "-1"], ["--cooldown", "at least 0"]),
         (["sweep", "--timeout", "0"], ["--timeout", "more than 0"]),

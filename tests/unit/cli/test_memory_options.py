@@ -10,7 +10,6 @@ from tests.support.sweeps import success
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.inference.esm2.model import ModelInfo
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.trial import measured_model as prepare
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast
 
@@ -26,12 +25,12 @@ def tried(monkeypatch):
     """The token budgets that were run, and the metadata of each; a device with 5 GB."""
     calls = []
 
-    def run(fasta, output_dir, model, device, num_workers=4, prefetch=4, budget=4096, buffer=2000, **options):
+    def run(configuration, fasta, output_dir, model, device, **options):
         if "metadata" in options:  # else it is the warm-up
-            calls.append((budget, options["metadata"]))
-        return {**success(Configuration(num_workers, prefetch, budget, buffer)), "telemetry_path": None}
+            calls.append((configuration.token_budget, options["metadata"]))
+        return success(configuration)
 
-    monkeypatch.setattr(prepare, "run_single_gpu_benchmark", run)
+    monkeypatch.setattr(prepare, "measure_configuration", run)
     monkeypatch.setattr("virnuc_profiler.inference.esm2.load.load_esm2_model", lambda *args, **options: (MODEL, None))
     monkeypatch.setattr(prepare, "forecast_memory", lambda *args: MemoryForecast(FOOTPRINT, lambda: 5_000_000_000))
     return calls

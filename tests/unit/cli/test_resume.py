@@ -191,7 +191,7 @@ def test_mixing_needs_something_to_mix_with(tmp_path, capsys):
 def test_a_new_sweep_beside_an_unfinished_one_says_so(stopped, capsys):
     code, _, err = sweep(capsys, *SMALL, "--output-dir", stopped)
     assert code == 0
-    assert "holds a sweep that is not finished, and this one starts anew: --resume continues" in err
+    assert "holds a sweep that is not finished, and this starts a new one: --resume would continue it" in err
     assert [len(record.trials) for record in read_journal(stopped)] == [3, 7]
 
 
@@ -234,6 +234,7 @@ def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
     from virnuc_profiler.sweep.plan.request import options_of, request_of
 
     (request,) = model.requests
+    plan = read_journal(stopped)[0].plan
     assert request.device == torch.device("cpu")
-    assert request_of(read_journal(stopped)[0].plan.options, stopped, resolve_device_here) == request
+    assert request_of(plan.options, plan.grid, stopped, resolve_device_here) == request
     assert json.loads(json.dumps(options_of(request))) == read_journal(stopped)[0].plan.options

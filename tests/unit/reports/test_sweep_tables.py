@@ -17,15 +17,17 @@ from virnuc_profiler.reports.sweep_tables import (
 )
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.steps import plan
-from virnuc_profiler.sweep.results.result_files import step_document
+from virnuc_profiler.sweep.results.choice import Choice
+from virnuc_profiler.sweep.results.document import Projection
+from virnuc_profiler.sweep.results.result_files import make_document
 
 STEPS = plan()
 REFERENCE = success(BASELINE, 100.0)
 
 
 def document(step, results, planned=None, **more):
-    circumstances = replace(conditions(), workload=WORKLOAD.as_dict())
-    return step_document(STEPS[step], circumstances, results, REFERENCE, planned=planned or len(results), **more)
+    circumstances = replace(conditions(), workload=WORKLOAD.to_json())
+    return make_document(STEPS[step], circumstances, results, REFERENCE, planned=planned or len(results), **more)
 
 
 def test_baseline():
@@ -44,7 +46,6 @@ def test_baseline():
 @pytest.mark.parametrize("step", ["baseline", "dataloader", "interaction"])
 def test_words_of_a_file_cannot_command_the_terminal(step):
     evil = failure(Configuration(8, 8), "\x1b[31m", message="\x1b[2J")
-    evil = {**evil, "config": {**evil["config"], "\x1b]0;": 1}}
     text = render_step(document(step, [success(BASELINE, 1.0), evil]))
     assert "\x1b" not in text
     assert "\\x1b[31m" in text
@@ -149,7 +150,7 @@ def test_what_was_not_measured_is_not_zero():
 
 def test_a_baseline_that_failed_has_no_speedups():
     results = [success(Configuration(2, 2), 95.0)]
-    failed = step_document(STEPS["dataloader"], conditions(), results, failure(BASELINE), planned=1)
+    failed = make_document(STEPS["dataloader"], conditions(), results, failure(BASELINE), planned=1)
     text = render_dataloader(failed)
     assert "| n/a" in text.splitlines()[3]
     assert "Baseline: num_workers=4, prefetch_factor=4 (n/a seq/sec)" in text
@@ -188,16 +189,16 @@ def test_columns_grow_with_their_content():
 
 
 def test_validation():
-    selection = {"reason": "highest sequences/s of 25 that succeeded with a packing efficiency of 90% or more"}
-    projection = {"sequences": 6_000_000, "hours": 1234.567}
-    done = document("validation", [success(BASELINE, 130.0)], selection=selection, projection=projection)
+    choice = Choice(reason="highest sequences/s of 25 that succeeded with a packing efficiency of 90% or more")
+    projection = Projection(6_000_000, 1234.567)
+    done = document("validation", [success(BASELINE, 130.0)], choice=choice, projection=projection)
     text = render_validation(done)
     assert text.startswith("Optimal Configuration Validation\n==================================\nnum_workers=4")
     assert "baseline" not in text
     assert f"Workload: {WORKLOAD.num_sequences:,} sequences, 430,000 tokens" in text
     assert "Chosen for: highest sequences/s of 25" in text
     assert text.endswith("Projected run time for 6,000,000 sequences: 1,234.57 hours")
-    failed = document("validation", [failure(BASELINE)], selection=selection, projection=None)
+    failed = document("validation", [failure(BASELINE)], choice=choice)
     assert render_validation(failed).endswith("Projected run time: n/a")
-    nothing = document("validation", [], selection={"reason": "no configuration has succeeded"}, projection=None)
+    nothing = document("validation", [], choice=Choice(reason="no configuration has succeeded"))
     assert "Not run: no configuration has succeeded" in render_validation(nothing)

@@ -20,6 +20,7 @@ from virnuc_profiler.cli.report import render
 from virnuc_profiler.errors import OutputError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import STEPS
+from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, Journal, read_journal
 from virnuc_profiler.sweep.results.result_files import read_step
@@ -53,7 +54,7 @@ def test_what_is_finished_is_not_run_twice(tmp_path, count):
     trials = FakeTrials()
     documents = run_in_journal(tmp_path, trials)
     assert len(trials.calls) == 8 - count
-    assert [document["complete"] for document in documents] == [True] * 5
+    assert [document.complete for document in documents] == [True] * 5
 
 
 @pytest.mark.parametrize("result_of", [failure, not_tried, lambda c: failure(c, "worker_crash")])
@@ -62,16 +63,16 @@ def test_failures_of_a_configuration_are_kept(tmp_path, result_of):
     trials = FakeTrials()
     documents = run_in_journal(tmp_path, trials)
     assert len(trials.calls) == 5
-    assert [result["status"] for result in documents[1]["results"]] == ["failed", "failed"]
+    assert [result.status for result in documents[1].results] == ["failed", "failed"]
 
 
 def test_bad_luck_is_run_again_and_its_result_replaced(tmp_path):
     stopped(tmp_path, 3, lambda c: success(c) if c == BASELINE else failure(c, "device_lost"))
-    assert read_step(tmp_path / "dataloader_sweep.json")["results"][0]["reason"] == "device_lost"
+    assert read_step(tmp_path / "dataloader_sweep.json").results[0].reason == "device_lost"
     trials = FakeTrials()
     documents = run_in_journal(tmp_path, trials)
     assert len(trials.calls) == 7
-    assert [result["status"] for result in documents[1]["results"]] == ["success", "success"]
+    assert [result.status for result in documents[1].results] == ["success", "success"]
 
 
 @pytest.mark.parametrize(("limit_s", "again"), [(10.0, 0), (5.0, 0), (20.0, 2), (None, 2)])
@@ -109,7 +110,7 @@ def test_the_files_are_made_from_the_journal_alone_at_any_time(tmp_path):
         stopped(folder, count)
         made = (
             {
-                name: json.dumps(document, indent=1) + "\n"
+                name: json.dumps(document.to_json(), indent=1) + "\n"
                 for name, document in Documents(read_journal(folder)).files().items()
                 if document is not None
             }
@@ -140,7 +141,7 @@ def test_a_report_shows_what_is_there_where_the_journal_is_of_another_version(tm
 def test_results_of_other_conditions_are_marked_where_they_were_let_in(tmp_path):
     stopped(tmp_path, 2)
     documents = run_in_journal(tmp_path, conditions=conditions(versions__torch="3.0"))
-    marks = [result.get("measured_under") for result in documents[1]["results"]]
+    marks = [result.measured_under for result in documents[1].results]
     assert marks == [{"versions.torch": "2.13.0"}, None]
     assert "Mixed: 1 of 2 differ from the rest in versions.torch." in render(tmp_path)
 
@@ -155,7 +156,7 @@ def test_an_unfinished_sweep_knows_that_it_is_one(tmp_path):
 def test_a_sweep_in_which_nothing_succeeds_can_be_resumed_too(tmp_path):
     stopped(tmp_path, 6, failure)
     documents = run_in_journal(tmp_path, FakeTrials(failure))
-    assert documents[-1]["selection"] == {"reason": "no configuration has succeeded"}
+    assert documents[-1].choice == Choice(reason="no configuration has succeeded")
     assert Documents(read_journal(tmp_path)).complete()
     whole = files_of(tmp_path)
     assert set(whole) == {step.file_name for step in STEPS}

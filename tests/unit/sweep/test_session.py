@@ -23,6 +23,8 @@ from virnuc_profiler.cli.report import render
 from virnuc_profiler.errors import OutputError, TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, plan
+from virnuc_profiler.sweep.results.choice import Choice
+from virnuc_profiler.sweep.results.document import Projection
 from virnuc_profiler.sweep.results.result_files import read_step
 from virnuc_profiler.sweep.session import check_budgets
 from virnuc_profiler.sweep.trial import measured_model as prepare
@@ -45,14 +47,14 @@ def test_the_whole_sweep_measures_25_configurations_and_validates(tmp_path):
     trials = FakeTrials()
     sweep = fake_sweep(tmp_path, trials)
     documents = sweep.run(STEP_NAMES)
-    assert [document["step"] for document in documents] == list(STEP_NAMES)
+    assert [document.step for document in documents] == list(STEP_NAMES)
     assert [workload for workload, _, _ in trials.calls] == [WORKLOAD] * 25 + [VALIDATION_WORKLOAD]
     assert sweep.planned(STEP_NAMES)[-1] == VALIDATION_WORKLOAD
     assert {path.name for path in tmp_path.glob("*.json")} == FILES
     for document in documents:
-        assert document["complete"] is True
-        for section in ("machine", "versions", "workload", "model", "settings"):
-            assert document[section], section
+        assert document.complete is True
+        for section, values in document.conditions.to_json().items():
+            assert values, section
     assert load(tmp_path, "optimal_validation.json")["workload"]["num_sequences"] == 5000
 
 
@@ -79,8 +81,8 @@ def test_a_baseline_that_is_there_is_used(tmp_path):
     assert len(sweep.planned(["dataloader"])) == 1
     (document,) = sweep.run(["dataloader"])
     assert len(trials.calls) == 1
-    assert document["best"]["speedup"] == pytest.approx(2.0)
-    assert document["baseline"]["sequences_per_sec"] == 50.0
+    assert document.best.speedup == pytest.approx(2.0)
+    assert document.baseline.sequences_per_sec == 50.0
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_a_baseline_that_is_in_no_journal_is_measured_anew(tmp_path):
     trials = FakeTrials()
     fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
     assert trials.configurations[0] == BASELINE
-    assert read_step(tmp_path / "baseline.json")["complete"]
+    assert read_step(tmp_path / "baseline.json").complete
 
 
 def test_a_baseline_that_failed_is_measured_anew_but_once_a_sweep(tmp_path, caplog):
@@ -133,14 +135,14 @@ def test_a_baseline_that_failed_is_measured_anew_but_once_a_sweep(tmp_path, capl
         {"complete": None},
         {"planned": "one"},
         {"results": [{"status": "success", "config": {"num_workers": 4}}]},
-        {"results": [{"status": "failed", "config": BASELINE.as_dict()}]},
-        {"results": [{"config": BASELINE.as_dict(), "reason": "OOM"}]},
+        {"results": [{"status": "failed", "config": BASELINE.to_json()}]},
+        {"results": [{"config": BASELINE.to_json(), "reason": "OOM"}]},
     ],
 )
 def test_a_damaged_result_file_is_refused(tmp_path, damage):
     fake_sweep(tmp_path).run(["baseline"])
     path = tmp_path / "baseline.json"
-    assert read_step(path)["step"] == "baseline"
+    assert read_step(path).step == "baseline"
     path.write_text(json.dumps({**load(tmp_path, "baseline.json"), **damage}))
     with pytest.raises(TelemetryFormatError, match="not a whole result file"):
         read_step(path)
@@ -172,9 +174,9 @@ def test_every_configuration_is_on_disk_before_the_next_begins(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fake_sweep(tmp_path, FakeTrials(interrupted)).run(STEP_NAMES)
     document = read_step(tmp_path / "dataloader_sweep.json")
-    assert [result["config"]["prefetch_factor"] for result in document["results"]] == [2, 4]
-    assert (document["complete"], document["planned"]) == (False, 9)
-    assert document["best"] is not None
+    assert [result.configuration.prefetch_factor for result in document.results] == [2, 4]
+    assert (document.complete, document.planned) == (False, 9)
+    assert document.best is not None
 
 
 def test_failures_are_recorded_and_never_win(tmp_path):
@@ -184,11 +186,11 @@ def test_failures_are_recorded_and_never_win(tmp_path):
         return success(configuration, 100.0 + configuration.num_workers)
 
     document = fake_sweep(tmp_path, FakeTrials(result_of)).run(["dataloader"])[0]
-    assert len(document["results"]) == 9
-    failed = [result for result in document["results"] if result["status"] == "failed"]
+    assert len(document.results) == 9
+    failed = [result for result in document.results if not result.succeeded]
     assert len(failed) == 3
-    assert all(result["peak_memory_gb"] == 79.5 and result["speedup"] is None for result in failed)
-    assert document["best"]["config"]["num_workers"] == 4
+    assert all(result.peak_memory_gb == 79.5 and result.speedup is None for result in failed)
+    assert document.best.configuration.num_workers == 4
 
 
 def test_packing_best_keeps_the_constraint_if_one_can(tmp_path):
@@ -197,15 +199,15 @@ def test_packing_best_keeps_the_constraint_if_one_can(tmp_path):
         return success(configuration, 200.0 if fast else 100.0, 0.80 if fast else 0.91)
 
     packing = fake_sweep(tmp_path, FakeTrials(result_of)).run(["packing"])[0]
-    assert packing["constraint_met"] is True
-    assert packing["best"]["config"]["token_budget"] == 2048
+    assert packing.constraint_met is True
+    assert packing.best.configuration.token_budget == 2048
 
 
 def test_without_any_that_keeps_it_the_best_is_shown_and_said_so(tmp_path):
     result_of = lambda c: success(c, 100.0 + c.buffer_size, 0.5)  # noqa: E731
     packing = fake_sweep(tmp_path, FakeTrials(result_of)).run(["packing"])[0]
-    assert packing["constraint_met"] is False
-    assert packing["best"]["config"]["buffer_size"] == 2000
+    assert packing.constraint_met is False
+    assert packing.best.configuration.buffer_size == 2000
 
 
 def test_all_failed_leaves_no_best_and_nothing_to_validate(tmp_path, caplog):
@@ -213,10 +215,10 @@ def test_all_failed_leaves_no_best_and_nothing_to_validate(tmp_path, caplog):
     recorder = Recorder()
     documents = fake_sweep(tmp_path, trials, listener=recorder).run(STEP_NAMES)
     assert len(trials.calls) == 25
-    assert [document["best"] for document in documents] == [None] * 5
-    assert documents[-1]["selection"] == {"reason": "no configuration has succeeded"}
+    assert [document.best for document in documents] == [None] * 5
+    assert documents[-1].choice == Choice(reason="no configuration has succeeded")
     assert recorder.events[-1] == ("step", "validation")
-    assert documents[-1]["complete"] is False
+    assert documents[-1].complete is False
     assert not (tmp_path / "best_config.json").exists()
     assert "nothing can be validated" in caplog.text
 
@@ -251,16 +253,16 @@ def test_a_winner_does_not_outlive_newer_results(tmp_path):
 def test_a_measurement_without_a_rate_is_no_speedup_of_zero(tmp_path):
     sweep = fake_sweep(tmp_path, FakeTrials(lambda c: failure(c) if c == BASELINE else success(c)))
     document = sweep.run(["dataloader"])[0]
-    assert {result["speedup"] for result in document["results"]} == {None}
+    assert {result.speedup for result in document.results} == {None}
 
 
 def test_the_validation_projects_six_million_sequences(tmp_path):
     trials = FakeTrials(lambda c: success(c, 250.0, elapsed_sec=20.0))
     validation = fake_sweep(tmp_path, trials).run(["validation"])[0]
-    assert validation["results"][0]["speedup"] is None  # it ran other sequences than the baseline
-    assert validation["projection"] == {"sequences": 6_000_000, "hours": pytest.approx(6e6 / 5000 * 20 / 3600)}
+    assert validation.results[0].speedup is None  # it ran other sequences than the baseline
+    assert validation.projection == Projection(6_000_000, pytest.approx(6e6 / 5000 * 20 / 3600))
     best = load(tmp_path, "best_config.json")
-    assert best["config"] == BASELINE.as_dict()
+    assert best["config"] == BASELINE.to_json()
     assert best["validation"]["sequences_per_sec"] == 250.0
     assert best["reason"].startswith("highest sequences/s")
 
@@ -303,7 +305,7 @@ def measured_model(tmp_path, monkeypatch):
         runs.append((arguments, options))
         return success(BASELINE, truncated_sequences=3, unknown_residues=0, oversize_batches=None)
 
-    monkeypatch.setattr(prepare, "run_single_gpu_benchmark", run)
+    monkeypatch.setattr(prepare, "measure_configuration", run)
     monkeypatch.setattr("virnuc_profiler.inference.esm2.load.load_esm2_model", lambda *args, **options: (None, None))
     return prepare.MeasuredModel(prepare.Request(tmp_path, torch.device("cpu"), "m", timeout_s=7.0)), runs
 
@@ -312,9 +314,9 @@ def test_the_warm_up_keeps_the_settings_and_fails_silently(measured_model, caplo
     model, runs = measured_model
     model.warm_up(WORKLOAD, num_workers=0)
     ((arguments, options),) = runs
-    assert arguments[4] == 0
+    assert arguments[0].num_workers == 0
     assert (options["timeout_s"], options["failure_log_level"]) == (7.0, logging.DEBUG)
-    assert not caplog.records
+    assert all(record.levelno == logging.DEBUG for record in caplog.records)
 
 
 def test_what_was_altered_in_the_sequences_is_said_once(measured_model, tmp_path, caplog):

@@ -122,13 +122,3 @@ def limit_device_memory(device: torch.device, gigabytes: float) -> None:
             f"{total / BYTES_PER_GB:.1f} GB of {device}"
         )
     torch.cuda.set_per_process_memory_fraction(share, device)
-
-
-def is_leak(leaked_bytes: int | None, before_bytes: int | None) -> bool:
-    """Whether a run has leaked device memory.
-
-    Args:
-        leaked_bytes: Additional bytes that tensors hold after the run. None, if unknown, is no leak.
-        before_bytes: Bytes that tensors held before the run. None counts as 0.
-    """
-    return (leaked_bytes or 0) > max(LEAK_BYTES, LEAK_SHARE * (before_bytes or 0))

@@ -4,23 +4,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.sweep.plan.configuration import KNOBS
+
+VARIED: Final = "varied"
+"""Stands in a sweep's conditions for what its own knobs change; each result names its own value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Under which conditions results came to be. Results of different conditions are never compared.
+    """The conditions of results. Results of different conditions are never compared.
 
     Attributes:
-        machine: the hardware.
-        versions: of the software.
-        model: with its precision and the weights that were used.
-        settings: of the sweep itself.
-        workload: what configurations are measured on; the sweep fills it in.
+        machine: Description of the hardware.
+        versions: Versions of the software.
+        model: Description of the model, with its precision and the weights that were used.
+        settings: Settings of the sweep itself.
+        workload: Workload that the configurations are measured on; the sweep fills it in.
     """
 
     machine: Mapping[str, Any]
@@ -30,11 +34,11 @@ class Conditions:
     workload: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self, then: Conditions, workload: bool = True) -> list[Difference]:
-        """What keeps results of other conditions from being comparable with those of these.
+        """Return what keeps results of other conditions from being compared with results of these.
 
         Args:
-            then: the others.
-            workload: whether it counts too.
+            then: The other conditions.
+            workload: Whether the workload is compared too.
         """
         return [
             Difference(f"{section}.{key}", before.get(key), today.get(key))
@@ -45,12 +49,31 @@ class Conditions:
             if before.get(key) != today.get(key)
         ]
 
+    def with_varied(self, knobs: Iterable[str]) -> Conditions:
+        """Return the conditions of a sweep that varies these knobs.
+
+        What the knobs change in the model is a setting of such a sweep, and no reason to refuse a result.
+
+        Args:
+            knobs: Names of the knobs that need a model of their own.
+        """
+        changed = {key for name in knobs for key in KNOBS[name].model_keys}
+        model = {
+            key: (VARIED if isinstance(value, str) else None) if key in changed else value
+            for key, value in self.model.items()
+        }
+        return replace(self, model=model)
+
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        """Return the sections as result files hold them."""
+        return {part.name: dict(getattr(self, part.name)) for part in fields(self)}
+
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Conditions:
-        """Those that a document names.
+    def from_json(cls, document: Mapping[str, Any]) -> Conditions:
+        """Read the sections of a document; a missing one is empty.
 
         Raises:
-            TelemetryFormatError: it does not name them.
+            TelemetryFormatError: A section is not an object.
         """
         sections = {part.name: document.get(part.name, {}) for part in fields(cls)}
         if not all(isinstance(section, Mapping) for section in sections.values()):
@@ -63,9 +86,9 @@ class Difference:
     """Something that is not as it was.
 
     Attributes:
-        name: of the section and the key, such as ``versions.torch``.
-        then: what it was.
-        now: what it is.
+        name: Section and key, such as ``versions.torch``.
+        then: Value that it had.
+        now: Value that it has.
     """
 
     name: str

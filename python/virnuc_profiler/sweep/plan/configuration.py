@@ -1,33 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""The four settings that a sweep tunes."""
+"""The knobs of a sweep, and a configuration: one value for each of them.
+
+A field of :class:`Configuration` is the one definition of a knob. Command line, grids, tables, files and run ids all
+work from :data:`KNOBS`, which is derived from these fields.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, Final
 
 from virnuc_profiler.inference.argument_checks import MAX_INT32
-
-RANGES: Final[Mapping[str, tuple[int, int]]] = {
-    "num_workers": (0, 1024),
-    "prefetch_factor": (1, 1024),
-    "token_budget": (3, MAX_INT32),  # BOS, one residue and EOS; what int32 cumulative lengths can count
-    "buffer_size": (1, MAX_INT32),
-}
-"""Smallest and largest value of each setting, both inclusive."""
-
-
-def check_setting(name: str, value: Any) -> int:
-    """Returns `value` if the setting `name` can have it.
-
-    Raises:
-        ValueError: it cannot; the message names the setting, the value and the range.
-    """
-    smallest, largest = RANGES[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not smallest <= value <= largest:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number from {smallest:,} to {largest:,}")
-    return value
+from virnuc_profiler.sweep.plan.knobs import (
+    FIRST_VERSION,
+    METADATA_KEY,
+    Knob,
+    KnobValue,
+    Part,
+    choice_knob,
+    integer_knob,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +30,100 @@ class Configuration:
 
     Attributes:
         num_workers: DataLoader processes that read and encode; 0 does it in the main process.
-        prefetch_factor: chunks that each worker keeps ready.
-        token_budget: most tokens of one packed batch, BOS and EOS included.
-        buffer_size: sequences collected before they are packed.
+        prefetch_factor: Chunks that each worker keeps ready.
+        token_budget: Most tokens of one packed batch, BOS and EOS included.
+        buffer_size: Sequences that are collected before they are packed.
+        precision: Precision of the model, where a sweep varies it; None for the one that the model was loaded with.
 
     Raises:
-        ValueError: a value is not a whole number, or is out of its range.
+        ValueError: A value has the wrong type or is out of its range.
     """
 
-    num_workers: int = 4
-    prefetch_factor: int = 4
-    token_budget: int = 4096
-    buffer_size: int = 2000
+    num_workers: int = integer_knob(
+        4, low=0, high=1024, code="w", heading="Workers", part="loader",
+        help="DataLoader processes, 0 for none", since="1.0",
+    )  # fmt: skip
+    prefetch_factor: int = integer_knob(
+        4, low=1, high=1024, code="pf", heading="Prefetch", part="loader",
+        help="chunks that each worker keeps ready", idle_without="num_workers", since="1.0",
+    )  # fmt: skip
+    token_budget: int = integer_knob(  # at least BOS, one residue and EOS; at most what int32 cumulative lengths count
+        4096, low=3, high=MAX_INT32, code="tb", heading="Budget", part="collator",
+        help="most tokens of a packed batch", argument="max_tokens_per_batch", since="1.0",
+    )  # fmt: skip
+    buffer_size: int = integer_knob(
+        2000, low=1, high=MAX_INT32, code="bs", heading="Buffer", part="collator",
+        help="sequences collected before they are packed", since="1.0",
+    )  # fmt: skip
+    precision: str | None = choice_knob(
+        None, choices=("fp16", "bf16", "fp32", "fp8"), heading="Precision", part="model",
+        help="precision of the model", default_text="fp16 on a GPU, fp32 on a CPU",
+        model_keys=("precision", "attention_backend", "kernels", "bytes_per_token", "fixed_bytes"),
+        since="1.1",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            check_setting(field.name, getattr(self, field.name))
+        for name, knob in KNOBS.items():
+            knob.check(getattr(self, name))
 
     @property
     def run_id(self) -> str:
-        """Names the run and its telemetry file."""
-        return f"tune_{self.num_workers}w_{self.prefetch_factor}pf_{self.token_budget}tb_{self.buffer_size}bs"
+        """The name of a run with this configuration, which is also part of its files' names."""
+        parts = (knob.run_id_part(getattr(self, name)) for name, knob in KNOBS.items())
+        return "_".join(["tune", *filter(None, parts)])
 
-    def as_dict(self) -> dict[str, int]:
-        """As result files hold it."""
-        return asdict(self)
+    def arguments(self, part: Part) -> dict[str, Any]:
+        """Return the keyword arguments by which one part of a run gets the values that are not its defaults."""
+        return {KNOBS[name].argument: value for name, value in self.values(part).items()}
+
+    def values(self, part: Part | None = None) -> dict[str, KnobValue]:
+        """Return the values by name, as files name them.
+
+        Args:
+            part: Part of a run whose knobs are wanted; None for all of them.
+        """
+        found = {name: getattr(self, name) for name, knob in KNOBS.items() if part in (None, knob.part)}
+        return {name: value for name, value in found.items() if KNOBS[name].is_written(value)}
+
+    def to_json(self) -> dict[str, KnobValue]:
+        """Return the values as result files hold them."""
+        return self.values()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Configuration:
+        """Read the values of a file. A knob that came after the first version has its default where it is missing.
+
+        Raises:
+            ValueError: A knob is missing, cannot have its value, or is unknown, as in a file of a newer version.
+        """
+        for name in values:
+            require_knob(name)
+        for name, knob in KNOBS.items():
+            if knob.since == FIRST_VERSION and name not in values:
+                raise ValueError(f"{name} is missing")
+        return cls(**values)
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.as_dict().items())
+        return ", ".join(f"{name}={KNOBS[name].text(value)}" for name, value in self.values().items())
 
+
+KNOBS: Final[Mapping[str, Knob]] = MappingProxyType(
+    {field.name: field.metadata[METADATA_KEY].named(field.name) for field in fields(Configuration)}
+)
+"""All knobs by name, in the order of run ids and tables."""
+
+MODEL_KNOBS: Final = tuple(name for name, knob in KNOBS.items() if knob.needs_new_model)
+"""Names of the knobs whose values need a model of their own."""
 
 BASELINE: Final = Configuration()
+
+
+def require_knob(name: str) -> Knob:
+    """Return the knob of this name.
+
+    Raises:
+        ValueError: There is none; the message lists those that there are.
+    """
+    if name not in KNOBS:
+        raise ValueError(f"{name!r} is not a knob of the sweep; the knobs are {', '.join(KNOBS)}")
+    return KNOBS[name]

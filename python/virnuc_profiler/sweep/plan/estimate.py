@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long a sweep will take: a guess before it starts, and a projection once something was measured."""
+"""Duration of a sweep: a guess before it starts, and a projection once something was measured."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 
 GPU_FLOPS: Final = 100e12
 CPU_CORE_FLOPS: Final = 30e9
-"""Assumed speeds, in floating-point operations per second: rough, and said to be so wherever they are used."""
+"""Assumed speeds in floating-point operations per second: rough, and every estimate that uses them says so."""
 
 START_UP_S: Final = 1.0
-"""Assumed time in which a configuration starts its workers and ends them."""
+"""Assumed seconds in which a configuration starts and ends its workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A duration, and what it rests on."""
+    """A duration with its basis.
+
+    Attributes:
+        seconds: The duration.
+        basis: What the estimate is made from, in words.
+    """
 
     seconds: float
     basis: str
@@ -30,10 +35,10 @@ class Estimate:
 
 @dataclass
 class Pace:
-    """Learns from the configurations that were measured how long the others will take.
+    """Learns from measured configurations how long the others will take.
 
     Attributes:
-        cooldown_s: pause after each, which does not depend on the workload.
+        cooldown_s: Pause after each configuration, which does not depend on the workload.
     """
 
     cooldown_s: float
@@ -41,25 +46,30 @@ class Pace:
     _tokens: int = 0
 
     def add(self, seconds: float, tokens: int) -> None:
-        """Notes that a configuration with so many tokens took so long, pause included."""
+        """Count a configuration that was measured.
+
+        Args:
+            seconds: Seconds that it took, pause included.
+            tokens: Tokens of its workload.
+        """
         self._seconds += max(0.0, seconds - self.cooldown_s)
         self._tokens += tokens
 
     def remaining(self, tokens: Sequence[int]) -> float | None:
-        """Seconds for configurations with these numbers of tokens; None if nothing was measured yet."""
+        """Return the seconds for configurations with these numbers of tokens; None before any was measured."""
         if not self._tokens:
             return None
         return sum(self.cooldown_s + count * self._seconds / self._tokens for count in tokens)
 
 
 def guess(tokens: Sequence[int], cooldown_s: float, *, shape: ModelShape, cores: int | None) -> Estimate:
-    """A guess from the model's arithmetic alone.
+    """Guess from the model's arithmetic alone.
 
     Args:
-        tokens: of each configuration.
-        cooldown_s: pause after each.
+        tokens: Tokens of each configuration.
+        cooldown_s: Pause after each configuration in seconds.
         shape: Shape of the model.
-        cores: CPU cores; None for a GPU.
+        cores: Number of CPU cores; None for a GPU.
     """
     speed = GPU_FLOPS if cores is None else cores * CPU_CORE_FLOPS
     where = "a GPU" if cores is None else f"{cores} CPU core{'s' if cores > 1 else ''}"
@@ -70,15 +80,24 @@ def guess(tokens: Sequence[int], cooldown_s: float, *, shape: ModelShape, cores:
 def from_baseline(
     tokens: Sequence[int], cooldown_s: float, *, measured_seconds: float, measured_tokens: int
 ) -> Estimate:
-    """A projection from a baseline that was measured under the same conditions."""
+    """Project from a baseline that was measured under the same conditions.
+
+    Args:
+        tokens: Tokens of each configuration.
+        cooldown_s: Pause after each configuration in seconds.
+        measured_seconds: Seconds that the baseline took.
+        measured_tokens: Tokens of the baseline.
+    """
     pace = Pace(cooldown_s)
-    pace.add(max(0.0, measured_seconds - START_UP_S) + cooldown_s, measured_tokens)  # which each pays for itself
+    pace.add(
+        max(0.0, measured_seconds - START_UP_S) + cooldown_s, measured_tokens
+    )  # each configuration pays for its own start
     seconds = (pace.remaining(tokens) or 0.0) + START_UP_S * len(tokens)
     return Estimate(seconds, f"from the measured baseline of {measured_seconds:.1f} s, {cooldown_s:g} s pauses")
 
 
 def in_words(seconds: float) -> str:
-    """``45 s``, ``3 min 20 s`` or ``2 h 05 min``."""
+    """Return ``45 s``, ``3 min 20 s`` or ``2 h 05 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""What is to be measured, in terms that need no PyTorch: a process that only supervises can hold it too."""
+"""What is to be measured, in terms that need no PyTorch, so that a process that only supervises can hold it too."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS, Configuration
 from virnuc_profiler.sweep.plan.cooldown import COOLDOWN_S, Cooldown
-from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR
+from virnuc_profiler.sweep.plan.knobs import KnobValue
+from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
 from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, read_workload
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeviceName:
-    """A device that is there, named as PyTorch names it.
+    """A device that is present, named as PyTorch names it.
 
     Attributes:
         type: ``cpu`` or ``cuda``.
-        index: of a CUDA device; None of the CPU.
+        index: Index of a CUDA device; None for the CPU.
     """
 
     type: str
@@ -34,7 +34,7 @@ class DeviceName:
 
     @classmethod
     def parse(cls, text: str) -> DeviceName:
-        """Reads ``cpu`` or ``cuda:0``."""
+        """Read ``cpu`` or ``cuda:0``."""
         kind, _, index = text.partition(":")
         return cls(kind, int(index) if index else None)
 
@@ -42,8 +42,11 @@ class DeviceName:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
 
-ResolveDevice = Callable[[str, str | None], "torch.device | DeviceName"]
-"""Resolves a device by name and checks that the precision fits it."""
+ModelKnobs = Mapping[str, "Sequence[KnobValue]"]
+"""Values of knobs that need a model of their own, by the name of the knob: one if it is fixed, several if it varies."""
+
+ResolveDevice = Callable[[str, ModelKnobs], "torch.device | DeviceName"]
+"""Resolves a device by name, and refuses values of the model's knobs that it cannot compute with."""
 
 HARMLESS: Final = ("cooldown", "timeout", "isolation", "start_timeout", "progress_timeout")
 """Options that may differ when a sweep is continued: they change how long it takes, not what is measured."""
@@ -53,7 +56,6 @@ _FIELDS: Final[Mapping[str, str]] = {
     "model": "model",
     "num_sequences": "num_sequences",
     "weights": "weights",
-    "precision": "precision",
     "cooldown": "cooldown_s",
     "timeout": "timeout_s",
     "seed": "seed",
@@ -62,7 +64,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "min_cosine": "min_cosine",
     "fasta": "fasta",
 }
-"""Options and the fields of a request that they fill."""
+"""Options and the fields of a request that they fill; the knobs of the model come on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +72,21 @@ class Request:
     """What is to be measured, as ``sweep`` and ``profile`` ask for it.
 
     Attributes:
-        output_dir: folder of the results.
-        device: where, already found.
-        model: its full name.
-        fasta: the user's sequences; None to generate some.
-        num_sequences: how many; of a file, the first ones. None: all of the file.
-        weights: see :func:`load_esm2_model`.
-        precision: alike; None leaves the choice to the device.
-        cooldown_s: pause between configurations; ``"auto"``: as long as the checks of the clean-up need.
-        timeout_s: time limit of each; None for none.
-        seed: of the generated sequences.
-        device_memory_gb: limit on this process's device memory; None for none.
-        capture_range: whether measured runs, but no warm-up, are bracketed for nsys or ncu.
-        try_all: whether configurations that surely do not fit the device's memory are tried nevertheless.
-        min_cosine: of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
+        output_dir: Folder of the results.
+        device: Device to measure on, already resolved.
+        model: Full name of the model.
+        fasta: The user's sequences; None to generate some.
+        num_sequences: Number of sequences; of a file, the first ones. None takes the whole file.
+        weights: ``auto``, ``pretrained``, ``random`` or the path of a checkpoint.
+        model_knobs: Values of the model's knobs to load it with first. A knob that is left out has its default.
+        varied: Names of the model's knobs that the sweep varies, so that each configuration has its own value.
+        cooldown_s: Pause between configurations in seconds; ``"auto"`` waits as long as the clean-up's checks need.
+        timeout_s: Time limit of each configuration in seconds; None for none.
+        seed: Random seed of the generated sequences.
+        device_memory_gb: Limit on this process's device memory in GB; None for none.
+        capture_range: Whether measured runs, but no warm-up, are bracketed for nsys or ncu.
+        try_all: Whether configurations that cannot fit the device's memory are run nevertheless.
+        min_cosine: Lowest cosine similarity of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
     """
 
     output_dir: Path
@@ -92,7 +95,8 @@ class Request:
     fasta: Path | None = None
     num_sequences: int | None = None
     weights: str = "auto"
-    precision: str | None = None
+    model_knobs: Mapping[str, KnobValue] = field(default_factory=dict)
+    varied: tuple[str, ...] = ()
     cooldown_s: Cooldown = COOLDOWN_S
     timeout_s: float | None = None
     seed: int = 42
@@ -102,11 +106,14 @@ class Request:
     min_cosine: float | None = None
 
     def workload(self, factor: float = 1.0) -> Workload:
-        """The sequences to run, generated or the user's; `factor` times as many, if there are.
+        """Read or generate the sequences to run.
+
+        Args:
+            factor: Multiple of `num_sequences` to take, if there are that many.
 
         Raises:
-            WorkloadError: the user's file cannot be read.
-            OutputError: generated ones cannot be written.
+            WorkloadError: The user's file cannot be read.
+            OutputError: Generated sequences cannot be written.
         """
         count = None if self.num_sequences is None else math.ceil(factor * self.num_sequences)
         if self.fasta is not None:
@@ -117,90 +124,92 @@ class Request:
         return read_workload(path, f"generated, seed {self.seed}")
 
     def validation_workload(self) -> Workload:
-        """The longer workload of the validation."""
+        """Read or generate the longer workload of the validation."""
         return self.workload(VALIDATION_FACTOR)
 
-    def as_dict(self) -> dict[str, Any]:
-        """In JSON's types, for another process."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+    def for_configuration(self, configuration: Configuration) -> Request:
+        """Return this request with the values of the model's knobs that a configuration names."""
+        return replace(self, model_knobs={**self.model_knobs, **configuration.values("model")})
+
+    def model_arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments by which the model is loaded with the values of its knobs."""
+        return {KNOBS[name].argument: value for name, value in self.model_knobs.items() if value is not None}
+
+    def describe_model(self) -> dict[str, Any]:
+        """Return what is known of the model before it is loaded, or if it cannot be loaded."""
+        return {"model_name": self.model, **self.model_knobs}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request in JSON's types, for another process."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         texts = {
             name: None if values[name] is None else str(values[name]) for name in ("output_dir", "device", "fasta")
         }
-        return {**values, **texts}
+        return {**values, **texts, "model_knobs": dict(self.model_knobs), "varied": list(self.varied)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Request:
-        """The request that :meth:`as_dict` described."""
+    def from_json(cls, values: Mapping[str, Any]) -> Request:
+        """Read what :meth:`to_json` returned."""
         return cls(
             **{
                 **values,
                 "output_dir": Path(values["output_dir"]),
                 "device": DeviceName.parse(values["device"]),
                 "fasta": None if values["fasta"] is None else Path(values["fasta"]),
+                "varied": tuple(values["varied"]),
             }
         )
 
 
-class TrialModel(Protocol):
-    """A loaded model, and how configurations of it are measured: in this process or in another.
-
-    Used as a context manager, it is closed at the end.
-    """
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """The model as result files name it."""
-
-    @property
-    def device_name(self) -> str:
-        """The device's own name, as people know it."""
-
-    @property
-    def forecast(self) -> object | None:
-        """Says, as text, what the model takes and which budgets fit; None if nothing is known."""
-
-    def conditions(self) -> Conditions:
-        """The circumstances of results with this model on this machine."""
-
-    def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
-        """Runs a few sequences unmeasured."""
-
-    def run_trial(
-        self,
-        workload: Workload,
-        configuration: Configuration,
-        output_dir: Path,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> Mapping[str, Any]:
-        """Measures one configuration; returns its result."""
-
-    def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
-        """The result of a configuration that surely does not fit the device; None of one that may."""
-
-    def close(self) -> None:
-        """Lets the model go; may be called again."""
-
-
 def options_of(request: Request) -> dict[str, Any]:
-    """The options by which :func:`request_of` makes this request again, as JSON has them."""
-    options = {option: getattr(request, field) for option, field in _FIELDS.items()}
+    """Return the options by which :func:`request_of` makes this request again, as JSON.
+
+    Values of knobs that the sweep varies are not among them: its grid holds them.
+    """
+    options = {option: getattr(request, name) for option, name in _FIELDS.items()}
+    options |= {name: None if name in request.varied else request.model_knobs.get(name) for name in MODEL_KNOBS}
     return {name: recorded(name, value) for name, value in options.items()}
 
 
-def request_of(options: Mapping[str, Any], output_dir: Path, resolve_device: ResolveDevice) -> Request:
-    """The request that the options of a journal make.
+def request_of(options: Mapping[str, Any], grid: Grid, output_dir: Path, resolve_device: ResolveDevice) -> Request:
+    """Make the request that a journal's options describe.
+
+    Args:
+        options: The options, as :func:`options_of` returned them.
+        grid: The sweep's lists of values.
+        output_dir: Folder of the results.
+        resolve_device: Resolves the device and checks that it can compute with the model's knobs.
 
     Raises:
-        UsageError: the device is not there, or the precision does not fit it.
+        UsageError: The device is not there, or cannot compute with one of the values.
     """
-    values = {field: options[option] for option, field in _FIELDS.items()}
-    fasta = None if values["fasta"] is None else Path(values["fasta"])
-    device = resolve_device(values["device"], values["precision"])
-    return Request(**{**values, "output_dir": output_dir, "device": device, "fasta": fasta})
+    values = {name: options[option] for option, name in _FIELDS.items()}
+    knobs = model_knobs(grid, options)
+    return Request(
+        **{
+            **values,
+            "output_dir": output_dir,
+            "device": resolve_device(values["device"], knobs),
+            "fasta": None if values["fasta"] is None else Path(values["fasta"]),
+            "model_knobs": {name: chosen[0] for name, chosen in knobs.items()},
+            "varied": tuple(name for name in knobs if name in grid),
+        }
+    )
+
+
+def model_knobs(grid: Grid, fixed: Mapping[str, Any]) -> dict[str, tuple[KnobValue, ...]]:
+    """Return all values of the model's knobs that a sweep needs.
+
+    Args:
+        grid: Lists of values; a knob that is in it varies.
+        fixed: Single values of the other knobs by name; None or absent for the default.
+    """
+    values = {name: tuple(grid[name]) if name in grid else (fixed.get(name),) for name in MODEL_KNOBS}
+    return {name: chosen for name, chosen in values.items() if chosen != (None,)}
 
 
 def recorded(option: str, value: Any) -> Any:
-    """The value of an option as a journal holds it: names of files hold from any folder."""
+    """Return the value of an option as a journal holds it, with file names that hold from any folder."""
     if option == "fasta" and value is not None:
         return str(Path(value).absolute())
     if option == "weights" and value not in ("auto", "random", "pretrained"):

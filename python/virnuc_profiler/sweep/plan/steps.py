@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration, check_setting
+from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration, require_knob
+from virnuc_profiler.sweep.plan.knobs import KnobValue
 
 MIN_PACKING: Final = 0.90
-"""Packing efficiency that a packing is wanted to have."""
+"""Packing efficiency that the packing steps require of their best configuration, if one reaches it."""
 
 VALIDATION_FACTOR: Final = 2.5
 """The validation runs this many times the sequences of the other steps: 5,000 for 2,000."""
+
+Grid = Mapping[str, tuple[KnobValue, ...]]
+"""Values to try, by the name of the knob; the first knob varies slowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +28,38 @@ class Step:
     """One step.
 
     Attributes:
-        name: as ``--steps`` has it.
-        file_name: of its result in the sweep's folder.
-        grid: values of the settings that it varies, the others being the baseline's.
-        min_packing: packing efficiency that its best must have, if one has it.
+        name: Name, as ``--steps`` takes it.
+        file_name: Name of its result file in the sweep's folder.
+        grid: Values of the knobs that it varies; the other knobs have the values of `base`.
+        min_packing: Packing efficiency that its best configuration must reach, if one does; None if any will do.
+        base: Configuration whose knobs the grid varies.
     """
 
     name: str
     file_name: str
-    grid: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    grid: Grid = field(default_factory=dict)
     min_packing: float | None = None
+    base: Configuration = BASELINE
 
     def configurations(self) -> tuple[Configuration, ...]:
-        """What it measures, in order; the last setting varies fastest.
+        """Return what the step measures, in order; the last knob of the grid varies fastest.
 
-        The prefetch factor does nothing without workers, and does not vary there.
+        A knob that has no effect in a configuration, such as the prefetch factor without workers, keeps its first
+        value there.
         """
-        found = (
-            replace(BASELINE, **dict(zip(self.grid, values, strict=True))) for values in product(*self.grid.values())
+        found = (replace(self.base, **dict(zip(self.grid, values, strict=True))) for values in self._points())
+        return tuple(configuration for configuration in found if not self._repeats(configuration))
+
+    def _points(self) -> product[Any]:
+        return product(*self.grid.values())
+
+    def _repeats(self, configuration: Configuration) -> bool:
+        return any(
+            (gate := KNOBS[name].idle_without) is not None
+            and not getattr(configuration, gate)
+            and getattr(configuration, name) != values[0]
+            for name, values in self.grid.items()
         )
-        min_prefetch = self.grid.get("prefetch_factor", (BASELINE.prefetch_factor,))[0]
-        return tuple(one for one in found if one.num_workers or one.prefetch_factor == min_prefetch)
 
 
 STEPS: Final = (
@@ -67,24 +83,54 @@ STEP_NAMES: Final = tuple(step.name for step in STEPS)
 BEST_CONFIG_FILE: Final = "best_config.json"
 
 
-def plan(values: Mapping[str, Sequence[int]] | None = None) -> dict[str, Step]:
-    """The five steps by name, in order, with lists of values that replace those of every step that varies them.
+_PLACED: Final = frozenset(name for step in STEPS for name in step.grid)
+"""Knobs that a step varies by default. Any other knob is varied only by a list, and then in every step."""
+
+
+def plan(values: Mapping[str, Sequence[Any]] | None = None) -> dict[str, Step]:
+    """Return the five steps by name, in order, with the given lists in place of the default ones.
+
+    A knob that no step varies by default becomes the slowest dimension of every step that has a grid, because
+    changing it may mean loading another model. The baseline has its first value.
+
+    Args:
+        values: Lists of values by the name of the knob.
 
     Raises:
-        ValueError: a setting that does not exist, an empty list, or a value out of range.
+        ValueError: A knob does not exist, its list is empty, or it cannot have one of the values.
     """
-    given = {name: _checked(name, chosen) for name, chosen in (values or {}).items()}
+    given = {name: require_knob(name).check_list(chosen) for name, chosen in (values or {}).items()}
+    everywhere = {name: chosen for name, chosen in given.items() if name not in _PLACED}
+    first_values: dict[str, Any] = {name: chosen[0] for name, chosen in everywhere.items()}
+    base = replace(BASELINE, **first_values)
     return {
-        step.name: replace(step, grid={name: given.get(name, default) for name, default in step.grid.items()})
+        step.name: replace(
+            step,
+            base=base,
+            grid={**everywhere, **{name: given.get(name, own) for name, own in step.grid.items()}} if step.grid else {},
+        )
         for step in STEPS
     }
 
 
+def default_values_text(name: str) -> str:
+    """Return the values of a knob that a sweep tries by default, such as ``2,4,8; 4,8 in interaction``."""
+    tried = {step.name: step.grid[name] for step in STEPS if name in step.grid}
+    if not tried:
+        return KNOBS[name].text(KNOBS[name].default)
+    usual = Counter(tried.values()).most_common(1)[0][0]
+    others = (f"; {_listed(name, values)} in {step}" for step, values in tried.items() if values != usual)
+    return "".join([_listed(name, usual), *others])
+
+
 def in_order(names: Sequence[str]) -> tuple[str, ...]:
-    """The chosen steps in the order in which they run.
+    """Return the chosen steps in the order in which they run.
+
+    Args:
+        names: The chosen steps, in any order.
 
     Raises:
-        UsageError: a name that is no step, twice the same, or none at all.
+        UsageError: A step does not exist or is given twice, or none is given.
     """
     for number, name in enumerate(names):
         if name not in STEP_NAMES:
@@ -96,9 +142,5 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in STEP_NAMES if name in names)
 
 
-def _checked(name: str, values: Sequence[int]) -> tuple[int, ...]:
-    if name not in BASELINE.as_dict():
-        raise ValueError(f"{name!r} is no setting of the sweep; these are: {', '.join(BASELINE.as_dict())}")
-    if not values:
-        raise ValueError(f"{name} has no values to try")
-    return tuple(check_setting(name, value) for value in values)
+def _listed(name: str, values: Sequence[KnobValue]) -> str:
+    return ",".join(map(KNOBS[name].text, values))

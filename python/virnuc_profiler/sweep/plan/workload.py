@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,13 +30,13 @@ class Workload:
     """What is run: the first sequences of a FASTA file.
 
     Attributes:
-        path: the file.
-        source: where it is from, in words.
-        num_sequences: how many of its sequences are run, from the first one on.
-        sequences_in_file: how many it has.
-        tokens: of those that are run, after truncation, BOS and EOS included.
-        longest_tokens: of the longest of them, alike.
-        fingerprint: of the whole file.
+        path: The file.
+        source: Where the file comes from, in words.
+        num_sequences: Number of its sequences that are run, from the first one on.
+        sequences_in_file: Number of sequences in the file.
+        tokens: Tokens of the sequences that are run, after truncation, BOS and EOS included.
+        longest_tokens: Tokens of the longest of these sequences, after truncation, BOS and EOS included.
+        fingerprint: SHA-256 of the whole file.
     """
 
     path: Path
@@ -47,16 +47,26 @@ class Workload:
     longest_tokens: int
     fingerprint: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """As result files hold it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the workload as result files hold it."""
         return {**asdict(self), "path": str(self.path)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Workload:
+        """Read what :meth:`to_json` returned; keys that this version does not know are left out."""
+        return cls(**{each.name: values[each.name] for each in fields(cls)} | {"path": Path(values["path"])})
 
 
 def read_workload(path: str | os.PathLike[str], source: str, num_sequences: int | None = None) -> Workload:
-    """Describes the first `num_sequences` (all, if None) sequences of a FASTA file, which may be gzip'd.
+    """Describe the first sequences of a FASTA file.
+
+    Args:
+        path: The file, which may be gzip'd.
+        source: Where the file comes from, in words.
+        num_sequences: Number of sequences to run; None for all.
 
     Raises:
-        WorkloadError: the file is missing, unreadable, empty or not FASTA.
+        WorkloadError: The file is missing, unreadable, empty or not FASTA.
     """
     from virnuc_profiler.inference.sequences.fasta import FastaFile  # needs the compiled core, which --help does not
 
@@ -77,24 +87,23 @@ def read_workload(path: str | os.PathLike[str], source: str, num_sequences: int 
 
 
 def generate_tuning_workload(output_dir: str | os.PathLike[str], num_sequences: int = 2000, seed: int = 42) -> Path:
-    """Writes random protein sequences with the length distribution of viral proteins.
+    """Write random protein sequences with the length distribution of viral proteins.
 
-    40 % have 50 to 100 residues, 35 % 100 to 300, 20 % 300 to 500 and 5 % 500 to 1,000, exactly, by count (rounded
-    to whole sequences), in random order. The same seed gives the same bytes, on every machine and Python: of the
-    standard library's generator only ``random()`` is used, the one method whose stream is documented never to change
-    (NumPy's Generator makes no such promise).
+    By count, rounded to whole sequences, 40 % have 50 to 100 residues, 35 % 100 to 300, 20 % 300 to 500 and 5 % 500 to
+    1,000, in random order. The same seed gives the same bytes on every machine and Python: the only method of the
+    standard library's generator that is used is ``random()``, whose stream is documented never to change.
 
     Args:
-        output_dir: folder of the file; made if it is missing.
-        num_sequences: at least 1.
-        seed: of the generator.
+        output_dir: Folder of the file, which is made if it is missing.
+        num_sequences: Number of sequences, at least 1.
+        seed: Random seed.
 
     Returns:
-        The path, ``tuning_workload_{num_sequences}seq_seed{seed}.fasta`` in that folder.
+        Path of ``tuning_workload_{num_sequences}seq_seed{seed}.fasta`` in that folder.
 
     Raises:
         ValueError: `num_sequences` is below 1.
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
     """
     if num_sequences < 1:
         raise ValueError(f"num_sequences is {num_sequences}; it must be at least 1")
@@ -119,7 +128,7 @@ def generate_tuning_workload(output_dir: str | os.PathLike[str], num_sequences: 
 
 
 def _counts(num_sequences: int) -> list[int]:
-    """Sequences of each range: whole parts first, what is left to the largest remainders."""
+    """Return the number of sequences of each range, with the rest given to the largest remainders."""
     exact = [share * num_sequences for share, _, _ in LENGTH_SHARES]
     counts = [int(value + 1e-9) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda place: counts[place] - exact[place])
@@ -132,32 +141,33 @@ Signature = tuple[int, ...]
 
 
 class WorkloadGuard:
-    """Checks workloads; costs one ``stat`` a time, and a reading of the file only where that shows a change.
+    """Checks that files of sequences have not changed.
 
-    The first check of a file reads it: what it looked like when the workload was described is not known.
+    A check costs one ``stat``; the file is read only if that shows a change, and at its first check, because its
+    state when the workload was described is not known.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Path, tuple[str, Signature]] = {}
+        self._checked: dict[Path, tuple[str, Signature]] = {}
 
     def __call__(self, workload: Workload) -> None:
-        """Checks one.
+        """Check the file of a workload.
 
         Raises:
-            WorkloadError: its file is gone, or holds other bytes than it did.
+            WorkloadError: The file is gone, or holds other bytes than it did.
         """
-        now = _signature(workload.path)  # before the reading, so that a change during it is seen next time
-        if self._seen.get(workload.path) == (workload.fingerprint, now):
+        now = _signature(workload.path)  # before the reading, so that a change during it is noticed next time
+        if self._checked.get(workload.path) == (workload.fingerprint, now):
             return
         require_fingerprint(workload.path, workload.fingerprint)
-        self._seen[workload.path] = workload.fingerprint, now
+        self._checked[workload.path] = workload.fingerprint, now
 
 
 def require_fingerprint(path: Path, fingerprint: str) -> None:
-    """Refuses a file that does not have this fingerprint.
+    """Refuse a file that does not have this fingerprint.
 
     Raises:
-        WorkloadError: it has another one, or is gone.
+        WorkloadError: The file has another one, or is gone.
     """
     from virnuc_profiler.inference.sequences.fasta import (
         fingerprint_of,  # needs the compiled core, which --help does not

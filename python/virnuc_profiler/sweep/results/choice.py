@@ -6,23 +6,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
-from virnuc_profiler.analysis.selection import CONTAMINATED, THROTTLED, is_throttled, select_best
+from virnuc_profiler.analysis.selection import CONTAMINATED, select_best
+from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.telemetry.typed_records import require_type
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration that succeeded whenever it was measured.
+    """A configuration that succeeded every time it was measured.
 
     Attributes:
-        configuration: the settings.
-        rates: sequences per second, one for each measurement.
-        packing_efficiency: median; None if it was not measured.
-        found_in: the steps that measured it.
-        throttled: whether the device was held down in every measurement; those of which this is true do not count
-            beside others.
+        configuration: The configuration.
+        rates: Sequences per second, one for each measurement.
+        packing_efficiency: Median packing efficiency; None if it was not measured.
+        found_in: Names of the steps that measured it.
+        throttled: Whether the device was held down in every measurement. Such a candidate wins only among its like.
     """
 
     configuration: Configuration
@@ -32,104 +34,149 @@ class Candidate:
     throttled: bool = False
 
     @property
+    def succeeded(self) -> bool:
+        """True, since only configurations that succeeded are candidates."""
+        return True
+
+    @property
     def sequences_per_sec(self) -> float:
-        """Median of the rates."""
+        """The median of the rates."""
         return median(self.rates)
 
     @property
     def spread(self) -> float:
-        """By how much the rates differ at most, over their median."""
+        """The difference between the highest and the lowest rate, over their median."""
         return (max(self.rates) - min(self.rates)) / self.sequences_per_sec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """What was chosen, and why.
 
     Attributes:
-        candidate: the best one.
-        constraint_met: whether it has the wanted packing efficiency.
-        noise: the largest spread of a configuration that was measured more than once; None if none was.
-        equals: how many others are within that noise of the best.
-        reason: why this one, in words.
+        reason: Why this configuration, or why none, in words.
+        configuration: The best configuration; None if none succeeded, and then the rest says nothing.
+        constraint_met: Whether it reaches the required packing efficiency.
+        sequences_per_sec: Median of its rates.
+        packing_efficiency: Median of its packing efficiency; None if it was not measured.
+        measurements: How many times it was measured.
+        found_in: Names of the steps that measured it.
+        noise: Largest spread between repeated measurements of a configuration; None if none was repeated.
+        equals_within_noise: Number of other configurations within that noise of the best.
     """
 
-    candidate: Candidate
-    constraint_met: bool
-    noise: float | None
-    equals: int
     reason: str
+    configuration: Configuration | None = None
+    constraint_met: bool = False
+    sequences_per_sec: float | None = None
+    packing_efficiency: float | None = None
+    measurements: int = 0
+    found_in: tuple[str, ...] = ()
+    noise: float | None = None
+    equals_within_noise: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
-        """As result files hold it."""
-        best = self.candidate
+    def to_json(self) -> dict[str, Any]:
+        """Return the choice as result files hold it."""
+        if self.configuration is None:
+            return {"reason": self.reason}
         return {
-            "config": best.configuration.as_dict(),
+            "config": self.configuration.to_json(),
             "reason": self.reason,
             "constraint_met": self.constraint_met,
-            "sequences_per_sec": best.sequences_per_sec,
-            "packing_efficiency": best.packing_efficiency,
-            "measurements": len(best.rates),
-            "found_in": list(best.found_in),
+            "sequences_per_sec": self.sequences_per_sec,
+            "packing_efficiency": self.packing_efficiency,
+            "measurements": self.measurements,
+            "found_in": list(self.found_in),
             "noise": self.noise,
-            "equals_within_noise": self.equals,
+            "equals_within_noise": self.equals_within_noise,
         }
 
+    @classmethod
+    def from_json(cls, values: Any) -> Choice:
+        """Read a choice from the object that holds its keys.
 
-def choose_overall(documents: Iterable[Mapping[str, Any]], min_packing: float) -> Choice | None:
-    """The best configuration of all steps; None if none succeeded.
+        Raises:
+            TelemetryFormatError: It has no reason, or a value of another form.
+        """
+        if not isinstance(values, Mapping):
+            raise TelemetryFormatError("its selection must be an object")
+        require_type(values.get("reason"), (str,), "reason")
+        if values.get("config") is None:
+            return cls(reason=values["reason"])
+        for name, types in _TYPES.items():
+            require_type(values.get(name), types, name)
+        try:
+            configuration = Configuration.from_json(values["config"])
+        except (AttributeError, TypeError, ValueError) as error:
+            raise TelemetryFormatError(f"its config cannot be read: {error}") from None
+        known = {name: values[name] for name in _TYPES if values.get(name) is not None}
+        return cls(**{**known, "found_in": tuple(values.get("found_in") or ())}, configuration=configuration)
+
+
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "reason": (str,),
+    "constraint_met": (bool, type(None)),
+    **dict.fromkeys(("sequences_per_sec", "packing_efficiency", "noise"), (int, float, type(None))),
+    **dict.fromkeys(("measurements", "equals_within_noise"), (int, type(None))),
+    "found_in": (list, type(None)),
+}
+
+
+def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) -> Choice | None:
+    """Select the best configuration of all steps; None if none succeeded.
 
     Several steps measure the same configuration, so each counts with the median of its measurements: the luckiest of
-    four would favour those that were measured four times. One that failed anywhere is not safe, and does not count.
+    four would favor those that were measured four times. A configuration that failed anywhere is not safe, and does
+    not count.
 
     Args:
-        documents: what the steps wrote.
-        min_packing: packing efficiency that is wanted; if none has it, the best without it is chosen.
+        steps: Results by the name of their step.
+        min_packing: Required packing efficiency; if no configuration reaches it, the best without it is chosen.
     """
-    measured: dict[Configuration, list[tuple[str, Mapping[str, Any]]]] = {}
-    for document in documents:
-        for result in document["results"]:
-            if result.get("reason") == CONTAMINATED:
+    measured: dict[Configuration, list[tuple[str, Result]]] = {}
+    for step, results in steps.items():
+        for result in results:
+            if result.reason == CONTAMINATED:
                 continue  # says nothing of the configuration, neither good nor bad
-            measured.setdefault(Configuration(**result["config"]), []).append((document["step"], result))
+            measured.setdefault(result.configuration, []).append((step, result))
     safe = [
         _candidate(configuration, entries)
         for configuration, entries in measured.items()
-        if all(result["status"] == "success" for _, result in entries)
+        if all(result.succeeded and result.sequences_per_sec is not None for _, result in entries)
     ]
-    chosen = select_best([_plain(candidate) for candidate in safe], min_packing)
-    if chosen.best is None:
+    selected = select_best(safe, min_packing)
+    best = selected.best
+    if best is None:
         return None
-    best: Candidate = chosen.best["candidate"]
     rivals = [candidate for candidate in safe if candidate.throttled == best.throttled]
     noise = max((candidate.spread for candidate in rivals if len(candidate.rates) > 1), default=None)
-    rivals = [candidate for candidate in rivals if not chosen.constraint_met or _packs(candidate, min_packing)]
+    rivals = [candidate for candidate in rivals if not selected.constraint_met or _packs(candidate, min_packing)]
     equals = _equals(best, rivals, noise)
-    reason = _reason(best, len(safe), len(measured) - len(safe), min_packing, chosen.constraint_met, noise, equals)
-    return Choice(best, chosen.constraint_met, noise, equals, reason)
+    failed = len(measured) - len(safe)
+    return Choice(
+        reason=_reason(best, len(safe), failed, min_packing, selected.constraint_met, noise, equals),
+        configuration=best.configuration,
+        constraint_met=selected.constraint_met,
+        sequences_per_sec=best.sequences_per_sec,
+        packing_efficiency=best.packing_efficiency,
+        measurements=len(best.rates),
+        found_in=best.found_in,
+        noise=noise,
+        equals_within_noise=equals,
+    )
 
 
-def _candidate(configuration: Configuration, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> Candidate:
-    cool = [(step, result) for step, result in entries if not is_throttled(result)]
+def _candidate(configuration: Configuration, entries: Sequence[tuple[str, Result]]) -> Candidate:
+    cool = [(step, result) for step, result in entries if not result.throttled]
     entries = cool or entries
-    packing = [value for _, result in entries if (value := result.get("packing_efficiency")) is not None]
+    packing = [result.packing_efficiency for _, result in entries if result.packing_efficiency is not None]
     return Candidate(
         configuration,
-        rates=tuple(result["sequences_per_sec"] for _, result in entries),
+        rates=tuple(result.sequences_per_sec for _, result in entries if result.sequences_per_sec is not None),
         packing_efficiency=median(packing) if packing else None,
         found_in=tuple(dict.fromkeys(step for step, _ in entries)),
         throttled=not cool,
     )
-
-
-def _plain(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "status": "success",
-        "outcome": THROTTLED if candidate.throttled else "ok",
-        "candidate": candidate,
-        "sequences_per_sec": candidate.sequences_per_sec,
-        "packing_efficiency": candidate.packing_efficiency,
-    }
 
 
 def _packs(candidate: Candidate, min_packing: float) -> bool:

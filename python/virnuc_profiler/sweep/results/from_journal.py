@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, MIN_PACKING, STEPS, Step, plan
 from virnuc_profiler.sweep.plan.workload import Workload
-from virnuc_profiler.sweep.results.choice import Choice, choose_overall
-from virnuc_profiler.sweep.results.result_files import BEST_KIND, SCHEMA_VERSION, Document, Result, step_document
+from virnuc_profiler.sweep.results.choice import Choice, select_overall
+from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
+from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result_files import make_document
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord, Trial
 from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES, projected_hours
 
@@ -19,13 +20,13 @@ NO_CHOICE = "no configuration has succeeded"
 
 
 class Documents:
-    """What one sweep of a journal has found, with what earlier ones found under the same conditions.
+    """The documents of one sweep, with those of earlier sweeps under the same conditions.
 
-    A step that this sweep has not run is that of the last sweep which has; it counts for comparisons (the baseline,
-    the choice of the best) if its conditions are the same.
+    The document of a step that this sweep has not run comes from the last sweep that has. It counts for comparisons
+    (the baseline, the choice of the best) if its conditions are the same.
 
     Args:
-        records: the sweeps of the folder up to that one, which is the last.
+        records: The sweeps of the folder up to this one, which is the last.
     """
 
     def __init__(self, records: Sequence[SweepRecord]) -> None:
@@ -33,77 +34,73 @@ class Documents:
         self._record = records[-1]
         self._steps = plan(self._record.plan.grid)
 
-    def files(self) -> dict[str, Document | None]:
-        """Every result file by its name; None for one that must not be there, since what it says is of the past."""
-        found: dict[str, Document | None] = {}
+    def files(self) -> dict[str, Document | BestConfiguration | None]:
+        """Return every result file by its name; None for one that must be removed because it is out of date."""
+        found: dict[str, Document | BestConfiguration | None] = {}
         for step in STEPS:
             if self._owner(step.name) is not None or step.name == "validation":
                 found[step.file_name] = self.comparable(step.name)
-        validation = found["optimal_validation.json"]
+        validation = self.comparable("validation")
         found[BEST_CONFIG_FILE] = None if validation is None or self.is_overtaken() else self.best(validation)
         return found
 
     def is_overtaken(self) -> bool:
-        """Whether a step has newer results than the validation, so that another configuration may be the best."""
+        """Return whether a step has newer results than the validation, so that another configuration may be best."""
         owners = [self._owner(name) for name in ("validation", *self._steps) if not self.differences(name)]
         places = [self._records.index(owner) for owner in owners if owner is not None]
         return bool(places) and (owners[0] is None or places[0] < max(places))
 
     def complete(self) -> bool:
-        """Whether everything that this sweep was to do is done."""
+        """Return whether everything that this sweep planned is done."""
         if self._is_vain():
             return True
         own = [self.step(name) if self._record.has(name) else None for name in self._record.plan.steps]
-        return all(document is not None and document["complete"] for document in own)
+        return all(document is not None and document.complete for document in own)
 
     def step(self, name: str) -> Document | None:
-        """The document of a step; None if it was never run."""
+        """Return the document of a step; None if the step was never run."""
         if name == "validation" and self._is_vain():
             return self._vain_validation()
         if self._record.has(name):
             return self._validation() if name == "validation" else self._measured(name)
         return Documents(self._records[:-1]).step(name) if len(self._records) > 1 else None
 
-    def best(self, validation: Document) -> Document | None:
-        """The recommended configuration; None if nothing was validated."""
-        if not validation["results"]:
+    def best(self, validation: Document) -> BestConfiguration | None:
+        """Return the recommendation that a validation supports; None if nothing was validated."""
+        if not validation.results or validation.choice is None:
             return None
-        sections = ("machine", "versions", "model", "settings")
         owner = self._owner("validation")
         assert owner is not None  # it has a result
-        return {
-            "kind": BEST_KIND,
-            "schema_version": SCHEMA_VERSION,
-            "created": validation["created"],
-            **validation["selection"],
-            "validation": validation["results"][0],
-            "projection": validation["projection"],
-            **{section: validation[section] for section in sections},
-            "workload": owner.plan.workload.as_dict(),
-            "validation_workload": validation["workload"],
-        }
+        return BestConfiguration(
+            created=validation.created,
+            choice=validation.choice,
+            validation=validation.results[0],
+            projection=validation.projection,
+            conditions=replace(validation.conditions, workload=owner.plan.workload.to_json()),
+            validation_workload=validation.conditions.workload,
+        )
 
     def baseline(self) -> Result | None:
-        """What speedups refer to: the baseline of this sweep, or the last earlier one if it can be compared."""
+        """Return the baseline of this sweep, or that of the last earlier sweep if it can be compared."""
         document = self.comparable("baseline")
-        return None if document is None else document["results"][0]
+        return None if document is None else document.results[0]
 
     def comparable(self, name: str) -> Document | None:
-        """The document of a step, if this sweep or the last one that ran it has one of the same conditions."""
+        """Return the document of a step, if the last sweep that ran it did so under these conditions."""
         return None if self.differences(name) else self.step(name)
 
     def differences(self, name: str) -> list[Difference]:
-        """What keeps the document of a step from being compared with this sweep's results."""
+        """Return what keeps the document of a step from being compared with this sweep's results."""
         owner = self._owner(name)
         if owner is None or owner is self._record:
             return []
         return self._record.current_conditions.differences(owner.current_conditions)
 
     def choice(self) -> Choice | None:
-        """The best configuration of all steps that can be compared; None if none has succeeded."""
+        """Return the best configuration of all steps that can be compared; None if none has succeeded."""
         names = [name for name in self._steps if name != "validation"]
         documents = [document for name in names if (document := self.comparable(name)) is not None]
-        return choose_overall(documents, MIN_PACKING)
+        return select_overall({document.step: document.results for document in documents}, MIN_PACKING)
 
     def _owner(self, name: str) -> SweepRecord | None:
         return next((record for record in reversed(self._records) if record.has(name)), None)
@@ -117,21 +114,22 @@ class Documents:
 
     def _validation(self) -> Document | None:
         choice = self.choice()
-        trial = None if choice is None else self._record.last_trial("validation", choice.candidate.configuration)
-        if choice is None or trial is None:
+        if choice is None or choice.configuration is None:
             return None
-        workload = self._record.plan.validation_workload
+        trial = self._record.last_trial("validation", choice.configuration)
+        if trial is None:
+            return None
         return self._document(
             self._steps["validation"],
             [trial],
             None,  # the baseline was measured on another workload
             planned=1,
-            selection=choice.as_dict(),
-            projection=_projection(trial.result, workload),
+            choice=choice,
+            projection=_projection(trial.result, self._record.plan.validation_workload),
         )
 
     def _is_vain(self) -> bool:
-        """Whether this sweep has nothing to validate, all of its steps being done."""
+        """Return whether all other steps are done and none has a configuration to validate."""
         steps = self._record.plan.steps
         others = [self._steps[name] for name in steps if name != "validation"]
         return (
@@ -142,34 +140,54 @@ class Documents:
         )
 
     def _vain_validation(self) -> Document:
-        selection = {"reason": NO_CHOICE}
-        return self._document(
-            self._steps["validation"], [], self.baseline(), planned=1, selection=selection, projection=None
-        )
+        choice = Choice(reason=NO_CHOICE)
+        return self._document(self._steps["validation"], [], self.baseline(), planned=1, choice=choice)
 
-    def _document(self, step: Step, trials: Sequence[Trial], baseline: Result | None, **more: Any) -> Document:
+    def _document(
+        self,
+        step: Step,
+        trials: Sequence[Trial],
+        baseline: Result | None,
+        *,
+        planned: int,
+        choice: Choice | None = None,
+        projection: Projection | None = None,
+    ) -> Document:
         record = self._record
         conditions = record.current_conditions
         workload = record.plan.workload_of(step.name) if trials else record.plan.workload
-        return step_document(
+        return make_document(
             step,
-            replace(conditions, workload=workload.as_dict()),
+            replace(conditions, workload=workload.to_json()),
             [self._marked(trial, conditions) for trial in trials],
             baseline,
+            planned=planned,
             created=max((trial.finished for trial in trials or record.trials), default=record.started),
-            **more,
+            choice=choice,
+            projection=projection,
         )
 
-    def _marked(self, trial: Trial, conditions: Conditions) -> Mapping[str, Any]:
-        """Its result; one of other conditions, which only ``--allow-mixed`` lets in, says what they were."""
+    def _marked(self, trial: Trial, conditions: Conditions) -> Result:
+        """Return the result of a trial; one of other conditions, which ``--allow-mixed`` lets in, names them."""
         differences = conditions.differences(self._record.conditions[trial.conditions], workload=False)
+        differences += self._model_differences(trial)
         if not differences:
             return trial.result
-        return {**trial.result, "measured_under": {difference.name: difference.then for difference in differences}}
+        under = {difference.name: difference.then for difference in differences}
+        return replace(trial.result, measured_under=under)
+
+    def _model_differences(self, trial: Trial) -> list[Difference]:
+        """Return how the model of a trial differs from the last one with the same values of its knobs."""
+        values = trial.configuration.values("model")
+        alike = [other.result for other in self._record.trials if other.configuration.values("model") == values]
+        last = next((result.model for result in reversed(alike) if result.succeeded and result.model), None)
+        if last is None or trial.result.model is None or not trial.result.succeeded:
+            return []
+        return Conditions({}, {}, last, {}).differences(Conditions({}, {}, trial.result.model, {}))
 
 
-def _projection(result: Result, workload: Workload) -> dict[str, Any] | None:
-    if result["status"] != "success":
+def _projection(result: Result, workload: Workload) -> Projection | None:
+    if not result.succeeded or result.elapsed_sec is None:
         return None
-    hours = projected_hours(PROJECTED_SEQUENCES, workload.num_sequences, result["elapsed_sec"])
-    return {"sequences": PROJECTED_SEQUENCES, "hours": hours}
+    hours = projected_hours(PROJECTED_SEQUENCES, workload.num_sequences, result.elapsed_sec)
+    return Projection(PROJECTED_SEQUENCES, hours)

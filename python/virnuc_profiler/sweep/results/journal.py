@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The journal of a folder: the file that knows what was measured, whatever happens to the process that measures.
+"""The journal of a folder: the file that records what was measured, whatever happens to the process that measures.
 
-A line is on the disk before the next trial begins. What a killed process leaves is at most one torn line at the end,
-which is dropped with a warning, and cut off by the next process that writes. A damaged line elsewhere is not the work
-of a crash; it is skipped with a warning too, because every line stands for itself: what it held is measured again, and
-no other result is lost to it. A damaged line that begins a sweep takes the trials of that sweep with it.
+Each line is on the disk before the next trial begins. A killed process leaves at most one torn line at the end, which
+is dropped with a warning and cut off by the next process that writes. A damaged line elsewhere does not come from a
+crash; it is skipped with a warning, and because lines are independent, only its own trial is measured again. A damaged
+line that begins a sweep takes the trials of that sweep with it.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _log = logging.getLogger(__name__)
 
 
 def read_journal(folder: Path) -> list[SweepRecord]:
-    """The sweeps of a folder in their order, none if it has no journal. Takes no lock, writes nothing.
+    """Return the sweeps of a folder in their order, none if it has no journal. Takes no lock and writes nothing.
 
     Raises:
-        TelemetryFormatError: the journal cannot be read, or is one of another version.
+        TelemetryFormatError: The journal cannot be read, or has another major version.
     """
     path = folder / JOURNAL_FILE
     try:
@@ -76,15 +76,15 @@ class Journal:
     """A folder's journal, open for writing and locked.
 
     Args:
-        folder: it must be there.
+        folder: The folder, which must exist.
 
     Attributes:
-        path: of the file.
-        records: the sweeps of the folder, also those that were begun here.
+        path: Path of the journal.
+        records: Sweeps of the folder, including those that were begun through this object.
 
     Raises:
-        OutputError: another sweep is at work in the folder, or it cannot be written.
-        TelemetryFormatError: it has a journal of another version.
+        OutputError: Another sweep uses the folder, or the journal cannot be written.
+        TelemetryFormatError: The folder has a journal of another major version.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -103,41 +103,50 @@ class Journal:
         """The sweep that was begun last.
 
         Raises:
-            ValueError: there is none.
+            ValueError: There is none.
         """
         if not self.records:
             raise ValueError(f"{self.path} holds no sweep so far; begin() one")
         return self.records[-1]
 
     def begin(self, plan: SweepPlan) -> SweepRecord:
-        """Begins a sweep.
+        """Begin a sweep and return it.
+
+        Args:
+            plan: Plan of the sweep.
 
         Raises:
-            OutputError: the journal cannot be written.
+            OutputError: The journal cannot be written.
         """
         self._append(sweep_entry(secrets.token_hex(6), plan, now()))
         return self.current
 
     def note(self, conditions: Conditions) -> None:
-        """Names the conditions of the trials to come, unless they are those of the ones before.
+        """Record the conditions of the trials to come, unless they are those of the trials before.
+
+        Args:
+            conditions: Conditions of the trials to come.
 
         Raises:
-            OutputError: the journal cannot be written.
+            OutputError: The journal cannot be written.
         """
         if next(reversed(self.current.conditions), None) != conditions_key(conditions):
             self._append(conditions_entry(self.current.key, conditions))
 
     def add(self, trial: Trial) -> None:
-        """Adds a trial of the current sweep; it is on the disk when this returns.
+        """Add a trial of the current sweep, which is on the disk when this returns.
+
+        Args:
+            trial: The trial.
 
         Raises:
-            OutputError: the journal cannot be written; what was in it stays readable.
-            ValueError: the result holds NaN or infinity.
+            OutputError: The journal cannot be written; what was in it stays readable.
+            ValueError: The result holds NaN or infinity.
         """
         self._append(trial_entry(self.current.key, trial))
 
     def close(self) -> None:
-        """Closes the file, and lets the next one in."""
+        """Close the file, and unlock the folder."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -158,7 +167,9 @@ class Journal:
             if self._length != os.fstat(self._descriptor).st_size:
                 os.ftruncate(self._descriptor, self._length)
             os.fsync(self._descriptor)
-            _sync_folder(self.path.parent)  # else a new file may be gone after a power cut, however often it is synced
+            _sync_folder(
+                self.path.parent
+            )  # without it, a new file may be lost in a power cut although the file itself is synced
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -166,17 +177,17 @@ class Journal:
         line = encode_line(entry)
         assert self._descriptor is not None, "the journal is closed"
         if not _is_at(self._descriptor, self.path):
-            raise OutputError(f"{self.path} was removed or moved while the sweep ran: what is measured has no place")
+            raise OutputError(f"{self.path} was removed or moved while the sweep ran, so results cannot be recorded")
         try:
             _write_all(self._descriptor, line)
             os.fsync(self._descriptor)
         except OSError as error:
-            with contextlib.suppress(OSError):  # a torn line is harmless; it is cut off next time
+            with contextlib.suppress(OSError):  # a torn line is harmless, since it is cut off next time
                 os.ftruncate(self._descriptor, self._length)
             raise self._unwritable(error) from error
         self._length += len(line)
         records = {record.key: record for record in self.records}
-        add_entry(records, json.loads(json.dumps(entry)))  # as every later reader will see it
+        add_entry(records, json.loads(json.dumps(entry)))  # as later readers will see it
         self.records = list(records.values())
 
     def _unwritable(self, error: OSError) -> OutputError:
@@ -186,17 +197,17 @@ class Journal:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one of that name."""
+    """Return whether an open file is still the one of that name."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
-    except OSError:  # such as a permission that was taken away: writing will say what is wrong
+    except OSError:  # e.g. a permission was revoked: writing will say what is wrong
         return True
 
 
 def _whole_lines(path: Path) -> int:
-    """Bytes of a file up to its last newline."""
+    """Return the number of bytes up to the last newline of a file."""
     return path.read_bytes().rfind(b"\n") + 1
 
 
@@ -233,16 +244,15 @@ _log = logging.getLogger(__name__)
 
 
 class FolderLock:
-    """Held from its making until it is closed.
+    """Lock of a folder, held from its creation until it is closed.
 
     Python's descriptors are not inherited by the programs that a process starts, so worker processes do not keep it.
 
     Args:
-        folder: that is locked.
+        folder: Folder to lock.
 
     Raises:
-        OutputError: another sweep holds it (the message says which process, on which host, since when), or the file
-            cannot be written.
+        OutputError: Another sweep holds it (the message names process, host and time), or the file cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -253,13 +263,13 @@ class FolderLock:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
             _lock(self._descriptor, folder)
-            self._say_who(path)
+            self._write_holder(path)
         except BaseException:
             os.close(self._descriptor)
             raise
 
     def close(self) -> None:
-        """Lets the next one in."""
+        """Unlock the folder."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             with contextlib.suppress(OSError):
@@ -274,7 +284,7 @@ class FolderLock:
     ) -> None:
         self.close()
 
-    def _say_who(self, path: Path) -> None:
+    def _write_holder(self, path: Path) -> None:
         assert self._descriptor is not None
         holder = {"pid": os.getpid(), "host": platform.node(), "since": now()}
         try:
@@ -296,7 +306,7 @@ def _lock(descriptor: int, folder: Path) -> None:
         if error.errno not in _NO_LOCKS:
             raise OutputError(f"cannot lock {folder}: {error.strerror or error}") from error
         _log.warning(
-            "%s cannot be locked (%s): nothing keeps a second sweep out of it, so start none there",
+            "%s cannot be locked (%s): nothing keeps a second sweep out, so do not start one there",
             folder,
             error.strerror or error,
         )
@@ -305,7 +315,7 @@ def _lock(descriptor: int, folder: Path) -> None:
     if kind is not None and kind.startswith(_SHARED_BY_HOSTS):
         _log.warning(
             "%s lies on a file system that several hosts may share (%s), where locks may hold on one host only: "
-            "start no second sweep there from another one",
+            "do not start a second sweep there from another host",
             folder,
             kind,
         )
@@ -315,12 +325,12 @@ def _holder(descriptor: int) -> str:
     try:
         holder: Any = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
-    except (OSError, ValueError, TypeError, KeyError):  # it has only just locked it
-        return "a process that has not said yet which it is"
+    except (OSError, ValueError, TypeError, KeyError):  # it has locked the folder just now
+        return "a process that has not written its name yet"
 
 
 def filesystem_of(folder: Path) -> str | None:
-    """The type of the file system that `folder` lies on, such as ``ext4`` or ``nfs4``; None if it cannot be told."""
+    """Return the type of the file system that `folder` lies on, such as ``ext4`` or ``nfs4``; None if unknown."""
     try:
         device = folder.stat().st_dev
         lines = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 
 from virnuc_profiler.sweep.machine.descendants import LeakedProcess
-from virnuc_profiler.sweep.machine.device_memory import DeviceMemory, is_leak
+from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
+from virnuc_profiler.sweep.machine.leak_limits import is_leak
 from virnuc_profiler.sweep.machine.shared_memory import FOLDER
 from virnuc_profiler.sweep.trial.cleanup import CleanupReport
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -22,9 +23,13 @@ from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload
+from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
+from virnuc_profiler.sweep.trial.loaded_model import with_model
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_memory
+from virnuc_profiler.sweep.trial.outcome import failed_result
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
-from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
+from virnuc_profiler.sweep.trial.run import measure_configuration
 
 __all__ = ["MeasuredModel", "Request", "device_name", "usable_cores"]
 
@@ -39,34 +44,33 @@ _log = logging.getLogger(__name__)
 
 
 class MeasuredModel:
-    """A loaded model, and how configurations of it are measured.
+    """A loaded model, with which configurations are measured.
+
+    A configuration that names other values of the model's knobs, such as another precision, has the model loaded
+    again: the model before is released first, because both may not fit the device.
 
     Args:
-        request: what is asked for.
+        request: What is asked for.
 
     Attributes:
-        forecast: of the memory that its packs take, measured once it is loaded; None on the CPU, or if that failed.
+        forecast: Forecast of the memory that packs take, measured once the model is loaded; None on the CPU, or if
+            that failed.
 
     Raises:
-        UsageError: the model, precision or memory limit do not fit the device.
-        ModelError: the weights cannot be had.
+        UsageError: Model, precision or memory limit do not fit the device.
+        ModelError: The weights are not available.
     """
 
     def __init__(self, request: Request) -> None:
-        from virnuc_profiler.inference.esm2.load import load_esm2_model
-
         device = torch.device(str(request.device))
         if request.device_memory_gb is not None:
             limit_device_memory(device, request.device_memory_gb)
-        self._request = request
         self._device = device
         self._warned = False
-        self._model, self._batch_converter = load_esm2_model(
-            request.model, device, precision=request.precision, weights=request.weights
-        )
-        limit_gb = request.device_memory_gb
-        limit_bytes = None if limit_gb is None else round(limit_gb * BYTES_PER_GB)
-        self.forecast: MemoryForecast | None = forecast_memory(self._model, device, limit_bytes)
+        self._warm_up: tuple[Workload, int] | None = None
+        self._is_warm = False
+        self.forecast: MemoryForecast | None = None
+        self._load(request)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -75,15 +79,15 @@ class MeasuredModel:
 
     @property
     def device_name(self) -> str:
-        """See :func:`device_name`."""
+        """The product name of the device."""
         return device_name(self._device)
 
     def held_device_bytes(self) -> int | None:
-        """Device memory that tensors of this process hold now; None on the CPU, and once CUDA has failed."""
+        """Return the device memory that tensors of this process hold; None on the CPU, and once CUDA has failed."""
         return DeviceMemory(self._device).allocated_bytes()
 
     def conditions(self) -> Conditions:
-        """The circumstances of results with this model on this machine."""
+        """Return the conditions of results with this model on this machine."""
         request = self._request
         return Conditions(
             machine=machine_description(),
@@ -102,7 +106,7 @@ class MeasuredModel:
                 "warm_up": True,
                 "isolation": "none",
             },
-        )
+        ).with_varied(request.varied)
 
     def run_trial(
         self,
@@ -110,21 +114,128 @@ class MeasuredModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
-    ) -> dict[str, Any]:
-        """Measures one configuration, see :func:`run_single_gpu_benchmark`, unless it surely does not fit."""
-        predicted = self.predicted_failure(workload, configuration)
+    ) -> Result:
+        """Measure one configuration, unless it cannot fit.
+
+        Args:
+            workload: Sequences to run.
+            configuration: Values of all knobs.
+            output_dir: Folder of the telemetry file and the run.
+            on_progress: Called with the number of sequences that are done, after each batch.
+
+        Returns:
+            The result; a model that cannot be loaded is a failure of its configurations.
+        """
+        try:
+            reloaded = self._load_for(configuration)
+        except Exception as error:
+            failure = describe_failure(error)
+            release_traceback(error)
+            _log.warning("%s failed, its model could not be loaded: %s", configuration, failure.message)
+            failure = replace(failure, message=f"its model could not be loaded: {failure.message}")
+            return with_model(failed_result(failure, configuration), self._request.describe_model(), True)
+        if not self._is_warm and self._warm_up is not None:
+            self.warm_up(*self._warm_up)
+        return with_model(
+            self._measure(workload, configuration, output_dir, on_progress),
+            {**self.description, **self._footprint()},
+            reloaded,
+        )
+
+    def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
+        """Return the result of a configuration that cannot fit the device; None if it may fit.
+
+        Args:
+            workload: Sequences that would be run.
+            configuration: Values of all knobs.
+        """
+        self._load_for(configuration)
+        return self._predicted_failure(workload, configuration)
+
+    def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
+        """Run a few sequences unmeasured, now and after each later load of a model.
+
+        What happens once in a process must not count against the first configuration: the start of the process that
+        workers are forked from, the first use of each kernel, and the workspaces of the libraries. A failure is
+        ignored here, since the first configuration will show it.
+
+        Args:
+            workload: Sequences to take some from.
+            num_workers: DataLoader processes to start.
+        """
+        self._warm_up = (workload, num_workers)
+        self._is_warm = True
+        count = min(_WARM_UP_SEQUENCES[self._device.type], workload.num_sequences)
+        with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
+            result = measure_configuration(
+                Configuration(num_workers=num_workers),
+                workload.path,
+                folder,
+                self._model,
+                self._device,
+                batch_converter=self._batch_converter,
+                num_sequences=count,
+                cooldown_s=0.0,
+                timeout_s=self._request.timeout_s,
+                failure_log_level=logging.DEBUG,
+            )
+        _log.debug("warm-up: %s", result.status)
+
+    def close(self) -> None:
+        """Release the model; nothing can be measured with it afterwards."""
+        self.forecast = None
+        if hasattr(self, "_model"):
+            del self._model, self._batch_converter
+
+    def __enter__(self) -> MeasuredModel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _load(self, request: Request) -> None:
+        from virnuc_profiler.inference.esm2.load import load_esm2_model
+
+        self._request = request
+        self._is_warm = False
+        self._model, self._batch_converter = load_esm2_model(
+            request.model, self._device, weights=request.weights, **request.model_arguments()
+        )
+        limit_gb = request.device_memory_gb
+        limit_bytes = None if limit_gb is None else round(limit_gb * BYTES_PER_GB)
+        self.forecast = forecast_memory(self._model, self._device, limit_bytes)
+
+    def _load_for(self, configuration: Configuration) -> bool:
+        """Load another model if the configuration needs one, and return whether that was done."""
+        request = self._request.for_configuration(configuration)
+        if request == self._request and hasattr(self, "_model"):
+            return False
+        self.close()
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._load(request)
+        return True
+
+    def _measure(
+        self,
+        workload: Workload,
+        configuration: Configuration,
+        output_dir: Path,
+        on_progress: Callable[[int], None] | None,
+    ) -> Result:
+        predicted = self._predicted_failure(workload, configuration)
         if predicted is not None:
-            _log.warning("%s was not tried: %s", configuration, predicted["message"])
+            _log.warning("%s was not tried: %s", configuration, predicted.message)
             return predicted
-        result = run_single_gpu_benchmark(
+        result = measure_configuration(
+            configuration,
             workload.path,
             output_dir,
             self._model,
             self._device,
-            configuration.num_workers,
-            configuration.prefetch_factor,
-            configuration.token_budget,
-            configuration.buffer_size,
             batch_converter=self._batch_converter,
             num_sequences=workload.num_sequences,
             cooldown_s=self._request.cooldown_s,
@@ -137,69 +248,31 @@ class MeasuredModel:
         self._warn_once(result)
         return result
 
-    def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
-        """The result of a configuration that is not tried, see :class:`MemoryForecast`; None of one that is."""
+    def _predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         if self._request.try_all or self.forecast is None:
             return None
         return self.forecast.predicted_failure(workload, configuration)
-
-    def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
-        """Runs a few sequences unmeasured: what happens once in a process must not count against the first one.
-
-        That is the start of the process from which workers are forked, the first use of each kernel, and the work
-        spaces of the libraries. A failure here is none yet: the first configuration will show it.
-        """
-        count = min(_WARM_UP_SEQUENCES[self._device.type], workload.num_sequences)
-        with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
-            result = run_single_gpu_benchmark(
-                workload.path,
-                folder,
-                self._model,
-                self._device,
-                num_workers,
-                batch_converter=self._batch_converter,
-                num_sequences=count,
-                cooldown_s=0.0,
-                timeout_s=self._request.timeout_s,
-                failure_log_level=logging.DEBUG,
-            )
-        _log.debug("warm-up: %s", result["status"])
-
-    def close(self) -> None:
-        """Lets the model go; nothing can be measured with it afterwards."""
-        if not hasattr(self, "_model"):
-            return
-        self.forecast = None
-        del self._model, self._batch_converter
-
-    def __enter__(self) -> MeasuredModel:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _footprint(self) -> dict[str, Any]:
         if self.forecast is None:
             return dict.fromkeys(field.name for field in fields(MemoryFootprint))
         return self.forecast.footprint.as_dict()
 
-    def _warn_once(self, result: Mapping[str, Any]) -> None:
-        """Says what of the sequences was not run as it stands in the file; once, since it is always the same."""
-        odd = [f"{result[key]:,} {what}" for key, what in _ODDITIES.items() if result.get(key)]
-        if odd and not self._warned and result["status"] == "success":
+    def _warn_once(self, result: Result) -> None:
+        """Warn once of sequences that were not run as they stand in the file, since it is the same in every trial."""
+        odd = [f"{count:,} {what}" for name, what in _ODDITIES.items() if (count := getattr(result, name))]
+        if odd and not self._warned and result.succeeded:
             self._warned = True
             _log.warning("not everything was run as it stands in the file: %s", "; ".join(odd))
 
 
 def device_name(device: torch.device) -> str:
-    """``NVIDIA H200``, or the processor's name."""
+    """Return the product name of a device, such as ``NVIDIA H200``, or that of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{machine_description()['cpu_model'] or platform.machine()}, {usable_cores()} cores"
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -24,12 +24,14 @@ from virnuc_profiler.analysis.memory_footprint import (
     min_largest_pack_tokens,
     predict_peak_bytes,
 )
+from virnuc_profiler.inference.argument_checks import MAX_INT32
 from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory
-from virnuc_profiler.sweep.plan.configuration import RANGES, Configuration
+from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
+from virnuc_profiler.sweep.results.result import FAILED, Result
 from virnuc_profiler.sweep.trial.failure import OOM, release_traceback
 
 LENGTHS: Final = (64, 80, 100, 120, 150, 180, 224, 280, 350, 500)
@@ -59,17 +61,15 @@ class MemoryForecast:
     footprint: MemoryFootprint
     available_bytes: Callable[[], int | None]
 
-    def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
-        """Return the failed result of a configuration that certainly does not fit, or None.
+    def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
+        """Return the result of a configuration that cannot fit; None if it may fit, or nothing is known.
+
+        The result is that of a run out of device memory, with `predicted`, `predicted_peak_memory_gb` and
+        `available_memory_gb`; what only a run can measure is None.
 
         Args:
-            workload: Sequences of the run.
-            configuration: Configuration to check.
-
-        Returns:
-            None if the configuration may fit, or if the available memory is unknown. Else the result of a run that ran
-            out of device memory, with ``predicted=True``, ``predicted_peak_memory_gb`` and ``available_memory_gb``;
-            values that only a run can measure are None.
+            workload: Workload that would be run.
+            configuration: Configuration to judge.
         """
         available = self.available_bytes()
         budget = configuration.token_budget
@@ -79,24 +79,18 @@ class MemoryForecast:
             return None
         tokens = largest_pack_tokens(budget, buffered)
         predicted = predict_peak_bytes(self.footprint, tokens)
-        return {
-            "status": "failed",
-            "reason": OOM,
-            "outcome": OOM,
-            "evidence": {"predicted_peak_bytes": round(predicted), "available_bytes": round(available)},
-            "message": self._message(tokens, predicted, available),
-            "memory": "device",
-            "predicted": True,
-            "config": configuration.as_dict(),
-            "predicted_peak_memory_gb": predicted / BYTES_PER_GB,
-            "available_memory_gb": available / BYTES_PER_GB,
-            "peak_memory_gb": None,
-            "truncated_sequences": None,
-            "unknown_residues": None,
-            "telemetry_path": None,
-            "run_path": None,
-            "cleanup": None,
-        }
+        return Result(
+            status=FAILED,
+            configuration=configuration,
+            reason=OOM,
+            outcome=OOM,
+            evidence={"predicted_peak_bytes": round(predicted), "available_bytes": round(available)},
+            message=self._message(tokens, predicted, available),
+            memory="device",
+            predicted=True,
+            predicted_peak_memory_gb=predicted / BYTES_PER_GB,
+            available_memory_gb=available / BYTES_PER_GB,
+        )
 
     def __str__(self) -> str:
         available = self.available_bytes()
@@ -136,12 +130,12 @@ def forecast_memory(model: Any, device: torch.device, limit_bytes: int | None = 
 
 
 def _exists(token_budget: int) -> bool:
-    return token_budget >= RANGES["token_budget"][0]
+    return KNOBS["token_budget"].accepts(token_budget)
 
 
 def _rounded_down(token_budget: int) -> int:
     """Round down to two significant digits, the precision of a forecast, and limit to the range of budgets."""
-    budget = min(token_budget, RANGES["token_budget"][1])
+    budget = min(token_budget, MAX_INT32)
     unit = 10 ** max(0, len(str(budget)) - 2)
     return int(budget // unit * unit)
 

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from virnuc_profiler.inference.loading.interrupts import start_forkserver
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.request import Request, TrialModel
+from virnuc_profiler.sweep.plan.request import ModelKnobs, Request
 from virnuc_profiler.sweep.plan.workload import Workload
+from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
 from virnuc_profiler.sweep.worker.message_writer import LogMessages, MessageWriter, ProgressMessages
 from virnuc_profiler.sweep.worker.process_tree import die_with_parent, kill_own_group, live_pids_in_session
 from virnuc_profiler.sweep.worker.protocol import REQUESTS, LineReader, Message, describe_error
@@ -25,7 +26,7 @@ from virnuc_profiler.sweep.worker.protocol import REQUESTS, LineReader, Message,
 _PRELOADED: Final = ["virnuc_profiler.sweep.worker.forkserver_guard", "virnuc_profiler.inference.loading.worker"]
 """In this order: the second import takes seconds, and the forkserver must be guarded meanwhile."""
 
-MakeModel = Callable[[Request], TrialModel]
+MakeModel = Callable[[Request], LoadedModel]
 
 
 def main(requests: str, messages: str, parent_pid: str, log_level: str, make_model: MakeModel | None = None) -> None:
@@ -56,7 +57,7 @@ def main(requests: str, messages: str, parent_pid: str, log_level: str, make_mod
         service.serve()
 
 
-def _measured_model(request: Request) -> TrialModel:
+def _measured_model(request: Request) -> LoadedModel:
     from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
 
     return MeasuredModel(request)
@@ -73,7 +74,7 @@ class Service:
     def __init__(self, writer: MessageWriter, make_model: MakeModel) -> None:
         self._writer = writer
         self._make_model = make_model
-        self._model: TrialModel | None = None
+        self._model: LoadedModel | None = None
         self._pending: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._forkserver_started = False
         self._busy = threading.Lock()
@@ -113,24 +114,28 @@ class Service:
 
     def _answer(self, message: Message) -> tuple[str, dict[str, Any]]:
         if message["kind"] == "resolve_device":
-            return "device", {"device": _resolve_device(message["device"], message["precision"])}
+            return "device", {"device": _resolve_device(message["device"], message["knobs"])}
         if message["kind"] == "load":
-            self._model = self._make_model(Request.from_dict(message["request"]))
+            if self._model is not None:  # two models may not fit the device
+                self._model.close()
+                self._model = None
+            self._model = self._make_model(Request.from_json(message["request"]))
             return "loaded", _introduction(self._model)
         if self._model is None:
             raise RuntimeError(f"a {message['kind']!r} request came before the model was loaded")
-        workload = _workload(message["workload"])
+        workload = Workload.from_json(message["workload"])
         if message["kind"] == "warm_up":
             self._start_forkserver(message["num_workers"])
             self._model.warm_up(workload, message["num_workers"])
             return "warmed_up", {}
-        configuration = Configuration(**message["configuration"])
+        configuration = Configuration.from_json(message["configuration"])
         if message["kind"] == "predict":
-            return "predicted", {"result": self._model.predicted_failure(workload, configuration)}
+            predicted = self._model.predicted_failure(workload, configuration)
+            return "predicted", {"result": None if predicted is None else predicted.to_json()}
         self._start_forkserver(configuration.num_workers)
         progress = ProgressMessages(self._writer)
         result = self._model.run_trial(workload, configuration, Path(message["output_dir"]), progress)
-        return "result", {"result": dict(result), "resources": _resources(self._model)}
+        return "result", {"result": result.to_json(), "resources": _resources(self._model)}
 
     def _start_forkserver(self, num_workers: int) -> None:
         """Start the forkserver before the first workers, with the modules that make them die with this process."""
@@ -142,30 +147,22 @@ class Service:
             start_forkserver()
 
 
-def _resolve_device(device: str, precision: str | None) -> str:
-    from virnuc_profiler.inference.placement import resolve_device, resolve_precision
+def _resolve_device(device: str, knobs: ModelKnobs) -> str:
+    from virnuc_profiler.sweep.trial.device_support import resolve_supported_device
 
-    found = resolve_device(device)
-    resolve_precision(precision, True, found)
-    return str(found)
+    return str(resolve_supported_device(device, knobs))
 
 
-def _introduction(model: TrialModel) -> dict[str, Any]:
-    conditions = model.conditions()
-    sections = ("machine", "versions", "model", "settings")
+def _introduction(model: LoadedModel) -> dict[str, Any]:
     return {
         "description": dict(model.description),
         "device_name": model.device_name,
         "forecast": None if model.forecast is None else str(model.forecast),
-        "conditions": {section: dict(getattr(conditions, section)) for section in sections},
+        "conditions": model.conditions().to_json(),
     }
 
 
-def _workload(values: dict[str, Any]) -> Workload:
-    return Workload(**{**values, "path": Path(values["path"])})
-
-
-def _resources(model: TrialModel) -> dict[str, int | None]:
+def _resources(model: LoadedModel) -> dict[str, int | None]:
     held = getattr(model, "held_device_bytes", None)
     return {
         "device_bytes": None if held is None else held(),

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from virnuc_profiler.errors import DeadlineExceeded, VirnucError
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.results.result import FAILED, Result
 from virnuc_profiler.sweep.trial.error_evidence import cuda_evidence
 from virnuc_profiler.sweep.worker.deadlines import ExpiredDeadline
 
@@ -83,7 +85,7 @@ def crash_error(exit_info: Mapping[str, Any], output_tail: list[str], oom_kills:
     return ProcessLost(message, evidence, out_of_memory=out_of_memory, cuda_error=aborted_over_cuda)
 
 
-def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapping[str, str] | None) -> dict[str, Any]:
+def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapping[str, str] | None) -> Result:
     """Build the result of a trial that the model process could not report, with the keys of any failed trial.
 
     Args:
@@ -92,27 +94,35 @@ def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapp
         telemetry: ``telemetry_path`` and ``run_path`` of the files that the process has still written. None if it has
             written none.
     """
-    reason, memory = "error", {}
+    reason, memory = "error", None
     if isinstance(error, DeadlineExceeded):
         reason = "timeout"
     elif isinstance(error, ProcessLost) and error.out_of_memory:
-        reason, memory = _OOM, {"memory": "host"}
+        reason, memory = _OOM, "host"
     elif isinstance(error, ProcessLost) and error.cuda_error:
         reason = "cuda_error"
     rest = "its telemetry has the batches until then" if telemetry else "its telemetry is missing or incomplete"
-    return {
-        "status": "failed",
-        "reason": reason,
-        "outcome": reason,
-        "message": f"{error}; {rest}",
-        **memory,
-        "config": configuration.as_dict(),
-        "peak_memory_gb": None,
-        "truncated_sequences": None,
-        "unknown_residues": None,
-        "telemetry_path": None,
-        "run_path": None,
-        **(telemetry or {}),
-        "cleanup": None,
-        "evidence": getattr(error, "evidence", {}),
-    }
+    return Result(
+        status=FAILED,
+        configuration=configuration,
+        reason=reason,
+        outcome=reason,
+        message=f"{error}; {rest}",
+        memory=memory,
+        evidence=getattr(error, "evidence", {}),
+        telemetry_path=None if telemetry is None else telemetry["telemetry_path"],
+        run_path=None if telemetry is None else telemetry["run_path"],
+    )
+
+
+def unloadable(configuration: Configuration, error: Exception) -> Result:
+    """Make the result of a configuration whose model could not be loaded.
+
+    Args:
+        configuration: Configuration that was to be measured.
+        error: Why its model could not be loaded.
+    """
+    result = replace(failed_trial(configuration, error, None), message=f"its model could not be loaded: {error}")
+    if "CUDA out of memory" not in str(error):  # PyTorch's error has arrived as text
+        return result
+    return replace(result, reason=_OOM, outcome=_OOM, memory="device")

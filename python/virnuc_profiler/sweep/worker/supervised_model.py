@@ -1,56 +1,67 @@
 # SPDX-License-Identifier: MIT
-"""A model in another process, with the same face as one in this: sweeps need not know which one they have."""
+"""A model in another process, with the interface of a model in this one, so that sweeps need not tell them apart."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from virnuc_profiler.errors import OutputError, UsageError, VirnucError, WorkloadError
-from virnuc_profiler.sweep.machine.device_memory import is_leak
+from virnuc_profiler.errors import ModelError, OutputError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.cooldown import longest_pause_s
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
+from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.trial.loaded_model import with_model
+from virnuc_profiler.sweep.worker.damage import Resources, damage, growth
 from virnuc_profiler.sweep.worker.deadlines import CLEAN_UP_S, Watchdog
-from virnuc_profiler.sweep.worker.outcomes import ProcessLost, ProcessTimeout, failed_trial
+from virnuc_profiler.sweep.worker.outcomes import ProcessLost, ProcessTimeout, failed_trial, unloadable
 from virnuc_profiler.sweep.worker.protocol import Message
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
 MAX_FAILED_STARTS: Final = 3
-"""So many in a row, and the sweep ends: each may have cost the whole start timeout."""
+"""Failed starts in a row after which the sweep ends, since each may have cost the whole start timeout."""
 
 _NOT_THE_TRIALS: Final = (UsageError, WorkloadError, OutputError)
-"""What ends the sweep, for the next configuration would fare no better."""
+"""Errors that end the sweep, because the next configuration would meet them too."""
 
 _log = logging.getLogger(__name__)
 
 
+class _ModelRefused(ModelError):
+    """A value of the model's knobs does not fit the device, so that another attempt would fail too."""
+
+
 class SupervisedModel:
-    """A model that is loaded once in a process of its own, and again in a new one where that is the safer thing.
+    """A model that is loaded in a process of its own, and loaded again in a new one after damage.
+
+    A configuration that names other values of the model's knobs, such as another precision, has the model loaded again
+    in the same process.
 
     Args:
-        request: what is asked for.
-        supervisor: has the process; it is closed with the model, and if there comes to be none.
+        request: What is asked for.
+        supervisor: Supervisor of the process. It is closed with the model, and if no model can be loaded.
 
     Raises:
-        UsageError: the model, precision or memory limit do not fit the device.
-        ModelError: the weights cannot be had.
-        ProcessTimeout: it takes too long to load.
-        ProcessLost: the process died of it.
+        UsageError: Model, precision or memory limit do not fit the device.
+        ModelError: The weights are not available.
+        ProcessTimeout: Loading takes too long.
+        ProcessLost: The process died while loading.
     """
 
     def __init__(self, request: Request, supervisor: Supervisor) -> None:
         self._request = request
         self._supervisor = supervisor
         self._warm_up: tuple[Workload, int] | None = None
-        self._loaded_in: int | None = None
+        self._loaded: _Loaded | None = None
         self._first_resources: Resources | None = None
+        self._first_conditions: dict[str, Conditions] = {}
+        self._load_failure: Exception | None = None
         try:
             self._introduction = self._load()
         except BaseException:
@@ -65,26 +76,30 @@ class SupervisedModel:
 
     @property
     def device_name(self) -> str:
-        """The device's own name."""
+        """The product name of the device."""
         return str(self._introduction["device_name"])
 
     @property
     def forecast(self) -> str | None:
-        """What the model takes and which budgets fit; None if nothing is known."""
+        """What the model needs and which budgets fit, in words; None if that is not known."""
         forecast: str | None = self._introduction["forecast"]
         return forecast
 
     def conditions(self) -> Conditions:
-        """The circumstances of results with this model on this machine."""
+        """Return the conditions of results with this model on this machine."""
         limits = self._supervisor.limits
-        conditions = Conditions(**self._introduction["conditions"])
+        conditions = Conditions.from_json(self._introduction["conditions"])
         how = {"isolation": "process", "start_timeout_s": limits.start_s, "progress_timeout_s": limits.progress_s}
-        return Conditions(conditions.machine, conditions.versions, conditions.model, {**conditions.settings, **how})
+        return replace(conditions, settings={**conditions.settings, **how})
 
     def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
-        """Runs a few sequences unmeasured, and again in each new process.
+        """Run a few sequences unmeasured, now and after each later load of a model.
 
-        A failure is none yet: the first configuration will show it.
+        A failure is ignored here, since the first configuration will show it.
+
+        Args:
+            workload: Sequences to take some from.
+            num_workers: DataLoader processes to start.
         """
         self._warm_up = (workload, num_workers)
         try:
@@ -93,7 +108,7 @@ class SupervisedModel:
             raise
         except Exception as error:
             _log.debug("the warm-up failed", exc_info=error)
-            self._loaded_in = None
+            self._loaded = None
 
     def run_trial(
         self,
@@ -101,72 +116,53 @@ class SupervisedModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
-    ) -> dict[str, Any]:
-        """Measures one configuration, in a process that nothing has damaged.
+    ) -> Result:
+        """Measure one configuration, in a process that no earlier trial has damaged.
 
         A process that cannot be started says nothing of the configuration, which then has no result.
 
+        Args:
+            workload: Sequences to run.
+            configuration: Values of all knobs.
+            output_dir: Folder of the telemetry file and the run.
+            on_progress: Called with the number of sequences that are done.
+
         Raises:
-            VirnucError: no process can be started any more, or it finds other conditions than the one before.
-            WorkloadError: the sequences are not what they were.
-            OutputError: nothing can be written.
+            VirnucError: No process can be started any more, or it finds other conditions than the one before.
+            WorkloadError: The sequences have changed.
+            OutputError: The results cannot be written.
         """
+        before = self._request
+        self._request = before.for_configuration(configuration)
+        reloaded = self._request != before
+        if reloaded:
+            self._load_failure = self._start_repeatedly()
+        if self._load_failure is not None:  # says something of these configurations, but nothing of the others
+            return with_model(unloadable(configuration, self._load_failure), self._request.describe_model(), reloaded)
         result = None
         attempt = 0
         while result is None:
             attempt += 1
             last = attempt == MAX_FAILED_STARTS
             result = self._try(workload, configuration, output_dir, on_progress, last=last)
-        return result
+        return with_model(result, self.description, reloaded)
 
-    def _try(
-        self,
-        workload: Workload,
-        configuration: Configuration,
-        output_dir: Path,
-        on_progress: Callable[[int], None] | None,
-        *,
-        last: bool,
-    ) -> dict[str, Any] | None:
-        """The result of a trial; None if the process died before it began to measure, unless this try is the last.
+    def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
+        """Return the result of a configuration that cannot fit the device; None if it may fit.
 
-        It may have died with nothing to do, just when it was asked: no configuration is to blame for that.
+        Args:
+            workload: Sequences that would be run.
+            configuration: Values of all knobs.
         """
-        self._start_again_and_again()
-        files = _TrialFiles.now(output_dir, configuration)
-        request = self._request
-        watch = Watchdog(
-            progress_s=self._supervisor.limits.progress_s,
-            total_s=request.timeout_s,
-            extra_s=longest_pause_s(request.cooldown_s) + CLEAN_UP_S,
-        )
-        try:
-            reply = self._supervisor.ask(
-                "result", watch, "trial", on_progress, ask_to_stop=True,
-                workload=workload.as_dict(), configuration=configuration.as_dict(), output_dir=str(output_dir),
-            )  # fmt: skip
-        except _NOT_THE_TRIALS:
-            raise
-        except Exception as error:
-            lost = isinstance(error, ProcessLost)
-            if lost and not last and not watch.measuring:
-                _log.warning("%s is tried again: %s", configuration, error)
-                return None
-            if not lost and not isinstance(error, ProcessTimeout):  # it told of an error, and is of unknown state
-                self._supervisor.replace(f"a trial ended with {type(error).__name__}")
-            return failed_trial(configuration, error, files.written_since())
-        return self._judged(reply)
-
-    def predicted_failure(self, workload: Workload, configuration: Configuration) -> dict[str, Any] | None:
-        """The result of a configuration that surely does not fit the device; None of one that may."""
-        self._start_again_and_again()
+        self._request = self._request.for_configuration(configuration)
+        self._require_ready()
         watch = Watchdog(start_s=self._supervisor.limits.start_s)
-        fields: dict[str, Any] = {"workload": workload.as_dict(), "configuration": configuration.as_dict()}
-        result: dict[str, Any] | None = self._supervisor.ask("predicted", watch, "predict", **fields)["result"]
-        return result
+        fields: dict[str, Any] = {"workload": workload.to_json(), "configuration": configuration.to_json()}
+        predicted = self._supervisor.ask("predicted", watch, "predict", **fields)["result"]
+        return None if predicted is None else Result.from_json(predicted)
 
     def close(self) -> None:
-        """Ends the process; may be called again."""
+        """End the process; may be called again."""
         self._supervisor.close()
 
     def __enter__(self) -> SupervisedModel:
@@ -177,61 +173,118 @@ class SupervisedModel:
     ) -> None:
         self.close()
 
-    def _start_again_and_again(self) -> None:
-        """Has a process that is ready, at the third try at the latest."""
-        for attempt in range(1, MAX_FAILED_STARTS + 1):
-            error = self._obstacle()
-            if error is None:
-                return
-            if attempt == MAX_FAILED_STARTS:
-                raise VirnucError(f"the model could not be started {attempt} times in a row: {error}") from error
-            _log.warning("the model could not be started, which is tried again: %s", error)
+    def _try(
+        self,
+        workload: Workload,
+        configuration: Configuration,
+        output_dir: Path,
+        on_progress: Callable[[int], None] | None,
+        *,
+        last: bool,
+    ) -> Result | None:
+        """Return the result of a trial; None if the process died before it began to measure, unless `last`.
 
-    def _obstacle(self) -> Exception | None:
-        """Why no process is ready; None if one is."""
+        An idle process may die at any moment, and no configuration is to blame for that.
+        """
+        self._require_ready()
+        files = _TrialFiles.now(output_dir, configuration)
+        request = self._request
+        watch = Watchdog(
+            progress_s=self._supervisor.limits.progress_s,
+            total_s=request.timeout_s,
+            extra_s=longest_pause_s(request.cooldown_s) + CLEAN_UP_S,
+        )
+        try:
+            reply = self._supervisor.ask(
+                "result", watch, "trial", on_progress, ask_to_stop=True,
+                workload=workload.to_json(), configuration=configuration.to_json(), output_dir=str(output_dir),
+            )  # fmt: skip
+        except _NOT_THE_TRIALS:
+            raise
+        except Exception as error:
+            lost = isinstance(error, ProcessLost)
+            if lost and not last and not watch.measuring:
+                _log.warning("%s is tried again: %s", configuration, error)
+                return None
+            if not lost and not isinstance(error, ProcessTimeout):  # the process lives, but its state is unknown
+                self._supervisor.replace(f"a trial ended with {type(error).__name__}")
+            return failed_trial(configuration, error, files.written_since())
+        return self._judged(reply)
+
+    def _require_ready(self) -> None:
+        """Have a process ready, at the third attempt at the latest.
+
+        Raises:
+            VirnucError: No process could be started.
+        """
+        if error := self._start_repeatedly():
+            raise VirnucError(f"the model could not be started {MAX_FAILED_STARTS} times in a row: {error}") from error
+
+    def _start_repeatedly(self) -> Exception | None:
+        """Try to have a process ready, and return the error of the last attempt; None if one is ready."""
+        error = self._start_error()
+        for _ in range(1, MAX_FAILED_STARTS):
+            if error is None or isinstance(error, _ModelRefused):
+                return error
+            _log.warning("the model could not be started, which is tried again: %s", error)
+            error = self._start_error()
+        return error
+
+    def _start_error(self) -> Exception | None:
+        """Return why no process is ready; None if one is."""
         try:
             self._ensure_ready()
         except _NOT_THE_TRIALS:
             raise
         except Exception as error:
-            self._loaded_in = None
+            self._loaded = None
             return error
         return None
 
     def _ensure_ready(self, *, warm: bool = False) -> None:
-        """Has a process that holds the model; a new one is warmed up like the first, for the same figures."""
+        """Have a process that holds the right model; each load is warmed up like the first, for the same figures."""
         self._supervisor.start()
-        fresh = self._loaded_in is None or self._loaded_in != self._supervisor.pid
+        fresh = self._loaded != self._wanted()
         if fresh:
-            self._require_the_same(self._load())
+            self._introduction = self._load()
         if (fresh or warm) and self._warm_up is not None:
             workload, num_workers = self._warm_up
             watch = Watchdog(start_s=self._supervisor.limits.start_s)
-            self._supervisor.ask("warmed_up", watch, "warm_up", workload=workload.as_dict(), num_workers=num_workers)
-
-    def _require_the_same(self, introduction: Message) -> None:
-        """Refuses a process whose results could not stand beside those of the first.
-
-        Raises:
-            UsageError: machine, versions or model are not what they were.
-        """
-        then, today = (Conditions(**known["conditions"]) for known in (self._introduction, introduction))
-        if differences := today.differences(then, workload=False):
-            raise UsageError(
-                f"something has changed since the sweep began: {'; '.join(map(str, differences))}; what is finished is "
-                "kept: sweep --resume --allow-mixed continues under these conditions"
-            )
+            self._supervisor.ask("warmed_up", watch, "warm_up", workload=workload.to_json(), num_workers=num_workers)
 
     def _load(self) -> Message:
+        """Load the model, and refuse a process whose results could not stand beside those before.
+
+        Raises:
+            UsageError: Machine, versions or model are not what they were, or the first model does not fit the device.
+            _ModelRefused: A later model does not fit the device.
+        """
         watch = Watchdog(start_s=self._supervisor.limits.start_s)
-        introduction = self._supervisor.ask("loaded", watch, "load", request=self._request.as_dict())
-        self._loaded_in = self._supervisor.pid
+        try:
+            introduction = self._supervisor.ask("loaded", watch, "load", request=self._request.to_json())
+        except UsageError as error:
+            if not self._first_conditions:
+                raise
+            raise _ModelRefused(str(error)) from error
+        self._loaded = self._wanted()
         self._first_resources = None
+        conditions = Conditions.from_json(introduction["conditions"])
+        model = Conditions({}, {}, introduction["description"], {})
+        for kind, today in (("sweep", conditions), (str(self._request.model_knobs), model)):
+            then = self._first_conditions.setdefault(kind, today)
+            if differences := today.differences(then, workload=False):
+                raise UsageError(
+                    f"something has changed since the sweep began: {'; '.join(map(str, differences))}; what is "
+                    "finished is kept: sweep --resume --allow-mixed continues under these conditions"
+                )
         return introduction
 
-    def _judged(self, reply: Message) -> dict[str, Any]:
-        """The trial's result; a process that it has damaged is ended."""
-        result: dict[str, Any] = reply["result"]
+    def _wanted(self) -> _Loaded:
+        return _Loaded(self._supervisor.pid, self._request)
+
+    def _judged(self, reply: Message) -> Result:
+        """Return the trial's result, and end a process that the trial has damaged."""
+        result = Result.from_json(reply["result"])
         resources = Resources(**reply["resources"])
         if self._first_resources is None:
             self._first_resources = resources
@@ -239,12 +292,31 @@ class SupervisedModel:
         if reason is None:
             return result
         self._supervisor.replace(reason)
-        return {**result, "evidence": {**(result.get("evidence") or {}), "process_replaced": reason}}
+        return replace(result, evidence={**(result.evidence or {}), "process_replaced": reason})
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Which model is loaded where.
+
+    Attributes:
+        pid: Process id of the process that holds it; None before one was started.
+        request: Request that it was loaded for.
+    """
+
+    pid: int | None
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class _TrialFiles:
-    """The files of a trial, and when they were last written before it."""
+    """The files of a trial, and when they were last written before it.
+
+    Attributes:
+        telemetry: Path of the telemetry file.
+        run: Path of the whole run.
+        written_ns: Modification time of the telemetry file before the trial; None if it did not exist.
+    """
 
     telemetry: Path
     run: Path
@@ -256,7 +328,7 @@ class _TrialFiles:
         return cls(telemetry, output_dir / f"run_{configuration.run_id}.json", _written_ns(telemetry))
 
     def written_since(self) -> dict[str, str] | None:
-        """Their paths, if a process that was asked to stop has still written them."""
+        """Return their paths, if a process that was asked to stop has still written them."""
         if _written_ns(self.telemetry) in (None, self.written_ns) or not self.run.exists():
             return None
         return {"telemetry_path": str(self.telemetry), "run_path": str(self.run)}
@@ -264,63 +336,3 @@ class _TrialFiles:
 
 def _written_ns(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
-
-
-MAX_NEW_BYTES: Final = 256 * 2**20
-"""Over all trials since the first: more than three times what one may leave. A leak that no single trial shows adds up
-to that, and what libraries allocate once does not."""
-
-MAX_NEW_DESCRIPTORS: Final = 64
-"""A trial of four workers has about thirty pipes: if two of them leave theirs open, something is wrong."""
-
-MAX_NEW_CHILDREN: Final = 4
-"""Forkserver, resource tracker and PyTorch's manager of shared memory start when first needed; one to spare."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What a model process holds between two trials.
-
-    Attributes:
-        device_bytes: device memory of its tensors; None on the CPU, and where it cannot be told.
-        descriptors: open files, pipes and sockets.
-        children: living processes of its session, apart from itself.
-    """
-
-    device_bytes: int | None
-    descriptors: int
-    children: int
-
-
-def damage(result: Mapping[str, Any]) -> str | None:
-    """What the outcome of a trial may have damaged, in words; None if the process is as good as before.
-
-    Running out of memory is no damage in itself: it is one only if the memory does not come back. All other failures
-    are: a CUDA error spoils the context, and of what was hung, cut off or crashed nobody knows the state.
-    """
-    cleanup = result.get("cleanup")
-    if cleanup is not None:
-        if cleanup.get("workers_left"):
-            return f"worker processes were left: {', '.join(map(str, cleanup['workers_left']))}"
-        leaked = cleanup.get("leaked_device_bytes") or 0
-        if is_leak(leaked, cleanup.get("device_memory_before")):
-            return f"{leaked:,} bytes of device memory did not come back"
-    if result["status"] == "success" or result.get("predicted"):
-        return None
-    if result["reason"] != "OOM":
-        return f"the trial failed with {result['reason']}"
-    if cleanup is None or (result.get("memory") == "device" and cleanup.get("leaked_device_bytes") is None):
-        return "memory ran out, and whether it came back is not known"
-    return None
-
-
-def growth(first: Resources, now: Resources) -> str | None:
-    """What has grown since the process's first trial beyond what is usual, in words; None if nothing has."""
-    new_bytes = (now.device_bytes or 0) - (first.device_bytes or 0)
-    if first.device_bytes is not None and new_bytes > MAX_NEW_BYTES:
-        return f"it holds {new_bytes:,} bytes of device memory more than after its first trial"
-    if now.descriptors - first.descriptors > MAX_NEW_DESCRIPTORS:
-        return f"it has {now.descriptors - first.descriptors} open files more than after its first trial"
-    if now.children - first.children > MAX_NEW_CHILDREN:
-        return f"it has {now.children - first.children} processes more than after its first trial"
-    return None

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
-from virnuc_profiler.sweep.plan.request import DeviceName
+from virnuc_profiler.sweep.plan.request import DeviceName, ModelKnobs
 from virnuc_profiler.sweep.worker.deadlines import Timeouts, Watchdog
 from virnuc_profiler.sweep.worker.outcomes import ProcessLost, crash_error, timeout_error
 from virnuc_profiler.sweep.worker.process import ModelProcess
@@ -64,23 +64,22 @@ class Supervisor:
                 level = logging.getLogger("virnuc_profiler").getEffectiveLevel()
                 self._process = ModelProcess(self._child_module, level)
 
-    def resolve_device(self, device: str, precision: str | None) -> DeviceName:
-        """Resolve a device name in the model process.
+    def resolve_device(self, device: str, knobs: ModelKnobs) -> DeviceName:
+        """Resolve a device name in the model process, and check that the device can compute with the model's knobs.
 
         Args:
-            device: Name of the device, such as ``auto``, ``cpu`` or ``cuda:0``.
-            precision: Precision that the device must support, or None.
+            device: Name of the device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            knobs: Values of the model's knobs that will be used.
 
         Raises:
-            UsageError: The device does not exist, or does not support the precision.
+            UsageError: The device does not exist, or cannot compute with one of the values.
             VirnucError: The process died or did not answer.
         """
-        if device == "cpu" and precision in (None, "fp32", "bf16"):
-            return DeviceName("cpu")
+        if device == "cpu" and set(knobs.get("precision", ())) <= {None, "fp32", "bf16"}:
+            return DeviceName("cpu")  # needs no process to tell
         watchdog = Watchdog(start_s=self.limits.start_s)
-        return DeviceName.parse(
-            self.ask("device", watchdog, "resolve_device", device=device, precision=precision)["device"]
-        )
+        values = {name: list(chosen) for name, chosen in knobs.items()}
+        return DeviceName.parse(self.ask("device", watchdog, "resolve_device", device=device, knobs=values)["device"])
 
     def ask(
         self,

@@ -29,7 +29,7 @@ def test_the_second_is_told_who_holds_the_lock(tmp_path):
 def test_a_holder_that_has_not_said_who_it_is_still_holds(tmp_path):
     with FolderLock(tmp_path):
         (tmp_path / LOCK_FILE).write_text("")
-        with pytest.raises(OutputError, match="a process that has not said yet"):
+        with pytest.raises(OutputError, match="a process that has not written its name yet"):
             FolderLock(tmp_path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sweeps import FakeTrials, conditions, fake_sweep, run_in_journal, small_plan, success
+from tests.support.sweeps import FakeTrials, conditions, failure, fake_sweep, run_in_journal, small_plan, success
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.sweep.results import journal as journal_module
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, Journal, read_journal
@@ -46,7 +46,7 @@ def test_a_trial_is_synced_before_the_next_begins_and_the_folder_when_the_file_i
 
     def trial(configuration):
         seen.append(synced.count(str(tmp_path / JOURNAL_FILE)))
-        return {"status": "failed", "reason": "OOM", "config": configuration.as_dict(), "peak_memory_gb": None}
+        return failure(configuration, peak_memory_gb=None)
 
     run_in_journal(tmp_path, FakeTrials(trial), begin=small_plan(("dataloader",)))
     assert str(tmp_path) in synced
@@ -101,10 +101,10 @@ def test_sound_lines_of_another_form_are_an_error_that_names_the_line(swept):
     write(swept, [*lines, encode_line({"kind": "thought", "sweep": read_journal(swept)[0].key})])
     with pytest.raises(TelemetryFormatError, match=rf"journal\.jsonl, line {len(lines) + 1}: .*'thought'"):
         read_journal(swept)
-    write(swept, [lines[0].replace(b'"1.0"', b'"9.0"')])
+    write(swept, [lines[0].replace(b'"1.1"', b'"9.0"')])
     assert read_journal(swept) == []  # it is damaged
     write(swept, [encode_line({**decode_lines(lines[0]).entries[0][1], "journal_version": "9.0"})])
-    with pytest.raises(TelemetryFormatError, match=r"version '9\.0'; this version reads '1\.0'"):
+    with pytest.raises(TelemetryFormatError, match=r"version '9\.0'; this program reads versions 1\.x"):
         read_journal(swept)
 
 

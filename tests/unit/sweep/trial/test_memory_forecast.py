@@ -163,7 +163,7 @@ def test_after_a_cuda_error_nothing_is_available_or_predicted(monkeypatch):
 def test_a_configuration_that_does_not_fit_gets_a_complete_failed_result():
     configuration = Configuration(token_budget=100_000)
     result = forecast(10_000_000_000).predicted_failure(WORKLOAD, configuration)
-    assert result == {
+    assert result.to_json() == {
         "status": "failed",
         "reason": "OOM",
         "message": (
@@ -175,7 +175,7 @@ def test_a_configuration_that_does_not_fit_gets_a_complete_failed_result():
         "evidence": {"predicted_peak_bytes": 21_340_000_000, "available_bytes": 10_000_000_000},
         "memory": "device",
         "predicted": True,
-        "config": configuration.as_dict(),
+        "config": configuration.to_json(),
         "predicted_peak_memory_gb": 21.34,
         "available_memory_gb": 10.0,
         "peak_memory_gb": None,
@@ -215,5 +215,5 @@ def test_the_forecast_is_one_line(available, line):
 
 
 def test_the_message_says_that_no_budget_fits():
-    message = forecast(1_000_000_000).predicted_failure(WORKLOAD, BASELINE)["message"]
+    message = forecast(1_000_000_000).predicted_failure(WORKLOAD, BASELINE).message
     assert message.endswith("--try-all runs it anyway; no budget fits")

@@ -11,8 +11,8 @@ from virnuc_profiler.analysis.selection import select_best
 from virnuc_profiler.reports.sweep_tables import render_dataloader, render_interaction
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import plan
-from virnuc_profiler.sweep.results.choice import choose_overall
-from virnuc_profiler.sweep.results.result_files import step_document
+from virnuc_profiler.sweep.results.choice import select_overall
+from virnuc_profiler.sweep.results.result_files import make_document
 from virnuc_profiler.sweep.trial.outcome import without_contamination
 from virnuc_profiler.telemetry.records import GpuReading, GpuSamples
 
@@ -22,8 +22,8 @@ HEAT = {"outcome": "throttled", "evidence": {"held_down_share": 0.34, "reasons":
 
 def steps(*results, step="dataloader"):
 
-    circumstances = replace(conditions(), workload=WORKLOAD.as_dict())
-    return step_document(plan()[step], circumstances, results, success(SLOW), planned=len(results))
+    circumstances = replace(conditions(), workload=WORKLOAD.to_json())
+    return make_document(plan()[step], circumstances, results, success(SLOW), planned=len(results))
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,14 @@ def test_a_throttled_result_wins_only_among_its_like():
 
 def test_the_choice_takes_cool_measurements_and_ignores_contaminated_ones():
     contaminated = failure(SLOW, "contaminated")
-    documents = [steps(success(FAST, 200.0, **HEAT), success(SLOW, 90.0)), steps(contaminated, success(FAST, 80.0))]
-    choice = choose_overall(documents, 0.9)
-    assert choice.candidate.configuration == SLOW  # not failed by what was contaminated
-    documents = [steps(success(FAST, 200.0, **HEAT))]
-    assert "throttled in every measurement" in choose_overall(documents, 0.9).reason
-    assert choose_overall([steps(contaminated)], 0.9) is None
+    measured = {
+        "dataloader": [success(FAST, 200.0, **HEAT), success(SLOW, 90.0)],
+        "packing": [contaminated, success(FAST, 80.0)],
+    }
+    assert select_overall(measured, 0.9).configuration == SLOW  # not failed by what was contaminated
+    hot = {"dataloader": [success(FAST, 200.0, **HEAT)]}
+    assert "throttled in every measurement" in select_overall(hot, 0.9).reason
+    assert select_overall({"dataloader": [contaminated]}, 0.9) is None
 
 
 def test_tables_say_so():
@@ -74,7 +76,7 @@ def test_contamination_makes_a_failure_of_anything_and_keeps_what_was_measured_a
     result = success(FAST, 200.0, outcome="ok", evidence={})
     assert without_contamination(result, []) is result
     spoilt = without_contamination(result, ["process 7 (running): sleep"])
-    assert (spoilt["status"], spoilt["reason"], spoilt["outcome"]) == ("failed", "contaminated", "contaminated")
-    assert "sequences_per_sec" not in spoilt
-    assert spoilt["evidence"]["measured_nevertheless"]["sequences_per_sec"] == 200.0
-    assert "process 7" in spoilt["message"]
+    assert (spoilt.status, spoilt.reason, spoilt.outcome) == ("failed", "contaminated", "contaminated")
+    assert spoilt.sequences_per_sec is None
+    assert spoilt.evidence["measured_nevertheless"]["sequences_per_sec"] == 200.0
+    assert "process 7" in spoilt.message

@@ -13,7 +13,7 @@ from tests.support.sweeps import failure, success
 from virnuc_profiler.errors import CudaError, ModelError, UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
-from virnuc_profiler.sweep.worker import supervised_model as replacement
+from virnuc_profiler.sweep.worker.damage import MAX_NEW_BYTES, Resources, damage, growth
 from virnuc_profiler.sweep.worker.deadlines import Watchdog
 from virnuc_profiler.sweep.worker.outcomes import crash_error, failed_trial
 from virnuc_profiler.sweep.worker.output_file import OutputFile
@@ -26,7 +26,6 @@ from virnuc_profiler.sweep.worker.protocol import (
     encode,
     error_from_message,
 )
-from virnuc_profiler.sweep.worker.supervised_model import Resources, damage, growth
 
 CLEAN = {"workers_left": [], "leaked_device_bytes": 0, "device_memory_before": 10**9}
 
@@ -46,8 +45,8 @@ def test_messages_are_assembled_from_pieces_of_any_size():
         (b"Segmentation fault\n", "a line that is no message: b'Segmentation fault'"),
         (b"[1]\n", "a line that is no message"),
         (b"[" * 100_000 + b"\n", "a line that is no message"),
-        (b'{"version": 2, "kind": "hello"}\n', "protocol version 2; this side has 1"),
-        (b'{"version": 1, "kind": "stop"}\n', "unexpected kind 'stop'"),
+        (b'{"version": 1, "kind": "hello"}\n', "protocol version 1; this side has 2"),
+        (b'{"version": 2, "kind": "stop"}\n', "unexpected kind 'stop'"),
         (b"x" * (MAX_LINE_BYTES + 1), "more than 1,048,576 bytes"),
     ],
 )
@@ -62,10 +61,13 @@ def test_encode_refuses_a_message_that_is_too_long():
 
 
 def test_a_request_survives_the_protocol():
-    sent = Request(Path("out"), DeviceName("cuda", 1), "m", fasta=Path("a.fa"), timeout_s=1.5)
-    assert Request.from_dict(json.loads(json.dumps(sent.as_dict()))) == sent
+    sent = Request(
+        Path("out"), DeviceName("cuda", 1), "m", fasta=Path("a.fa"), timeout_s=1.5,
+        model_knobs={"precision": "bf16"}, varied=("precision",),
+    )  # fmt: skip
+    assert Request.from_json(json.loads(json.dumps(sent.to_json()))) == sent
     here = dataclasses.replace(sent, device=torch.device("cuda:1"), fasta=None)
-    assert Request.from_dict(here.as_dict()) == dataclasses.replace(sent, fasta=None)
+    assert Request.from_json(here.to_json()) == dataclasses.replace(sent, fasta=None)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +158,8 @@ def test_a_successful_trial_can_leave_damage():
 
 def test_growth_beyond_a_warm_up_is_reported():
     first = Resources(10**9, 40, 2)
-    assert growth(first, Resources(10**9 + replacement.MAX_NEW_BYTES, 104, 6)) is None
-    assert "device memory" in growth(first, Resources(10**9 + replacement.MAX_NEW_BYTES + 1, 40, 2))
+    assert growth(first, Resources(10**9 + MAX_NEW_BYTES, 104, 6)) is None
+    assert "device memory" in growth(first, Resources(10**9 + MAX_NEW_BYTES + 1, 40, 2))
     assert "65 open files" in growth(first, Resources(10**9, 105, 2))
     assert "5 processes" in growth(first, Resources(None, 40, 7))
     assert growth(Resources(None, 40, 2), Resources(None, 40, 2)) is None
@@ -168,12 +170,12 @@ EXIT_INFO = {"pid": 7, "exit_code": None, "signal": "SIGKILL", "stopped_by": Non
 
 def test_sigkill_is_out_of_memory_only_if_the_kernel_counted_an_oom_kill():
     out_of_memory = failed_trial(BASELINE, crash_error(EXIT_INFO, [], {"/proc/vmstat": 1}), None)
-    assert (out_of_memory["reason"], out_of_memory["memory"]) == ("OOM", "host")
+    assert (out_of_memory.reason, out_of_memory.memory) == ("OOM", "host")
     killed = failed_trial(BASELINE, crash_error(EXIT_INFO, ["last line"], {}), None)
-    assert (killed["reason"], "memory" in killed) == ("error", False)
-    assert "(pid 7) was killed by SIGKILL; it last printed: last line; its telemetry is missing" in killed["message"]
+    assert (killed.reason, killed.memory) == ("error", None)
+    assert "(pid 7) was killed by SIGKILL; it last printed: last line; its telemetry is missing" in killed.message
     crashed = failed_trial(BASELINE, crash_error({**EXIT_INFO, "signal": "SIGABRT"}, [], {"/proc/vmstat": 1}), None)
-    assert crashed["reason"] == "error"
+    assert crashed.reason == "error"
 
 
 def test_take_returns_the_last_lines_and_empties_the_file():

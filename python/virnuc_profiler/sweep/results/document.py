@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""What a step has found, and what a sweep recommends: the records behind the result files.
+
+In JSON, ``schema_version``, ``kind``, ``step``, ``created`` and ``complete`` say what a document is; ``machine``,
+``versions``, ``workload``, ``model`` and ``settings`` are its conditions; ``grid`` and ``planned`` say what was to be
+measured; ``baseline`` is the result that speedups refer to; ``results`` has one entry for each configuration that was
+tried or predicted not to fit; ``best`` is one of them, and ``constraint_met`` says whether it reaches the required
+packing efficiency (null where none is required or nothing succeeded).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.sweep.plan.conditions import Conditions
+from virnuc_profiler.sweep.plan.configuration import require_knob
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid
+from virnuc_profiler.sweep.results.choice import Choice
+from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.telemetry.typed_records import require_type
+
+SCHEMA_VERSION: Final = "1.1"
+STEP_KIND: Final = "virnuc_profiler sweep step"
+BEST_KIND: Final = "virnuc_profiler best configuration"
+
+_NUMBER: Final = (int, float, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """How long a large job would take.
+
+    Attributes:
+        sequences: Sequences of the job.
+        hours: Hours at the measured rate; None if there is no rate.
+    """
+
+    sequences: int
+    hours: float | None
+
+    @classmethod
+    def from_json(cls, values: Any) -> Projection | None:
+        """Read a projection, or None.
+
+        Raises:
+            TelemetryFormatError: It is neither null nor a projection.
+        """
+        if values is None:
+            return None
+        _require_object(values, "projection")
+        require_type(values.get("sequences"), (int,), "projection.sequences")
+        require_type(values.get("hours"), _NUMBER, "projection.hours")
+        return cls(values["sequences"], values.get("hours"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What a step has found so far.
+
+    Attributes:
+        step: Name of the step.
+        created: Time of the last result, ISO 8601.
+        complete: Whether everything that was planned was measured.
+        conditions: Conditions of the results, with the workload.
+        grid: Values that the step tries.
+        planned: Number of configurations that the step measures.
+        min_packing: Packing efficiency that the best must reach, if one does; None if any will do.
+        baseline: Result that speedups refer to; None if there is none.
+        results: One result for each configuration that was tried, in the order of the grid.
+        best: The best of `results`; None if none succeeded.
+        constraint_met: Whether `best` reaches `min_packing`; None where that says nothing.
+        choice: Why the validation runs its configuration; None in other steps.
+        projection: Projected time of a large job; None in other steps, and if the validation failed.
+        extra: Keys that this version does not know, kept as they were read.
+    """
+
+    step: str
+    created: str
+    complete: bool
+    conditions: Conditions
+    grid: Grid
+    planned: int
+    min_packing: float | None
+    baseline: Result | None
+    results: tuple[Result, ...]
+    best: Result | None
+    constraint_met: bool | None
+    choice: Choice | None = None
+    projection: Projection | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document as result files hold it."""
+        validated: dict[str, Any] = {}
+        if self.choice is not None:
+            validated = {"selection": self.choice.to_json(), "projection": _projection_json(self.projection)}
+        return {
+            "kind": STEP_KIND,
+            "schema_version": SCHEMA_VERSION,
+            "step": self.step,
+            "created": self.created,
+            "complete": self.complete,
+            **self.conditions.to_json(),
+            "grid": {name: list(values) for name, values in self.grid.items()},
+            "planned": self.planned,
+            "min_packing": self.min_packing,
+            "baseline": None if self.baseline is None else _baseline_json(self.baseline),
+            "results": [_compared_json(result) for result in self.results],
+            "best": None if self.best is None else _compared_json(self.best),
+            "constraint_met": self.constraint_met,
+            **validated,
+            **self.extra,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Document:
+        """Read the JSON of a document of this version; unknown keys are kept.
+
+        Raises:
+            TelemetryFormatError: A key is missing, or its value is of another form.
+        """
+        step = values.get("step")
+        if step not in STEP_NAMES:
+            raise TelemetryFormatError(f"it has no step of the sweep: {step!r}")
+        for name, types in _DOCUMENT_TYPES.items():
+            require_type(values.get(name), types, name)
+        if missing := _DOCUMENT_KEYS - values.keys():
+            raise TelemetryFormatError(f"it has no {min(missing)!r}")
+        return cls(
+            step=step,
+            created=values["created"],
+            complete=values["complete"],
+            conditions=Conditions.from_json(values),
+            grid=grid_from_json(values["grid"]),
+            planned=values["planned"],
+            min_packing=values["min_packing"],
+            baseline=_result_or_none(values["baseline"]),
+            results=tuple(map(Result.from_json, values["results"])),
+            best=_result_or_none(values["best"]),
+            constraint_met=values["constraint_met"],
+            choice=Choice.from_json(values["selection"]) if "selection" in values else None,
+            projection=Projection.from_json(values.get("projection")),
+            extra={name: value for name, value in values.items() if name not in _DOCUMENT_KNOWN},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestConfiguration:
+    """What a sweep recommends.
+
+    Attributes:
+        created: Time of the validation, ISO 8601.
+        choice: The configuration, and why it was chosen.
+        validation: Result of the configuration on the longer workload.
+        projection: Projected time of a large job; None if the validation failed.
+        conditions: Conditions of the results, with the workload of the first four steps.
+        validation_workload: Workload of the validation, as JSON.
+        extra: Keys that this version does not know, kept as they were read.
+    """
+
+    created: str
+    choice: Choice
+    validation: Result
+    projection: Projection | None
+    conditions: Conditions
+    validation_workload: Mapping[str, Any]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recommendation as ``best_config.json`` holds it."""
+        return {
+            "kind": BEST_KIND,
+            "schema_version": SCHEMA_VERSION,
+            "created": self.created,
+            **self.choice.to_json(),
+            "validation": _compared_json(self.validation),
+            "projection": _projection_json(self.projection),
+            **self.conditions.to_json(),
+            "validation_workload": dict(self.validation_workload),
+            **self.extra,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> BestConfiguration:
+        """Read the JSON of a recommendation of this version; unknown keys are kept.
+
+        Raises:
+            TelemetryFormatError: A key is missing, or its value is of another form.
+        """
+        require_type(values.get("created"), (str,), "created")
+        require_type(values.get("validation_workload"), (dict,), "validation_workload")
+        if "projection" not in values:
+            raise TelemetryFormatError("it has no 'projection'")
+        choice = Choice.from_json(values)
+        conditions = Conditions.from_json(values)
+        known = {*_BEST_KEYS, *choice.to_json(), *conditions.to_json()}
+        return cls(
+            created=values["created"],
+            choice=choice,
+            validation=Result.from_json(values.get("validation")),
+            projection=Projection.from_json(values["projection"]),
+            conditions=conditions,
+            validation_workload=values["validation_workload"],
+            extra={name: value for name, value in values.items() if name not in known},
+        )
+
+
+_DOCUMENT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "created": (str,),
+    "complete": (bool,),
+    "grid": (dict,),
+    "planned": (int,),
+    "min_packing": _NUMBER,
+    "results": (list,),
+    "constraint_met": (bool, type(None)),
+}
+_DOCUMENT_KEYS: Final = frozenset((*_DOCUMENT_TYPES, "baseline", "best"))
+_DOCUMENT_KNOWN: Final = frozenset(
+    (*_DOCUMENT_KEYS, "kind", "schema_version", "step", "machine", "versions", "workload", "model", "settings",
+     "selection", "projection")
+)  # fmt: skip
+_BEST_KEYS: Final = ("kind", "schema_version", "created", "validation", "projection", "validation_workload")
+
+
+def grid_from_json(values: Mapping[str, Any]) -> Grid:
+    """Read the lists of a grid.
+
+    Raises:
+        TelemetryFormatError: A knob is unknown, or cannot have one of its values.
+    """
+    try:
+        return {name: require_knob(name).check_list(chosen) for name, chosen in values.items()}
+    except (TypeError, ValueError) as error:
+        raise TelemetryFormatError(f"its grid cannot be read: {error}") from None
+
+
+def _compared_json(result: Result) -> dict[str, Any]:
+    return {**result.to_json(), "speedup": result.speedup}
+
+
+def _baseline_json(baseline: Result) -> dict[str, Any]:
+    """Return the baseline, with its speedup of 1 where it comes from a document of its own."""
+    return baseline.to_json() if baseline.speedup is None else _compared_json(baseline)
+
+
+def _projection_json(projection: Projection | None) -> dict[str, Any] | None:
+    return None if projection is None else asdict(projection)
+
+
+def _result_or_none(values: Any) -> Result | None:
+    return None if values is None else Result.from_json(values)
+
+
+def _require_object(values: Any, name: str) -> None:
+    if not isinstance(values, Mapping):
+        raise TelemetryFormatError(f"{name} must be an object")

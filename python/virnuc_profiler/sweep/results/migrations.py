@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Journals and result files of older versions, brought to the form of this one.
+
+The same major version is read: keys that this version does not know are kept, and older minor versions are migrated
+here. Another major version is refused by name.
+
+* 1.0: the option and setting ``min_cosine`` was called ``least_cosine``; results said nothing of a varied model.
+* 1.1: configurations may name a ``precision``, and then results have ``model`` and ``model_reloaded``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.telemetry.values import shown
+
+MAJOR: Final = 1
+
+_RENAMED: Final[Mapping[str, str]] = {"least_cosine": "min_cosine"}
+"""Old and new names of options and settings."""
+
+
+def require_readable(version: Any, what: str) -> None:
+    """Refuse a version that this program cannot read.
+
+    Args:
+        version: Version that the file names, such as ``1.0``.
+        what: Name of the file or entry, for the message.
+
+    Raises:
+        TelemetryFormatError: It is not a version, or one of another major number.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})", version) if isinstance(version, str) else None
+    if match is None or int(match[1]) != MAJOR:
+        raise TelemetryFormatError(f"{what} has version {shown(version)}; this program reads versions {MAJOR}.x")
+
+
+def migrate_document(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a step or a best configuration in the form of this version."""
+    return _with_new_names(document, "settings")
+
+
+def migrate_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of a journal in the form of this version.
+
+    Only the entry that begins a sweep names a version, so each migration works from what an entry holds.
+    """
+    return _with_new_names(_with_new_names(entry, "settings"), "options")
+
+
+def _with_new_names(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """Rename keys of a section, unless the new name is there already."""
+    old = values.get(section)
+    if not isinstance(old, Mapping):
+        return dict(values)
+    new = {_RENAMED.get(key, key) if _RENAMED.get(key) not in old else key: value for key, value in old.items()}
+    return {**values, section: new}

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""The result of measuring one configuration, and its JSON form in journals, result files and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from virnuc_profiler.analysis.selection import THROTTLED
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.telemetry.typed_records import require_type
+from virnuc_profiler.telemetry.values import shown
+
+SUCCESS: Final = "success"
+FAILED: Final = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one configuration. What was not measured is None, never 0.
+
+    Attributes:
+        status: ``success`` or ``failed``.
+        configuration: The configuration that was measured.
+        outcome: ``ok``, ``throttled``, or the reason of the failure.
+        evidence: What shows that outcome.
+        reason: Kind of failure, such as ``OOM``; None after a success.
+        message: The failure in a sentence; None after a success.
+        memory: Memory that ran out: ``device``, ``host`` or ``shared memory``; None for other failures.
+        predicted: Whether the configuration was not run because it cannot fit the device.
+        predicted_peak_memory_gb: Device memory that it would need, where `predicted`.
+        available_memory_gb: Device memory that the process can have, where `predicted`.
+        elapsed_sec: Seconds from just before the loader starts to the last result.
+        sequences_per_sec: Sequences over `elapsed_sec`.
+        tokens_per_sec: Tokens over `elapsed_sec`.
+        gpu_util: Average GPU utilization, 0 to 100.
+        gpu_sampling_lost_after_sec: Seconds after which the GPU could no longer be sampled; None if it always could.
+        packing_efficiency: Average packing efficiency, 0 to 1.
+        peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
+        oversize_batches: Batches of a single sequence that exceed the token budget.
+        truncated_sequences: Sequences that were cut to the longest length of the model.
+        unknown_residues: Letters that the model does not know.
+        telemetry_path: Telemetry file.
+        run_path: File of the whole run.
+        cleanup: What the clean-up found, as JSON.
+        model: Description of the model, where a sweep varies it.
+        model_reloaded: Whether the model was loaded again for this configuration, where a sweep varies it.
+        speedup: `sequences_per_sec` over that of the baseline; only results in documents have it.
+        measured_under: Conditions in which this result differs from the rest of its document; None if in none.
+        extra: Keys that this version does not know, kept as they were read.
+    """
+
+    status: str
+    configuration: Configuration
+    outcome: str | None = None
+    evidence: Mapping[str, Any] | None = None
+    reason: str | None = None
+    message: str | None = None
+    memory: str | None = None
+    predicted: bool = False
+    predicted_peak_memory_gb: float | None = None
+    available_memory_gb: float | None = None
+    elapsed_sec: float | None = None
+    sequences_per_sec: float | None = None
+    tokens_per_sec: float | None = None
+    gpu_util: float | None = None
+    gpu_sampling_lost_after_sec: float | None = None
+    packing_efficiency: float | None = None
+    peak_memory_gb: float | None = None
+    oversize_batches: int | None = None
+    truncated_sequences: int | None = None
+    unknown_residues: int | None = None
+    telemetry_path: str | None = None
+    run_path: str | None = None
+    cleanup: Mapping[str, Any] | None = None
+    model: Mapping[str, Any] | None = None
+    model_reloaded: bool | None = None
+    speedup: float | None = None
+    measured_under: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the configuration was measured to the end."""
+        return self.status == SUCCESS
+
+    @property
+    def throttled(self) -> bool:
+        """Whether heat or a power brake held the device down meanwhile."""
+        return self.outcome == THROTTLED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the documented dict of :func:`run_single_gpu_benchmark`.
+
+        Keys that a status always has are there even if they are null; the others only if they have a value.
+        """
+        always = _ALWAYS | (_OF_SUCCESS if self.succeeded else _OF_FAILURE)
+        values = {name: getattr(self, name) for name in _JSON_FIELDS}
+        found = {name: value for name, value in values.items() if value is not None or name in always}
+        if not self.predicted:
+            del found["predicted"]
+        return {**found, "config": self.configuration.to_json(), **self.extra}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Result:
+        """Read the dict of a result; keys that are missing are None, unknown ones are kept.
+
+        Raises:
+            TelemetryFormatError: It is not the dict of a result.
+        """
+        if not isinstance(values, Mapping) or not isinstance(values.get("config"), Mapping):
+            raise TelemetryFormatError(f"{shown(values)} is not a result: it has no config")
+        try:
+            configuration = Configuration.from_json(values["config"])
+        except (TypeError, ValueError) as error:
+            raise TelemetryFormatError(f"its config cannot be read: {error}") from None
+        for name, types in _TYPES.items():
+            require_type(values.get(name), types, name)
+        if values.get("status") != SUCCESS and not isinstance(values.get("reason"), str):
+            raise TelemetryFormatError("its status is not success, and it has no reason")
+        known = {name: values[name] for name in _TYPES if values.get(name) is not None}
+        extra = {name: value for name, value in values.items() if name not in _TYPES and name != "config"}
+        return cls(**known, configuration=configuration, extra=extra)
+
+
+_TEXT: Final = (str, type(None))
+_NUMBER: Final = (int, float, type(None))
+_COUNT: Final = (int, type(None))
+_FLAG: Final = (bool, type(None))
+_OBJECT: Final = (dict, type(None))
+
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "status": (str,),
+    **dict.fromkeys(("outcome", "reason", "message", "memory", "telemetry_path", "run_path"), _TEXT),
+    **dict.fromkeys(("evidence", "cleanup", "model", "measured_under"), _OBJECT),
+    **dict.fromkeys(("predicted", "model_reloaded"), _FLAG),
+    **dict.fromkeys(("oversize_batches", "truncated_sequences", "unknown_residues"), _COUNT),
+    **dict.fromkeys(
+        (
+            "predicted_peak_memory_gb", "available_memory_gb", "elapsed_sec", "sequences_per_sec", "tokens_per_sec",
+            "gpu_util", "gpu_sampling_lost_after_sec", "packing_efficiency", "peak_memory_gb", "speedup",
+        ),
+        _NUMBER,
+    ),
+}  # fmt: skip
+"""Types of the JSON values, by key."""
+
+_JSON_FIELDS: Final = tuple(
+    each.name for each in fields(Result) if each.name not in ("configuration", "extra", "speedup")
+)
+_ALWAYS: Final = frozenset(
+    ("status", "outcome", "evidence", "peak_memory_gb", "truncated_sequences", "unknown_residues", "telemetry_path",
+     "run_path", "cleanup")
+)  # fmt: skip
+_OF_SUCCESS: Final = frozenset(
+    ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "gpu_util", "gpu_sampling_lost_after_sec",
+     "packing_efficiency", "oversize_batches")
+)  # fmt: skip
+_OF_FAILURE: Final = frozenset(("reason", "message"))

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Journals and result files that earlier versions wrote; those of 1.0 are in ``tests/data``."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.sweeps import FakeTrials
+from virnuc_profiler.cli.main import main
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.steps import STEPS
+from virnuc_profiler.sweep.results.document import SCHEMA_VERSION
+from virnuc_profiler.sweep.results.journal import Journal, read_journal
+from virnuc_profiler.sweep.results.migrations import migrate_document, migrate_entry, require_readable
+from virnuc_profiler.sweep.results.result_files import read_best, read_step
+from virnuc_profiler.sweep.session import Sweep
+
+OLD = Path(__file__).parents[3] / "data" / "v1.0" / "sweep"
+FINISHED, UNFINISHED = OLD / "finished", OLD / "unfinished"
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.99"])
+def test_any_minor_version_is_readable(version):
+    require_readable(version, "x.json")
+
+
+@pytest.mark.parametrize("version", ["2.0", "0.9", "1", "", None, 1.0, "1.0.0"])
+def test_another_major_version_is_refused_by_name(version):
+    with pytest.raises(TelemetryFormatError, match=r"x\.json has version .*; this program reads versions 1\.x"):
+        require_readable(version, "x.json")
+
+
+def test_renamed_options_and_settings_get_their_new_names():
+    entry = {"kind": "sweep", "options": {"least_cosine": 0.9, "seed": 1}}
+    assert migrate_entry(entry)["options"] == {"min_cosine": 0.9, "seed": 1}
+    assert migrate_document({"settings": {"least_cosine": None}})["settings"] == {"min_cosine": None}
+    new = {"settings": {"min_cosine": 0.5}, "kind": "x"}
+    assert migrate_document(new) == new
+
+
+def test_every_result_file_of_version_1_0_is_read():
+    for step in STEPS:
+        document = read_step(FINISHED / step.file_name)
+        assert (document.step, document.complete) == (step.name, True)
+        assert all(result.succeeded for result in document.results)
+        assert document.conditions.settings["min_cosine"] is None
+        assert "least_cosine" not in document.conditions.settings
+    assert [result.configuration.num_workers for result in read_step(FINISHED / "dataloader_sweep.json").results] == [
+        0,
+        1,
+    ]
+
+
+def test_the_recommendation_of_version_1_0_is_read():
+    best = read_best(FINISHED / "best_config.json")
+    assert best.choice.configuration == Configuration(4, 4, 2048, 50)
+    assert best.validation.configuration == best.choice.configuration
+    assert best.validation.telemetry_path.endswith("telemetry_tune_4w_4pf_2048tb_50bs.json")
+
+
+@pytest.mark.parametrize("path", sorted(FINISHED.glob("*.json")), ids=lambda path: path.name)
+def test_nothing_of_a_file_of_version_1_0_is_lost(path):
+    old = json.loads(path.read_text())
+    old["schema_version"] = SCHEMA_VERSION
+    old["settings"]["min_cosine"] = old["settings"].pop("least_cosine")
+    record = read_best(path) if path.name == "best_config.json" else read_step(path)
+    assert record.to_json() == old
+
+
+def test_the_folder_of_version_1_0_is_reported(capsys):
+    assert main(["report", str(FINISHED)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("==================================\n") >= 5
+    assert "num_workers=4, prefetch_factor=4, token_budget=4096, buffer_size=2000\n" in out
+    assert "precision" not in out
+    assert main(["report", str(FINISHED / "best_config.json")]) == 0
+
+
+def test_an_unfinished_journal_of_version_1_0_is_read_with_its_options():
+    (record,) = read_journal(UNFINISHED)
+    assert len(record.trials) == 3
+    assert record.plan.options["min_cosine"] == 0.98
+    assert record.plan.options["precision"] == "bf16"
+    assert {trial.configuration.precision for trial in record.trials} == {None}
+    assert record.current_conditions.model["precision"] == "bf16"
+
+
+def test_a_sweep_of_version_1_0_is_continued_where_it_stopped(tmp_path):
+    folder = tmp_path / "unfinished"
+    shutil.copytree(UNFINISHED, folder)
+    trials = FakeTrials()
+    with Journal(folder) as journal:
+        plan, conditions = journal.current.plan, journal.current.current_conditions
+        sweep = Sweep(
+            folder, trials, plan.workload, plan.validation_workload, conditions, plan.grid,
+            journal=journal, check_workload=lambda workload: None,
+        )  # fmt: skip
+        documents = sweep.run(plan.steps)
+    assert len(trials.calls) == 4
+    assert [document.complete for document in documents] == [True] * 5
+    assert documents[1].results[0] == read_step(UNFINISHED / "dataloader_sweep.json").results[0]
+
+
+def test_resuming_it_on_another_machine_is_refused_by_name(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "unfinished"
+    shutil.copytree(UNFINISHED, folder)
+    monkeypatch.setattr(
+        "virnuc_profiler.sweep.trial.provenance.machine_description", lambda: {"cpu_model": "another processor"}
+    )
+    assert main(["sweep", "--resume", str(folder), "--isolation", "none"]) == 2
+    err = capsys.readouterr().err
+    assert 'machine.cpu_model was "AMD EPYC" and is now "another processor"' in err
+    assert "--allow-mixed continues" in err
+
+
+@pytest.mark.parametrize(("name", "read"), [("baseline.json", read_step), ("best_config.json", read_best)])
+def test_a_file_of_another_major_version_is_refused(tmp_path, name, read):
+    path = tmp_path / name
+    path.write_text(json.dumps({**json.loads((FINISHED / name).read_text()), "schema_version": "2.0"}))
+    with pytest.raises(TelemetryFormatError, match=rf"{name} has version '2\.0'; this program reads versions 1\.x"):
+        read(path)
