@@ -284,9 +284,7 @@ def test_a_second_signal_does_not_wait(tmp_path, stop):
     command, child = begun(tmp_path, Fault.DEAF)
     os.kill(command.process.pid, stop)
     with pytest.raises(AssertionError, match="it did not happen"):
-        wait_until(
-            lambda: command.process.poll() is not None, within_s=1.0
-        )  # it waits for the deaf process
+        wait_until(lambda: command.process.poll() is not None, within_s=1.0)  # it waits for the deaf process
     os.kill(command.process.pid, stop)
     finished = command.finish()
     assert command.left_behind() == []
