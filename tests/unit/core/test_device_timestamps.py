@@ -14,7 +14,7 @@ MS = 1_000_000
 BACKLOG = 300 * MS
 """Work to queue before the measurement, so that the host's pace does not affect device times."""
 BEHIND = 987_654_321_000
-"""What the device's own timer shows when the events' axis shows 0, or anything else: nobody may know."""
+"""Offset of the device's global timer from the clock of its events, an arbitrary number."""
 
 
 def new_timeline(device_stages: tuple[str, ...] = ("h2d", "forward", "d2h"), **options: Any) -> _core.Timeline:

@@ -44,7 +44,7 @@ _START: Final = (
     "import_module(sys.argv[2]).main(*sys.argv[3:])"
 )
 
-_MARK: Final = "VIRNUC_PROFILER_MODEL_PROCESS"
+_TAG_VARIABLE: Final = "VIRNUC_PROFILER_MODEL_PROCESS"
 """Environment variable of the process and its descendants, which identifies them in any session."""
 
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class ModelProcess:
         self._output = OutputFile()
         requests, self._requests = _pipe()
         self._messages, messages = _pipe()
-        self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._tag = f"{os.getpid()}-{secrets.token_hex(8)}"
         arguments = (module, requests, messages, os.getpid(), log_level)
         try:
             self._popen = subprocess.Popen(
@@ -76,7 +76,7 @@ class ModelProcess:
                 stderr=self._output.descriptor,
                 pass_fds=(requests, messages),
                 start_new_session=True,
-                env={**os.environ, _MARK: self._mark},
+                env={**os.environ, _TAG_VARIABLE: self._tag},
             )
         except BaseException:
             os.close(self._requests)
@@ -243,7 +243,7 @@ class ModelProcess:
 
     def _live_pids(self) -> list[int]:
         """Return the ids of live processes in the process's session, and of its descendants in other sessions."""
-        return list({*live_pids_in_session(self.pid), *live_pids_with_environment(f"{_MARK}={self._mark}")})
+        return list({*live_pids_in_session(self.pid), *live_pids_with_environment(f"{_TAG_VARIABLE}={self._tag}")})
 
     def _close(self) -> None:
         if not self._closed:
