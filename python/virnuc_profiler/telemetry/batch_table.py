@@ -15,7 +15,7 @@ from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask, 
 from virnuc_profiler.telemetry.typed_records import LARGEST
 
 HAS_PACKING, OVERSIZE, DEVICE_TIMES_DROPPED = 1, 2, 4
-"""Bits of the ``flags`` column of batches."""
+"""Bits of the ``flags`` column of batches, in files too. A test compares them with those of the compiled core."""
 
 BATCH_FIELDS = (
     "index",

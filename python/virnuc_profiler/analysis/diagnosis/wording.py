@@ -25,7 +25,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
 )
 from virnuc_profiler.analysis.diagnosis.lost_time import LostTime
 from virnuc_profiler.analysis.diagnosis.observation import Observation
-from virnuc_profiler.analysis.gpu.throttling import Slowdown
+from virnuc_profiler.analysis.gpu.throttling import POWER_CAP, REASONS, Slowdown
 
 _SENTENCES: Final[Mapping[str, str]] = {
     DATA_LOADING: "The run is bound by data loading: it spends {share} of its time waiting for the loader. Use more "
@@ -187,5 +187,5 @@ def _clocks(slow: Slowdown) -> Iterator[Evidence]:
         limit = "" if slow.max_clock_mhz is None else f" of {slow.max_clock_mhz:,}"
         yield Evidence("SM clock, median", f"{slow.median_clock_mhz:,.0f}{limit} MHz")
     for reason, share in slow.shares.items():
-        normal = " (normal at full load)" if reason == "sw_power_cap" and not slow.lost_share else ""
+        normal = " (normal at full load)" if reason == REASONS[POWER_CAP] and not slow.lost_share else ""
         yield Evidence(f"clocks lowered by {reason}", f"{percent(share)} of the time{normal}")

@@ -20,9 +20,9 @@ from virnuc_profiler.sweep.plan.configuration import require_knob
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.sweep_migrations import VERSION
 from virnuc_profiler.telemetry.typed_records import require_type
 
-SCHEMA_VERSION: Final = "1.1"
 STEP_KIND: Final = "virnuc_profiler sweep step"
 BEST_KIND: Final = "virnuc_profiler best configuration"
 
@@ -99,7 +99,7 @@ class Document:
             validated = {"selection": self.choice.to_json(), "projection": _projection_json(self.projection)}
         return {
             "kind": STEP_KIND,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": VERSION,
             "step": self.step,
             "created": self.created,
             "complete": self.complete,
@@ -173,7 +173,7 @@ class BestConfiguration:
         """Return the recommendation as ``best_config.json`` holds it."""
         return {
             "kind": BEST_KIND,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": VERSION,
             "created": self.created,
             **self.choice.to_json(),
             "validation": _compared_json(self.validation),

@@ -16,8 +16,8 @@ from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.steps import Step
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND, BestConfiguration, Document, Projection
-from virnuc_profiler.sweep.results.migrations import migrate_document, require_readable
 from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.sweep_migrations import migrate_document, require_readable
 from virnuc_profiler.telemetry.files import read_json
 from virnuc_profiler.telemetry.rates import ratio
 

@@ -21,12 +21,10 @@ from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.document import grid_from_json
-from virnuc_profiler.sweep.results.migrations import migrate_entry, require_readable
 from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_entry, require_readable
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
-
-JOURNAL_VERSION: Final = "1.1"
 
 _OUTCOMES: Final = frozenset({"OOM", "timeout", "worker_crash", "cuda_error", "error"})
 """Reasons that say something of the configuration. Any other, such as a lost device, does not."""
@@ -209,7 +207,7 @@ def sweep_entry(key: str, plan: SweepPlan, started: str) -> dict[str, Any]:
     """Return the entry that begins a sweep."""
     return {
         "kind": "sweep",
-        "journal_version": JOURNAL_VERSION,
+        "journal_version": VERSION,
         "sweep": key,
         "started": started,
         **plan.to_json(),

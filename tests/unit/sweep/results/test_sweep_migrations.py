@@ -12,10 +12,9 @@ from virnuc_profiler.cli.main import main
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import STEPS
-from virnuc_profiler.sweep.results.document import SCHEMA_VERSION
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
-from virnuc_profiler.sweep.results.migrations import migrate_document, migrate_entry, require_readable
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
+from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_document, migrate_entry, require_readable
 from virnuc_profiler.sweep.session import Sweep
 
 OLD = Path(__file__).parents[3] / "data" / "v1.0" / "sweep"
@@ -29,7 +28,7 @@ def test_any_minor_version_is_readable(version):
 
 @pytest.mark.parametrize("version", ["2.0", "0.9", "1", "", None, 1.0, "1.0.0"])
 def test_another_major_version_is_refused_by_name(version):
-    with pytest.raises(TelemetryFormatError, match=r"x\.json has version .*; this program reads versions 1\.x"):
+    with pytest.raises(TelemetryFormatError, match=r"^x\.json: schema_version .*"):
         require_readable(version, "x.json")
 
 
@@ -64,7 +63,7 @@ def test_the_recommendation_of_version_1_0_is_read():
 @pytest.mark.parametrize("path", sorted(FINISHED.glob("*.json")), ids=lambda path: path.name)
 def test_nothing_of_a_file_of_version_1_0_is_lost(path):
     old = json.loads(path.read_text())
-    old["schema_version"] = SCHEMA_VERSION
+    old["schema_version"] = VERSION
     old["settings"]["min_cosine"] = old["settings"].pop("least_cosine")
     record = read_best(path) if path.name == "best_config.json" else read_step(path)
     assert record.to_json() == old

@@ -10,14 +10,14 @@ here. Another major version is refused by name.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.telemetry.values import shown
+from virnuc_profiler.telemetry import migrations
 
-MAJOR: Final = 1
+VERSION: Final = "1.1"
+"""Version of journals and result files that this program writes."""
 
 _RENAMED: Final[Mapping[str, str]] = {"least_cosine": "min_cosine"}
 """Old and new names of options and settings."""
@@ -31,11 +31,12 @@ def require_readable(version: Any, what: str) -> None:
         what: Name of the file or entry, for the message.
 
     Raises:
-        TelemetryFormatError: It is not a version, or one of another major number.
+        TelemetryFormatError: `version` is malformed or of another major version.
     """
-    match = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})", version) if isinstance(version, str) else None
-    if match is None or int(match[1]) != MAJOR:
-        raise TelemetryFormatError(f"{what} has version {shown(version)}; this program reads versions {MAJOR}.x")
+    try:
+        migrations.require_readable(version, VERSION)
+    except TelemetryFormatError as error:
+        raise TelemetryFormatError(f"{what}: {error}") from None
 
 
 def migrate_document(document: Mapping[str, Any]) -> dict[str, Any]:
