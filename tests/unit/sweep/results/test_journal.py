@@ -104,7 +104,7 @@ def test_sound_lines_of_another_form_are_an_error_that_names_the_line(swept):
     write(swept, [lines[0].replace(b'"1.1"', b'"9.0"')])
     assert read_journal(swept) == []  # it is damaged
     write(swept, [encode_line({**decode_lines(lines[0]).entries[0][1], "journal_version": "9.0"})])
-    with pytest.raises(TelemetryFormatError, match=r"version '9\.0'; this program reads versions 1\.x"):
+    with pytest.raises(TelemetryFormatError, match=r"schema_version 9\.0; this version reads 1\.x"):
         read_journal(swept)
 
 

@@ -119,5 +119,5 @@ def test_resuming_it_on_another_machine_is_refused_by_name(tmp_path, capsys, mon
 def test_a_file_of_another_major_version_is_refused(tmp_path, name, read):
     path = tmp_path / name
     path.write_text(json.dumps({**json.loads((FINISHED / name).read_text()), "schema_version": "2.0"}))
-    with pytest.raises(TelemetryFormatError, match=rf"{name} has version '2\.0'; this program reads versions 1\.x"):
+    with pytest.raises(TelemetryFormatError, match=rf"{name}: schema_version 2\.0; this version reads 1\.x: upgrade"):
         read(path)
