@@ -182,10 +182,12 @@ class MeasuredModel:
         _log.debug("warm-up: %s", result.status)
 
     def close(self) -> None:
-        """Release the model; nothing can be measured with it afterwards."""
+        """Release the model and its device memory; nothing can be measured with it afterwards."""
         self.forecast = None
         if hasattr(self, "_model"):
             del self._model, self._batch_converter
+        gc.collect()  # a model may be part of a cycle
+        DeviceMemory(self._device).release_cache()
 
     def __enter__(self) -> MeasuredModel:
         return self
@@ -213,9 +215,6 @@ class MeasuredModel:
         if request == self._request and hasattr(self, "_model"):
             return False
         self.close()
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
         self._load(request)
         return True
 

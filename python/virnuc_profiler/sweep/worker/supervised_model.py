@@ -30,6 +30,9 @@ MAX_FAILED_STARTS: Final = 3
 _NOT_THE_TRIALS: Final = (UsageError, WorkloadError, OutputError)
 """Errors that end the sweep, because the next configuration would meet them too."""
 
+_ENDED: Final = ProcessLost | ProcessTimeout
+"""Errors after which the process is gone."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -137,6 +140,8 @@ class SupervisedModel:
         reloaded = self._request != before
         if reloaded:
             self._load_failure = self._start_repeatedly()
+            if self._load_failure is not None and not isinstance(self._load_failure, _ENDED | _ModelRefused):
+                self._supervisor.replace("a model could not be loaded")
         if self._load_failure is not None:  # says something of these configurations, but nothing of the others
             return with_model(unloadable(configuration, self._load_failure), self._request.describe_model(), reloaded)
         result = None
@@ -206,7 +211,7 @@ class SupervisedModel:
             if lost and not last and not watch.measuring:
                 _log.warning("%s is tried again: %s", configuration, error)
                 return None
-            if not lost and not isinstance(error, ProcessTimeout):  # the process lives, but its state is unknown
+            if not isinstance(error, _ENDED):  # the process lives, but its state is unknown
                 self._supervisor.replace(f"a trial ended with {type(error).__name__}")
             return failed_trial(configuration, error, files.written_since())
         return self._judged(reply)
