@@ -64,7 +64,7 @@ def expected(request):
 def test_each_sequence_equals_fair_esm(expected, attention, precision):
     oracle, embeddings = expected
     dtype = PRECISIONS[precision]
-    architecture = next(a for a in ARCHITECTURES.values() if a.hidden_size == oracle.hidden_size)
+    architecture = next(a for a in ARCHITECTURES.values() if a.hidden_size == oracle.embed_dim)
     skip_unless_it_runs(attention, dtype, architecture)
     model = from_fair_esm(oracle, device="cuda:0", dtype=dtype, attention=attention)
     sequences = two_hundred_proteins()
