@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``virnuc-profiler report``: render earlier results as text."""
+"""``virnuc-profiler report``: render earlier results."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.steps import STEPS
 
 if TYPE_CHECKING:
+    from virnuc_profiler.reports.renderers import Renderer
     from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 
 _log = logging.getLogger(__name__)
@@ -22,11 +23,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = commands.add_parser(
         "report",
-        help="render telemetry or a sweep's folder as text",
+        help="render telemetry, a saved run, or a sweep's folder",
         description="Render a telemetry file, a saved run, one result file of a sweep, or a sweep's whole folder.",
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a file, or the folder of a sweep")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the text to this file")
+    parser.add_argument("--format", default="text", metavar="NAME", help="format of the report (default: text)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the report to this file")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
 
@@ -35,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report."""
     from virnuc_profiler.telemetry.files import write_text_atomically
 
-    text = render(arguments.path)
+    text = render(arguments.path, arguments.format)
     if arguments.output is not None:
         if arguments.output.resolve() == arguments.path.resolve():
             raise UsageError(f"--output {arguments.output} is the file that is reported on; choose another one")
@@ -44,37 +46,42 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def render(path: Path) -> str:
-    """Return the text for a file or a folder.
+def render(path: Path, format_name: str = "text") -> str:
+    """Return the report on a file or a folder.
+
+    Args:
+        path: Telemetry file, saved run, result file of a sweep, or folder of a sweep.
+        format_name: Name of the format, one of ``reports.renderers.RENDERERS``.
 
     Raises:
-        UsageError: There is nothing, or nothing that can be reported on.
+        UsageError: There is nothing, nothing that can be reported on, or no such format.
         TelemetryFormatError: A file is damaged, or of another version.
     """
+    from virnuc_profiler.reports.renderers import RENDERERS
     from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 
+    if format_name not in RENDERERS:
+        raise UsageError(f"--format {format_name!r} is not one of {', '.join(RENDERERS)}")
+    renderer = RENDERERS[format_name]
     if path.is_dir():
-        return _render_folder(path)
+        return _render_folder(path, renderer)
     if path.name == JOURNAL_FILE:
         raise UsageError(f"{path} is the journal of a sweep; give its folder, {path.parent}")
     if not path.exists():
         raise UsageError(f"{path} does not exist; give a telemetry file or the folder of a sweep")
-    return _render_file(path)
+    return _render_file(path, renderer)
 
 
-def _render_folder(folder: Path) -> str:
-    tables = list(_tables(folder))
-    if tables:
-        return "\n\n".join(tables) + "\n"
-    reports = [_render_file(path) for path in sorted(folder.rglob("telemetry_*.json"))]
-    if reports:
-        return "\n".join(reports)
-    raise UsageError(f"{folder} holds no results; they are named {', '.join(step.file_name for step in STEPS)}")
+def _render_folder(folder: Path, renderer: Renderer) -> str:
+    steps = list(_steps(folder, renderer))
+    parts = steps or [_render_file(path, renderer) for path in sorted(folder.rglob("telemetry_*.json"))]
+    if not parts:
+        raise UsageError(f"{folder} holds no results; they are named {', '.join(step.file_name for step in STEPS)}")
+    return renderer.join(parts)
 
 
-def _tables(folder: Path) -> Iterator[str]:
-    """Yield the tables of the result files, or of the journal where a file is missing, as after an interruption."""
-    from virnuc_profiler.reports.sweep_tables import render_step
+def _steps(folder: Path, renderer: Renderer) -> Iterator[str]:
+    """Yield the steps from the result files, or from the journal where a file is missing, as after an interruption."""
     from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
     from virnuc_profiler.sweep.results.result_files import read_step
 
@@ -90,9 +97,9 @@ def _tables(folder: Path) -> Iterator[str]:
     for step in STEPS:
         path = folder / step.file_name
         if step in there:
-            yield _render_result(render_step, read_step(path), path)
+            yield _render_result(renderer.step, read_step(path), path)
         elif records:
-            yield from _of_journal(records, step.name, folder / JOURNAL_FILE)
+            yield from _from_journal(records, step.name, folder / JOURNAL_FILE, renderer)
 
 
 def _that_ran(records: Sequence[SweepRecord]) -> Sequence[SweepRecord]:
@@ -101,37 +108,33 @@ def _that_ran(records: Sequence[SweepRecord]) -> Sequence[SweepRecord]:
     return records[: last + 1]
 
 
-def _of_journal(records: Sequence[SweepRecord], step: str, journal: Path) -> Iterator[str]:
-    """Yield the table of a step, if it was run."""
-    from virnuc_profiler.reports.sweep_tables import render_step
+def _from_journal(records: Sequence[SweepRecord], step: str, journal: Path, renderer: Renderer) -> Iterator[str]:
+    """Yield a step, if it was run."""
     from virnuc_profiler.sweep.results.from_journal import Documents
 
     def render_records(records: Sequence[SweepRecord]) -> str:
         document = Documents(records).comparable(step)
-        return "" if document is None else render_step(document)
+        return "" if document is None else renderer.step(document)
 
     if text := _render_result(render_records, records, journal):
         yield text
 
 
-def _render_file(path: Path) -> str:
-    from virnuc_profiler.reports.diagnosis_text import render_diagnosis
-    from virnuc_profiler.reports.performance_text import generate_performance_report
-    from virnuc_profiler.reports.stage_table import render_stages
-    from virnuc_profiler.reports.sweep_tables import render_best, render_step
+def _render_file(path: Path, renderer: Renderer) -> str:
+    from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
+    from virnuc_profiler.reports.telemetry_file import load_telemetry
     from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
     from virnuc_profiler.sweep.results.result_files import read_best, read_step
     from virnuc_profiler.telemetry.run_result import RUN_KIND, RunResult
 
     kind = _kind(path)
     if kind == STEP_KIND:
-        return _render_result(render_step, read_step(path), path) + "\n"
+        return _render_result(renderer.step, read_step(path), path)
     if kind == BEST_KIND:
-        return _render_result(render_best, read_best(path), path) + "\n"
+        return _render_result(renderer.best, read_best(path), path)
     if kind == RUN_KIND:
-        run = RunResult.load(path)
-        return f"{generate_performance_report(run)}\n{render_stages(run)}\n\n{render_diagnosis(run)}\n"
-    return generate_performance_report(path)
+        return renderer.run(RunResult.load(path))
+    return renderer.telemetry(summarize_performance(load_telemetry(path), path.name))
 
 
 def _kind(path: Path) -> Any:
