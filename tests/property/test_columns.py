@@ -54,7 +54,7 @@ def test_a_table_of_records_holds_these_records(found):
     table = BatchTable.from_records(found)
     assert list(table) == found
     assert list(table.take(np.arange(len(found))[::-1])) == found[::-1]
-    stages = table.stages()
+    stages = table.stages
     assert stages.batch.tolist() == [place for place, batch in enumerate(found) for _ in batch.stages]
     assert [stages.names[number] for number in stages.name] == [stage.name for batch in found for stage in batch.stages]
 

@@ -31,7 +31,7 @@ def render_stages(run: RunResult) -> str:
     Args:
         run: Run to render.
     """
-    stages = run.batches.stages()
+    stages = run.batches.stages
     found = {name: stages[stages.named({name})] for name in run.stage_names}
     rows = [_HEADINGS, *(_row(name, same, run.elapsed_s) for name, same in found.items() if len(same))]
     lines = aligned(rows)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -54,8 +55,10 @@ class BatchTable(Sequence[BatchRecord]):
 
     def __init__(self, stage_names: Sequence[str], batches: NDArray[np.void], stages: NDArray[np.void]) -> None:
         self._stage_names = tuple(stage_names)
-        self._batches = batches[list(BATCH_FIELDS)]  # a view, with the fields in the order that _record() expects
-        self._stages = stages[list(STAGE_FIELDS)]
+        # 64-bit fields in the order of _record(). The core has narrower ones, whose products could overflow.
+        self._batches = batches[list(BATCH_FIELDS)].astype(_BATCH_DTYPE, copy=False)
+        self._stages = stages[list(STAGE_FIELDS)].astype(_STAGE_DTYPE, copy=False)
+        self._batches.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -99,13 +102,10 @@ class BatchTable(Sequence[BatchRecord]):
         """
         return BatchTable(self._stage_names, self._batches[places], self._stages)
 
-    def column(self, field: str) -> Column:
-        """Return a column of shape (batches,), in which ``NOT_MEASURED`` stands for None.
-
-        Args:
-            field: One of ``BATCH_FIELDS``.
-        """
-        return self._batches[field].astype(np.int64)
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """Read-only columns of shape (batches,) by field of ``BATCH_FIELDS``; ``NOT_MEASURED`` stands for None."""
+        return dict(zip(BATCH_FIELDS, map(self._batches.__getitem__, BATCH_FIELDS), strict=True))
 
     def flagged(self, bit: int) -> Mask:
         """Return a mask of shape (batches,) of the batches with a flag.
@@ -113,7 +113,7 @@ class BatchTable(Sequence[BatchRecord]):
         Args:
             bit: One of the bits of the ``flags`` column.
         """
-        found: Mask = (self.column("flags") & bit) != 0
+        found: Mask = (self.columns["flags"] & bit) != 0
         return found
 
     def packed(self) -> BatchTable:
@@ -122,10 +122,10 @@ class BatchTable(Sequence[BatchRecord]):
 
     def packings(self) -> dict[int, PackingRecord]:
         """Return the packing statistics by batch index."""
-        packed = self.packed()
-        columns = [packed.column(field).tolist() for field in _STATISTICS]
-        budgets = [budget or None for budget in packed.column("token_budget").tolist()]
-        return dict(zip(packed.column("index").tolist(), map(PackingRecord, *columns, budgets), strict=True))
+        packed = self.packed().columns
+        columns = [packed[field].tolist() for field in _STATISTICS]
+        budgets = [budget or None for budget in packed["token_budget"].tolist()]
+        return dict(zip(packed["index"].tolist(), map(PackingRecord, *columns, budgets), strict=True))
 
     def sum(self, field: str) -> int:
         """Return the sum of a column without missing values.
@@ -133,16 +133,17 @@ class BatchTable(Sequence[BatchRecord]):
         Args:
             field: One of ``BATCH_FIELDS``.
         """
-        return int(self.column(field).sum())
+        return int(self.columns[field].sum())
 
+    @cached_property
     def stages(self) -> StageColumns:
-        """Return the stages of all batches, ordered by batch."""
-        begins = self.column("stage_begin")
-        counts = np.maximum(self.column("stage_end") - begins, 0)
-        batch = np.repeat(np.arange(len(self)), counts)
+        """Stages of all batches, ordered by batch."""
+        begins = self.columns["stage_begin"]
+        counts = np.maximum(self.columns["stage_end"] - begins, 0)
+        batch = np.repeat(np.arange(len(counts)), counts)
         rows = np.arange(len(batch)) - np.repeat(np.cumsum(counts) - counts - begins, counts)
-        columns = (self._stages[field].astype(np.int64)[rows] for field in STAGE_FIELDS)
-        return StageColumns(self._stage_names, batch, *columns)
+        chosen = self._stages[rows]
+        return StageColumns(self._stage_names, batch, *map(chosen.__getitem__, STAGE_FIELDS))
 
     def total(self, field: str) -> int | None:
         """Return the sum of a column over the batches that have a value; None if no batch has one.

@@ -54,17 +54,17 @@ class StageColumns:
         Args:
             names: Names to select.
         """
-        wanted = np.array([name in names for name in self.names], np.bool_)
+        wanted = np.fromiter(map(names.__contains__, self.names), np.bool_, len(self.names))
         return wanted[self.name]
 
     def __getitem__(self, chosen: NDArray[Any]) -> StageColumns:
         """Return the stages selected by a mask or by positions."""
-        columns = (
-            self.batch,
-            self.name,
-            self.host_start_ns,
-            self.host_end_ns,
-            self.device_start_ns,
-            self.device_end_ns,
+        return StageColumns(
+            self.names,
+            self.batch[chosen],
+            self.name[chosen],
+            self.host_start_ns[chosen],
+            self.host_end_ns[chosen],
+            self.device_start_ns[chosen],
+            self.device_end_ns[chosen],
         )
-        return StageColumns(self.names, *(column[chosen] for column in columns))

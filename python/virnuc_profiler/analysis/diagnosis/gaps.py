@@ -200,7 +200,7 @@ def device_gaps(
         timeline: Activity of the host during the run.
         clock_slack_ns: Tolerance between device and host times.
     """
-    stages = BatchTable.from_records(batches).stages()
+    stages = BatchTable.from_records(batches).stages
     stages = stages[stages.on_device]
     on_device = interval_columns.clip(stages.device_start_ns, stages.device_end_ns, window)
     busy_starts, busy_ends = interval_columns.union(*on_device)

@@ -104,7 +104,7 @@ def host_timeline(batches: Iterable[BatchRecord], window: Interval) -> HostTimel
         window: Start and end on the host's clock, ns.
     """
     table = BatchTable.from_records(batches)
-    stages = table.stages()
+    stages = table.stages
     launching = device_stage_names(stages)
     number_of = np.array([ACTIVITIES.index(_activity(name, launching)) for name in stages.names], np.int64)
     lost_starts, lost_ends = _lost(table, stages[stages.named(launching)])
@@ -136,7 +136,7 @@ def _lost(table: BatchTable, launching: StageColumns) -> tuple[Column, Column]:
     first = np.full(len(table), np.iinfo(np.int64).max)
     np.minimum.at(first, launching.batch, launching.host_start_ns)
     lost = table.flagged(DEVICE_TIMES_DROPPED)
-    return first[lost], table.column("host_end_ns")[lost]
+    return first[lost], table.columns["host_end_ns"][lost]
 
 
 def device_stage_names(stages: StageColumns) -> frozenset[str]:

@@ -69,7 +69,7 @@ def launches_of(batches: Iterable[BatchRecord], clock_slack_ns: int = 0) -> list
         clock_slack_ns: Tolerance between device and host times.
     """
     table = BatchTable.from_records(batches)
-    stages = table.stages()
+    stages = table.stages
     stages = stages[stages.on_device & ~table.flagged(DEVICE_TIMES_DROPPED)[stages.batch]]
     if not len(stages):
         return []
@@ -81,7 +81,7 @@ def launches_of(batches: Iterable[BatchRecord], clock_slack_ns: int = 0) -> list
     last_blocking = np.maximum.reduceat(blocking, first)
     prompt = device_end - host_end <= np.maximum(PROMPT_NS, PROMPT_SHARE * device_ns) + clock_slack_ns
     columns = (
-        table.column("index")[batch],
+        table.columns["index"][batch],
         np.minimum.reduceat(stages.host_start_ns, first),
         host_end,
         np.minimum.reduceat(stages.device_start_ns, first),

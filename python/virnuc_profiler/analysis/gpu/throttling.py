@@ -154,11 +154,11 @@ def throttled_batches(timeline: ThrottleTimeline, batches: Iterable[BatchRecord]
     table = BatchTable.from_records(batches)
     if not timeline.spans or not len(table):
         return None
-    stages = table.stages()
+    stages = table.stages
     stages = stages[stages.on_device & (stages.device_start_ns < stages.device_end_ns)]
     on_host = np.setdiff1d(np.arange(len(table)), stages.batch)
-    host_start = table.column("host_start_ns")[on_host]
-    host_end = np.maximum(table.column("host_end_ns")[on_host], host_start + 1)
+    host_start = table.columns["host_start_ns"][on_host]
+    host_end = np.maximum(table.columns["host_end_ns"][on_host], host_start + 1)
     batch = np.append(stages.batch, on_host)
     starts, ends, reasons, _ = np.array([span._replace(sm_clock_mhz=0) for span in timeline.spans]).T
     first = np.searchsorted(ends, np.append(stages.device_start_ns, host_start), side="right")

@@ -116,7 +116,7 @@ def completion_intervals(batches: BatchTable) -> list[Interval]:
     Args:
         batches: Batches of the run.
     """
-    return _tiled(batches.column("host_start_ns").tolist(), completed_ns(batches).tolist())
+    return _tiled(batches.columns["host_start_ns"].tolist(), completed_ns(batches).tolist())
 
 
 def host_intervals_ns(batches: BatchTable) -> list[int]:
@@ -125,8 +125,8 @@ def host_intervals_ns(batches: BatchTable) -> list[int]:
     Args:
         batches: Batches of the run.
     """
-    ends = batches.column("host_end_ns").tolist()
-    return [end - start for start, end in _tiled(batches.column("host_start_ns").tolist(), ends)]
+    ends = batches.columns["host_end_ns"].tolist()
+    return [end - start for start, end in _tiled(batches.columns["host_start_ns"].tolist(), ends)]
 
 
 def _tiled(starts: list[int], ends: list[int]) -> list[Interval]:
@@ -154,7 +154,7 @@ def waits_ns(batches: BatchTable) -> list[int | None]:
     Args:
         batches: Batches of the run.
     """
-    stages = batches.stages()
+    stages = batches.stages
     fetch, collate = (stages[stages.named({name})] for name in ("fetch", "collate"))
     both = stages[stages.named({"fetch", "collate"})]
     # The time that only fetch covers is the time that both cover minus the time that collate covers.

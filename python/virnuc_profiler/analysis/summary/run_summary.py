@@ -87,7 +87,7 @@ def device_busy_fraction(batches: BatchTable, window: Interval) -> float | None:
         batches: Batches of a run.
         window: Start and end of the window on the host's clock, ns.
     """
-    stages = batches.stages()
+    stages = batches.stages
     stages = stages[stages.on_device]
     inside = clip(stages.device_start_ns, stages.device_end_ns, window)
     return ratio(length(*inside), window[1] - window[0]) if len(stages) else None
@@ -114,10 +114,10 @@ def _milliseconds(nanoseconds: float | None) -> float | None:
 def _packing_keys(packed: BatchTable) -> dict[str, Any]:
     if not packed:
         return {"oversize_batches": None, "padding_tokens": None}
-    tokens, budgets = packed.column("tokens"), packed.column("token_budget")
+    tokens, budgets = packed.columns["tokens"], packed.columns["token_budget"]
     return {
         "oversize_batches": int(((budgets > 0) & (tokens > budgets)).sum()),
-        "padding_tokens": int((packed.column("sequences") * packed.column("max_length") - tokens).sum()),
+        "padding_tokens": int((packed.columns["sequences"] * packed.columns["max_length"] - tokens).sum()),
     }
 
 

@@ -42,7 +42,7 @@ def completions_of(batches: BatchTable) -> Completions:
     """
     device_ns = _device_end_ns(batches)
     known: Mask = device_ns != NOT_MEASURED
-    begun_ns, ended_ns = batches.column("host_start_ns"), batches.column("host_end_ns")
+    begun_ns, ended_ns = batches.columns["host_start_ns"], batches.columns["host_end_ns"]
     order = np.argsort(begun_ns, kind="stable")
     later_ns = np.where(known, device_ns, _NEVER)[order]
     at_most_ns = np.empty_like(later_ns)
@@ -61,7 +61,7 @@ def completed_ns(batches: BatchTable) -> Column:
 
 
 def _device_end_ns(batches: BatchTable) -> Column:
-    stages = batches.stages()
+    stages = batches.stages
     stages = stages[stages.on_device & ~batches.flagged(DEVICE_TIMES_DROPPED)[stages.batch]]
     end_ns = np.full(len(batches), NOT_MEASURED)
     np.maximum.at(end_ns, stages.batch, stages.device_end_ns)

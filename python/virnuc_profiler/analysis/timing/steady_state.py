@@ -79,7 +79,7 @@ def completions(batches: BatchTable) -> list[Completion]:
     """
     packed = batches.flagged(HAS_PACKING).tolist()
     counts = [
-        [count if known else None for count, known in zip(batches.column(field).tolist(), packed, strict=True)]
+        [count if known else None for count, known in zip(batches.columns[field].tolist(), packed, strict=True)]
         for field in ("sequences", "tokens")
     ]
     found = completions_of(batches)

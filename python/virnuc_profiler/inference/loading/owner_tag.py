@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Tag the processes that this one starts, so that they are found again wherever they hang in the process tree."""
+"""Tag what this process starts: processes by their environment, shared memory segments by their names.
+
+Tagged processes are found wherever they hang in the process tree. Tagged segments show their owner even when no process
+has them open any more: the kernel does not record who made a segment, and Python's own names are random.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +21,9 @@ import psutil
 _VARIABLE: Final = "VIRNUC_PROFILER_OWNER"
 _START_TIME: Final = 19
 """Index of ``starttime`` among the fields of /proc/PID/stat after the name: field 22 of proc(5), in clock ticks."""
+
+_SEGMENT_CHARACTERS: Final = 4
+"""Of 5 bits each. Python allows 13 characters in all and needs 4 of them for its random part."""
 
 
 def owner_tag() -> str:
@@ -45,3 +55,26 @@ def owned_processes() -> set[psutil.Process]:
             if entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.add(psutil.Process(pid))
     return found
+
+
+def segment_prefix(tag: str) -> str:
+    """Return the prefix of all segments that the owner of a tag and its workers make.
+
+    Args:
+        tag: Tag of the owner, from :func:`owner_tag`.
+    """
+    digest = base64.b32encode(hashlib.sha256(tag.encode()).digest()).decode().lower()
+    return f"psm_{digest[:_SEGMENT_CHARACTERS]}"
+
+
+def tag_segments(tag: str) -> None:
+    """Put a tag into the names of all segments that this process makes through ``multiprocessing.shared_memory``.
+
+    This is a no-op in a Python that builds these names in another way.
+
+    Args:
+        tag: Tag of the process that owns the segments.
+    """
+    module = vars(shared_memory)
+    if "_SHM_NAME_PREFIX" in module:
+        module["_SHM_NAME_PREFIX"] = f"/{segment_prefix(tag)}"

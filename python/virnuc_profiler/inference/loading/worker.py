@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 import virnuc_profiler.inference.sequences.dataset  # noqa: F401  preloaded for the workers
-from virnuc_profiler.inference.loading.segment_names import tag_segments
+from virnuc_profiler.inference.loading.owner_tag import tag_segments
 
 
 @dataclass(frozen=True, slots=True)

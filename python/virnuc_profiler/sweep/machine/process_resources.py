@@ -10,8 +10,7 @@ from typing import Any
 
 import psutil
 
-from virnuc_profiler.inference.loading.owner_tag import owner_tag
-from virnuc_profiler.inference.loading.segment_names import segment_prefix
+from virnuc_profiler.inference.loading.owner_tag import owner_tag, segment_prefix
 from virnuc_profiler.sweep.machine.descendants import LeakedProcess, descendants, describe_processes
 from virnuc_profiler.sweep.machine.descriptors import grown_kinds, leaked_descriptors, open_descriptors
 from virnuc_profiler.sweep.machine.shared_memory import left_segments, segments

@@ -20,8 +20,7 @@ from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.loader import create_async_dataloader
-from virnuc_profiler.inference.loading.owner_tag import owner_tag
-from virnuc_profiler.inference.loading.segment_names import tag_segments
+from virnuc_profiler.inference.loading.owner_tag import owner_tag, tag_segments
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
