@@ -84,8 +84,8 @@ def test_after_a_device_side_assert_the_next_trial_runs_in_a_new_process(tmp_pat
         failed = run(DeviceFault.ASSERT)
         after = run(DeviceFault.NONE)
         assert model._supervisor.pid != first_process
-    assert (failed["status"], failed["reason"]) == ("failed", "cuda_error"), failed["message"]
-    assert failed["evidence"]["code"] == 710
-    assert failed["evidence"]["process_replaced"]
-    assert before["status"] == after["status"] == "success"
-    assert after["evidence"]["batches"] == before["evidence"]["batches"]
+    assert (failed.status, failed.reason) == ("failed", "cuda_error"), failed.message
+    assert failed.evidence["code"] == 710
+    assert failed.evidence["process_replaced"]
+    assert before.status == after.status == "success"
+    assert after.evidence["batches"] == before.evidence["batches"]
