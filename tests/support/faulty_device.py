@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """A model process with real trials on the GPU. The prefetch factor selects the fault."""
 
+from dataclasses import replace
 from enum import IntEnum
 
 import torch
 
 from tests.support.faulty_model import FaultyModel
-from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
+from virnuc_profiler.sweep.trial.run import measure_configuration
 
 
 class DeviceFault(IntEnum):
@@ -39,11 +40,12 @@ class FaultyDevice(FaultyModel):
 
     def run_trial(self, workload, configuration, output_dir, on_progress=None):
         device = torch.device(str(self.request.device))
-        return run_single_gpu_benchmark(
-            workload.path, output_dir, DeviceModel(device, DeviceFault(configuration.prefetch_factor)), device,
-            configuration.num_workers, 1, configuration.token_budget, configuration.buffer_size,
-            cooldown_s="auto", on_progress=on_progress,
-        )  # fmt: skip
+        model = DeviceModel(device, DeviceFault(configuration.prefetch_factor))
+        used = replace(configuration, prefetch_factor=1)
+        result = measure_configuration(
+            used, workload.path, output_dir, model, device, cooldown_s="auto", on_progress=on_progress
+        )
+        return replace(result, configuration=configuration)
 
 
 def main(*arguments):
