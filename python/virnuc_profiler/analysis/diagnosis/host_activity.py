@@ -148,4 +148,4 @@ def device_stage_names(stages: StageColumns) -> frozenset[str]:
         stages: Stages of the run.
     """
     own = np.unique(stages.name[stages.device_end_ns != NOT_MEASURED])
-    return frozenset(DEVICE_STAGES).union(map(stages.names.__getitem__, own.tolist()))
+    return frozenset(DEVICE_STAGES).union(stages.names[number] for number in own)
