@@ -121,14 +121,13 @@ class BatchTable(Sequence[BatchRecord]):
         """Whether there are batches, and all of them have packing statistics."""
         return len(self) > 0 and bool(self.flagged(HAS_PACKING).all())
 
-    @cached_property
     def packed(self) -> BatchTable:
-        """The batches with packing statistics: the table itself if all have them."""
+        """Return the batches with packing statistics: the table itself if all have them."""
         return self if self.all_packed else self.take(np.flatnonzero(self.flagged(HAS_PACKING)))
 
     def packings(self) -> dict[int, PackingRecord]:
         """Return the packing statistics by batch index."""
-        packed = self.packed.columns
+        packed = self.packed().columns
         columns = [packed[field].tolist() for field in _STATISTICS]
         budgets = [budget or None for budget in packed["token_budget"].tolist()]
         return dict(zip(packed["index"].tolist(), map(PackingRecord, *columns, budgets), strict=True))

@@ -69,7 +69,7 @@ def run_summary(
         "wait_time_ms_p50": _milliseconds(percentile(waits, 50)),
         "wait_time_ms_p95": _milliseconds(percentile(waits, 95)),
         **profiling_cost_keys(run),
-        **_packing_keys(run.batches.packed),
+        **_packing_keys(run.batches.packed()),
         **_gpu_keys(run.gpu, window, run),
         **_flops_keys(run, shape, ceiling),
     }
