@@ -3,7 +3,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from virnuc_profiler.analysis.diagnosis.gaps import device_gaps
@@ -45,7 +45,13 @@ def test_everything_adds_up(records, slack_ns):
     assert sum(line.total_ns for line in found.totals()) == sum(gap.duration_ns for gap in found.gaps)
 
 
+AN_EARLY_GAP = BatchTable.from_records(
+    [BatchRecord(0, 0, 0, (StageRecord("forward", 0, 0, 0, 1), StageRecord("forward", 0, 0, 3, 4)))]
+)
+
+
 @given(tables, spans)
+@example(AN_EARLY_GAP, (2, 2))  # empty, inside a gap
 def test_a_part_of_the_window_adds_up_too(records, part):
     whole = device_gaps(records, WINDOW, host_timeline(records, WINDOW))
     inside = (max(part[0], WINDOW[0]), min(part[1], WINDOW[1]))

@@ -169,9 +169,9 @@ class DeviceGaps:
         """Return the part inside another window. Gaps that extend beyond it are cut.
 
         Args:
-            window: Start and end of the window on the host's clock, ns.
+            window: Start and end of the window on the host's clock, ns. An empty window has no parts.
         """
-        if not self.busy:
+        if not self.busy or window[0] >= window[1]:
             return DeviceGaps(window)
         inside = [gap.within(window) for gap in self.gaps if gap.start_ns < window[1] and gap.end_ns > window[0]]
         return DeviceGaps(window, clip(self.busy, window), inside)
