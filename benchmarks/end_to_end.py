@@ -23,7 +23,7 @@ from virnuc_profiler import (
 from virnuc_profiler.analysis.diagnosis.observation import observe
 from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.analysis.timing.statistics import mean
-from virnuc_profiler.analysis.timing.steady_state import WARM_UP_SHARE, completions, steady_state
+from virnuc_profiler.analysis.timing.steady_state import WARM_UP_SHARE
 from virnuc_profiler.errors import DeadlineExceeded
 from virnuc_profiler.inference.esm2.model import PackedESM2
 
@@ -124,11 +124,11 @@ class EndToEnd:
         return run
 
     def _turn_of(self, run: RunResult) -> Turn:
-        steady = steady_state(completions(run.batches))
+        observation = observe(run, ModelShape(self._model.num_layers, self._model.hidden_size))
+        steady = observation.after_warm_up
         if steady.window is None or steady.tokens_per_sec is None:
             raise RuntimeError(f"{len(run.batches)} batches are too few for a steady state")
         seconds = (steady.window[1] - steady.window[0]) / 1e9
-        observation = observe(run, ModelShape(self._model.num_layers, self._model.hidden_size))
         low, high = observation.window
         readings = [reading for reading in (run.gpu.fast if run.gpu else ()) if low < reading.at_ns <= high]
         power_mw = mean(reading.power_mw for reading in readings)

@@ -67,7 +67,7 @@ def test_waits(found):
 @given(records, st.integers(0, 300_000))
 def test_launches(found, slack_ns):
     alone = (launch_of(batch, slack_ns) for batch in found)
-    assert launches_of(found, slack_ns) == [launch for launch in alone if launch is not None]
+    assert launches_of(BatchTable.from_records(found), slack_ns) == [launch for launch in alone if launch is not None]
 
 
 readings = st.lists(

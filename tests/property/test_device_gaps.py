@@ -3,13 +3,12 @@
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.property.test_time_intervals import intervals, points
 from virnuc_profiler.analysis.diagnosis.gaps import device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import host_timeline
-from virnuc_profiler.analysis.timing.intervals import subtract
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import STAGES, BatchRecord, StageRecord
 
 WINDOW = (0, 10_000_000)
@@ -31,12 +30,12 @@ batches = st.builds(
     st.lists(stages(), max_size=6),
     st.booleans(),
 )
+tables = st.lists(batches, max_size=8).map(BatchTable.from_records)
 
 
-@given(st.lists(batches, max_size=8), st.integers(0, 300_000))
+@given(tables, st.integers(0, 300_000))
 def test_everything_adds_up(records, slack_ns):
-    timeline = host_timeline(records, WINDOW)
-    found = device_gaps(records, WINDOW, timeline, slack_ns)
+    found = device_gaps(records, WINDOW, host_timeline(records, WINDOW), slack_ns)
     if found.busy:
         gaps_ns = sum(gap.duration_ns for gap in found.gaps)
         assert found.busy_ns + gaps_ns + found.lead_in_ns + found.tail_ns == WINDOW[1] - WINDOW[0]
@@ -46,7 +45,13 @@ def test_everything_adds_up(records, slack_ns):
     assert sum(line.total_ns for line in found.totals()) == sum(gap.duration_ns for gap in found.gaps)
 
 
-@given(st.lists(batches, min_size=1, max_size=8), spans)
+AN_EARLY_GAP = BatchTable.from_records(
+    [BatchRecord(0, 0, 0, (StageRecord("forward", 0, 0, 0, 1), StageRecord("forward", 0, 0, 3, 4)))]
+)
+
+
+@given(tables, spans)
+@example(AN_EARLY_GAP, (2, 2))  # empty, inside a gap
 def test_a_part_of_the_window_adds_up_too(records, part):
     whole = device_gaps(records, WINDOW, host_timeline(records, WINDOW))
     inside = (max(part[0], WINDOW[0]), min(part[1], WINDOW[1]))
@@ -60,16 +65,9 @@ def test_a_part_of_the_window_adds_up_too(records, part):
         assert found.busy_ns + gaps_ns + found.lead_in_ns + found.tail_ns == inside[1] - inside[0]
 
 
-@given(st.lists(batches, max_size=8))
+@given(tables)
 def test_the_hosts_segments_tile_the_window(records):
     segments = host_timeline(records, WINDOW).segments
     assert segments[0].start_ns == WINDOW[0]
     assert segments[-1].end_ns == WINDOW[1]
     assert all(before.end_ns == after.start_ns for before, after in pairwise(segments))
-
-
-@given(intervals, intervals)
-def test_subtract(first, second):
-    left = subtract(first, second)
-    assert points(left) == points(first) - points(second)
-    assert left == sorted(left)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.run_records import batch
 from virnuc_profiler.analysis.summary.batch_metrics import completion_intervals
-from virnuc_profiler.analysis.timing.intervals import clip, difference, length, overlap, union
+from virnuc_profiler.analysis.timing.intervals import clip, difference, length, union
 from virnuc_profiler.telemetry.batch_table import BatchTable
 
 intervals = st.lists(st.tuples(st.integers(-20, 60), st.integers(-20, 60)), max_size=12)
@@ -37,8 +37,7 @@ def test_length(pairs):
 
 
 @given(intervals, intervals)
-def test_overlap_and_difference(first, second):
-    assert overlap(first, second) == len(points(first) & points(second))
+def test_difference(first, second):
     assert difference(first, second) == len(points(first) - points(second))
 
 

@@ -116,9 +116,14 @@ class BatchTable(Sequence[BatchRecord]):
         found: Mask = (self.columns["flags"] & bit) != 0
         return found
 
+    @cached_property
+    def all_packed(self) -> bool:
+        """Whether there are batches, and all of them have packing statistics."""
+        return len(self) > 0 and bool(self.flagged(HAS_PACKING).all())
+
     def packed(self) -> BatchTable:
-        """Return the batches with packing statistics."""
-        return self.take(np.flatnonzero(self.flagged(HAS_PACKING)))
+        """Return the batches with packing statistics: the table itself if all have them."""
+        return self if self.all_packed else self.take(np.flatnonzero(self.flagged(HAS_PACKING)))
 
     def packings(self) -> dict[int, PackingRecord]:
         """Return the packing statistics by batch index."""
@@ -126,14 +131,6 @@ class BatchTable(Sequence[BatchRecord]):
         columns = [packed[field].tolist() for field in _STATISTICS]
         budgets = [budget or None for budget in packed["token_budget"].tolist()]
         return dict(zip(packed["index"].tolist(), map(PackingRecord, *columns, budgets), strict=True))
-
-    def sum(self, field: str) -> int:
-        """Return the sum of a column without missing values.
-
-        Args:
-            field: One of ``BATCH_FIELDS``.
-        """
-        return int(self.columns[field].sum())
 
     @cached_property
     def stages(self) -> StageColumns:
@@ -144,6 +141,17 @@ class BatchTable(Sequence[BatchRecord]):
         rows = np.arange(len(batch)) - np.repeat(np.cumsum(counts) - counts - begins, counts)
         chosen = self._stages[rows]
         return StageColumns(self._stage_names, batch, *map(chosen.__getitem__, STAGE_FIELDS))
+
+    @cached_property
+    def device_stages(self) -> StageColumns:
+        """The stages that have a device interval."""
+        return self.stages[self.stages.on_device]
+
+    @cached_property
+    def timed_stages(self) -> StageColumns:
+        """The stages with a device interval, except those of batches that lost some of their device times."""
+        stages, incomplete = self.device_stages, self.flagged(DEVICE_TIMES_DROPPED)
+        return stages[~incomplete[stages.batch]] if incomplete.any() else stages
 
     def total(self, field: str) -> int | None:
         """Return the sum of a column over the batches that have a value; None if no batch has one.

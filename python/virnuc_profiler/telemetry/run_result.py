@@ -138,7 +138,9 @@ class RunResult:
             "metadata": dict(self.metadata),
             **self.batches.to_columns(),
         }
-        return write_json_atomically(path, with_unknown_keys(document, self.unknown))
+        if self.unknown:
+            document = with_unknown_keys(document, self.unknown)
+        return write_json_atomically(path, document)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> RunResult:

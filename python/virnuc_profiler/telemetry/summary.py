@@ -97,11 +97,13 @@ class SummaryTotals:
         given = given or {}
         totals.update((key, given[key]) for key in totals.keys() & given.keys())
         # The sum over some of the batches must not be divided by the time of all of them.
-        sequences, tokens = (
-            totals[key] if key in given or counted == self.batches else None
-            for key, counted in (("total_sequences", self.with_sequences), ("total_tokens", self.with_tokens))
+        every_sequence = "total_sequences" in given or self.with_sequences == self.batches
+        every_token = "total_tokens" in given or self.with_tokens == self.batches
+        derived = rates(
+            totals["total_sequences"] if every_sequence else None,
+            totals["total_tokens"] if every_token else None,
+            totals["elapsed_seconds"],
         )
-        derived = rates(sequences, tokens, totals["elapsed_seconds"])
         summary = {
             **totals,
             "avg_tokens_per_sec": derived.pop("avg_tokens_per_sec"),

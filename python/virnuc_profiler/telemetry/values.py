@@ -16,33 +16,19 @@ _MAX_BITS = 1024
 _SHOWN_CHARACTERS = 120
 
 
-def to_plain(value: Any, name: str) -> Any:
-    """Return a deep copy of a value as plain JSON values; NumPy values, paths and dates are converted.
-
-    Args:
-        value: Value to convert. Tensors are refused: reading one from a GPU would synchronize the device, and only
-            the caller may decide to do that (``tensor.item()``).
-        name: Name of the value in error messages.
-
-    Raises:
-        ValueError: The value contains NaN, infinity or an integer of more than 1,024 bits, or is nested too deeply.
-        TypeError: The value contains a type that JSON does not support.
-    """
-    return _to_plain(value, name, 0)
-
-
 def plain_items(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Convert each value of a mapping with :func:`to_plain`.
+    """Return a deep copy of a mapping as plain JSON values; NumPy values, paths and dates are converted.
 
     Args:
-        values: Values by name.
+        values: Values by name. Tensors are refused: reading one from a GPU would synchronize the device, and only the
+            caller may decide to do that (``tensor.item()``).
         name: Name of the mapping in error messages.
 
     Raises:
         ValueError: A value contains NaN, infinity or an integer of more than 1,024 bits, or is nested too deeply.
         TypeError: A value contains a type that JSON does not support, or a key is not a string.
     """
-    return {_key(key, name): to_plain(value, str(key)) for key, value in values.items()}
+    return {_key(key, name): _to_plain(value, str(key), 0) for key, value in values.items()}
 
 
 def _to_plain(value: Any, name: str, depth: int) -> Any:

@@ -134,13 +134,13 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
         run: The run.
         ceiling: Ceiling of the device.
     """
-    batches = observation.batches
+    batches = observation.batch_count
     if not batches or not observation.window_ns:
         reason = "the recorded work took no time" if batches else "no batch was recorded"
         return Diagnosis(NOT_MEASURED, False, f"No diagnosis: {reason}.")
-    on_host = len(observation.launches) < MIN_TIMED_SHARE * len(batches) or not observation.gaps.busy
+    on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.busy
     found = _from_host_times(observation, run) if on_host else _from_device_times(observation, ceiling)
-    return found if observation.steady else replace(found, sentence=f"{found.sentence} {_too_short(len(batches))}")
+    return found if observation.steady else replace(found, sentence=f"{found.sentence} {_too_short(batches)}")
 
 
 def _too_short(batches: int) -> str:

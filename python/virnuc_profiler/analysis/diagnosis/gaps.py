@@ -14,7 +14,7 @@ always takes from one stage to the next count as launching.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -37,7 +37,6 @@ from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, PROMPT_NS, 
 from virnuc_profiler.analysis.timing import interval_columns
 from virnuc_profiler.analysis.timing.intervals import Interval, clip
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.records import BatchRecord
 from virnuc_profiler.telemetry.stage_columns import Column, Mask, StageColumns
 
 WAKE_UP_NS: Final = 500_000
@@ -170,8 +169,10 @@ class DeviceGaps:
         """Return the part inside another window. Gaps that extend beyond it are cut.
 
         Args:
-            window: Start and end of the window on the host's clock, ns.
+            window: Start and end of the window on the host's clock, ns. An empty window has no parts.
         """
+        if not self.busy or window[0] >= window[1]:
+            return DeviceGaps(window)
         inside = [gap.within(window) for gap in self.gaps if gap.start_ns < window[1] and gap.end_ns > window[0]]
         return DeviceGaps(window, clip(self.busy, window), inside)
 
@@ -189,9 +190,7 @@ class DeviceGaps:
         )
 
 
-def device_gaps(
-    batches: Iterable[BatchRecord], window: Interval, timeline: HostTimeline, clock_slack_ns: int = 0
-) -> DeviceGaps:
+def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, clock_slack_ns: int = 0) -> DeviceGaps:
     """Find the gaps of a run and attribute them to their causes.
 
     Args:
@@ -200,8 +199,7 @@ def device_gaps(
         timeline: Activity of the host during the run.
         clock_slack_ns: Tolerance between device and host times.
     """
-    stages = BatchTable.from_records(batches).stages
-    stages = stages[stages.on_device]
+    stages = batches.device_stages
     on_device = interval_columns.clip(stages.device_start_ns, stages.device_end_ns, window)
     busy_starts, busy_ends = interval_columns.union(*on_device)
     if not len(busy_starts):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from virnuc_profiler.analysis.timing.interval_columns import clip
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.telemetry.batch_table import DEVICE_TIMES_DROPPED, BatchTable
-from virnuc_profiler.telemetry.records import DEVICE_STAGES, BatchRecord
+from virnuc_profiler.telemetry.records import DEVICE_STAGES
 from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, StageColumns
 
 LAUNCHING: Final = "launching"
@@ -26,6 +25,9 @@ UNKNOWN: Final = "unknown"
 ACTIVITIES: Final = (UNKNOWN, LAUNCHING, CONSUMING, OWN_STAGE, COLLATING, FETCHING, UNSTAGED)
 """All activities, by decreasing priority where stages overlap. A device stage or ``emit`` occupies the loop itself even
 while a worker collates; ``collate`` inside ``fetch`` is what the loop waited for."""
+
+_ACTIVITY_OF: Final = {"fetch": FETCHING, "collate": COLLATING, "emit": CONSUMING}
+"""Activities of the stages that launch no work; other names are ``OWN_STAGE``."""
 
 
 class Segment(NamedTuple):
@@ -93,7 +95,7 @@ class HostTimeline:
         return interval, self.activities[segment], np.minimum(self.bounds[segment + 1], ends[interval]) - low
 
 
-def host_timeline(batches: Iterable[BatchRecord], window: Interval) -> HostTimeline:
+def host_timeline(batches: BatchTable, window: Interval) -> HostTimeline:
     """Return the activity of the host in a window.
 
     A batch without its device times is ``unknown`` from its first launch on, because the device worked for an unknown
@@ -103,11 +105,11 @@ def host_timeline(batches: Iterable[BatchRecord], window: Interval) -> HostTimel
         batches: Batches of the run.
         window: Start and end on the host's clock, ns.
     """
-    table = BatchTable.from_records(batches)
-    stages = table.stages
+    stages = batches.stages
     launching = device_stage_names(stages)
-    number_of = np.array([ACTIVITIES.index(_activity(name, launching)) for name in stages.names], np.int64)
-    lost_starts, lost_ends = _lost(table, stages[stages.named(launching)])
+    activity_of = {**_ACTIVITY_OF, **dict.fromkeys(launching, LAUNCHING)}
+    number_of = np.array([ACTIVITIES.index(activity_of.get(name, OWN_STAGE)) for name in stages.names], np.int64)
+    lost_starts, lost_ends = _lost(batches, stages[stages.named(launching)])
     starts, ends = clip(np.append(stages.host_start_ns, lost_starts), np.append(stages.host_end_ns, lost_ends), window)
     activities = np.append(number_of[stages.name], np.full(len(lost_starts), ACTIVITIES.index(UNKNOWN)))
     whole = starts < ends
@@ -131,12 +133,12 @@ def _tiled(starts: Column, ends: Column, activities: Column, window: Interval) -
     return HostTimeline(bounds[np.concatenate(([0], changes, [len(bounds) - 1]))], counts[np.append(0, changes)])
 
 
-def _lost(table: BatchTable, launching: StageColumns) -> tuple[Column, Column]:
+def _lost(batches: BatchTable, launching: StageColumns) -> tuple[Column, Column]:
     """Return the intervals from the first launch to the end of each batch without its device times."""
-    first = np.full(len(table), np.iinfo(np.int64).max)
+    lost = batches.flagged(DEVICE_TIMES_DROPPED)
+    first = np.full(len(lost), np.iinfo(np.int64).max)
     np.minimum.at(first, launching.batch, launching.host_start_ns)
-    lost = table.flagged(DEVICE_TIMES_DROPPED)
-    return first[lost], table.columns["host_end_ns"][lost]
+    return first[lost], batches.columns["host_end_ns"][lost]
 
 
 def device_stage_names(stages: StageColumns) -> frozenset[str]:
@@ -147,9 +149,3 @@ def device_stage_names(stages: StageColumns) -> frozenset[str]:
     """
     own = np.unique(stages.name[stages.device_end_ns != NOT_MEASURED])
     return frozenset(DEVICE_STAGES).union(stages.names[number] for number in own)
-
-
-def _activity(stage: str, device_stages: frozenset[str]) -> str:
-    if stage in device_stages:
-        return LAUNCHING
-    return {"fetch": FETCHING, "collate": COLLATING, "emit": CONSUMING}.get(stage, OWN_STAGE)

@@ -9,13 +9,12 @@ and a device that waits for launches ends within microseconds of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from virnuc_profiler.analysis.timing.interval_columns import length_by_group
-from virnuc_profiler.telemetry.batch_table import DEVICE_TIMES_DROPPED, BatchTable
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import BatchRecord
 from virnuc_profiler.telemetry.stage_columns import Column, Mask, StageColumns
 
@@ -61,27 +60,25 @@ class Launch(NamedTuple):
     exposed_ns: int
 
 
-def launches_of(batches: Iterable[BatchRecord], clock_slack_ns: int = 0) -> list[Launch]:
+def launches_of(batches: BatchTable, clock_slack_ns: int = 0) -> list[Launch]:
     """Return the launches of all batches with complete device times.
 
     Args:
         batches: Batches of the run.
         clock_slack_ns: Tolerance between device and host times.
     """
-    table = BatchTable.from_records(batches)
-    stages = table.stages
-    stages = stages[stages.on_device & ~table.flagged(DEVICE_TIMES_DROPPED)[stages.batch]]
-    if not len(stages):
+    stages = batches.timed_stages
+    if not stages.batch.size:
         return []
     first = np.flatnonzero(np.diff(stages.batch, prepend=-1))  # position of each batch's first stage
     batch = stages.batch[first]
     host_end, device_end = (np.maximum.reduceat(ends, first) for ends in (stages.host_end_ns, stages.device_end_ns))
-    device_ns = length_by_group(stages.device_start_ns, stages.device_end_ns, stages.batch, len(table))[batch]
+    device_ns = length_by_group(stages.device_start_ns, stages.device_end_ns, stages.batch, len(batches))[batch]
     blocking = np.where(blocked_ns(stages, clock_slack_ns) > 0, np.arange(len(stages)), -1)
     last_blocking = np.maximum.reduceat(blocking, first)
     prompt = device_end - host_end <= np.maximum(PROMPT_NS, PROMPT_SHARE * device_ns) + clock_slack_ns
     columns = (
-        table.columns["index"][batch],
+        batches.columns["index"][batch],
         np.minimum.reduceat(stages.host_start_ns, first),
         host_end,
         np.minimum.reduceat(stages.device_start_ns, first),
@@ -106,7 +103,7 @@ def launch_of(batch: BatchRecord, clock_slack_ns: int = 0) -> Launch | None:
         batch: Batch of the run.
         clock_slack_ns: Tolerance between device and host times.
     """
-    return next(iter(launches_of([batch], clock_slack_ns)), None)
+    return next(iter(launches_of(BatchTable.from_records([batch]), clock_slack_ns)), None)
 
 
 def _exposed_ns(stages: StageColumns, first: Column) -> Column:

@@ -149,8 +149,8 @@ def _stage_time(observation: Observation, indices: Container[int]) -> int:
     """Return the time of the window covered by device intervals of some batches, without gaps between their stages."""
     table = observation.batches
     chosen = np.array([index in indices for index in table.columns["index"].tolist()], np.bool_)
-    stages = table.stages
-    stages = stages[stages.on_device & chosen[stages.batch]]
+    stages = table.device_stages
+    stages = stages[chosen[stages.batch]]
     return length(*clip(stages.device_start_ns, stages.device_end_ns, observation.window))
 
 
@@ -161,8 +161,7 @@ def _copy_share(observation: Observation) -> float:
     launched.
     """
     window, window_ns = observation.window, observation.window_ns
-    stages = observation.all_batches.stages
-    stages = stages[stages.on_device]
+    stages = observation.all_batches.device_stages
     computing = stages[~stages.named(COPY_STAGES) | launched_late(stages)]
     if not len(computing):
         return length(*clip(stages.device_start_ns, stages.device_end_ns, window)) / window_ns

@@ -14,7 +14,7 @@ from virnuc_profiler.analysis.diagnosis.launches import Launch, launches_of
 from virnuc_profiler.analysis.gpu.activity import activity_during
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 from virnuc_profiler.analysis.timing.intervals import Interval
-from virnuc_profiler.analysis.timing.steady_state import completions, steady_batches, steady_state
+from virnuc_profiler.analysis.timing.steady_state import SteadyState, steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import GpuSamples, PackingRecord
@@ -47,8 +47,9 @@ class Observation:
         window: Steady part of the run, from the completion of the last warm-up batch to the last completion, so that it
             has as many gaps as batches. If the run is too short, the span of the device's work, or the whole run
             without device times.
-        steady: Whether `window` is the steady part.
+        after_warm_up: Rates of the steady part, and the batches in it.
         batches: Batches that completed in the window.
+        batch_count: Number of these batches.
         all_batches: All batches of the run.
         host: Activity of the host throughout the run.
         whole: Gaps of the whole run.
@@ -61,8 +62,9 @@ class Observation:
     """
 
     window: Interval
-    steady: bool
+    after_warm_up: SteadyState
     batches: BatchTable
+    batch_count: int
     all_batches: BatchTable
     host: HostTimeline
     whole: DeviceGaps
@@ -72,6 +74,11 @@ class Observation:
     activity: Activity
     shape: ModelShape | None
     flops: int | None
+
+    @property
+    def steady(self) -> bool:
+        """Whether `window` is the steady part."""
+        return self.after_warm_up.window is not None
 
     @property
     def window_ns(self) -> int:
@@ -110,13 +117,15 @@ def observe(run: RunResult, shape: ModelShape | None = None) -> Observation:
     slack_ns = min(run.device.alignment_uncertainty_ns or 0, MAX_CLOCK_SLACK_NS)
     host = host_timeline(batches, span)
     whole = device_gaps(batches, span, host, slack_ns)
-    steady = steady_batches(batches)
-    launches = launches_of(steady or batches, slack_ns)
-    window = steady_state(completions(batches)).window or _window(launches) or span
+    steady = steady_state(batches)
+    chosen = batches if steady.window is None else steady.batches
+    launches = launches_of(chosen, slack_ns)
+    window = steady.window or _window(launches) or span
     return Observation(
         window=window,
-        steady=bool(steady),
-        batches=steady or batches,
+        after_warm_up=steady,
+        batches=chosen,
+        batch_count=len(chosen),
         all_batches=batches,
         host=host,
         whole=whole,
@@ -125,7 +134,7 @@ def observe(run: RunResult, shape: ModelShape | None = None) -> Observation:
         gpu=run.gpu,
         activity=_activity(run.gpu, window),
         shape=shape,
-        flops=batches_flops(steady or batches, shape),
+        flops=batches_flops(chosen, shape),
     )
 
 
@@ -136,10 +145,10 @@ def batches_flops(batches: BatchTable, shape: ModelShape | None) -> int | None:
         batches: Batches to count.
         shape: Shape of the model, or None if it is unknown.
     """
-    packed = batches.packed()
-    if shape is None or not packed or len(packed) < len(batches):  # the FLOPs of some batches are not those of all
+    if shape is None or not batches.all_packed:  # the FLOPs of some batches are not those of all
         return None
-    return forward_flops(packed.sum("tokens"), packed.sum("sum_squared_lengths"), shape)
+    tokens, squares = batches.columns["tokens"], batches.columns["sum_squared_lengths"]
+    return forward_flops(int(tokens.sum()), int(squares.sum()), shape)
 
 
 def _window(launches: Sequence[Launch]) -> Interval | None:
@@ -149,5 +158,6 @@ def _window(launches: Sequence[Launch]) -> Interval | None:
 
 
 def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:
-    readings = () if gpu is None else gpu.gpm
-    return Activity(*(activity_during(window, readings, f"{unit}_activity") for unit in ("sm", "tensor", "dram")))
+    if gpu is None:
+        return Activity(None, None, None)
+    return Activity(*(activity_during(window, gpu.gpm, f"{unit}_activity") for unit in ("sm", "tensor", "dram")))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from virnuc_profiler.analysis.diagnosis import host_activity as host
@@ -157,9 +158,9 @@ def device_evidence(observation: Observation, lost_time: LostTime, mfu: float | 
         yield Evidence("model FLOP/s", f"{rate / 1e12:,.1f} TFLOP/s")
     if mfu is not None:
         yield Evidence("MFU, of the calibrated ceiling", percent(mfu))
-    missing = len(observation.batches) - len(observation.launches)
+    missing = observation.batch_count - len(observation.launches)
     if missing:
-        yield Evidence("batches without device times", f"{missing:,} of {len(observation.batches):,}")
+        yield Evidence("batches without device times", f"{missing:,} of {observation.batch_count:,}")
 
 
 def host_evidence(shares: Mapping[str, float], observation: Observation, reason: str) -> Iterator[Evidence]:
@@ -171,14 +172,14 @@ def host_evidence(shares: Mapping[str, float], observation: Observation, reason:
         reason: Why there are no device times.
     """
     yield _window(observation)
-    for activity, share in sorted(shares.items(), key=lambda item: -item[1]):
+    for activity, share in sorted(shares.items(), key=itemgetter(1), reverse=True):
         yield Evidence(f"host: {_HOST_LABELS[activity]}", percent(share))
     yield Evidence("device", f"not measured ({reason})")
 
 
 def _window(observation: Observation) -> Evidence:
     part = "after warm-up" if observation.steady else "the whole run, too short to exclude warm-up"
-    figure = f"{len(observation.batches):,} batches, {observation.window_ns / 1e9:.3f} s ({part})"
+    figure = f"{observation.batch_count:,} batches, {observation.window_ns / 1e9:.3f} s ({part})"
     return Evidence("window", figure)
 
 

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from virnuc_profiler.analysis.gpu.activity import utilization_of
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline
-from virnuc_profiler.analysis.timing.completion import completed_ns
+from virnuc_profiler.analysis.timing.completion import completions_of
 from virnuc_profiler.analysis.timing.interval_columns import length_by_group
 from virnuc_profiler.analysis.timing.intervals import Interval, difference, length
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import BatchRecord, GpuSamples, StageRecord
 from virnuc_profiler.telemetry.run_result import RunResult
+from virnuc_profiler.telemetry.stage_columns import Column
 
 FULL_BELOW = 0.05
 """Share of a batch's interval spent waiting below which the loader counts as ``full``."""
@@ -116,7 +116,8 @@ def completion_intervals(batches: BatchTable) -> list[Interval]:
     Args:
         batches: Batches of the run.
     """
-    return _tiled(batches.columns["host_start_ns"].tolist(), completed_ns(batches).tolist())
+    begins, ends = _tiled(batches.columns["host_start_ns"], completions_of(batches).at_ns)
+    return list(zip(begins.tolist(), ends.tolist(), strict=True))
 
 
 def host_intervals_ns(batches: BatchTable) -> list[int]:
@@ -125,16 +126,17 @@ def host_intervals_ns(batches: BatchTable) -> list[int]:
     Args:
         batches: Batches of the run.
     """
-    ends = batches.columns["host_end_ns"].tolist()
-    return [end - start for start, end in _tiled(batches.columns["host_start_ns"].tolist(), ends)]
+    begins, ends = _tiled(batches.columns["host_start_ns"], batches.columns["host_end_ns"])
+    durations: list[int] = (ends - begins).tolist()
+    return durations
 
 
-def _tiled(starts: list[int], ends: list[int]) -> list[Interval]:
-    order = sorted(range(len(ends)), key=lambda place: (ends[place], starts[place]))
-    found = list(zip(starts, ends, strict=True))
-    for before, this in pairwise(order):
-        found[this] = (ends[before], ends[this])
-    return found
+def _tiled(starts: Column, ends: Column) -> tuple[Column, Column]:
+    """Return starts and ends of intervals that begin where the previous one, by end, ended."""
+    order = np.lexsort((starts, ends))
+    begins = starts.copy()
+    begins[order[1:]] = ends[order[:-1]]
+    return begins, ends
 
 
 def waiting_ns(batch: BatchRecord) -> int | None:
@@ -143,9 +145,11 @@ def waiting_ns(batch: BatchRecord) -> int | None:
     Args:
         batch: Batch of the run. If it has no ``fetch``, the result is None.
     """
-    fetch = [(stage.host_start_ns, stage.host_end_ns) for stage in batch.stages if stage.name == "fetch"]
-    collate = [(stage.host_start_ns, stage.host_end_ns) for stage in batch.stages if stage.name == "collate"]
-    return difference(fetch, collate) if fetch else None
+    spent: dict[str, list[Interval]] = {"fetch": [], "collate": []}
+    for stage in batch.stages:
+        if stage.name in spent:
+            spent[stage.name].append((stage.host_start_ns, stage.host_end_ns))
+    return difference(spent["fetch"], spent["collate"]) if spent["fetch"] else None
 
 
 def waits_ns(batches: BatchTable) -> list[int | None]:
@@ -155,15 +159,17 @@ def waits_ns(batches: BatchTable) -> list[int | None]:
         batches: Batches of the run.
     """
     stages = batches.stages
-    fetch, collate = (stages[stages.named({name})] for name in ("fetch", "collate"))
     both = stages[stages.named({"fetch", "collate"})]
+    collate = both[both.named({"collate"})]
+    count = len(batches)
+    covered = length_by_group(both.host_start_ns, both.host_end_ns, both.batch, count)
+    collating = length_by_group(collate.host_start_ns, collate.host_end_ns, collate.batch, count)
     # The time that only fetch covers is the time that both cover minus the time that collate covers.
-    covered, collating = (
-        length_by_group(some.host_start_ns, some.host_end_ns, some.batch, len(batches)) for some in (both, collate)
-    )
-    measured = np.isin(np.arange(len(batches)), fetch.batch)
-    waits = (covered - collating).tolist()
-    return [wait if known else None for wait, known in zip(waits, measured.tolist(), strict=True)]
+    waits = (covered - collating).astype(object)
+    fetches = np.bincount(both.batch, minlength=count) - np.bincount(collate.batch, minlength=count)
+    waits[fetches == 0] = None
+    found: list[int | None] = waits.tolist()
+    return found
 
 
 def queue_state(wait_ns: int | None, interval_ns: int) -> str | None:
@@ -186,19 +192,16 @@ def queue_state(wait_ns: int | None, interval_ns: int) -> str | None:
 
 def _stage_times(stages: tuple[StageRecord, ...]) -> Mapping[str, Mapping[str, float] | None]:
     """Return host and device time by stage. Times of a repeated stage are added up, and overlaps count once."""
-    by_name: dict[str, list[StageRecord]] = {}
+    host: dict[str, list[Interval]] = {}
+    device: dict[str, list[Interval]] = {}
     for stage in stages:
-        by_name.setdefault(stage.name, []).append(stage)
-    host = {
-        name: length((stage.host_start_ns, stage.host_end_ns) for stage in same) / 1e6 for name, same in by_name.items()
-    }
-    device = {}
-    for name, same in by_name.items():
-        intervals = [
-            (stage.device_start_ns, stage.device_end_ns)
-            for stage in same
-            if stage.device_start_ns is not None and stage.device_end_ns is not None
-        ]
-        if len(intervals) == len(same):  # the time of a part of a stage is not that of all
-            device[name] = length(intervals) / 1e6
-    return {"stage_host_ms": host, "stage_device_ms": device or None}
+        host.setdefault(stage.name, []).append((stage.host_start_ns, stage.host_end_ns))
+        if stage.device_start_ns is not None and stage.device_end_ns is not None:
+            device.setdefault(stage.name, []).append((stage.device_start_ns, stage.device_end_ns))
+    host_ms: dict[str, float] = {}
+    device_ms: dict[str, float] = {}
+    for name, intervals in host.items():
+        host_ms[name] = length(intervals) / 1e6
+        if len(device.get(name, ())) == len(intervals):  # the time of a part of a stage is not that of all
+            device_ms[name] = length(device[name]) / 1e6
+    return {"stage_host_ms": host_ms, "stage_device_ms": device_ms or None}

@@ -19,11 +19,9 @@ from virnuc_profiler.analysis.model_cost import (
     recorded_shape,
 )
 from virnuc_profiler.analysis.summary.batch_metrics import waits_ns
-from virnuc_profiler.analysis.timing.completion import completed_ns
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.statistics import percentile
-from virnuc_profiler.analysis.timing.steady_state import completions, steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import GpuSamples
@@ -53,9 +51,9 @@ def run_summary(
     ceiling = recorded_ceiling(run.metadata) if ceiling is None else ceiling
     window = (run.host_start_ns, run.host_end_ns)
     waits = waits_ns(run.batches)
-    steady = steady_state(completions(run.batches))
-    first_end = min(completed_ns(run.batches).tolist(), default=None)
     observation = observe(run, shape)
+    steady = observation.after_warm_up
+    first_end = steady.first_completion_ns
     diagnosis = diagnose_observation(observation, run, ceiling)
     return {
         "elapsed_seconds": run.elapsed_s,
@@ -87,10 +85,11 @@ def device_busy_fraction(batches: BatchTable, window: Interval) -> float | None:
         batches: Batches of a run.
         window: Start and end of the window on the host's clock, ns.
     """
-    stages = batches.stages
-    stages = stages[stages.on_device]
+    stages = batches.device_stages
+    if not stages.batch.size:
+        return None
     inside = clip(stages.device_start_ns, stages.device_end_ns, window)
-    return ratio(length(*inside), window[1] - window[0]) if len(stages) else None
+    return ratio(length(*inside), window[1] - window[0])
 
 
 def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
@@ -112,12 +111,13 @@ def _milliseconds(nanoseconds: float | None) -> float | None:
 
 
 def _packing_keys(packed: BatchTable) -> dict[str, Any]:
-    if not packed:
+    columns = packed.columns
+    tokens, budgets = columns["tokens"], columns["token_budget"]
+    if not len(tokens):
         return {"oversize_batches": None, "padding_tokens": None}
-    tokens, budgets = packed.columns["tokens"], packed.columns["token_budget"]
     return {
         "oversize_batches": int(((budgets > 0) & (tokens > budgets)).sum()),
-        "padding_tokens": int((packed.columns["sequences"] * packed.columns["max_length"] - tokens).sum()),
+        "padding_tokens": int((columns["sequences"] * columns["max_length"] - tokens).sum()),
     }
 
 
@@ -137,7 +137,7 @@ def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[
     power = ratio(joules, seconds)
     covered = seconds is not None and seconds >= ENERGY_COVERAGE * run.elapsed_s
     throttling = ThrottleTimeline(gpu)
-    counted = len(run.batches.packed()) == len(run.batches)  # else some batches would be charged for the energy of all
+    counted = run.batches.all_packed  # else some batches would be charged for the energy of all
     whole = power * run.elapsed_s if power is not None and covered and counted else None
     return {
         **keys,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from virnuc_profiler.telemetry.batch_table import DEVICE_TIMES_DROPPED, BatchTable
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask
 
 _NEVER = int(np.iinfo(np.int64).max)
@@ -40,29 +40,14 @@ def completions_of(batches: BatchTable) -> Completions:
     Args:
         batches: Batches of the run.
     """
-    device_ns = _device_end_ns(batches)
-    known: Mask = device_ns != NOT_MEASURED
+    stages = batches.timed_stages
     begun_ns, ended_ns = batches.columns["host_start_ns"], batches.columns["host_end_ns"]
+    device_ns = np.full(len(begun_ns), NOT_MEASURED)
+    np.maximum.at(device_ns, stages.batch, stages.device_end_ns)
+    known: Mask = device_ns != NOT_MEASURED
     order = np.argsort(begun_ns, kind="stable")
     later_ns = np.where(known, device_ns, _NEVER)[order]
     at_most_ns = np.empty_like(later_ns)
     at_most_ns[order] = np.minimum.accumulate(later_ns[::-1])[::-1]
     at_ns = np.where(known, device_ns, np.maximum(np.minimum(at_most_ns, ended_ns), begun_ns))
     return Completions(at_ns, known if known.any() else np.ones_like(known))
-
-
-def completed_ns(batches: BatchTable) -> Column:
-    """Return the completion time of each batch, or an upper bound of it, as a column of shape (batches,).
-
-    Args:
-        batches: Batches of the run.
-    """
-    return completions_of(batches).at_ns
-
-
-def _device_end_ns(batches: BatchTable) -> Column:
-    stages = batches.stages
-    stages = stages[stages.on_device & ~batches.flagged(DEVICE_TIMES_DROPPED)[stages.batch]]
-    end_ns = np.full(len(batches), NOT_MEASURED)
-    np.maximum.at(end_ns, stages.batch, stages.device_end_ns)
-    return end_ns

@@ -15,7 +15,9 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
         intervals: Intervals in any order.
     """
     merged: list[Interval] = []
-    for start, end in sorted(interval for interval in intervals if interval[0] < interval[1]):
+    for start, end in sorted(intervals):
+        if start >= end:
+            continue
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
@@ -29,7 +31,14 @@ def length(intervals: Iterable[Interval]) -> int:
     Args:
         intervals: Intervals in any order.
     """
-    return sum(end - start for start, end in union(intervals))
+    total = 0
+    reached: int | None = None
+    for start, end in sorted(intervals):
+        begin = start if reached is None else max(start, reached)
+        if begin < end:
+            total += end - begin
+            reached = end
+    return total
 
 
 def clip(intervals: Iterable[Interval], window: Interval) -> list[Interval]:
@@ -44,49 +53,6 @@ def clip(intervals: Iterable[Interval], window: Interval) -> list[Interval]:
     return [(start, end) for start, end in pieces if start < end]
 
 
-def overlap(first: Iterable[Interval], second: Iterable[Interval]) -> int:
-    """Return the time covered by both sets of intervals, ns.
-
-    Args:
-        first: Intervals in any order.
-        second: Intervals in any order.
-    """
-    left, right = union(first), union(second)
-    total = position = 0
-    for start, end in left:
-        while position < len(right) and right[position][1] <= start:
-            position += 1
-        at = position
-        while at < len(right) and right[at][0] < end:
-            total += min(end, right[at][1]) - max(start, right[at][0])
-            at += 1
-    return total
-
-
-def subtract(first: Iterable[Interval], second: Iterable[Interval]) -> list[Interval]:
-    """Return the time covered by `first` and not by `second`, as disjoint intervals in order.
-
-    Args:
-        first: Intervals in any order.
-        second: Intervals in any order.
-    """
-    holes = union(second)
-    kept: list[Interval] = []
-    position = 0
-    for start, end in union(first):
-        while position < len(holes) and holes[position][1] <= start:
-            position += 1
-        at = position
-        while at < len(holes) and holes[at][0] < end:
-            if start < holes[at][0]:
-                kept.append((start, holes[at][0]))
-            start = max(start, holes[at][1])
-            at += 1
-        if start < end:
-            kept.append((start, end))
-    return kept
-
-
 def difference(first: Iterable[Interval], second: Iterable[Interval]) -> int:
     """Return the length of the time covered by `first` and not by `second`, ns.
 
@@ -94,5 +60,5 @@ def difference(first: Iterable[Interval], second: Iterable[Interval]) -> int:
         first: Intervals in any order.
         second: Intervals in any order.
     """
-    kept = union(first)
-    return length(kept) - overlap(kept, second)
+    second = list(second)
+    return length([*first, *second]) - length(second)

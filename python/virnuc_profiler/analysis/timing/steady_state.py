@@ -11,16 +11,13 @@ last one.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from virnuc_profiler.analysis.timing.completion import completions_of
 from virnuc_profiler.analysis.timing.intervals import Interval
-from virnuc_profiler.telemetry.batch_table import HAS_PACKING, BatchTable
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 
 WARM_UP_SHARE = 0.1
@@ -29,106 +26,46 @@ MIN_STEADY_BATCHES = 3
 """Minimum number of remaining batches for a steady state."""
 
 
-class Completion(NamedTuple):
-    """Completion of a batch.
-
-    Attributes:
-        at_ns: Completion time on the host's clock.
-        sequences: Number of sequences in the batch; None without packing statistics.
-        tokens: Number of tokens in the batch; None without packing statistics.
-        measured: Whether `at_ns` was measured instead of being an upper bound.
-    """
-
-    at_ns: int
-    sequences: int | None
-    tokens: int | None
-    measured: bool = True
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SteadyState:
-    """Rates after warm-up.
+    """The batches and rates after warm-up.
 
     Attributes:
+        first_completion_ns: Completion time of the first batch on the host's clock; None without batches.
         warm_up_batches: Number of batches that were excluded.
+        batches: Batches in the window, in order of completion; empty if the run is too short.
         window: Time from the last warm-up completion to the last completion, ns; None if the run is too short.
         tokens_per_sec: Tokens per second in the window; None if they were not measured.
         sequences_per_sec: Sequences per second in the window; None if they were not measured.
     """
 
+    first_completion_ns: int | None
     warm_up_batches: int
-    window: Interval | None
-    tokens_per_sec: float | None
-    sequences_per_sec: float | None
+    batches: BatchTable
+    window: Interval | None = None
+    tokens_per_sec: float | None = None
+    sequences_per_sec: float | None = None
 
 
-def warm_up_batches(count: int) -> int:
-    """Return the number of warm-up batches; it may exceed the number of batches.
-
-    Args:
-        count: Number of batches in the run.
-    """
-    return max(MIN_WARM_UP_BATCHES, math.ceil(WARM_UP_SHARE * count))
-
-
-def completions(batches: BatchTable) -> list[Completion]:
-    """Return the completion of every batch, in the order of the batches.
+def steady_state(batches: BatchTable) -> SteadyState:
+    """Return the batches and rates of a run after warm-up.
 
     Args:
-        batches: Batches of the run.
-    """
-    packed = batches.flagged(HAS_PACKING).tolist()
-    counts = [
-        [count if known else None for count, known in zip(batches.columns[field].tolist(), packed, strict=True)]
-        for field in ("sequences", "tokens")
-    ]
-    found = completions_of(batches)
-    return list(map(Completion, found.at_ns.tolist(), *counts, found.measured.tolist()))
-
-
-def steady_batches(batches: BatchTable) -> BatchTable:
-    """Return the batches after warm-up in order of completion; none if the run is too short.
-
-    Args:
-        batches: Batches of the run.
+        batches: Batches of the run, in any order.
     """
     found = completions_of(batches)
     order = np.argsort(found.at_ns, kind="stable")
-    first, end = _steady_part(found.measured[order].tolist())
-    return batches.take(order[first:end])
-
-
-def steady_state(completions: Iterable[Completion]) -> SteadyState:
-    """Return the rates of a run after warm-up.
-
-    Args:
-        completions: Completions of the run's batches, in any order.
-    """
-    ordered = sorted(completions, key=lambda completion: completion.at_ns)
-    first, end = _steady_part([completion.measured for completion in ordered])
-    steady = ordered[first:end]
-    if not steady:
-        return SteadyState(min(warm_up_batches(len(ordered)), len(ordered)), None, None, None)
-    window = ordered[first - 1].at_ns, steady[-1].at_ns
-    elapsed_ns = window[1] - window[0]
-    return SteadyState(
-        first,
-        window,
-        _rate([completion.tokens for completion in steady], elapsed_ns),
-        _rate([completion.sequences for completion in steady], elapsed_ns),
-    )
-
-
-def _steady_part(measured: Sequence[bool]) -> tuple[int, int]:
-    """Return start and end of the steady part among completions in order of time; (0, 0) if the run is too short."""
-    places = [place for place, was_measured in enumerate(measured) if was_measured]
-    last_of_warm_up = bisect_left(places, warm_up_batches(len(measured)) - 1)
-    if last_of_warm_up == len(places):
-        return 0, 0
-    first, end = places[last_of_warm_up] + 1, places[-1] + 1
-    return (first, end) if end - first >= MIN_STEADY_BATCHES else (0, 0)
-
-
-def _rate(counts: list[int | None], elapsed_ns: int) -> float | None:
-    known = [count for count in counts if count is not None]
-    return ratio(sum(known) * 1e9, elapsed_ns) if len(known) == len(counts) else None
+    times_ns = found.at_ns[order].tolist()
+    warm_up = max(MIN_WARM_UP_BATCHES, math.ceil(WARM_UP_SHARE * len(order)))
+    measured = np.flatnonzero(found.measured[order])
+    ends = measured[measured >= warm_up - 1].tolist()  # places where warm-up or the steady part can end
+    first_ns = times_ns[0] if times_ns else None
+    if not ends or ends[-1] - ends[0] < MIN_STEADY_BATCHES:
+        return SteadyState(first_ns, min(warm_up, len(order)), batches.take(order[:0]))
+    window = times_ns[ends[0]], times_ns[ends[-1]]
+    steady = batches.take(order[ends[0] + 1 : ends[-1] + 1])
+    tokens_per_sec, sequences_per_sec = None, None
+    if steady.all_packed:
+        tokens_per_sec = ratio(int(steady.columns["tokens"].sum()) * 1e9, window[1] - window[0])
+        sequences_per_sec = ratio(int(steady.columns["sequences"].sum()) * 1e9, window[1] - window[0])
+    return SteadyState(first_ns, ends[0] + 1, steady, window, tokens_per_sec, sequences_per_sec)

@@ -37,11 +37,13 @@ class Padding:
 
     Attributes:
         buckets: Buckets, shortest sequences first.
+        bucket_rows: Padded rows of each bucket.
         token_of_row: (P,) token in each padded row; padding repeats the last token of its sequence.
         row_of_token: (T,) row of each token.
     """
 
     buckets: tuple[Bucket, ...]
+    bucket_rows: list[int]
     token_of_row: Tensor
     row_of_token: Tensor
 
@@ -58,18 +60,21 @@ def plan_padding(pack: Pack) -> Padding:
     else:
         bounds = _bucket_bounds(sorted(pack.host_lengths))
 
-    buckets, token_of_row, first_rows, rows = [], [], [], 0
+    buckets, bucket_rows, token_of_row, first_rows = [], [], [], []
+    rows = 0
     for begin, end, longest, uneven in bounds:
         places = torch.arange(longest, device=order.device)
         own = lengths[begin:end, None]
         buckets.append(Bucket(end - begin, longest, (places < own)[:, None, None] if uneven else None))
         token_of_row.append((starts[begin:end, None] + torch.minimum(places, own - 1)).flatten())
         first_rows.append(torch.arange(end - begin, device=order.device) * longest + rows)
-        rows += (end - begin) * longest
+        bucket_rows.append((end - begin) * longest)
+        rows += bucket_rows[-1]
 
     first_row_of_sequence = torch.empty_like(order).scatter_(0, order, torch.cat(first_rows))
     return Padding(
         buckets=tuple(buckets),
+        bucket_rows=bucket_rows,
         token_of_row=torch.cat(token_of_row),
         row_of_token=first_row_of_sequence[pack.sequence_of] + pack.positions,
     )
@@ -88,7 +93,7 @@ def attend_padded(padding: Padding, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         (T, heads, head_dim).
     """
     q, k, v = (x.index_select(0, padding.token_of_row) for x in (q, k, v))
-    rows = [bucket.sequences * bucket.length for bucket in padding.buckets]
+    rows = padding.bucket_rows
     parts = zip(padding.buckets, torch.split(q, rows), torch.split(k, rows), torch.split(v, rows), strict=True)
     attended = [_attend(bucket, *part) for bucket, *part in parts]
     return torch.cat(attended).index_select(0, padding.row_of_token)

@@ -70,7 +70,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         if not sources:
             raise ValueError("fasta is an empty list, must name at least one file")
         self.files = tuple(one if isinstance(one, FastaFile) else FastaFile.open(one) for one in sources)
-        self._file_starts = np.array([0, *accumulate(len(file) for file in self.files)], dtype=np.int64)
+        self._file_starts = np.array([0, *accumulate(map(len, self.files))], dtype=np.int64)
         self._indices = None if indices is None else _checked_indices(indices, int(self._file_starts[-1]))
         self.chunk_sequences = chunk_sequences or self._sequences_of_a_chunk()
         self._folder: SharedFolder | None = None
@@ -133,18 +133,17 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
             )
             for file, inside in self._by_file(positions)
         ]
-        truncated = sum(part.truncated for part in parts)
-        unknown_residues = sum(part.unknown_residues for part in parts)
         if len(parts) == 1:
-            return EncodedChunk(positions, parts[0].tokens, parts[0].offsets, truncated, unknown_residues)
+            part = parts[0]
+            return EncodedChunk(positions, part.tokens, part.offsets, part.truncated, part.unknown_residues)
         part_starts = accumulate((len(part.tokens) for part in parts), initial=0)
         offsets = [part.offsets[1:] + start for part, start in zip(parts, part_starts, strict=False)]
         return EncodedChunk(
             positions,
             np.concatenate([part.tokens for part in parts]),
             np.concatenate([np.zeros(1, dtype=np.int64), *offsets]),
-            truncated,
-            unknown_residues,
+            sum(part.truncated for part in parts),
+            sum(part.unknown_residues for part in parts),
         )
 
     def __getstate__(self) -> dict[str, Any]:

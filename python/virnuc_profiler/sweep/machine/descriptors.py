@@ -6,15 +6,21 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
-from typing import Final
+from typing import Any, Final
 
 SHARED_MEMORY: Final = "shared memory"
 
 _NOT_LEAKS: Final = frozenset({"device", "eventfd", "eventpoll", "inotify", "other"})
 """Kinds that CUDA, NVML and Python's threads open at any time and keep open; their growth is no leak of a run."""
+
+_PERSISTENT: Final = (
+    (forkserver, "_forkserver", "_forkserver_alive_fd"),
+    (resource_tracker, "_resource_tracker", "_fd"),
+)
+"""Where `multiprocessing` keeps the descriptors that connect it to its helpers: module, object and attribute."""
 
 _SEGMENTS: Final = ("/dev/shm/", "/run/shm/", "/memfd:", "/SYSV")  # noqa: S108  where Linux keeps shared memory
 _ANONYMOUS = re.compile(r"anon_inode:\[?(\w+)")
@@ -29,7 +35,8 @@ def open_descriptors() -> dict[int, str]:
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  a Path per descriptor would be slow
         with suppress(OSError):  # the descriptor of this listing itself is closed by now
             found[int(name)] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
-    for number in _persistent_descriptors():
+    for module, owner, attribute in _PERSISTENT:
+        number: Any = getattr(getattr(module, owner, None), attribute, None)  # None before the helper is started
         found.pop(number, None)
     return found
 
@@ -65,19 +72,14 @@ def grown_kinds(before: Mapping[int, str], after: Mapping[int, str]) -> dict[str
     return dict(sorted((count_by_kind(after) - count_by_kind(before)).items()))
 
 
-def leaked_descriptors(before: Mapping[int, str], after: Mapping[int, str]) -> tuple[str, ...]:
+def leaked_descriptors(before: Mapping[int, str], after: Mapping[int, str], grown: Collection[str]) -> tuple[str, ...]:
     """Return the targets of leaked descriptors: opened since `before`, still open, and of a kind that grew.
 
     Args:
         before: Descriptors before the run, as :func:`open_descriptors` returned them.
         after: Descriptors now.
+        grown: Kinds that grew, see :func:`grown_kinds`.
     """
-    leaking = grown_kinds(before, after).keys() - _NOT_LEAKS
+    leaking = frozenset(grown) - _NOT_LEAKS
     new = Counter(after.values()) - Counter(before.values())
     return tuple(sorted(target for target in new.elements() if descriptor_kind(target) in leaking))
-
-
-def _persistent_descriptors() -> set[int]:
-    owners = ((forkserver, "_forkserver", "_forkserver_alive_fd"), (resource_tracker, "_resource_tracker", "_fd"))
-    numbers = (getattr(getattr(module, owner, None), attribute, None) for module, owner, attribute in owners)
-    return {number for number in numbers if isinstance(number, int)}

@@ -52,7 +52,9 @@ def _cgroup_files(proc: Path, cgroups: Path) -> Iterator[Path]:
         for root in _ROOTS[controllers]:
             # A container may see its own group at the root of the mount, regardless of the path.
             folders = dict.fromkeys((cgroups / root / path.lstrip("/"), cgroups / root))
-            yield from (folder / name for folder in folders for name in _FILES)
+            for folder in folders:
+                for name in _FILES:
+                    yield folder / name
 
 
 def _read(path: Path) -> int | None:

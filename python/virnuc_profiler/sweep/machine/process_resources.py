@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Snapshot the system resources of this process, and find those that a run has leaked."""
+"""Snapshot the system resources of this process, and find those that a run has leaked.
+
+Imports no PyTorch, because processes that only supervise use it too.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
@@ -14,6 +17,11 @@ from virnuc_profiler.inference.loading.owner_tag import owner_tag, segment_prefi
 from virnuc_profiler.sweep.machine.descendants import LeakedProcess, descendants, describe_processes
 from virnuc_profiler.sweep.machine.descriptors import grown_kinds, leaked_descriptors, open_descriptors
 from virnuc_profiler.sweep.machine.shared_memory import left_segments, segments
+
+LEAK_SHARE: Final = 0.02
+LEAK_BYTES: Final = 80 * 2**20
+"""Device memory beyond both limits is a leak. The first run of a model keeps less: its tables, and cuBLAS workspaces of
+32 MiB (on Hopper) for each stream that has computed matmuls, which are the caller's and the one that records graphs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ class ResourceLeaks:
 
     def sentences(self) -> list[str]:
         """Describe each leak in a sentence."""
-        found = [str(process) for process in (*self.processes, *self.zombies)]
+        found = list(map(str, (*self.processes, *self.zombies)))
         if self.descriptors:
             grown = ", ".join(f"{count} more {kind}" for kind, count in self.descriptor_growth.items())
             found.append(f"open descriptors ({grown}): {', '.join(self.descriptors)}")
@@ -64,8 +72,8 @@ class ResourceLeaks:
     def as_dict(self) -> dict[str, Any]:
         """Return the leaks as result files store them."""
         return {
-            "processes_left": [asdict(process) for process in self.processes],
-            "zombies_left": [asdict(process) for process in self.zombies],
+            "processes_left": list(map(asdict, self.processes)),
+            "zombies_left": list(map(asdict, self.zombies)),
             "descriptors_left": list(self.descriptors),
             "descriptor_growth": dict(self.descriptor_growth),
             "shared_memory_left": list(self.segments),
@@ -85,13 +93,27 @@ def leaks_since(before: ProcessResources, workers: Collection[int] = ()) -> Reso
         workers: Process ids of the run's workers. They may have ended, but their shared memory segments may remain.
     """
     here = descendants()
-    left = describe_processes(here - before.processes)
+    alive: list[LeakedProcess] = []
+    zombies: list[LeakedProcess] = []
+    for process in describe_processes(here - before.processes):
+        (alive if process.is_alive else zombies).append(process)
     now = open_descriptors()
+    growth = grown_kinds(before.descriptors, now)
     ours = {os.getpid(), *workers, *(process.pid for process in here)}
     return ResourceLeaks(
-        processes=tuple(process for process in left if process.is_alive),
-        zombies=tuple(process for process in left if not process.is_alive),
-        descriptors=leaked_descriptors(before.descriptors, now),
-        descriptor_growth=grown_kinds(before.descriptors, now),
+        processes=tuple(alive),
+        zombies=tuple(zombies),
+        descriptors=leaked_descriptors(before.descriptors, now, growth),
+        descriptor_growth=growth,
         segments=left_segments(before.segments, ours, segment_prefix(owner_tag())),
     )
+
+
+def is_leak(leaked_bytes: int | None, before_bytes: int | None) -> bool:
+    """Return whether a run has left more device memory than it may.
+
+    Args:
+        leaked_bytes: Bytes that it has left; None if unknown, which is no leak.
+        before_bytes: Bytes that were held before it; None if unknown.
+    """
+    return (leaked_bytes or 0) > max(LEAK_BYTES, LEAK_SHARE * (before_bytes or 0))

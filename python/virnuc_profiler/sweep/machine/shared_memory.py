@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,16 @@ _LASTING: Final = ("cuda.shm.", "nccl-", "sem.")
 
 def segments(folder: Path = FOLDER) -> frozenset[str]:
     """Return the names of this user's segments; none if the folder does not exist."""
-    return frozenset(name for name, status in _entries(folder) if status.st_uid == os.geteuid())
+    try:
+        names = os.listdir(folder)  # noqa: PTH208
+    except OSError:
+        return frozenset()
+    found = set()
+    for name in names:
+        with suppress(OSError):  # removed meanwhile
+            if (folder / name).lstat().st_uid == os.geteuid():
+                found.add(name)
+    return frozenset(found)
 
 
 def left_segments(
@@ -65,13 +74,3 @@ def _has(pid: int, segment: Path) -> bool:
         return any(os.readlink(entry.path) == str(segment) for entry in os.scandir(f"/proc/{pid}/fd"))  # noqa: PTH115
     except OSError:
         return False
-
-
-def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    try:
-        names = os.listdir(folder)  # noqa: PTH208
-    except OSError:
-        return
-    for name in names:
-        with suppress(OSError):  # removed meanwhile
-            yield name, (folder / name).lstat()

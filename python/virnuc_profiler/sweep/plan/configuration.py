@@ -82,8 +82,12 @@ class Configuration:
         Args:
             part: Part of a run whose knobs are wanted; None for all of them.
         """
-        found = {name: getattr(self, name) for name, knob in KNOBS.items() if part in (None, knob.part)}
-        return {name: value for name, value in found.items() if KNOBS[name].is_written(value)}
+        found: dict[str, KnobValue] = {}
+        for name, knob in KNOBS.items():
+            value = getattr(self, name)
+            if part in (None, knob.part) and knob.is_written(value):
+                found[name] = value
+        return found
 
     def to_json(self) -> dict[str, KnobValue]:
         """Return the values as result files hold them."""

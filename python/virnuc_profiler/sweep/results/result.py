@@ -97,8 +97,11 @@ class Result:
         Keys that a status always has are there even if they are null; the others only if they have a value.
         """
         always = _ALWAYS | (_OF_SUCCESS if self.succeeded else _OF_FAILURE)
-        values = {name: getattr(self, name) for name in _JSON_FIELDS}
-        found = {name: value for name, value in values.items() if value is not None or name in always}
+        found: dict[str, Any] = {}
+        for name in _JSON_FIELDS:
+            value = getattr(self, name)
+            if value is not None or name in always:
+                found[name] = value
         if not self.predicted:
             del found["predicted"]
         return {**found, "config": self.configuration.to_json(), **self.extra}

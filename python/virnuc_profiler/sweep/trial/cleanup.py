@@ -16,8 +16,7 @@ import torch
 from virnuc_profiler.errors import first_line
 from virnuc_profiler.sweep.machine.descendants import child_processes, descendants, describe_processes
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
-from virnuc_profiler.sweep.machine.leak_limits import is_leak
-from virnuc_profiler.sweep.machine.process_resources import ProcessResources, ResourceLeaks, leaks_since
+from virnuc_profiler.sweep.machine.process_resources import ProcessResources, ResourceLeaks, is_leak, leaks_since
 from virnuc_profiler.sweep.plan.cooldown import AUTO, COOLDOWN_S, Cooldown
 
 __all__ = ["AUTO", "COOLDOWN_S", "CleanupReport", "Cooldown", "child_processes", "cleanup_between_runs"]

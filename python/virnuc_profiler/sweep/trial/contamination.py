@@ -17,7 +17,7 @@ import psutil
 
 from virnuc_profiler.sweep.machine.descendants import LeakedProcess
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
-from virnuc_profiler.sweep.machine.leak_limits import is_leak
+from virnuc_profiler.sweep.machine.process_resources import is_leak
 from virnuc_profiler.sweep.machine.shared_memory import FOLDER
 from virnuc_profiler.sweep.trial.cleanup import CleanupReport
 
@@ -63,9 +63,14 @@ def pending_leaks(model: Any, memory: DeviceMemory) -> list[str]:
         model: Model of the run that is about to begin.
         memory: Memory of the model's device.
     """
-    evidence = {id(leaks): _evidence(leaks, model, memory) for leaks in _recorded_leaks}
-    _recorded_leaks[:] = [leaks for leaks in _recorded_leaks if evidence[id(leaks)]]
-    return list(dict.fromkeys(sentence for found in evidence.values() for sentence in found))
+    pending: list[RunLeaks] = []
+    sentences: list[str] = []
+    for leaks in _recorded_leaks:
+        if found := _evidence(leaks, model, memory):
+            pending.append(leaks)
+            sentences += found
+    _recorded_leaks[:] = pending
+    return list(dict.fromkeys(sentences))
 
 
 def _evidence(leaks: RunLeaks, model: Any, memory: DeviceMemory) -> list[str]:

@@ -179,7 +179,7 @@ def measure_configuration(
         capture_range,
         min_cosine,
     )
-    logger = TelemetryLogger(output_dir, configuration.run_id)  # fails here if the folder cannot be written
+    logger = TelemetryLogger(output_dir, trial.run_id)  # fails here if the folder cannot be written
     report: CleanupReport | None = None
     telemetry_path: Path | None = None
     try:
@@ -193,7 +193,7 @@ def measure_configuration(
             report = trial.clean_up(cooldown_s)
     if trial.interrupt is not None:
         raise trial.interrupt
-    record_leaks(configuration.run_id, report, model)
+    record_leaks(trial.run_id, report, model)
     return dataclasses.replace(
         without_contamination(trial.result(logger), trial.contamination),
         telemetry_path=None if telemetry_path is None else str(telemetry_path),
@@ -218,6 +218,7 @@ class _TrialRun:
         min_cosine: float,
     ) -> None:
         self.configuration = configuration
+        self.run_id = configuration.run_id
         self._min_cosine = min_cosine
         self._capture_range = capture_range
         self.failure: Failure | None = None
@@ -227,21 +228,21 @@ class _TrialRun:
         self._on_progress = on_progress
         tag_segments(owner_tag())
         self._resources_before = snapshot_resources()
+        dataset_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
+        collator_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("collator")}
         self._fasta: Any = FastaFile.open(fasta_path)
         count = len(self._fasta)
         self._expected = count if num_sequences is None else min(num_sequences, count)
         if self._expected == 0:
             raise WorkloadError(f"{fasta_path} holds no sequences")
-        options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
         self._dataset: Any = (
-            SequenceDataset(self._fasta, **options)
+            SequenceDataset(self._fasta, **dataset_options)
             if self._expected == count
-            else IndexBasedDataset(self._fasta, np.arange(self._expected), **options)
+            else IndexBasedDataset(self._fasta, np.arange(self._expected), **dataset_options)
         )
         self._collator: Any = VarlenCollator(
             batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
-            max_sequence_length=MAX_SEQUENCE_LENGTH,
-            **configuration.arguments("collator"),
+            **collator_options,
         )
         self._loader: Any = None
         self._runner: AsyncInferenceRunner | None = None
@@ -366,9 +367,7 @@ class _TrialRun:
         return {} if report is None else {"precision_check": dataclasses.asdict(report)}
 
     def _started_profiler(self) -> BatchProfiler:
-        profiler = BatchProfiler(
-            device=self._device, run_id=self.configuration.run_id, capture_range=self._capture_range
-        )
+        profiler = BatchProfiler(device=self._device, run_id=self.run_id, capture_range=self._capture_range)
         profiler.start()
         return profiler
 

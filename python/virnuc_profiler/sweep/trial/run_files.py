@@ -52,7 +52,7 @@ def record_run(logger: TelemetryLogger, run: RunResult, shape: ModelShape | None
     for index, metrics in metrics_of_run(run):
         logger.record_batch(index, metrics)
     run.save(run_path(logger.path))
-    return logger.finalize(run_summary(run))
+    return logger.finalize(run_summary(run, shape=shape, ceiling=ceiling))
 
 
 def stored_ceiling(run: RunResult) -> Ceiling | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from virnuc_profiler.sweep.machine.leak_limits import is_leak
+from virnuc_profiler.sweep.machine.process_resources import is_leak
 from virnuc_profiler.sweep.results.result import Result
 
 MAX_NEW_BYTES: Final = 256 * 2**20

@@ -6,12 +6,14 @@ from tests.support.run_records import MS, batch, stage
 from virnuc_profiler.analysis.diagnosis.gaps import device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import host_timeline
 from virnuc_profiler.analysis.diagnosis.observation import observe
+from virnuc_profiler.telemetry.batch_table import BatchTable
 
 WINDOW = (0, 100 * MS)
 
 
 def gaps_of(*batches, window=WINDOW):
-    return device_gaps(batches, window, host_timeline(batches, window))
+    table = BatchTable.from_records(batches)
+    return device_gaps(table, window, host_timeline(table, window))
 
 
 def launched(index, launch_ms, device_ms, *others, end_ms=100):

@@ -8,8 +8,9 @@ from tests.support.run_records import MS, batch, packing, run_of, samples, stage
 from virnuc_profiler.analysis.diagnosis.observation import observe
 from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape, forward_flops
 from virnuc_profiler.analysis.summary.run_summary import run_summary
-from virnuc_profiler.analysis.timing.completion import completed_ns
-from virnuc_profiler.analysis.timing.steady_state import Completion, steady_state
+from virnuc_profiler.analysis.timing.completion import completions_of
+from virnuc_profiler.analysis.timing.steady_state import steady_state
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import DeviceCapture, EnergyReading, GpmReading, GpuReading
 from virnuc_profiler.telemetry.schema import telemetry_schema
 
@@ -57,20 +58,21 @@ def test_device_busy_is_the_union_within_the_run():
     assert summary["dropped_device_timings"] == 2
 
 
-def completions(*at_ms):
-    return [Completion(at * MS, 2, 100) for at in at_ms]
+def completed(*at_ms):
+    """Batches of 2 sequences and 100 tokens that complete at some times."""
+    return BatchTable.from_records([batch(n, -1, at, [], packing([40, 60])) for n, at in enumerate(at_ms)])
 
 
 def test_steady_state_leaves_the_first_three_out():
     """Slow first batches, then one every 10 ms: 4 batches of 100 tokens in 40 ms."""
-    steady = steady_state(completions(1000, 1500, 1600, 1610, 1620, 1630, 1640))
+    steady = steady_state(completed(1000, 1500, 1600, 1610, 1620, 1630, 1640))
     assert steady.warm_up_batches == 3
     assert steady.tokens_per_sec == 10_000.0
     assert steady.sequences_per_sec == 200.0
 
 
 def test_steady_state_leaves_a_tenth_of_a_long_run_out():
-    steady = steady_state(completions(*range(0, 1000, 10)))
+    steady = steady_state(completed(*range(0, 1000, 10)))
     assert steady.warm_up_batches == 10
     assert steady.tokens_per_sec == 10_000.0
 
@@ -90,23 +92,24 @@ def test_where_no_device_time_was_measured_a_batch_is_complete_when_the_host_is_
     batches = [batch(n, 0, 10 * n + 15, [stage("forward", 1, 2)], packing([100])) for n in range(13)]
     dropped = [dataclasses.replace(one, device_times_dropped=True) for one in batches]
     for some in (batches, dropped):
-        assert completed_ns(run_of(some, 140).batches).tolist() == [(10 * n + 15) * MS for n in range(13)]
+        assert completions_of(run_of(some, 140).batches).at_ns.tolist() == [(10 * n + 15) * MS for n in range(13)]
 
 
 def test_steady_state_goes_by_completion_not_by_order():
-    assert steady_state(completions(1640, 1000, 1630, 1500, 1620, 1600, 1610)).tokens_per_sec == 10_000.0
+    assert steady_state(completed(1640, 1000, 1630, 1500, 1620, 1600, 1610)).tokens_per_sec == 10_000.0
 
 
 def test_short_runs_have_no_steady_state():
-    assert steady_state(completions(0, 10, 20, 30, 40)).tokens_per_sec is None
-    assert steady_state(completions(0, 10)).warm_up_batches == 2
+    assert steady_state(completed(0, 10, 20, 30, 40)).tokens_per_sec is None
+    assert steady_state(completed(0, 10)).warm_up_batches == 2
 
 
 def test_steady_state_needs_every_count():
-    missing = [*completions(0, 10, 20, 30, 40), Completion(50 * MS, 2, None)]
+    missing = BatchTable.from_records([*completed(0, 10, 20, 30, 40), batch(5, -1, 50)])
     steady = steady_state(missing)
+    assert steady.window == (20 * MS, 50 * MS)
     assert steady.tokens_per_sec is None
-    assert steady.sequences_per_sec == 200.0
+    assert steady.sequences_per_sec is None
 
 
 def sampled_run():

@@ -35,8 +35,9 @@ def test_descriptors_are_classified(target, kind):
 def test_leaked_descriptors_are_named_and_those_of_drivers_only_counted():
     before = {0: "/a", 1: "socket:[1]"}
     after = {0: "/b", 1: "socket:[1]", 2: "socket:[2]", 3: "/dev/nvidia0", 4: "anon_inode:[eventfd]"}
-    assert grown_kinds(before, after) == {"device": 1, "eventfd": 1, "socket": 1}
-    assert leaked_descriptors(before, after) == ("socket:[2]",)  # /b has taken the place of /a
+    grown = grown_kinds(before, after)
+    assert grown == {"device": 1, "eventfd": 1, "socket": 1}
+    assert leaked_descriptors(before, after, grown) == ("socket:[2]",)  # /b has taken the place of /a
 
 
 def test_an_open_socket_is_found():

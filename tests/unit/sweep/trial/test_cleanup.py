@@ -10,8 +10,7 @@ from dataclasses import replace
 import pytest
 
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
-from virnuc_profiler.sweep.machine.leak_limits import LEAK_BYTES
-from virnuc_profiler.sweep.machine.process_resources import snapshot_resources
+from virnuc_profiler.sweep.machine.process_resources import LEAK_BYTES, snapshot_resources
 from virnuc_profiler.sweep.trial.cleanup import (
     COOLDOWN_S,
     CleanupReport,
