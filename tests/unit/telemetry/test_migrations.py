@@ -163,6 +163,11 @@ def test_steps_run_in_order_from_the_version_of_the_file():
     assert migrate({"schema_version": "1.4"}) == {"schema_version": "1.4"}
 
 
+def test_a_version_that_only_adds_keys_needs_no_step():
+    migrate = FileFormat("1.2", {"1.1": lambda document: {**document, "seen": True}}).migrate
+    assert migrate({"schema_version": "1.0", "mine": 1}) == {"schema_version": "1.2", "mine": 1, "seen": True}
+
+
 @pytest.mark.parametrize("value", [None, 1.0, 1, "1", "1.x", "1.0.0", "", "1.99999", "-1.0", "\u0661.0"])
 def test_a_malformed_version_is_refused(value):
     with pytest.raises(TelemetryFormatError, match=r"schema_version is .*; it must be a string such as"):
