@@ -18,6 +18,7 @@ from virnuc_profiler.telemetry.migrations import SAVED_RUN, TELEMETRY, FileForma
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.records import GpmReading, ProfilingCost
 from virnuc_profiler.telemetry.run_result import RunResult
+from virnuc_profiler.telemetry.schema import telemetry_schema
 
 V1_0 = Path(__file__).parents[2] / "data" / "v1.0"
 RUNS = sorted(V1_0.glob("run_*.json"))
@@ -166,6 +167,10 @@ def test_steps_run_in_order_from_the_version_of_the_file():
 def test_a_version_that_only_adds_keys_needs_no_step():
     migrate = FileFormat("1.2", {"1.1": lambda document: {**document, "seen": True}}).migrate
     assert migrate({"schema_version": "1.0", "mine": 1}) == {"schema_version": "1.2", "mine": 1, "seen": True}
+
+
+def test_the_schema_names_the_version_of_telemetry_files():
+    assert telemetry_schema()["$id"].rpartition(":")[2] == TELEMETRY.version
 
 
 @pytest.mark.parametrize("value", [None, 1.0, 1, "1", "1.x", "1.0.0", "", "1.99999", "-1.0", "\u0661.0"])
