@@ -70,8 +70,9 @@ std::vector<std::string> stage_names(const Timeline& timeline) {
 }  // namespace
 
 void register_timeline(py::module_& module) {
-    PYBIND11_NUMPY_DTYPE(BatchRow, index, host_start_ns, host_end_ns, stage_begin, stage_end, sequences, tokens,
-                         min_length, max_length, sum_squared_lengths, token_budget, flags);
+#define X(column, initial) , column
+    PYBIND11_NUMPY_DTYPE(BatchRow, stage_begin, stage_end, flags VIRNUC_BATCH_COLUMNS(X));
+#undef X
     PYBIND11_NUMPY_DTYPE(StageRow, stage, host_start_ns, host_end_ns, device_start_ns, device_end_ns);
     PYBIND11_NUMPY_DTYPE(Anchor, host_ns, device_ns, uncertainty_ns);
     register_batch(module);

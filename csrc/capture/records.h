@@ -22,17 +22,23 @@ enum class Timing : std::uint8_t {
     timestamps,  ///< of the global timer, written by the stage's own kernels; see GlobalTimerAxis
 };
 
+// The 64-bit columns of a batch, which are exported as they are stored. X(column, initial value)
+#define VIRNUC_BATCH_COLUMNS(X)          \
+    X(index, 0)                          \
+    X(host_start_ns, 0)                  \
+    X(host_end_ns, not_measured)         \
+    X(sequences, not_measured)           \
+    X(tokens, not_measured)              \
+    X(min_length, not_measured)          \
+    X(max_length, not_measured)          \
+    X(sum_squared_lengths, not_measured) \
+    X(token_budget, 0) /* 0: none */
+
 /// One batch as it is stored. The marking thread writes it; the collector writes `flags` too.
 struct BatchRecord {
-    std::int64_t index = 0;
-    std::int64_t host_start_ns = 0;
-    std::int64_t host_end_ns = not_measured;
-    std::int64_t sequences = not_measured;
-    std::int64_t tokens = not_measured;
-    std::int64_t min_length = not_measured;
-    std::int64_t max_length = not_measured;
-    std::int64_t sum_squared_lengths = not_measured;
-    std::int64_t token_budget = 0;  ///< 0: none
+#define X(column, initial) std::int64_t column = initial;
+    VIRNUC_BATCH_COLUMNS(X)
+#undef X
     std::uint32_t flags = 0;
     BatchState state = BatchState::open;  ///< once it is not open, only `flags` changes
 };

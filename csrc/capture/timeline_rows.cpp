@@ -82,10 +82,13 @@ std::vector<BatchRow> batch_rows(const Timeline& timeline) {
     for (std::size_t row = 0; row < grouping.ended.size(); ++row) {
         if (!grouping.includes(row)) continue;
         BatchRecord& record = recording.batches[row];
-        rows.push_back({record.index, record.host_start_ns, record.host_end_ns, grouping.stage_begins[row],
-                        grouping.stage_begins[row + 1], record.sequences, record.tokens, record.min_length,
-                        record.max_length, record.sum_squared_lengths, record.token_budget,
-                        std::atomic_ref(record.flags).load(std::memory_order_relaxed)});
+        BatchRow& exported = rows.emplace_back();
+#define X(column, initial) exported.column = record.column;
+        VIRNUC_BATCH_COLUMNS(X)
+#undef X
+        exported.stage_begin = grouping.stage_begins[row];
+        exported.stage_end = grouping.stage_begins[row + 1];
+        exported.flags = std::atomic_ref(record.flags).load(std::memory_order_relaxed);
     }
     return rows;
 }

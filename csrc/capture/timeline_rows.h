@@ -11,17 +11,11 @@ namespace virnuc {
 
 /// A batch as it is exported. `stage_begin` to `stage_end` are its rows among the stages.
 struct BatchRow {
-    std::int64_t index;
-    std::int64_t host_start_ns;
-    std::int64_t host_end_ns;
+#define X(column, initial) std::int64_t column;
+    VIRNUC_BATCH_COLUMNS(X)
+#undef X
     std::int64_t stage_begin;
     std::int64_t stage_end;
-    std::int64_t sequences;
-    std::int64_t tokens;
-    std::int64_t min_length;
-    std::int64_t max_length;
-    std::int64_t sum_squared_lengths;
-    std::int64_t token_budget;
     std::uint32_t flags;
 };
 

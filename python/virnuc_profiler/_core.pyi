@@ -291,10 +291,9 @@ class Timeline:
         """Return the ended batches in the order in which they began, without discarded ones.
 
         Returns:
-            Structured array of shape (batches,) with the fields (int64 unless noted) ``index``, ``host_start_ns``,
-            ``host_end_ns``, ``stage_begin`` and ``stage_end`` (rows of :meth:`stages`), ``sequences``, ``tokens``,
-            ``min_length``, ``max_length``, ``sum_squared_lengths``, ``token_budget`` (0: none) and ``flags`` (uint32,
-            the bits :attr:`HAS_PACKING`, :attr:`OVERSIZE` and :attr:`DEVICE_TIMES_DROPPED`).
+            Structured array of shape (batches,) with the fields of ``telemetry.batch_table.BATCH_FIELDS``: int64,
+            except ``flags`` (uint32, the bits :attr:`HAS_PACKING`, :attr:`OVERSIZE` and
+            :attr:`DEVICE_TIMES_DROPPED`). ``stage_begin`` and ``stage_end`` are rows of :meth:`stages`.
         """
     def stages(self) -> NDArray[np.void]:
         """Return the stages of the ended batches. Consistent with :meth:`batches` once the timeline has stopped.

@@ -6,6 +6,7 @@ import re
 import shlex
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -59,8 +60,8 @@ def pages():
 
 
 def blocks(text, *languages):
-    """The code blocks in these languages."""
-    return [code for _, language, code in FENCE.findall(text) if language in languages]
+    """The code blocks in these languages, without the indentation of a list."""
+    return [dedent(code) for _, language, code in FENCE.findall(text) if language in languages]
 
 
 def prose(text):

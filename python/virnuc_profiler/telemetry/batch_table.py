@@ -18,24 +18,16 @@ from virnuc_profiler.telemetry.typed_records import LARGEST
 HAS_PACKING, OVERSIZE, DEVICE_TIMES_DROPPED = 1, 2, 4
 """Bits of the ``flags`` column of batches, in files too. A test compares them with those of the compiled core."""
 
-BATCH_FIELDS = (
-    "index",
-    "host_start_ns",
-    "host_end_ns",
-    "stage_begin",
-    "stage_end",
-    "sequences",
-    "tokens",
-    "min_length",
-    "max_length",
-    "sum_squared_lengths",
-    "token_budget",
-    "flags",
-)
+_PLACE_AND_TIME = ("index", "host_start_ns", "host_end_ns", "stage_begin", "stage_end")
+_STATISTICS = ("sequences", "tokens", "min_length", "max_length", "sum_squared_lengths")
+BATCH_FIELDS = (*_PLACE_AND_TIME, *_STATISTICS, "token_budget", "flags")
+"""Columns of batches, in the compiled core, in files and here. A test compares them with those of the core."""
+
 STAGE_FIELDS = ("stage", "host_start_ns", "host_end_ns", "device_start_ns", "device_end_ns")
 
-_STATISTICS = BATCH_FIELDS[5:10]
-_ALWAYS_MEASURED = frozenset(("stage", "flags", *BATCH_FIELDS[:5]))
+_REQUIRED_COLUMNS = frozenset((*_PLACE_AND_TIME, "flags", "stage"))
+"""Columns without a missing value. Every other column of a file may lack values, or be missing altogether."""
+
 _WITHOUT_COLUMN = {"token_budget": 0}
 """Values of optional columns that a file lacks, where that is not ``NOT_MEASURED``."""
 
@@ -253,7 +245,7 @@ def _from_columns(
     lists = {
         field: _column(table_columns, field, name)
         for field in fields
-        if field in table_columns or field in _ALWAYS_MEASURED
+        if field in table_columns or field in _REQUIRED_COLUMNS
     }
     sizes = {len(values) for values in lists.values()}
     if len(sizes) > 1:
@@ -273,7 +265,7 @@ def _column(table_columns: Mapping[str, Any], field: str, name: str) -> list[int
         raise TelemetryFormatError(f"column {field!r} is missing from {name}")
     if not all(value is None or type(value) is int for value in values):
         raise TelemetryFormatError(f"{name}.{field} must contain only integers or null")
-    if field in _ALWAYS_MEASURED and None in values:
+    if field in _REQUIRED_COLUMNS and None in values:
         raise TelemetryFormatError(f"{name}.{field} must contain only integers")
     if any(value is not None and not -LARGEST <= value <= LARGEST for value in values):
         raise TelemetryFormatError(f"{name}.{field} contains a number of more than 62 bits")

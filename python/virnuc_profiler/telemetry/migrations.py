@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Schema versions of the JSON files: which ones can be read, and how older ones become current.
 
-A version is "major.minor". A new minor version adds keys or renames them, and a step in this module turns the version
-before it into the new one. Files of a newer minor version are read as they are: their unknown keys are kept. Another
-major version is refused, because its keys may mean something else.
+A version is "major.minor". A new minor version adds keys or renames them. Where it renames them, a step in this module
+turns the version before it into the new one; a file that only lacks new keys needs no step. Files of a newer minor
+version are read as they are: their unknown keys are kept. Another major version is refused, because its keys may mean
+something else.
 
-To change a format, raise its ``version``, add a step from the version before, and keep a file of that version under
-``tests/data/``.
+To change a format, raise its ``version``, add a step from the version before if keys are renamed, and keep a file of
+that version under ``tests/data/``.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class FileFormat:
 
     Attributes:
         version: Version that this package writes.
-        steps: Step from each older minor version to the next one, by the version that it starts from.
+        steps: Steps from older minor versions to the next one, by the version that they start from. A version without
+            a step passes unchanged.
     """
 
     version: str
@@ -75,7 +77,8 @@ class FileFormat:
         """
         version = require_readable(document.get("schema_version", "1.0"), self.version)
         for minor in range(version.minor, SchemaVersion.parse(self.version).minor):
-            document = self.steps[f"{version.major}.{minor}"](document)
+            if step := self.steps.get(f"{version.major}.{minor}"):
+                document = step(document)
             document = {**document, "schema_version": f"{version.major}.{minor + 1}"}
         return document
 

@@ -12,6 +12,7 @@ from tests.support.sweeps import FakeTrials, conditions, failure, fake_sweep, ru
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.sweep.results import journal as journal_module
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, Journal, read_journal
+from virnuc_profiler.sweep.results.sweep_migrations import VERSION
 from virnuc_profiler.telemetry.checked_lines import decode_lines, encode_line
 
 
@@ -101,7 +102,7 @@ def test_sound_lines_of_another_form_are_an_error_that_names_the_line(swept):
     write(swept, [*lines, encode_line({"kind": "thought", "sweep": read_journal(swept)[0].key})])
     with pytest.raises(TelemetryFormatError, match=rf"journal\.jsonl, line {len(lines) + 1}: .*'thought'"):
         read_journal(swept)
-    write(swept, [lines[0].replace(b'"1.1"', b'"9.0"')])
+    write(swept, [lines[0].replace(f'"{VERSION}"'.encode(), b'"9.0"')])
     assert read_journal(swept) == []  # it is damaged
     write(swept, [encode_line({**decode_lines(lines[0]).entries[0][1], "journal_version": "9.0"})])
     with pytest.raises(TelemetryFormatError, match=r"schema_version 9\.0; this version reads 1\.x"):

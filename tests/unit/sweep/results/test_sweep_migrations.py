@@ -10,12 +10,13 @@ import pytest
 from tests.support.sweeps import FakeTrials
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import STEPS
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_document, migrate_entry, require_readable
 from virnuc_profiler.sweep.session import Sweep
+from virnuc_profiler.telemetry.migrations import SchemaVersion
 
 OLD = Path(__file__).parents[3] / "data" / "v1.0" / "sweep"
 FINISHED, UNFINISHED = OLD / "finished", OLD / "unfinished"
@@ -30,6 +31,11 @@ def test_any_minor_version_is_readable(version):
 def test_another_major_version_is_refused_by_name(version):
     with pytest.raises(TelemetryFormatError, match=r"^x\.json: schema_version .*"):
         require_readable(version, "x.json")
+
+
+def test_no_knob_is_newer_than_the_files_that_hold_it():
+    ours = SchemaVersion.parse(VERSION)
+    assert [name for name, knob in KNOBS.items() if SchemaVersion.parse(knob.since) > ours] == []
 
 
 def test_renamed_options_and_settings_get_their_new_names():
