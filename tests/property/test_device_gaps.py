@@ -6,10 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property.test_time_intervals import intervals, points
 from virnuc_profiler.analysis.diagnosis.gaps import device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import host_timeline
-from virnuc_profiler.analysis.timing.intervals import subtract
 from virnuc_profiler.telemetry.records import STAGES, BatchRecord, StageRecord
 
 WINDOW = (0, 10_000_000)
@@ -66,10 +64,3 @@ def test_the_hosts_segments_tile_the_window(records):
     assert segments[0].start_ns == WINDOW[0]
     assert segments[-1].end_ns == WINDOW[1]
     assert all(before.end_ns == after.start_ns for before, after in pairwise(segments))
-
-
-@given(intervals, intervals)
-def test_subtract(first, second):
-    left = subtract(first, second)
-    assert points(left) == points(first) - points(second)
-    assert left == sorted(left)

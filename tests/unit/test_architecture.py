@@ -37,7 +37,7 @@ def test_no_two_modules_share_a_file_name():
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-def test_no_directory_is_crowded():
+def test_no_directory_is_too_large():
     counts = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in modules().values())
     assert {folder: count for folder, count in counts.items() if count > MAX_MODULES} == {}
 

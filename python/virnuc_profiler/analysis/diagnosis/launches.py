@@ -99,16 +99,6 @@ def launches_of(batches: Iterable[BatchRecord], clock_slack_ns: int = 0) -> list
     )
 
 
-def launch_of(batch: BatchRecord, clock_slack_ns: int = 0) -> Launch | None:
-    """Return the launch of one batch; None without complete device times.
-
-    Args:
-        batch: Batch of the run.
-        clock_slack_ns: Tolerance between device and host times.
-    """
-    return next(iter(launches_of([batch], clock_slack_ns)), None)
-
-
 def _exposed_ns(stages: StageColumns, first: Column) -> Column:
     """Return the device time of exposed copies, which only copies precede in their batch; 0 for other stages."""
     other = np.cumsum(~(stages.named(COPY_STAGES) & launched_late(stages)))  # number of other stages up to each stage

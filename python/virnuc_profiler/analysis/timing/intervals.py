@@ -63,30 +63,6 @@ def overlap(first: Iterable[Interval], second: Iterable[Interval]) -> int:
     return total
 
 
-def subtract(first: Iterable[Interval], second: Iterable[Interval]) -> list[Interval]:
-    """Return the time covered by `first` and not by `second`, as disjoint intervals in order.
-
-    Args:
-        first: Intervals in any order.
-        second: Intervals in any order.
-    """
-    holes = union(second)
-    kept: list[Interval] = []
-    position = 0
-    for start, end in union(first):
-        while position < len(holes) and holes[position][1] <= start:
-            position += 1
-        at = position
-        while at < len(holes) and holes[at][0] < end:
-            if start < holes[at][0]:
-                kept.append((start, holes[at][0]))
-            start = max(start, holes[at][1])
-            at += 1
-        if start < end:
-            kept.append((start, end))
-    return kept
-
-
 def difference(first: Iterable[Interval], second: Iterable[Interval]) -> int:
     """Return the length of the time covered by `first` and not by `second`, ns.
 

@@ -71,7 +71,7 @@ def load_esm2_model(
     name = resolve_model_name(model_name)
     target = resolve_device(device)
     dtype = resolve_precision(precision, enable_fp16, target)
-    source, path = _choose_weights(name, weights)
+    source, path = _resolve_weights(name, weights)
 
     model = PackedESM2(
         ARCHITECTURES[name],
@@ -136,7 +136,7 @@ def from_fair_esm(
     return model
 
 
-def _choose_weights(name: str, weights: str | os.PathLike[str]) -> tuple[str, Path | None]:
+def _resolve_weights(name: str, weights: str | os.PathLike[str]) -> tuple[str, Path | None]:
     """Return the source of the weights and their file; None for random weights."""
     if weights == "random":
         return "random", None

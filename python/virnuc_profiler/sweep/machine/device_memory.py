@@ -13,11 +13,6 @@ from virnuc_profiler.errors import UsageError, first_line
 
 BYTES_PER_GB: Final = 1e9
 
-LEAK_SHARE: Final = 0.02
-LEAK_BYTES: Final = 80 * 2**20
-"""Memory beyond both thresholds is a leak. The first run of a model keeps less: its tables, and cuBLAS workspaces of
-32 MiB (on Hopper) for each stream with matmuls, which are the caller's stream and the one that captures CUDA graphs."""
-
 _log = logging.getLogger(__name__)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 LEAK_SHARE: Final = 0.02
 LEAK_BYTES: Final = 80 * 2**20
 """Memory beyond both limits is a leak. The first run of a model keeps less: its tables, and cuBLAS workspaces of
-32 MiB (on Hopper) for each stream that has computed matmuls, which are the caller's and the one that records graphs."""
+32 MiB (on Hopper) for each stream with matmuls, which are the caller's stream and the one that captures CUDA graphs."""
 
 
 def is_leak(leaked_bytes: int | None, before_bytes: int | None) -> bool:

@@ -179,8 +179,8 @@ class Documents:
     def _model_differences(self, trial: Trial) -> list[Difference]:
         """Return how the model of a trial differs from the last one with the same values of its knobs."""
         values = trial.configuration.values("model")
-        alike = [other.result for other in self._record.trials if other.configuration.values("model") == values]
-        last = next((result.model for result in reversed(alike) if result.succeeded and result.model), None)
+        same = [other.result for other in self._record.trials if other.configuration.values("model") == values]
+        last = next((result.model for result in reversed(same) if result.succeeded and result.model), None)
         if last is None or trial.result.model is None or not trial.result.succeeded:
             return []
         return Conditions({}, {}, last, {}).differences(Conditions({}, {}, trial.result.model, {}))
