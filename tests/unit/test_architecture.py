@@ -54,3 +54,23 @@ def test_imports_have_no_circle():
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"imports in a circle: {' -> '.join(error.args[1])}")
+
+
+def test_only_capture_and_what_reads_and_packs_sequences_import_the_core():
+    """import-linter does not see compiled modules, so their importers are listed here."""
+    importers = set()
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imported = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                imported = {alias.name for alias in node.names}
+            else:
+                continue
+            if "virnuc_profiler._core" in imported:
+                importers.add(name)
+    allowed = ("capture.", "inference.packing.", "inference.sequences.", "inference.batches", "inference.marks")
+    assert importers
+    assert {
+        name for name in importers if not name.startswith(tuple(f"virnuc_profiler.{one}" for one in allowed))
+    } == set()

@@ -118,7 +118,9 @@ def _add_knobs(model: argparse._ArgumentGroup, others: argparse._ArgumentGroup, 
     for name, knob in KNOBS.items():
         group = model if knob.needs_new_model else others
         default = default_values_text(name) if lists else knob.text(knob.default)
-        varies = "; a list is tried in every step" if lists and knob.needs_new_model else ""
+        varies = ""
+        if lists and knob.needs_new_model:
+            varies = "; the baseline uses the first of a list, the other steps try all"
         group.add_argument(
             knob.option,
             type=_reader(knob.parse_list if lists else knob.parse),
