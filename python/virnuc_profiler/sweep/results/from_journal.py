@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
+from virnuc_profiler.sweep.plan.configuration import KNOBS
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, MIN_PACKING, STEPS, Step, plan
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.choice import Choice, select_overall
@@ -94,7 +95,17 @@ class Documents:
         owner = self._owner(name)
         if owner is None or owner is self._record:
             return []
-        return self._record.current_conditions.differences(owner.current_conditions)
+        found = self._record.current_conditions.differences(owner.current_conditions)
+        return found + self._baseline_differences(owner) if name == "baseline" else found
+
+    def _baseline_differences(self, owner: SweepRecord) -> list[Difference]:
+        """Return the knobs in which the baseline of an earlier sweep differs: a list changes that of its knob."""
+        then, now = (plan(record.plan.grid)["baseline"].base for record in (owner, self._record))
+        return [
+            Difference(name, getattr(then, name), getattr(now, name))
+            for name in KNOBS
+            if getattr(then, name) != getattr(now, name)
+        ]
 
     def choice(self) -> Choice | None:
         """Return the best configuration of all steps that can be compared; None if none has succeeded."""
