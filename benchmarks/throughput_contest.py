@@ -241,7 +241,7 @@ class Contest:
     def _end_to_end(self, model: PackedESM2, forward: str, settings: Settings) -> EndToEnd:
         rate = self._table.rate(forward, settings.token_budget)
         if rate is None:
-            raise RuntimeError("(c) was not measured at this budget, so nobody knows how long a run would take")
+            raise RuntimeError("(c) was not measured at this budget, so the length of a run cannot be estimated")
         return EndToEnd(model, self._workload, settings, rate)
 
 

@@ -34,8 +34,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 pytest_plugins = ["tests.support.small_sweep", "tests.support.standin_fixtures"]
 
-_LONGEST_ID = 40
-_MOST_WORKERS = 8
+_MAX_ID_LENGTH = 40
+_MAX_WORKERS = 8
 """More take longer to start than they save."""
 
 
@@ -50,7 +50,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
         return 0
     if HAS_GPU:
         config.option.dist = "loadgroup"  # keeps the GPU tests in one process: they share a card and its memory
-    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+    return min(len(os.sched_getaffinity(0)), _MAX_WORKERS)
 
 
 def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
@@ -61,9 +61,9 @@ def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
     if isinstance(val, bytes):  # compressed bytes hold the time
         return argname
     text = val if isinstance(val, str) else str(val) if isinstance(val, int | float) else None
-    if text is None or (len(text) <= _LONGEST_ID and text.isascii() and text.isprintable()):
+    if text is None or (len(text) <= _MAX_ID_LENGTH and text.isascii() and text.isprintable()):
         return None
-    return re.sub(r"[^!-~]+", " ", text)[:_LONGEST_ID].strip() or argname
+    return re.sub(r"[^!-~]+", " ", text)[:_MAX_ID_LENGTH].strip() or argname
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

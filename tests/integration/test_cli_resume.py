@@ -46,7 +46,7 @@ def test_an_interrupted_sweep_is_resumed_and_meanwhile_nobody_else_may_have_its_
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of its own, and how to mount it anew with other options."""
+    """A disk of its own, and how to remount it with other options."""
     folder = tmp_path / "disk"
     folder.mkdir()
 

@@ -164,7 +164,7 @@ def one_batch_in_flight() -> Any:
 
 
 def replays_launched_late() -> Any:
-    """The device waits between the copy and the replay: for the host, and for nobody else."""
+    """The device waits between the copy and the replay: for the host only."""
     loop = ReplayLoop(in_flight=4)
     loop.launch_s, loop.device_ns = 0.006, [2 * MS] * BATCHES
     return verdict(loop.run())

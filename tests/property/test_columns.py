@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.property.test_device_gaps import batches
 from tests.property.test_time_intervals import intervals
 from tests.support.run_records import samples
-from virnuc_profiler.analysis.diagnosis.launches import launch_of, launches_of
+from virnuc_profiler.analysis.diagnosis.launches import launches_of
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, throttled_batches
 from virnuc_profiler.analysis.summary.batch_metrics import waiting_ns, waits_ns
 from virnuc_profiler.analysis.timing import interval_columns
@@ -66,8 +66,8 @@ def test_waits(found):
 
 @given(records, st.integers(0, 300_000))
 def test_launches(found, slack_ns):
-    alone = (launch_of(batch, slack_ns) for batch in found)
-    assert launches_of(BatchTable.from_records(found), slack_ns) == [launch for launch in alone if launch is not None]
+    alone = [launch for batch in found for launch in launches_of(BatchTable.from_records([batch]), slack_ns)]
+    assert launches_of(BatchTable.from_records(found), slack_ns) == alone
 
 
 readings = st.lists(

@@ -37,8 +37,8 @@ def test_packing_is_deterministic_and_ties_go_by_position(case):
     assert found == packs(lengths, budget)
     order = list(itertools.chain.from_iterable(found))
     for length in set(lengths):
-        alike = [i for pack in found for i in pack if lengths[i] == length]
-        assert sorted(alike) == [i for i, one in enumerate(lengths) if one == length]
+        same_length = [i for pack in found for i in pack if lengths[i] == length]
+        assert sorted(same_length) == [i for i, one in enumerate(lengths) if one == length]
     # Packs are opened in the order of their longest sequences, the earlier one first among equals.
     openers = [(-lengths[pack[0]], pack[0]) for pack in found]
     assert openers == sorted(openers)

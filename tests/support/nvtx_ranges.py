@@ -24,6 +24,6 @@ def replay_ranges() -> ReplayedRanges:
             stacks[call.thread].append(call.fields[0])
             counts[call.fields[0]] += 1
         elif call.call == "pop":
-            assert stacks[call.thread], "a range was popped that nobody had pushed"
+            assert stacks[call.thread], "a range was popped that had not been pushed"
             stacks[call.thread].pop()
     return ReplayedRanges([stage for stack in stacks.values() for stage in stack], dict(counts))

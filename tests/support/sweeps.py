@@ -91,7 +91,7 @@ class FakeTrials:
 
 
 class Recorder(SweepListener):
-    """Remembers what it was told."""
+    """Records the calls it receives."""
 
     def __init__(self):
         self.events = []

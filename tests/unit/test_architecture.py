@@ -37,7 +37,7 @@ def test_no_two_modules_share_a_file_name():
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-def test_no_directory_is_crowded():
+def test_no_directory_is_too_large():
     counts = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in modules().values())
     assert {folder: count for folder, count in counts.items() if count > MAX_MODULES} == {}
 
@@ -54,3 +54,23 @@ def test_imports_have_no_circle():
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"imports in a circle: {' -> '.join(error.args[1])}")
+
+
+def test_only_capture_and_what_reads_and_packs_sequences_import_the_core():
+    """import-linter does not see compiled modules, so their importers are listed here."""
+    importers = set()
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imported = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                imported = {alias.name for alias in node.names}
+            else:
+                continue
+            if "virnuc_profiler._core" in imported:
+                importers.add(name)
+    allowed = ("capture.", "inference.packing.", "inference.sequences.", "inference.batches", "inference.marks")
+    assert importers
+    assert {
+        name for name in importers if not name.startswith(tuple(f"virnuc_profiler.{one}" for one in allowed))
+    } == set()

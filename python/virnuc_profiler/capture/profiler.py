@@ -110,11 +110,6 @@ class BatchProfiler:
         return self._target.name
 
     @property
-    def uses_device(self) -> bool:
-        """Whether the profiler takes device times."""
-        return self._target.ordinal is not None
-
-    @property
     def has_result(self) -> bool:
         """Whether a run has finished since the last start, so that :attr:`result` can be read."""
         return self._result is not None

@@ -78,10 +78,12 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
         help="auto: from PyTorch's hub cache if present, else random; pretrained: download if absent (default: auto)",
     )  # fmt: skip
     model.add_argument(
-        "--min-cosine", type=_number(at_least=-1), metavar="X",
+        "--min-cosine", type=_number(at_least=-1, at_most=1), metavar="X",
         help="lowest cosine similarity of fp8 vectors to bf16 and fp32 ones; a run below it fails (default: 0.99)",
     )  # fmt: skip
-    model.add_argument("--least-cosine", dest="min_cosine", type=_number(at_least=-1), help=argparse.SUPPRESS)
+    model.add_argument(
+        "--least-cosine", dest="min_cosine", type=_number(at_least=-1, at_most=1), help=argparse.SUPPRESS
+    )
     model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="device (default: auto)")
     model.add_argument(
         "--device-memory-gb", type=_number(above=0), metavar="GB",
@@ -116,7 +118,9 @@ def _add_knobs(model: argparse._ArgumentGroup, others: argparse._ArgumentGroup, 
     for name, knob in KNOBS.items():
         group = model if knob.needs_new_model else others
         default = default_values_text(name) if lists else knob.text(knob.default)
-        varies = "; a list is tried in every step" if lists and knob.needs_new_model else ""
+        varies = ""
+        if lists and knob.needs_new_model:
+            varies = "; the baseline uses the first of a list, the other steps try all"
         group.add_argument(
             knob.option,
             type=_reader(knob.parse_list if lists else knob.parse),
@@ -183,7 +187,9 @@ def whole(smallest: int) -> Callable[[str], int]:
     return read
 
 
-def _number(*, above: float | None = None, at_least: float | None = None) -> Callable[[str], float]:
+def _number(
+    *, above: float | None = None, at_least: float | None = None, at_most: float = _MAX_NUMBER
+) -> Callable[[str], float]:
     def read(text: str) -> float:
         try:
             value = float(text)
@@ -195,8 +201,8 @@ def _number(*, above: float | None = None, at_least: float | None = None) -> Cal
             raise argparse.ArgumentTypeError(f"{text} is too small; it must be more than {above:g}")
         if at_least is not None and value < at_least:
             raise argparse.ArgumentTypeError(f"{text} is too small; it must be at least {at_least:g}")
-        if value > _MAX_NUMBER:
-            raise argparse.ArgumentTypeError(f"{text} is too large; it must be at most {_MAX_NUMBER:,.0f}")
+        if value > at_most:
+            raise argparse.ArgumentTypeError(f"{text} is too large; it must be at most {at_most:,.0f}")
         return value
 
     return read

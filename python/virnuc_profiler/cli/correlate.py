@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table, and write the JSON."""
     from virnuc_profiler.telemetry.files import write_json_atomically
 
-    run_file = None if arguments.run_file is None else find_run(arguments.run_file)
+    run_file = None if arguments.run_file is None else resolve_run_file(arguments.run_file)
     if arguments.json is not None and arguments.json.resolve() in {
         path.resolve() for path in (arguments.export, run_file) if path is not None
     }:
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def find_run(path: Path) -> Path:
+def resolve_run_file(path: Path) -> Path:
     """Find the saved run that a path names: itself, the one beside a telemetry file, or the only one in a folder.
 
     Raises:

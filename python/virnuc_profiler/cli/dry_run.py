@@ -91,11 +91,11 @@ def _estimate(request: Request, workload: Workload, tokens: Sequence[int], secon
     """Estimate from the `seconds` of an earlier baseline of the same workload, model and device, or guess without."""
     from virnuc_profiler.analysis.model_cost import ModelShape
     from virnuc_profiler.inference.esm2.config import ARCHITECTURES
-    from virnuc_profiler.sweep.plan.cooldown import shortest_pause_s
+    from virnuc_profiler.sweep.plan.cooldown import min_pause_s
     from virnuc_profiler.sweep.plan.estimate import from_baseline, guess
     from virnuc_profiler.sweep.trial.measured_model import usable_cores
 
-    pause_s = shortest_pause_s(request.cooldown_s)
+    pause_s = min_pause_s(request.cooldown_s)
     if seconds is not None:
         return from_baseline(tokens, pause_s, measured_seconds=seconds, measured_tokens=workload.tokens)
     architecture = ARCHITECTURES[request.model]

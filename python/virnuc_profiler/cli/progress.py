@@ -20,7 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from virnuc_profiler.reports.sweep_tables import NOT_MEASURED, render_step
+from virnuc_profiler.reports.figures import NOT_MEASURED
+from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.estimate import Pace, in_words
 from virnuc_profiler.sweep.session import SweepListener

@@ -190,11 +190,11 @@ def _run(model: LoadedModel, request: Request, journal: Journal) -> int:
 def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     """Run the sweep, without a model if everything is there already, and print where the results are."""
     from virnuc_profiler.cli.progress import show_progress
-    from virnuc_profiler.sweep.plan.cooldown import shortest_pause_s
+    from virnuc_profiler.sweep.plan.cooldown import min_pause_s
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
-    with show_progress(sweep.planned(names), shortest_pause_s(request.cooldown_s)) as progress:
+    with show_progress(sweep.planned(names), min_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
         if model is not None:
             steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]

@@ -30,7 +30,7 @@ class BatchMarks(Protocol):
             followed_by: Name of the stage that will follow.
 
         Returns:
-            Whether the kernels shall record device timestamps, for `set_device_timestamps`.
+            Whether the kernels must record device timestamps, for `set_device_timestamps`.
         """
 
     def set_device_timestamps(self, start_ns: int, end_ns: int, /) -> None:

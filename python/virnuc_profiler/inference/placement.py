@@ -44,19 +44,22 @@ def resolve_device(device: Any) -> torch.device:
     return torch.device("cuda", index)
 
 
-def resolve_precision(precision: str | None, enable_fp16: bool, device: torch.device) -> torch.dtype:
+def resolve_precision(precision: str | None, enable_fp16: bool | None, device: torch.device) -> torch.dtype:
     """Return the data type to compute in.
 
     Args:
         precision: One of :data:`PRECISIONS`; None leaves the choice to `enable_fp16`.
-        enable_fp16: Whether to use fp16 instead of fp32 on CUDA; the CPU always defaults to fp32.
+        enable_fp16: Whether to use fp16 instead of fp32 on CUDA; the CPU always defaults to fp32. None means True.
         device: Device that computes.
 
     Raises:
+        TypeError: `enable_fp16` is not a bool; a name of a precision there would be taken for True.
         UsageError: `precision` is unknown, or is fp16 on the CPU.
     """
+    if not (enable_fp16 is None or isinstance(enable_fp16, bool)):
+        raise TypeError(f"enable_fp16 is {enable_fp16!r}, must be True or False: choose others with precision=")
     if precision is None:
-        return torch.float16 if enable_fp16 and device.type == "cuda" else torch.float32
+        return torch.float16 if enable_fp16 is not False and device.type == "cuda" else torch.float32
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if precision == "fp16" and device.type == "cpu":

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from virnuc_profiler.analysis.selection import THROTTLED
+from virnuc_profiler.reports.figures import NOT_MEASURED
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
-from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result import OOM, Result
 from virnuc_profiler.telemetry.values import printable
 
-NOT_MEASURED: Final = "n/a"
 FAILED: Final = "---"
 
 
@@ -186,7 +186,7 @@ def _failure(result: Result) -> str:
     if result.predicted:
         predicted, available = _gigabytes(result.predicted_peak_memory_gb), _gigabytes(result.available_memory_gb)
         return f"predicted: {predicted} of {available}, not tried"
-    if result.reason == "OOM":
+    if result.reason == OOM:
         where = {"host": " of the host", "shared memory": " of shared memory"}.get(str(result.memory), "")
         return f"peak memory: {_gigabytes(result.peak_memory_gb)} before OOM{where}"
     return printable(str(result.message or "no message"))

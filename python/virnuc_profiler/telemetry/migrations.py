@@ -116,6 +116,8 @@ def _telemetry_1_0(document: Document) -> Document:
     summary = dict(summary)
     if summary.get("bound_by") == _OLD_SPELLING:
         summary["bound_by"] = _NEW_SPELLING
+    if isinstance(sentence := summary.get("diagnosis"), str):
+        summary["diagnosis"] = sentence.replace(_OLD_SPELLING, _NEW_SPELLING)
     if isinstance(gaps := summary.get("device_gap_seconds"), dict):
         summary["device_gap_seconds"] = _renamed(gaps, {_OLD_SPELLING: _NEW_SPELLING})
     return {**document, "summary": summary}

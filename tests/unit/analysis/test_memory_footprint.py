@@ -40,7 +40,7 @@ def test_packs_of_one_size_make_no_line():
 
 
 @pytest.mark.parametrize(("predicted", "too_large"), [(100, False), (111, False), (112, True)])
-def test_doubt_is_in_favour_of_the_attempt(predicted, too_large):
+def test_doubt_is_in_favor_of_the_attempt(predicted, too_large):
     assert exceeds_memory(predicted, available_bytes=100) is too_large
 
 

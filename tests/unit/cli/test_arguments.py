@@ -70,6 +70,7 @@ def test_version(capsys):
         (["sweep", "--precision", "fp64"], ["fp64", "bf16"]),
         (["sweep", "--precision", "bf16,bf16"], ["names bf16 twice"]),
         (["profile", "--precision", "bf16,fp32"], ["only sweep takes lists"]),
+        (["sweep", "--min-cosine", "1.01"], ["--min-cosine", "at most 1"]),
         (["sweep", "--least-cosine", "close"], ["'close' is not a number"]),
         (["sweep", "--cooldown", "never"], ["--cooldown"]),
         (["sweep", "--cooldown", "-1"], ["--cooldown", "at least 0"]),

@@ -19,7 +19,7 @@ SMALL = (
 
 
 class FakeModel:
-    """Stands in for a loaded model; stops like Ctrl-C once it has run so many trials."""
+    """Stands in for a loaded model; stops like Ctrl-C after a number of trials."""
 
     stop_after = None
 

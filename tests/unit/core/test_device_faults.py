@@ -141,7 +141,7 @@ def anchor_a_silent_device() -> None:
 
 
 def stop_on_a_silent_device() -> None:
-    """Each attempt to compare the clocks waits in vain, which must not look like a hanging driver call."""
+    """Each attempt to compare the clocks fails after its wait, which must not look like a hanging driver call."""
     cuda = CudaControl()
     cuda.hold_all()
     timeline = new_timeline()

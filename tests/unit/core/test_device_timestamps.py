@@ -29,7 +29,7 @@ def times_of(timeline: _core.Timeline, stage: str) -> list[tuple[int, int]]:
 
 
 def place_stamps_among_events() -> None:
-    """The event after a stamped stage comes late in all batches but one."""
+    """The event after a timestamped stage comes late in all batches but one."""
     cuda = CudaControl()
     timeline = new_timeline()
     before = cuda.calls("cuEventRecord")
@@ -46,7 +46,7 @@ def place_stamps_among_events() -> None:
             batch.mark("emit")
             batch.set_device_timestamps(BEHIND + begins + 1 * MS, BEHIND + begins + 4 * MS)
         begins += (1 + 3 + delay + 2) * MS
-    assert cuda.calls("cuEventRecord") - before == 4 * 4  # none for the stamped stage itself
+    assert cuda.calls("cuEventRecord") - before == 4 * 4  # none for the timestamped stage itself
     timeline.stop()
     assert timeline.dropped_batches == 0
     copied_in, computed = times_of(timeline, "h2d"), times_of(timeline, "forward")
@@ -85,12 +85,12 @@ def lack_stamps() -> None:
     """Times that were never set or only half written are missing and counted; other batches keep theirs."""
     CudaControl()
     timeline = new_timeline()
-    for index, stamps in enumerate([(BEHIND, BEHIND + MS), None, (0, 0), (BEHIND, 0), (BEHIND, BEHIND + MS)]):
+    for index, times in enumerate([(BEHIND, BEHIND + MS), None, (0, 0), (BEHIND, 0), (BEHIND, BEHIND + MS)]):
         with timeline.begin_batch(index) as batch:
             assert batch.mark_device_timestamped("forward", COMPUTE, "d2h")
             batch.mark("d2h")
-            if stamps is not None:
-                batch.set_device_timestamps(*stamps)
+            if times is not None:
+                batch.set_device_timestamps(*times)
     timeline.stop()
     dropped = (timeline.batches()["flags"] & timeline.DEVICE_TIMES_DROPPED) != 0
     assert dropped.tolist() == [False, True, True, True, False]

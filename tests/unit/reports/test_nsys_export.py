@@ -234,7 +234,7 @@ def test_a_message_of_sqlite_that_quotes_the_file_is_escaped(path):
         assert str(caught.value).isprintable()
 
 
-def test_pages_that_all_lead_to_the_same_page_are_not_followed_for_ever(path):
+def test_pages_that_all_lead_to_the_same_page_are_not_followed_forever(path):
     """Six levels of 72 children that all are the same page: 10^11 rows in a few kilobytes."""
     with NsysFile(path) as file:
         file.range("x", 0, 10)

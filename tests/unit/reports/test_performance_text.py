@@ -15,7 +15,7 @@ from virnuc_profiler.telemetry.records import DeviceCapture
 
 
 def write(tmp_path, summary=None, batches=(), metadata=None):
-    path = tmp_path / "telemetry_foreign.json"
+    path = tmp_path / "telemetry_other_writer.json"
     document = {"summary": summary or {}, "per_batch_metrics": list(batches)}
     path.write_text(json.dumps(document if metadata is None else {**document, "run_metadata": metadata}))
     return path
@@ -90,7 +90,7 @@ def test_no_label_is_cut(tmp_path):
     assert max(len(line) for line in report.splitlines() if long not in line) <= 80
 
 
-def test_minimal_foreign_file(tmp_path):
+def test_minimal_file_of_another_writer(tmp_path):
     report = generate_performance_report(write(tmp_path))
     assert [verdict(report, name) for name in ("PERF-01", "PERF-02", "PERF-05")] == ["NOT MEASURED"] * 3
     assert value_of(report, "Tokens/s") == "n/a"

@@ -122,3 +122,21 @@ def test_other_kernels_for_the_same_precision_are_marked(tmp_path):
     )  # fmt: skip
     _, packing = sweep.run(["baseline", "packing"])
     assert [result.measured_under for result in packing.results] == [None, None, {"model.kernels": "torch"}, None]
+
+
+def test_an_earlier_baseline_in_another_precision_is_measured_again(tmp_path, caplog):
+    fake_sweep(tmp_path, FakeTrials(result_of), grid=GRID, conditions=VARIED).run(["baseline"])
+    trials = FakeTrials(result_of)
+    grid = {**GRID, "precision": ("bf16", "fp32")}
+    (document,) = fake_sweep(tmp_path, trials, grid=grid, conditions=VARIED).run(["packing"])
+    assert trials.configurations[0] == replace(BASELINE, precision="bf16") == document.baseline.configuration
+    assert 'precision was "fp32" and is now "bf16"' in caplog.text
+    assert read_step(tmp_path / "baseline.json").results[0].configuration.precision == "bf16"
+
+
+def test_an_earlier_baseline_in_the_first_precision_of_the_list_is_used(tmp_path):
+    fake_sweep(tmp_path, FakeTrials(result_of), grid=GRID, conditions=VARIED).run(["baseline"])
+    trials = FakeTrials(result_of)
+    grid = {**GRID, "precision": ("fp32", "bf16", "fp16")}
+    fake_sweep(tmp_path, trials, grid=grid, conditions=VARIED).run(["packing"])
+    assert replace(BASELINE, precision="fp32") not in trials.configurations

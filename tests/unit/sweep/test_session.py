@@ -93,7 +93,7 @@ def test_a_baseline_that_is_there_is_used(tmp_path):
         {"versions__torch": "2.14.0"},
     ],
 )
-def test_a_baseline_of_other_conditions_is_measured_anew(tmp_path, caplog, change):
+def test_a_baseline_of_other_conditions_is_measured_again(tmp_path, caplog, change):
     fake_sweep(tmp_path, conditions=conditions(**change)).run(["baseline"])
     trials = FakeTrials()
     fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
@@ -101,7 +101,7 @@ def test_a_baseline_of_other_conditions_is_measured_anew(tmp_path, caplog, chang
     assert next(iter(change)).replace("__", ".") in caplog.text
 
 
-def test_a_baseline_of_another_workload_is_measured_anew(tmp_path, caplog):
+def test_a_baseline_of_another_workload_is_measured_again(tmp_path, caplog):
     fake_sweep(tmp_path, workload=replace(WORKLOAD, fingerprint="sha256:cc", num_sequences=64)).run(["baseline"])
     trials = FakeTrials()
     fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
@@ -110,7 +110,7 @@ def test_a_baseline_of_another_workload_is_measured_anew(tmp_path, caplog):
     assert "workload.num_sequences was 64 and is now 2000" in caplog.text
 
 
-def test_a_baseline_that_is_in_no_journal_is_measured_anew(tmp_path):
+def test_a_baseline_that_is_in_no_journal_is_measured_again(tmp_path):
     (tmp_path / "baseline.json").write_text("{")
     trials = FakeTrials()
     fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
@@ -118,7 +118,7 @@ def test_a_baseline_that_is_in_no_journal_is_measured_anew(tmp_path):
     assert read_step(tmp_path / "baseline.json").complete
 
 
-def test_a_baseline_that_failed_is_measured_anew_but_once_a_sweep(tmp_path, caplog):
+def test_a_baseline_that_failed_is_measured_again_but_once_a_sweep(tmp_path, caplog):
     fake_sweep(tmp_path, FakeTrials(failure)).run(["baseline"])
     trials = FakeTrials(lambda c: failure(c) if c == BASELINE else success(c))
     sweep = fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2], "token_budget": [2048]})

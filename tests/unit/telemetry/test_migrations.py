@@ -53,6 +53,7 @@ def test_the_old_spelling_of_a_bottleneck_becomes_the_new_one():
     path = V1_0 / "telemetry_waits_for_the_device.json"
     old, new = json.loads(path.read_text())["summary"], read_telemetry(path)["summary"]
     assert (old["bound_by"], new["bound_by"]) == ("synchronising", "synchronizing")
+    assert old["diagnosis"].replace("synchronising", "synchronizing") == new["diagnosis"] != old["diagnosis"]
     assert new["device_gap_seconds"]["synchronizing"] == old["device_gap_seconds"]["synchronising"] > 0
 
 

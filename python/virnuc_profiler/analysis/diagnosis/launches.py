@@ -15,7 +15,6 @@ import numpy as np
 
 from virnuc_profiler.analysis.timing.interval_columns import length_by_group
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.records import BatchRecord
 from virnuc_profiler.telemetry.stage_columns import Column, Mask, StageColumns
 
 COPY_STAGES: Final = frozenset({"h2d", "d2h"})
@@ -94,16 +93,6 @@ def launches_of(batches: BatchTable, clock_slack_ns: int = 0) -> list[Launch]:
             np.add.reduceat(_exposed_ns(stages, first), first).tolist(),
         )
     )
-
-
-def launch_of(batch: BatchRecord, clock_slack_ns: int = 0) -> Launch | None:
-    """Return the launch of one batch; None without complete device times.
-
-    Args:
-        batch: Batch of the run.
-        clock_slack_ns: Tolerance between device and host times.
-    """
-    return next(iter(launches_of(BatchTable.from_records([batch]), clock_slack_ns)), None)
 
 
 def _exposed_ns(stages: StageColumns, first: Column) -> Column:

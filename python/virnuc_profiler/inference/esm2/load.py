@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 def load_esm2_model(
     model_name: str = "esm2_t36_3B_UR50D",
     device: Any = "cuda",
-    enable_fp16: bool = True,
+    enable_fp16: bool | None = True,
     *,
     precision: str | None = None,
     weights: str | os.PathLike[str] = "auto",
@@ -50,7 +50,7 @@ def load_esm2_model(
         model_name: One of :data:`MODEL_NAMES`, or a short name: ``8M``, ``35M``, ``150M``, ``650M``, ``3B`` or ``15B``.
         device: Device that runs the model: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a device number or a
             ``torch.device``.
-        enable_fp16: Whether to use fp16 instead of fp32 on CUDA, if `precision` is None.
+        enable_fp16: Whether to use fp16 instead of fp32 on CUDA, if `precision` is None; None means True.
         precision: Precision: ``fp16``, ``bf16``, ``fp32``, or ``fp8`` (Hopper and later; see `check_precision`).
         weights: Source of the weights: ``auto`` uses the checkpoint in PyTorch's hub cache, or random weights if there
             is none; ``pretrained`` downloads a missing checkpoint; ``random`` uses random weights; anything else is the
@@ -64,13 +64,14 @@ def load_esm2_model(
         The model, whose ``info`` holds all of these facts, and fair-esm's batch converter.
 
     Raises:
+        TypeError: `enable_fp16` is not a bool.
         UsageError: There is no such model, device, precision, attention backend or file, or the combination cannot run.
         ModelError: The weights cannot be read or downloaded, or belong to another model.
     """
     name = resolve_model_name(model_name)
     target = resolve_device(device)
     dtype = resolve_precision(precision, enable_fp16, target)
-    source, path = _choose_weights(name, weights)
+    source, path = _resolve_weights(name, weights)
 
     model = PackedESM2(
         ARCHITECTURES[name],
@@ -135,7 +136,7 @@ def from_fair_esm(
     return model
 
 
-def _choose_weights(name: str, weights: str | os.PathLike[str]) -> tuple[str, Path | None]:
+def _resolve_weights(name: str, weights: str | os.PathLike[str]) -> tuple[str, Path | None]:
     """Return the source of the weights and their file; None for random weights."""
     if weights == "random":
         return "random", None

@@ -90,8 +90,8 @@ _PLACED: Final = frozenset(name for step in STEPS for name in step.grid)
 def plan(values: Mapping[str, Sequence[Any]] | None = None) -> dict[str, Step]:
     """Return the five steps by name, in order, with the given lists in place of the default ones.
 
-    A knob that no step varies by default becomes the slowest dimension of every step that has a grid, because
-    changing it may mean loading another model. The baseline has its first value.
+    A knob that no step varies by default becomes a slow dimension of every step that has a grid. Those of the model are
+    the slowest, so that it is seldom loaded again. The baseline has the first value of each.
 
     Args:
         values: Lists of values by the name of the knob.
@@ -100,7 +100,8 @@ def plan(values: Mapping[str, Sequence[Any]] | None = None) -> dict[str, Step]:
         ValueError: A knob does not exist, its list is empty, or it cannot have one of the values.
     """
     given = {name: require_knob(name).check_list(chosen) for name, chosen in (values or {}).items()}
-    everywhere = {name: chosen for name, chosen in given.items() if name not in _PLACED}
+    unplaced = sorted((name for name in given if name not in _PLACED), key=lambda name: not KNOBS[name].needs_new_model)
+    everywhere = {name: given[name] for name in unplaced}
     first_values: dict[str, Any] = {name: chosen[0] for name, chosen in everywhere.items()}
     base = replace(BASELINE, **first_values)
     return {

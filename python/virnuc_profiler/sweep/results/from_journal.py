@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
+from virnuc_profiler.sweep.plan.configuration import KNOBS
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, MIN_PACKING, STEPS, Step, plan
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.choice import Choice, select_overall
@@ -94,7 +95,17 @@ class Documents:
         owner = self._owner(name)
         if owner is None or owner is self._record:
             return []
-        return self._record.current_conditions.differences(owner.current_conditions)
+        found = self._record.current_conditions.differences(owner.current_conditions)
+        return found + self._baseline_differences(owner) if name == "baseline" else found
+
+    def _baseline_differences(self, owner: SweepRecord) -> list[Difference]:
+        """Return the knobs in which the baseline of an earlier sweep differs: a list changes that of its knob."""
+        then, now = (plan(record.plan.grid)["baseline"].base for record in (owner, self._record))
+        return [
+            Difference(name, getattr(then, name), getattr(now, name))
+            for name in KNOBS
+            if getattr(then, name) != getattr(now, name)
+        ]
 
     def choice(self) -> Choice | None:
         """Return the best configuration of all steps that can be compared; None if none has succeeded."""
@@ -179,8 +190,8 @@ class Documents:
     def _model_differences(self, trial: Trial) -> list[Difference]:
         """Return how the model of a trial differs from the last one with the same values of its knobs."""
         values = trial.configuration.values("model")
-        alike = [other.result for other in self._record.trials if other.configuration.values("model") == values]
-        last = next((result.model for result in reversed(alike) if result.succeeded and result.model), None)
+        same = [other.result for other in self._record.trials if other.configuration.values("model") == values]
+        last = next((result.model for result in reversed(same) if result.succeeded and result.model), None)
         if last is None or trial.result.model is None or not trial.result.succeeded:
             return []
         return Conditions({}, {}, last, {}).differences(Conditions({}, {}, trial.result.model, {}))

@@ -15,6 +15,8 @@ from virnuc_profiler.telemetry.values import shown
 
 SUCCESS: Final = "success"
 FAILED: Final = "failed"
+OOM: Final = "OOM"
+"""Reason and outcome of a configuration that ran out of memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

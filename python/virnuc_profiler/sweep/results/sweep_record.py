@@ -21,12 +21,12 @@ from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.document import grid_from_json
-from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result import OOM, Result
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_entry, require_readable
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
 
-_OUTCOMES: Final = frozenset({"OOM", "timeout", "worker_crash", "cuda_error", "error"})
+_OUTCOMES: Final = frozenset({OOM, "timeout", "worker_crash", "cuda_error", "error"})
 """Reasons that say something of the configuration. Any other, such as a lost device, does not."""
 
 

@@ -33,4 +33,4 @@ def _require_precision(precision: str | None, device: torch.device) -> None:
     from virnuc_profiler.inference.esm2.encoders.fp8 import fp8_unavailable_reason
 
     if reason := fp8_unavailable_reason(device, dtype):
-        raise UsageError(f"precision 'fp8' cannot be had on {device}: {reason}; use 'bf16'")
+        raise UsageError(f"precision 'fp8' is not available on {device}: {reason}; use 'bf16'")

@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 
 from virnuc_profiler.errors import CudaError, DeadlineExceeded, WorkerCrash, first_line
+from virnuc_profiler.sweep.results.result import OOM
 from virnuc_profiler.sweep.trial.error_evidence import (
     allocation_evidence,
     cuda_evidence,
@@ -21,7 +22,6 @@ from virnuc_profiler.sweep.trial.error_evidence import (
     worker_evidence,
 )
 
-OOM: Final = "OOM"
 DEVICE: Final = "device"
 HOST: Final = "host"
 SHARED: Final = "shared memory"

@@ -31,8 +31,8 @@ from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
-from virnuc_profiler.sweep.results.result import FAILED, Result
-from virnuc_profiler.sweep.trial.failure import OOM, release_traceback
+from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
+from virnuc_profiler.sweep.trial.failure import release_traceback
 
 LENGTHS: Final = (64, 80, 100, 120, 150, 180, 224, 280, 350, 500)
 """Tokens per sequence in a pack, including BOS and EOS: 2,048 in total, distributed like those of viral proteins."""

@@ -13,8 +13,8 @@ from typing import Any, Final
 from virnuc_profiler.analysis.gpu.throttling import THROTTLED_SHARE, ThrottleTimeline, hard_throttle_shares
 from virnuc_profiler.analysis.selection import CONTAMINATED, THROTTLED
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.results.result import FAILED, Result
-from virnuc_profiler.sweep.trial.failure import OOM, Failure
+from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
+from virnuc_profiler.sweep.trial.failure import Failure
 from virnuc_profiler.telemetry.run_result import RunResult
 
 OK: Final = "ok"

@@ -95,8 +95,7 @@ def run_single_gpu_benchmark(
         on_progress: Called with the number of sequences that are done, after each batch.
         metadata: Further metadata for the telemetry file.
         failure_log_level: Level at which a failure is logged.
-        capture_range: Whether nsys or ncu are told where the measured run begins and ends, see
-            :class:`BatchProfiler`.
+        capture_range: Whether to mark the measured run for nsys or ncu, see :class:`BatchProfiler`.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach, see :class:`AsyncInferenceRunner`.
 
     Returns:
@@ -165,7 +164,7 @@ def measure_configuration(
         on_progress: Called with the number of sequences that are done, after each batch.
         metadata: Further metadata for the telemetry file.
         failure_log_level: Level at which a failure is logged.
-        capture_range: Whether nsys or ncu are told where the measured run begins and ends.
+        capture_range: Whether to mark the measured run for nsys or ncu.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
     """
     trial = _TrialRun(

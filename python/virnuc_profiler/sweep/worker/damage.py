@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from virnuc_profiler.sweep.machine.process_resources import is_leak
-from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result import OOM, Result
 
 MAX_NEW_BYTES: Final = 256 * 2**20
 """Limit over all trials since the first, more than three times what one trial may leave. A leak that no single trial
@@ -53,7 +53,7 @@ def damage(result: Result) -> str | None:
             return f"{leaked:,} bytes of device memory did not come back"
     if result.succeeded or result.predicted:
         return None
-    if result.reason != "OOM":
+    if result.reason != OOM:
         return f"the trial failed with {result.reason}"
     if cleanup is None or (result.memory == "device" and cleanup.get("leaked_device_bytes") is None):
         return "memory ran out, and whether it came back is not known"

@@ -9,11 +9,10 @@ from typing import Any
 
 from virnuc_profiler.errors import DeadlineExceeded, VirnucError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.results.result import FAILED, Result
+from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
 from virnuc_profiler.sweep.trial.error_evidence import cuda_evidence
 from virnuc_profiler.sweep.worker.deadlines import ExpiredDeadline
 
-_OOM = "OOM"
 _CUDA_ERROR = "CUDA error: "
 
 
@@ -98,7 +97,7 @@ def failed_trial(configuration: Configuration, error: Exception, telemetry: Mapp
     if isinstance(error, DeadlineExceeded):
         reason = "timeout"
     elif isinstance(error, ProcessLost) and error.out_of_memory:
-        reason, memory = _OOM, "host"
+        reason, memory = OOM, "host"
     elif isinstance(error, ProcessLost) and error.cuda_error:
         reason = "cuda_error"
     rest = "its telemetry has the batches until then" if telemetry else "its telemetry is missing or incomplete"
@@ -125,4 +124,4 @@ def unloadable(configuration: Configuration, error: Exception) -> Result:
     result = replace(failed_trial(configuration, error, None), message=f"its model could not be loaded: {error}")
     if "CUDA out of memory" not in str(error):  # PyTorch's error has arrived as text
         return result
-    return replace(result, reason=_OOM, outcome=_OOM, memory="device")
+    return replace(result, reason=OOM, outcome=OOM, memory="device")

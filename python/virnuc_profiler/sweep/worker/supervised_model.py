@@ -13,7 +13,7 @@ from typing import Any, Final
 from virnuc_profiler.errors import ModelError, OutputError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.cooldown import longest_pause_s
+from virnuc_profiler.sweep.plan.cooldown import max_pause_s
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
@@ -197,7 +197,7 @@ class SupervisedModel:
         watch = Watchdog(
             progress_s=self._supervisor.limits.progress_s,
             total_s=request.timeout_s,
-            extra_s=longest_pause_s(request.cooldown_s) + CLEAN_UP_S,
+            extra_s=max_pause_s(request.cooldown_s) + CLEAN_UP_S,
         )
         try:
             reply = self._supervisor.ask(

@@ -144,7 +144,7 @@ def test_sm_activity_tells_launching_from_waiting_inside_a_stage(sm, bottleneck)
     assert found.lost_time[bottleneck] == pytest.approx(1 - sm, abs=0.05)
 
 
-def test_a_large_loss_outweighs_a_small_one_which_is_still_told():
+def test_a_large_loss_outweighs_a_small_one_which_is_still_named():
     found = diagnose_run(with_gpu(launch_bound(fetch_ms=20.0), **gpm(sm=0.1)))
     assert found.bottleneck == "data_loading"
     assert any("launching" in line for line in found.further)

@@ -2,11 +2,12 @@
 import pytest
 
 from tests.support.run_records import batch, stage
-from virnuc_profiler.analysis.diagnosis.launches import launch_of
+from virnuc_profiler.analysis.diagnosis.launches import launches_of
+from virnuc_profiler.telemetry.batch_table import BatchTable
 
 
 def launch(*stages, dropped=False, slack_ns=0):
-    return launch_of(batch(0, 0, 100, stages, dropped=dropped), slack_ns)
+    return next(iter(launches_of(BatchTable.from_records([batch(0, 0, 100, stages, dropped=dropped)]), slack_ns)), None)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_means_cover_the_shards_that_measured(tmp_path):
 
 
 def test_other_writers_missing_totals_come_from_their_batches(tmp_path):
-    path = tmp_path / "foreign.json"
+    path = tmp_path / "other_writer.json"
     path.write_text(json.dumps({"summary": {"elapsed_seconds": 2.0}, "per_batch_metrics": [metrics(3, 30)]}))
     result = aggregate_telemetry_shards([path, shard(tmp_path, "a", [metrics(1, 10)], 1.0)])
     assert result["global_summary"]["total_tokens"] == 40
@@ -89,7 +89,7 @@ def test_other_writers_missing_totals_come_from_their_batches(tmp_path):
 
 
 def test_a_total_that_one_shard_lacks_is_unknown(tmp_path):
-    path = tmp_path / "foreign.json"
+    path = tmp_path / "other_writer.json"
     path.write_text(json.dumps({"summary": {}, "per_batch_metrics": []}))
     summary = aggregate_telemetry_shards([path, shard(tmp_path, "a", [metrics(1, 10)], 1.0)])["global_summary"]
     assert summary["total_tokens"] is None

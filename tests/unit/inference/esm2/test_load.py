@@ -76,6 +76,7 @@ def test_unknown_devices_are_refused(device):
 
 def test_precisions():
     assert resolve_precision(None, True, CUDA) == torch.float16
+    assert resolve_precision(None, None, CUDA) == torch.float16  # the default of similar packages
     assert resolve_precision(None, False, CUDA) == torch.float32
     assert resolve_precision(None, True, CPU) == torch.float32
     assert resolve_precision("bf16", True, CPU) == torch.bfloat16
@@ -85,5 +86,7 @@ def test_precisions():
     assert resolve_precision("fp8", True, CUDA) == torch.bfloat16  # except the inputs of matrix products
     with pytest.raises(UsageError, match="'int8': choose one of fp32, fp16, bf16, fp8"):
         resolve_precision("int8", True, CUDA)
+    with pytest.raises(TypeError, match="enable_fp16 is 'fp32', must be True or False"):
+        resolve_precision(None, "fp32", CUDA)
     with pytest.raises(UsageError, match="'fp8' cannot run: it needs a CUDA device, not cpu"):
         load_esm2_model("8M", "cpu", precision="fp8", weights="random")

@@ -131,7 +131,7 @@ def test_help_names_the_values_that_are_tried_by_default():
     )
 
 
-def test_what_a_varied_knob_changes_is_no_foreign_condition():
+def test_what_a_varied_knob_changes_is_no_other_condition():
     def conditions(precision, weights="w"):
         model = {"model_name": "m", "weights": weights, "precision": precision, "bytes_per_token": 4.0}
         return Conditions({}, {}, model, {}).with_varied(["precision"])

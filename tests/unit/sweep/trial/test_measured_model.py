@@ -119,7 +119,7 @@ def test_the_memory_forecast_is_that_of_the_precision(loads, tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     ("precisions", "words"),
-    [(("fp32", "fp16"), "precision 'fp16' needs a GPU"), (("fp8",), "precision 'fp8' cannot be had")],
+    [(("fp32", "fp16"), "precision 'fp16' needs a GPU"), (("fp8",), "precision 'fp8' is not available")],
 )
 def test_a_precision_that_the_device_lacks_is_refused_by_name(precisions, words):
     with pytest.raises(UsageError, match=words):
@@ -134,5 +134,5 @@ def test_fp8_is_refused_on_a_card_that_is_too_old(monkeypatch):
         "virnuc_profiler.inference.esm2.encoders.fp8.fp8_unavailable_reason",
         lambda device, dtype: "NVIDIA A100 is older than Hopper (compute capability 9.0)",
     )
-    with pytest.raises(UsageError, match=r"precision 'fp8' cannot be had .*A100 is older than Hopper"):
+    with pytest.raises(UsageError, match=r"precision 'fp8' is not available .*A100 is older than Hopper"):
         resolve_supported_device("cuda", {"precision": ("bf16", "fp8")})

@@ -35,7 +35,7 @@ TOKENS = sum(6 * (number % 3 + 1) + 2 for number in range(20))
 
 
 class Model:
-    """Gives vectors of width 4; before the n-th call it does what it is told."""
+    """Returns vectors of width 4, and runs an action before the n-th call."""
 
     def __init__(self, before=None, at_call=2):
         self.before = before
