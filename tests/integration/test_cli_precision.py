@@ -56,7 +56,7 @@ def test_it_is_resumed_after_a_kill_with_the_precision_that_is_left(tmp_path):
     assert "--precision is fp32 but was fp32,bf16" in refused.error
     resumed = run("sweep", "--resume", tmp_path, "--precision", "fp32,bf16")
     assert resumed.code == 0, resumed.err
-    assert "Resumed: 2 trials are kept, 1 to run" in resumed.out
+    assert "Resumed: 2 finished, 1 to run" in resumed.out
     assert "Model: esm2_t6_8M_UR50D, bf16" in resumed.out
     assert measured(tmp_path) == [("fp32", False), ("bf16", False)]  # the new process loaded it first
     assert read_journal(tmp_path)[-1].trials[:2] == kept

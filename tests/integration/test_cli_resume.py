@@ -39,7 +39,7 @@ def test_an_interrupted_sweep_is_resumed_and_meanwhile_nobody_else_may_have_its_
         assert f"sweep --resume {tmp_path} continues it" in finished.error
     resumed = run("sweep", "--resume", tmp_path)
     assert resumed.code == 0, resumed.err
-    assert f"Resumed: {len(kept)} trials are kept, {3 - len(kept)} to run" in resumed.out
+    assert f"Resumed: {len(kept)} finished, {3 - len(kept)} to run" in resumed.out
     assert trials_of(tmp_path)[: len(kept)] == kept
     assert json.loads((tmp_path / "dataloader_sweep.json").read_text())["complete"] is True
 

@@ -152,7 +152,7 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
         sweep = _sweep(request, journal, with_limits(record.current_conditions, request, host.limits))
         sweep.write_files()  # the process may have been killed between the journal and the files
         left = sweep.to_run(record.plan.steps)
-        print(f"Resumed: {len(record.trials)} trials are kept, {len(left)} to run", flush=True)
+        print(f"Resumed: {len(record.trials)} finished, {len(left)} to run", flush=True)
         if not left:
             print()
             sweep.conditions = record.current_conditions  # no result of this process is added

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Aggregation of the telemetry files of several shards."""
+"""Aggregation of the telemetry of several shards."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from virnuc_profiler.analysis.summary.shards import aggregate_shards, differing_models
-from virnuc_profiler.telemetry.reader import read_telemetry
+from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.values import printable
 
 
 def aggregate_telemetry_shards(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
-    """Aggregate the telemetry files of shards that ran in parallel.
+    """Aggregate the telemetry of shards that ran in parallel.
 
     Sequences, tokens and batches are summed, the time is that of the slowest shard, and rates follow from both.
 
     Args:
-        paths: Telemetry files. The rank of a shard is its position.
+        paths: Telemetry files or saved runs. The rank of a shard is its position.
 
     Returns:
         ``global_summary`` (the keys of a telemetry summary, and ``num_shards``), ``per_shard_summary`` (a list of
@@ -31,7 +31,7 @@ def aggregate_telemetry_shards(paths: Sequence[str | os.PathLike[str]]) -> dict[
 
     Raises:
         ValueError: There are no paths, or a file is given twice, which would count its work twice.
-        TelemetryFormatError: A file cannot be read or is not telemetry.
+        TelemetryFormatError: A file cannot be read, or is neither telemetry nor a saved run.
     """
     if isinstance(paths, str | os.PathLike):
         raise ValueError(f"paths must be a list of files, not the single path {os.fspath(paths)}")
@@ -43,7 +43,7 @@ def aggregate_telemetry_shards(paths: Sequence[str | os.PathLike[str]]) -> dict[
         if file.resolve() in resolved:
             raise ValueError(f"{file} is given twice; each shard counts once")
         resolved.add(file.resolve())
-    documents = [read_telemetry(file) for file in files]
+    documents = [load_telemetry(file) for file in files]
     if models := differing_models(documents):
         names = ", ".join(printable(name) for name in models)
         warnings.warn(f"the shards ran different models: {names}", UserWarning, stacklevel=2)

@@ -106,8 +106,12 @@ class TelemetryLogger:
         Raises:
             ValueError: A known key has a value of the wrong type or out of range, or a value is NaN or infinite. The
                 message names the key and the value.
-            TypeError: A value has a type that JSON does not support.
+            TypeError: `metrics` is not a mapping, or a value has a type that JSON does not support.
         """
+        if not isinstance(metrics, Mapping):
+            raise TypeError(
+                f"metrics is {shown(metrics)}; pass a mapping of names to values, such as {{'num_tokens': 4096}}"
+            )
         added = {"batch_idx": batch_idx, "timestamp": self._now().isoformat()}
         record = plain_items({**added, **metrics, "batch_idx": batch_idx}, "metrics")
         require_known_keys("batch", record)

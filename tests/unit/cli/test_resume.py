@@ -79,7 +79,7 @@ def test_a_sweep_of_which_nothing_succeeded_says_so_and_fails(tmp_path, model, c
 def test_a_resumed_sweep_needs_no_other_option(stopped, model, capsys):
     code, out, err = sweep(capsys, "--resume", stopped)
     assert code == 0, err
-    assert "Resumed: 3 trials are kept, 4 to run" in out
+    assert "Resumed: 3 finished, 4 to run" in out
     assert out.splitlines()[-1] == f"Results: {stopped}"
     first, second = model.requests
     assert second == first
@@ -151,7 +151,7 @@ def test_a_finished_sweep_needs_no_model_and_prints_its_tables(stopped, model, c
     (stopped / "best_config.json").unlink()
     code, out, err = sweep(capsys, "--resume", stopped)
     assert code == 0, err
-    assert "Resumed: 7 trials are kept, 0 to run" in out
+    assert "Resumed: 7 finished, 0 to run" in out
     assert "Projected run time" in out
     assert (stopped / "best_config.json").exists()
     assert len(model.requests) == 2

@@ -71,3 +71,14 @@ def test_metadata_that_json_cannot_hold_are_refused_before_a_file_is_written(tmp
         with pytest.raises(error, match="mine"):
             virnuc_profiler.write_telemetry(one_by_one(3, metadata={"mine": value}), tmp_path / "x.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_shards_may_be_saved_runs(tmp_path):
+    run = one_by_one(12)
+    run.save(tmp_path / "run.json")
+    virnuc_profiler.write_telemetry(run, tmp_path / "telemetry.json")
+    saved, written = (
+        virnuc_profiler.aggregate_telemetry_shards([tmp_path / name])["global_summary"]
+        for name in ("run.json", "telemetry.json")
+    )
+    assert saved == written

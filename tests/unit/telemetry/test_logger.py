@@ -259,6 +259,12 @@ def test_values_that_json_lacks_are_refused_at_once(logger, value):
         logger.record_batch(0, {"mine": value})
 
 
+@pytest.mark.parametrize("metrics", [[1], None, "num_tokens"])
+def test_metrics_that_are_no_mapping_are_refused_with_the_form_wanted(logger, metrics):
+    with pytest.raises(TypeError, match="pass a mapping of names to values"):
+        logger.record_batch(0, metrics)
+
+
 def test_endless_nesting_is_refused(logger):
     endless: list = []
     endless.append(endless)
