@@ -34,7 +34,7 @@ MIN_TO_WARM_UP: Final = 2
 
 STEADY_SHARE: Final = 1 - WARM_UP_SHARE
 
-PATIENCE: Final = 3
+DEADLINE_FACTOR: Final = 3
 """A run is stopped when it takes this many times as long as the forward pass alone; what it finished counts."""
 
 SECONDS_TO_START: Final = 10
@@ -104,7 +104,7 @@ class EndToEnd:
                 token_budget=self._settings.token_budget,
                 timeout_s=LOADER_TIMEOUT_S if self._settings.num_workers else 0.0,
             )
-            deadline_ns = monotonic_ns() + round((PATIENCE * forward_s + SECONDS_TO_START) * 1e9)
+            deadline_ns = monotonic_ns() + round((DEADLINE_FACTOR * forward_s + SECONDS_TO_START) * 1e9)
             done = 0
             with (
                 loader,

@@ -119,7 +119,7 @@ def test_only_marks_during_a_graph_capture_lack_device_times(work):
         gc.collect()  # frees graphs of other tests, whose destruction would invalidate the capture
         with profiler.begin_batch() as batch, torch.cuda.graph(graph):
             batch.mark("forward", torch.cuda.current_stream().cuda_stream)
-            time.sleep(0.05)  # the harvesting thread polls events, and must not query those of the graph
+            time.sleep(0.05)  # the collector polls events, and must not query those of the graph
             matrix @ matrix
             batch.end_stage()
         with profiler.begin_batch() as batch:
@@ -166,5 +166,5 @@ def test_the_cost_of_profiling_is_measured(work):
     cost = profiler.result.cost
     assert cost.calls >= 400
     assert 100 < cost.mean_call_ns < 50_000
-    assert cost.harvest_cpu_ns > 0
+    assert cost.collector_cpu_ns > 0
     assert cost.sampling_cpu_ns > 0

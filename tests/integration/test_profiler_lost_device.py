@@ -37,7 +37,7 @@ def lag_behind() -> None:
             with profiler.stage("forward"):
                 pass
         cuda.release(STREAM)
-        time.sleep(0.3)  # the harvester returns the events to the pool
+        time.sleep(0.3)  # the collector returns the events to the pool
         for _ in profiler.batches(range(50)):
             with profiler.stage("forward"):
                 pass
@@ -55,7 +55,7 @@ def never_finish() -> None:
     profiler = new_profiler(sample_gpu=False)
     profiler.start()
     for held, count in ((False, 3), (True, 2)):
-        time.sleep(0.1)  # earlier records are harvested
+        time.sleep(0.1)  # earlier events are collected
         if held:
             cuda.hold(STREAM)
         for _ in range(count):

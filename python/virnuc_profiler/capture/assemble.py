@@ -120,7 +120,7 @@ def _profiling_cost(timeline: _core.Timeline, samples: GpuSamples | None) -> Pro
         calls=timeline.profiler_calls,
         timed_calls=timeline.timed_calls,
         timed_call_ns=timeline.timed_call_ns,
-        harvest_cpu_ns=timeline.collector_cpu_ns,
+        collector_cpu_ns=timeline.collector_cpu_ns,
         sampling_cpu_ns=sum(ns for ns in sampling if ns is not None) if sampling else None,
     )
 

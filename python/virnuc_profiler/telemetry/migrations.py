@@ -124,8 +124,11 @@ def _telemetry_1_0(document: Document) -> Document:
 
 
 def _saved_run_1_0(document: Document) -> Document:
-    """Rename the model's shape in the metadata."""
-    return _with_new_shape(document, "metadata")
+    """Rename the model's shape in the metadata, and the CPU time of the collector."""
+    document = _with_new_shape(document, "metadata")
+    if not isinstance(cost := document.get("cost"), dict):
+        return document
+    return {**document, "cost": _renamed(cost, {"harvest_cpu_ns": "collector_cpu_ns"})}
 
 
 def _with_new_shape(document: Document, section: str) -> Document:

@@ -200,14 +200,14 @@ class ProfilingCost:
         timed_calls: Number of calls that were timed, about one in 31 to keep the cost of timing negligible.
         timed_call_ns: Host time inside the timed calls. The transition from Python to the compiled core, some 50 ns a
             call, is not included.
-        harvest_cpu_ns: CPU time of the thread that collects device times; None without a device.
+        collector_cpu_ns: CPU time of the thread that collects device times; None without a device.
         sampling_cpu_ns: CPU time of the threads that sample NVML; None without sampling.
     """
 
     calls: int
     timed_calls: int
     timed_call_ns: int
-    harvest_cpu_ns: int | None = None
+    collector_cpu_ns: int | None = None
     sampling_cpu_ns: int | None = None
 
     @property

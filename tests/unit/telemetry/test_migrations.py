@@ -57,6 +57,11 @@ def test_the_old_spelling_of_a_bottleneck_becomes_the_new_one():
     assert new["device_gap_seconds"]["synchronizing"] == old["device_gap_seconds"]["synchronising"] > 0
 
 
+def test_the_collector_had_another_name_in_version_1_0(tmp_path):
+    path = changed(V1_0 / "run_profiled.json", tmp_path / "run.json", lambda old: old["cost"].update(harvest_cpu_ns=7))
+    assert RunResult.load(path).cost.collector_cpu_ns == 7
+
+
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_a_saved_run_of_version_1_0_becomes_current(path, tmp_path):
     old = json.loads(path.read_text())
@@ -67,7 +72,7 @@ def test_a_saved_run_of_version_1_0_becomes_current(path, tmp_path):
     assert (shape["num_layers"], shape["hidden_size"]) in {(6, 320), (33, 1280)}
     for table in ("batches", "stages"):  # later versions may have more columns
         assert {column: new[table][column] for column in old[table]} == old[table]
-    unchanged = old.keys() - {"schema_version", "metadata", "batches", "stages"}
+    unchanged = old.keys() - {"schema_version", "metadata", "cost", "batches", "stages"}
     assert {key: new[key] for key in unchanged} == {key: old[key] for key in unchanged}
 
 

@@ -179,7 +179,7 @@ def profiling_cost_keys(run: RunResult) -> dict[str, Any]:
     cost = run.cost
     if cost is None:
         return {}
-    threads = [ns for ns in (cost.harvest_cpu_ns, cost.sampling_cpu_ns) if ns is not None]
+    threads = [ns for ns in (cost.collector_cpu_ns, cost.sampling_cpu_ns) if ns is not None]
     host_ns = cost.host_ns
     return {
         "profiling_calls": cost.calls,
