@@ -13,6 +13,8 @@ from tests.support.standin import NvmlControl, Standins
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.sweep.trial import run as trial
 
+pytestmark = pytest.mark.slow  # starts whole programs
+
 
 class VanishingModel:
     """A slow model that makes NVML fail before its n-th call."""

@@ -15,6 +15,8 @@ from tests.support import faulty_sequences as faults
 from tests.support.faulty_sequences import HELD, Model, run_with
 from virnuc_profiler.sweep.trial import contamination
 
+pytestmark = pytest.mark.slow  # starts whole programs
+
 
 @pytest.fixture(autouse=True)
 def no_recorded_leaks(monkeypatch):

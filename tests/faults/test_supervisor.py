@@ -25,6 +25,8 @@ from virnuc_profiler.sweep.worker.process_tree import is_subreaper, live_pids_in
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
+pytestmark = pytest.mark.slow  # starts whole programs
+
 FAKE = "tests.support.faulty_model"
 REAL_WORKERS = "tests.support.faulty_workers"
 

@@ -16,6 +16,8 @@ from tests.support import faulty_sequences as faults
 from tests.support.faulty_sequences import run_with
 from virnuc_profiler.sweep.trial.cleanup import child_processes
 
+pytestmark = pytest.mark.slow  # starts whole programs
+
 ROOT = Path(__file__).parents[2]
 
 

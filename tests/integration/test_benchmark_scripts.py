@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.standin import Standins
 
+pytestmark = pytest.mark.slow  # starts whole programs
+
 TINY_PASS = ["--device", "cpu", "--token-budget", "256", "--num-sequences", "15", "--warm-up-s", "0"]
 
 
@@ -22,7 +24,6 @@ def figures_of(standins: Standins, folder: Path, name: str, *options: str, libra
     return printed, json.loads(path.read_text())["figures"]
 
 
-@pytest.mark.slow
 def test_run_overhead(standins: Standins, tmp_path: Path) -> None:
     options = ["--models", "8M", "--pairs", "6", "--segment-s", "0.1"]
     printed, figures = figures_of(standins, tmp_path, "run_overhead", *TINY_PASS, *options, libraries=())
@@ -51,7 +52,6 @@ def test_gpu_sampling(standins: Standins, tmp_path: Path) -> None:
     assert len(figures["claims"]) == 7
 
 
-@pytest.mark.slow
 def test_throughput(standins: Standins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so small a model gains nothing from threads, and waits for them
     options = ["--device", "cpu", "--models", "8M", "--workloads", "sweep", "--token-budgets", "256", "--fp8"]
@@ -89,7 +89,6 @@ def test_throughput_goes_on_when_a_figure_fails(standins: Standins, tmp_path: Pa
     assert "n/a, UsageError" in printed
 
 
-@pytest.mark.slow
 def test_host_pipeline(standins: Standins, tmp_path: Path) -> None:
     printed, figures = figures_of(
         standins, tmp_path, "host_pipeline", "--num-sequences", "300", "--fair-esm-sequences", "20", libraries=()
@@ -105,7 +104,6 @@ def test_host_pipeline(standins: Standins, tmp_path: Path) -> None:
     assert [line.split(":")[0] in ("PASS", "FAIL", "n/a") for line in printed.splitlines()[-2:]] == [True, True]
 
 
-@pytest.mark.slow
 def test_supervision_cost(standins: Standins, tmp_path: Path) -> None:
     options = ["--device", "cpu", "--trials", "6", "--num-sequences", "4", "--num-workers", "0"]
     printed, figures = figures_of(standins, tmp_path, "supervision_cost", *options, libraries=())

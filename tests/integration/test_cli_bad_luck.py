@@ -14,6 +14,8 @@ from tests.support.sweeps import fake_sweep
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.telemetry.reader import read_telemetry
 
+pytestmark = pytest.mark.slow  # starts whole programs
+
 CPU = ("--device", "cpu", "--weights", "random", "--num-sequences", "4")
 
 

@@ -12,6 +12,8 @@ from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
 from virnuc_profiler.sweep.results.result_files import read_step
 from virnuc_profiler.telemetry.reader import read_telemetry
 
+pytestmark = pytest.mark.slow  # starts whole programs
+
 TWO = (
     "--num-sequences", "8", "--cooldown", "0", "--weights", "random", "--device", "cpu", "--token-budget", "2048",
     "--buffer-size", "50", "--steps", "baseline,packing", "--precision", "fp32,bf16",

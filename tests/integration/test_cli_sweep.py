@@ -12,6 +12,8 @@ from tests.support.command import SMALL, run
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 
+pytestmark = pytest.mark.slow  # starts whole programs
+
 TITLES = (
     "Baseline Configuration (defaults)",
     "DataLoader Parameter Sweep",
@@ -37,7 +39,6 @@ def with_path(folder):
     return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-@pytest.mark.slow
 def test_a_sweep_prints_five_tables_and_names_its_folder_last(small_sweep):
     folder, finished = small_sweep
     assert finished.code == 0, finished.err
@@ -48,7 +49,6 @@ def test_a_sweep_prints_five_tables_and_names_its_folder_last(small_sweep):
     assert finished.out.splitlines()[-1] == f"Results: {folder}"
 
 
-@pytest.mark.slow
 def test_progress_goes_to_stderr_as_plain_lines(small_sweep):
     _, finished = small_sweep
     lines = [line for line in finished.err.splitlines() if line.startswith("[")]
@@ -57,7 +57,6 @@ def test_progress_goes_to_stderr_as_plain_lines(small_sweep):
     assert "\x1b" not in finished.err + finished.out
 
 
-@pytest.mark.slow
 def test_a_sweep_writes_six_results_and_a_telemetry_file_for_each_configuration(small_sweep):
     folder, _ = small_sweep
     assert {path.name for path in folder.glob("*.json")} == {
@@ -73,7 +72,6 @@ def test_a_sweep_writes_six_results_and_a_telemetry_file_for_each_configuration(
     assert len(written) == len(TELEMETRY) + 1
 
 
-@pytest.mark.slow
 def test_every_result_agrees_with_its_telemetry(small_sweep):
     folder, _ = small_sweep
     for name in ("baseline", "dataloader_sweep", "packing_sweep", "interaction_sweep", "optimal_validation"):
@@ -94,7 +92,6 @@ def test_every_result_agrees_with_its_telemetry(small_sweep):
             assert result["elapsed_sec"] == summary["elapsed_seconds"]
 
 
-@pytest.mark.slow
 def test_the_tables_can_be_printed_again(small_sweep, tmp_path):
     folder, finished = small_sweep
     again = run("report", folder, "--output", tmp_path / "tables.txt")
@@ -163,7 +160,6 @@ def test_a_dry_run_lists_the_baseline_that_a_step_needs(tmp_path):
     assert finished.out.startswith("baseline: 1 configuration\n")
 
 
-@pytest.mark.slow
 def test_a_dry_run_knows_an_earlier_baseline(small_sweep):
     folder, _ = small_sweep
     finished = run("sweep", "--dry-run", *SMALL, "--output-dir", folder)

@@ -16,6 +16,8 @@ from virnuc_profiler.cli.main import main
 from virnuc_profiler.cli.nsys import profile_command
 from virnuc_profiler.sweep.trial import run as trial
 
+pytestmark = pytest.mark.slow  # starts whole programs
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "--device", "cpu", "--weights", "random", "--num-sequences", "4", "--cooldown", "0", "--num-workers", "0",
