@@ -144,5 +144,5 @@ def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
     return {names.get(key, key): value for key, value in values.items() if names.get(key) not in values}
 
 
-TELEMETRY: Final = FileFormat("1.1", {"1.0": _telemetry_1_0})
-SAVED_RUN: Final = FileFormat("1.1", {"1.0": _saved_run_1_0})
+TELEMETRY: Final = FileFormat("1.2", {"1.0": _telemetry_1_0})
+SAVED_RUN: Final = FileFormat("1.2", {"1.0": _saved_run_1_0})

@@ -6,6 +6,7 @@ here. Another major version is refused by name.
 
 * 1.0: the option and setting ``min_cosine`` was called ``least_cosine``; results said nothing of a varied model.
 * 1.1: configurations may name a ``precision``, and then results have ``model`` and ``model_reloaded``.
+* 1.2: results and documents have more keys; see CHANGELOG.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry import migrations
 
-VERSION: Final = "1.1"
+VERSION: Final = "1.2"
 """Version of journals and result files that this program writes."""
 
 _RENAMED: Final[Mapping[str, str]] = {"least_cosine": "min_cosine"}
