@@ -20,11 +20,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from virnuc_profiler.reports.figures import NOT_MEASURED
 from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.estimate import Pace, in_words
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING
 from virnuc_profiler.sweep.session import SweepListener
+from virnuc_profiler.telemetry.number_text import rate, share
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.workload import Workload
@@ -160,7 +161,7 @@ def outcome(result: Result) -> str:
     """Return a result in a few words."""
     if not result.succeeded:
         return f"failed, {result.reason}{' (predicted, not tried)' if result.predicted else ''}"
-    rate = NOT_MEASURED if result.sequences_per_sec is None else f"{result.sequences_per_sec:.1f}"
-    efficiency = "" if result.packing_efficiency is None else f", {result.packing_efficiency:.1%} packing"
+    packing = result.packing_efficiency
+    efficiency = "" if packing is None else f", {share(packing, beside=MIN_PACKING)} packing"
     heat = ", throttled" if result.throttled else ""
-    return f"{rate} seq/sec{efficiency}{heat}"
+    return f"{rate(result.sequences_per_sec)} seq/sec{efficiency}{heat}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 PROJECTED_SEQUENCES = 6_000_000
-"""Job size of ``projected_6M_hours`` and ``projected_6M_hours_tokens``."""
+"""Job size of the projections, ``projected_6M_hours`` and those that begin with it."""
 
 _SECONDS_PER_HOUR = 3600
 
@@ -41,13 +41,27 @@ def projected_hours(amount: float | None, measured: int | None, elapsed_seconds:
     return ratio(share * elapsed_seconds, _SECONDS_PER_HOUR)
 
 
+def steady_projected_hours(start_up_seconds: float | None, sequences_per_sec: float | None) -> float | None:
+    """Return the hours of a job of ``PROJECTED_SEQUENCES`` that starts up once; None if the rate was not measured.
+
+    Args:
+        start_up_seconds: Seconds from the start to the first completed batch.
+        sequences_per_sec: Sequences per second after warm-up.
+    """
+    seconds = ratio(PROJECTED_SEQUENCES, sequences_per_sec)
+    if seconds is None or start_up_seconds is None:
+        return None
+    return ratio(start_up_seconds + seconds, _SECONDS_PER_HOUR)
+
+
 def rates(
     total_sequences: int | None, total_tokens: int | None, elapsed_seconds: float | None
 ) -> dict[str, float | None]:
     """Return the summary keys that follow from the totals of a run.
 
-    Both projections assume sequences like the measured ones, so they are equal for a single run. Only the one by
-    tokens stays correct when ``avg_tokens_per_seq`` is replaced by the mean length of the real data.
+    Both projections assume sequences like the measured ones, and the rate of the whole run with its start-up, so they
+    are the same figure. Only the one by tokens stays correct when ``avg_tokens_per_seq`` is replaced by the mean length
+    of the real data.
 
     Args:
         total_sequences: Number of sequences processed, or None.

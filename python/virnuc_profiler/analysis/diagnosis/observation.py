@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps, device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline, host_timeline
 from virnuc_profiler.analysis.diagnosis.launches import Launch, launches_of
 from virnuc_profiler.analysis.gpu.activity import activity_during
-from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
+from virnuc_profiler.analysis.model_cost import ModelShape, flops_by_batch, forward_flops
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.steady_state import SteadyState, steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
@@ -117,7 +117,7 @@ def observe(run: RunResult, shape: ModelShape | None = None) -> Observation:
     slack_ns = min(run.device.alignment_uncertainty_ns or 0, MAX_CLOCK_SLACK_NS)
     host = host_timeline(batches, span)
     whole = device_gaps(batches, span, host, slack_ns)
-    steady = steady_state(batches)
+    steady = steady_state(batches, None if shape is None else flops_by_batch(batches, shape))
     chosen = batches if steady.window is None else steady.batches
     launches = launches_of(chosen, slack_ns)
     window = steady.window or _window(launches) or span

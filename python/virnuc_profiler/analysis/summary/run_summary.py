@@ -23,7 +23,7 @@ from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.rates import ratio, steady_projected_hours
 from virnuc_profiler.telemetry.records import GpuSamples
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -54,13 +54,15 @@ def run_summary(
     observation = observe(run, shape)
     steady = observation.after_warm_up
     first_end = steady.first_completion_ns
+    start_up_s = None if first_end is None else (first_end - run.host_start_ns) / 1e9
     diagnosis = diagnose_observation(observation, run, ceiling)
     return {
         "elapsed_seconds": run.elapsed_s,
-        "start_up_seconds": None if first_end is None else (first_end - run.host_start_ns) / 1e9,
+        "start_up_seconds": start_up_s,
         "warm_up_batches": steady.warm_up_batches,
         "steady_tokens_per_sec": steady.tokens_per_sec,
         "steady_sequences_per_sec": steady.sequences_per_sec,
+        "projected_6M_hours_steady": steady_projected_hours(start_up_s, steady.sequences_per_sec),
         "device_busy_fraction": device_busy_fraction(run.batches, window),
         "device_gap_seconds": gap_seconds(observation.whole),
         "bound_by": diagnosis.bottleneck,

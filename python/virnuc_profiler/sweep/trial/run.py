@@ -53,85 +53,6 @@ from virnuc_profiler.telemetry.run_result import RunResult
 _log = logging.getLogger(__name__)
 
 
-def run_single_gpu_benchmark(
-    fasta_path: str | os.PathLike[str],
-    output_dir: str | os.PathLike[str],
-    model: Any,
-    device: Any,
-    num_workers: int = 4,
-    prefetch_factor: int = 4,
-    token_budget: int = 4096,
-    buffer_size: int = 2000,
-    *,
-    batch_converter: Any = None,
-    num_sequences: int | None = None,
-    cooldown_s: Cooldown = COOLDOWN_S,
-    timeout_s: float | None = None,
-    on_progress: Callable[[int], None] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    failure_log_level: int = logging.WARNING,
-    capture_range: bool = False,
-    min_cosine: float = MIN_COSINE,
-) -> dict[str, Any]:
-    """Measure one configuration, and clean up whatever happens. Runs on the CPU too.
-
-    The time is that of the whole run, from just before the loader starts to the last result. What was measured before
-    a failure, the time limit or Ctrl-C is also written to the telemetry file, whose metadata has ``status``.
-
-    Args:
-        fasta_path: The sequences; the file may be gzip'd.
-        output_dir: Folder of ``telemetry_{run_id}.json`` and ``run_{run_id}.json``.
-        model: A model as :func:`load_esm2_model` returns it.
-        device: The device that the model is on.
-        num_workers: DataLoader processes that read and encode; 0 does it in this process.
-        prefetch_factor: Chunks that each worker keeps ready.
-        token_budget: Most tokens of one packed batch, BOS and EOS included.
-        buffer_size: Sequences that are collected before they are packed.
-        batch_converter: A batch converter of fair-esm; None for that of ESM-2.
-        num_sequences: Number of sequences to run, from the first one on; None for all.
-        cooldown_s: Pause of the clean-up in seconds; ``"auto"`` waits as long as its checks need, for two seconds at
-            most.
-        timeout_s: Time limit of the run in seconds; None for none.
-        on_progress: Called with the number of sequences that are done, after each batch.
-        metadata: Further metadata for the telemetry file.
-        failure_log_level: Level at which a failure is logged.
-        capture_range: Whether to mark the measured run for nsys or ncu, see :class:`BatchProfiler`.
-        min_cosine: Lowest cosine similarity that a model in FP8 must reach, see :class:`AsyncInferenceRunner`.
-
-    Returns:
-        ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``, ``gpu_util``,
-        ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``, ``truncated_sequences``,
-        ``unknown_residues``, ``telemetry_path``, ``run_path`` and ``cleanup``;
-        or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
-        ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM) and the same
-        keys without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its ``evidence``. What was
-        not measured is None; so are the paths if the device failed before the run began.
-
-    Raises:
-        ValueError: A knob is out of its range.
-        UsageError: The device is not there.
-        WorkloadError: The sequences cannot be read.
-        OutputError: The results cannot be written.
-        KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
-    """
-    return measure_configuration(
-        Configuration(num_workers, prefetch_factor, token_budget, buffer_size),
-        fasta_path,
-        output_dir,
-        model,
-        device,
-        batch_converter=batch_converter,
-        num_sequences=num_sequences,
-        cooldown_s=cooldown_s,
-        timeout_s=timeout_s,
-        on_progress=on_progress,
-        metadata=metadata,
-        failure_log_level=failure_log_level,
-        capture_range=capture_range,
-        min_cosine=min_cosine,
-    ).to_json()
-
-
 def measure_configuration(
     configuration: Configuration,
     fasta_path: str | os.PathLike[str],
@@ -148,8 +69,12 @@ def measure_configuration(
     failure_log_level: int = logging.WARNING,
     capture_range: bool = False,
     min_cosine: float = MIN_COSINE,
+    warmed_up: bool | None = None,
 ) -> Result:
-    """Measure one configuration; parameters and errors are those of :func:`run_single_gpu_benchmark`.
+    """Measure one configuration, and clean up whatever happens. Runs on the CPU too.
+
+    The time is that of the whole run, from just before the loader starts to the last result. What was measured before
+    a failure, the time limit or Ctrl-C is also written to the telemetry file, whose metadata has ``status``.
 
     Args:
         configuration: Values of all knobs. Those of the model's knobs only name the model that is passed.
@@ -166,6 +91,14 @@ def measure_configuration(
         failure_log_level: Level at which a failure is logged.
         capture_range: Whether to mark the measured run for nsys or ncu.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
+        warmed_up: Whether the model was warmed up before, for the result; None if nothing is known of it.
+
+    Raises:
+        ValueError: A knob is out of its range.
+        UsageError: The device is not there.
+        WorkloadError: The sequences cannot be read.
+        OutputError: The results cannot be written.
+        KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
     """
     trial = _TrialRun(
         Path(fasta_path),
@@ -195,6 +128,7 @@ def measure_configuration(
     record_leaks(trial.run_id, report, model)
     return dataclasses.replace(
         without_contamination(trial.result(logger), trial.contamination),
+        warmed_up=warmed_up,
         telemetry_path=None if telemetry_path is None else str(telemetry_path),
         run_path=None if telemetry_path is None else str(run_path(telemetry_path)),
         cleanup=report.as_dict(),
@@ -342,6 +276,8 @@ class _TrialRun:
             elapsed_sec=summary["elapsed_seconds"],
             sequences_per_sec=summary["total_sequences"] / summary["elapsed_seconds"],
             tokens_per_sec=summary["avg_tokens_per_sec"],
+            start_up_sec=summary.get("start_up_seconds"),
+            steady_sequences_per_sec=summary.get("steady_sequences_per_sec"),
             gpu_util=summary["avg_gpu_util"],
             gpu_sampling_lost_after_sec=summary.get("gpu_sampling_lost_after_seconds"),
             packing_efficiency=summary["avg_packing_efficiency"],
