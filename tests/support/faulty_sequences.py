@@ -61,8 +61,9 @@ def run_with(monkeypatch, folder: Path, fault=None, *, workers: int = 2, in_all:
         return dataset
 
     monkeypatch.setattr(trial, "SequenceDataset", make)
-    settings = {"prefetch_factor": 1, "token_budget": 256, "buffer_size": 100, "cooldown_s": "auto", **options}
-X
+    knobs = {"prefetch_factor": 1, "token_budget": 256, "buffer_size": 100}
+    settings = {**knobs, "cooldown_s": "auto", "warm_up": False, **options}
+    return run_single_gpu_benchmark(write_fasta(folder), folder, model or Model(), "cpu", workers, **settings)
 
 
 def nothing():

@@ -49,6 +49,8 @@ class SimulatedMachine:
         self.tokens_per_second = tokens_per_second
         self.flops_per_second = flops_per_second
         self.shape = shape
+        if shape is not None:  # where trials look for it
+            self.num_layers, self.hidden_size = shape.num_layers, shape.hidden_size
         self.start_up_ns = round(start_up_s * 1e9)
         self.on_device = on_device
         self.started_ns = self.now_ns = 1_000_000_000

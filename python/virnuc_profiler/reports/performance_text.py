@@ -17,7 +17,6 @@ from virnuc_profiler.analysis.summary.performance_figures import (
     WELL_PACKED,
     Performance,
     Projections,
-    Requirement,
     summarize_performance,
 )
 from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, rate, share, words
@@ -142,7 +141,7 @@ def _projections(projections: Projections) -> Iterator[str]:
     else:
         yield _line("Projected 6M (whole run's rate)", hours(projections.whole_run, beside=limit))
     if projections.steady is not None:
-        yield _line("Projected 6M (start once, then steady)", hours(projections.steady, beside=limit))
+        yield _line("Projected 6M (one start, steady)", hours(projections.steady, beside=limit))
 
 
 def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -248,13 +247,10 @@ def _requirements(performance: Performance) -> Iterator[str]:
     for requirement in performance.requirements:
         unit = f" {requirement.unit}" if requirement.unit[0].isalpha() else requirement.unit
         value = number(requirement.value, 2, unit, beside=requirement.limit)
-        yield f"  {requirement.name}  {requirement.text:<32} {value:>12}   {_verdict(requirement)}"
-
-
-def _verdict(requirement: Requirement) -> str:
-    if requirement.met is not None:
-        return "PASS" if requirement.met else "FAIL"
-    return f"NOT MEASURED{f' ({requirement.remark})' if requirement.remark else ''}"
+        verdict = {True: "PASS", False: "FAIL", None: "NOT MEASURED"}[requirement.met]
+        yield f"  {requirement.name}  {requirement.text:<32} {value:>12}   {verdict}"
+        if requirement.remark:
+            yield f"           {requirement.remark}"
 
 
 def render_cost(summary: Mapping[str, Any]) -> str:

@@ -56,8 +56,8 @@ def test_golden(tmp_path):
     assert "Model: esm2_t36_3B_UR50D" in report
     assert value_of(report, "Sequences") == "80"
     assert value_of(report, "Tokens") == "16,000"
-    assert value_of(report, "Projected 6M (by sequences)") == "8.33 h"  # 6e6 / 200 per second / 3600
-    assert value_of(report, "Projected 6M (by tokens)") == "8.33 h"
+    assert value_of(report, "Projected 6M (whole run's rate)") == "8.33 h"  # 6e6 / 200 per second / 3600
+    assert report.count("Projected 6M") == 1  # by tokens it is the same figure
     assert value_of(report, "Tokens/s") == "40,000"
     assert value_of(report, "Sequences/s") == "200.0"
     assert value_of(report, "Average efficiency") == "93.0%"
@@ -84,7 +84,7 @@ def test_no_label_is_cut(tmp_path):
     assert "…" not in report
     for words in LABELS.values():
         assert value_of(report, f"Device idle, {words}") == "1.500 s"
-    assert f"  {long}: 2.0 s" in report
+    assert f"  {long}: 2.00 s" in report
     assert f"  {long} 1: 50.0% (batches 50.0% to 50.0%)" in report
     assert f"  {long}: x" in report
     assert max(len(line) for line in report.splitlines() if long not in line) <= 80
@@ -151,7 +151,7 @@ def test_keys_that_were_not_measured_print_as_such(tmp_path):
 def test_what_the_summary_lacks_comes_from_the_batches(tmp_path):
     batches = [{"num_sequences": 10, "num_tokens": 500, "packing_efficiency": 0.5, "gpu_util": 30}]
     report = generate_performance_report(write(tmp_path, {"elapsed_seconds": 2}, batches))
-    assert value_of(report, "Sequences/s") == "5.0"
+    assert value_of(report, "Sequences/s") == "5.00"
     assert verdict(report, "PERF-01") == "FAIL"
     assert verdict(report, "PERF-02") == "FAIL"
     assert verdict(report, "PERF-05") == "FAIL"
@@ -189,6 +189,39 @@ def test_a_part_of_the_tokens_is_no_numerator_for_the_time_of_all_batches(tmp_pa
 )
 def test_requirements(tmp_path, summary, requirement, expected):
     assert verdict(generate_performance_report(write(tmp_path, summary)), requirement) == expected
+
+
+def test_projections_that_say_different_things_are_all_shown(tmp_path):
+    hours = {"projected_6M_hours": 5.0, "projected_6M_hours_tokens": 12.0, "projected_6M_hours_steady": 11.5}
+    report = generate_performance_report(write(tmp_path, hours))
+    assert value_of(report, "Projected 6M (by sequences)") == "5.00 h"
+    assert value_of(report, "Projected 6M (by tokens)") == "12.00 h"
+    assert value_of(report, "Projected 6M (one start, steady)") == "11.50 h"
+
+
+def test_a_run_whose_start_up_decides_gets_no_verdict_on_its_projection(tmp_path):
+    hours = {"projected_6M_hours_tokens": 12.0, "projected_6M_hours_steady": 9.0}
+    report = generate_performance_report(write(tmp_path, hours))
+    assert verdict(report, "PERF-01") == "NOT MEASURED"
+    assert "The run is too short to tell: it is met only without its start-up." in report
+    assert max(map(len, report.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("summary", "requirement", "shown"),
+    [
+        ({"projected_6M_hours": 10.0004}, "PERF-01", "10.0004 h   FAIL"),
+        ({"projected_6M_hours": 9.9996}, "PERF-01", "9.9996 h   PASS"),
+        ({"projected_6M_hours": 10.0}, "PERF-01", "10.00 h   FAIL"),
+        ({"avg_gpu_util": 69.996}, "PERF-02", "69.996%   FAIL"),
+        ({"avg_packing_efficiency": 0.899996}, "PERF-05", "89.9996%   FAIL"),
+        ({"avg_packing_efficiency": 0.9}, "PERF-05", "90.00%   PASS"),
+    ],
+)
+def test_a_value_near_its_limit_has_enough_digits_to_show_the_side(tmp_path, summary, requirement, shown):
+    report = generate_performance_report(write(tmp_path, summary))
+    (line,) = [line for line in report.splitlines() if line.strip().startswith(requirement)]
+    assert line.endswith(f" {shown}")
 
 
 def test_utilization_per_device(tmp_path):

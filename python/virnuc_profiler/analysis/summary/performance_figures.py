@@ -272,7 +272,7 @@ def _projected_hours(projections: Projections) -> Requirement:
     met = None if hours is None else hours < PERF_01_HOURS
     remark = ""
     if met is False and steady is not None and steady < PERF_01_HOURS:
-        met, remark = None, "too short a run: the start-up decides"
+        met, remark = None, "The run is too short to tell: it is met only without its start-up."
     return Requirement(
         "PERF-01", f"projected 6M sequences < {PERF_01_HOURS:g} h", hours, "h", PERF_01_HOURS, met, remark
     )

@@ -75,28 +75,27 @@ def steady_state(batches: BatchTable, work: Work | None = None) -> SteadyState:
         return SteadyState(first_ns, min(warm_up, len(order)), batches.take(order[:0]))
     window = times_ns[ends[0]], times_ns[ends[-1]]
     inside = order[ends[0] + 1 : ends[-1] + 1]
-    seconds = steady_seconds(batches, inside, window, work)
-    return SteadyState(
-        first_ns,
-        ends[0] + 1,
-        batches.take(inside),
-        window,
-        ratio(batches.total("tokens"), seconds),
-        ratio(batches.total("sequences"), seconds),
-    )
+    rates = (steady_rate(batches, name, inside, window, work) for name in ("tokens", "sequences"))
+    return SteadyState(first_ns, ends[0] + 1, batches.take(inside), window, *rates)
 
 
-def steady_seconds(batches: BatchTable, inside: Column, window: Interval, work: Work | None = None) -> float | None:
-    """Return the time that all batches would take at the pace of those in a window; None if a batch was not counted.
+def steady_rate(
+    batches: BatchTable, field: str, inside: Column, window: Interval, work: Work | None = None
+) -> float | None:
+    """Return a total of the run per second, as if all batches went at the pace of those in a window.
 
     Args:
         batches: Batches of the run.
+        field: Column that is added up, such as ``tokens``.
         inside: Positions of the batches in the window.
         window: Start and end of the window, ns.
         work: Work of each batch in any unit, of shape (batches,); by default its tokens.
+
+    Returns:
+        The rate; None if a batch was not counted, or if the batches have no work.
     """
     if not batches.all_packed:
         return None
     amounts = batches.columns["tokens"].astype(np.float64) if work is None else work
-    share = ratio(math.fsum(amounts[inside].tolist()), math.fsum(amounts.tolist()))
-    return ratio((window[1] - window[0]) / 1e9, share)
+    done, whole = math.fsum(amounts[inside].tolist()), math.fsum(amounts.tolist())
+    return ratio(int(batches.columns[field].sum()) * done * 1e9, whole * (window[1] - window[0]))

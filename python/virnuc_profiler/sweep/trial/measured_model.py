@@ -113,6 +113,7 @@ class MeasuredModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
+        on_tokens: Callable[[int], None] | None = None,
     ) -> Result:
         """Measure one configuration, unless it cannot fit.
 
@@ -121,6 +122,7 @@ class MeasuredModel:
             configuration: Values of all knobs.
             output_dir: Folder of the telemetry file and the run.
             on_progress: Called with the number of sequences that are done, after each batch.
+            on_tokens: Called with the number of tokens that are done, after each batch.
 
         Returns:
             The result; a model that cannot be loaded is a failure of its configurations.
@@ -136,7 +138,7 @@ class MeasuredModel:
         if not self._is_warm and self._warm_up is not None:
             self.warm_up(*self._warm_up)
         return with_model(
-            self._measure(workload, configuration, output_dir, on_progress),
+            self._measure(workload, configuration, output_dir, on_progress, on_tokens),
             {**self.description, **self._footprint()},
             reloaded,
         )
@@ -215,6 +217,7 @@ class MeasuredModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None,
+        on_tokens: Callable[[int], None] | None,
     ) -> Result:
         predicted = self._predicted_failure(workload, configuration)
         if predicted is not None:
@@ -231,6 +234,7 @@ class MeasuredModel:
             cooldown_s=self._request.cooldown_s,
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
+            on_tokens=on_tokens,
             metadata=self._footprint(),
             capture_range=self._request.capture_range,
             min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,

@@ -65,6 +65,7 @@ def measure_configuration(
     cooldown_s: Cooldown = COOLDOWN_S,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
+    on_tokens: Callable[[int], None] | None = None,
     metadata: Mapping[str, Any] | None = None,
     failure_log_level: int = logging.WARNING,
     capture_range: bool = False,
@@ -87,6 +88,8 @@ def measure_configuration(
         cooldown_s: Pause of the clean-up in seconds, or ``"auto"``.
         timeout_s: Time limit of the run in seconds; None for none.
         on_progress: Called with the number of sequences that are done, after each batch.
+        on_tokens: Called with the number of their tokens, after each batch. Time grows with tokens: the first packs of
+            each buffer hold few, long sequences.
         metadata: Further metadata for the telemetry file.
         failure_log_level: Level at which a failure is logged.
         capture_range: Whether to mark the measured run for nsys or ncu.
@@ -108,6 +111,7 @@ def measure_configuration(
         batch_converter,
         num_sequences,
         on_progress,
+        on_tokens,
         capture_range,
         min_cosine,
     )
@@ -147,6 +151,7 @@ class _TrialRun:
         batch_converter: Any,
         num_sequences: int | None,
         on_progress: Callable[[int], None] | None,
+        on_tokens: Callable[[int], None] | None,
         capture_range: bool,
         min_cosine: float,
     ) -> None:
@@ -159,6 +164,8 @@ class _TrialRun:
         self._model = model
         self._device = device
         self._on_progress = on_progress
+        self._on_tokens = on_tokens
+        self._tokens_done = 0
         tag_segments(owner_tag())
         self._resources_before = snapshot_resources()
         dataset_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
@@ -325,3 +332,7 @@ class _TrialRun:
             self._done += len(result.sequence_ids)
             if self._on_progress is not None:
                 self._on_progress(self._done)
+            if self._on_tokens is not None:
+                residues = self._fasta.residue_counts[result.positions].clip(max=MAX_SEQUENCE_LENGTH)
+                self._tokens_done += int(residues.sum()) + 2 * len(residues)
+                self._on_tokens(self._tokens_done)
