@@ -224,6 +224,11 @@ def test_a_value_near_its_limit_has_enough_digits_to_show_the_side(tmp_path, sum
     assert line.endswith(f" {shown}")
 
 
+def test_writes_that_no_batch_counts_are_unknown(tmp_path):
+    report = generate_performance_report(write(tmp_path, {"avg_checkpoint_write_ms": 5.0}, [{"gpu_util": 1}]))
+    assert (value_of(report, "Writes"), value_of(report, "Average write")) == ("n/a", "5.00 ms")
+
+
 def test_utilization_per_device(tmp_path):
     batches = [{"device": "cuda:0", "gpu_util": 60}, {"device": "cuda:1", "gpu_util": 90}, {"device": "cuda:0"}]
     report = generate_performance_report(write(tmp_path, {}, batches))

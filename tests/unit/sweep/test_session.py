@@ -320,6 +320,14 @@ def test_the_warm_up_keeps_the_settings_and_fails_silently(measured_model, caplo
     assert all(record.levelno == logging.DEBUG for record in caplog.records)
 
 
+def test_each_result_says_whether_the_model_was_warmed_up(measured_model, tmp_path):
+    model, runs = measured_model
+    model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    model.warm_up(WORKLOAD, num_workers=0)
+    model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    assert [options.get("warmed_up") for _, options in runs] == [False, None, True]
+
+
 def test_what_was_altered_in_the_sequences_is_said_once(measured_model, tmp_path, caplog):
     model, _ = measured_model
     for _ in range(2):

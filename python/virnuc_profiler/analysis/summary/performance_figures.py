@@ -127,13 +127,13 @@ class Checkpoints:
     """Cost of writing checkpoints.
 
     Attributes:
-        writes: Number of batches with a checkpoint.
+        writes: Number of batches with a checkpoint; None if no batch says so.
         average_write_ms: Mean time of a write; None if it was not measured.
         p95_write_ms: 95th percentile of that time; None without values.
         max_queue_depth: Largest depth of the checkpoint queue; None if it was not measured.
     """
 
-    writes: int
+    writes: int | None
     average_write_ms: float | None
     p95_write_ms: float | None
     max_queue_depth: int | None
@@ -240,7 +240,7 @@ def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
     average, depth = summary.get("avg_checkpoint_write_ms"), summary.get("max_checkpoint_queue_depth")
     if not writes and average is None and depth is None:
         return None
-    return Checkpoints(len(writes), average, percentile(writes, 95), depth)
+    return Checkpoints(len(writes) or None, average, percentile(writes, 95), depth)
 
 
 def _requirements(summary: Mapping[str, Any], projections: Projections) -> list[Requirement]:
