@@ -195,8 +195,9 @@ def _reason(result: Result) -> str:
 
 def _failure(result: Result) -> str:
     if result.predicted:
-        predicted, available = _gigabytes(result.predicted_peak_memory_gb), _gigabytes(result.available_memory_gb)
-        return f"predicted: {predicted} of {available}, not tried"
+        available = result.available_memory_gb
+        predicted = number(result.predicted_peak_memory_gb, 2, " GB", beside=available)
+        return f"predicted: {predicted} of {_gigabytes(available)}, not tried"
     if result.reason == OOM:
         where = {"host": " of the host", "shared memory": " of shared memory"}.get(str(result.memory), "")
         return f"peak memory: {_gigabytes(result.peak_memory_gb)} before OOM{where}"

@@ -34,6 +34,8 @@ def number(value: float | None, digits: int = 0, unit: str = "", *, beside: floa
     """
     if value is None:
         return NOT_MEASURED
+    if value != value:
+        return f"nan{unit}"
     if abs(value) >= _TOO_LARGE:
         return _scientific(value, unit)
     if not isinstance(value, int) and value:
