@@ -123,6 +123,28 @@ def test_a_report_says_how_fast_the_machine_is(machine, order, count, tmp_path):
 
 
 @pytest.mark.parametrize("order", ORDERS)
+def test_a_run_that_ends_early_projects_the_workload_and_not_the_long_sequences_that_it_had_first(
+    order, tmp_path, monkeypatch
+):
+    machine = SimulatedMachine(tokens_per_second=100_000, start_up_s=START_UP_S)
+    machine.install(monkeypatch)
+    machine.interrupt_at_pack = 10
+    path = workload_in_order(tmp_path, 400, order)
+    with pytest.raises(KeyboardInterrupt):
+        measure(path, tmp_path, machine)
+    truth = truth_of(path, machine)
+    report = generate_performance_report(next(tmp_path.glob("telemetry_*.json")))
+    found = figures_of(report)
+    assert re.search(r"Sequences: +\d+ of 400: the run ended early", report)
+    assert found["Steady sequences/s"] == pytest.approx(truth.sequences / truth.computing_s, rel=WITHIN)
+    mean_tokens = truth.tokens / truth.sequences
+    assert found["Projected 6M (by tokens)"] == pytest.approx(
+        found["Elapsed"] / found["Tokens"] * 6e6 * mean_tokens / 3600, rel=WITHIN
+    )
+    assert found["Projected 6M (by sequences)"] > 2 * found["Projected 6M (by tokens)"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
 def test_each_batch_has_the_rate_of_the_machine(order, tmp_path, monkeypatch):
     machine = SimulatedMachine(tokens_per_second=100_000, start_up_s=START_UP_S)
     machine.install(monkeypatch)

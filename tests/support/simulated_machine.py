@@ -57,6 +57,7 @@ class SimulatedMachine:
         self.device_free_ns = 0
         self.records: list[BatchRecord] = []
         self.begun = 0
+        self.interrupt_at_pack = None
 
     def seconds(self, tokens, sum_squared_lengths):
         """Return how long the machine computes."""
@@ -66,6 +67,8 @@ class SimulatedMachine:
 
     def __call__(self, tokens, cu_seqlens, max_seqlen):
         """Compute one pack: the model of a machine without a device."""
+        if self.begun == self.interrupt_at_pack:
+            raise KeyboardInterrupt
         lengths = cu_seqlens.diff().tolist()
         self.now_ns += round(1e9 * self.seconds(len(tokens), sum(length**2 for length in lengths)))
         return torch.zeros(len(tokens), 2)

@@ -119,7 +119,7 @@ def _run(performance: Performance) -> Iterator[str]:
 
 def _workload(performance: Performance) -> Iterator[str]:
     summary, workload = performance.summary, performance.metadata.get("workload")
-    yield _line("Sequences", number(summary["total_sequences"]))
+    yield _line("Sequences", _sequences(summary["total_sequences"], workload))
     yield _line("Tokens", number(summary["total_tokens"]))
     yield _line("Tokens per sequence", number(summary["avg_tokens_per_seq"], 1))
     yield _line("Batches", number(summary["total_batches"]))
@@ -130,6 +130,14 @@ def _workload(performance: Performance) -> Iterator[str]:
     for key, label in (("truncated_sequences", "Sequences cut"), ("unknown_residues", "Unknown letters")):
         if isinstance(workload, Mapping) and isinstance(workload.get(key), int):
             yield _line(label, number(workload[key]))
+
+
+def _sequences(done: int | None, workload: Any) -> str:
+    """Return the number of sequences and, if the run ended early, how many were planned."""
+    planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
+    if done is None or type(planned) is not int or planned <= done:
+        return number(done)
+    return f"{number(done)} of {number(planned)}: the run ended early"
 
 
 def _projections(projections: Projections) -> Iterator[str]:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 PROJECTED_SEQUENCES = 6_000_000
 """Job size of the projections, ``projected_6M_hours`` and those that begin with it."""
@@ -39,6 +41,24 @@ def projected_hours(amount: float | None, measured: int | None, elapsed_seconds:
     if share is None or elapsed_seconds is None:
         return None
     return ratio(share * elapsed_seconds, _SECONDS_PER_HOUR)
+
+
+def planned_tokens_per_sequence(metadata: Mapping[str, Any], total_sequences: int | None) -> float | None:
+    """Return the mean length of the workload of a run that ended early; None for a whole run, or if it is unknown.
+
+    What such a run has done does not represent the rest: the first packs of each buffer hold the long sequences.
+
+    Args:
+        metadata: Metadata of the run, of unknown origin.
+        total_sequences: Number of sequences that the run has done, or None.
+    """
+    workload = metadata.get("workload")
+    if not isinstance(workload, Mapping) or total_sequences is None:
+        return None
+    planned, tokens = workload.get("num_sequences"), workload.get("tokens")
+    if type(planned) is not int or type(tokens) is not int or not 0 <= total_sequences < planned or tokens <= 0:
+        return None
+    return ratio(tokens, planned)
 
 
 def steady_projected_hours(start_up_seconds: float | None, sequences_per_sec: float | None) -> float | None:

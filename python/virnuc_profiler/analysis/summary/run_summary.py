@@ -23,7 +23,13 @@ from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.rates import ratio, steady_projected_hours
+from virnuc_profiler.telemetry.rates import (
+    PROJECTED_SEQUENCES,
+    planned_tokens_per_sequence,
+    projected_hours,
+    ratio,
+    steady_projected_hours,
+)
 from virnuc_profiler.telemetry.records import GpuSamples
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -55,14 +61,19 @@ def run_summary(
     steady = observation.after_warm_up
     first_end = steady.first_completion_ns
     start_up_s = None if first_end is None else (first_end - run.host_start_ns) / 1e9
+    sequences_per_sec = steady.sequences_per_sec
+    planned_length = planned_tokens_per_sequence(run.metadata, run.total_sequences)
+    if planned_length is not None:
+        sequences_per_sec = ratio(steady.tokens_per_sec, planned_length)
     diagnosis = diagnose_observation(observation, run, ceiling)
     return {
         "elapsed_seconds": run.elapsed_s,
         "start_up_seconds": start_up_s,
         "warm_up_batches": steady.warm_up_batches,
         "steady_tokens_per_sec": steady.tokens_per_sec,
-        "steady_sequences_per_sec": steady.sequences_per_sec,
-        "projected_6M_hours_steady": steady_projected_hours(start_up_s, steady.sequences_per_sec),
+        "steady_sequences_per_sec": sequences_per_sec,
+        "projected_6M_hours_steady": steady_projected_hours(start_up_s, sequences_per_sec),
+        **_projection_keys(run, planned_length),
         "device_busy_fraction": device_busy_fraction(run.batches, window),
         "device_gap_seconds": gap_seconds(observation.whole),
         "bound_by": diagnosis.bottleneck,
@@ -106,6 +117,14 @@ def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
         return None
     by_cause = {line.cause: line.total_ns / 1e9 for line in gaps.totals()}
     return {LEAD_IN: gaps.lead_in_ns / 1e9, TAIL: gaps.tail_ns / 1e9, **by_cause}
+
+
+def _projection_keys(run: RunResult, planned_length: float | None) -> dict[str, Any]:
+    """Return the projection by tokens of a run that ended early; no keys for a whole run, for which it follows."""
+    if planned_length is None or run.total_tokens is None or not run.batches.all_packed:
+        return {}
+    tokens = PROJECTED_SEQUENCES * planned_length
+    return {"projected_6M_hours_tokens": projected_hours(tokens, run.total_tokens, run.elapsed_s)}
 
 
 def _milliseconds(nanoseconds: float | None) -> float | None:

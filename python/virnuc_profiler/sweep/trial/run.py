@@ -175,6 +175,7 @@ class _TrialRun:
         self._expected = count if num_sequences is None else min(num_sequences, count)
         if self._expected == 0:
             raise WorkloadError(f"{fasta_path} holds no sequences")
+        self._expected_tokens = self._tokens_of(slice(self._expected))
         self._dataset: Any = (
             SequenceDataset(self._fasta, **dataset_options)
             if self._expected == count
@@ -242,6 +243,7 @@ class _TrialRun:
                 "path": str(self._fasta.path),
                 "fingerprint": self._fasta.fingerprint,
                 "num_sequences": self._expected,
+                "tokens": self._expected_tokens,
                 "sequences_in_file": len(self._fasta),
                 **self._altered,
             },
@@ -333,6 +335,10 @@ class _TrialRun:
             if self._on_progress is not None:
                 self._on_progress(self._done)
             if self._on_tokens is not None:
-                residues = self._fasta.residue_counts[result.positions].clip(max=MAX_SEQUENCE_LENGTH)
-                self._tokens_done += int(residues.sum()) + 2 * len(residues)
+                self._tokens_done += self._tokens_of(result.positions)
                 self._on_tokens(self._tokens_done)
+
+    def _tokens_of(self, positions: Any) -> int:
+        """Return the tokens of some sequences of the file, BOS and EOS included."""
+        residues = self._fasta.residue_counts[positions].clip(max=MAX_SEQUENCE_LENGTH)
+        return int(residues.sum()) + 2 * len(residues)
