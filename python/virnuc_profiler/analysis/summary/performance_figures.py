@@ -267,12 +267,12 @@ def _requirements(summary: Mapping[str, Any], projections: Projections) -> list[
 
 
 def _projected_hours(projections: Projections) -> Requirement:
-    """Return the verdict on the projection, which a run decides only if its start-up makes no difference to it."""
+    """Return the verdict on the projection, which a run decides only if its start makes no difference to it."""
     hours, steady = projections.whole_run, projections.steady
     met = None if hours is None else hours < PERF_01_HOURS
     remark = ""
-    if met is False and steady is not None and steady < PERF_01_HOURS:
-        met, remark = None, "The run is too short to tell: it is met only without its start-up."
+    if met is not None and steady is not None and met != (steady < PERF_01_HOURS):
+        met, remark = None, "The run is too short to tell: its start-up and warm-up decide."
     return Requirement(
         "PERF-01", f"projected 6M sequences < {PERF_01_HOURS:g} h", hours, "h", PERF_01_HOURS, met, remark
     )
