@@ -15,6 +15,7 @@ from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 from virnuc_profiler.cli.progress import ProgressLines
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.reports.performance_text import generate_performance_report
+from virnuc_profiler.reports.stage_table import render_stages
 from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.workload import read_workload
@@ -22,6 +23,7 @@ from virnuc_profiler.sweep.session import Sweep
 from virnuc_profiler.sweep.trial import run_files
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.telemetry.reader import read_telemetry
+from virnuc_profiler.telemetry.run_result import RunResult
 
 SHAPE = ModelShape(6, 320)
 START_UP_S = 2.0
@@ -72,6 +74,11 @@ def figures_of(report):
     return found
 
 
+def shares_of(table):
+    """Return the share of the run of each stage, percent."""
+    return {stage: float(share) for stage, share in re.findall(r"^(\w+) +\|.* ([\d.]+)%$", table, re.MULTILINE)}
+
+
 @pytest.fixture(params=MACHINES.values(), ids=MACHINES.keys())
 def machine(request, monkeypatch):
     machine = SimulatedMachine(**request.param, start_up_s=START_UP_S)
@@ -114,12 +121,13 @@ def test_a_report_says_how_fast_the_machine_is(machine, order, count, tmp_path):
     else:
         assert found["Steady tokens/s"] is found["Steady sequences/s"] is None
         assert "Projected 6M (one start, steady)" not in found
-    if machine.on_device:
-        expected["Device busy"] = 100 * truth.computing_s / truth.elapsed_s
     if machine.shape is not None:
         expected["Model TFLOP/s"] = truth.flops / truth.elapsed_s / 1e12
         expected["MFU"] = 100 * truth.flops / truth.elapsed_s / 2e12
     assert {label: found[label] for label in expected} == pytest.approx(expected, rel=WITHIN)
+    shares = shares_of(render_stages(RunResult.load(result.run_path)))
+    assert shares["fetch"] == pytest.approx(100 * START_UP_S / truth.elapsed_s, rel=WITHIN)
+    assert shares["forward"] == pytest.approx(100 * truth.computing_s / truth.elapsed_s, rel=WITHIN)
 
 
 @pytest.mark.parametrize("order", ORDERS)

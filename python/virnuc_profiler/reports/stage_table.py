@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.summary.run_summary import profiling_cost_keys
 from virnuc_profiler.analysis.timing.interval_columns import length, length_by_group
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.reports.columns import aligned
-from virnuc_profiler.reports.figures import NOT_MEASURED, share, words
+from virnuc_profiler.reports.figures import NOT_MEASURED, number, share, words
 from virnuc_profiler.reports.performance_text import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import Column, StageColumns
@@ -68,4 +68,4 @@ def _by_batch(batch: Column, starts: Column, ends: Column) -> list[int]:
 
 def _milliseconds(values: Sequence[int], q: float) -> str:
     value = percentile(values, q)
-    return NOT_MEASURED if value is None else f"{value / 1e6:.3f}"
+    return number(None if value is None else value / 1e6, 3)
