@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from virnuc_profiler._core import PackStatistics
+from virnuc_profiler._core import PackStatistics, copy_async
 
 
 class BatchMarks(Protocol):
@@ -31,6 +31,20 @@ class BatchMarks(Protocol):
 
         Returns:
             Whether the kernels must record device timestamps, for `set_device_timestamps`.
+        """
+
+    def copy(self, stage: str, stream: int, target: int, source: int, size: int, /) -> bool:
+        """Run a stage that is one asynchronous copy: queue it, with nothing between it and the stage's events.
+
+        Args:
+            stage: Name of the stage.
+            stream: Handle of the CUDA stream that copies.
+            target: Address of the memory that is written, on the device or pinned on the host.
+            source: Address of the memory that is read, on the device or pinned on the host.
+            size: Number of bytes.
+
+        Returns:
+            Whether the copy was queued. If not, the caller must mark the stage and copy by other means.
         """
 
     def set_device_timestamps(self, start_ns: int, end_ns: int, /) -> None:
@@ -73,6 +87,10 @@ class NoMarks:
         """Return False: nothing uses device timestamps."""
         return False
 
+    def copy(self, _stage: str, stream: int, target: int, source: int, size: int, /) -> bool:
+        """Queue the copy, at the same cost as in a profiled run."""
+        return copy_async(target, source, size, stream)
+
     def set_device_timestamps(self, start_ns: int, end_ns: int, /) -> None:
         """No-op."""
 
@@ -95,7 +113,7 @@ class NoMarks:
 class ForwardMarks(Protocol):
     """Receiver of a forward pass's stages, and provider of the memory for its output.
 
-    A pass calls `output_buffer`, then either `begin_forward` and `begin_pooling`, or `begin_replay`.
+    A pass calls `output_buffer`, then either `begin_forward` and `begin_pooling`, or `begin_pass`.
     """
 
     def output_buffer(self, sequences: int, hidden_size: int) -> Tensor | None:
@@ -117,11 +135,11 @@ class ForwardMarks(Protocol):
     def begin_pooling(self) -> None:
         """Start the stage of the pooling, after the forward was queued."""
 
-    def begin_replay(self) -> Tensor | None:
-        """Start the stage of a CUDA graph that computes forward and pooling together.
+    def begin_pass(self) -> Tensor | None:
+        """Start the one stage of a pass whose kernels can record when its forward begins and its pooling ends.
 
         Returns:
-            (2,) int64 on the device, into which the graph writes its device timestamps; None if they are not needed.
+            (2,) int64 on the device, into which the kernels write these times; None if they are not needed.
         """
 
 
@@ -138,6 +156,6 @@ class NoForwardMarks:
     def begin_pooling(self) -> None:
         """No-op."""
 
-    def begin_replay(self) -> Tensor | None:
+    def begin_pass(self) -> Tensor | None:
         """Return None: nothing uses device timestamps."""
         return None

@@ -12,8 +12,9 @@ from virnuc_profiler.inference.marks import BatchMarks
 class StageMarks:
     """The `ForwardMarks` of a batch: marks its stages and provides the output memory of its slot.
 
-    A replayed graph takes a few hundred microseconds, and two events between one replay and the next cost the device
-    three of them (8M model, H200). So the graph's own kernels record device timestamps instead.
+    Kernels that can record device timestamps do so, instead of events around them. An event on an idle stream completes
+    before the host has launched the first kernel, up to 0.5 ms too early. And a replayed graph takes a few hundred
+    microseconds, of which two events between one replay and the next cost the device three (8M model, H200).
 
     Args:
         marks: Receiver of the batch's stages.
@@ -22,7 +23,7 @@ class StageMarks:
 
     Attributes:
         outputs: Memory that the model was given, on the device and on the host; None if it did not ask for any.
-        timestamped: The same memory if a replay was asked to write its device timestamps there; else None.
+        timestamped: The same memory if a pass was asked to write its device timestamps there; else None.
     """
 
     __slots__ = ("_marks", "_output_buffers", "_stream", "outputs", "timestamped")
@@ -54,7 +55,7 @@ class StageMarks:
         """Start the stage "pool"."""
         self._marks.mark("pool", self._stream)
 
-    def begin_replay(self) -> Tensor | None:
+    def begin_pass(self) -> Tensor | None:
         """Start the stage "forward", which includes pooling; return memory for its device timestamps, or None."""
         if self.outputs is None or self.timestamped is not None:  # the memory holds the timestamps of one pass
             self._marks.mark("forward", self._stream)

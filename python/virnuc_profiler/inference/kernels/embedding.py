@@ -7,6 +7,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language.extra.cuda import globaltimer
 
 from virnuc_profiler.inference.kernels.rows import row_program
 
@@ -15,7 +16,7 @@ _TOKENS = 1024
 
 
 def describe_tokens(
-    tokens: Tensor, cu_seqlens: Tensor, mask_token: int, unmasked_share: float
+    tokens: Tensor, cu_seqlens: Tensor, mask_token: int, unmasked_share: float, timestamps: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Compute each token's position and the scale of its embedding.
 
@@ -24,6 +25,8 @@ def describe_tokens(
         cu_seqlens: (B + 1,) int32 on the same device, cumulative lengths from 0 to T.
         mask_token: Token that counts as masked.
         unmasked_share: Share of tokens that were not masked in training.
+        timestamps: (2,) int64; the first becomes ``%globaltimer`` (ns) at the start of this kernel, the second 0. None
+            to record none.
 
     Returns:
         Positions, (T,) int32, from 0 in each sequence; and scales, (T,) float32: 0 for a masked token, for the others
@@ -33,7 +36,7 @@ def describe_tokens(
     scales = torch.empty(tokens.shape, dtype=torch.float32, device=tokens.device)
     sequences = cu_seqlens.shape[0] - 1
     _describe_tokens[(sequences,)](
-        tokens, cu_seqlens, positions, scales, mask_token, unmasked_share, _TOKENS, num_warps=4
+        tokens, cu_seqlens, positions, scales, timestamps, mask_token, unmasked_share, _TOKENS, num_warps=4
     )
     return positions, scales
 
@@ -58,9 +61,12 @@ def embed(tokens: Tensor, table: Tensor, scales: Tensor) -> Tensor:
 
 @triton.jit
 def _describe_tokens(
-    tokens, cu_seqlens, positions, scales, MASK_TOKEN: tl.constexpr, unmasked_share, BLOCK: tl.constexpr
+    tokens, cu_seqlens, positions, scales, timestamps, MASK_TOKEN: tl.constexpr, unmasked_share, BLOCK: tl.constexpr
 ):
     sequence = tl.program_id(0)
+    if timestamps is not None:
+        tl.store(timestamps, globaltimer(), sequence == 0)
+        tl.store(timestamps + 1, 0, sequence == 0)
     begin = tl.load(cu_seqlens + sequence)
     end = tl.load(cu_seqlens + sequence + 1)
     missing = 0

@@ -158,6 +158,18 @@ def test_pooling_averages_the_residues(hidden_size):
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.gpu  # the interpreter has no %globaltimer
+def test_a_pass_records_when_its_first_kernel_starts_and_its_last_one_ends():
+    tokens, ends = torch.full((9,), 5, device=DEVICE), cumulative([4, 5])
+    timestamps = torch.tensor([-1, 2**62], device=DEVICE)
+    describe_tokens(tokens, ends, MASK, 0.88, timestamps)
+    start, end = timestamps.tolist()
+    assert start > 0
+    assert end == 0  # a later end is a larger number
+    mean_pool(random(9, 40, dtype=torch.float16), ends, timestamps=timestamps)
+    assert timestamps.tolist()[0] == start < timestamps.tolist()[1]
+
+
 @pytest.mark.parametrize("hidden_size", [320, 40])
 def test_indirect_pooling_writes_only_the_requested_sequences(hidden_size):
     lengths = [3, 100, 33, 34, 20]
