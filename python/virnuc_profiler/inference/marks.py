@@ -110,13 +110,25 @@ class NoMarks:
         """No-op."""
 
 
+class PassOutput(Protocol):
+    """Device memory for the results of one forward pass."""
+
+    @property
+    def vectors(self) -> Tensor:
+        """(B, h) float32 memory for the pooled vectors."""
+
+    @property
+    def timestamps(self) -> Tensor:
+        """(2,) int64 memory for the ``%globaltimer`` (ns) at the start of the pass and at its end."""
+
+
 class ForwardMarks(Protocol):
     """Receiver of a forward pass's stages, and provider of the memory for its output.
 
     A pass calls `output_buffer`, then either `begin_forward` and `begin_pooling`, or `begin_pass`.
     """
 
-    def output_buffer(self, sequences: int, hidden_size: int) -> Tensor | None:
+    def output_buffer(self, sequences: int, hidden_size: int) -> PassOutput | None:
         """Return memory for the pooled vectors, or None if the pass must allocate its own.
 
         A batch has one buffer: further passes over the same batch receive None.
@@ -124,9 +136,6 @@ class ForwardMarks(Protocol):
         Args:
             sequences: Number of sequences B.
             hidden_size: Size h of each vector.
-
-        Returns:
-            (B, h) float32 on the device, or None.
         """
 
     def begin_forward(self) -> None:
@@ -135,18 +144,14 @@ class ForwardMarks(Protocol):
     def begin_pooling(self) -> None:
         """Start the stage of the pooling, after the forward was queued."""
 
-    def begin_pass(self) -> Tensor | None:
-        """Start the one stage of a pass whose kernels can record when its forward begins and its pooling ends.
-
-        Returns:
-            (2,) int64 on the device, into which the kernels write these times; None if they are not needed.
-        """
+    def begin_pass(self) -> None:
+        """Start the one stage of a pass whose kernels write the timestamps of its output buffer, if it has one."""
 
 
 class NoForwardMarks:
     """`ForwardMarks` of a pass that is not timed and allocates its own output."""
 
-    def output_buffer(self, _sequences: int, _hidden_size: int) -> Tensor | None:
+    def output_buffer(self, _sequences: int, _hidden_size: int) -> PassOutput | None:
         """Return None: there is no buffer."""
         return None
 
@@ -156,6 +161,5 @@ class NoForwardMarks:
     def begin_pooling(self) -> None:
         """No-op."""
 
-    def begin_pass(self) -> Tensor | None:
-        """Return None: nothing uses device timestamps."""
-        return None
+    def begin_pass(self) -> None:
+        """No-op."""

@@ -71,7 +71,8 @@ def embedding_function(model: Callable[..., Tensor]) -> Embed:
                 "it must return a tensor (T, h) with one vector per token"
             )
         marks.begin_pooling()
-        return mean_pool(hidden, cu_seqlens, out=marks.output_buffer(len(cu_seqlens) - 1, hidden.shape[1]))
+        output = marks.output_buffer(len(cu_seqlens) - 1, hidden.shape[1])
+        return mean_pool(hidden, cu_seqlens, out=None if output is None else output.vectors)
 
     return call_and_pool
 

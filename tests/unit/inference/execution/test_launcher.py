@@ -118,7 +118,10 @@ def test_pytorch_learns_that_a_dropped_batch_still_uses_pinned_memory(cuda, laun
     before = len(cuda.operations)
     slot = dropped.slot
     dropped.drop()
-    assert [(what, stream) for what, stream, _ in cuda.operations[before:]] == [("copy", "copy in"), ("copy", "copy out")]
+    assert [(what, stream) for what, stream, _ in cuda.operations[before:]] == [
+        ("copy", "copy in"),
+        ("copy", "copy out"),
+    ]
     assert slot.done.knows["copy in"] == slot.done.knows["copy out"] == 2
 
 

@@ -159,10 +159,15 @@ def test_pooling_averages_the_residues(hidden_size):
 
 
 @pytest.mark.gpu  # the interpreter has no %globaltimer
-def test_a_pass_records_when_its_first_kernel_starts_and_its_last_one_ends():
+@pytest.mark.parametrize("indirect", [False, True])
+def test_a_pass_records_when_its_first_kernel_starts_and_its_last_one_ends(indirect):
     tokens, ends = torch.full((9,), 5, device=DEVICE), cumulative([4, 5])
     timestamps = torch.tensor([-1, 2**62], device=DEVICE)
-    describe_tokens(tokens, ends, MASK, 0.88, timestamps)
+    if indirect:
+        describe_tokens(tokens, ends, MASK, 0.88, torch.tensor([0], device=DEVICE))
+        assert timestamps.tolist() == [-1, 2**62]
+    target = torch.tensor([timestamps.data_ptr()], device=DEVICE) if indirect else timestamps
+    describe_tokens(tokens, ends, MASK, 0.88, target)
     start, end = timestamps.tolist()
     assert start > 0
     assert end == 0  # a later end is a larger number

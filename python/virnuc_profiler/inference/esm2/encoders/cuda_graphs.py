@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
@@ -32,13 +33,14 @@ class CapturableEncoder(Protocol):
     def prepare(self, model: EncodedModel) -> object:
         """Return what the encoder derives from the weights; another object if they have moved or changed."""
 
-    def __call__(self, model: EncodedModel, tokens: Tensor, pack: Pack) -> Tensor:
+    def __call__(self, model: EncodedModel, tokens: Tensor, pack: Pack, timestamps: Tensor | None = None) -> Tensor:
         """Compute the last layer's representation.
 
         Args:
             model: Weights of the encoder.
             tokens: (T,) integers.
             pack: The sequences of the pack.
+            timestamps: Memory for the device timestamp of the start, as for ``embedding.describe_tokens``.
 
         Returns:
             (T, h) in the model's data type.
@@ -108,10 +110,17 @@ class CudaGraphEncoder:
         graph = self._graph_for(model, tokens, pack)
         if graph is None:
             return self._encoder.pooled(model, tokens, pack, marks)
-        vectors = marks.output_buffer(pack.num_sequences, model.hidden_size)
-        if vectors is None:
+        output = marks.output_buffer(pack.num_sequences, model.hidden_size)
+        if output is None:
             vectors = torch.empty(pack.num_sequences, model.hidden_size, dtype=torch.float32, device=tokens.device)
-        graph.replay(tokens, pack, vectors, marks.begin_pass())
+            graph.load(tokens, pack, vectors)
+        else:
+            vectors = output.vectors
+            graph.load(tokens, pack, vectors, output.timestamps)
+        # The stage begins after the copy into the graph's memory: on an idle device, that copy is done long before the
+        # replay is launched.
+        marks.begin_pass()
+        graph.replay()
         return vectors
 
     def release(self) -> None:
@@ -140,7 +149,7 @@ class CudaGraphEncoder:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         try:
-            graph = CapturedGraph(lambda tokens, pack: self._encoder(model, tokens, pack), size, device, self._pool)
+            graph = CapturedGraph(partial(self._encoder, model), size, device, self._pool)
         except torch.OutOfMemoryError:
             self._too_large.add(size)
             if not self._graphs:

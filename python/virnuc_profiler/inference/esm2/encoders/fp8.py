@@ -117,7 +117,7 @@ class Fp8Encoder(FusedEncoder):
             model: Weights of the encoder.
             tokens: (T,) integers.
             pack: The sequences of the pack.
-            timestamps: (2,) int64 memory for the device timestamp of the start; None records none.
+            timestamps: Memory for the device timestamp of the start, as for ``embedding.describe_tokens``.
 
         Returns:
             (T, h) in the model's data type.

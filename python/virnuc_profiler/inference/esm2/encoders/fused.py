@@ -57,8 +57,9 @@ class FusedEncoder:
         """
         from virnuc_profiler.inference.kernels.mean_pool import mean_pool
 
-        vectors = marks.output_buffer(pack.num_sequences, model.hidden_size)
-        timestamps = marks.begin_pass()
+        output = marks.output_buffer(pack.num_sequences, model.hidden_size)
+        vectors, timestamps = (None, None) if output is None else (output.vectors, output.timestamps)
+        marks.begin_pass()
         hidden = self(model, tokens, pack, timestamps)
         return mean_pool(hidden, pack.cu_seqlens, out=vectors, timestamps=timestamps)
 
@@ -69,7 +70,7 @@ class FusedEncoder:
             model: Weights of the encoder.
             tokens: (T,) integers.
             pack: The sequences of the pack.
-            timestamps: (2,) int64 memory for the device timestamp of the start; None records none.
+            timestamps: Memory for the device timestamp of the start, as for ``embedding.describe_tokens``.
 
         Returns:
             (T, h) in the model's data type.

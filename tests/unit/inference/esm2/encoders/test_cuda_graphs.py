@@ -29,6 +29,9 @@ class Encoder:
         self.prepared += 1
         return self.weights
 
+    def __call__(self, *_):
+        raise AssertionError("graphs are not captured here")
+
     def pooled(self, model, tokens, pack, marks):
         marks.begin_pass()
         self.launched += 1
@@ -60,9 +63,12 @@ class Graph:
         self.replays += 1
         return torch.full((pack.total_tokens, HIDDEN_SIZE), 2.0)
 
-    def replay(self, tokens, pack, vectors=None, timestamps=None):
+    def load(self, tokens, pack, vectors=None, timestamps=None):
+        self.vectors = vectors
+
+    def replay(self):
         self.replays += 1
-        vectors.fill_(2.0)
+        self.vectors.fill_(2.0)
 
 
 @pytest.fixture
