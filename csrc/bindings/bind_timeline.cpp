@@ -73,7 +73,7 @@ void register_timeline(py::module_& module) {
 #define X(column, initial) , column
     PYBIND11_NUMPY_DTYPE(BatchRow, stage_begin, stage_end, flags VIRNUC_BATCH_COLUMNS(X));
 #undef X
-    PYBIND11_NUMPY_DTYPE(StageRow, stage, host_start_ns, host_end_ns, device_start_ns, device_end_ns);
+    PYBIND11_NUMPY_DTYPE(StageRow, stage, host_start_ns, host_end_ns, device_start_ns, device_end_ns, timestamped);
     PYBIND11_NUMPY_DTYPE(Anchor, host_ns, device_ns, uncertainty_ns);
     register_batch(module);
 

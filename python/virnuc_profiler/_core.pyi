@@ -300,8 +300,9 @@ class Timeline:
 
         Returns:
             Structured array of shape (stages,) with the fields ``stage`` (int32), ``host_start_ns``, ``host_end_ns``,
-            ``device_start_ns`` and ``device_end_ns`` (int64). Device times are on the host clock, or NOT_MEASURED.
-            Rows are grouped by batch in the order of :meth:`batches`, and ordered by start within a batch.
+            ``device_start_ns``, ``device_end_ns`` (int64) and ``timestamped`` (int32; 1 if the stage's own kernels
+            took its device times). Device times are on the host clock, or NOT_MEASURED. Rows are grouped by batch in
+            the order of :meth:`batches`, and ordered by start within a batch.
         """
     def anchors(self) -> NDArray[np.void]:
         """Return the anchors: one for each synchronization of the host and device clocks.

@@ -49,6 +49,9 @@ def place_stamps_among_events() -> None:
     assert cuda.calls("cuEventRecord") - before == 4 * 4  # none for the timestamped stage itself
     timeline.stop()
     assert timeline.dropped_batches == 0
+    rows = timeline.stages()
+    forward = rows["stage"] == STAGES.index("forward")
+    assert rows["timestamped"].tolist() == forward.astype(int).tolist()
     copied_in, computed = times_of(timeline, "h2d"), times_of(timeline, "forward")
     for (_, h2d_end), (start, end) in zip(copied_in, computed, strict=True):
         assert start == pytest.approx(h2d_end, abs=1_000)

@@ -30,6 +30,10 @@ _ACTIVITY_OF: Final = {"fetch": FETCHING, "collate": COLLATING, "emit": CONSUMIN
 """Activities of the stages that launch no work; other names are ``OWN_STAGE``."""
 
 
+LOADER_STAGES: Final = frozenset({"fetch", "collate"})
+"""Stages that get the data of a batch, before any work on it is launched."""
+
+
 class Segment(NamedTuple):
     """Time in which the host did one thing.
 

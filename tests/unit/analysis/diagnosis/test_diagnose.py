@@ -33,7 +33,7 @@ def test_a_device_that_is_never_idle_is_healthy():
     found = diagnose_run(with_gpu(back_to_back(), **gpm()))
     assert (found.bottleneck, found.healthy) == ("device_arithmetic", True)
     assert found.sentence.startswith("Healthy: the device is busy 100.0% of the time")
-    assert found.busy_share == 1.0
+    assert found.stage_share == 1.0
     assert found.gaps == ()
     assert found.further == ()
 
@@ -42,7 +42,7 @@ def test_device_times_outside_of_the_run_are_none():
     """Without evidence that the device was busy, the run does not count as healthy."""
     stages = [stage("fetch", 0, 4), stage("forward", 4, 10, device=(50, 60))]
     found = diagnose_run(run_of([batch(0, 0, 10, stages)], 10, device=GPU))
-    assert (found.healthy, found.busy_share) == (False, None)
+    assert (found.healthy, found.stage_share) == (False, None)
     assert "Healthy" not in found.sentence
 
 
@@ -114,7 +114,7 @@ def test_a_wait_in_every_batch_is_named_from_half_a_percent_on(device_ms, bottle
     found = diagnose_run(one_by_one(device_ms=device_ms))
     assert found.bottleneck == bottleneck
     assert evidence(found)["batches after which the host waited with an empty queue"] == "100.0%"
-    assert found.busy_share > 0.98
+    assert found.stage_share > 0.98
 
 
 def test_a_wait_inside_a_copy_is_copying():
@@ -245,7 +245,7 @@ def test_on_the_cpu_host_times_say_what_they_can(fetch_ms, bottleneck):
     assert found.bottleneck == bottleneck
     assert not found.healthy
     assert evidence(found)["device"] == "not measured (no GPU)"
-    assert found.busy_share is None
+    assert found.stage_share is None
 
 
 def test_a_gpu_whose_times_were_not_taken_is_not_judged():
