@@ -165,7 +165,7 @@ def _wait(performance: Performance) -> Iterator[str]:
     yield _line("Average", number(performance.wait.average_ms, 2, " ms"))
     yield _line("p95", number(performance.wait.p95_ms, 2, " ms"))
     yield _line("Starved batches", percent(performance.wait.starved_percent))
-    yield _line("Share of the run", share(performance.summary["wait_fraction"]))
+    yield _line("Share of the run", share(performance.summary.get("wait_fraction")))
 
 
 def _gpu(performance: Performance) -> Iterator[str]:

@@ -109,18 +109,18 @@ class SummaryTotals:
             totals["total_tokens"] if every_token else None,
             totals["elapsed_seconds"],
         )
-        # Waits of some of the batches say little about the run.
-        waited_s = self.wait_ms / 1e3 if self.with_wait == self.batches and self.batches else None
         summary = {
             **totals,
             "avg_tokens_per_sec": derived.pop("avg_tokens_per_sec"),
             "avg_gpu_util": self.gpu_util.value,
             "avg_packing_efficiency": self.packing_efficiency.value,
             "pct_starved": ratio(100 * self.starved, self.with_queue_state),
-            "wait_seconds": waited_s,
-            "wait_fraction": _fraction(waited_s, totals["elapsed_seconds"]),
             **derived,
         }
+        if self.with_wait:  # the waits of some batches say little about the run
+            waited_s = self.wait_ms / 1e3 if self.with_wait == self.batches else None
+            summary["wait_seconds"] = waited_s
+            summary["wait_fraction"] = _fraction(waited_s, totals["elapsed_seconds"])
         if self.without_counts:
             summary["batches_without_counts"] = self.without_counts
         if self.checkpoint_write_ms.count:

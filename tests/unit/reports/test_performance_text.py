@@ -141,9 +141,9 @@ def test_names_of_a_saved_run_cannot_command_the_terminal():
 
 
 def test_keys_that_were_not_measured_print_as_such(tmp_path):
-    summary = {"device_busy_fraction": None, "steady_tokens_per_sec": None, "energy_joules": None}
+    summary = {"device_stages_fraction": None, "steady_tokens_per_sec": None, "energy_joules": None}
     report = generate_performance_report(write(tmp_path, summary))
-    assert value_of(report, "Device busy") == "n/a"
+    assert value_of(report, "In device stages, at most") == "n/a"
     assert value_of(report, "Energy") == "n/a"
     assert value_of(report, "Steady tokens/s").startswith("n/a")
 

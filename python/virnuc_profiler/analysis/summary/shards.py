@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from virnuc_profiler.analysis.summary.performance_figures import complete_summary
-from virnuc_profiler.analysis.timing.statistics import mean
-from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.analysis.timing.statistics import mean, weighted_mean
 from virnuc_profiler.telemetry.summary import summarize
 
 REQUIRED_EFFICIENCY_PERCENT = 95.0
@@ -50,15 +49,15 @@ def aggregate_shards(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         key: None if (values := _all_or_none(summary.get(key) for summary in summaries)) is None else sum(values)
         for key in ("total_sequences", "total_tokens", "total_batches")
     }
-    waited = _all_or_none(summary.get("wait_seconds") for summary in summaries)
     overall = {
         **totals,
         "elapsed_seconds": None if elapsed is None else max(elapsed),
         "avg_gpu_util": mean(summary.get("avg_gpu_util") for summary in summaries),
         "avg_packing_efficiency": mean(summary.get("avg_packing_efficiency") for summary in summaries),
     }
-    if waited is not None and elapsed is not None:  # the mean over the shards' time
-        overall["wait_fraction"] = ratio(sum(waited), sum(elapsed))
+    if any("wait_fraction" in summary for summary in summaries):
+        shares = [(summary.get("wait_fraction"), summary.get("elapsed_seconds") or 0.0) for summary in summaries]
+        overall["wait_fraction"] = weighted_mean(shares) if _all_or_none(share for share, _ in shares) else None
     return {
         "global_summary": {
             **summarize(batches, None, overall),
