@@ -32,7 +32,8 @@ def evidence(found):
 def test_a_device_that_is_never_idle_is_healthy():
     found = diagnose_run(with_gpu(back_to_back(), **gpm()))
     assert (found.bottleneck, found.healthy) == ("device_arithmetic", True)
-    assert found.sentence.startswith("Healthy: the device is busy 100.0% of the time")
+    assert found.sentence.startswith("Healthy: after warm-up, the device is in its stages for 100.0% of the time (with")
+    assert "busy" not in found.sentence
     assert found.stage_share == 1.0
     assert found.gaps == ()
     assert found.further == ()
@@ -47,17 +48,76 @@ def test_device_times_outside_of_the_run_are_none():
 
 
 def test_device_times_without_length_say_nothing_either():
-    found = diagnose_run(run_of([batch(0, 0, 10, [stage("forward", 4, 10, device=(7, 7))])], 10, device=GPU))
-    assert found.sentence == "No diagnosis: the recorded work took no time."
+    idle = [batch(n, 0, 10, [stage("forward", 4, 10, device=(7, 7))]) for n in range(9)]
+    assert diagnose_run(run_of(idle, 10, device=GPU)).sentence == "No diagnosis: the recorded work took no time."
 
 
-def test_a_run_too_short_to_leave_its_start_out_says_so():
-    short = [stage("fetch", 0, 4), stage("forward", 4, 10)]
-    found = diagnose_run(run_of([batch(0, 0, 10, short)], 10))
-    assert found.sentence.endswith(
-        "(Start-up is included, because 1 batch is too few to exclude it: use more sequences.)"
-    )
-    assert "Start-up" not in diagnose_run(back_to_back()).sentence
+def a_few_batches_after_a_long_start(count, device_ms=50.0, start_ms=10_000.0):
+    """Return a run whose first batch waits for its data that long, and whose others follow without a gap."""
+    batches = []
+    for number in range(count):
+        begins = start_ms + number * device_ms
+        fetched = begins if number == 0 else begins - 10
+        stages = [
+            stage("fetch", 0 if number == 0 else fetched - 1, fetched),
+            stage("forward", fetched, fetched + 5, device=(begins, begins + device_ms)),
+        ]
+        batches.append(batch(number, stages[0].host_start_ns / MS, begins + device_ms + 1, stages))
+    return run_of(batches, start_ms + count * device_ms + 1, device=GPU)
+
+
+@pytest.mark.parametrize(("count", "few"), [(1, "1 batch,"), (4, "4 batches,"), (5, "5 batches,")])
+def test_a_run_too_short_for_a_diagnosis_says_so_and_what_to_do(count, few):
+    """The device was busy for 50 ms to 250 ms of more than 10 s: nothing about that is healthy."""
+    run = a_few_batches_after_a_long_start(count)
+    found = diagnose_run(run)
+    assert (found.bottleneck, found.healthy, found.lost_time, found.further) == ("not_measured", False, {}, ())
+    assert found.sentence.startswith(f"The run is too short for a diagnosis: {few} and it takes 6")
+    assert "Use more sequences, or a smaller token_budget." in found.sentence
+    assert "10.1 s of the run's 10." in found.sentence
+    assert "10.0 s of that waiting for the first data" in found.sentence
+    summary = run_summary(run)
+    assert found.stage_share == summary["device_stages_fraction"] == pytest.approx(count * 50 / (10_001 + count * 50))
+
+
+def test_a_run_of_six_batches_has_a_diagnosis():
+    assert diagnose_run(a_few_batches_after_a_long_start(6)).bottleneck == "device"
+
+
+def test_the_verdict_names_a_start_up_that_took_most_of_the_run():
+    """14 of 26 s pass before the first batch is complete, and then the host waits for the device in every batch."""
+    run = one_by_one(count=40, device_ms=300.0)
+    begins_ns = run.host_start_ns - 13_700 * MS
+    found = diagnose_run(replace(run, host_start_ns=begins_ns))
+    assert found.sentence.startswith("Start-up: 14.0 s of the run's 25.7 s passed before its first batch was complete")
+    assert "(a later batch takes 300" in found.sentence
+    assert "13.7 s of that in other work on the host" in found.sentence
+    assert "Healthy: after warm-up" in found.sentence
+    assert evidence(found)["start-up"].startswith("14.0")
+    assert run_summary(replace(run, host_start_ns=begins_ns))["diagnosis"] == found.sentence
+
+
+def test_a_start_up_comes_after_a_larger_loss_and_a_small_one_is_evidence_only():
+    run = back_to_back((16.0,) * 40, pause_ms=32.0)
+    found = diagnose_run(replace(run, host_start_ns=run.host_start_ns - 500 * MS))
+    assert found.sentence.startswith("After warm-up, the run is bound by data loading")
+    assert "Start-up: 5" in found.sentence
+    small = diagnose_run(run)
+    assert "Start-up" not in small.sentence
+    assert "start-up" in evidence(small)
+
+
+def test_a_first_batch_that_takes_as_long_as_the_others_is_no_start_up():
+    found = diagnose_run(back_to_back((400.0,) * 7))
+    assert found.start_up.elapsed_ns > 0.1 * found.start_up.run_ns
+    assert found.start_up.share < 0.01
+    assert "Start-up" not in found.sentence
+
+
+def test_a_slow_first_pass_is_named():
+    found = diagnose_run(back_to_back((800.0,) + (16.0,) * 39))
+    assert "in the first pass, when kernels are loaded or compiled" in found.sentence
+    assert found.start_up.phases["first_batch"] == pytest.approx(808 * MS, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +156,7 @@ def test_up_to_two_percent_may_be_lost_to_one_cause(pause_ms, bottleneck):
 
 def test_data_loading_says_how_much_and_the_way_out():
     found = diagnose_run(back_to_back(pause_ms=16.02))
-    assert "50.0% of its time" in found.sentence
+    assert "is bound by data loading: it spends 50.0% of that time" in found.sentence
     assert "num_workers" in found.sentence
     (line,) = found.gaps
     assert (line.cause, line.gaps) == ("data_loading", 36)
@@ -158,8 +218,82 @@ def test_another_process():
     assert evidence(found)["SM time of other processes (1), by NVML"] == "40%"
 
 
-def test_like_batches_that_slow_down():
-    assert diagnose_run(back_to_back((16.0,) * 20 + (40.0,) * 20)).bottleneck == "shared_device"
+@pytest.mark.parametrize(
+    ("processes", "words"),
+    [
+        ((), "Whether other processes use this device was not observed."),
+        ((ProcessReading(300 * MS, 0),), "NVML saw no other process on this device."),
+        ((ProcessReading(300 * MS, 2, 0),), "NVML saw 2 other processes on this device, but no SM time of others."),
+    ],
+)
+@pytest.mark.parametrize(
+    ("times_ms", "trend"), [((16.0,) * 20 + (40.0,) * 20, " (they became slower in the"), ((16.0, 40.0) * 20, ", ")]
+)
+def test_like_batches_that_take_different_times_are_no_evidence_of_other_users(times_ms, trend, processes, words):
+    run = back_to_back(times_ms)
+    found = diagnose_run(with_gpu(run, processes=processes) if processes else run)
+    assert found.bottleneck == "unsteady_device"
+    assert not found.healthy
+    assert "shared_device" not in found.lost_time
+    assert f"similar batches take up to 2.5 times as long as the fastest{trend}" in found.sentence
+    assert words in found.sentence
+    assert "SM clocks were not sampled" in found.sentence
+
+
+def test_other_processes_explain_uneven_times_as_far_as_nvml_saw_them():
+    run = back_to_back((16.0, 40.0) * 20)
+    processes = tuple(ProcessReading(n * 50 * MS, 1, 40) for n in range(30))
+    found = diagnose_run(with_gpu(run, processes=processes))
+    assert found.bottleneck == "shared_device"
+    assert "(SM time of other processes (1), by NVML: 40%)" in found.sentence
+    assert found.lost_time["shared_device"] == pytest.approx(0.4)
+    assert found.lost_time["unsteady_device"] == pytest.approx(1 - 16 / 28 - 0.4, abs=0.01)
+
+
+def test_short_and_long_packs_of_an_unknown_model_are_not_called_anything():
+    """Half of the packs hold 16 short sequences, half a long one, whose attention costs 2.8 times as much a token."""
+    run = back_to_back((16.0, 40.0) * 20)
+    batches = [
+        replace(one, packing=packing([4096] if number % 2 else LENGTHS, 4096))
+        for number, one in enumerate(run.batches)
+    ]  # fmt: skip
+    assert diagnose_run(replace(run, batches=BatchTable.from_records(batches))).healthy
+
+
+def queued(late_ms):
+    """Return a run in which the device begins each batch late, although it was queued long before."""
+    run, batches = back_to_back(), []
+    for number, one in enumerate(run.batches):
+        later_ns = int(number * late_ms * MS)
+        stages = [
+            replace(some, device_start_ns=some.device_start_ns + later_ns, device_end_ns=some.device_end_ns + later_ns)
+            if some.device_ns is not None
+            else some
+            for some in one.stages
+        ]
+        batches.append(replace(one, host_end_ns=one.host_end_ns + later_ns, stages=tuple(stages)))
+    end_ns = run.host_end_ns + int(40 * late_ms * MS)
+    return replace(run, batches=BatchTable.from_records(batches), host_end_ns=end_ns)
+
+
+def test_queued_work_that_does_not_begin_is_named_as_that():
+    found = diagnose_run(queued(8.0))
+    assert found.bottleneck == "queued"
+    assert "shared_device" not in found.lost_time
+    assert "or the stream waits for an event" in found.sentence
+    processes = tuple(ProcessReading(n * 50 * MS, 1, 20) for n in range(30))
+    seen = diagnose_run(with_gpu(queued(8.0), processes=processes))
+    assert seen.bottleneck == "shared_device"
+    assert "queued" not in seen.lost_time
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.20, "the largest loss is data loading"), (0.30, "the run is bound by data loading")]
+)
+def test_a_run_is_bound_by_what_takes_a_large_share(share, words):
+    found = diagnose_run(back_to_back(pause_ms=16.02 * share / (1 - share)))
+    assert words in found.sentence
+    assert found.bottleneck == "data_loading"
 
 
 @pytest.mark.parametrize(("tensor", "shape", "bottleneck"), [
@@ -261,10 +395,33 @@ def test_nothing_recorded():
     assert diagnose_run(run_of([], 10, device=GPU)).bottleneck == "not_measured"
 
 
-def test_a_short_run_is_judged_as_a_whole_and_says_so():
-    found = diagnose_run(back_to_back((16.0,) * 4))
+def test_the_window_of_a_short_run_is_the_whole_run():
+    run = back_to_back((16.0,) * 4)
+    found = diagnose_run(run)
     assert not found.steady
-    assert "too short to exclude warm-up" in evidence(found)["window"]
+    assert "the whole run, too short to exclude its warm-up" in evidence(found)["window"]
+    assert found.window_ns == run.host_end_ns - run.host_start_ns
+
+
+def test_a_short_run_on_the_cpu_gets_no_advice_about_its_loader():
+    """86 % of the time passes in the forward pass, and 13 % while the loader starts."""
+    stages = [
+        [stage("fetch", 0, 130), stage("forward", 131, 560)],
+        [stage("fetch", 560, 560), stage("forward", 561, 990)],
+    ]
+    found = diagnose_run(run_of([batch(0, 0, 560, stages[0]), batch(1, 560, 990, stages[1])], 1000))
+    assert found.bottleneck == "not_measured"
+    assert "num_workers" not in found.sentence.replace("Fewer workers (num_workers)", "")
+    assert evidence(found)["host: in the model's stages"] == "85.8%"
+    assert evidence(found)["host: waiting for data"] == "13.0%"
+
+
+def test_stages_of_ones_own_are_the_model_on_the_cpu():
+    batches = [batch(n, 10 * n, 10 * n + 10, [stage("encoder", 10 * n, 10 * n + 10)]) for n in range(20)]
+    run = run_of([], 200)
+    found = diagnose_run(replace(run, batches=BatchTable.from_records(batches)))
+    assert found.bottleneck == "host_arithmetic"
+    assert "100.0% of the time passes in the model's stages" in found.sentence
 
 
 def test_a_saved_run_knows_its_model():
