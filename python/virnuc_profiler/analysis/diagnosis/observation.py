@@ -61,7 +61,7 @@ class Observation:
         shape: Shape of the model, or None if it is unknown.
         flops: FLOPs of the window's batches; None without the model's shape or packing statistics.
         start_up: The run until its first batch was complete; None without batches.
-        clock_error_ns: Stated error of device times on the host's clock, as far as it is tolerated.
+        clock_error_ns: Tolerance between device and host times: the stated error of their alignment, up to a limit.
     """
 
     window: Interval
@@ -132,11 +132,12 @@ def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns:
     Args:
         run: Run to observe.
         shape: Shape of the model, from which its FLOPs follow; None if it is unknown.
-        device_later_ns: Time to add to all device times, ns, to see what their error can change.
+        device_later_ns: Time to add to all device times, ns, to see what their error can change. They are then
+            compared with host times without a tolerance.
     """
     batches = run.batches.with_device_times_later(device_later_ns) if device_later_ns else run.batches
     span = (run.host_start_ns, run.host_end_ns)
-    slack_ns = min(stated_clock_error_ns(run.device), MAX_CLOCK_SLACK_NS)
+    slack_ns = 0 if device_later_ns else min(stated_clock_error_ns(run.device), MAX_CLOCK_SLACK_NS)
     host = host_timeline(batches, span)
     whole = device_gaps(batches, span, host, slack_ns)
     steady = steady_state(batches)
