@@ -28,7 +28,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     SYNCHRONIZING,
 )
 from virnuc_profiler.analysis.diagnosis.evidence import Evidence, device_evidence, host_evidence
-from virnuc_profiler.analysis.diagnosis.gaps import CauseTotal
+from virnuc_profiler.analysis.diagnosis.gaps import GAP_CAUSES, CauseTotal
 from virnuc_profiler.analysis.diagnosis.lost_time import (
     TYPICAL_SHARE,
     LostTime,
@@ -207,8 +207,9 @@ def _within_clock_error(
     above a threshold in every batch.
     """
     error_ns = observation.clock_error_ns
-    if not causes or not error_ns:
-        return False
+    idle_ns = sum(line.total_ns for line in observation.gaps.totals() if line.cause != NOT_MEASURED)
+    if not causes or not error_ns or idle_ns >= len(GAP_CAUSES) * NEGLIGIBLE * observation.window_ns:
+        return False  # the length of gaps does not depend on the host's clock, and one cause at least is considerable
     moved = (observe(run, observation.shape, device_later_ns=later_ns) for later_ns in (error_ns, -error_ns))
     return any(not _worth_naming(device_lost_time(some, ceiling)) for some in moved if some.launches)
 
