@@ -15,7 +15,7 @@ from virnuc_profiler.sweep.trial.run import record_run
 def test_verdict_evidence_and_gaps():
     text = render_diagnosis(back_to_back(pause_ms=16.02))
     assert text.splitlines()[0] == "Diagnosis"
-    assert "bound by data loading: it spends 50.0%" in text
+    assert "bound by data loading: the run spends 50.0%" in text
     assert "in device stages, at most:" in text
     assert "busy" not in text
     row = next(line for line in text.splitlines() if line.strip().startswith("waiting for data"))

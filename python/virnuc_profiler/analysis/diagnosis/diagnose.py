@@ -158,7 +158,7 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
 
 def _too_short(found: Diagnosis, observation: Observation) -> Diagnosis:
     """Return what remains of a diagnosis if start-up and warm-up cannot be told from the rest of the run."""
-    sentence = too_short_sentence(observation.batch_count, observation.start_up)
+    sentence = too_short_sentence(observation, host_activity_shares(observation))
     return replace(found, bottleneck=NOT_MEASURED, healthy=False, sentence=sentence, further=(), lost_time={})
 
 

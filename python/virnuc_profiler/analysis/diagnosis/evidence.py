@@ -5,25 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from virnuc_profiler.analysis.diagnosis import host_activity as host
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
+from virnuc_profiler.analysis.diagnosis.host_activity import ACTIVITY_LABELS
 from virnuc_profiler.analysis.diagnosis.lost_time import LostTime
 from virnuc_profiler.analysis.diagnosis.observation import Observation
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
 from virnuc_profiler.analysis.diagnosis.wording import percent
 from virnuc_profiler.analysis.gpu.throttling import POWER_CAP, REASONS, Slowdown
-
-_HOST_LABELS: Final = {
-    host.FETCHING: "waiting for data",
-    host.COLLATING: "collating",
-    host.LAUNCHING: "in the model's stages",
-    host.CONSUMING: "the consumer of results",
-    host.OWN_STAGE: "other stages",
-    host.UNSTAGED: "outside of all stages",
-    host.UNKNOWN: "batches without their device times",
-}
 
 
 class Evidence(NamedTuple):
@@ -99,7 +89,7 @@ def host_evidence(shares: Mapping[str, float], observation: Observation, reason:
     yield _window(observation)
     yield from _start_up(observation.start_up)
     for activity, share in sorted(shares.items(), key=itemgetter(1), reverse=True):
-        yield Evidence(f"host: {_HOST_LABELS[activity]}", percent(share))
+        yield Evidence(f"host: {ACTIVITY_LABELS[activity]}", percent(share))
     yield Evidence("device", f"not measured ({reason})")
 
 

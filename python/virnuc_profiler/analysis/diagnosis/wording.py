@@ -27,6 +27,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     THROTTLING,
     UNSTEADY_DEVICE,
 )
+from virnuc_profiler.analysis.diagnosis.host_activity import ACTIVITY_LABELS
 from virnuc_profiler.analysis.diagnosis.lost_time import LostTime
 from virnuc_profiler.analysis.diagnosis.observation import Observation
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
@@ -40,8 +41,11 @@ loss is called the largest one, because something else sets the pace."""
 MIN_BATCHES: Final = MIN_WARM_UP_BATCHES + MIN_STEADY_BATCHES
 """Number of batches from which a run can have a steady part."""
 
+MOSTLY: Final = 0.9
+"""Share of the time in device stages from which the device's own timestamps speak for all of it."""
+
 _CAUSES: Final[Mapping[str, str]] = {
-    DATA_LOADING: "data loading: it spends {share} of that time waiting for the loader. Use more workers (num_workers) "
+    DATA_LOADING: "data loading: the run spends {share} of that time waiting for the loader. Use more workers (num_workers) "
     "or a faster source.",
     COLLATION: "collation: {share} of that time goes into tokenizing and packing{idle}. Encode in the workers, or use "
     "a faster collator.",
@@ -53,15 +57,15 @@ _CAUSES: Final[Mapping[str, str]] = {
     "wait for an event instead of the whole device.",
     COPYING: "copying: {share} of that time goes into copies that nothing overlaps{where}. Copies from or to pageable "
     "memory block the host until they finish: pin the memory, copy with non_blocking=True, and copy less.",
-    CONSUMING: "the consumer of its results: {share} of that time passes{idle} while results are delivered. Process "
+    CONSUMING: "the consumer of the results: {share} of that time passes{idle} while results are delivered. Process "
     "results in a thread, or after queueing the next batch.",
     OTHER_HOST_WORK: "other work on the host: {share} of that time passes{idle} outside of the pipeline's stages or in "
     "stages of your own. Give that work a stage to identify it.",
     QUEUED: "queued work that did not begin: for {share} of that time the next stage was queued and the device did not "
     "start it. Work on another stream comes first, of this process or of another one, or the stream waits for an "
     "event.{others}",
-    UNSTEADY_DEVICE: "uneven device times: similar batches take up to {ratio} times as long as the fastest{trend}, "
-    "which costs about {share} of that time.{others}{clocks} Work that the packing statistics do not show would look "
+    UNSTEADY_DEVICE: "uneven device times: of similar batches, the slow ones (p90) take {ratio} times as long as the "
+    "fast ones (p10){trend}, which costs about {share} of that time.{others}{clocks} Work that the packing statistics do not show would look "
     "the same. Compare the slow batches with the others, watch the clocks (nvidia-smi -q -d CLOCK,PERFORMANCE), and "
     "use the device exclusively.",
     SHARED_DEVICE: "a shared device: other work takes about {share} of that time ({signs}). Use the device "
@@ -153,14 +157,15 @@ def healthy_sentence(bottleneck: str, observation: Observation, *, uncertain: bo
         observation: Measurements of the run.
         uncertain: Whether a considerable loss was found that the error of the clocks may explain.
     """
-    exact, sm = observation.timestamped_share, observation.activity.sm
+    share, exact, sm = observation.stage_share or 0.0, observation.timestamped_share, observation.activity.sm
     measured = [] if exact is None else [f"for {percent(exact)} by its own timestamps"]
     measured += [] if sm is None else [f"with an SM activity of {sm:.2f}"]
     known = f" ({', '.join(measured)})" if measured else ""
-    hidden = "" if measured else " Waits for launches inside a stage were not measured."
+    seen = sm is not None or (exact or 0.0) >= MOSTLY * share
+    hidden = "" if seen else " Waits for launches inside a stage were not measured."
     beyond = " beyond the error of the clocks" if uncertain else ""
     return (
-        f"Healthy: after warm-up, the device is in its stages for {percent(observation.stage_share or 0.0)} of the time"
+        f"Healthy: after warm-up, the device is in its stages for {percent(share)} of the time"
         f"{known}, and no loss of 2% or more was found{beyond}{_HEALTHY[bottleneck]}{hidden}"
     )
 
@@ -193,19 +198,25 @@ def start_up_sentence(start_up: StartUp) -> str:
     )
 
 
-def too_short_sentence(batches: int, start_up: StartUp | None) -> str:
-    """Return why a run has no diagnosis, what its start-up took, and the way out.
+def too_short_sentence(observation: Observation, spent: Mapping[str, float]) -> str:
+    """Return why a run has no diagnosis, the way out, and where its time went.
 
     Args:
-        batches: Number of batches of the run.
-        start_up: Start-up of the run, or None.
+        observation: Measurements of the run.
+        spent: Shares of the run by host activity.
     """
+    batches, start_up, in_stages = observation.batch_count, observation.start_up, observation.stage_share
     few = "1 batch" if batches == 1 else f"{batches:,} batches"
     need = f"it takes {MIN_BATCHES}" if batches < MIN_BATCHES else "more of them need device times"
+    if in_stages is not None:
+        where = f"The device was in its stages for at most {percent(in_stages)} of the run."
+    else:
+        most = max(spent, key=spent.__getitem__)
+        where = f"Most of its time passed {ACTIVITY_LABELS[most]} ({percent(spent[most])})."
     begun = f" {start_up_sentence(start_up)}" if start_up is not None and start_up.considerable else ""
     return (
         f"The run is too short for a diagnosis: {few}, and {need} to tell its steady part from its warm-up. Use more "
-        f"sequences, or a smaller token_budget.{begun}"
+        f"sequences, or a smaller token_budget. {where}{begun}"
     )
 
 

@@ -39,6 +39,40 @@ def test_a_device_that_is_never_idle_is_healthy():
     assert found.further == ()
 
 
+@pytest.mark.parametrize(
+    ("replayed", "sampled", "hidden"), [(40, False, False), (10, False, True), (0, False, True), (0, True, False)]
+)
+def test_a_healthy_verdict_says_whether_waits_inside_stages_were_measured(replayed, sampled, hidden):
+    run = back_to_back()
+    batches = [
+        replace(one, stages=tuple(replace(some, timestamped=some.name == "forward") for some in one.stages))
+        if number < replayed
+        else one
+        for number, one in enumerate(run.batches)
+    ]
+    run = replace(run, batches=BatchTable.from_records(batches))
+    found = diagnose_run(with_gpu(run, **gpm(sm=0.4)) if sampled else run)
+    assert found.healthy
+    assert ("Waits for launches inside a stage were not measured." in found.sentence) == hidden
+    assert ("by its own timestamps" in found.sentence) == (replayed > 0)
+    assert ("with an SM activity of 0.40" in found.sentence) == sampled
+    assert found.timestamped_share == (pytest.approx((replayed - 4) / 36, abs=0.01) if replayed else None)
+    if replayed:
+        assert "in stages that the device timed itself" in evidence(found)
+
+
+def test_replays_that_end_with_the_host_did_not_wait_for_launches():
+    """Their own timestamps say so: only stages between events can hide waits."""
+    run = launch_bound()
+    batches = [
+        replace(one, stages=tuple(replace(some, timestamped=some.name == "forward") for some in one.stages))
+        for one in run.batches
+    ]
+    found = diagnose_run(replace(run, batches=BatchTable.from_records(batches)))
+    assert diagnose_run(run).lost_time["launching"] > 0.9
+    assert found.lost_time["launching"] < 0.02
+
+
 def test_device_times_outside_of_the_run_are_none():
     """Without evidence that the device was busy, the run does not count as healthy."""
     stages = [stage("fetch", 0, 4), stage("forward", 4, 10, device=(50, 60))]
@@ -74,6 +108,7 @@ def test_a_run_too_short_for_a_diagnosis_says_so_and_what_to_do(count, few):
     assert (found.bottleneck, found.healthy, found.lost_time, found.further) == ("not_measured", False, {}, ())
     assert found.sentence.startswith(f"The run is too short for a diagnosis: {few} and it takes 6")
     assert "Use more sequences, or a smaller token_budget." in found.sentence
+    assert f"at most {count * 5_000 / (10_001 + count * 50):.1f}% of the run" in found.sentence
     assert "10.1 s of the run's 10." in found.sentence
     assert "10.0 s of that waiting for the first data" in found.sentence
     summary = run_summary(run)
@@ -156,7 +191,7 @@ def test_up_to_two_percent_may_be_lost_to_one_cause(pause_ms, bottleneck):
 
 def test_data_loading_says_how_much_and_the_way_out():
     found = diagnose_run(back_to_back(pause_ms=16.02))
-    assert "is bound by data loading: it spends 50.0% of that time" in found.sentence
+    assert "is bound by data loading: the run spends 50.0% of that time" in found.sentence
     assert "num_workers" in found.sentence
     (line,) = found.gaps
     assert (line.cause, line.gaps) == ("data_loading", 36)
@@ -273,7 +308,7 @@ def test_like_batches_that_take_different_times_are_no_evidence_of_other_users(t
     assert found.bottleneck == "unsteady_device"
     assert not found.healthy
     assert "shared_device" not in found.lost_time
-    assert f"similar batches take up to 2.5 times as long as the fastest{trend}" in found.sentence
+    assert f"the slow ones (p90) take 2.5 times as long as the fast ones (p10){trend}" in found.sentence
     assert words in found.sentence
     assert "SM clocks were not sampled" in found.sentence
 
@@ -450,6 +485,7 @@ def test_a_short_run_on_the_cpu_gets_no_advice_about_its_loader():
     found = diagnose_run(run_of([batch(0, 0, 560, stages[0]), batch(1, 560, 990, stages[1])], 1000))
     assert found.bottleneck == "not_measured"
     assert "num_workers" not in found.sentence.replace("Fewer workers (num_workers)", "")
+    assert "Most of its time passed in the model's stages (85.8%)." in found.sentence
     assert evidence(found)["host: in the model's stages"] == "85.8%"
     assert evidence(found)["host: waiting for data"] == "13.0%"
 
