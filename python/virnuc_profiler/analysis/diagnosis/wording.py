@@ -45,8 +45,8 @@ MOSTLY: Final = 0.9
 """Share of the time in device stages from which the device's own timestamps speak for all of it."""
 
 _CAUSES: Final[Mapping[str, str]] = {
-    DATA_LOADING: "data loading: the run spends {share} of that time waiting for the loader. Use more workers (num_workers) "
-    "or a faster source.",
+    DATA_LOADING: "data loading: the run spends {share} of that time waiting for the loader. Use more workers "
+    "(num_workers) or a faster source.",
     COLLATION: "collation: {share} of that time goes into tokenizing and packing{idle}. Encode in the workers, or use "
     "a faster collator.",
     LAUNCHING: "launching: for {upto}{share} of that time the device waits for the host to launch the next kernel. "
@@ -65,9 +65,9 @@ _CAUSES: Final[Mapping[str, str]] = {
     "start it. Work on another stream comes first, of this process or of another one, or the stream waits for an "
     "event.{others}",
     UNSTEADY_DEVICE: "uneven device times: of similar batches, the slow ones (p90) take {ratio} times as long as the "
-    "fast ones (p10){trend}, which costs about {share} of that time.{others}{clocks} Work that the packing statistics do not show would look "
-    "the same. Compare the slow batches with the others, watch the clocks (nvidia-smi -q -d CLOCK,PERFORMANCE), and "
-    "use the device exclusively.",
+    "fast ones (p10){trend}, which costs about {share} of that time.{others}{clocks} Work that the packing statistics "
+    "do not show would look the same. Compare the slow batches with the others, watch the clocks (nvidia-smi -q -d "
+    "CLOCK,PERFORMANCE), and use the device exclusively.",
     SHARED_DEVICE: "a shared device: other work takes about {share} of that time ({signs}). Use the device "
     "exclusively, or compare only runs under the same load.",
     THROTTLING: "throttling: lower clocks cost about {share} of that time. Check cooling, power supply and power limit "
