@@ -179,12 +179,14 @@ def _from_device_times(observation: Observation, run: RunResult, ceiling: Device
     seconds, flops = observation.window_ns / 1e9, observation.flops
     mfu = None if flops is None else model_flops_utilization(flops, seconds, ceiling)
     uncertain = () if ranked else causes
+    if ranked:
+        sentence = bottleneck_sentence(bottleneck, lost_time)
+    else:
+        sentence = healthy_sentence(bottleneck, observation, uncertain=bool(uncertain))
     return Diagnosis(
         bottleneck=bottleneck,
         healthy=not ranked,
-        sentence=bottleneck_sentence(bottleneck, lost_time)
-        if ranked
-        else healthy_sentence(bottleneck, observation, uncertain=bool(uncertain)),
+        sentence=sentence,
         evidence=tuple(device_evidence(observation, lost_time, mfu, uncertain)),
         further=tuple(further_sentence(cause, lost_time.shares[cause]) for cause in ranked[1:]),
         window_ns=observation.window_ns,
@@ -207,9 +209,11 @@ def _within_clock_error(
     above a threshold in every batch.
     """
     error_ns = observation.clock_error_ns
+    if not causes or not error_ns or not observation.steady:
+        return False
     idle_ns = sum(line.total_ns for line in observation.gaps.totals() if line.cause != NOT_MEASURED)
-    if not causes or not error_ns or idle_ns >= len(GAP_CAUSES) * NEGLIGIBLE * observation.window_ns:
-        return False  # the length of gaps does not depend on the host's clock, and one cause at least is considerable
+    if idle_ns >= len(GAP_CAUSES) * NEGLIGIBLE * observation.window_ns:
+        return False  # the clocks do not change the length of gaps, so at least one of their causes is worth naming
     moved = (observe(run, observation.shape, device_later_ns=later_ns) for later_ns in (error_ns, -error_ns))
     return any(not _worth_naming(device_lost_time(some, ceiling)) for some in moved if some.launches)
 
