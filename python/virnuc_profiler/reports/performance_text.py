@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from textwrap import fill
+from textwrap import wrap
 from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
@@ -202,7 +202,9 @@ def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
     label = "Pace set by" if summary["bound_by"] in PACES else "Largest loss after warm-up"
     yield _line(label, words(LABELS.get(summary["bound_by"], summary["bound_by"])))
     if summary.get("diagnosis") is not None:
-        yield from fill(words(summary["diagnosis"], 1000), initial_indent="  ", subsequent_indent="  ").splitlines()
+        yield from wrap(
+            words(summary["diagnosis"], 1000), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
     if isinstance(gaps := summary.get("device_gap_seconds"), Mapping):
         for cause, seconds in sorted(gaps.items(), key=lambda item: -(item[1] or 0)):
             yield _line(f"Device idle, {words(LABELS.get(cause, cause))}", number(seconds, 3, " s"))
