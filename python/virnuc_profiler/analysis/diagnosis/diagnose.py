@@ -153,7 +153,7 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
     found = _from_host_times(observation, run) if on_host else _from_device_times(observation, run, ceiling)
     if not observation.steady:
         return _too_short(found, observation)
-    return replace(found, sentence=_with_start_up(found, observation.start_up))
+    return replace(found, sentence=_with_start_up(found))
 
 
 def _too_short(found: Diagnosis, observation: Observation) -> Diagnosis:
@@ -162,8 +162,9 @@ def _too_short(found: Diagnosis, observation: Observation) -> Diagnosis:
     return replace(found, bottleneck=NOT_MEASURED, healthy=False, sentence=sentence, further=(), lost_time={})
 
 
-def _with_start_up(found: Diagnosis, start_up: StartUp | None) -> str:
+def _with_start_up(found: Diagnosis) -> str:
     """Return the verdict with a considerable start-up: in front of it if start-up cost more than anything after it."""
+    start_up = found.start_up
     if start_up is None or not start_up.considerable:
         return found.sentence
     later_ns = found.window_ns * max(found.lost_time.values(), default=0.0)

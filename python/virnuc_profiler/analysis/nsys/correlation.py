@@ -190,7 +190,7 @@ def mismatch_reason(run: RunResult, capture: GpuCapture, correlation: Correlatio
 
 
 def busy_shares(run: RunResult, pairs: Iterable[MatchedStage], clock: ClockAgreement | None) -> BusyShares | None:
-    """Return both busy shares; None if the run or the capture lacks device times.
+    """Return both shares; None if the run has no steady part, or if it or the capture lacks device times.
 
     Args:
         run: The run.
@@ -199,7 +199,7 @@ def busy_shares(run: RunResult, pairs: Iterable[MatchedStage], clock: ClockAgree
     """
     operations = [operation for pair in pairs for operation in pair.projection.operations]
     observation = observe(run)
-    if clock is None or not operations or observation.stage_share is None:
+    if clock is None or not operations or not observation.steady or observation.stage_share is None:
         return None
     starts = np.array([operation.start_ns for operation in operations])
     ends = np.array([operation.end_ns for operation in operations])
