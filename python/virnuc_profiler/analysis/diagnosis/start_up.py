@@ -44,9 +44,9 @@ class StartUp:
 
     @property
     def costs_ns(self) -> Mapping[str, float]:
-        """Time that starting cost by phase: `phases` without what a later batch takes, which is the first pass's due.
+        """Time that starting cost by phase: `phases` without the time that the first batch takes like any other.
 
-        With a single batch, its own pass does not count, because nothing says how long a later one would take.
+        A single batch does not count at all, because nothing says how long another one would take.
         """
         first_ns = self.phases.get(FIRST_BATCH, 0)
         expected_ns = first_ns if self.batch_ns is None else self.batch_ns

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Similar batches that take very different times on the device.
 
-Other work on the device does that, but so do lower clocks, and work that the recorded numbers of a batch do not show.
-The device times alone cannot tell these apart.
+Other work on the device does that, but so do lower clocks, waits for launches inside a stage, and work that the
+recorded numbers of a batch do not show. The device times alone cannot tell these apart.
 """
 
 from __future__ import annotations
@@ -67,8 +67,12 @@ def unsteady_device(
     own = [launch for launch in launches if not launch.launch_bound and launch.blocking_stage is None]
     packed = [(launch, packings[launch.batch_index]) for launch in own if launch.batch_index in packings]
     similar = _similar([_size(packing, shape) for _, packing in packed])
-    worked = [(launch.device_ns, _work(packing, shape)) for launch, packing in packed]
-    costs = [ns / work for (ns, work), alike in zip(worked, similar, strict=True) if alike and work]
+    worked = [
+        (launch.device_ns, work)
+        for (launch, packing), alike in zip(packed, similar, strict=True)
+        if alike and (work := _work(packing, shape))
+    ]
+    costs = [ns / work for ns, work in worked]
     fast, slow = percentile(costs, 10), percentile(costs, 90)
     if len(costs) < _MIN_BATCHES or not fast or slow is None:
         return None
@@ -76,11 +80,10 @@ def unsteady_device(
     explained = ratio(high_clock, low_clock) or 1.0
     if slow / fast < UNSTEADY_RATIO * explained:
         return None
-    total = [(ns, work) for (ns, work), alike in zip(worked, similar, strict=True) if alike and work]
-    needed_ns = fast * explained * sum(work for _, work in total)
+    needed_ns = fast * explained * sum(work for _, work in worked)
     return UnsteadyDevice(
         slow_to_fast=slow / fast,
-        lost_share=max(0.0, 1 - needed_ns / sum(ns for ns, _ in total)),
+        lost_share=max(0.0, 1 - needed_ns / sum(ns for ns, _ in worked)),
         trend=_trend(costs),
         clocks_sampled=bool(measured(clocks_mhz)),
     )
