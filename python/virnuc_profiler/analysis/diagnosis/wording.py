@@ -65,9 +65,9 @@ _CAUSES: Final[Mapping[str, str]] = {
     "start it. Work on another stream comes first, of this process or of another one, or the stream waits for an "
     "event.{others}",
     UNSTEADY_DEVICE: "uneven device times: of similar batches, the slow ones (p90) take {ratio} times as long as the "
-    "fast ones (p10){trend}, which costs about {share} of that time.{others}{clocks} Waits for launches inside a stage, "
-    "and work that the packing statistics do not show, would look the same. Compare the slow batches with the others, watch the clocks (nvidia-smi -q -d "
-    "CLOCK,PERFORMANCE), and use the device exclusively.",
+    "fast ones (p10){trend}, which costs about {share} of that time.{others}{clocks} Waits for launches inside a "
+    "stage, and work that the packing statistics do not show, would look the same. Compare the slow batches with the "
+    "others, watch the clocks (nvidia-smi -q -d CLOCK,PERFORMANCE), and use the device exclusively.",
     SHARED_DEVICE: "a shared device: other work takes about {share} of that time ({signs}). Use the device "
     "exclusively, or compare only runs under the same load.",
     THROTTLING: "throttling: lower clocks cost about {share} of that time. Check cooling, power supply and power limit "
