@@ -149,8 +149,11 @@ class _SimulatedBatch:
         if stage == "fetch" and self.index == 0:
             self.machine.now_ns += self.machine.start_up_ns
 
-    def mark_device_timestamped(self, stage, stream, followed_by):
+    def mark_device_timestamped(self, stage, stream, followed_by, gapless):
         self.mark(stage, stream)
+        return False
+
+    def copy(self, stage, stream, target, source, size):
         return False
 
     def end_stage(self):

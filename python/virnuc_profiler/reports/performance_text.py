@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from textwrap import fill
+from textwrap import wrap
 from typing import Any
 
-from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
+from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
 from virnuc_profiler.analysis.summary.performance_figures import (
     PERF_01_HOURS,
     PERF_02_PERCENT,
@@ -187,6 +187,7 @@ def _wait(performance: Performance) -> Iterator[str]:
     yield _line("Average", number(performance.wait.average_ms, 2, " ms"))
     yield _line("p95", number(performance.wait.p95_ms, 2, " ms"))
     yield _line("Starved batches", percent(performance.wait.starved_percent))
+    yield _line("Share of the run", share(performance.summary.get("wait_fraction")))
 
 
 def _gpu(performance: Performance) -> Iterator[str]:
@@ -196,8 +197,10 @@ def _gpu(performance: Performance) -> Iterator[str]:
         if device.minimum is not None:
             value += f" (batches {percent(device.minimum)} to {percent(device.maximum)})"
         yield _line(words(device.name), value)
-    if "device_busy_fraction" in summary:
-        yield _line("Device busy", share(summary["device_busy_fraction"]))
+    if "device_stages_fraction" in summary:
+        yield _line("In device stages, at most", share(summary["device_stages_fraction"]))
+    if summary.get("device_timestamped_fraction") is not None:
+        yield _line("In stages that the device timed", share(summary["device_timestamped_fraction"]))
     if "dropped_device_timings" in summary:
         yield _line("Batches without device times", number(summary["dropped_device_timings"]))
     for key, label in (("sm", "SM activity"), ("tensor", "Tensor activity"), ("dram", "DRAM activity")):
@@ -218,9 +221,12 @@ def _energy(summary: Mapping[str, Any]) -> Iterator[str]:
 def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary.get("bound_by") is None:
         return
-    yield _line("Bound by", words(LABELS.get(summary["bound_by"], summary["bound_by"])))
+    label = "Pace set by" if summary["bound_by"] in PACES else "Largest loss after warm-up"
+    yield _line(label, words(LABELS.get(summary["bound_by"], summary["bound_by"])))
     if summary.get("diagnosis") is not None:
-        yield from fill(words(summary["diagnosis"], 1000), initial_indent="  ", subsequent_indent="  ").splitlines()
+        yield from wrap(
+            words(summary["diagnosis"], 1000), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
     if isinstance(gaps := summary.get("device_gap_seconds"), Mapping):
         for cause, seconds in sorted(gaps.items(), key=lambda item: -(item[1] or 0)):
             yield _line(f"Device idle, {words(LABELS.get(cause, cause))}", number(seconds, 3, " s"))

@@ -36,10 +36,23 @@ def render_stages(run: RunResult) -> str:
     rows = [_HEADINGS, *(_row(name, same, run.elapsed_s) for name, same in found.items() if len(same))]
     lines = aligned(rows)
     rule = "=" * max(map(len, lines))
-    notes = [] if run.device.timed else [f"Device times: {NOT_MEASURED} ({words(run.device.reason)})"]
+    notes = [_precision(stages) if run.device.timed else f"Device times: {NOT_MEASURED} ({words(run.device.reason)})"]
     if run.cost is not None:
         notes.append(f"Profiling took {render_cost(profiling_cost_keys(run))}")
     return "\n".join(["Stages (ms)", rule, *lines, rule, *notes])
+
+
+def _precision(stages: StageColumns) -> str:
+    """Return what device times include, and which stages the device timed itself."""
+    exact = stages[stages.timestamped == 1]
+    names = ", ".join(words(stages.names[number]) for number in np.unique(exact.name))
+    if not names:
+        return "Device times include waits for launches inside a stage."
+    count, batches = len(np.unique(exact.batch)), len(np.unique(stages.batch))
+    return (
+        "Device times include waits for launches inside a stage, except where the device timed it: "
+        f"{names} in {count:,} of {batches:,} batches."
+    )
 
 
 def _row(name: str, stages: StageColumns, elapsed_s: float) -> tuple[str, ...]:

@@ -132,6 +132,47 @@ def test_a_share_is_the_part_of_the_run_in_which_some_batch_was_at_that_stage():
     assert row.endswith("50.0%")
 
 
+def test_the_table_of_stages_says_what_device_times_include():
+    device = DeviceCapture("GPU", "GPU-1", timed=True)
+    both = [stage("h2d", 0, 1, device=(0, 3)), replace(stage("forward", 1, 2, device=(3, 9)), timestamped=True)]
+    replayed = [batch(n, 10 * n, 10 * n + 10, both) for n in range(2)]
+    eager = batch(2, 20, 30, [stage("forward", 20, 21, device=(20, 25))])
+    text = render_stages(run_of([*replayed, eager], 30, device=device))
+    assert "except where the device timed it: forward in 2 of 3 batches." in text
+    assert "Device times include waits for launches inside a stage." in render_stages(
+        run_of([eager], 30, device=device)
+    )
+    assert "include waits" not in render_stages(run_of([batch(0, 0, 10, [stage("forward", 0, 2)])], 20))
+
+
+def bursts(count=200):
+    """Return a run that spends half of its time waiting, but all of it before two of its batches."""
+    batches, now = [], 0.0
+    for number in range(count):
+        wait_ms = 5.0 * count if number in (0, count // 2) else 0.01
+        stages = [stage("fetch", now, now + wait_ms), stage("forward", now + wait_ms, now + wait_ms + 10)]
+        batches.append(batch(number, now, now + wait_ms + 10, stages))
+        now += wait_ms + 10
+    return run_of(batches, now)
+
+
+def test_waits_in_bursts_show_in_their_share_of_the_run(tmp_path):
+    report = generate_performance_report(bursts())
+    assert value_of(report, "Starved batches") == "1.0%"
+    assert value_of(report, "p95") == "0.01 ms"
+    assert value_of(report, "Share of the run") == "50.0%"
+    assert "is bound by data loading: the run spends 35.8% of that time" in " ".join(report.split())
+
+
+def test_the_share_of_waits_of_another_writer_follows_from_its_batches(tmp_path):
+    waits = [{"wait_time_ms": 400.0}, {"wait_time_ms": 100.0}]
+    report = generate_performance_report(write(tmp_path, {"elapsed_seconds": 2}, waits))
+    assert value_of(report, "Share of the run") == "25.0%"
+    for unknown in ([*waits, {"wait_time_ms": None}], [{"wait_time_ms": 3000.0}], [{}]):
+        report = generate_performance_report(write(tmp_path, {"elapsed_seconds": 2}, unknown))
+        assert value_of(report, "Share of the run") == "n/a"
+
+
 def test_names_of_a_saved_run_cannot_command_the_terminal():
     run = run_of([batch(0, 0, 10, [stage("fetch", 0, 2)])], 20, device=DeviceCapture("cpu", reason="\x1b[2J"))
     names = ("\x1b[31m", *run.stage_names[1:])
@@ -141,9 +182,9 @@ def test_names_of_a_saved_run_cannot_command_the_terminal():
 
 
 def test_keys_that_were_not_measured_print_as_such(tmp_path):
-    summary = {"device_busy_fraction": None, "steady_tokens_per_sec": None, "energy_joules": None}
+    summary = {"device_stages_fraction": None, "steady_tokens_per_sec": None, "energy_joules": None}
     report = generate_performance_report(write(tmp_path, summary))
-    assert value_of(report, "Device busy") == "n/a"
+    assert value_of(report, "In device stages, at most") == "n/a"
     assert value_of(report, "Energy") == "n/a"
     assert value_of(report, "Steady tokens/s").startswith("n/a")
 

@@ -68,6 +68,16 @@ def test_the_old_spelling_of_a_bottleneck_becomes_the_new_one():
     assert new["device_gap_seconds"]["synchronizing"] == old["device_gap_seconds"]["synchronising"] > 0
 
 
+def test_the_share_in_device_stages_had_another_name_until_version_1_1(tmp_path):
+    document = {"schema_version": "1.1", "summary": {"device_busy_fraction": 0.76}, "per_batch_metrics": []}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    summary = read_telemetry(tmp_path / "a.json")["summary"]
+    assert summary == {"device_stages_fraction": 0.76}
+    (tmp_path / "b.json").write_text(json.dumps({**document, "summary": None}))
+    with pytest.raises(TelemetryFormatError, match="summary"):
+        read_telemetry(tmp_path / "b.json")
+
+
 def test_the_collector_had_another_name_in_version_1_0(tmp_path):
     path = changed(V1_0 / "run_profiled.json", tmp_path / "run.json", lambda old: old["cost"].update(harvest_cpu_ns=7))
     assert RunResult.load(path).cost.collector_cpu_ns == 7

@@ -34,7 +34,8 @@ def test_start_up_waits_and_packing():
 
 def test_without_device_everything_of_it_is_none_and_sampled_keys_are_absent():
     summary = run_summary(run_of([batch(0, 0, 10)], 10))
-    assert summary["device_busy_fraction"] is None
+    assert summary["device_stages_fraction"] is None
+    assert summary["device_timestamped_fraction"] is None
     assert summary["dropped_device_timings"] is None
     assert "avg_gpu_util" not in summary
     assert "energy_joules" not in summary
@@ -48,15 +49,34 @@ def test_an_empty_run():
     assert summary["warm_up_batches"] == 0
 
 
-def test_device_busy_is_the_union_within_the_run():
+def test_the_share_in_device_stages_is_the_union_within_the_run():
     batches = [
         batch(0, 0, 50, [stage("h2d", 0, 1, device=(-10, 10)), stage("forward", 1, 2, device=(5, 30))]),
         batch(1, 10, 90, [stage("forward", 11, 12, device=(20, 40)), stage("pool", 12, 13, device=(60, 70))]),
     ]
     run = run_of(batches, 100, device=DeviceCapture("GPU", "GPU-1", timed=True, dropped_batches=2))
     summary = run_summary(run)
-    assert summary["device_busy_fraction"] == 0.5
+    assert summary["device_stages_fraction"] == 0.5
+    assert summary["device_timestamped_fraction"] is None
     assert summary["dropped_device_timings"] == 2
+
+
+def test_the_share_in_stages_that_the_device_timed_is_given_beside_the_upper_bound():
+    """Copies by events that wait for their launch look busy for 30 of 100 ms; replays are so for 40."""
+    replay = dataclasses.replace(stage("forward", 1, 2, device=(30, 70)), timestamped=True)
+    summary = run_summary(run_of([batch(0, 0, 90, [stage("h2d", 0, 1, device=(0, 30)), replay])], 100))
+    assert summary["device_stages_fraction"] == 0.7
+    assert summary["device_timestamped_fraction"] == 0.4
+
+
+def test_the_phases_of_the_start_up_add_up_to_it():
+    stages = [stage("fetch", 150, 900), stage("collate", 700, 900), stage("forward", 950, 1600)]
+    later = [batch(n, 1600 + n, 1601 + n) for n in range(1, 4)]
+    summary = run_summary(run_of([batch(0, 150, 1600, stages), *later], 2000, start_ms=100))
+    assert summary["start_up_seconds"] == 1.5
+    phases = {"other_host_work": 0.1, "data_loading": 0.55, "collation": 0.2, "first_batch": 0.65}
+    assert summary["start_up_phase_seconds"] == pytest.approx(phases)
+    assert run_summary(run_of([], 10))["start_up_phase_seconds"] is None
 
 
 def completed(*at_ms):
