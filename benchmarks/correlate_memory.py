@@ -118,9 +118,8 @@ def main() -> int:
         for options in [(), ("--json", str(Path(folder, "out.json")))][: 1 if arguments.no_json else 2]:
             seconds, cpu_s, peak = measure(str(export), *options)
             what = "table and JSON" if options else "table"
-            print(
-                f"{what:14}: {seconds:6.1f} s ({cpu_s:.1f} s of CPU), {peak / 1e6:,.0f} MB at most, {peak / size:.1f} times the file"
-            )
+            memory = f"{peak / 1e6:,.0f} MB at most, {peak / size:.1f} times the file"
+            print(f"{what:14}: {seconds:6.1f} s ({cpu_s:.1f} s of CPU), {memory}")
     return 0
 
 

@@ -161,7 +161,8 @@ def correlate_run(
     notes = [*_notes(capture), *(f"Warning: {warning}" for warning in warnings)]
     table = render_gpu_work(work, width)
     text = render_correlation(correlation, title, notes, table, top=top, width=width, batches=batches)
-    return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture), work, warnings)
+    described = capture_document(str(export), capture)
+    return text, lambda: run_document(recorded, correlation, described, work, warnings)
 
 
 def project_ranges(
@@ -207,7 +208,8 @@ def project_ranges(
     else:
         title = f"GPU totals, Nsight Systems{_version(capture)}; the capture has no NVTX ranges"
         text = render_devices(devices, title, notes, top=top, width=width)
-    return text, lambda: ranges_document(totals, devices, capture_document(str(export), capture), work, warnings)
+    described = capture_document(str(export), capture)
+    return text, lambda: ranges_document(totals, devices, described, work, warnings, say)
 
 
 def _chosen(capture: GpuCapture, export: Path, domain: str | None, names: Sequence[str] | None) -> Ranges:

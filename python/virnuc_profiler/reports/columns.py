@@ -65,5 +65,16 @@ def filled(text: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
 
 
+def shortened(text: str, limit: int) -> str:
+    """Return a text with its middle replaced by ``…`` if it is too long: names often differ in their last characters.
+
+    Args:
+        text: Text to shorten.
+        limit: Maximum number of characters, at least 3.
+    """
+    tail = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}"
+
+
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -6,9 +6,9 @@ Long lists are iterators: `telemetry.files` writes their entries one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from virnuc_profiler.analysis.nsys.correlation import Correlation, StageComparison, StageCorrelation
 from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture
@@ -16,6 +16,8 @@ from virnuc_profiler.analysis.nsys.gpu_work import GpuWork
 from virnuc_profiler.analysis.nsys.projection import Projection
 from virnuc_profiler.analysis.nsys.totals import DeviceTotal, RangeTotal, RangeTotals
 from virnuc_profiler.telemetry.run_result import RunResult
+
+_T = TypeVar("_T")
 
 CORRELATION_KIND: Final = "virnuc_profiler correlation"
 SCHEMA_VERSION: Final = "1.1"
@@ -63,6 +65,7 @@ def ranges_document(
     capture: dict[str, Any],
     work: GpuWork,
     warnings: Sequence[str],
+    progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """Return the document of a capture of any program: totals by range name and by device, and every range.
 
@@ -72,6 +75,7 @@ def ranges_document(
         capture: Description of the capture, from :func:`capture_document`.
         work: GPU work of the capture, divided by the ranges.
         warnings: Warnings about the capture.
+        progress: Receives a few words on what is being written, many times.
     """
     return {
         "kind": CORRELATION_KIND,
@@ -81,8 +85,8 @@ def ranges_document(
         "devices": [_total(total) for total in devices],
         "gpu_work": asdict(work),
         "warnings": list(warnings),
-        "ranges": map(_total, totals),
-        "projections": map(_range, totals.projections),
+        "ranges": _counted(map(_total, totals), "names", progress),
+        "projections": _counted(map(_range, totals.projections), "ranges", progress),
     }
 
 
@@ -102,6 +106,13 @@ def capture_document(path: str, capture: GpuCapture) -> dict[str, Any]:
         "crossing_ranges": capture.crossing_ranges,
         "unended_ranges": capture.unended_ranges,
     }
+
+
+def _counted(entries: Iterable[_T], what: str, progress: Callable[[str], None]) -> Iterator[_T]:
+    for number, entry in enumerate(entries):
+        if number % 1000 == 0:
+            progress(f"writing {what}, {number:,} so far")
+        yield entry
 
 
 def _stage(stage: StageCorrelation) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Final
 from virnuc_profiler.analysis.nsys.correlation import StageCorrelation
 from virnuc_profiler.analysis.nsys.gpu_work import GpuWork
 from virnuc_profiler.analysis.nsys.totals import RangeTotals
-from virnuc_profiler.reports.columns import fitted
+from virnuc_profiler.reports.columns import fitted, shortened
 from virnuc_profiler.reports.figures import milliseconds, share, words
 
 EXPLAINED_SHARE: Final = 0.9
@@ -71,7 +71,7 @@ def name_warnings(totals: RangeTotals) -> Iterator[str]:
     """
     idle = [at for at, on_gpu in enumerate(totals.on_gpu.tolist()) if not on_gpu]
     if idle:
-        shown = [words(totals[at].name, 40) for at in islice(idle, _SHOWN_NAMES)]
+        shown = [shortened(words(totals[at].name), 40) for at in islice(idle, _SHOWN_NAMES)]
         more = f" and {len(idle) - len(shown):,} more" if len(idle) > len(shown) else ""
         yield f"{len(idle):,} of {len(totals):,} names have no GPU work: {', '.join(shown)}{more}"
 

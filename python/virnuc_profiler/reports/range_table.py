@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from virnuc_profiler.analysis.nsys.totals import DeviceTotal, RangeTotal, RangeTotals
-from virnuc_profiler.reports.columns import filled, fitted
+from virnuc_profiler.reports.columns import filled, fitted, shortened
 from virnuc_profiler.reports.correlation_table import render_kernels
 from virnuc_profiler.reports.figures import milliseconds, words
+
+_MAX_TEXT: Final = 4096
+"""Characters of a name that are looked at."""
 
 _RANGES: Final = (
     "Domain", "Range", "Ranges", "On GPU", "Operations", "GPU sum", "GPU busy", "Idle", "Span p50", "Delay p50",
@@ -80,8 +83,8 @@ def render_devices(totals: Sequence[DeviceTotal], title: str, notes: Sequence[st
 def _range_row(total: RangeTotal, max_name: int) -> tuple[str, ...]:
     on_gpu = bool(total.ranges_on_gpu)
     return (
-        words(total.domain, max_name // 2),
-        words(total.name, max_name),
+        _name(total.domain, max_name // 2),
+        _name(total.name, max_name),
         f"{total.ranges:,}",
         f"{total.ranges_on_gpu:,}",
         f"{total.operations:,}",
@@ -91,6 +94,10 @@ def _range_row(total: RangeTotal, max_name: int) -> tuple[str, ...]:
         milliseconds(total.median_span_ns),
         milliseconds(total.median_launch_delay_ns),
     )
+
+
+def _name(text: str, limit: int) -> str:
+    return shortened(words(text, _MAX_TEXT), limit)
 
 
 def _device_row(total: DeviceTotal) -> tuple[str, ...]:
