@@ -32,7 +32,7 @@ def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
         UsageError: nsys is not installed; the message lists the commands to run where it is.
         OutputError: nsys left no readable capture; what was measured is kept.
     """
-    from virnuc_profiler.telemetry.files import write_json_atomically  # needs NumPy, which --help does not
+    from virnuc_profiler.telemetry.files import stream_json_atomically  # needs NumPy, which --help does not
 
     report = folder / f"nsys_{run_id}.nsys-rep"
     export = report.with_suffix(".sqlite")
@@ -55,7 +55,7 @@ def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
     _convert([nsys, *convert[1:]], report, export, folder)
     text, document = correlate_run(run_file, export)
     json_file = folder / f"nsys_{run_id}.json"
-    write_json_atomically(json_file, document())
+    stream_json_atomically(json_file, document())
     print(f"\n{text}")
     print(f"Capture: {shown_path(report)}")
     print(f"Correlation: {shown_path(json_file)}")
