@@ -40,7 +40,6 @@ from virnuc_profiler.sweep.trial.cleanup import (
     child_processes,
     cleanup_between_runs,
     close_quietly,
-    worker_pids,
 )
 from virnuc_profiler.sweep.trial.contamination import pending_leaks, record_leaks
 from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failure, release_traceback
@@ -312,7 +311,7 @@ class _TrialRun:
 
     def clean_up(self, cooldown_s: Cooldown) -> CleanupReport:
         """Close and release the parts, the file and its shared folder too; without the pause after Ctrl-C."""
-        workers = worker_pids(self._loader)
+        workers = () if self._loader is None else self._loader.worker_pids()
         close_quietly(self._runner)
         close_quietly(self._loader)
         self._loader = self._runner = self._dataset = self._fasta = self._collator = None
