@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
+from virnuc_profiler.errors import EnvironmentFailure, OutputError, UsageError, WorkloadError
+from virnuc_profiler.inference.loading.environment import require_environment
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
@@ -20,7 +21,7 @@ from virnuc_profiler.sweep.plan.workload import Workload, WorkloadGuard
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document
 from virnuc_profiler.sweep.results.from_journal import NO_CHOICE, Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
-from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
 from virnuc_profiler.sweep.results.result_files import now, relative_to
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, Trial, conditions_key
 from virnuc_profiler.telemetry.files import write_json_atomically
@@ -104,6 +105,7 @@ class Sweep:
             UsageError: A step does not exist, or the longest sequence does not fit a token budget.
             WorkloadError: The file of sequences was changed meanwhile.
             OutputError: A result cannot be written, or another sweep uses the folder.
+            EnvironmentFailure: The machine lets no configuration run, for lack of processes or shared memory.
             KeyboardInterrupt: Ctrl-C; what was measured until then is written.
         """
         chosen = in_order(names)
@@ -212,6 +214,7 @@ class Sweep:
             self.listener.trial_started(step.name, configuration, workload)
             folder = self.output_dir / TELEMETRY_FOLDER / step.name
             result = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
+        self._require_environment(journal, result)
         trial = Trial(
             step.name,
             configuration,
@@ -225,6 +228,26 @@ class Sweep:
             journal.add(trial)
             document = self._write_step(journal, step)
         self.listener.trial_finished(step.name, next(r for r in document.results if r.configuration == configuration))
+
+    def _require_environment(self, journal: Journal, result: Result) -> None:
+        """End the sweep where the machine lets no configuration run; another one may need fewer processes.
+
+        Raises:
+            EnvironmentFailure: The machine kept this configuration from running, which has no result then.
+        """
+        if result.reason != ENVIRONMENT:
+            return
+        num_workers = result.configuration.num_workers
+        message = result.message if num_workers <= 1 else None
+        try:
+            require_environment(num_workers)
+        except EnvironmentFailure as failure:
+            message = str(failure)
+        if message is not None:
+            raise EnvironmentFailure(
+                f"{message}; the sweep ends here, and the results of {len(journal.current.trials)} finished trials "
+                f"are kept: sweep --resume {self.output_dir} continues it"
+            )
 
     @contextmanager
     def _unchanged(self, journal: Journal, workload: Workload) -> Iterator[None]:

@@ -34,7 +34,7 @@ def owner_tag() -> str:
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()  # the name itself may contain ")"
     namespace = ""
     with suppress(OSError):
-        namespace = os.readlink("/proc/self/ns/pid")
+        namespace = str(Path("/proc/self/ns/pid").readlink())
     return f"{os.getpid()}@{fields[_START_TIME]}@{namespace}"
 
 

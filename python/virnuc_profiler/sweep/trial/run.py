@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import esm
 import numpy as np
 import torch
 
@@ -25,6 +24,7 @@ from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
+from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
@@ -102,9 +102,9 @@ def run_single_gpu_benchmark(
         ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``, ``truncated_sequences``,
         ``unknown_residues``, ``telemetry_path``, ``run_path`` and ``cleanup``;
         or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
-        ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM) and the same
-        keys without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its ``evidence``. What was
-        not measured is None; so are the paths if the device failed before the run began.
+        ``environment``, ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM)
+        and the same keys without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its
+        ``evidence``. What was not measured is None; so are the paths if the device failed before the run began.
 
     Raises:
         ValueError: A knob is out of its range.
@@ -239,7 +239,7 @@ class _TrialRun:
             else IndexBasedDataset(self._fasta, np.arange(self._expected), **dataset_options)
         )
         self._collator: Any = VarlenCollator(
-            batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
+            batch_converter or import_fair_esm().data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
             **collator_options,
         )
         self._loader: Any = None
@@ -351,7 +351,7 @@ class _TrialRun:
 
     def _described(self, error: Exception, profiler: BatchProfiler | None) -> Failure:
         """Return the failure with what this run knows of it."""
-        failure = describe_failure(error, oom_kills_since(self._oom_kills_before))
+        failure = describe_failure(error, oom_kills_since(self._oom_kills_before), self.configuration.num_workers)
         known: dict[str, Any] = {"sequences_done": self._done} if profiler is not None else {}
         if failure.reason == "timeout":
             known["limit_sec"] = self._timeout_s
