@@ -43,6 +43,7 @@ class _Quantity:
 
 
 _GPM_FIX: Final = "use a Hopper or later GPU, and allow this user to read performance counters"
+# Without the SM share of others: where nothing runs, NVML has no sample of it, supported or not.
 _QUANTITIES: Final = (
     _Quantity("fast", "utilization_percent", "utilization", "{:.0f} %".format),
     _Quantity("fast", "power_mw", "power", lambda value: f"{value / 1e3:,.1f} W"),
@@ -58,7 +59,6 @@ _QUANTITIES: Final = (
         "energy", "energy_mj", "energy counter", lambda value: f"{value / 1e3:,.0f} J", "use a Volta or later GPU"
     ),
     _Quantity("processes", "other_processes", "other processes", "{:.0f}".format),
-    _Quantity("processes", "other_sm_percent", "SM share of others", "{:.0f} %".format),
 )
 
 
@@ -87,7 +87,8 @@ def sample_quantities(uuid: str) -> Iterator[QuantityCheck]:
         if values.size:
             yield QuantityCheck(quantity.name, quantity.text(float(values[-1])))
         else:
-            yield QuantityCheck(quantity.name, None, _reason(tiers[quantity.tier]), quantity.fix)
+            reason = _reason(tiers[quantity.tier], "MIG slice" if uuid.startswith("MIG-") else "device")
+            yield QuantityCheck(quantity.name, None, reason, quantity.fix)
 
 
 def _measured(column: Any) -> Any:
@@ -95,11 +96,13 @@ def _measured(column: Any) -> Any:
     return column[is_measured]
 
 
-def _reason(tier: _core.SamplerTier) -> str:
+def _reason(tier: _core.SamplerTier, device: str) -> str:
     if tier.unsupported:
         return tier.unsupported
     if tier.stalled:
         return "NVML does not answer"
-    if tier.errors:
-        return f"NVML failed to read it ({tier.errors} errors in {_PROBE_S:g} s)"
-    return "NVML does not support it for this device and user"
+    if tier.errors:  # NVML counts them per group of queries
+        return (
+            f"NVML returned no value: it is not supported for this {device}, or is among {tier.errors} failed queries"
+        )
+    return f"NVML does not support it for this {device} or user"

@@ -158,7 +158,7 @@ def _temporary_folder() -> Check:
 def _hidden_modules() -> Iterator[Check]:
     """Name files that hide a module of Python or a package that this program has imported."""
     for module in hidden_modules():
-        if module.name in sys.modules:
+        if module.name in sys.modules and module.name != "esm":  # that has a check of its own
             found, _, fix = str(module).rpartition(": ")
             yield Check("Python modules", MISSING, found, fix)
 

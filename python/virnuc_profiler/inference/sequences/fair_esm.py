@@ -43,7 +43,7 @@ def _another_package(esm: Any, evidence: str) -> str:
     file = getattr(esm, "__file__", None) or next(iter(getattr(esm, "__path__", ())), "an unknown file")
     found = f"'esm' was imported from {file}, which is not fair-esm's ({evidence})"
     if not any(name in ("site-packages", "dist-packages") for name in Path(file).parts):
-        return f"{found}: rename that folder, or start in another one"
+        return f"{found}: rename it, or start in another folder"
     if (other := _version("esm")) is not None:
         return f"{found}; the package esm {other} has the same module name: {_REINSTALL}"
     return f"{found}: {_REINSTALL}"
