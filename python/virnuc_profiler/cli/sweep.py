@@ -193,6 +193,7 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     """Run the sweep, without a model if everything is there already, and print where the results are."""
     from virnuc_profiler.cli.progress import show_progress
     from virnuc_profiler.sweep.plan.cooldown import min_pause_s
+    from virnuc_profiler.sweep.results.result import ENVIRONMENT
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
@@ -205,6 +206,10 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     folder = shown_path(request.output_dir)
     print(f"Results: {folder}")
     trials = sweep.journal.current.trials
+    if again := sum(trial.result.reason == ENVIRONMENT for trial in trials):
+        _log.warning(
+            "this machine did not let %d configurations run: sweep --resume %s measures them again", again, folder
+        )
     if trials and not any(trial.result.succeeded for trial in trials):
         raise VirnucError(f"no configuration succeeded; the tables and the files in {folder} say why")
     return 0

@@ -213,8 +213,14 @@ class Sweep:
         with self._unchanged(journal, workload):
             self.listener.trial_started(step.name, configuration, workload)
             folder = self.output_dir / TELEMETRY_FOLDER / step.name
-            result = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
-        self._require_environment(journal, result)
+            try:
+                result = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
+                _require_environment(result)
+            except EnvironmentFailure as failure:
+                raise EnvironmentFailure(
+                    f"{failure}; the sweep ends here, and the results of {len(journal.current.trials)} finished trials "
+                    f"are kept: sweep --resume {self.output_dir} continues it"
+                ) from None
         trial = Trial(
             step.name,
             configuration,
@@ -228,26 +234,6 @@ class Sweep:
             journal.add(trial)
             document = self._write_step(journal, step)
         self.listener.trial_finished(step.name, next(r for r in document.results if r.configuration == configuration))
-
-    def _require_environment(self, journal: Journal, result: Result) -> None:
-        """End the sweep where the machine lets no configuration run; another one may need fewer processes.
-
-        Raises:
-            EnvironmentFailure: The machine kept this configuration from running, which has no result then.
-        """
-        if result.reason != ENVIRONMENT:
-            return
-        num_workers = result.configuration.num_workers
-        message = result.message if num_workers <= 1 else None
-        try:
-            require_environment(num_workers)
-        except EnvironmentFailure as failure:
-            message = str(failure)
-        if message is not None:
-            raise EnvironmentFailure(
-                f"{message}; the sweep ends here, and the results of {len(journal.current.trials)} finished trials "
-                f"are kept: sweep --resume {self.output_dir} continues it"
-            )
 
     @contextmanager
     def _unchanged(self, journal: Journal, workload: Workload) -> Iterator[None]:
@@ -327,6 +313,19 @@ class Sweep:
 
     def _is_finished(self, record: SweepRecord, name: str, configuration: Configuration) -> bool:
         return record.is_finished(name, configuration, self.conditions.settings)
+
+
+def _require_environment(result: Result) -> None:
+    """Refuse a result that says that the machine lets no configuration run; another one may need fewer processes.
+
+    Raises:
+        EnvironmentFailure: The machine kept this configuration from running, and would keep any other one.
+    """
+    if result.reason != ENVIRONMENT:
+        return
+    require_environment(result.configuration.num_workers)
+    if result.configuration.num_workers <= 1:
+        raise EnvironmentFailure(result.message or "the machine let no worker start")
 
 
 def _make(folder: Path) -> None:

@@ -31,7 +31,8 @@ _CODES_BY_TEXT: Final[Mapping[str, int]] = {
 """Parts of messages that stand for a code, where an error arrives as text."""
 _STARTS: Final = ("os.fork", "fork_exec", "start_new_thread", "can't start new thread", "posix_spawn", "spawnv_passfds")
 """Parts of the traceback of an error that starting a process or a thread raised; file locks raise EAGAIN too."""
-_PIDS_GROUPS: Final = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/pids"))
+_PIDS_GROUPS: Final = {"": Path("/sys/fs/cgroup"), "pids": Path("/sys/fs/cgroup/pids")}
+"""Mount points by the controllers in /proc/self/cgroup, which are empty for cgroup v2."""
 _PROBE: Final = "/bin/true"
 
 
@@ -113,31 +114,38 @@ def process_limit_reached(num_workers: int) -> str:
         num_workers: Number of workers that the run starts.
     """
     fewer = ", or use a smaller --num-workers" if num_workers else ""
-    limits = "; ".join(_process_limits()) or "its limit is not visible here"
+    limits = "; ".join(_process_limits(num_workers)) or "its limit is not visible here"
     return f"the system refuses to start another process or thread (EAGAIN; {limits}): raise that limit{fewer}"
 
 
-def _process_limits() -> Iterator[str]:
+def _process_limits(num_workers: int) -> list[str]:
+    """Return the limits in words; only those of control groups if one of them is reached."""
+    near = [(current, limit) for current, limit in _pids_limits() if limit - current <= num_workers]
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    if soft != resource.RLIM_INFINITY:
-        yield f"ulimit -u is {soft:,}"
-    for current, limit in _pids_limits():
-        yield f"{current:,} of {limit:,} processes and threads of the control group (pids.max) are in use"
+    found = [
+        f"{current:,} of {limit:,} processes and threads of the control group (pids.max) are in use"
+        for current, limit in near
+    ]
+    if not near and soft != resource.RLIM_INFINITY:
+        found.append(f"ulimit -u is {soft:,}")
+    return found
 
 
 def _pids_limits() -> Iterator[tuple[int, int]]:
     """Yield current number and limit of each control group of this process that limits it."""
-    try:
-        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
-    except OSError:
-        return
-    for _, controllers, path in groups:
-        if controllers not in ("", "pids"):
-            continue
-        root = _PIDS_GROUPS[controllers == "pids"]
+    for root, path in _cgroups():
         for folder in dict.fromkeys((root / path.lstrip("/"), root)):
             with suppress(OSError, ValueError):  # there is no such file, or the limit is "max"
                 yield int((folder / "pids.current").read_text()), int((folder / "pids.max").read_text())
+
+
+def _cgroups() -> list[tuple[Path, str]]:
+    """Return mount point and path of the groups of this process that can limit it: cgroup v2, and v1's pids."""
+    try:
+        lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return []
+    return [(_PIDS_GROUPS[controllers], path) for _, controllers, path in lines if controllers in _PIDS_GROUPS]
 
 
 def _is_process_limit_near(num_workers: int) -> bool:
