@@ -25,7 +25,7 @@ def import_fair_esm() -> Any:
         esm = import_module("esm")
         data = import_module("esm.data")
     except ImportError as error:
-        if "esm" not in sys.modules:
+        if sys.modules.get("esm") is None:
             raise LibraryUnavailable(f"fair-esm cannot be imported ({error}): pip install fair-esm") from None
         raise LibraryUnavailable(_another_package(sys.modules["esm"], str(error))) from None
     if not hasattr(data, "Alphabet"):
