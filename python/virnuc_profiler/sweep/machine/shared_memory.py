@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +62,16 @@ def new_segments(
         prefix: How the names of segments begin that our processes make through ``multiprocessing.shared_memory``.
         folder: Folder that holds the segments.
     """
+    new = [name for name in sorted(segments(folder) - frozenset(before)) if not name.startswith(_LASTING)]
+    if not new:
+        return NewSegments()
+    held = frozenset(path for pid in alive for path in _held_by(pid, folder))
+    pids = {*alive, *ended}
     ours, unattributed = [], []
-    for name in sorted(segments(folder) - frozenset(before)):
-        if name.startswith(_LASTING):
-            continue
-        if name.startswith(prefix) or any(_has(pid, folder / name) for pid in alive):
+    for name in new:
+        if name.startswith(prefix) or str(folder / name) in held:
             ours.append(name)
-        elif (match := _OF_PROCESS.match(name)) is not None and int(match[1]) in {*alive, *ended}:
+        elif (match := _OF_PROCESS.match(name)) is not None and int(match[1]) in pids:
             unattributed.append(name)
     return NewSegments(tuple(ours), tuple(unattributed))
 
@@ -82,12 +85,14 @@ def free_bytes(folder: Path = FOLDER) -> int | None:
     return status.f_bavail * status.f_frsize
 
 
-def _has(pid: int, segment: Path) -> bool:
-    """Whether a process has a segment mapped or open; False if it has ended."""
-    try:
+def _held_by(pid: int, folder: Path) -> Iterator[str]:
+    """Yield the files of a folder that a process has mapped or open; none if it has ended."""
+    start = f"{folder}/"
+    with suppress(OSError):
         with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123
-            if any(line.rstrip().endswith(str(segment)) for line in maps):
-                return True
-        return any(os.readlink(entry.path) == str(segment) for entry in os.scandir(f"/proc/{pid}/fd"))  # noqa: PTH115
-    except OSError:
-        return False
+            for line in maps:
+                if (at := line.find(start)) >= 0:
+                    yield line[at:].rstrip()
+        for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+            with suppress(OSError):  # closed meanwhile
+                yield os.readlink(f"/proc/{pid}/fd/{name}")  # noqa: PTH115
