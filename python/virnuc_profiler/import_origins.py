@@ -52,10 +52,10 @@ def explain_hidden_modules(error: BaseException) -> str | None:
     Args:
         error: Error of an import, or of code that got the wrong module.
     """
-    text = f"{error} {' '.join(_files_of_traceback(error))}"
+    files = [os.path.realpath(file) for file in _files_of(error)]
     for module in hidden_modules():
-        loaded = getattr(sys.modules.get(module.name), "__file__", None) or ""
-        if module.path in text or loaded.startswith(module.path):
+        loaded = os.path.realpath(getattr(sys.modules.get(module.name), "__file__", None) or "")
+        if any(file.startswith(module.path) for file in (*files, loaded)):
             return str(module)
     return None
 
@@ -97,7 +97,10 @@ def _is_installed_in(folder: str) -> bool:
     return any(entry.endswith((".dist-info", ".egg-info")) for entry in os.listdir(folder))  # noqa: PTH208
 
 
-def _files_of_traceback(error: BaseException) -> Iterator[str]:
+def _files_of(error: BaseException) -> Iterator[str]:
+    """Yield the files that an error comes from: those of its traceback, and the module that lacks a name."""
+    if isinstance(error, ImportError) and error.path:
+        yield error.path
     trace = error.__traceback__
     while trace is not None:
         yield trace.tb_frame.f_code.co_filename

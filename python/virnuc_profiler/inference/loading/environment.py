@@ -86,7 +86,7 @@ def require_environment(num_workers: int) -> None:
 def semaphore_problem() -> str | None:
     """Return why the queues of workers cannot be made, and the way out; None if they can."""
     try:
-        multiprocessing.get_context("forkserver").Lock()
+        multiprocessing.get_context("fork").Lock()  # removed at once, without a helper process
     except OSError as error:
         return (
             f"worker processes need semaphores in {SHARED_MEMORY}, and none can be made: {_reason(error)}; "
