@@ -36,6 +36,9 @@ class LibraryStatus:
     def reason(self) -> str:
         """Why the library is unavailable; empty if it is available."""
     @property
+    def code(self) -> int | None:
+        """Code with which its initialization failed: a ``CUresult`` or ``nvmlReturn_t``; None if it was not tried."""
+    @property
     def path(self) -> str:
         """File of the library; empty if none was found."""
 

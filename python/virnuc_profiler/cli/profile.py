@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure(request: Request, configuration: Configuration) -> Result:
     from virnuc_profiler.cli.progress import show_sequences
     from virnuc_profiler.cli.sweep import describe_model
+    from virnuc_profiler.inference.loading.environment import require_environment
     from virnuc_profiler.reports.diagnosis_text import render_diagnosis
     from virnuc_profiler.reports.performance_text import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
@@ -74,6 +75,7 @@ def _measure(request: Request, configuration: Configuration) -> Result:
 
     workload = request.workload()
     require_budget(configuration.token_budget, workload.longest_tokens)
+    require_environment(configuration.num_workers)
     print(describe_workload(workload))
     model = MeasuredModel(request)
     print(describe_model(model.description))

@@ -17,6 +17,8 @@ SUCCESS: Final = "success"
 FAILED: Final = "failed"
 OOM: Final = "OOM"
 """Reason and outcome of a configuration that ran out of memory."""
+ENVIRONMENT: Final = "environment"
+"""Reason and outcome of a configuration that the machine did not let run, which says nothing of the configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

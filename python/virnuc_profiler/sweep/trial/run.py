@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import esm
 import numpy as np
 import torch
 
@@ -25,6 +24,7 @@ from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
+from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
@@ -40,7 +40,6 @@ from virnuc_profiler.sweep.trial.cleanup import (
     child_processes,
     cleanup_between_runs,
     close_quietly,
-    worker_pids,
 )
 from virnuc_profiler.sweep.trial.contamination import pending_leaks, record_leaks
 from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failure, release_traceback
@@ -182,7 +181,7 @@ class _TrialRun:
             else IndexBasedDataset(self._fasta, np.arange(self._expected), **dataset_options)
         )
         self._collator: Any = VarlenCollator(
-            batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
+            batch_converter or import_fair_esm().data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
             **collator_options,
         )
         self._loader: Any = None
@@ -255,7 +254,7 @@ class _TrialRun:
 
     def clean_up(self, cooldown_s: Cooldown) -> CleanupReport:
         """Close and release the parts, the file and its shared folder too; without the pause after Ctrl-C."""
-        workers = worker_pids(self._loader)
+        workers = () if self._loader is None else self._loader.worker_pids()
         close_quietly(self._runner)
         close_quietly(self._loader)
         self._loader = self._runner = self._dataset = self._fasta = self._collator = None
@@ -297,7 +296,7 @@ class _TrialRun:
 
     def _described(self, error: Exception, profiler: BatchProfiler | None) -> Failure:
         """Return the failure with what this run knows of it."""
-        failure = describe_failure(error, oom_kills_since(self._oom_kills_before))
+        failure = describe_failure(error, oom_kills_since(self._oom_kills_before), self.configuration.num_workers)
         known: dict[str, Any] = {"sequences_done": self._done} if profiler is not None else {}
         if failure.reason == "timeout":
             known["limit_sec"] = self._timeout_s
