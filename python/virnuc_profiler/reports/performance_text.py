@@ -11,6 +11,8 @@ from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
 from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
+from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
+from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
 from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, share, words
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
@@ -170,7 +172,7 @@ def _wait(performance: Performance) -> Iterator[str]:
 def _gpu(performance: Performance) -> Iterator[str]:
     summary = performance.summary
     for device in performance.devices:
-        value = percent(device.average)
+        value = with_coverage(percent(device.average), device.coverage)
         if device.minimum is not None:
             value += f" (batches {percent(device.minimum)} to {percent(device.maximum)})"
         yield _line(words(device.name), value)
@@ -180,17 +182,27 @@ def _gpu(performance: Performance) -> Iterator[str]:
         yield _line("Batches without device times", number(summary["dropped_device_timings"]))
     for key, label in (("sm", "SM activity"), ("tensor", "Tensor activity"), ("dram", "DRAM activity")):
         if f"mean_{key}_activity" in summary:
-            yield _line(label, share(summary[f"mean_{key}_activity"]))
+            yield _sampled(summary, f"mean_{key}_activity", label, share(summary[f"mean_{key}_activity"]))
 
 
 def _energy(summary: Mapping[str, Any]) -> Iterator[str]:
     if "energy_joules" not in summary:
         return
-    yield _line("Energy", number(summary["energy_joules"], 1, " J"))
-    yield _line("Joules per sequence", number(summary.get("joules_per_sequence"), 4))
-    yield _line("Joules per 1,000 tokens", number(summary.get("joules_per_1000_tokens"), 4))
-    yield _line("Power, mean", number(summary.get("mean_power_watts"), 1, " W"))
-    yield _line("Power, peak", number(summary.get("peak_power_watts"), 1, " W"))
+    counter = "energy_joules"
+    yield _sampled(summary, counter, "Energy", number(summary[counter], 1, " J"), "%")
+    for key, label, digits, unit in (
+        ("joules_per_sequence", "Joules per sequence", 4, ""),
+        ("joules_per_1000_tokens", "Joules per 1,000 tokens", 4, ""),
+        ("mean_power_watts", "Power, mean", 1, " W"),
+    ):
+        yield _sampled(summary, counter, label, number(summary.get(key), digits, unit), "%")
+    peak = "peak_power_watts"
+    yield _sampled(summary, peak, "Power, peak", number(summary.get(peak), 1, " W"), "%")
+
+
+def _sampled(summary: Mapping[str, Any], key: str, label: str, value: str, unit: str = POINTS) -> str:
+    """Return a line with a sampled value; `key` is the one under which the summary has its coverage."""
+    return _line(label, with_coverage(value, summary_coverage(summary, key), unit))
 
 
 def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -202,8 +214,10 @@ def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(gaps := summary.get("device_gap_seconds"), Mapping):
         for cause, seconds in sorted(gaps.items(), key=lambda item: -(item[1] or 0)):
             yield _line(f"Device idle, {words(LABELS.get(cause, cause))}", number(seconds, 3, " s"))
-    if summary.get("throttled_batches"):
-        yield _line("Batches under lower clocks", number(summary["throttled_batches"]))
+    throttling = summary_coverage(summary, "throttled_seconds")
+    if summary.get("throttled_batches") or (throttling is not None and not throttling.sufficient):
+        slowed = number(summary.get("throttled_batches"))
+        yield _sampled(summary, "throttled_seconds", "Batches under lower clocks", slowed)
         for reason, seconds in (summary.get("throttled_seconds") or {}).items():
             yield _line(words(reason), number(seconds, 1, " s"))
 
@@ -231,7 +245,8 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
 
 def _requirements(performance: Performance) -> Iterator[str]:
     for requirement in performance.requirements:
-        verdict = {True: "PASS", False: "FAIL", None: "NOT MEASURED"}[requirement.met]
+        unknown = "NOT MEASURED" if requirement.value is None else "CANNOT TELL"
+        verdict = {True: "PASS", False: "FAIL", None: unknown}[requirement.met]
         value = hours(requirement.value) if requirement.unit == "h" else number(requirement.value, 2, "%")
         yield f"  {requirement.name}  {requirement.text:<32} {value:>12}   {verdict}"
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
 from virnuc_profiler.analysis.selection import THROTTLED
+from virnuc_profiler.reports.coverage_text import with_coverage
 from virnuc_profiler.reports.figures import NOT_MEASURED
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
@@ -146,6 +148,10 @@ def _notes(document: Document) -> list[str]:
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))
         notes.append(f"Mixed: {len(mixed)} of {len(document.results)} differ from the rest in {printable(what)}.")
+    if (off := max(map(_off_by, document.results), default=0.0)) > 0:
+        notes.append(f"{_MARK} GPU Util may be off by up to {off:.0f} points: short runs, or sampled in part.")
+    if any(result.succeeded and result.gpu_util is None and _seen(result) for result in document.results):
+        notes.append(f"GPU Util {NOT_MEASURED}: the run is too short to sample, or most of it was not sampled.")
     if document.best is not None and document.best.throttled:
         notes.append("Every configuration that succeeded was throttled: compare on a cooler device.")
     return notes
@@ -163,7 +169,9 @@ def _throttled(document: Document) -> list[str]:
 def _held_down(result: Result) -> str:
     evidence = result.evidence or {}
     share, reasons = evidence.get("held_down_share"), evidence.get("reasons") or {}
-    return printable(f"{_percent(share)} of the time: {', '.join(reasons) or NOT_MEASURED}")
+    seen = evidence.get("sampled_share")
+    time = "the time" if seen is None else f"the {_percent(seen, 100, 0)} of the time that was sampled"
+    return printable(f"{_percent(share)} of {time}: {', '.join(reasons) or NOT_MEASURED}")
 
 
 def _failures(document: Document) -> list[str]:
@@ -197,7 +205,7 @@ def _figures(result: Result) -> str:
     if result.succeeded:
         lines += [
             f"Throughput: {_rate(result)} seq/sec, {_whole(result.tokens_per_sec)} tok/sec",
-            f"GPU Utilization: {_percent(result.gpu_util, 1)}",
+            f"GPU Utilization: {with_coverage(_percent(result.gpu_util, 1), _seen(result))}",
             f"Packing Efficiency: {_percent(result.packing_efficiency)}",
             f"Peak Memory: {_gigabytes(result.peak_memory_gb)}",
         ]
@@ -238,6 +246,26 @@ def _times(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.2f}x"
 
 
+_MARK: Final = "*"
+"""Mark of a GPU utilization that does not stand for the whole run."""
+
+
+def _seen(result: Result) -> Coverage | None:
+    return Coverage.from_json(result.gpu_util_coverage)
+
+
+def _off_by(result: Result) -> float:
+    """Return by how many points the GPU utilization may be off, given what was sampled of the run."""
+    if result.gpu_util is None:
+        return 0.0
+    low, high = percent_bounds(result.gpu_util, _seen(result))
+    return max(result.gpu_util - low, high - result.gpu_util)
+
+
+def _utilization(result: Result) -> str:
+    return _percent(result.gpu_util, 1) + (_MARK if _off_by(result) > 0 else "")
+
+
 def _measured(text: Callable[[Result], str]) -> Callable[[Result], str]:
     return lambda result: text(result) if result.succeeded else FAILED
 
@@ -255,7 +283,7 @@ def _status(result: Result) -> str:
 _SEQ: Final[Column] = ("Seq/sec", _measured(_rate))
 _TOK: Final[Column] = ("Tok/sec ", _measured(lambda result: _whole(result.tokens_per_sec)))
 _PACK: Final[Column] = ("Pack Eff", _measured(lambda result: _percent(result.packing_efficiency)))
-_GPU: Final[Column] = ("GPU Util", _measured(lambda result: _percent(result.gpu_util, 1)))
+_GPU: Final[Column] = ("GPU Util", _measured(_utilization))
 _MEM: Final[Column] = ("Memory ", _memory)
 _SPEEDUP: Final[Column] = ("Speedup", _measured(lambda result: _times(result.speedup)))
 _STATUS: Final[Column] = ("Status", _status)

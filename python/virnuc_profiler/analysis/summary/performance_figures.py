@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from virnuc_profiler.analysis.gpu.coverage import Coverage, reaches
+from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, summary_coverage
 from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile
 from virnuc_profiler.telemetry.summary import summarize
 
@@ -31,7 +34,7 @@ class Requirement:
         text: What it requires.
         value: Measured value; None if it was not measured.
         unit: Unit of the value.
-        met: Whether it is met; None if it was not measured.
+        met: Whether it is met; None if it was not measured, or if what was sampled cannot tell.
     """
 
     name: str
@@ -82,12 +85,14 @@ class DeviceLoad:
         average: Average over the run; None if it was not measured.
         minimum: Lowest value of a batch; None without values.
         maximum: Highest value of a batch; None without values.
+        coverage: How much of the run was sampled; None if that is unknown.
     """
 
     name: str
     average: float | None
     minimum: float | None
     maximum: float | None
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +191,20 @@ def _devices(
             if record.get(key) is not None:
                 by_device.setdefault(f"{label}{record[key]}", []).append(record.get("gpu_util"))
         if len(by_device) > 1:
-            return [_device(name, mean(values), values) for name, values in sorted(by_device.items())]
+            return [
+                _device(name, _sufficient(mean(values), coverage), values, coverage)
+                for name, values in sorted(by_device.items())
+                for coverage in [batch_coverage(values)]
+            ]
     name = metadata.get("device")
     values = [record.get("gpu_util") for record in records]
-    return [_device(name if isinstance(name, str) else "GPU", summary["avg_gpu_util"], values)]
+    coverage = summary_coverage(summary, UTILIZATION)
+    return [_device(name if isinstance(name, str) else "GPU", summary[UTILIZATION], values, coverage)]
 
 
-def _device(name: str, average: float | None, values: Sequence[float | None]) -> DeviceLoad:
+def _device(name: str, average: float | None, values: Sequence[float | None], coverage: Coverage | None) -> DeviceLoad:
     known = measured(values)
-    return DeviceLoad(name, average, min(known, default=None), max(known, default=None))
+    return DeviceLoad(name, average, min(known, default=None), max(known, default=None), coverage)
 
 
 def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Checkpoints | None:
@@ -209,7 +219,7 @@ def _requirements(summary: Mapping[str, Any]) -> list[Requirement]:
     hours = summary["projected_6M_hours_tokens"]
     if hours is None:
         hours = summary["projected_6M_hours"]
-    load, efficiency = summary["avg_gpu_util"], summary["avg_packing_efficiency"]
+    load, efficiency = summary[UTILIZATION], summary["avg_packing_efficiency"]
     return [
         Requirement(
             "PERF-01",
@@ -223,7 +233,7 @@ def _requirements(summary: Mapping[str, Any]) -> list[Requirement]:
             f"GPU utilization >= {PERF_02_PERCENT:g}%",
             load,
             "%",
-            None if load is None else load >= PERF_02_PERCENT - _ROUNDING,
+            reaches(PERF_02_PERCENT - _ROUNDING, load, summary_coverage(summary, UTILIZATION)),
         ),
         Requirement(
             "PERF-05",
@@ -243,11 +253,43 @@ def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:
     """
     records = document["per_batch_metrics"]
     given = {key: value for key, value in document["summary"].items() if value is not None}
-    if "gpu_sampling_lost_after_seconds" in given:  # the batches until then do not represent the run
-        given.setdefault("avg_gpu_util", None)
+    sampled = summary_coverage(given, UTILIZATION) is not None or "gpu_sampling_lost_after_seconds" in given
+    if sampled:  # the batches that have a value do not represent the run
+        given.setdefault(UTILIZATION, None)
+    else:
+        given |= _utilization_of_batches(records, given.get(UTILIZATION))
     if not records:  # without records the totals are unknown, not 0
         given = {"total_sequences": None, "total_tokens": None, "total_batches": None, **given}
     return {**document["summary"], **summarize(records, None, given)}
+
+
+def batch_coverage(values: Sequence[float | None]) -> Coverage | None:
+    """Return the share of the batches that have a value, as a coverage; None if all or none have one.
+
+    Args:
+        values: Values of the batches, with None for those without.
+    """
+    count = len(measured(values))
+    return None if count in (0, len(values)) else Coverage(count / len(values), count, 0.0)
+
+
+def _utilization_of_batches(records: Sequence[Mapping[str, Any]], given: float | None) -> dict[str, Any]:
+    """Return the summary keys of a utilization that only some of the batches have.
+
+    Args:
+        records: Batches of the document.
+        given: Utilization in its summary, or None. If it is not the mean of the batches, it was measured otherwise,
+            and the result is empty.
+    """
+    values = [record.get("gpu_util") for record in records]
+    average, coverage = mean(values), batch_coverage(values)
+    if average is None or coverage is None or not (given is None or math.isclose(given, average)):
+        return {}
+    return {UTILIZATION: _sufficient(average, coverage), COVERAGE: {UTILIZATION: coverage.to_json()}}
+
+
+def _sufficient(value: float | None, coverage: Coverage | None) -> float | None:
+    return value if coverage is None or coverage.sufficient else None
 
 
 def contradictions(document: Mapping[str, Any]) -> list[str]:

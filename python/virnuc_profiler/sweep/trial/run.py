@@ -343,6 +343,7 @@ class _TrialRun:
             sequences_per_sec=summary["total_sequences"] / summary["elapsed_seconds"],
             tokens_per_sec=summary["avg_tokens_per_sec"],
             gpu_util=summary["avg_gpu_util"],
+            gpu_util_coverage=(summary.get("sampling_coverage") or {}).get("avg_gpu_util"),
             gpu_sampling_lost_after_sec=summary.get("gpu_sampling_lost_after_seconds"),
             packing_efficiency=summary["avg_packing_efficiency"],
             oversize_batches=summary.get("oversize_batches"),
