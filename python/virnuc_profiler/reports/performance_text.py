@@ -78,6 +78,7 @@ def render_performance(performance: Performance) -> str:
     """
     sections = {
         "": _run(performance),
+        "Shards": _shards(performance.summary),
         "Workload": _workload(performance),
         "Throughput": _throughput(performance.summary),
         "Packing": _packing(performance),
@@ -109,6 +110,15 @@ def _run(performance: Performance) -> Iterator[str]:
     for key, label in _RUN_KEYS.items():
         if performance.metadata.get(key) is not None:
             yield f"{label}: {words(performance.metadata[key])}"
+
+
+def _shards(summary: Mapping[str, Any]) -> Iterator[str]:
+    if "num_shards" not in summary:
+        return
+    yield _line("Number", number(summary["num_shards"]))
+    yield _line("All at once", f"{share(summary.get('shard_overlap'))} of the time")
+    for sentence in summary.get("warnings") or ():
+        yield from fill(words(sentence, 1000), initial_indent="  ", subsequent_indent="  ").splitlines()
 
 
 def _workload(performance: Performance) -> Iterator[str]:

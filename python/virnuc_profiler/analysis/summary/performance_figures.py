@@ -141,12 +141,15 @@ class Performance:
     contradictions: Sequence[str]
 
 
-def summarize_performance(document: Mapping[str, Any], source: str = "") -> Performance:
+def summarize_performance(
+    document: Mapping[str, Any], source: str = "", *, shards: Sequence[Mapping[str, Any]] = ()
+) -> Performance:
     """Compute the figures of a report.
 
     Args:
         document: Valid telemetry document with ``run_metadata``.
         source: Name of the file that the document comes from; empty for a run in memory.
+        shards: Summaries of the shards with ``shard_rank``, if the document is that of a job.
     """
     records = document["per_batch_metrics"]
     summary = complete_summary(document)
@@ -158,7 +161,7 @@ def summarize_performance(document: Mapping[str, Any], source: str = "") -> Perf
         metadata=metadata,
         packing=_packing(records, summary),
         wait=_wait(records, summary),
-        devices=_devices(records, summary, metadata),
+        devices=_shard_loads(records, shards) or _devices(records, summary, metadata),
         checkpoints=_checkpoints(records, summary),
         hardware=hardware if isinstance(hardware, Mapping) else {},
         requirements=_requirements(summary),
@@ -205,6 +208,18 @@ def _devices(
 def _device(name: str, average: float | None, values: Sequence[float | None], coverage: Coverage | None) -> DeviceLoad:
     known = measured(values)
     return DeviceLoad(name, average, min(known, default=None), max(known, default=None), coverage)
+
+
+def _shard_loads(records: Sequence[Mapping[str, Any]], shards: Sequence[Mapping[str, Any]]) -> list[DeviceLoad]:
+    """Return one entry per shard of a job."""
+    values: dict[Any, list[float | None]] = {}
+    for record in records:
+        values.setdefault(record.get("shard_rank"), []).append(record.get("gpu_util"))
+    return [
+        _device(f"shard {rank}", shard[UTILIZATION], values.get(rank, []), summary_coverage(shard, UTILIZATION))
+        for shard in shards
+        for rank in [shard["shard_rank"]]
+    ]
 
 
 def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Checkpoints | None:
