@@ -29,6 +29,9 @@ NVML_WINDOW_NS: Final = 1_000_000_000
 ENERGY_STEP_NS: Final = 100_000_000
 """Time between two steps of the energy counter, by which its increase during a run may be off."""
 
+PROCESS_INTERVAL_NS: Final = 2_000_000_000
+"""Usual interval between two readings of other processes, for files that do not state it."""
+
 MIN_SHARE: Final = 0.5
 """Minimum share of a run that was seen. Below it, the unseen part outweighs the seen one and the value is null."""
 
@@ -163,6 +166,19 @@ def averaged_reach_ns(gpu: GpuSamples) -> int:
         gpu: Readings of the GPU, with their sampling intervals.
     """
     return max(NVML_WINDOW_NS, _LATE * (sampling_interval_ns(gpu, "fast") or 0))
+
+
+def process_coverage(window: Interval, gpu: GpuSamples) -> Coverage:
+    """Return how much of a window was seen by the readings of other processes, which look back to the one before.
+
+    Args:
+        window: Start and end on the host's clock, ns.
+        gpu: Readings of the GPU.
+    """
+    known = (each.at_ns for each in gpu.processes if each.other_sm_percent is not None)
+    times_ns = [at_ns for at_ns in known if window[0] < at_ns <= window[1]]
+    reach_ns = _LATE * (sampling_interval_ns(gpu, "processes") or PROCESS_INTERVAL_NS)
+    return coverage_of(window, spans_before(window, times_ns, reach_ns), len(times_ns))
 
 
 def sampling_interval_ns(gpu: GpuSamples, tier: str) -> int | None:

@@ -88,7 +88,9 @@ class ThrottleTimeline:
             span = self.spans[place]
             if span.start_ns >= high:
                 break
-            if span.end_ns > low:
+            if low <= span.start_ns and span.end_ns <= high:
+                found.append(span)
+            elif span.end_ns > low:
                 found.append(span._replace(start_ns=max(span.start_ns, low), end_ns=min(span.end_ns, high)))
         return found
 
