@@ -10,16 +10,16 @@ POINTS = " points"
 """Unit in which percentages are off. The error of other values is a percentage of them."""
 
 
-def with_coverage(text: str, coverage: Coverage | None, unit: str = POINTS) -> str:
+def with_coverage(text: str, coverage: Coverage | None, unit: str | None = POINTS) -> str:
     """Return the text of a sampled value with its coverage, if the value does not stand for the whole run.
 
     Examples are ``71.2% (of 62% of the run, 38 readings)``, ``71.2% (within 10 points: short run)`` and
-    ``n/a (17% of the run sampled)``.
+    ``n/a (17% of the run sampled, 11 readings)``.
 
     Args:
         text: The value as text.
         coverage: Coverage of the run; None, if it is unknown, leaves the text as it is.
-        unit: Unit of the error that the averaging of a short run causes.
+        unit: Unit of the error that averaging causes in a short run; None for values that it does not falsify.
     """
     if coverage is None:
         return text
@@ -28,7 +28,7 @@ def with_coverage(text: str, coverage: Coverage | None, unit: str = POINTS) -> s
     remarks = []
     if coverage.share < WHOLE_SHARE:
         remarks.append(f"of {_percent(coverage.share)} of the run, {_readings(coverage)}")
-    if coverage.blurred_share > SMALL_BLUR:
+    if unit is not None and coverage.blurred_share > SMALL_BLUR:
         remarks.append(f"within {100 * coverage.blurred_share:.0f}{unit}: short run")
     return f"{text} ({'; '.join(remarks)})" if remarks else text
 

@@ -207,10 +207,10 @@ def _energy(summary: Mapping[str, Any]) -> Iterator[str]:
     ):
         yield _sampled(summary, counter, label, number(summary.get(key), digits, unit), "%")
     peak = "peak_power_watts"
-    yield _sampled(summary, peak, "Power, peak", number(summary.get(peak), 1, " W"), "%")
+    yield _sampled(summary, peak, "Power, peak", number(summary.get(peak), 1, " W"), None)
 
 
-def _sampled(summary: Mapping[str, Any], key: str, label: str, value: str, unit: str = POINTS) -> str:
+def _sampled(summary: Mapping[str, Any], key: str, label: str, value: str, unit: str | None = POINTS) -> str:
     """Return a line with a sampled value; `key` is the one under which the summary has its coverage."""
     return _line(label, with_coverage(value, summary_coverage(summary, key), unit))
 

@@ -26,3 +26,4 @@ def test_remarks(text, coverage, expected):
 
 def test_a_value_that_is_no_percentage():
     assert with_coverage("300.0 J", Coverage(1.0, 5, 0.1, 0.1), "%") == "300.0 J (within 10%: short run)"
+    assert with_coverage("700.0 W", Coverage(1.0, 5, 0.1, 0.1), None) == "700.0 W"

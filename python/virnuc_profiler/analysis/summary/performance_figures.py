@@ -194,11 +194,7 @@ def _devices(
             if record.get(key) is not None:
                 by_device.setdefault(f"{label}{record[key]}", []).append(record.get("gpu_util"))
         if len(by_device) > 1:
-            return [
-                _device(name, _sufficient(mean(values), coverage), values, coverage)
-                for name, values in sorted(by_device.items())
-                for coverage in [batch_coverage(values)]
-            ]
+            return [_device_of_batches(name, values) for name, values in sorted(by_device.items())]
     name = metadata.get("device")
     values = [record.get("gpu_util") for record in records]
     coverage = summary_coverage(summary, UTILIZATION)
@@ -210,15 +206,20 @@ def _device(name: str, average: float | None, values: Sequence[float | None], co
     return DeviceLoad(name, average, min(known, default=None), max(known, default=None), coverage)
 
 
+def _device_of_batches(name: str, values: Sequence[float | None]) -> DeviceLoad:
+    coverage = batch_coverage(values)
+    return _device(name, _sufficient(mean(values), coverage), values, coverage)
+
+
 def _shard_loads(records: Sequence[Mapping[str, Any]], shards: Sequence[Mapping[str, Any]]) -> list[DeviceLoad]:
     """Return one entry per shard of a job."""
     values: dict[Any, list[float | None]] = {}
     for record in records:
         values.setdefault(record.get("shard_rank"), []).append(record.get("gpu_util"))
+    by_rank = ((shard["shard_rank"], shard) for shard in shards)
     return [
         _device(f"shard {rank}", shard[UTILIZATION], values.get(rank, []), summary_coverage(shard, UTILIZATION))
-        for shard in shards
-        for rank in [shard["shard_rank"]]
+        for rank, shard in by_rank
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from virnuc_profiler.analysis.timing.intervals import Interval, union
 
@@ -46,24 +46,30 @@ def job_times(spans: Sequence[Interval]) -> JobTimes:
     )
 
 
-def shard_span(document: Mapping[str, Any], elapsed_seconds: float | None) -> Interval | None:
-    """Return start and end of a shard, ns since 1970; None if the file does not say when it ran.
+def shard_spans(documents: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> list[Interval | None]:
+    """Return start and end of each shard, ns since 1970; None for files that do not say when they ran.
 
-    A run's ``started_at`` is exact. Without it, the run counts as ended when its last batch completed.
+    A run's ``started_at`` is exact. Without it, the run counts as ended when its last batch completed. Local times
+    without an offset can be compared with each other only, so beside files with offsets they count as unknown.
 
     Args:
-        document: Valid telemetry document.
-        elapsed_seconds: Wall time of the shard, or None.
+        documents: Valid telemetry documents.
+        seconds: Wall time of each shard.
     """
-    if elapsed_seconds is None:
-        return None
+    found = [_span(document, elapsed) for document, elapsed in zip(documents, seconds, strict=True)]
+    absolute = any(span is not None and span[2] for span in found)
+    return [None if span is None or span[2] != absolute else span[:2] for span in found]
+
+
+def _span(document: Mapping[str, Any], elapsed_seconds: float) -> tuple[int, int, bool] | None:
+    """Return start and end of a shard, and whether they have an offset."""
     elapsed_ns = round(elapsed_seconds * 1e9)
-    started_ns = _moment_ns(document.get("run_metadata", {}).get("started_at"))
-    if started_ns is not None:
-        return started_ns, started_ns + elapsed_ns
-    moments = [_moment_ns(record.get("timestamp")) for record in document["per_batch_metrics"]]
-    ended_ns = max((moment for moment in moments if moment is not None), default=None)
-    return None if ended_ns is None else (ended_ns - elapsed_ns, ended_ns)
+    started = _moment(document.get("run_metadata", {}).get("started_at"))
+    if started is not None:
+        return started.at_ns, started.at_ns + elapsed_ns, started.absolute
+    moments = [_moment(record.get("timestamp")) for record in document["per_batch_metrics"]]
+    ended = max((moment for moment in moments if moment is not None), default=None)
+    return None if ended is None else (ended.at_ns - elapsed_ns, ended.at_ns, ended.absolute)
 
 
 def repeated_run(documents: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
@@ -103,19 +109,25 @@ def _on_other_devices(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _is_precise(timestamp: Any) -> bool:
     """Whether a timestamp has a fraction of a second, which different runs do not share."""
-    moment_ns = _moment_ns(timestamp)
-    return moment_ns is not None and moment_ns % 1_000_000_000 != 0
+    moment = _moment(timestamp)
+    return moment is not None and moment.at_ns % 1_000_000_000 != 0
 
 
-def _moment_ns(timestamp: Any) -> int | None:
-    """Return a timestamp as ns since 1970; None if it is none. Local times count as UTC: only differences matter."""
+class _Moment(NamedTuple):
+    at_ns: int  # since 1970, in UTC or in the writer's local time
+    absolute: bool
+
+
+def _moment(timestamp: Any) -> _Moment | None:
+    """Read a timestamp; None if it is none."""
     if isinstance(timestamp, int | float) and not isinstance(timestamp, bool):
-        return round(timestamp * 1e9) if abs(timestamp) < 1e12 else None
+        return _Moment(round(timestamp * 1e9), absolute=True) if abs(timestamp) < 1e12 else None
     if not isinstance(timestamp, str):
         return None
     try:
         moment = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
     except ValueError:
         return None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+    absolute = moment.tzinfo is not None
+    moment = moment if absolute else moment.replace(tzinfo=timezone.utc)
+    return _Moment((moment - _EPOCH) // timedelta(microseconds=1) * 1000, absolute)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from virnuc_profiler.analysis.gpu.coverage import Coverage, joint_coverage
 from virnuc_profiler.analysis.summary.performance_figures import complete_summary
 from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, sampled_value
-from virnuc_profiler.analysis.summary.shard_times import job_times, repeated_run, shard_span
+from virnuc_profiler.analysis.summary.shard_times import job_times, repeated_run, shard_spans
 from virnuc_profiler.analysis.timing.statistics import mean
 from virnuc_profiler.telemetry.summary import summarize
 
@@ -97,7 +97,7 @@ def _job_time(
     longest = max(seconds)
     if len(documents) == 1:
         return longest, 1.0, []
-    spans = [shard_span(document, elapsed) for document, elapsed in zip(documents, seconds, strict=True)]
+    spans = shard_spans(documents, seconds)
     if unknown := [name for name, span in zip(names, spans, strict=True) if span is None]:
         text = f"it is unknown when {', '.join(unknown)} ran: rates assume that all shards ran at once"
         return longest, None, [text]

@@ -183,7 +183,14 @@ def test_rates_are_over_the_time_in_which_a_shard_ran(tmp_path, start_s, rate, o
     assert any("pause of 3,600.0 s" in sentence for sentence in said) == (start_s == 3700)
 
 
-@pytest.mark.parametrize("time_of", [lambda moment: moment.isoformat(), lambda moment: moment.timestamp()])
+@pytest.mark.parametrize(
+    "time_of",
+    [
+        lambda moment: moment.isoformat(),
+        lambda moment: moment.timestamp(),
+        lambda moment: moment.replace(tzinfo=None).isoformat(),
+    ],
+)
 def test_without_a_start_the_last_batch_says_when_a_shard_ran(tmp_path, time_of):
     paths = []
     for name, end_s in (("a", 100.5), ("b", 160.5)):
@@ -192,6 +199,12 @@ def test_without_a_start_the_last_batch_says_when_a_shard_ran(tmp_path, time_of)
     with pytest.warns(UserWarning, match="did not run at the same time"):
         summary = aggregate_telemetry_shards(paths)["global_summary"]
     assert summary["elapsed_seconds"] == 160.0
+
+
+def test_local_times_cannot_be_compared_with_others(tmp_path):
+    paths = [written(tmp_path, "a.json", 0), written(tmp_path, "b.json", 0, {"started_at": "2025-03-01T03:00:00"})]
+    with pytest.warns(UserWarning, match=r"unknown when b\.json ran"):
+        assert aggregate_telemetry_shards(paths)["global_summary"]["elapsed_seconds"] == 100.0
 
 
 def test_a_copy_of_a_file_is_refused(tmp_path):
