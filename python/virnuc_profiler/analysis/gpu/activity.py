@@ -40,7 +40,7 @@ def utilization_during(interval: Interval, gpu: GpuSamples) -> Sampled:
     value = weighted_mean(
         (each.utilization_percent, end - start) for each, (start, end) in zip(readings, spans, strict=True)
     )
-    return Sampled.of(value, coverage_of(interval, spans, len(readings), NVML_WINDOW_NS / 2))
+    return Sampled.from_readings(value, coverage_of(interval, spans, len(readings), NVML_WINDOW_NS / 2))
 
 
 def peak_power_during(interval: Interval, gpu: GpuSamples) -> Sampled:
@@ -53,7 +53,7 @@ def peak_power_during(interval: Interval, gpu: GpuSamples) -> Sampled:
     powers = [(each.at_ns, each.power_mw) for each in _readings_in(interval, gpu.fast) if each.power_mw is not None]
     spans = spans_before(interval, (at_ns for at_ns, _ in powers), averaged_reach_ns(gpu))
     peak = max((power_mw / 1e3 for _, power_mw in powers), default=None)
-    return Sampled.of(peak, coverage_of(interval, spans, len(powers), NVML_WINDOW_NS / 2))
+    return Sampled.from_readings(peak, coverage_of(interval, spans, len(powers), NVML_WINDOW_NS / 2))
 
 
 def activity_during(interval: Interval, readings: Sequence[GpmReading], field: str) -> float | None:
@@ -86,7 +86,7 @@ def sampled_activity(interval: Interval, readings: Sequence[GpmReading], field: 
             pairs.append((getattr(reading, field), last - first))
             spans.append((first, last))
             outside_ns += reading.interval_ns - (last - first)
-    return Sampled.of(weighted_mean(pairs), coverage_of(interval, spans, len(spans), outside_ns))
+    return Sampled.from_readings(weighted_mean(pairs), coverage_of(interval, spans, len(spans), outside_ns))
 
 
 class Energy(NamedTuple):

@@ -107,7 +107,7 @@ class Sampled(NamedTuple):
     coverage: Coverage | None
 
     @classmethod
-    def of(cls, value: float | None, coverage: Coverage) -> Sampled:
+    def from_readings(cls, value: float | None, coverage: Coverage) -> Sampled:
         """Apply the rule to a value.
 
         Args:
