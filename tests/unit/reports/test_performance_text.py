@@ -274,7 +274,7 @@ def test_writes_that_no_batch_counts_are_unknown(tmp_path):
 def test_utilization_per_device(tmp_path):
     batches = [{"device": "cuda:0", "gpu_util": 60}, {"device": "cuda:1", "gpu_util": 90}, {"device": "cuda:0"}]
     report = generate_performance_report(write(tmp_path, {}, batches))
-    assert value_of(report, "cuda:0") == "60.0% (batches 60.0% to 60.0%)"
+    assert value_of(report, "cuda:0") == "60.0% (of 50% of the run, 1 reading) (batches 60.0% to 60.0%)"
     assert value_of(report, "cuda:1").startswith("90.0%")
 
 

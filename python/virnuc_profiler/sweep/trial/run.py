@@ -287,6 +287,7 @@ class _TrialRun:
             start_up_sec=summary.get("start_up_seconds"),
             steady_sequences_per_sec=summary.get("steady_sequences_per_sec"),
             gpu_util=summary["avg_gpu_util"],
+            gpu_util_coverage=(summary.get("sampling_coverage") or {}).get("avg_gpu_util"),
             gpu_sampling_lost_after_sec=summary.get("gpu_sampling_lost_after_seconds"),
             packing_efficiency=summary["avg_packing_efficiency"],
             oversize_batches=summary.get("oversize_batches"),

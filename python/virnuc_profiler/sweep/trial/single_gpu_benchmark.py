@@ -69,9 +69,9 @@ def run_single_gpu_benchmark(
 
     Returns:
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``,
-        ``start_up_sec``, ``steady_sequences_per_sec``, ``gpu_util``, ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹
-        bytes), ``oversize_batches``, ``truncated_sequences``, ``unknown_residues``, ``warmed_up``, ``telemetry_path``,
-        ``run_path`` and ``cleanup``;
+        ``start_up_sec``, ``steady_sequences_per_sec``, ``gpu_util`` (and ``gpu_util_coverage`` if it was sampled),
+        ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``, ``truncated_sequences``,
+        ``unknown_residues``, ``warmed_up``, ``telemetry_path``, ``run_path`` and ``cleanup``;
         or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
         ``environment``, ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM)
         and the same keys without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its
