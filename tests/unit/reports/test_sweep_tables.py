@@ -193,7 +193,7 @@ def test_throttling_that_was_seen_in_a_part_of_the_run():
     evidence = {"held_down_share": 1.0, "reasons": {"hw_slowdown": 1.0}, "sampled_share": 0.2}
     hot = success(Configuration(2, 2), outcome="throttled", evidence=evidence)
     text = render_dataloader(document("dataloader", [hot]))
-    assert "(100.0% of the 20% of the time that was sampled: hw_slowdown)" in text
+    assert "(100.0% of the 20.0% of the time that was sampled: hw_slowdown)" in text
 
 
 def test_a_baseline_that_failed_has_no_speedups():
