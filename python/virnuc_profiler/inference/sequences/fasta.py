@@ -111,7 +111,7 @@ class FastaFile:
             with _unchanged(path, identity):
                 text_path = _plain_text(path, folder)
                 text_identity = identity if text_path == path else FileIdentity.of(text_path)
-                _save_index(path, text_path, folder)
+                _save_index(path, text_path, text_identity.size, folder)
             return cls(_Location(path, identity, text_path, text_identity, folder.path), folder)
         except BaseException:
             folder.remove()
@@ -155,6 +155,14 @@ class FastaFile:
             WorkloadError: The file was truncated, changed or replaced since it was indexed.
         """
         return self.read_ranges(self.index.sequence_starts[positions], self.index.sequence_ends[positions])
+
+    def require_unchanged(self) -> None:
+        """Check that the file is the one that was indexed.
+
+        Raises:
+            WorkloadError: The file was truncated, changed or replaced since it was indexed.
+        """
+        self._text.require_unchanged()
 
     @cached_property
     def _text(self) -> UnchangedFile:
@@ -313,13 +321,15 @@ def _unpacked_blocks(path: Path, packed: IO[bytes]) -> Iterator[bytes]:
         raise unreadable(path, error) from None
 
 
-def _save_index(path: Path, text_path: Path, folder: SharedFolder) -> None:
+def _save_index(path: Path, text_path: Path, text_size: int, folder: SharedFolder) -> None:
+    """Index the first `text_size` bytes of a text: a file that another process extends would never end."""
     indexer = FastaIndexer()
     block = memoryview(bytearray(BLOCK_BYTES))
     try:
         with text_path.open("rb", buffering=0) as file:
-            while size := file.readinto(block):
+            while size := file.readinto(block[:text_size]):
                 indexer.feed(block[:size])
+                text_size -= size
         index = indexer.finish()
     except FastaFormatError as error:
         message, line = error.args
