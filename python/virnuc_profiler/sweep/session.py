@@ -20,6 +20,7 @@ from virnuc_profiler.sweep.plan.workload import Workload, WorkloadGuard
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document
 from virnuc_profiler.sweep.results.from_journal import NO_CHOICE, Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
+from virnuc_profiler.sweep.results.remaining import PlannedTrial, needed_steps, remaining_trials
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import now, relative_to
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, Trial, conditions_key
@@ -123,23 +124,13 @@ class Sweep:
             for name, configuration in self.to_run(names)
         ]
 
-    def to_run(self, names: Sequence[str]) -> list[tuple[str, Configuration | None]]:
+    def to_run(self, names: Sequence[str]) -> list[PlannedTrial]:
         """Return step and configuration of each trial to come, in order; None for a best that is not known yet."""
-        records = self._as_begun()
-        found: list[tuple[str, Configuration | None]] = []
-        for name in self._needed(names, records):
-            if name == "validation":
-                choice = None if found else Documents(records).choice()
-                best = None if choice is None else choice.configuration
-                configurations: tuple[Configuration | None, ...] = (best,)
-            else:
-                configurations = self.steps[name].configurations()
-            found += [(name, c) for c in configurations if c is None or not self._is_finished(records[-1], name, c)]
-        return found
+        return remaining_trials(self._as_begun(), names, self.conditions.settings)
 
     def needed(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the chosen steps in their order, after the baseline if there is none to compare with."""
-        return self._needed(names, self._as_begun())
+        return needed_steps(self._as_begun(), names, self.conditions.settings)
 
     def write_files(self) -> None:
         """Write all result files of the folder again, from the journal that was given.
@@ -283,14 +274,6 @@ class Sweep:
         elif baseline is not None and not baseline.succeeded:
             _log.warning("an earlier baseline is measured again: it failed with %s", baseline.reason)
         return baseline is not None and baseline.succeeded
-
-    def _needed(self, names: Sequence[str], records: Sequence[SweepRecord]) -> tuple[str, ...]:
-        chosen = in_order(names)
-        baseline = Documents(records).baseline()
-        there = (baseline is not None and baseline.succeeded) or self._is_finished(
-            records[-1], "baseline", self._baseline
-        )
-        return chosen if there or "baseline" in chosen else ("baseline", *chosen)
 
     def _as_begun(self) -> list[SweepRecord]:
         """Return the folder's sweeps as they will be once this one has begun or continues."""
