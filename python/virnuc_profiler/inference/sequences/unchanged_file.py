@@ -134,10 +134,10 @@ def changed_error(path: Path, then: FileIdentity, now: FileIdentity) -> Workload
         then: Identity before.
         now: Identity after.
     """
-    if now.size < then.size:
-        how = f"truncated while it was in use: it had {then.size:,} bytes when it was indexed and has {now.size:,} now"
-    elif (now.device, now.inode) != (then.device, then.inode):
+    if (now.device, now.inode) != (then.device, then.inode):
         how = "replaced by another file while it was in use"
+    elif now.size < then.size:
+        how = f"truncated while it was in use: it had {then.size:,} bytes when it was indexed and has {now.size:,} now"
     elif now.size > then.size:
         how = f"changed while it was in use: it had {then.size:,} bytes when it was indexed and has {now.size:,} now"
     else:
