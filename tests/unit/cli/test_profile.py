@@ -39,9 +39,7 @@ def replace(path):
 
 
 @pytest.mark.parametrize(("change", "how"), [(cut, "truncated"), (replace, "replaced by another file")])
-def test_a_file_that_changes_while_the_model_is_loaded_is_not_measured(
-    fasta, tmp_path, capsys, monkeypatch, change, how
-):
+def test_a_file_that_changes_while_the_model_loads_is_not_measured(fasta, tmp_path, capsys, monkeypatch, change, how):
     load = loading.load_esm2_model
     monkeypatch.setattr(loading, "load_esm2_model", lambda *args, **options: (change(fasta), load(*args, **options))[1])
     code, out, err = profile(capsys, "--fasta", fasta, "--output-dir", tmp_path / "out")
