@@ -13,6 +13,7 @@ from tests.support.faulty_sequences import write_fasta
 from tests.support.standin import NvmlControl, Standins
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.sweep.trial import run as trial
+from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
 
 pytestmark = pytest.mark.slow  # starts whole programs
 
@@ -37,8 +38,8 @@ def run(at_call: int | None, throttled: int = 4) -> dict[str, Any]:
     trial.BatchProfiler = lambda device, **options: BatchProfiler(device=0, **options)  # type: ignore[assignment, misc]
     with tempfile.TemporaryDirectory() as folder:
         fasta = write_fasta(Path(folder), 200)
-        return trial.run_single_gpu_benchmark(
-            fasta, folder, VanishingModel(at_call, throttled), "cpu", 0, 1, 128, 100, cooldown_s=0.0
+        return run_single_gpu_benchmark(
+            fasta, folder, VanishingModel(at_call, throttled), "cpu", 0, 1, 128, 100, cooldown_s=0.0, warm_up=False
         )
 
 

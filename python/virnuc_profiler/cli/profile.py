@@ -92,8 +92,9 @@ def _measure(request: Request, configuration: Configuration) -> Result:
         raise UsageError(f"{configuration} is {predicted.message}")
     model.warm_up(workload, num_workers=min(1, configuration.num_workers))
     keep_earlier(trial_paths(request.output_dir, configuration.run_id))
-    with show_sequences(workload.num_sequences) as on_progress:
-        result = model.run_trial(workload, configuration, request.output_dir, on_progress)
+    with show_sequences(workload) as bar:
+        callbacks = () if bar is None else (bar.count_sequences, bar.count_tokens)
+        result = model.run_trial(workload, configuration, request.output_dir, *callbacks)
     if not result.succeeded:
         print(f"virnuc-profiler: error: {configuration} failed, {result.message}", file=sys.stderr)
     # Neither file exists if the device failed before the run began.

@@ -62,7 +62,7 @@ def test_dataloader_with_failures_apart():
         "DataLoader Parameter Sweep\n"
         "======================================================================\n"
         "Workers | Prefetch | Seq/sec | Tok/sec  | GPU Util | Memory  | Speedup\n"
-        "2       | 2        | 95.0    | 20,425   | 87.2%    | 6.54G   | 0.95x\n"
+        "2       | 2        | 95.0    | 20,425   | 87.2%    | 6.54G   | 0.950x\n"
         "8       | 4        | 110.5   | 23,758   | 87.2%    | 6.54G   | 1.10x\n"
         "======================================================================\n"
         "Best: num_workers=8, prefetch_factor=4 (110.5 seq/sec, 1.10x vs baseline)\n"
@@ -97,7 +97,7 @@ def test_interaction_shows_failed_configurations_in_their_place():
         "Parameter Interaction Sweep (num_workers x token_budget)\n"
         f"{rule}\n"
         "Workers | Budget | Seq/sec | Pack Eff | GPU Util | Memory  | Speedup | Status\n"
-        "4       | 2048   | 90.0    | 95.0%    | 87.2%    | 6.54G   | 0.90x   | OK\n"
+        "4       | 2048   | 90.0    | 95.0%    | 87.2%    | 6.54G   | 0.900x  | OK\n"
         "8       | 8192   | ---     | ---      | ---      | 79.50G  | ---     | OOM\n"
         f"{rule}\n"
         "Sweet spot: num_workers=4, token_budget=2048 (90.0 seq/sec, >90% packing, no OOM)\n"
@@ -146,6 +146,22 @@ def test_what_was_not_measured_is_not_zero():
         text = render_step(document(step, [blank]))
         assert "n/a" in text
         assert not re.search(r"\b0\.0+%|\b0\.0+ ?GB?\b|None|nan", text), text
+
+
+def test_rounding_does_not_hide_why_a_configuration_wins_or_loses():
+    full, wasteful = success(BASELINE, 90.0, 0.9), success(Configuration(token_budget=8192), 120.0, 0.89996)
+    slower = success(Configuration(token_budget=2048), 89.96, 0.95)
+    lines = render_packing(document("packing", [full, wasteful, slower])).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines[3:6]]
+    assert [row[3] for row in cells] == ["90.0%", "89.996%", "95.0%"]
+    assert [row[2] for row in cells] == ["90.0", "120.0", "89.96"]
+    assert lines[7].startswith("Best: token_budget=4096")
+
+
+def test_slow_is_not_zero():
+    slow = success(BASELINE, 0.04, tokens_per_sec=8.6)
+    assert "Throughput: 0.0400 seq/sec, 8.60 tok/sec" in render_baseline(document("baseline", [slow]))
+    assert "0.000400x" in render_dataloader(document("dataloader", [slow]))
 
 
 def test_a_baseline_that_failed_has_no_speedups():
@@ -197,7 +213,13 @@ def test_validation():
     assert "baseline" not in text
     assert f"Workload: {WORKLOAD.num_sequences:,} sequences, 430,000 tokens" in text
     assert "Chosen for: highest sequences/s of 25" in text
-    assert text.endswith("Projected run time for 6,000,000 sequences: 1,234.57 hours")
+    assert text.endswith(
+        "Projected run time for 6,000,000 sequences: 1,234.57 hours at the rate of the whole run, start-up included"
+    )
+    steady = document("validation", [success(BASELINE, 130.0)], choice=choice, projection=Projection(6_000_000, 9, 8.5))
+    assert render_validation(steady).splitlines()[-1] == (
+        "Projected run time for 6,000,000 sequences: 8.50 hours with one start-up, then at the steady rate"
+    )
     failed = document("validation", [failure(BASELINE)], choice=choice)
     assert render_validation(failed).endswith("Projected run time: n/a")
     nothing = document("validation", [], choice=Choice(reason="no configuration has succeeded"))

@@ -358,6 +358,7 @@ def measured_model(tmp_path, monkeypatch):
 
     monkeypatch.setattr(prepare, "measure_configuration", run)
     monkeypatch.setattr(prepare, "FastaFile", described_files())
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.warm_up.measure_configuration", run)
     monkeypatch.setattr("virnuc_profiler.inference.esm2.load.load_esm2_model", lambda *args, **options: (None, None))
     return prepare.MeasuredModel(prepare.Request(tmp_path, torch.device("cpu"), "m", timeout_s=7.0)), runs
 
@@ -369,6 +370,14 @@ def test_the_warm_up_keeps_the_settings_and_fails_silently(measured_model, caplo
     assert arguments[0].num_workers == 0
     assert (options["timeout_s"], options["failure_log_level"]) == (7.0, logging.DEBUG)
     assert all(record.levelno == logging.DEBUG for record in caplog.records)
+
+
+def test_each_result_says_whether_the_model_was_warmed_up(measured_model, tmp_path):
+    model, runs = measured_model
+    model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    model.warm_up(WORKLOAD, num_workers=0)
+    model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    assert [options.get("warmed_up") for _, options in runs] == [False, None, True]
 
 
 def test_what_was_altered_in_the_sequences_is_said_once(measured_model, tmp_path, caplog):

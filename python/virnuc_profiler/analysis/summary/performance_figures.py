@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,14 +32,45 @@ class Requirement:
         text: What it requires.
         value: Measured value; None if it was not measured.
         unit: Unit of the value.
-        met: Whether it is met; None if it was not measured.
+        limit: Value from which on, or below which, it is met.
+        met: Whether it is met; None if it was not measured, or if the measurement does not decide it.
+        remark: Why the measurement does not decide it; empty if it does, or if there is none.
     """
 
     name: str
     text: str
     value: float | None
     unit: str
+    limit: float
     met: bool | None
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Projections:
+    """Hours for 6 million sequences like those of the run. What was not measured is None.
+
+    Attributes:
+        sequences: By sequences, at the rate of the whole run, as if it started up again and again.
+        tokens: By tokens, at the same rate. Equal to `sequences`, unless another writer knew the real mean length.
+        steady: With one start-up, then at the steady rate.
+    """
+
+    sequences: float | None
+    tokens: float | None
+    steady: float | None
+
+    @property
+    def whole_run(self) -> float | None:
+        """The projection at the rate of the whole run: by tokens where it is known, else by sequences."""
+        return self.sequences if self.tokens is None else self.tokens
+
+    @property
+    def tokens_differ(self) -> bool:
+        """Whether the projections by sequences and by tokens say different things."""
+        if self.sequences is None or self.tokens is None:
+            return False
+        return not math.isclose(self.sequences, self.tokens, rel_tol=1e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +127,13 @@ class Checkpoints:
     """Cost of writing checkpoints.
 
     Attributes:
-        writes: Number of batches with a checkpoint.
+        writes: Number of batches with a checkpoint; None if no batch says so.
         average_write_ms: Mean time of a write; None if it was not measured.
         p95_write_ms: 95th percentile of that time; None without values.
         max_queue_depth: Largest depth of the checkpoint queue; None if it was not measured.
     """
 
-    writes: int
+    writes: int | None
     average_write_ms: float | None
     p95_write_ms: float | None
     max_queue_depth: int | None
@@ -115,6 +147,7 @@ class Performance:
         source: Name of the file; empty for a run in memory.
         summary: Telemetry summary, with missing keys computed from the batches.
         metadata: The document's ``run_metadata``.
+        projections: Hours for 6 million sequences.
         packing: Packing efficiency.
         wait: Time spent waiting for the DataLoader.
         devices: GPU utilization by device.
@@ -127,6 +160,7 @@ class Performance:
     source: str
     summary: Mapping[str, Any]
     metadata: Mapping[str, Any]
+    projections: Projections
     packing: Packing
     wait: LoaderWait
     devices: Sequence[DeviceLoad]
@@ -147,16 +181,20 @@ def summarize_performance(document: Mapping[str, Any], source: str = "") -> Perf
     summary = complete_summary(document)
     metadata = document["run_metadata"]
     hardware = metadata.get("hardware")
+    projections = Projections(
+        summary["projected_6M_hours"], summary["projected_6M_hours_tokens"], summary.get("projected_6M_hours_steady")
+    )
     return Performance(
         source=source,
         summary=summary,
         metadata=metadata,
+        projections=projections,
         packing=_packing(records, summary),
         wait=_wait(records, summary),
         devices=_devices(records, summary, metadata),
         checkpoints=_checkpoints(records, summary),
         hardware=hardware if isinstance(hardware, Mapping) else {},
-        requirements=_requirements(summary),
+        requirements=_requirements(summary, projections),
         contradictions=contradictions(document),
     )
 
@@ -202,27 +240,19 @@ def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
     average, depth = summary.get("avg_checkpoint_write_ms"), summary.get("max_checkpoint_queue_depth")
     if not writes and average is None and depth is None:
         return None
-    return Checkpoints(len(writes), average, percentile(writes, 95), depth)
+    return Checkpoints(len(writes) or None, average, percentile(writes, 95), depth)
 
 
-def _requirements(summary: Mapping[str, Any]) -> list[Requirement]:
-    hours = summary["projected_6M_hours_tokens"]
-    if hours is None:
-        hours = summary["projected_6M_hours"]
+def _requirements(summary: Mapping[str, Any], projections: Projections) -> list[Requirement]:
     load, efficiency = summary["avg_gpu_util"], summary["avg_packing_efficiency"]
     return [
-        Requirement(
-            "PERF-01",
-            f"projected 6M sequences < {PERF_01_HOURS:g} h",
-            hours,
-            "h",
-            None if hours is None else hours < PERF_01_HOURS,
-        ),
+        _projected_hours(projections),
         Requirement(
             "PERF-02",
             f"GPU utilization >= {PERF_02_PERCENT:g}%",
             load,
             "%",
+            PERF_02_PERCENT,
             None if load is None else load >= PERF_02_PERCENT - _ROUNDING,
         ),
         Requirement(
@@ -230,9 +260,22 @@ def _requirements(summary: Mapping[str, Any]) -> list[Requirement]:
             f"packing efficiency >= {100 * PERF_05_EFFICIENCY:g}%",
             None if efficiency is None else 100 * efficiency,
             "%",
+            100 * PERF_05_EFFICIENCY,
             None if efficiency is None else efficiency >= PERF_05_EFFICIENCY - _ROUNDING,
         ),
     ]
+
+
+def _projected_hours(projections: Projections) -> Requirement:
+    """Return the verdict on the projection, which a run decides only if its start makes no difference to it."""
+    hours, steady = projections.whole_run, projections.steady
+    met = None if hours is None else hours < PERF_01_HOURS
+    remark = ""
+    if met is not None and steady is not None and met != (steady < PERF_01_HOURS):
+        met, remark = None, "The run is too short to tell: its start-up and warm-up decide."
+    return Requirement(
+        "PERF-01", f"projected 6M sequences < {PERF_01_HOURS:g} h", hours, "h", PERF_01_HOURS, met, remark
+    )
 
 
 def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import LEAD_IN, TAIL
 from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_observation
 from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps
 from virnuc_profiler.analysis.diagnosis.observation import batches_flops, observe
+from virnuc_profiler.analysis.diagnosis.start_up import StartUp
 from virnuc_profiler.analysis.gpu.activity import activity_during, energy_between, mean_utilization
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, throttled_batches, throttled_seconds
 from virnuc_profiler.analysis.model_cost import (
@@ -23,9 +24,16 @@ from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.rates import (
+    PROJECTED_SEQUENCES,
+    planned_tokens_per_sequence,
+    projected_hours,
+    ratio,
+    steady_projected_hours,
+)
 from virnuc_profiler.telemetry.records import GpuSamples
 from virnuc_profiler.telemetry.run_result import RunResult
+from virnuc_profiler.telemetry.stage_columns import StageColumns
 
 ENERGY_COVERAGE: Final = 0.8
 """Joules per sequence need a counter that covers this share of the run. The rest counts at the same power."""
@@ -54,14 +62,23 @@ def run_summary(
     observation = observe(run, shape)
     steady = observation.after_warm_up
     first_end = steady.first_completion_ns
+    start_up_s = None if first_end is None else (first_end - run.host_start_ns) / 1e9
+    sequences_per_sec = steady.sequences_per_sec
+    planned_length = planned_tokens_per_sequence(run.metadata, run.total_sequences)
+    if planned_length is not None:
+        sequences_per_sec = ratio(steady.tokens_per_sec, planned_length)
     diagnosis = diagnose_observation(observation, run, ceiling)
     return {
         "elapsed_seconds": run.elapsed_s,
-        "start_up_seconds": None if first_end is None else (first_end - run.host_start_ns) / 1e9,
+        "start_up_seconds": start_up_s,
         "warm_up_batches": steady.warm_up_batches,
         "steady_tokens_per_sec": steady.tokens_per_sec,
-        "steady_sequences_per_sec": steady.sequences_per_sec,
-        "device_busy_fraction": device_busy_fraction(run.batches, window),
+        "steady_sequences_per_sec": sequences_per_sec,
+        "projected_6M_hours_steady": steady_projected_hours(start_up_s, sequences_per_sec),
+        **_projection_keys(run, planned_length),
+        "start_up_phase_seconds": _phase_seconds(observation.start_up),
+        "device_stages_fraction": device_stages_fraction(run.batches.device_stages, window),
+        "device_timestamped_fraction": device_stages_fraction(run.batches.timestamped_stages, window),
         "device_gap_seconds": gap_seconds(observation.whole),
         "bound_by": diagnosis.bottleneck,
         "diagnosis": diagnosis.sentence,
@@ -75,27 +92,31 @@ def run_summary(
     }
 
 
-def device_busy_fraction(batches: BatchTable, window: Interval) -> float | None:
+def device_stages_fraction(stages: StageColumns, window: Interval) -> float | None:
     """Return the union of device intervals divided by the length of a window; None without device intervals.
 
-    Device intervals include launch gaps. Batches without device times add nothing; ``dropped_device_timings`` counts
+    Intervals that events took include waits for launches, so the device was busy for at most this share. Intervals
+    that the device timed itself are exact. Batches without device times add nothing; ``dropped_device_timings`` counts
     them.
 
     Args:
-        batches: Batches of a run.
+        stages: Stages with device intervals.
         window: Start and end of the window on the host's clock, ns.
     """
-    stages = batches.device_stages
     if not stages.batch.size:
         return None
     inside = clip(stages.device_start_ns, stages.device_end_ns, window)
     return ratio(length(*inside), window[1] - window[0])
 
 
+def _phase_seconds(start_up: StartUp | None) -> dict[str, float] | None:
+    return None if start_up is None else {phase: ns / 1e9 for phase, ns in start_up.phases.items()}
+
+
 def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
     """Return the idle seconds of the device by cause, including lead-in and tail; None without device times.
 
-    Idle and busy time add up to the window.
+    They and the time in device stages add up to the window.
 
     Args:
         gaps: Gaps of the device in the window.
@@ -104,6 +125,14 @@ def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
         return None
     by_cause = {line.cause: line.total_ns / 1e9 for line in gaps.totals()}
     return {LEAD_IN: gaps.lead_in_ns / 1e9, TAIL: gaps.tail_ns / 1e9, **by_cause}
+
+
+def _projection_keys(run: RunResult, planned_length: float | None) -> dict[str, Any]:
+    """Return the projection by tokens of a run that ended early; no keys for a whole run, for which it follows."""
+    if planned_length is None or run.total_tokens is None or not run.batches.all_packed:
+        return {}
+    tokens = PROJECTED_SEQUENCES * planned_length
+    return {"projected_6M_hours_tokens": projected_hours(tokens, run.total_tokens, run.elapsed_s)}
 
 
 def _milliseconds(nanoseconds: float | None) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from virnuc_profiler.analysis.summary.performance_figures import complete_summary
-from virnuc_profiler.analysis.timing.statistics import mean
+from virnuc_profiler.analysis.timing.statistics import mean, weighted_mean
 from virnuc_profiler.telemetry.summary import summarize
 
 REQUIRED_EFFICIENCY_PERCENT = 95.0
@@ -54,6 +54,7 @@ def aggregate_shards(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "elapsed_seconds": None if elapsed is None else max(elapsed),
         "avg_gpu_util": mean(summary.get("avg_gpu_util") for summary in summaries),
         "avg_packing_efficiency": mean(summary.get("avg_packing_efficiency") for summary in summaries),
+        **_joint_wait(summaries),
     }
     return {
         "global_summary": {
@@ -63,6 +64,15 @@ def aggregate_shards(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "per_shard_summary": [{"shard_rank": rank, **summary} for rank, summary in enumerate(summaries)],
         "per_batch_metrics": batches,
     }
+
+
+def _joint_wait(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return the share of their time that shards spent waiting; None if one lacks it, and no key if all do."""
+    if not any("wait_fraction" in summary for summary in summaries):
+        return {}
+    shares = [(summary.get("wait_fraction"), summary.get("elapsed_seconds") or 0.0) for summary in summaries]
+    known = _all_or_none(share for share, _ in shares)
+    return {"wait_fraction": None if known is None else weighted_mean(shares)}
 
 
 def differing_models(documents: Sequence[Mapping[str, Any]]) -> list[str]:

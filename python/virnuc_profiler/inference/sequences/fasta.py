@@ -117,6 +117,19 @@ class FastaFile:
             folder.remove()
             raise
 
+    @classmethod
+    def open_once(cls, file: "str | PathLike[str] | FastaFile") -> "FastaFile":
+        """Return an open file as it is, and open a path.
+
+        Args:
+            file: An open file, or the path of one.
+
+        Raises:
+            WorkloadError: The file cannot be read, or is not FASTA; the message names file and line.
+            OutputError: The temporary folder cannot be written.
+        """
+        return file if isinstance(file, FastaFile) else cls.open(file)
+
     @cached_property
     def index(self) -> FastaIndexArrays:
         """Locations of the sequences, mapped when first used."""

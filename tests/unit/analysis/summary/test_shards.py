@@ -72,6 +72,18 @@ def test_one_shard(tmp_path):
     assert result["global_summary"]["avg_gpu_util"] is None
 
 
+def test_the_share_of_waits_is_that_of_all_shards(tmp_path):
+    """One shard waits for half of 1 s, the other not at all for 3 s: 0.5 of 4 s, and not 0.5 of 3 s."""
+    paths = [
+        shard(tmp_path, "a", [metrics(1, 10, wait_time_ms=500.0)], 1.0),
+        shard(tmp_path, "b", [metrics(1, 10, wait_time_ms=0.0)], 3.0),
+    ]
+    assert aggregate_telemetry_shards(paths)["global_summary"]["wait_fraction"] == 0.125
+    unknown = shard(tmp_path, "c", [metrics(1, 10)], 1.0)
+    assert aggregate_telemetry_shards([*paths, unknown])["global_summary"]["wait_fraction"] is None
+    assert "wait_fraction" not in aggregate_telemetry_shards([unknown])["global_summary"]
+
+
 def test_means_cover_the_shards_that_measured(tmp_path):
     paths = [
         shard(tmp_path, "a", [metrics(1, 10, gpu_util=50.0)], 1.0),
