@@ -12,6 +12,7 @@ from virnuc_profiler.reports.coverage_text import with_coverage
 from virnuc_profiler.reports.figures import NOT_MEASURED, limit, number, percent, rate, share, times
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
+from virnuc_profiler.sweep.results.choice import missed_packing
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
 from virnuc_profiler.sweep.results.result import OOM, Result
 from virnuc_profiler.telemetry.values import printable
@@ -81,6 +82,7 @@ def _validation(
         *map(_figures, results),
         f"Workload: {workload['num_sequences']:,} sequences, {workload['tokens']:,} tokens",
         f"Chosen for: {printable(reason)}",
+        *_missed_packing(results),
         _rule(34),
     ]
     return "\n".join([*lines, *_projected(projection)])
@@ -94,6 +96,16 @@ def _projected(projection: Projection | None) -> list[str]:
     if projection.steady_hours is not None:
         lines.append(f"{job}: {number(projection.steady_hours, 2)} hours with one start-up, then at the steady rate")
     return lines
+
+
+def _missed_packing(results: Sequence[Result]) -> list[str]:
+    """Return a line if a validation misses the packing that the choice requires, also where older files do not say."""
+    missed = [one for one in results if one.succeeded and not (one.packing_efficiency or 0.0) >= MIN_PACKING]
+    return [
+        f"Packing rule missed: {missed_packing(one.packing_efficiency, MIN_PACKING)} on this workload, where "
+        f"{_limit(MIN_PACKING)} is required"
+        for one in missed
+    ]
 
 
 Column = tuple[str, Callable[[Result], str]]

@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 def measure_configuration(
     configuration: Configuration,
-    fasta_path: str | os.PathLike[str],
+    fasta_path: str | os.PathLike[str] | FastaFile,
     output_dir: str | os.PathLike[str],
     model: Any,
     device: Any,
@@ -78,7 +78,7 @@ def measure_configuration(
 
     Args:
         configuration: Values of all knobs. Those of the model's knobs only name the model that is passed.
-        fasta_path: The sequences; the file may be gzip'd.
+        fasta_path: The sequences, a path or an open file; the file may be gzip'd.
         output_dir: Folder of the telemetry file and the run.
         model: A model as :func:`load_esm2_model` returns it.
         device: The device that the model is on.
@@ -103,7 +103,7 @@ def measure_configuration(
         KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
     """
     trial = _TrialRun(
-        Path(fasta_path),
+        FastaFile.open_once(fasta_path),
         model,
         resolve_device(device),
         configuration,
@@ -143,7 +143,7 @@ class _TrialRun:
 
     def __init__(
         self,
-        fasta_path: Path,
+        fasta: FastaFile,
         model: Any,
         device: torch.device,
         configuration: Configuration,
@@ -165,15 +165,18 @@ class _TrialRun:
         self._on_progress = on_progress
         self._on_tokens = on_tokens
         self._tokens_done = 0
+        # A file of the caller's outlives this run, so all of it is opened before the run's resources are counted.
+        self._fasta: Any = fasta
+        self._fingerprint = fasta.fingerprint  # of what is about to be read, not of what is there afterwards
+        fasta.require_unchanged()
+        count = len(fasta)
         tag_segments(owner_tag())
         self._resources_before = snapshot_resources()
         dataset_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
         collator_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("collator")}
-        self._fasta: Any = FastaFile.open(fasta_path)
-        count = len(self._fasta)
         self._expected = count if num_sequences is None else min(num_sequences, count)
         if self._expected == 0:
-            raise WorkloadError(f"{fasta_path} holds no sequences")
+            raise WorkloadError(f"{fasta.path} holds no sequences")
         self._expected_tokens = self._tokens_of(slice(self._expected))
         self._dataset: Any = (
             SequenceDataset(self._fasta, **dataset_options)
@@ -240,7 +243,7 @@ class _TrialRun:
             **self._precision_check(),
             "workload": {
                 "path": str(self._fasta.path),
-                "fingerprint": self._fasta.fingerprint,
+                "fingerprint": self._fingerprint,
                 "num_sequences": self._expected,
                 "tokens": self._expected_tokens,
                 "sequences_in_file": len(self._fasta),

@@ -14,6 +14,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from virnuc_profiler.inference.placement import resolve_device
+from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.trial.run import measure_configuration
 
@@ -29,7 +30,7 @@ _workers_of_warm: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 def warm_up_model(
     model: Any,
     device: Any,
-    fasta_path: str | os.PathLike[str],
+    fasta_path: str | os.PathLike[str] | FastaFile,
     *,
     num_workers: int,
     batch_converter: Any = None,
@@ -69,7 +70,9 @@ def warm_up_model(
     _log.debug("warm-up: %s", result.status)
 
 
-def ensure_warm(model: Any, device: Any, fasta_path: str | os.PathLike[str], *, num_workers: int, **more: Any) -> None:
+def ensure_warm(
+    model: Any, device: Any, fasta_path: str | os.PathLike[str] | FastaFile, *, num_workers: int, **more: Any
+) -> None:
     """Warm up a model that was not warmed up yet, or only without workers where there are some now.
 
     Args:

@@ -11,7 +11,7 @@ from tests.support.sweeps import FakeTrials
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
-from virnuc_profiler.sweep.plan.steps import STEPS
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING, STEPS
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_document, migrate_entry, require_readable
@@ -106,9 +106,13 @@ def test_nothing_of_a_file_of_older_versions_is_lost(path):
     old["schema_version"] = VERSION
     settings = old["settings"]
     settings["min_cosine"] = settings.pop("least_cosine", settings.get("min_cosine"))
+    validation = old.get("validation", (old["results"] or [None])[0] if "results" in old else None)
     for choice in (old, old.get("selection", {})):
         if choice.get("noise") is None:
             choice.pop("equals_within_noise", None)
+        if "config" in choice:
+            choice["constraint_met_in_steps"] = choice["constraint_met"]
+            choice["constraint_met"] = validation["packing_efficiency"] >= MIN_PACKING
     record = read_best(path) if path.name == "best_config.json" else read_step(path)
     assert without_nulls(record.to_json()) == without_nulls(old)
 
