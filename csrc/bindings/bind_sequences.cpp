@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include <pybind11/stl.h>
+
+#include <limits>
 #include <optional>
+#include <tuple>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
@@ -49,15 +53,38 @@ EncodedArrays to_arrays(EncodedSequences&& encoded) {
             encoded.unknown_residues};
 }
 
-FastaIndex index_text(const py::object& text) {
+FastaIndex index_text(const py::object& text, std::optional<std::size_t> max_faults) {
     const ByteView view(text);
     const py::gil_scoped_release release;
-    return index_fasta(view.bytes());
+    return index_fasta(view.bytes(), max_faults.value_or(std::numeric_limits<std::size_t>::max()));
+}
+
+/// (kind, sequences, count, line, start and end of the identifier)
+using FindingTuple = std::tuple<const char*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
+
+std::vector<FindingTuple> findings_of(const FastaIndex& index) {
+    std::vector<FindingTuple> found;
+    for (std::size_t i = 0; i < FastaFinding::kinds; ++i) {
+        const FastaFinding& finding = index.findings[i];
+        if (finding.count == 0) continue;
+        found.emplace_back(FastaFinding::name(static_cast<FastaFinding::Kind>(i)), finding.sequences, finding.count,
+                           finding.line, finding.id_start, finding.id_end);
+    }
+    return found;
+}
+
+/// (line, start and end of the identifier, reason)
+using FaultTuple = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::string>;
+
+FaultTuple fault_at(const FastaIndex& index, std::size_t position) {
+    if (position >= index.faults.size()) throw py::index_error("the index describes no such fault");
+    const FastaFault& fault = index.faults[position];
+    return {fault.line, fault.id_start, fault.id_end, fault.reason()};
 }
 
 EncodedArrays encode(const py::object& text, const Array<std::int64_t>& starts, const Array<std::int64_t>& ends,
                      const Array<std::uint8_t>& table, std::uint8_t bos, std::uint8_t eos, std::uint8_t unknown,
-                     std::int64_t max_residues) {
+                     std::int64_t max_residues, bool skip_comments) {
     const ByteView view(text);
     const auto starts_span = read_span(starts, "starts");
     const auto ends_span = read_span(ends, "ends");
@@ -65,7 +92,7 @@ EncodedArrays encode(const py::object& text, const Array<std::int64_t>& starts, 
     EncodedSequences encoded;
     {
         const py::gil_scoped_release release;
-        encoded = encoder.encode(view.bytes(), starts_span, ends_span);
+        encoded = encoder.encode(view.bytes(), starts_span, ends_span, skip_comments);
     }
     return to_arrays(std::move(encoded));
 }
@@ -121,8 +148,11 @@ void register_sequences(py::module_& module) {
         .def_property_readonly("sequence_starts", &index_array<&FastaIndex::sequence_starts>)
         .def_property_readonly("sequence_ends", &index_array<&FastaIndex::sequence_ends>)
         .def_property_readonly("residue_counts", &index_array<&FastaIndex::residue_counts>)
+        .def_readonly("fault_count", &FastaIndex::fault_count)
+        .def("fault", &fault_at, py::arg("position"))
+        .def_property_readonly("findings", &findings_of)
         .def("__len__", [](const FastaIndex& index) { return index.header_starts.size(); });
-    module.def("index_fasta", &index_text, py::arg("text"));
+    module.def("index_fasta", &index_text, py::arg("text"), py::kw_only(), py::arg("max_faults") = py::none());
 
     py::class_<EncodedArrays>(module, "EncodedSequences")
         .def_readonly("tokens", &EncodedArrays::tokens)
@@ -130,7 +160,8 @@ void register_sequences(py::module_& module) {
         .def_readonly("truncated", &EncodedArrays::truncated)
         .def_readonly("unknown_residues", &EncodedArrays::unknown_residues);
     module.def("encode_residues", &encode, py::arg("text"), py::arg("starts"), py::arg("ends"), py::arg("table"),
-               py::kw_only(), py::arg("bos"), py::arg("eos"), py::arg("unknown"), py::arg("max_residues"));
+               py::kw_only(), py::arg("bos"), py::arg("eos"), py::arg("unknown"), py::arg("max_residues"),
+               py::arg("skip_comments") = false);
     module.def("gather_sequences", &gather, py::arg("tokens"), py::arg("offsets"), py::arg("order"),
                py::arg("out").noconvert());
 }
