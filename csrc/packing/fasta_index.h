@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -27,12 +28,12 @@ class FastaFormatError : public std::runtime_error {
 struct FastaFault {
     enum class Kind : std::uint8_t { text_before_header, no_identifier, no_residues, header_inside, invalid_byte };
 
-    std::int64_t line;              ///< line number, counted from 1
-    std::int64_t id_start, id_end;  ///< identifier of the record; empty if it has none
+    std::int64_t line;  ///< line number, counted from 1
+    std::string id;     ///< identifier of the record, shortened; empty if it has none
     Kind kind;
     std::uint8_t byte = 0;  ///< the invalid byte
 
-    /// Returns what is wrong, as half a sentence.
+    /// Returns what is wrong, as a clause.
     [[nodiscard]] std::string reason() const;
 };
 
@@ -51,10 +52,10 @@ struct FastaFinding {
     };
     static constexpr std::size_t kinds = 9;
 
-    std::int64_t sequences = 0;             ///< records that it occurs in; 0 for comments and carriage returns
-    std::int64_t count = 0;                 ///< characters, lines, or residues of these sequences
-    std::int64_t line = 0;                  ///< line of the first
-    std::int64_t id_start = 0, id_end = 0;  ///< identifier of the record with the first; empty before any header
+    std::int64_t sequences = 0;  ///< records that it occurs in; 0 for comments and carriage returns
+    std::int64_t count = 0;      ///< characters, lines, or residues
+    std::int64_t line = 0;       ///< line of the first
+    std::string id;              ///< identifier of the record with the first, shortened; empty before any header
 
     static const char* name(Kind kind);
 };
@@ -75,12 +76,38 @@ struct FastaIndex {
 /// order mark are skipped. Lines that start with ';', '#', or "//" are comments, and not part of a sequence.
 ///
 /// A '>' starts a header only at the start of a line. Inside a sequence it is a fault, because it means that a line
-/// end was lost. The text from a faulty line to the next header is left out.
+/// end was lost. A record with a fault is left out as a whole.
 ///
 /// `max_faults` is the number of faults to describe; all are counted.
 ///
 /// Throws FastaFormatError if the text has neither a record nor a fault.
 FastaIndex index_fasta(std::span<const std::uint8_t> text,
                        std::size_t max_faults = std::numeric_limits<std::size_t>::max());
+
+/// Indexes a text that arrives in pieces of any size, as index_fasta() does, so that a file need not be mapped: reading
+/// a mapped file that another process truncates is a bus error.
+class FastaIndexer {
+  public:
+    explicit FastaIndexer(std::size_t max_faults = std::numeric_limits<std::size_t>::max());
+    ~FastaIndexer();
+    FastaIndexer(const FastaIndexer&) = delete;
+    FastaIndexer& operator=(const FastaIndexer&) = delete;
+    FastaIndexer(FastaIndexer&&) = delete;
+    FastaIndexer& operator=(FastaIndexer&&) = delete;
+
+    /// Reads the next piece. Only a line that the piece does not end is copied, to be read together with its rest.
+    ///
+    /// Throws FastaFormatError.
+    void feed(std::span<const std::uint8_t> piece);
+
+    /// Ends the text and returns its index. The indexer cannot be used again.
+    ///
+    /// Throws FastaFormatError.
+    [[nodiscard]] FastaIndex finish();
+
+  private:
+    std::unique_ptr<class FastaParser> parser_;
+    std::vector<std::uint8_t> rest_;  ///< the start of a line whose end has not arrived
+};
 
 }  // namespace virnuc

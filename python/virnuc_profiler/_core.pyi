@@ -580,6 +580,26 @@ def index_fasta(text: Any) -> FastaIndex:
             residues, a byte that cannot belong to a sequence (such as a control character), or no sequence at all.
     """
 
+class FastaIndexer:
+    """Indexes a FASTA text that arrives in pieces of any size, as `index_fasta` does."""
+
+    def __init__(self) -> None: ...
+    def feed(self, piece: Any) -> None:
+        """Read the next piece, without the GIL.
+
+        Args:
+            piece: Object with a contiguous byte buffer; it may be reused afterwards.
+
+        Raises:
+            FastaFormatError: The text is not valid FASTA, or a line has more than 256 MiB.
+        """
+    def finish(self) -> FastaIndex:
+        """End the text and return its index. The indexer cannot be used again.
+
+        Raises:
+            FastaFormatError: The last sequence has no residues, or there is no sequence at all.
+        """
+
 class EncodedSequences:
     """The tokens of sequences, one sequence after the other."""
 
@@ -626,6 +646,25 @@ def encode_residues(
 
     Raises:
         ValueError: The shapes do not match, a range lies outside the text, or `max_residues` is below 1.
+    """
+
+def read_file_ranges(
+    descriptor: int, starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read ranges of an open file, neighboring ones at once, without the GIL.
+
+    Args:
+        descriptor: Open file, whose position does not matter.
+        starts: Offset of the first byte of each range, in any order. Two ranges must be the same or not overlap.
+        ends: Offset after the last byte of each range.
+
+    Returns:
+        Bytes that contain all ranges, and the start of each range in them.
+
+    Raises:
+        ValueError: A range is negative.
+        OSError: The file cannot be read.
+        EOFError: The file ends before a range does.
     """
 
 def gather_sequences(

@@ -122,9 +122,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
     def _encode(self, positions: NDArray[np.int64]) -> EncodedChunk:
         parts = [
             encode_residues(
-                file.text,
-                file.index.sequence_starts[inside],
-                file.index.sequence_ends[inside],
+                *file.read_sequences(inside),
                 self._alphabet.table,
                 bos=self._alphabet.bos,
                 eos=self._alphabet.eos,

@@ -169,9 +169,7 @@ def require_fingerprint(path: Path, fingerprint: str) -> None:
     Raises:
         WorkloadError: The file has another one, or is gone.
     """
-    from virnuc_profiler.inference.sequences.fasta import (
-        fingerprint_of,  # needs the compiled core, which --help does not
-    )
+    from virnuc_profiler.inference.sequences.unchanged_file import fingerprint_of  # NumPy, which --help does not need
 
     found = fingerprint_of(path)
     if found != fingerprint:
