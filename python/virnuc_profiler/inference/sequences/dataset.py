@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Datasets that read FASTA files as chunks of encoded sequences, split among DataLoader workers."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 from os import PathLike
@@ -15,7 +16,10 @@ from virnuc_profiler.inference.argument_checks import checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk
 from virnuc_profiler.inference.sequences.alphabet import residue_alphabet
 from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.inference.sequences.findings import sentence, suspicious
 from virnuc_profiler.inference.sequences.shared_folder import SharedFolder
+
+_log = logging.getLogger(__name__)
 
 FastaSource: TypeAlias = str | PathLike[str] | FastaFile
 
@@ -39,6 +43,9 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         chunk_sequences: Largest number of sequences per chunk, which is one message from a worker; None chooses chunks
             of 131,072 tokens on average. Chunks are smaller if workers would be idle otherwise.
         alphabet: Alphabet that encodes the sequences, as for `residue_alphabet`.
+        skip_invalid: Whether records that are not valid FASTA are left out, instead of their file being refused. Files
+            that are open already are taken as they are.
+        strict: Whether a file is refused that looks like something other than proteins, instead of a warning.
 
     Attributes:
         files: The open files.
@@ -46,7 +53,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         chunk_sequences: Largest number of sequences per chunk.
 
     Raises:
-        WorkloadError: A file cannot be read or is not FASTA.
+        WorkloadError: A file cannot be read, is not FASTA, or is refused.
         OutputError: The temporary folder cannot be written.
         TypeError: A number is not an integer.
         ValueError: An argument is out of range.
@@ -60,6 +67,8 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         max_sequence_length: int = 1022,
         chunk_sequences: int | None = None,
         alphabet: Any = None,
+        skip_invalid: bool = False,
+        strict: bool = False,
     ) -> None:
         super().__init__()
         self.max_sequence_length = checked_integer("max_sequence_length", max_sequence_length, 1)
@@ -69,7 +78,10 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         sources = [fasta] if isinstance(fasta, str | PathLike | FastaFile) else list(fasta)
         if not sources:
             raise ValueError("fasta is an empty list, must name at least one file")
-        self.files = tuple(one if isinstance(one, FastaFile) else FastaFile.open(one) for one in sources)
+        self.files = tuple(
+            one if isinstance(one, FastaFile) else _opened(one, skip_invalid=skip_invalid, strict=strict)
+            for one in sources
+        )
         self._file_starts = np.array([0, *accumulate(map(len, self.files))], dtype=np.int64)
         self._indices = None if indices is None else _checked_indices(indices, int(self._file_starts[-1]))
         self.chunk_sequences = chunk_sequences or self._sequences_of_a_chunk()
@@ -128,6 +140,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
                 eos=self._alphabet.eos,
                 unknown=self._alphabet.unknown,
                 max_residues=self.max_sequence_length,
+                skip_comments=True,
             )
             for file, inside in self._by_file(positions)
         ]
@@ -168,9 +181,12 @@ class SequenceDataset(IndexBasedDataset):
         max_sequence_length: Length limit in residues; longer sequences are truncated and counted.
         chunk_sequences: Largest number of sequences per chunk; None chooses chunks of 131,072 tokens on average.
         alphabet: Alphabet that encodes the sequences, as for `residue_alphabet`.
+        skip_invalid: Whether records that are not valid FASTA are left out, instead of their file being refused. Files
+            that are open already are taken as they are.
+        strict: Whether a file is refused that looks like something other than proteins, instead of a warning.
 
     Raises:
-        WorkloadError: A file cannot be read or is not FASTA.
+        WorkloadError: A file cannot be read, is not FASTA, or is refused.
         OutputError: The temporary folder cannot be written.
         TypeError: A number is not an integer.
         ValueError: An argument is out of range.
@@ -183,13 +199,29 @@ class SequenceDataset(IndexBasedDataset):
         max_sequence_length: int = 1022,
         chunk_sequences: int | None = None,
         alphabet: Any = None,
+        skip_invalid: bool = False,
+        strict: bool = False,
     ) -> None:
         super().__init__(
             fasta_path_or_paths,
             max_sequence_length=max_sequence_length,
             chunk_sequences=chunk_sequences,
             alphabet=alphabet,
+            skip_invalid=skip_invalid,
+            strict=strict,
         )
+
+
+def _opened(path: str | PathLike[str], *, skip_invalid: bool, strict: bool) -> FastaFile:
+    """Open a file, and warn of what was left out and of what may not be a protein."""
+    fasta = FastaFile.open(path, skip_invalid=skip_invalid, strict=strict)
+    if fasta.skipped:
+        first = next(fasta.skipped_records())
+        _log.warning("%s: %s invalid records were left out, the first in %s", path, f"{fasta.skipped:,}", first)
+    if fasta.findings:
+        level = logging.WARNING if suspicious(fasta.findings) else logging.INFO
+        _log.log(level, "%s: %s", path, sentence(fasta.findings))
+    return fasta
 
 
 def _checked_indices(indices: ArrayLike, sequences: int) -> NDArray[np.int64]:
