@@ -72,10 +72,10 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
     from virnuc_profiler.telemetry.run_result import RunResult
 
-    workload = request.workload()
+    workload, fasta = request.open_workload()
     require_budget(configuration.token_budget, workload.longest_tokens)
     print(describe_workload(workload))
-    model = MeasuredModel(request)
+    model = MeasuredModel(request, fasta)
     print(describe_model(model.description))
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")

@@ -22,9 +22,16 @@ from numpy.typing import NDArray
 from virnuc_profiler._core import FastaFormatError, FastaIndex, FastaIndexer
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.sequences.compression import Compression, compression_of, unpacked_blocks
-from virnuc_profiler.inference.sequences.findings import Finding, SkippedRecord, sentence, suspicious
-from virnuc_profiler.inference.sequences.foreign_formats import HEAD_BYTES, message_in, refuse_foreign
+from virnuc_profiler.inference.sequences.findings import Finding, sentence, suspicious
+from virnuc_profiler.inference.sequences.foreign_formats import HEAD_BYTES, refuse_foreign
 from virnuc_profiler.inference.sequences.shared_folder import SharedFolder, temporary_space_error
+from virnuc_profiler.inference.sequences.skipped_records import (
+    FAULTS_IN_MESSAGE,
+    SkippedRecord,
+    read_skipped,
+    require_valid,
+    save_skipped,
+)
 from virnuc_profiler.inference.sequences.unchanged_file import (
     BLOCK_BYTES,
     FileIdentity,
@@ -36,8 +43,6 @@ from virnuc_profiler.inference.sequences.unchanged_file import (
 from virnuc_profiler.telemetry.values import printable
 
 _IDS_AT_ONCE = 1024
-_FAULTS_IN_MESSAGE = 10
-_SKIPPED_FILE = "skipped.tsv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +129,15 @@ class FastaFile:
             with _unchanged(path, identity):
                 text_path = _plain_text(path, folder)
                 text_identity = identity if text_path == path else FileIdentity.of(text_path)
-                index = _index(path, text_path, max_faults=None if skip_invalid else _FAULTS_IN_MESSAGE)
-                _require_valid(path, text_path, index, skip_invalid)
+                index = _index(path, text_path, text_identity.size, None if skip_invalid else FAULTS_IN_MESSAGE)
+                with readable(path), text_path.open("rb") as text:
+                    require_valid(path, text.read(HEAD_BYTES), index, skip_invalid)
                 findings = tuple(Finding(*found) for found in index.findings)
                 if strict and suspicious(findings):
-                    raise WorkloadError(
-                        f"{path} is refused, since it is read strictly: {sentence(suspicious(findings))}"
-                    )
-                _save_index(index, folder)
+                    raise WorkloadError(f"{path} is refused by strict reading: {sentence(suspicious(findings))}")
+                for row in fields(FastaIndexArrays):
+                    folder.save_array(row.name, getattr(index, row.name))
+                save_skipped(index, folder)
             return cls(
                 _Location(
                     path, identity, text_path, text_identity, folder.path,
@@ -182,6 +188,14 @@ class FastaFile:
         """
         return self.read_ranges(self.index.sequence_starts[positions], self.index.sequence_ends[positions])
 
+    def require_unchanged(self) -> None:
+        """Check that the file is the one that was indexed.
+
+        Raises:
+            WorkloadError: The file was truncated, changed or replaced since it was indexed.
+        """
+        self._text.require_unchanged()
+
     @cached_property
     def _text(self) -> UnchangedFile:
         location = self._location
@@ -210,12 +224,8 @@ class FastaFile:
 
     def skipped_records(self) -> Iterator[SkippedRecord]:
         """Yield the records that were left out, in the order of the file."""
-        if self.skipped == 0:
-            return
-        with (self._location.index_folder / _SKIPPED_FILE).open(encoding="utf-8", newline="\n") as file:
-            for row in file:
-                line, name, reason = row.rstrip("\n").split("\t")
-                yield SkippedRecord(int(line), name, reason)
+        if self.skipped:
+            yield from read_skipped(self._location.index_folder)
 
     @property
     def residue_counts(self) -> NDArray[np.int64]:
@@ -363,52 +373,18 @@ def _refuse_packed(path: Path, head: bytes, compression: Compression) -> None:
         )
 
 
-def _index(path: Path, text_path: Path, max_faults: int | None) -> FastaIndex:
+def _index(path: Path, text_path: Path, text_size: int, max_faults: int | None) -> FastaIndex:
+    """Index the first `text_size` bytes of a text: a file that another process extends would never end."""
     indexer = FastaIndexer(max_faults=max_faults)
     block = memoryview(bytearray(BLOCK_BYTES))
     try:
         with text_path.open("rb", buffering=0) as file:
-            while size := file.readinto(block):
+            while size := file.readinto(block[:text_size]):
                 indexer.feed(block[:size])
+                text_size -= size
         return indexer.finish()
     except FastaFormatError as error:
         message, line = error.args
         raise WorkloadError(f"{path}, line {line}: {printable(message)}") from None
     except OSError as error:
         raise unreadable(path, error) from None
-
-
-def _require_valid(path: Path, text_path: Path, index: FastaIndex, skip_invalid: bool) -> None:
-    """Refuse a file with records that are not valid, unless they are to be skipped and others are left.
-
-    Raises:
-        WorkloadError: The file is refused; the message names the first faulty records, and how many there are.
-    """
-    if index.fault_count == 0 or (skip_invalid and len(index)):
-        return
-    with readable(path), text_path.open("rb") as text:
-        message = message_in(text.read(HEAD_BYTES))
-    if message is not None:
-        raise WorkloadError(f"{path} holds the error message of a server, not FASTA: {message!r}; fetch the file again")
-    count = min(index.described_faults, _FAULTS_IN_MESSAGE)
-    records = "; ".join(str(SkippedRecord(*index.fault(i))) for i in range(count))
-    if index.fault_count > 1:
-        more = index.fault_count - count
-        records += f"{f'; and {more:,} more' if more else ''} ({index.fault_count:,} invalid records in all)"
-    if len(index):
-        records += "; skip_invalid (--skip-invalid) leaves out invalid records"
-    raise WorkloadError(f"{path}, {records}")
-
-
-def _save_index(index: FastaIndex, folder: SharedFolder) -> None:
-    for row in fields(FastaIndexArrays):
-        folder.save_array(row.name, getattr(index, row.name))
-    if index.described_faults == 0:
-        return
-    try:
-        with (folder.path / _SKIPPED_FILE).open("w", encoding="utf-8", newline="\n") as file:
-            for i in range(index.described_faults):
-                line, name, reason = index.fault(i)
-                file.write(f"{line}\t{printable(name)}\t{reason}\n")  # an identifier may hold any other character
-    except OSError as error:
-        raise temporary_space_error(error) from None

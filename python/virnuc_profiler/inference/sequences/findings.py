@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is odd in a FASTA file: records that were left out, and residues that are unlikely to be a protein's."""
+"""What is odd in the records of a FASTA file, such as residues that are unlikely to be a protein's."""
 
 from __future__ import annotations
 
@@ -9,24 +9,6 @@ from typing import Any, Final
 
 _MAX_ID: Final = 40
 """Characters of an identifier that a message shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedRecord:
-    """A record that was left out because it is not valid FASTA.
-
-    Attributes:
-        line: Number of the faulty line, counted from 1.
-        id: Identifier of the record, shortened; empty if it has none.
-        reason: What is wrong.
-    """
-
-    line: int
-    id: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}{_of(self.id)}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +36,7 @@ class Finding:
 
     def __str__(self) -> str:
         what = _WHAT[self.kind](self) if self.kind in _WHAT else f"{self.count:,} {self.kind.replace('_', ' ')}"
-        return f"{what} (first: line {self.line}{_of(self.id)})"
+        return f"{what} (first: line {self.line}{shown_id(self.id)})"
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as result files hold it."""
@@ -88,7 +70,8 @@ def _holding(what: str) -> Any:
     return text
 
 
-def _of(name: str) -> str:
+def shown_id(name: str) -> str:
+    """Return an identifier in parentheses behind a space, shortened; empty if there is none."""
     from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
 
     return f" ({printable(name, _MAX_ID)})" if name else ""

@@ -17,7 +17,9 @@ from typing import Any, Final
 import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
+from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
+from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
@@ -51,6 +53,7 @@ class MeasuredModel:
 
     Args:
         request: What is asked for.
+        fasta: Open file of the workload; None to open it before the first run. A file is indexed once.
 
     Attributes:
         forecast: Forecast of the memory that packs take, measured once the model is loaded; None on the CPU, or if
@@ -61,11 +64,12 @@ class MeasuredModel:
         ModelError: The weights are not available.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, fasta: FastaFile | None = None) -> None:
         device = torch.device(str(request.device))
         if request.device_memory_gb is not None:
             limit_device_memory(device, request.device_memory_gb)
         self._device = device
+        self._fasta = fasta
         self._warned = False
         self._warm_up: tuple[Workload, int] | None = None
         self._is_warm = False
@@ -125,6 +129,9 @@ class MeasuredModel:
 
         Returns:
             The result; a model that cannot be loaded is a failure of its configurations.
+
+        Raises:
+            WorkloadError: The file of sequences cannot be read, or is not the one that the workload describes.
         """
         try:
             reloaded = self._load_for(configuration)
@@ -162,6 +169,9 @@ class MeasuredModel:
         Args:
             workload: Sequences to take some from.
             num_workers: DataLoader processes to start.
+
+        Raises:
+            WorkloadError: The file of sequences cannot be read, or is not the one that the workload describes.
         """
         self._warm_up = (workload, num_workers)
         self._is_warm = True
@@ -169,7 +179,7 @@ class MeasuredModel:
         with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
             result = measure_configuration(
                 Configuration(num_workers=num_workers),
-                workload.path,
+                self._opened(workload),
                 folder,
                 self._model,
                 self._device,
@@ -231,7 +241,7 @@ class MeasuredModel:
             return predicted
         result = measure_configuration(
             configuration,
-            workload.path,
+            self._opened(workload),
             output_dir,
             self._model,
             self._device,
@@ -246,6 +256,16 @@ class MeasuredModel:
         )
         self._warn_once(result)
         return result
+
+    def _opened(self, workload: Workload) -> FastaFile:
+        """Return the file of a workload, which holds the bytes that were described."""
+        fasta = self._fasta
+        if fasta is None or fasta.path != workload.path or fasta.fingerprint != workload.fingerprint:
+            fasta = FastaFile.open(workload.path)
+        if fasta.fingerprint != workload.fingerprint:
+            raise WorkloadError(f"{workload.path} was changed since its {workload.num_sequences:,} sequences were read")
+        self._fasta = fasta
+        return fasta
 
     def _predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         if self._request.try_all or self.forecast is None:

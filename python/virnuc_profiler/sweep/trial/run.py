@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_single_gpu_benchmark(
-    fasta_path: str | os.PathLike[str],
+    fasta_path: str | os.PathLike[str] | FastaFile,
     output_dir: str | os.PathLike[str],
     model: Any,
     device: Any,
@@ -79,7 +79,7 @@ def run_single_gpu_benchmark(
     a failure, the time limit or Ctrl-C is also written to the telemetry file, whose metadata has ``status``.
 
     Args:
-        fasta_path: The sequences; the file may be gzip'd.
+        fasta_path: The sequences, a path or an open file; the file may be gzip'd.
         output_dir: Folder of ``telemetry_{run_id}.json`` and ``run_{run_id}.json``.
         model: A model as :func:`load_esm2_model` returns it.
         device: The device that the model is on.
@@ -134,7 +134,7 @@ def run_single_gpu_benchmark(
 
 def measure_configuration(
     configuration: Configuration,
-    fasta_path: str | os.PathLike[str],
+    fasta_path: str | os.PathLike[str] | FastaFile,
     output_dir: str | os.PathLike[str],
     model: Any,
     device: Any,
@@ -153,7 +153,7 @@ def measure_configuration(
 
     Args:
         configuration: Values of all knobs. Those of the model's knobs only name the model that is passed.
-        fasta_path: The sequences; the file may be gzip'd.
+        fasta_path: The sequences, a path or an open file; the file may be gzip'd.
         output_dir: Folder of the telemetry file and the run.
         model: A model as :func:`load_esm2_model` returns it.
         device: The device that the model is on.
@@ -168,7 +168,7 @@ def measure_configuration(
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
     """
     trial = _TrialRun(
-        Path(fasta_path),
+        fasta_path if isinstance(fasta_path, FastaFile) else FastaFile.open(fasta_path),
         model,
         resolve_device(device),
         configuration,
@@ -206,7 +206,7 @@ class _TrialRun:
 
     def __init__(
         self,
-        fasta_path: Path,
+        fasta: FastaFile,
         model: Any,
         device: torch.device,
         configuration: Configuration,
@@ -225,15 +225,18 @@ class _TrialRun:
         self._model = model
         self._device = device
         self._on_progress = on_progress
+        # A file that the caller opened outlives this run, so all of it is opened before the run's resources are counted.
+        self._fasta: Any = fasta
+        self._fingerprint = fasta.fingerprint  # of what is about to be read, not of what is there afterwards
+        fasta.require_unchanged()
+        count = len(fasta)
         tag_segments(owner_tag())
         self._resources_before = snapshot_resources()
         dataset_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
         collator_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("collator")}
-        self._fasta: Any = FastaFile.open(fasta_path)
-        count = len(self._fasta)
         self._expected = count if num_sequences is None else min(num_sequences, count)
         if self._expected == 0:
-            raise WorkloadError(f"{fasta_path} holds no sequences")
+            raise WorkloadError(f"{fasta.path} holds no sequences")
         self._dataset: Any = (
             SequenceDataset(self._fasta, **dataset_options)
             if self._expected == count
@@ -299,7 +302,7 @@ class _TrialRun:
             **self._precision_check(),
             "workload": {
                 "path": str(self._fasta.path),
-                "fingerprint": self._fasta.fingerprint,
+                "fingerprint": self._fingerprint,
                 "num_sequences": self._expected,
                 "sequences_in_file": len(self._fasta),
                 **self._altered,

@@ -248,3 +248,29 @@ def test_the_loader_its_dataset_and_the_runner_are_gone_when_the_result_is_there
     result = run_single_gpu_benchmark(fasta, tmp_path, Model(raising(ValueError("odd"))), "cpu", **SMALL)
     assert [reference() for reference in seen] == [None] * 3
     assert result["evidence"]["exception"] == "ValueError"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_is_truncated_meanwhile_fails_the_run_and_keeps_what_was_measured(tmp_path, workers):
+    path = tmp_path / "proteins.fasta"
+    path.write_text("".join(f">p{number}\n{'MKVLAT' * 300}\n" for number in range(3000)))
+    model = Model(before=lambda: os.truncate(path, 5000))
+    options = {**SMALL, "num_workers": workers, "token_budget": 2048, "prefetch_factor": 1}
+    result = run_single_gpu_benchmark(path, tmp_path / "out", model, "cpu", **options)
+    assert (result["status"], result["reason"]) == ("failed", "error")
+    assert f"{path} was truncated while it was in use: it had" in result["message"]
+    document = read_telemetry(result["telemetry_path"])
+    assert document["run_metadata"]["status"] == "failed"
+    assert 0 < document["summary"]["total_sequences"] < 3000
+    assert RunResult.load(result["run_path"]).total_sequences == document["summary"]["total_sequences"]
+
+
+def test_an_open_file_is_run_as_it_was_indexed_and_stays_open(fasta, tmp_path):
+    opened = FastaFile.open(fasta)
+    for _ in range(2):
+        result = run_single_gpu_benchmark(opened, tmp_path / "out", Model(), "cpu", **SMALL)
+        assert result["status"] == "success"
+        assert result["cleanup"]["clean"] is True
+    os.truncate(fasta, 40)
+    with pytest.raises(WorkloadError, match="truncated while it was in use"):
+        run_single_gpu_benchmark(opened, tmp_path / "out", Model(), "cpu", **SMALL)
