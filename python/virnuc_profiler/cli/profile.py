@@ -14,6 +14,7 @@ from virnuc_profiler.cli.measurement_request import (
     fill_in_folder,
     require_writable,
     shown_path,
+    warn_of_findings,
 )
 from virnuc_profiler.cli.nsys import profile_under_nsys
 from virnuc_profiler.errors import UsageError
@@ -75,6 +76,7 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     workload, fasta = request.open_workload()
     require_budget(configuration.token_budget, workload.longest_tokens)
     print(describe_workload(workload))
+    warn_of_findings(workload)
     model = MeasuredModel(request, fasta)
     print(describe_model(model.description))
     if model.forecast is not None:

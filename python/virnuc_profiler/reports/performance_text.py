@@ -120,7 +120,11 @@ def _workload(performance: Performance) -> Iterator[str]:
     yield _line("Projected 6M (by tokens)", hours(summary["projected_6M_hours_tokens"]))
     if summary.get("batches_without_counts"):
         yield _line("Batches without counts", f"{number(summary['batches_without_counts'])} (not in the totals)")
-    for key, label in (("truncated_sequences", "Sequences cut"), ("unknown_residues", "Unknown letters")):
+    for key, label in (
+        ("skipped_records", "Invalid records skipped"),
+        ("truncated_sequences", "Sequences cut"),
+        ("unknown_residues", "Unknown letters"),
+    ):
         if isinstance(workload, Mapping) and isinstance(workload.get(key), int):
             yield _line(label, number(workload[key]))
 

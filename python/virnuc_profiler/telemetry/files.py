@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +19,12 @@ MAX_BYTES = 512 * 1024 * 1024
 _UNFINISHED: Final = ".unfinished-"
 
 
-def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
+def write_text_atomically(path: str | os.PathLike[str], text: str | Iterable[str]) -> Path:
     """Write a text file so that readers see the old content or the new, even after a crash or on a full disk.
 
     Args:
         path: File to write. Missing folders are created.
-        text: New content, written as UTF-8.
+        text: New content as a whole or in pieces, written as UTF-8.
 
     Returns:
         The path.
@@ -38,7 +39,7 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_UNFINISHED}")
         temporary = Path(name)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp creates private files, but results are not secret

@@ -16,7 +16,7 @@ from virnuc_profiler.inference.argument_checks import checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk
 from virnuc_profiler.inference.sequences.alphabet import residue_alphabet
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.inference.sequences.findings import sentence, suspicious
+from virnuc_profiler.inference.sequences.findings import sentence
 from virnuc_profiler.inference.sequences.shared_folder import SharedFolder
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         if not sources:
             raise ValueError("fasta is an empty list, must name at least one file")
         self.files = tuple(
-            one if isinstance(one, FastaFile) else _opened(one, skip_invalid=skip_invalid, strict=strict)
+            one if isinstance(one, FastaFile) else open_fasta(one, skip_invalid=skip_invalid, strict=strict)
             for one in sources
         )
         self._file_starts = np.array([0, *accumulate(map(len, self.files))], dtype=np.int64)
@@ -212,15 +212,24 @@ class SequenceDataset(IndexBasedDataset):
         )
 
 
-def _opened(path: str | PathLike[str], *, skip_invalid: bool, strict: bool) -> FastaFile:
-    """Open a file, and warn of what was left out and of what may not be a protein."""
+def open_fasta(path: str | PathLike[str], *, skip_invalid: bool = False, strict: bool = False) -> FastaFile:
+    """Open a file, and warn of what was left out and of what may not be a protein.
+
+    Args:
+        path: Path of the file.
+        skip_invalid: Whether records that are not valid FASTA are left out, instead of the file being refused.
+        strict: Whether a file is refused that looks like something other than proteins, instead of a warning.
+
+    Raises:
+        WorkloadError: The file cannot be read, is not FASTA, or is refused.
+        OutputError: The temporary folder cannot be written.
+    """
     fasta = FastaFile.open(path, skip_invalid=skip_invalid, strict=strict)
     if fasta.skipped:
         first = next(fasta.skipped_records())
         _log.warning("%s: %s invalid records were left out, the first in %s", path, f"{fasta.skipped:,}", first)
     if fasta.findings:
-        level = logging.WARNING if suspicious(fasta.findings) else logging.INFO
-        _log.log(level, "%s: %s", path, sentence(fasta.findings))
+        _log.warning("%s: %s", path, sentence(fasta.findings))
     return fasta
 
 

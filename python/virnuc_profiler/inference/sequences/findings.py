@@ -83,8 +83,8 @@ _WHAT: Final = {
         "which are embedded as the amino acids of the same letters"
     ),
     "unknown": lambda finding: (
-        f"{_count(finding.sequences, 'sequence')} consist{'s' if finding.sequences == 1 else ''} by more than half of "
-        "unknown residues (X, J, digits or symbols)"
+        f"{_count(finding.sequences, 'sequence')} {'is' if finding.sequences == 1 else 'are'} unknown by more than "
+        "half (X, J, digits or symbols)"
     ),
     "gaps": _holding("gap"),
     "digits": _holding("digit"),

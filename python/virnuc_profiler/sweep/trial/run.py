@@ -24,7 +24,7 @@ from virnuc_profiler.inference.loading.owner_tag import owner_tag, tag_segments
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
-from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
+from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset, open_fasta
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
@@ -79,7 +79,7 @@ def run_single_gpu_benchmark(
     a failure, the time limit or Ctrl-C is also written to the telemetry file, whose metadata has ``status``.
 
     Args:
-        fasta_path: The sequences, a path or an open file; the file may be gzip'd.
+        fasta_path: The sequences, a path or an open file; the file may be compressed.
         output_dir: Folder of ``telemetry_{run_id}.json`` and ``run_{run_id}.json``.
         model: A model as :func:`load_esm2_model` returns it.
         device: The device that the model is on.
@@ -153,7 +153,7 @@ def measure_configuration(
 
     Args:
         configuration: Values of all knobs. Those of the model's knobs only name the model that is passed.
-        fasta_path: The sequences, a path or an open file; the file may be gzip'd.
+        fasta_path: The sequences, a path or an open file; the file may be compressed.
         output_dir: Folder of the telemetry file and the run.
         model: A model as :func:`load_esm2_model` returns it.
         device: The device that the model is on.
@@ -168,7 +168,7 @@ def measure_configuration(
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
     """
     trial = _TrialRun(
-        fasta_path if isinstance(fasta_path, FastaFile) else FastaFile.open(fasta_path),
+        fasta_path if isinstance(fasta_path, FastaFile) else open_fasta(fasta_path),
         model,
         resolve_device(device),
         configuration,
@@ -305,6 +305,8 @@ class _TrialRun:
                 "fingerprint": self._fingerprint,
                 "num_sequences": self._expected,
                 "sequences_in_file": len(self._fasta),
+                "skipped_records": self._fasta.skipped if self._fasta.skip_invalid else None,
+                "findings": [finding.to_json() for finding in self._fasta.findings],
                 **self._altered,
             },
             "peak_memory_gb": self._peak_gb,
