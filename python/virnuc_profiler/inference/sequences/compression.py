@@ -108,7 +108,7 @@ def unpacked_blocks(path: Path, packed: IO[bytes], compression: Compression) -> 
         WorkloadError: The data are damaged or end early, the file cannot be read, or zstd cannot be unpacked here.
     """
     try:
-        errors = (zlib.error, lzma.LZMAError, OSError, *_zstd_errors(compression))
+        errors: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, OSError, *_zstd_errors(compression))
     except ImportError:
         raise WorkloadError(
             f"cannot read {path}: it is compressed with zstd, which Python unpacks from 3.14 on; install the package "

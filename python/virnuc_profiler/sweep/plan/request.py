@@ -70,6 +70,9 @@ _FIELDS: Final[Mapping[str, str]] = {
 }
 """Options and the fields of a request that they fill; the knobs of the model come on top."""
 
+NEW_OPTIONS: Final[Mapping[str, Any]] = {"skip_invalid": False, "strict": False}
+"""Options that journals of older versions lack, with the values that mean what those versions did."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -209,6 +212,7 @@ def request_of(options: Mapping[str, Any], grid: Grid, output_dir: Path, resolve
     Raises:
         UsageError: The device is not there, or cannot compute with one of the values.
     """
+    options = {**NEW_OPTIONS, **options}
     values = {name: options[option] for option, name in _FIELDS.items()}
     knobs = model_knobs(grid, options)
     return Request(

@@ -22,8 +22,6 @@ VERSION: Final = "1.2"
 
 _RENAMED: Final[Mapping[str, str]] = {"least_cosine": "min_cosine"}
 """Old and new names of options and settings."""
-_NEW_OPTIONS: Final[Mapping[str, Any]] = {"skip_invalid": False, "strict": False}
-"""Options that version 1.2 has added, with the values that mean what older versions did."""
 
 
 def require_readable(version: Any, what: str) -> None:
@@ -52,10 +50,7 @@ def migrate_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
 
     Only the entry that begins a sweep names a version, so each migration works from what an entry holds.
     """
-    new = _with_new_names(_with_new_names(entry, "settings"), "options")
-    if new.get("options") and isinstance(new["options"], Mapping):  # without options, only Python code can go on
-        new["options"] = {**_NEW_OPTIONS, **new["options"]}
-    return new
+    return _with_new_names(_with_new_names(entry, "settings"), "options")
 
 
 def _with_new_names(values: Mapping[str, Any], section: str) -> dict[str, Any]:
