@@ -44,7 +44,7 @@ _START: Final = rb"(?:\xef\xbb\xbf)?\s*"
 
 _FORMATS: Final = (
     _format("UTF-32 text", rb"\xff\xfe\0\0|\0\0\xfe\xff|>\0\0\0|\0\0\0>", _TEXT),
-    _format("UTF-16 text", rb"\xff\xfe|\xfe\xff|>\0(?:[ -~]\0){2}|\0>(?:\0[ -~]){2}", _TEXT),
+    _format("UTF-16 text", rb"\xff\xfe|\xfe\xff|>\0(?:[\t-~]\0){2}|\0>(?:\0[\t-~]){2}", _TEXT),
     _format("a zip archive", rb"PK(?:\x03\x04|\x05\x06)", _UNPACK),
     _format("a tar archive", rb".{257}ustar", _UNPACK),
     _format("a 7-Zip archive", rb"7z\xbc\xaf\x27\x1c", _UNPACK),
@@ -80,8 +80,8 @@ _FORMATS: Final = (
     _format("an mmCIF file", _START + rb"data_\w+" + _LINE_END),
 )
 _MESSAGE: Final = re.compile(
-    _START + rb"(?i:<error>|error\b|failed\b|cannot\b|supplied id\b|bad (?:request|gateway)|too many requests|"
-    rb"internal server|service unavailable|resource temporarily|no items? found|not found|\+?error%)"
+    _START + rb"(?i:(?:\d{3} )?(?:<error>|error\b|failed\b|cannot\b|supplied id\b|bad (?:request|gateway)|too many requests|"
+    rb"internal server|service unavailable|resource temporarily|no items? found|not found|\+?error%))"
 )
 
 
