@@ -167,7 +167,8 @@ def describe_workload(workload: Workload) -> str:
     else:
         hint = ""
     if workload.skipped_records:
-        hint = f"; {workload.skipped_records:,} invalid records are left out, see {SKIPPED_FILE}{hint}"
+        left_out = "record is" if workload.skipped_records == 1 else "records are"
+        hint = f"; {workload.skipped_records:,} invalid {left_out} left out, see {SKIPPED_FILE}{hint}"
     return f"Workload: {count} of {shown_path(workload.path)} ({workload.source}), {workload.tokens:,} tokens{hint}"
 
 

@@ -226,8 +226,8 @@ def open_fasta(path: str | PathLike[str], *, skip_invalid: bool = False, strict:
     """
     fasta = FastaFile.open(path, skip_invalid=skip_invalid, strict=strict)
     if fasta.skipped:
-        first = next(fasta.skipped_records())
-        _log.warning("%s: %s invalid records were left out, the first in %s", path, f"{fasta.skipped:,}", first)
+        left_out = f"{fasta.skipped:,} invalid record{' was' if fasta.skipped == 1 else 's were'} left out"
+        _log.warning("%s: %s, the first in %s", path, left_out, next(fasta.skipped_records()))
     if fasta.findings:
         _log.warning("%s: %s", path, sentence(fasta.findings))
     return fasta

@@ -80,7 +80,8 @@ _FORMATS: Final = (
     _format("an mmCIF file", _START + rb"data_\w+" + _LINE_END),
 )
 _MESSAGE: Final = re.compile(
-    _START + rb"(?i:(?:\d{3} )?(?:<error>|error\b|failed\b|cannot\b|supplied id\b|bad (?:request|gateway)|too many requests|"
+    _START
+    + rb"(?i:(?:\d{3} )?(?:<error>|error\b|failed\b|cannot\b|supplied id\b|bad (?:request|gateway)|too many requests|"
     rb"internal server|service unavailable|resource temporarily|no items? found|not found|\+?error%))"
 )
 
