@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 import bz2
+import contextlib
 import gzip
 import importlib
 import lzma
@@ -20,10 +21,10 @@ PACKERS = {
     "xz": lzma.compress,
     "lzma": lambda text: lzma.compress(text, format=lzma.FORMAT_ALONE),
 }
-try:
-    PACKERS["zstd"] = compression._zstd_module().compress
-except ImportError:
-    pass  # this Python cannot unpack it; what is said then is tested below
+with contextlib.suppress(ImportError):  # what is said without the module is tested below
+    _zstd = compression._zstd_module()
+    _with_checksum = {_zstd.CompressionParameter.checksum_flag: 1}  # as the program zstd writes it
+    PACKERS["zstd"] = lambda text: _zstd.compress(text, options=_with_checksum)
 
 
 @pytest.fixture(autouse=True)
