@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.arguments import whole
+from virnuc_profiler.cli.result_folder import refuse_result
 from virnuc_profiler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         path.resolve() for path in (arguments.export, run_file) if path is not None
     }:
         raise UsageError(f"--json {arguments.json} is a file that is read; choose another one")
+    if arguments.json is not None:
+        refuse_result(arguments.json, "--json")
     options = {"domain": arguments.domain, "names": arguments.ranges, "top": arguments.top}
     if run_file is not None:
         text, document = correlate_run(run_file, arguments.export, batches=arguments.batches, **options)

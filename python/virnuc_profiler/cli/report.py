@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virnuc_profiler.cli.result_folder import refuse_result
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.steps import STEPS
 
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         if arguments.output.resolve() == arguments.path.resolve():
             raise UsageError(f"--output {arguments.output} is the file that is reported on; choose another one")
+        refuse_result(arguments.output, "--output")
         write_text_atomically(arguments.output, text)
     print(text, end="")
     return 0

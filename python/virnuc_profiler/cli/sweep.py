@@ -27,6 +27,7 @@ from virnuc_profiler.cli.measurement_request import (
     shown_path,
     warn_of_findings,
 )
+from virnuc_profiler.cli.result_folder import claim_folder
 from virnuc_profiler.cli.resume import (
     conditions_so_far,
     last_sweep,
@@ -107,12 +108,13 @@ def run(arguments: argparse.Namespace) -> int:
     fasta = fasta_of_environment()
     if arguments.dry_run:
         request = build_request(arguments, limit_file=True, grid=grid, fasta=fasta)
-        return dry_run(request, plan(grid), arguments.steps)
+        return dry_run(request, grid, arguments.steps, limits_of(arguments))
     with model_host(arguments) as host:
         request = build_request(
             arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
         )  # fmt: skip
-        return _start(request, grid, arguments.steps, host)
+        arguments.output_dir = claim_folder(request.output_dir, named="output_dir" in given)
+        return _start(dataclasses.replace(request, output_dir=arguments.output_dir), grid, arguments.steps, host)
 
 
 def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) -> int:
@@ -122,7 +124,6 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
     from virnuc_profiler.sweep.results.sweep_record import SweepPlan
     from virnuc_profiler.sweep.session import check_budgets
 
-    require_writable(request.output_dir)
     with Journal(request.output_dir) as journal:
         if journal.records and not Documents(journal.records).complete():
             folder = shown_path(request.output_dir)

@@ -9,6 +9,8 @@ from typing import Final
 from virnuc_profiler.analysis.selection import THROTTLED
 from virnuc_profiler.reports.figures import NOT_MEASURED
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING
+from virnuc_profiler.sweep.results.choice import missed_packing
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
 from virnuc_profiler.sweep.results.result import OOM, Result
 from virnuc_profiler.telemetry.values import printable
@@ -75,6 +77,7 @@ def _validation(
         *map(_figures, results),
         f"Workload: {workload['num_sequences']:,} sequences, {workload['tokens']:,} tokens",
         f"Chosen for: {printable(reason)}",
+        *_missed_packing(results),
         _rule(34),
     ]
     if projection is None or projection.hours is None:
@@ -82,6 +85,16 @@ def _validation(
     return "\n".join(
         [*lines, f"Projected run time for {projection.sequences:,} sequences: {projection.hours:,.2f} hours"]
     )
+
+
+def _missed_packing(results: Sequence[Result]) -> list[str]:
+    """Return a line if a validation misses the packing that the choice requires, also where older files do not say."""
+    missed = [one for one in results if one.succeeded and not (one.packing_efficiency or 0.0) >= MIN_PACKING]
+    return [
+        f"Packing rule missed: {missed_packing(one.packing_efficiency, MIN_PACKING)} on this workload, where "
+        f"{MIN_PACKING:.0%} is required"
+        for one in missed
+    ]
 
 
 Column = tuple[str, Callable[[Result], str]]

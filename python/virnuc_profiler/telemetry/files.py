@@ -70,6 +70,31 @@ def write_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:
     return write_text_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
+def move_aside(path: Path, why: str) -> Path | None:
+    """Rename a file so that another can take its name, and nothing is lost.
+
+    Args:
+        path: The file, such as ``run_a.json``.
+        why: Reason of the new name, such as ``earlier``.
+
+    Returns:
+        Its new path, such as ``run_a.earlier-1.json``; None if there is no such file.
+
+    Raises:
+        OutputError: The file cannot be renamed.
+    """
+    number = 1
+    while (there := path.with_name(f"{path.stem}.{why}-{number}{path.suffix}")).exists():
+        number += 1
+    try:
+        path.rename(there)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"cannot move {path} aside, to {there.name}: {error.strerror or error}") from error
+    return there
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files of processes that were killed while they wrote a file.
 

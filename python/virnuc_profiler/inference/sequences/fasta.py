@@ -292,7 +292,7 @@ class SequenceIds(Sequence[str]):
         for first in range(0, len(self), _IDS_AT_ONCE):
             positions = self._positions[first : first + _IDS_AT_ONCE]
             text, starts, ends = self._file.read_ranges(index.header_starts[positions], index.id_ends[positions])
-            data = memoryview(text)
+            data = text.data
             for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
                 yield str(data[start:end], "utf-8", errors="replace")
 

@@ -5,7 +5,8 @@ In JSON, ``schema_version``, ``kind``, ``step``, ``created`` and ``complete`` sa
 ``versions``, ``workload``, ``model`` and ``settings`` are its conditions; ``grid`` and ``planned`` say what was to be
 measured; ``baseline`` is the result that speedups refer to; ``results`` has one entry for each configuration that was
 tried or predicted not to fit; ``best`` is one of them, and ``constraint_met`` says whether it reaches the required
-packing efficiency (null where none is required or nothing succeeded).
+packing efficiency (null where none is required or nothing succeeded). The files of the validation and of the best
+configuration agree on that; there, ``constraint_met_in_steps`` says whether the steps before reached it.
 """
 
 from __future__ import annotations

@@ -130,14 +130,15 @@ class Documents:
         trial = self._record.last_trial("validation", choice.configuration)
         if trial is None:
             return None
-        return self._document(
+        document = self._document(
             self._steps["validation"],
             [trial],
             None,  # the baseline was measured on another workload
             planned=1,
-            choice=choice,
             projection=_projection(trial.result, self._record.plan.validation_workload),
         )
+        packing = trial.result.packing_efficiency
+        return replace(document, choice=choice.after_validation(document.constraint_met, packing, MIN_PACKING))
 
     def _is_vain(self) -> bool:
         """Return whether all other steps are done and none has a configuration to validate."""

@@ -225,7 +225,7 @@ class _TrialRun:
         self._model = model
         self._device = device
         self._on_progress = on_progress
-        # A file that the caller opened outlives this run, so all of it is opened before the run's resources are counted.
+        # A file of the caller's outlives this run, so all of it is opened before the run's resources are counted.
         self._fasta: Any = fasta
         self._fingerprint = fasta.fingerprint  # of what is about to be read, not of what is there afterwards
         fasta.require_unchanged()

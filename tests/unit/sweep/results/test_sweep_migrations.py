@@ -71,6 +71,9 @@ def test_nothing_of_a_file_of_version_1_0_is_lost(path):
     old = json.loads(path.read_text())
     old["schema_version"] = VERSION
     old["settings"]["min_cosine"] = old["settings"].pop("least_cosine")
+    for choice in (old, old.get("selection", {})):
+        if "config" in choice:
+            choice["constraint_met_in_steps"], choice["constraint_met"] = choice["constraint_met"], True
     record = read_best(path) if path.name == "best_config.json" else read_step(path)
     assert record.to_json() == old
 
