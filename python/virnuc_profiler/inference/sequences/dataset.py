@@ -38,7 +38,8 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
 
     Args:
         fasta: A path or an open `FastaFile`, or a list of them; positions continue from one file to the next.
-        indices: (n,) positions to read, each at most once; None reads all sequences.
+        indices: (n,) positions to read, each at most once; None reads all sequences. Records that are left out have no
+            position.
         max_sequence_length: Length limit in residues; longer sequences are truncated and counted.
         chunk_sequences: Largest number of sequences per chunk, which is one message from a worker; None chooses chunks
             of 131,072 tokens on average. Chunks are smaller if workers would be idle otherwise.

@@ -134,7 +134,8 @@ class FastaFile:
                     require_valid(path, text.read(HEAD_BYTES), index, skip_invalid)
                 findings = tuple(Finding(*found) for found in index.findings)
                 if strict and suspicious(findings):
-                    raise WorkloadError(f"{path} is refused by strict reading: {sentence(suspicious(findings))}")
+                    what = sentence(suspicious(findings))
+                    raise WorkloadError(f"{path} is refused: {what}; without strict (--strict) this is a warning")
                 for row in fields(FastaIndexArrays):
                     folder.save_array(row.name, getattr(index, row.name))
                 save_skipped(index, folder)

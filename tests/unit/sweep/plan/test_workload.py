@@ -110,7 +110,7 @@ def test_records_left_out_are_part_of_the_workload_and_listed(tmp_path):
 
 
 def test_a_strict_request_refuses_what_looks_like_something_else(tmp_path):
-    with pytest.raises(WorkloadError, match=r"own\.fasta is refused.* 1 sequence holds 1 gap \(first: line 2 \(a\)\)"):
+    with pytest.raises(WorkloadError, match=r"own\.fasta is refused: 1 sequence holds 1 gap \(first: line 2 \(a\)\)"):
         request(tmp_path, ODD, skip_invalid=True, strict=True).workload()
 
 
