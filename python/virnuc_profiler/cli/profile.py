@@ -14,6 +14,7 @@ from virnuc_profiler.cli.measurement_request import (
     describe_workload,
     fill_in_folder,
     shown_path,
+    warn_of_findings,
 )
 from virnuc_profiler.cli.nsys import profile_under_nsys
 from virnuc_profiler.cli.result_folder import claim_folder, keep_earlier
@@ -84,6 +85,7 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     require_budget(configuration.token_budget, workload.longest_tokens)
     require_environment(configuration.num_workers)
     print(describe_workload(workload))
+    warn_of_findings(workload)
     model = MeasuredModel(request, fasta)
     print(describe_model(model.description))
     if model.forecast is not None:

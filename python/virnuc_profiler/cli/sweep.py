@@ -25,6 +25,7 @@ from virnuc_profiler.cli.measurement_request import (
     grid_of,
     require_writable,
     shown_path,
+    warn_of_findings,
 )
 from virnuc_profiler.cli.result_folder import claim_folder
 from virnuc_profiler.cli.resume import (
@@ -133,6 +134,7 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
         check_budgets(plan(grid), names, workload, validation)
         _require_environment(plan(grid)[name] for name in names)
         print(describe_workload(workload))
+        warn_of_findings(workload)
         journal.begin(SweepPlan(tuple(names), grid, workload, validation, options_of(request)))
         return _run(_loaded(request, host, grid), request, journal)
 
@@ -151,6 +153,7 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
         workload, validation = request.workload(), request.validation_workload()
         require_same_workload(record, request, workload, validation)
         print(describe_workload(workload))
+        warn_of_findings(workload)
         sweep = _sweep(request, journal, with_limits(record.current_conditions, request, host.limits))
         sweep.write_files()  # the process may have been killed between the journal and the files
         left = sweep.to_run(record.plan.steps)

@@ -139,7 +139,11 @@ def _workload(performance: Performance) -> Iterator[str]:
     yield from _projections(performance.projections)
     if summary.get("batches_without_counts"):
         yield _line("Batches without counts", f"{number(summary['batches_without_counts'])} (not in the totals)")
-    for key, label in (("truncated_sequences", "Sequences cut"), ("unknown_residues", "Unknown letters")):
+    for key, label in (
+        ("skipped_records", "Invalid records skipped"),
+        ("truncated_sequences", "Sequences cut"),
+        ("unknown_residues", "Unknown letters"),
+    ):
         if isinstance(workload, Mapping) and isinstance(workload.get(key), int):
             yield _line(label, number(workload[key]))
 

@@ -19,12 +19,12 @@ MAX_BYTES = 512 * 1024 * 1024
 _UNFINISHED: Final = ".unfinished-"
 
 
-def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
+def write_text_atomically(path: str | os.PathLike[str], text: str | Iterable[str]) -> Path:
     """Write a text file so that readers see the old content or the new, even after a crash or on a full disk.
 
     Args:
         path: File to write. Missing folders are created.
-        text: New content, written as UTF-8.
+        text: New content as a whole or in pieces, written as UTF-8.
 
     Returns:
         The path.
@@ -32,7 +32,7 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
     Raises:
         OutputError: The file cannot be written. No partial file is left behind.
     """
-    return _write_atomically(Path(path), (text,))
+    return _write_atomically(Path(path), [text] if isinstance(text, str) else text)
 
 
 def write_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:

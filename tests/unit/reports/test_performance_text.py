@@ -105,6 +105,9 @@ def test_what_was_altered_in_the_sequences_is_shown_where_it_is_known(tmp_path):
     )
     assert value_of(report, "Sequences cut") == "1,234"
     assert value_of(report, "Unknown letters") == "0"
+    assert "Invalid records skipped" not in report
+    report = generate_performance_report(write(tmp_path, metadata={"workload": {"skipped_records": 3}}))
+    assert value_of(report, "Invalid records skipped") == "3"
     assert "Sequences cut" not in generate_performance_report(write(tmp_path, metadata={"workload": "some file"}))
 
 

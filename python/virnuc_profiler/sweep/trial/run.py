@@ -23,7 +23,7 @@ from virnuc_profiler.inference.loading.owner_tag import owner_tag, tag_segments
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
-from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
+from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset, open_fasta
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
@@ -78,7 +78,7 @@ def measure_configuration(
 
     Args:
         configuration: Values of all knobs. Those of the model's knobs only name the model that is passed.
-        fasta_path: The sequences, a path or an open file; the file may be gzip'd.
+        fasta_path: The sequences, a path or an open file; the file may be compressed.
         output_dir: Folder of the telemetry file and the run.
         model: A model as :func:`load_esm2_model` returns it.
         device: The device that the model is on.
@@ -103,7 +103,7 @@ def measure_configuration(
         KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
     """
     trial = _TrialRun(
-        FastaFile.open_once(fasta_path),
+        open_fasta(fasta_path),
         model,
         resolve_device(device),
         configuration,
@@ -247,6 +247,8 @@ class _TrialRun:
                 "num_sequences": self._expected,
                 "tokens": self._expected_tokens,
                 "sequences_in_file": len(self._fasta),
+                "skipped_records": self._fasta.skipped if self._fasta.skip_invalid else None,
+                "findings": [finding.to_json() for finding in self._fasta.findings],
                 **self._altered,
             },
             "peak_memory_gb": self._peak_gb,
