@@ -13,7 +13,7 @@ from tests.support.nsys_files import real_exports
 from virnuc_profiler.analysis.nsys.gpu_work import divide_work
 from virnuc_profiler.analysis.nsys.projection import project
 from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
-from virnuc_profiler.reports.nsys_export import read_nsys_export
+from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
 
 FOLDER = real_exports()
 FILES = sorted(FOLDER.glob("*.sqlite")) if FOLDER else []

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.arguments import whole
-from virnuc_profiler.cli.result_folder import refuse_result
+from virnuc_profiler.cli.options.arguments import whole
+from virnuc_profiler.cli.options.result_folder import refuse_result
 from virnuc_profiler.cli.terminal import WorkLines, terminal_width
 from virnuc_profiler.errors import UsageError
 
@@ -99,7 +99,7 @@ def resolve_run_file(path: Path) -> Path:
         if not beside.exists():
             raise UsageError(f"{path} has no saved run {beside.name} beside it")
         return beside
-    from virnuc_profiler.reports.sqlite_tables import is_sqlite
+    from virnuc_profiler.reports.captures.sqlite_tables import is_sqlite
 
     with suppress(OSError):  # the reader will say why it cannot be read
         if path.is_file() and is_sqlite(path):
@@ -137,11 +137,11 @@ def correlate_run(
     from virnuc_profiler.analysis.nsys.gpu_work import divide_work
     from virnuc_profiler.analysis.nsys.projection import project
     from virnuc_profiler.analysis.nsys.range_selection import ranges_named, resolve_run_domain
-    from virnuc_profiler.reports.correlation_document import capture_document, run_document
-    from virnuc_profiler.reports.correlation_table import render_correlation
+    from virnuc_profiler.reports.captures.correlation_document import capture_document, run_document
+    from virnuc_profiler.reports.captures.correlation_table import render_correlation
+    from virnuc_profiler.reports.captures.gpu_work_table import render_gpu_work, stage_warnings, work_warnings
+    from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
     from virnuc_profiler.reports.figures import words
-    from virnuc_profiler.reports.gpu_work_table import render_gpu_work, stage_warnings, work_warnings
-    from virnuc_profiler.reports.nsys_export import read_nsys_export
     from virnuc_profiler.telemetry.run_result import RunResult
 
     say, width = WorkLines(), terminal_width()
@@ -189,10 +189,10 @@ def project_ranges(
     from virnuc_profiler.analysis.nsys.gpu_work import divide_work
     from virnuc_profiler.analysis.nsys.projection import project
     from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
-    from virnuc_profiler.reports.correlation_document import capture_document, ranges_document
-    from virnuc_profiler.reports.gpu_work_table import name_warnings, render_gpu_work, work_warnings
-    from virnuc_profiler.reports.nsys_export import read_nsys_export
-    from virnuc_profiler.reports.range_table import render_devices, render_ranges
+    from virnuc_profiler.reports.captures.correlation_document import capture_document, ranges_document
+    from virnuc_profiler.reports.captures.gpu_work_table import name_warnings, render_gpu_work, work_warnings
+    from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
+    from virnuc_profiler.reports.captures.range_table import render_devices, render_ranges
 
     say, width = WorkLines(), terminal_width()
     capture = read_nsys_export(export, say)

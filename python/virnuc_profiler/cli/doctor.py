@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from virnuc_profiler.cli.arguments import DEVICES, device_name
+from virnuc_profiler.cli.options.arguments import DEVICES, device_name
 from virnuc_profiler.cli.wrapping import terminal_columns, wrapped
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the findings; return 1 if a part without which nothing works is broken."""
     if arguments.overhead or arguments.calibrate:
         return _measure(arguments)
-    from virnuc_profiler.cli.checks import all_checks
+    from virnuc_profiler.cli.options.checks import all_checks
 
     checks = all_checks(arguments.output_dir)
     broken = any(check.state == "broken" for check in checks)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from virnuc_profiler import __version__
 from virnuc_profiler.cli import correlate, doctor, profile, report, sweep
-from virnuc_profiler.cli.arguments import EXIT_MISUSE, Parser
+from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.import_origins import explain_hidden_modules
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from virnuc_profiler.cli.correlate import correlate_run
-from virnuc_profiler.cli.measurement_request import shown_path
-from virnuc_profiler.cli.result_folder import claim_folder, keep_earlier
+from virnuc_profiler.cli.options.measurement_request import shown_path
+from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.errors import OutputError, UsageError
 
 _PYTHON: Final = (sys.executable, "-m", "virnuc_profiler")

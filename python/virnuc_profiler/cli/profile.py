@@ -8,16 +8,16 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from virnuc_profiler.cli.arguments import add_measurement_options
-from virnuc_profiler.cli.measurement_request import (
+from virnuc_profiler.cli.nsys import profile_under_nsys
+from virnuc_profiler.cli.options.arguments import add_measurement_options
+from virnuc_profiler.cli.options.measurement_request import (
     build_request,
     describe_workload,
     fill_in_folder,
     shown_path,
     warn_of_findings,
 )
-from virnuc_profiler.cli.nsys import profile_under_nsys
-from virnuc_profiler.cli.result_folder import claim_folder, keep_earlier
+from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.measurement_request import shown_path
+from virnuc_profiler.cli.options.measurement_request import shown_path
 from virnuc_profiler.errors import UsageError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS

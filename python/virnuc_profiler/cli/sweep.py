@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.arguments import (
+from virnuc_profiler.cli.dry_run import dry_resume, dry_run
+from virnuc_profiler.cli.options.arguments import (
     STEPS_HELP,
     add_isolation_options,
     add_measurement_options,
     steps,
 )
-from virnuc_profiler.cli.dry_run import dry_resume, dry_run
-from virnuc_profiler.cli.isolation import limits_of, model_host
-from virnuc_profiler.cli.measurement_request import (
+from virnuc_profiler.cli.options.isolation import limits_of, model_host
+from virnuc_profiler.cli.options.measurement_request import (
     build_request,
     describe_workload,
     fasta_of_environment,
@@ -27,7 +27,7 @@ from virnuc_profiler.cli.measurement_request import (
     shown_path,
     warn_of_findings,
 )
-from virnuc_profiler.cli.result_folder import claim_folder
+from virnuc_profiler.cli.options.result_folder import claim_folder
 from virnuc_profiler.cli.resume import (
     conditions_so_far,
     last_sweep,
@@ -44,7 +44,7 @@ from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configurat
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, plan
 
 if TYPE_CHECKING:
-    from virnuc_profiler.cli.isolation import ModelHost
+    from virnuc_profiler.cli.options.isolation import ModelHost
     from virnuc_profiler.sweep.plan.conditions import Conditions
     from virnuc_profiler.sweep.plan.request import Request
     from virnuc_profiler.sweep.plan.workload import Workload

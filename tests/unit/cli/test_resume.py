@@ -252,7 +252,7 @@ def test_records_stay_left_out_when_a_sweep_is_resumed(own, tmp_path, model, cap
 
 
 def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
-    from virnuc_profiler.cli.measurement_request import resolve_device_here
+    from virnuc_profiler.cli.options.measurement_request import resolve_device_here
     from virnuc_profiler.sweep.plan.request import options_of, request_of
 
     (request,) = model.requests

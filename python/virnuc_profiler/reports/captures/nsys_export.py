@@ -17,8 +17,8 @@ import numpy as np
 from virnuc_profiler.analysis.nsys.gpu_capture import KINDS, UNKNOWN_ID, Calls, Codes, GpuCapture, Operations, Ranges
 from virnuc_profiler.analysis.nsys.gpu_records import DEFAULT_DOMAIN, NAMELESS_DOMAIN, process_of
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.reports.export_names import NO_NAME, Names
-from virnuc_profiler.reports.sqlite_tables import Tables, open_tables
+from virnuc_profiler.reports.captures.export_names import NO_NAME, Names
+from virnuc_profiler.reports.captures.sqlite_tables import Tables, open_tables
 from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask
 
 # Values of the exporter's ENUM_NSYS_EVENT_TYPE.

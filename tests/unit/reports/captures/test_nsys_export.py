@@ -9,7 +9,7 @@ import pytest
 from tests.support.nsys_files import OTHER_PROCESS, OTHER_THREAD, PROCESS, START_END, THREAD, NsysFile
 from virnuc_profiler.analysis.nsys.projection import project
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.reports.nsys_export import read_nsys_export
+from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from virnuc_profiler.analysis.nsys.totals import DeviceTotal, RangeTotal, RangeTotals
+from virnuc_profiler.reports.captures.correlation_table import render_kernels
 from virnuc_profiler.reports.columns import filled, fitted, shortened
-from virnuc_profiler.reports.correlation_table import render_kernels
 from virnuc_profiler.reports.figures import milliseconds, words
 
 _MAX_TEXT: Final = 4096
