@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from virnuc_profiler.cli.options.arguments import DEVICES, device_name
+from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path
 from virnuc_profiler.cli.wrapping import terminal_columns, wrapped
+from virnuc_profiler.errors import UsageError
 
 if TYPE_CHECKING:
     from virnuc_profiler.capture.calibration import Calibration
@@ -37,14 +38,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--device",
         type=device_name,
-        default="auto",
         metavar=DEVICES,
         help="device of --overhead (default: auto)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path(), metavar="DIR", help="folder that must be writable (default: .)"
-    )
+    parser.add_argument("--output-dir", type=file_path, metavar="DIR", help="folder that must be writable (default: .)")
     parser.add_argument(
         "--calibrate",
         action="store_true",
@@ -56,11 +54,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; return 1 if a part without which nothing works is broken."""
-    if arguments.overhead or arguments.calibrate:
+    measures = arguments.overhead or arguments.calibrate
+    if arguments.device is not None and not arguments.overhead:
+        raise UsageError("--device has no effect without --overhead: leave it out")
+    if arguments.output_dir is not None and measures:
+        raise UsageError("--output-dir has no effect with --overhead or --calibrate: leave it out")
+    if measures:
         return _measure(arguments)
     from virnuc_profiler.cli.options.checks import all_checks
 
-    checks = all_checks(arguments.output_dir)
+    checks = all_checks(arguments.output_dir or Path())
     broken = any(check.state == "broken" for check in checks)
     if arguments.json:
         print(
@@ -79,7 +82,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         from virnuc_profiler.capture.target import resolve_target
         from virnuc_profiler.cli.overhead_table import render_overhead
 
-        overhead = measure_overhead(resolve_target(arguments.device))
+        overhead = measure_overhead(resolve_target(arguments.device or "auto"))
         figures = {**asdict(overhead), "host_ns_per_batch": overhead.host_ns_per_batch}
         document = {"schema_version": "1.0", "overhead": figures}
         if not arguments.json:

@@ -14,6 +14,7 @@ from virnuc_profiler.cli.options.measurement_request import resolve_device_here,
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
 from virnuc_profiler.sweep.plan.steps import Grid, plan
+from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.conditions import Conditions
@@ -52,13 +53,13 @@ def dry_run(
     trials = remaining_trials(records, names, settings)
     for name in needed_steps(records, names, settings):
         configurations = [configuration for step, configuration in trials if step == name]
-        print(f"{name}: {len(configurations)} configuration{'s' if len(configurations) != 1 else ''}")
+        print(f"{name}: {counted(len(configurations), 'configuration')}")
         for configuration in configurations:
             print(f"  {'the best found' if configuration is None else configuration}")
     tokens = [(validation if name == "validation" else workload).tokens for name, _ in trials]
     seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
     print(f"Model: {request.model} on {request.device}")
-    print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
+    print(f"Workload: {counted(workload.num_sequences, 'sequence')}, {counted(workload.tokens, 'token')}")
     warn_of_findings(workload)
     print(f"Time: {_estimate(request, workload, tokens, seconds)}")
     print(f"Results would be in: {shown_path(request.output_dir)}")

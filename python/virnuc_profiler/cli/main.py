@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -37,6 +37,7 @@ else:
 _MISUSE = (UsageError, WorkloadError, TelemetryFormatError)
 _PROGRAM = "virnuc-profiler"
 _MAX_MESSAGE = 8192
+_STOPPING = b"Stopping: what runs is ended and what was measured is written; Ctrl-C again does not wait ...\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help, version or a mistake
-        return stop.code if isinstance(stop.code, int) else EXIT_MISUSE
+        code = stop.code if isinstance(stop.code, int) else EXIT_MISUSE
+        return code if (broken := _give_up_stdout_if_broken()) is None else _fail(_unwritable(broken), False, 1)
+    if arguments.command is None:
+        _parser().print_help()
+        return EXIT_MISUSE
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
     try:
@@ -63,7 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, e.g. head
         _give_up_stdout_if_broken()
         return EXIT_FAILURE
-    except (VirnucError, OSError, MemoryError) as error:
+    except OSError as error:
+        broken = _give_up_stdout_if_broken()
+        return _fail(_described(error) if broken is None else _unwritable(broken), arguments.debug, EXIT_FAILURE)
+    except (VirnucError, MemoryError) as error:
         _give_up_stdout_if_broken()
         return _fail(error, arguments.debug, EXIT_FAILURE)
     except KeyboardInterrupt as stop:
@@ -90,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=_PROGRAM, description="Profile packed ESM-2 inference and find its fastest safe configuration."
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and the build, and exit")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for command in (sweep, profile, report, correlate, doctor):
         command.add_parser(commands)
     return parser
@@ -116,12 +124,28 @@ def _fail(error: BaseException | str, debug: bool, code: int) -> int:
     return code
 
 
-def _give_up_stdout_if_broken() -> None:
-    """Drop output that cannot be written: Python would try again at exit and turn our exit code into 120."""
+def _give_up_stdout_if_broken() -> OSError | None:
+    """Drop output that cannot be written: Python would try again at exit and turn our exit code into 120.
+
+    Returns:
+        Why it cannot be written; None if it can, or if its reader has left.
+    """
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return None if isinstance(error, BrokenPipeError) else error
+    return None
+
+
+def _unwritable(error: OSError) -> str:
+    return f"cannot write to standard output: {error.strerror or error}"
+
+
+def _described(error: OSError) -> str:
+    """Return an error of the operating system without its number, and with the file where it names one."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
@@ -137,22 +161,34 @@ def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
 
 @contextmanager
 def _signals_stop() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, with everything written and closed."""
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, with everything written and closed.
+
+    The handler says at once that the signal has arrived, because workers and the model's process take seconds to end.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(number: int, _frame: object) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
+    said = False
 
-    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
-    for number in numbers:
+    def stop(number: int, _frame: object) -> None:
+        nonlocal said
+        if not said:
+            said = True
+            with suppress(OSError):  # not print(), whose buffer the signal may have interrupted
+                os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _STOPPING)
+        raise KeyboardInterrupt(*(() if number == signal.SIGINT else (signal.Signals(number).name,)))
+
+    ours = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler in ours}
+    for number in before:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _StderrHandler(_TextStreamHandler):

@@ -15,8 +15,12 @@ from virnuc_profiler.cli.options.arguments import (
     STEPS_HELP,
     add_isolation_options,
     add_measurement_options,
+    file_path,
+    set_defaults_aside,
     steps,
+    take_given_options,
 )
+from virnuc_profiler.cli.options.idle_options import idle_lists, refuse_idle_limits, refuse_idle_options
 from virnuc_profiler.cli.options.isolation import limits_of, model_host
 from virnuc_profiler.cli.options.measurement_request import (
     build_request,
@@ -53,8 +57,6 @@ if TYPE_CHECKING:
     from virnuc_profiler.sweep.session import Sweep
     from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
 
-_NO_OPTIONS_OF_A_SWEEP = ("command", "run", "debug", "dry_run", "resume", "allow_mixed", "defaults")
-
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +77,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--dry-run", action="store_true", help="list what would run and how long it would take, and stop"
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="DIR",
+        "--resume", type=file_path, metavar="DIR",
         help="continue the sweep in this folder with its own options; what is finished is kept",
     )  # fmt: skip
     parser.add_argument(
@@ -83,20 +85,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="with --resume: continue although the machine or versions have changed",
     )  # fmt: skip
     add_isolation_options(parser)
-    _tell_given_from_default(parser)
+    set_defaults_aside(parser, "dry_run", "resume", "allow_mixed")  # a resumed sweep must know what was given
     parser.set_defaults(run=run)
-
-
-def _tell_given_from_default(parser: argparse.ArgumentParser) -> None:
-    """Set the defaults aside, since a resumed sweep must know which options were given."""
-    names = [name for name, value in vars(parser.parse_args([])).items() if name not in _NO_OPTIONS_OF_A_SWEEP]
-    parser.set_defaults(defaults={name: parser.get_default(name) for name in names}, **dict.fromkeys(names))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a sweep, continue one, or list what would be run."""
-    given = {name: value for name in arguments.defaults if (value := getattr(arguments, name)) is not None}
-    vars(arguments).update({**arguments.defaults, **given})
+    given = take_given_options(arguments)
+    refuse_idle_limits(given)
     if arguments.resume is not None:
         if arguments.dry_run:
             return dry_resume(arguments.resume, given, limits_of(arguments))
@@ -106,6 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
     grid = grid_of(arguments)
     fasta = fasta_of_environment()
+    refuse_idle_options(arguments, given, arguments.fasta or fasta)
+    if idle := idle_lists(given, (plan(grid)[name] for name in arguments.steps)):
+        _log.warning("%s", idle)
     if arguments.dry_run:
         request = build_request(arguments, limit_file=True, grid=grid, fasta=fasta)
         return dry_run(request, grid, arguments.steps, limits_of(arguments))

@@ -21,7 +21,7 @@ from virnuc_profiler.analysis.summary.performance_figures import (
 )
 from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
 from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, rate, share, words
+from virnuc_profiler.reports.figures import NOT_MEASURED, counted, hours, number, percent, rate, share, words
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.rates import ratio
@@ -173,8 +173,9 @@ def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
     yield _line("Sequences/s", rate(ratio(summary["sequences_per_hour"], 3600)))
     yield _line("Sequences/hour", number(summary["sequences_per_hour"]))
     if "steady_tokens_per_sec" in summary:
-        steady, warm_up = summary["steady_tokens_per_sec"], number(summary.get("warm_up_batches"))
-        why = "too few batches" if steady is None else f"without {warm_up} warm-up batches"
+        steady = summary["steady_tokens_per_sec"]
+        warm_up = counted(summary.get("warm_up_batches") or 0, "warm-up batch", "warm-up batches")
+        why = "too few batches" if steady is None else f"without {warm_up}"
         yield _line("Steady tokens/s", f"{number(steady)} ({why})")
         yield _line("Steady sequences/s", rate(summary.get("steady_sequences_per_sec")))
     if "start_up_seconds" in summary:
@@ -311,5 +312,5 @@ def render_cost(summary: Mapping[str, Any]) -> str:
         return NOT_MEASURED
     threads = summary.get("profiling_thread_cpu_seconds")
     beside = "" if threads is None else f"; its threads {number(threads, 3, ' s')} of CPU beside it"
-    calls_of = f"{number(calls)} calls of {number(per_call_ns / 1e3, 2)} us"
+    calls_of = f"{counted(calls, 'call')} of {number(per_call_ns / 1e3, 2)} us"
     return f"{number(100 * fraction, 3, '%')} of the run ({calls_of}){beside}"

@@ -9,7 +9,7 @@ from typing import Final
 from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
 from virnuc_profiler.analysis.selection import THROTTLED
 from virnuc_profiler.reports.coverage_text import with_coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED, limit, number, percent, rate, share, times
+from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, percent, rate, share, times
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
 from virnuc_profiler.sweep.results.choice import missed_packing
@@ -80,7 +80,7 @@ def _validation(
         return "\n".join([*lines, f"Not run: {printable(reason)}", _rule(34)])
     lines += [
         *map(_figures, results),
-        f"Workload: {workload['num_sequences']:,} sequences, {workload['tokens']:,} tokens",
+        f"Workload: {counted(workload['num_sequences'], 'sequence')}, {counted(workload['tokens'], 'token')}",
         f"Chosen for: {printable(reason)}",
         *_missed_packing(results),
         _rule(34),
@@ -166,7 +166,7 @@ def _notes(document: Document) -> list[str]:
             "the best without that constraint is shown."
         )
     if not document.complete:
-        notes.append(f"Incomplete: {len(document.results)} of {document.planned} configurations were run.")
+        notes.append(f"Incomplete: {len(document.results)} of {counted(document.planned, 'configuration')} were run.")
     mixed = [result.measured_under for result in document.results if result.measured_under]
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))

@@ -47,6 +47,17 @@ def number(value: float | None, digits: int = 0, unit: str = "", *, beside: floa
     return f"{value:,.{digits}f}{unit}"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Format a count with its noun, such as ``1 sequence`` or ``2,000 sequences``.
+
+    Args:
+        count: Number of things.
+        one: Noun for one thing; a verb may follow, such as ``record is``.
+        many: Noun for any other number; empty for `one` with an ``s``.
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def percent(value: float | None, *, beside: float | None = None) -> str:
     """Format a percentage from 0 to 100 as ``86.0%``.
 

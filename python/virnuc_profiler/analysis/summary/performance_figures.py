@@ -11,6 +11,7 @@ from typing import Any
 from virnuc_profiler.analysis.gpu.coverage import Coverage, reaches
 from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, summary_coverage
 from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile
+from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.summary import summarize
 
 WELL_PACKED = 0.80
@@ -363,7 +364,8 @@ def contradictions(document: Mapping[str, Any]) -> list[str]:
         return []
     found = []
     if summary.get("total_batches") not in (None, len(records)):
-        found.append(f"the summary counts {summary['total_batches']:,} batches, the file contains {len(records):,}")
+        total = counted(summary["total_batches"], "batch", "batches")
+        found.append(f"the summary counts {total}, the file contains {len(records):,}")
     for total, count in _TOTALS.items():
         counts = [record.get(count) for record in records]
         if summary.get(total) is None or any(value is None for value in counts):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
+from virnuc_profiler.telemetry.number_text import counted
 
 GPU_FLOPS: Final = 100e12
 CPU_CORE_FLOPS: Final = 30e9
@@ -83,7 +84,7 @@ def guess(tokens: Sequence[int], cooldown_s: float, *, shape: ModelShape, cores:
         cores: Number of CPU cores; None for a GPU.
     """
     speed = GPU_FLOPS if cores is None else cores * CPU_CORE_FLOPS
-    where = "a GPU" if cores is None else f"{cores} CPU core{'s' if cores > 1 else ''}"
+    where = "a GPU" if cores is None else counted(cores, "CPU core")
     seconds = sum(forward_flops(count, 0, shape) / speed + START_UP_S + cooldown_s for count in tokens)
     return Estimate(seconds, f"a guess: assumes {speed / 1e12:.3g} TFLOP/s on {where}, {cooldown_s:g} s pauses")
 

@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.selection import CONTAMINATED, select_best
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
-from virnuc_profiler.telemetry.number_text import limit, share
+from virnuc_profiler.telemetry.number_text import counted, limit, share
 from virnuc_profiler.telemetry.typed_records import require_type
 
 
@@ -235,7 +235,7 @@ def _reason(
     unsafe = f" ({failed} failed)" if failed else ""
     wanted = f"a packing efficiency of {limit(100 * min_packing, '%')}"
     packing = f" with {wanted} or more" if met else f"; none reached {wanted}"
-    others = f"{equals} other{'s are' if equals != 1 else ' is'}"
+    others = counted(equals or 0, "other is", "others are")
     doubt = f"; {others} within the {share(noise)} by which repeated measurements differ" if noise and equals else ""
     heat = "; the device was throttled in every measurement" if best.throttled else ""
     return f"highest sequences/s{repeats} of {safe} that succeeded{unsafe}{packing}{doubt}{heat}"

@@ -47,6 +47,7 @@ from virnuc_profiler.sweep.trial.outcome import failed_result, successful_outcom
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.trial.run_files import model_shape, record_run, run_path
 from virnuc_profiler.telemetry.logger import TelemetryLogger
+from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _log = logging.getLogger(__name__)
@@ -223,7 +224,7 @@ class _TrialRun:
         }
         recorded = 0 if self._run is None else self._run.total_sequences
         if self.failure is None and self.interrupt is None and recorded != self._expected:
-            self.failure = Failure("error", f"{recorded} sequences were recorded, but {self._expected} went in")
+            self.failure = Failure("error", f"{counted(recorded, 'sequence')} recorded, but {self._expected:,} went in")
             self.failure = dataclasses.replace(
                 self.failure, evidence={"recorded_sequences": recorded, "expected_sequences": self._expected}
             )
