@@ -162,7 +162,7 @@ def bursts(count=200):
 def test_waits_in_bursts_show_in_their_share_of_the_run(tmp_path):
     report = generate_performance_report(bursts())
     assert value_of(report, "Starved batches") == "1.00%"
-    assert value_of(report, "p95") == "0.01 ms"
+    assert value_of(report, "p95") == "0.0100 ms"
     assert value_of(report, "Share of the run") == "50.0%"
     assert "is bound by data loading: the run spends 35.8% of that time" in " ".join(report.split())
 
