@@ -36,6 +36,9 @@ class LibraryStatus:
     def reason(self) -> str:
         """Why the library is unavailable; empty if it is available."""
     @property
+    def code(self) -> int | None:
+        """Code with which its initialization failed: a ``CUresult`` or ``nvmlReturn_t``; None if it was not tried."""
+    @property
     def path(self) -> str:
         """File of the library; empty if none was found."""
 
@@ -159,7 +162,7 @@ class Batch:
             ValueError: The timeline has no such stage, the batch has ended, or `stream` is negative or too large.
             TypeError: The number or the types of the arguments are wrong.
         """
-    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str) -> bool:
+    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str, gapless: bool = True) -> bool:
         """End the running stage and start one whose own kernels record the device's global timer.
 
         No device event separates such a stage from its neighbors. If this returns True, the caller must pass the
@@ -172,6 +175,8 @@ class Batch:
                 the timeline's stream.
             followed_by: Name of a device stage that is marked later in the batch with :meth:`mark` and begins on the
                 device after this one has ended. Its event aligns the timestamps with the times of events.
+            gapless: Whether one launch queues all kernels of the stage, as the replay of a graph does. If not, its
+                device time includes waits for launches.
 
         Returns:
             Whether the timestamps are wanted. If not, the call was a plain :meth:`mark`.
@@ -333,8 +338,9 @@ class Timeline:
 
         Returns:
             Structured array of shape (stages,) with the fields ``stage`` (int32), ``host_start_ns``, ``host_end_ns``,
-            ``device_start_ns`` and ``device_end_ns`` (int64). Device times are on the host clock, or NOT_MEASURED.
-            Rows are grouped by batch in the order of :meth:`batches`, and ordered by start within a batch.
+            ``device_start_ns``, ``device_end_ns`` (int64) and ``timestamped`` (int32; 1 if the stage's own kernels
+            took its device times). Device times are on the host clock, or NOT_MEASURED. Rows are grouped by batch in
+            the order of :meth:`batches`, and ordered by start within a batch.
         """
     def anchors(self) -> NDArray[np.void]:
         """Return the anchors: one for each synchronization of the host and device clocks.

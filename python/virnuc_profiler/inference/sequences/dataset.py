@@ -79,10 +79,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         sources = [fasta] if isinstance(fasta, str | PathLike | FastaFile) else list(fasta)
         if not sources:
             raise ValueError("fasta is an empty list, must name at least one file")
-        self.files = tuple(
-            one if isinstance(one, FastaFile) else open_fasta(one, skip_invalid=skip_invalid, strict=strict)
-            for one in sources
-        )
+        self.files = tuple(open_fasta(one, skip_invalid=skip_invalid, strict=strict) for one in sources)
         self._file_starts = np.array([0, *accumulate(map(len, self.files))], dtype=np.int64)
         self._indices = None if indices is None else _checked_indices(indices, int(self._file_starts[-1]))
         self.chunk_sequences = chunk_sequences or self._sequences_of_a_chunk()
@@ -213,11 +210,11 @@ class SequenceDataset(IndexBasedDataset):
         )
 
 
-def open_fasta(path: str | PathLike[str], *, skip_invalid: bool = False, strict: bool = False) -> FastaFile:
+def open_fasta(file: str | PathLike[str] | FastaFile, *, skip_invalid: bool = False, strict: bool = False) -> FastaFile:
     """Open a file, and warn of what was left out and of what may not be a protein.
 
     Args:
-        path: Path of the file.
+        file: Path of the file, or an open file, which is returned as it is.
         skip_invalid: Whether records that are not valid FASTA are left out, instead of the file being refused.
         strict: Whether a file is refused that looks like something other than proteins, instead of a warning.
 
@@ -225,12 +222,14 @@ def open_fasta(path: str | PathLike[str], *, skip_invalid: bool = False, strict:
         WorkloadError: The file cannot be read, is not FASTA, or is refused.
         OutputError: The temporary folder cannot be written.
     """
-    fasta = FastaFile.open(path, skip_invalid=skip_invalid, strict=strict)
+    if isinstance(file, FastaFile):
+        return file
+    fasta = FastaFile.open(file, skip_invalid=skip_invalid, strict=strict)
     if fasta.skipped:
         left_out = f"{fasta.skipped:,} invalid record{' was' if fasta.skipped == 1 else 's were'} left out"
-        _log.warning("%s: %s, the first in %s", path, left_out, next(fasta.skipped_records()))
+        _log.warning("%s: %s, the first in %s", file, left_out, next(fasta.skipped_records()))
     if fasta.findings:
-        _log.warning("%s: %s", path, sentence(fasta.findings))
+        _log.warning("%s: %s", file, sentence(fasta.findings))
     return fasta
 
 

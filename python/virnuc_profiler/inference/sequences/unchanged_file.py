@@ -74,7 +74,7 @@ class UnchangedFile:
         self._fingerprint = fingerprint
         with readable(self._name):
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._close = weakref.finalize(self, os.close, self._descriptor)
+        weakref.finalize(self, os.close, self._descriptor)
         self.require_unchanged()
 
     def read_ranges(
@@ -117,7 +117,8 @@ class UnchangedFile:
         Raises:
             WorkloadError: The file was changed.
         """
-        now = FileIdentity.of(self._descriptor)
+        with readable(self._name):
+            now = FileIdentity.of(self._descriptor)
         if now == self._identity:
             return
         may_be_equal = self._fingerprint is not None and now.size == self._identity.size
@@ -134,10 +135,10 @@ def changed_error(path: Path, then: FileIdentity, now: FileIdentity) -> Workload
         then: Identity before.
         now: Identity after.
     """
-    if now.size < then.size:
-        how = f"truncated while it was in use: it had {then.size:,} bytes when it was indexed and has {now.size:,} now"
-    elif (now.device, now.inode) != (then.device, then.inode):
+    if (now.device, now.inode) != (then.device, then.inode):
         how = "replaced by another file while it was in use"
+    elif now.size < then.size:
+        how = f"truncated while it was in use: it had {then.size:,} bytes when it was indexed and has {now.size:,} now"
     elif now.size > then.size:
         how = f"changed while it was in use: it had {then.size:,} bytes when it was indexed and has {now.size:,} now"
     else:
