@@ -36,6 +36,9 @@ class LibraryStatus:
     def reason(self) -> str:
         """Why the library is unavailable; empty if it is available."""
     @property
+    def code(self) -> int | None:
+        """Code with which its initialization failed: a ``CUresult`` or ``nvmlReturn_t``; None if it was not tried."""
+    @property
     def path(self) -> str:
         """File of the library; empty if none was found."""
 
@@ -78,6 +81,19 @@ def cuda_devices() -> list[CudaDevice]:
 
     Raises:
         CudaError: A driver call failed.
+    """
+
+def copy_async(target: int, source: int, size: int, stream: int) -> bool:
+    """Queue an asynchronous copy, as :meth:`Batch.copy` does, without recording it.
+
+    Args:
+        target: Address of the memory that is written, on the device or pinned on the host.
+        source: Address of the memory that is read, on the device or pinned on the host.
+        size: Number of bytes.
+        stream: ``CUstream`` handle of the current context.
+
+    Returns:
+        Whether the copy was queued. If there is no driver or it refused, the caller must copy by other means.
     """
 
 class CaptureRange:
@@ -146,7 +162,7 @@ class Batch:
             ValueError: The timeline has no such stage, the batch has ended, or `stream` is negative or too large.
             TypeError: The number or the types of the arguments are wrong.
         """
-    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str) -> bool:
+    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str, gapless: bool = True) -> bool:
         """End the running stage and start one whose own kernels record the device's global timer.
 
         No device event separates such a stage from its neighbors. If this returns True, the caller must pass the
@@ -159,12 +175,34 @@ class Batch:
                 the timeline's stream.
             followed_by: Name of a device stage that is marked later in the batch with :meth:`mark` and begins on the
                 device after this one has ended. Its event aligns the timestamps with the times of events.
+            gapless: Whether one launch queues all kernels of the stage, as the replay of a graph does. If not, its
+                device time includes waits for launches.
 
         Returns:
             Whether the timestamps are wanted. If not, the call was a plain :meth:`mark`.
 
         Raises:
             ValueError: The timeline has no such stage, or the batch has ended.
+        """
+    def copy(self, stage: str, stream: int | None, target: int, source: int, size: int) -> bool:
+        """Mark a stage that is one asynchronous copy, queue the copy, and end the stage.
+
+        Nothing but the copy comes between the stage's two device events. The context of the stream's device must be
+        current, and both memories must stay allocated until the stream has reached the copy: PyTorch does not learn
+        that they are in use.
+
+        Args:
+            stage: Name of the stage.
+            stream: ``CUstream`` handle, or None for the timeline's stream.
+            target: Address of the memory that is written, on the device or pinned on the host.
+            source: Address of the memory that is read, on the device or pinned on the host.
+            size: Number of bytes.
+
+        Returns:
+            Whether the copy was queued. If there is no driver or it refused, the caller must copy by other means.
+
+        Raises:
+            ValueError: The timeline has no such stage, or the batch has ended. Nothing was copied.
         """
     def set_device_timestamps(self, start_ns: int, end_ns: int) -> None:
         """Store what the kernels of the latest timestamped stage wrote. Does nothing once the batch has ended.
@@ -300,8 +338,9 @@ class Timeline:
 
         Returns:
             Structured array of shape (stages,) with the fields ``stage`` (int32), ``host_start_ns``, ``host_end_ns``,
-            ``device_start_ns`` and ``device_end_ns`` (int64). Device times are on the host clock, or NOT_MEASURED.
-            Rows are grouped by batch in the order of :meth:`batches`, and ordered by start within a batch.
+            ``device_start_ns``, ``device_end_ns`` (int64) and ``timestamped`` (int32; 1 if the stage's own kernels
+            took its device times). Device times are on the host clock, or NOT_MEASURED. Rows are grouped by batch in
+            the order of :meth:`batches`, and ordered by start within a batch.
         """
     def anchors(self) -> NDArray[np.void]:
         """Return the anchors: one for each synchronization of the host and device clocks.

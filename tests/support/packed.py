@@ -112,9 +112,12 @@ class RecordedBatch:
         assert self.state == "open"
         self.calls.append(stage)
 
-    def mark_device_timestamped(self, stage, stream, followed_by):
+    def mark_device_timestamped(self, stage, stream, followed_by, gapless):
         self.mark(stage, stream)
         return False
+
+    def copy(self, stage, stream, target, source, size):
+        return False  # no driver: the launcher copies with PyTorch
 
     def end_stage(self):
         self.calls.append("end_stage")

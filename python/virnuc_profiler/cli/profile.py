@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure(request: Request, configuration: Configuration) -> Result:
     from virnuc_profiler.cli.progress import show_sequences
     from virnuc_profiler.cli.sweep import describe_model
+    from virnuc_profiler.inference.loading.environment import require_environment
     from virnuc_profiler.reports.diagnosis_text import render_diagnosis
     from virnuc_profiler.reports.performance_text import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
@@ -74,6 +75,7 @@ def _measure(request: Request, configuration: Configuration) -> Result:
 
     workload = request.workload()
     require_budget(configuration.token_budget, workload.longest_tokens)
+    require_environment(configuration.num_workers)
     print(describe_workload(workload))
     model = MeasuredModel(request)
     print(describe_model(model.description))
@@ -84,8 +86,9 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     if predicted is not None:
         raise UsageError(f"{configuration} is {predicted.message}")
     model.warm_up(workload, num_workers=min(1, configuration.num_workers))
-    with show_sequences(workload.num_sequences) as on_progress:
-        result = model.run_trial(workload, configuration, request.output_dir, on_progress)
+    with show_sequences(workload) as bar:
+        callbacks = () if bar is None else (bar.count_sequences, bar.count_tokens)
+        result = model.run_trial(workload, configuration, request.output_dir, *callbacks)
     if not result.succeeded:
         print(f"virnuc-profiler: error: {configuration} failed, {result.message}", file=sys.stderr)
     # Neither file exists if the device failed before the run began.

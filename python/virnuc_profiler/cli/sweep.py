@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,7 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
             )
         workload, validation = request.workload(), request.validation_workload()
         check_budgets(plan(grid), names, workload, validation)
+        _require_environment(plan(grid)[name] for name in names)
         print(describe_workload(workload))
         journal.begin(SweepPlan(tuple(names), grid, workload, validation, options_of(request)))
         return _run(_loaded(request, host, grid), request, journal)
@@ -158,6 +159,7 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
             sweep.conditions = record.current_conditions  # no result of this process is added
             return _finish(sweep, request, None)
         require_same_conditions(record, folder, conditions_so_far(record), allow_mixed)
+        _require_environment(sweep.steps[name] for name, _ in left)
         first = left[0][1]
         if first is not None:
             request = request.for_configuration(first)
@@ -191,6 +193,7 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     """Run the sweep, without a model if everything is there already, and print where the results are."""
     from virnuc_profiler.cli.progress import show_progress
     from virnuc_profiler.sweep.plan.cooldown import min_pause_s
+    from virnuc_profiler.sweep.results.result import ENVIRONMENT
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
@@ -203,6 +206,10 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     folder = shown_path(request.output_dir)
     print(f"Results: {folder}")
     trials = sweep.journal.current.trials
+    if again := sum(trial.result.reason == ENVIRONMENT for trial in trials):
+        _log.warning(
+            "this machine did not let %d configurations run: sweep --resume %s measures them again", again, folder
+        )
     if trials and not any(trial.result.succeeded for trial in trials):
         raise VirnucError(f"no configuration succeeded; the tables and the files in {folder} say why")
     return 0
@@ -234,6 +241,13 @@ def _run_without_model(
     on_progress: Callable[[int], None],  # noqa: ARG001
 ) -> Result:
     raise AssertionError(f"{configuration} is to be run without a model")
+
+
+def _require_environment(steps_to_run: Iterable[Step]) -> None:
+    """Say before the first trial what the machine lacks for every one of them."""
+    from virnuc_profiler.inference.loading.environment import require_environment
+
+    require_environment(_max_workers(tuple(steps_to_run)))
 
 
 def _max_workers(steps_to_run: Sequence[Step]) -> int:

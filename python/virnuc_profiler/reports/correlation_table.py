@@ -166,8 +166,8 @@ def _busy(correlation: Correlation) -> Iterator[str]:
     busy = correlation.busy
     if busy is not None:
         yield (
-            f"GPU busy in the steady part, {busy.window_ns / 1e9:,.3f} s: {busy.operations:.2%} by the capture, "
-            f"{busy.intervals:.2%} by our intervals"
+            f"GPU busy in the steady part, {busy.window_ns / 1e9:,.3f} s: {busy.operations:.2%} by the capture; "
+            f"in device stages, at most: {busy.intervals:.2%}"
         )
 
 

@@ -77,7 +77,7 @@ def test_a_run_and_its_capture(capsys, files):
     (row,) = (line for line in out.splitlines() if line.startswith("fetch"))
     assert row.count("n/a") == 8
     assert "Batches: 20 in the run, 20 in the capture, 20 matched" in out
-    assert "GPU busy in the steady part, 0.340 s: 49.98% by the capture, 50.00% by our intervals" in out
+    assert "GPU busy in the steady part, 0.340 s: 49.98% by the capture; in device stages, at most: 50.00%" in out
     assert "collate: has no ranges in the capture" in out
     assert "987,656,321 ns apart" in out
     assert "void kernel<int>(int)" in out

@@ -11,7 +11,8 @@ from typing import Any, Final
 from virnuc_profiler.analysis.selection import CONTAMINATED, select_best
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
+from virnuc_profiler.telemetry.number_text import limit, share
 from virnuc_profiler.telemetry.typed_records import require_type
 
 
@@ -62,7 +63,7 @@ class Choice:
         measurements: How many times it was measured.
         found_in: Names of the steps that measured it.
         noise: Largest spread between repeated measurements of a configuration; None if none was repeated.
-        equals_within_noise: Number of other configurations within that noise of the best.
+        equals_within_noise: Number of other configurations within that noise of the best; None without noise.
     """
 
     reason: str
@@ -73,7 +74,7 @@ class Choice:
     measurements: int = 0
     found_in: tuple[str, ...] = ()
     noise: float | None = None
-    equals_within_noise: int = 0
+    equals_within_noise: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice as result files hold it."""
@@ -136,7 +137,7 @@ def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) ->
     measured: dict[Configuration, list[tuple[str, Result]]] = {}
     for step, results in steps.items():
         for result in results:
-            if result.reason == CONTAMINATED:
+            if result.reason in (CONTAMINATED, ENVIRONMENT):
                 continue  # says nothing of the configuration, neither good nor bad
             measured.setdefault(result.configuration, []).append((step, result))
     safe = [
@@ -183,21 +184,27 @@ def _packs(candidate: Candidate, min_packing: float) -> bool:
     return candidate.packing_efficiency is not None and candidate.packing_efficiency >= min_packing
 
 
-def _equals(best: Candidate, rivals: Sequence[Candidate], noise: float | None) -> int:
+def _equals(best: Candidate, rivals: Sequence[Candidate], noise: float | None) -> int | None:
     if noise is None:
-        return 0
+        return None
     floor = best.sequences_per_sec * (1 - noise)
     return sum(rival is not best and rival.sequences_per_sec >= floor for rival in rivals)
 
 
 def _reason(
-    best: Candidate, safe: int, failed: int, min_packing: float, met: bool, noise: float | None, equals: int
+    best: Candidate,
+    safe: int,
+    failed: int,
+    min_packing: float,
+    met: bool,
+    noise: float | None,
+    equals: int | None,
 ) -> str:
     repeats = f" (median of {len(best.rates)})" if len(best.rates) > 1 else ""
     unsafe = f" ({failed} failed)" if failed else ""
-    wanted = f"a packing efficiency of {min_packing:.0%}"
+    wanted = f"a packing efficiency of {limit(100 * min_packing, '%')}"
     packing = f" with {wanted} or more" if met else f"; none reached {wanted}"
     others = f"{equals} other{'s are' if equals != 1 else ' is'}"
-    doubt = f"; {others} within the {noise:.1%} by which repeated measurements differ" if noise and equals else ""
+    doubt = f"; {others} within the {share(noise)} by which repeated measurements differ" if noise and equals else ""
     heat = "; the device was throttled in every measurement" if best.throttled else ""
     return f"highest sequences/s{repeats} of {safe} that succeeded{unsafe}{packing}{doubt}{heat}"

@@ -35,11 +35,13 @@ class Projection:
 
     Attributes:
         sequences: Sequences of the job.
-        hours: Hours at the measured rate; None if there is no rate.
+        hours: Hours at the rate of the whole measured run, its start-up included; None if there is no rate.
+        steady_hours: Hours with one start-up, then at the rate after warm-up; None if that rate was not measured.
     """
 
     sequences: int
     hours: float | None
+    steady_hours: float | None = None
 
     @classmethod
     def from_json(cls, values: Any) -> Projection | None:
@@ -53,7 +55,8 @@ class Projection:
         _require_object(values, "projection")
         require_type(values.get("sequences"), (int,), "projection.sequences")
         require_type(values.get("hours"), _NUMBER, "projection.hours")
-        return cls(values["sequences"], values.get("hours"))
+        require_type(values.get("steady_hours"), _NUMBER, "projection.steady_hours")
+        return cls(values["sequences"], values.get("hours"), values.get("steady_hours"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from virnuc_profiler.sweep.results.document import BestConfiguration, Document, 
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import make_document
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord, Trial
-from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES, projected_hours
+from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES, projected_hours, steady_projected_hours
 
 NO_CHOICE = "no configuration has succeeded"
 
@@ -201,4 +201,6 @@ def _projection(result: Result, workload: Workload) -> Projection | None:
     if not result.succeeded or result.elapsed_sec is None:
         return None
     hours = projected_hours(PROJECTED_SEQUENCES, workload.num_sequences, result.elapsed_sec)
-    return Projection(PROJECTED_SEQUENCES, hours)
+    return Projection(
+        PROJECTED_SEQUENCES, hours, steady_projected_hours(result.start_up_sec, result.steady_sequences_per_sec)
+    )

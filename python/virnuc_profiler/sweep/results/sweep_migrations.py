@@ -6,7 +6,8 @@ here. Another major version is refused by name.
 
 * 1.0: the option and setting ``min_cosine`` was called ``least_cosine``; results said nothing of a varied model.
 * 1.1: configurations may name a ``precision``, and then results have ``model`` and ``model_reloaded``.
-* 1.2: results and documents have more keys; see CHANGELOG.md.
+* 1.2: ``equals_within_noise`` is null where there is no ``noise``; before, it was 0. Results and documents have more
+  keys; see CHANGELOG.md.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ def require_readable(version: Any, what: str) -> None:
 
 def migrate_document(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON of a step or a best configuration in the form of this version."""
-    return _with_new_names(document, "settings")
+    document = _without_unmeasured_equals(_with_new_names(document, "settings"))
+    if isinstance(selection := document.get("selection"), Mapping):
+        document["selection"] = _without_unmeasured_equals(selection)
+    return document
 
 
 def migrate_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +55,13 @@ def migrate_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     Only the entry that begins a sweep names a version, so each migration works from what an entry holds.
     """
     return _with_new_names(_with_new_names(entry, "settings"), "options")
+
+
+def _without_unmeasured_equals(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a choice, with null instead of a count that was made without a noise to compare with."""
+    if choice.get("equals_within_noise") is None or choice.get("noise") is not None:
+        return dict(choice)
+    return {**choice, "equals_within_noise": None}
 
 
 def _with_new_names(values: Mapping[str, Any], section: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import platform
-import tempfile
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -30,10 +29,10 @@ from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast
 from virnuc_profiler.sweep.trial.outcome import failed_result
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.sweep.trial.warm_up import warm_up_model
 
 __all__ = ["MeasuredModel", "Request", "device_name", "usable_cores"]
 
-_WARM_UP_SEQUENCES: Final = {"cuda": 64, "cpu": 4}
 _ODDITIES: Final = {
     "truncated_sequences": f"sequences cut to {MAX_SEQUENCE_LENGTH:,} residues",
     "unknown_residues": "letters that the model does not know",
@@ -114,6 +113,7 @@ class MeasuredModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
+        on_tokens: Callable[[int], None] | None = None,
     ) -> Result:
         """Measure one configuration, unless it cannot fit.
 
@@ -122,6 +122,7 @@ class MeasuredModel:
             configuration: Values of all knobs.
             output_dir: Folder of the telemetry file and the run.
             on_progress: Called with the number of sequences that are done, after each batch.
+            on_tokens: Called with the number of tokens that are done, after each batch.
 
         Returns:
             The result; a model that cannot be loaded is a failure of its configurations.
@@ -137,7 +138,7 @@ class MeasuredModel:
         if not self._is_warm and self._warm_up is not None:
             self.warm_up(*self._warm_up)
         return with_model(
-            self._measure(workload, configuration, output_dir, on_progress),
+            self._measure(workload, configuration, output_dir, on_progress, on_tokens),
             {**self.description, **self._footprint()},
             reloaded,
         )
@@ -155,9 +156,7 @@ class MeasuredModel:
     def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
         """Run a few sequences unmeasured, now and after each later load of a model.
 
-        What happens once in a process must not count against the first configuration: the start of the process that
-        workers are forked from, the first use of each kernel, and the workspaces of the libraries. A failure is
-        ignored here, since the first configuration will show it.
+        A failure is ignored here, since the first configuration will show it.
 
         Args:
             workload: Sequences to take some from.
@@ -165,21 +164,15 @@ class MeasuredModel:
         """
         self._warm_up = (workload, num_workers)
         self._is_warm = True
-        count = min(_WARM_UP_SEQUENCES[self._device.type], workload.num_sequences)
-        with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
-            result = measure_configuration(
-                Configuration(num_workers=num_workers),
-                workload.path,
-                folder,
-                self._model,
-                self._device,
-                batch_converter=self._batch_converter,
-                num_sequences=count,
-                cooldown_s=0.0,
-                timeout_s=self._request.timeout_s,
-                failure_log_level=logging.DEBUG,
-            )
-        _log.debug("warm-up: %s", result.status)
+        warm_up_model(
+            self._model,
+            self._device,
+            workload.path,
+            num_workers=num_workers,
+            batch_converter=self._batch_converter,
+            num_sequences=workload.num_sequences,
+            timeout_s=self._request.timeout_s,
+        )
 
     def close(self) -> None:
         """Release the model and its device memory; nothing can be measured with it afterwards."""
@@ -224,6 +217,7 @@ class MeasuredModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None,
+        on_tokens: Callable[[int], None] | None,
     ) -> Result:
         predicted = self._predicted_failure(workload, configuration)
         if predicted is not None:
@@ -240,9 +234,11 @@ class MeasuredModel:
             cooldown_s=self._request.cooldown_s,
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
+            on_tokens=on_tokens,
             metadata=self._footprint(),
             capture_range=self._request.capture_range,
             min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
+            warmed_up=self._is_warm,
         )
         self._warn_once(result)
         return result
