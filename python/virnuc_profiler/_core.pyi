@@ -162,7 +162,7 @@ class Batch:
             ValueError: The timeline has no such stage, the batch has ended, or `stream` is negative or too large.
             TypeError: The number or the types of the arguments are wrong.
         """
-    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str) -> bool:
+    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str, gapless: bool = True) -> bool:
         """End the running stage and start one whose own kernels record the device's global timer.
 
         No device event separates such a stage from its neighbors. If this returns True, the caller must pass the
@@ -175,6 +175,8 @@ class Batch:
                 the timeline's stream.
             followed_by: Name of a device stage that is marked later in the batch with :meth:`mark` and begins on the
                 device after this one has ended. Its event aligns the timestamps with the times of events.
+            gapless: Whether one launch queues all kernels of the stage, as the replay of a graph does. If not, its
+                device time includes waits for launches.
 
         Returns:
             Whether the timestamps are wanted. If not, the call was a plain :meth:`mark`.
@@ -336,8 +338,9 @@ class Timeline:
 
         Returns:
             Structured array of shape (stages,) with the fields ``stage`` (int32), ``host_start_ns``, ``host_end_ns``,
-            ``device_start_ns`` and ``device_end_ns`` (int64). Device times are on the host clock, or NOT_MEASURED.
-            Rows are grouped by batch in the order of :meth:`batches`, and ordered by start within a batch.
+            ``device_start_ns``, ``device_end_ns`` (int64) and ``timestamped`` (int32; 1 if the stage's own kernels
+            took its device times). Device times are on the host clock, or NOT_MEASURED. Rows are grouped by batch in
+            the order of :meth:`batches`, and ordered by start within a batch.
         """
     def anchors(self) -> NDArray[np.void]:
         """Return the anchors: one for each synchronization of the host and device clocks.
@@ -595,26 +598,71 @@ class FastaIndex:
         """Offset of the next header's ``>``, or the length of the text."""
     @property
     def residue_counts(self) -> NDArray[np.int64]:
-        """Number of residues of each sequence, without white space and a final ``*``."""
+        """Number of residues of each sequence, without white space, comment lines, and a final ``*``."""
+    @property
+    def fault_count(self) -> int:
+        """Number of records that are not valid FASTA; they are not among the sequences."""
+    @property
+    def described_faults(self) -> int:
+        """Number of the first faulty records that `fault` describes."""
+    def fault(self, position: int) -> tuple[int, str, str]:
+        """Return line, identifier, and reason of a faulty record.
+
+        Args:
+            position: Position among the faulty records, from 0.
+
+        Raises:
+            IndexError: `position` is not below `described_faults`.
+        """
+    @property
+    def findings(self) -> list[tuple[str, int, int, int, str]]:
+        """Kind, sequences, count, and line and identifier of the first, of whatever is odd in the text."""
     def __len__(self) -> int:
         """Return the number of sequences."""
 
 class FastaFormatError(ValueError):
     """The text is not valid FASTA. ``args`` is ``(message, line)``, with the line number counted from 1."""
 
-def index_fasta(text: Any) -> FastaIndex:
+def index_fasta(text: Any, *, max_faults: int | None = None) -> FastaIndex:
     """Index a FASTA text in one pass, without the GIL.
+
+    A record is faulty and left out if its header has no identifier, or if its sequence has no residues or holds a byte
+    that cannot belong to it, such as a control character. Text before the first header is a fault too.
 
     Args:
         text: Object with a contiguous byte buffer, e.g. bytes or an mmap.
+        max_faults: Number of faulty records to describe; None describes all. They are always counted.
 
     Returns:
-        The position of each sequence in the text.
+        The position of each valid sequence in the text.
 
     Raises:
-        FastaFormatError: There is text before the first header, a header without an identifier, a sequence without
-            residues, a byte that cannot belong to a sequence (such as a control character), or no sequence at all.
+        FastaFormatError: The text holds no record at all.
     """
+
+class FastaIndexer:
+    """Indexes a FASTA text that arrives in pieces of any size, as `index_fasta` does.
+
+    Args:
+        max_faults: Number of faulty records to describe; None describes all.
+    """
+
+    def __init__(self, *, max_faults: int | None = None) -> None: ...
+    def feed(self, piece: Any) -> None:
+        """Read the next piece, without the GIL.
+
+        Args:
+            piece: Object with a contiguous byte buffer; it may be reused afterwards.
+
+        Raises:
+            FastaFormatError: A line has more than 256 MiB.
+        """
+    def finish(self) -> FastaIndex:
+        """End the text and return its index. The indexer cannot be used again.
+
+        Raises:
+            FastaFormatError: The text holds no record at all.
+        """
 
 class EncodedSequences:
     """The tokens of sequences, one sequence after the other."""
@@ -642,6 +690,7 @@ def encode_residues(
     eos: int,
     unknown: int,
     max_residues: int,
+    skip_comments: bool = False,
 ) -> EncodedSequences:
     """Encode the sequences at ``text[starts[i]:ends[i]]``, without the GIL.
 
@@ -656,12 +705,32 @@ def encode_residues(
         eos: Token at the end of each sequence.
         unknown: Token of residues that the alphabet lacks.
         max_residues: Maximum number of residues in a sequence, at least 1. Longer sequences are cut and counted.
+        skip_comments: Whether lines that start with ``;``, ``#``, or ``//`` are skipped, as in a FASTA file.
 
     Returns:
         The tokens of all sequences.
 
     Raises:
         ValueError: The shapes do not match, a range lies outside the text, or `max_residues` is below 1.
+    """
+
+def read_file_ranges(
+    descriptor: int, starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read ranges of an open file, neighboring ones at once, without the GIL.
+
+    Args:
+        descriptor: Open file, whose position does not matter.
+        starts: Offset of the first byte of each range, in any order. Two ranges must be the same or not overlap.
+        ends: Offset after the last byte of each range.
+
+    Returns:
+        Bytes that contain all ranges, and the start of each range in them.
+
+    Raises:
+        ValueError: A range is negative.
+        OSError: The file cannot be read.
+        EOFError: The file ends before a range does.
     """
 
 def gather_sequences(

@@ -87,10 +87,11 @@ def refuse_contradictions(
     Raises:
         UsageError: An option contradicts the sweep; each is named, with both values.
     """
-    from virnuc_profiler.sweep.plan.request import HARMLESS, recorded
+    from virnuc_profiler.sweep.plan.request import HARMLESS, NEW_OPTIONS, recorded
 
     plan = record.plan
     known = {
+        **NEW_OPTIONS,
         **plan.options,
         **{name: plan.grid.get(name) for name in KNOBS},
         **{name: (fixed,) for name in MODEL_KNOBS if (fixed := plan.options.get(name)) is not None},

@@ -25,7 +25,9 @@ from virnuc_profiler.cli.measurement_request import (
     grid_of,
     require_writable,
     shown_path,
+    warn_of_findings,
 )
+from virnuc_profiler.cli.result_folder import claim_folder
 from virnuc_profiler.cli.resume import (
     conditions_so_far,
     last_sweep,
@@ -106,12 +108,13 @@ def run(arguments: argparse.Namespace) -> int:
     fasta = fasta_of_environment()
     if arguments.dry_run:
         request = build_request(arguments, limit_file=True, grid=grid, fasta=fasta)
-        return dry_run(request, plan(grid), arguments.steps)
+        return dry_run(request, grid, arguments.steps, limits_of(arguments))
     with model_host(arguments) as host:
         request = build_request(
             arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
         )  # fmt: skip
-        return _start(request, grid, arguments.steps, host)
+        arguments.output_dir = claim_folder(request.output_dir, named="output_dir" in given)
+        return _start(dataclasses.replace(request, output_dir=arguments.output_dir), grid, arguments.steps, host)
 
 
 def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) -> int:
@@ -121,7 +124,6 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
     from virnuc_profiler.sweep.results.sweep_record import SweepPlan
     from virnuc_profiler.sweep.session import check_budgets
 
-    require_writable(request.output_dir)
     with Journal(request.output_dir) as journal:
         if journal.records and not Documents(journal.records).complete():
             folder = shown_path(request.output_dir)
@@ -132,6 +134,7 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
         check_budgets(plan(grid), names, workload, validation)
         _require_environment(plan(grid)[name] for name in names)
         print(describe_workload(workload))
+        warn_of_findings(workload)
         journal.begin(SweepPlan(tuple(names), grid, workload, validation, options_of(request)))
         return _run(_loaded(request, host, grid), request, journal)
 
@@ -150,6 +153,7 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
         workload, validation = request.workload(), request.validation_workload()
         require_same_workload(record, request, workload, validation)
         print(describe_workload(workload))
+        warn_of_findings(workload)
         sweep = _sweep(request, journal, with_limits(record.current_conditions, request, host.limits))
         sweep.write_files()  # the process may have been killed between the journal and the files
         left = sweep.to_run(record.plan.steps)

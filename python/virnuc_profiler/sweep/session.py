@@ -19,8 +19,10 @@ from virnuc_profiler.sweep.plan.knobs import KnobValue
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, Step, in_order, plan
 from virnuc_profiler.sweep.plan.workload import Workload, WorkloadGuard
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document
+from virnuc_profiler.sweep.results.earlier_files import keep_earlier_run, keep_unless_in_journal
 from virnuc_profiler.sweep.results.from_journal import NO_CHOICE, Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
+from virnuc_profiler.sweep.results.remaining import PlannedTrial, needed_steps, remaining_trials
 from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
 from virnuc_profiler.sweep.results.result_files import now, relative_to
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, Trial, conditions_key
@@ -91,6 +93,7 @@ class Sweep:
         self.conditions = replace(self.conditions, workload=self.workload.to_json())
         (self._baseline,) = self.steps["baseline"].configurations()
         self._baseline_measured = False
+        self._written: set[str] = set()
 
     def run(self, names: Sequence[str]) -> list[Document]:
         """Run the chosen steps in their order, and the baseline first if it is needed.
@@ -125,23 +128,13 @@ class Sweep:
             for name, configuration in self.to_run(names)
         ]
 
-    def to_run(self, names: Sequence[str]) -> list[tuple[str, Configuration | None]]:
+    def to_run(self, names: Sequence[str]) -> list[PlannedTrial]:
         """Return step and configuration of each trial to come, in order; None for a best that is not known yet."""
-        records = self._as_begun()
-        found: list[tuple[str, Configuration | None]] = []
-        for name in self._needed(names, records):
-            if name == "validation":
-                choice = None if found else Documents(records).choice()
-                best = None if choice is None else choice.configuration
-                configurations: tuple[Configuration | None, ...] = (best,)
-            else:
-                configurations = self.steps[name].configurations()
-            found += [(name, c) for c in configurations if c is None or not self._is_finished(records[-1], name, c)]
-        return found
+        return remaining_trials(self._as_begun(), names, self.conditions.settings)
 
     def needed(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the chosen steps in their order, after the baseline if there is none to compare with."""
-        return self._needed(names, self._as_begun())
+        return needed_steps(self._as_begun(), names, self.conditions.settings)
 
     def write_files(self) -> None:
         """Write all result files of the folder again, from the journal that was given.
@@ -151,7 +144,7 @@ class Sweep:
         """
         assert self.journal is not None
         for name, document in Documents(self.journal.records).files().items():
-            self._write(name, document)
+            self._write(self.journal, name, document)
 
     @contextmanager
     def _recording(self, steps: Sequence[str]) -> Iterator[Journal]:
@@ -169,8 +162,8 @@ class Sweep:
         """Record the conditions, and remove the files of steps that were measured under other conditions."""
         journal.note(self.conditions)
         for name, document in Documents(journal.records).files().items():
-            if document is None and (self.output_dir / name).exists():
-                self._write(name, None)
+            if document is None and keep_unless_in_journal(self.output_dir / name, journal.records):
+                self._write(journal, name, None)
                 _log.warning("%s was of an earlier sweep under other conditions; the journal keeps its results", name)
 
     def _plan(self, steps: Sequence[str]) -> SweepPlan:
@@ -213,6 +206,7 @@ class Sweep:
         with self._unchanged(journal, workload):
             self.listener.trial_started(step.name, configuration, workload)
             folder = self.output_dir / TELEMETRY_FOLDER / step.name
+            keep_earlier_run(folder, configuration.run_id, journal.current.started)
             try:
                 result = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
                 _require_environment(result)
@@ -258,16 +252,19 @@ class Sweep:
         documents = Documents(journal.records)
         document = documents.step(step.name)
         assert document is not None  # something was recorded just before
-        self._write(step.file_name, document)
+        self._write(journal, step.file_name, document)
         if step.name == "validation":
-            self._write(BEST_CONFIG_FILE, documents.best(document))
+            self._write(journal, BEST_CONFIG_FILE, documents.best(document))
         elif documents.is_overtaken():
-            self._write(BEST_CONFIG_FILE, None)
+            self._write(journal, BEST_CONFIG_FILE, None)
         return document
 
-    def _write(self, name: str, document: Document | BestConfiguration | None) -> None:
-        """Write a result file; None removes it, because it is out of date."""
+    def _write(self, journal: Journal, name: str, document: Document | BestConfiguration | None) -> None:
+        """Write a result file; None removes it, because it is out of date. Nothing is lost that no journal holds."""
         path = self.output_dir / name
+        if name not in self._written:
+            keep_unless_in_journal(path, journal.records)
+            self._written.add(name)
         if document is not None:
             write_json_atomically(path, document.to_json())
         else:
@@ -292,14 +289,6 @@ class Sweep:
         elif baseline is not None and not baseline.succeeded:
             _log.warning("an earlier baseline is measured again: it failed with %s", baseline.reason)
         return baseline is not None and baseline.succeeded
-
-    def _needed(self, names: Sequence[str], records: Sequence[SweepRecord]) -> tuple[str, ...]:
-        chosen = in_order(names)
-        baseline = Documents(records).baseline()
-        there = (baseline is not None and baseline.succeeded) or self._is_finished(
-            records[-1], "baseline", self._baseline
-        )
-        return chosen if there or "baseline" in chosen else ("baseline", *chosen)
 
     def _as_begun(self) -> list[SweepRecord]:
         """Return the folder's sweeps as they will be once this one has begun or continues."""

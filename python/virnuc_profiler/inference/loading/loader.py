@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash
+from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash, WorkloadError
 from virnuc_profiler.inference.argument_checks import MAX_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
 from virnuc_profiler.inference.loading.environment import environment_failure
@@ -82,7 +82,7 @@ class AsyncDataLoader:
             WorkerCrash: A worker raised or died.
             EnvironmentFailure: The machine lacks what workers need, such as processes or shared memory.
             DeadlineExceeded: No worker sent anything for ``timeout_s``.
-            WorkloadError: The dataset raised it, with ``num_workers=0``.
+            WorkloadError: The dataset raised it, here or in a worker, because a file cannot be read or was changed.
             TypeError: An item of the dataset is neither encoded nor in a form that `VarlenCollator` accepts.
             RuntimeError: `close` or a newer pass ended this one.
         """
@@ -162,6 +162,8 @@ class AsyncDataLoader:
             raise self._explain(chunks, error) from error
         if isinstance(item, WorkerFailure):
             cause = MemoryError(item.message) if item.kind == "MemoryError" else RuntimeError(item.trace)
+            if item.kind == WorkloadError.__name__:
+                raise WorkloadError(item.message) from cause
             message = f"a DataLoader worker raised {item.kind}: {item.message}"
             raise WorkerCrash(message, exception=item.kind) from cause
         return item

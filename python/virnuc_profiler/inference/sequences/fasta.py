@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A FASTA file with an index of offsets: any worker reads any sequence straight from the file's bytes.
+"""A FASTA file with an index of offsets: any worker reads any sequence straight from the file.
 
 No parser library does this. pyfastx, pyfaidx and pysam (htslib's faidx) write their index beside the user's file; the
 last two need lines of equal length, distinct names, and bgzip instead of plain gzip. Biopython's ``SeqIO.index`` and
@@ -7,28 +7,42 @@ pyfaidx refuse duplicate identifiers. None reports the line of a header without 
 pass in the compiled core, at memory speed.
 """
 
-import gzip
-import hashlib
-import mmap
 import stat
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from os import PathLike, fspath, fstat
+from os import PathLike, fspath
 from pathlib import Path
 from typing import IO, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virnuc_profiler._core import FastaFormatError, index_fasta
+from virnuc_profiler._core import FastaFormatError, FastaIndex, FastaIndexer
 from virnuc_profiler.errors import WorkloadError
+from virnuc_profiler.inference.sequences.compression import Compression, compression_of, unpacked_blocks
+from virnuc_profiler.inference.sequences.findings import Finding, sentence, suspicious
+from virnuc_profiler.inference.sequences.foreign_formats import HEAD_BYTES, refuse_foreign
 from virnuc_profiler.inference.sequences.shared_folder import SharedFolder, temporary_space_error
+from virnuc_profiler.inference.sequences.skipped_records import (
+    FAULTS_IN_MESSAGE,
+    SkippedRecord,
+    read_skipped,
+    require_valid,
+    save_skipped,
+)
+from virnuc_profiler.inference.sequences.unchanged_file import (
+    BLOCK_BYTES,
+    FileIdentity,
+    UnchangedFile,
+    changed_error,
+    readable,
+    unreadable,
+)
 from virnuc_profiler.telemetry.values import printable
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_BLOCK_BYTES = 1 << 20
+_IDS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ class FastaIndexArrays:
         id_ends: Offset after the identifier.
         sequence_starts: Offset after the header line.
         sequence_ends: Offset of the next header, or the end of the text.
-        residue_counts: Number of residues, without white space and a final ``*``.
+        residue_counts: Number of residues, without white space, comment lines and a final ``*``.
     """
 
     header_starts: NDArray[np.int64]
@@ -52,73 +66,89 @@ class FastaIndexArrays:
 
 @dataclass(frozen=True, slots=True)
 class _Location:
-    """What a worker needs to map the file; this is all that is pickled.
+    """What a worker needs to read the file; this is all that is pickled.
 
     Attributes:
         path: The file as it was named.
+        identity: Identity of the file when it was indexed.
         text_path: The file, or its unpacked text.
-        text_version: Size and modification time of the text, to notice changes after indexing.
+        text_identity: Identity of the text when it was indexed.
         index_folder: Folder of the index arrays.
+        fingerprint: Fingerprint of the file; None if it has not been computed.
+        skip_invalid: Whether records that are not valid were to be left out.
+        skipped: Number of records that were left out.
+        findings: What is odd in the others.
     """
 
     path: Path
+    identity: FileIdentity
     text_path: Path
-    text_version: tuple[int, int]
+    text_identity: FileIdentity
     index_folder: Path
+    fingerprint: str | None = None
+    skip_invalid: bool = False
+    skipped: int = 0
+    findings: tuple[Finding, ...] = ()
 
 
 class FastaFile:
-    """A FASTA file, plain or gzip'd (recognized by its first bytes, not by its name), indexed once.
+    """A FASTA file, plain or compressed with gzip, bzip2, xz or zstd, indexed once.
 
-    The text is memory-mapped; gzip'd text is unpacked once into a private temporary file. Pickling sends paths only, so
-    the process that indexed the file must outlive those that receive it.
+    The compression is recognized by the first bytes, not by the name. Compressed text is unpacked once into a private
+    temporary file. Pickling sends paths only, so the process that indexed the file must outlive those that receive it.
+    Every reading notices a file that was changed after it was indexed.
 
     Identifiers (the header up to the first white space) need not be distinct, because sequences are identified by their
     position. Bytes that are not UTF-8 are read as U+FFFD, so that every identifier can be printed and stored as JSON.
+    Lines that start with ``;``, ``#`` or ``//`` are comments and skipped. Lines end with LF, CRLF or CR.
     """
 
     def __init__(self, location: _Location, folder: SharedFolder | None = None) -> None:
         self._location = location
         self._folder = folder  # only the process that created the folder keeps it and removes it
-        self._fingerprint: str | None = None
 
     @classmethod
-    def open(cls, path: str | PathLike[str]) -> "FastaFile":
+    def open(cls, path: str | PathLike[str], *, skip_invalid: bool = False, strict: bool = False) -> "FastaFile":
         """Read and index a file.
 
         Args:
             path: Path of the file.
+            skip_invalid: Whether records that are not valid are left out, instead of the file being refused.
+            strict: Whether a file is refused whose sequences look like nucleotides, hold gaps, digits, inner stops,
+                other characters or lines like those of a message, or are mostly unknown.
 
         Raises:
-            WorkloadError: The file cannot be read, or is not FASTA; the message names file and line.
+            WorkloadError: The file cannot be read, is not FASTA, or is refused; the message names file and lines.
             OutputError: The temporary folder cannot be written.
         """
         path = Path(fspath(path))
         folder = SharedFolder()
         try:
-            text_path = _plain_text(path, folder)
-            with text_path.open("rb") as file:
-                version = _version(file)
-                _save_index(path, _map(file), folder)
-            return cls(_Location(path, text_path, version, folder.path), folder)
+            with readable(path):
+                identity = FileIdentity.of(path)
+            with _unchanged(path, identity):
+                text_path = _plain_text(path, folder)
+                text_identity = identity if text_path == path else FileIdentity.of(text_path)
+                index = _index(path, text_path, text_identity.size, None if skip_invalid else FAULTS_IN_MESSAGE)
+                with readable(path), text_path.open("rb") as text:
+                    require_valid(path, text.read(HEAD_BYTES), index, skip_invalid)
+                findings = tuple(Finding(*found) for found in index.findings)
+                if strict and suspicious(findings):
+                    what = sentence(suspicious(findings))
+                    raise WorkloadError(f"{path} is refused: {what}; without strict (--strict) this is a warning")
+                for row in fields(FastaIndexArrays):
+                    folder.save_array(row.name, getattr(index, row.name))
+                save_skipped(index, folder)
+            return cls(
+                _Location(
+                    path, identity, text_path, text_identity, folder.path,
+                    skip_invalid=skip_invalid, skipped=index.fault_count, findings=findings,
+                ),
+                folder,
+            )  # fmt: skip
         except BaseException:
             folder.remove()
             raise
-
-    @cached_property
-    def text(self) -> mmap.mmap | bytes:
-        """The uncompressed bytes, mapped when first used.
-
-        Raises:
-            WorkloadError: The file was changed since it was indexed.
-        """
-        try:
-            with self._location.text_path.open("rb") as file:
-                if _version(file) != self._location.text_version:
-                    raise WorkloadError(f"{self.path} was changed while it was in use; start again")
-                return _map(file)
-        except OSError as error:
-            raise _unreadable(self.path, error) from None
 
     @cached_property
     def index(self) -> FastaIndexArrays:
@@ -129,10 +159,74 @@ class FastaFile:
             *(np.asarray(np.load(folder / f"{row.name}.npy", mmap_mode="r")) for row in fields(FastaIndexArrays))
         )
 
+    def read_ranges(
+        self, starts: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+        """Read ranges of the uncompressed text that do not overlap.
+
+        Args:
+            starts: (n,) offset of the first byte of each range, in any order.
+            ends: (n,) offset after the last byte of each range.
+
+        Returns:
+            Bytes that contain all ranges, and start and end of each range in them.
+
+        Raises:
+            WorkloadError: The file was truncated, changed or replaced since it was indexed.
+        """
+        return self._text.read_ranges(starts, ends)
+
+    def read_sequences(
+        self, positions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+        """Read the residues of the sequences at `positions`, as :meth:`read_ranges` returns ranges.
+
+        Args:
+            positions: (n,) positions of different sequences, in any order.
+
+        Raises:
+            WorkloadError: The file was truncated, changed or replaced since it was indexed.
+        """
+        return self.read_ranges(self.index.sequence_starts[positions], self.index.sequence_ends[positions])
+
+    def require_unchanged(self) -> None:
+        """Check that the file is the one that was indexed.
+
+        Raises:
+            WorkloadError: The file was truncated, changed or replaced since it was indexed.
+        """
+        self._text.require_unchanged()
+
+    @cached_property
+    def _text(self) -> UnchangedFile:
+        location = self._location
+        known = location.fingerprint if location.text_path == location.path else None
+        return UnchangedFile(location.text_path, location.text_identity, known, name=location.path)
+
     @property
     def path(self) -> Path:
         """The file as it was named."""
         return self._location.path
+
+    @property
+    def skip_invalid(self) -> bool:
+        """Whether records that are not valid were to be left out."""
+        return self._location.skip_invalid
+
+    @property
+    def skipped(self) -> int:
+        """Number of records that were left out because they are not valid."""
+        return self._location.skipped
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is odd in the records that were not left out, and what was read over."""
+        return self._location.findings
+
+    def skipped_records(self) -> Iterator[SkippedRecord]:
+        """Yield the records that were left out, in the order of the file."""
+        if self.skipped:
+            yield from read_skipped(self._location.index_folder)
 
     @property
     def residue_counts(self) -> NDArray[np.int64]:
@@ -159,11 +253,14 @@ class FastaFile:
         """``sha256:`` and the digest of the file's bytes on disk, computed when first used.
 
         Raises:
-            WorkloadError: The file cannot be read.
+            WorkloadError: The file cannot be read, or was changed since it was indexed.
         """
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint_of(self.path)
-        return self._fingerprint
+        if self._location.fingerprint is None:
+            fingerprint = UnchangedFile(self.path, self._location.identity).fingerprint()
+            self._location = replace(self._location, fingerprint=fingerprint)
+            self.__dict__.pop("_text", None)  # what is opened next knows the fingerprint
+        assert self._location.fingerprint is not None
+        return self._location.fingerprint
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FastaFile, (self._location,)
@@ -188,11 +285,17 @@ class SequenceIds(Sequence[str]):
             return SequenceIds(self._file, self._positions[item])
         position = self._positions[item]
         index = self._file.index
-        name: bytes = self._file.text[index.header_starts[position] : index.id_ends[position]]
-        return name.decode("utf-8", errors="replace")
+        text, _, _ = self._file.read_ranges(index.header_starts[[position]], index.id_ends[[position]])
+        return text.tobytes().decode("utf-8", errors="replace")
 
     def __iter__(self) -> Iterator[str]:
-        return (self[i] for i in range(len(self)))
+        index = self._file.index
+        for first in range(0, len(self), _IDS_AT_ONCE):
+            positions = self._positions[first : first + _IDS_AT_ONCE]
+            text, starts, ends = self._file.read_ranges(index.header_starts[positions], index.id_ends[positions])
+            data = text.data
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+                yield str(data[start:end], "utf-8", errors="replace")
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -204,20 +307,26 @@ class SequenceIds(Sequence[str]):
         return repr(list(self))
 
 
-def fingerprint_of(path: Path) -> str:
-    """Return ``sha256:`` and the digest of a file's bytes.
+@contextmanager
+def _unchanged(path: Path, identity: FileIdentity) -> Iterator[None]:
+    """Refuse a file that changes while it is indexed, which explains any other error better than that error does.
 
     Raises:
-        WorkloadError: The file cannot be read.
+        WorkloadError: The file was changed.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    return f"sha256:{digest.hexdigest()}"
+        yield
+    except WorkloadError:
+        _require_same(path, identity)
+        raise
+    _require_same(path, identity)
+
+
+def _require_same(path: Path, identity: FileIdentity) -> None:
+    with readable(path):
+        now = FileIdentity.of(path)
+    if now != identity:
+        raise changed_error(path, identity, now)
 
 
 def _plain_text(path: Path, folder: SharedFolder) -> Path:
@@ -228,62 +337,55 @@ def _plain_text(path: Path, folder: SharedFolder) -> Path:
             kind = "a folder" if path.is_dir() else "not a regular file (a pipe or device cannot be read twice)"
             raise WorkloadError(f"cannot read {path}: it is {kind}; name a FASTA file")
         with path.open("rb") as file:
-            if file.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
+            head = file.read(HEAD_BYTES)
+            compression = compression_of(head)
+            if compression is None:
+                refuse_foreign(path, head)
                 return path
             file.seek(0)
-            return _unpack(path, file, folder)
+            return _unpack(path, file, compression, folder)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
-def _unpack(path: Path, packed: IO[bytes], folder: SharedFolder) -> Path:
+def _unpack(path: Path, packed: IO[bytes], compression: Compression, folder: SharedFolder) -> Path:
     text_path = folder.path / "text.fasta"
+    head = b""
     try:
         with text_path.open("wb") as text:
-            text.writelines(_unpacked_blocks(path, packed))
-    except OSError as error:  # from writing only: _unpacked_blocks raises none
+            for block in unpacked_blocks(path, packed, compression):
+                text.write(block)
+                if len(head) < HEAD_BYTES:
+                    head += block[:HEAD_BYTES]
+                    _refuse_packed(path, head, compression)
+            text.flush()
+    except OSError as error:  # from writing only: unpacked_blocks raises none
         raise temporary_space_error(error) from None
     return text_path
 
 
-def _unpacked_blocks(path: Path, packed: IO[bytes]) -> Iterator[bytes]:
-    """Yield the text of all members of a gzip file, block by block."""
-    text_bytes = 0
-    try:
-        with gzip.GzipFile(fileobj=packed) as unpacked:
-            while block := unpacked.read(_BLOCK_BYTES):
-                text_bytes += len(block)
-                yield block
-    except EOFError:
+def _refuse_packed(path: Path, head: bytes, compression: Compression) -> None:
+    """Refuse what was unpacked if it is no FASTA; this is checked before a large file has been unpacked in vain."""
+    refuse_foreign(path, head, compression.name)
+    again = compression_of(head)
+    if again is not None:
         raise WorkloadError(
-            f"cannot read {path}: its gzip data end early, after about {text_bytes:,} bytes of text; "
-            "check that the file was copied completely"
-        ) from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise WorkloadError(f"cannot read {path}: its gzip data are damaged ({error})") from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
+            f"cannot read {path}: it is compressed twice ({again.name} inside {compression.name}); unpack it once"
+        )
 
 
-def _save_index(path: Path, text: mmap.mmap | bytes, folder: SharedFolder) -> None:
+def _index(path: Path, text_path: Path, text_size: int, max_faults: int | None) -> FastaIndex:
+    """Index the first `text_size` bytes of a text: a file that another process extends would never end."""
+    indexer = FastaIndexer(max_faults=max_faults)
+    block = memoryview(bytearray(BLOCK_BYTES))
     try:
-        index = index_fasta(text)
+        with text_path.open("rb", buffering=0) as file:
+            while size := file.readinto(block[:text_size]):
+                indexer.feed(block[:size])
+                text_size -= size
+        return indexer.finish()
     except FastaFormatError as error:
         message, line = error.args
         raise WorkloadError(f"{path}, line {line}: {printable(message)}") from None
-    for row in fields(FastaIndexArrays):
-        folder.save_array(row.name, getattr(index, row.name))
-
-
-def _map(file: IO[bytes]) -> mmap.mmap | bytes:
-    # mmap refuses empty files.
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if fstat(file.fileno()).st_size else b""
-
-
-def _version(file: IO[bytes]) -> tuple[int, int]:
-    status = fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
-
-
-def _unreadable(path: Path, error: OSError) -> WorkloadError:
-    return WorkloadError(f"cannot read {path}: {error.strerror or error}")
+    except OSError as error:
+        raise unreadable(path, error) from None
