@@ -2,6 +2,7 @@
 """Files that hide modules are found, and named as the cause of an error."""
 
 import importlib
+import sys
 
 import pytest
 
@@ -36,6 +37,7 @@ def test_the_file_is_named_as_the_cause_only_where_it_is_one(tmp_path, monkeypat
     path = tmp_path / "colorsys.py"
     path.write_text("raise ImportError('unfinished')")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     with pytest.raises(ImportError) as caught:
         importlib.import_module("colorsys")
     assert explain_hidden_modules(caught.value) == (

@@ -26,6 +26,7 @@ from virnuc_profiler.cli import correlate, doctor, profile, report, sweep
 from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.import_origins import explain_hidden_modules
+from virnuc_profiler.inference.loading.interrupts import announced_interrupts
 
 EXIT_FAILURE = 1
 
@@ -37,7 +38,7 @@ else:
 _MISUSE = (UsageError, WorkloadError, TelemetryFormatError)
 _PROGRAM = "virnuc-profiler"
 _MAX_MESSAGE = 8192
-_STOPPING = b"Stopping: what runs is ended and what was measured is written; Ctrl-C again does not wait ...\n"
+_STOPPING = b"Stopping: workers end, and what was measured is written ...\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -171,12 +172,15 @@ def _signals_stop() -> Iterator[None]:
 
     said = False
 
-    def stop(number: int, _frame: object) -> None:
+    def say() -> None:
         nonlocal said
         if not said:
             said = True
-            with suppress(OSError):  # not print(), whose buffer the signal may have interrupted
-                os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _STOPPING)
+            with suppress(OSError):  # not print(), which the signal may have interrupted
+                os.write(2, _STOPPING)
+
+    def stop(number: int, _frame: object) -> None:
+        say()
         raise KeyboardInterrupt(*(() if number == signal.SIGINT else (signal.Signals(number).name,)))
 
     ours = (signal.SIG_DFL, signal.default_int_handler)
@@ -185,7 +189,8 @@ def _signals_stop() -> Iterator[None]:
     for number in before:
         signal.signal(number, stop)
     try:
-        yield
+        with announced_interrupts(say):
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

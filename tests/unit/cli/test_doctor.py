@@ -18,9 +18,10 @@ import virnuc_profiler
 from tests.support.standin import FOREVER, CudaControl, NvmlControl
 from virnuc_profiler.capture.calibration import Calibration
 from virnuc_profiler.capture.device_checks import BROKEN, MISSING, OK, Check, device_checks
-from virnuc_profiler.cli import checks, doctor
+from virnuc_profiler.cli import doctor
 from virnuc_profiler.cli.doctor import render_checks
 from virnuc_profiler.cli.main import main
+from virnuc_profiler.cli.options import checks
 
 FAST = ("utilization", "power", "SM clock", "memory clock", "temperature", "throttle reasons", "used memory")
 GPM = ("SM activity", "tensor activity", "DRAM activity")

@@ -10,7 +10,7 @@ import numpy as np
 
 from virnuc_profiler.analysis.nsys.gpu_capture import Ranges
 from virnuc_profiler.analysis.nsys.gpu_records import process_of
-from virnuc_profiler.analysis.nsys.joined_launches import Launches
+from virnuc_profiler.analysis.nsys.launch_columns import Launches
 from virnuc_profiler.analysis.nsys.projection import Projections
 from virnuc_profiler.analysis.timing.interval_columns import length, union
 from virnuc_profiler.telemetry.stage_columns import Column, Mask

@@ -15,7 +15,7 @@ import numpy as np
 
 from virnuc_profiler.analysis.nsys.gpu_capture import Calls, Operations, Ranges
 from virnuc_profiler.analysis.nsys.gpu_records import GpuOperation, NvtxRange
-from virnuc_profiler.analysis.nsys.joined_launches import Launches, join_launches
+from virnuc_profiler.analysis.nsys.launch_columns import Launches, join_launches
 from virnuc_profiler.analysis.timing.intervals import union
 from virnuc_profiler.telemetry.stage_columns import Column, Mask
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from virnuc_profiler.analysis.nsys.gpu_capture import KINDS, Operations
-from virnuc_profiler.analysis.nsys.joined_launches import drop_traced_graphs
+from virnuc_profiler.analysis.nsys.launch_columns import drop_traced_graphs
 from virnuc_profiler.analysis.nsys.projection import Projection, Projections
 from virnuc_profiler.analysis.timing.interval_columns import length as column_length
 from virnuc_profiler.analysis.timing.intervals import length

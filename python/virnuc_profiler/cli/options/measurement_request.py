@@ -162,6 +162,8 @@ def shown_path(path: Path | str) -> str:
 def describe_workload(workload: Workload) -> str:
     """Return one line that says what is run, and how much of a file is not."""
     count = counted(workload.num_sequences, "sequence")
+
+    count = f"{workload.num_sequences:,} sequences"
     if workload.num_sequences < workload.sequences_in_file:
         count = f"the first {workload.num_sequences:,} of {counted(workload.sequences_in_file, 'sequence')}"
         hint = "; --num-sequences N changes that"
