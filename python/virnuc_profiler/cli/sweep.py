@@ -7,10 +7,13 @@ import argparse
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.dry_run import dry_resume, dry_run
+from virnuc_profiler.cli.estimates import estimate
+from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.arguments import (
     STEPS_HELP,
     add_isolation_options,
@@ -46,6 +49,7 @@ from virnuc_profiler.cli.resume import (
 from virnuc_profiler.errors import UsageError, VirnucError
 from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, plan
+from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     from virnuc_profiler.cli.options.isolation import ModelHost
@@ -109,9 +113,10 @@ def run(arguments: argparse.Namespace) -> int:
         request = build_request(arguments, limit_file=True, grid=grid, fasta=fasta)
         return dry_run(request, grid, arguments.steps, limits_of(arguments))
     with model_host(arguments) as host:
-        request = build_request(
-            arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
-        )  # fmt: skip
+        with Heartbeat("starting PyTorch"):
+            request = build_request(
+                arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
+            )  # fmt: skip
         arguments.output_dir = claim_folder(request.output_dir, named="output_dir" in given)
         return _start(dataclasses.replace(request, output_dir=arguments.output_dir), grid, arguments.steps, host)
 
@@ -129,7 +134,8 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
             _log.warning(
                 "%s holds a sweep that is not finished, and this starts a new one: --resume would continue it", folder
             )
-        workload, validation = request.workload(), request.validation_workload()
+        with Heartbeat("reading the sequences"):
+            workload, validation = request.workload(), request.validation_workload()
         check_budgets(plan(grid), names, workload, validation)
         _require_environment(plan(grid)[name] for name in names)
         print(describe_workload(workload))
@@ -146,10 +152,12 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
     require_writable(folder)
     with Journal(folder) as journal:
         record = last_sweep(folder, journal.records)
-        request = resumed_request(record, folder, given, host.resolve_device)
+        with Heartbeat("starting PyTorch"):
+            request = resumed_request(record, folder, given, host.resolve_device)
         require_same_file(record, request)
         remove_unfinished(folder)
-        workload, validation = request.workload(), request.validation_workload()
+        with Heartbeat("reading the sequences"):
+            workload, validation = request.workload(), request.validation_workload()
         require_same_workload(record, request, workload, validation)
         print(describe_workload(workload))
         warn_of_findings(workload)
@@ -173,7 +181,8 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
 
 
 def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
-    model = host.load(request)
+    with Heartbeat(f"loading {request.model}"):
+        model = host.load(request)
     print(describe_model(model.description))
     for name in request.varied:
         values = ", ".join(map(KNOBS[name].text, grid[name]))
@@ -181,15 +190,12 @@ def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
     print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
-    print(flush=True)
     return model
 
 
 def _run(model: LoadedModel, request: Request, journal: Journal) -> int:
     """Run what is left of the journal's current sweep."""
-    sweep = _sweep(request, journal, model.conditions())
-    sweep.run_trial = model.run_trial
-    return _finish(sweep, request, model)
+    return _finish(_sweep(request, journal, model.conditions()), request, model)
 
 
 def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
@@ -200,9 +206,14 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
-    with show_progress(sweep.planned(names), min_pause_s(request.cooldown_s)) as progress:
+    planned = sweep.planned(names)
+    if planned:
+        expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
+        print(f"Time: {expected} for {counted(len(planned), 'configuration')}\n", flush=True)
+    with show_progress(planned, min_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
         if model is not None:
+            sweep.run_trial = partial(model.run_trial, on_tokens=progress.trial_counted)
             steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
             model.warm_up(sweep.workload, num_workers=min(1, _max_workers(steps_to_run)))
         sweep.run(names)

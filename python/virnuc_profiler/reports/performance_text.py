@@ -78,22 +78,23 @@ def generate_performance_report(
     return text
 
 
-def render_performance(performance: Performance) -> str:
+def render_performance(performance: Performance, *, alone: bool = True) -> str:
     """Render a report; strings from the file are made printable.
 
     Args:
         performance: Figures of the run.
+        alone: Whether no other text follows that gives the diagnosis and the cost of profiling.
     """
     sections = {
         "": _run(performance),
         "Shards": _shards(performance.summary),
         "Workload": _workload(performance),
-        "Throughput": _throughput(performance.summary),
+        "Throughput": _throughput(performance.summary, cost=alone),
         "Packing": _packing(performance),
         "DataLoader wait": _wait(performance),
         "GPU utilization": _gpu(performance),
         "Energy": _energy(performance.summary),
-        "Diagnosis": _diagnosis(performance.summary),
+        "Diagnosis": _diagnosis(performance.summary) if alone else iter(()),
         "Checkpoints": _checkpoints(performance),
         "Hardware": _hardware(performance.hardware),
         "Requirements": _requirements(performance),
@@ -168,7 +169,7 @@ def _projections(projections: Projections) -> Iterator[str]:
         yield _line("Projected 6M (one start, steady)", hours(projections.steady, beside=limit))
 
 
-def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
+def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:
     yield _line("Tokens/s", number(summary["avg_tokens_per_sec"]))
     yield _line("Sequences/s", rate(ratio(summary["sequences_per_hour"], 3600)))
     yield _line("Sequences/hour", number(summary["sequences_per_hour"]))
@@ -184,7 +185,7 @@ def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
         yield _line("Model TFLOP/s", number(summary["achieved_tflops"], 1))
     if "mfu" in summary:
         yield _line("MFU", share(summary["mfu"]))
-    if "profiling_calls" in summary:
+    if cost and "profiling_calls" in summary:
         yield _line("Profiling took", render_cost(summary))
 
 
@@ -290,6 +291,8 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _requirements(performance: Performance) -> Iterator[str]:
+    if performance.on_cpu:
+        yield "  PERF-01 and PERF-02 are asked of GPUs; this run was on the CPU."
     for requirement in performance.requirements:
         unit = f" {requirement.unit}" if requirement.unit[0].isalpha() else requirement.unit
         value = number(requirement.value, 2, unit, beside=requirement.limit)

@@ -52,6 +52,9 @@ class SweepListener:
     def trial_progressed(self, sequences: int) -> None:
         """Called with the number of sequences of the current trial that are done."""
 
+    def trial_counted(self, tokens: int) -> None:
+        """Called with the number of tokens of the current trial that are done, if the model counts them."""
+
     def trial_finished(self, step: str, result: Result) -> None:
         """Called when a configuration was measured, or has failed."""
 

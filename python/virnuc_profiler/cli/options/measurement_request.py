@@ -15,7 +15,6 @@ from virnuc_profiler.errors import OutputError, folder_problem
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.sequences.findings import sentence
 from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
-from virnuc_profiler.sweep.plan.workload import SKIPPED_FILE
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -161,9 +160,9 @@ def shown_path(path: Path | str) -> str:
 
 def describe_workload(workload: Workload) -> str:
     """Return one line that says what is run, and how much of a file is not."""
-    count = counted(workload.num_sequences, "sequence")
+    from virnuc_profiler.sweep.plan.workload import SKIPPED_FILE  # needs NumPy, which --help does not
 
-    count = f"{workload.num_sequences:,} sequences"
+    count = counted(workload.num_sequences, "sequence")
     if workload.num_sequences < workload.sequences_in_file:
         count = f"the first {workload.num_sequences:,} of {counted(workload.sequences_in_file, 'sequence')}"
         hint = "; --num-sequences N changes that"

@@ -338,11 +338,11 @@ class _TrialRun:
         )
         for result in self._runner.run(self._loader):
             self._done += len(result.sequence_ids)
-            if self._on_progress is not None:
-                self._on_progress(self._done)
             if self._on_tokens is not None:
                 self._tokens_done += self._tokens_of(result.positions)
                 self._on_tokens(self._tokens_done)
+            if self._on_progress is not None:
+                self._on_progress(self._done)
 
     def _tokens_of(self, positions: Any) -> int:
         """Return the tokens of some sequences of the file, BOS and EOS included."""
