@@ -235,7 +235,8 @@ def _notes(capture: GpuCapture) -> list[str]:
     """Return notes on what the capture lacks."""
     notes = []
     if capture.crossing_ranges:
-        notes.append(f"Left out: {counted(capture.crossing_ranges, 'range')} begun on one thread and ended on another")
+        one, many = "range that ends on another thread than it began on", "ranges that end on another thread"
+        notes.append(f"Left out: {counted(capture.crossing_ranges, one, f'{many} than they began on')}")
     if capture.unended_ranges:
         notes.append(f"Left out: {counted(capture.unended_ranges, 'range')} that had not ended when the capture did")
     devices = len(set(capture.operations.device.tolist()))

@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help, version or a mistake
-        code = stop.code if isinstance(stop.code, int) else EXIT_MISUSE
-        return code if (broken := _give_up_stdout_if_broken()) is None else _fail(_unwritable(broken), False, 1)
+        printed = stop.code if isinstance(stop.code, int) else EXIT_MISUSE
+        return printed if (broken := _give_up_stdout_if_broken()) is None else _fail(_unwritable(broken), False, 1)
     if arguments.command is None:
         _parser().print_help()
         return EXIT_MISUSE

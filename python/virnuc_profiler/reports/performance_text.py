@@ -28,6 +28,8 @@ from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _RULE = "=" * 70
+_POWER_WINDOW_S = 1.0
+"""Seconds over which NVML averages the power that it reports."""
 _LABEL_WIDTH = 38
 """Width of the longest label of this package. A longer label from a file moves its value to the right."""
 
@@ -238,7 +240,17 @@ def _energy(summary: Mapping[str, Any]) -> Iterator[str]:
     ):
         yield _sampled(summary, counter, label, number(summary.get(key), digits, unit), "%")
     peak = "peak_power_watts"
-    yield _sampled(summary, peak, "Power, peak", number(summary.get(peak), 1, " W"), None)
+    yield _sampled(summary, peak, "Power, highest 1 s average", number(_highest_power(summary), 1, " W"), None)
+
+
+def _highest_power(summary: Mapping[str, Any]) -> float | None:
+    """Return the highest power that NVML reported; None where its averages of a second cannot show the run's.
+
+    That is so in a run of less than a second, and where the mean from the energy counter is higher.
+    """
+    highest, mean = summary.get("peak_power_watts"), summary.get("mean_power_watts")
+    too_short = (summary["elapsed_seconds"] or 0.0) < _POWER_WINDOW_S
+    return None if highest is None or too_short or (mean is not None and mean > highest) else highest
 
 
 def _sampled(summary: Mapping[str, Any], key: str, label: str, value: str, unit: str | None = POINTS) -> str:

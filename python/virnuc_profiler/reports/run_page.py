@@ -53,12 +53,13 @@ def _ran(performance: Performance) -> Iterator[str]:
     summary, workload = performance.summary, performance.metadata.get("workload")
     planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
     sequences, batches = summary["total_sequences"] or 0, summary["total_batches"] or 0
-    early = isinstance(planned, int) and planned > sequences
-    ran = f"{sequences:,} of {counted(planned, 'sequence')}" if early else counted(sequences, "sequence")
+    early = type(planned) is int and planned > sequences
+    ran = f"{sequences:,} of {counted(planned or 0, 'sequence')}" if early else counted(sequences, "sequence")
     how = f"{counted(summary['total_tokens'] or 0, 'token')} in {counted(batches, 'batch', 'batches')}"
     start = summary.get("start_up_seconds")
     began = "" if start is None else f", {number(start, 1, ' s')} of it until the first batch was complete"
-    yield f"Ran:     {ran}{' (it ended early)' if early else ''}, {how}, {number(summary['elapsed_seconds'], 1, ' s')}{began}"
+    ended = " (it ended early)" if early else ""
+    yield f"Ran:     {ran}{ended}, {how}, {number(summary['elapsed_seconds'], 1, ' s')}{began}"
 
 
 def _rates(summary: Mapping[str, Any]) -> Iterator[str]:

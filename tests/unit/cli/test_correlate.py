@@ -172,8 +172,8 @@ def test_ranges_of_any_program(capsys, tmp_path):
     code, out, _ = correlate(capsys, export)
     assert code == 0
     assert [line.split(" | ")[1].strip() for line in out.splitlines()[2:5]] == ["Range", "step", "load"]
-    assert "Left out: 1 ranges that end on another thread" in out
-    assert "Left out: 1 ranges that had not ended" in out
+    assert "Left out: 1 range that ends on another thread" in out
+    assert "Left out: 1 range that had not ended" in out
     assert "2 devices" in out
     assert "load" not in correlate(capsys, export, "--domain", "theirs")[1]
     assert "step" not in correlate(capsys, export, "--domain", "default")[1]
@@ -328,7 +328,7 @@ def test_gpu_work_that_no_range_explains_is_stated(capsys, tmp_path):
         if (cells := line.split("|"))
     }
     assert rows["launched in these ranges"] == ["10", "1.000", "1.23%", "1.000"]
-    assert rows["outside all of them"] == ["1", "0.100", "0.1%", "0.100"]
+    assert rows["outside all of them"] == ["1", "0.100", "0.123%", "0.100"]
     assert rows["by other threads meanwhile"] == ["1", "1.000", "1.23%", "1.000"]
     assert rows["without a launching call"] == ["10", "79.000", "97.4%", "79.000"]
     assert rows["all"] == ["22", "81.100", "100.0%", "81.000"]

@@ -132,6 +132,8 @@ class Choice:
         return replace(self, reason=reason, constraint_met=met, constraint_met_in_steps=self.constraint_met)
 
 
+_BASELINE: Final = "baseline"
+
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "reason": (str,),
     **dict.fromkeys(("constraint_met", "constraint_met_in_steps"), (bool, type(None))),
@@ -144,9 +146,9 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) -> Choice | None:
     """Select the best configuration of all steps; None if none succeeded.
 
-    Several steps measure the same configuration, so each counts with the median of its measurements: the luckiest of
-    four would favor those that were measured four times. A configuration that failed anywhere is not safe, and does
-    not count.
+    A configuration that is slower than the baseline is never chosen. Several steps measure the same configuration, so
+    each counts with the median of its measurements: the luckiest of four would favor those that were measured four
+    times. A configuration that failed anywhere is not safe, and does not count.
 
     Args:
         steps: Results by the name of their step.
@@ -164,19 +166,24 @@ def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) ->
         if all(result.succeeded and result.sequences_per_sec is not None for _, result in entries)
     ]
     selected = select_best(safe, min_packing)
-    best = selected.best
+    best, met, slower = selected.best, selected.constraint_met, ""
     if best is None:
         return None
+    baselines = {result.configuration for result in steps.get(_BASELINE, ())}
+    for baseline in (one for one in safe if one.configuration in baselines and one.throttled == best.throttled):
+        if baseline.sequences_per_sec > best.sequences_per_sec:  # it lost for its packing alone
+            slower = f"the baseline, because the fastest that packs {limit(100 * min_packing, '%')} or more is slower"
+            best, met = baseline, False
     rivals = [candidate for candidate in safe if candidate.throttled == best.throttled]
     noise = max((candidate.spread for candidate in rivals if len(candidate.rates) > 1), default=None)
-    rivals = [candidate for candidate in rivals if not selected.constraint_met or _packs(candidate, min_packing)]
+    rivals = [candidate for candidate in rivals if not met or _packs(candidate, min_packing)]
     equals = _equals(best, rivals, noise)
     failed = len(measured) - len(safe)
     return Choice(
-        reason=_reason(best, len(safe), failed, min_packing, selected.constraint_met, noise, equals),
+        reason=slower or _reason(best, len(safe), failed, min_packing, met, noise, equals),
         configuration=best.configuration,
-        constraint_met=selected.constraint_met,
-        constraint_met_in_steps=selected.constraint_met,
+        constraint_met=met,
+        constraint_met_in_steps=met,
         sequences_per_sec=best.sequences_per_sec,
         packing_efficiency=best.packing_efficiency,
         measurements=len(best.rates),
@@ -236,6 +243,9 @@ def _reason(
     wanted = f"a packing efficiency of {limit(100 * min_packing, '%')}"
     packing = f" with {wanted} or more" if met else f"; none reached {wanted}"
     others = counted(equals or 0, "other is", "others are")
-    doubt = f"; {others} within the {share(noise)} by which repeated measurements differ" if noise and equals else ""
+    doubt = ""
+    if noise and equals:
+        within = f"within the {share(noise)} by which repeated measurements differ"
+        doubt = f"; no difference beyond the noise: {others} {within}"
     heat = "; the device was throttled in every measurement" if best.throttled else ""
     return f"highest sequences/s{repeats} of {safe} that succeeded{unsafe}{packing}{doubt}{heat}"

@@ -61,3 +61,18 @@ def test_the_overall_best_prefers_good_packing_and_says_if_there_is_none():
     assert (chosen.configuration, chosen.constraint_met) == (wasteful, False)
     assert "none reached" in chosen.reason
     assert select(measured_in("x", failure(full))) is None
+
+
+def test_what_is_slower_than_the_baseline_is_not_chosen():
+    baseline, fuller = Configuration(), Configuration(token_budget=2048)
+    chosen = select(
+        measured_in("baseline", success(baseline, 100.0, 0.85)),
+        measured_in("packing", success(fuller, 91.0, 0.95)),
+    )
+    assert (chosen.configuration, chosen.constraint_met) == (baseline, False)
+    assert chosen.reason == "the baseline, because the fastest that packs 90% or more is slower"
+    faster = select(
+        measured_in("baseline", success(baseline, 100.0, 0.85)),
+        measured_in("packing", success(fuller, 101.0, 0.95)),
+    )
+    assert (faster.configuration, faster.constraint_met) == (fuller, True)
