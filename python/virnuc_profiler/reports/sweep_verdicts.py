@@ -70,8 +70,8 @@ def _noise(document: Document, best: Result) -> Iterator[str]:
         return
     verb = "is" if len(close) == 1 and len(others) < 2 else "are"
     yield (
-        f"No difference beyond the noise: {' and '.join(close)} {verb} within the {share(noise)} by which two measurements of the "
-        "baseline differ."
+        f"No difference beyond the noise: {' and '.join(close)} {verb} within the {share(noise)} by which two "
+        "measurements of the baseline differ."
     )
 
 
