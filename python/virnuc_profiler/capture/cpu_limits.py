@@ -68,12 +68,12 @@ class CpuCounters:
         """Return the growth of the counters of the group that was throttled most; None without a group that has them.
 
         Args:
-            before: Earlier counters.
+            before: Earlier counters. Counters that are not among them have begun at 0.
         """
         growth = [
             (now[0] - then[0], now[1] - then[1], now[2] - then[2])
             for folder, now in self.throttling.items()
-            if (then := before.throttling.get(folder)) is not None
+            for then in [before.throttling.get(folder, (0, 0, 0))]
         ]
         return max(growth, key=lambda one: (one[1], one[0]), default=None)
 
@@ -88,8 +88,7 @@ def cpu_limits(proc: Path = PROC) -> CpuLimits:
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quotas = [found for folder in _cpu_groups(proc) if (found := _quota(folder)) is not None]
-    cores, file = min(quotas, default=(None, None))
-    return CpuLimits(affinity, cores, file)
+    return CpuLimits(affinity, *min(quotas, default=(None, None)))
 
 
 def cpu_counters(proc: Path = PROC) -> CpuCounters:
@@ -99,7 +98,7 @@ def cpu_counters(proc: Path = PROC) -> CpuCounters:
         proc: Mount point of procfs. The mount points of the control groups are read from it.
     """
     groups = list(_cpu_groups(proc))
-    throttling = {str(folder): found for folder in groups if (found := _throttling(folder)) is not None}
+    throttling = {str(folder): counts for folder in groups if (counts := _throttling(folder)) is not None}
     own = next(_folders(proc, ""), None)
     files = (*([own / "cpu.pressure"] if own else []), proc / "pressure/cpu")
     return CpuCounters(throttling, next((found for file in files if (found := _pressure_ns(file)) is not None), None))

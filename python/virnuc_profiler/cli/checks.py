@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from virnuc_profiler.capture.cpu_check import cpu_check
 from virnuc_profiler.capture.device_checks import BROKEN, MISSING, OK, Check, device_checks
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - DataLoader workers pass their batches through it
@@ -26,6 +27,7 @@ def all_checks(output_dir: Path) -> list[Check]:
         *device_checks(),
         *pytorch,
         *([*_attention(), _weights()] if usable else []),
+        cpu_check(),
         _forkserver(),
         _shared_memory(),
         _writing(output_dir),

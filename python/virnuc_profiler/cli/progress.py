@@ -162,5 +162,5 @@ def outcome(result: Result) -> str:
         return f"failed, {result.reason}{' (predicted, not tried)' if result.predicted else ''}"
     rate = NOT_MEASURED if result.sequences_per_sec is None else f"{result.sequences_per_sec:.1f}"
     efficiency = "" if result.packing_efficiency is None else f", {result.packing_efficiency:.1%} packing"
-    heat = ", throttled" if result.throttled else ""
-    return f"{rate} seq/sec{efficiency}{heat}"
+    mark = f", {result.outcome}" if result.throttled or result.interrupted else ""
+    return f"{rate} seq/sec{efficiency}{mark}"

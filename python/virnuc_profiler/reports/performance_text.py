@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import starmap
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
 from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
 from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, share, words
+from virnuc_profiler.reports.host_text import cpu_figures, interruption_figures
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.rates import ratio
@@ -38,6 +40,7 @@ _HARDWARE_KEYS = {
     "torch_version": "PyTorch",
     "cpu_model": "CPU",
     "cpu_logical_cores": "CPU cores (logical)",
+    "cpu_usable_cores": "CPU cores usable",
     "memory_total_gb": "Memory (GB)",
     "python_version": "Python",
     "platform": "Platform",
@@ -76,6 +79,7 @@ def render_performance(performance: Performance) -> str:
     """
     sections = {
         "": _run(performance),
+        "Interrupted": starmap(_line, interruption_figures(performance.summary)),
         "Workload": _workload(performance),
         "Throughput": _throughput(performance.summary),
         "Packing": _packing(performance),
@@ -83,6 +87,7 @@ def render_performance(performance: Performance) -> str:
         "GPU utilization": _gpu(performance),
         "Energy": _energy(performance.summary),
         "Diagnosis": _diagnosis(performance.summary),
+        "CPU time": starmap(_line, cpu_figures(performance.summary)),
         "Checkpoints": _checkpoints(performance),
         "Hardware": _hardware(performance.hardware),
         "Requirements": _requirements(performance),

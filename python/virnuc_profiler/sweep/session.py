@@ -282,12 +282,12 @@ class Sweep:
             _log.warning("an earlier baseline is not used: %s", "; ".join(map(str, differences)))
         elif baseline is not None and not baseline.succeeded:
             _log.warning("an earlier baseline is measured again: it failed with %s", baseline.reason)
-        return baseline is not None and baseline.succeeded
+        return baseline is not None and baseline.succeeded and not baseline.interrupted
 
     def _needed(self, names: Sequence[str], records: Sequence[SweepRecord]) -> tuple[str, ...]:
         chosen = in_order(names)
         baseline = Documents(records).baseline()
-        there = (baseline is not None and baseline.succeeded) or self._is_finished(
+        there = (baseline is not None and baseline.succeeded and not baseline.interrupted) or self._is_finished(
             records[-1], "baseline", self._baseline
         )
         return chosen if there or "baseline" in chosen else ("baseline", *chosen)

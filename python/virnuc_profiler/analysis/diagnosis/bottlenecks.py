@@ -21,6 +21,9 @@ LEAD_IN: Final = "lead_in"
 TAIL: Final = "tail"
 NOT_MEASURED: Final = "not_measured"
 
+CPU_QUOTA: Final = "cpu_quota"
+"""The quota of a container, which slows down all work on the host."""
+
 # Causes that slow down a busy device.
 SHARED_DEVICE: Final = "shared_device"
 THROTTLING: Final = "throttling"
@@ -45,6 +48,7 @@ LABELS: Final[Mapping[str, str]] = {
     LEAD_IN: "before the first batch",
     TAIL: "after the last batch",
     NOT_MEASURED: "not measured",
+    CPU_QUOTA: "the CPU quota",
     SHARED_DEVICE: "a shared device",
     THROTTLING: "throttling",
     DEVICE_ARITHMETIC: "device arithmetic",

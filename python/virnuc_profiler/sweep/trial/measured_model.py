@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import platform
 import tempfile
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any, Final
 import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
+from virnuc_profiler.capture.cpu_limits import cpu_limits
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
@@ -269,9 +269,9 @@ def device_name(device: torch.device) -> str:
     """Return the product name of a device, such as ``NVIDIA H200``, or that of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{machine_description()['cpu_model'] or platform.machine()}, {usable_cores()} cores"
+    return f"{machine_description()['cpu_model'] or platform.machine()}, {cpu_limits()}"
 
 
-def usable_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+def usable_cores() -> float:
+    """Return the CPU cores that this process can use, by affinity and quota; not always whole."""
+    return cpu_limits().usable_cores or 1

@@ -15,6 +15,7 @@ import esm
 import numpy as np
 import torch
 
+from virnuc_profiler.analysis.host.interruptions import interruption_sentence
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
@@ -104,8 +105,8 @@ def run_single_gpu_benchmark(
         ``unknown_residues``, ``telemetry_path``, ``run_path`` and ``cleanup``;
         or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
         ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM) and the same
-        keys without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its ``evidence``. What was
-        not measured is None; so are the paths if the device failed before the run began.
+        keys without rates. Both have ``outcome`` (``ok``, ``throttled``, ``interrupted``, or the reason) and its
+        ``evidence``. What was not measured is None; so are the paths if the device failed before the run began.
 
     Raises:
         ValueError: A knob is out of its range.
@@ -283,6 +284,9 @@ class _TrialRun:
             self.failure = dataclasses.replace(
                 self.failure, evidence={"recorded_sequences": recorded, "expected_sequences": self._expected}
             )
+        interruption = None if self._run is None else interruption_sentence(self._run)
+        if interruption is not None:
+            _log.warning("%s: %s", self.configuration, interruption)
         if self.failure is not None:
             _log.log(log_level, "%s failed with %s: %s", self.configuration, self.failure.reason, self.failure.message)
 
