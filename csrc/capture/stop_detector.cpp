@@ -171,7 +171,9 @@ void StopDetector::State::finish(std::int64_t now_ns) {
 
 StopDetector::StopDetector() : state_(std::make_shared<State>()) {}
 
-StopDetector::~StopDetector() { stop(); }
+StopDetector::~StopDetector() {
+    stop();
+}
 
 void StopDetector::start() {
     if (thread_.running() || state_->ended) throw std::invalid_argument("this StopDetector was started before");

@@ -39,7 +39,8 @@ inline constexpr std::int64_t min_stop_ns = 1'000'000'000;
 /// Returns for how long the process was stopped between two pulses that were to be `interval_ns` apart, or 0.
 ///
 /// A thread that wakes late was either runnable without a core, which the kernel counts, or could not run at all. A
-/// stopped process uses no CPU time either, so a thread that waits for a page from disk while others compute is no stop.
+/// stopped process uses no CPU time either, so a thread that waits for a page from disk while others compute is no
+/// stop.
 std::int64_t stopped_between(const Pulse& before, const Pulse& after, std::int64_t interval_ns, std::int64_t cores);
 
 /// Records when this process, one of its descendants or the machine was stopped: by SIGSTOP, a debugger, a frozen

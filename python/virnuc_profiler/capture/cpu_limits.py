@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -87,7 +88,7 @@ def cpu_limits(proc: Path = PROC) -> CpuLimits:
         proc: Mount point of procfs. The mount points of the control groups are read from it.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quotas = [found for folder in _cpu_groups(proc) if (found := _quota(folder)) is not None]
+    quotas = [found for folder in _groups(proc).folders if (found := _quota(folder)) is not None]
     return CpuLimits(affinity, *min(quotas, default=(None, None)))
 
 
@@ -97,31 +98,58 @@ def cpu_counters(proc: Path = PROC) -> CpuCounters:
     Args:
         proc: Mount point of procfs. The mount points of the control groups are read from it.
     """
-    groups = list(_cpu_groups(proc))
-    throttling = {str(folder): counts for folder in groups if (counts := _throttling(folder)) is not None}
-    own = next(_folders(proc, ""), None)
-    files = (*([own / "cpu.pressure"] if own else []), proc / "pressure/cpu")
-    return CpuCounters(throttling, next((found for file in files if (found := _pressure_ns(file)) is not None), None))
+    groups = _groups(proc)
+    throttling = {str(folder): counts for folder in groups.folders if (counts := _throttling(folder)) is not None}
+    pressures = map(_pressure_ns, groups.pressure_files)
+    return CpuCounters(throttling, next((found for found in pressures if found is not None), None))
 
 
-def _cpu_groups(proc: Path) -> Iterator[Path]:
-    """Yield the folders that may hold a quota: those of cgroup v1's cpu controller, and those of cgroup v2."""
-    yield from _folders(proc, "cpu")
-    yield from _folders(proc, "")
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The control groups of this process.
+
+    Attributes:
+        folders: Folders that may hold a CPU quota: of the process's own groups and of all visible ancestors.
+        pressure_files: Files of the CPU pressure, the process's own group first.
+    """
+
+    folders: tuple[Path, ...]
+    pressure_files: tuple[Path, ...]
 
 
-def _folders(proc: Path, controller: str) -> Iterator[Path]:
-    """Yield the folder of this process's control group and those of its visible ancestors.
+def _groups(proc: Path) -> _Groups:
+    return _find_groups(proc, tuple(_lines(proc / "self/cgroup")))
+
+
+@lru_cache(maxsize=16)
+def _find_groups(proc: Path, memberships: tuple[str, ...]) -> _Groups:
+    """Find the folders of control groups. Cached, because reading all mounts takes a millisecond.
 
     Args:
         proc: Mount point of procfs.
-        controller: Controller of cgroup v1; empty for cgroup v2.
+        memberships: Lines of ``/proc/self/cgroup``: number, controllers of cgroup v1 (empty for v2), and path.
     """
-    path = next((path for names, path in _memberships(proc) if controller in names.split(",")), None)
-    mount = next((found for names, *found in _mounts(proc) if controller in names), None)
-    if path is None or mount is None:
-        return
-    root, mount_point = mount
+    fields = [line.split(":", 2) for line in memberships]
+    paths = [(names.split(","), path) for _, names, path in (each for each in fields if len(each) == 3)]
+    mounts = list(_mounts(proc))
+
+    def folders_of(controller: str) -> tuple[Path, ...]:
+        path = next((path for names, path in paths if controller in names), None)
+        mount = next(((root, point) for names, root, point in mounts if controller in names), None)
+        return () if path is None or mount is None else tuple(_folders(path, *mount))
+
+    v1, v2 = folders_of("cpu"), folders_of("")
+    return _Groups((*v1, *v2), (*(folder / "cpu.pressure" for folder in v2[:1]), proc / "pressure/cpu"))
+
+
+def _folders(path: str, root: str, mount_point: str) -> Iterator[Path]:
+    """Yield the folder of a control group and those of its visible ancestors.
+
+    Args:
+        path: Path of the group in its hierarchy.
+        root: Path of the group that is mounted.
+        mount_point: Where it is mounted.
+    """
     inside = PurePosixPath(path)
     # A container may see its own group at the mount point, whatever the path says.
     below = inside.relative_to(root) if inside.is_relative_to(root) else PurePosixPath()
@@ -129,14 +157,6 @@ def _folders(proc: Path, controller: str) -> Iterator[Path]:
     parts = below.parts if ".." not in below.parts and (folder / below).is_dir() else ()
     for depth in range(len(parts), -1, -1):
         yield folder.joinpath(*parts[:depth])
-
-
-def _memberships(proc: Path) -> Iterator[tuple[str, str]]:
-    """Yield the controllers and the path of each control group of this process; v2 has no controllers here."""
-    for line in _lines(proc / "self/cgroup"):
-        fields = line.split(":", 2)
-        if len(fields) == 3:
-            yield fields[1], fields[2]
 
 
 def _mounts(proc: Path) -> Iterator[tuple[tuple[str, ...], str, str]]:
