@@ -105,16 +105,16 @@ struct StopDetector::State {
     std::vector<Stop> open;  ///< stopped descendants, which may continue later
     OwnerProcess owner;
 
-    void run(StopSignal& signal);
+    void run(StopSignal& signal, const Pulse& first);
     void note(const Pulse& before, const Pulse& after, std::int64_t cores);
     void scan(std::int64_t now_ns);
     void finish(std::int64_t now_ns);
 };
 
-void StopDetector::State::run(StopSignal& signal) {
+void StopDetector::State::run(StopSignal& signal, const Pulse& first) {
     const SchedulingStatistics statistics;
     const auto cores = static_cast<std::int64_t>(std::max(1U, std::thread::hardware_concurrency()));
-    Pulse before = read_pulse(statistics);
+    Pulse before = first;
     std::int64_t next_scan_ns = before.at_ns;
     bool stopping = false;
     while (!stopping) {
@@ -177,8 +177,12 @@ StopDetector::~StopDetector() {
 
 void StopDetector::start() {
     if (thread_.running() || state_->ended) throw std::invalid_argument("this StopDetector was started before");
-    state_->last_pulse_ns = monotonic_ns();
-    thread_.start([state = state_](StopSignal& signal) { state->run(signal); });
+    Pulse first;  // a thread begins with counters of 0, perhaps only after the process was stopped
+    first.at_ns = monotonic_ns();
+    first.asleep_ns = read_clock(CLOCK_BOOTTIME) - first.at_ns;
+    first.process_cpu_ns = read_clock(CLOCK_PROCESS_CPUTIME_ID);
+    state_->last_pulse_ns = first.at_ns;
+    thread_.start([state = state_, first](StopSignal& signal) { state->run(signal, first); });
 }
 
 void StopDetector::stop() {

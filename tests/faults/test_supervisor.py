@@ -76,7 +76,6 @@ def test_the_model_is_loaded_once_and_described(model, tmp_path, caplog):
 
 EXPECTED = {
     Fault.KILLED: ("error", "was killed by SIGKILL"),
-    Fault.STOPPED: ("timeout", "no batch finished"),
     Fault.DEAF: ("timeout", "no batch finished"),
     Fault.EXITS: ("error", "ended with exit code 3; it last printed: terminate called after throwing"),
     Fault.CUDA_ERROR: ("cuda_error", "it failed with cuda_error"),
@@ -279,7 +278,6 @@ class TestWorkers:
         [
             (WorkerFault.ONE_KILLED, "worker_crash"),
             (WorkerFault.ALL_KILLED, "worker_crash"),
-            (WorkerFault.ONE_STOPPED, "timeout"),
             (WorkerFault.BLOCKS, "timeout"),
             (WorkerFault.RAISES, "worker_crash"),
         ],

@@ -127,6 +127,7 @@ def test_cgroup_v1_counts_nanoseconds(tmp_path):
 
 def test_pressure_is_that_of_the_own_group_where_the_kernel_has_it(tmp_path):
     host = Host(tmp_path, V2, "/a", v2=True)
+    host.group("a", cpu__max="max 100000\n")
     write(host.proc / "pressure/cpu", "some avg10=9.00 avg60=1.00 avg300=0.10 total=7\nfull avg10=0.00 total=1\n")
     assert cpu_counters(host.proc).pressure_ns == 7000
     host.group("a", cpu__pressure="some avg10=9.00 avg60=1.00 avg300=0.10 total=5\n")

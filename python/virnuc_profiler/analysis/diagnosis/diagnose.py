@@ -27,7 +27,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     SYNCHRONIZING,
 )
 from virnuc_profiler.analysis.diagnosis.gaps import CauseTotal
-from virnuc_profiler.analysis.diagnosis.host_limits import with_host_limits
+from virnuc_profiler.analysis.diagnosis.host_limits import host_changes
 from virnuc_profiler.analysis.diagnosis.lost_time import (
     TYPICAL_SHARE,
     LostTime,
@@ -141,7 +141,7 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
         return Diagnosis(NOT_MEASURED, False, f"No diagnosis: {reason}.")
     on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.busy
     found = _from_host_times(observation, run) if on_host else _from_device_times(observation, ceiling)
-    found = with_host_limits(found, run)
+    found = replace(found, **host_changes(found, run))
     return found if observation.steady else replace(found, sentence=f"{found.sentence} {_too_short(batches)}")
 
 

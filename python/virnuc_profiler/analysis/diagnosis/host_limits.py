@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     COLLATION,
@@ -23,9 +22,6 @@ from virnuc_profiler.telemetry.host_records import HostCapture
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.run_result import RunResult
 
-if TYPE_CHECKING:
-    from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis
-
 MIN_THROTTLED: Final = 0.1
 """Share of a quota's periods that must be throttled to be worth a sentence: a burst at the start throttles a few."""
 
@@ -40,8 +36,36 @@ _HOST_WORK: Final = (
 _RAISE: Final = "Raise it (docker run --cpus, Kubernetes limits.cpu, or cpu.max of the control group)"
 
 
-def with_host_limits(found: Diagnosis, run: RunResult) -> Diagnosis:
-    """Return a diagnosis with what the host did to the run.
+class Verdict(Protocol):
+    """The parts of a diagnosis that the host may change; see ``Diagnosis``."""
+
+    @property
+    def bottleneck(self) -> str:
+        """Name of the bottleneck."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the device is busy and nothing slows it down."""
+
+    @property
+    def sentence(self) -> str:
+        """Verdict with a suggested remedy."""
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Statements and their figures."""
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Sentences on other causes of lost time."""
+
+    @property
+    def lost_time(self) -> Mapping[str, float]:
+        """Shares of the window by cause."""
+
+
+def host_changes(found: Verdict, run: RunResult) -> dict[str, Any]:
+    """Return the fields of a diagnosis that change because of what the host did to the run.
 
     A used-up CPU quota replaces a bottleneck on the host, because it slows down all work there.
 
@@ -49,31 +73,32 @@ def with_host_limits(found: Diagnosis, run: RunResult) -> Diagnosis:
         found: Diagnosis from the run's own times.
         run: The run.
     """
-    if run.host is not None:
-        found = _with_cpu_limits(found, run.host, run)
+    changes = {} if run.host is None else _cpu_changes(found, run.host, run)
     warning = interruption_sentence(run)
-    return found if warning is None else replace(found, sentence=f"{found.sentence} {warning}")
+    if warning is not None:
+        changes["sentence"] = f"{changes.get('sentence', found.sentence)} {warning}"
+    return changes
 
 
-def _with_cpu_limits(found: Diagnosis, host: HostCapture, run: RunResult) -> Diagnosis:
-    found = replace(found, evidence=(*found.evidence, *_evidence(host, run)))
+def _cpu_changes(found: Verdict, host: HostCapture, run: RunResult) -> dict[str, Any]:
+    changes: dict[str, Any] = {"evidence": (*found.evidence, *_evidence(host, run))}
     throttled = host.throttled_fraction or 0.0
     if found.healthy or throttled < MIN_THROTTLED:
-        return replace(found, sentence=found.sentence + _worker_advice(found, host, run))
+        return {**changes, "sentence": found.sentence + _worker_advice(found, host, run)}
     cores = "" if host.quota_cores is None else f" of {host.quota_cores:.4g} cores"
     if throttled < BOUND_THROTTLED or found.bottleneck not in _HOST_WORK:
         line = f"Also the CPU quota{cores}: it was used up in {percent(throttled)} of its periods."
-        return replace(found, further=(*found.further, line))
-    before = found.lost_time.get(found.bottleneck)
-    also = () if before is None else (further_sentence(found.bottleneck, before),)
+        return {**changes, "further": (*found.further, line)}
+    share = found.lost_time.get(found.bottleneck)
+    also = () if share is None else (further_sentence(found.bottleneck, share),)
     sentence = (
         f"The run is bound by its CPU quota{cores}: it was used up in {percent(throttled)} of its periods, and all "
         f"threads waited for the next one. {_RAISE}; more workers would share the same cores."
     )
-    return replace(found, bottleneck=CPU_QUOTA, sentence=sentence, further=(*also, *found.further))
+    return {**changes, "bottleneck": CPU_QUOTA, "sentence": sentence, "further": (*also, *found.further)}
 
 
-def _worker_advice(found: Diagnosis, host: HostCapture, run: RunResult) -> str:
+def _worker_advice(found: Verdict, host: HostCapture, run: RunResult) -> str:
     """Return a caution where the advice to use more workers cannot help; empty where it can."""
     config = run.metadata.get("config")
     workers = config.get("num_workers") if isinstance(config, dict) else None
