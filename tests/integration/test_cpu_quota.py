@@ -3,6 +3,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,12 +65,48 @@ def test_a_profile_under_a_quota_names_it_everywhere(group, tmp_path):
     [path] = tmp_path.glob("telemetry_*.json")
     telemetry = read_telemetry(path)
     hardware, summary = telemetry["run_metadata"]["hardware"], telemetry["summary"]
+    assert (summary["cpu_usable_cores"], summary["cpu_quota_cores"]) == (QUOTA, QUOTA)
+    assert summary["cpu_quota_periods"] > 0
     assert (hardware["cpu_usable_cores"], hardware["cpu_quota_cores"]) == (QUOTA, QUOTA)
     assert hardware["cpu_affinity_cores"] == cores
-    assert 0 < summary["cpu_throttled_periods"] <= summary["cpu_quota_periods"]
+    assert summary["stopped_seconds"] == 0
+
+
+USED_UP = """
+import json, os, subprocess, sys, time
+from virnuc_profiler import BatchProfiler, diagnose_run
+from virnuc_profiler.analysis.summary.run_summary import run_summary
+
+open(sys.argv[1], "w").write(str(os.getpid()))
+others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+with BatchProfiler(device="cpu") as profiler:
+    until = time.monotonic() + 4.0
+    while time.monotonic() < until:
+        batch = profiler.begin_batch()
+        batch.mark("forward")
+        sum(range(1000))
+        batch.end()
+for other in others:
+    other.kill()
+    other.wait()
+print(json.dumps(run_summary(profiler.result)))
+"""
+
+
+def test_a_used_up_quota_is_the_bottleneck_and_no_stop(group):
+    """Other processes of the group use up the quota, however busy the machine is."""
+    quota = "cpu.max" if (group / "cpu.max").exists() else "cpu.cfs_quota_us"
+    (group / quota).write_text("5000 100000" if quota == "cpu.max" else "5000")
+    done = subprocess.run(
+        [sys.executable, "-c", USED_UP, str(group / "cgroup.procs")], capture_output=True, text=True, check=True
+    )
+    summary = json.loads(done.stdout)
+    assert summary["cpu_quota_cores"] == 0.05
+    assert 0.5 * summary["cpu_quota_periods"] < summary["cpu_throttled_periods"] <= summary["cpu_quota_periods"]
+    assert summary["cpu_throttled_seconds"] > 0
     assert summary["bound_by"] == "cpu_quota"
-    assert "bound by its CPU quota of 0.4 cores" in " ".join(finished.out.split())
-    assert summary["stopped_seconds"] == 0  # throttling is no stop
+    assert "bound by its CPU quota of 0.05 cores" in summary["diagnosis"]
+    assert summary["stopped_seconds"] == 0
 
 
 def test_the_doctor_under_a_quota(group, tmp_path):

@@ -43,7 +43,7 @@ SIGNALS = {  # number of workers that get the signal, and the signal
     WorkerFault.ONE_KILLED: (1, signal.SIGKILL),
     WorkerFault.ALL_KILLED: (None, signal.SIGKILL),
 }
-STOPPED_S = 5.0
+STOPPED_S = 8.0
 """Seconds after which a stopped worker continues."""
 DATASETS = {WorkerFault.RAISES: Raising, WorkerFault.BLOCKS: Blocking}
 
