@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.h"
 #include "capture/clock.h"
+#include "device/async_copy.h"
 #include "device/capture_range.h"
 #include "device/cuda_device.h"
 #include "device/gpu_meter.h"
@@ -34,6 +35,13 @@ void register_driver(py::module_& module) {
     module.def("cuda_status", &cuda_status, without_gil);
     module.def("nvml_status", &nvml_status, without_gil);
     module.def("cuda_devices", &cuda_devices, without_gil);
+
+    module.def(
+        "copy_async",
+        [](std::uintptr_t target, std::uintptr_t source, std::size_t size, std::uintptr_t stream) {
+            return AsyncCopy{target, source, size}.queue(stream);
+        },
+        py::arg("target"), py::arg("source"), py::arg("size"), py::arg("stream"));
 
     py::class_<CaptureRange>(module, "CaptureRange")
         .def(py::init<int>(), py::arg("device"), without_gil)

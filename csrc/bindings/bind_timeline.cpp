@@ -51,6 +51,11 @@ void register_batch(py::module_& module) {
         .def("mark_device_timestamped", &Batch::mark_device_timestamped, py::arg("stage"), py::arg("stream"),
              py::arg("followed_by"))
         .def("set_device_timestamps", &Batch::set_device_timestamps, py::arg("start_ns"), py::arg("end_ns"))
+        .def(
+            "copy",
+            [](Batch& self, std::string_view stage, std::optional<Stream> stream, std::uintptr_t target,
+               std::uintptr_t source, std::size_t size) { return self.copy(stage, stream, {target, source, size}); },
+            py::arg("stage"), py::arg("stream"), py::arg("target"), py::arg("source"), py::arg("size"))
         .def("end_stage", &Batch::end_stage)
         .def("stage", &Batch::stage, py::arg("stage"), py::arg("stream") = MaybeStream())
         .def("record_interval", &Batch::record_interval, py::arg("stage"), py::arg("start_ns"), py::arg("end_ns"))

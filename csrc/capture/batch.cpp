@@ -96,6 +96,13 @@ void Batch::set_device_timestamps(std::int64_t start_ns, std::int64_t end_ns) {
     awaiting_timestamps_ = nullptr;
 }
 
+bool Batch::copy(std::string_view stage, std::optional<Stream> stream, const AsyncCopy& copy) {
+    mark(stage, stream);
+    const bool queued = copy.queue(stream.value_or(recording_->default_stream));  // no MarkLock: not a profiling cost
+    end_stage();
+    return queued;
+}
+
 /// Returns events if the stage runs on the device, else none.
 Timing Batch::timing_of(std::int16_t stage) const {
     const bool on_device = recording_->stages()[static_cast<std::size_t>(stage)].on_device;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "capture/recording.h"
+#include "device/async_copy.h"
 #include "packing/pack_statistics.h"
 
 namespace virnuc {
@@ -60,6 +61,14 @@ class Batch : public std::enable_shared_from_this<Batch> {
     ///
     /// Does nothing once the batch has ended. Throws std::invalid_argument if no stage waits for timestamps.
     void set_device_timestamps(std::int64_t start_ns, std::int64_t end_ns);
+    /// Marks a stage that is one asynchronous copy, queues the copy, and ends the stage.
+    ///
+    /// Nothing but the copy comes between the stage's two events. Events around a copy that Python queues would measure
+    /// how long Python takes: on an idle stream, the first event completes long before the copy is queued.
+    ///
+    /// Returns whether the copy was queued, which does not depend on whether the stage is timed. Throws
+    /// std::invalid_argument as mark() does; the copy is not queued then.
+    bool copy(std::string_view stage, std::optional<Stream> stream, const AsyncCopy& copy);
     /// Ends the running stage, if any.
     void end_stage();
     /// Creates a stage that is entered and left on its own. Throws std::invalid_argument if there is no such stage.

@@ -43,6 +43,7 @@ namespace virnuc {
     X(stream_priority_range, "cuCtxGetStreamPriorityRange", CUresult(int*, int*))                    \
     X(stream_create_with_priority, "cuStreamCreateWithPriority", CUresult(CUstream*, unsigned, int)) \
     X(exchange_capture_mode, "cuThreadExchangeStreamCaptureMode", CUresult(CUstreamCaptureMode*))    \
+    X(memcpy_async, "cuMemcpyAsync", CUresult(CUdeviceptr, CUdeviceptr, size_t, CUstream))           \
     X(profiler_start, "cuProfilerStart", CUresult())                                                 \
     X(profiler_stop, "cuProfilerStop", CUresult())
 

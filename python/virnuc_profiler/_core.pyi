@@ -80,6 +80,19 @@ def cuda_devices() -> list[CudaDevice]:
         CudaError: A driver call failed.
     """
 
+def copy_async(target: int, source: int, size: int, stream: int) -> bool:
+    """Queue an asynchronous copy, as :meth:`Batch.copy` does, without recording it.
+
+    Args:
+        target: Address of the memory that is written, on the device or pinned on the host.
+        source: Address of the memory that is read, on the device or pinned on the host.
+        size: Number of bytes.
+        stream: ``CUstream`` handle of the current context.
+
+    Returns:
+        Whether the copy was queued. If there is no driver or it refused, the caller must copy by other means.
+    """
+
 class CaptureRange:
     """Begin the range that external tools capture, e.g. ``nsys --capture-range=cudaProfilerApi``.
 
@@ -165,6 +178,26 @@ class Batch:
 
         Raises:
             ValueError: The timeline has no such stage, or the batch has ended.
+        """
+    def copy(self, stage: str, stream: int | None, target: int, source: int, size: int) -> bool:
+        """Mark a stage that is one asynchronous copy, queue the copy, and end the stage.
+
+        Nothing but the copy comes between the stage's two device events. The context of the stream's device must be
+        current, and both memories must stay allocated until the stream has reached the copy: PyTorch does not learn
+        that they are in use.
+
+        Args:
+            stage: Name of the stage.
+            stream: ``CUstream`` handle, or None for the timeline's stream.
+            target: Address of the memory that is written, on the device or pinned on the host.
+            source: Address of the memory that is read, on the device or pinned on the host.
+            size: Number of bytes.
+
+        Returns:
+            Whether the copy was queued. If there is no driver or it refused, the caller must copy by other means.
+
+        Raises:
+            ValueError: The timeline has no such stage, or the batch has ended. Nothing was copied.
         """
     def set_device_timestamps(self, start_ns: int, end_ns: int) -> None:
         """Store what the kernels of the latest timestamped stage wrote. Does nothing once the batch has ended.

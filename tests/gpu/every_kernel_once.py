@@ -14,6 +14,7 @@ from tests.support.packed import packed_batch, proteins
 from virnuc_profiler import AsyncInferenceRunner, load_esm2_model
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.execution.output_buffers import TimestampedOutput
+from virnuc_profiler.inference.kernels.embedding import describe_tokens
 from virnuc_profiler.inference.kernels.graph_inputs import load_graph_inputs
 from virnuc_profiler.inference.kernels.matmul import fused_matmuls_supported, linear_gelu, qkv_rope
 from virnuc_profiler.inference.kernels.mean_pool import mean_pool_indirect
@@ -52,6 +53,7 @@ def main() -> None:
                 output.vectors,
                 output.timestamps,
             )
+            describe_tokens(tokens, ends, 32, 0.88, target[2:])
             mean_pool_indirect(torch.ones(len(tokens), hidden_size, device="cuda"), ends, target)
             began, ended = output.timestamps.tolist()
             assert 0 < began < ended

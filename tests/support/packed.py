@@ -116,6 +116,9 @@ class RecordedBatch:
         self.mark(stage, stream)
         return False
 
+    def copy(self, stage, stream, target, source, size):
+        return False  # no driver: the launcher copies with PyTorch
+
     def end_stage(self):
         self.calls.append("end_stage")
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from virnuc_profiler._core import PackStatistics
+from virnuc_profiler._core import PackStatistics, copy_async
 
 
 class BatchMarks(Protocol):
@@ -31,6 +31,20 @@ class BatchMarks(Protocol):
 
         Returns:
             Whether the kernels must record device timestamps, for `set_device_timestamps`.
+        """
+
+    def copy(self, stage: str, stream: int, target: int, source: int, size: int, /) -> bool:
+        """Run a stage that is one asynchronous copy: queue it, with nothing between it and the stage's events.
+
+        Args:
+            stage: Name of the stage.
+            stream: Handle of the CUDA stream that copies.
+            target: Address of the memory that is written, on the device or pinned on the host.
+            source: Address of the memory that is read, on the device or pinned on the host.
+            size: Number of bytes.
+
+        Returns:
+            Whether the copy was queued. If not, the caller must mark the stage and copy by other means.
         """
 
     def set_device_timestamps(self, start_ns: int, end_ns: int, /) -> None:
@@ -73,6 +87,10 @@ class NoMarks:
         """Return False: nothing uses device timestamps."""
         return False
 
+    def copy(self, _stage: str, stream: int, target: int, source: int, size: int, /) -> bool:
+        """Queue the copy, at the same cost as in a profiled run."""
+        return copy_async(target, source, size, stream)
+
     def set_device_timestamps(self, start_ns: int, end_ns: int, /) -> None:
         """No-op."""
 
@@ -92,13 +110,25 @@ class NoMarks:
         """No-op."""
 
 
+class PassOutput(Protocol):
+    """Device memory for the results of one forward pass."""
+
+    @property
+    def vectors(self) -> Tensor:
+        """(B, h) float32 memory for the pooled vectors."""
+
+    @property
+    def timestamps(self) -> Tensor:
+        """(2,) int64 memory for the ``%globaltimer`` (ns) at the start of the pass and at its end."""
+
+
 class ForwardMarks(Protocol):
     """Receiver of a forward pass's stages, and provider of the memory for its output.
 
-    A pass calls `output_buffer`, then either `begin_forward` and `begin_pooling`, or `begin_replay`.
+    A pass calls `output_buffer`, then either `begin_forward` and `begin_pooling`, or `begin_pass`.
     """
 
-    def output_buffer(self, sequences: int, hidden_size: int) -> Tensor | None:
+    def output_buffer(self, sequences: int, hidden_size: int) -> PassOutput | None:
         """Return memory for the pooled vectors, or None if the pass must allocate its own.
 
         A batch has one buffer: further passes over the same batch receive None.
@@ -106,9 +136,6 @@ class ForwardMarks(Protocol):
         Args:
             sequences: Number of sequences B.
             hidden_size: Size h of each vector.
-
-        Returns:
-            (B, h) float32 on the device, or None.
         """
 
     def begin_forward(self) -> None:
@@ -117,18 +144,14 @@ class ForwardMarks(Protocol):
     def begin_pooling(self) -> None:
         """Start the stage of the pooling, after the forward was queued."""
 
-    def begin_replay(self) -> Tensor | None:
-        """Start the stage of a CUDA graph that computes forward and pooling together.
-
-        Returns:
-            (2,) int64 on the device, into which the graph writes its device timestamps; None if they are not needed.
-        """
+    def begin_pass(self) -> None:
+        """Start the one stage of a pass whose kernels write the timestamps of its output buffer, if it has one."""
 
 
 class NoForwardMarks:
     """`ForwardMarks` of a pass that is not timed and allocates its own output."""
 
-    def output_buffer(self, _sequences: int, _hidden_size: int) -> Tensor | None:
+    def output_buffer(self, _sequences: int, _hidden_size: int) -> PassOutput | None:
         """Return None: there is no buffer."""
         return None
 
@@ -138,6 +161,5 @@ class NoForwardMarks:
     def begin_pooling(self) -> None:
         """No-op."""
 
-    def begin_replay(self) -> Tensor | None:
-        """Return None: nothing uses device timestamps."""
-        return None
+    def begin_pass(self) -> None:
+        """No-op."""

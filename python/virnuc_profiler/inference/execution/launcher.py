@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from virnuc_profiler.inference.batches import PackedBatch
+from virnuc_profiler.inference.batches import PackedBatch, packed_views
 from virnuc_profiler.inference.execution.output_buffers import TimestampedOutput
 from virnuc_profiler.inference.execution.slots import Slot, Slots
 from virnuc_profiler.inference.execution.stage_marks import StageMarks
@@ -71,7 +71,8 @@ def embedding_function(model: Callable[..., Tensor]) -> Embed:
                 "it must return a tensor (T, h) with one vector per token"
             )
         marks.begin_pooling()
-        return mean_pool(hidden, cu_seqlens, out=marks.output_buffer(len(cu_seqlens) - 1, hidden.shape[1]))
+        output = marks.output_buffer(len(cu_seqlens) - 1, hidden.shape[1])
+        return mean_pool(hidden, cu_seqlens, out=None if output is None else output.vectors)
 
     return call_and_pool
 
@@ -201,33 +202,48 @@ class CudaLauncher:
         Each stream waits before its stage is marked, so that a device interval starts when the work could start.
         """
         copy_in, copy_out = self._slots.copy_in, self._slots.copy_out
-        marks.mark("h2d", copy_in.cuda_stream)
-        with OnStream(copy_in, compute):
-            tokens, cu_seqlens = slot.pack_input.copy(packed)
-        marks.end_stage()  # now: the model may have to look up a graph before it marks the next stage
+        memory, source = slot.pack_input.prepare(packed)
+        _copy("h2d", memory, source, copy_in, compute, marks)
         slot.copied.record(copy_in)
         compute.wait_event(slot.copied)
 
+        tokens, cu_seqlens = packed_views(memory, packed.cu_seqlens.shape[0] - 1)
         stages = StageMarks(marks, compute.cuda_stream, slot.output_buffers)
         pooled = self._embed(tokens, cu_seqlens, packed.max_seqlen, packed.cu_seqlens, stages)
         slot.pooled = pooled
         slot.computed.record(compute)
         copy_out.wait_event(slot.computed)
 
-        marks.mark("d2h", copy_out.cuda_stream)
-        with OnStream(copy_out, compute):
-            embeddings = _to_host(pooled, slot, stages)
-        marks.end_stage()
+        outputs = stages.outputs
+        if outputs is not None and pooled is outputs.device.vectors:
+            slot.outputs = outputs
+            embeddings = outputs.host.vectors
+            _copy("d2h", outputs.host.memory, outputs.device.memory, copy_out, compute, marks)
+        else:
+            embeddings = slot.embeddings.shaped(*pooled.shape)
+            marks.mark("d2h", copy_out.cuda_stream)
+            with OnStream(copy_out, compute):
+                if stages.timestamped is not None:  # the model changed the vectors after the timestamped pass
+                    timestamps = stages.timestamped.host.timestamps
+                    timestamps.copy_(stages.timestamped.device.timestamps, non_blocking=True)
+                embeddings.copy_(pooled, non_blocking=True)
+            marks.end_stage()
         slot.done.record(copy_out)
         return embeddings, None if stages.timestamped is None else stages.timestamped.host
 
 
-def _to_host(pooled: Tensor, slot: Slot, stages: StageMarks) -> Tensor:
-    """Queue the copy of the vectors and of their device timestamps, if any; return the host tensor of the vectors."""
-    outputs, timestamped = stages.outputs, stages.timestamped
-    if outputs is not None and pooled is outputs.device.vectors:
-        outputs.host.memory.copy_(outputs.device.memory, non_blocking=True)
-        return outputs.host.vectors
-    if timestamped is not None:  # the model processed the vectors after the replay
-        timestamped.host.timestamps.copy_(timestamped.device.timestamps, non_blocking=True)
-    return slot.embeddings.shaped(*pooled.shape).copy_(pooled, non_blocking=True)
+def _copy(
+    stage: str,
+    target: Tensor,
+    source: Tensor,
+    stream: torch.cuda.Stream,
+    current: torch.cuda.Stream,
+    marks: BatchMarks,
+) -> None:
+    """Queue a copy of contiguous memory on `stream`, as a stage of its own."""
+    if marks.copy(stage, stream.cuda_stream, target.data_ptr(), source.data_ptr(), source.nbytes):
+        return
+    marks.mark(stage, stream.cuda_stream)
+    with OnStream(stream, current):
+        target.copy_(source, non_blocking=True)
+    marks.end_stage()

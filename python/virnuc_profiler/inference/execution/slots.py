@@ -14,73 +14,80 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from virnuc_profiler.inference.batches import PackedBatch, packed_views
+from virnuc_profiler.inference.batches import PackedBatch, packed_size, packed_views
 from virnuc_profiler.inference.execution.buffers import GrowingBuffer
-from virnuc_profiler.inference.execution.output_buffers import OutputBuffers
-
-
-class InputBuffer:
-    """Device memory for one tensor at a time, and pinned memory for tensors that are not pinned.
-
-    Args:
-        dtype: Data type of the tensor on the device.
-        device: CUDA device.
-    """
-
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self._on_device = GrowingBuffer(dtype, device=device)
-        self._pinned = GrowingBuffer(dtype, pin_memory=True)
-
-    def copy(self, source: Tensor) -> Tensor:
-        """Queue the copy of a host tensor on the current stream; return the device tensor.
-
-        A direct copy from pageable memory would make the host wait for the work queued before it, so such tensors take
-        a detour through pinned memory. Memory is allocated only if the tensor does not fit.
-        """
-        if source.dtype != self._on_device.dtype or not source.is_pinned():
-            source = self._pinned.shaped(*source.shape).copy_(source)
-        return self._on_device.shaped(*source.shape).copy_(source, non_blocking=True)
+from virnuc_profiler.inference.execution.output_buffers import OutputBuffers, OutputPair
+from virnuc_profiler.inference.execution.streams import OnStream
 
 
 class PackInput:
-    """Device memory for one pack at a time.
+    """Pinned host memory and device memory for one pack at a time.
+
+    Device memory is allocated from the pool of `stream`, which copies the packs.
 
     Args:
         device: CUDA device.
+        stream: Stream that copies packs to the device.
+
+    Attributes:
+        pair: The pack on the device and its pinned memory on the host; None before the first pack.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._memory = InputBuffer(torch.uint8, device)
-        self._tokens = InputBuffer(torch.uint8, device)
-        self._cu_seqlens = InputBuffer(torch.int32, device)
+    def __init__(self, device: torch.device, stream: torch.cuda.Stream) -> None:
+        self.pair: tuple[Tensor, Tensor] | None = None
+        self._device = device
+        self._stream = stream
+        self._on_device = GrowingBuffer(torch.uint8, device=device)
+        self._pinned = GrowingBuffer(torch.uint8, pin_memory=True)
 
-    def copy(self, packed: PackedBatch) -> tuple[Tensor, Tensor]:
-        """Queue the copy of a pack's tokens and cumulative lengths; one copy if they lie in one block of memory."""
-        memory = packed.contiguous_memory()
-        if memory is not None:
-            return packed_views(self._memory.copy(memory), packed.cu_seqlens.shape[0] - 1)
-        return self._tokens.copy(packed.tokens), self._cu_seqlens.copy(packed.cu_seqlens)
+    def prepare(self, packed: PackedBatch) -> tuple[Tensor, Tensor]:
+        """Return memory on the device for a pack, and the pack in pinned memory; both (bytes,) uint8.
+
+        Pageable memory is copied to pinned memory first, because the host would have to wait for a direct copy until
+        all work queued before it is done. So are tensors that do not lie in one block of memory. Memory is allocated
+        only if the pack does not fit.
+        """
+        source = packed.contiguous_memory()
+        if source is None or not source.is_pinned():
+            source = self._pin(packed)
+        size = source.shape[0]
+        if not self._on_device.holds(size):
+            with OnStream(self._stream, torch.cuda.current_stream(self._device)):
+                self._on_device.shaped(size)
+        self.pair = self._on_device.shaped(size), source
+        return self.pair
+
+    def _pin(self, packed: PackedBatch) -> Tensor:
+        """Copy a pack into one block of pinned memory."""
+        sequences = packed.cu_seqlens.shape[0] - 1
+        pinned = self._pinned.shaped(packed_size(sequences, packed.tokens.shape[0]))
+        tokens, cu_seqlens = packed_views(pinned, sequences)
+        tokens.copy_(packed.tokens)
+        cu_seqlens.copy_(packed.cu_seqlens)
+        return pinned
 
 
 class Slot:
     """Memory and events for one batch on a GPU.
 
     Attributes:
-        pack_input: Device memory for the batch.
+        pack_input: Memory for the batch, pinned on the host and on the device.
         output_buffers: Memory for its vectors, on the device and on the host.
         embeddings: Pinned float32 host memory for vectors that the model returns in other memory.
         pooled: The vectors on the device, kept alive until they have been copied out.
+        outputs: The pair of `output_buffers` that is being copied to the host; None if there is none.
         copied: Event that the batch is on the device.
         computed: Event that the vectors are on the device.
         done: Event that the vectors are on the host. Waiting for it sleeps instead of spinning, which leaves the core
             to the loader's workers.
     """
 
-    def __init__(self, device: torch.device, copy_out: torch.cuda.Stream) -> None:
-        self.pack_input = PackInput(device)
+    def __init__(self, device: torch.device, copy_in: torch.cuda.Stream, copy_out: torch.cuda.Stream) -> None:
+        self.pack_input = PackInput(device, copy_in)
         self.output_buffers = OutputBuffers(device, copy_out)
         self.embeddings = GrowingBuffer(torch.float32, pin_memory=True)
         self.pooled: Tensor | None = None
+        self.outputs: OutputPair | None = None
         self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.computed = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
@@ -107,7 +114,7 @@ class Slots:
 
     def acquire(self) -> Slot:
         """Return a slot that no stream uses; wait only if its last batch was dropped and is still in flight."""
-        slot = self._free.popleft() if self._free else Slot(self._device, self.copy_out)
+        slot = self._free.popleft() if self._free else Slot(self._device, self.copy_in, self.copy_out)
         try:
             slot.done.synchronize()
         except RuntimeError:
@@ -117,7 +124,7 @@ class Slots:
 
     def release(self, slot: Slot) -> None:
         """Take back a slot after the host has waited for its `done`."""
-        slot.pooled = None
+        slot.pooled = slot.outputs = slot.pack_input.pair = None
         self._free.append(slot)
 
     def drop_pending(self, slot: Slot, compute: torch.cuda.Stream, batch: object) -> None:
@@ -132,10 +139,13 @@ class Slots:
             batch: Owner of the pinned memory that the device may still read.
         """
         try:
+            self._register(slot.pack_input.pair, self.copy_in)
             slot.copied.record(self.copy_in)
             compute.wait_event(slot.copied)
             slot.computed.record(compute)
             self.copy_out.wait_event(slot.computed)
+            if slot.outputs is not None:
+                self._register((slot.outputs.host.memory, slot.outputs.device.memory), self.copy_out)
             slot.done.record(self.copy_out)
             self.copy_in.wait_event(slot.done)
             compute.wait_event(slot.done)
@@ -143,6 +153,18 @@ class Slots:
             self.leak(slot, batch)
             return
         self.release(slot)
+
+    def _register(self, pair: tuple[Tensor, Tensor] | None, stream: torch.cuda.Stream) -> None:
+        """Repeat the first byte of a copy, so that PyTorch learns that `stream` still uses the pinned memory.
+
+        PyTorch hands pinned memory out again once the last copy that it knows of is done. It does not know of copies
+        that `BatchMarks.copy` queued, and nobody waits for a dropped batch.
+        """
+        if pair is None:
+            return
+        target, source = (tensor.view(torch.uint8)[:1] for tensor in pair)
+        with torch.cuda.device(self._device), OnStream(stream, torch.cuda.current_stream(self._device)):
+            target.copy_(source, non_blocking=True)
 
     def leak(self, slot: Slot, batch: object) -> None:
         """Leak a slot, its batch and all other slots, because the device is lost. Never raises."""

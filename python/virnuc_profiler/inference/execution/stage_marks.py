@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from virnuc_profiler.inference.execution.output_buffers import OutputBuffers, OutputPair
+from virnuc_profiler.inference.execution.output_buffers import OutputBuffers, OutputPair, TimestampedOutput
 from virnuc_profiler.inference.marks import BatchMarks
 
 
 class StageMarks:
     """The `ForwardMarks` of a batch: marks its stages and provides the output memory of its slot.
 
-    A replayed graph takes a few hundred microseconds, and two events between one replay and the next cost the device
-    three of them (8M model, H200). So the graph's own kernels record device timestamps instead.
+    Kernels that can record device timestamps do so, instead of events around them. An event on an idle stream completes
+    before the host has launched the first kernel, up to 0.5 ms too early. And a replayed graph takes a few hundred
+    microseconds, of which two events between one replay and the next cost the device three (8M model, H200).
 
     Args:
         marks: Receiver of the batch's stages.
@@ -22,7 +21,7 @@ class StageMarks:
 
     Attributes:
         outputs: Memory that the model was given, on the device and on the host; None if it did not ask for any.
-        timestamped: The same memory if a replay was asked to write its device timestamps there; else None.
+        timestamped: The same memory if the device timestamps in it are wanted; else None.
     """
 
     __slots__ = ("_marks", "_output_buffers", "_stream", "outputs", "timestamped")
@@ -34,7 +33,7 @@ class StageMarks:
         self.outputs: OutputPair | None = None
         self.timestamped: OutputPair | None = None
 
-    def output_buffer(self, sequences: int, hidden_size: int) -> Tensor | None:
+    def output_buffer(self, sequences: int, hidden_size: int) -> TimestampedOutput | None:
         """Return the slot's memory for (B, h) vectors; None on the CPU and for further passes over the batch.
 
         Args:
@@ -44,7 +43,7 @@ class StageMarks:
         if self._output_buffers is None or self.outputs is not None:
             return None
         self.outputs = self._output_buffers.pair(sequences, hidden_size)
-        return self.outputs.device.vectors
+        return self.outputs.device
 
     def begin_forward(self) -> None:
         """Start the stage "forward"."""
@@ -54,12 +53,9 @@ class StageMarks:
         """Start the stage "pool"."""
         self._marks.mark("pool", self._stream)
 
-    def begin_replay(self) -> Tensor | None:
-        """Start the stage "forward", which includes pooling; return memory for its device timestamps, or None."""
-        if self.outputs is None or self.timestamped is not None:  # the memory holds the timestamps of one pass
+    def begin_pass(self) -> None:
+        """Start the stage "forward", which includes pooling. Its timestamps are read if this pass has the buffer."""
+        if self.outputs is None or self.timestamped is not None:  # the buffer holds the timestamps of one pass
             self._marks.mark("forward", self._stream)
-            return None
-        if not self._marks.mark_device_timestamped("forward", self._stream, "d2h"):
-            return None
-        self.timestamped = self.outputs
-        return self.timestamped.device.timestamps
+        elif self._marks.mark_device_timestamped("forward", self._stream, "d2h"):
+            self.timestamped = self.outputs

@@ -7,6 +7,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language.extra.cuda import globaltimer
 
 from virnuc_profiler.inference.kernels.rows import row_program
 
@@ -15,7 +16,7 @@ _TOKENS = 1024
 
 
 def describe_tokens(
-    tokens: Tensor, cu_seqlens: Tensor, mask_token: int, unmasked_share: float
+    tokens: Tensor, cu_seqlens: Tensor, mask_token: int, unmasked_share: float, timestamps: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Compute each token's position and the scale of its embedding.
 
@@ -24,6 +25,9 @@ def describe_tokens(
         cu_seqlens: (B + 1,) int32 on the same device, cumulative lengths from 0 to T.
         mask_token: Token that counts as masked.
         unmasked_share: Share of tokens that were not masked in training.
+        timestamps: (2,) int64; the first becomes ``%globaltimer`` (ns) at the start of this kernel, the second 0. Or
+            (1,) int64 with the address of such memory, or 0, which a captured graph reads when it is replayed. None to
+            record none.
 
     Returns:
         Positions, (T,) int32, from 0 in each sequence; and scales, (T,) float32: 0 for a masked token, for the others
@@ -32,8 +36,9 @@ def describe_tokens(
     positions = torch.empty(tokens.shape, dtype=torch.int32, device=tokens.device)
     scales = torch.empty(tokens.shape, dtype=torch.float32, device=tokens.device)
     sequences = cu_seqlens.shape[0] - 1
+    indirect = timestamps is not None and timestamps.shape[0] == 1
     _describe_tokens[(sequences,)](
-        tokens, cu_seqlens, positions, scales, mask_token, unmasked_share, _TOKENS, num_warps=4
+        tokens, cu_seqlens, positions, scales, timestamps, mask_token, unmasked_share, indirect, _TOKENS, num_warps=4
     )
     return positions, scales
 
@@ -58,9 +63,19 @@ def embed(tokens: Tensor, table: Tensor, scales: Tensor) -> Tensor:
 
 @triton.jit
 def _describe_tokens(
-    tokens, cu_seqlens, positions, scales, MASK_TOKEN: tl.constexpr, unmasked_share, BLOCK: tl.constexpr
+    tokens,
+    cu_seqlens,
+    positions,
+    scales,
+    timestamps,
+    MASK_TOKEN: tl.constexpr,
+    unmasked_share,
+    INDIRECT: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     sequence = tl.program_id(0)
+    if timestamps is not None:
+        _record_start(timestamps, sequence == 0, INDIRECT)
     begin = tl.load(cu_seqlens + sequence)
     end = tl.load(cu_seqlens + sequence + 1)
     missing = 0
@@ -74,6 +89,19 @@ def _describe_tokens(
         token = tl.load(tokens + index, index < end, 0).to(tl.int32)
         tl.store(positions + index, index - begin, index < end)
         tl.store(scales + index, tl.where(token == MASK_TOKEN, 0.0, scale), index < end)
+
+
+@triton.jit
+def _record_start(timestamps, first, INDIRECT: tl.constexpr):
+    if INDIRECT:
+        address = tl.load(timestamps)
+        target = address.to(tl.pointer_type(tl.int64))
+        wanted = first & (address != 0)
+    else:
+        target = timestamps
+        wanted = first
+    tl.store(target, globaltimer(), wanted)
+    tl.store(target + 1, 0, wanted)
 
 
 @triton.jit(do_not_specialize=["count"])

@@ -8,7 +8,6 @@ from typing import Any
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton.language.extra.cuda import globaltimer
 
 _TOKENS = 1024
 _TENSORS = ["tokens", "cu_seqlens", "to_tokens", "to_cu_seqlens", "target", "vectors", "timestamps"]
@@ -34,8 +33,7 @@ def load_graph_inputs(
         target: (3,) int64 for ``mean_pool.mean_pool_indirect``; becomes B and the addresses of `vectors` and
             `timestamps`, 0 for None.
         vectors: (B, h) float32, contiguous, for the pooled vectors; None to skip pooling.
-        timestamps: (2,) int64; the first becomes ``%globaltimer`` (ns) at the start of this kernel, the second 0. None
-            to record none.
+        timestamps: (2,) int64 memory for the timestamps that the graph records; None to record none.
     """
     count = tokens.shape[0]
     sizes = count, cu_seqlens.shape[0], to_tokens.shape[0], to_cu_seqlens.shape[0]
@@ -74,9 +72,6 @@ def _load_graph_inputs(
     BLOCK: tl.constexpr,
 ):
     first = tl.program_id(0) == 0
-    if timestamps is not None:
-        tl.store(timestamps, globaltimer(), first)
-        tl.store(timestamps + 1, 0, first)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(to_tokens + index, tl.load(tokens + index, index < count, 0), index < count)
     if first:

@@ -13,13 +13,17 @@ _COLUMNS = 128
 _ROWS = 32
 
 
-def mean_pool(hidden: Tensor, cu_seqlens: Tensor, *, out: Tensor | None = None) -> Tensor:
+def mean_pool(
+    hidden: Tensor, cu_seqlens: Tensor, *, out: Tensor | None = None, timestamps: Tensor | None = None
+) -> Tensor:
     """Average each sequence's rows except the first and the last (BOS and EOS), in fp32 and in a fixed order.
 
     Args:
         hidden: (T, h), contiguous.
         cu_seqlens: (B + 1,) int32 on the same device.
         out: (B, h) float32 output, contiguous; None allocates it.
+        timestamps: (2,) int64; the second becomes ``%globaltimer`` (ns) at the end of this kernel if that is later than
+            its value. None to record none.
 
     Returns:
         (B, h) float32; NaN for a sequence without residues.
@@ -27,7 +31,9 @@ def mean_pool(hidden: Tensor, cu_seqlens: Tensor, *, out: Tensor | None = None) 
     sequences, hidden_size = cu_seqlens.shape[0] - 1, hidden.shape[1]
     if out is None:
         out = torch.empty(sequences, hidden_size, dtype=torch.float32, device=hidden.device)
-    _mean_pool[_grid(sequences, hidden_size)](hidden, cu_seqlens, out, hidden_size, _COLUMNS, _ROWS, num_warps=4)
+    _mean_pool[_grid(sequences, hidden_size)](
+        hidden, cu_seqlens, out, timestamps, hidden_size, _COLUMNS, _ROWS, num_warps=4
+    )
     return out
 
 
@@ -52,8 +58,12 @@ def _grid(sequences: int, hidden_size: int) -> tuple[int, int]:
 
 
 @triton.jit
-def _mean_pool(hidden, cu_seqlens, out, HIDDEN_SIZE: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr):
+def _mean_pool(
+    hidden, cu_seqlens, out, timestamps, HIDDEN_SIZE: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr
+):
     _store_mean(hidden, cu_seqlens, out, HIDDEN_SIZE, COLUMNS, ROWS)
+    if timestamps is not None:
+        tl.atomic_max(timestamps + 1, globaltimer(), sem="relaxed")
 
 
 @triton.jit

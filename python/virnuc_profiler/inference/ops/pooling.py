@@ -54,11 +54,11 @@ def encode_and_pool(
     Returns:
         (B, h) float32.
     """
-    out = marks.output_buffer(pack.num_sequences, model.hidden_size)
+    output = marks.output_buffer(pack.num_sequences, model.hidden_size)
     marks.begin_forward()
     hidden = encode(model, tokens, pack)
     marks.begin_pooling()
-    return mean_pool(hidden, pack.cu_seqlens, out=out)
+    return mean_pool(hidden, pack.cu_seqlens, out=None if output is None else output.vectors)
 
 
 def _mean_of_segments(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:

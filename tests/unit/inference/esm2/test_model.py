@@ -112,7 +112,7 @@ def test_a_pass_marks_its_stages_and_writes_into_the_given_memory(pair):
 
     def output_buffer(sequences, hidden_size):
         buffers.append(torch.zeros(sequences, hidden_size))
-        return buffers[-1]
+        return SimpleNamespace(vectors=buffers[-1])
 
     marks = SimpleNamespace(
         output_buffer=output_buffer,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The launcher on simulated streams: the order of its operations, and the reuse of its memory."""
 
+import ctypes
 import gc
 import re
 import weakref
@@ -62,16 +63,16 @@ def test_each_stage_runs_on_its_own_stream_after_the_previous_one(cuda, launch):
     assert marks.streams == [("h2d", COPY_IN), ("forward", COMPUTE), ("pool", COMPUTE), ("d2h", COPY_OUT)]
     assert marks.calls[-1] == "end_stage"
     assert [(what, stream) for what, stream, _ in cuda.operations] == [
-        ("copy", "copy in"), ("copy", "copy in"), ("forward", "compute"), ("copy", "copy out")
+        ("copy", "copy in"), ("forward", "compute"), ("copy", "copy out")
     ]  # fmt: skip
-    assert cuda.last("forward")[1]["copy in"] == 2
+    assert cuda.last("forward")[1]["copy in"] == 1
     assert cuda.operations[-1][2]["compute"] == 1
     # A stream waits before its stage is marked, so that the device interval does not include the wait.
-    assert marks.knew["forward"]["copy in"] == 2
+    assert marks.knew["forward"]["copy in"] == 1
     assert marks.knew["d2h"]["compute"] == 1
     assert cuda.host_knows == {}
     assert torch.equal(launched.wait(), expected(batch))
-    assert cuda.host_knows == {"copy in": 2, "compute": 1, "copy out": 1}
+    assert cuda.host_knows == {"copy in": 1, "compute": 1, "copy out": 1}
 
 
 def collated(*lengths):
@@ -88,6 +89,40 @@ def test_a_pack_in_one_block_of_memory_takes_one_copy(cuda, launch, lengths):
     launched = launch(batch, Marks(cuda))
     assert [what for what, stream, _ in cuda.operations if stream == "copy in"] == ["copy"]
     assert torch.equal(launched.wait(), expected(batch))
+
+
+def test_copies_that_the_driver_queues_are_not_queued_again(cuda, launch):
+    class Driver(Marks):
+        """Queues the copies itself, as ``_core.Batch`` does."""
+
+        def copy(self, stage, stream, target, source, size):
+            self.mark(stage, stream)
+            next(one for one in cuda.streams if one.cuda_stream == stream).operate("copy")
+            ctypes.memmove(target, source, size)
+            self.end_stage()
+            return True
+
+    for batch in (collated(3, 5), batch_of(3, 5)):
+        cuda.operations.clear()
+        marks = Driver(cuda)
+        assert torch.equal(launch(batch, marks).wait(), expected(batch))
+        assert [(what, stream) for what, stream, _ in cuda.operations] == [
+            ("copy", "copy in"), ("forward", "compute"), ("copy", "copy out")
+        ]  # fmt: skip
+        assert marks.calls == ["h2d", "end_stage", "forward", "pool", "d2h", "end_stage"]
+
+
+def test_pytorch_learns_that_a_dropped_batch_still_uses_pinned_memory(cuda, launch):
+    """PyTorch knows of its own copies only, and would hand the memory out while the driver's copies read it."""
+    dropped = launch(batch_of(3), Marks(cuda))
+    before = len(cuda.operations)
+    slot = dropped.slot
+    dropped.drop()
+    assert [(what, stream) for what, stream, _ in cuda.operations[before:]] == [
+        ("copy", "copy in"),
+        ("copy", "copy out"),
+    ]
+    assert slot.done.knows["copy in"] == slot.done.knows["copy out"] == 2
 
 
 def test_replaced_tensors_of_a_batch_are_copied(cuda, launch):

@@ -158,6 +158,23 @@ def test_pooling_averages_the_residues(hidden_size):
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.gpu  # the interpreter has no %globaltimer
+@pytest.mark.parametrize("indirect", [False, True])
+def test_a_pass_records_when_its_first_kernel_starts_and_its_last_one_ends(indirect):
+    tokens, ends = torch.full((9,), 5, device=DEVICE), cumulative([4, 5])
+    timestamps = torch.tensor([-1, 2**62], device=DEVICE)
+    if indirect:
+        describe_tokens(tokens, ends, MASK, 0.88, torch.tensor([0], device=DEVICE))
+        assert timestamps.tolist() == [-1, 2**62]
+    target = torch.tensor([timestamps.data_ptr()], device=DEVICE) if indirect else timestamps
+    describe_tokens(tokens, ends, MASK, 0.88, target)
+    start, end = timestamps.tolist()
+    assert start > 0
+    assert end == 0  # a later end is a larger number
+    mean_pool(random(9, 40, dtype=torch.float16), ends, timestamps=timestamps)
+    assert timestamps.tolist()[0] == start < timestamps.tolist()[1]
+
+
 @pytest.mark.parametrize("hidden_size", [320, 40])
 def test_indirect_pooling_writes_only_the_requested_sequences(hidden_size):
     lengths = [3, 100, 33, 34, 20]

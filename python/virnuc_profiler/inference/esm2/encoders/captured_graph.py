@@ -53,19 +53,20 @@ class CapturedGraph:
     result is copied out before the next replay.
 
     Args:
-        encode: Function that queues the forward of (T,) tokens and returns (T, h).
+        encode: Function that queues the forward of (T,) tokens and returns (T, h). Its third argument is the memory for
+            the timestamp of its start, as for ``embedding.describe_tokens``.
         size: Largest pack that the graph must take.
         device: CUDA device.
         pool: Handle of the memory pool.
     """
 
     def __init__(
-        self, encode: Callable[[Tensor, Pack], Tensor], size: GraphSize, device: torch.device, pool: Any
+        self, encode: Callable[[Tensor, Pack, Tensor], Tensor], size: GraphSize, device: torch.device, pool: Any
     ) -> None:
         from virnuc_profiler.inference.kernels.mean_pool import mean_pool_indirect
 
         def whole_pass(tokens: Tensor, pack: Pack) -> Tensor:
-            hidden = encode(tokens, pack)
+            hidden = encode(tokens, pack, self._target[2:])
             mean_pool_indirect(hidden, pack.cu_seqlens, self._target)
             return hidden
 
@@ -102,24 +103,26 @@ class CapturedGraph:
             tokens: (T,) integers.
             pack: The sequences of the pack.
         """
-        self.replay(tokens, pack)
+        self.load(tokens, pack)
+        self.replay()
         return self._hidden[: pack.total_tokens].clone()
 
-    def replay(
-        self, tokens: Tensor, pack: Pack, vectors: Tensor | None = None, timestamps: Tensor | None = None
-    ) -> None:
-        """Encode a pack that fits, and pool it.
+    def load(self, tokens: Tensor, pack: Pack, vectors: Tensor | None = None, timestamps: Tensor | None = None) -> None:
+        """Copy a pack that fits into the graph's memory, for the next replay.
 
         Args:
             tokens: (T,) integers.
             pack: The sequences of the pack.
             vectors: (B, h) float32 memory for the pooled vectors; None skips pooling.
-            timestamps: (2,) int64 memory for the device timestamps of start and end; None records none.
+            timestamps: (2,) int64 memory for the device timestamps of the replay's start and end; None records none.
         """
         from virnuc_profiler.inference.kernels.graph_inputs import load_graph_inputs
 
         ends = pack.cu_seqlens.contiguous()
         load_graph_inputs(tokens.contiguous(), ends, self._tokens, self._cu_seqlens, self._target, vectors, timestamps)
+
+    def replay(self) -> None:
+        """Encode the loaded pack, and pool it."""
         self._graph.replay()
 
 

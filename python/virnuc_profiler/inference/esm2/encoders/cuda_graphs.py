@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
@@ -12,7 +13,6 @@ from virnuc_profiler.inference.esm2.encoders.captured_graph import CapturedGraph
 from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
 from virnuc_profiler.inference.marks import ForwardMarks
 from virnuc_profiler.inference.ops.pack import Pack
-from virnuc_profiler.inference.ops.pooling import encode_and_pool
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.esm2.config import Architecture
@@ -33,16 +33,30 @@ class CapturableEncoder(Protocol):
     def prepare(self, model: EncodedModel) -> object:
         """Return what the encoder derives from the weights; another object if they have moved or changed."""
 
-    def __call__(self, model: EncodedModel, tokens: Tensor, pack: Pack) -> Tensor:
+    def __call__(self, model: EncodedModel, tokens: Tensor, pack: Pack, timestamps: Tensor | None = None) -> Tensor:
         """Compute the last layer's representation.
 
         Args:
             model: Weights of the encoder.
             tokens: (T,) integers.
             pack: The sequences of the pack.
+            timestamps: Memory for the device timestamp of the start, as for ``embedding.describe_tokens``.
 
         Returns:
             (T, h) in the model's data type.
+        """
+
+    def pooled(self, model: EncodedModel, tokens: Tensor, pack: Pack, marks: ForwardMarks) -> Tensor:
+        """Compute the mean over each sequence's residues.
+
+        Args:
+            model: Weights of the encoder.
+            tokens: (T,) integers.
+            pack: The sequences of the pack.
+            marks: Receiver of the stages, and provider of the output memory.
+
+        Returns:
+            (B, h) float32.
         """
 
 
@@ -78,8 +92,8 @@ class CudaGraphEncoder:
         Returns:
             (T, h) in the model's data type.
         """
-        graph = self._graph_for(model, pack)
-        return self._capture_or_launch(model, tokens, pack) if graph is None else graph.encode(tokens, pack)
+        graph = self._graph_for(model, tokens, pack)
+        return self._encoder(model, tokens, pack) if graph is None else graph.encode(tokens, pack)
 
     def pooled(self, model: EncodedModel, tokens: Tensor, pack: Pack, marks: ForwardMarks) -> Tensor:
         """Compute the mean over each sequence's residues.
@@ -93,13 +107,20 @@ class CudaGraphEncoder:
         Returns:
             (B, h) float32.
         """
-        graph = self._graph_for(model, pack)
-        if graph is None:  # a capture, if one is due, counts as part of this forward
-            return encode_and_pool(self._capture_or_launch, model, tokens, pack, marks)
-        vectors = marks.output_buffer(pack.num_sequences, model.hidden_size)
-        if vectors is None:
+        graph = self._graph_for(model, tokens, pack)
+        if graph is None:
+            return self._encoder.pooled(model, tokens, pack, marks)
+        output = marks.output_buffer(pack.num_sequences, model.hidden_size)
+        if output is None:
             vectors = torch.empty(pack.num_sequences, model.hidden_size, dtype=torch.float32, device=tokens.device)
-        graph.replay(tokens, pack, vectors, marks.begin_replay())
+            graph.load(tokens, pack, vectors)
+        else:
+            vectors = output.vectors
+            graph.load(tokens, pack, vectors, output.timestamps)
+        # The stage begins after the copy into the graph's memory: on an idle device, that copy is done long before the
+        # replay is launched.
+        marks.begin_pass()
+        graph.replay()
         return vectors
 
     def release(self) -> None:
@@ -108,23 +129,15 @@ class CudaGraphEncoder:
         self._too_large.clear()
         self._drop_graphs()
 
-    def _graph_for(self, model: EncodedModel, pack: Pack) -> CapturedGraph | None:
-        """Return the graph of a pack's size; None if there is none."""
-        if not self._graphs:
-            return None
-        self._drop_stale_graphs(model)
-        return self._graphs.get(GraphSize.for_pack(pack))
-
-    def _capture_or_launch(self, model: EncodedModel, tokens: Tensor, pack: Pack) -> Tensor:
-        """Encode a pack for whose size there is no graph, capturing one if it is due."""
-        graph = self._capture_if_due(model, tokens, pack)
-        return self._encoder(model, tokens, pack) if graph is None else graph.encode(tokens, pack)
-
-    def _capture_if_due(self, model: EncodedModel, tokens: Tensor, pack: Pack) -> CapturedGraph | None:
-        """Capture a graph if it pays and the pack's size has come before; return it, or None."""
+    def _graph_for(self, model: EncodedModel, tokens: Tensor, pack: Pack) -> CapturedGraph | None:
+        """Return the graph of a pack's size, capturing it if that pays and the size has come before; else None."""
+        size = GraphSize.for_pack(pack)
+        if self._graphs:
+            self._drop_stale_graphs(model)
+            if (graph := self._graphs.get(size)) is not None:
+                return graph
         if not self._always and not launches_matter(pack.total_tokens, model.architecture):
             return None
-        size = GraphSize.for_pack(pack)
         if size not in self._seen:
             self._seen.add(size)
             return None
@@ -136,7 +149,7 @@ class CudaGraphEncoder:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         try:
-            graph = CapturedGraph(lambda tokens, pack: self._encoder(model, tokens, pack), size, device, self._pool)
+            graph = CapturedGraph(partial(self._encoder, model), size, device, self._pool)
         except torch.OutOfMemoryError:
             self._too_large.add(size)
             if not self._graphs:

@@ -110,13 +110,14 @@ class Fp8Encoder(FusedEncoder):
             self._quantized_from = biases
         return biases
 
-    def __call__(self, model: EncodedModel, tokens: Tensor, pack: Pack) -> Tensor:
+    def __call__(self, model: EncodedModel, tokens: Tensor, pack: Pack, timestamps: Tensor | None = None) -> Tensor:
         """Compute the last layer's representation.
 
         Args:
             model: Weights of the encoder.
             tokens: (T,) integers.
             pack: The sequences of the pack.
+            timestamps: Memory for the device timestamp of the start, as for ``embedding.describe_tokens``.
 
         Returns:
             (T, h) in the model's data type.
@@ -124,7 +125,7 @@ class Fp8Encoder(FusedEncoder):
         from virnuc_profiler.inference.kernels.layer_norm import layer_norm
 
         biases = self.prepare(model)
-        x, rotation = self._embed(model, tokens, pack)
+        x, rotation = self._embed(model, tokens, pack, timestamps)
         exact = torch.empty_like(x)
         # Attention overwrites the exact rows, which are no longer needed by then.
         attend = self._attention.plan(pack, out=exact.view(len(x), model.attention_heads, rotation.head_dim))

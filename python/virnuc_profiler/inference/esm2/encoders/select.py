@@ -89,6 +89,6 @@ def resolve_encoder(
         return Encoder(eager, partial(encode_and_pool, eager), eager.kernels)
     encoder = Fp8Encoder(attention) if fp8 else FusedEncoder(attention)
     if cuda_graphs is False or not capturable:
-        return Encoder(encoder, partial(encode_and_pool, encoder), encoder.kernels)
+        return Encoder(encoder, encoder.pooled, encoder.kernels)
     graphs = CudaGraphEncoder(encoder, always=bool(cuda_graphs))
     return Encoder(graphs, graphs.pooled, encoder.kernels, graphs.release)
