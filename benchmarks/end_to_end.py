@@ -138,6 +138,6 @@ class EndToEnd:
             flops=observation.flops or 0,
             sm_clock_mhz=mean(reading.sm_clock_mhz for reading in readings),
             power_w=None if power_mw is None else power_mw / 1e3,
-            busy_share=None if run.device.dropped_batches else observation.busy_share,  # they would count as idle
+            stage_share=None if run.device.dropped_batches else observation.stage_share,  # they would count as idle
             whole_run_tokens_per_s=(run.total_tokens or 0) / run.elapsed_s,
         )

@@ -30,7 +30,7 @@ class Turn:
         flops: FLOPs of the model on these tokens, each sequence by its own length; padding counts nothing.
         sm_clock_mhz: Mean SM clock; None without a GPU.
         power_w: Mean power; None without a GPU.
-        busy_share: Busy share of the device in the steady state, by the profiler; end to end only.
+        stage_share: Share of the steady state in device stages, by the profiler; end to end only.
         whole_run_tokens_per_s: Rate that includes start-up and warm-up; end to end only.
         first_pass_tokens_per_s: Rate over the batches that ran before this turn, each for the first time, except for a
             few that load the kernels.
@@ -41,7 +41,7 @@ class Turn:
     flops: float
     sm_clock_mhz: float | None = None
     power_w: float | None = None
-    busy_share: float | None = None
+    stage_share: float | None = None
     whole_run_tokens_per_s: float | None = None
     first_pass_tokens_per_s: float | None = None
 
@@ -148,7 +148,7 @@ class Table:
             shown(over(figure.tflops, ceiling.tflops if ceiling else None), "{:.1%}"),
             shown(figure.mean_of("sm_clock_mhz")),
             shown(figure.mean_of("power_w")),
-            shown(figure.mean_of("busy_share"), "{:.2%}"),
+            shown(figure.mean_of("stage_share"), "{:.2%}"),
             figure.reason,
         ]
 
@@ -184,7 +184,7 @@ HEADER: Final = (
     "of ceiling",
     "SM MHz",
     "W",
-    "busy",
+    "in stages",
     "not measured because",
 )
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
+#include <cerrno>
 #include <optional>
+#include <stdexcept>
+#include <system_error>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "packing/fasta_index.h"
+#include "packing/file_ranges.h"
 #include "packing/gather.h"
 #include "packing/residue_encoder.h"
 
@@ -55,6 +59,12 @@ FastaIndex index_text(const py::object& text) {
     return index_fasta(view.bytes());
 }
 
+void feed_indexer(FastaIndexer& indexer, const py::object& piece) {
+    const ByteView view(piece);
+    const py::gil_scoped_release release;
+    indexer.feed(view.bytes());
+}
+
 EncodedArrays encode(const py::object& text, const Array<std::int64_t>& starts, const Array<std::int64_t>& ends,
                      const Array<std::uint8_t>& table, std::uint8_t bos, std::uint8_t eos, std::uint8_t unknown,
                      std::int64_t max_residues) {
@@ -68,6 +78,28 @@ EncodedArrays encode(const py::object& text, const Array<std::int64_t>& starts, 
         encoded = encoder.encode(view.bytes(), starts_span, ends_span);
     }
     return to_arrays(std::move(encoded));
+}
+
+/// Returns the bytes, and the start of each range in them.
+py::tuple read_ranges(int descriptor, const Array<std::int64_t>& starts, const Array<std::int64_t>& ends) {
+    const auto starts_span = read_span(starts, "starts");
+    const auto ends_span = read_span(ends, "ends");
+    FileRanges found;
+    try {
+        const py::gil_scoped_release release;
+        found = read_file_ranges(descriptor, starts_span, ends_span);
+    } catch (const std::system_error& error) {
+        errno = error.code().value();
+        PyErr_SetFromErrno(PyExc_OSError);
+        throw py::error_already_set();
+    } catch (const std::out_of_range& error) {
+        PyErr_SetString(PyExc_EOFError, error.what());
+        throw py::error_already_set();
+    }
+    const auto size = static_cast<py::ssize_t>(found.size);
+    const py::capsule owner(found.bytes.get(), [](void* bytes) { delete[] static_cast<std::uint8_t*>(bytes); });
+    std::uint8_t* const bytes = found.bytes.release();
+    return py::make_tuple(py::array_t<std::uint8_t>(size, bytes, owner), to_array(std::move(found.starts)));
 }
 
 py::array_t<std::int32_t> gather(const Array<std::uint8_t>& tokens, const Array<std::int64_t>& offsets,
@@ -124,6 +156,11 @@ void register_sequences(py::module_& module) {
         .def("__len__", [](const FastaIndex& index) { return index.header_starts.size(); });
     module.def("index_fasta", &index_text, py::arg("text"));
 
+    py::class_<FastaIndexer>(module, "FastaIndexer")
+        .def(py::init<>())
+        .def("feed", &feed_indexer, py::arg("piece"))
+        .def("finish", &FastaIndexer::finish, py::call_guard<py::gil_scoped_release>());
+
     py::class_<EncodedArrays>(module, "EncodedSequences")
         .def_readonly("tokens", &EncodedArrays::tokens)
         .def_readonly("offsets", &EncodedArrays::offsets)
@@ -131,6 +168,7 @@ void register_sequences(py::module_& module) {
         .def_readonly("unknown_residues", &EncodedArrays::unknown_residues);
     module.def("encode_residues", &encode, py::arg("text"), py::arg("starts"), py::arg("ends"), py::arg("table"),
                py::kw_only(), py::arg("bos"), py::arg("eos"), py::arg("unknown"), py::arg("max_residues"));
+    module.def("read_file_ranges", &read_ranges, py::arg("descriptor"), py::arg("starts"), py::arg("ends"));
     module.def("gather_sequences", &gather, py::arg("tokens"), py::arg("offsets"), py::arg("order"),
                py::arg("out").noconvert());
 }

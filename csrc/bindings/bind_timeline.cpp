@@ -49,7 +49,7 @@ void register_batch(py::module_& module) {
     define_mark(batch);
     batch.def_property_readonly("index", &Batch::index)
         .def("mark_device_timestamped", &Batch::mark_device_timestamped, py::arg("stage"), py::arg("stream"),
-             py::arg("followed_by"))
+             py::arg("followed_by"), py::arg("gapless") = true)
         .def("set_device_timestamps", &Batch::set_device_timestamps, py::arg("start_ns"), py::arg("end_ns"))
         .def(
             "copy",
@@ -78,7 +78,7 @@ void register_timeline(py::module_& module) {
 #define X(column, initial) , column
     PYBIND11_NUMPY_DTYPE(BatchRow, stage_begin, stage_end, flags VIRNUC_BATCH_COLUMNS(X));
 #undef X
-    PYBIND11_NUMPY_DTYPE(StageRow, stage, host_start_ns, host_end_ns, device_start_ns, device_end_ns);
+    PYBIND11_NUMPY_DTYPE(StageRow, stage, host_start_ns, host_end_ns, device_start_ns, device_end_ns, timestamped);
     PYBIND11_NUMPY_DTYPE(Anchor, host_ns, device_ns, uncertainty_ns);
     register_batch(module);
 

@@ -64,8 +64,8 @@ void Batch::mark(std::string_view stage, std::optional<Stream> stream) {
     running_ = start(number, stream.value_or(recording_->default_stream), &running_, timing_of(number));
 }
 
-bool Batch::mark_device_timestamped(std::string_view stage, std::optional<Stream> stream,
-                                    std::string_view followed_by) {
+bool Batch::mark_device_timestamped(std::string_view stage, std::optional<Stream> stream, std::string_view followed_by,
+                                    bool gapless) {
     if (in_forked_child()) return false;
     const MarkLock lock(*recording_);
     const std::int16_t number = recording_->stage_number(stage);
@@ -77,6 +77,7 @@ bool Batch::mark_device_timestamped(std::string_view stage, std::optional<Stream
     if (running_.record->timing != Timing::timestamps) return false;
     if (awaiting_timestamps_ != nullptr || awaiting_follower_ != nullptr) flag_dropped(*record_);
     running_.record->follower = static_cast<std::uint8_t>(follower);
+    running_.record->gapless = gapless;
     awaiting_timestamps_ = awaiting_follower_ = running_.record;
     return true;
 }

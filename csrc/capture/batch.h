@@ -55,7 +55,10 @@ class Batch : public std::enable_shared_from_this<Batch> {
     /// stage. Returns false if there are no device times or no such stage: the call then was a plain mark().
     ///
     /// Throws std::invalid_argument as mark() does.
-    bool mark_device_timestamped(std::string_view stage, std::optional<Stream> stream, std::string_view followed_by);
+    ///
+    /// `gapless` says whether one launch queues all kernels of the stage, as a graph replay does.
+    bool mark_device_timestamped(std::string_view stage, std::optional<Stream> stream, std::string_view followed_by,
+                                 bool gapless);
     /// Stores what the kernels of the latest timestamped stage wrote. If the start is 0 or the end comes before it, the
     /// stage has no device times and the batch is flagged.
     ///

@@ -54,6 +54,7 @@ struct StageRecord {
     std::int16_t stage = 0;
     Timing timing = Timing::none;
     std::uint8_t follower = 0;  ///< of a timestamped stage: the stage whose start event comes after it
+    bool gapless = false;       ///< of a timestamped stage: one launch queued all its kernels
 };
 
 static_assert(std::is_trivially_copyable_v<BatchRecord> && std::is_trivially_copyable_v<StageRecord>);

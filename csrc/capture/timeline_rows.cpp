@@ -48,13 +48,14 @@ class HostAxis {
     [[nodiscard]] StageRow to_row(StageRecord& record) const {
         const std::int64_t start = std::atomic_ref(record.device_start_ns).load(std::memory_order_relaxed);
         const std::int64_t end = std::atomic_ref(record.device_end_ns).load(std::memory_order_relaxed);
-        StageRow row{record.stage, record.host_start_ns, record.host_end_ns, not_measured, not_measured};
+        StageRow row{record.stage, record.host_start_ns, record.host_end_ns, not_measured, not_measured, 0};
         if (!clock_map_ || start == not_measured || end == not_measured) return row;
         const std::optional<std::int64_t> end_event =
             record.timing == Timing::timestamps ? global_timer_.to_event_time(end) : end;
         if (!end_event) return row;
         row.device_start_ns = clock_map_->to_host(*end_event - (end - start));
         row.device_end_ns = clock_map_->to_host(*end_event);
+        row.timestamped = record.timing == Timing::timestamps && record.gapless ? 1 : 0;
         return row;
     }
 

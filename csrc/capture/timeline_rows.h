@@ -26,6 +26,7 @@ struct StageRow {
     std::int64_t host_end_ns;
     std::int64_t device_start_ns;
     std::int64_t device_end_ns;
+    std::int32_t timestamped;  ///< 1 if the stage's own kernels timed it, and one launch queued them all
 };
 
 /// Returns the ended batches in the order in which they began. Takes no mutex of the marking threads;

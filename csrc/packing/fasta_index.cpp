@@ -13,6 +13,9 @@ namespace {
 
 using Line = std::span<const std::uint8_t>;
 
+/// Longest line in bytes that may span pieces. A file of another kind may have no line ends, and must not fill memory.
+constexpr std::size_t max_line = std::size_t{1} << 28U;
+
 struct LineCount {
     std::int64_t residues = 0;
     bool clean = true;  ///< every byte is white space or may be a residue
@@ -43,14 +46,22 @@ std::string describe(std::uint8_t byte) {
     return std::string("byte 0x") + digits[byte >> 4U] + digits[byte & 15U] + " cannot belong to a sequence";
 }
 
-class Indexer {
-  public:
-    explicit Indexer(std::span<const std::uint8_t> text) : text_(text) {}
+std::string shortened(Line id) {
+    constexpr std::size_t max_length = 60;
+    const Line shown = id.first(std::min(id.size(), max_length));
+    return std::string(shown.begin(), shown.end()) + (id.size() > max_length ? "..." : "");
+}
 
-    FastaIndex run() {
+}  // namespace
+
+class FastaIndexer::Parser {
+  public:
+    /// Reads whole lines; only the last line of the whole text may lack its end.
+    void read_lines(std::span<const std::uint8_t> text) {
+        text_ = text;
         constexpr std::array<std::uint8_t, 3> byte_order_mark{0xEF, 0xBB, 0xBF};
-        const bool has_byte_order_mark =
-            text_.size() >= 3 && std::equal(byte_order_mark.begin(), byte_order_mark.end(), text_.begin());
+        const bool has_byte_order_mark = base_ == 0 && text_.size() >= 3 &&
+                                         std::equal(byte_order_mark.begin(), byte_order_mark.end(), text_.begin());
         std::size_t start = has_byte_order_mark ? 3 : 0;
         while (start < text_.size()) {
             ++line_;
@@ -61,7 +72,15 @@ class Indexer {
             read_line(start, end, next);
             start = next;
         }
-        end_sequence(text_.size());
+        base_ += static_cast<std::int64_t>(text_.size());
+    }
+
+    /// Number of the line that was read last, counted from 1; 0 before the first.
+    [[nodiscard]] std::int64_t line() const { return line_; }
+
+    FastaIndex finish() {
+        text_ = {};
+        end_sequence(0);
         if (index_.header_starts.empty())
             throw FastaFormatError("the text contains no sequence", std::max<std::int64_t>(line_, 1));
         return std::move(index_);
@@ -96,40 +115,67 @@ class Indexer {
         header_line_ = line_;
         residues_ = 0;
         last_residue_ = 0;
-        index_.header_starts.push_back(static_cast<std::int64_t>(header_start));
-        index_.id_ends.push_back(static_cast<std::int64_t>(header_start) + id_length);
-        index_.sequence_starts.push_back(static_cast<std::int64_t>(next));
+        id_ = shortened(header.first(static_cast<std::size_t>(id_length)));
+        index_.header_starts.push_back(offset(header_start));
+        index_.id_ends.push_back(offset(header_start) + id_length);
+        index_.sequence_starts.push_back(offset(next));
     }
 
     void end_sequence(std::size_t end) {
         if (header_line_ == 0) return;
         const std::int64_t residues = residues_ - static_cast<std::int64_t>(last_residue_ == '*');
-        if (residues == 0) throw FastaFormatError("the sequence '" + current_id() + "' has no residues", header_line_);
-        index_.sequence_ends.push_back(static_cast<std::int64_t>(end));
+        if (residues == 0) throw FastaFormatError("the sequence '" + id_ + "' has no residues", header_line_);
+        index_.sequence_ends.push_back(offset(end));
         index_.residue_counts.push_back(residues);
     }
 
-    /// Returns the identifier for messages, shortened to what a reader needs.
-    [[nodiscard]] std::string current_id() const {
-        constexpr std::size_t max_length = 60;
-        const auto start = static_cast<std::size_t>(index_.header_starts.back());
-        const std::size_t length = static_cast<std::size_t>(index_.id_ends.back()) - start;
-        const Line id = text_.subspan(start, std::min(length, max_length));
-        return std::string(id.begin(), id.end()) + (length > max_length ? "..." : "");
-    }
+    /// Returns the offset in the whole text of a place in `text_`.
+    [[nodiscard]] std::int64_t offset(std::size_t place) const { return base_ + static_cast<std::int64_t>(place); }
 
-    std::span<const std::uint8_t> text_;
+    std::span<const std::uint8_t> text_;  ///< the lines that are being read
+    std::int64_t base_ = 0;               ///< offset of `text_` in the whole text
     FastaIndex index_;
+    std::string id_;                ///< identifier of the current sequence, shortened to what messages need
     std::int64_t line_ = 0;         ///< number of the current line
     std::int64_t header_line_ = 0;  ///< line of the current sequence's header; 0 before the first
     std::int64_t residues_ = 0;     ///< residues of the current sequence, including a final '*'
     std::uint8_t last_residue_ = 0;
 };
 
-}  // namespace
+FastaIndexer::FastaIndexer() : parser_(std::make_unique<Parser>()) {}
+
+FastaIndexer::~FastaIndexer() = default;
+
+void FastaIndexer::feed(std::span<const std::uint8_t> piece) {
+    if (!rest_.empty()) {
+        const auto line_end = std::ranges::find(piece, '\n');
+        const bool ends = line_end != piece.end();
+        const auto size = static_cast<std::size_t>(line_end - piece.begin()) + static_cast<std::size_t>(ends);
+        rest_.insert(rest_.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(size));
+        if (rest_.size() > max_line) {
+            throw FastaFormatError("a line of more than " + std::to_string(max_line >> 20U) + " MiB",
+                                   parser_->line() + 1);
+        }
+        if (!ends) return;
+        parser_->read_lines(rest_);
+        rest_.clear();
+        piece = piece.subspan(size);
+    }
+    const auto whole_lines = std::find(piece.rbegin(), piece.rend(), '\n');
+    const auto size = static_cast<std::size_t>(piece.rend() - whole_lines);
+    parser_->read_lines(piece.first(size));
+    rest_.assign(piece.begin() + static_cast<std::ptrdiff_t>(size), piece.end());
+}
+
+FastaIndex FastaIndexer::finish() {
+    parser_->read_lines(rest_);
+    return parser_->finish();
+}
 
 FastaIndex index_fasta(std::span<const std::uint8_t> text) {
-    return Indexer(text).run();
+    FastaIndexer indexer;
+    indexer.feed(text);
+    return indexer.finish();
 }
 
 }  // namespace virnuc

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -37,5 +38,32 @@ struct FastaIndex {
 ///
 /// Throws FastaFormatError.
 FastaIndex index_fasta(std::span<const std::uint8_t> text);
+
+/// Indexes a text that arrives in pieces of any size, as index_fasta() does, so that a file need not be mapped: reading
+/// a mapped file that another process truncates is a bus error.
+class FastaIndexer {
+  public:
+    FastaIndexer();
+    ~FastaIndexer();
+    FastaIndexer(const FastaIndexer&) = delete;
+    FastaIndexer& operator=(const FastaIndexer&) = delete;
+    FastaIndexer(FastaIndexer&&) = delete;
+    FastaIndexer& operator=(FastaIndexer&&) = delete;
+
+    /// Reads the next piece. Only a line that the piece does not end is copied, to be read together with its rest.
+    ///
+    /// Throws FastaFormatError.
+    void feed(std::span<const std::uint8_t> piece);
+
+    /// Ends the text and returns its index. The indexer cannot be used again.
+    ///
+    /// Throws FastaFormatError.
+    [[nodiscard]] FastaIndex finish();
+
+  private:
+    class Parser;
+    std::unique_ptr<Parser> parser_;
+    std::vector<std::uint8_t> rest_;  ///< the start of a line whose end has not arrived
+};
 
 }  // namespace virnuc

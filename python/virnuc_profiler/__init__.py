@@ -28,7 +28,7 @@ _HOMES = {
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
     "virnuc_profiler.sweep.plan.workload": ("generate_tuning_workload",),
     "virnuc_profiler.sweep.trial.cleanup": ("cleanup_between_runs",),
-    "virnuc_profiler.sweep.trial.run": ("run_single_gpu_benchmark",),
+    "virnuc_profiler.sweep.trial.single_gpu_benchmark": ("run_single_gpu_benchmark",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -93,6 +93,6 @@ if TYPE_CHECKING:
     from virnuc_profiler.reports.telemetry_file import write_telemetry
     from virnuc_profiler.sweep.plan.workload import generate_tuning_workload
     from virnuc_profiler.sweep.trial.cleanup import cleanup_between_runs
-    from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
+    from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
     from virnuc_profiler.telemetry.logger import TelemetryLogger
     from virnuc_profiler.telemetry.run_result import RunResult

@@ -36,6 +36,9 @@ class LibraryStatus:
     def reason(self) -> str:
         """Why the library is unavailable; empty if it is available."""
     @property
+    def code(self) -> int | None:
+        """Code with which its initialization failed: a ``CUresult`` or ``nvmlReturn_t``; None if it was not tried."""
+    @property
     def path(self) -> str:
         """File of the library; empty if none was found."""
 
@@ -159,7 +162,7 @@ class Batch:
             ValueError: The timeline has no such stage, the batch has ended, or `stream` is negative or too large.
             TypeError: The number or the types of the arguments are wrong.
         """
-    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str) -> bool:
+    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str, gapless: bool = True) -> bool:
         """End the running stage and start one whose own kernels record the device's global timer.
 
         No device event separates such a stage from its neighbors. If this returns True, the caller must pass the
@@ -172,6 +175,8 @@ class Batch:
                 the timeline's stream.
             followed_by: Name of a device stage that is marked later in the batch with :meth:`mark` and begins on the
                 device after this one has ended. Its event aligns the timestamps with the times of events.
+            gapless: Whether one launch queues all kernels of the stage, as the replay of a graph does. If not, its
+                device time includes waits for launches.
 
         Returns:
             Whether the timestamps are wanted. If not, the call was a plain :meth:`mark`.
@@ -333,8 +338,9 @@ class Timeline:
 
         Returns:
             Structured array of shape (stages,) with the fields ``stage`` (int32), ``host_start_ns``, ``host_end_ns``,
-            ``device_start_ns`` and ``device_end_ns`` (int64). Device times are on the host clock, or NOT_MEASURED.
-            Rows are grouped by batch in the order of :meth:`batches`, and ordered by start within a batch.
+            ``device_start_ns``, ``device_end_ns`` (int64) and ``timestamped`` (int32; 1 if the stage's own kernels
+            took its device times). Device times are on the host clock, or NOT_MEASURED. Rows are grouped by batch in
+            the order of :meth:`batches`, and ordered by start within a batch.
         """
     def anchors(self) -> NDArray[np.void]:
         """Return the anchors: one for each synchronization of the host and device clocks.
@@ -646,6 +652,26 @@ def index_fasta(text: Any) -> FastaIndex:
             residues, a byte that cannot belong to a sequence (such as a control character), or no sequence at all.
     """
 
+class FastaIndexer:
+    """Indexes a FASTA text that arrives in pieces of any size, as `index_fasta` does."""
+
+    def __init__(self) -> None: ...
+    def feed(self, piece: Any) -> None:
+        """Read the next piece, without the GIL.
+
+        Args:
+            piece: Object with a contiguous byte buffer; it may be reused afterwards.
+
+        Raises:
+            FastaFormatError: The text is not valid FASTA, or a line has more than 256 MiB.
+        """
+    def finish(self) -> FastaIndex:
+        """End the text and return its index. The indexer cannot be used again.
+
+        Raises:
+            FastaFormatError: The last sequence has no residues, or there is no sequence at all.
+        """
+
 class EncodedSequences:
     """The tokens of sequences, one sequence after the other."""
 
@@ -692,6 +718,25 @@ def encode_residues(
 
     Raises:
         ValueError: The shapes do not match, a range lies outside the text, or `max_residues` is below 1.
+    """
+
+def read_file_ranges(
+    descriptor: int, starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read ranges of an open file, neighboring ones at once, without the GIL.
+
+    Args:
+        descriptor: Open file, whose position does not matter.
+        starts: Offset of the first byte of each range, in any order. Two ranges must be the same or not overlap.
+        ends: Offset after the last byte of each range.
+
+    Returns:
+        Bytes that contain all ranges, and the start of each range in them.
+
+    Raises:
+        ValueError: A range is negative.
+        OSError: The file cannot be read.
+        EOFError: The file ends before a range does.
     """
 
 def gather_sequences(

@@ -16,7 +16,7 @@ from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.trial import contamination
-from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
+from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
 from virnuc_profiler.sweep.worker.deadlines import Timeouts
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
@@ -28,7 +28,7 @@ ROUNDS = 20
 
 
 def measure(fasta, folder, model, device):
-    return run_single_gpu_benchmark(fasta, folder, model, device, 1, 1, 256, 100, cooldown_s="auto")
+    return run_single_gpu_benchmark(fasta, folder, model, device, 1, 1, 256, 100, cooldown_s="auto", warm_up=False)
 
 
 def test_twenty_out_of_memory_errors_leak_nothing(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from tests.support.faulty_sequences import write_fasta
 from tests.support.standin import NvmlControl, Standins
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.sweep.trial import run as trial
+from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
 
 pytestmark = pytest.mark.slow  # starts whole programs
 
@@ -37,8 +38,8 @@ def run(at_call: int | None, throttled: int = 4) -> dict[str, Any]:
     trial.BatchProfiler = lambda device, **options: BatchProfiler(device=0, **options)  # type: ignore[assignment, misc]
     with tempfile.TemporaryDirectory() as folder:
         fasta = write_fasta(Path(folder), 200)
-        return trial.run_single_gpu_benchmark(
-            fasta, folder, VanishingModel(at_call, throttled), "cpu", 0, 1, 128, 100, cooldown_s=0.0
+        return run_single_gpu_benchmark(
+            fasta, folder, VanishingModel(at_call, throttled), "cpu", 0, 1, 128, 100, cooldown_s=0.0, warm_up=False
         )
 
 
@@ -46,6 +47,7 @@ def test_the_trial_succeeds_with_unknown_utilization(standins: Standins) -> None
     result = standins.call(run, 10)
     assert result["status"] == "success"
     assert result["gpu_util"] is None
+    assert 0 < result["gpu_util_coverage"]["share"] < 0.5
     assert 0 < result["gpu_sampling_lost_after_sec"] < result["elapsed_sec"]
     assert result["sequences_per_sec"] > 0
 
@@ -53,6 +55,7 @@ def test_the_trial_succeeds_with_unknown_utilization(standins: Standins) -> None
 def test_with_nvml_to_the_end_utilization_is_known(standins: Standins) -> None:
     result = standins.call(run, None)
     assert (result["gpu_util"], result["gpu_sampling_lost_after_sec"]) == (73, None)
+    assert result["gpu_util_coverage"]["share"] > 0.5
     assert (result["outcome"], result["evidence"]["held_down_share"]) == ("ok", 0)  # 4 is the power cap
 
 

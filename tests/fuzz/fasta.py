@@ -75,7 +75,9 @@ def _packed(data: bytes) -> bytes:
 
 def _records(fasta: FastaFile) -> list[tuple[bytes, bytes]]:
     """Return identifiers and residues, read from the text by the index alone."""
-    index, text = fasta.index, fasta.text
+    index = fasta.index
+    last = np.array([index.sequence_ends[-1]])
+    text = fasta.read_ranges(np.zeros(1, dtype=np.int64), last)[0].tobytes()
     bounds = zip(index.header_starts, index.id_ends, index.sequence_starts, index.sequence_ends, strict=True)
     found = []
     for position, (header, id_end, start, end) in enumerate(bounds):

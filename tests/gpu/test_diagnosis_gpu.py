@@ -102,7 +102,7 @@ def test_a_healthy_run(model, ceiling):
     found = verdict(profiled(model, ready(packs(150))), ceiling)
     assert found.healthy, found.sentence
     assert found.bottleneck in ("device", "device_arithmetic")
-    assert found.busy_share > 0.95
+    assert found.stage_share > 0.95
     assert 0.2 < found.mfu < 1
 
 
@@ -113,8 +113,10 @@ def test_the_whole_pipeline_is_healthy_if_it_keeps_the_device_busy(model, ceilin
     )
     with create_async_dataloader(SequenceDataset(fasta), collator, num_workers=4) as loader:
         found = verdict(profiled(model, loader), ceiling)
-    assert found.busy_share > 0.9
-    assert found.healthy or found.busy_share < 0.98, found.sentence
+    assert found.stage_share > 0.9
+    # A device that waits for a copy to be launched is in that copy's stage, and counts as launching.
+    idle = 1 - found.stage_share + found.lost_time.get("launching", 0.0)
+    assert found.healthy or idle > 0.02, found.sentence
 
 
 def test_a_slow_reader(model, ceiling):

@@ -67,7 +67,7 @@ def test_throughput(standins: Standins, tmp_path: Path, monkeypatch: pytest.Monk
         assert roles[role]["tokens_per_s"] > 0
         assert not roles[role]["reason"]
     assert roles["d best"]["turns"][0]["whole_run_tokens_per_s"] > 0
-    assert roles["d best"]["turns"][0]["busy_share"] is None  # the CPU has no device times
+    assert roles["d best"]["turns"][0]["stage_share"] is None  # the CPU has no device times
     assert roles["c fp8"]["reason"].startswith("UsageError: precision 'fp8'")
     assert roles["d fp8"]["reason"] == "(c) was measured at no budget"
     assert (roles["b"]["tokens_per_s"] is None) == (find_spec("transformers") is None)

@@ -128,6 +128,8 @@ def verdict(run: Any) -> dict[str, Any]:
         "evidence": [tuple(line) for line in found.evidence],
         "further": found.further,
         "lost_time": dict(found.lost_time),
+        "stage_share": found.stage_share,
+        "timestamped_share": found.timestamped_share,
         "gaps": [asdict(line) for line in found.gaps],
     }
 
@@ -184,8 +186,8 @@ def an_unpinned_copy() -> Any:
     return verdict(loop.run())
 
 
-def a_competing_kernel_for_half_of_the_run() -> Any:
-    """The device is slower for like batches, while clocks are what they were."""
+def a_device_that_is_slower_for_half_of_the_run() -> Any:
+    """The device is slower for like batches, while clocks are what they were, and NVML sees no other process."""
     loop = Loop()
     loop.device_ns = [DEVICE_NS] * (BATCHES // 2) + [3 * DEVICE_NS] * (BATCHES // 2)
     return verdict(loop.run())
@@ -228,7 +230,7 @@ def settled(standins: Standins, scenario: Any, holds: Callable[[dict[str, Any]],
         (tiny_budgets, "launching"),
         (replays_launched_late, "launching"),
         (an_unpinned_copy, "copying"),
-        (a_competing_kernel_for_half_of_the_run, "shared_device"),
+        (a_device_that_is_slower_for_half_of_the_run, "unsteady_device"),
         (a_competing_process, "shared_device"),
         (throttled, "throttling"),
     ],
@@ -249,3 +251,8 @@ def test_a_healthy_run_is_called_healthy(standins: Standins, scenario: Any) -> N
     found = settled(standins, scenario, lambda found: found["healthy"])
     assert found["healthy"], found
     assert found["bottleneck"] in ("device_arithmetic", "memory_bandwidth")
+    if scenario is healthy_replays:
+        assert 0.9 < found["timestamped_share"] <= found["stage_share"]
+        assert "by its own timestamps" in found["sentence"]
+    else:
+        assert found["timestamped_share"] is None

@@ -14,6 +14,7 @@ from tests.support.command import Command, run, wait_until
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.cli.nsys import profile_command
+from virnuc_profiler.sweep.results.folder_lock import FolderLock
 from virnuc_profiler.sweep.trial import run as trial
 
 pytestmark = pytest.mark.slow  # starts whole programs
@@ -134,3 +135,25 @@ def test_a_stopped_command_lets_nsys_finish(nsys, tmp_path):
     assert finished.code == 1
     assert "Traceback" not in finished.err
     assert f"what was measured until then is in {out}" in finished.err
+
+
+def test_a_second_capture_in_the_folder_keeps_the_first(nsys, tmp_path):
+    out = tmp_path / "out"
+    for _ in range(2):
+        finished = run("profile", *SMALL, "--nsys", "--output-dir", out, env=nsys)
+        assert finished.code == 0, finished.err
+    for name in (f"run_{RUN_ID}.json", f"telemetry_{RUN_ID}.json", f"nsys_{RUN_ID}.json", f"nsys_{RUN_ID}.nsys-rep"):
+        stem, _, end = name.rpartition(".")
+        assert (out / name).exists()
+        assert (out / f"{stem}.earlier-1.{end}").exists()
+        assert f"{name} of an earlier run is now" in finished.out
+
+
+@pytest.mark.parametrize("lock", ["journal.lock", "nsys.lock"])
+def test_a_folder_in_use_is_refused_before_anything_is_moved(nsys, tmp_path, lock):
+    (tmp_path / f"run_{RUN_ID}.json").write_text("earlier")
+    with FolderLock(tmp_path, "profile", lock):
+        finished = run("profile", *SMALL, "--nsys", "--output-dir", tmp_path, env=nsys)
+    assert finished.code == 1
+    assert f"{tmp_path} is in use by another profile" in finished.error
+    assert (tmp_path / f"run_{RUN_ID}.json").read_text() == "earlier"

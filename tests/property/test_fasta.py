@@ -102,3 +102,14 @@ def test_junk_behind_the_gzip_magic_is_an_error_of_ours(tmp_path_factory, junk):
     path.write_bytes(b"\x1f\x8b\x08" + junk)
     with pytest.raises(WorkloadError, match=re.escape(str(path))):
         FastaFile.open(path)
+
+
+@given(files(), st.lists(st.integers(0, 3000), max_size=6))
+def test_a_text_in_pieces_has_the_index_of_the_whole(case, cuts):
+    _, text = case
+    indexer = _core.FastaIndexer()
+    for start, end in itertools.pairwise([0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]):
+        indexer.feed(text[start:end])
+    found, whole = indexer.finish(), _core.index_fasta(text)
+    for name in ("header_starts", "id_ends", "sequence_starts", "sequence_ends", "residue_counts"):
+        assert np.array_equal(getattr(found, name), getattr(whole, name)), name

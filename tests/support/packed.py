@@ -112,7 +112,7 @@ class RecordedBatch:
         assert self.state == "open"
         self.calls.append(stage)
 
-    def mark_device_timestamped(self, stage, stream, followed_by):
+    def mark_device_timestamped(self, stage, stream, followed_by, gapless):
         self.mark(stage, stream)
         return False
 

@@ -15,7 +15,7 @@ from virnuc_profiler.telemetry.batch_table import (
 from virnuc_profiler.telemetry.records import STAGES, BatchRecord, PackingRecord, StageRecord
 
 _BATCH_DTYPE = [(field, np.uint32 if field == "flags" else np.int64) for field in BATCH_FIELDS]
-_STAGE_DTYPE = [(field, np.int32 if field == "stage" else np.int64) for field in STAGE_FIELDS]
+_STAGE_DTYPE = [(field, np.int32 if field in ("stage", "timestamped") else np.int64) for field in STAGE_FIELDS]
 
 
 def table_of(batches: list[BatchRecord], stage_names=STAGES) -> BatchTable:
@@ -26,7 +26,8 @@ def table_of(batches: list[BatchRecord], stage_names=STAGES) -> BatchTable:
         for stage in batch.stages:
             device = (stage.device_start_ns, stage.device_end_ns)
             device = tuple(NOT_MEASURED if time is None else time for time in device)
-            stage_rows.append((stage_names.index(stage.name), stage.host_start_ns, stage.host_end_ns, *device))
+            name = stage_names.index(stage.name)
+            stage_rows.append((name, stage.host_start_ns, stage.host_end_ns, *device, stage.timestamped))
         packing = batch.packing
         flags = (HAS_PACKING if packing else 0) | (DEVICE_TIMES_DROPPED if batch.device_times_dropped else 0)
         statistics = (NOT_MEASURED,) * 5 + (0,)
@@ -51,7 +52,7 @@ _maybe_times = st.none() | _times
 def batch_records(draw) -> BatchRecord:
     counts = st.integers(0, 2**40)
     packing = PackingRecord(*(draw(counts) for _ in range(5)), token_budget=draw(st.none() | st.integers(1, 2**31)))
-    stages = st.builds(StageRecord, st.sampled_from(STAGES), _times, _times, _maybe_times, _maybe_times)
+    stages = st.builds(StageRecord, st.sampled_from(STAGES), _times, _times, _maybe_times, _maybe_times, st.booleans())
     return BatchRecord(
         index=draw(counts),
         host_start_ns=draw(_times),

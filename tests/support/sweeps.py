@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
@@ -14,6 +15,11 @@ from virnuc_profiler.sweep.session import Sweep, SweepListener
 
 WORKLOAD = Workload(Path("small.fasta"), "generated, seed 42", 2000, 2000, 430_000, 1000, "sha256:aa")
 VALIDATION_WORKLOAD = Workload(Path("large.fasta"), "generated, seed 42", 5000, 5000, 1_075_000, 1002, "sha256:bb")
+
+
+def described_files():
+    """Stand in for ``FastaFile``: every file that is opened is what :data:`WORKLOAD` describes."""
+    return SimpleNamespace(open=lambda path: SimpleNamespace(path=path, fingerprint=WORKLOAD.fingerprint))
 
 
 def conditions(**changes) -> Conditions:

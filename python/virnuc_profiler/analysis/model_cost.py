@@ -15,6 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 
 _Number = TypeVar("_Number", int, float)
@@ -72,6 +76,19 @@ def forward_flops(tokens: int, sum_squared_lengths: int, shape: ModelShape) -> i
         raise ValueError(f"tokens ({tokens}) and sum_squared_lengths ({sum_squared_lengths}) must not be negative")
     hidden_size = shape.hidden_size
     return shape.num_layers * (24 * hidden_size * hidden_size * tokens + 4 * hidden_size * sum_squared_lengths)
+
+
+def flops_by_batch(batches: BatchTable, shape: ModelShape) -> NDArray[np.float64]:
+    """Return the FLOPs of each batch, rounded to 53 bits, as a column of shape (batches,).
+
+    Args:
+        batches: Batches with packing statistics. Values of batches without them mean nothing.
+        shape: Shape of the model.
+    """
+    tokens, squares = (batches.columns[name].astype(np.float64) for name in ("tokens", "sum_squared_lengths"))
+    hidden_size = float(shape.hidden_size)
+    flops: NDArray[np.float64] = shape.num_layers * (24 * hidden_size**2 * tokens + 4 * hidden_size * squares)
+    return flops
 
 
 def model_flops_utilization(flops: int, elapsed_seconds: float, ceiling: DeviceCeiling) -> float | None:

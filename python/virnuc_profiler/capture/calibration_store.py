@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from virnuc_profiler.capture.calibration import Calibration, Ceiling
-from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.telemetry.files import read_json, write_json_atomically
+from virnuc_profiler.errors import OutputError, TelemetryFormatError
+from virnuc_profiler.telemetry.files import move_aside, read_json, write_json_atomically
 
 PATH_VARIABLE: Final = "VIRNUC_PROFILER_CALIBRATION"
 
@@ -34,15 +36,21 @@ def calibration_path() -> Path:
 def save_calibration(calibration: Calibration) -> Path:
     """Add a calibration to the file, in place of one with the same GPU, driver and PyTorch.
 
+    Processes that calibrate several GPUs at once wait for each other. A file that is no calibration is moved aside.
+
     Raises:
         OutputError: The file cannot be written.
     """
     document = asdict(calibration)
-    others = [entry for entry in _entries() if any(entry.get(part) != document[part] for part in _KEY)]
     path = calibration_path()
-    return write_json_atomically(
-        path, {"kind": _KIND, "schema_version": _SCHEMA_VERSION, "calibrations": [*others, document]}
-    )
+    with _locked(path):
+        found = _read(path)
+        if found is None and (kept := move_aside(path, "unreadable")) is not None:
+            _log.warning("%s is kept as %s", path, kept.name)
+        others = [entry for entry in found or () if any(entry.get(part) != document[part] for part in _KEY)]
+        return write_json_atomically(
+            path, {"kind": _KIND, "schema_version": _SCHEMA_VERSION, "calibrations": [*others, document]}
+        )
 
 
 def load_ceiling(
@@ -73,14 +81,18 @@ def load_ceiling(
 
 def _entries() -> list[Mapping[str, Any]]:
     """Read the entries of the file. A damaged file counts as empty, so that a run does not fail because of it."""
-    path = calibration_path()
+    return _read(calibration_path()) or []
+
+
+def _read(path: Path) -> list[Mapping[str, Any]] | None:
+    """Return the entries of a file, none if it does not exist; None, after a warning, if it is no calibration."""
     if not path.exists():
         return []
     try:
         document = read_json(path)
     except TelemetryFormatError as error:
         _log.warning("the calibration file is ignored: %s; `virnuc-profiler doctor --calibrate` replaces it", error)
-        return []
+        return None
     entries = document.get("calibrations") if isinstance(document, dict) and document.get("kind") == _KIND else None
     if not isinstance(entries, list):
         _log.warning(
@@ -88,8 +100,28 @@ def _entries() -> list[Mapping[str, Any]]:
             "`virnuc-profiler doctor --calibrate` replaces it",
             path,
         )
-        return []
+        return None
     return [entry for entry in entries if isinstance(entry, dict)]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock beside a file, where the file system has locks.
+
+    Raises:
+        OutputError: The lock cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _ceiling(entry: Mapping[str, Any], precision: str) -> Ceiling | None:

@@ -132,5 +132,8 @@ def _sampling_cpu(target: Target) -> tuple[float | None, str]:
     sampler.start()
     time.sleep(_SAMPLING_S)
     sampler.stop()
-    cpu_ns = sum(tier.cpu_ns or 0 for tier in sampler.tiers())
-    return cpu_ns / 1e9 / (time.monotonic() - began), ""
+    elapsed_s = time.monotonic() - began
+    known_ns = [tier.cpu_ns for tier in sampler.tiers() if tier.cpu_ns is not None]
+    if not known_ns:
+        return None, "the CPU time of the sampling threads could not be read"
+    return sum(known_ns) / 1e9 / elapsed_s, ""

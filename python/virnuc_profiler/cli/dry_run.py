@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.measurement_request import resolve_device_here, shown_path
-from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request
-from virnuc_profiler.sweep.plan.steps import Step, plan
+from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
+from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
+from virnuc_profiler.sweep.plan.steps import Grid, plan
 
 if TYPE_CHECKING:
-    from virnuc_profiler.sweep.plan.configuration import Configuration
+    from virnuc_profiler.sweep.plan.conditions import Conditions
     from virnuc_profiler.sweep.plan.estimate import Estimate
     from virnuc_profiler.sweep.plan.request import Request
     from virnuc_profiler.sweep.plan.workload import Workload
@@ -23,37 +25,38 @@ if TYPE_CHECKING:
 
 def dry_run(
     request: Request,
-    planned: Mapping[str, Step],
+    grid: Grid,
     names: Sequence[str],
-    record: SweepRecord | None = None,
-    limits: Mapping[str, float | None] | None = None,
+    limits: Mapping[str, float | None],
+    resumed: Sequence[SweepRecord] | None = None,
 ) -> int:
-    """List what would run.
+    """List what would run: the same trials that the sweep itself finds to be left.
 
     Args:
         request: What is asked for.
-        planned: The planned steps by name.
-        names: Names of the steps that would run.
-        record: Sweep that would be resumed, of which only what is left is listed; None for a new one.
+        grid: Lists of values that replace the default ones.
+        names: Names of the chosen steps.
         limits: Today's time limits of the model's process.
+        resumed: The folder's sweeps, of which the last would be resumed; None for a new sweep.
     """
+    from virnuc_profiler.sweep.results.remaining import needed_steps, remaining_trials
     from virnuc_profiler.sweep.results.result_files import baseline_seconds
     from virnuc_profiler.sweep.session import check_budgets
 
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
         trial = dataclasses.replace(request, output_dir=Path(folder))
         workload, validation = trial.workload(), trial.validation_workload()
-    check_budgets(planned, names, workload, validation)
-    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
-    if "baseline" not in names and seconds is None:
-        names = ("baseline", *names)
-    tokens = []
-    for name in names:
-        configurations = _left(planned[name], record, {"timeout_s": request.timeout_s, **(limits or {})})
+    check_budgets(plan(grid), names, workload, validation)
+    records = _with_new_sweep(request, grid, names, workload, validation) if resumed is None else resumed
+    settings = with_limits(records[-1].current_conditions, request, limits).settings
+    trials = remaining_trials(records, names, settings)
+    for name in needed_steps(records, names, settings):
+        configurations = [configuration for step, configuration in trials if step == name]
         print(f"{name}: {len(configurations)} configuration{'s' if len(configurations) != 1 else ''}")
         for configuration in configurations:
-            print(f"  {'the best found' if name == 'validation' else configuration}")
-            tokens.append((validation if name == "validation" else workload).tokens)
+            print(f"  {'the best found' if configuration is None else configuration}")
+    tokens = [(validation if name == "validation" else workload).tokens for name, _ in trials]
+    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
     print(f"Model: {request.model} on {request.device}")
     print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
     print(f"Time: {_estimate(request, workload, tokens, seconds)}")
@@ -72,19 +75,51 @@ def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, floa
     from virnuc_profiler.sweep.results.journal import read_journal
 
     require_journal(folder)
-    record = last_sweep(folder, read_journal(folder))
+    records = read_journal(folder)
+    record = last_sweep(folder, records)
     request = resumed_request(record, folder, given, resolve_device_here)
     require_same_file(record, request)
-    return dry_run(request, plan(record.plan.grid), record.plan.steps, record, limits)
+    return dry_run(request, record.plan.grid, record.plan.steps, limits, records)
 
 
-def _left(step: Step, record: SweepRecord | None, limits: Mapping[str, float | None]) -> list[Configuration]:
-    configurations = list(step.configurations())
-    if record is None or (step.name == "validation" and not record.has(step.name)):
-        return configurations
-    if step.name == "validation":
-        return []
-    return [config for config in configurations if not record.is_finished(step.name, config, limits)]
+def _with_new_sweep(
+    request: Request, grid: Grid, names: Sequence[str], workload: Workload, validation: Workload
+) -> list[SweepRecord]:
+    """Return the sweeps of the folder's journal as they would be once a new one has begun."""
+    from virnuc_profiler.sweep.results.journal import read_journal
+    from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord
+
+    earlier = read_journal(request.output_dir)
+    new = SweepRecord("", SweepPlan(tuple(names), grid, workload, validation), "")
+    new.conditions["today"] = _expected_conditions(request, earlier)
+    return [*earlier, new]
+
+
+def _expected_conditions(request: Request, earlier: Sequence[SweepRecord]) -> Conditions:
+    """Return the conditions of a new sweep, as far as they are known before its model is loaded.
+
+    A model that is asked for with the options of the last sweep is expected to be the same one.
+    """
+    from virnuc_profiler.sweep.plan.conditions import Conditions
+    from virnuc_profiler.sweep.plan.request import options_of
+    from virnuc_profiler.sweep.trial.provenance import machine_description, software_versions
+
+    model: Mapping[str, Any] = request.describe_model()
+    device_name = None
+    if earlier:
+        then, options = earlier[-1], options_of(request)
+        varied = {name for name in then.plan.grid if name in MODEL_KNOBS}
+        names = ("device", "model", "weights", *MODEL_KNOBS)
+        if varied == set(request.varied) and all(then.plan.options.get(name) == options[name] for name in names):
+            model = then.current_conditions.model
+            device_name = then.current_conditions.settings.get("device_name")
+    settings = {
+        "device": str(request.device),
+        "device_name": device_name,
+        "device_memory_gb": request.device_memory_gb,
+        "host": platform.node(),
+    }
+    return Conditions(machine_description(), software_versions(), model, settings)
 
 
 def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:

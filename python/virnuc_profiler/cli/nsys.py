@@ -9,56 +9,84 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from virnuc_profiler.cli.correlate import correlate_run
-from virnuc_profiler.cli.measurement_request import require_writable, shown_path
+from virnuc_profiler.cli.measurement_request import shown_path
+from virnuc_profiler.cli.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.errors import OutputError, UsageError
 
 _PYTHON: Final = (sys.executable, "-m", "virnuc_profiler")
 _FINISH_S: Final = 120.0
 """Seconds that nsys gets after Ctrl-C to write what it has."""
+_LOCK: Final = "nsys.lock"
+"""A lock beside the folder's own, which the profiled process holds."""
 
 
-def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path) -> int:
+def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path, *, named: bool) -> int:
     """Run ``profile`` again under nsys, correlate, and return the exit code of the run.
 
     Args:
         argv: The command as it was given, ``profile`` first.
         run_id: Id of the run that it makes.
         folder: Folder that it writes to.
+        named: Whether the user named the folder.
 
     Raises:
         UsageError: nsys is not installed; the message lists the commands to run where it is.
-        OutputError: nsys left no readable capture; what was measured is kept.
+        OutputError: The folder is in use, or nsys left no readable capture; what was measured is kept.
     """
-    from virnuc_profiler.telemetry.files import write_json_atomically  # needs NumPy, which --help does not
+    from virnuc_profiler.sweep.results.folder_lock import FolderLock
 
-    report = folder / f"nsys_{run_id}.nsys-rep"
-    export = report.with_suffix(".sqlite")
-    run_file = folder / f"run_{run_id}.json"
-    profile = profile_command(argv, report, folder)
-    convert = export_command(report, export)
     nsys = shutil.which("nsys")
     if nsys is None:
-        correlate = [*_PYTHON, "correlate", str(run_file), str(export)]
-        print("\n".join(shlex.join(command) for command in (profile, convert, correlate)))
+        files = _Files.of(folder, run_id)
+        commands = (profile_command(argv, files.report, folder), export_command(files.report, files.export))
+        correlate = [*_PYTHON, "correlate", str(files.run), str(files.export)]
+        print("\n".join(shlex.join(command) for command in (*commands, correlate)))
         raise UsageError("nsys is not on PATH: install Nsight Systems, or run the commands above where it is")
-    require_writable(folder)
-    for stale in (report, export, run_file):  # so that files that exist afterwards are of this run
-        stale.unlink(missing_ok=True)
+    folder = claim_folder(folder, named=named)
+    files = _Files.of(folder, run_id)
+    with FolderLock(folder, "profile --nsys", _LOCK):
+        with FolderLock(folder, "profile --nsys"):  # no other command is writing these files
+            keep_earlier(files)
+        return _capture(nsys, argv, files, folder)
+
+
+class _Files(NamedTuple):
+    """The files of a captured run. Those that exist after nsys has ended are of this run, because none did before."""
+
+    run: Path
+    telemetry: Path
+    report: Path
+    export: Path
+    correlation: Path
+
+    @classmethod
+    def of(cls, folder: Path, run_id: str) -> _Files:
+        from virnuc_profiler.sweep.results.result_files import trial_paths
+
+        telemetry, run = trial_paths(folder, run_id)
+        captured = (folder / f"nsys_{run_id}.{kind}" for kind in ("nsys-rep", "sqlite", "json"))
+        return cls(run, telemetry, *captured)
+
+
+def _capture(nsys: str, argv: Sequence[str], files: _Files, folder: Path) -> int:
+    from virnuc_profiler.telemetry.files import stream_json_atomically  # needs NumPy, which --help does not
+
+    profile = profile_command(argv, files.report, folder)
     code = _run_to_its_end([nsys, *profile[1:]])
-    if not run_file.exists():
+    if not files.run.exists():
         if code == 0:
-            raise OutputError(f"nsys ended, but there is no run {run_file}")
+            raise OutputError(f"nsys ended, but there is no run {files.run}")
         return code  # the run or nsys has printed the reason
-    _convert([nsys, *convert[1:]], report, export, folder)
-    text, document = correlate_run(run_file, export)
-    json_file = folder / f"nsys_{run_id}.json"
-    write_json_atomically(json_file, document())
+    convert = export_command(files.report, files.export)
+    _convert([nsys, *convert[1:]], files.report, files.export, folder)
+    text, document = correlate_run(files.run, files.export)
+    stream_json_atomically(files.correlation, document())
     print(f"\n{text}")
-    print(f"Capture: {shown_path(report)}")
-    print(f"Correlation: {shown_path(json_file)}")
+    print(f"Capture: {shown_path(files.report)}")
+    print(f"Correlation: {shown_path(files.correlation)}")
     print(f"Results: {shown_path(folder)}")
     return code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.arguments import add_measurement_options
@@ -12,10 +13,10 @@ from virnuc_profiler.cli.measurement_request import (
     build_request,
     describe_workload,
     fill_in_folder,
-    require_writable,
     shown_path,
 )
 from virnuc_profiler.cli.nsys import profile_under_nsys
+from virnuc_profiler.cli.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 
@@ -48,13 +49,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and report; return 1 if the configuration failed."""
+    from virnuc_profiler.sweep.results.folder_lock import FolderLock
+
     knobs = {name: getattr(arguments, name) for name, knob in KNOBS.items() if not knob.needs_new_model}
     configuration = Configuration(**knobs)
+    named = arguments.output_dir is not None
     if arguments.nsys:
-        return profile_under_nsys(arguments.argv, configuration.run_id, fill_in_folder(arguments))
+        return profile_under_nsys(arguments.argv, configuration.run_id, fill_in_folder(arguments), named=named)
     request = build_request(arguments, limit_file=False)
-    require_writable(request.output_dir)
-    result = _measure(request, configuration)
+    arguments.output_dir = claim_folder(request.output_dir, named=named)
+    request = replace(request, output_dir=arguments.output_dir)
+    with FolderLock(request.output_dir, "profile"):
+        result = _measure(request, configuration)
     if result.telemetry_path is not None and result.run_path is not None:
         print(f"Telemetry: {shown_path(result.telemetry_path)}")
         print(f"Run: {shown_path(result.run_path)}")
@@ -66,17 +72,20 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     from virnuc_profiler.capture.cpu_check import quota_notice
     from virnuc_profiler.cli.progress import show_sequences
     from virnuc_profiler.cli.sweep import describe_model
+    from virnuc_profiler.inference.loading.environment import require_environment
     from virnuc_profiler.reports.diagnosis_text import render_diagnosis
     from virnuc_profiler.reports.performance_text import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
+    from virnuc_profiler.sweep.results.result_files import trial_paths
     from virnuc_profiler.sweep.session import require_budget
     from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
     from virnuc_profiler.telemetry.run_result import RunResult
 
-    workload = request.workload()
+    workload, fasta = request.open_workload()
     require_budget(configuration.token_budget, workload.longest_tokens)
+    require_environment(configuration.num_workers)
     print(describe_workload(workload))
-    model = MeasuredModel(request)
+    model = MeasuredModel(request, fasta)
     print(describe_model(model.description))
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
@@ -85,8 +94,10 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     if predicted is not None:
         raise UsageError(f"{configuration} is {predicted.message}")
     model.warm_up(workload, num_workers=min(1, configuration.num_workers))
-    with show_sequences(workload.num_sequences) as on_progress:
-        result = model.run_trial(workload, configuration, request.output_dir, on_progress)
+    keep_earlier(trial_paths(request.output_dir, configuration.run_id))
+    with show_sequences(workload) as bar:
+        callbacks = () if bar is None else (bar.count_sequences, bar.count_tokens)
+        result = model.run_trial(workload, configuration, request.output_dir, *callbacks)
     if not result.succeeded:
         print(f"virnuc-profiler: error: {configuration} failed, {result.message}", file=sys.stderr)
     # Neither file exists if the device failed before the run began.

@@ -20,11 +20,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from virnuc_profiler.reports.figures import NOT_MEASURED
 from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.estimate import Pace, in_words
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING
 from virnuc_profiler.sweep.session import SweepListener
+from virnuc_profiler.telemetry.number_text import rate, share
+from virnuc_profiler.telemetry.rates import ratio
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.workload import Workload
@@ -49,7 +51,7 @@ class ProgressLines(SweepListener):
         self._pace = Pace(cooldown_s)
         self._clock = clock
         self._started = 0.0
-        self._tokens = 0
+        self._workload: Workload | None = None
 
     @property
     def number(self) -> int:
@@ -59,7 +61,7 @@ class ProgressLines(SweepListener):
     def trial_started(self, step: str, configuration: Configuration, workload: Workload) -> None:  # noqa: ARG002
         """Start the clock."""
         self._started = self._clock()
-        self._tokens = workload.tokens
+        self._workload = workload
 
     def trial_finished(self, step: str, result: Result) -> None:
         """Print what came out, and how long the rest will take."""
@@ -73,8 +75,9 @@ class ProgressLines(SweepListener):
         print(render_step(document), end="\n\n", flush=True)
 
     def _count_trial(self, result: Result) -> None:
-        if not result.predicted:  # what was not tried took no time, which says nothing of the rest
-            self._pace.add(self._clock() - self._started, self._tokens)
+        if result.succeeded and self._workload is not None:  # a failure took any time, which says nothing of the rest
+            steady = ratio(self._workload.num_sequences, result.steady_sequences_per_sec)
+            self._pace.add(self._clock() - self._started, self._workload.tokens, steady)
         self._left = self._left[1:]
 
     def time_left(self) -> str:
@@ -138,17 +141,33 @@ def show_progress(planned: Sequence[Workload], cooldown_s: float) -> Iterator[Sw
         yield ProgressBar(planned, cooldown_s, progress)
 
 
+class SequencesBar:
+    """One bar over a run, which moves with the tokens that are done, as time does, and counts sequences beside it."""
+
+    def __init__(self, workload: Workload, progress: Progress) -> None:
+        self._sequences = workload.num_sequences
+        self._progress = progress
+        self._task: TaskID = progress.add_task("sequences", total=workload.tokens, done=f"0/{self._sequences}")
+
+    def count_sequences(self, done: int) -> None:
+        """Show the number of sequences that are done."""
+        self._progress.update(self._task, done=f"{done}/{self._sequences}")
+
+    def count_tokens(self, done: int) -> None:
+        """Move the bar, from which the time left follows."""
+        self._progress.update(self._task, completed=done)
+
+
 @contextmanager
-def show_sequences(total: int) -> Iterator[Callable[[int], None] | None]:
-    """Show a bar over the sequences of one run, and yield the callable that moves it; None without a terminal."""
+def show_sequences(workload: Workload) -> Iterator[SequencesBar | None]:
+    """Show a bar over the sequences of one run, and yield what moves it; None without a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn())
     with _on(console, *columns) as progress:
-        task = progress.add_task("sequences", total=total)
-        yield lambda done: progress.update(task, completed=done)
+        yield SequencesBar(workload, progress)
 
 
 def _on(console: Console, *columns: ProgressColumn) -> Progress:
@@ -160,7 +179,7 @@ def outcome(result: Result) -> str:
     """Return a result in a few words."""
     if not result.succeeded:
         return f"failed, {result.reason}{' (predicted, not tried)' if result.predicted else ''}"
-    rate = NOT_MEASURED if result.sequences_per_sec is None else f"{result.sequences_per_sec:.1f}"
-    efficiency = "" if result.packing_efficiency is None else f", {result.packing_efficiency:.1%} packing"
+    packing = result.packing_efficiency
+    efficiency = "" if packing is None else f", {share(packing, beside=MIN_PACKING)} packing"
     mark = f", {result.outcome}" if result.throttled or result.interrupted else ""
-    return f"{rate} seq/sec{efficiency}{mark}"
+    return f"{rate(result.sequences_per_sec)} seq/sec{efficiency}{mark}"

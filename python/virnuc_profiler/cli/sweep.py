@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from virnuc_profiler.cli.measurement_request import (
     require_writable,
     shown_path,
 )
+from virnuc_profiler.cli.result_folder import claim_folder
 from virnuc_profiler.cli.resume import (
     conditions_so_far,
     last_sweep,
@@ -106,12 +107,13 @@ def run(arguments: argparse.Namespace) -> int:
     fasta = fasta_of_environment()
     if arguments.dry_run:
         request = build_request(arguments, limit_file=True, grid=grid, fasta=fasta)
-        return dry_run(request, plan(grid), arguments.steps)
+        return dry_run(request, grid, arguments.steps, limits_of(arguments))
     with model_host(arguments) as host:
         request = build_request(
             arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
         )  # fmt: skip
-        return _start(request, grid, arguments.steps, host)
+        arguments.output_dir = claim_folder(request.output_dir, named="output_dir" in given)
+        return _start(dataclasses.replace(request, output_dir=arguments.output_dir), grid, arguments.steps, host)
 
 
 def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) -> int:
@@ -121,7 +123,6 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
     from virnuc_profiler.sweep.results.sweep_record import SweepPlan
     from virnuc_profiler.sweep.session import check_budgets
 
-    require_writable(request.output_dir)
     with Journal(request.output_dir) as journal:
         if journal.records and not Documents(journal.records).complete():
             folder = shown_path(request.output_dir)
@@ -130,6 +131,7 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
             )
         workload, validation = request.workload(), request.validation_workload()
         check_budgets(plan(grid), names, workload, validation)
+        _require_environment(plan(grid)[name] for name in names)
         print(describe_workload(workload))
         journal.begin(SweepPlan(tuple(names), grid, workload, validation, options_of(request)))
         return _run(_loaded(request, host, grid), request, journal)
@@ -158,6 +160,7 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
             sweep.conditions = record.current_conditions  # no result of this process is added
             return _finish(sweep, request, None)
         require_same_conditions(record, folder, conditions_so_far(record), allow_mixed)
+        _require_environment(sweep.steps[name] for name, _ in left)
         first = left[0][1]
         if first is not None:
             request = request.for_configuration(first)
@@ -195,6 +198,7 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     """Run the sweep, without a model if everything is there already, and print where the results are."""
     from virnuc_profiler.cli.progress import show_progress
     from virnuc_profiler.sweep.plan.cooldown import min_pause_s
+    from virnuc_profiler.sweep.results.result import ENVIRONMENT
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
@@ -207,6 +211,10 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     folder = shown_path(request.output_dir)
     print(f"Results: {folder}")
     trials = sweep.journal.current.trials
+    if again := sum(trial.result.reason == ENVIRONMENT for trial in trials):
+        _log.warning(
+            "this machine did not let %d configurations run: sweep --resume %s measures them again", again, folder
+        )
     if trials and not any(trial.result.succeeded for trial in trials):
         raise VirnucError(f"no configuration succeeded; the tables and the files in {folder} say why")
     return 0
@@ -238,6 +246,13 @@ def _run_without_model(
     on_progress: Callable[[int], None],  # noqa: ARG001
 ) -> Result:
     raise AssertionError(f"{configuration} is to be run without a model")
+
+
+def _require_environment(steps_to_run: Iterable[Step]) -> None:
+    """Say before the first trial what the machine lacks for every one of them."""
+    from virnuc_profiler.inference.loading.environment import require_environment
+
+    require_environment(_max_workers(tuple(steps_to_run)))
 
 
 def _max_workers(steps_to_run: Sequence[Step]) -> int:

@@ -21,13 +21,14 @@ class BatchMarks(Protocol):
             stream: Handle of the CUDA stream that the stage runs on; None for host work.
         """
 
-    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str, /) -> bool:
+    def mark_device_timestamped(self, stage: str, stream: int | None, followed_by: str, gapless: bool, /) -> bool:
         """Start a stage whose own kernels may record when they begin and end, instead of CUDA events.
 
         Args:
             stage: Name of the stage.
             stream: Handle of the CUDA stream that the stage runs on.
             followed_by: Name of the stage that will follow.
+            gapless: Whether one launch queues all kernels of the stage.
 
         Returns:
             Whether the kernels must record device timestamps, for `set_device_timestamps`.
@@ -83,7 +84,7 @@ class NoMarks:
     def mark(self, stage: str, stream: int | None = None, /) -> None:
         """No-op."""
 
-    def mark_device_timestamped(self, _stage: str, _stream: int | None, _followed_by: str, /) -> bool:
+    def mark_device_timestamped(self, _stage: str, _stream: int | None, _followed_by: str, _gapless: bool, /) -> bool:
         """Return False: nothing uses device timestamps."""
         return False
 
@@ -144,8 +145,12 @@ class ForwardMarks(Protocol):
     def begin_pooling(self) -> None:
         """Start the stage of the pooling, after the forward was queued."""
 
-    def begin_pass(self) -> None:
-        """Start the one stage of a pass whose kernels write the timestamps of its output buffer, if it has one."""
+    def begin_pass(self, *, gapless: bool) -> None:
+        """Start the one stage of a pass whose kernels write the timestamps of its output buffer, if it has one.
+
+        Args:
+            gapless: Whether one launch queues all kernels of the pass.
+        """
 
 
 class NoForwardMarks:
@@ -161,5 +166,5 @@ class NoForwardMarks:
     def begin_pooling(self) -> None:
         """No-op."""
 
-    def begin_pass(self) -> None:
+    def begin_pass(self, *, gapless: bool) -> None:
         """No-op."""

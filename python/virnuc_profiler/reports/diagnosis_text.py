@@ -26,7 +26,7 @@ def render_diagnosis(run: RunResult | Diagnosis) -> str:
             was made with :func:`diagnose_run`.
     """
     diagnosis = diagnose_run(run) if isinstance(run, RunResult) else run
-    lines = ["Diagnosis", _RULE, *wrap(diagnosis.sentence, len(_RULE)), *diagnosis.further, ""]
+    lines = ["Diagnosis", _RULE, *wrap(diagnosis.sentence, len(_RULE), break_on_hyphens=False), *diagnosis.further, ""]
     width = max((len(line.statement) for line in diagnosis.evidence), default=0)
     lines += [f"  {line.statement + ':':<{width + 1}} {printable(line.figure)}" for line in diagnosis.evidence]
     if diagnosis.gaps:

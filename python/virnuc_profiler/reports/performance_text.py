@@ -7,12 +7,22 @@ import os
 from collections.abc import Iterator, Mapping
 from itertools import starmap
 from pathlib import Path
-from textwrap import fill
+from textwrap import wrap
 from typing import Any
 
-from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
-from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
-from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, share, words
+from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
+from virnuc_profiler.analysis.summary.performance_figures import (
+    PERF_01_HOURS,
+    PERF_02_PERCENT,
+    PERF_05_EFFICIENCY,
+    WELL_PACKED,
+    Performance,
+    Projections,
+    summarize_performance,
+)
+from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
+from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
+from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, rate, share, words
 from virnuc_profiler.reports.host_text import cpu_figures, interruption_figures
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
@@ -80,6 +90,7 @@ def render_performance(performance: Performance) -> str:
     sections = {
         "": _run(performance),
         "Interrupted": starmap(_line, interruption_figures(performance.summary)),
+        "Shards": _shards(performance.summary),
         "Workload": _workload(performance),
         "Throughput": _throughput(performance.summary),
         "Packing": _packing(performance),
@@ -114,15 +125,23 @@ def _run(performance: Performance) -> Iterator[str]:
             yield f"{label}: {words(performance.metadata[key])}"
 
 
+def _shards(summary: Mapping[str, Any]) -> Iterator[str]:
+    if "num_shards" not in summary:
+        return
+    yield _line("Number", number(summary["num_shards"]))
+    yield _line("All at once", f"{share(summary.get('shard_overlap'))} of the time")
+    for sentence in summary.get("warnings") or ():
+        yield from _wrapped(sentence)
+
+
 def _workload(performance: Performance) -> Iterator[str]:
     summary, workload = performance.summary, performance.metadata.get("workload")
-    yield _line("Sequences", number(summary["total_sequences"]))
+    yield _line("Sequences", _sequences(summary["total_sequences"], workload))
     yield _line("Tokens", number(summary["total_tokens"]))
     yield _line("Tokens per sequence", number(summary["avg_tokens_per_seq"], 1))
     yield _line("Batches", number(summary["total_batches"]))
     yield _line("Elapsed", number(summary["elapsed_seconds"], 2, " s"))
-    yield _line("Projected 6M (by sequences)", hours(summary["projected_6M_hours"]))
-    yield _line("Projected 6M (by tokens)", hours(summary["projected_6M_hours_tokens"]))
+    yield from _projections(performance.projections)
     if summary.get("batches_without_counts"):
         yield _line("Batches without counts", f"{number(summary['batches_without_counts'])} (not in the totals)")
     for key, label in (("truncated_sequences", "Sequences cut"), ("unknown_residues", "Unknown letters")):
@@ -130,24 +149,39 @@ def _workload(performance: Performance) -> Iterator[str]:
             yield _line(label, number(workload[key]))
 
 
-def _three_digits(value: float | None) -> str:
-    """Format as ``123.4``, or as ``0.028`` below 1."""
-    return number(value, 1 if value is None or abs(value) >= 1 else 3)
+def _sequences(done: int | None, workload: Any) -> str:
+    """Return the number of sequences and, if the run ended early, how many were planned."""
+    planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
+    if done is None or type(planned) is not int or planned <= done:
+        return number(done)
+    return f"{number(done)} of {number(planned)}: the run ended early"
+
+
+def _projections(projections: Projections) -> Iterator[str]:
+    """Yield one line for each figure that says something of its own."""
+    limit = PERF_01_HOURS
+    if projections.tokens_differ:
+        yield _line("Projected 6M (by sequences)", hours(projections.sequences, beside=limit))
+        yield _line("Projected 6M (by tokens)", hours(projections.tokens, beside=limit))
+    else:
+        yield _line("Projected 6M (whole run's rate)", hours(projections.whole_run, beside=limit))
+    if projections.steady is not None:
+        yield _line("Projected 6M (one start, steady)", hours(projections.steady, beside=limit))
 
 
 def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
     yield _line("Tokens/s", number(summary["avg_tokens_per_sec"]))
-    yield _line("Sequences/s", number(ratio(summary["sequences_per_hour"], 3600), 1))
+    yield _line("Sequences/s", rate(ratio(summary["sequences_per_hour"], 3600)))
     yield _line("Sequences/hour", number(summary["sequences_per_hour"]))
     if "steady_tokens_per_sec" in summary:
         steady, warm_up = summary["steady_tokens_per_sec"], number(summary.get("warm_up_batches"))
         why = "too few batches" if steady is None else f"without {warm_up} warm-up batches"
         yield _line("Steady tokens/s", f"{number(steady)} ({why})")
-        yield _line("Steady sequences/s", number(summary.get("steady_sequences_per_sec"), 1))
+        yield _line("Steady sequences/s", rate(summary.get("steady_sequences_per_sec")))
     if "start_up_seconds" in summary:
         yield _line("Start to first batch", number(summary["start_up_seconds"], 2, " s"))
     if "achieved_tflops" in summary:
-        yield _line("Model TFLOP/s", _three_digits(summary["achieved_tflops"]))
+        yield _line("Model TFLOP/s", number(summary["achieved_tflops"], 1))
     if "mfu" in summary:
         yield _line("MFU", share(summary["mfu"]))
     if "profiling_calls" in summary:
@@ -156,8 +190,8 @@ def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _packing(performance: Performance) -> Iterator[str]:
     packing = performance.packing
-    yield _line("Average efficiency", share(packing.average))
-    yield _line("Minimum efficiency", share(packing.minimum))
+    yield _line("Average efficiency", share(packing.average, beside=PERF_05_EFFICIENCY))
+    yield _line("Minimum efficiency", share(packing.minimum, beside=WELL_PACKED))
     under = f"{packing.under_80_percent:,} of {packing.batches:,}" if packing.batches else NOT_MEASURED
     yield _line("Batches under 80%", under)
     if "oversize_batches" in performance.summary:
@@ -170,47 +204,68 @@ def _wait(performance: Performance) -> Iterator[str]:
     yield _line("Average", number(performance.wait.average_ms, 2, " ms"))
     yield _line("p95", number(performance.wait.p95_ms, 2, " ms"))
     yield _line("Starved batches", percent(performance.wait.starved_percent))
+    yield _line("Share of the run", share(performance.summary.get("wait_fraction")))
 
 
 def _gpu(performance: Performance) -> Iterator[str]:
     summary = performance.summary
     for device in performance.devices:
-        value = percent(device.average)
+        value = with_coverage(percent(device.average, beside=PERF_02_PERCENT), device.coverage)
         if device.minimum is not None:
             value += f" (batches {percent(device.minimum)} to {percent(device.maximum)})"
         yield _line(words(device.name), value)
-    if "device_busy_fraction" in summary:
-        yield _line("Device busy", share(summary["device_busy_fraction"]))
+    if "device_stages_fraction" in summary:
+        yield _line("In device stages, at most", share(summary["device_stages_fraction"]))
+    if summary.get("device_timestamped_fraction") is not None:
+        yield _line("In stages that the device timed", share(summary["device_timestamped_fraction"]))
     if "dropped_device_timings" in summary:
         yield _line("Batches without device times", number(summary["dropped_device_timings"]))
     for key, label in (("sm", "SM activity"), ("tensor", "Tensor activity"), ("dram", "DRAM activity")):
         if f"mean_{key}_activity" in summary:
-            yield _line(label, share(summary[f"mean_{key}_activity"]))
+            yield _sampled(summary, f"mean_{key}_activity", label, share(summary[f"mean_{key}_activity"]))
 
 
 def _energy(summary: Mapping[str, Any]) -> Iterator[str]:
     if "energy_joules" not in summary:
         return
-    yield _line("Energy", number(summary["energy_joules"], 1, " J"))
-    yield _line("Joules per sequence", number(summary.get("joules_per_sequence"), 4))
-    yield _line("Joules per 1,000 tokens", number(summary.get("joules_per_1000_tokens"), 4))
-    yield _line("Power, mean", number(summary.get("mean_power_watts"), 1, " W"))
-    yield _line("Power, peak", number(summary.get("peak_power_watts"), 1, " W"))
+    counter = "energy_joules"
+    yield _sampled(summary, counter, "Energy", number(summary[counter], 1, " J"), "%")
+    for key, label, digits, unit in (
+        ("joules_per_sequence", "Joules per sequence", 4, ""),
+        ("joules_per_1000_tokens", "Joules per 1,000 tokens", 4, ""),
+        ("mean_power_watts", "Power, mean", 1, " W"),
+    ):
+        yield _sampled(summary, counter, label, number(summary.get(key), digits, unit), "%")
+    peak = "peak_power_watts"
+    yield _sampled(summary, peak, "Power, peak", number(summary.get(peak), 1, " W"), None)
+
+
+def _sampled(summary: Mapping[str, Any], key: str, label: str, value: str, unit: str | None = POINTS) -> str:
+    """Return a line with a sampled value; `key` is the one under which the summary has its coverage."""
+    return _line(label, with_coverage(value, summary_coverage(summary, key), unit))
 
 
 def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary.get("bound_by") is None:
         return
-    yield _line("Bound by", words(LABELS.get(summary["bound_by"], summary["bound_by"])))
+    label = "Pace set by" if summary["bound_by"] in PACES else "Largest loss after warm-up"
+    yield _line(label, words(LABELS.get(summary["bound_by"], summary["bound_by"])))
     if summary.get("diagnosis") is not None:
-        yield from fill(words(summary["diagnosis"], 1000), initial_indent="  ", subsequent_indent="  ").splitlines()
+        yield from _wrapped(summary["diagnosis"])
     if isinstance(gaps := summary.get("device_gap_seconds"), Mapping):
         for cause, seconds in sorted(gaps.items(), key=lambda item: -(item[1] or 0)):
             yield _line(f"Device idle, {words(LABELS.get(cause, cause))}", number(seconds, 3, " s"))
-    if summary.get("throttled_batches"):
-        yield _line("Batches under lower clocks", number(summary["throttled_batches"]))
+    throttling = summary_coverage(summary, "throttled_seconds")
+    if summary.get("throttled_batches") or (throttling is not None and not throttling.sufficient):
+        slowed = number(summary.get("throttled_batches"))
+        yield _sampled(summary, "throttled_seconds", "Batches under lower clocks", slowed)
         for reason, seconds in (summary.get("throttled_seconds") or {}).items():
             yield _line(words(reason), number(seconds, 1, " s"))
+
+
+def _wrapped(sentence: Any) -> list[str]:
+    """Return the indented lines of a sentence."""
+    return wrap(words(sentence, 1000), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _checkpoints(performance: Performance) -> Iterator[str]:
@@ -236,9 +291,13 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
 
 def _requirements(performance: Performance) -> Iterator[str]:
     for requirement in performance.requirements:
-        verdict = {True: "PASS", False: "FAIL", None: "NOT MEASURED"}[requirement.met]
-        value = hours(requirement.value) if requirement.unit == "h" else number(requirement.value, 2, "%")
+        unit = f" {requirement.unit}" if requirement.unit[0].isalpha() else requirement.unit
+        value = number(requirement.value, 2, unit, beside=requirement.limit)
+        unknown = "NOT MEASURED" if requirement.value is None or requirement.remark else "CANNOT TELL"
+        verdict = {True: "PASS", False: "FAIL", None: unknown}[requirement.met]
         yield f"  {requirement.name}  {requirement.text:<32} {value:>12}   {verdict}"
+        if requirement.remark:
+            yield f"           {requirement.remark}"
 
 
 def render_cost(summary: Mapping[str, Any]) -> str:
@@ -253,4 +312,5 @@ def render_cost(summary: Mapping[str, Any]) -> str:
         return NOT_MEASURED
     threads = summary.get("profiling_thread_cpu_seconds")
     beside = "" if threads is None else f"; its threads {number(threads, 3, ' s')} of CPU beside it"
-    return f"{100 * fraction:.3f}% of the run ({calls:,} calls of {per_call_ns / 1e3:.2f} us){beside}"
+    calls_of = f"{number(calls)} calls of {number(per_call_ns / 1e3, 2)} us"
+    return f"{number(100 * fraction, 3, '%')} of the run ({calls_of}){beside}"

@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.summary.run_summary import profiling_cost_keys
 from virnuc_profiler.analysis.timing.interval_columns import length, length_by_group
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.reports.columns import aligned
-from virnuc_profiler.reports.figures import NOT_MEASURED, share, words
+from virnuc_profiler.reports.figures import NOT_MEASURED, number, share, words
 from virnuc_profiler.reports.performance_text import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import Column, StageColumns
@@ -36,10 +36,23 @@ def render_stages(run: RunResult) -> str:
     rows = [_HEADINGS, *(_row(name, same, run.elapsed_s) for name, same in found.items() if len(same))]
     lines = aligned(rows)
     rule = "=" * max(map(len, lines))
-    notes = [] if run.device.timed else [f"Device times: {NOT_MEASURED} ({words(run.device.reason)})"]
+    notes = [_precision(stages) if run.device.timed else f"Device times: {NOT_MEASURED} ({words(run.device.reason)})"]
     if run.cost is not None:
         notes.append(f"Profiling took {render_cost(profiling_cost_keys(run))}")
     return "\n".join(["Stages (ms)", rule, *lines, rule, *notes])
+
+
+def _precision(stages: StageColumns) -> str:
+    """Return what device times include, and which stages the device timed itself."""
+    exact = stages[stages.timestamped == 1]
+    names = ", ".join(words(stages.names[number]) for number in np.unique(exact.name))
+    if not names:
+        return "Device times include waits for launches inside a stage."
+    count, batches = len(np.unique(exact.batch)), len(np.unique(stages.batch))
+    return (
+        "Device times include waits for launches inside a stage, except where the device timed it: "
+        f"{names} in {count:,} of {batches:,} batches."
+    )
 
 
 def _row(name: str, stages: StageColumns, elapsed_s: float) -> tuple[str, ...]:
@@ -68,4 +81,4 @@ def _by_batch(batch: Column, starts: Column, ends: Column) -> list[int]:
 
 def _milliseconds(values: Sequence[int], q: float) -> str:
     value = percentile(values, q)
-    return NOT_MEASURED if value is None else f"{value / 1e6:.3f}"
+    return number(None if value is None else value / 1e6, 3)

@@ -6,9 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
-from virnuc_profiler.reports.figures import NOT_MEASURED
+from virnuc_profiler.reports.coverage_text import with_coverage
+from virnuc_profiler.reports.figures import NOT_MEASURED, limit, number, percent, rate, share, times
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING
+from virnuc_profiler.sweep.results.choice import missed_packing
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
 from virnuc_profiler.sweep.results.result import OOM, Result
 from virnuc_profiler.telemetry.values import printable
@@ -29,28 +33,31 @@ def render_baseline(document: Document) -> str:
 
 def render_dataloader(document: Document) -> str:
     """Return a line for each number of workers and prefetch factor."""
-    columns = [*_knob_columns(document), _SEQ, _TOK, _GPU, _MEM, _SPEEDUP]
+    columns = [*_knob_columns(document), _rates(document), _TOK, _GPU, _MEM, _SPEEDUP]
     return _sweep_table("DataLoader Parameter Sweep", 67, columns, document)
 
 
 def render_packing(document: Document) -> str:
     """Return a line for each token budget and buffer size."""
-    columns = [*_knob_columns(document, {"token_budget": 7}), _SEQ, _PACK, _GPU, _MEM, _SPEEDUP]
+    knobs = _knob_columns(document, {"token_budget": 7})
+    columns = [*knobs, _rates(document), _packing(document), _GPU, _MEM, _SPEEDUP]
     return _sweep_table("Packing Parameter Sweep", 70, columns, document)
 
 
 def render_interaction(document: Document) -> str:
     """Return a line for each number of workers and token budget, including the failed ones."""
-    columns = [*_knob_columns(document), _SEQ, _PACK, _GPU, _MEM, _SPEEDUP, _STATUS]
+    figures = [_rates(document), _packing(document), _GPU, _MEM, _SPEEDUP, _STATUS]
+    columns = [*_knob_columns(document), *figures]
     title = "Parameter Interaction Sweep (num_workers x token_budget)"
     lines = _table(title, 70, columns, document.results)
     best = document.best
     if best is None:
         lines.append("Sweet spot: none, no configuration succeeded")
     else:
-        packing = _percent(best.packing_efficiency)
-        met = f">{_percent(document.min_packing, 100, 0)} packing" if document.constraint_met else f"{packing} packing"
-        lines.append(f"Sweet spot: {_named(best.configuration, document.grid)} ({_rate(best)} seq/sec, {met}, no OOM)")
+        required, packing = document.min_packing, share(best.packing_efficiency, beside=document.min_packing)
+        met = f">{_limit(required)} packing" if document.constraint_met else f"{packing} packing"
+        text = f"{rate(best.sequences_per_sec)} seq/sec, {met}, no OOM"
+        lines.append(f"Sweet spot: {_named(best.configuration, document.grid)} ({text})")
     return "\n".join([*lines, *_remarks(document)])
 
 
@@ -75,13 +82,30 @@ def _validation(
         *map(_figures, results),
         f"Workload: {workload['num_sequences']:,} sequences, {workload['tokens']:,} tokens",
         f"Chosen for: {printable(reason)}",
+        *_missed_packing(results),
         _rule(34),
     ]
+    return "\n".join([*lines, *_projected(projection)])
+
+
+def _projected(projection: Projection | None) -> list[str]:
     if projection is None or projection.hours is None:
-        return "\n".join([*lines, f"Projected run time: {NOT_MEASURED}"])
-    return "\n".join(
-        [*lines, f"Projected run time for {projection.sequences:,} sequences: {projection.hours:,.2f} hours"]
-    )
+        return [f"Projected run time: {NOT_MEASURED}"]
+    job = f"Projected run time for {projection.sequences:,} sequences"
+    lines = [f"{job}: {number(projection.hours, 2)} hours at the rate of the whole run, start-up included"]
+    if projection.steady_hours is not None:
+        lines.append(f"{job}: {number(projection.steady_hours, 2)} hours with one start-up, then at the steady rate")
+    return lines
+
+
+def _missed_packing(results: Sequence[Result]) -> list[str]:
+    """Return a line if a validation misses the packing that the choice requires, also where older files do not say."""
+    missed = [one for one in results if one.succeeded and not (one.packing_efficiency or 0.0) >= MIN_PACKING]
+    return [
+        f"Packing rule missed: {missed_packing(one.packing_efficiency, MIN_PACKING)} on this workload, where "
+        f"{_limit(MIN_PACKING)} is required"
+        for one in missed
+    ]
 
 
 Column = tuple[str, Callable[[Result], str]]
@@ -109,13 +133,14 @@ def _sweep_table(title: str, width: int, columns: Sequence[Column], document: Do
     if best is None:
         lines.append("Best: none, no configuration succeeded")
     else:
-        efficiency = f", {_percent(best.packing_efficiency)} eff" if document.min_packing is not None else ""
+        required = document.min_packing
+        efficiency = "" if required is None else f", {share(best.packing_efficiency, beside=required)} eff"
         lines.append(
             f"Best: {_named(best.configuration, names)} "
-            f"({_rate(best)} seq/sec{efficiency}, {_times(best.speedup)} vs baseline)"
+            f"({rate(best.sequences_per_sec)} seq/sec{efficiency}, {times(best.speedup)} vs baseline)"
         )
     if baseline is not None:
-        lines.append(f"Baseline: {_named(baseline.configuration, names)} ({_rate(baseline)} seq/sec)")
+        lines.append(f"Baseline: {_named(baseline.configuration, names)} ({rate(baseline.sequences_per_sec)} seq/sec)")
     return "\n".join([*lines, *_remarks(document)])
 
 
@@ -137,7 +162,7 @@ def _notes(document: Document) -> list[str]:
     notes = []
     if document.constraint_met is False:
         notes.append(
-            f"No configuration reached {_percent(document.min_packing, 100, 0)} packing efficiency: "
+            f"No configuration reached {_limit(document.min_packing)} packing efficiency: "
             "the best without that constraint is shown."
         )
     if not document.complete:
@@ -146,6 +171,10 @@ def _notes(document: Document) -> list[str]:
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))
         notes.append(f"Mixed: {len(mixed)} of {len(document.results)} differ from the rest in {printable(what)}.")
+    if (off := max(map(_off_by, document.results), default=0.0)) > 0:
+        notes.append(f"{_MARK} GPU Util may be off by up to {off:.0f} points: short runs, or sampled in part.")
+    if any(result.succeeded and result.gpu_util is None and _seen(result) for result in document.results):
+        notes.append(f"GPU Util {NOT_MEASURED}: the run is too short to sample, or most of it was not sampled.")
     if document.best is not None and document.best.throttled:
         notes.append("Every configuration that succeeded was throttled: compare on a cooler device.")
     return notes
@@ -179,8 +208,10 @@ def _stood_still(result: Result) -> str:
 
 def _held_down(result: Result) -> str:
     evidence = result.evidence or {}
-    share, reasons = evidence.get("held_down_share"), evidence.get("reasons") or {}
-    return printable(f"{_percent(share)} of the time: {', '.join(reasons) or NOT_MEASURED}")
+    held, reasons = evidence.get("held_down_share"), evidence.get("reasons") or {}
+    seen = evidence.get("sampled_share")
+    time = "the time" if seen is None else f"the {share(seen)} of the time that was sampled"
+    return printable(f"{share(held)} of {time}: {', '.join(reasons) or NOT_MEASURED}")
 
 
 def _failures(document: Document) -> list[str]:
@@ -201,8 +232,9 @@ def _reason(result: Result) -> str:
 
 def _failure(result: Result) -> str:
     if result.predicted:
-        predicted, available = _gigabytes(result.predicted_peak_memory_gb), _gigabytes(result.available_memory_gb)
-        return f"predicted: {predicted} of {available}, not tried"
+        available = result.available_memory_gb
+        predicted = number(result.predicted_peak_memory_gb, 2, " GB", beside=available)
+        return f"predicted: {predicted} of {_gigabytes(available)}, not tried"
     if result.reason == OOM:
         where = {"host": " of the host", "shared memory": " of shared memory"}.get(str(result.memory), "")
         return f"peak memory: {_gigabytes(result.peak_memory_gb)} before OOM{where}"
@@ -213,9 +245,9 @@ def _figures(result: Result) -> str:
     lines = [printable(str(result.configuration))]
     if result.succeeded:
         lines += [
-            f"Throughput: {_rate(result)} seq/sec, {_whole(result.tokens_per_sec)} tok/sec",
-            f"GPU Utilization: {_percent(result.gpu_util, 1)}",
-            f"Packing Efficiency: {_percent(result.packing_efficiency)}",
+            f"Throughput: {rate(result.sequences_per_sec)} seq/sec, {number(result.tokens_per_sec)} tok/sec",
+            f"GPU Utilization: {with_coverage(percent(result.gpu_util), _seen(result))}",
+            f"Packing Efficiency: {share(result.packing_efficiency, beside=MIN_PACKING)}",
             f"Peak Memory: {_gigabytes(result.peak_memory_gb)}",
         ]
         if result.throttled:
@@ -236,17 +268,8 @@ def _rule(width: int) -> str:
     return "=" * width
 
 
-def _rate(result: Result) -> str:
-    value = result.sequences_per_sec
-    return NOT_MEASURED if value is None else f"{value:.1f}"
-
-
-def _whole(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:,.0f}"
-
-
-def _percent(value: float | None, factor: float = 100, digits: int = 1) -> str:
-    return NOT_MEASURED if value is None else f"{value * factor:.{digits}f}%"
+def _limit(required: float | None) -> str:
+    return NOT_MEASURED if required is None else limit(100 * required, "%")
 
 
 def _seconds(value: float | None) -> str:
@@ -254,11 +277,27 @@ def _seconds(value: float | None) -> str:
 
 
 def _gigabytes(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:.2f} GB"
+    return number(value, 2, " GB")
 
 
-def _times(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:.2f}x"
+_MARK: Final = "*"
+"""Mark of a GPU utilization that does not stand for the whole run."""
+
+
+def _seen(result: Result) -> Coverage | None:
+    return Coverage.from_json(result.gpu_util_coverage)
+
+
+def _off_by(result: Result) -> float:
+    """Return by how many points the GPU utilization may be off, given what was sampled of the run."""
+    if result.gpu_util is None:
+        return 0.0
+    low, high = percent_bounds(result.gpu_util, _seen(result))
+    return max(result.gpu_util - low, high - result.gpu_util)
+
+
+def _utilization(result: Result) -> str:
+    return percent(result.gpu_util) + (_MARK if _off_by(result) > 0 else "")
 
 
 def _measured(text: Callable[[Result], str]) -> Callable[[Result], str]:
@@ -266,7 +305,7 @@ def _measured(text: Callable[[Result], str]) -> Callable[[Result], str]:
 
 
 def _memory(result: Result) -> str:
-    return NOT_MEASURED if result.peak_memory_gb is None else f"{result.peak_memory_gb:.2f}G"
+    return number(result.peak_memory_gb, 2, "G")
 
 
 def _status(result: Result) -> str:
@@ -275,12 +314,22 @@ def _status(result: Result) -> str:
     return printable(_reason(result))
 
 
-_SEQ: Final[Column] = ("Seq/sec", _measured(_rate))
-_TOK: Final[Column] = ("Tok/sec ", _measured(lambda result: _whole(result.tokens_per_sec)))
-_PACK: Final[Column] = ("Pack Eff", _measured(lambda result: _percent(result.packing_efficiency)))
-_GPU: Final[Column] = ("GPU Util", _measured(lambda result: _percent(result.gpu_util, 1)))
+def _rates(document: Document) -> Column:
+    """Return a column of rates, each with enough digits to show whether it is below that of the best."""
+    best = None if document.best is None else document.best.sequences_per_sec
+    return "Seq/sec", _measured(lambda result: rate(result.sequences_per_sec, beside=best))
+
+
+def _packing(document: Document) -> Column:
+    """Return a column of packing efficiencies, each with enough digits to show whether it reaches the required one."""
+    required = document.min_packing
+    return "Pack Eff", _measured(lambda result: share(result.packing_efficiency, beside=required))
+
+
+_TOK: Final[Column] = ("Tok/sec ", _measured(lambda result: number(result.tokens_per_sec)))
+_GPU: Final[Column] = ("GPU Util", _measured(_utilization))
 _MEM: Final[Column] = ("Memory ", _memory)
-_SPEEDUP: Final[Column] = ("Speedup", _measured(lambda result: _times(result.speedup)))
+_SPEEDUP: Final[Column] = ("Speedup", _measured(lambda result: times(result.speedup)))
 _STATUS: Final[Column] = ("Status", _status)
 
 _RENDERERS: Final[Mapping[str, Callable[[Document], str]]] = {

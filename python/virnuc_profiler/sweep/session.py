@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
+from virnuc_profiler.errors import EnvironmentFailure, OutputError, UsageError, WorkloadError
+from virnuc_profiler.inference.loading.environment import require_environment
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
@@ -18,9 +19,11 @@ from virnuc_profiler.sweep.plan.knobs import KnobValue
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, Step, in_order, plan
 from virnuc_profiler.sweep.plan.workload import Workload, WorkloadGuard
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document
+from virnuc_profiler.sweep.results.earlier_files import keep_earlier_run, keep_unless_in_journal
 from virnuc_profiler.sweep.results.from_journal import NO_CHOICE, Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
-from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.remaining import PlannedTrial, needed_steps, remaining_trials
+from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
 from virnuc_profiler.sweep.results.result_files import now, relative_to
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, Trial, conditions_key
 from virnuc_profiler.telemetry.files import write_json_atomically
@@ -90,6 +93,7 @@ class Sweep:
         self.conditions = replace(self.conditions, workload=self.workload.to_json())
         (self._baseline,) = self.steps["baseline"].configurations()
         self._baseline_measured = False
+        self._written: set[str] = set()
 
     def run(self, names: Sequence[str]) -> list[Document]:
         """Run the chosen steps in their order, and the baseline first if it is needed.
@@ -104,6 +108,7 @@ class Sweep:
             UsageError: A step does not exist, or the longest sequence does not fit a token budget.
             WorkloadError: The file of sequences was changed meanwhile.
             OutputError: A result cannot be written, or another sweep uses the folder.
+            EnvironmentFailure: The machine lets no configuration run, for lack of processes or shared memory.
             KeyboardInterrupt: Ctrl-C; what was measured until then is written.
         """
         chosen = in_order(names)
@@ -123,23 +128,13 @@ class Sweep:
             for name, configuration in self.to_run(names)
         ]
 
-    def to_run(self, names: Sequence[str]) -> list[tuple[str, Configuration | None]]:
+    def to_run(self, names: Sequence[str]) -> list[PlannedTrial]:
         """Return step and configuration of each trial to come, in order; None for a best that is not known yet."""
-        records = self._as_begun()
-        found: list[tuple[str, Configuration | None]] = []
-        for name in self._needed(names, records):
-            if name == "validation":
-                choice = None if found else Documents(records).choice()
-                best = None if choice is None else choice.configuration
-                configurations: tuple[Configuration | None, ...] = (best,)
-            else:
-                configurations = self.steps[name].configurations()
-            found += [(name, c) for c in configurations if c is None or not self._is_finished(records[-1], name, c)]
-        return found
+        return remaining_trials(self._as_begun(), names, self.conditions.settings)
 
     def needed(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the chosen steps in their order, after the baseline if there is none to compare with."""
-        return self._needed(names, self._as_begun())
+        return needed_steps(self._as_begun(), names, self.conditions.settings)
 
     def write_files(self) -> None:
         """Write all result files of the folder again, from the journal that was given.
@@ -149,7 +144,7 @@ class Sweep:
         """
         assert self.journal is not None
         for name, document in Documents(self.journal.records).files().items():
-            self._write(name, document)
+            self._write(self.journal, name, document)
 
     @contextmanager
     def _recording(self, steps: Sequence[str]) -> Iterator[Journal]:
@@ -167,8 +162,8 @@ class Sweep:
         """Record the conditions, and remove the files of steps that were measured under other conditions."""
         journal.note(self.conditions)
         for name, document in Documents(journal.records).files().items():
-            if document is None and (self.output_dir / name).exists():
-                self._write(name, None)
+            if document is None and keep_unless_in_journal(self.output_dir / name, journal.records):
+                self._write(journal, name, None)
                 _log.warning("%s was of an earlier sweep under other conditions; the journal keeps its results", name)
 
     def _plan(self, steps: Sequence[str]) -> SweepPlan:
@@ -211,7 +206,15 @@ class Sweep:
         with self._unchanged(journal, workload):
             self.listener.trial_started(step.name, configuration, workload)
             folder = self.output_dir / TELEMETRY_FOLDER / step.name
-            result = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
+            keep_earlier_run(folder, configuration.run_id, journal.current.started)
+            try:
+                result = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
+                _require_environment(result)
+            except EnvironmentFailure as failure:
+                raise EnvironmentFailure(
+                    f"{failure}; the sweep ends here, and the results of {len(journal.current.trials)} finished trials "
+                    f"are kept: sweep --resume {self.output_dir} continues it"
+                ) from None
         trial = Trial(
             step.name,
             configuration,
@@ -249,16 +252,19 @@ class Sweep:
         documents = Documents(journal.records)
         document = documents.step(step.name)
         assert document is not None  # something was recorded just before
-        self._write(step.file_name, document)
+        self._write(journal, step.file_name, document)
         if step.name == "validation":
-            self._write(BEST_CONFIG_FILE, documents.best(document))
+            self._write(journal, BEST_CONFIG_FILE, documents.best(document))
         elif documents.is_overtaken():
-            self._write(BEST_CONFIG_FILE, None)
+            self._write(journal, BEST_CONFIG_FILE, None)
         return document
 
-    def _write(self, name: str, document: Document | BestConfiguration | None) -> None:
-        """Write a result file; None removes it, because it is out of date."""
+    def _write(self, journal: Journal, name: str, document: Document | BestConfiguration | None) -> None:
+        """Write a result file; None removes it, because it is out of date. Nothing is lost that no journal holds."""
         path = self.output_dir / name
+        if name not in self._written:
+            keep_unless_in_journal(path, journal.records)
+            self._written.add(name)
         if document is not None:
             write_json_atomically(path, document.to_json())
         else:
@@ -284,14 +290,6 @@ class Sweep:
             _log.warning("an earlier baseline is measured again: it failed with %s", baseline.reason)
         return baseline is not None and baseline.succeeded and not baseline.interrupted
 
-    def _needed(self, names: Sequence[str], records: Sequence[SweepRecord]) -> tuple[str, ...]:
-        chosen = in_order(names)
-        baseline = Documents(records).baseline()
-        there = (baseline is not None and baseline.succeeded and not baseline.interrupted) or self._is_finished(
-            records[-1], "baseline", self._baseline
-        )
-        return chosen if there or "baseline" in chosen else ("baseline", *chosen)
-
     def _as_begun(self) -> list[SweepRecord]:
         """Return the folder's sweeps as they will be once this one has begun or continues."""
         if self.journal is not None:
@@ -304,6 +302,19 @@ class Sweep:
 
     def _is_finished(self, record: SweepRecord, name: str, configuration: Configuration) -> bool:
         return record.is_finished(name, configuration, self.conditions.settings)
+
+
+def _require_environment(result: Result) -> None:
+    """Refuse a result that says that the machine lets no configuration run; another one may need fewer processes.
+
+    Raises:
+        EnvironmentFailure: The machine kept this configuration from running, and would keep any other one.
+    """
+    if result.reason != ENVIRONMENT:
+        return
+    require_environment(result.configuration.num_workers)
+    if result.configuration.num_workers <= 1:
+        raise EnvironmentFailure(result.message or "the machine let no worker start")
 
 
 def _make(folder: Path) -> None:

@@ -23,12 +23,12 @@ _STATISTICS = ("sequences", "tokens", "min_length", "max_length", "sum_squared_l
 BATCH_FIELDS = (*_PLACE_AND_TIME, *_STATISTICS, "token_budget", "flags")
 """Columns of batches, in the compiled core, in files and here. A test compares them with those of the core."""
 
-STAGE_FIELDS = ("stage", "host_start_ns", "host_end_ns", "device_start_ns", "device_end_ns")
+STAGE_FIELDS = ("stage", "host_start_ns", "host_end_ns", "device_start_ns", "device_end_ns", "timestamped")
 
 _REQUIRED_COLUMNS = frozenset((*_PLACE_AND_TIME, "flags", "stage"))
 """Columns without a missing value. Every other column of a file may lack values, or be missing altogether."""
 
-_WITHOUT_COLUMN = {"token_budget": 0}
+_WITHOUT_COLUMN = {"token_budget": 0, "timestamped": 0}
 """Values of optional columns that a file lacks, where that is not ``NOT_MEASURED``."""
 
 _BATCH_DTYPE = np.dtype([(field, np.int64) for field in BATCH_FIELDS])
@@ -140,10 +140,27 @@ class BatchTable(Sequence[BatchRecord]):
         return self.stages[self.stages.on_device]
 
     @cached_property
+    def timestamped_stages(self) -> StageColumns:
+        """The stages that the device timed itself."""
+        stages = self.device_stages
+        return stages[stages.timestamped == 1]
+
+    @cached_property
     def timed_stages(self) -> StageColumns:
         """The stages with a device interval, except those of batches that lost some of their device times."""
         stages, incomplete = self.device_stages, self.flagged(DEVICE_TIMES_DROPPED)
         return stages[~incomplete[stages.batch]] if incomplete.any() else stages
+
+    def with_device_times_later(self, later_ns: int) -> BatchTable:
+        """Return the same batches with all device times moved.
+
+        Args:
+            later_ns: Time to add to each device time, ns.
+        """
+        stages = self._stages.copy()
+        for field in ("device_start_ns", "device_end_ns"):
+            stages[field][stages[field] != NOT_MEASURED] += later_ns
+        return BatchTable(self._stage_names, self._batches, stages)
 
     def total(self, field: str) -> int | None:
         """Return the sum of a column over the batches that have a value; None if no batch has one.
@@ -169,13 +186,14 @@ class BatchTable(Sequence[BatchRecord]):
         )
 
     def _stage(self, row: tuple[int, ...]) -> StageRecord:
-        number, host_start_ns, host_end_ns, device_start_ns, device_end_ns = row
+        number, host_start_ns, host_end_ns, device_start_ns, device_end_ns, timestamped = row
         return StageRecord(
             self._stage_names[number],
             host_start_ns,
             host_end_ns,
             None if device_start_ns == NOT_MEASURED else device_start_ns,
             None if device_end_ns == NOT_MEASURED else device_end_ns,
+            timestamped == 1,
         )
 
     def to_columns(self) -> dict[str, dict[str, list[int | None]]]:
@@ -229,7 +247,7 @@ def _batch_row(batch: BatchRecord, begin: int, end: int) -> tuple[int, ...]:
 def _stage_row(number: int, stage: StageRecord) -> tuple[int, ...]:
     device = (stage.device_start_ns, stage.device_end_ns)
     start, end = (NOT_MEASURED if time is None else time for time in device)
-    return (number, stage.host_start_ns, stage.host_end_ns, start, end)
+    return (number, stage.host_start_ns, stage.host_end_ns, start, end, int(stage.timestamped))
 
 
 def _to_columns(table: NDArray[np.void], fields: Sequence[str]) -> dict[str, list[int | None]]:

@@ -123,6 +123,13 @@ def _telemetry_1_0(document: Document) -> Document:
     return {**document, "summary": summary}
 
 
+def _telemetry_1_1(document: Document) -> Document:
+    """Rename the share in device stages, which the device was busy for at most."""
+    if not isinstance(summary := document.get("summary"), dict):
+        return document
+    return {**document, "summary": _renamed(summary, {"device_busy_fraction": "device_stages_fraction"})}
+
+
 def _saved_run_1_0(document: Document) -> Document:
     """Rename the model's shape in the metadata, and the CPU time of the collector."""
     document = _with_new_shape(document, "metadata")
@@ -144,5 +151,5 @@ def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
     return {names.get(key, key): value for key, value in values.items() if names.get(key) not in values}
 
 
-TELEMETRY: Final = FileFormat("1.2", {"1.0": _telemetry_1_0})
+TELEMETRY: Final = FileFormat("1.2", {"1.0": _telemetry_1_0, "1.1": _telemetry_1_1})
 SAVED_RUN: Final = FileFormat("1.2", {"1.0": _saved_run_1_0})

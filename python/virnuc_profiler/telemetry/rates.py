@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 PROJECTED_SEQUENCES = 6_000_000
-"""Job size of ``projected_6M_hours`` and ``projected_6M_hours_tokens``."""
+"""Job size of the projections, ``projected_6M_hours`` and those that begin with it."""
 
 _SECONDS_PER_HOUR = 3600
 
@@ -41,13 +43,45 @@ def projected_hours(amount: float | None, measured: int | None, elapsed_seconds:
     return ratio(share * elapsed_seconds, _SECONDS_PER_HOUR)
 
 
+def planned_tokens_per_sequence(metadata: Mapping[str, Any], total_sequences: int | None) -> float | None:
+    """Return the mean length of the workload of a run that ended early; None for a whole run, or if it is unknown.
+
+    What such a run has done does not represent the rest: the first packs of each buffer hold the long sequences.
+
+    Args:
+        metadata: Metadata of the run, of unknown origin.
+        total_sequences: Number of sequences that the run has done, or None.
+    """
+    workload = metadata.get("workload")
+    if not isinstance(workload, Mapping) or total_sequences is None:
+        return None
+    planned, tokens = workload.get("num_sequences"), workload.get("tokens")
+    if type(planned) is not int or type(tokens) is not int or not 0 <= total_sequences < planned or tokens <= 0:
+        return None
+    return ratio(tokens, planned)
+
+
+def steady_projected_hours(start_up_seconds: float | None, sequences_per_sec: float | None) -> float | None:
+    """Return the hours of a job of ``PROJECTED_SEQUENCES`` that starts up once; None if the rate was not measured.
+
+    Args:
+        start_up_seconds: Seconds from the start to the first completed batch.
+        sequences_per_sec: Sequences per second after warm-up.
+    """
+    seconds = ratio(PROJECTED_SEQUENCES, sequences_per_sec)
+    if seconds is None or start_up_seconds is None:
+        return None
+    return ratio(start_up_seconds + seconds, _SECONDS_PER_HOUR)
+
+
 def rates(
     total_sequences: int | None, total_tokens: int | None, elapsed_seconds: float | None
 ) -> dict[str, float | None]:
     """Return the summary keys that follow from the totals of a run.
 
-    Both projections assume sequences like the measured ones, so they are equal for a single run. Only the one by
-    tokens stays correct when ``avg_tokens_per_seq`` is replaced by the mean length of the real data.
+    Both projections assume sequences like the measured ones, and the rate of the whole run with its start-up, so they
+    are the same figure. Only the one by tokens stays correct when ``avg_tokens_per_seq`` is replaced by the mean length
+    of the real data.
 
     Args:
         total_sequences: Number of sequences processed, or None.

@@ -19,7 +19,8 @@ class StageRecord:
     """One stage of one batch.
 
     A device interval begins when the start event fires, which can be before the stage's first kernel arrives, so it
-    includes launch gaps.
+    includes launch gaps. A ``timestamped`` stage was timed by its own kernels instead, all of which one launch
+    queued: its interval is exact.
     """
 
     name: str
@@ -27,6 +28,7 @@ class StageRecord:
     host_end_ns: int
     device_start_ns: int | None = None
     device_end_ns: int | None = None
+    timestamped: bool = False
 
     @property
     def host_ns(self) -> int:

@@ -29,6 +29,8 @@ class StageColumns:
         host_end_ns: End on the host, ns.
         device_start_ns: Start on the device, ns, or ``NOT_MEASURED``.
         device_end_ns: End on the device, ns, or ``NOT_MEASURED``.
+        timestamped: 1 if the stage's own kernels took its device times and one launch queued them all, so that
+            these times include no launch gaps.
     """
 
     names: tuple[str, ...]
@@ -38,6 +40,7 @@ class StageColumns:
     host_end_ns: Column
     device_start_ns: Column
     device_end_ns: Column
+    timestamped: Column
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -67,4 +70,5 @@ class StageColumns:
             self.host_end_ns[chosen],
             self.device_start_ns[chosen],
             self.device_end_ns[chosen],
+            self.timestamped[chosen],
         )

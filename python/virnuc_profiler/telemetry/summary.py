@@ -49,6 +49,8 @@ class SummaryTotals:
     without_counts: int = 0
     starved: int = 0
     with_queue_state: int = 0
+    wait_ms: float = 0.0
+    with_wait: int = 0
     gpu_util: Mean = field(default_factory=Mean)
     packing_efficiency: Mean = field(default_factory=Mean)
     checkpoint_write_ms: Mean = field(default_factory=Mean)
@@ -72,6 +74,9 @@ class SummaryTotals:
         if (state := record.get("queue_state")) is not None:
             self.starved += state == "starved"
             self.with_queue_state += 1
+        if (wait_ms := record.get("wait_time_ms")) is not None:
+            self.wait_ms += float(wait_ms)
+            self.with_wait += 1
         self.gpu_util.add(record.get("gpu_util"))
         self.packing_efficiency.add(record.get("packing_efficiency"))
         self.checkpoint_write_ms.add(record.get("checkpoint_write_ms"))
@@ -112,6 +117,10 @@ class SummaryTotals:
             "pct_starved": ratio(100 * self.starved, self.with_queue_state),
             **derived,
         }
+        if self.with_wait:  # the waits of some batches say little about the run
+            waited_s = self.wait_ms / 1e3 if self.with_wait == self.batches else None
+            summary["wait_seconds"] = waited_s
+            summary["wait_fraction"] = _fraction(waited_s, totals["elapsed_seconds"])
         if self.without_counts:
             summary["batches_without_counts"] = self.without_counts
         if self.checkpoint_write_ms.count:
@@ -119,6 +128,12 @@ class SummaryTotals:
         if self.max_checkpoint_queue_depth is not None:
             summary["max_checkpoint_queue_depth"] = self.max_checkpoint_queue_depth
         return {**summary, **given}
+
+
+def _fraction(part: float | None, whole: float | None) -> float | None:
+    """Return a part of a whole; None if it exceeds the whole, as the waits of several threads at once do."""
+    found = ratio(part, whole)
+    return None if found is None or found > 1 else found
 
 
 def summarize(

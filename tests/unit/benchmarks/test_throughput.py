@@ -81,7 +81,7 @@ def test_what_was_not_measured_is_neither_held_nor_broken() -> None:
 
 
 def test_without_a_gpu_nobody_knows_how_busy_it_was() -> None:
-    on_cpu = [replace(one, turns=tuple(replace(turn, busy_share=None) for turn in one.turns)) for one in GOOD]
+    on_cpu = [replace(one, turns=tuple(replace(turn, stage_share=None) for turn in one.turns)) for one in GOOD]
     assert verdicts(*on_cpu)[3:5] == ["n/a", "n/a"]
 
 
@@ -113,7 +113,7 @@ def test_a_row_tells_the_ratios() -> None:
     assert row["x (b)"] == "2.16"
     assert row["x (c)"] == "0.982"
     assert row["of ceiling"] == "100.0%"
-    assert row["busy"] == "98.50%"
+    assert row["in stages"] == "98.50%"
 
 
 def test_the_first_pass_is_that_of_the_first_turn() -> None:

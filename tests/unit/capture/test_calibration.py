@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -183,3 +185,28 @@ def test_doctor_says_in_one_sentence_that_there_is_no_gpu(monkeypatch, capsys):
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert "PyTorch sees none: run" in captured.err
+
+
+def test_a_file_that_is_no_calibration_is_kept_under_another_name(store, caplog):
+    store.parent.mkdir()
+    store.write_text("notes of mine")
+    save_calibration(calibration())
+    kept = store.with_name(f"{store.stem}.unreadable-1{store.suffix}")
+    assert kept.read_text() == "notes of mine"
+    assert f"{store} is kept as {kept.name}" in caplog.text
+
+
+SAVE = """
+import sys
+from virnuc_profiler.capture.calibration import Calibration
+from virnuc_profiler.capture.calibration_store import save_calibration
+for number in range(20):
+    save_calibration(Calibration("a card", sys.argv[1], f"{number}", "2.11", "2026-01-01", {}, 1e12))
+"""
+
+
+def test_processes_that_calibrate_at_once_lose_nothing(store):
+    processes = [subprocess.Popen([sys.executable, "-c", SAVE, name]) for name in "ab"]
+    assert [process.wait() for process in processes] == [0, 0]
+    found = {(entry["uuid"], entry["driver_version"]) for entry in json.loads(store.read_text())["calibrations"]}
+    assert found == {(name, str(number)) for name in "ab" for number in range(20)}

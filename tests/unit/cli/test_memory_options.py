@@ -31,6 +31,7 @@ def tried(monkeypatch):
         return success(configuration)
 
     monkeypatch.setattr(prepare, "measure_configuration", run)
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.warm_up.measure_configuration", run)
     monkeypatch.setattr("virnuc_profiler.inference.esm2.load.load_esm2_model", lambda *args, **options: (MODEL, None))
     monkeypatch.setattr(prepare, "forecast_memory", lambda *args: MemoryForecast(FOOTPRINT, lambda: 5_000_000_000))
     return calls

@@ -8,7 +8,14 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, failure, fake_sweep, not_tried, success
-from virnuc_profiler.cli.progress import ProgressBar, ProgressLines, outcome, show_progress, show_sequences
+from virnuc_profiler.cli.progress import (
+    ProgressBar,
+    ProgressLines,
+    SequencesBar,
+    outcome,
+    show_progress,
+    show_sequences,
+)
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 
 
@@ -84,14 +91,37 @@ def test_on_a_terminal_a_bar_moves_within_a_configuration(terminal, tmp_path, ca
 
 
 def test_a_single_run_has_a_bar_only_on_a_terminal(monkeypatch, terminal):
-    with show_sequences(100) as on_progress:
-        assert on_progress is None
+    with show_sequences(WORKLOAD) as bar:
+        assert bar is None
     monkeypatch.setattr("virnuc_profiler.cli.progress.Console", lambda stderr: terminal)
-    with show_sequences(100) as on_progress:
-        on_progress(40)
-    assert "40/100" in terminal.file.getvalue()
+    with show_sequences(WORKLOAD) as bar:
+        bar.count_sequences(40)
+    assert "40/2000" in terminal.file.getvalue()
+
+
+def test_the_bar_of_a_run_moves_with_tokens_because_long_sequences_come_first(terminal):
+    with Progress(console=terminal, auto_refresh=False) as progress:
+        bar = SequencesBar(WORKLOAD, progress)
+        bar.count_sequences(100)
+        bar.count_tokens(WORKLOAD.tokens // 2)
+        (task,) = progress.tasks
+        assert (task.percentage, task.fields["done"]) == (50, "100/2000")
+
+
+def test_a_failure_says_nothing_of_the_time_that_is_left(capsys):
+    clock = Clock()
+    lines = ProgressLines([WORKLOAD] * 4, 2.0, clock)
+    for result, seconds in ((failure(BASELINE), 3.0), (success(BASELINE), 12.0), (failure(BASELINE), 300.0)):
+        lines.trial_started("packing", BASELINE, WORKLOAD)
+        clock.now += seconds
+        lines.trial_finished("packing", result)
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert "left" not in first
+    assert second.endswith("about 24 s left")
+    assert third.endswith("about 12 s left")
 
 
 def test_outcomes_in_words():
     assert outcome(success(BASELINE, 10.0, None)) == "10.0 seq/sec"
+    assert outcome(success(BASELINE, 0.04, 0.89996)) == "0.0400 seq/sec, 89.996% packing"
     assert outcome(failure(BASELINE, "worker_crash")) == "failed, worker_crash"

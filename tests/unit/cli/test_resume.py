@@ -2,6 +2,7 @@
 """``sweep --resume``: what it takes from the journal, and what it refuses; the trials are fakes."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -238,3 +239,51 @@ def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
     assert request.device == torch.device("cpu")
     assert request_of(plan.options, plan.grid, stopped, resolve_device_here) == request
     assert json.loads(json.dumps(options_of(request))) == read_journal(stopped)[0].plan.options
+
+
+def full(folder, capsys):
+    assert sweep(capsys, *SMALL, "--output-dir", folder)[0] == 0
+
+
+def copied(folder, capsys):
+    """Result files without their journal."""
+    full(folder.parent / "first", capsys)
+    folder.mkdir()
+    for path in (folder.parent / "first").glob("*.json"):
+        shutil.copy(path, folder)
+
+
+def only_the_baseline(folder, capsys):
+    assert sweep(capsys, *SMALL, "--steps", "baseline", "--output-dir", folder)[0] == 0
+
+
+def another_seed(folder, capsys):
+    assert sweep(capsys, *SMALL, "--seed", "8", "--output-dir", folder)[0] == 0
+
+
+@pytest.mark.parametrize("before", [None, full, copied, only_the_baseline, another_seed])
+@pytest.mark.parametrize("steps", ["validation", "packing", "baseline,validation", "dataloader,validation"])
+def test_a_dry_run_lists_what_the_sweep_then_measures(tmp_path, model, capsys, monkeypatch, before, steps):
+    monkeypatch.setattr("platform.node", lambda: conditions().settings["host"])
+    folder = tmp_path / "out"
+    if before is not None:
+        before(folder, capsys)
+    argv = (*SMALL, "--steps", steps, "--output-dir", folder)
+    there = sorted(tmp_path.rglob("*"))
+    code, out, err = sweep(capsys, *argv, "--dry-run")
+    assert code == 0, err
+    assert sorted(tmp_path.rglob("*")) == there
+    listed = [line.strip() for line in out.splitlines() if line.startswith("  ")]
+    earlier = len(model.trials.calls)
+    assert sweep(capsys, *argv)[0] == 0
+    measured = list(map(str, model.trials.configurations[earlier:]))
+    assert len(listed) == len(measured), (listed, measured)
+    assert [a for a in listed if a != "the best found"] == [b for a, b in zip(listed, measured, strict=True) if a == b]
+
+
+def test_a_dry_run_of_a_resumed_sweep_lists_what_it_then_measures(stopped, model, capsys):
+    _, out, _ = sweep(capsys, "--resume", stopped, "--dry-run")
+    listed = [line for line in out.splitlines() if line.startswith("  ")]
+    earlier = len(model.trials.calls)
+    assert sweep(capsys, "--resume", stopped)[0] == 0
+    assert len(listed) == len(model.trials.calls) - earlier == 4

@@ -49,10 +49,28 @@ def place_stamps_among_events() -> None:
     assert cuda.calls("cuEventRecord") - before == 4 * 4  # none for the timestamped stage itself
     timeline.stop()
     assert timeline.dropped_batches == 0
+    rows = timeline.stages()
+    forward = rows["stage"] == STAGES.index("forward")
+    assert rows["timestamped"].tolist() == forward.astype(int).tolist()
     copied_in, computed = times_of(timeline, "h2d"), times_of(timeline, "forward")
     for (_, h2d_end), (start, end) in zip(copied_in, computed, strict=True):
         assert start == pytest.approx(h2d_end, abs=1_000)
         assert end - start == pytest.approx(3 * MS, abs=1_000)
+
+
+def launch_one_by_one() -> None:
+    cuda = CudaControl()
+    timeline = new_timeline()
+    for gapless in (True, False):
+        with timeline.begin_batch(int(gapless)) as batch:
+            batch.mark_device_timestamped("forward", COMPUTE, "d2h", gapless)
+            cuda.launch(COMPUTE, 1 * MS)
+            batch.mark("d2h")
+            batch.set_device_timestamps(BEHIND, BEHIND + MS)
+    timeline.stop()
+    rows = timeline.stages()
+    assert rows[rows["stage"] == STAGES.index("forward")]["timestamped"].tolist() == [1, 0]
+    assert timeline.dropped_batches == 0
 
 
 def fall_back_to_events() -> None:
@@ -189,6 +207,7 @@ def break_the_promise() -> None:
 
 SCENARIOS = [
     place_stamps_among_events,
+    launch_one_by_one,
     fall_back_to_events,
     ask_for_none_without_a_device,
     lack_stamps,

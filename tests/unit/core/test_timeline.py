@@ -59,7 +59,7 @@ def test_marks_end_one_stage_and_start_the_next_at_the_same_time() -> None:
 def test_array_fields_match_the_stub() -> None:
     timeline = _core.Timeline(STAGES)
     assert set(timeline.batches().dtype.names) == set(BATCH_FIELDS)
-    stage_fields = ("stage", "host_start_ns", "host_end_ns", "device_start_ns", "device_end_ns")
+    stage_fields = ("stage", "host_start_ns", "host_end_ns", "device_start_ns", "device_end_ns", "timestamped")
     assert timeline.stages().dtype.names == stage_fields
     assert timeline.anchors().dtype.names == ("host_ns", "device_ns", "uncertainty_ns")
     assert timeline.batches().dtype["flags"] == np.uint32

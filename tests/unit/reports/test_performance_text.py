@@ -56,8 +56,8 @@ def test_golden(tmp_path):
     assert "Model: esm2_t36_3B_UR50D" in report
     assert value_of(report, "Sequences") == "80"
     assert value_of(report, "Tokens") == "16,000"
-    assert value_of(report, "Projected 6M (by sequences)") == "8.33 h"  # 6e6 / 200 per second / 3600
-    assert value_of(report, "Projected 6M (by tokens)") == "8.33 h"
+    assert value_of(report, "Projected 6M (whole run's rate)") == "8.33 h"  # 6e6 / 200 per second / 3600
+    assert report.count("Projected 6M") == 1  # by tokens it is the same figure
     assert value_of(report, "Tokens/s") == "40,000"
     assert value_of(report, "Sequences/s") == "200.0"
     assert value_of(report, "Average efficiency") == "93.0%"
@@ -84,7 +84,7 @@ def test_no_label_is_cut(tmp_path):
     assert "…" not in report
     for words in LABELS.values():
         assert value_of(report, f"Device idle, {words}") == "1.500 s"
-    assert f"  {long}: 2.0 s" in report
+    assert f"  {long}: 2.00 s" in report
     assert f"  {long} 1: 50.0% (batches 50.0% to 50.0%)" in report
     assert f"  {long}: x" in report
     assert max(len(line) for line in report.splitlines() if long not in line) <= 80
@@ -132,6 +132,47 @@ def test_a_share_is_the_part_of_the_run_in_which_some_batch_was_at_that_stage():
     assert row.endswith("50.0%")
 
 
+def test_the_table_of_stages_says_what_device_times_include():
+    device = DeviceCapture("GPU", "GPU-1", timed=True)
+    both = [stage("h2d", 0, 1, device=(0, 3)), replace(stage("forward", 1, 2, device=(3, 9)), timestamped=True)]
+    replayed = [batch(n, 10 * n, 10 * n + 10, both) for n in range(2)]
+    eager = batch(2, 20, 30, [stage("forward", 20, 21, device=(20, 25))])
+    text = render_stages(run_of([*replayed, eager], 30, device=device))
+    assert "except where the device timed it: forward in 2 of 3 batches." in text
+    assert "Device times include waits for launches inside a stage." in render_stages(
+        run_of([eager], 30, device=device)
+    )
+    assert "include waits" not in render_stages(run_of([batch(0, 0, 10, [stage("forward", 0, 2)])], 20))
+
+
+def bursts(count=200):
+    """Return a run that spends half of its time waiting, but all of it before two of its batches."""
+    batches, now = [], 0.0
+    for number in range(count):
+        wait_ms = 5.0 * count if number in (0, count // 2) else 0.01
+        stages = [stage("fetch", now, now + wait_ms), stage("forward", now + wait_ms, now + wait_ms + 10)]
+        batches.append(batch(number, now, now + wait_ms + 10, stages))
+        now += wait_ms + 10
+    return run_of(batches, now)
+
+
+def test_waits_in_bursts_show_in_their_share_of_the_run(tmp_path):
+    report = generate_performance_report(bursts())
+    assert value_of(report, "Starved batches") == "1.00%"
+    assert value_of(report, "p95") == "0.01 ms"
+    assert value_of(report, "Share of the run") == "50.0%"
+    assert "is bound by data loading: the run spends 35.8% of that time" in " ".join(report.split())
+
+
+def test_the_share_of_waits_of_another_writer_follows_from_its_batches(tmp_path):
+    waits = [{"wait_time_ms": 400.0}, {"wait_time_ms": 100.0}]
+    report = generate_performance_report(write(tmp_path, {"elapsed_seconds": 2}, waits))
+    assert value_of(report, "Share of the run") == "25.0%"
+    for unknown in ([*waits, {"wait_time_ms": None}], [{"wait_time_ms": 3000.0}], [{}]):
+        report = generate_performance_report(write(tmp_path, {"elapsed_seconds": 2}, unknown))
+        assert value_of(report, "Share of the run") == "n/a"
+
+
 def test_names_of_a_saved_run_cannot_command_the_terminal():
     run = run_of([batch(0, 0, 10, [stage("fetch", 0, 2)])], 20, device=DeviceCapture("cpu", reason="\x1b[2J"))
     names = ("\x1b[31m", *run.stage_names[1:])
@@ -141,9 +182,9 @@ def test_names_of_a_saved_run_cannot_command_the_terminal():
 
 
 def test_keys_that_were_not_measured_print_as_such(tmp_path):
-    summary = {"device_busy_fraction": None, "steady_tokens_per_sec": None, "energy_joules": None}
+    summary = {"device_stages_fraction": None, "steady_tokens_per_sec": None, "energy_joules": None}
     report = generate_performance_report(write(tmp_path, summary))
-    assert value_of(report, "Device busy") == "n/a"
+    assert value_of(report, "In device stages, at most") == "n/a"
     assert value_of(report, "Energy") == "n/a"
     assert value_of(report, "Steady tokens/s").startswith("n/a")
 
@@ -151,7 +192,7 @@ def test_keys_that_were_not_measured_print_as_such(tmp_path):
 def test_what_the_summary_lacks_comes_from_the_batches(tmp_path):
     batches = [{"num_sequences": 10, "num_tokens": 500, "packing_efficiency": 0.5, "gpu_util": 30}]
     report = generate_performance_report(write(tmp_path, {"elapsed_seconds": 2}, batches))
-    assert value_of(report, "Sequences/s") == "5.0"
+    assert value_of(report, "Sequences/s") == "5.00"
     assert verdict(report, "PERF-01") == "FAIL"
     assert verdict(report, "PERF-02") == "FAIL"
     assert verdict(report, "PERF-05") == "FAIL"
@@ -191,10 +232,49 @@ def test_requirements(tmp_path, summary, requirement, expected):
     assert verdict(generate_performance_report(write(tmp_path, summary)), requirement) == expected
 
 
+def test_projections_that_say_different_things_are_all_shown(tmp_path):
+    hours = {"projected_6M_hours": 5.0, "projected_6M_hours_tokens": 12.0, "projected_6M_hours_steady": 11.5}
+    report = generate_performance_report(write(tmp_path, hours))
+    assert value_of(report, "Projected 6M (by sequences)") == "5.00 h"
+    assert value_of(report, "Projected 6M (by tokens)") == "12.00 h"
+    assert value_of(report, "Projected 6M (one start, steady)") == "11.50 h"
+
+
+@pytest.mark.parametrize(("whole", "steady"), [(12.0, 9.0), (9.0, 12.0)])
+def test_a_run_whose_start_decides_gets_no_verdict_on_its_projection(tmp_path, whole, steady):
+    hours = {"projected_6M_hours_tokens": whole, "projected_6M_hours_steady": steady}
+    report = generate_performance_report(write(tmp_path, hours))
+    assert verdict(report, "PERF-01") == "NOT MEASURED"
+    assert "The run is too short to tell: its start-up and warm-up decide." in report
+    assert max(map(len, report.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("summary", "requirement", "shown"),
+    [
+        ({"projected_6M_hours": 10.0004}, "PERF-01", "10.0004 h   FAIL"),
+        ({"projected_6M_hours": 9.9996}, "PERF-01", "9.9996 h   PASS"),
+        ({"projected_6M_hours": 10.0}, "PERF-01", "10.00 h   FAIL"),
+        ({"avg_gpu_util": 69.996}, "PERF-02", "69.996%   FAIL"),
+        ({"avg_packing_efficiency": 0.899996}, "PERF-05", "89.9996%   FAIL"),
+        ({"avg_packing_efficiency": 0.9}, "PERF-05", "90.00%   PASS"),
+    ],
+)
+def test_a_value_near_its_limit_has_enough_digits_to_show_the_side(tmp_path, summary, requirement, shown):
+    report = generate_performance_report(write(tmp_path, summary))
+    (line,) = [line for line in report.splitlines() if line.strip().startswith(requirement)]
+    assert line.endswith(f" {shown}")
+
+
+def test_writes_that_no_batch_counts_are_unknown(tmp_path):
+    report = generate_performance_report(write(tmp_path, {"avg_checkpoint_write_ms": 5.0}, [{"gpu_util": 1}]))
+    assert (value_of(report, "Writes"), value_of(report, "Average write")) == ("n/a", "5.00 ms")
+
+
 def test_utilization_per_device(tmp_path):
     batches = [{"device": "cuda:0", "gpu_util": 60}, {"device": "cuda:1", "gpu_util": 90}, {"device": "cuda:0"}]
     report = generate_performance_report(write(tmp_path, {}, batches))
-    assert value_of(report, "cuda:0") == "60.0% (batches 60.0% to 60.0%)"
+    assert value_of(report, "cuda:0") == "60.0% (of 50% of the run, 1 reading) (batches 60.0% to 60.0%)"
     assert value_of(report, "cuda:1").startswith("90.0%")
 
 

@@ -62,7 +62,7 @@ def test_dataloader_with_failures_apart():
         "DataLoader Parameter Sweep\n"
         "======================================================================\n"
         "Workers | Prefetch | Seq/sec | Tok/sec  | GPU Util | Memory  | Speedup\n"
-        "2       | 2        | 95.0    | 20,425   | 87.2%    | 6.54G   | 0.95x\n"
+        "2       | 2        | 95.0    | 20,425   | 87.2%    | 6.54G   | 0.950x\n"
         "8       | 4        | 110.5   | 23,758   | 87.2%    | 6.54G   | 1.10x\n"
         "======================================================================\n"
         "Best: num_workers=8, prefetch_factor=4 (110.5 seq/sec, 1.10x vs baseline)\n"
@@ -97,7 +97,7 @@ def test_interaction_shows_failed_configurations_in_their_place():
         "Parameter Interaction Sweep (num_workers x token_budget)\n"
         f"{rule}\n"
         "Workers | Budget | Seq/sec | Pack Eff | GPU Util | Memory  | Speedup | Status\n"
-        "4       | 2048   | 90.0    | 95.0%    | 87.2%    | 6.54G   | 0.90x   | OK\n"
+        "4       | 2048   | 90.0    | 95.0%    | 87.2%    | 6.54G   | 0.900x  | OK\n"
         "8       | 8192   | ---     | ---      | ---      | 79.50G  | ---     | OOM\n"
         f"{rule}\n"
         "Sweet spot: num_workers=4, token_budget=2048 (90.0 seq/sec, >90% packing, no OOM)\n"
@@ -146,6 +146,54 @@ def test_what_was_not_measured_is_not_zero():
         text = render_step(document(step, [blank]))
         assert "n/a" in text
         assert not re.search(r"\b0\.0+%|\b0\.0+ ?GB?\b|None|nan", text), text
+
+
+def test_rounding_does_not_hide_why_a_configuration_wins_or_loses():
+    full, wasteful = success(BASELINE, 90.0, 0.9), success(Configuration(token_budget=8192), 120.0, 0.89996)
+    slower = success(Configuration(token_budget=2048), 89.96, 0.95)
+    lines = render_packing(document("packing", [full, wasteful, slower])).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines[3:6]]
+    assert [row[3] for row in cells] == ["90.0%", "89.996%", "95.0%"]
+    assert [row[2] for row in cells] == ["90.0", "120.0", "89.96"]
+    assert lines[7].startswith("Best: token_budget=4096")
+
+
+def test_slow_is_not_zero():
+    slow = success(BASELINE, 0.04, tokens_per_sec=8.6)
+    assert "Throughput: 0.0400 seq/sec, 8.60 tok/sec" in render_baseline(document("baseline", [slow]))
+    assert "0.000400x" in render_dataloader(document("dataloader", [slow]))
+
+
+def seen(share, blurred_share=0.0):
+    return {"share": share, "readings": 38, "largest_gap_seconds": 1.0, "blurred_share": blurred_share}
+
+
+def test_a_utilization_of_a_part_of_the_run_is_marked():
+    results = [
+        success(Configuration(2, 2), gpu_util=70.0, gpu_util_coverage=seen(0.6)),
+        success(Configuration(2, 4), gpu_util=80.0, gpu_util_coverage=seen(1.0, 0.1)),
+        success(Configuration(2, 8), gpu_util=81.0, gpu_util_coverage=seen(1.0)),
+    ]
+    text = render_dataloader(document("dataloader", results))
+    assert [row.split(" | ")[4].strip() for row in text.splitlines()[3:6]] == ["70.0%*", "80.0%*", "81.0%"]
+    assert "* GPU Util may be off by up to 28 points: short runs, or sampled in part." in text  # 42 to 82 %
+    assert "* GPU Util" not in render_dataloader(document("dataloader", results[2:]))
+    (baseline,) = [line for line in render_baseline(document("baseline", results[:1])).splitlines() if "GPU" in line]
+    assert baseline == "GPU Utilization: 70.0% (of 60% of the run, 38 readings)"
+
+
+def test_a_run_that_is_too_short_for_a_utilization_says_so():
+    short = success(BASELINE, gpu_util=None, gpu_util_coverage=seen(1.0, 1.0))
+    assert "GPU Utilization: n/a (the run is too short to sample)" in render_baseline(document("baseline", [short]))
+    text = render_packing(document("packing", [short]))
+    assert "GPU Util n/a: the run is too short to sample, or most of it was not sampled." in text
+
+
+def test_throttling_that_was_seen_in_a_part_of_the_run():
+    evidence = {"held_down_share": 1.0, "reasons": {"hw_slowdown": 1.0}, "sampled_share": 0.2}
+    hot = success(Configuration(2, 2), outcome="throttled", evidence=evidence)
+    text = render_dataloader(document("dataloader", [hot]))
+    assert "(100.0% of the 20.0% of the time that was sampled: hw_slowdown)" in text
 
 
 def test_a_baseline_that_failed_has_no_speedups():
@@ -197,7 +245,13 @@ def test_validation():
     assert "baseline" not in text
     assert f"Workload: {WORKLOAD.num_sequences:,} sequences, 430,000 tokens" in text
     assert "Chosen for: highest sequences/s of 25" in text
-    assert text.endswith("Projected run time for 6,000,000 sequences: 1,234.57 hours")
+    assert text.endswith(
+        "Projected run time for 6,000,000 sequences: 1,234.57 hours at the rate of the whole run, start-up included"
+    )
+    steady = document("validation", [success(BASELINE, 130.0)], choice=choice, projection=Projection(6_000_000, 9, 8.5))
+    assert render_validation(steady).splitlines()[-1] == (
+        "Projected run time for 6,000,000 sequences: 8.50 hours with one start-up, then at the steady rate"
+    )
     failed = document("validation", [failure(BASELINE)], choice=choice)
     assert render_validation(failed).endswith("Projected run time: n/a")
     nothing = document("validation", [], choice=Choice(reason="no configuration has succeeded"))

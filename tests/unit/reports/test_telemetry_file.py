@@ -45,7 +45,7 @@ def test_a_run_reports_the_same_from_memory_from_its_file_and_from_its_telemetry
     report = virnuc_profiler.generate_performance_report(run, tmp_path / "report.txt")
     assert (tmp_path / "report.txt").read_text() == report
     assert "Model: m" in report
-    assert "Bound by:                              synchronizing" in report
+    assert "Largest loss after warm-up:            synchronizing" in report
     for path in (saved, telemetry):
         named = virnuc_profiler.generate_performance_report(path)
         assert named.replace(f"File: {path.name}\n", "") == report

@@ -14,17 +14,19 @@ from tests.support.sweeps import (
     FakeTrials,
     Recorder,
     conditions,
+    described_files,
     failure,
     fake_sweep,
     success,
 )
 from virnuc_profiler import TelemetryLogger
 from virnuc_profiler.cli.report import render
-from virnuc_profiler.errors import OutputError, TelemetryFormatError, UsageError
+from virnuc_profiler.errors import EnvironmentFailure, OutputError, TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, plan
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import Projection
+from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result_files import read_step
 from virnuc_profiler.sweep.session import check_budgets
 from virnuc_profiler.sweep.trial import measured_model as prepare
@@ -210,6 +212,56 @@ def test_without_any_that_keeps_it_the_best_is_shown_and_said_so(tmp_path):
     assert packing.best.configuration.buffer_size == 2000
 
 
+def packs_worse_in_the_validation(packing):
+    """Trials whose longer workload has another packing efficiency."""
+
+    class Trials(FakeTrials):
+        def __call__(self, workload, configuration, *rest):
+            result = super().__call__(workload, configuration, *rest)
+            return replace(result, packing_efficiency=packing) if workload is VALIDATION_WORKLOAD else result
+
+    return Trials()
+
+
+@pytest.mark.parametrize(
+    ("packing", "shown"), [(0.843, "84.3%"), (0.89996, "89.996%"), (None, "its packing efficiency was not measured")]
+)
+def test_a_validation_that_misses_the_packing_rule_says_so_everywhere(tmp_path, packing, shown):
+    validation = fake_sweep(tmp_path, packs_worse_in_the_validation(packing)).run(STEP_NAMES)[-1]
+    assert validation.best.packing_efficiency == packing
+    best, step = load(tmp_path, "best_config.json"), load(tmp_path, "optimal_validation.json")
+    for choice in (best, step["selection"]):
+        assert (choice["constraint_met"], choice["constraint_met_in_steps"]) == (False, True)
+        assert shown in choice["reason"]
+        assert choice["reason"].endswith("in the validation")
+    assert step["constraint_met"] is False
+    for name in ("best_config.json", "optimal_validation.json"):
+        (line,) = [line for line in render(tmp_path / name).splitlines() if line.startswith("Packing rule missed: ")]
+        assert shown in line
+        assert line.endswith("on this workload, where 90% is required")
+
+
+def test_a_validation_that_keeps_or_newly_reaches_the_packing_rule_agrees_in_all_files(tmp_path):
+    wasteful = FakeTrials(lambda c: success(c, packing=0.5))
+    for name, trials, in_steps in (("a", FakeTrials(), True), ("b", wasteful, False)):
+        fake_sweep(tmp_path / name, trials).run(STEP_NAMES[:-1])
+        fake_sweep(tmp_path / name, packs_worse_in_the_validation(0.95)).run(["validation"])
+        best, step = load(tmp_path / name, "best_config.json"), load(tmp_path / name, "optimal_validation.json")
+        for choice in (best, step["selection"]):
+            assert (choice["constraint_met"], choice["constraint_met_in_steps"]) == (True, in_steps)
+        assert step["constraint_met"] is True
+        assert "Packing rule missed" not in render(tmp_path / name / "best_config.json")
+
+
+def test_a_validation_that_failed_says_nothing_of_the_packing_rule(tmp_path):
+    trials = FakeTrials()
+    trials.result_of = lambda c: success(c) if len(trials.calls) <= 25 else failure(c)
+    fake_sweep(tmp_path, trials).run(STEP_NAMES)
+    best, step = load(tmp_path, "best_config.json"), load(tmp_path, "optimal_validation.json")
+    assert best["constraint_met"] is step["constraint_met"] is step["selection"]["constraint_met"] is None
+    assert "Packing rule missed" not in render(tmp_path / "best_config.json")
+
+
 def test_all_failed_leaves_no_best_and_nothing_to_validate(tmp_path, caplog):
     trials = FakeTrials(failure)
     recorder = Recorder()
@@ -283,6 +335,35 @@ def test_results_that_cannot_be_written_stop_the_sweep(tmp_path):
         fake_sweep(tmp_path / "file").run(["baseline"])
 
 
+def lets_nothing_run(_num_workers):
+    raise EnvironmentFailure("there is no shared memory: mount it")
+
+
+def test_a_machine_that_lets_nothing_run_ends_the_sweep_and_counts_against_no_configuration(tmp_path, monkeypatch):
+    trials = FakeTrials(lambda c: success(c) if c == BASELINE else failure(c, "environment"))
+    with monkeypatch.context() as patch:
+        patch.setattr("virnuc_profiler.sweep.session.require_environment", lets_nothing_run)
+        with pytest.raises(EnvironmentFailure) as caught:
+            fake_sweep(tmp_path, trials).run(["dataloader"])
+    assert str(caught.value) == (
+        "there is no shared memory: mount it; the sweep ends here, and the results of 1 finished trials are kept: "
+        f"sweep --resume {tmp_path} continues it"
+    )
+    assert len(trials.calls) == 2
+    (record,) = read_journal(tmp_path)
+    assert [trial.configuration for trial in record.trials] == [BASELINE]
+
+
+def test_a_limit_of_processes_ends_the_sweep_only_if_it_is_too_low_for_one_worker(tmp_path):
+    trials = FakeTrials(lambda c: failure(c, "environment") if c.num_workers == 8 else success(c))
+    grid = {"num_workers": [8, 2], "prefetch_factor": [2]}
+    (document,) = fake_sweep(tmp_path, trials, grid=grid).run(["dataloader"])
+    assert [result.status for result in document.results] == ["failed", "success"]
+    few = FakeTrials(lambda c: success(c) if c == BASELINE else failure(c, "environment"))
+    with pytest.raises(EnvironmentFailure, match="it failed with environment; the sweep ends here"):
+        fake_sweep(tmp_path / "one", few, grid={**grid, "num_workers": [1]}).run(["dataloader"])
+
+
 def test_a_budget_too_small_for_the_longest_sequence_is_refused_with_a_way_out(tmp_path):
     trials = FakeTrials()
     with pytest.raises(
@@ -306,6 +387,8 @@ def measured_model(tmp_path, monkeypatch):
         return success(BASELINE, truncated_sequences=3, unknown_residues=0, oversize_batches=None)
 
     monkeypatch.setattr(prepare, "measure_configuration", run)
+    monkeypatch.setattr(prepare, "FastaFile", described_files())
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.warm_up.measure_configuration", run)
     monkeypatch.setattr("virnuc_profiler.inference.esm2.load.load_esm2_model", lambda *args, **options: (None, None))
     return prepare.MeasuredModel(prepare.Request(tmp_path, torch.device("cpu"), "m", timeout_s=7.0)), runs
 
@@ -317,6 +400,14 @@ def test_the_warm_up_keeps_the_settings_and_fails_silently(measured_model, caplo
     assert arguments[0].num_workers == 0
     assert (options["timeout_s"], options["failure_log_level"]) == (7.0, logging.DEBUG)
     assert all(record.levelno == logging.DEBUG for record in caplog.records)
+
+
+def test_each_result_says_whether_the_model_was_warmed_up(measured_model, tmp_path):
+    model, runs = measured_model
+    model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    model.warm_up(WORKLOAD, num_workers=0)
+    model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    assert [options.get("warmed_up") for _, options in runs] == [False, None, True]
 
 
 def test_what_was_altered_in_the_sequences_is_said_once(measured_model, tmp_path, caplog):

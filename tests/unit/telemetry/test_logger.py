@@ -73,6 +73,8 @@ def test_golden_summary(logger, clock):
         "avg_gpu_util": 75.0,
         "avg_packing_efficiency": pytest.approx(0.9),
         "pct_starved": pytest.approx(66.6667, abs=1e-4),
+        "wait_seconds": None,  # the last batch lacks it
+        "wait_fraction": None,
         "sequences_per_hour": 7200.0,
         "projected_6M_hours": pytest.approx(6e6 / 7200),
         "avg_tokens_per_seq": 200.0,

@@ -20,9 +20,14 @@ from virnuc_profiler.telemetry.records import GpmReading, ProfilingCost
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.schema import telemetry_schema
 
-V1_0 = Path(__file__).parents[2] / "data" / "v1.0"
-RUNS = sorted(V1_0.glob("run_*.json"))
-TELEMETRY_FILES = sorted(V1_0.glob("telemetry_*.json"))
+DATA = Path(__file__).parents[2] / "data"
+V1_0, V1_1 = DATA / "v1.0", DATA / "v1.1"
+RUNS = sorted(DATA.glob("v1.*/run_*.json"))
+TELEMETRY_FILES = sorted(DATA.glob("v1.*/telemetry_*.json"))
+
+
+def version_and_name(path):
+    return f"{path.parent.name}-{path.stem}"
 
 
 def changed(path, target, change):
@@ -32,13 +37,19 @@ def changed(path, target, change):
     return target
 
 
-def test_there_are_files_of_version_1_0():
-    versions = [json.loads(path.read_text())["schema_version"] for path in (*RUNS, *TELEMETRY_FILES)]
-    assert versions == ["1.0"] * 4
+@pytest.mark.parametrize("folder", [V1_0, V1_1], ids=lambda folder: folder.name)
+def test_there_are_files_of_each_older_version(folder):
+    versions = [json.loads(path.read_text())["schema_version"] for path in folder.glob("*.json")]
+    assert versions == [folder.name.removeprefix("v")] * 4
 
 
-@pytest.mark.parametrize("path", TELEMETRY_FILES, ids=lambda path: path.stem)
-def test_telemetry_of_version_1_0_becomes_current(path):
+def test_every_older_version_has_files():
+    current = SchemaVersion.parse(TELEMETRY.version)
+    assert {path.name for path in DATA.glob("v*")} == {f"v1.{minor}" for minor in range(current.minor)}
+
+
+@pytest.mark.parametrize("path", TELEMETRY_FILES, ids=version_and_name)
+def test_telemetry_of_older_versions_becomes_current(path):
     old, new = json.loads(path.read_text()), read_telemetry(path)
     assert new["schema_version"] == TELEMETRY.version
     shape = new["run_metadata"]["model_arithmetic"]
@@ -57,13 +68,23 @@ def test_the_old_spelling_of_a_bottleneck_becomes_the_new_one():
     assert new["device_gap_seconds"]["synchronizing"] == old["device_gap_seconds"]["synchronising"] > 0
 
 
+def test_the_share_in_device_stages_had_another_name_until_version_1_1(tmp_path):
+    document = {"schema_version": "1.1", "summary": {"device_busy_fraction": 0.76}, "per_batch_metrics": []}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    summary = read_telemetry(tmp_path / "a.json")["summary"]
+    assert summary == {"device_stages_fraction": 0.76}
+    (tmp_path / "b.json").write_text(json.dumps({**document, "summary": None}))
+    with pytest.raises(TelemetryFormatError, match="summary"):
+        read_telemetry(tmp_path / "b.json")
+
+
 def test_the_collector_had_another_name_in_version_1_0(tmp_path):
     path = changed(V1_0 / "run_profiled.json", tmp_path / "run.json", lambda old: old["cost"].update(harvest_cpu_ns=7))
     assert RunResult.load(path).cost.collector_cpu_ns == 7
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_a_saved_run_of_version_1_0_becomes_current(path, tmp_path):
+@pytest.mark.parametrize("path", RUNS, ids=version_and_name)
+def test_a_saved_run_of_older_versions_becomes_current(path, tmp_path):
     old = json.loads(path.read_text())
     run = RunResult.load(path)
     new = json.loads(run.save(tmp_path / "run.json").read_text())
@@ -76,8 +97,8 @@ def test_a_saved_run_of_version_1_0_becomes_current(path, tmp_path):
     assert {key: new[key] for key in unchanged} == {key: old[key] for key in unchanged}
 
 
-@pytest.mark.parametrize("path", [*RUNS, *TELEMETRY_FILES], ids=lambda path: path.stem)
-def test_files_of_version_1_0_are_reported(path, capsys):
+@pytest.mark.parametrize("path", [*RUNS, *TELEMETRY_FILES], ids=version_and_name)
+def test_files_of_older_versions_are_reported(path, capsys):
     assert main(["report", str(path)]) == 0
     out = capsys.readouterr().out
     assert "Performance Report" in out
@@ -85,19 +106,23 @@ def test_files_of_version_1_0_are_reported(path, capsys):
         assert "synchronizing" in out
 
 
-def test_telemetry_of_version_1_0_is_aggregated():
-    documents = [read_telemetry(path) for path in TELEMETRY_FILES]
+@pytest.mark.parametrize("folder", [V1_0, V1_1], ids=lambda folder: folder.name)
+def test_telemetry_of_older_versions_is_aggregated(folder):
+    paths = sorted(folder.glob("telemetry_*.json"))
+    documents = [read_telemetry(path) for path in paths]
     with pytest.warns(UserWarning, match="different models"):
-        total = aggregate_telemetry_shards(TELEMETRY_FILES)["global_summary"]
+        total = aggregate_telemetry_shards(paths)["global_summary"]
     assert total["total_tokens"] == sum(document["summary"]["total_tokens"] for document in documents)
 
 
-def test_a_saved_run_of_version_1_0_is_diagnosed_as_when_it_was_written():
-    assert diagnose_run(RunResult.load(V1_0 / "run_waits_for_the_device.json")).bottleneck == "synchronizing"
+@pytest.mark.parametrize("folder", [V1_0, V1_1], ids=lambda folder: folder.name)
+def test_a_saved_run_of_older_versions_is_diagnosed_as_when_it_was_written(folder):
+    assert diagnose_run(RunResult.load(folder / "run_waits_for_the_device.json")).bottleneck == "synchronizing"
 
 
-def test_a_saved_run_of_version_1_0_is_correlated(tmp_path, capsys):
-    path, export = V1_0 / "run_waits_for_the_device.json", tmp_path / "capture.sqlite"
+@pytest.mark.parametrize("folder", [V1_0, V1_1], ids=lambda folder: folder.name)
+def test_a_saved_run_of_older_versions_is_correlated(folder, tmp_path, capsys):
+    path, export = folder / "run_waits_for_the_device.json", tmp_path / "capture.sqlite"
     write_capture_of(RunResult.load(path), export, offset_ns=1000, utc_epoch_ns=1_740_830_400_000 * MS - 1000)
     assert main(["correlate", str(path), str(export)]) == 0
     assert "Batches: 12 in the run, 12 in the capture, 12 matched" in capsys.readouterr().out

@@ -19,6 +19,8 @@ QUEUED: Final = "queued"
 always takes from one stage to the next count as launching."""
 LEAD_IN: Final = "lead_in"
 TAIL: Final = "tail"
+FIRST_BATCH: Final = "first_batch"
+"""Phase of the start-up: the first batch itself, from its launch to its completion."""
 NOT_MEASURED: Final = "not_measured"
 
 CPU_QUOTA: Final = "cpu_quota"
@@ -26,6 +28,9 @@ CPU_QUOTA: Final = "cpu_quota"
 
 # Causes that slow down a busy device.
 SHARED_DEVICE: Final = "shared_device"
+"""Other work was observed on the device: by NVML, or as tensor activity that the model does not explain."""
+UNSTEADY_DEVICE: Final = "unsteady_device"
+"""Similar batches took very different device times, for a reason that was not observed."""
 THROTTLING: Final = "throttling"
 
 # Bottlenecks of a run that loses no time.
@@ -35,6 +40,9 @@ DEVICE: Final = "device"
 """The device. Without GPM samples, arithmetic and memory bandwidth cannot be told apart."""
 HOST_ARITHMETIC: Final = "host_arithmetic"
 """Arithmetic on the CPU, on which the model runs."""
+
+PACES: Final = frozenset({DEVICE_ARITHMETIC, MEMORY_BANDWIDTH, DEVICE, HOST_ARITHMETIC})
+"""Bottlenecks that set the pace of a run. The others are causes of lost time, however small."""
 
 LABELS: Final[Mapping[str, str]] = {
     DATA_LOADING: "waiting for data",
@@ -47,9 +55,11 @@ LABELS: Final[Mapping[str, str]] = {
     QUEUED: "queued, not begun",
     LEAD_IN: "before the first batch",
     TAIL: "after the last batch",
+    FIRST_BATCH: "the first batch",
     NOT_MEASURED: "not measured",
     CPU_QUOTA: "the CPU quota",
     SHARED_DEVICE: "a shared device",
+    UNSTEADY_DEVICE: "uneven device times",
     THROTTLING: "throttling",
     DEVICE_ARITHMETIC: "device arithmetic",
     MEMORY_BANDWIDTH: "memory bandwidth",

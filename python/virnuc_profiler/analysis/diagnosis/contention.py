@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from virnuc_profiler.analysis.diagnosis.launches import Launch
+from virnuc_profiler.analysis.gpu.coverage import process_coverage
 from virnuc_profiler.analysis.model_cost import DeviceCeiling
 from virnuc_profiler.analysis.timing.intervals import Interval
-from virnuc_profiler.analysis.timing.statistics import mean, percentile
+from virnuc_profiler.analysis.timing.statistics import mean, measured
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.records import GpuSamples, PackingRecord
+from virnuc_profiler.telemetry.records import GpuSamples
 
 MIN_OTHER_PROCESS_SM: Final = 0.05
 """Minimum share of SM time, as reported by NVML, that counts as use by other processes. Displays and monitoring tools
@@ -39,15 +38,6 @@ twice the work that the FLOPs indicate."""
 MIN_TENSOR_ACTIVITY: Final = 0.1
 """Below this activity the quotient is meaningless."""
 
-UNSTEADY_RATIO: Final = 1.5
-"""Minimum ratio of p90 to p10 of device time per unit of work, over batches of similar size. Different sequence lengths
-alone change it by some 20 %: attention is slower per FLOP than matrix products, and short sequences have less of it."""
-
-SIMILAR_SIZE: Final = 0.25
-"""Batches are compared if their number of tokens is within this share of the median."""
-
-_MIN_BATCHES: Final = 10
-
 
 @dataclass(frozen=True, slots=True)
 class ContentionSign:
@@ -64,14 +54,26 @@ class ContentionSign:
     taken_share: float
 
 
-def other_process_sm_time(gpu: GpuSamples | None, window: Interval) -> ContentionSign | None:
-    """Return a sign if NVML reports that other processes used the SMs; None if not, or if it was not sampled.
+def other_process_count(gpu: GpuSamples | None, window: Interval) -> int | None:
+    """Return the largest number of other processes that NVML saw on the device at once; None if it did not look.
 
     Args:
         gpu: Readings of the GPU, or None.
         window: Start and end of the window on the host's clock, ns.
     """
-    if gpu is None:
+    readings = () if gpu is None else gpu.processes
+    inside = measured(reading.other_processes for reading in readings if window[0] < reading.at_ns <= window[1])
+    return int(max(inside)) if inside else None
+
+
+def other_process_sm_time(gpu: GpuSamples | None, window: Interval) -> ContentionSign | None:
+    """Return a sign if NVML reports that other processes used the SMs; None if not, or if too little was sampled.
+
+    Args:
+        gpu: Readings of the GPU, or None.
+        window: Start and end of the window on the host's clock, ns.
+    """
+    if gpu is None or not process_coverage(window, gpu).sufficient:
         return None
     inside = [reading for reading in gpu.processes if window[0] < reading.at_ns <= window[1]]
     percent = mean(reading.other_sm_percent for reading in inside)
@@ -107,39 +109,3 @@ def unexplained_tensor_activity(
         return None
     statement = f"tensor activity of {tensor_activity:.2f} that the model's own {flops} explain"
     return ContentionSign(statement, f"{explained:.0%}", 1 - explained)
-
-
-def unsteady_device(
-    launches: Sequence[Launch],
-    packings: Mapping[int, PackingRecord],
-    work: Callable[[PackingRecord], float],
-    clocks_mhz: Sequence[float | None],
-) -> ContentionSign | None:
-    """Return a sign if similar batches took very different device times that SM clocks do not explain, else None.
-
-    Only batches for which the device alone set the pace are compared: batches that are not launch-bound and in which
-    the host was not blocked by a stage.
-
-    Args:
-        launches: Launches of the window.
-        packings: Packing statistics by batch index.
-        work: Function that returns the work of a batch, in any unit.
-        clocks_mhz: SM clocks sampled in the window.
-    """
-    own = [launch for launch in launches if not launch.launch_bound and launch.blocking_stage is None]
-    sized = [(launch.device_ns, packings[launch.batch_index]) for launch in own if launch.batch_index in packings]
-    middle = percentile((packing.tokens for _, packing in sized), 50)
-    if middle is None:
-        return None
-    similar = [(ns, work(packing)) for ns, packing in sized if abs(packing.tokens - middle) <= SIMILAR_SIZE * middle]
-    costs = [ns / amount for ns, amount in similar if amount]
-    fast, slow = percentile(costs, 10), percentile(costs, 90)
-    if len(costs) < _MIN_BATCHES or not fast or slow is None:
-        return None
-    low_clock, high_clock = percentile(clocks_mhz, 10), percentile(clocks_mhz, 90)
-    explained = ratio(high_clock, low_clock) or 1.0
-    if slow / fast < UNSTEADY_RATIO * explained:
-        return None
-    needed = fast * explained * sum(amount for _, amount in similar)
-    taken = max(0.0, 1 - needed / sum(ns for ns, _ in similar))
-    return ContentionSign("device time of similar batches, p90 over p10", f"{slow / fast:.1f}x", taken)

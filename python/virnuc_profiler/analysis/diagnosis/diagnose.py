@@ -2,8 +2,9 @@
 """The bottleneck of a run, in plain words and with its evidence.
 
 The cause to which the steady window lost most time (see ``lost_time``) is the bottleneck, unless that time is
-negligible. If it is, the device was busy and nothing slowed it down: the run is healthy, and bound by the device's
-arithmetic or memory bandwidth.
+negligible. If it is, the device was in its stages and nothing slowed it down: the run is healthy, and bound by the
+device's arithmetic or memory bandwidth. Start-up, which the window excludes, is part of the verdict if it took a
+considerable share of the run. A run without a steady window is too short for a diagnosis.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     OTHER_HOST_WORK,
     SYNCHRONIZING,
 )
-from virnuc_profiler.analysis.diagnosis.gaps import CauseTotal
+from virnuc_profiler.analysis.diagnosis.evidence import Evidence, device_evidence, host_evidence
+from virnuc_profiler.analysis.diagnosis.gaps import GAP_CAUSES, CauseTotal
 from virnuc_profiler.analysis.diagnosis.host_limits import host_changes
 from virnuc_profiler.analysis.diagnosis.lost_time import (
     TYPICAL_SHARE,
@@ -35,13 +37,14 @@ from virnuc_profiler.analysis.diagnosis.lost_time import (
     host_activity_shares,
 )
 from virnuc_profiler.analysis.diagnosis.observation import Activity, Observation, observe
+from virnuc_profiler.analysis.diagnosis.start_up import StartUp
 from virnuc_profiler.analysis.diagnosis.wording import (
-    Evidence,
     bottleneck_sentence,
-    device_evidence,
     further_sentence,
     healthy_sentence,
-    host_evidence,
+    host_healthy_sentence,
+    start_up_sentence,
+    too_short_sentence,
 )
 from virnuc_profiler.analysis.model_cost import (
     DeviceCeiling,
@@ -77,9 +80,9 @@ _HOST_CAUSES: Final = {
     host.FETCHING: DATA_LOADING,
     host.COLLATING: COLLATION,
     host.CONSUMING: CONSUMING,
-    host.OWN_STAGE: OTHER_HOST_WORK,
     host.UNSTAGED: OTHER_HOST_WORK,
 }
+"""Causes of the host's activities. On the CPU, the model runs in the other stages, whatever their names are."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +90,23 @@ class Diagnosis:
     """The bottleneck of a run.
 
     Attributes:
-        bottleneck: One of the names in ``bottlenecks``; ``not_measured`` if it cannot be determined.
-        healthy: Whether the device is busy and nothing slows it down. Never True if that was not measured.
-        sentence: Verdict with a suggested remedy.
+        bottleneck: One of the names in ``bottlenecks``: the cause to which the window lost most time, or what sets the
+            pace of a run that loses none; ``not_measured`` if it cannot be determined.
+        healthy: Whether device stages cover the window and nothing slows them down. Never True if that was not
+            measured.
+        sentence: Verdict with a suggested remedy, including a considerable start-up.
         evidence: Statements and their figures.
         further: Sentences on other causes of lost time, the largest first.
         window_ns: Length of the window that was analyzed.
         steady: Whether the window is the part after warm-up instead of the whole run.
-        busy_share: Share of the window in which the device was busy; None without device times.
+        stage_share: Share of the window in which the device was in a stage: at most this share it was busy, because
+            stages can include waits for launches. None without device times.
+        timestamped_share: Share of the window in stages that the device timed itself, which include no such waits;
+            None without such stages.
         mfu: Model FLOPs utilization in the window; None without the model's shape or the device's ceiling.
         lost_time: Shares of the window by cause.
         gaps: Device gaps of the window by cause, the largest first.
+        start_up: The run until its first batch was complete; None without batches.
     """
 
     bottleneck: str
@@ -107,10 +116,12 @@ class Diagnosis:
     further: tuple[str, ...] = ()
     window_ns: int = 0
     steady: bool = False
-    busy_share: float | None = None
+    stage_share: float | None = None
+    timestamped_share: float | None = None
     mfu: float | None = None
     lost_time: Mapping[str, float] = field(default_factory=dict)
     gaps: tuple[CauseTotal, ...] = ()
+    start_up: StartUp | None = None
 
 
 def diagnose_run(run: RunResult, *, shape: ModelShape | None = None, ceiling: DeviceCeiling | None = None) -> Diagnosis:
@@ -140,39 +151,75 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
         reason = "the recorded work took no time" if batches else "no batch was recorded"
         return Diagnosis(NOT_MEASURED, False, f"No diagnosis: {reason}.")
     on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.busy
-    found = _from_host_times(observation, run) if on_host else _from_device_times(observation, ceiling)
+    found = _from_host_times(observation, run) if on_host else _from_device_times(observation, run, ceiling)
+    if not observation.steady:
+        found = _too_short(found, observation)
+        return replace(found, **host_changes(found, run))
     found = replace(found, **host_changes(found, run))
-    return found if observation.steady else replace(found, sentence=f"{found.sentence} {_too_short(batches)}")
+    return replace(found, sentence=_with_start_up(found))
 
 
-def _too_short(batches: int) -> str:
-    few = "1 batch is" if batches == 1 else f"{batches:,} batches are"
-    return f"(Start-up is included, because {few} too few to exclude it: use more sequences.)"
+def _too_short(found: Diagnosis, observation: Observation) -> Diagnosis:
+    """Return what remains of a diagnosis if start-up and warm-up cannot be told from the rest of the run."""
+    sentence = too_short_sentence(observation, host_activity_shares(observation))
+    return replace(found, bottleneck=NOT_MEASURED, healthy=False, sentence=sentence, further=(), lost_time={})
 
 
-def _from_device_times(observation: Observation, ceiling: DeviceCeiling) -> Diagnosis:
+def _with_start_up(found: Diagnosis) -> str:
+    """Return the verdict with a considerable start-up: in front of it if start-up cost more than anything after it."""
+    start_up = found.start_up
+    if start_up is None or not start_up.considerable:
+        return found.sentence
+    later_ns = found.window_ns * max(found.lost_time.values(), default=0.0)
+    sentences = [found.sentence, start_up_sentence(start_up)]
+    return " ".join(sentences if later_ns >= start_up.cost_ns else reversed(sentences))
+
+
+def _from_device_times(observation: Observation, run: RunResult, ceiling: DeviceCeiling) -> Diagnosis:
     lost_time = device_lost_time(observation, ceiling)
-    ranked = _worth_naming(lost_time)
+    causes = _worth_naming(lost_time)
+    ranked = () if _within_clock_error(causes, observation, run, ceiling) else causes
     bottleneck = ranked[0] if ranked else _device_bottleneck(observation.activity)
     seconds, flops = observation.window_ns / 1e9, observation.flops
     mfu = None if flops is None else model_flops_utilization(flops, seconds, ceiling)
+    uncertain = () if ranked else causes
     if ranked:
         sentence = bottleneck_sentence(bottleneck, lost_time)
     else:
-        sentence = healthy_sentence(bottleneck, observation.busy_share or 0.0)
+        sentence = healthy_sentence(bottleneck, observation, uncertain=bool(uncertain))
     return Diagnosis(
         bottleneck=bottleneck,
         healthy=not ranked,
         sentence=sentence,
-        evidence=tuple(device_evidence(observation, lost_time, mfu)),
+        evidence=tuple(device_evidence(observation, lost_time, mfu, uncertain)),
         further=tuple(further_sentence(cause, lost_time.shares[cause]) for cause in ranked[1:]),
         window_ns=observation.window_ns,
         steady=observation.steady,
-        busy_share=observation.busy_share,
+        stage_share=observation.stage_share,
+        timestamped_share=observation.timestamped_share,
         mfu=mfu,
         lost_time=lost_time.shares,
         gaps=tuple(observation.gaps.totals()),
+        start_up=observation.start_up,
     )
+
+
+def _within_clock_error(
+    causes: Sequence[str], observation: Observation, run: RunResult, ceiling: DeviceCeiling
+) -> bool:
+    """Whether no cause would be worth naming if all device times were off by their stated error, one way or the other.
+
+    Some causes follow from comparing device times with host times, and a small error of their alignment can lift them
+    above a threshold in every batch.
+    """
+    error_ns = observation.clock_error_ns
+    if not causes or not error_ns or not observation.steady:
+        return False
+    idle_ns = sum(line.total_ns for line in observation.gaps.totals() if line.cause != NOT_MEASURED)
+    if idle_ns >= len(GAP_CAUSES) * NEGLIGIBLE * observation.window_ns:
+        return False  # the clocks do not change the length of gaps, so at least one of their causes is worth naming
+    moved = (observe(run, observation.shape, device_later_ns=later_ns) for later_ns in (error_ns, -error_ns))
+    return any(not _worth_naming(device_lost_time(some, ceiling)) for some in moved if some.launches)
 
 
 def _worth_naming(lost_time: LostTime) -> list[str]:
@@ -199,7 +246,7 @@ def _from_host_times(observation: Observation, run: RunResult) -> Diagnosis:
     spent = host_activity_shares(observation)
     shares: dict[str, float] = {}
     for activity, cause in _HOST_CAUSES.items():
-        shares[cause] = shares.get(cause, 0.0) + spent.get(activity, 0.0)
+        shares[cause] = spent.get(activity, 0.0)
     if not on_cpu:  # time outside of all stages may be a wait for a busy device, which loses nothing
         shares.pop(OTHER_HOST_WORK)
     ranked = _ranked_on_host(shares)
@@ -208,12 +255,13 @@ def _from_host_times(observation: Observation, run: RunResult) -> Diagnosis:
     return Diagnosis(
         bottleneck=bottleneck,
         healthy=False,
-        sentence=_host_sentence(bottleneck, shares, on_cpu=on_cpu),
+        sentence=_host_sentence(bottleneck, shares, spent, on_cpu=on_cpu),
         evidence=tuple(host_evidence(spent, observation, reason)),
         further=tuple(further_sentence(cause, shares[cause]) for cause in ranked[1:]),
         window_ns=observation.window_ns,
         steady=observation.steady,
         lost_time={cause: share for cause, share in shares.items() if share > 0},
+        start_up=observation.start_up,
     )
 
 
@@ -222,9 +270,9 @@ def _ranked_on_host(shares: Mapping[str, float]) -> Sequence[str]:
     return sorted(named, key=lambda cause: (-shares[cause], cause))
 
 
-def _host_sentence(bottleneck: str, shares: Mapping[str, float], *, on_cpu: bool) -> str:
+def _host_sentence(bottleneck: str, shares: Mapping[str, float], spent: Mapping[str, float], *, on_cpu: bool) -> str:
     if bottleneck in shares:
-        return bottleneck_sentence(bottleneck, LostTime(shares))
+        return bottleneck_sentence(bottleneck, LostTime(shares), device=False)
     if on_cpu:
-        return healthy_sentence(HOST_ARITHMETIC, 0.0)
+        return host_healthy_sentence(spent.get(host.LAUNCHING, 0.0) + spent.get(host.OWN_STAGE, 0.0))
     return "The host does not wait for data. Whether the device was busy was not measured."

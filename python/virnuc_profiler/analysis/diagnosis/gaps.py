@@ -60,8 +60,10 @@ _CAUSES: Final[Mapping[str, str]] = {
     host.UNSTAGED: OTHER_HOST_WORK,
     host.UNKNOWN: NOT_MEASURED,
 }
-_NAMES: Final = tuple(dict.fromkeys((SYNCHRONIZING, COPYING, QUEUED, *_CAUSES.values())))
-_CAUSE_OF: Final = np.array([_NAMES.index(_CAUSES[activity]) for activity in host.ACTIVITIES])
+GAP_CAUSES: Final = tuple(dict.fromkeys((SYNCHRONIZING, COPYING, QUEUED, *_CAUSES.values())))
+"""All causes of gaps."""
+
+_CAUSE_OF: Final = np.array([GAP_CAUSES.index(_CAUSES[activity]) for activity in host.ACTIVITIES])
 
 
 def _activities(*names: str) -> Mask:
@@ -211,10 +213,10 @@ def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, c
     waits = waits._replace(duration_ns=np.where(waits.prompt | regular, waits.duration_ns, 0))
     causes = _causes(timeline.during(starts, ends), waits, ends - busy_starts[:-1])
     causes[queued] = 0
-    queued_cause = np.where(ends - starts <= SEAM_NS, _NAMES.index(LAUNCHING), _NAMES.index(QUEUED))
+    queued_cause = np.where(ends - starts <= SEAM_NS, GAP_CAUSES.index(LAUNCHING), GAP_CAUSES.index(QUEUED))
     causes[queued, queued_cause[queued]] = (ends - starts)[queued]
     gaps = [
-        Gap(start, end, {name: duration_ns for name, duration_ns in zip(_NAMES, row, strict=True) if duration_ns})
+        Gap(start, end, {name: duration_ns for name, duration_ns in zip(GAP_CAUSES, row, strict=True) if duration_ns})
         for start, end, row in zip(starts.tolist(), ends.tolist(), causes.tolist(), strict=True)
     ]
     return DeviceGaps(window, list(zip(busy_starts.tolist(), busy_ends.tolist(), strict=True)), gaps)
@@ -254,7 +256,9 @@ def _waits_before(gap_starts: Column, last: StageColumns, timeline: HostTimeline
     may_wait = (segment >= 0) & _MAY_BE_A_WAIT[timeline.activities[segment]] & ~launching
     waited = np.maximum(gap_starts - np.maximum(timeline.bounds[segment], last.host_end_ns), 0)
     continues = timeline.bounds[segment + 1]
-    cause = np.where((blocked > 0) & last.named(COPY_STAGES), _NAMES.index(COPYING), _NAMES.index(SYNCHRONIZING))
+    cause = np.where(
+        (blocked > 0) & last.named(COPY_STAGES), GAP_CAUSES.index(COPYING), GAP_CAUSES.index(SYNCHRONIZING)
+    )
     return _Waits(
         cause=cause,
         duration_ns=np.where(blocked > 0, blocked, np.where(may_wait, waited, 0)),
@@ -289,7 +293,7 @@ def _causes(pieces: tuple[Column, Column, Column], waits: _Waits, cycles_ns: Col
     before = until - np.where(replaceable, duration_ns, 0)
     before_in_gap = before - before[np.searchsorted(gap, gap)]
     replaced = np.where(replaceable, np.clip(waits.duration_ns[gap] - before_in_gap, 0, duration_ns), 0)
-    causes = np.zeros((len(cycles_ns), len(_NAMES)), np.int64)
+    causes = np.zeros((len(cycles_ns), len(GAP_CAUSES)), np.int64)
     np.add.at(causes, (gap, waits.cause[gap]), replaced)
     np.add.at(causes, (gap, _CAUSE_OF[activity]), duration_ns - replaced)
     return causes

@@ -30,6 +30,21 @@ _ACTIVITY_OF: Final = {"fetch": FETCHING, "collate": COLLATING, "emit": CONSUMIN
 """Activities of the stages that launch no work; other names are ``OWN_STAGE``."""
 
 
+ACTIVITY_LABELS: Final = {
+    FETCHING: "waiting for data",
+    COLLATING: "collating",
+    LAUNCHING: "in the model's stages",
+    CONSUMING: "in the consumer of results",
+    OWN_STAGE: "in other stages",
+    UNSTAGED: "outside of all stages",
+    UNKNOWN: "in batches without their device times",
+}
+"""Labels of activities in reports."""
+
+LOADER_STAGES: Final = frozenset({"fetch", "collate"})
+"""Stages that get the data of a batch, before any work on it is launched."""
+
+
 class Segment(NamedTuple):
     """Time in which the host did one thing.
 

@@ -13,10 +13,10 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     DATA_LOADING,
     HOST_ARITHMETIC,
     LAUNCHING,
-    NOT_MEASURED,
     OTHER_HOST_WORK,
 )
-from virnuc_profiler.analysis.diagnosis.wording import Evidence, further_sentence, percent
+from virnuc_profiler.analysis.diagnosis.evidence import Evidence
+from virnuc_profiler.analysis.diagnosis.wording import further_sentence, percent
 from virnuc_profiler.analysis.host.interruptions import interruption_sentence
 from virnuc_profiler.telemetry.host_records import HostCapture
 from virnuc_profiler.telemetry.rates import ratio
@@ -29,7 +29,7 @@ BOUND_THROTTLED: Final = 0.5
 """Share of throttled periods from which the quota itself is the bottleneck of a run that the host slows down."""
 
 _HOST_WORK: Final = (
-    DATA_LOADING, COLLATION, LAUNCHING, CONSUMING, OTHER_HOST_WORK, HOST_ARITHMETIC, NOT_MEASURED,
+    DATA_LOADING, COLLATION, LAUNCHING, CONSUMING, OTHER_HOST_WORK, HOST_ARITHMETIC,
 )  # fmt: skip
 """Bottlenecks that a quota may cause, because threads of the host set the pace."""
 

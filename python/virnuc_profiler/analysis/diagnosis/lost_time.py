@@ -5,10 +5,10 @@ Gaps count in full. Time lost while the device looks busy is estimated from boun
 
 * First copies of a batch that found an empty queue: the device waited for them to be launched.
 * Launch-bound batches: the device waited for launches. SM activity bounds the loss: SMs that were active for 90 % of
-  the busy time cannot have waited for more than 10 % of it. Without GPM samples all of the time counts, as an upper
-  bound.
+  the time in stages cannot have waited for more than 10 % of it. Without GPM samples all of the time counts, as an
+  upper bound, except for stages that the device timed itself.
 * Copies: the SMs are idle while the stream copies.
-* Contention and lower clocks: the share of the busy time that they took.
+* Contention, lower clocks, and uneven device times: the share of the time in stages that they took.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     SHARED_DEVICE,
     SYNCHRONIZING,
     THROTTLING,
+    UNSTEADY_DEVICE,
 )
 from virnuc_profiler.analysis.diagnosis.contention import (
     MIN_HIDDEN_SIZE,
     ContentionSign,
+    other_process_count,
     other_process_sm_time,
     unexplained_tensor_activity,
-    unsteady_device,
 )
 from virnuc_profiler.analysis.diagnosis.host_activity import ACTIVITIES
 from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, launched_late
 from virnuc_profiler.analysis.diagnosis.observation import Observation
+from virnuc_profiler.analysis.diagnosis.unsteady import UnsteadyDevice, unsteady_device
 from virnuc_profiler.analysis.gpu.throttling import Slowdown, ThrottleTimeline, slowdown
-from virnuc_profiler.analysis.model_cost import DeviceCeiling, forward_flops
+from virnuc_profiler.analysis.model_cost import DeviceCeiling
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.records import PackingRecord
 
 WORKING_SM_SHARE: Final = 0.7
 """SMs that are active for this share of the busy time do not lack launches most of the time: a batch that ends together
@@ -67,6 +68,8 @@ class LostTime:
         blocking_stage: Stage in which the host waits in most batches; None if there is none.
         copy_share: Share of the window in which the device only copied.
         contention: Signs of other users of the device.
+        other_processes: Largest number of other processes that NVML saw on the device; None if it did not look.
+        unsteady: Device times of similar batches that differ; None if they do not, or cannot be compared.
         slowdown: Effect of throttling; None if it was not measured.
     """
 
@@ -77,6 +80,8 @@ class LostTime:
     blocking_stage: str | None = None
     copy_share: float = 0.0
     contention: Sequence[ContentionSign] = ()
+    other_processes: int | None = None
+    unsteady: UnsteadyDevice | None = None
     slowdown: Slowdown | None = None
 
 
@@ -92,19 +97,25 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
         lost[line.cause] += line.total_ns / observation.window_ns
     for cause, exposed_ns in _exposed(observation):
         lost[cause] += exposed_ns / observation.window_ns
-    busy = observation.busy_share or 0.0
+    in_stages = observation.stage_share or 0.0
     launch_bound = [launch for launch in observation.launches if launch.launch_bound]
     launch_bound_share = len(launch_bound) / len(observation.launches)
-    working = None if observation.activity.sm is None else min(1.0, ratio(observation.activity.sm, busy) or 0.0)
+    working = None if observation.activity.sm is None else min(1.0, ratio(observation.activity.sm, in_stages) or 0.0)
     waits_inside = working is not None and working >= WORKING_SM_SHARE and launch_bound_share >= TYPICAL_SHARE
     share_of_window = _stage_time(observation, {launch.batch_index for launch in launch_bound}) / observation.window_ns
     lost[SYNCHRONIZING if waits_inside else LAUNCHING] += share_of_window * (1 - (working or 0.0))
     copy_share = _copy_share(observation)
     lost[COPYING] += copy_share
-    signs = _contention(observation, ceiling, launch_bound=launch_bound_share >= TYPICAL_SHARE)
-    lost[SHARED_DEVICE] = lost.pop(QUEUED, 0.0) + busy * max((sign.taken_share for sign in signs), default=0.0)
+    clocks_mhz = _clocks_mhz(observation)
+    signs = _contention(observation, ceiling, clocks_mhz, launch_bound=launch_bound_share >= TYPICAL_SHARE)
+    taken_share = max((sign.taken_share for sign in signs), default=0.0)
+    if signs:  # the other work that was observed also explains why queued work had to wait
+        lost[SHARED_DEVICE] = lost.pop(QUEUED, 0.0) + in_stages * taken_share
+    unsteady = unsteady_device(observation.launches, observation.packings, observation.shape, clocks_mhz)
+    if unsteady is not None:
+        lost[UNSTEADY_DEVICE] = in_stages * (unsteady.lost_share - taken_share)
     slow = None if observation.gpu is None else slowdown(ThrottleTimeline(observation.gpu), observation.window)
-    lost[THROTTLING] = busy * slow.lost_share if slow is not None else 0.0
+    lost[THROTTLING] = in_stages * slow.lost_share if slow is not None else 0.0
     return LostTime(
         shares={cause: share for cause, share in lost.items() if share > 0 and cause != NOT_MEASURED},
         launch_bound_share=launch_bound_share,
@@ -113,6 +124,8 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
         blocking_stage=_typical_blocking_stage(observation),
         copy_share=copy_share,
         contention=signs,
+        other_processes=other_process_count(observation.gpu, observation.window),
+        unsteady=unsteady,
         slowdown=slow,
     )
 
@@ -146,12 +159,19 @@ def _exposed(observation: Observation) -> Iterator[tuple[str, int]]:
 
 
 def _stage_time(observation: Observation, indices: Container[int]) -> int:
-    """Return the time of the window covered by device intervals of some batches, without gaps between their stages."""
+    """Return the time of the window in device intervals of some batches that can include waits for launches.
+
+    Gaps between stages count elsewhere, and stages that the device timed itself include no such waits.
+    """
     table = observation.batches
     chosen = np.array([index in indices for index in table.columns["index"].tolist()], np.bool_)
     stages = table.device_stages
     stages = stages[chosen[stages.batch]]
-    return length(*clip(stages.device_start_ns, stages.device_end_ns, observation.window))
+    exact = stages[stages.timestamped == 1]
+    all_ns, exact_ns = (
+        length(*clip(some.device_start_ns, some.device_end_ns, observation.window)) for some in (stages, exact)
+    )
+    return all_ns - exact_ns
 
 
 def _copy_share(observation: Observation) -> float:
@@ -185,20 +205,21 @@ def _typical_blocking_stage(observation: Observation) -> str | None:
     return max(sorted(set(stages)), key=stages.count)
 
 
-def _contention(observation: Observation, ceiling: DeviceCeiling, *, launch_bound: bool) -> list[ContentionSign]:
-    gpu, window, shape = observation.gpu, observation.window, observation.shape
+def _clocks_mhz(observation: Observation) -> list[float | None]:
+    """Return the SM clocks that were sampled in the window."""
+    readings = () if observation.gpu is None else observation.gpu.fast
+    low, high = observation.window
+    return [reading.sm_clock_mhz for reading in readings if low < reading.at_ns <= high]
 
-    def work(packing: PackingRecord) -> float:
-        return packing.tokens if shape is None else forward_flops(packing.tokens, packing.sum_squared_lengths, shape)
 
-    readings = () if gpu is None else gpu.fast
-    clocks_mhz = [reading.sm_clock_mhz for reading in readings if window[0] < reading.at_ns <= window[1]]
-    clock_mhz = percentile(clocks_mhz, 50)
+def _contention(
+    observation: Observation, ceiling: DeviceCeiling, clocks_mhz: Sequence[float | None], *, launch_bound: bool
+) -> list[ContentionSign]:
+    shape = observation.shape
     comparable = shape is not None and shape.hidden_size >= MIN_HIDDEN_SIZE and not launch_bound
     rate, activity = observation.flops_per_second, observation.activity.tensor
     signs = (
-        other_process_sm_time(gpu, window),
-        unexplained_tensor_activity(rate, ceiling, activity, clock_mhz) if comparable else None,
-        unsteady_device(observation.launches, observation.packings, work, clocks_mhz),
+        other_process_sm_time(observation.gpu, observation.window),
+        unexplained_tensor_activity(rate, ceiling, activity, percentile(clocks_mhz, 50)) if comparable else None,
     )
     return [sign for sign in signs if sign is not None]

@@ -11,13 +11,15 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED
 from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps, device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline, host_timeline
 from virnuc_profiler.analysis.diagnosis.launches import Launch, launches_of
+from virnuc_profiler.analysis.diagnosis.start_up import StartUp, start_up_of
 from virnuc_profiler.analysis.gpu.activity import activity_during
-from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
+from virnuc_profiler.analysis.model_cost import ModelShape, flops_by_batch, forward_flops
+from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.steady_state import SteadyState, steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.records import GpuSamples, PackingRecord
+from virnuc_profiler.telemetry.records import DeviceCapture, GpuSamples, PackingRecord
 from virnuc_profiler.telemetry.run_result import RunResult
 
 MAX_CLOCK_SLACK_NS: Final = 200_000
@@ -45,8 +47,7 @@ class Observation:
 
     Attributes:
         window: Steady part of the run, from the completion of the last warm-up batch to the last completion, so that it
-            has as many gaps as batches. If the run is too short, the span of the device's work, or the whole run
-            without device times.
+            has as many gaps as batches; the whole run if it is too short for that.
         after_warm_up: Rates of the steady part, and the batches in it.
         batches: Batches that completed in the window.
         batch_count: Number of these batches.
@@ -59,6 +60,8 @@ class Observation:
         activity: GPM activity in the window.
         shape: Shape of the model, or None if it is unknown.
         flops: FLOPs of the window's batches; None without the model's shape or packing statistics.
+        start_up: The run until its first batch was complete; None without batches.
+        clock_error_ns: Tolerance between device and host times: the stated error of their alignment, up to a limit.
     """
 
     window: Interval
@@ -74,6 +77,8 @@ class Observation:
     activity: Activity
     shape: ModelShape | None
     flops: int | None
+    start_up: StartUp | None
+    clock_error_ns: int
 
     @property
     def steady(self) -> bool:
@@ -86,13 +91,29 @@ class Observation:
         return self.window[1] - self.window[0]
 
     @property
-    def busy_share(self) -> float | None:
-        """Share of the window in which the device was busy; None without device times.
+    def stage_share(self) -> float | None:
+        """Share of the window in which the device was in a stage; None without device times.
 
-        Gaps in which the device may have worked on batches without device times are excluded from the window.
+        The device was busy for at most this share, because an interval can include waits for launches. Gaps in which
+        the device may have worked on batches without device times are excluded from the window.
         """
-        unknown_ns = sum(gap.causes.get(NOT_MEASURED, 0) for gap in self.gaps.gaps)
-        return ratio(self.gaps.busy_ns, self.window_ns - unknown_ns) if self.gaps.busy else None
+        return ratio(self.gaps.busy_ns, self.known_ns) if self.gaps.busy else None
+
+    @property
+    def timestamped_share(self) -> float | None:
+        """Share of the window in stages that the device timed itself; None if there are none.
+
+        These intervals are exact: the first and the last kernel of a replayed graph write them.
+        """
+        stages = self.all_batches.timestamped_stages
+        if not len(stages):
+            return None
+        return ratio(length(*clip(stages.device_start_ns, stages.device_end_ns, self.window)), self.known_ns)
+
+    @property
+    def known_ns(self) -> int:
+        """Length of the window, except for gaps in which the device may have worked unseen."""
+        return self.window_ns - sum(gap.causes.get(NOT_MEASURED, 0) for gap in self.gaps.gaps)
 
     @property
     def flops_per_second(self) -> float | None:
@@ -105,22 +126,24 @@ class Observation:
         return self.batches.packings()
 
 
-def observe(run: RunResult, shape: ModelShape | None = None) -> Observation:
+def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns: int = 0) -> Observation:
     """Extract the measurements of a run.
 
     Args:
         run: Run to observe.
         shape: Shape of the model, from which its FLOPs follow; None if it is unknown.
+        device_later_ns: Time to add to all device times, ns, to see what their error can change. They are then
+            compared with host times without a tolerance.
     """
-    batches = run.batches
+    batches = run.batches.with_device_times_later(device_later_ns) if device_later_ns else run.batches
     span = (run.host_start_ns, run.host_end_ns)
-    slack_ns = min(run.device.alignment_uncertainty_ns or 0, MAX_CLOCK_SLACK_NS)
+    slack_ns = 0 if device_later_ns else min(stated_clock_error_ns(run.device), MAX_CLOCK_SLACK_NS)
     host = host_timeline(batches, span)
     whole = device_gaps(batches, span, host, slack_ns)
-    steady = steady_state(batches)
+    steady = steady_state(batches, None if shape is None else flops_by_batch(batches, shape))
     chosen = batches if steady.window is None else steady.batches
     launches = launches_of(chosen, slack_ns)
-    window = steady.window or _window(launches) or span
+    window = steady.window or span
     return Observation(
         window=window,
         after_warm_up=steady,
@@ -135,7 +158,18 @@ def observe(run: RunResult, shape: ModelShape | None = None) -> Observation:
         activity=_activity(run.gpu, window),
         shape=shape,
         flops=batches_flops(chosen, shape),
+        start_up=start_up_of(batches, span, host),
+        clock_error_ns=slack_ns,
     )
+
+
+def stated_clock_error_ns(device: DeviceCapture) -> int:
+    """Return by how much device times may be off on the host's clock, ns: uncertainty and residual add up.
+
+    Args:
+        device: Device of the run.
+    """
+    return (device.alignment_uncertainty_ns or 0) + (device.alignment_residual_ns or 0)
 
 
 def batches_flops(batches: BatchTable, shape: ModelShape | None) -> int | None:
@@ -149,12 +183,6 @@ def batches_flops(batches: BatchTable, shape: ModelShape | None) -> int | None:
         return None
     tokens, squares = batches.columns["tokens"], batches.columns["sum_squared_lengths"]
     return forward_flops(int(tokens.sum()), int(squares.sum()), shape)
-
-
-def _window(launches: Sequence[Launch]) -> Interval | None:
-    if not launches:
-        return None
-    return min(launch.device_start_ns for launch in launches), max(launch.device_end_ns for launch in launches)
 
 
 def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:

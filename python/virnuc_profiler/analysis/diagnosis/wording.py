@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The text of a diagnosis: its sentences with their remedies, and the evidence."""
+"""The sentences of a diagnosis: verdicts with their remedies.
+
+A sentence claims what its evidence carries. Where several explanations fit, it lists them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from operator import itemgetter
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final
 
-from virnuc_profiler.analysis.diagnosis import host_activity as host
 from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     COLLATION,
     CONSUMING,
@@ -15,88 +16,126 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     DATA_LOADING,
     DEVICE,
     DEVICE_ARITHMETIC,
-    HOST_ARITHMETIC,
+    FIRST_BATCH,
     LABELS,
     LAUNCHING,
     MEMORY_BANDWIDTH,
     OTHER_HOST_WORK,
+    QUEUED,
     SHARED_DEVICE,
     SYNCHRONIZING,
     THROTTLING,
+    UNSTEADY_DEVICE,
 )
+from virnuc_profiler.analysis.diagnosis.host_activity import ACTIVITY_LABELS
 from virnuc_profiler.analysis.diagnosis.lost_time import LostTime
 from virnuc_profiler.analysis.diagnosis.observation import Observation
-from virnuc_profiler.analysis.gpu.throttling import POWER_CAP, REASONS, Slowdown
+from virnuc_profiler.analysis.diagnosis.start_up import StartUp
+from virnuc_profiler.analysis.diagnosis.unsteady import TREND_RATIO, UnsteadyDevice
+from virnuc_profiler.analysis.timing.steady_state import MIN_STEADY_BATCHES, MIN_WARM_UP_BATCHES
 
-_SENTENCES: Final[Mapping[str, str]] = {
-    DATA_LOADING: "The run is bound by data loading: it spends {share} of its time waiting for the loader. Use more "
-    "workers (num_workers) or a faster source.",
-    COLLATION: "The run is bound by collation: {share} of its time goes into tokenizing and packing while the device "
-    "is idle. Encode in the workers, or use a faster collator.",
-    LAUNCHING: "The run is bound by launching: for {upto}{share} of the time the device waits for the host to launch "
-    "the next kernel. Raise token_budget so that each launch does more work, or use torch.compile or CUDA graphs, "
-    "which need fewer launches. An .item() or a synchronize inside a stage looks the same.",
-    SYNCHRONIZING: "The run is bound by synchronizing: the host waits for the device{where} before it prepares the "
-    "next batch, so the device is idle for {upto}{share} of the time. Queue the next batch before waiting for the "
-    "previous one, and wait for an event instead of the whole device.",
-    COPYING: "The run is bound by copying: {share} of its time goes into copies that nothing overlaps{where}. Copies "
-    "from or to pageable memory block the host until they finish: pin the memory, copy with non_blocking=True, and "
-    "copy less.",
-    CONSUMING: "The run is bound by the consumer of its results: the device is idle for {share} of the time while "
-    "results are delivered. Process results in a thread, or after queueing the next batch.",
-    OTHER_HOST_WORK: "The run is bound by other work on the host: {share} of its time passes outside of the pipeline's "
-    "stages. Give that work a stage of its own to identify it.",
-    SHARED_DEVICE: "The device is shared: other work took about {share} of the time. Use a device exclusively, or "
-    "compare only runs under the same load.",
-    THROTTLING: "The run is bound by throttling: lower clocks cost about {share} of its time. Check cooling, power "
-    "supply and power limit (nvidia-smi -q -d PERFORMANCE).",
+BOUND_SHARE: Final = 0.25
+"""A run is bound by a cause that takes this share of its time: without it, the run would be a third faster. A smaller
+loss is called the largest one, because something else sets the pace."""
+
+MIN_BATCHES: Final = MIN_WARM_UP_BATCHES + MIN_STEADY_BATCHES
+"""Number of batches from which a run can have a steady part."""
+
+MOSTLY: Final = 0.9
+"""Share of the time in device stages from which the device's own timestamps speak for all of it."""
+
+_CAUSES: Final[Mapping[str, str]] = {
+    DATA_LOADING: "data loading: the run spends {share} of that time waiting for the loader. Use more workers "
+    "(num_workers) or a faster source.",
+    COLLATION: "collation: {share} of that time goes into tokenizing and packing{idle}. Encode in the workers, or use "
+    "a faster collator.",
+    LAUNCHING: "launching: for {upto}{share} of that time the device waits for the host to launch the next kernel. "
+    "Raise token_budget so that each launch does more work, or use torch.compile or CUDA graphs, which need fewer "
+    "launches. An .item() or a synchronize inside a stage looks the same.",
+    SYNCHRONIZING: "synchronizing: the host waits for the device{where} before it prepares the next batch, so the "
+    "device is idle for {upto}{share} of that time. Queue the next batch before waiting for the previous one, and "
+    "wait for an event instead of the whole device.",
+    COPYING: "copying: {share} of that time goes into copies that nothing overlaps{where}. Copies from or to pageable "
+    "memory block the host until they finish: pin the memory, copy with non_blocking=True, and copy less.",
+    CONSUMING: "the consumer of the results: {share} of that time passes{idle} while results are delivered. Process "
+    "results in a thread, or after queueing the next batch.",
+    OTHER_HOST_WORK: "other work on the host: {share} of that time passes{idle} outside of the pipeline's stages or in "
+    "stages of your own. Give that work a stage to identify it.",
+    QUEUED: "queued work that did not begin: for {share} of that time the next stage was queued and the device did not "
+    "start it. Work on another stream comes first, of this process or of another one, or the stream waits for an "
+    "event.{others}",
+    UNSTEADY_DEVICE: "uneven device times: of similar batches, the slow ones (p90) take {ratio} times as long as the "
+    "fast ones (p10){trend}, which costs about {share} of that time.{others}{clocks} Waits for launches inside a "
+    "stage, and work that the packing statistics do not show, would look the same. Compare the slow batches with the "
+    "others, watch the clocks (nvidia-smi -q -d CLOCK,PERFORMANCE), and use the device exclusively.",
+    SHARED_DEVICE: "a shared device: other work takes about {share} of that time ({signs}). Use the device "
+    "exclusively, or compare only runs under the same load.",
+    THROTTLING: "throttling: lower clocks cost about {share} of that time. Check cooling, power supply and power limit "
+    "(nvidia-smi -q -d PERFORMANCE).",
 }
-
-_BUSY: Final = "Healthy: the device is busy {busy} of the time and nothing slows it down"
 
 _HEALTHY: Final[Mapping[str, str]] = {
-    DEVICE_ARITHMETIC: f"{_BUSY}; its arithmetic sets the pace.",
-    MEMORY_BANDWIDTH: f"{_BUSY}; its memory bandwidth sets the pace. Fused kernels (torch.compile) move less data.",
-    DEVICE: f"{_BUSY}. Whether arithmetic or memory bandwidth sets the pace was not measured.",
-    HOST_ARITHMETIC: "The run is on the CPU, whose arithmetic sets the pace. It does not predict the speed of a GPU.",
+    DEVICE_ARITHMETIC: "; its arithmetic sets the pace.",
+    MEMORY_BANDWIDTH: "; its memory bandwidth sets the pace. Fused kernels (torch.compile) move less data.",
+    DEVICE: ". Whether arithmetic or memory bandwidth sets the pace was not measured.",
 }
 
-_HOST_LABELS: Final = {
-    host.FETCHING: "waiting for data",
-    host.COLLATING: "collating",
-    host.LAUNCHING: "in the model's stages",
-    host.CONSUMING: "the consumer of results",
-    host.OWN_STAGE: "other stages",
-    host.UNSTAGED: "outside of all stages",
-    host.UNKNOWN: "batches without their device times",
+_START_UP_PHASES: Final[Mapping[str, str]] = {
+    DATA_LOADING: "waiting for the first data, while workers start and the first sequences are read and buffered. "
+    "Fewer workers (num_workers) or a smaller buffer_size start sooner",
+    COLLATION: "collating the first batches. A smaller buffer_size starts sooner",
+    OTHER_HOST_WORK: "in other work on the host before the first batch was launched. Do that work before the run",
+    FIRST_BATCH: "in the first pass, when kernels are loaded or compiled and memory is allocated. Run one batch before "
+    "the measurement",
 }
 
 
-class Evidence(NamedTuple):
-    """One observation that supports a diagnosis.
-
-    Attributes:
-        statement: Description of what was measured.
-        figure: Its value, as text.
-    """
-
-    statement: str
-    figure: str
-
-
-def bottleneck_sentence(bottleneck: str, lost_time: LostTime) -> str:
+def bottleneck_sentence(bottleneck: str, lost_time: LostTime, *, device: bool = True) -> str:
     """Return the verdict on a run that loses time to a bottleneck.
 
     Args:
         bottleneck: Name of the bottleneck, one of the causes in `lost_time`.
         lost_time: Lost time of the run.
+        device: Whether the device is known to be idle meanwhile, because device times were measured.
     """
+    share = lost_time.shares[bottleneck]
     inside = bottleneck == SYNCHRONIZING and lost_time.waits_inside
     where = f" inside the stage {lost_time.blocking_stage!r}" if lost_time.blocking_stage else ""
     if inside:
         where = " inside a stage that also launches work"
-    upto = "up to " if inside or bottleneck == LAUNCHING else ""
-    return _SENTENCES[bottleneck].format(share=percent(lost_time.shares[bottleneck]), where=where, upto=upto)
+    unsteady = lost_time.unsteady
+    verdict = "After warm-up, the run is bound by" if share >= BOUND_SHARE else "After warm-up, the largest loss is"
+    cause = _CAUSES[bottleneck].format(
+        share=percent(share),
+        where=where,
+        idle=" while the device is idle" if device else "",
+        upto="up to " if inside or bottleneck == LAUNCHING else "",
+        others=_others(lost_time.other_processes),
+        ratio="" if unsteady is None else f"{unsteady.slow_to_fast:.1f}",
+        trend="" if unsteady is None else _trend(unsteady),
+        clocks="" if unsteady is None else _clocks(unsteady),
+        signs="; ".join(f"{sign.statement}: {sign.figure}" for sign in lost_time.contention),
+    )
+    return f"{verdict} {cause}"
+
+
+def _others(other_processes: int | None) -> str:
+    if other_processes is None:
+        return " Whether other processes use this device was not observed."
+    if not other_processes:
+        return " NVML saw no other process on this device."
+    count = "1 other process" if other_processes == 1 else f"{other_processes:,} other processes"
+    return f" NVML saw {count} on this device, but no SM time of others."
+
+
+def _trend(unsteady: UnsteadyDevice) -> str:
+    if unsteady.trend >= TREND_RATIO:
+        return " (they became slower in the course of the run)"
+    return " (they became faster in the course of the run)" if unsteady.trend <= 1 / TREND_RATIO else ""
+
+
+def _clocks(unsteady: UnsteadyDevice) -> str:
+    return " The SM clocks do not explain it." if unsteady.clocks_sampled else " SM clocks were not sampled."
 
 
 def further_sentence(cause: str, share: float) -> str:
@@ -106,17 +145,79 @@ def further_sentence(cause: str, share: float) -> str:
         cause: Name of the cause.
         share: Share of the window that it cost, 0 to 1.
     """
-    return f"Also {LABELS[cause]}: {percent(share)} of the time."
+    upto = "up to " if cause == LAUNCHING else ""
+    return f"Also {LABELS[cause]}: {upto}{percent(share)} of that time."
 
 
-def healthy_sentence(bottleneck: str, busy_share: float) -> str:
-    """Return the verdict on a run that loses no considerable time.
+def healthy_sentence(bottleneck: str, observation: Observation, *, uncertain: bool) -> str:
+    """Return the verdict on a run that loses no considerable time on the device.
 
     Args:
         bottleneck: What sets the pace of the run.
-        busy_share: Share of the window in which the device was busy, 0 to 1.
+        observation: Measurements of the run.
+        uncertain: Whether a considerable loss was found that the error of the clocks may explain.
     """
-    return _HEALTHY[bottleneck].format(busy=percent(busy_share))
+    share, exact, sm = observation.stage_share or 0.0, observation.timestamped_share, observation.activity.sm
+    measured = [] if exact is None else [f"for {percent(exact)} by its own timestamps"]
+    measured += [] if sm is None else [f"with an SM activity of {sm:.2f}"]
+    known = f" ({', '.join(measured)})" if measured else ""
+    seen = sm is not None or (exact or 0.0) >= MOSTLY * share
+    hidden = "" if seen else " Waits for launches inside a stage were not measured."
+    beyond = " beyond the error of the clocks" if uncertain else ""
+    return (
+        f"Healthy: after warm-up, the device is in its stages for {percent(share)} of the time"
+        f"{known}, and no loss of 2% or more was found{beyond}{_HEALTHY[bottleneck]}{hidden}"
+    )
+
+
+def host_healthy_sentence(in_stages: float) -> str:
+    """Return the verdict on a run on the CPU that does not wait.
+
+    Args:
+        in_stages: Share of the window in the model's stages, 0 to 1.
+    """
+    return (
+        f"The run is on the CPU, whose arithmetic sets the pace: after warm-up, {percent(in_stages)} of the time "
+        "passes in the model's stages. It does not predict the speed of a GPU."
+    )
+
+
+def start_up_sentence(start_up: StartUp) -> str:
+    """Return what the start-up of a run took, on what, and the way out.
+
+    Args:
+        start_up: Start-up of the run.
+    """
+    elapsed_s, run_s = start_up.elapsed_ns / 1e9, start_up.run_ns / 1e9
+    later = "" if start_up.batch_ns is None else f" (a later batch takes {_seconds(start_up.batch_ns / 1e9)})"
+    phase = max(start_up.costs_ns, key=start_up.costs_ns.__getitem__)
+    spent_s = start_up.phases.get(phase, 0) / 1e9
+    return (
+        f"Start-up: {_seconds(elapsed_s)} of the run's {_seconds(run_s)} passed before its first batch was "
+        f"complete{later}, {_seconds(spent_s)} of that {_START_UP_PHASES[phase]}; a longer run pays this only once."
+    )
+
+
+def too_short_sentence(observation: Observation, spent: Mapping[str, float]) -> str:
+    """Return why a run has no diagnosis, the way out, and where its time went.
+
+    Args:
+        observation: Measurements of the run.
+        spent: Shares of the run by host activity.
+    """
+    batches, start_up, in_stages = observation.batch_count, observation.start_up, observation.stage_share
+    few = "1 batch" if batches == 1 else f"{batches:,} batches"
+    need = f"it takes {MIN_BATCHES}" if batches < MIN_BATCHES else "more of them need device times"
+    if in_stages is not None:
+        where = f"The device was in its stages for at most {percent(in_stages)} of the run."
+    else:
+        most = max(spent, key=spent.__getitem__)
+        where = f"Most of its time passed {ACTIVITY_LABELS[most]} ({percent(spent[most])})."
+    begun = f" {start_up_sentence(start_up)}" if start_up is not None and start_up.considerable else ""
+    return (
+        f"The run is too short for a diagnosis: {few}, and {need} to tell its steady part from its warm-up. Use more "
+        f"sequences, or a smaller token_budget. {where}{begun}"
+    )
 
 
 def percent(share: float) -> str:
@@ -128,65 +229,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def device_evidence(observation: Observation, lost_time: LostTime, mfu: float | None) -> Iterator[Evidence]:
-    """Yield the evidence of device times, GPM and NVML, except for the gaps.
-
-    Args:
-        observation: Measurements of the run.
-        lost_time: Lost time of the run.
-        mfu: Model FLOPs utilization in the window, or None.
-    """
-    yield _window(observation)
-    if observation.busy_share is not None:
-        yield Evidence("device busy", percent(observation.busy_share))
-    if lost_time.launch_bound_share is not None:
-        yield Evidence("batches in which the device ended with the host", percent(lost_time.launch_bound_share))
-    if lost_time.waiting_share:
-        yield Evidence("batches after which the host waited with an empty queue", percent(lost_time.waiting_share))
-    if lost_time.blocking_stage:
-        yield Evidence("stage that blocks the host until the device is done", lost_time.blocking_stage)
-    if lost_time.copy_share:
-        yield Evidence("device time in copies alone", percent(lost_time.copy_share))
-    for unit, label in (("sm", "SM"), ("tensor", "tensor"), ("dram", "DRAM")):
-        if (activity := getattr(observation.activity, unit)) is not None:
-            yield Evidence(f"{label} activity", f"{activity:.2f}")
-    for sign in lost_time.contention:
-        yield Evidence(sign.statement, sign.figure)
-    if lost_time.slowdown is not None:
-        yield from _clocks(lost_time.slowdown)
-    if (rate := observation.flops_per_second) is not None:
-        yield Evidence("model FLOP/s", f"{rate / 1e12:,.1f} TFLOP/s")
-    if mfu is not None:
-        yield Evidence("MFU, of the calibrated ceiling", percent(mfu))
-    missing = observation.batch_count - len(observation.launches)
-    if missing:
-        yield Evidence("batches without device times", f"{missing:,} of {observation.batch_count:,}")
-
-
-def host_evidence(shares: Mapping[str, float], observation: Observation, reason: str) -> Iterator[Evidence]:
-    """Yield the evidence of host times alone.
-
-    Args:
-        shares: Shares of the window by host activity.
-        observation: Measurements of the run.
-        reason: Why there are no device times.
-    """
-    yield _window(observation)
-    for activity, share in sorted(shares.items(), key=itemgetter(1), reverse=True):
-        yield Evidence(f"host: {_HOST_LABELS[activity]}", percent(share))
-    yield Evidence("device", f"not measured ({reason})")
-
-
-def _window(observation: Observation) -> Evidence:
-    part = "after warm-up" if observation.steady else "the whole run, too short to exclude warm-up"
-    figure = f"{observation.batch_count:,} batches, {observation.window_ns / 1e9:.3f} s ({part})"
-    return Evidence("window", figure)
-
-
-def _clocks(slow: Slowdown) -> Iterator[Evidence]:
-    if slow.median_clock_mhz is not None:
-        limit = "" if slow.max_clock_mhz is None else f" of {slow.max_clock_mhz:,}"
-        yield Evidence("SM clock, median", f"{slow.median_clock_mhz:,.0f}{limit} MHz")
-    for reason, share in slow.shares.items():
-        normal = " (normal at full load)" if reason == REASONS[POWER_CAP] and not slow.lost_share else ""
-        yield Evidence(f"clocks lowered by {reason}", f"{percent(share)} of the time{normal}")
+def _seconds(seconds: float) -> str:
+    """Format as ``14.0 s``, or as ``3.2 ms`` below a second."""
+    return f"{seconds:,.1f} s" if seconds >= 1 else f"{1e3 * seconds:,.1f} ms"

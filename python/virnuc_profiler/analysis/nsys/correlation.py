@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from virnuc_profiler.analysis.diagnosis.observation import observe
-from virnuc_profiler.analysis.nsys.gpu_records import GpuCapture
+from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture
 from virnuc_profiler.analysis.nsys.projection import Projection
 from virnuc_profiler.analysis.nsys.range_matching import ClockAgreement, MatchedStage, StageCounts, match_stages
 from virnuc_profiler.analysis.nsys.totals import RangeTotal, range_total
@@ -111,12 +111,12 @@ class StageCorrelation:
 
 @dataclass(frozen=True, slots=True)
 class BusyShares:
-    """Two measurements of the device's busy share, 0 to 1, in the same window.
+    """Two measurements of the device's load, 0 to 1, in the same window.
 
     Attributes:
         window_ns: Length of the window, the steady part of the run.
-        intervals: Share from the union of device intervals; gaps between the kernels of a stage count as busy.
-        operations: Share from the union of the operations that the stages launched; such gaps count as idle.
+        intervals: Share in device stages: an upper bound, because gaps between the kernels of a stage count.
+        operations: Busy share by the capture: the union of the operations that the stages launched, without such gaps.
     """
 
     window_ns: int
@@ -190,7 +190,7 @@ def mismatch_reason(run: RunResult, capture: GpuCapture, correlation: Correlatio
 
 
 def busy_shares(run: RunResult, pairs: Iterable[MatchedStage], clock: ClockAgreement | None) -> BusyShares | None:
-    """Return both busy shares; None if the run or the capture lacks device times.
+    """Return both shares; None if the run has no steady part, or if it or the capture lacks device times.
 
     Args:
         run: The run.
@@ -199,14 +199,14 @@ def busy_shares(run: RunResult, pairs: Iterable[MatchedStage], clock: ClockAgree
     """
     operations = [operation for pair in pairs for operation in pair.projection.operations]
     observation = observe(run)
-    if clock is None or not operations or observation.busy_share is None:
+    if clock is None or not operations or not observation.steady or observation.stage_share is None:
         return None
     starts = np.array([operation.start_ns for operation in operations])
     ends = np.array([operation.end_ns for operation in operations])
     offset_ns = round(clock.offset_ns)
     window = observation.window[0] + offset_ns, observation.window[1] + offset_ns
     return BusyShares(
-        observation.window_ns, observation.busy_share, length(*clip(starts, ends, window)) / observation.window_ns
+        observation.window_ns, observation.stage_share, length(*clip(starts, ends, window)) / observation.window_ns
     )
 
 

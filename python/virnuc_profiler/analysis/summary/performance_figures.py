@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from virnuc_profiler.analysis.gpu.coverage import Coverage, reaches
+from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, summary_coverage
 from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile
 from virnuc_profiler.telemetry.summary import summarize
 
@@ -31,14 +34,45 @@ class Requirement:
         text: What it requires.
         value: Measured value; None if it was not measured.
         unit: Unit of the value.
-        met: Whether it is met; None if it was not measured.
+        limit: Value from which on, or below which, it is met.
+        met: Whether it is met; None if it was not measured, or if the measurement does not decide it.
+        remark: Why the measurement does not decide it; empty if it does, or if there is none.
     """
 
     name: str
     text: str
     value: float | None
     unit: str
+    limit: float
     met: bool | None
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Projections:
+    """Hours for 6 million sequences like those of the run. What was not measured is None.
+
+    Attributes:
+        sequences: By sequences, at the rate of the whole run, as if it started up again and again.
+        tokens: By tokens, at the same rate. Equal to `sequences`, unless another writer knew the real mean length.
+        steady: With one start-up, then at the steady rate.
+    """
+
+    sequences: float | None
+    tokens: float | None
+    steady: float | None
+
+    @property
+    def whole_run(self) -> float | None:
+        """The projection at the rate of the whole run: by tokens where it is known, else by sequences."""
+        return self.sequences if self.tokens is None else self.tokens
+
+    @property
+    def tokens_differ(self) -> bool:
+        """Whether the projections by sequences and by tokens say different things."""
+        if self.sequences is None or self.tokens is None:
+            return False
+        return not math.isclose(self.sequences, self.tokens, rel_tol=1e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +116,14 @@ class DeviceLoad:
         average: Average over the run; None if it was not measured.
         minimum: Lowest value of a batch; None without values.
         maximum: Highest value of a batch; None without values.
+        coverage: How much of the run was sampled; None if that is unknown.
     """
 
     name: str
     average: float | None
     minimum: float | None
     maximum: float | None
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +131,13 @@ class Checkpoints:
     """Cost of writing checkpoints.
 
     Attributes:
-        writes: Number of batches with a checkpoint.
+        writes: Number of batches with a checkpoint; None if no batch says so.
         average_write_ms: Mean time of a write; None if it was not measured.
         p95_write_ms: 95th percentile of that time; None without values.
         max_queue_depth: Largest depth of the checkpoint queue; None if it was not measured.
     """
 
-    writes: int
+    writes: int | None
     average_write_ms: float | None
     p95_write_ms: float | None
     max_queue_depth: int | None
@@ -115,6 +151,7 @@ class Performance:
         source: Name of the file; empty for a run in memory.
         summary: Telemetry summary, with missing keys computed from the batches.
         metadata: The document's ``run_metadata``.
+        projections: Hours for 6 million sequences.
         packing: Packing efficiency.
         wait: Time spent waiting for the DataLoader.
         devices: GPU utilization by device.
@@ -127,6 +164,7 @@ class Performance:
     source: str
     summary: Mapping[str, Any]
     metadata: Mapping[str, Any]
+    projections: Projections
     packing: Packing
     wait: LoaderWait
     devices: Sequence[DeviceLoad]
@@ -136,27 +174,34 @@ class Performance:
     contradictions: Sequence[str]
 
 
-def summarize_performance(document: Mapping[str, Any], source: str = "") -> Performance:
+def summarize_performance(
+    document: Mapping[str, Any], source: str = "", *, shards: Sequence[Mapping[str, Any]] = ()
+) -> Performance:
     """Compute the figures of a report.
 
     Args:
         document: Valid telemetry document with ``run_metadata``.
         source: Name of the file that the document comes from; empty for a run in memory.
+        shards: Summaries of the shards with ``shard_rank``, if the document is that of a job.
     """
     records = document["per_batch_metrics"]
     summary = complete_summary(document)
     metadata = document["run_metadata"]
     hardware = metadata.get("hardware")
+    projections = Projections(
+        summary["projected_6M_hours"], summary["projected_6M_hours_tokens"], summary.get("projected_6M_hours_steady")
+    )
     return Performance(
         source=source,
         summary=summary,
         metadata=metadata,
+        projections=projections,
         packing=_packing(records, summary),
         wait=_wait(records, summary),
-        devices=_devices(records, summary, metadata),
+        devices=_shard_loads(records, shards) or _devices(records, summary, metadata),
         checkpoints=_checkpoints(records, summary),
         hardware=hardware if isinstance(hardware, Mapping) else {},
-        requirements=_requirements(summary),
+        requirements=_requirements(summary, projections),
         contradictions=contradictions(document),
     )
 
@@ -186,15 +231,33 @@ def _devices(
             if record.get(key) is not None:
                 by_device.setdefault(f"{label}{record[key]}", []).append(record.get("gpu_util"))
         if len(by_device) > 1:
-            return [_device(name, mean(values), values) for name, values in sorted(by_device.items())]
+            return [_device_of_batches(name, values) for name, values in sorted(by_device.items())]
     name = metadata.get("device")
     values = [record.get("gpu_util") for record in records]
-    return [_device(name if isinstance(name, str) else "GPU", summary["avg_gpu_util"], values)]
+    coverage = summary_coverage(summary, UTILIZATION)
+    return [_device(name if isinstance(name, str) else "GPU", summary[UTILIZATION], values, coverage)]
 
 
-def _device(name: str, average: float | None, values: Sequence[float | None]) -> DeviceLoad:
+def _device(name: str, average: float | None, values: Sequence[float | None], coverage: Coverage | None) -> DeviceLoad:
     known = measured(values)
-    return DeviceLoad(name, average, min(known, default=None), max(known, default=None))
+    return DeviceLoad(name, average, min(known, default=None), max(known, default=None), coverage)
+
+
+def _device_of_batches(name: str, values: Sequence[float | None]) -> DeviceLoad:
+    coverage = batch_coverage(values)
+    return _device(name, _sufficient(mean(values), coverage), values, coverage)
+
+
+def _shard_loads(records: Sequence[Mapping[str, Any]], shards: Sequence[Mapping[str, Any]]) -> list[DeviceLoad]:
+    """Return one entry per shard of a job."""
+    values: dict[Any, list[float | None]] = {}
+    for record in records:
+        values.setdefault(record.get("shard_rank"), []).append(record.get("gpu_util"))
+    by_rank = ((shard["shard_rank"], shard) for shard in shards)
+    return [
+        _device(f"shard {rank}", shard[UTILIZATION], values.get(rank, []), summary_coverage(shard, UTILIZATION))
+        for rank, shard in by_rank
+    ]
 
 
 def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Checkpoints | None:
@@ -202,37 +265,42 @@ def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
     average, depth = summary.get("avg_checkpoint_write_ms"), summary.get("max_checkpoint_queue_depth")
     if not writes and average is None and depth is None:
         return None
-    return Checkpoints(len(writes), average, percentile(writes, 95), depth)
+    return Checkpoints(len(writes) or None, average, percentile(writes, 95), depth)
 
 
-def _requirements(summary: Mapping[str, Any]) -> list[Requirement]:
-    hours = summary["projected_6M_hours_tokens"]
-    if hours is None:
-        hours = summary["projected_6M_hours"]
-    load, efficiency = summary["avg_gpu_util"], summary["avg_packing_efficiency"]
+def _requirements(summary: Mapping[str, Any], projections: Projections) -> list[Requirement]:
+    load, efficiency = summary[UTILIZATION], summary["avg_packing_efficiency"]
     return [
-        Requirement(
-            "PERF-01",
-            f"projected 6M sequences < {PERF_01_HOURS:g} h",
-            hours,
-            "h",
-            None if hours is None else hours < PERF_01_HOURS,
-        ),
+        _projected_hours(projections),
         Requirement(
             "PERF-02",
             f"GPU utilization >= {PERF_02_PERCENT:g}%",
             load,
             "%",
-            None if load is None else load >= PERF_02_PERCENT - _ROUNDING,
+            PERF_02_PERCENT,
+            reaches(PERF_02_PERCENT - _ROUNDING, load, summary_coverage(summary, UTILIZATION)),
         ),
         Requirement(
             "PERF-05",
             f"packing efficiency >= {100 * PERF_05_EFFICIENCY:g}%",
             None if efficiency is None else 100 * efficiency,
             "%",
+            100 * PERF_05_EFFICIENCY,
             None if efficiency is None else efficiency >= PERF_05_EFFICIENCY - _ROUNDING,
         ),
     ]
+
+
+def _projected_hours(projections: Projections) -> Requirement:
+    """Return the verdict on the projection, which a run decides only if its start makes no difference to it."""
+    hours, steady = projections.whole_run, projections.steady
+    met = None if hours is None else hours < PERF_01_HOURS
+    remark = ""
+    if met is not None and steady is not None and met != (steady < PERF_01_HOURS):
+        met, remark = None, "The run is too short to tell: its start-up and warm-up decide."
+    return Requirement(
+        "PERF-01", f"projected 6M sequences < {PERF_01_HOURS:g} h", hours, "h", PERF_01_HOURS, met, remark
+    )
 
 
 def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,11 +311,43 @@ def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:
     """
     records = document["per_batch_metrics"]
     given = {key: value for key, value in document["summary"].items() if value is not None}
-    if "gpu_sampling_lost_after_seconds" in given:  # the batches until then do not represent the run
-        given.setdefault("avg_gpu_util", None)
+    sampled = summary_coverage(given, UTILIZATION) is not None or "gpu_sampling_lost_after_seconds" in given
+    if sampled:  # the batches that have a value do not represent the run
+        given.setdefault(UTILIZATION, None)
+    else:
+        given |= _utilization_of_batches(records, given.get(UTILIZATION))
     if not records:  # without records the totals are unknown, not 0
         given = {"total_sequences": None, "total_tokens": None, "total_batches": None, **given}
     return {**document["summary"], **summarize(records, None, given)}
+
+
+def batch_coverage(values: Sequence[float | None]) -> Coverage | None:
+    """Return the share of the batches that have a value, as a coverage; None if all or none have one.
+
+    Args:
+        values: Values of the batches, with None for those without.
+    """
+    count = len(measured(values))
+    return None if count in (0, len(values)) else Coverage(count / len(values), count, 0.0)
+
+
+def _utilization_of_batches(records: Sequence[Mapping[str, Any]], given: float | None) -> dict[str, Any]:
+    """Return the summary keys of a utilization that only some of the batches have.
+
+    Args:
+        records: Batches of the document.
+        given: Utilization in its summary, or None. If it is not the mean of the batches, it was measured otherwise,
+            and the result is empty.
+    """
+    values = [record.get("gpu_util") for record in records]
+    average, coverage = mean(values), batch_coverage(values)
+    if average is None or coverage is None or not (given is None or math.isclose(given, average)):
+        return {}
+    return {UTILIZATION: _sufficient(average, coverage), COVERAGE: {UTILIZATION: coverage.to_json()}}
+
+
+def _sufficient(value: float | None, coverage: Coverage | None) -> float | None:
+    return value if coverage is None or coverage.sufficient else None
 
 
 def contradictions(document: Mapping[str, Any]) -> list[str]:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LEAD_IN, TAIL
 from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_observation
 from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps
 from virnuc_profiler.analysis.diagnosis.observation import batches_flops, observe
-from virnuc_profiler.analysis.gpu.activity import activity_during, energy_between, mean_utilization
-from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, throttled_batches, throttled_seconds
+from virnuc_profiler.analysis.diagnosis.start_up import StartUp
 from virnuc_profiler.analysis.model_cost import (
     DeviceCeiling,
     ModelShape,
@@ -20,19 +19,20 @@ from virnuc_profiler.analysis.model_cost import (
 )
 from virnuc_profiler.analysis.summary.batch_metrics import waits_ns
 from virnuc_profiler.analysis.summary.host_keys import host_keys
+from virnuc_profiler.analysis.summary.sampled_keys import sampled_keys
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.records import GpuSamples
+from virnuc_profiler.telemetry.rates import (
+    PROJECTED_SEQUENCES,
+    planned_tokens_per_sequence,
+    projected_hours,
+    ratio,
+    steady_projected_hours,
+)
 from virnuc_profiler.telemetry.run_result import RunResult
-
-ENERGY_COVERAGE: Final = 0.8
-"""Joules per sequence need a counter that covers this share of the run. The rest counts at the same power."""
-
-_MAX_MISSING_READINGS: Final = 5
-"""Number of readings that may be missing at the end of a run, because a busy machine delays them."""
+from virnuc_profiler.telemetry.stage_columns import StageColumns
 
 
 def run_summary(
@@ -55,14 +55,23 @@ def run_summary(
     observation = observe(run, shape)
     steady = observation.after_warm_up
     first_end = steady.first_completion_ns
+    start_up_s = None if first_end is None else (first_end - run.host_start_ns) / 1e9
+    sequences_per_sec = steady.sequences_per_sec
+    planned_length = planned_tokens_per_sequence(run.metadata, run.total_sequences)
+    if planned_length is not None:
+        sequences_per_sec = ratio(steady.tokens_per_sec, planned_length)
     diagnosis = diagnose_observation(observation, run, ceiling)
     return {
         "elapsed_seconds": run.elapsed_s,
-        "start_up_seconds": None if first_end is None else (first_end - run.host_start_ns) / 1e9,
+        "start_up_seconds": start_up_s,
         "warm_up_batches": steady.warm_up_batches,
         "steady_tokens_per_sec": steady.tokens_per_sec,
-        "steady_sequences_per_sec": steady.sequences_per_sec,
-        "device_busy_fraction": device_busy_fraction(run.batches, window),
+        "steady_sequences_per_sec": sequences_per_sec,
+        "projected_6M_hours_steady": steady_projected_hours(start_up_s, sequences_per_sec),
+        **_projection_keys(run, planned_length),
+        "start_up_phase_seconds": _phase_seconds(observation.start_up),
+        "device_stages_fraction": device_stages_fraction(run.batches.device_stages, window),
+        "device_timestamped_fraction": device_stages_fraction(run.batches.timestamped_stages, window),
         "device_gap_seconds": gap_seconds(observation.whole),
         "bound_by": diagnosis.bottleneck,
         "diagnosis": diagnosis.sentence,
@@ -72,32 +81,36 @@ def run_summary(
         **profiling_cost_keys(run),
         **host_keys(run),
         **_packing_keys(run.batches.packed()),
-        **_gpu_keys(run.gpu, window, run),
+        **sampled_keys(run),
         **_flops_keys(run, shape, ceiling),
     }
 
 
-def device_busy_fraction(batches: BatchTable, window: Interval) -> float | None:
+def device_stages_fraction(stages: StageColumns, window: Interval) -> float | None:
     """Return the union of device intervals divided by the length of a window; None without device intervals.
 
-    Device intervals include launch gaps. Batches without device times add nothing; ``dropped_device_timings`` counts
+    Intervals that events took include waits for launches, so the device was busy for at most this share. Intervals
+    that the device timed itself are exact. Batches without device times add nothing; ``dropped_device_timings`` counts
     them.
 
     Args:
-        batches: Batches of a run.
+        stages: Stages with device intervals.
         window: Start and end of the window on the host's clock, ns.
     """
-    stages = batches.device_stages
     if not stages.batch.size:
         return None
     inside = clip(stages.device_start_ns, stages.device_end_ns, window)
     return ratio(length(*inside), window[1] - window[0])
 
 
+def _phase_seconds(start_up: StartUp | None) -> dict[str, float] | None:
+    return None if start_up is None else {phase: ns / 1e9 for phase, ns in start_up.phases.items()}
+
+
 def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
     """Return the idle seconds of the device by cause, including lead-in and tail; None without device times.
 
-    Idle and busy time add up to the window.
+    They and the time in device stages add up to the window.
 
     Args:
         gaps: Gaps of the device in the window.
@@ -106,6 +119,14 @@ def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
         return None
     by_cause = {line.cause: line.total_ns / 1e9 for line in gaps.totals()}
     return {LEAD_IN: gaps.lead_in_ns / 1e9, TAIL: gaps.tail_ns / 1e9, **by_cause}
+
+
+def _projection_keys(run: RunResult, planned_length: float | None) -> dict[str, Any]:
+    """Return the projection by tokens of a run that ended early; no keys for a whole run, for which it follows."""
+    if planned_length is None or run.total_tokens is None or not run.batches.all_packed:
+        return {}
+    tokens = PROJECTED_SEQUENCES * planned_length
+    return {"projected_6M_hours_tokens": projected_hours(tokens, run.total_tokens, run.elapsed_s)}
 
 
 def _milliseconds(nanoseconds: float | None) -> float | None:
@@ -120,40 +141,6 @@ def _packing_keys(packed: BatchTable) -> dict[str, Any]:
     return {
         "oversize_batches": int(((budgets > 0) & (tokens > budgets)).sum()),
         "padding_tokens": int((columns["sequences"] * columns["max_length"] - tokens).sum()),
-    }
-
-
-def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[str, Any]:
-    if gpu is None:
-        return {}
-    keys: dict[str, Any] = {}
-    if (lost_after := sampling_lost_after(run)) is not None:
-        # The mean of the sampled part is not that of the run.
-        keys |= {"avg_gpu_util": None, "gpu_sampling_lost_after_seconds": lost_after}
-    elif (utilization := mean_utilization(window, gpu.fast)) is not None:
-        keys["avg_gpu_util"] = utilization
-    during = [reading for reading in gpu.fast if window[0] < reading.at_ns <= window[1]]
-    powers = [reading.power_mw for reading in during if reading.power_mw is not None]
-    energy = energy_between(window, gpu.energy)
-    joules, seconds = energy or (None, None)
-    power = ratio(joules, seconds)
-    covered = seconds is not None and seconds >= ENERGY_COVERAGE * run.elapsed_s
-    throttling = ThrottleTimeline(gpu)
-    counted = run.batches.all_packed  # else some batches would be charged for the energy of all
-    whole = power * run.elapsed_s if power is not None and covered and counted else None
-    return {
-        **keys,
-        "energy_joules": joules,
-        "energy_seconds": seconds,
-        "mean_power_watts": power,
-        "peak_power_watts": max(powers) / 1e3 if powers else None,
-        "joules_per_sequence": ratio(whole, run.total_sequences),
-        "joules_per_1000_tokens": ratio(None if whole is None else 1e3 * whole, run.total_tokens),
-        "throttled_seconds": None if lost_after is not None else throttled_seconds(throttling, window),
-        "throttled_batches": None if lost_after is not None else throttled_batches(throttling, run.batches),
-        "mean_sm_activity": activity_during(window, gpu.gpm, "sm_activity"),
-        "mean_tensor_activity": activity_during(window, gpu.gpm, "tensor_activity"),
-        "mean_dram_activity": activity_during(window, gpu.gpm, "dram_activity"),
     }
 
 
@@ -191,21 +178,3 @@ def profiling_cost_keys(run: RunResult) -> dict[str, Any]:
         "profiling_host_fraction": ratio(None if host_ns is None else host_ns / 1e9, run.elapsed_s),
         "profiling_thread_cpu_seconds": sum(threads) / 1e9 if threads else None,
     }
-
-
-def sampling_lost_after(run: RunResult) -> float | None:
-    """Return the seconds after which GPU sampling failed for the rest of the run; None if it did not fail.
-
-    Reloading the driver, or a GPU that falls off the bus, makes NVML unavailable in the middle of a run.
-
-    Args:
-        run: Run to check.
-    """
-    tier = None if run.gpu is None else next((tier for tier in run.gpu.tiers if tier.name == "fast"), None)
-    if run.gpu is None or tier is None or not (tier.errors or tier.stalled):
-        return None
-    times = [reading.at_ns for reading in run.gpu.fast if reading.utilization_percent is not None]
-    last_ns = max(times, default=run.host_start_ns)
-    if run.host_end_ns - last_ns <= _MAX_MISSING_READINGS * tier.interval_ms * 1e6:
-        return None
-    return max(0, last_ns - run.host_start_ns) / 1e9

@@ -2,23 +2,33 @@
 """The steady part of a run, after warm-up.
 
 The first batch of each shape is slow (lazy loading of kernels, allocator growth, an empty loader), so the first 10 % of
-the completed batches, at least 3, are excluded. The steady rate is the number of tokens in the remaining batches
-divided by the time from the last warm-up completion to the last completion, which includes waits for data. Both ends
-must be measured completions: warm-up lasts until the next batch with device times, and the steady part ends with the
-last one.
+the completed batches, at least 3, are excluded. The window lasts from the last warm-up completion to the last
+completion, and includes waits for data. Both ends must be measured completions: warm-up lasts until the next batch with
+device times, and the steady part ends with the last one.
+
+Packs are not alike: best-fit-decreasing sends the long sequences of each buffer first, so the packs after warm-up hold
+more and shorter sequences than those before. Batches are therefore compared by their work, which is FLOPs where the
+model's arithmetic is known, and tokens elsewhere. If the window holds a share w of the run's work, the whole run takes
+(length of the window) / w at the steady pace, and all steady rates are the run's totals divided by that time.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from virnuc_profiler.analysis.timing.completion import completions_of
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.stage_columns import Column
+
+Work: TypeAlias = NDArray[np.float64]
+"""Work of batches in any unit, such as FLOPs or tokens."""
 
 WARM_UP_SHARE = 0.1
 MIN_WARM_UP_BATCHES = 3
@@ -35,8 +45,8 @@ class SteadyState:
         warm_up_batches: Number of batches that were excluded.
         batches: Batches in the window, in order of completion; empty if the run is too short.
         window: Time from the last warm-up completion to the last completion, ns; None if the run is too short.
-        tokens_per_sec: Tokens per second in the window; None if they were not measured.
-        sequences_per_sec: Sequences per second in the window; None if they were not measured.
+        tokens_per_sec: Tokens of the whole run per second at the steady pace; None if they were not measured.
+        sequences_per_sec: Sequences of the whole run per second at the steady pace; None if they were not measured.
     """
 
     first_completion_ns: int | None
@@ -47,11 +57,12 @@ class SteadyState:
     sequences_per_sec: float | None = None
 
 
-def steady_state(batches: BatchTable) -> SteadyState:
+def steady_state(batches: BatchTable, work: Work | None = None) -> SteadyState:
     """Return the batches and rates of a run after warm-up.
 
     Args:
         batches: Batches of the run, in any order.
+        work: Work of each batch in any unit, of shape (batches,); by default its tokens.
     """
     found = completions_of(batches)
     order = np.argsort(found.at_ns, kind="stable")
@@ -63,9 +74,28 @@ def steady_state(batches: BatchTable) -> SteadyState:
     if not ends or ends[-1] - ends[0] < MIN_STEADY_BATCHES:
         return SteadyState(first_ns, min(warm_up, len(order)), batches.take(order[:0]))
     window = times_ns[ends[0]], times_ns[ends[-1]]
-    steady = batches.take(order[ends[0] + 1 : ends[-1] + 1])
-    tokens_per_sec, sequences_per_sec = None, None
-    if steady.all_packed:
-        tokens_per_sec = ratio(int(steady.columns["tokens"].sum()) * 1e9, window[1] - window[0])
-        sequences_per_sec = ratio(int(steady.columns["sequences"].sum()) * 1e9, window[1] - window[0])
-    return SteadyState(first_ns, ends[0] + 1, steady, window, tokens_per_sec, sequences_per_sec)
+    inside = order[ends[0] + 1 : ends[-1] + 1]
+    rates = (steady_rate(batches, name, inside, window, work) for name in ("tokens", "sequences"))
+    return SteadyState(first_ns, ends[0] + 1, batches.take(inside), window, *rates)
+
+
+def steady_rate(
+    batches: BatchTable, field: str, inside: Column, window: Interval, work: Work | None = None
+) -> float | None:
+    """Return a total of the run per second, as if all batches went at the pace of those in a window.
+
+    Args:
+        batches: Batches of the run.
+        field: Column that is added up, such as ``tokens``.
+        inside: Positions of the batches in the window.
+        window: Start and end of the window, ns.
+        work: Work of each batch in any unit, of shape (batches,); by default its tokens.
+
+    Returns:
+        The rate; None if a batch was not counted, or if the batches have no work.
+    """
+    if not batches.all_packed:
+        return None
+    amounts = batches.columns["tokens"].astype(np.float64) if work is None else work
+    done, whole = math.fsum(amounts[inside].tolist()), math.fsum(amounts.tolist())
+    return ratio(int(batches.columns[field].sum()) * done * 1e9, whole * (window[1] - window[0]))

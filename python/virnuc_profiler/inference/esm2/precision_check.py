@@ -18,6 +18,7 @@ from virnuc_profiler.inference.esm2.layers import EncoderLayer
 from virnuc_profiler.inference.ops.attention import SdpaBackend
 from virnuc_profiler.inference.ops.pack import Pack
 from virnuc_profiler.inference.ops.pooling import mean_pool
+from virnuc_profiler.telemetry.number_text import number
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.batches import PackedBatch
@@ -108,10 +109,12 @@ def check_precision(
         fp32_min=float(against_fp32.min()),
         fp32_mean=float(against_fp32.mean()),
     )
-    if not min(report.bf16_min, report.fp32_min) >= min_cosine:  # "not >=" is also true for NaN
+    lowest = min(report.bf16_min, report.fp32_min)
+    if not lowest >= min_cosine:  # "not >=" is also true for NaN
         raise PrecisionError(
-            f"FP8 is too imprecise for {model.model_name} with these sequences: {report}; at least {min_cosine} is "
-            "required: use bf16, or lower the limit (--min-cosine; in Python: min_cosine)"
+            f"FP8 is too imprecise for {model.model_name} with these sequences: {report}; "
+            f"the lowest is {number(lowest, 5, beside=min_cosine)}, but at least {min_cosine} is required: use bf16, "
+            "or lower the limit (--min-cosine; in Python: min_cosine)"
         )
     return report
 

@@ -53,9 +53,13 @@ class StageMarks:
         """Start the stage "pool"."""
         self._marks.mark("pool", self._stream)
 
-    def begin_pass(self) -> None:
-        """Start the stage "forward", which includes pooling. Its timestamps are read if this pass has the buffer."""
+    def begin_pass(self, *, gapless: bool) -> None:
+        """Start the stage "forward", which includes pooling. Its timestamps are read if this pass has the buffer.
+
+        Args:
+            gapless: Whether one launch queues all kernels of the pass.
+        """
         if self.outputs is None or self.timestamped is not None:  # the buffer holds the timestamps of one pass
             self._marks.mark("forward", self._stream)
-        elif self._marks.mark_device_timestamped("forward", self._stream, "d2h"):
+        elif self._marks.mark_device_timestamped("forward", self._stream, "d2h", gapless):
             self.timestamped = self.outputs

@@ -69,7 +69,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         sources = [fasta] if isinstance(fasta, str | PathLike | FastaFile) else list(fasta)
         if not sources:
             raise ValueError("fasta is an empty list, must name at least one file")
-        self.files = tuple(one if isinstance(one, FastaFile) else FastaFile.open(one) for one in sources)
+        self.files = tuple(map(FastaFile.open_once, sources))
         self._file_starts = np.array([0, *accumulate(map(len, self.files))], dtype=np.int64)
         self._indices = None if indices is None else _checked_indices(indices, int(self._file_starts[-1]))
         self.chunk_sequences = chunk_sequences or self._sequences_of_a_chunk()
@@ -122,9 +122,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
     def _encode(self, positions: NDArray[np.int64]) -> EncodedChunk:
         parts = [
             encode_residues(
-                file.text,
-                file.index.sequence_starts[inside],
-                file.index.sequence_ends[inside],
+                *file.read_sequences(inside),
                 self._alphabet.table,
                 bos=self._alphabet.bos,
                 eos=self._alphabet.eos,

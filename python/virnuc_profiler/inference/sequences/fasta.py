@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A FASTA file with an index of offsets: any worker reads any sequence straight from the file's bytes.
+"""A FASTA file with an index of offsets: any worker reads any sequence straight from the file.
 
 No parser library does this. pyfastx, pyfaidx and pysam (htslib's faidx) write their index beside the user's file; the
 last two need lines of equal length, distinct names, and bgzip instead of plain gzip. Biopython's ``SeqIO.index`` and
@@ -8,27 +8,34 @@ pass in the compiled core, at memory speed.
 """
 
 import gzip
-import hashlib
-import mmap
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from os import PathLike, fspath, fstat
+from os import PathLike, fspath
 from pathlib import Path
 from typing import IO, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virnuc_profiler._core import FastaFormatError, index_fasta
+from virnuc_profiler._core import FastaFormatError, FastaIndexer
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.sequences.shared_folder import SharedFolder, temporary_space_error
+from virnuc_profiler.inference.sequences.unchanged_file import (
+    BLOCK_BYTES,
+    FileIdentity,
+    UnchangedFile,
+    changed_error,
+    readable,
+    unreadable,
+)
 from virnuc_profiler.telemetry.values import printable
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_BLOCK_BYTES = 1 << 20
+_IDS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +59,30 @@ class FastaIndexArrays:
 
 @dataclass(frozen=True, slots=True)
 class _Location:
-    """What a worker needs to map the file; this is all that is pickled.
+    """What a worker needs to read the file; this is all that is pickled.
 
     Attributes:
         path: The file as it was named.
+        identity: Identity of the file when it was indexed.
         text_path: The file, or its unpacked text.
-        text_version: Size and modification time of the text, to notice changes after indexing.
+        text_identity: Identity of the text when it was indexed.
         index_folder: Folder of the index arrays.
+        fingerprint: Fingerprint of the file; None if it has not been computed.
     """
 
     path: Path
+    identity: FileIdentity
     text_path: Path
-    text_version: tuple[int, int]
+    text_identity: FileIdentity
     index_folder: Path
+    fingerprint: str | None = None
 
 
 class FastaFile:
     """A FASTA file, plain or gzip'd (recognized by its first bytes, not by its name), indexed once.
 
-    The text is memory-mapped; gzip'd text is unpacked once into a private temporary file. Pickling sends paths only, so
-    the process that indexed the file must outlive those that receive it.
+    Gzip'd text is unpacked once into a private temporary file. Pickling sends paths only, so the process that indexed
+    the file must outlive those that receive it. Every reading notices a file that was changed after it was indexed.
 
     Identifiers (the header up to the first white space) need not be distinct, because sequences are identified by their
     position. Bytes that are not UTF-8 are read as U+FFFD, so that every identifier can be printed and stored as JSON.
@@ -80,7 +91,6 @@ class FastaFile:
     def __init__(self, location: _Location, folder: SharedFolder | None = None) -> None:
         self._location = location
         self._folder = folder  # only the process that created the folder keeps it and removes it
-        self._fingerprint: str | None = None
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> "FastaFile":
@@ -96,29 +106,29 @@ class FastaFile:
         path = Path(fspath(path))
         folder = SharedFolder()
         try:
-            text_path = _plain_text(path, folder)
-            with text_path.open("rb") as file:
-                version = _version(file)
-                _save_index(path, _map(file), folder)
-            return cls(_Location(path, text_path, version, folder.path), folder)
+            with readable(path):
+                identity = FileIdentity.of(path)
+            with _unchanged(path, identity):
+                text_path = _plain_text(path, folder)
+                text_identity = identity if text_path == path else FileIdentity.of(text_path)
+                _save_index(path, text_path, text_identity.size, folder)
+            return cls(_Location(path, identity, text_path, text_identity, folder.path), folder)
         except BaseException:
             folder.remove()
             raise
 
-    @cached_property
-    def text(self) -> mmap.mmap | bytes:
-        """The uncompressed bytes, mapped when first used.
+    @classmethod
+    def open_once(cls, file: "str | PathLike[str] | FastaFile") -> "FastaFile":
+        """Return an open file as it is, and open a path.
+
+        Args:
+            file: An open file, or the path of one.
 
         Raises:
-            WorkloadError: The file was changed since it was indexed.
+            WorkloadError: The file cannot be read, or is not FASTA; the message names file and line.
+            OutputError: The temporary folder cannot be written.
         """
-        try:
-            with self._location.text_path.open("rb") as file:
-                if _version(file) != self._location.text_version:
-                    raise WorkloadError(f"{self.path} was changed while it was in use; start again")
-                return _map(file)
-        except OSError as error:
-            raise _unreadable(self.path, error) from None
+        return file if isinstance(file, FastaFile) else cls.open(file)
 
     @cached_property
     def index(self) -> FastaIndexArrays:
@@ -128,6 +138,50 @@ class FastaFile:
         return FastaIndexArrays(
             *(np.asarray(np.load(folder / f"{row.name}.npy", mmap_mode="r")) for row in fields(FastaIndexArrays))
         )
+
+    def read_ranges(
+        self, starts: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+        """Read ranges of the uncompressed text that do not overlap.
+
+        Args:
+            starts: (n,) offset of the first byte of each range, in any order.
+            ends: (n,) offset after the last byte of each range.
+
+        Returns:
+            Bytes that contain all ranges, and start and end of each range in them.
+
+        Raises:
+            WorkloadError: The file was truncated, changed or replaced since it was indexed.
+        """
+        return self._text.read_ranges(starts, ends)
+
+    def read_sequences(
+        self, positions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+        """Read the residues of the sequences at `positions`, as :meth:`read_ranges` returns ranges.
+
+        Args:
+            positions: (n,) positions of different sequences, in any order.
+
+        Raises:
+            WorkloadError: The file was truncated, changed or replaced since it was indexed.
+        """
+        return self.read_ranges(self.index.sequence_starts[positions], self.index.sequence_ends[positions])
+
+    def require_unchanged(self) -> None:
+        """Check that the file is the one that was indexed.
+
+        Raises:
+            WorkloadError: The file was truncated, changed or replaced since it was indexed.
+        """
+        self._text.require_unchanged()
+
+    @cached_property
+    def _text(self) -> UnchangedFile:
+        location = self._location
+        known = location.fingerprint if location.text_path == location.path else None
+        return UnchangedFile(location.text_path, location.text_identity, known, name=location.path)
 
     @property
     def path(self) -> Path:
@@ -159,11 +213,14 @@ class FastaFile:
         """``sha256:`` and the digest of the file's bytes on disk, computed when first used.
 
         Raises:
-            WorkloadError: The file cannot be read.
+            WorkloadError: The file cannot be read, or was changed since it was indexed.
         """
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint_of(self.path)
-        return self._fingerprint
+        if self._location.fingerprint is None:
+            fingerprint = UnchangedFile(self.path, self._location.identity).fingerprint()
+            self._location = replace(self._location, fingerprint=fingerprint)
+            self.__dict__.pop("_text", None)  # what is opened next knows the fingerprint
+        assert self._location.fingerprint is not None
+        return self._location.fingerprint
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FastaFile, (self._location,)
@@ -188,11 +245,17 @@ class SequenceIds(Sequence[str]):
             return SequenceIds(self._file, self._positions[item])
         position = self._positions[item]
         index = self._file.index
-        name: bytes = self._file.text[index.header_starts[position] : index.id_ends[position]]
-        return name.decode("utf-8", errors="replace")
+        text, _, _ = self._file.read_ranges(index.header_starts[[position]], index.id_ends[[position]])
+        return text.tobytes().decode("utf-8", errors="replace")
 
     def __iter__(self) -> Iterator[str]:
-        return (self[i] for i in range(len(self)))
+        index = self._file.index
+        for first in range(0, len(self), _IDS_AT_ONCE):
+            positions = self._positions[first : first + _IDS_AT_ONCE]
+            text, starts, ends = self._file.read_ranges(index.header_starts[positions], index.id_ends[positions])
+            data = text.data
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+                yield str(data[start:end], "utf-8", errors="replace")
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -204,20 +267,26 @@ class SequenceIds(Sequence[str]):
         return repr(list(self))
 
 
-def fingerprint_of(path: Path) -> str:
-    """Return ``sha256:`` and the digest of a file's bytes.
+@contextmanager
+def _unchanged(path: Path, identity: FileIdentity) -> Iterator[None]:
+    """Refuse a file that changes while it is indexed, which explains any other error better than that error does.
 
     Raises:
-        WorkloadError: The file cannot be read.
+        WorkloadError: The file was changed.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    return f"sha256:{digest.hexdigest()}"
+        yield
+    except WorkloadError:
+        _require_same(path, identity)
+        raise
+    _require_same(path, identity)
+
+
+def _require_same(path: Path, identity: FileIdentity) -> None:
+    with readable(path):
+        now = FileIdentity.of(path)
+    if now != identity:
+        raise changed_error(path, identity, now)
 
 
 def _plain_text(path: Path, folder: SharedFolder) -> Path:
@@ -233,7 +302,7 @@ def _plain_text(path: Path, folder: SharedFolder) -> Path:
             file.seek(0)
             return _unpack(path, file, folder)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def _unpack(path: Path, packed: IO[bytes], folder: SharedFolder) -> Path:
@@ -251,7 +320,7 @@ def _unpacked_blocks(path: Path, packed: IO[bytes]) -> Iterator[bytes]:
     text_bytes = 0
     try:
         with gzip.GzipFile(fileobj=packed) as unpacked:
-            while block := unpacked.read(_BLOCK_BYTES):
+            while block := unpacked.read(BLOCK_BYTES):
                 text_bytes += len(block)
                 yield block
     except EOFError:
@@ -262,28 +331,23 @@ def _unpacked_blocks(path: Path, packed: IO[bytes]) -> Iterator[bytes]:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise WorkloadError(f"cannot read {path}: its gzip data are damaged ({error})") from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
-def _save_index(path: Path, text: mmap.mmap | bytes, folder: SharedFolder) -> None:
+def _save_index(path: Path, text_path: Path, text_size: int, folder: SharedFolder) -> None:
+    """Index the first `text_size` bytes of a text: a file that another process extends would never end."""
+    indexer = FastaIndexer()
+    block = memoryview(bytearray(BLOCK_BYTES))
     try:
-        index = index_fasta(text)
+        with text_path.open("rb", buffering=0) as file:
+            while size := file.readinto(block[:text_size]):
+                indexer.feed(block[:size])
+                text_size -= size
+        index = indexer.finish()
     except FastaFormatError as error:
         message, line = error.args
         raise WorkloadError(f"{path}, line {line}: {printable(message)}") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
     for row in fields(FastaIndexArrays):
         folder.save_array(row.name, getattr(index, row.name))
-
-
-def _map(file: IO[bytes]) -> mmap.mmap | bytes:
-    # mmap refuses empty files.
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if fstat(file.fileno()).st_size else b""
-
-
-def _version(file: IO[bytes]) -> tuple[int, int]:
-    status = fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
-
-
-def _unreadable(path: Path, error: OSError) -> WorkloadError:
-    return WorkloadError(f"cannot read {path}: {error.strerror or error}")

@@ -74,13 +74,14 @@ class DeviceMemory:
         except RuntimeError as error:  # after a CUDA error every call fails, but clean-up must continue
             _log.warning("the cached memory of %s could not be released: %s", self._device, first_line(error))
 
-    def _read(self, counter: Callable[[torch.device], int]) -> int | None:
+    def _read(self, counter: Callable[[torch.device], int | None]) -> int | None:
         if self._device is None:
             return None
         try:
-            return int(counter(self._device))
+            found = counter(self._device)
         except RuntimeError:
             return None
+        return None if found is None else int(found)
 
 
 def _release_pinned_cache() -> None:
@@ -91,10 +92,10 @@ def _release_pinned_cache() -> None:
             return
 
 
-def _peak_requested(device: torch.device) -> int:
+def _peak_requested(device: torch.device) -> int | None:
     stats = torch.cuda.memory_stats(device)
     # The cudaMallocAsync backend of PyTorch does not count requests, and does not round allocations either.
-    return int(stats.get("requested_bytes.all.peak") or stats.get("allocated_bytes.all.peak", 0))
+    return stats.get("requested_bytes.all.peak") or stats.get("allocated_bytes.all.peak")
 
 
 def limit_device_memory(device: torch.device, gigabytes: float) -> None:

@@ -37,29 +37,40 @@ class Estimate:
 class Pace:
     """Learns from measured configurations how long the others will take.
 
+    What a configuration takes at its steady rate grows with the tokens of its workload. The rest, such as the start of
+    its workers, does not. A configuration without a steady rate counts as if all of its time grew.
+
     Attributes:
         cooldown_s: Pause after each configuration, which does not depend on the workload.
     """
 
     cooldown_s: float
-    _seconds: float = 0.0
+    _growing_s: float = 0.0
+    _fixed_s: float = 0.0
     _tokens: int = 0
+    _configurations: int = 0
 
-    def add(self, seconds: float, tokens: int) -> None:
-        """Count a configuration that was measured.
+    def add(self, seconds: float, tokens: int, steady_seconds: float | None = None) -> None:
+        """Count a configuration that was measured to the end.
 
         Args:
             seconds: Seconds that it took, pause included.
             tokens: Tokens of its workload.
+            steady_seconds: Seconds that the workload takes at the configuration's steady rate; None if unknown.
         """
-        self._seconds += max(0.0, seconds - self.cooldown_s)
+        measured = max(0.0, seconds - self.cooldown_s)
+        growing = measured if steady_seconds is None else min(measured, steady_seconds)
+        self._growing_s += growing
+        self._fixed_s += measured - growing
         self._tokens += tokens
+        self._configurations += 1
 
     def remaining(self, tokens: Sequence[int]) -> float | None:
         """Return the seconds for configurations with these numbers of tokens; None before any was measured."""
         if not self._tokens:
             return None
-        return sum(self.cooldown_s + count * self._seconds / self._tokens for count in tokens)
+        fixed = self.cooldown_s + self._fixed_s / self._configurations
+        return sum(fixed + count * self._growing_s / self._tokens for count in tokens)
 
 
 def guess(tokens: Sequence[int], cooldown_s: float, *, shape: ModelShape, cores: float | None) -> Estimate:

@@ -14,10 +14,12 @@ from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS, Configu
 from virnuc_profiler.sweep.plan.cooldown import COOLDOWN_S, Cooldown
 from virnuc_profiler.sweep.plan.knobs import KnobValue
 from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
-from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, read_workload
+from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of
 
 if TYPE_CHECKING:
     import torch
+
+    from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,30 @@ class Request:
             WorkloadError: The user's file cannot be read.
             OutputError: Generated sequences cannot be written.
         """
+        return self.open_workload(factor)[0]
+
+    def open_workload(self, factor: float = 1.0) -> tuple[Workload, FastaFile]:
+        """Read or generate the sequences to run, and return them with their file.
+
+        What is measured from this file is what the workload describes, since the file notices when it is changed.
+
+        Args:
+            factor: Multiple of `num_sequences` to take, if there are that many.
+
+        Raises:
+            WorkloadError: The user's file cannot be read.
+            OutputError: Generated sequences cannot be written.
+        """
+        from virnuc_profiler.inference.sequences.fasta import FastaFile  # needs the compiled core; --help does not
+
         count = None if self.num_sequences is None else math.ceil(factor * self.num_sequences)
         if self.fasta is not None:
-            return read_workload(self.fasta, "file", count)
+            fasta = FastaFile.open(self.fasta)
+            return workload_of(fasta, "file", count), fasta
         if count is None:
             raise ValueError("num_sequences must be given to generate a workload")
-        path = generate_tuning_workload(self.output_dir, count, self.seed)
-        return read_workload(path, f"generated, seed {self.seed}")
+        fasta = FastaFile.open(generate_tuning_workload(self.output_dir, count, self.seed))
+        return workload_of(fasta, f"generated, seed {self.seed}"), fasta
 
     def validation_workload(self) -> Workload:
         """Read or generate the longer workload of the validation."""

@@ -8,10 +8,13 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.telemetry.files import write_text_atomically
+
+if TYPE_CHECKING:
+    from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 ALPHABET: Final = "ACDEFGHIKLMNPQRSTVWY"
 MAX_SEQUENCE_LENGTH: Final = 1022
@@ -70,13 +73,26 @@ def read_workload(path: str | os.PathLike[str], source: str, num_sequences: int 
     """
     from virnuc_profiler.inference.sequences.fasta import FastaFile  # needs the compiled core, which --help does not
 
-    fasta = FastaFile.open(path)
+    return workload_of(FastaFile.open(path), source, num_sequences)
+
+
+def workload_of(fasta: FastaFile, source: str, num_sequences: int | None = None) -> Workload:
+    """Describe the first sequences of an open FASTA file.
+
+    Args:
+        fasta: The file.
+        source: Where the file comes from, in words.
+        num_sequences: Number of sequences to run; None for all.
+
+    Raises:
+        WorkloadError: The file is empty, or was changed since it was opened.
+    """
     count = len(fasta) if num_sequences is None else min(num_sequences, len(fasta))
     if count == 0:
-        raise WorkloadError(f"{path} holds no sequences")
+        raise WorkloadError(f"{fasta.path} holds no sequences")
     tokens = fasta.residue_counts[:count].clip(max=MAX_SEQUENCE_LENGTH) + 2
     return Workload(
-        path=Path(path),
+        path=fasta.path,
         source=source,
         num_sequences=count,
         sequences_in_file=len(fasta),
@@ -169,9 +185,7 @@ def require_fingerprint(path: Path, fingerprint: str) -> None:
     Raises:
         WorkloadError: The file has another one, or is gone.
     """
-    from virnuc_profiler.inference.sequences.fasta import (
-        fingerprint_of,  # needs the compiled core, which --help does not
-    )
+    from virnuc_profiler.inference.sequences.unchanged_file import fingerprint_of  # NumPy, which --help does not need
 
     found = fingerprint_of(path)
     if found != fingerprint:

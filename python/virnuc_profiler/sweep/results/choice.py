@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
 from virnuc_profiler.analysis.selection import CONTAMINATED, select_best
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
+from virnuc_profiler.telemetry.number_text import limit, share
 from virnuc_profiler.telemetry.typed_records import require_type
 
 
@@ -61,24 +62,27 @@ class Choice:
     Attributes:
         reason: Why this configuration, or why none, in words.
         configuration: The best configuration; None if none succeeded, and then the rest says nothing.
-        constraint_met: Whether it reaches the required packing efficiency.
+        constraint_met: Whether it reaches the required packing efficiency, in the validation if that was run, else in
+            the steps before; None if the validation failed.
+        constraint_met_in_steps: Whether it reached that in the steps before the validation; None if not known.
         sequences_per_sec: Median of its rates.
         packing_efficiency: Median of its packing efficiency; None if it was not measured.
         measurements: How many times it was measured.
         found_in: Names of the steps that measured it.
         noise: Largest spread between repeated measurements of a configuration; None if none was repeated.
-        equals_within_noise: Number of other configurations within that noise of the best.
+        equals_within_noise: Number of other configurations within that noise of the best; None without noise.
     """
 
     reason: str
     configuration: Configuration | None = None
-    constraint_met: bool = False
+    constraint_met: bool | None = False
+    constraint_met_in_steps: bool | None = None
     sequences_per_sec: float | None = None
     packing_efficiency: float | None = None
     measurements: int = 0
     found_in: tuple[str, ...] = ()
     noise: float | None = None
-    equals_within_noise: int = 0
+    equals_within_noise: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice as result files hold it."""
@@ -88,6 +92,7 @@ class Choice:
             "config": self.configuration.to_json(),
             "reason": self.reason,
             "constraint_met": self.constraint_met,
+            "constraint_met_in_steps": self.constraint_met_in_steps,
             "sequences_per_sec": self.sequences_per_sec,
             "packing_efficiency": self.packing_efficiency,
             "measurements": self.measurements,
@@ -115,12 +120,26 @@ class Choice:
         except (AttributeError, TypeError, ValueError) as error:
             raise TelemetryFormatError(f"its config cannot be read: {error}") from None
         known = {name: values[name] for name in _TYPES if values.get(name) is not None}
-        return cls(**{**known, "found_in": tuple(values.get("found_in") or ())}, configuration=configuration)
+        known |= {"found_in": tuple(values.get("found_in") or ()), "constraint_met": values.get("constraint_met")}
+        return cls(**known, configuration=configuration)
+
+    def after_validation(self, met: bool | None, packing_efficiency: float | None, min_packing: float) -> Choice:
+        """Return the choice with what the validation says of its packing, which may be worse than in the steps.
+
+        Args:
+            met: Whether the validation reached the required packing efficiency; None if it failed.
+            packing_efficiency: Packing efficiency of the validation; None if it was not measured.
+            min_packing: Required packing efficiency.
+        """
+        reason = self.reason
+        if met is False and self.constraint_met:
+            reason += f"; {missed_packing(packing_efficiency, min_packing)} in the validation"
+        return replace(self, reason=reason, constraint_met=met, constraint_met_in_steps=self.constraint_met)
 
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "reason": (str,),
-    "constraint_met": (bool, type(None)),
+    **dict.fromkeys(("constraint_met", "constraint_met_in_steps"), (bool, type(None))),
     **dict.fromkeys(("sequences_per_sec", "packing_efficiency", "noise"), (int, float, type(None))),
     **dict.fromkeys(("measurements", "equals_within_noise"), (int, type(None))),
     "found_in": (list, type(None)),
@@ -141,7 +160,7 @@ def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) ->
     measured: dict[Configuration, list[tuple[str, Result]]] = {}
     for step, results in steps.items():
         for result in results:
-            if result.reason == CONTAMINATED or result.interrupted:
+            if result.reason in (CONTAMINATED, ENVIRONMENT) or result.interrupted:
                 continue  # says nothing of the configuration, neither good nor bad
             measured.setdefault(result.configuration, []).append((step, result))
     safe = [
@@ -162,6 +181,7 @@ def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) ->
         reason=_reason(best, len(safe), failed, min_packing, selected.constraint_met, noise, equals),
         configuration=best.configuration,
         constraint_met=selected.constraint_met,
+        constraint_met_in_steps=selected.constraint_met,
         sequences_per_sec=best.sequences_per_sec,
         packing_efficiency=best.packing_efficiency,
         measurements=len(best.rates),
@@ -169,6 +189,18 @@ def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) ->
         noise=noise,
         equals_within_noise=equals,
     )
+
+
+def missed_packing(packing_efficiency: float | None, min_packing: float) -> str:
+    """Return in words that a packing efficiency is not the required one, with the digits that tell them apart.
+
+    Args:
+        packing_efficiency: Packing efficiency that was reached; None if it was not measured.
+        min_packing: Required packing efficiency.
+    """
+    if packing_efficiency is None:
+        return "its packing efficiency was not measured"
+    return f"only {share(packing_efficiency, beside=min_packing)}"
 
 
 def _candidate(configuration: Configuration, entries: Sequence[tuple[str, Result]]) -> Candidate:
@@ -188,21 +220,27 @@ def _packs(candidate: Candidate, min_packing: float) -> bool:
     return candidate.packing_efficiency is not None and candidate.packing_efficiency >= min_packing
 
 
-def _equals(best: Candidate, rivals: Sequence[Candidate], noise: float | None) -> int:
+def _equals(best: Candidate, rivals: Sequence[Candidate], noise: float | None) -> int | None:
     if noise is None:
-        return 0
+        return None
     floor = best.sequences_per_sec * (1 - noise)
     return sum(rival is not best and rival.sequences_per_sec >= floor for rival in rivals)
 
 
 def _reason(
-    best: Candidate, safe: int, failed: int, min_packing: float, met: bool, noise: float | None, equals: int
+    best: Candidate,
+    safe: int,
+    failed: int,
+    min_packing: float,
+    met: bool,
+    noise: float | None,
+    equals: int | None,
 ) -> str:
     repeats = f" (median of {len(best.rates)})" if len(best.rates) > 1 else ""
     unsafe = f" ({failed} failed)" if failed else ""
-    wanted = f"a packing efficiency of {min_packing:.0%}"
+    wanted = f"a packing efficiency of {limit(100 * min_packing, '%')}"
     packing = f" with {wanted} or more" if met else f"; none reached {wanted}"
     others = f"{equals} other{'s are' if equals != 1 else ' is'}"
-    doubt = f"; {others} within the {noise:.1%} by which repeated measurements differ" if noise and equals else ""
+    doubt = f"; {others} within the {share(noise)} by which repeated measurements differ" if noise and equals else ""
     heat = "; the device was throttled in every measurement" if best.throttled else ""
     return f"highest sequences/s{repeats} of {safe} that succeeded{unsafe}{packing}{doubt}{heat}"

@@ -5,7 +5,8 @@ In JSON, ``schema_version``, ``kind``, ``step``, ``created`` and ``complete`` sa
 ``versions``, ``workload``, ``model`` and ``settings`` are its conditions; ``grid`` and ``planned`` say what was to be
 measured; ``baseline`` is the result that speedups refer to; ``results`` has one entry for each configuration that was
 tried or predicted not to fit; ``best`` is one of them, and ``constraint_met`` says whether it reaches the required
-packing efficiency (null where none is required or nothing succeeded).
+packing efficiency (null where none is required or nothing succeeded). The files of the validation and of the best
+configuration agree on that; there, ``constraint_met_in_steps`` says whether the steps before reached it.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ class Projection:
 
     Attributes:
         sequences: Sequences of the job.
-        hours: Hours at the measured rate; None if there is no rate.
+        hours: Hours at the rate of the whole measured run, its start-up included; None if there is no rate.
+        steady_hours: Hours with one start-up, then at the rate after warm-up; None if that rate was not measured.
     """
 
     sequences: int
     hours: float | None
+    steady_hours: float | None = None
 
     @classmethod
     def from_json(cls, values: Any) -> Projection | None:
@@ -53,7 +56,8 @@ class Projection:
         _require_object(values, "projection")
         require_type(values.get("sequences"), (int,), "projection.sequences")
         require_type(values.get("hours"), _NUMBER, "projection.hours")
-        return cls(values["sequences"], values.get("hours"))
+        require_type(values.get("steady_hours"), _NUMBER, "projection.steady_hours")
+        return cls(values["sequences"], values.get("hours"), values.get("steady_hours"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from virnuc_profiler.sweep.results.document import BestConfiguration, Document, 
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import make_document
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord, Trial
-from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES, projected_hours
+from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES, projected_hours, steady_projected_hours
 
 NO_CHOICE = "no configuration has succeeded"
 
@@ -130,14 +130,15 @@ class Documents:
         trial = self._record.last_trial("validation", choice.configuration)
         if trial is None:
             return None
-        return self._document(
+        document = self._document(
             self._steps["validation"],
             [trial],
             None,  # the baseline was measured on another workload
             planned=1,
-            choice=choice,
             projection=_projection(trial.result, self._record.plan.validation_workload),
         )
+        packing = trial.result.packing_efficiency
+        return replace(document, choice=choice.after_validation(document.constraint_met, packing, MIN_PACKING))
 
     def _is_vain(self) -> bool:
         """Return whether all other steps are done and none has a configuration to validate."""
@@ -201,4 +202,6 @@ def _projection(result: Result, workload: Workload) -> Projection | None:
     if not result.succeeded or result.interrupted or result.elapsed_sec is None:
         return None
     hours = projected_hours(PROJECTED_SEQUENCES, workload.num_sequences, result.elapsed_sec)
-    return Projection(PROJECTED_SEQUENCES, hours)
+    return Projection(
+        PROJECTED_SEQUENCES, hours, steady_projected_hours(result.start_up_sec, result.steady_sequences_per_sec)
+    )

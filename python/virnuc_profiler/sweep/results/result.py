@@ -17,6 +17,8 @@ SUCCESS: Final = "success"
 FAILED: Final = "failed"
 OOM: Final = "OOM"
 """Reason and outcome of a configuration that ran out of memory."""
+ENVIRONMENT: Final = "environment"
+"""Reason and outcome of a configuration that the machine did not let run, which says nothing of the configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +40,17 @@ class Result:
         stopped_sec: Part of `elapsed_sec` in which the run was stopped; None if it was not.
         sequences_per_sec: Sequences over `elapsed_sec`.
         tokens_per_sec: Tokens over `elapsed_sec`.
-        gpu_util: Average GPU utilization, 0 to 100.
+        start_up_sec: Seconds until the first batch was complete.
+        steady_sequences_per_sec: Sequences per second after warm-up; None if the run is too short for it.
+        gpu_util: Average GPU utilization, 0 to 100; None if too little of the run was sampled.
+        gpu_util_coverage: How much of the run was sampled, as in ``sampling_coverage`` of a telemetry summary.
         gpu_sampling_lost_after_sec: Seconds after which the GPU could no longer be sampled; None if it always could.
         packing_efficiency: Average packing efficiency, 0 to 1.
         peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
         oversize_batches: Batches of a single sequence that exceed the token budget.
         truncated_sequences: Sequences that were cut to the longest length of the model.
         unknown_residues: Letters that the model does not know.
+        warmed_up: Whether a few sequences were run unmeasured before; None if nothing is known of it.
         telemetry_path: Telemetry file.
         run_path: File of the whole run.
         cleanup: What the clean-up found, as JSON.
@@ -69,13 +75,17 @@ class Result:
     stopped_sec: float | None = None
     sequences_per_sec: float | None = None
     tokens_per_sec: float | None = None
+    start_up_sec: float | None = None
+    steady_sequences_per_sec: float | None = None
     gpu_util: float | None = None
+    gpu_util_coverage: Mapping[str, Any] | None = None
     gpu_sampling_lost_after_sec: float | None = None
     packing_efficiency: float | None = None
     peak_memory_gb: float | None = None
     oversize_batches: int | None = None
     truncated_sequences: int | None = None
     unknown_residues: int | None = None
+    warmed_up: bool | None = None
     telemetry_path: str | None = None
     run_path: str | None = None
     cleanup: Mapping[str, Any] | None = None
@@ -146,13 +156,14 @@ _OBJECT: Final = (dict, type(None))
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "status": (str,),
     **dict.fromkeys(("outcome", "reason", "message", "memory", "telemetry_path", "run_path"), _TEXT),
-    **dict.fromkeys(("evidence", "cleanup", "model", "measured_under"), _OBJECT),
-    **dict.fromkeys(("predicted", "model_reloaded"), _FLAG),
+    **dict.fromkeys(("evidence", "cleanup", "model", "measured_under", "gpu_util_coverage"), _OBJECT),
+    **dict.fromkeys(("predicted", "model_reloaded", "warmed_up"), _FLAG),
     **dict.fromkeys(("oversize_batches", "truncated_sequences", "unknown_residues"), _COUNT),
     **dict.fromkeys(
         (
             "predicted_peak_memory_gb", "available_memory_gb", "elapsed_sec", "sequences_per_sec", "tokens_per_sec",
-            "gpu_util", "gpu_sampling_lost_after_sec", "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
+            "start_up_sec", "steady_sequences_per_sec", "gpu_util", "gpu_sampling_lost_after_sec",
+            "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
         ),
         _NUMBER,
     ),
@@ -167,7 +178,7 @@ _ALWAYS: Final = frozenset(
      "run_path", "cleanup")
 )  # fmt: skip
 _OF_SUCCESS: Final = frozenset(
-    ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "gpu_util", "gpu_sampling_lost_after_sec",
-     "packing_efficiency", "oversize_batches")
+    ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "start_up_sec", "steady_sequences_per_sec", "gpu_util",
+     "gpu_sampling_lost_after_sec", "packing_efficiency", "oversize_batches")
 )  # fmt: skip
 _OF_FAILURE: Final = frozenset(("reason", "message"))

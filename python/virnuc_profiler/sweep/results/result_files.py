@@ -136,6 +136,16 @@ def speedup(result: Result, baseline: Result | None) -> float | None:
     return ratio(result.sequences_per_sec, None if baseline is None else baseline.sequences_per_sec)
 
 
+def trial_paths(folder: Path, run_id: str) -> tuple[Path, Path]:
+    """Return the paths of the telemetry file and of the whole run that a trial writes.
+
+    Args:
+        folder: Folder of the trial's files.
+        run_id: Id of the run.
+    """
+    return folder / f"telemetry_{run_id}.json", folder / f"run_{run_id}.json"
+
+
 def now() -> str:
     """Return the time in ISO 8601, UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import logging
 import platform
-import tempfile
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,7 +16,9 @@ import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.capture.cpu_limits import cpu_limits
+from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
+from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
@@ -30,10 +31,10 @@ from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast
 from virnuc_profiler.sweep.trial.outcome import failed_result
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.sweep.trial.warm_up import warm_up_model
 
 __all__ = ["MeasuredModel", "Request", "device_name", "usable_cores"]
 
-_WARM_UP_SEQUENCES: Final = {"cuda": 64, "cpu": 4}
 _ODDITIES: Final = {
     "truncated_sequences": f"sequences cut to {MAX_SEQUENCE_LENGTH:,} residues",
     "unknown_residues": "letters that the model does not know",
@@ -51,6 +52,7 @@ class MeasuredModel:
 
     Args:
         request: What is asked for.
+        fasta: Open file of the workload; None to open it before the first run. A file is indexed once.
 
     Attributes:
         forecast: Forecast of the memory that packs take, measured once the model is loaded; None on the CPU, or if
@@ -61,11 +63,12 @@ class MeasuredModel:
         ModelError: The weights are not available.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, fasta: FastaFile | None = None) -> None:
         device = torch.device(str(request.device))
         if request.device_memory_gb is not None:
             limit_device_memory(device, request.device_memory_gb)
         self._device = device
+        self._fasta = fasta
         self._warned = False
         self._warm_up: tuple[Workload, int] | None = None
         self._is_warm = False
@@ -114,6 +117,7 @@ class MeasuredModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
+        on_tokens: Callable[[int], None] | None = None,
     ) -> Result:
         """Measure one configuration, unless it cannot fit.
 
@@ -122,9 +126,13 @@ class MeasuredModel:
             configuration: Values of all knobs.
             output_dir: Folder of the telemetry file and the run.
             on_progress: Called with the number of sequences that are done, after each batch.
+            on_tokens: Called with the number of tokens that are done, after each batch.
 
         Returns:
             The result; a model that cannot be loaded is a failure of its configurations.
+
+        Raises:
+            WorkloadError: The file of sequences cannot be read, or is not the one that the workload describes.
         """
         try:
             reloaded = self._load_for(configuration)
@@ -137,7 +145,7 @@ class MeasuredModel:
         if not self._is_warm and self._warm_up is not None:
             self.warm_up(*self._warm_up)
         return with_model(
-            self._measure(workload, configuration, output_dir, on_progress),
+            self._measure(workload, configuration, output_dir, on_progress, on_tokens),
             {**self.description, **self._footprint()},
             reloaded,
         )
@@ -155,31 +163,26 @@ class MeasuredModel:
     def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
         """Run a few sequences unmeasured, now and after each later load of a model.
 
-        What happens once in a process must not count against the first configuration: the start of the process that
-        workers are forked from, the first use of each kernel, and the workspaces of the libraries. A failure is
-        ignored here, since the first configuration will show it.
+        A failure is ignored here, since the first configuration will show it.
 
         Args:
             workload: Sequences to take some from.
             num_workers: DataLoader processes to start.
+
+        Raises:
+            WorkloadError: The file of sequences cannot be read, or is not the one that the workload describes.
         """
         self._warm_up = (workload, num_workers)
         self._is_warm = True
-        count = min(_WARM_UP_SEQUENCES[self._device.type], workload.num_sequences)
-        with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
-            result = measure_configuration(
-                Configuration(num_workers=num_workers),
-                workload.path,
-                folder,
-                self._model,
-                self._device,
-                batch_converter=self._batch_converter,
-                num_sequences=count,
-                cooldown_s=0.0,
-                timeout_s=self._request.timeout_s,
-                failure_log_level=logging.DEBUG,
-            )
-        _log.debug("warm-up: %s", result.status)
+        warm_up_model(
+            self._model,
+            self._device,
+            self._opened(workload),
+            num_workers=num_workers,
+            batch_converter=self._batch_converter,
+            num_sequences=workload.num_sequences,
+            timeout_s=self._request.timeout_s,
+        )
 
     def close(self) -> None:
         """Release the model and its device memory; nothing can be measured with it afterwards."""
@@ -224,6 +227,7 @@ class MeasuredModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None,
+        on_tokens: Callable[[int], None] | None,
     ) -> Result:
         predicted = self._predicted_failure(workload, configuration)
         if predicted is not None:
@@ -231,7 +235,7 @@ class MeasuredModel:
             return predicted
         result = measure_configuration(
             configuration,
-            workload.path,
+            self._opened(workload),
             output_dir,
             self._model,
             self._device,
@@ -240,12 +244,24 @@ class MeasuredModel:
             cooldown_s=self._request.cooldown_s,
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
+            on_tokens=on_tokens,
             metadata=self._footprint(),
             capture_range=self._request.capture_range,
             min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
+            warmed_up=self._is_warm,
         )
         self._warn_once(result)
         return result
+
+    def _opened(self, workload: Workload) -> FastaFile:
+        """Return the file of a workload, which holds the bytes that were described."""
+        fasta = self._fasta
+        if fasta is None or fasta.path != workload.path or fasta.fingerprint != workload.fingerprint:
+            fasta = FastaFile.open(workload.path)
+        if fasta.fingerprint != workload.fingerprint:
+            raise WorkloadError(f"{workload.path} was changed since its {workload.num_sequences:,} sequences were read")
+        self._fasta = fasta
+        return fasta
 
     def _predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         if self._request.try_all or self.forecast is None:

@@ -33,6 +33,7 @@ from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
 from virnuc_profiler.sweep.trial.failure import release_traceback
+from virnuc_profiler.telemetry.number_text import number
 
 LENGTHS: Final = (64, 80, 100, 120, 150, 180, 224, 280, 350, 500)
 """Tokens per sequence in a pack, including BOS and EOS: 2,048 in total, distributed like those of viral proteins."""
@@ -108,9 +109,11 @@ class MemoryForecast:
     def _message(self, tokens: int, predicted: int, available: int) -> str:
         budget = _rounded_down(largest_fitting_budget(self.footprint, available))
         largest = f"the largest budget that should fit is about {budget:,}" if _exists(budget) else "no budget fits"
+        available_gb = available / BYTES_PER_GB
+        needed = number(predicted / BYTES_PER_GB, 2, " GB", beside=available_gb)
         return (
-            f"predicted to need {predicted / BYTES_PER_GB:.2f} GB of device memory for packs of {tokens:,} tokens "
-            f"({self._demand()}), but this process can only use {available / BYTES_PER_GB:.2f} GB: "
+            f"predicted to need {needed} of device memory for packs of {tokens:,} tokens "
+            f"({self._demand()}), but this process can only use {number(available_gb, 2, ' GB')}: "
             f"--try-all runs it anyway; {largest}"
         )
 

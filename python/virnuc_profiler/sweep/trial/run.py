@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import esm
 import numpy as np
 import torch
 
@@ -26,6 +25,7 @@ from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
+from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
@@ -41,7 +41,6 @@ from virnuc_profiler.sweep.trial.cleanup import (
     child_processes,
     cleanup_between_runs,
     close_quietly,
-    worker_pids,
 )
 from virnuc_profiler.sweep.trial.contamination import pending_leaks, record_leaks
 from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failure, release_traceback
@@ -54,107 +53,33 @@ from virnuc_profiler.telemetry.run_result import RunResult
 _log = logging.getLogger(__name__)
 
 
-def run_single_gpu_benchmark(
-    fasta_path: str | os.PathLike[str],
+def measure_configuration(
+    configuration: Configuration,
+    fasta_path: str | os.PathLike[str] | FastaFile,
     output_dir: str | os.PathLike[str],
     model: Any,
     device: Any,
-    num_workers: int = 4,
-    prefetch_factor: int = 4,
-    token_budget: int = 4096,
-    buffer_size: int = 2000,
     *,
     batch_converter: Any = None,
     num_sequences: int | None = None,
     cooldown_s: Cooldown = COOLDOWN_S,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
+    on_tokens: Callable[[int], None] | None = None,
     metadata: Mapping[str, Any] | None = None,
     failure_log_level: int = logging.WARNING,
     capture_range: bool = False,
     min_cosine: float = MIN_COSINE,
-) -> dict[str, Any]:
+    warmed_up: bool | None = None,
+) -> Result:
     """Measure one configuration, and clean up whatever happens. Runs on the CPU too.
 
     The time is that of the whole run, from just before the loader starts to the last result. What was measured before
     a failure, the time limit or Ctrl-C is also written to the telemetry file, whose metadata has ``status``.
 
     Args:
-        fasta_path: The sequences; the file may be gzip'd.
-        output_dir: Folder of ``telemetry_{run_id}.json`` and ``run_{run_id}.json``.
-        model: A model as :func:`load_esm2_model` returns it.
-        device: The device that the model is on.
-        num_workers: DataLoader processes that read and encode; 0 does it in this process.
-        prefetch_factor: Chunks that each worker keeps ready.
-        token_budget: Most tokens of one packed batch, BOS and EOS included.
-        buffer_size: Sequences that are collected before they are packed.
-        batch_converter: A batch converter of fair-esm; None for that of ESM-2.
-        num_sequences: Number of sequences to run, from the first one on; None for all.
-        cooldown_s: Pause of the clean-up in seconds; ``"auto"`` waits as long as its checks need, for two seconds at
-            most.
-        timeout_s: Time limit of the run in seconds; None for none.
-        on_progress: Called with the number of sequences that are done, after each batch.
-        metadata: Further metadata for the telemetry file.
-        failure_log_level: Level at which a failure is logged.
-        capture_range: Whether to mark the measured run for nsys or ncu, see :class:`BatchProfiler`.
-        min_cosine: Lowest cosine similarity that a model in FP8 must reach, see :class:`AsyncInferenceRunner`.
-
-    Returns:
-        ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``, ``gpu_util``,
-        ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``, ``truncated_sequences``,
-        ``unknown_residues``, ``telemetry_path``, ``run_path`` and ``cleanup``;
-        or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
-        ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM) and the same
-        keys without rates. Both have ``outcome`` (``ok``, ``throttled``, ``interrupted``, or the reason) and its
-        ``evidence``. What was not measured is None; so are the paths if the device failed before the run began.
-
-    Raises:
-        ValueError: A knob is out of its range.
-        UsageError: The device is not there.
-        WorkloadError: The sequences cannot be read.
-        OutputError: The results cannot be written.
-        KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
-    """
-    return measure_configuration(
-        Configuration(num_workers, prefetch_factor, token_budget, buffer_size),
-        fasta_path,
-        output_dir,
-        model,
-        device,
-        batch_converter=batch_converter,
-        num_sequences=num_sequences,
-        cooldown_s=cooldown_s,
-        timeout_s=timeout_s,
-        on_progress=on_progress,
-        metadata=metadata,
-        failure_log_level=failure_log_level,
-        capture_range=capture_range,
-        min_cosine=min_cosine,
-    ).to_json()
-
-
-def measure_configuration(
-    configuration: Configuration,
-    fasta_path: str | os.PathLike[str],
-    output_dir: str | os.PathLike[str],
-    model: Any,
-    device: Any,
-    *,
-    batch_converter: Any = None,
-    num_sequences: int | None = None,
-    cooldown_s: Cooldown = COOLDOWN_S,
-    timeout_s: float | None = None,
-    on_progress: Callable[[int], None] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    failure_log_level: int = logging.WARNING,
-    capture_range: bool = False,
-    min_cosine: float = MIN_COSINE,
-) -> Result:
-    """Measure one configuration; parameters and errors are those of :func:`run_single_gpu_benchmark`.
-
-    Args:
         configuration: Values of all knobs. Those of the model's knobs only name the model that is passed.
-        fasta_path: The sequences; the file may be gzip'd.
+        fasta_path: The sequences, a path or an open file; the file may be gzip'd.
         output_dir: Folder of the telemetry file and the run.
         model: A model as :func:`load_esm2_model` returns it.
         device: The device that the model is on.
@@ -163,19 +88,30 @@ def measure_configuration(
         cooldown_s: Pause of the clean-up in seconds, or ``"auto"``.
         timeout_s: Time limit of the run in seconds; None for none.
         on_progress: Called with the number of sequences that are done, after each batch.
+        on_tokens: Called with the number of their tokens, after each batch. Time grows with tokens: the first packs of
+            each buffer hold few, long sequences.
         metadata: Further metadata for the telemetry file.
         failure_log_level: Level at which a failure is logged.
         capture_range: Whether to mark the measured run for nsys or ncu.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
+        warmed_up: Whether the model was warmed up before, for the result; None if nothing is known of it.
+
+    Raises:
+        ValueError: A knob is out of its range.
+        UsageError: The device is not there.
+        WorkloadError: The sequences cannot be read.
+        OutputError: The results cannot be written.
+        KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
     """
     trial = _TrialRun(
-        Path(fasta_path),
+        FastaFile.open_once(fasta_path),
         model,
         resolve_device(device),
         configuration,
         batch_converter,
         num_sequences,
         on_progress,
+        on_tokens,
         capture_range,
         min_cosine,
     )
@@ -196,6 +132,7 @@ def measure_configuration(
     record_leaks(trial.run_id, report, model)
     return dataclasses.replace(
         without_contamination(trial.result(logger), trial.contamination),
+        warmed_up=warmed_up,
         telemetry_path=None if telemetry_path is None else str(telemetry_path),
         run_path=None if telemetry_path is None else str(run_path(telemetry_path)),
         cleanup=report.as_dict(),
@@ -207,13 +144,14 @@ class _TrialRun:
 
     def __init__(
         self,
-        fasta_path: Path,
+        fasta: FastaFile,
         model: Any,
         device: torch.device,
         configuration: Configuration,
         batch_converter: Any,
         num_sequences: int | None,
         on_progress: Callable[[int], None] | None,
+        on_tokens: Callable[[int], None] | None,
         capture_range: bool,
         min_cosine: float,
     ) -> None:
@@ -226,22 +164,28 @@ class _TrialRun:
         self._model = model
         self._device = device
         self._on_progress = on_progress
+        self._on_tokens = on_tokens
+        self._tokens_done = 0
+        # A file of the caller's outlives this run, so all of it is opened before the run's resources are counted.
+        self._fasta: Any = fasta
+        self._fingerprint = fasta.fingerprint  # of what is about to be read, not of what is there afterwards
+        fasta.require_unchanged()
+        count = len(fasta)
         tag_segments(owner_tag())
         self._resources_before = snapshot_resources()
         dataset_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
         collator_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("collator")}
-        self._fasta: Any = FastaFile.open(fasta_path)
-        count = len(self._fasta)
         self._expected = count if num_sequences is None else min(num_sequences, count)
         if self._expected == 0:
-            raise WorkloadError(f"{fasta_path} holds no sequences")
+            raise WorkloadError(f"{fasta.path} holds no sequences")
+        self._expected_tokens = self._tokens_of(slice(self._expected))
         self._dataset: Any = (
             SequenceDataset(self._fasta, **dataset_options)
             if self._expected == count
             else IndexBasedDataset(self._fasta, np.arange(self._expected), **dataset_options)
         )
         self._collator: Any = VarlenCollator(
-            batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
+            batch_converter or import_fair_esm().data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
             **collator_options,
         )
         self._loader: Any = None
@@ -303,8 +247,9 @@ class _TrialRun:
             **self._precision_check(),
             "workload": {
                 "path": str(self._fasta.path),
-                "fingerprint": self._fasta.fingerprint,
+                "fingerprint": self._fingerprint,
                 "num_sequences": self._expected,
+                "tokens": self._expected_tokens,
                 "sequences_in_file": len(self._fasta),
                 **self._altered,
             },
@@ -316,7 +261,7 @@ class _TrialRun:
 
     def clean_up(self, cooldown_s: Cooldown) -> CleanupReport:
         """Close and release the parts, the file and its shared folder too; without the pause after Ctrl-C."""
-        workers = worker_pids(self._loader)
+        workers = () if self._loader is None else self._loader.worker_pids()
         close_quietly(self._runner)
         close_quietly(self._loader)
         self._loader = self._runner = self._dataset = self._fasta = self._collator = None
@@ -346,7 +291,10 @@ class _TrialRun:
             elapsed_sec=summary["elapsed_seconds"],
             sequences_per_sec=summary["total_sequences"] / summary["elapsed_seconds"],
             tokens_per_sec=summary["avg_tokens_per_sec"],
+            start_up_sec=summary.get("start_up_seconds"),
+            steady_sequences_per_sec=summary.get("steady_sequences_per_sec"),
             gpu_util=summary["avg_gpu_util"],
+            gpu_util_coverage=(summary.get("sampling_coverage") or {}).get("avg_gpu_util"),
             gpu_sampling_lost_after_sec=summary.get("gpu_sampling_lost_after_seconds"),
             packing_efficiency=summary["avg_packing_efficiency"],
             oversize_batches=summary.get("oversize_batches"),
@@ -356,7 +304,7 @@ class _TrialRun:
 
     def _described(self, error: Exception, profiler: BatchProfiler | None) -> Failure:
         """Return the failure with what this run knows of it."""
-        failure = describe_failure(error, oom_kills_since(self._oom_kills_before))
+        failure = describe_failure(error, oom_kills_since(self._oom_kills_before), self.configuration.num_workers)
         known: dict[str, Any] = {"sequences_done": self._done} if profiler is not None else {}
         if failure.reason == "timeout":
             known["limit_sec"] = self._timeout_s
@@ -393,3 +341,11 @@ class _TrialRun:
             self._done += len(result.sequence_ids)
             if self._on_progress is not None:
                 self._on_progress(self._done)
+            if self._on_tokens is not None:
+                self._tokens_done += self._tokens_of(result.positions)
+                self._on_tokens(self._tokens_done)
+
+    def _tokens_of(self, positions: Any) -> int:
+        """Return the tokens of some sequences of the file, BOS and EOS included."""
+        residues = self._fasta.residue_counts[positions].clip(max=MAX_SEQUENCE_LENGTH)
+        return int(residues.sum()) + 2 * len(residues)

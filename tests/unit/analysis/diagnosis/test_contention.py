@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 import pytest
 
-from tests.support.run_records import MS, packing, samples
+from tests.support.run_records import MS, samples
 from virnuc_profiler.analysis.diagnosis.contention import (
+    other_process_count,
     other_process_sm_time,
     unexplained_tensor_activity,
-    unsteady_device,
 )
-from virnuc_profiler.analysis.diagnosis.launches import Launch
 from virnuc_profiler.analysis.model_cost import DeviceCeiling
 from virnuc_profiler.telemetry.records import ProcessReading
 
@@ -17,8 +16,9 @@ from virnuc_profiler.telemetry.records import ProcessReading
 )
 def test_other_processes(percents, taken):
     gpu = samples(processes=tuple(ProcessReading((n + 1) * MS, 2, percent) for n, percent in enumerate(percents)))
-    found = other_process_sm_time(gpu, (0, 10 * MS))
+    found = other_process_sm_time(gpu, (0, 4 * MS))
     assert (None if found is None else found.taken_share) == taken
+    assert other_process_sm_time(gpu, (0, 6 * MS)) is None  # less than half of it was sampled
     assert other_process_sm_time(gpu, (20 * MS, 30 * MS)) is None
     assert other_process_sm_time(None, (0, 1)) is None
 
@@ -74,31 +74,9 @@ def test_without_both_clocks_time_must_do(ceiling_mhz, run_mhz):
     assert "per cycle" not in found.statement
 
 
-def launches(times_ms, **more):
-    defaults = {"blocking_stage": None, "launch_bound": False, "exposed_ns": 0, **more}
-    return [Launch(n, 0, 1, 0, int(ms * MS), int(ms * MS), **defaults) for n, ms in enumerate(times_ms)]
-
-
-def sign(times_ms, sizes=None, clocks=(1980, 1980), **more):
-    packings = {n: packing([size]) for n, size in enumerate(sizes or [4096] * len(times_ms))}
-    return unsteady_device(launches(times_ms, **more), packings, lambda p: p.tokens, clocks)
-
-
-def test_like_batches_that_take_very_different_times():
-    assert sign([16] * 10 + [40] * 10).taken_share == pytest.approx(1 - 320 / 560)
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        {"times_ms": [16] * 10 + [23] * 10},  # possible with different lengths alone
-        {"times_ms": [16] * 5 + [40] * 4},  # too few batches
-        {"times_ms": [16] * 10 + [40] * 10, "sizes": [4096] * 10 + [9000] * 10},  # not similar
-        {"times_ms": [16] * 10 + [40] * 10, "clocks": [1980] * 5 + [900] * 5},  # explained by the clocks
-        {"times_ms": [16] * 10 + [40] * 10, "launch_bound": True},
-        {"times_ms": [16] * 10 + [40] * 10, "blocking_stage": "d2h"},
-        {"times_ms": []},
-    ],
-)
-def test_no_sign_of_others(case):
-    assert sign(**case) is None
+@pytest.mark.parametrize(("counts", "found"), [((0, 0), 0), ((0, 3, None), 3), ((None,), None), ((), None)])
+def test_the_number_of_other_processes_is_known_only_if_nvml_looked(counts, found):
+    gpu = samples(processes=tuple(ProcessReading((n + 1) * MS, count) for n, count in enumerate(counts)))
+    assert other_process_count(gpu, (0, 10 * MS)) == found
+    assert other_process_count(gpu, (20 * MS, 30 * MS)) is None
+    assert other_process_count(None, (0, 10 * MS)) is None

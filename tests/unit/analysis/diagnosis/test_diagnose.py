@@ -32,32 +32,127 @@ def evidence(found):
 def test_a_device_that_is_never_idle_is_healthy():
     found = diagnose_run(with_gpu(back_to_back(), **gpm()))
     assert (found.bottleneck, found.healthy) == ("device_arithmetic", True)
-    assert found.sentence.startswith("Healthy: the device is busy 100.0% of the time")
-    assert found.busy_share == 1.0
+    assert found.sentence.startswith("Healthy: after warm-up, the device is in its stages for 100.0% of the time (with")
+    assert "busy" not in found.sentence
+    assert found.stage_share == 1.0
     assert found.gaps == ()
     assert found.further == ()
+
+
+@pytest.mark.parametrize(
+    ("replayed", "sampled", "hidden"), [(40, False, False), (10, False, True), (0, False, True), (0, True, False)]
+)
+def test_a_healthy_verdict_says_whether_waits_inside_stages_were_measured(replayed, sampled, hidden):
+    run = back_to_back()
+    batches = [
+        replace(one, stages=tuple(replace(some, timestamped=some.name == "forward") for some in one.stages))
+        if number < replayed
+        else one
+        for number, one in enumerate(run.batches)
+    ]
+    run = replace(run, batches=BatchTable.from_records(batches))
+    found = diagnose_run(with_gpu(run, **gpm(sm=0.4)) if sampled else run)
+    assert found.healthy
+    assert ("Waits for launches inside a stage were not measured." in found.sentence) == hidden
+    assert ("by its own timestamps" in found.sentence) == (replayed > 0)
+    assert ("with an SM activity of 0.40" in found.sentence) == sampled
+    assert found.timestamped_share == (pytest.approx((replayed - 4) / 36, abs=0.01) if replayed else None)
+    if replayed:
+        assert "in stages that the device timed itself" in evidence(found)
+
+
+def test_replays_that_end_with_the_host_did_not_wait_for_launches():
+    """Their own timestamps say so: only stages between events can hide waits."""
+    run = launch_bound()
+    batches = [
+        replace(one, stages=tuple(replace(some, timestamped=some.name == "forward") for some in one.stages))
+        for one in run.batches
+    ]
+    found = diagnose_run(replace(run, batches=BatchTable.from_records(batches)))
+    assert diagnose_run(run).lost_time["launching"] > 0.9
+    assert found.lost_time["launching"] < 0.02
 
 
 def test_device_times_outside_of_the_run_are_none():
     """Without evidence that the device was busy, the run does not count as healthy."""
     stages = [stage("fetch", 0, 4), stage("forward", 4, 10, device=(50, 60))]
     found = diagnose_run(run_of([batch(0, 0, 10, stages)], 10, device=GPU))
-    assert (found.healthy, found.busy_share) == (False, None)
+    assert (found.healthy, found.stage_share) == (False, None)
     assert "Healthy" not in found.sentence
 
 
 def test_device_times_without_length_say_nothing_either():
-    found = diagnose_run(run_of([batch(0, 0, 10, [stage("forward", 4, 10, device=(7, 7))])], 10, device=GPU))
-    assert found.sentence == "No diagnosis: the recorded work took no time."
+    idle = [batch(n, 0, 10, [stage("forward", 4, 10, device=(7, 7))]) for n in range(9)]
+    assert diagnose_run(run_of(idle, 10, device=GPU)).sentence == "No diagnosis: the recorded work took no time."
 
 
-def test_a_run_too_short_to_leave_its_start_out_says_so():
-    short = [stage("fetch", 0, 4), stage("forward", 4, 10)]
-    found = diagnose_run(run_of([batch(0, 0, 10, short)], 10))
-    assert found.sentence.endswith(
-        "(Start-up is included, because 1 batch is too few to exclude it: use more sequences.)"
-    )
-    assert "Start-up" not in diagnose_run(back_to_back()).sentence
+def a_few_batches_after_a_long_start(count, device_ms=50.0, start_ms=10_000.0):
+    """Return a run whose first batch waits for its data that long, and whose others follow without a gap."""
+    batches = []
+    for number in range(count):
+        begins = start_ms + number * device_ms
+        fetched = begins if number == 0 else begins - 10
+        stages = [
+            stage("fetch", 0 if number == 0 else fetched - 1, fetched),
+            stage("forward", fetched, fetched + 5, device=(begins, begins + device_ms)),
+        ]
+        batches.append(batch(number, stages[0].host_start_ns / MS, begins + device_ms + 1, stages))
+    return run_of(batches, start_ms + count * device_ms + 1, device=GPU)
+
+
+@pytest.mark.parametrize(("count", "few"), [(1, "1 batch,"), (4, "4 batches,"), (5, "5 batches,")])
+def test_a_run_too_short_for_a_diagnosis_says_so_and_what_to_do(count, few):
+    """The device was busy for 50 ms to 250 ms of more than 10 s: nothing about that is healthy."""
+    run = a_few_batches_after_a_long_start(count)
+    found = diagnose_run(run)
+    assert (found.bottleneck, found.healthy, found.lost_time, found.further) == ("not_measured", False, {}, ())
+    assert found.sentence.startswith(f"The run is too short for a diagnosis: {few} and it takes 6")
+    assert "Use more sequences, or a smaller token_budget." in found.sentence
+    assert f"at most {count * 5_000 / (10_001 + count * 50):.1f}% of the run" in found.sentence
+    assert "10.1 s of the run's 10." in found.sentence
+    assert "10.0 s of that waiting for the first data" in found.sentence
+    summary = run_summary(run)
+    assert found.stage_share == summary["device_stages_fraction"] == pytest.approx(count * 50 / (10_001 + count * 50))
+
+
+def test_a_run_of_six_batches_has_a_diagnosis():
+    assert diagnose_run(a_few_batches_after_a_long_start(6)).bottleneck == "device"
+
+
+def test_the_verdict_names_a_start_up_that_took_most_of_the_run():
+    """14 of 26 s pass before the first batch is complete, and then the host waits for the device in every batch."""
+    run = one_by_one(count=40, device_ms=300.0)
+    begins_ns = run.host_start_ns - 13_700 * MS
+    found = diagnose_run(replace(run, host_start_ns=begins_ns))
+    assert found.sentence.startswith("Start-up: 14.0 s of the run's 25.7 s passed before its first batch was complete")
+    assert "(a later batch takes 300" in found.sentence
+    assert "13.7 s of that in other work on the host" in found.sentence
+    assert "Healthy: after warm-up" in found.sentence
+    assert evidence(found)["start-up"].startswith("14.0")
+    assert run_summary(replace(run, host_start_ns=begins_ns))["diagnosis"] == found.sentence
+
+
+def test_a_start_up_comes_after_a_larger_loss_and_a_small_one_is_evidence_only():
+    run = back_to_back((16.0,) * 40, pause_ms=32.0)
+    found = diagnose_run(replace(run, host_start_ns=run.host_start_ns - 500 * MS))
+    assert found.sentence.startswith("After warm-up, the run is bound by data loading")
+    assert "Start-up: 5" in found.sentence
+    small = diagnose_run(run)
+    assert "Start-up" not in small.sentence
+    assert "start-up" in evidence(small)
+
+
+def test_a_first_batch_that_takes_as_long_as_the_others_is_no_start_up():
+    found = diagnose_run(back_to_back((400.0,) * 7))
+    assert found.start_up.elapsed_ns > 0.1 * found.start_up.run_ns
+    assert found.start_up.share < 0.01
+    assert "Start-up" not in found.sentence
+
+
+def test_a_slow_first_pass_is_named():
+    found = diagnose_run(back_to_back((800.0,) + (16.0,) * 39))
+    assert "in the first pass, when kernels are loaded or compiled" in found.sentence
+    assert found.start_up.phases["first_batch"] == pytest.approx(808 * MS, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -77,11 +172,11 @@ def test_what_sets_the_pace_of_a_healthy_run(activity, bottleneck):
 
 def test_activity_of_too_small_a_part_of_the_window_is_not_used():
     assert (
-        diagnose_run(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 140 * MS, 0.9, 0.5, 0.3),))).bottleneck
+        diagnose_run(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 280 * MS, 0.9, 0.5, 0.3),))).bottleneck
         == "device"
     )
     assert (
-        diagnose_run(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 150 * MS, 0.9, 0.5, 0.3),))).bottleneck
+        diagnose_run(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 300 * MS, 0.9, 0.5, 0.3),))).bottleneck
         != "device"
     )
 
@@ -96,7 +191,7 @@ def test_up_to_two_percent_may_be_lost_to_one_cause(pause_ms, bottleneck):
 
 def test_data_loading_says_how_much_and_the_way_out():
     found = diagnose_run(back_to_back(pause_ms=16.02))
-    assert "50.0% of its time" in found.sentence
+    assert "is bound by data loading: the run spends 50.0% of that time" in found.sentence
     assert "num_workers" in found.sentence
     (line,) = found.gaps
     assert (line.cause, line.gaps) == ("data_loading", 36)
@@ -114,7 +209,7 @@ def test_a_wait_in_every_batch_is_named_from_half_a_percent_on(device_ms, bottle
     found = diagnose_run(one_by_one(device_ms=device_ms))
     assert found.bottleneck == bottleneck
     assert evidence(found)["batches after which the host waited with an empty queue"] == "100.0%"
-    assert found.busy_share > 0.98
+    assert found.stage_share > 0.98
 
 
 def test_a_wait_inside_a_copy_is_copying():
@@ -144,6 +239,44 @@ def test_sm_activity_tells_launching_from_waiting_inside_a_stage(sm, bottleneck)
     assert found.lost_time[bottleneck] == pytest.approx(1 - sm, abs=0.05)
 
 
+def ends_after_the_host(lag_ms, error_ns):
+    """Return a run without gaps whose device ends that long after the host, by clocks that agree to within an error.
+
+    Up to 0.8 ms, which are 5 % of the batch, it would have ended with the host and waited for launches.
+    """
+    run = back_to_back()
+    batches = run.batches.with_device_times_later(int((lag_ms - 17.99) * MS))
+    device = replace(GPU, alignment_uncertainty_ns=error_ns // 2, alignment_residual_ns=error_ns - error_ns // 2)
+    return replace(run, batches=batches, device=device)
+
+
+@pytest.mark.parametrize(
+    ("lag_ms", "error_ns", "bottleneck"),
+    [
+        (0.84, 0, "device"),
+        (0.78, 0, "launching"),
+        (0.84, 60_000, "device"),  # within the error it may be 0.78
+        (0.78, 60_000, "device"),  # within the error it may be 0.84
+        (0.5, 60_000, "launching"),
+        (0.78, 10**9, "device"),
+    ],
+)
+def test_a_verdict_holds_wherever_the_clocks_may_be_within_their_error(lag_ms, error_ns, bottleneck):
+    found = diagnose_run(ends_after_the_host(lag_ms, error_ns))
+    assert found.bottleneck == bottleneck
+    assert found.healthy == (bottleneck == "device")
+    uncertain = [line for line in evidence(found) if "may explain" in line]
+    assert len(uncertain) == ("beyond the error of the clocks" in found.sentence) == (found.healthy and error_ns > 0)
+    for line in uncertain:
+        assert line.startswith("launching, which the clocks' error of ")
+
+
+def test_a_loss_that_no_clock_can_explain_is_named_despite_their_error():
+    run = back_to_back(pause_ms=2.0)
+    device = replace(GPU, alignment_uncertainty_ns=150_000)
+    assert diagnose_run(replace(run, device=device)).bottleneck == "data_loading"
+
+
 def test_a_large_loss_outweighs_a_small_one_which_is_still_named():
     found = diagnose_run(with_gpu(launch_bound(fetch_ms=20.0), **gpm(sm=0.1)))
     assert found.bottleneck == "data_loading"
@@ -158,8 +291,82 @@ def test_another_process():
     assert evidence(found)["SM time of other processes (1), by NVML"] == "40%"
 
 
-def test_like_batches_that_slow_down():
-    assert diagnose_run(back_to_back((16.0,) * 20 + (40.0,) * 20)).bottleneck == "shared_device"
+@pytest.mark.parametrize(
+    ("processes", "words"),
+    [
+        ((), "Whether other processes use this device was not observed."),
+        ((ProcessReading(300 * MS, 0),), "NVML saw no other process on this device."),
+        ((ProcessReading(300 * MS, 2, 0),), "NVML saw 2 other processes on this device, but no SM time of others."),
+    ],
+)
+@pytest.mark.parametrize(
+    ("times_ms", "trend"), [((16.0,) * 20 + (40.0,) * 20, " (they became slower in the"), ((16.0, 40.0) * 20, ", ")]
+)
+def test_like_batches_that_take_different_times_are_no_evidence_of_other_users(times_ms, trend, processes, words):
+    run = back_to_back(times_ms)
+    found = diagnose_run(with_gpu(run, processes=processes) if processes else run)
+    assert found.bottleneck == "unsteady_device"
+    assert not found.healthy
+    assert "shared_device" not in found.lost_time
+    assert f"the slow ones (p90) take 2.5 times as long as the fast ones (p10){trend}" in found.sentence
+    assert words in found.sentence
+    assert "SM clocks were not sampled" in found.sentence
+
+
+def test_other_processes_explain_uneven_times_as_far_as_nvml_saw_them():
+    run = back_to_back((16.0, 40.0) * 20)
+    processes = tuple(ProcessReading(n * 50 * MS, 1, 40) for n in range(30))
+    found = diagnose_run(with_gpu(run, processes=processes))
+    assert found.bottleneck == "shared_device"
+    assert "(SM time of other processes (1), by NVML: 40%)" in found.sentence
+    assert found.lost_time["shared_device"] == pytest.approx(0.4)
+    assert found.lost_time["unsteady_device"] == pytest.approx(1 - 16 / 28 - 0.4, abs=0.01)
+
+
+def test_short_and_long_packs_of_an_unknown_model_are_not_called_anything():
+    """Half of the packs hold 16 short sequences, half a long one, whose attention costs 2.8 times as much a token."""
+    run = back_to_back((16.0, 40.0) * 20)
+    batches = [
+        replace(one, packing=packing([4096] if number % 2 else LENGTHS, 4096))
+        for number, one in enumerate(run.batches)
+    ]  # fmt: skip
+    assert diagnose_run(replace(run, batches=BatchTable.from_records(batches))).healthy
+
+
+def queued(late_ms):
+    """Return a run in which the device begins each batch late, although it was queued long before."""
+    run, batches = back_to_back(), []
+    for number, one in enumerate(run.batches):
+        later_ns = int(number * late_ms * MS)
+        stages = [
+            replace(some, device_start_ns=some.device_start_ns + later_ns, device_end_ns=some.device_end_ns + later_ns)
+            if some.device_ns is not None
+            else some
+            for some in one.stages
+        ]
+        batches.append(replace(one, host_end_ns=one.host_end_ns + later_ns, stages=tuple(stages)))
+    end_ns = run.host_end_ns + int(40 * late_ms * MS)
+    return replace(run, batches=BatchTable.from_records(batches), host_end_ns=end_ns)
+
+
+def test_queued_work_that_does_not_begin_is_named_as_that():
+    found = diagnose_run(queued(8.0))
+    assert found.bottleneck == "queued"
+    assert "shared_device" not in found.lost_time
+    assert "or the stream waits for an event" in found.sentence
+    processes = tuple(ProcessReading(n * 50 * MS, 1, 20) for n in range(30))
+    seen = diagnose_run(with_gpu(queued(8.0), processes=processes))
+    assert seen.bottleneck == "shared_device"
+    assert "queued" not in seen.lost_time
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.20, "the largest loss is data loading"), (0.30, "the run is bound by data loading")]
+)
+def test_a_run_is_bound_by_what_takes_a_large_share(share, words):
+    found = diagnose_run(back_to_back(pause_ms=16.02 * share / (1 - share)))
+    assert words in found.sentence
+    assert found.bottleneck == "data_loading"
 
 
 @pytest.mark.parametrize(("tensor", "shape", "bottleneck"), [
@@ -245,7 +452,7 @@ def test_on_the_cpu_host_times_say_what_they_can(fetch_ms, bottleneck):
     assert found.bottleneck == bottleneck
     assert not found.healthy
     assert evidence(found)["device"] == "not measured (no GPU)"
-    assert found.busy_share is None
+    assert found.stage_share is None
 
 
 def test_a_gpu_whose_times_were_not_taken_is_not_judged():
@@ -261,10 +468,34 @@ def test_nothing_recorded():
     assert diagnose_run(run_of([], 10, device=GPU)).bottleneck == "not_measured"
 
 
-def test_a_short_run_is_judged_as_a_whole_and_says_so():
-    found = diagnose_run(back_to_back((16.0,) * 4))
+def test_the_window_of_a_short_run_is_the_whole_run():
+    run = back_to_back((16.0,) * 4)
+    found = diagnose_run(run)
     assert not found.steady
-    assert "too short to exclude warm-up" in evidence(found)["window"]
+    assert "the whole run, too short to exclude its warm-up" in evidence(found)["window"]
+    assert found.window_ns == run.host_end_ns - run.host_start_ns
+
+
+def test_a_short_run_on_the_cpu_gets_no_advice_about_its_loader():
+    """86 % of the time passes in the forward pass, and 13 % while the loader starts."""
+    stages = [
+        [stage("fetch", 0, 130), stage("forward", 131, 560)],
+        [stage("fetch", 560, 560), stage("forward", 561, 990)],
+    ]
+    found = diagnose_run(run_of([batch(0, 0, 560, stages[0]), batch(1, 560, 990, stages[1])], 1000))
+    assert found.bottleneck == "not_measured"
+    assert "num_workers" not in found.sentence.replace("Fewer workers (num_workers)", "")
+    assert "Most of its time passed in the model's stages (85.8%)." in found.sentence
+    assert evidence(found)["host: in the model's stages"] == "85.8%"
+    assert evidence(found)["host: waiting for data"] == "13.0%"
+
+
+def test_stages_of_ones_own_are_the_model_on_the_cpu():
+    batches = [batch(n, 10 * n, 10 * n + 10, [stage("encoder", 10 * n, 10 * n + 10)]) for n in range(20)]
+    run = run_of([], 200)
+    found = diagnose_run(replace(run, batches=BatchTable.from_records(batches)))
+    assert found.bottleneck == "host_arithmetic"
+    assert "100.0% of the time passes in the model's stages" in found.sentence
 
 
 def test_a_saved_run_knows_its_model():

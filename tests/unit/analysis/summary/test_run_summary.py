@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 import dataclasses
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -33,7 +34,8 @@ def test_start_up_waits_and_packing():
 
 def test_without_device_everything_of_it_is_none_and_sampled_keys_are_absent():
     summary = run_summary(run_of([batch(0, 0, 10)], 10))
-    assert summary["device_busy_fraction"] is None
+    assert summary["device_stages_fraction"] is None
+    assert summary["device_timestamped_fraction"] is None
     assert summary["dropped_device_timings"] is None
     assert "avg_gpu_util" not in summary
     assert "energy_joules" not in summary
@@ -47,15 +49,34 @@ def test_an_empty_run():
     assert summary["warm_up_batches"] == 0
 
 
-def test_device_busy_is_the_union_within_the_run():
+def test_the_share_in_device_stages_is_the_union_within_the_run():
     batches = [
         batch(0, 0, 50, [stage("h2d", 0, 1, device=(-10, 10)), stage("forward", 1, 2, device=(5, 30))]),
         batch(1, 10, 90, [stage("forward", 11, 12, device=(20, 40)), stage("pool", 12, 13, device=(60, 70))]),
     ]
     run = run_of(batches, 100, device=DeviceCapture("GPU", "GPU-1", timed=True, dropped_batches=2))
     summary = run_summary(run)
-    assert summary["device_busy_fraction"] == 0.5
+    assert summary["device_stages_fraction"] == 0.5
+    assert summary["device_timestamped_fraction"] is None
     assert summary["dropped_device_timings"] == 2
+
+
+def test_the_share_in_stages_that_the_device_timed_is_given_beside_the_upper_bound():
+    """Copies by events that wait for their launch look busy for 30 of 100 ms; replays are so for 40."""
+    replay = dataclasses.replace(stage("forward", 1, 2, device=(30, 70)), timestamped=True)
+    summary = run_summary(run_of([batch(0, 0, 90, [stage("h2d", 0, 1, device=(0, 30)), replay])], 100))
+    assert summary["device_stages_fraction"] == 0.7
+    assert summary["device_timestamped_fraction"] == 0.4
+
+
+def test_the_phases_of_the_start_up_add_up_to_it():
+    stages = [stage("fetch", 150, 900), stage("collate", 700, 900), stage("forward", 950, 1600)]
+    later = [batch(n, 1600 + n, 1601 + n) for n in range(1, 4)]
+    summary = run_summary(run_of([batch(0, 150, 1600, stages), *later], 2000, start_ms=100))
+    assert summary["start_up_seconds"] == 1.5
+    phases = {"other_host_work": 0.1, "data_loading": 0.55, "collation": 0.2, "first_batch": 0.65}
+    assert summary["start_up_phase_seconds"] == pytest.approx(phases)
+    assert run_summary(run_of([], 10))["start_up_phase_seconds"] is None
 
 
 def completed(*at_ms):
@@ -95,6 +116,42 @@ def test_where_no_device_time_was_measured_a_batch_is_complete_when_the_host_is_
         assert completions_of(run_of(some, 140).batches).at_ns.tolist() == [(10 * n + 15) * MS for n in range(13)]
 
 
+def long_sequences_first(rate):
+    """Three packs of 1 sequence of 100 tokens, then ten packs of 10 sequences of 10, each as long as `rate` says."""
+    packs = [packing([100])] * 3 + [packing([10] * 10)] * 10
+    ends = np.cumsum([rate(pack) for pack in packs]).tolist()
+    return [batch(n, -1, end, [], pack) for n, (end, pack) in enumerate(zip(ends, packs, strict=True))]
+
+
+def test_steady_sequences_are_those_of_the_whole_workload_and_not_of_the_packs_after_warm_up():
+    """10 ms for each pack: 103 sequences in 130 ms, but 100 of them in the last 100 ms."""
+    steady = steady_state(BatchTable.from_records(long_sequences_first(lambda pack: 10)))
+    assert steady.tokens_per_sec == 10_000.0
+    assert steady.sequences_per_sec == pytest.approx(103 / 0.13)
+
+
+def test_steady_rates_compare_packs_by_flops_where_the_model_is_known():
+    """A device of 10 GFLOP/s, on which long sequences take longer per token."""
+    shape = ModelShape(2, 8)
+
+    def milliseconds(pack):
+        return forward_flops(pack.tokens, pack.sum_squared_lengths, shape) / 1e7
+
+    batches = long_sequences_first(milliseconds)
+    summary = run_summary(run_of(batches, batches[-1].host_end_ns / MS), shape=shape)
+    seconds = sum(milliseconds(one.packing) for one in batches) / 1e3
+    assert summary["steady_tokens_per_sec"] == pytest.approx(1300 / seconds, rel=1e-5)
+    assert summary["steady_sequences_per_sec"] == pytest.approx(103 / seconds, rel=1e-5)
+
+
+def test_the_steady_projection_starts_up_once():
+    """One second, then 10 ms for each pack of 10 sequences; the whole run takes twice as long as its packs."""
+    batches = [batch(n, -1, 1000 + 10 * n, [], packing([10] * 10)) for n in range(101)]
+    summary = run_summary(run_of(batches, 2000))
+    assert summary["projected_6M_hours_steady"] == pytest.approx((1 + 6000) / 3600)
+    assert run_summary(run_of(batches[:4], 2000))["projected_6M_hours_steady"] is None
+
+
 def test_steady_state_goes_by_completion_not_by_order():
     assert steady_state(completed(1640, 1000, 1630, 1500, 1620, 1600, 1610)).tokens_per_sec == 10_000.0
 
@@ -116,13 +173,13 @@ def sampled_run():
     """A run of 10 s with 10 sequences of 200 tokens, at 300 W according to the energy counter."""
     gpu = samples(
         fast=(
-            GpuReading(1000 * MS, 100, power_mw=290_000),
-            GpuReading(2000 * MS, 50, power_mw=310_000),
+            *(GpuReading(n * 1000 * MS, 100, power_mw=290_000) for n in (1, 2, 3)),
+            *(GpuReading(n * 1000 * MS, 50, power_mw=310_000) for n in (4, 5)),
             GpuReading(9000 * MS, 0, power_mw=None),
         ),
         gpm=(
             GpmReading(1000 * MS, 1_000_000_000, 0.5, 0.2, None),
-            GpmReading(4000 * MS, 3_000_000_000, 0.9, None, None),
+            GpmReading(5000 * MS, 4_000_000_000, 0.9, None, None),
         ),
         energy=(EnergyReading(-500 * MS, 1_000_000), EnergyReading(9500 * MS, 4_000_000)),
     )
@@ -138,13 +195,15 @@ def test_golden_energy_and_activity():
     assert summary["peak_power_watts"] == 310.0
     assert summary["joules_per_sequence"] == pytest.approx(300.0)  # 3000 J over 10
     assert summary["joules_per_1000_tokens"] == pytest.approx(1500.0)
-    assert summary["mean_sm_activity"] == pytest.approx(0.8)
+    assert summary["mean_sm_activity"] == pytest.approx((0.5 + 4 * 0.9) / 5)
     assert summary["mean_tensor_activity"] is None  # sampled for a tenth of the run only
     assert summary["mean_dram_activity"] is None
 
 
 def test_mean_utilization_is_over_time_and_a_gap_counts_for_nothing():
-    assert run_summary(sampled_run())["avg_gpu_util"] == 50.0
+    assert run_summary(sampled_run())["avg_gpu_util"] == pytest.approx(
+        (3 * 100 + 2 * 50) / 6
+    )  # each stands for a second
 
 
 @pytest.mark.parametrize(
@@ -163,11 +222,12 @@ def test_no_usable_energy_counter(energy):
     assert summary["joules_per_sequence"] is None
 
 
-def test_a_counter_that_covers_half_of_the_run_gives_no_joules_per_sequence():
-    energy = (EnergyReading(0, 0), EnergyReading(5000 * MS, 1_000_000))
+@pytest.mark.parametrize(("covered_ms", "joules", "per_sequence"), [(5000, 1000.0, 2000.0), (4900, None, None)])
+def test_a_counter_that_covers_less_than_half_of_the_run_gives_no_energy(covered_ms, joules, per_sequence):
+    energy = (EnergyReading(0, 0), EnergyReading(covered_ms * MS, 1_000_000))
     summary = run_summary(run_of([batch(0, 0, 10_000, [], packing([5]))], 10_000, gpu=samples(energy=energy)))
-    assert summary["energy_joules"] == 1000.0
-    assert summary["joules_per_sequence"] is None
+    assert (summary["energy_joules"], summary["joules_per_sequence"]) == (joules, per_sequence)
+    assert summary["energy_seconds"] == covered_ms / 1000
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,14 @@ def test_the_pace_learns_from_what_was_measured():
     assert pace.remaining([]) == 0
 
 
+def test_the_start_of_a_configuration_does_not_grow_with_its_workload():
+    pace = Pace(cooldown_s=2.0)
+    pace.add(2.0 + 3.0 + 10.0, 1000, steady_seconds=10.0)
+    assert pace.remaining([1000, 2500]) == pytest.approx(2 + 3 + 10 + 2 + 3 + 25)
+    pace.add(2.0 + 4.0, 1000, steady_seconds=5.0)  # a rate after warm-up that the whole run did not reach
+    assert pace.remaining([1000]) == pytest.approx(2 + (3 + 0) / 2 + (10 + 4) / 2)
+
+
 def test_estimates_say_what_they_rest_on():
     estimate = guess([10**6, 10**6], 2.0, shape=ModelShape(6, 320), cores=2)
     assert estimate.seconds == pytest.approx(2 * (10**6 * 6 * 24 * 320**2 / 60e9 + 3))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.sweeps import FakeTrials, fake_sweep, success
 from virnuc_profiler.errors import WorkloadError
-from virnuc_profiler.inference.sequences import fasta as fasta_module
+from virnuc_profiler.inference.sequences import unchanged_file
 from virnuc_profiler.sweep.plan.workload import WorkloadGuard, read_workload
 from virnuc_profiler.sweep.results.journal import read_journal
 
@@ -26,8 +26,8 @@ def path(tmp_path):
 def readings(monkeypatch):
     """Every reading of a whole file."""
     found = []
-    real = fasta_module.fingerprint_of
-    monkeypatch.setattr(fasta_module, "fingerprint_of", lambda path: found.append(path) or real(path))
+    real = unchanged_file.fingerprint_of
+    monkeypatch.setattr(unchanged_file, "fingerprint_of", lambda *file: found.append(file[0]) or real(*file))
     return found
 
 

@@ -34,9 +34,9 @@ def test_the_choice_says_how_many_are_as_good_within_the_noise():
     assert chosen.configuration == best
     assert chosen.noise == pytest.approx(0.02)
     assert chosen.equals_within_noise == 1
-    assert "1 other is within the 2.0% by which repeated measurements differ" in chosen.reason
+    assert "1 other is within the 2.00% by which repeated measurements differ" in chosen.reason
     once = select(measured_in("dataloader", *results))
-    assert (once.noise, once.equals_within_noise) == (None, 0)
+    assert (once.noise, once.equals_within_noise) == (None, None)
     # The spread of a throttled configuration is not the noise of the others.
     hot = [success(far, rate, outcome="throttled") for rate in (60.0, 100.0)]
     document = measured_in("dataloader", success(best, 100.0), success(best, 101.0), *hot)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One sweep at a time in a folder."""
+"""One command at a time in a folder."""
 
 import errno
 import os
@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.command import wait_until
 from virnuc_profiler.errors import OutputError
-from virnuc_profiler.sweep.results import journal as folder_lock
-from virnuc_profiler.sweep.results.journal import LOCK_FILE, FolderLock, filesystem_of
+from virnuc_profiler.sweep.results import folder_lock
+from virnuc_profiler.sweep.results.folder_lock import LOCK_FILE, FolderLock, filesystem_of
 
 
 def test_the_second_is_told_who_holds_the_lock(tmp_path):
@@ -36,7 +36,7 @@ def test_a_holder_that_has_not_said_who_it_is_still_holds(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from virnuc_profiler.sweep.results.journal import FolderLock
+from virnuc_profiler.sweep.results.folder_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 import subprocess
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

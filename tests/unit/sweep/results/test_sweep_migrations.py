@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Journals and result files that earlier versions wrote; those of 1.0 are in ``tests/data``."""
+"""Journals and result files that earlier versions wrote; they are in ``tests/data``."""
 
 import json
 import shutil
@@ -11,15 +11,37 @@ from tests.support.sweeps import FakeTrials
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
-from virnuc_profiler.sweep.plan.steps import STEPS
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING, STEPS
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_document, migrate_entry, require_readable
 from virnuc_profiler.sweep.session import Sweep
 from virnuc_profiler.telemetry.migrations import SchemaVersion
 
-OLD = Path(__file__).parents[3] / "data" / "v1.0" / "sweep"
+DATA = Path(__file__).parents[3] / "data"
+OLD = DATA / "v1.0" / "sweep"
 FINISHED, UNFINISHED = OLD / "finished", OLD / "unfinished"
+UNFINISHED_1_1 = DATA / "v1.1" / "sweep" / "unfinished"
+ALL_FINISHED = sorted(DATA.glob("v1.*/sweep/finished"))
+
+
+def version_of(path):
+    return next(part for part in path.parts if part.startswith("v1."))
+
+
+@pytest.fixture(params=ALL_FINISHED, ids=version_of)
+def finished(request):
+    """The folder of a sweep of an older version."""
+    return request.param
+
+
+def without_nulls(values):
+    """Return a document without the keys that are null, which an older version may lack."""
+    if isinstance(values, list):
+        return [without_nulls(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    return {key: without_nulls(value) for key, value in values.items() if value is not None}
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.99"])
@@ -46,17 +68,15 @@ def test_renamed_options_and_settings_get_their_new_names():
     assert migrate_document(new) == new
 
 
-def test_every_result_file_of_version_1_0_is_read():
+def test_every_result_file_of_older_versions_is_read(finished):
     for step in STEPS:
-        document = read_step(FINISHED / step.file_name)
+        document = read_step(finished / step.file_name)
         assert (document.step, document.complete) == (step.name, True)
         assert all(result.succeeded for result in document.results)
         assert document.conditions.settings["min_cosine"] is None
         assert "least_cosine" not in document.conditions.settings
-    assert [result.configuration.num_workers for result in read_step(FINISHED / "dataloader_sweep.json").results] == [
-        0,
-        1,
-    ]
+    results = read_step(finished / "dataloader_sweep.json").results
+    assert [result.configuration.num_workers for result in results] == [0, 1]
 
 
 def test_the_recommendation_of_version_1_0_is_read():
@@ -66,22 +86,52 @@ def test_the_recommendation_of_version_1_0_is_read():
     assert best.validation.telemetry_path.endswith("telemetry_tune_4w_4pf_2048tb_50bs.json")
 
 
-@pytest.mark.parametrize("path", sorted(FINISHED.glob("*.json")), ids=lambda path: path.name)
-def test_nothing_of_a_file_of_version_1_0_is_lost(path):
+def test_a_count_within_an_unknown_noise_was_0_and_is_unknown(finished):
+    for choice in (
+        read_best(finished / "best_config.json").choice,
+        read_step(finished / "optimal_validation.json").choice,
+    ):
+        assert (choice.noise, choice.equals_within_noise) == (None, None)
+    measured = {"noise": 0.1, "equals_within_noise": 0}
+    assert migrate_document({"selection": measured, **measured}) == {"selection": measured, **measured}
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for folder in ALL_FINISHED for path in folder.glob("*.json")),
+    ids=lambda path: f"{version_of(path)}-{path.name}",
+)
+def test_nothing_of_a_file_of_older_versions_is_lost(path):
     old = json.loads(path.read_text())
     old["schema_version"] = VERSION
-    old["settings"]["min_cosine"] = old["settings"].pop("least_cosine")
+    settings = old["settings"]
+    settings["min_cosine"] = settings.pop("least_cosine", settings.get("min_cosine"))
+    validation = old.get("validation", (old["results"] or [None])[0] if "results" in old else None)
+    for choice in (old, old.get("selection", {})):
+        if choice.get("noise") is None:
+            choice.pop("equals_within_noise", None)
+        if "config" in choice:
+            choice["constraint_met_in_steps"] = choice["constraint_met"]
+            choice["constraint_met"] = validation["packing_efficiency"] >= MIN_PACKING
     record = read_best(path) if path.name == "best_config.json" else read_step(path)
-    assert record.to_json() == old
+    assert without_nulls(record.to_json()) == without_nulls(old)
 
 
-def test_the_folder_of_version_1_0_is_reported(capsys):
-    assert main(["report", str(FINISHED)]) == 0
+def test_the_folder_of_an_older_version_is_reported(finished, capsys):
+    assert main(["report", str(finished)]) == 0
     out = capsys.readouterr().out
     assert out.count("==================================\n") >= 5
     assert "num_workers=4, prefetch_factor=4, token_budget=4096, buffer_size=2000\n" in out
     assert "precision" not in out
-    assert main(["report", str(FINISHED / "best_config.json")]) == 0
+    assert main(["report", str(finished / "best_config.json")]) == 0
+
+
+def test_an_unfinished_journal_of_version_1_1_is_read_with_its_options():
+    (record,) = read_journal(UNFINISHED_1_1)
+    assert record.plan.options["min_cosine"] == 0.98
+    assert [trial.configuration.precision for trial in record.trials] == ["fp32", "fp32"]
+    assert [trial.result.model["precision"] for trial in record.trials] == ["fp32", "fp32"]
+    assert not read_step(UNFINISHED_1_1 / "dataloader_sweep.json").complete
 
 
 def test_an_unfinished_journal_of_version_1_0_is_read_with_its_options():

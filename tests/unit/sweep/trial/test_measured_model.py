@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.support.sweeps import WORKLOAD, success
+from tests.support.sweeps import WORKLOAD, described_files, success
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.errors import ModelError, UsageError
 from virnuc_profiler.inference.esm2.model import ModelInfo
@@ -50,6 +50,8 @@ def loads(monkeypatch):
     found = Loads()
     monkeypatch.setattr("virnuc_profiler.inference.esm2.load.load_esm2_model", found.load)
     monkeypatch.setattr(module, "measure_configuration", found.measure)
+    monkeypatch.setattr(module, "FastaFile", described_files())
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.warm_up.measure_configuration", found.measure)
     return found
 
 

@@ -16,11 +16,11 @@ from virnuc_profiler.errors import CudaError, OutputError, UsageError, WorkloadE
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.trial import run as trial
 from virnuc_profiler.sweep.trial.cleanup import child_processes
-from virnuc_profiler.sweep.trial.run import run_single_gpu_benchmark
+from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 
-SMALL = {"num_workers": 0, "token_budget": 64, "buffer_size": 8, "cooldown_s": 0.0}
+SMALL = {"num_workers": 0, "token_budget": 64, "buffer_size": 8, "cooldown_s": 0.0, "warm_up": False}
 RUN_ID = "tune_0w_4pf_64tb_8bs"
 
 
@@ -87,7 +87,7 @@ def test_a_success_has_the_figures_of_its_telemetry(fasta, tmp_path):
 def test_the_run_and_its_circumstances_are_saved(fasta, tmp_path):
     fasta.write_text(fasta.read_text() + ">odd\nMK1\n>long\n" + "A" * 1100 + "\n")
     result = run_single_gpu_benchmark(
-        fasta, tmp_path, Model(), "cpu", 0, 4, 2048, 8, cooldown_s=0, metadata={"who": "a test"}
+        fasta, tmp_path, Model(), "cpu", 0, 4, 2048, 8, cooldown_s=0, metadata={"who": "a test"}, warm_up=False
     )
     run = RunResult.load(result["run_path"])
     assert run.total_sequences == 22
@@ -198,7 +198,7 @@ def test_a_worker_that_is_killed_is_told_apart_and_none_is_left(tmp_path):
             with contextlib.suppress(ProcessLookupError):  # one that had ended by itself
                 os.kill(pid, signal.SIGKILL)
 
-    options = {"token_budget": 64, "buffer_size": 8, "prefetch_factor": 1, "cooldown_s": 0}
+    options = {"token_budget": 64, "buffer_size": 8, "prefetch_factor": 1, "cooldown_s": 0, "warm_up": False}
     result = run_single_gpu_benchmark(path, tmp_path, Model(kill_workers), "cpu", num_workers=1, **options)
     assert (result["status"], result["reason"]) == ("failed", "worker_crash")
     assert "SIGKILL" in result["message"]
@@ -248,3 +248,29 @@ def test_the_loader_its_dataset_and_the_runner_are_gone_when_the_result_is_there
     result = run_single_gpu_benchmark(fasta, tmp_path, Model(raising(ValueError("odd"))), "cpu", **SMALL)
     assert [reference() for reference in seen] == [None] * 3
     assert result["evidence"]["exception"] == "ValueError"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_is_truncated_meanwhile_fails_the_run_and_keeps_what_was_measured(tmp_path, workers):
+    path = tmp_path / "proteins.fasta"
+    path.write_text("".join(f">p{number}\n{'MKVLAT' * 300}\n" for number in range(3000)))
+    model = Model(before=lambda: os.truncate(path, 5000))
+    options = {**SMALL, "num_workers": workers, "token_budget": 2048, "prefetch_factor": 1}
+    result = run_single_gpu_benchmark(path, tmp_path / "out", model, "cpu", **options)
+    assert (result["status"], result["reason"]) == ("failed", "error")
+    assert f"{path} was truncated while it was in use: it had" in result["message"]
+    document = read_telemetry(result["telemetry_path"])
+    assert document["run_metadata"]["status"] == "failed"
+    assert 0 < document["summary"]["total_sequences"] < 3000
+    assert RunResult.load(result["run_path"]).total_sequences == document["summary"]["total_sequences"]
+
+
+def test_an_open_file_is_run_as_it_was_indexed_and_stays_open(fasta, tmp_path):
+    opened = FastaFile.open(fasta)
+    for _ in range(2):
+        result = run_single_gpu_benchmark(opened, tmp_path / "out", Model(), "cpu", **SMALL)
+        assert result["status"] == "success"
+        assert result["cleanup"]["clean"] is True
+    os.truncate(fasta, 40)
+    with pytest.raises(WorkloadError, match="truncated while it was in use"):
+        run_single_gpu_benchmark(opened, tmp_path / "out", Model(), "cpu", **SMALL)

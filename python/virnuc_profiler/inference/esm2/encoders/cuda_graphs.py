@@ -119,7 +119,7 @@ class CudaGraphEncoder:
             graph.load(tokens, pack, vectors, output.timestamps)
         # The stage begins after the copy into the graph's memory: on an idle device, that copy is done long before the
         # replay is launched.
-        marks.begin_pass()
+        marks.begin_pass(gapless=True)
         graph.replay()
         return vectors
 

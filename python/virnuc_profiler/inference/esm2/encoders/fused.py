@@ -59,7 +59,7 @@ class FusedEncoder:
 
         output = marks.output_buffer(pack.num_sequences, model.hidden_size)
         vectors, timestamps = (None, None) if output is None else (output.vectors, output.timestamps)
-        marks.begin_pass()
+        marks.begin_pass(gapless=False)
         hidden = self(model, tokens, pack, timestamps)
         return mean_pool(hidden, pack.cu_seqlens, out=vectors, timestamps=timestamps)
 

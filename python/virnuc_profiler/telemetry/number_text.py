@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""Text of numbers in tables, verdicts and messages. None, for what was not measured, prints as ``n/a``.
+
+A printed number must not hide what was decided by it: it has at least three significant digits, and next to a limit as
+many as it takes to show on which side of the limit it lies.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+NOT_MEASURED: Final = "n/a"
+"""Text for what was not measured."""
+
+SIGNIFICANT_DIGITS: Final = 3
+"""Smallest number of significant digits: rounding then changes a value by 0.5 % at most."""
+
+_MAX_DIGITS: Final = 9
+"""Largest number of decimal places. Smaller values are in scientific notation, and closer ones count as equal."""
+
+_TOO_LARGE: Final = 1e15
+
+
+def number(value: float | None, digits: int = 0, unit: str = "", *, beside: float | None = None) -> str:
+    """Format a number as ``12,345.6``, or in scientific notation if it is very large or very small.
+
+    Args:
+        value: Number to format, or None. Whole numbers of type int are printed as they are.
+        digits: Smallest number of decimal places.
+        unit: Text to append to the number.
+        beside: Number that the value is compared with, such as the limit of a requirement or the best of a table. The
+            value gets more decimal places until it lies on its own side of that number.
+    """
+    if value is None:
+        return NOT_MEASURED
+    if value != value:
+        return f"nan{unit}"
+    if abs(value) >= _TOO_LARGE:
+        return _scientific(value, unit)
+    if not isinstance(value, int) and value:
+        digits = max(digits, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(abs(value))))
+    if digits > _MAX_DIGITS:
+        return f"{value:.2e}{unit}"
+    if beside is not None:
+        digits = next((more for more in range(digits, _MAX_DIGITS + 1) if _keeps_side(value, beside, more)), digits)
+    return f"{value:,.{digits}f}{unit}"
+
+
+def percent(value: float | None, *, beside: float | None = None) -> str:
+    """Format a percentage from 0 to 100 as ``86.0%``.
+
+    Args:
+        value: Percentage to format, or None.
+        beside: Percentage that the value is compared with; see :func:`number`.
+    """
+    return number(value, 1, "%", beside=beside)
+
+
+def share(value: float | None, *, beside: float | None = None) -> str:
+    """Format a share from 0 to 1 as ``86.0%``.
+
+    Args:
+        value: Share to format, or None.
+        beside: Share that the value is compared with; see :func:`number`.
+    """
+    return percent(None if value is None else 100 * value, beside=None if beside is None else 100 * beside)
+
+
+def limit(value: float, unit: str = "") -> str:
+    """Format a limit in full, without digits that say nothing, such as ``90%`` or ``92.5%``.
+
+    Args:
+        value: Limit, in the unit.
+        unit: Text to append to the number.
+    """
+    return f"{value:.12g}{unit}"
+
+
+def hours(value: float | None, *, beside: float | None = None) -> str:
+    """Format hours as ``8.27 h``.
+
+    Args:
+        value: Hours to format, or None.
+        beside: Hours that the value is compared with; see :func:`number`.
+    """
+    return number(value, 2, " h", beside=beside)
+
+
+def rate(value: float | None, *, beside: float | None = None) -> str:
+    """Format sequences per second as ``454.8``.
+
+    Args:
+        value: Rate to format, or None.
+        beside: Rate that the value is compared with; see :func:`number`.
+    """
+    return number(value, 1, beside=beside)
+
+
+def times(value: float | None, *, beside: float | None = 1.0) -> str:
+    """Format a quotient, such as a speedup, as ``1.20x``.
+
+    Args:
+        value: Quotient to format, or None.
+        beside: Quotient that the value is compared with; see :func:`number`.
+    """
+    return number(value, 2, "x", beside=beside)
+
+
+def _keeps_side(value: float, other: float, digits: int) -> bool:
+    """Return whether the rounded value is below, equal to or above another number exactly if the value is."""
+    printed = float(f"{value:.{digits}f}")
+    return _side(printed, other) == _side(value, other)
+
+
+def _side(value: float, other: float) -> int:
+    if math.isclose(value, other, rel_tol=1e-9, abs_tol=0.0):
+        return 0
+    return -1 if value < other else 1
+
+
+def _scientific(value: float, unit: str) -> str:
+    try:
+        return f"{float(value):.3e}{unit}"
+    except OverflowError:  # integers in files may exceed the range of floats
+        return f"{'less than -' if value < 0 else 'more than '}1e308{unit}"

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""``profile``: it measures the file that it announced, alone in its folder, and loses no earlier run."""
+
+import os
+
+import pytest
+
+from tests.support.fasta_files import random_records, write_fasta
+from virnuc_profiler.cli.main import main
+from virnuc_profiler.inference.esm2 import load as loading
+from virnuc_profiler.sweep.results.folder_lock import FolderLock
+from virnuc_profiler.sweep.results.journal import Journal
+from virnuc_profiler.telemetry.reader import read_telemetry
+from virnuc_profiler.telemetry.run_result import RunResult
+
+SMALL = (
+    "--device", "cpu", "--model", "8M", "--weights", "random", "--num-workers", "0", "--cooldown", "0",
+)  # fmt: skip
+RUN_ID = "tune_0w_4pf_4096tb_2000bs"
+
+
+@pytest.fixture
+def fasta(tmp_path):
+    return write_fasta(tmp_path / "own.faa", random_records(12, longest=40))
+
+
+def profile(capsys, *argv):
+    code = main(["profile", *SMALL, *map(str, argv)])
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def replace(path):
+    write_fasta(path.with_name("new.faa"), random_records(3)).rename(path)
+
+
+@pytest.mark.parametrize(("change", "how"), [(cut, "truncated"), (replace, "replaced by another file")])
+def test_a_file_that_changes_while_the_model_loads_is_not_measured(fasta, tmp_path, capsys, monkeypatch, change, how):
+    load = loading.load_esm2_model
+    monkeypatch.setattr(loading, "load_esm2_model", lambda *args, **options: (change(fasta), load(*args, **options))[1])
+    code, out, err = profile(capsys, "--fasta", fasta, "--output-dir", tmp_path / "out")
+    assert "Workload: 12 sequences of" in out
+    assert code == 2
+    assert f"{fasta} was {how} while it was in use" in err
+    assert list((tmp_path / "out").glob("*.json")) == []
+
+
+def test_an_earlier_run_in_the_folder_is_kept(fasta, tmp_path, capsys):
+    out = tmp_path / "out"
+    for number, count in enumerate((2, 3, 4)):
+        code, text, err = profile(capsys, "--fasta", fasta, "--num-sequences", count, "--output-dir", out)
+        assert code == 0, err
+        assert text.count("of an earlier run is now") == (2 if number else 0)
+    kept = {name: RunResult.load(out / f"run_{RUN_ID}{name}.json").total_sequences
+            for name in ("", ".earlier-1", ".earlier-2")}  # fmt: skip
+    assert kept == {"": 4, ".earlier-1": 2, ".earlier-2": 3}
+    telemetry = read_telemetry(out / f"telemetry_{RUN_ID}.earlier-1.json")
+    assert telemetry["summary"]["total_sequences"] == 2
+
+
+def test_a_folder_in_which_a_sweep_runs_is_refused(fasta, tmp_path, capsys):
+    with Journal(tmp_path):
+        code, _, err = profile(capsys, "--fasta", fasta, "--output-dir", tmp_path)
+    assert code == 1
+    assert f"{tmp_path} is in use by another sweep: process {os.getpid()} on" in err
+
+
+@pytest.mark.parametrize("command", ["profile", "sweep"])
+def test_a_folder_in_which_a_profile_runs_is_refused(fasta, tmp_path, capsys, command):
+    with FolderLock(tmp_path, "profile"):
+        code = main([command, *SMALL, "--fasta", str(fasta), "--output-dir", str(tmp_path)])
+    assert code == 1
+    assert f"{tmp_path} is in use by another profile: process {os.getpid()} on" in capsys.readouterr().err

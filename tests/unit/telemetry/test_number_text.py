@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Numbers are printed with the digits that decided something."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virnuc_profiler.telemetry.number_text import hours, limit, number, percent, rate, share, times
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (rate(0.04), "0.0400"),
+        (rate(9.2), "9.20"),
+        (rate(454.82), "454.8"),
+        (rate(0.0), "0.0"),
+        (rate(3e-12), "3.00e-12"),
+        (rate(None), "n/a"),
+        (percent(0.0123), "0.0123%"),
+        (share(1), "100.0%"),
+        (times(1.2), "1.20x"),
+        (times(0.9996), "0.9996x"),
+        (hours(10.0004, beside=10), "10.0004 h"),
+        (hours(10.000000000001, beside=10), "10.00 h"),
+        (hours(9.9996, beside=10), "9.9996 h"),
+        (share(0.89996, beside=0.9), "89.996%"),
+        (share(0.90004, beside=0.9), "90.004%"),
+        (share(0.9, beside=0.9), "90.0%"),
+        (number(1234), "1,234"),
+        (number(7, 1), "7.0"),
+        (number(3.4), "3.40"),
+        (number(-0.004, 1), "-0.00400"),
+        (limit(90.0, "%"), "90%"),
+        (limit(100 * 0.9005, "%"), "90.05%"),
+    ],
+)
+def test_texts(text, expected):
+    assert text == expected
+
+
+@given(st.floats(0.01, 1e6), st.integers(0, 4))
+def test_rounding_changes_a_value_by_half_a_percent_at_most(value, digits):
+    assert float(number(value, digits).replace(",", "")) == pytest.approx(value, rel=0.00501)
+
+
+@given(st.floats(0.1, 1000), st.floats(-0.1, 0.1))
+def test_a_printed_value_lies_on_its_own_side_of_its_limit(bound, apart):
+    value = bound * (1 + apart)
+    printed = float(number(value, 1, beside=bound).replace(",", ""))
+    if abs(apart) > 1e-6:
+        assert (printed < bound, printed > bound) == (value < bound, value > bound)
