@@ -7,7 +7,7 @@ from typing import Final
 
 from virnuc_profiler import _core
 from virnuc_profiler.capture.cpu_limits import CpuCounters, cpu_counters, cpu_limits
-from virnuc_profiler.telemetry.host_records import DESCENDANT, MACHINE, PROCESS, HostCapture, StopRecord
+from virnuc_profiler.telemetry.records import DESCENDANT, MACHINE, PROCESS, HostCapture, StopRecord
 
 _STOPPED: Final = (PROCESS, DESCENDANT, MACHINE)
 """What was stopped, by the number that the compiled core gives it."""

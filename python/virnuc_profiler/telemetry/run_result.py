@@ -12,7 +12,6 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.batch_table import BATCH_FIELDS, STAGE_FIELDS, BatchTable
 from virnuc_profiler.telemetry.files import MAX_BYTES, read_json, write_json_atomically
-from virnuc_profiler.telemetry.host_records import HostCapture, StopRecord, stopped_ns, suspended_ns
 from virnuc_profiler.telemetry.migrations import SAVED_RUN
 from virnuc_profiler.telemetry.records import (
     DeviceCapture,
@@ -20,9 +19,13 @@ from virnuc_profiler.telemetry.records import (
     GpmReading,
     GpuReading,
     GpuSamples,
+    HostCapture,
     ProcessReading,
     ProfilingCost,
     SamplerTierRecord,
+    StopRecord,
+    stopped_ns,
+    suspended_ns,
 )
 from virnuc_profiler.telemetry.typed_records import (
     Known,

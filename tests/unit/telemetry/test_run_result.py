@@ -6,8 +6,17 @@ import pytest
 
 from tests.support.runs import table_of
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.telemetry.host_records import MACHINE, PROCESS, HostCapture, StopRecord
-from virnuc_profiler.telemetry.records import STAGES, BatchRecord, DeviceCapture, PackingRecord, StageRecord
+from virnuc_profiler.telemetry.records import (
+    MACHINE,
+    PROCESS,
+    STAGES,
+    BatchRecord,
+    DeviceCapture,
+    HostCapture,
+    PackingRecord,
+    StageRecord,
+    StopRecord,
+)
 from virnuc_profiler.telemetry.run_result import RunResult
 
 

@@ -18,8 +18,8 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
 from virnuc_profiler.analysis.diagnosis.evidence import Evidence
 from virnuc_profiler.analysis.diagnosis.wording import further_sentence, percent
 from virnuc_profiler.analysis.host.interruptions import interruption_sentence
-from virnuc_profiler.telemetry.host_records import HostCapture
 from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.records import HostCapture
 from virnuc_profiler.telemetry.run_result import RunResult
 
 MIN_THROTTLED: Final = 0.1

