@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _measure(request: Request, configuration: Configuration) -> Result:
+    from virnuc_profiler.capture.cpu_check import quota_notice
     from virnuc_profiler.cli.progress import show_sequences
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.inference.loading.environment import require_environment
@@ -90,7 +91,7 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     print(describe_model(model.description))
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
-    print(f"Configuration: {configuration}\n", flush=True)
+    print(*([notice] if (notice := quota_notice()) else []), f"Configuration: {configuration}\n", sep="\n", flush=True)
     predicted = model.predicted_failure(workload, configuration)
     if predicted is not None:
         raise UsageError(f"{configuration} is {predicted.message}")

@@ -174,6 +174,8 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
 
 
 def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
+    from virnuc_profiler.capture.cpu_check import quota_notice
+
     model = host.load(request)
     print(describe_model(model.description))
     for name in request.varied:
@@ -182,6 +184,8 @@ def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
     print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
+    if (notice := quota_notice()) is not None:
+        print(notice)
     print(flush=True)
     return model
 
