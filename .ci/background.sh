@@ -33,6 +33,24 @@ no_compiler() {
     [[ $(virnuc-profiler --version) == *"commit $commit"* ]]
 }
 
+# Another Python than that of the other jobs: builds for it, and runs the fast tests that need no PyTorch, of which PyPI
+# has no build for the CPU alone. A Python that this machine lacks is skipped.
+other_python() {
+    local python dependencies
+    python=$(.ci/find_python "$1") || return 0
+    dependencies=$(python -c 'import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+print(*(name for name in project["dependencies"] if not name.startswith("torch")))')
+    "$python" -m venv "$WORK/python$1"
+    local PATH="$WORK/python$1/bin:$PATH"
+    pip install -q --upgrade pip
+    # shellcheck disable=SC2086
+    pip install -q --group test --group build $dependencies
+    pip install -q --no-build-isolation --no-deps .
+    virnuc-profiler --version
+    python -m pytest -q -m "not slow" -n 1 tests/unit tests/property
+}
+
 lint() {
     ruff check .
     ruff format --check .
@@ -71,6 +89,8 @@ job lint lint
 job asan sanitizer asan
 job tsan sanitizer tsan
 job optional-packages optional_packages
+job oldest-python other_python 3.10
+job newest-python other_python 3.13
 
 for name in ${failed[@]+"${failed[@]}"}; do printf '\n== log of %s, which FAILED\n' "$name"; tail -n 60 "$WORK/$name.log"; done
 [ "${#failed[@]}" -eq 0 ]

@@ -4,6 +4,8 @@
 import os
 import re
 import signal
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from hypothesis import HealthCheck, settings
 from virnuc_profiler import _core
 
 HAS_GPU = bool(_core.cuda_status().available and _core.cuda_devices())
+
+HAS_TORCH = find_spec("torch") is not None
+_NO_TORCH = "No module named 'torch'"
 
 if not HAS_GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton looks when it is imported
@@ -51,6 +56,26 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if HAS_GPU:
         config.option.dist = "loadgroup"  # keeps the GPU tests in one process: they share a card and its memory
     return min(len(os.sched_getaffinity(0)), _MAX_WORKERS)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    """Skip modules that need PyTorch where it is not installed, as for a Python without a build of it."""
+    outcome = yield
+    report = outcome.get_result()
+    if not HAS_TORCH and report.failed and _NO_TORCH in str(report.longrepr):
+        report.outcome = "skipped"
+        report.longrepr = (report.nodeid, 1, "Skipped: needs PyTorch")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Skip tests that import PyTorch late, likewise, themselves or in a process of their own."""
+    outcome = yield
+    report = outcome.get_result()
+    if not HAS_TORCH and report.failed and _NO_TORCH in report.longreprtext + report.capstderr + report.capstdout:
+        report.outcome = "skipped"
+        report.longrepr = (report.nodeid, 1, "Skipped: needs PyTorch")
 
 
 def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:

@@ -22,6 +22,7 @@ void register_driver(py::module_& module) {
     py::class_<LibraryStatus>(module, "LibraryStatus")
         .def_property_readonly("available", &LibraryStatus::available)
         .def_readonly("reason", &LibraryStatus::reason)
+        .def_readonly("code", &LibraryStatus::code)
         .def_readonly("path", &LibraryStatus::path);
 
     py::class_<CudaDevice>(module, "CudaDevice")

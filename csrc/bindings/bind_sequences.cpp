@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include <pybind11/stl.h>
+
 #include <cerrno>
+#include <limits>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <system_error>
@@ -53,10 +57,14 @@ EncodedArrays to_arrays(EncodedSequences&& encoded) {
             encoded.unknown_residues};
 }
 
-FastaIndex index_text(const py::object& text) {
+std::size_t to_limit(std::optional<std::size_t> max_faults) {
+    return max_faults.value_or(std::numeric_limits<std::size_t>::max());
+}
+
+FastaIndex index_text(const py::object& text, std::optional<std::size_t> max_faults) {
     const ByteView view(text);
     const py::gil_scoped_release release;
-    return index_fasta(view.bytes());
+    return index_fasta(view.bytes(), to_limit(max_faults));
 }
 
 void feed_indexer(FastaIndexer& indexer, const py::object& piece) {
@@ -65,9 +73,35 @@ void feed_indexer(FastaIndexer& indexer, const py::object& piece) {
     indexer.feed(view.bytes());
 }
 
+/// Identifiers may not be UTF-8.
+py::str to_text(const std::string& id) {
+    PyObject* text = PyUnicode_DecodeUTF8(id.data(), static_cast<py::ssize_t>(id.size()), "replace");
+    if (!text) throw py::error_already_set();
+    return py::reinterpret_steal<py::str>(text);
+}
+
+/// Returns (kind, sequences, count, line, identifier) of each finding.
+py::list findings_of(const FastaIndex& index) {
+    py::list found;
+    for (std::size_t i = 0; i < FastaFinding::kinds; ++i) {
+        const FastaFinding& finding = index.findings[i];
+        if (finding.count == 0) continue;
+        const char* const kind = FastaFinding::name(static_cast<FastaFinding::Kind>(i));
+        found.append(py::make_tuple(kind, finding.sequences, finding.count, finding.line, to_text(finding.id)));
+    }
+    return found;
+}
+
+/// Returns (line, identifier, reason).
+py::tuple fault_at(const FastaIndex& index, std::size_t position) {
+    if (position >= index.faults.size()) throw py::index_error("no fault is described at this position");
+    const FastaFault& fault = index.faults[position];
+    return py::make_tuple(fault.line, to_text(fault.id), fault.reason());
+}
+
 EncodedArrays encode(const py::object& text, const Array<std::int64_t>& starts, const Array<std::int64_t>& ends,
                      const Array<std::uint8_t>& table, std::uint8_t bos, std::uint8_t eos, std::uint8_t unknown,
-                     std::int64_t max_residues) {
+                     std::int64_t max_residues, bool skip_comments) {
     const ByteView view(text);
     const auto starts_span = read_span(starts, "starts");
     const auto ends_span = read_span(ends, "ends");
@@ -75,7 +109,7 @@ EncodedArrays encode(const py::object& text, const Array<std::int64_t>& starts, 
     EncodedSequences encoded;
     {
         const py::gil_scoped_release release;
-        encoded = encoder.encode(view.bytes(), starts_span, ends_span);
+        encoded = encoder.encode(view.bytes(), starts_span, ends_span, skip_comments);
     }
     return to_arrays(std::move(encoded));
 }
@@ -153,11 +187,18 @@ void register_sequences(py::module_& module) {
         .def_property_readonly("sequence_starts", &index_array<&FastaIndex::sequence_starts>)
         .def_property_readonly("sequence_ends", &index_array<&FastaIndex::sequence_ends>)
         .def_property_readonly("residue_counts", &index_array<&FastaIndex::residue_counts>)
+        .def_readonly("fault_count", &FastaIndex::fault_count)
+        .def_property_readonly("described_faults", [](const FastaIndex& index) { return index.faults.size(); })
+        .def("fault", &fault_at, py::arg("position"))
+        .def_property_readonly("findings", &findings_of)
         .def("__len__", [](const FastaIndex& index) { return index.header_starts.size(); });
-    module.def("index_fasta", &index_text, py::arg("text"));
+    module.def("index_fasta", &index_text, py::arg("text"), py::kw_only(), py::arg("max_faults") = py::none());
 
     py::class_<FastaIndexer>(module, "FastaIndexer")
-        .def(py::init<>())
+        .def(py::init([](std::optional<std::size_t> max_faults) {
+                 return std::make_unique<FastaIndexer>(to_limit(max_faults));
+             }),
+             py::kw_only(), py::arg("max_faults") = py::none())
         .def("feed", &feed_indexer, py::arg("piece"))
         .def("finish", &FastaIndexer::finish, py::call_guard<py::gil_scoped_release>());
 
@@ -167,7 +208,8 @@ void register_sequences(py::module_& module) {
         .def_readonly("truncated", &EncodedArrays::truncated)
         .def_readonly("unknown_residues", &EncodedArrays::unknown_residues);
     module.def("encode_residues", &encode, py::arg("text"), py::arg("starts"), py::arg("ends"), py::arg("table"),
-               py::kw_only(), py::arg("bos"), py::arg("eos"), py::arg("unknown"), py::arg("max_residues"));
+               py::kw_only(), py::arg("bos"), py::arg("eos"), py::arg("unknown"), py::arg("max_residues"),
+               py::arg("skip_comments") = false);
     module.def("read_file_ranges", &read_ranges, py::arg("descriptor"), py::arg("starts"), py::arg("ends"));
     module.def("gather_sequences", &gather, py::arg("tokens"), py::arg("offsets"), py::arg("order"),
                py::arg("out").noconvert());

@@ -24,10 +24,14 @@ namespace {
 /// Thrown when a Python error is already set.
 struct ErrorIsSet {};
 
-/// Sets a Python error like PyErr_Format, and throws.
+/// Sets a Python error like PyErr_Format, and throws. If a value has no text, the error is its own:
+/// until Python 3.11, PyErr_Format replaces that error with one that says nothing.
 template <typename... Values>
 [[noreturn]] void fail(PyObject* kind, const char* format, Values... values) {
-    PyErr_Format(kind, format, values...);
+    if (PyObject* message = PyUnicode_FromFormat(format, values...)) {
+        PyErr_SetObject(kind, message);
+        Py_DECREF(message);
+    }
     throw ErrorIsSet{};
 }
 

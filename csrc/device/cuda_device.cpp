@@ -67,6 +67,7 @@ LibraryStatus cuda_status() {
         status.reason = "CUDA was initialized before this process was forked; start workers with spawn or forkserver";
     } else if (const CUresult result = cuda_library().api.init(0); result != CUDA_SUCCESS) {
         status.reason = cuda_library().api.describe(result, "cuInit");
+        status.code = result;
     } else {
         owner.claim();
     }

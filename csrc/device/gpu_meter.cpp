@@ -61,6 +61,7 @@ LibraryStatus nvml_status() {
         status.reason = "NVML was initialized before this process was forked; start workers with spawn or forkserver";
     } else if (const nvmlReturn_t result = nvml_library().api.init(); result != NVML_SUCCESS) {
         status.reason = nvml_library().api.describe(result, "nvmlInit_v2");
+        status.code = result;
     } else {
         owner.claim();
     }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
 #include <string>
 
 namespace virnuc {
 
 /// Whether an optional library can be used, and if not, why.
 struct LibraryStatus {
-    std::string path;    ///< file of the library; empty if none was found
-    std::string reason;  ///< why the library is unavailable; empty if it is available
+    std::string path;                        ///< file of the library; empty if none was found
+    std::string reason;                      ///< why the library is unavailable; empty if it is available
+    std::optional<int> code = std::nullopt;  ///< result of its initialization that failed; empty without one
 
     [[nodiscard]] bool available() const noexcept { return reason.empty(); }
 };

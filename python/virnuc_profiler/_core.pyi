@@ -36,6 +36,9 @@ class LibraryStatus:
     def reason(self) -> str:
         """Why the library is unavailable; empty if it is available."""
     @property
+    def code(self) -> int | None:
+        """Code with which its initialization failed: a ``CUresult`` or ``nvmlReturn_t``; None if it was not tried."""
+    @property
     def path(self) -> str:
         """File of the library; empty if none was found."""
 
@@ -595,31 +598,56 @@ class FastaIndex:
         """Offset of the next header's ``>``, or the length of the text."""
     @property
     def residue_counts(self) -> NDArray[np.int64]:
-        """Number of residues of each sequence, without white space and a final ``*``."""
+        """Number of residues of each sequence, without white space, comment lines, and a final ``*``."""
+    @property
+    def fault_count(self) -> int:
+        """Number of records that are not valid FASTA; they are not among the sequences."""
+    @property
+    def described_faults(self) -> int:
+        """Number of the first faulty records that `fault` describes."""
+    def fault(self, position: int) -> tuple[int, str, str]:
+        """Return line, identifier, and reason of a faulty record.
+
+        Args:
+            position: Position among the faulty records, from 0.
+
+        Raises:
+            IndexError: `position` is not below `described_faults`.
+        """
+    @property
+    def findings(self) -> list[tuple[str, int, int, int, str]]:
+        """Kind, sequences, count, and line and identifier of the first, of whatever is odd in the text."""
     def __len__(self) -> int:
         """Return the number of sequences."""
 
 class FastaFormatError(ValueError):
     """The text is not valid FASTA. ``args`` is ``(message, line)``, with the line number counted from 1."""
 
-def index_fasta(text: Any) -> FastaIndex:
+def index_fasta(text: Any, *, max_faults: int | None = None) -> FastaIndex:
     """Index a FASTA text in one pass, without the GIL.
+
+    A record is faulty and left out if its header has no identifier, or if its sequence has no residues or holds a byte
+    that cannot belong to it, such as a control character. Text before the first header is a fault too.
 
     Args:
         text: Object with a contiguous byte buffer, e.g. bytes or an mmap.
+        max_faults: Number of faulty records to describe; None describes all. They are always counted.
 
     Returns:
-        The position of each sequence in the text.
+        The position of each valid sequence in the text.
 
     Raises:
-        FastaFormatError: There is text before the first header, a header without an identifier, a sequence without
-            residues, a byte that cannot belong to a sequence (such as a control character), or no sequence at all.
+        FastaFormatError: The text holds no record at all.
     """
 
 class FastaIndexer:
-    """Indexes a FASTA text that arrives in pieces of any size, as `index_fasta` does."""
+    """Indexes a FASTA text that arrives in pieces of any size, as `index_fasta` does.
 
-    def __init__(self) -> None: ...
+    Args:
+        max_faults: Number of faulty records to describe; None describes all.
+    """
+
+    def __init__(self, *, max_faults: int | None = None) -> None: ...
     def feed(self, piece: Any) -> None:
         """Read the next piece, without the GIL.
 
@@ -627,13 +655,13 @@ class FastaIndexer:
             piece: Object with a contiguous byte buffer; it may be reused afterwards.
 
         Raises:
-            FastaFormatError: The text is not valid FASTA, or a line has more than 256 MiB.
+            FastaFormatError: A line has more than 256 MiB.
         """
     def finish(self) -> FastaIndex:
         """End the text and return its index. The indexer cannot be used again.
 
         Raises:
-            FastaFormatError: The last sequence has no residues, or there is no sequence at all.
+            FastaFormatError: The text holds no record at all.
         """
 
 class EncodedSequences:
@@ -662,6 +690,7 @@ def encode_residues(
     eos: int,
     unknown: int,
     max_residues: int,
+    skip_comments: bool = False,
 ) -> EncodedSequences:
     """Encode the sequences at ``text[starts[i]:ends[i]]``, without the GIL.
 
@@ -676,6 +705,7 @@ def encode_residues(
         eos: Token at the end of each sequence.
         unknown: Token of residues that the alphabet lacks.
         max_residues: Maximum number of residues in a sequence, at least 1. Longer sequences are cut and counted.
+        skip_comments: Whether lines that start with ``;``, ``#``, or ``//`` are skipped, as in a FASTA file.
 
     Returns:
         The tokens of all sequences.

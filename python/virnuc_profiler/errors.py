@@ -33,6 +33,10 @@ class UsageError(VirnucError):
     """The request is invalid: an option, a value, or a combination of options."""
 
 
+class EnvironmentFailure(VirnucError):
+    """The machine lacks what any run needs: processes, open files, shared memory, or space for temporary files."""
+
+
 class OutputError(VirnucError):
     """A result could not be written."""
 

@@ -51,6 +51,22 @@ TEST_CASE("letters become tokens between BOS and EOS, and white space and a fina
     CHECK(encoded.unknown_residues == 0);
 }
 
+TEST_CASE("comment lines are skipped on request, and not cut off as residues") {
+    const std::string_view text = ";note\nAB\r#C\r\n//\nD;E\n*\n; end\n";
+    const auto table = letters();
+    const auto encode_skipping = [&](std::int64_t max_residues) {
+        const virnuc::ResidueEncoder encoder(table, bos_token, eos_token, unknown_token, max_residues);
+        const Numbers starts{0};
+        const Numbers ends{static_cast<std::int64_t>(text.size())};
+        return encoder.encode({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}, starts, ends, true);
+    };
+    CHECK(tokens_of(encode_skipping(100)) == Tokens{bos_token, 0, 1, 3, unknown_token, 4, eos_token});
+    CHECK(encode_skipping(100).unknown_residues == 1);
+    CHECK(encode_skipping(5).truncated == 0);
+    CHECK(encode_skipping(4).truncated == 1);
+    CHECK(tokens_of(encode_all(";A")) == Tokens{bos_token, unknown_token, 0, eos_token});
+}
+
 TEST_CASE("bytes that the alphabet lacks become the unknown token and are counted") {
     const auto encoded = encode_all("Az*1\xFF*");
     CHECK(tokens_of(encoded) ==

@@ -47,6 +47,7 @@ def test_the_trial_succeeds_with_unknown_utilization(standins: Standins) -> None
     result = standins.call(run, 10)
     assert result["status"] == "success"
     assert result["gpu_util"] is None
+    assert 0 < result["gpu_util_coverage"]["share"] < 0.5
     assert 0 < result["gpu_sampling_lost_after_sec"] < result["elapsed_sec"]
     assert result["sequences_per_sec"] > 0
 
@@ -54,6 +55,7 @@ def test_the_trial_succeeds_with_unknown_utilization(standins: Standins) -> None
 def test_with_nvml_to_the_end_utilization_is_known(standins: Standins) -> None:
     result = standins.call(run, None)
     assert (result["gpu_util"], result["gpu_sampling_lost_after_sec"]) == (73, None)
+    assert result["gpu_util_coverage"]["share"] > 0.5
     assert (result["outcome"], result["evidence"]["held_down_share"]) == ("ok", 0)  # 4 is the power cap
 
 

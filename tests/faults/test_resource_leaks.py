@@ -85,6 +85,34 @@ def test_segments_that_others_leave_meanwhile_are_not_ours(monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+def test_segments_of_programs_with_the_same_process_ids_are_reported_and_not_punished(monkeypatch, tmp_path, workers):
+    paths = []
+
+    class ModelWithNeighbors(Model):
+        def __call__(self, *arguments):
+            pids = (os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True)))
+            for pid in pids if len(paths) == seen else ():
+                paths.append(Path(f"/dev/shm/torch_{pid}_{len(paths)}_0"))
+                paths[-1].write_bytes(b"x" * 100)
+            return super().__call__(*arguments)
+
+    try:
+        for number in range(3):
+            seen = len(paths)
+            result = run_with(monkeypatch, tmp_path / str(number), workers=workers, model=ModelWithNeighbors())
+            new = {path.name for path in paths[seen:]}
+            assert result["outcome"] == "ok"
+            assert result["cleanup"]["clean"] is True
+            assert result["cleanup"]["shared_memory_left"] == []
+            reported = set(result["cleanup"]["shared_memory_unattributed"])
+            assert reported <= new
+            assert f"torch_{os.getpid()}_{seen}_0" in reported
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_process_contaminates_until_it_is_gone_even_as_an_orphan_of_a_worker(monkeypatch, tmp_path, workers):
     first = run_with(monkeypatch, tmp_path, faults.leave_a_process, workers=workers)
     (left,) = first["cleanup"]["processes_left"]

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The supervisor with real processes that crash, hang, leak or are killed: nothing is left and the next trial runs."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -15,7 +17,7 @@ from tests.support.command import Command, wait_until
 from tests.support.faulty_model import Fault
 from tests.support.faulty_workers import WorkerFault
 from tests.support.sweeps import WORKLOAD
-from virnuc_profiler.errors import UsageError, VirnucError
+from virnuc_profiler.errors import EnvironmentFailure, UsageError, VirnucError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
@@ -72,6 +74,26 @@ def test_the_model_is_loaded_once_and_described(model, tmp_path, caplog):
     assert model.forecast == "1 GB + 2 MB a token"
     settings = model.conditions().settings
     assert (settings["isolation"], settings["host"]) == ("process", "here")
+
+
+def test_the_folder_of_sockets_is_removed_also_after_a_kill(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with supervised(tmp_path) as model:
+        assert len(list(tmp_path.glob("pymp-*"))) == 1
+        assert run(model, tmp_path, Fault.KILLED).status == "failed"
+        assert run(model, tmp_path, Fault.NONE).status == "success"
+        assert len(list(tmp_path.glob("pymp-*"))) == 1
+    assert list(tmp_path.glob("pymp-*")) == []
+
+
+def test_a_machine_that_lets_no_process_start_is_named(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(EnvironmentFailure, match="raise the limit with ulimit -n"):
+        supervised(tmp_path)
 
 
 EXPECTED = {

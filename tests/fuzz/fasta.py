@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""FASTA files, plain and gzip'd: what is accepted is encoded in full, and reads the same in another layout.
+"""FASTA files, plain and compressed: what is accepted is encoded in full, and reads the same in another layout.
 
 The first byte of an input says how it comes into the file: as it is, packed, in two members, cut, or with a flaw.
 """
 
+import bz2
 import gzip
+import lzma
 import random
+import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from tests.fuzz.engine import Target, fuzz, instrumented, mutate_bytes, require_sentence
+from tests.fuzz.engine import Target, fuzz, instrumented, mutate_bytes, require_printable, require_sentence
 
 with instrumented():
     from virnuc_profiler.errors import WorkloadError
@@ -19,25 +22,47 @@ with instrumented():
     from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 _LONGEST = 100
-_WORDS = (b">", b"\n>", b"\r\n", b"\n", b" ", b"\t", b"*", b"\xef\xbb\xbf", b"\0", b"\x1b[2J", b"\xff", b"MKV", b">a\n")
+_WORDS = (
+    b">", b"\n>", b"\r\n", b"\n", b"\r", b" ", b"\t", b"*", b"\xef\xbb\xbf", b"\0", b"\x1b[2J", b"\xff", b"MKV",
+    b">a\n", b";", b"\n#", b"\n//\n", b"-", b"10", b"ACGT" * 6,
+)  # fmt: skip
+
+
+def _xz(text: bytes) -> bytes:
+    return lzma.compress(text, preset=0)  # others take more memory than the target may
+
+
+_PACKERS = (lambda text: gzip.compress(text, mtime=0), bz2.compress, _xz)
 
 
 def check(data: bytes) -> None:
-    """Index, read and encode one file."""
+    """Index, read and encode one file, as it is and without its faulty records."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sequences.faa"
-        path.write_bytes(_packed(data))
-        try:
-            fasta = FastaFile.open(path)
-        except WorkloadError as error:
-            require_sentence(error)
-            return
-        records = _records(fasta)
-        dataset = SequenceDataset(path, max_sequence_length=_LONGEST)
-        encoded = [int(n) for chunk in dataset for n in np.diff(chunk.offsets)]
-        assert encoded == [min(len(residues), _LONGEST) + 2 for _, residues in records]
-        path.write_bytes(b"".join(b">%b\n%b*\n" % record for record in records))
-        assert _records(FastaFile.open(path)) == records
+        content = _packed(data)
+        for skip_invalid in (False, True):
+            path.write_bytes(content)
+            try:
+                fasta = FastaFile.open(path, skip_invalid=skip_invalid)
+            except WorkloadError as error:
+                require_sentence(error)
+                continue
+            _check_file(path, fasta)
+
+
+def _check_file(path: Path, fasta: FastaFile) -> None:
+    skipped = list(fasta.skipped_records())
+    assert len(skipped) == fasta.skipped
+    for said in (*skipped, *fasta.findings):
+        require_printable(str(said))
+    records = _records(fasta)
+    encoded = [int(n) for chunk in SequenceDataset(fasta, max_sequence_length=_LONGEST) for n in np.diff(chunk.offsets)]
+    assert encoded == [min(len(residues), _LONGEST) + 2 for _, residues in records]
+    # The comment keeps the text from looking like another format, and the blank keeps residues from being comments.
+    path.write_bytes(b";\n" + b"".join(b">%b\n %b*\n" % record for record in records))
+    again = FastaFile.open(path)
+    assert _records(again) == records
+    assert {finding.kind: finding.count for finding in again.findings}.pop("comments") == 1
 
 
 def mutate(data: bytes, source: random.Random) -> bytes:
@@ -56,11 +81,11 @@ def mutate(data: bytes, source: random.Random) -> bytes:
 
 
 def _packed(data: bytes) -> bytes:
-    how, text = (data[0] % 6, data[1:]) if data else (0, data)
+    how, packer, text = (data[0] % 6, _PACKERS[data[0] // 6 % 3], data[1:]) if data else (0, _PACKERS[0], data)
     if how == 0:
         return text
     half = len(text) // 2
-    packed = gzip.compress(text[:half], mtime=0) + gzip.compress(text[half:], mtime=0)
+    packed = packer(text[:half]) + packer(text[half:])
     if how == 1:
         return packed
     if how == 2:
@@ -70,7 +95,7 @@ def _packed(data: bytes) -> bytes:
     if how == 4:
         place = len(text) * 31 % len(packed)
         return packed[:place] + bytes([packed[place] ^ 1 << len(text) % 8]) + packed[place + 1 :]
-    return b"\x1f\x8b" + text
+    return packed[: 3 + 3 * (packer is _xz)] + text
 
 
 def _records(fasta: FastaFile) -> list[tuple[bytes, bytes]]:
@@ -81,7 +106,8 @@ def _records(fasta: FastaFile) -> list[tuple[bytes, bytes]]:
     bounds = zip(index.header_starts, index.id_ends, index.sequence_starts, index.sequence_ends, strict=True)
     found = []
     for position, (header, id_end, start, end) in enumerate(bounds):
-        residues = b"".join(text[start:end].split()).removesuffix(b"*")
+        lines = [line for line in re.split(rb"[\r\n]", text[start:end]) if not line.startswith((b";", b"#", b"//"))]
+        residues = b"".join(b" ".join(lines).split()).removesuffix(b"*")
         assert len(residues) == fasta.residue_counts[position]
         name = bytes(text[header:id_end])
         assert fasta.sequence_ids(np.array([position]))[0] == name.decode("utf-8", errors="replace")

@@ -15,6 +15,7 @@ with instrumented():
     from virnuc_profiler.reports import (
         range_table,  # noqa: F401
     )
+    from virnuc_profiler.telemetry.files import json_pieces
 
 
 def check(data: bytes) -> None:
@@ -28,7 +29,7 @@ def check(data: bytes) -> None:
             require_sentence(error)
             return
         require_printable(text)
-        json.dumps(document(), allow_nan=False)
+        json.loads("".join(json_pieces(document())))
         assert project_ranges(path)[0] == text
 
 

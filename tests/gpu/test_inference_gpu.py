@@ -46,7 +46,7 @@ def test_reported_rates_equal_the_wall_clock(model, workload, tmp_path):
     # From the call to the last result; only indexing the file is not part of the measured run.
     assert result["tokens_per_sec"] == pytest.approx(summary["total_tokens"] / outside_s, rel=0.01)
     assert 0 < result["packing_efficiency"] <= 1
-    assert 0 <= result["gpu_util"] <= 100
+    assert result["gpu_util"] is None or 0 <= result["gpu_util"] <= 100  # None for a run of less than a second
     assert result["peak_memory_gb"] > 1
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import virnuc_profiler
 from tests.support.command import SMALL, Command, run, wait_until
 from tests.support.sweeps import fake_sweep
 from virnuc_profiler.cli.main import main
@@ -26,6 +27,50 @@ def sentence_of(capsys, *argv):
     assert err.count("\n") == 1, err
     assert err.startswith("virnuc-profiler: error: ")
     return code, err.strip()
+
+
+def test_a_sweep_runs_with_a_long_tmpdir_beside_files_that_hide_modules(tmp_path):
+    temporary, folder, program = tmp_path / ("x" * 100), tmp_path / "work", tmp_path / "virnuc-profiler"
+    temporary.mkdir()
+    folder.mkdir()
+    program.write_text(
+        "import sys\nfrom virnuc_profiler.__main__ import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    )
+    for name in ("random.py", "json.py", "socket.py"):
+        (folder / name).write_text("raise SystemExit('hidden')\n")
+    steps = ("--steps", "dataloader", "--output-dir", tmp_path / "out")
+    environment = {"TMPDIR": str(temporary), "PYTHONPATH": str(Path(virnuc_profiler.__file__).parents[1])}
+    command = Command("sweep", *SMALL, *steps, program=(program,), cwd=folder, env=environment)
+    finished = command.finish()
+    assert finished.code == 0, finished.err
+    results = [path for step in ("baseline", "dataloader_sweep") for path in (tmp_path / "out").glob(f"{step}.json")]
+    found = [result["outcome"] for path in results for result in json.loads(path.read_text())["results"]]
+    assert found == ["ok"] * 3
+    assert command.left_behind() == []
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_run_without_semaphores_ends_before_the_first_trial(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(WITHOUT_SEMAPHORES)
+    for command in ("sweep", "profile"):
+        finished = run(command, *CPU, "--output-dir", tmp_path / command, program=(program,))
+        assert finished.code == 1
+        assert "need semaphores in /dev/shm, and none can be made: Read-only file system" in finished.error
+        assert not list((tmp_path / command).glob("telemetry*"))
+
+
+WITHOUT_SEMAPHORES = """
+import errno, sys
+import multiprocessing.synchronize
+
+def refuse(*arguments, **options):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+multiprocessing.synchronize.Lock.__init__ = refuse
+from virnuc_profiler.cli.main import main
+sys.exit(main())
+"""
 
 
 @pytest.mark.parametrize("command", ["sweep", "profile"])

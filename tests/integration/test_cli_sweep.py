@@ -3,6 +3,7 @@
 
 import gzip
 import json
+import lzma
 import os
 import re
 
@@ -112,6 +113,42 @@ def own_file(tmp_path):
     path = tmp_path / "own proteins ü.faa.gz"
     path.write_bytes(gzip.compress(text.encode()))
     return path, [*lengths, 4, 5, 1500]
+
+
+@pytest.fixture
+def odd_file(tmp_path):
+    """An xz'd file with comments, a gap, a record without residues and one whose line end is lost."""
+    records = "".join(f"; note {i}\n>s{i}\nMKVLATWW{'-' if i == 7 else 'C'}\n" for i in range(30))
+    path = tmp_path / "odd.faa.xz"
+    path.write_bytes(lzma.compress(f"{records}>empty\n>lost\nMKV>last\nMKV\n".encode()))
+    return path
+
+
+def profile_odd(path, folder, *options):
+    return run(
+        "profile", "--fasta", path, "--num-workers", 1, "--token-budget", 1024, "--weights", "random",
+        "--device", "cpu", "--cooldown", 0, "--output-dir", folder, *options,
+    )  # fmt: skip
+
+
+def test_a_profile_names_all_faulty_records_or_leaves_them_out(odd_file, tmp_path):
+    refused = profile_odd(odd_file, tmp_path / "out")
+    assert refused.code == 2
+    assert "line 91 (empty): the sequence has no residues; line 93 (lost): '>' inside" in refused.error
+    assert "(2 invalid records in all)" in refused.error
+    strict = profile_odd(odd_file, tmp_path / "out", "--skip-invalid", "--strict")
+    assert strict.code == 2
+    assert "1 sequence holds 1 gap (first: line 24 (s7))" in strict.error
+
+    finished = profile_odd(odd_file, tmp_path / "out", "--skip-invalid")
+    assert finished.code == 0, finished.err
+    assert "30 sequences of" in finished.out
+    assert "2 invalid records are left out, see skipped_records.tsv" in finished.out
+    assert finished.err.count("1 sequence holds 1 gap (first: line 24 (s7)); 30 comment lines skipped") == 1
+    assert len((tmp_path / "out" / "skipped_records.tsv").read_text().splitlines()) == 3
+    workload = read_telemetry(next((tmp_path / "out").glob("telemetry_*.json")))["run_metadata"]["workload"]
+    assert (workload["num_sequences"], workload["skipped_records"], workload["unknown_residues"]) == (30, 2, 0)
+    assert [finding["kind"] for finding in workload["findings"]] == ["gaps", "comments"]
 
 
 def test_a_profile_records_every_batch_of_the_flush(own_file, tmp_path):

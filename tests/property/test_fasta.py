@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.fasta_reference import WHITE_SPACE, read_fasta
 from virnuc_profiler import _core
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.sequences.dataset import SequenceDataset
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 
-WHITE_SPACE = b" \t\n\r\v\f"
 LETTERS = "ACDEFGHIKLMNPQRSTVWYXBUZO.-J"
 
 ids = st.binary(min_size=1, max_size=12).filter(lambda name: not set(name) & set(WHITE_SPACE))
-descriptions = st.binary(max_size=12).filter(lambda text: b"\n" not in text)
+descriptions = st.binary(max_size=12).filter(lambda text: not set(text) & set(b"\r\n"))
 sequences = st.text(LETTERS, min_size=1, max_size=200)
-blank_lines = st.sampled_from([b"", b"", b"\n", b" \t\n\n"])
+blank_lines = st.sampled_from([b"", b"", b"\n", b" \t\n\n", b"; MKV\n", b"#\n", b"//\n"])
 
 
 @st.composite
@@ -43,7 +43,7 @@ def layouts(draw, sequence, line_end):
 def files(draw):
     """Return records, and a text that contains them."""
     records = draw(st.lists(st.tuples(ids, sequences), min_size=1, max_size=8))
-    line_end = draw(st.sampled_from([b"\n", b"\r\n"]))
+    line_end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
     text = draw(blank_lines)
     for name, sequence in records:
         description = draw(descriptions)
@@ -58,11 +58,11 @@ def files(draw):
 def test_the_index_gives_back_the_records_whatever_their_layout(case):
     records, text = case
     index = _core.index_fasta(text)
+    encoded = encode(text, index)
     for i, (name, sequence) in enumerate(records):
         assert text[index.header_starts[i] : index.id_ends[i]] == name
-        found = b"".join(text[index.sequence_starts[i] : index.sequence_ends[i]].split()).decode().upper()
-        assert found.removesuffix("*") == sequence
         assert index.residue_counts[i] == len(sequence)
+        assert letters_of(encoded, i) == sequence
     assert len(index) == len(records)
 
 
@@ -79,20 +79,57 @@ def test_files_are_read_alike_plain_and_packed(tmp_path_factory, case, packed, c
     assert lengths.tolist() == [len(sequence) + 2 for _, sequence in records]
 
 
-@given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda junk: b">a\nMK\n" + junk))
-def test_junk_is_indexed_within_its_bounds_or_refused_with_a_line_that_exists(junk):
-    try:
-        index = _core.index_fasta(junk)
-    except _core.FastaFormatError as error:
-        message, line = error.args
-        assert message
-        assert 1 <= line <= max(1, junk.count(b"\n") + 1)
+words = st.sampled_from(
+    [b">", b"\n>", b">a x\n", b"\r", b"\n", b"\r\n", b";", b"\n;", b"#", b"//", b"/", b" ", b"*", b"MKV", b"ACGT" * 6,
+     b"-.", b"10", b"X", b"\xff", b"\0", b"\xef\xbb\xbf", b"M" * 200]
+)  # fmt: skip
+junk = st.lists(words | st.binary(max_size=8), max_size=40).map(b"".join)
+
+
+@given(junk | junk.map(lambda text: b">a\nMK\n" + text), st.integers(1, 300))
+@settings(max_examples=300)
+def test_any_text_is_read_as_line_by_line_and_in_pieces(text, size):
+    expected = read_fasta(text)
+    indexer = _core.FastaIndexer()
+    for start in range(0, len(text), size):
+        indexer.feed(text[start : start + size])
+    if not expected.valid and not expected.faulty:
+        with pytest.raises(_core.FastaFormatError) as caught:
+            indexer.finish()
+        assert 1 <= caught.value.args[1] <= max(1, len(text.splitlines()))
         return
-    starts = [index.header_starts, index.id_ends, index.sequence_starts, index.sequence_ends]
-    assert all(np.all(later >= earlier) for earlier, later in itertools.pairwise(starts))
-    assert np.all(index.sequence_ends[:-1] < index.header_starts[1:])
-    assert index.sequence_ends[-1] == len(junk)
-    assert index.residue_counts.min() >= 1
+    index = indexer.finish()
+    faults = [index.fault(i) for i in range(index.fault_count)]
+    assert [(line, name) for line, name, _ in faults] == [(line, shortened(name)) for line, name, _ in expected.faulty]
+    assert all(reason.startswith(start) for (*_, reason), (*_, start) in zip(faults, expected.faulty, strict=True))
+    assert index.residue_counts.tolist() == [len(record.residues) for record in expected.valid]
+    encoded = encode(text, index)
+    for i, record in enumerate(expected.valid):
+        assert text[index.header_starts[i] : index.id_ends[i]] == record.name
+        assert letters_of(encoded, i) == record.residues.decode().upper()
+    found = {kind: count for kind, _, count, _, _ in index.findings}
+    assert found.get("comments", 0) == expected.comments
+    assert found.get("carriage_returns", 0) == expected.lone_crs
+    for kind, letters in {"gaps": b"-.", "digits": b"0123456789", "stops": b"*"}.items():
+        assert found.get(kind, 0) == sum(
+            record.residues.count(bytes([one])) for record in expected.valid for one in letters
+        )
+
+
+def shortened(name):
+    return name[:60].decode("utf-8", errors="replace") + ("..." if len(name) > 60 else "")
+
+
+def encode(text, index):
+    table = np.arange(256, dtype=np.uint8)
+    starts, ends = index.sequence_starts, index.sequence_ends
+    return _core.encode_residues(
+        text, starts, ends, table, bos=0, eos=0, unknown=0, max_residues=10_000, skip_comments=True
+    )
+
+
+def letters_of(encoded, i):
+    return encoded.tokens[encoded.offsets[i] + 1 : encoded.offsets[i + 1] - 1].tobytes().decode()
 
 
 @given(st.binary(min_size=2, max_size=200))

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Projections compared with counting, ns by ns, over every combination of range, call and operation."""
+"""Projections and totals compared with counting, ns by ns, over every combination of range, call and operation."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.gpu_records import project_records
+from virnuc_profiler.analysis.nsys.gpu_capture import Operations
 from virnuc_profiler.analysis.nsys.gpu_records import ApiCall, GpuOperation, NvtxRange
-from virnuc_profiler.analysis.nsys.projection import project
+from virnuc_profiler.analysis.nsys.gpu_work import divide_work
+from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
 
 PROCESSES = (1 << 24, 2 << 24)
 THREADS = tuple(process + number for process in PROCESSES for number in (0, 1))
@@ -40,23 +43,36 @@ def launched_inside(range_, all_calls, all_operations):
     return found
 
 
+def records(some_ranges, some_calls, some_operations):
+    """Return the records of a capture. Two names take turns, and each operation is named for its number."""
+    return (
+        [NvtxRange("", "ab"[at % 2], None, thread, *times) for at, (thread, times) in enumerate(some_ranges)],
+        [ApiCall(thread, correlation, *times) for thread, correlation, times in some_calls],
+        [
+            GpuOperation(process, correlation, device, *times, kind, str(number))
+            for number, (process, correlation, device, times, kind) in enumerate(some_operations)
+        ],
+    )
+
+
+def counted(all_operations):
+    """Return the indices of the operations that count: no graphs whose nodes are there too."""
+    keys = {operation[:2] for operation in all_operations if operation.kind != "graph"}
+    return {at for at, operation in enumerate(all_operations) if operation.kind != "graph" or operation[:2] not in keys}
+
+
 @given(ranges, calls, operations)
 def test_a_projection_is_what_counting_gives(some_ranges, some_calls, some_operations):
-    all_ranges = [NvtxRange("", "", None, thread, *times) for thread, times in some_ranges]
-    all_calls = [ApiCall(thread, correlation, *times) for thread, correlation, times in some_calls]
-    all_operations = [
-        GpuOperation(process, correlation, device, *times, kind, str(number))
-        for number, (process, correlation, device, times, kind) in enumerate(some_operations)
-    ]
-    projections = project(all_ranges, all_calls, all_operations)
+    all_ranges, all_calls, all_operations = records(some_ranges, some_calls, some_operations)
+    projections = project_records(all_ranges, all_calls, all_operations)
     assert [projection.range for projection in projections] == all_ranges
     for projection in projections:
         expected = launched_inside(projection.range, all_calls, all_operations)
         inside = [all_operations[number] for number in expected]
         assert {int(operation.name) for operation in projection.operations} == expected
         assert len(projection.operations) == len(expected)
-        assert projection.total_ns == sum(end - start for *_, start, end, _, _ in inside)
-        covered = {at for *_, start, end, _, _ in inside for at in range(start, end)}
+        assert projection.total_ns == sum(operation.duration_ns for operation in inside)
+        covered = {at for operation in inside for at in range(operation.start_ns, operation.end_ns)}
         assert projection.busy_ns == len(covered)
         if inside:
             assert projection.span_ns == max(o.end_ns for o in inside) - min(o.start_ns for o in inside)
@@ -65,3 +81,62 @@ def test_a_projection_is_what_counting_gives(some_ranges, some_calls, some_opera
             assert projection.gaps == sum(at - 1 not in between for at in between)
         else:
             assert projection.span_ns is projection.launch_delay_ns is None
+
+
+@given(ranges, calls, operations)
+def test_totals_count_each_operation_of_a_name_or_device_once(some_ranges, some_calls, some_operations):
+    all_ranges, all_calls, all_operations = records(some_ranges, some_calls, some_operations)
+    totals = total_by_name(project_records(all_ranges, all_calls, all_operations))
+    expected = {
+        name: set().union(
+            *(launched_inside(range_, all_calls, all_operations) for range_ in all_ranges if range_.name == name)
+        )
+        for name in {range_.name for range_ in all_ranges}
+    }
+    times = {name: sum(all_operations[at].duration_ns for at in found) for name, found in expected.items()}
+    assert {total.name: total.operations for total in totals} == {name: len(found) for name, found in expected.items()}
+    assert {total.name: total.total_ns for total in totals} == times
+    assert [total.total_ns for total in totals] == sorted(times.values(), reverse=True)
+    assert [bool(total.operations) for total in totals] == totals.on_gpu.tolist()
+    devices = total_by_device(Operations.from_records(all_operations))
+    by_device = {}
+    for at in counted(all_operations):
+        operation = all_operations[at]
+        by_device[operation.device] = by_device.get(operation.device, 0) + operation.duration_ns
+    assert {device.device: device.total_ns for device in devices} == by_device
+
+
+@given(ranges, calls, operations)
+def test_every_operation_is_in_one_part_of_the_gpu_work(some_ranges, some_calls, some_operations):
+    all_ranges, all_calls, all_operations = records(some_ranges, some_calls, some_operations)
+    work = divide_work(project_records(all_ranges, all_calls, all_operations))
+    inside = set().union(*(launched_inside(range_, all_calls, all_operations) for range_ in all_ranges))
+    launches = {}
+    for call in all_calls:
+        start, end = launches.get(call[:2], call[2:])
+        launches[call[:2]] = min(start, call.start_ns), max(end, call.end_ns)
+    parts = dict.fromkeys(("in_ranges", "other_threads", "outside_ranges", "without_launch"), 0)
+    for at in counted(all_operations):
+        operation = all_operations[at]
+        found = [
+            (thread, start)
+            for (thread, correlation), (start, _) in launches.items()
+            if thread // 2**24 == operation.process // 2**24 and correlation == operation.correlation
+        ]
+        parts[
+            "in_ranges" if at in inside
+            else "other_threads" if any(open_elsewhere(*launch, all_ranges) for launch in found)
+            else "outside_ranges" if found
+            else "without_launch"
+        ] += 1  # fmt: skip
+    assert {name: getattr(work, name).operations for name in parts} == parts
+    assert work.all.operations == sum(parts.values()) == len(counted(all_operations))
+    assert work.all.total_ns == sum(getattr(work, name).total_ns for name in parts)
+
+
+def open_elsewhere(thread, start, all_ranges):
+    """Whether a call begins while a range of its process is open, but none of its own thread."""
+    around = [range_ for range_ in all_ranges if range_.start_ns <= start <= range_.end_ns > range_.start_ns]
+    same_process = {range_.thread for range_ in around if range_.thread // 2**24 == thread // 2**24}
+    own = any(range_.thread == thread and range_.start_ns <= start <= range_.end_ns for range_ in all_ranges)
+    return bool(same_process) and not own

@@ -45,13 +45,16 @@ class Command:
     It starts with the signals `ignored`, as a shell or nohup would have it ignore them.
     """
 
-    def __init__(self, *arguments, env=None, stdout=subprocess.PIPE, program=("-m", "virnuc_profiler"), ignored=()):
+    def __init__(
+        self, *arguments, env=None, cwd=None, stdout=subprocess.PIPE, program=("-m", "virnuc_profiler"), ignored=()
+    ):
         self.mark = str(uuid.uuid4())
         self.process = subprocess.Popen(
             [sys.executable, *program, *map(str, arguments)],
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=cwd,
             env={**os.environ, **(env or {}), MARK: self.mark},
             start_new_session=True,
             preexec_fn=(lambda: [signal.signal(number, signal.SIG_IGN) for number in ignored]) if ignored else None,

@@ -19,7 +19,7 @@ VALIDATION_WORKLOAD = Workload(Path("large.fasta"), "generated, seed 42", 5000, 
 
 def described_files():
     """Stand in for ``FastaFile``: every file that is opened is what :data:`WORKLOAD` describes."""
-    return SimpleNamespace(open=lambda path: SimpleNamespace(path=path, fingerprint=WORKLOAD.fingerprint))
+    return SimpleNamespace(open=lambda path, **_: SimpleNamespace(path=path, fingerprint=WORKLOAD.fingerprint))
 
 
 def conditions(**changes) -> Conditions:

@@ -12,7 +12,7 @@ import pytest
 
 import virnuc_profiler
 from virnuc_profiler.cli import correlate, doctor, profile, report, sweep
-from virnuc_profiler.cli.arguments import Parser
+from virnuc_profiler.cli.options.arguments import Parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])

@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from virnuc_profiler import _core
+from virnuc_profiler.capture.driver_advice import cuda_advice, nvml_advice
+from virnuc_profiler.capture.sampling_checks import sample_quantities
 from virnuc_profiler.errors import VirnucError
 
 OK: Final = "ok"
 MISSING: Final = "missing"
 BROKEN: Final = "broken"
-
-_PROBE_S: Final = 1.3
-"""Seconds of sampling; long enough for two readings of every sampler tier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +36,18 @@ class Check:
 
 
 def device_checks() -> Iterator[Check]:
-    """Check the driver, NVML, each device with its sampler tiers, and Nsight Systems."""
+    """Check the driver, NVML, each device with every quantity that can be sampled, and Nsight Systems."""
     driver, nvml = _core.cuda_status(), _core.nvml_status()
-    yield _library("CUDA driver", driver, "install NVIDIA's driver; without it, only host times are measured")
-    yield _library(
-        "NVML", nvml, "install NVIDIA's driver, which contains libnvidia-ml.so.1; without it, the GPU is not sampled"
-    )
-    devices = _core.cuda_devices() if driver.available else []
-    if driver.available and not devices:
-        yield Check("GPU", MISSING, "the driver shows no GPU to this process", "check CUDA_VISIBLE_DEVICES")
+    yield _library("CUDA driver", driver, cuda_advice)
+    yield _library("NVML", nvml, nvml_advice)
+    try:
+        devices = _core.cuda_devices()
+    except VirnucError as error:
+        devices = []
+        yield Check("GPU", MISSING, str(error), "see whether nvidia-smi works, and dmesg for lines with NVRM or Xid")
+    else:
+        if driver.available and not devices:
+            yield Check("GPU", MISSING, "the driver shows no GPU to this process", "check CUDA_VISIBLE_DEVICES")
     for device in devices:
         major, minor = device.compute_capability
         memory = f"{device.total_memory_bytes / 1e9:.1f} GB"
@@ -57,8 +58,18 @@ def device_checks() -> Iterator[Check]:
     yield _nsight_systems()
 
 
-def _library(name: str, status: _core.LibraryStatus, fix: str) -> Check:
-    return Check(name, OK, status.path) if status.available else Check(name, MISSING, status.reason, fix)
+def driver_shows_devices() -> bool:
+    """Return whether the CUDA driver works and shows a device to this process."""
+    try:
+        return bool(_core.cuda_devices())
+    except VirnucError:
+        return False
+
+
+def _library(name: str, status: _core.LibraryStatus, advice: Callable[[int | None, str], str]) -> Check:
+    if status.available:
+        return Check(name, OK, status.path)
+    return Check(name, MISSING, status.reason, advice(status.code, status.path))
 
 
 def _device_timing(device: _core.CudaDevice) -> Iterator[Check]:
@@ -82,21 +93,17 @@ def _device_timing(device: _core.CudaDevice) -> Iterator[Check]:
 
 def _sampling(device: _core.CudaDevice) -> Iterator[Check]:
     try:
-        sampler = _core.GpuSampler(device.uuid, energy_interval_ms=500.0)
-        sampler.start()
-        time.sleep(_PROBE_S)
-        sampler.stop()
+        quantities = list(sample_quantities(device.uuid))
     except VirnucError as error:
         fix = "check that nvidia-smi shows the device"
         yield Check(f"cuda:{device.ordinal} sampling", MISSING, str(error), fix)
         return
-    for tier in sampler.tiers():
-        name = f"cuda:{device.ordinal} {_TIERS.get(tier.name, tier.name)}"
-        if tier.readings:
-            yield Check(name, OK, f"{tier.readings} readings in {_PROBE_S:g} s")
+    for quantity in quantities:
+        name = f"cuda:{device.ordinal} {quantity.name}"
+        if quantity.value is not None:
+            yield Check(name, OK, quantity.value)
         else:
-            reason = tier.unsupported or ("NVML does not answer" if tier.stalled else f"{tier.errors} NVML errors")
-            yield Check(name, MISSING, reason, _TIER_FIXES.get(tier.name, ""))
+            yield Check(name, MISSING, quantity.reason, quantity.fix)
 
 
 def _nsight_systems() -> Check:
@@ -112,13 +119,3 @@ def _nsight_systems() -> Check:
 
 
 _TIMING_FIX: Final = "check with nvidia-smi whether another program uses or has locked the device"
-_TIERS: Final = {
-    "fast": "utilization, power, clocks",
-    "gpm": "SM, tensor and DRAM activity",
-    "energy": "energy counter",
-    "processes": "other processes",
-}
-_TIER_FIXES: Final = {
-    "gpm": "use a Hopper or later GPU, and allow this user to read performance counters",
-    "energy": "use a Volta or later GPU",
-}

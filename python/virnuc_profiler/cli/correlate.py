@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.arguments import whole
-from virnuc_profiler.cli.result_folder import refuse_result
+from virnuc_profiler.cli.options.arguments import whole
+from virnuc_profiler.cli.options.result_folder import refuse_result
+from virnuc_profiler.cli.terminal import WorkLines, terminal_width
 from virnuc_profiler.errors import UsageError
 
 if TYPE_CHECKING:
-    from virnuc_profiler.analysis.nsys.gpu_records import GpuCapture, NvtxRange
+    from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture, Ranges
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +59,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, and write the JSON."""
-    from virnuc_profiler.telemetry.files import write_json_atomically
+    from virnuc_profiler.telemetry.files import stream_json_atomically
 
     run_file = None if arguments.run_file is None else resolve_run_file(arguments.run_file)
     if arguments.json is not None and arguments.json.resolve() in {
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         text, document = project_ranges(arguments.export, **options)
     if arguments.json is not None:
-        write_json_atomically(arguments.json, document())
+        stream_json_atomically(arguments.json, document())
     print(text, end="")
     return 0
 
@@ -98,7 +99,7 @@ def resolve_run_file(path: Path) -> Path:
         if not beside.exists():
             raise UsageError(f"{path} has no saved run {beside.name} beside it")
         return beside
-    from virnuc_profiler.reports.sqlite_tables import is_sqlite
+    from virnuc_profiler.reports.captures.sqlite_tables import is_sqlite
 
     with suppress(OSError):  # the reader will say why it cannot be read
         if path.is_file() and is_sqlite(path):
@@ -133,28 +134,38 @@ def correlate_run(
         UsageError: The two do not belong together, or a domain or name does not occur.
     """
     from virnuc_profiler.analysis.nsys.correlation import correlate, mismatch_reason
+    from virnuc_profiler.analysis.nsys.gpu_work import divide_work
     from virnuc_profiler.analysis.nsys.projection import project
-    from virnuc_profiler.analysis.nsys.range_selection import resolve_run_domain
-    from virnuc_profiler.reports.correlation_document import capture_document, run_document
-    from virnuc_profiler.reports.correlation_table import render_correlation
+    from virnuc_profiler.analysis.nsys.range_selection import ranges_named, resolve_run_domain
+    from virnuc_profiler.reports.captures.correlation_document import capture_document, run_document
+    from virnuc_profiler.reports.captures.correlation_table import render_correlation
+    from virnuc_profiler.reports.captures.gpu_work_table import render_gpu_work, stage_warnings, work_warnings
+    from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
     from virnuc_profiler.reports.figures import words
-    from virnuc_profiler.reports.nsys_export import read_nsys_export
     from virnuc_profiler.telemetry.run_result import RunResult
 
+    say, width = WorkLines(), terminal_width()
     recorded = RunResult.load(run_file)
-    capture = read_nsys_export(export)
+    capture = read_nsys_export(export, say)
     domain = domain or resolve_run_domain(capture)
-    ranges = _chosen(capture, export, domain, names)
-    correlation = correlate(recorded, project(ranges, capture.calls, capture.operations), domain)
+    ranges = ranges_named(_chosen(capture, export, domain, names), recorded.stage_names)
+    say("projecting the ranges onto the GPU")
+    projections = project(ranges, capture.calls, capture.operations)
+    correlation = correlate(recorded, projections, domain)
     if reason := mismatch_reason(recorded, capture, correlation):
         raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
     if names is not None:
-        chosen = {found.name for found in ranges}
+        chosen = {ranges.names[code] for code in set(ranges.name.tolist())}
         stages = tuple(stage for stage in correlation.stages if stage.name in chosen)
         correlation = replace(correlation, stages=stages, busy=None)  # some stages are not all of the device's work
+    work = divide_work(projections)
+    warnings = [*work_warnings(work), *stage_warnings(correlation.stages)]
     title = f"Run {words(recorded.run_id)} in Nsight Systems{_version(capture)}"
-    text = render_correlation(correlation, title, _notes(capture, ranges), top=top, batches=batches)
-    return text, lambda: run_document(recorded, correlation, capture_document(str(export), capture))
+    notes = [*_notes(capture), *(f"Warning: {warning}" for warning in warnings)]
+    table = render_gpu_work(work, width)
+    text = render_correlation(correlation, title, notes, table, top=top, width=width, batches=batches)
+    described = capture_document(str(export), capture)
+    return text, lambda: run_document(recorded, correlation, described, work, warnings)
 
 
 def project_ranges(
@@ -175,30 +186,36 @@ def project_ranges(
         TelemetryFormatError: The file cannot be read.
         UsageError: A domain or name does not occur.
     """
+    from virnuc_profiler.analysis.nsys.gpu_work import divide_work
     from virnuc_profiler.analysis.nsys.projection import project
     from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
-    from virnuc_profiler.reports.correlation_document import capture_document, ranges_document
-    from virnuc_profiler.reports.nsys_export import read_nsys_export
-    from virnuc_profiler.reports.range_table import render_devices, render_ranges
+    from virnuc_profiler.reports.captures.correlation_document import capture_document, ranges_document
+    from virnuc_profiler.reports.captures.gpu_work_table import name_warnings, render_gpu_work, work_warnings
+    from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
+    from virnuc_profiler.reports.captures.range_table import render_devices, render_ranges
 
-    capture = read_nsys_export(export)
+    say, width = WorkLines(), terminal_width()
+    capture = read_nsys_export(export, say)
     chosen = domain is not None or names is not None
     ranges = _chosen(capture, export, domain, names) if chosen else capture.ranges
+    say("projecting the ranges onto the GPU")
     projections = project(ranges, capture.calls, capture.operations)
-    devices, totals = total_by_device(capture.operations), total_by_name(projections)
-    notes = _notes(capture, ranges)
-    if totals:
+    say("adding up the GPU time of each name")
+    devices, totals, work = total_by_device(capture.operations), total_by_name(projections), divide_work(projections)
+    warnings = [*work_warnings(work), *name_warnings(totals)] if len(totals) and work.all.operations else []
+    notes = [*_notes(capture), *(f"Warning: {warning}" for warning in warnings)]
+    if len(totals):
         title = f"NVTX ranges on the GPU, Nsight Systems{_version(capture)}"
-        text = render_ranges(totals, title, notes, top=top, kernels=chosen)
+        table = render_gpu_work(work, width)
+        text = render_ranges(totals, title, notes, table, top=top, width=width, kernels=chosen)
     else:
         title = f"GPU totals, Nsight Systems{_version(capture)}; the capture has no NVTX ranges"
-        text = render_devices(devices, title, notes, top=top)
-    return text, lambda: ranges_document(totals, projections, devices, capture_document(str(export), capture))
+        text = render_devices(devices, title, notes, top=top, width=width)
+    described = capture_document(str(export), capture)
+    return text, lambda: ranges_document(totals, devices, described, work, warnings, say)
 
 
-def _chosen(
-    capture: GpuCapture, export: Path, domain: str | None, names: Sequence[str] | None
-) -> tuple[NvtxRange, ...]:
+def _chosen(capture: GpuCapture, export: Path, domain: str | None, names: Sequence[str] | None) -> Ranges:
     from virnuc_profiler.analysis.nsys.range_selection import select_ranges
 
     try:
@@ -213,16 +230,16 @@ def _version(capture: GpuCapture) -> str:
     return f" {printable(capture.tracer_version, 40)}" if capture.tracer_version else ""
 
 
-def _notes(capture: GpuCapture, ranges: Sequence[NvtxRange]) -> list[str]:
+def _notes(capture: GpuCapture) -> list[str]:
     """Return notes on what the capture lacks."""
     notes = []
     if capture.crossing_ranges:
         notes.append(f"Left out: {capture.crossing_ranges:,} ranges that end on another thread than they began on")
     if capture.unended_ranges:
         notes.append(f"Left out: {capture.unended_ranges:,} ranges that had not ended when the capture did")
-    devices = len({operation.device for operation in capture.operations})
-    if devices > 1 and ranges:
+    devices = len(set(capture.operations.device.tolist()))
+    if devices > 1 and len(capture.ranges):
         notes.append(f"The capture has {devices} devices: busy and span are over all that a range used")
-    if not capture.operations:
+    if not len(capture.operations):
         notes.append("The capture has no GPU operations; capture with nsys profile -t cuda,nvtx")
     return notes

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from virnuc_profiler.cli.arguments import DEVICES, device_name
+from virnuc_profiler.cli.options.arguments import DEVICES, device_name
+from virnuc_profiler.cli.wrapping import terminal_columns, wrapped
 
 if TYPE_CHECKING:
     from virnuc_profiler.capture.calibration import Calibration
@@ -55,11 +56,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; return 1 if a part without which nothing works is broken."""
-    if arguments.overhead:
-        return _overhead(arguments)
-    if arguments.calibrate:
-        return _calibrate(as_json=arguments.json)
-    from virnuc_profiler.cli.checks import all_checks
+    if arguments.overhead or arguments.calibrate:
+        return _measure(arguments)
+    from virnuc_profiler.cli.options.checks import all_checks
 
     checks = all_checks(arguments.output_dir)
     broken = any(check.state == "broken" for check in checks)
@@ -72,21 +71,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _overhead(arguments: argparse.Namespace) -> int:
-    from virnuc_profiler.capture.overhead import measure_overhead
-    from virnuc_profiler.capture.target import resolve_target
-    from virnuc_profiler.cli.overhead_table import render_overhead
+def _measure(arguments: argparse.Namespace) -> int:
+    """Measure what was asked for, the overhead or the ceilings or both, and print it."""
+    document: dict[str, object] = {}
+    if arguments.overhead:
+        from virnuc_profiler.capture.overhead import measure_overhead
+        from virnuc_profiler.capture.target import resolve_target
+        from virnuc_profiler.cli.overhead_table import render_overhead
 
-    overhead = measure_overhead(resolve_target(arguments.device))
-    if arguments.json:
+        overhead = measure_overhead(resolve_target(arguments.device))
         figures = {**asdict(overhead), "host_ns_per_batch": overhead.host_ns_per_batch}
-        print(json.dumps({"schema_version": "1.0", "overhead": figures}, indent=1))
-    else:
-        print(render_overhead(overhead))
+        document = {"schema_version": "1.0", "overhead": figures}
+        if not arguments.json:
+            print(render_overhead(overhead), flush=True)
+    if arguments.calibrate:
+        calibration, path = _calibrate()
+        found = asdict(calibration)
+        document = {**document, "calibration": found} if document else found
+        if not arguments.json:
+            print("\n" if arguments.overhead else "", render_calibration(calibration, path), sep="")
+    if arguments.json:
+        print(json.dumps(document, indent=1))
     return 0
 
 
-def _calibrate(*, as_json: bool) -> int:
+def _calibrate() -> tuple[Calibration, Path]:
     from virnuc_profiler.capture.calibration import TorchMeter, calibrate, resolve_calibration_target
     from virnuc_profiler.capture.calibration_store import save_calibration
     from virnuc_profiler.capture.hardware import capture_hardware_info
@@ -96,33 +105,39 @@ def _calibrate(*, as_json: bool) -> int:
     calibration = calibrate(
         target, TorchMeter(), driver_version=hardware["driver_version"], torch_version=hardware["torch_version"]
     )
-    path = save_calibration(calibration)
-    print(json.dumps(asdict(calibration), indent=1) if as_json else render_calibration(calibration, path))
-    return 0
+    return calibration, save_calibration(calibration)
 
 
 def render_calibration(calibration: Calibration, path: Path) -> str:
     """Return what was measured and where it is kept, as text."""
-    lines = [f"{calibration.name} ({calibration.uuid}), matrix products of 8,192 cubed:"]
+    columns = terminal_columns()
+    lines = wrapped("", f"{calibration.name} ({calibration.uuid}), matrix products of 8,192 cubed:", columns)
     for ceiling in calibration.ceilings.values():
         sustained, first = (rate / 1e12 for rate in (ceiling.flops_per_second, ceiling.first_flops_per_second))
         clock = "" if ceiling.sm_clock_mhz is None else f" at {ceiling.sm_clock_mhz:,.0f} MHz"
         lines.append(f"  {ceiling.precision:<5} {sustained:>8,.1f} TFLOP/s sustained{clock}, {first:,.1f} at first")
     lines.append(f"  copy  {calibration.copy_bytes_per_second / 1e9:>8,.1f} GB/s within its memory (1 GB = 10^9 bytes)")
-    lines.append(f"Kept in {path}; runs on this card, driver and PyTorch are measured against it.")
+    lines += wrapped("", f"Kept in {path}; runs on this card, driver and PyTorch are measured against it.", columns)
     return "\n".join(lines)
 
 
-def render_checks(checks: Sequence[Check]) -> str:
-    """Return a line for each check, with the fix below where something is missing."""
+def render_checks(checks: Sequence[Check], columns: int | None = None) -> str:
+    """Return each check with the fix below where something is missing, wrapped under its own column.
+
+    Args:
+        checks: The checks.
+        columns: Width of the text; None for that of the terminal, at most 120.
+    """
     from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
 
     width = max(len(check.name) for check in checks)
+    columns = terminal_columns() if columns is None else columns
     lines = []
     for check in checks:
-        lines.append(f"{_MARKS[check.state]}  {check.name:<{width}}  {printable(check.found, _LONGEST)}")
+        start = f"{_MARKS[check.state]}  {check.name:<{width}}  "
+        lines += wrapped(start, printable(check.found, _LONGEST), columns)
         if check.fix:
-            lines.append(f"    {'':<{width}}  fix: {printable(check.fix, _LONGEST)}")
+            lines += wrapped(" " * len(start), f"fix: {printable(check.fix, _LONGEST)}", columns)
     missing = sum(check.state == "missing" for check in checks)
     broken = sum(check.state == "broken" for check in checks)
     lines += ["", f"{len(checks) - missing - broken} ok, {missing} missing (--), {broken} broken (!!)"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.measurement_request import resolve_device_here, shown_path
+from virnuc_profiler.cli.options.measurement_request import resolve_device_here, shown_path, warn_of_findings
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
 from virnuc_profiler.sweep.plan.steps import Grid, plan
@@ -59,6 +59,7 @@ def dry_run(
     seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
     print(f"Model: {request.model} on {request.device}")
     print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
+    warn_of_findings(workload)
     print(f"Time: {_estimate(request, workload, tokens, seconds)}")
     print(f"Results would be in: {shown_path(request.output_dir)}")
     return 0

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from virnuc_profiler import __version__
 from virnuc_profiler.cli import correlate, doctor, profile, report, sweep
-from virnuc_profiler.cli.arguments import EXIT_MISUSE, Parser
+from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
+from virnuc_profiler.import_origins import explain_hidden_modules
 
 EXIT_FAILURE = 1
 
@@ -68,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return _fail(_stopped(stop, arguments), False, EXIT_FAILURE)
     except Exception as error:
+        if (explanation := explain_hidden_modules(error)) is not None:
+            return _fail(explanation, arguments.debug, EXIT_FAILURE)
         return _fail(f"internal error, {type(error).__name__}: {error}", arguments.debug, EXIT_FAILURE)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from virnuc_profiler.capture.overhead import CALLS_PER_BATCH, Overhead
+from virnuc_profiler.cli.wrapping import terminal_columns, wrapped
 from virnuc_profiler.reports.figures import NOT_MEASURED
 
 _EXAMPLE_BATCH_MS: Final = 10.0
@@ -30,7 +31,9 @@ def render_overhead(overhead: Overhead) -> str:
     }
     width = max(map(len, lines))
     title = f"Host time that profiling costs on {overhead.device}"
-    return "\n".join([title, "=" * len(title), *(f"{name:<{width}}  {value}" for name, value in lines.items())])
+    columns = terminal_columns()
+    rows = [row for name, value in lines.items() for row in wrapped(f"{name:<{width}}  ", value, columns)]
+    return "\n".join([title, "=" * len(title), *rows])
 
 
 def _ns(value: float) -> str:

@@ -8,15 +8,16 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from virnuc_profiler.cli.arguments import add_measurement_options
-from virnuc_profiler.cli.measurement_request import (
+from virnuc_profiler.cli.nsys import profile_under_nsys
+from virnuc_profiler.cli.options.arguments import add_measurement_options
+from virnuc_profiler.cli.options.measurement_request import (
     build_request,
     describe_workload,
     fill_in_folder,
     shown_path,
+    warn_of_findings,
 )
-from virnuc_profiler.cli.nsys import profile_under_nsys
-from virnuc_profiler.cli.result_folder import claim_folder, keep_earlier
+from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 
@@ -71,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure(request: Request, configuration: Configuration) -> Result:
     from virnuc_profiler.cli.progress import show_sequences
     from virnuc_profiler.cli.sweep import describe_model
+    from virnuc_profiler.inference.loading.environment import require_environment
     from virnuc_profiler.reports.diagnosis_text import render_diagnosis
     from virnuc_profiler.reports.performance_text import generate_performance_report
     from virnuc_profiler.reports.stage_table import render_stages
@@ -81,7 +83,9 @@ def _measure(request: Request, configuration: Configuration) -> Result:
 
     workload, fasta = request.open_workload()
     require_budget(configuration.token_budget, workload.longest_tokens)
+    require_environment(configuration.num_workers)
     print(describe_workload(workload))
+    warn_of_findings(workload)
     model = MeasuredModel(request, fasta)
     print(describe_model(model.description))
     if model.forecast is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.result_folder import refuse_result
+from virnuc_profiler.cli.options.result_folder import refuse_result
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.steps import STEPS
 
@@ -25,9 +26,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "report",
         help="render telemetry, a saved run, or a sweep's folder",
-        description="Render a telemetry file, a saved run, one result file of a sweep, or a sweep's whole folder.",
+        description="Render a telemetry file, a saved run, one result file of a sweep, or a sweep's whole folder. "
+        "Several telemetry files or saved runs are the shards of one job, and give one report on it.",
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="a file, or the folder of a sweep")
+    parser.add_argument(
+        "path", type=Path, nargs="+", metavar="PATH", help="a file, the folder of a sweep, or the files of all shards"
+    )
     parser.add_argument("--format", default="text", metavar="NAME", help="format of the report (default: text)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the report to this file")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -38,14 +42,44 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report."""
     from virnuc_profiler.telemetry.files import write_text_atomically
 
-    text = render(arguments.path, arguments.format)
+    paths: list[Path] = arguments.path
+    text = render(paths[0], arguments.format) if len(paths) == 1 else render_job(paths, arguments.format)
     if arguments.output is not None:
-        if arguments.output.resolve() == arguments.path.resolve():
+        if arguments.output.resolve() in [path.resolve() for path in paths]:
             raise UsageError(f"--output {arguments.output} is the file that is reported on; choose another one")
         refuse_result(arguments.output, "--output")
         write_text_atomically(arguments.output, text)
     print(text, end="")
     return 0
+
+
+def render_job(paths: Sequence[Path], format_name: str = "text") -> str:
+    """Return the report on a job from the files of its shards.
+
+    Args:
+        paths: Telemetry files or saved runs, one for each shard.
+        format_name: Name of the format, one of ``reports.renderers.RENDERERS``.
+
+    Raises:
+        UsageError: A path is no file, two files hold the same run, or there is no such format.
+        TelemetryFormatError: A file is damaged, or of another version.
+    """
+    from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
+    from virnuc_profiler.reports.shard_files import aggregate_telemetry_shards
+
+    renderer = _renderer(format_name)
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file; several paths must be the telemetry files of a job's shards")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the report prints them
+            job = aggregate_telemetry_shards(paths)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    document = {"run_metadata": {}, "summary": job["global_summary"], "per_batch_metrics": job["per_batch_metrics"]}
+    source = ", ".join(path.name for path in paths)
+    return renderer.telemetry(summarize_performance(document, source, shards=job["per_shard_summary"]))
 
 
 def render(path: Path, format_name: str = "text") -> str:
@@ -59,12 +93,9 @@ def render(path: Path, format_name: str = "text") -> str:
         UsageError: There is nothing, nothing that can be reported on, or no such format.
         TelemetryFormatError: A file is damaged, or of another version.
     """
-    from virnuc_profiler.reports.renderers import RENDERERS
     from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 
-    if format_name not in RENDERERS:
-        raise UsageError(f"--format {format_name!r} is not one of {', '.join(RENDERERS)}")
-    renderer = RENDERERS[format_name]
+    renderer = _renderer(format_name)
     if path.is_dir():
         return _render_folder(path, renderer)
     if path.name == JOURNAL_FILE:
@@ -72,6 +103,14 @@ def render(path: Path, format_name: str = "text") -> str:
     if not path.exists():
         raise UsageError(f"{path} does not exist; give a telemetry file or the folder of a sweep")
     return _render_file(path, renderer)
+
+
+def _renderer(format_name: str) -> Renderer:
+    from virnuc_profiler.reports.renderers import RENDERERS
+
+    if format_name not in RENDERERS:
+        raise UsageError(f"--format {format_name!r} is not one of {', '.join(RENDERERS)}")
+    return RENDERERS[format_name]
 
 
 def _render_folder(folder: Path, renderer: Renderer) -> str:

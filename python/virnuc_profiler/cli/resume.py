@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.measurement_request import shown_path
+from virnuc_profiler.cli.options.measurement_request import shown_path
 from virnuc_profiler.errors import UsageError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
@@ -87,10 +87,11 @@ def refuse_contradictions(
     Raises:
         UsageError: An option contradicts the sweep; each is named, with both values.
     """
-    from virnuc_profiler.sweep.plan.request import HARMLESS, recorded
+    from virnuc_profiler.sweep.plan.request import HARMLESS, NEW_OPTIONS, recorded
 
     plan = record.plan
     known = {
+        **NEW_OPTIONS,
         **plan.options,
         **{name: plan.grid.get(name) for name in KNOBS},
         **{name: (fixed,) for name in MODEL_KNOBS if (fixed := plan.options.get(name)) is not None},

@@ -6,27 +6,28 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.arguments import (
+from virnuc_profiler.cli.dry_run import dry_resume, dry_run
+from virnuc_profiler.cli.options.arguments import (
     STEPS_HELP,
     add_isolation_options,
     add_measurement_options,
     steps,
 )
-from virnuc_profiler.cli.dry_run import dry_resume, dry_run
-from virnuc_profiler.cli.isolation import limits_of, model_host
-from virnuc_profiler.cli.measurement_request import (
+from virnuc_profiler.cli.options.isolation import limits_of, model_host
+from virnuc_profiler.cli.options.measurement_request import (
     build_request,
     describe_workload,
     fasta_of_environment,
     grid_of,
     require_writable,
     shown_path,
+    warn_of_findings,
 )
-from virnuc_profiler.cli.result_folder import claim_folder
+from virnuc_profiler.cli.options.result_folder import claim_folder
 from virnuc_profiler.cli.resume import (
     conditions_so_far,
     last_sweep,
@@ -43,7 +44,7 @@ from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configurat
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, plan
 
 if TYPE_CHECKING:
-    from virnuc_profiler.cli.isolation import ModelHost
+    from virnuc_profiler.cli.options.isolation import ModelHost
     from virnuc_profiler.sweep.plan.conditions import Conditions
     from virnuc_profiler.sweep.plan.request import Request
     from virnuc_profiler.sweep.plan.workload import Workload
@@ -131,7 +132,9 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
             )
         workload, validation = request.workload(), request.validation_workload()
         check_budgets(plan(grid), names, workload, validation)
+        _require_environment(plan(grid)[name] for name in names)
         print(describe_workload(workload))
+        warn_of_findings(workload)
         journal.begin(SweepPlan(tuple(names), grid, workload, validation, options_of(request)))
         return _run(_loaded(request, host, grid), request, journal)
 
@@ -150,6 +153,7 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
         workload, validation = request.workload(), request.validation_workload()
         require_same_workload(record, request, workload, validation)
         print(describe_workload(workload))
+        warn_of_findings(workload)
         sweep = _sweep(request, journal, with_limits(record.current_conditions, request, host.limits))
         sweep.write_files()  # the process may have been killed between the journal and the files
         left = sweep.to_run(record.plan.steps)
@@ -159,6 +163,7 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
             sweep.conditions = record.current_conditions  # no result of this process is added
             return _finish(sweep, request, None)
         require_same_conditions(record, folder, conditions_so_far(record), allow_mixed)
+        _require_environment(sweep.steps[name] for name, _ in left)
         first = left[0][1]
         if first is not None:
             request = request.for_configuration(first)
@@ -192,6 +197,7 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     """Run the sweep, without a model if everything is there already, and print where the results are."""
     from virnuc_profiler.cli.progress import show_progress
     from virnuc_profiler.sweep.plan.cooldown import min_pause_s
+    from virnuc_profiler.sweep.results.result import ENVIRONMENT
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
@@ -204,6 +210,10 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     folder = shown_path(request.output_dir)
     print(f"Results: {folder}")
     trials = sweep.journal.current.trials
+    if again := sum(trial.result.reason == ENVIRONMENT for trial in trials):
+        _log.warning(
+            "this machine did not let %d configurations run: sweep --resume %s measures them again", again, folder
+        )
     if trials and not any(trial.result.succeeded for trial in trials):
         raise VirnucError(f"no configuration succeeded; the tables and the files in {folder} say why")
     return 0
@@ -235,6 +245,13 @@ def _run_without_model(
     on_progress: Callable[[int], None],  # noqa: ARG001
 ) -> Result:
     raise AssertionError(f"{configuration} is to be run without a model")
+
+
+def _require_environment(steps_to_run: Iterable[Step]) -> None:
+    """Say before the first trial what the machine lacks for every one of them."""
+    from virnuc_profiler.inference.loading.environment import require_environment
+
+    require_environment(_max_workers(tuple(steps_to_run)))
 
 
 def _max_workers(steps_to_run: Sequence[Step]) -> int:

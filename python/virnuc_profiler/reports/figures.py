@@ -11,6 +11,26 @@ from virnuc_profiler.telemetry.values import printable, shown
 __all__ = ["NOT_MEASURED", "hours", "limit", "number", "percent", "rate", "share", "times", "words"]
 
 
+def milliseconds(nanoseconds: float | None, sign: str = "") -> str:
+    """Format a time as milliseconds, such as ``1,234.567``.
+
+    Args:
+        nanoseconds: Time in ns, or None.
+        sign: ``+`` to show the sign of positive values too.
+    """
+    return NOT_MEASURED if nanoseconds is None else f"{nanoseconds / 1e6:{sign},.3f}"
+
+
+def microseconds(nanoseconds: float | None, sign: str = "") -> str:
+    """Format a time as microseconds, such as ``12.3 µs``.
+
+    Args:
+        nanoseconds: Time in ns, or None.
+        sign: ``+`` to show the sign of positive values too.
+    """
+    return NOT_MEASURED if nanoseconds is None else f"{nanoseconds / 1e3:{sign},.1f} µs"
+
+
 def words(value: Any, limit: int = 200) -> str:
     """Format a value of unknown origin for a terminal, with invisible characters escaped.
 

@@ -19,6 +19,8 @@ from virnuc_profiler.analysis.summary.performance_figures import (
     Projections,
     summarize_performance,
 )
+from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
+from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
 from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, rate, share, words
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
@@ -84,6 +86,7 @@ def render_performance(performance: Performance) -> str:
     """
     sections = {
         "": _run(performance),
+        "Shards": _shards(performance.summary),
         "Workload": _workload(performance),
         "Throughput": _throughput(performance.summary),
         "Packing": _packing(performance),
@@ -117,6 +120,15 @@ def _run(performance: Performance) -> Iterator[str]:
             yield f"{label}: {words(performance.metadata[key])}"
 
 
+def _shards(summary: Mapping[str, Any]) -> Iterator[str]:
+    if "num_shards" not in summary:
+        return
+    yield _line("Number", number(summary["num_shards"]))
+    yield _line("All at once", f"{share(summary.get('shard_overlap'))} of the time")
+    for sentence in summary.get("warnings") or ():
+        yield from _wrapped(sentence)
+
+
 def _workload(performance: Performance) -> Iterator[str]:
     summary, workload = performance.summary, performance.metadata.get("workload")
     yield _line("Sequences", _sequences(summary["total_sequences"], workload))
@@ -127,7 +139,11 @@ def _workload(performance: Performance) -> Iterator[str]:
     yield from _projections(performance.projections)
     if summary.get("batches_without_counts"):
         yield _line("Batches without counts", f"{number(summary['batches_without_counts'])} (not in the totals)")
-    for key, label in (("truncated_sequences", "Sequences cut"), ("unknown_residues", "Unknown letters")):
+    for key, label in (
+        ("skipped_records", "Invalid records skipped"),
+        ("truncated_sequences", "Sequences cut"),
+        ("unknown_residues", "Unknown letters"),
+    ):
         if isinstance(workload, Mapping) and isinstance(workload.get(key), int):
             yield _line(label, number(workload[key]))
 
@@ -193,7 +209,7 @@ def _wait(performance: Performance) -> Iterator[str]:
 def _gpu(performance: Performance) -> Iterator[str]:
     summary = performance.summary
     for device in performance.devices:
-        value = percent(device.average, beside=PERF_02_PERCENT)
+        value = with_coverage(percent(device.average, beside=PERF_02_PERCENT), device.coverage)
         if device.minimum is not None:
             value += f" (batches {percent(device.minimum)} to {percent(device.maximum)})"
         yield _line(words(device.name), value)
@@ -205,17 +221,27 @@ def _gpu(performance: Performance) -> Iterator[str]:
         yield _line("Batches without device times", number(summary["dropped_device_timings"]))
     for key, label in (("sm", "SM activity"), ("tensor", "Tensor activity"), ("dram", "DRAM activity")):
         if f"mean_{key}_activity" in summary:
-            yield _line(label, share(summary[f"mean_{key}_activity"]))
+            yield _sampled(summary, f"mean_{key}_activity", label, share(summary[f"mean_{key}_activity"]))
 
 
 def _energy(summary: Mapping[str, Any]) -> Iterator[str]:
     if "energy_joules" not in summary:
         return
-    yield _line("Energy", number(summary["energy_joules"], 1, " J"))
-    yield _line("Joules per sequence", number(summary.get("joules_per_sequence"), 4))
-    yield _line("Joules per 1,000 tokens", number(summary.get("joules_per_1000_tokens"), 4))
-    yield _line("Power, mean", number(summary.get("mean_power_watts"), 1, " W"))
-    yield _line("Power, peak", number(summary.get("peak_power_watts"), 1, " W"))
+    counter = "energy_joules"
+    yield _sampled(summary, counter, "Energy", number(summary[counter], 1, " J"), "%")
+    for key, label, digits, unit in (
+        ("joules_per_sequence", "Joules per sequence", 4, ""),
+        ("joules_per_1000_tokens", "Joules per 1,000 tokens", 4, ""),
+        ("mean_power_watts", "Power, mean", 1, " W"),
+    ):
+        yield _sampled(summary, counter, label, number(summary.get(key), digits, unit), "%")
+    peak = "peak_power_watts"
+    yield _sampled(summary, peak, "Power, peak", number(summary.get(peak), 1, " W"), None)
+
+
+def _sampled(summary: Mapping[str, Any], key: str, label: str, value: str, unit: str | None = POINTS) -> str:
+    """Return a line with a sampled value; `key` is the one under which the summary has its coverage."""
+    return _line(label, with_coverage(value, summary_coverage(summary, key), unit))
 
 
 def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -224,16 +250,21 @@ def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
     label = "Pace set by" if summary["bound_by"] in PACES else "Largest loss after warm-up"
     yield _line(label, words(LABELS.get(summary["bound_by"], summary["bound_by"])))
     if summary.get("diagnosis") is not None:
-        yield from wrap(
-            words(summary["diagnosis"], 1000), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
-        )
+        yield from _wrapped(summary["diagnosis"])
     if isinstance(gaps := summary.get("device_gap_seconds"), Mapping):
         for cause, seconds in sorted(gaps.items(), key=lambda item: -(item[1] or 0)):
             yield _line(f"Device idle, {words(LABELS.get(cause, cause))}", number(seconds, 3, " s"))
-    if summary.get("throttled_batches"):
-        yield _line("Batches under lower clocks", number(summary["throttled_batches"]))
+    throttling = summary_coverage(summary, "throttled_seconds")
+    if summary.get("throttled_batches") or (throttling is not None and not throttling.sufficient):
+        slowed = number(summary.get("throttled_batches"))
+        yield _sampled(summary, "throttled_seconds", "Batches under lower clocks", slowed)
         for reason, seconds in (summary.get("throttled_seconds") or {}).items():
             yield _line(words(reason), number(seconds, 1, " s"))
+
+
+def _wrapped(sentence: Any) -> list[str]:
+    """Return the indented lines of a sentence."""
+    return wrap(words(sentence, 1000), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _checkpoints(performance: Performance) -> Iterator[str]:
@@ -261,7 +292,8 @@ def _requirements(performance: Performance) -> Iterator[str]:
     for requirement in performance.requirements:
         unit = f" {requirement.unit}" if requirement.unit[0].isalpha() else requirement.unit
         value = number(requirement.value, 2, unit, beside=requirement.limit)
-        verdict = {True: "PASS", False: "FAIL", None: "NOT MEASURED"}[requirement.met]
+        unknown = "NOT MEASURED" if requirement.value is None or requirement.remark else "CANNOT TELL"
+        verdict = {True: "PASS", False: "FAIL", None: unknown}[requirement.met]
         yield f"  {requirement.name}  {requirement.text:<32} {value:>12}   {verdict}"
         if requirement.remark:
             yield f"           {requirement.remark}"

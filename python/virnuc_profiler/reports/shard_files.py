@@ -15,22 +15,25 @@ from virnuc_profiler.telemetry.values import printable
 
 
 def aggregate_telemetry_shards(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
-    """Aggregate the telemetry of shards that ran in parallel.
+    """Aggregate the telemetry of the shards of a job.
 
-    Sequences, tokens and batches are summed, the time is that of the slowest shard, and rates follow from both.
+    Sequences, tokens and batches are summed. The time of the job is the time during which at least one shard ran, by
+    the timestamps in the files, and rates follow from both.
 
     Args:
         paths: Telemetry files or saved runs. The rank of a shard is its position.
 
     Returns:
-        ``global_summary`` (the keys of a telemetry summary, and ``num_shards``), ``per_shard_summary`` (a list of
-        summaries with ``shard_rank`` and ``path``) and ``per_batch_metrics`` (all batches, with ``shard_rank``).
+        ``global_summary`` (the keys of a telemetry summary, ``num_shards``, ``shard_overlap`` and ``warnings``),
+        ``per_shard_summary`` (a list of summaries with ``shard_rank`` and ``path``) and ``per_batch_metrics`` (all
+        batches, with ``shard_rank``).
 
     Warns:
-        UserWarning: ``model_name`` differs between the shards.
+        UserWarning: ``model_name`` differs between the shards, they did not run at the same time, a file does not say
+            when it ran or lacks an average that others have, or two files may be copies.
 
     Raises:
-        ValueError: There are no paths, or a file is given twice, which would count its work twice.
+        ValueError: There are no paths, or a file or the run in it is given twice, which would count its work twice.
         TelemetryFormatError: A file cannot be read, or is neither telemetry nor a saved run.
     """
     if isinstance(paths, str | os.PathLike):
@@ -44,10 +47,13 @@ def aggregate_telemetry_shards(paths: Sequence[str | os.PathLike[str]]) -> dict[
             raise ValueError(f"{file} is given twice; each shard counts once")
         resolved.add(file.resolve())
     documents = [load_telemetry(file) for file in files]
+    unique = len({file.name for file in files}) == len(files)
+    result = aggregate_shards(documents, [printable(file.name if unique else str(file)) for file in files])
     if models := differing_models(documents):
         names = ", ".join(printable(name) for name in models)
-        warnings.warn(f"the shards ran different models: {names}", UserWarning, stacklevel=2)
-    result = aggregate_shards(documents)
+        result["global_summary"]["warnings"].insert(0, f"the shards ran different models: {names}")
+    for sentence in result["global_summary"]["warnings"]:
+        warnings.warn(sentence, UserWarning, stacklevel=2)
     for summary, file in zip(result["per_shard_summary"], files, strict=True):
         summary["path"] = str(file)
     return result

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
 from virnuc_profiler.analysis.selection import THROTTLED
+from virnuc_profiler.reports.coverage_text import with_coverage
 from virnuc_profiler.reports.figures import NOT_MEASURED, limit, number, percent, rate, share, times
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
@@ -169,6 +171,10 @@ def _notes(document: Document) -> list[str]:
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))
         notes.append(f"Mixed: {len(mixed)} of {len(document.results)} differ from the rest in {printable(what)}.")
+    if (off := max(map(_off_by, document.results), default=0.0)) > 0:
+        notes.append(f"{_MARK} GPU Util may be off by up to {off:.0f} points: short runs, or sampled in part.")
+    if any(result.succeeded and result.gpu_util is None and _seen(result) for result in document.results):
+        notes.append(f"GPU Util {NOT_MEASURED}: the run is too short to sample, or most of it was not sampled.")
     if document.best is not None and document.best.throttled:
         notes.append("Every configuration that succeeded was throttled: compare on a cooler device.")
     return notes
@@ -186,7 +192,9 @@ def _throttled(document: Document) -> list[str]:
 def _held_down(result: Result) -> str:
     evidence = result.evidence or {}
     held, reasons = evidence.get("held_down_share"), evidence.get("reasons") or {}
-    return printable(f"{share(held)} of the time: {', '.join(reasons) or NOT_MEASURED}")
+    seen = evidence.get("sampled_share")
+    time = "the time" if seen is None else f"the {share(seen)} of the time that was sampled"
+    return printable(f"{share(held)} of {time}: {', '.join(reasons) or NOT_MEASURED}")
 
 
 def _failures(document: Document) -> list[str]:
@@ -221,7 +229,7 @@ def _figures(result: Result) -> str:
     if result.succeeded:
         lines += [
             f"Throughput: {rate(result.sequences_per_sec)} seq/sec, {number(result.tokens_per_sec)} tok/sec",
-            f"GPU Utilization: {percent(result.gpu_util)}",
+            f"GPU Utilization: {with_coverage(percent(result.gpu_util), _seen(result))}",
             f"Packing Efficiency: {share(result.packing_efficiency, beside=MIN_PACKING)}",
             f"Peak Memory: {_gigabytes(result.peak_memory_gb)}",
         ]
@@ -247,6 +255,26 @@ def _limit(required: float | None) -> str:
 
 def _gigabytes(value: float | None) -> str:
     return number(value, 2, " GB")
+
+
+_MARK: Final = "*"
+"""Mark of a GPU utilization that does not stand for the whole run."""
+
+
+def _seen(result: Result) -> Coverage | None:
+    return Coverage.from_json(result.gpu_util_coverage)
+
+
+def _off_by(result: Result) -> float:
+    """Return by how many points the GPU utilization may be off, given what was sampled of the run."""
+    if result.gpu_util is None:
+        return 0.0
+    low, high = percent_bounds(result.gpu_util, _seen(result))
+    return max(result.gpu_util - low, high - result.gpu_util)
+
+
+def _utilization(result: Result) -> str:
+    return percent(result.gpu_util) + (_MARK if _off_by(result) > 0 else "")
 
 
 def _measured(text: Callable[[Result], str]) -> Callable[[Result], str]:
@@ -276,7 +304,7 @@ def _packing(document: Document) -> Column:
 
 
 _TOK: Final[Column] = ("Tok/sec ", _measured(lambda result: number(result.tokens_per_sec)))
-_GPU: Final[Column] = ("GPU Util", _measured(lambda result: percent(result.gpu_util)))
+_GPU: Final[Column] = ("GPU Util", _measured(_utilization))
 _MEM: Final[Column] = ("Memory ", _memory)
 _SPEEDUP: Final[Column] = ("Speedup", _measured(lambda result: times(result.speedup)))
 _STATUS: Final[Column] = ("Status", _status)

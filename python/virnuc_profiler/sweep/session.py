@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
+from virnuc_profiler.errors import EnvironmentFailure, OutputError, UsageError, WorkloadError
+from virnuc_profiler.inference.loading.environment import require_environment
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
@@ -22,7 +23,7 @@ from virnuc_profiler.sweep.results.earlier_files import keep_earlier_run, keep_u
 from virnuc_profiler.sweep.results.from_journal import NO_CHOICE, Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.remaining import PlannedTrial, needed_steps, remaining_trials
-from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
 from virnuc_profiler.sweep.results.result_files import now, relative_to
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, Trial, conditions_key
 from virnuc_profiler.telemetry.files import write_json_atomically
@@ -107,6 +108,7 @@ class Sweep:
             UsageError: A step does not exist, or the longest sequence does not fit a token budget.
             WorkloadError: The file of sequences was changed meanwhile.
             OutputError: A result cannot be written, or another sweep uses the folder.
+            EnvironmentFailure: The machine lets no configuration run, for lack of processes or shared memory.
             KeyboardInterrupt: Ctrl-C; what was measured until then is written.
         """
         chosen = in_order(names)
@@ -205,7 +207,14 @@ class Sweep:
             self.listener.trial_started(step.name, configuration, workload)
             folder = self.output_dir / TELEMETRY_FOLDER / step.name
             keep_earlier_run(folder, configuration.run_id, journal.current.started)
-            result = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
+            try:
+                result = self.run_trial(workload, configuration, folder, self.listener.trial_progressed)
+                _require_environment(result)
+            except EnvironmentFailure as failure:
+                raise EnvironmentFailure(
+                    f"{failure}; the sweep ends here, and the results of {len(journal.current.trials)} finished trials "
+                    f"are kept: sweep --resume {self.output_dir} continues it"
+                ) from None
         trial = Trial(
             step.name,
             configuration,
@@ -293,6 +302,19 @@ class Sweep:
 
     def _is_finished(self, record: SweepRecord, name: str, configuration: Configuration) -> bool:
         return record.is_finished(name, configuration, self.conditions.settings)
+
+
+def _require_environment(result: Result) -> None:
+    """Refuse a result that says that the machine lets no configuration run; another one may need fewer processes.
+
+    Raises:
+        EnvironmentFailure: The machine kept this configuration from running, and would keep any other one.
+    """
+    if result.reason != ENVIRONMENT:
+        return
+    require_environment(result.configuration.num_workers)
+    if result.configuration.num_workers <= 1:
+        raise EnvironmentFailure(result.message or "the machine let no worker start")
 
 
 def _make(folder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +19,12 @@ MAX_BYTES = 512 * 1024 * 1024
 _UNFINISHED: Final = ".unfinished-"
 
 
-def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
+def write_text_atomically(path: str | os.PathLike[str], text: str | Iterable[str]) -> Path:
     """Write a text file so that readers see the old content or the new, even after a crash or on a full disk.
 
     Args:
         path: File to write. Missing folders are created.
-        text: New content, written as UTF-8.
+        text: New content as a whole or in pieces, written as UTF-8.
 
     Returns:
         The path.
@@ -31,25 +32,7 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> Path:
     Raises:
         OutputError: The file cannot be written. No partial file is left behind.
     """
-    path = Path(path)
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_UNFINISHED}")
-        temporary = Path(name)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp creates private files, but results are not secret
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-    return path
+    return _write_atomically(Path(path), [text] if isinstance(text, str) else text)
 
 
 def write_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:
@@ -67,6 +50,84 @@ def write_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:
         ValueError: The document contains NaN or infinity, which JSON does not support.
     """
     return write_text_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def stream_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:
+    """Write a document with long lists as :func:`write_text_atomically` does, without having its text in memory.
+
+    Args:
+        path: File to write. Missing folders are created.
+        document: Plain JSON values. Iterators become lists whose entries are made and written one by one.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: The file cannot be written.
+        ValueError: The document contains NaN or infinity, which JSON does not support.
+    """
+    return _write_atomically(Path(path), json_pieces(document))
+
+
+def json_pieces(document: Any) -> Iterator[str]:
+    """Yield the JSON text of a document piece by piece, so that long lists need not be in memory.
+
+    Args:
+        document: Plain JSON values. Iterators in it become lists, one line for each entry.
+
+    Raises:
+        ValueError: The document contains NaN or infinity, which JSON does not support.
+    """
+    yield from _pieces(document)
+    yield "\n"
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    if isinstance(value, Iterator):
+        before = "[\n"
+        for entry in value:
+            yield before + json.dumps(entry, allow_nan=False)
+            before = ",\n"
+        yield "[]" if before == "[\n" else "\n]"
+    elif not _has_iterator(value):
+        yield json.dumps(value, indent=1, allow_nan=False)
+    elif isinstance(value, dict):
+        for number, (key, entry) in enumerate(value.items()):
+            yield f"{',' if number else '{'}\n{json.dumps(key)}: "
+            yield from _pieces(entry)
+        yield "\n}"
+    else:
+        for number, entry in enumerate(value):
+            yield ",\n" if number else "[\n"
+            yield from _pieces(entry)
+        yield "\n]"
+
+
+def _has_iterator(value: Any) -> bool:
+    """Whether there is an iterator in nested dictionaries and lists."""
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, Iterator) or any(map(_has_iterator, entries))
+
+
+def _write_atomically(path: Path, pieces: Iterable[str]) -> Path:
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_UNFINISHED}")
+        temporary = Path(name)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp creates private files, but results are not secret
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    return path
 
 
 def move_aside(path: Path, why: str) -> Path | None:

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import types
+from importlib.util import find_spec
 
 import pytest
 
@@ -125,6 +126,7 @@ def test_without_nvidia_ml_py(monkeypatch):
     assert "nvidia-ml-py" in info["gpu_reason"]
 
 
+@pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
 def test_torch_is_not_imported_for_its_version():
     code = (
         "import sys; from virnuc_profiler import capture_hardware_info; info = capture_hardware_info();"

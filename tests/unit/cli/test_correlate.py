@@ -2,11 +2,14 @@
 """``correlate`` from files to text, JSON and exit codes."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from benchmarks.correlate_memory import measure, write_export
 
 from tests.support.nsys_files import OTHER_THREAD, START_END, NsysFile, write_capture_of
 from tests.support.run_records import MS, batch, run_of, stage
@@ -15,6 +18,13 @@ from virnuc_profiler.telemetry.records import DeviceCapture
 
 OFFSET = 987_654_321
 UTC_OF_RUN = 1_740_830_400_000 * MS  # run_of's started_at
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal_and_no_hurry(monkeypatch):
+    """One line for each row, whatever terminal the tests run in, and no word on slow work, however busy the machine."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("virnuc_profiler.cli.terminal._FIRST_S", 3600.0)
 
 
 @pytest.fixture
@@ -77,7 +87,7 @@ def test_the_json_has_what_the_table_has_and_every_batch(capsys, files, tmp_path
     target = tmp_path / "out.json"
     assert correlate(capsys, *files, "--json", target)[0] == 0
     document = json.loads(target.read_text())
-    assert (document["kind"], document["schema_version"]) == ("virnuc_profiler correlation", "1.0")
+    assert (document["kind"], document["schema_version"]) == ("virnuc_profiler correlation", "1.1")
     assert document["batches"] == {"in_run": 20, "in_capture": 20, "matched": 20}
     assert document["clock"] == {"offset_ns": OFFSET + 2000, "deviation_p99_ns": 0, "deviation_max_ns": 0}
     assert document["busy"] == {
@@ -295,3 +305,103 @@ def test_it_answers_without_torch(files):
 
     code = "import sys; from virnuc_profiler.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, "correlate", *map(str, files)], check=False).returncode == 0
+
+
+def test_gpu_work_that_no_range_explains_is_stated(capsys, tmp_path):
+    export = tmp_path / "other.sqlite"
+    with NsysFile(export) as file:
+        file.range("step", 0, 1000)
+        file.range("idle", 2000, 3000)
+        for number in range(10):
+            file.launch(10 + 5 * number, 10_000 * MS * number, 10_000 * MS * number + MS // 10)
+            file.work(
+                "KERNEL", 5000 * MS + 10_000 * MS * number, 5000 * MS + 10_000 * MS * number + 7_900_000, 900 + number
+            )
+        file.launch(5000, 1, 100_001)
+        file.call(500, 502, 950, thread=OTHER_THREAD)
+        file.work("KERNEL", 1000 * MS, 1001 * MS, 950)
+    code, out, err = correlate(capsys, export, "--json", tmp_path / "out.json")
+    assert (code, err) == (0, "")
+    rows = {
+        cells[0].strip(): [cell.strip() for cell in cells[1:]]
+        for line in out.splitlines()
+        if (cells := line.split("|"))
+    }
+    assert rows["launched in these ranges"] == ["10", "1.000", "1.23%", "1.000"]
+    assert rows["outside all of them"] == ["1", "0.100", "0.1%", "0.100"]
+    assert rows["by other threads meanwhile"] == ["1", "1.000", "1.23%", "1.000"]
+    assert rows["without a launching call"] == ["10", "79.000", "97.4%", "79.000"]
+    assert rows["all"] == ["22", "81.100", "100.0%", "81.000"]
+    assert "Warning: 98.8% of the GPU time was not launched in these ranges" in out
+    assert "Warning: 1 of 2 names have no GPU work: idle" in out
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["gpu_work"]["without_launch"] == {"operations": 10, "total_ns": 79_000_000, "busy_ns": 79_000_000}
+    assert (
+        document["gpu_work"]["other_threads"]["operations"] == document["gpu_work"]["outside_ranges"]["operations"] == 1
+    )
+    assert len(document["warnings"]) == 2
+
+
+def test_work_that_ranges_explain_brings_no_warning(capsys, files, tmp_path):
+    for argv in ([files[1], "--range", "forward"], files):
+        out = correlate(capsys, *argv, "--json", tmp_path / "out.json")[1]
+        assert "launched in these ranges   |         20 | 199.900 | 100.0% |  199.900" in out
+        assert "Warning" not in out
+        assert json.loads((tmp_path / "out.json").read_text())["warnings"] == []
+
+
+def test_a_stage_that_the_run_timed_on_the_device_and_whose_ranges_launch_nothing(capsys, files):
+    with closing(sqlite3.connect(files[1])) as database, database:
+        database.execute("DELETE FROM CUPTI_ACTIVITY_KIND_RUNTIME WHERE correlationId <= 5")
+    out = correlate(capsys, *files)[1]
+    assert "Warning: forward: 5 of 20 matched ranges have no GPU work, but the run timed them on the device" in out
+    assert "Warning: 25.0% of the GPU time was not launched in these ranges" in out
+    assert "without a launching call   |          5 |  49.975 |  25.0%" in out
+
+
+def test_a_graph_counts_once_for_its_device(capsys, tmp_path):
+    export = tmp_path / "graph.sqlite"
+    with NsysFile(export) as file:
+        graph = file.launch(0, 10, 1_000_010, kind="GRAPH_TRACE")
+        file.work("KERNEL", 10, 400_010, graph)
+        file.work("KERNEL", 400_010, 1_000_010, graph)
+    out = correlate(capsys, export)[1]
+    assert "0      |          2 |   1.000 |   1.000 |    1.000 | 1.000" in out
+    assert "CUDA graph" not in out
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_every_line_fits_the_terminal(capsys, files, tmp_path, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    export = tmp_path / "long.sqlite"
+    with NsysFile(export) as file:
+        file.domain(1, "a domain with a long name " * 3)
+        file.range("at::native::" + "elementwise_kernel, " * 9 + "op_id = 317175", 0, 100, domain=1)
+        kernel = file.string("void at::native::kernel<float, " + "int, " * 40)
+        file.launch(10, 200, 12_345_678_901_200, demangledName=kernel)
+        file.work("KERNEL", 300, 12_345_678_901_200, 77, device=1)
+    for argv in ([export], [export, "--range", "at*"], [files[1]], [*files, "--batches"]):
+        out = correlate(capsys, *argv)[1]
+        assert max(map(len, out.splitlines())) <= width, out
+    assert "= 317175" in correlate(capsys, export)[1]
+
+
+def test_long_work_says_what_it_is_doing(capsys, files, monkeypatch):
+    monkeypatch.setattr("virnuc_profiler.cli.terminal._FIRST_S", 0.0)
+    code, _, err = correlate(capsys, files[1])
+    assert code == 0
+    assert "reading NVTX_EVENTS, 41 rows so far ..." in err
+
+
+@pytest.mark.slow
+def test_memory_is_a_small_multiple_of_a_file_with_a_name_for_each_range(tmp_path):
+    peaks, sizes = [], []
+    for ranges in (10, 60_000):
+        export, target = tmp_path / f"{ranges}.sqlite", tmp_path / f"{ranges}.json"
+        write_export(export, ranges, 10, registered=False)
+        peaks.append(measure(str(export), "--json", str(target))[2])
+        sizes.append(export.stat().st_size)
+    assert peaks[1] - peaks[0] < 10 * (sizes[1] - sizes[0])  # 5 times, while a copy as objects takes 60
+    document = json.loads(target.read_text())
+    assert (len(document["ranges"]), len(document["projections"])) == (60_000, 60_000)
+    assert document["gpu_work"]["in_ranges"]["operations"] == 6_000

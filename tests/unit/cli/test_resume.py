@@ -111,6 +111,8 @@ def test_harmless_options_may_differ_and_the_same_ones_be_repeated(stopped, mode
         (("--steps", "packing"), "--steps is packing but was baseline,dataloader"),
         (("--fasta", "other.faa"), "other.faa but was not given"),
         (("--try-all",), "--try-all is true but was false"),
+        (("--skip-invalid",), "--skip-invalid is true but was false"),
+        (("--strict",), "--strict is true but was false"),
         (("--output-dir", "elsewhere"), "elsewhere but was"),
     ],
 )
@@ -230,8 +232,27 @@ def test_another_file_of_sequences_is_refused(own, tmp_path, model, capsys, dama
     assert sweep(capsys, "--resume", folder)[0] == 0
 
 
+def test_records_stay_left_out_when_a_sweep_is_resumed(own, tmp_path, model, capsys):
+    own.write_text(own.read_text() + ">empty\n>gap\nMK-V\n")
+    folder = tmp_path / "out"
+    model.stop_after = 2
+    options = ("--device", "cpu", "--fasta", own, "--steps", "dataloader", "--output-dir", folder, "--skip-invalid")
+    code, out, err = sweep(capsys, *options)
+    assert code == 1
+    assert "9 sequences of" in out
+    assert "; 1 invalid record is left out, see skipped_records.tsv" in out
+    assert err.count("1 sequence holds 1 gap (first: line 19 (gap))") == 1
+    model.stop_after = None
+    code, out, err = sweep(capsys, "--resume", folder)
+    assert code == 0, err
+    assert "1 invalid record is left out" in out
+    workload = json.loads((folder / "dataloader_sweep.json").read_text())["workload"]
+    assert (workload["skip_invalid"], workload["skipped_records"]) == (True, 1)
+    assert [finding["kind"] for finding in workload["findings"]] == ["gaps"]
+
+
 def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
-    from virnuc_profiler.cli.measurement_request import resolve_device_here
+    from virnuc_profiler.cli.options.measurement_request import resolve_device_here
     from virnuc_profiler.sweep.plan.request import options_of, request_of
 
     (request,) = model.requests
@@ -239,6 +260,8 @@ def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
     assert request.device == torch.device("cpu")
     assert request_of(plan.options, plan.grid, stopped, resolve_device_here) == request
     assert json.loads(json.dumps(options_of(request))) == read_journal(stopped)[0].plan.options
+    older = {name: value for name, value in plan.options.items() if name not in ("skip_invalid", "strict")}
+    assert request_of(older, plan.grid, stopped, resolve_device_here) == request
 
 
 def full(folder, capsys):

@@ -164,6 +164,38 @@ def test_slow_is_not_zero():
     assert "0.000400x" in render_dataloader(document("dataloader", [slow]))
 
 
+def seen(share, blurred_share=0.0):
+    return {"share": share, "readings": 38, "largest_gap_seconds": 1.0, "blurred_share": blurred_share}
+
+
+def test_a_utilization_of_a_part_of_the_run_is_marked():
+    results = [
+        success(Configuration(2, 2), gpu_util=70.0, gpu_util_coverage=seen(0.6)),
+        success(Configuration(2, 4), gpu_util=80.0, gpu_util_coverage=seen(1.0, 0.1)),
+        success(Configuration(2, 8), gpu_util=81.0, gpu_util_coverage=seen(1.0)),
+    ]
+    text = render_dataloader(document("dataloader", results))
+    assert [row.split(" | ")[4].strip() for row in text.splitlines()[3:6]] == ["70.0%*", "80.0%*", "81.0%"]
+    assert "* GPU Util may be off by up to 28 points: short runs, or sampled in part." in text  # 42 to 82 %
+    assert "* GPU Util" not in render_dataloader(document("dataloader", results[2:]))
+    (baseline,) = [line for line in render_baseline(document("baseline", results[:1])).splitlines() if "GPU" in line]
+    assert baseline == "GPU Utilization: 70.0% (of 60% of the run, 38 readings)"
+
+
+def test_a_run_that_is_too_short_for_a_utilization_says_so():
+    short = success(BASELINE, gpu_util=None, gpu_util_coverage=seen(1.0, 1.0))
+    assert "GPU Utilization: n/a (the run is too short to sample)" in render_baseline(document("baseline", [short]))
+    text = render_packing(document("packing", [short]))
+    assert "GPU Util n/a: the run is too short to sample, or most of it was not sampled." in text
+
+
+def test_throttling_that_was_seen_in_a_part_of_the_run():
+    evidence = {"held_down_share": 1.0, "reasons": {"hw_slowdown": 1.0}, "sampled_share": 0.2}
+    hot = success(Configuration(2, 2), outcome="throttled", evidence=evidence)
+    text = render_dataloader(document("dataloader", [hot]))
+    assert "(100.0% of the 20.0% of the time that was sampled: hw_slowdown)" in text
+
+
 def test_a_baseline_that_failed_has_no_speedups():
     results = [success(Configuration(2, 2), 95.0)]
     failed = make_document(STEPS["dataloader"], conditions(), results, failure(BASELINE), planned=1)

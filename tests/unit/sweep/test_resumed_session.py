@@ -75,6 +75,14 @@ def test_bad_luck_is_run_again_and_its_result_replaced(tmp_path):
     assert [result.status for result in documents[1].results] == ["success", "success"]
 
 
+def test_what_the_machine_did_not_let_run_is_run_again(tmp_path):
+    stopped(tmp_path, 3, lambda c: success(c) if c == BASELINE else failure(c, "environment"))
+    trials = FakeTrials()
+    documents = run_in_journal(tmp_path, trials)
+    assert len(trials.calls) == 7
+    assert [result.status for result in documents[1].results] == ["success", "success"]
+
+
 @pytest.mark.parametrize(("limit_s", "again"), [(10.0, 0), (5.0, 0), (20.0, 2), (None, 2)])
 @pytest.mark.parametrize(
     ("deadline", "name"), [("total", "timeout_s"), ("hang", "progress_timeout_s"), (None, "timeout_s")]

@@ -21,11 +21,12 @@ from tests.support.sweeps import (
 )
 from virnuc_profiler import TelemetryLogger
 from virnuc_profiler.cli.report import render
-from virnuc_profiler.errors import OutputError, TelemetryFormatError, UsageError
+from virnuc_profiler.errors import EnvironmentFailure, OutputError, TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, plan
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import Projection
+from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result_files import read_step
 from virnuc_profiler.sweep.session import check_budgets
 from virnuc_profiler.sweep.trial import measured_model as prepare
@@ -332,6 +333,35 @@ def test_results_that_cannot_be_written_stop_the_sweep(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write into .*file"):
         fake_sweep(tmp_path / "file").run(["baseline"])
+
+
+def lets_nothing_run(_num_workers):
+    raise EnvironmentFailure("there is no shared memory: mount it")
+
+
+def test_a_machine_that_lets_nothing_run_ends_the_sweep_and_counts_against_no_configuration(tmp_path, monkeypatch):
+    trials = FakeTrials(lambda c: success(c) if c == BASELINE else failure(c, "environment"))
+    with monkeypatch.context() as patch:
+        patch.setattr("virnuc_profiler.sweep.session.require_environment", lets_nothing_run)
+        with pytest.raises(EnvironmentFailure) as caught:
+            fake_sweep(tmp_path, trials).run(["dataloader"])
+    assert str(caught.value) == (
+        "there is no shared memory: mount it; the sweep ends here, and the results of 1 finished trials are kept: "
+        f"sweep --resume {tmp_path} continues it"
+    )
+    assert len(trials.calls) == 2
+    (record,) = read_journal(tmp_path)
+    assert [trial.configuration for trial in record.trials] == [BASELINE]
+
+
+def test_a_limit_of_processes_ends_the_sweep_only_if_it_is_too_low_for_one_worker(tmp_path):
+    trials = FakeTrials(lambda c: failure(c, "environment") if c.num_workers == 8 else success(c))
+    grid = {"num_workers": [8, 2], "prefetch_factor": [2]}
+    (document,) = fake_sweep(tmp_path, trials, grid=grid).run(["dataloader"])
+    assert [result.status for result in document.results] == ["failed", "success"]
+    few = FakeTrials(lambda c: success(c) if c == BASELINE else failure(c, "environment"))
+    with pytest.raises(EnvironmentFailure, match="it failed with environment; the sweep ends here"):
+        fake_sweep(tmp_path / "one", few, grid={**grid, "num_workers": [1]}).run(["dataloader"])
 
 
 def test_a_budget_too_small_for_the_longest_sequence_is_refused_with_a_way_out(tmp_path):

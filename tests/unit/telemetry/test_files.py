@@ -7,7 +7,12 @@ import stat
 import pytest
 
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
-from virnuc_profiler.telemetry.files import read_json, write_json_atomically, write_text_atomically
+from virnuc_profiler.telemetry.files import (
+    read_json,
+    stream_json_atomically,
+    write_json_atomically,
+    write_text_atomically,
+)
 
 
 def test_what_is_written_can_be_read(tmp_path):
@@ -65,3 +70,18 @@ def test_a_file_of_a_gigabyte_is_refused_unread(tmp_path):
         file.truncate(1 << 30)
     with pytest.raises(TelemetryFormatError, match=r"huge\.json has 1,073,741,824 bytes, more than the limit"):
         read_json(path)
+
+
+def test_iterators_are_written_entry_by_entry(tmp_path):
+    document = {"a": 1, "rows": iter([{"n": 1}, {"n": None}]), "deep": [{"none": iter([])}], "ü": ["é"]}
+    path = stream_json_atomically(tmp_path / "rows.json", document)
+    assert json.loads(path.read_text()) == {"a": 1, "rows": [{"n": 1}, {"n": None}], "deep": [{"none": []}], "ü": ["é"]}
+    assert '{"n": 1},\n{"n": null}\n]' in path.read_text()
+
+
+def test_an_entry_that_json_does_not_have_leaves_the_old_file(tmp_path):
+    path = stream_json_atomically(tmp_path / "rows.json", {"rows": iter([1])})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="JSON"):
+        stream_json_atomically(path, {"rows": iter([1, math.nan])})
+    assert (path.read_bytes(), [*tmp_path.iterdir()]) == (before, [path])

@@ -106,10 +106,12 @@ def test_files_of_older_versions_are_reported(path, capsys):
         assert "synchronizing" in out
 
 
-def test_telemetry_of_older_versions_is_aggregated():
-    documents = [read_telemetry(path) for path in TELEMETRY_FILES]
+@pytest.mark.parametrize("folder", [V1_0, V1_1], ids=lambda folder: folder.name)
+def test_telemetry_of_older_versions_is_aggregated(folder):
+    paths = sorted(folder.glob("telemetry_*.json"))
+    documents = [read_telemetry(path) for path in paths]
     with pytest.warns(UserWarning, match="different models"):
-        total = aggregate_telemetry_shards(TELEMETRY_FILES)["global_summary"]
+        total = aggregate_telemetry_shards(paths)["global_summary"]
     assert total["total_tokens"] == sum(document["summary"]["total_tokens"] for document in documents)
 
 

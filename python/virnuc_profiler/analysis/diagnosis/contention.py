@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from virnuc_profiler.analysis.gpu.coverage import process_coverage
 from virnuc_profiler.analysis.model_cost import DeviceCeiling
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.statistics import mean, measured
@@ -66,13 +67,13 @@ def other_process_count(gpu: GpuSamples | None, window: Interval) -> int | None:
 
 
 def other_process_sm_time(gpu: GpuSamples | None, window: Interval) -> ContentionSign | None:
-    """Return a sign if NVML reports that other processes used the SMs; None if not, or if it was not sampled.
+    """Return a sign if NVML reports that other processes used the SMs; None if not, or if too little was sampled.
 
     Args:
         gpu: Readings of the GPU, or None.
         window: Start and end of the window on the host's clock, ns.
     """
-    if gpu is None:
+    if gpu is None or not process_coverage(window, gpu).sufficient:
         return None
     inside = [reading for reading in gpu.processes if window[0] < reading.at_ns <= window[1]]
     percent = mean(reading.other_sm_percent for reading in inside)

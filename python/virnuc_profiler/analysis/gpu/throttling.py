@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from virnuc_profiler.analysis.gpu.coverage import MIN_SHARE, Coverage, coverage_of, sampling_interval_ns
 from virnuc_profiler.analysis.timing.intervals import Interval, length, union
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.batch_table import BatchTable
@@ -87,9 +88,20 @@ class ThrottleTimeline:
             span = self.spans[place]
             if span.start_ns >= high:
                 break
-            if span.end_ns > low:
+            if low <= span.start_ns and span.end_ns <= high:
+                found.append(span)
+            elif span.end_ns > low:
                 found.append(span._replace(start_ns=max(span.start_ns, low), end_ns=min(span.end_ns, high)))
         return found
+
+    def coverage(self, window: Interval) -> Coverage:
+        """Return how much of a window was sampled.
+
+        Args:
+            window: Start and end on the host's clock, ns.
+        """
+        spans = self.during(window)
+        return coverage_of(window, [(span.start_ns, span.end_ns) for span in spans], len(spans))
 
     def intervals(self, window: Interval) -> dict[str, list[Interval]]:
         """Return the intervals of each slowing reason; empty lists for reasons that did not occur.
@@ -107,6 +119,8 @@ class ThrottleTimeline:
     def reasons_of(self, batch: BatchRecord) -> list[str] | None:
         """Return the slowing reasons during a batch; None if they were not sampled then.
 
+        A reason that was seen counts however little of the batch was sampled, but none means none only if most was.
+
         Args:
             batch: Batch, represented by its device intervals, or by its host interval without device times.
         """
@@ -119,6 +133,9 @@ class ThrottleTimeline:
         reasons = 0
         for span in spans:
             reasons |= span.reasons
+        seen_ns = sum(span.end_ns - span.start_ns for span in spans)
+        if not reasons & SLOWING and seen_ns < MIN_SHARE * length(intervals):
+            return None
         return reason_names(reasons & SLOWING)
 
 
@@ -132,13 +149,15 @@ def reason_names(bits: int) -> list[str]:
 
 
 def throttled_seconds(timeline: ThrottleTimeline, window: Interval) -> dict[str, float] | None:
-    """Return the seconds under each slowing reason that occurred; None if the reasons were not sampled.
+    """Return the seconds under each slowing reason that occurred, in the sampled part of a window.
+
+    The result is None if too little of the window was sampled.
 
     Args:
         timeline: Reasons over time.
         window: Start and end on the host's clock, ns.
     """
-    if not timeline.during(window):
+    if not timeline.coverage(window).sufficient:
         return None
     found = {name: length(intervals) / 1e9 for name, intervals in timeline.intervals(window).items()}
     return {name: seconds for name, seconds in found.items() if seconds}
@@ -190,17 +209,34 @@ THROTTLED_SHARE: Final = 0.10
 throttling changes rates by no more than repeated runs differ."""
 
 
-def hard_throttle_shares(timeline: ThrottleTimeline, window: Interval) -> tuple[float, dict[str, float]] | None:
-    """Return the share of time under heat or power-brake reasons, in total and for each reason that occurred.
+class HardThrottling(NamedTuple):
+    """Time under heat or power-brake reasons.
 
-    The power cap (``sw_power_cap``) is not included, because full load alone reaches it.
+    Attributes:
+        share: Share of the sampled time, 0 to 1; None if too little was sampled to say.
+        reasons: Share of the sampled time under each of these reasons that occurred.
+        coverage: Coverage of the window.
+    """
+
+    share: float | None
+    reasons: Mapping[str, float]
+    coverage: Coverage
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the window counts as throttled."""
+        return self.share is not None and self.share > THROTTLED_SHARE
+
+
+def hard_throttling(timeline: ThrottleTimeline, window: Interval) -> HardThrottling | None:
+    """Return the share of time under heat or power-brake reasons; None if the reasons were not sampled.
+
+    The power cap (``sw_power_cap``) is not included, because full load alone reaches it. The share of a small part of
+    the window is given only if that part alone makes the window a throttled one.
 
     Args:
         timeline: Reasons over time.
         window: Start and end on the host's clock, ns.
-
-    Returns:
-        Shares of the sampled time, 0 to 1; None if the reasons were not sampled.
     """
     spans = timeline.during(window)
     known_ns = sum(span.end_ns - span.start_ns for span in spans)
@@ -211,8 +247,11 @@ def hard_throttle_shares(timeline: ThrottleTimeline, window: Interval) -> tuple[
         for bit, name in REASONS.items()
         if bit & HARD
     }
-    throttled_ns = sum(span.end_ns - span.start_ns for span in spans if span.reasons & HARD)
-    return throttled_ns / known_ns, {name: share for name, share in reasons.items() if share}
+    share = sum(span.end_ns - span.start_ns for span in spans if span.reasons & HARD) / known_ns
+    coverage = timeline.coverage(window)
+    if not coverage.sufficient and share * coverage.share <= THROTTLED_SHARE:
+        return HardThrottling(None, {}, coverage)
+    return HardThrottling(share, {name: part for name, part in reasons.items() if part}, coverage)
 
 
 MIN_DEFICIT: Final = 0.1
@@ -225,7 +264,7 @@ matrix products at 1,485 of 1,980 MHz, 75 %. Below 60 % the limit is too low, or
 
 
 def slowdown(timeline: ThrottleTimeline, window: Interval) -> Slowdown | None:
-    """Return the effect of throttling on a window; None if the reasons were not sampled.
+    """Return the effect of throttling on a window; None if too little of it was sampled.
 
     Args:
         timeline: Reasons over time.
@@ -233,7 +272,7 @@ def slowdown(timeline: ThrottleTimeline, window: Interval) -> Slowdown | None:
     """
     spans = timeline.during(window)
     known_ns = sum(span.end_ns - span.start_ns for span in spans)
-    if not known_ns:
+    if not timeline.coverage(window).sufficient:
         return None
     shares = {name: length(found) / known_ns for name, found in timeline.intervals(window).items() if found}
     median = percentile((span.sm_clock_mhz for span in spans), 50)
@@ -254,9 +293,8 @@ def _deficit(clock_mhz: float | None, fastest_mhz: int | None) -> float:
 
 
 def _sampling_interval_ns(gpu: GpuSamples) -> int:
-    for tier in gpu.tiers:
-        if tier.name == "fast" and tier.interval_ms > 0:
-            return int(tier.interval_ms * 1e6)
+    if (interval_ns := sampling_interval_ns(gpu, "fast")) is not None:
+        return interval_ns
     spacing = percentile((after - before for before, after in pairwise(_moments(gpu.fast))), 50)
     return 100_000_000 if spacing is None else int(spacing)
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from virnuc_profiler.analysis.diagnosis.observation import observe
-from virnuc_profiler.analysis.nsys.gpu_records import GpuCapture
+from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture
 from virnuc_profiler.analysis.nsys.projection import Projection
 from virnuc_profiler.analysis.nsys.range_matching import ClockAgreement, MatchedStage, StageCounts, match_stages
 from virnuc_profiler.analysis.nsys.totals import RangeTotal, range_total

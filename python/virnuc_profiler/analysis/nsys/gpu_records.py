@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Records of a tracer such as Nsight Systems: NVTX ranges, API calls and GPU operations.
 
-Times are integer ns on the tracer's own clock. Rows are named tuples instead of dataclasses, because a capture has
-millions of them and named tuples are created three times as fast.
+Times are integer ns on the tracer's own clock. Captures keep millions of them as columns (`gpu_capture`); records are
+named tuples, which are created three times as fast as dataclasses.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple, overload
 
 from virnuc_profiler.telemetry.stage_columns import Column
@@ -68,6 +67,7 @@ class GpuOperation(NamedTuple):
         end_ns: End on the tracer's clock.
         kind: ``kernel``, ``memcpy``, ``memset``, or ``graph`` for a CUDA graph that was traced as a whole.
         name: Name of the kernel or operation.
+        row: Position among the operations of the capture. It tells apart two nodes of a graph that are equal otherwise.
     """
 
     process: int
@@ -77,6 +77,7 @@ class GpuOperation(NamedTuple):
     end_ns: int
     kind: str
     name: str
+    row: int = 0
 
     @property
     def duration_ns(self) -> int:
@@ -95,26 +96,3 @@ def process_of(thread: int | Column) -> int | Column:
         thread: One thread id, or a column of them.
     """
     return thread >> _THREAD_BITS << _THREAD_BITS
-
-
-@dataclass(frozen=True, slots=True)
-class GpuCapture:
-    """One capture.
-
-    Attributes:
-        ranges: Ranges that begin and end on the same thread.
-        calls: CUDA API calls that launched operations, possibly with duplicates.
-        operations: Operations of all devices.
-        tracer_version: Version of the tracer; None if the capture lacks it.
-        utc_epoch_ns: UTC time at 0 of the tracer's clock; None if it is unknown.
-        crossing_ranges: Number of ranges that were left out because they end on another thread.
-        unended_ranges: Number of ranges that were left out because they had not ended when the capture did.
-    """
-
-    ranges: tuple[NvtxRange, ...] = ()
-    calls: tuple[ApiCall, ...] = ()
-    operations: tuple[GpuOperation, ...] = ()
-    tracer_version: str | None = None
-    utc_epoch_ns: int | None = None
-    crossing_ranges: int = 0
-    unended_ranges: int = 0

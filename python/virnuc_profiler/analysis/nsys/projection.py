@@ -7,18 +7,17 @@ process with the same correlation id. Ranges nest, so an operation belongs to ev
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from virnuc_profiler.analysis.nsys.gpu_records import ApiCall, GpuOperation, NvtxRange, process_of
+from virnuc_profiler.analysis.nsys.gpu_capture import Calls, Operations, Ranges
+from virnuc_profiler.analysis.nsys.gpu_records import GpuOperation, NvtxRange
+from virnuc_profiler.analysis.nsys.launch_columns import Launches, join_launches
 from virnuc_profiler.analysis.timing.intervals import union
-from virnuc_profiler.telemetry.stage_columns import Column
+from virnuc_profiler.telemetry.stage_columns import Column, Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +64,49 @@ class Projection:
         return None if (span := self.span_ns) is None else span - self.busy_ns
 
 
-def project(
-    ranges: Iterable[NvtxRange], calls: Iterable[ApiCall], operations: Iterable[GpuOperation]
-) -> list[Projection]:
-    """Project ranges onto the GPU, in O((n + m) log n) for n calls and m ranges plus the size of the result.
+@dataclass(frozen=True, slots=True, eq=False)
+class Projections:
+    """Projections of many ranges, each computed when it is asked for: a capture may have millions.
+
+    The columns have the shape (ranges,). Launches are those of :class:`Launches`, by position.
+
+    Attributes:
+        ranges: The ranges.
+        launches: Launches of the capture.
+        first: First launch whose call begins within the range.
+        last: One past the last such launch.
+        straddled: Whether some of these calls may end after the range. Such calls are outside of it.
+    """
+
+    ranges: Ranges
+    launches: Launches
+    first: Column
+    last: Column
+    straddled: Mask
+
+    def __len__(self) -> int:
+        return len(self.ranges)
+
+    def __getitem__(self, at: int) -> Projection:
+        return _projection(self.ranges[at], self.launches, self.launched(at))
+
+    def __iter__(self) -> Iterator[Projection]:
+        return map(self.__getitem__, range(len(self)))
+
+    def launched(self, at: int) -> Column:
+        """Return the launches inside a range.
+
+        Args:
+            at: Position of the range.
+        """
+        inside = np.arange(self.first[at], self.last[at])
+        if self.straddled[at]:
+            inside = inside[self.launches.call_end_ns[inside] <= self.ranges.end_ns[at]]
+        return inside
+
+
+def project(ranges: Ranges, calls: Calls, operations: Operations) -> Projections:
+    """Project ranges onto the GPU, in O((n + m) log n) for n calls and m ranges.
 
     Args:
         ranges: Ranges to project.
@@ -78,92 +116,32 @@ def project(
     Returns:
         The projections, in the order of the ranges.
     """
-    launched = _launched_by_thread(list(calls), list(operations))
-    projections = []
-    for range_ in ranges:
-        there = launched.get(range_.thread, _NOTHING)
-        first = bisect_left(there.call_starts, range_.start_ns)
-        last = bisect_right(there.call_starts, range_.end_ns)
-        inside = [at for at in range(first, last) if there.call_ends[at] <= range_.end_ns]
-        projections.append(_projection(range_, there, inside))
-    return projections
+    launches = join_launches(calls, operations)
+    first, last = np.zeros(len(ranges), np.int64), np.zeros(len(ranges), np.int64)
+    straddled = np.zeros(len(ranges), np.bool_)
+    by_thread = np.argsort(ranges.thread, kind="stable")
+    threads = ranges.thread[by_thread]
+    changes = np.flatnonzero(np.diff(launches.thread)) + 1
+    for low, high in pairwise([0, *changes.tolist(), len(launches)] if len(launches) else []):
+        thread = launches.thread[low]
+        there = by_thread[np.searchsorted(threads, thread, "left") : np.searchsorted(threads, thread, "right")]
+        starts = launches.call_start_ns[low:high]
+        first[there] = low + np.searchsorted(starts, ranges.start_ns[there], "left")
+        last[there] = low + np.searchsorted(starts, ranges.end_ns[there], "right")
+        some = there[first[there] < last[there]]
+        latest_ends = np.maximum.accumulate(launches.call_end_ns[low:high])
+        straddled[some] = latest_ends[last[some] - low - 1] > ranges.end_ns[some]
+    return Projections(ranges, launches, first, np.maximum(first, last), straddled)
 
 
-class _Launched(NamedTuple):
-    """Operations that one thread launched, in the order of their launches.
-
-    Attributes:
-        call_starts: Start of each operation's call, ns.
-        call_ends: End of each operation's call, ns.
-        operations: The operations.
-    """
-
-    call_starts: Sequence[int]
-    call_ends: Sequence[int]
-    operations: Sequence[GpuOperation]
-
-
-_NOTHING: Final = _Launched((), (), ())
-
-
-def _launched_by_thread(calls: Sequence[ApiCall], operations: Sequence[GpuOperation]) -> dict[int, _Launched]:
-    """Join calls and operations as columns, which is five times as fast as joining records."""
-    if not calls or not operations:
-        return {}
-    thread, correlation, start_ns, end_ns = _merged(*_columns(calls, 4))
-    key, work_key = _keys((process_of(thread), correlation), _columns(operations, 2))
-    # A graph that was traced both as a whole and node by node counts by its nodes.
-    whole = np.array([operation.kind == "graph" for operation in operations])
-    counted = np.flatnonzero(~whole | ~np.isin(work_key, work_key[~whole]))
-    counted = counted[np.argsort(work_key[counted], kind="stable")]
-    low, high = (np.searchsorted(work_key[counted], key, side=side) for side in ("left", "right"))
-    call = np.repeat(np.arange(len(key)), high - low)
-    work = counted[np.arange(len(call)) - np.repeat(np.cumsum(high - low) - high, high - low)]
-    by_time = np.lexsort((start_ns[call], thread[call]))
-    call, work = call[by_time], work[by_time]
-    bounds = [0, *(np.flatnonzero(np.diff(thread[call])) + 1).tolist(), len(call)]
-    return {
-        int(thread[call[first]]): _Launched(
-            start_ns[call[first:last]].tolist(),
-            end_ns[call[first:last]].tolist(),
-            [operations[at] for at in work[first:last].tolist()],
-        )
-        for first, last in pairwise(bounds)
-        if first < last
-    }
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Column]:
-    """Return the first columns of rows, which contain integers."""
-    return [np.fromiter(map(itemgetter(at), rows), np.int64, len(rows)) for at in range(count)]
-
-
-def _merged(thread: Column, correlation: Column, start_ns: Column, end_ns: Column) -> tuple[Column, ...]:
-    """Merge the rows of each call, which may come from the runtime and from the driver below it."""
-    order = np.lexsort((correlation, thread))
-    thread, correlation, start_ns, end_ns = (column[order] for column in (thread, correlation, start_ns, end_ns))
-    changes = (thread[1:] != thread[:-1]) | (correlation[1:] != correlation[:-1])
-    first = np.append(0, np.flatnonzero(changes) + 1)
-    starts, ends = np.minimum.reduceat(start_ns, first), np.maximum.reduceat(end_ns, first)
-    return thread[first], correlation[first], starts, ends
-
-
-def _keys(*pairs: Sequence[Column]) -> list[Column]:
-    """Return one number per pair of process and correlation id, equal for equal pairs."""
-    processes, correlations = (np.concatenate(columns) for columns in zip(*pairs, strict=True))
-    _, process = np.unique(processes, return_inverse=True)
-    different, correlation = np.unique(correlations, return_inverse=True)
-    keys = process.reshape(-1) * len(different) + correlation.reshape(-1)
-    return np.split(keys, np.cumsum([len(first) for first, _ in pairs])[:-1])
-
-
-def _projection(range_: NvtxRange, launched: _Launched, inside: Sequence[int]) -> Projection:
-    if not inside:
+def _projection(range_: NvtxRange, launches: Launches, inside: Column) -> Projection:
+    if not len(inside):
         return Projection(range_)
-    operations = tuple(launched.operations[at] for at in inside)
+    operations = tuple(launches.operations.records(launches.operation[inside]))
+    calls = launches.call_start_ns[inside].tolist()
     busy = union((operation.start_ns, operation.end_ns) for operation in operations)
     gaps = [later[0] - earlier[1] for earlier, later in pairwise(busy)]
-    start_ns, launched_ns = min((launched.operations[at].start_ns, launched.call_starts[at]) for at in inside)
+    start_ns, launched_ns = min(zip((operation.start_ns for operation in operations), calls, strict=True))
     return Projection(
         range_,
         operations,

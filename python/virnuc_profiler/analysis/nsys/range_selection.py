@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 from typing import Final
 
-from virnuc_profiler.analysis.nsys.gpu_records import NAMELESS_DOMAIN, GpuCapture, NvtxRange
+import numpy as np
+
+from virnuc_profiler.analysis.nsys.gpu_capture import Codes, GpuCapture, Ranges
+from virnuc_profiler.analysis.nsys.gpu_records import NAMELESS_DOMAIN
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.telemetry.stage_columns import Mask
 
 RUN_DOMAIN: Final = "virnuc_profiler"
 """NVTX domain of this package's runs."""
@@ -17,9 +21,7 @@ RUN_DOMAIN: Final = "virnuc_profiler"
 _SHOWN_NAMES: Final = 10
 
 
-def select_ranges(
-    ranges: Sequence[NvtxRange], domain: str | None = None, names: Sequence[str] | None = None
-) -> tuple[NvtxRange, ...]:
+def select_ranges(ranges: Ranges, domain: str | None = None, names: Sequence[str] | None = None) -> Ranges:
     """Select ranges by domain and name.
 
     Args:
@@ -31,22 +33,25 @@ def select_ranges(
         UsageError: The domain or a name does not occur. The message begins with "has no", so that the name of the
             file can precede it, and lists what the capture contains.
     """
-    if not ranges:
+    if not len(ranges):
         raise UsageError("has no NVTX ranges; capture with nsys profile -t cuda,nvtx")
-    inside = [range_ for range_ in ranges if domain is None or range_.domain == domain]
-    if not inside:
-        raise UsageError(f"has no ranges in the domain {domain}; there are: {_counted(r.domain for r in ranges)}")
+    inside = ranges
+    if domain is not None:
+        inside = ranges.take(_is(ranges, ranges.domain, {domain}))
+        if not len(inside):
+            counts = _counts(ranges, ranges.domain)
+            raise UsageError(f"has no ranges in the domain {domain}; there are: {_listed(counts)}")
     if names is None:
-        return tuple(inside)
-    known = {range_.name for range_ in inside}
+        return inside
+    known = _counts(inside, inside.name)
     chosen: set[str] = set()
     for name in names:
-        found = {name} & known or {one for one in known if fnmatchcase(one, name)}
+        found = {name} & known.keys() or {one for one in known if fnmatchcase(one, name)}
         if not found:
-            similar = [one for one in inside if one.name.startswith(name)] or inside
-            raise UsageError(f"has no range {name}; there are: {_counted(range_.name for range_ in similar)}")
+            similar = {one: count for one, count in known.items() if one.startswith(name)} or known
+            raise UsageError(f"has no range {name}; there are: {_listed(similar)}")
         chosen |= found
-    return tuple(range_ for range_ in inside if range_.name in chosen)
+    return inside.take(_is(inside, inside.name, chosen))
 
 
 def resolve_run_domain(capture: GpuCapture) -> str:
@@ -56,12 +61,33 @@ def resolve_run_domain(capture: GpuCapture) -> str:
         capture: Capture whose domain may have lost its name: if the usual domain is missing, the only domain without a
             name is returned.
     """
-    domains = {range_.domain for range_ in capture.ranges}
+    domains = _counts(capture.ranges, capture.ranges.domain)
     nameless = [domain for domain in domains if domain.startswith(NAMELESS_DOMAIN)]
     return nameless[0] if RUN_DOMAIN not in domains and len(nameless) == 1 else RUN_DOMAIN
 
 
-def _counted(names: Iterable[str]) -> str:
-    counts = Counter(names)
-    shown = [f"{name} ({count:,})" for name, count in counts.most_common(_SHOWN_NAMES)]
+def ranges_named(ranges: Ranges, names: Iterable[str]) -> Ranges:
+    """Return the ranges with some names, of which there may be none.
+
+    Args:
+        ranges: Ranges of a capture.
+        names: Names to select.
+    """
+    return ranges.take(_is(ranges, ranges.name, set(names)))
+
+
+def _counts(ranges: Ranges, codes: Codes) -> dict[str, int]:
+    """Return the names that occur, in the order of their first occurrences, with their numbers of ranges."""
+    found, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return {ranges.names[code]: count for code, count in zip(found[order], counts[order].tolist(), strict=True)}
+
+
+def _is(ranges: Ranges, codes: Codes, names: Set[str]) -> Mask:
+    wanted = np.fromiter(map(names.__contains__, ranges.names), np.bool_, len(ranges.names))
+    return wanted[codes]
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    shown = [f"{name} ({count:,})" for name, count in Counter(counts).most_common(_SHOWN_NAMES)]
     return ", ".join(shown) + (f" and {len(counts) - len(shown):,} more" if len(counts) > len(shown) else "")

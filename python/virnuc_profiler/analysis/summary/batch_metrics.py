@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from virnuc_profiler.analysis.gpu.activity import utilization_of
+from virnuc_profiler.analysis.gpu.activity import utilization_during
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline
 from virnuc_profiler.analysis.timing.completion import completions_of
 from virnuc_profiler.analysis.timing.interval_columns import length_by_group
@@ -63,7 +63,7 @@ def batch_metrics(
     return {
         "tokens_per_sec": None if packing is None else ratio(packing.tokens * 1e9, interval_ns),
         "sequences_per_sec": None if packing is None else ratio(packing.sequences * 1e9, interval_ns),
-        "gpu_util": None if gpu is None else utilization_of(interval, gpu.fast),
+        "gpu_util": None if gpu is None else utilization_during(interval, gpu).value,
         "packing_efficiency": None if packing is None else packing.packing_efficiency,
         "wait_time_ms": None if wait_ns is None else wait_ns / 1e6,
         "num_sequences": None if packing is None else packing.sequences,

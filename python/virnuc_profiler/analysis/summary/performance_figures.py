@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from virnuc_profiler.analysis.gpu.coverage import Coverage, reaches
+from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, summary_coverage
 from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile
 from virnuc_profiler.telemetry.summary import summarize
 
@@ -114,12 +116,14 @@ class DeviceLoad:
         average: Average over the run; None if it was not measured.
         minimum: Lowest value of a batch; None without values.
         maximum: Highest value of a batch; None without values.
+        coverage: How much of the run was sampled; None if that is unknown.
     """
 
     name: str
     average: float | None
     minimum: float | None
     maximum: float | None
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +174,15 @@ class Performance:
     contradictions: Sequence[str]
 
 
-def summarize_performance(document: Mapping[str, Any], source: str = "") -> Performance:
+def summarize_performance(
+    document: Mapping[str, Any], source: str = "", *, shards: Sequence[Mapping[str, Any]] = ()
+) -> Performance:
     """Compute the figures of a report.
 
     Args:
         document: Valid telemetry document with ``run_metadata``.
         source: Name of the file that the document comes from; empty for a run in memory.
+        shards: Summaries of the shards with ``shard_rank``, if the document is that of a job.
     """
     records = document["per_batch_metrics"]
     summary = complete_summary(document)
@@ -191,7 +198,7 @@ def summarize_performance(document: Mapping[str, Any], source: str = "") -> Perf
         projections=projections,
         packing=_packing(records, summary),
         wait=_wait(records, summary),
-        devices=_devices(records, summary, metadata),
+        devices=_shard_loads(records, shards) or _devices(records, summary, metadata),
         checkpoints=_checkpoints(records, summary),
         hardware=hardware if isinstance(hardware, Mapping) else {},
         requirements=_requirements(summary, projections),
@@ -224,15 +231,33 @@ def _devices(
             if record.get(key) is not None:
                 by_device.setdefault(f"{label}{record[key]}", []).append(record.get("gpu_util"))
         if len(by_device) > 1:
-            return [_device(name, mean(values), values) for name, values in sorted(by_device.items())]
+            return [_device_of_batches(name, values) for name, values in sorted(by_device.items())]
     name = metadata.get("device")
     values = [record.get("gpu_util") for record in records]
-    return [_device(name if isinstance(name, str) else "GPU", summary["avg_gpu_util"], values)]
+    coverage = summary_coverage(summary, UTILIZATION)
+    return [_device(name if isinstance(name, str) else "GPU", summary[UTILIZATION], values, coverage)]
 
 
-def _device(name: str, average: float | None, values: Sequence[float | None]) -> DeviceLoad:
+def _device(name: str, average: float | None, values: Sequence[float | None], coverage: Coverage | None) -> DeviceLoad:
     known = measured(values)
-    return DeviceLoad(name, average, min(known, default=None), max(known, default=None))
+    return DeviceLoad(name, average, min(known, default=None), max(known, default=None), coverage)
+
+
+def _device_of_batches(name: str, values: Sequence[float | None]) -> DeviceLoad:
+    coverage = batch_coverage(values)
+    return _device(name, _sufficient(mean(values), coverage), values, coverage)
+
+
+def _shard_loads(records: Sequence[Mapping[str, Any]], shards: Sequence[Mapping[str, Any]]) -> list[DeviceLoad]:
+    """Return one entry per shard of a job."""
+    values: dict[Any, list[float | None]] = {}
+    for record in records:
+        values.setdefault(record.get("shard_rank"), []).append(record.get("gpu_util"))
+    by_rank = ((shard["shard_rank"], shard) for shard in shards)
+    return [
+        _device(f"shard {rank}", shard[UTILIZATION], values.get(rank, []), summary_coverage(shard, UTILIZATION))
+        for rank, shard in by_rank
+    ]
 
 
 def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Checkpoints | None:
@@ -244,7 +269,7 @@ def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
 
 
 def _requirements(summary: Mapping[str, Any], projections: Projections) -> list[Requirement]:
-    load, efficiency = summary["avg_gpu_util"], summary["avg_packing_efficiency"]
+    load, efficiency = summary[UTILIZATION], summary["avg_packing_efficiency"]
     return [
         _projected_hours(projections),
         Requirement(
@@ -253,7 +278,7 @@ def _requirements(summary: Mapping[str, Any], projections: Projections) -> list[
             load,
             "%",
             PERF_02_PERCENT,
-            None if load is None else load >= PERF_02_PERCENT - _ROUNDING,
+            reaches(PERF_02_PERCENT - _ROUNDING, load, summary_coverage(summary, UTILIZATION)),
         ),
         Requirement(
             "PERF-05",
@@ -286,11 +311,43 @@ def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:
     """
     records = document["per_batch_metrics"]
     given = {key: value for key, value in document["summary"].items() if value is not None}
-    if "gpu_sampling_lost_after_seconds" in given:  # the batches until then do not represent the run
-        given.setdefault("avg_gpu_util", None)
+    sampled = summary_coverage(given, UTILIZATION) is not None or "gpu_sampling_lost_after_seconds" in given
+    if sampled:  # the batches that have a value do not represent the run
+        given.setdefault(UTILIZATION, None)
+    else:
+        given |= _utilization_of_batches(records, given.get(UTILIZATION))
     if not records:  # without records the totals are unknown, not 0
         given = {"total_sequences": None, "total_tokens": None, "total_batches": None, **given}
     return {**document["summary"], **summarize(records, None, given)}
+
+
+def batch_coverage(values: Sequence[float | None]) -> Coverage | None:
+    """Return the share of the batches that have a value, as a coverage; None if all or none have one.
+
+    Args:
+        values: Values of the batches, with None for those without.
+    """
+    count = len(measured(values))
+    return None if count in (0, len(values)) else Coverage(count / len(values), count, 0.0)
+
+
+def _utilization_of_batches(records: Sequence[Mapping[str, Any]], given: float | None) -> dict[str, Any]:
+    """Return the summary keys of a utilization that only some of the batches have.
+
+    Args:
+        records: Batches of the document.
+        given: Utilization in its summary, or None. If it is not the mean of the batches, it was measured otherwise,
+            and the result is empty.
+    """
+    values = [record.get("gpu_util") for record in records]
+    average, coverage = mean(values), batch_coverage(values)
+    if average is None or coverage is None or not (given is None or math.isclose(given, average)):
+        return {}
+    return {UTILIZATION: _sufficient(average, coverage), COVERAGE: {UTILIZATION: coverage.to_json()}}
+
+
+def _sufficient(value: float | None, coverage: Coverage | None) -> float | None:
+    return value if coverage is None or coverage.sufficient else None
 
 
 def contradictions(document: Mapping[str, Any]) -> list[str]:

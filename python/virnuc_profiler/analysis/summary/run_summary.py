@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LEAD_IN, TAIL
 from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_observation
 from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps
 from virnuc_profiler.analysis.diagnosis.observation import batches_flops, observe
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
-from virnuc_profiler.analysis.gpu.activity import activity_during, energy_between, mean_utilization
-from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, throttled_batches, throttled_seconds
 from virnuc_profiler.analysis.model_cost import (
     DeviceCeiling,
     ModelShape,
@@ -20,6 +18,7 @@ from virnuc_profiler.analysis.model_cost import (
     recorded_shape,
 )
 from virnuc_profiler.analysis.summary.batch_metrics import waits_ns
+from virnuc_profiler.analysis.summary.sampled_keys import sampled_keys
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.statistics import percentile
@@ -31,15 +30,8 @@ from virnuc_profiler.telemetry.rates import (
     ratio,
     steady_projected_hours,
 )
-from virnuc_profiler.telemetry.records import GpuSamples
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import StageColumns
-
-ENERGY_COVERAGE: Final = 0.8
-"""Joules per sequence need a counter that covers this share of the run. The rest counts at the same power."""
-
-_MAX_MISSING_READINGS: Final = 5
-"""Number of readings that may be missing at the end of a run, because a busy machine delays them."""
 
 
 def run_summary(
@@ -87,7 +79,7 @@ def run_summary(
         "wait_time_ms_p95": _milliseconds(percentile(waits, 95)),
         **profiling_cost_keys(run),
         **_packing_keys(run.batches.packed()),
-        **_gpu_keys(run.gpu, window, run),
+        **sampled_keys(run),
         **_flops_keys(run, shape, ceiling),
     }
 
@@ -150,40 +142,6 @@ def _packing_keys(packed: BatchTable) -> dict[str, Any]:
     }
 
 
-def _gpu_keys(gpu: GpuSamples | None, window: Interval, run: RunResult) -> dict[str, Any]:
-    if gpu is None:
-        return {}
-    keys: dict[str, Any] = {}
-    if (lost_after := sampling_lost_after(run)) is not None:
-        # The mean of the sampled part is not that of the run.
-        keys |= {"avg_gpu_util": None, "gpu_sampling_lost_after_seconds": lost_after}
-    elif (utilization := mean_utilization(window, gpu.fast)) is not None:
-        keys["avg_gpu_util"] = utilization
-    during = [reading for reading in gpu.fast if window[0] < reading.at_ns <= window[1]]
-    powers = [reading.power_mw for reading in during if reading.power_mw is not None]
-    energy = energy_between(window, gpu.energy)
-    joules, seconds = energy or (None, None)
-    power = ratio(joules, seconds)
-    covered = seconds is not None and seconds >= ENERGY_COVERAGE * run.elapsed_s
-    throttling = ThrottleTimeline(gpu)
-    counted = run.batches.all_packed  # else some batches would be charged for the energy of all
-    whole = power * run.elapsed_s if power is not None and covered and counted else None
-    return {
-        **keys,
-        "energy_joules": joules,
-        "energy_seconds": seconds,
-        "mean_power_watts": power,
-        "peak_power_watts": max(powers) / 1e3 if powers else None,
-        "joules_per_sequence": ratio(whole, run.total_sequences),
-        "joules_per_1000_tokens": ratio(None if whole is None else 1e3 * whole, run.total_tokens),
-        "throttled_seconds": None if lost_after is not None else throttled_seconds(throttling, window),
-        "throttled_batches": None if lost_after is not None else throttled_batches(throttling, run.batches),
-        "mean_sm_activity": activity_during(window, gpu.gpm, "sm_activity"),
-        "mean_tensor_activity": activity_during(window, gpu.gpm, "tensor_activity"),
-        "mean_dram_activity": activity_during(window, gpu.gpm, "dram_activity"),
-    }
-
-
 def _flops_keys(run: RunResult, shape: ModelShape | None, ceiling: DeviceCeiling) -> dict[str, Any]:
     flops = batches_flops(run.batches, shape)
     if flops is None:
@@ -217,21 +175,3 @@ def profiling_cost_keys(run: RunResult) -> dict[str, Any]:
         "profiling_host_fraction": ratio(None if host_ns is None else host_ns / 1e9, run.elapsed_s),
         "profiling_thread_cpu_seconds": sum(threads) / 1e9 if threads else None,
     }
-
-
-def sampling_lost_after(run: RunResult) -> float | None:
-    """Return the seconds after which GPU sampling failed for the rest of the run; None if it did not fail.
-
-    Reloading the driver, or a GPU that falls off the bus, makes NVML unavailable in the middle of a run.
-
-    Args:
-        run: Run to check.
-    """
-    tier = None if run.gpu is None else next((tier for tier in run.gpu.tiers if tier.name == "fast"), None)
-    if run.gpu is None or tier is None or not (tier.errors or tier.stalled):
-        return None
-    times = [reading.at_ns for reading in run.gpu.fast if reading.utilization_percent is not None]
-    last_ns = max(times, default=run.host_start_ns)
-    if run.host_end_ns - last_ns <= _MAX_MISSING_READINGS * tier.interval_ms * 1e6:
-        return None
-    return max(0, last_ns - run.host_start_ns) / 1e9

@@ -16,7 +16,7 @@ from virnuc_profiler.telemetry.values import plain_items
 
 
 def telemetry_metadata(run: RunResult) -> dict[str, Any]:
-    """Return the ``run_metadata`` of a run: its own metadata, its start and its device.
+    """Return the ``run_metadata`` of a run: its own metadata, its id, its start and its device.
 
     Args:
         run: Run to describe.
@@ -26,7 +26,7 @@ def telemetry_metadata(run: RunResult) -> dict[str, Any]:
         TypeError: The run's metadata contain a type that JSON does not support.
     """
     device = {"device": run.device.name, "device_capture": asdict(run.device)}
-    return plain_items({**run.metadata, "started_at": run.started_at, **device}, "run_metadata")
+    return plain_items({"run_id": run.run_id, **run.metadata, "started_at": run.started_at, **device}, "run_metadata")
 
 
 def telemetry_document(

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-import esm
 import torch
 from torch import nn
 
@@ -24,6 +23,7 @@ from virnuc_profiler.inference.esm2.checkpoint import (
 from virnuc_profiler.inference.esm2.config import ARCHITECTURES, MODEL_NAMES, resolve_model_name
 from virnuc_profiler.inference.esm2.model import ModelInfo, PackedESM2
 from virnuc_profiler.inference.placement import FP8, resolve_device, resolve_precision
+from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 
 __all__ = ["MODEL_NAMES", "ModelInfo", "PackedESM2", "load_esm2_model"]
 
@@ -67,10 +67,12 @@ def load_esm2_model(
         TypeError: `enable_fp16` is not a bool.
         UsageError: There is no such model, device, precision, attention backend or file, or the combination cannot run.
         ModelError: The weights cannot be read or downloaded, or belong to another model.
+        LibraryUnavailable: fair-esm cannot be imported, or another package has its module name.
     """
     name = resolve_model_name(model_name)
     target = resolve_device(device)
     dtype = resolve_precision(precision, enable_fp16, target)
+    batch_converter = import_fair_esm().data.Alphabet.from_architecture("ESM-1b").get_batch_converter()
     source, path = _resolve_weights(name, weights)
 
     model = PackedESM2(
@@ -94,7 +96,7 @@ def load_esm2_model(
         "%s on %s in %s, attention %s, weights: %s",
         info.model_name, target, info.precision, info.attention_backend, info.weights,
     )  # fmt: skip
-    return model, esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter()
+    return model, batch_converter
 
 
 def from_fair_esm(

@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Keep Ctrl-C out of critical sections, and away from DataLoader workers."""
+"""Keep Ctrl-C out of critical sections."""
 
 from __future__ import annotations
 
-import multiprocessing.forkserver
-import multiprocessing.resource_tracker
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
-
-from virnuc_profiler.inference.loading.owner_tag import owner_environment
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,19 +46,3 @@ def _set_handlers(handlers: Mapping[signal.Signals, Callable[[int, FrameType | N
             signal.signal(number, handler)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def start_forkserver() -> None:
-    """Start the process that workers are forked from, unless it runs already, with SIGINT blocked.
-
-    A terminal sends Ctrl-C to the whole process group, but the main process ends the workers: a worker that is still
-    starting would die with a traceback of its own. Workers inherit the signal mask, so it holds from their first
-    moment.
-    """
-    multiprocessing.resource_tracker.ensure_running()  # first: it unblocks SIGINT in this thread when it starts
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with owner_environment():
-            multiprocessing.forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)

@@ -21,7 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash, WorkloadError
 from virnuc_profiler.inference.argument_checks import MAX_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
-from virnuc_profiler.inference.loading.interrupts import deferred_interrupts, start_forkserver
+from virnuc_profiler.inference.loading.environment import environment_failure
+from virnuc_profiler.inference.loading.forkserver import start_forkserver
+from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.owner_tag import owner_tag
 from virnuc_profiler.inference.loading.worker import WorkerFailure, guarded, prepare_worker, unchanged
 from virnuc_profiler.inference.loading.worker_processes import (
@@ -78,6 +80,7 @@ class AsyncDataLoader:
 
         Raises:
             WorkerCrash: A worker raised or died.
+            EnvironmentFailure: The machine lacks what workers need, such as processes or shared memory.
             DeadlineExceeded: No worker sent anything for ``timeout_s``.
             WorkloadError: The dataset raised it, here or in a worker, because a file cannot be read or was changed.
             TypeError: An item of the dataset is neither encoded nor in a form that `VarlenCollator` accepts.
@@ -127,14 +130,20 @@ class AsyncDataLoader:
         self.collator.resolve_ids = self._resolve_ids
 
     def _start(self) -> Any:
-        if self.num_workers:
+        with _more_workers_than_cores_allowed():
+            if not self.num_workers:
+                return iter(self._loader)
             # This has an effect until the process's first forkserver starts; without it, workers just start slower.
             multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
-            start_forkserver()
-        with _more_workers_than_cores_allowed():
-            chunks = iter(self._loader)
-        if self.num_workers:
-            watch_workers(chunks)
+            try:
+                start_forkserver()
+                chunks = iter(self._loader)
+            except (OSError, EOFError, RuntimeError) as error:
+                failure = environment_failure(error, self.num_workers)
+                if failure is None:
+                    raise
+                raise failure from error
+        watch_workers(chunks)
         return chunks
 
     def _batches(self, chunks: Any) -> Iterator[PackedBatch]:

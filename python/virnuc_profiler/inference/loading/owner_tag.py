@@ -27,9 +27,15 @@ _SEGMENT_CHARACTERS: Final = 4
 
 
 def owner_tag() -> str:
-    """Return the tag of this process: its id and its start time, because process ids are reused."""
+    """Return the tag of this process: its id, its start time and its process namespace.
+
+    Process ids are reused, and each namespace has its own.
+    """
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()  # the name itself may contain ")"
-    return f"{os.getpid()}@{fields[_START_TIME]}"
+    namespace = ""
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return f"{os.getpid()}@{fields[_START_TIME]}@{namespace}"
 
 
 @contextmanager

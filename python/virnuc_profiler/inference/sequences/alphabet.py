@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
+
 NOT_IN_ALPHABET = 255
 """Table entry of bytes that the alphabet lacks, as the compiled core expects it."""
 
@@ -36,15 +38,15 @@ def residue_alphabet(source: Any = None) -> ResidueAlphabet:
             alphabet that all ESM-2 models share.
 
     Raises:
+        LibraryUnavailable: `source` is None, and fair-esm cannot be imported.
         TypeError: `source` is none of these.
         ValueError: The alphabet adds no BOS or EOS, or its ids do not fit into a byte.
     """
     if isinstance(source, ResidueAlphabet):
         return source
     if source is None:
-        from esm.data import Alphabet  # imported here because it takes seconds, and workers do not need it
-
-        source = Alphabet.from_architecture("ESM-1b")
+        # Imported here because it takes seconds, and workers do not need it.
+        source = import_fair_esm().data.Alphabet.from_architecture("ESM-1b")
     alphabet = getattr(source, "alphabet", source)
     tokens: dict[str, int] | None = getattr(alphabet, "tok_to_idx", None)
     if tokens is None:

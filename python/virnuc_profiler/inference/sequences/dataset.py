@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Datasets that read FASTA files as chunks of encoded sequences, split among DataLoader workers."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 from os import PathLike
@@ -15,7 +16,10 @@ from virnuc_profiler.inference.argument_checks import checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk
 from virnuc_profiler.inference.sequences.alphabet import residue_alphabet
 from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.inference.sequences.findings import sentence
 from virnuc_profiler.inference.sequences.shared_folder import SharedFolder
+
+_log = logging.getLogger(__name__)
 
 FastaSource: TypeAlias = str | PathLike[str] | FastaFile
 
@@ -34,11 +38,15 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
 
     Args:
         fasta: A path or an open `FastaFile`, or a list of them; positions continue from one file to the next.
-        indices: (n,) positions to read, each at most once; None reads all sequences.
+        indices: (n,) positions to read, each at most once; None reads all sequences. Records that are left out have no
+            position.
         max_sequence_length: Length limit in residues; longer sequences are truncated and counted.
         chunk_sequences: Largest number of sequences per chunk, which is one message from a worker; None chooses chunks
             of 131,072 tokens on average. Chunks are smaller if workers would be idle otherwise.
         alphabet: Alphabet that encodes the sequences, as for `residue_alphabet`.
+        skip_invalid: Whether records that are not valid FASTA are left out, instead of their file being refused. Files
+            that are open already are taken as they are.
+        strict: Whether a file is refused that looks like something other than proteins, instead of a warning.
 
     Attributes:
         files: The open files.
@@ -46,7 +54,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         chunk_sequences: Largest number of sequences per chunk.
 
     Raises:
-        WorkloadError: A file cannot be read or is not FASTA.
+        WorkloadError: A file cannot be read, is not FASTA, or is refused.
         OutputError: The temporary folder cannot be written.
         TypeError: A number is not an integer.
         ValueError: An argument is out of range.
@@ -60,6 +68,8 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         max_sequence_length: int = 1022,
         chunk_sequences: int | None = None,
         alphabet: Any = None,
+        skip_invalid: bool = False,
+        strict: bool = False,
     ) -> None:
         super().__init__()
         self.max_sequence_length = checked_integer("max_sequence_length", max_sequence_length, 1)
@@ -69,7 +79,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         sources = [fasta] if isinstance(fasta, str | PathLike | FastaFile) else list(fasta)
         if not sources:
             raise ValueError("fasta is an empty list, must name at least one file")
-        self.files = tuple(map(FastaFile.open_once, sources))
+        self.files = tuple(open_fasta(one, skip_invalid=skip_invalid, strict=strict) for one in sources)
         self._file_starts = np.array([0, *accumulate(map(len, self.files))], dtype=np.int64)
         self._indices = None if indices is None else _checked_indices(indices, int(self._file_starts[-1]))
         self.chunk_sequences = chunk_sequences or self._sequences_of_a_chunk()
@@ -128,6 +138,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
                 eos=self._alphabet.eos,
                 unknown=self._alphabet.unknown,
                 max_residues=self.max_sequence_length,
+                skip_comments=True,
             )
             for file, inside in self._by_file(positions)
         ]
@@ -168,9 +179,12 @@ class SequenceDataset(IndexBasedDataset):
         max_sequence_length: Length limit in residues; longer sequences are truncated and counted.
         chunk_sequences: Largest number of sequences per chunk; None chooses chunks of 131,072 tokens on average.
         alphabet: Alphabet that encodes the sequences, as for `residue_alphabet`.
+        skip_invalid: Whether records that are not valid FASTA are left out, instead of their file being refused. Files
+            that are open already are taken as they are.
+        strict: Whether a file is refused that looks like something other than proteins, instead of a warning.
 
     Raises:
-        WorkloadError: A file cannot be read or is not FASTA.
+        WorkloadError: A file cannot be read, is not FASTA, or is refused.
         OutputError: The temporary folder cannot be written.
         TypeError: A number is not an integer.
         ValueError: An argument is out of range.
@@ -183,13 +197,40 @@ class SequenceDataset(IndexBasedDataset):
         max_sequence_length: int = 1022,
         chunk_sequences: int | None = None,
         alphabet: Any = None,
+        skip_invalid: bool = False,
+        strict: bool = False,
     ) -> None:
         super().__init__(
             fasta_path_or_paths,
             max_sequence_length=max_sequence_length,
             chunk_sequences=chunk_sequences,
             alphabet=alphabet,
+            skip_invalid=skip_invalid,
+            strict=strict,
         )
+
+
+def open_fasta(file: str | PathLike[str] | FastaFile, *, skip_invalid: bool = False, strict: bool = False) -> FastaFile:
+    """Open a file, and warn of what was left out and of what may not be a protein.
+
+    Args:
+        file: Path of the file, or an open file, which is returned as it is.
+        skip_invalid: Whether records that are not valid FASTA are left out, instead of the file being refused.
+        strict: Whether a file is refused that looks like something other than proteins, instead of a warning.
+
+    Raises:
+        WorkloadError: The file cannot be read, is not FASTA, or is refused.
+        OutputError: The temporary folder cannot be written.
+    """
+    if isinstance(file, FastaFile):
+        return file
+    fasta = FastaFile.open(file, skip_invalid=skip_invalid, strict=strict)
+    if fasta.skipped:
+        left_out = f"{fasta.skipped:,} invalid record{' was' if fasta.skipped == 1 else 's were'} left out"
+        _log.warning("%s: %s, the first in %s", file, left_out, next(fasta.skipped_records()))
+    if fasta.findings:
+        _log.warning("%s: %s", file, sentence(fasta.findings))
+    return fasta
 
 
 def _checked_indices(indices: ArrayLike, sequences: int) -> NDArray[np.int64]:

@@ -7,9 +7,7 @@ pyfaidx refuse duplicate identifiers. None reports the line of a header without 
 pass in the compiled core, at memory speed.
 """
 
-import gzip
 import stat
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -21,9 +19,19 @@ from typing import IO, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from virnuc_profiler._core import FastaFormatError, FastaIndexer
+from virnuc_profiler._core import FastaFormatError, FastaIndex, FastaIndexer
 from virnuc_profiler.errors import WorkloadError
+from virnuc_profiler.inference.sequences.compression import Compression, compression_of, unpacked_blocks
+from virnuc_profiler.inference.sequences.findings import Finding, sentence, suspicious
+from virnuc_profiler.inference.sequences.foreign_formats import HEAD_BYTES, refuse_foreign
 from virnuc_profiler.inference.sequences.shared_folder import SharedFolder, temporary_space_error
+from virnuc_profiler.inference.sequences.skipped_records import (
+    FAULTS_IN_MESSAGE,
+    SkippedRecord,
+    read_skipped,
+    require_valid,
+    save_skipped,
+)
 from virnuc_profiler.inference.sequences.unchanged_file import (
     BLOCK_BYTES,
     FileIdentity,
@@ -34,7 +42,6 @@ from virnuc_profiler.inference.sequences.unchanged_file import (
 )
 from virnuc_profiler.telemetry.values import printable
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _IDS_AT_ONCE = 1024
 
 
@@ -47,7 +54,7 @@ class FastaIndexArrays:
         id_ends: Offset after the identifier.
         sequence_starts: Offset after the header line.
         sequence_ends: Offset of the next header, or the end of the text.
-        residue_counts: Number of residues, without white space and a final ``*``.
+        residue_counts: Number of residues, without white space, comment lines and a final ``*``.
     """
 
     header_starts: NDArray[np.int64]
@@ -68,6 +75,9 @@ class _Location:
         text_identity: Identity of the text when it was indexed.
         index_folder: Folder of the index arrays.
         fingerprint: Fingerprint of the file; None if it has not been computed.
+        skip_invalid: Whether records that are not valid were to be left out.
+        skipped: Number of records that were left out.
+        findings: What is odd in the others.
     """
 
     path: Path
@@ -76,16 +86,21 @@ class _Location:
     text_identity: FileIdentity
     index_folder: Path
     fingerprint: str | None = None
+    skip_invalid: bool = False
+    skipped: int = 0
+    findings: tuple[Finding, ...] = ()
 
 
 class FastaFile:
-    """A FASTA file, plain or gzip'd (recognized by its first bytes, not by its name), indexed once.
+    """A FASTA file, plain or compressed with gzip, bzip2, xz or zstd, indexed once.
 
-    Gzip'd text is unpacked once into a private temporary file. Pickling sends paths only, so the process that indexed
-    the file must outlive those that receive it. Every reading notices a file that was changed after it was indexed.
+    The compression is recognized by the first bytes, not by the name. Compressed text is unpacked once into a private
+    temporary file. Pickling sends paths only, so the process that indexed the file must outlive those that receive it.
+    Every reading notices a file that was changed after it was indexed.
 
     Identifiers (the header up to the first white space) need not be distinct, because sequences are identified by their
     position. Bytes that are not UTF-8 are read as U+FFFD, so that every identifier can be printed and stored as JSON.
+    Lines that start with ``;``, ``#`` or ``//`` are comments and skipped. Lines end with LF, CRLF or CR.
     """
 
     def __init__(self, location: _Location, folder: SharedFolder | None = None) -> None:
@@ -93,14 +108,17 @@ class FastaFile:
         self._folder = folder  # only the process that created the folder keeps it and removes it
 
     @classmethod
-    def open(cls, path: str | PathLike[str]) -> "FastaFile":
+    def open(cls, path: str | PathLike[str], *, skip_invalid: bool = False, strict: bool = False) -> "FastaFile":
         """Read and index a file.
 
         Args:
             path: Path of the file.
+            skip_invalid: Whether records that are not valid are left out, instead of the file being refused.
+            strict: Whether a file is refused whose sequences look like nucleotides, hold gaps, digits, inner stops,
+                other characters or lines like those of a message, or are mostly unknown.
 
         Raises:
-            WorkloadError: The file cannot be read, or is not FASTA; the message names file and line.
+            WorkloadError: The file cannot be read, is not FASTA, or is refused; the message names file and lines.
             OutputError: The temporary folder cannot be written.
         """
         path = Path(fspath(path))
@@ -111,24 +129,26 @@ class FastaFile:
             with _unchanged(path, identity):
                 text_path = _plain_text(path, folder)
                 text_identity = identity if text_path == path else FileIdentity.of(text_path)
-                _save_index(path, text_path, text_identity.size, folder)
-            return cls(_Location(path, identity, text_path, text_identity, folder.path), folder)
+                index = _index(path, text_path, text_identity.size, None if skip_invalid else FAULTS_IN_MESSAGE)
+                with readable(path), text_path.open("rb") as text:
+                    require_valid(path, text.read(HEAD_BYTES), index, skip_invalid)
+                findings = tuple(Finding(*found) for found in index.findings)
+                if strict and suspicious(findings):
+                    what = sentence(suspicious(findings))
+                    raise WorkloadError(f"{path} is refused: {what}; without strict (--strict) this is a warning")
+                for row in fields(FastaIndexArrays):
+                    folder.save_array(row.name, getattr(index, row.name))
+                save_skipped(index, folder)
+            return cls(
+                _Location(
+                    path, identity, text_path, text_identity, folder.path,
+                    skip_invalid=skip_invalid, skipped=index.fault_count, findings=findings,
+                ),
+                folder,
+            )  # fmt: skip
         except BaseException:
             folder.remove()
             raise
-
-    @classmethod
-    def open_once(cls, file: "str | PathLike[str] | FastaFile") -> "FastaFile":
-        """Return an open file as it is, and open a path.
-
-        Args:
-            file: An open file, or the path of one.
-
-        Raises:
-            WorkloadError: The file cannot be read, or is not FASTA; the message names file and line.
-            OutputError: The temporary folder cannot be written.
-        """
-        return file if isinstance(file, FastaFile) else cls.open(file)
 
     @cached_property
     def index(self) -> FastaIndexArrays:
@@ -187,6 +207,26 @@ class FastaFile:
     def path(self) -> Path:
         """The file as it was named."""
         return self._location.path
+
+    @property
+    def skip_invalid(self) -> bool:
+        """Whether records that are not valid were to be left out."""
+        return self._location.skip_invalid
+
+    @property
+    def skipped(self) -> int:
+        """Number of records that were left out because they are not valid."""
+        return self._location.skipped
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is odd in the records that were not left out, and what was read over."""
+        return self._location.findings
+
+    def skipped_records(self) -> Iterator[SkippedRecord]:
+        """Yield the records that were left out, in the order of the file."""
+        if self.skipped:
+            yield from read_skipped(self._location.index_folder)
 
     @property
     def residue_counts(self) -> NDArray[np.int64]:
@@ -297,57 +337,55 @@ def _plain_text(path: Path, folder: SharedFolder) -> Path:
             kind = "a folder" if path.is_dir() else "not a regular file (a pipe or device cannot be read twice)"
             raise WorkloadError(f"cannot read {path}: it is {kind}; name a FASTA file")
         with path.open("rb") as file:
-            if file.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
+            head = file.read(HEAD_BYTES)
+            compression = compression_of(head)
+            if compression is None:
+                refuse_foreign(path, head)
                 return path
             file.seek(0)
-            return _unpack(path, file, folder)
+            return _unpack(path, file, compression, folder)
     except OSError as error:
         raise unreadable(path, error) from None
 
 
-def _unpack(path: Path, packed: IO[bytes], folder: SharedFolder) -> Path:
+def _unpack(path: Path, packed: IO[bytes], compression: Compression, folder: SharedFolder) -> Path:
     text_path = folder.path / "text.fasta"
+    head = b""
     try:
         with text_path.open("wb") as text:
-            text.writelines(_unpacked_blocks(path, packed))
-    except OSError as error:  # from writing only: _unpacked_blocks raises none
+            for block in unpacked_blocks(path, packed, compression):
+                text.write(block)
+                if len(head) < HEAD_BYTES:
+                    head += block[:HEAD_BYTES]
+                    _refuse_packed(path, head, compression)
+            text.flush()
+    except OSError as error:  # from writing only: unpacked_blocks raises none
         raise temporary_space_error(error) from None
     return text_path
 
 
-def _unpacked_blocks(path: Path, packed: IO[bytes]) -> Iterator[bytes]:
-    """Yield the text of all members of a gzip file, block by block."""
-    text_bytes = 0
-    try:
-        with gzip.GzipFile(fileobj=packed) as unpacked:
-            while block := unpacked.read(BLOCK_BYTES):
-                text_bytes += len(block)
-                yield block
-    except EOFError:
+def _refuse_packed(path: Path, head: bytes, compression: Compression) -> None:
+    """Refuse what was unpacked if it is no FASTA; this is checked before a large file has been unpacked in vain."""
+    refuse_foreign(path, head, compression.name)
+    again = compression_of(head)
+    if again is not None:
         raise WorkloadError(
-            f"cannot read {path}: its gzip data end early, after about {text_bytes:,} bytes of text; "
-            "check that the file was copied completely"
-        ) from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise WorkloadError(f"cannot read {path}: its gzip data are damaged ({error})") from None
-    except OSError as error:
-        raise unreadable(path, error) from None
+            f"cannot read {path}: it is compressed twice ({again.name} inside {compression.name}); unpack it once"
+        )
 
 
-def _save_index(path: Path, text_path: Path, text_size: int, folder: SharedFolder) -> None:
+def _index(path: Path, text_path: Path, text_size: int, max_faults: int | None) -> FastaIndex:
     """Index the first `text_size` bytes of a text: a file that another process extends would never end."""
-    indexer = FastaIndexer()
+    indexer = FastaIndexer(max_faults=max_faults)
     block = memoryview(bytearray(BLOCK_BYTES))
     try:
         with text_path.open("rb", buffering=0) as file:
             while size := file.readinto(block[:text_size]):
                 indexer.feed(block[:size])
                 text_size -= size
-        index = indexer.finish()
+        return indexer.finish()
     except FastaFormatError as error:
         message, line = error.args
         raise WorkloadError(f"{path}, line {line}: {printable(message)}") from None
     except OSError as error:
         raise unreadable(path, error) from None
-    for row in fields(FastaIndexArrays):
-        folder.save_array(row.name, getattr(index, row.name))

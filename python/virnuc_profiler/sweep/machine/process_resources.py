@@ -16,7 +16,7 @@ import psutil
 from virnuc_profiler.inference.loading.owner_tag import owner_tag, segment_prefix
 from virnuc_profiler.sweep.machine.descendants import LeakedProcess, descendants, describe_processes
 from virnuc_profiler.sweep.machine.descriptors import grown_kinds, leaked_descriptors, open_descriptors
-from virnuc_profiler.sweep.machine.shared_memory import left_segments, segments
+from virnuc_profiler.sweep.machine.shared_memory import new_segments, segments
 
 LEAK_SHARE: Final = 0.02
 LEAK_BYTES: Final = 80 * 2**20
@@ -49,6 +49,8 @@ class ResourceLeaks:
         descriptors: Targets of open descriptors: paths of files and of shared memory, ``socket:[…]``, ``pipe:[…]``.
         descriptor_growth: Number of additional descriptors of each kind, including kinds that drivers open at any time.
         segments: Names of segments in /dev/shm.
+        unattributed_segments: Names of segments in /dev/shm that may be those of another program, see
+            :class:`NewSegments`. They are no leak.
     """
 
     processes: tuple[LeakedProcess, ...] = ()
@@ -56,6 +58,7 @@ class ResourceLeaks:
     descriptors: tuple[str, ...] = ()
     descriptor_growth: Mapping[str, int] = field(default_factory=dict)
     segments: tuple[str, ...] = ()
+    unattributed_segments: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether the run has leaked anything."""
@@ -77,6 +80,7 @@ class ResourceLeaks:
             "descriptors_left": list(self.descriptors),
             "descriptor_growth": dict(self.descriptor_growth),
             "shared_memory_left": list(self.segments),
+            "shared_memory_unattributed": list(self.unattributed_segments),
         }
 
 
@@ -99,13 +103,16 @@ def leaks_since(before: ProcessResources, workers: Collection[int] = ()) -> Reso
         (alive if process.is_alive else zombies).append(process)
     now = open_descriptors()
     growth = grown_kinds(before.descriptors, now)
-    ours = {os.getpid(), *workers, *(process.pid for process in here)}
+    found = new_segments(
+        before.segments, {os.getpid(), *(process.pid for process in here)}, workers, segment_prefix(owner_tag())
+    )
     return ResourceLeaks(
         processes=tuple(alive),
         zombies=tuple(zombies),
         descriptors=leaked_descriptors(before.descriptors, now, growth),
         descriptor_growth=growth,
-        segments=left_segments(before.segments, ours, segment_prefix(owner_tag())),
+        segments=found.ours,
+        unattributed_segments=found.unattributed,
     )
 
 

@@ -100,7 +100,7 @@ class Difference:
 
 
 _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
-    "workload": ("fingerprint", "num_sequences"),
+    "workload": ("fingerprint", "num_sequences", "skipped_records"),
     "model": ("model_name", "weights", "precision", "attention_backend", "kernels"),
     "machine": ("cpu_model", "cpu_usable_cores", "gpu_models", "driver_version"),
     "versions": (),  # all of them

@@ -14,7 +14,7 @@ from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS, Configu
 from virnuc_profiler.sweep.plan.cooldown import COOLDOWN_S, Cooldown
 from virnuc_profiler.sweep.plan.knobs import KnobValue
 from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
-from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of
+from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of, write_skipped
 
 if TYPE_CHECKING:
     import torch
@@ -65,8 +65,13 @@ _FIELDS: Final[Mapping[str, str]] = {
     "try_all": "try_all",
     "min_cosine": "min_cosine",
     "fasta": "fasta",
+    "skip_invalid": "skip_invalid",
+    "strict": "strict",
 }
 """Options and the fields of a request that they fill; the knobs of the model come on top."""
+
+NEW_OPTIONS: Final[Mapping[str, Any]] = {"skip_invalid": False, "strict": False}
+"""Options that journals of older versions lack, with the values that mean what those versions did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class Request:
         capture_range: Whether measured runs, but no warm-up, are bracketed for nsys or ncu.
         try_all: Whether configurations that cannot fit the device's memory are run nevertheless.
         min_cosine: Lowest cosine similarity of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
+        skip_invalid: Whether records of `fasta` that are not valid are left out, instead of the file being refused.
+        strict: Whether `fasta` is refused if it looks like something other than proteins.
     """
 
     output_dir: Path
@@ -106,6 +113,8 @@ class Request:
     capture_range: bool = False
     try_all: bool = False
     min_cosine: float | None = None
+    skip_invalid: bool = False
+    strict: bool = False
 
     def workload(self, factor: float = 1.0) -> Workload:
         """Read or generate the sequences to run.
@@ -135,7 +144,8 @@ class Request:
 
         count = None if self.num_sequences is None else math.ceil(factor * self.num_sequences)
         if self.fasta is not None:
-            fasta = FastaFile.open(self.fasta)
+            fasta = FastaFile.open(self.fasta, skip_invalid=self.skip_invalid, strict=self.strict)
+            write_skipped(fasta, self.output_dir)
             return workload_of(fasta, "file", count), fasta
         if count is None:
             raise ValueError("num_sequences must be given to generate a workload")
@@ -202,6 +212,7 @@ def request_of(options: Mapping[str, Any], grid: Grid, output_dir: Path, resolve
     Raises:
         UsageError: The device is not there, or cannot compute with one of the values.
     """
+    options = {**NEW_OPTIONS, **options}
     values = {name: options[option] for option, name in _FIELDS.items()}
     knobs = model_knobs(grid, options)
     return Request(

@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from virnuc_profiler.errors import WorkloadError
+from virnuc_profiler.errors import OutputError, WorkloadError
+from virnuc_profiler.inference.sequences.findings import Finding
 from virnuc_profiler.telemetry.files import write_text_atomically
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 ALPHABET: Final = "ACDEFGHIKLMNPQRSTVWY"
 MAX_SEQUENCE_LENGTH: Final = 1022
 """Residues; ESM-2 was trained on 1,024 tokens, BOS and EOS included. Longer sequences are cut."""
+
+SKIPPED_FILE: Final = "skipped_records.tsv"
+"""File in the folder of the results that lists the records that were left out."""
 
 LENGTH_SHARES: Final = ((0.40, 50, 99), (0.35, 101, 299), (0.20, 301, 499), (0.05, 501, 1000))
 """Share of the sequences, shortest and longest in residues, both inclusive.
@@ -40,6 +45,9 @@ class Workload:
         tokens: Tokens of the sequences that are run, after truncation, BOS and EOS included.
         longest_tokens: Tokens of the longest of these sequences, after truncation, BOS and EOS included.
         fingerprint: SHA-256 of the whole file.
+        skip_invalid: Whether records that are not valid FASTA were to be left out.
+        skipped_records: Number of records of the file that were left out; None if none were to be.
+        findings: What is odd in the other records of the file.
     """
 
     path: Path
@@ -49,22 +57,32 @@ class Workload:
     tokens: int
     longest_tokens: int
     fingerprint: str
+    skip_invalid: bool = False
+    skipped_records: int | None = None
+    findings: tuple[Finding, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the workload as result files hold it."""
-        return {**asdict(self), "path": str(self.path)}
+        return {**asdict(self), "path": str(self.path), "findings": [each.to_json() for each in self.findings]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Workload:
         """Read what :meth:`to_json` returned; keys that this version does not know are left out."""
-        return cls(**{each.name: values[each.name] for each in fields(cls)} | {"path": Path(values["path"])})
+        known = {each.name: values[each.name] for each in fields(cls) if each.name in values or not _is_optional(each)}
+        findings = tuple(map(Finding.from_json, values.get("findings", ())))
+        return cls(**{**known, "path": Path(values["path"]), "findings": findings})
+
+
+def _is_optional(each: Field[Any]) -> bool:
+    """Return whether files of older versions lack a field."""
+    return each.default is not MISSING
 
 
 def read_workload(path: str | os.PathLike[str], source: str, num_sequences: int | None = None) -> Workload:
     """Describe the first sequences of a FASTA file.
 
     Args:
-        path: The file, which may be gzip'd.
+        path: The file, which may be compressed.
         source: Where the file comes from, in words.
         num_sequences: Number of sequences to run; None for all.
 
@@ -99,7 +117,31 @@ def workload_of(fasta: FastaFile, source: str, num_sequences: int | None = None)
         tokens=int(tokens.sum()),
         longest_tokens=int(tokens.max()),
         fingerprint=fasta.fingerprint,
+        skip_invalid=fasta.skip_invalid,
+        skipped_records=fasta.skipped if fasta.skip_invalid else None,
+        findings=fasta.findings,
     )
+
+
+def write_skipped(fasta: FastaFile, folder: Path) -> None:
+    """List the records that were left out of a file: line, identifier and reason, separated by tabs.
+
+    Args:
+        fasta: The file.
+        folder: Folder of the results; the list has the name :data:`SKIPPED_FILE`. There is none if nothing was skipped.
+
+    Raises:
+        OutputError: The list cannot be written.
+    """
+    path = folder / SKIPPED_FILE
+    if fasta.skipped:
+        rows = (f"{record.line}\t{record.id}\t{record.reason}\n" for record in fasta.skipped_records())
+        write_text_atomically(path, chain(["line\tid\treason\n"], rows))
+        return
+    try:
+        path.unlink(missing_ok=True)  # that of an earlier run in the same folder
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 def generate_tuning_workload(output_dir: str | os.PathLike[str], num_sequences: int = 2000, seed: int = 42) -> Path:

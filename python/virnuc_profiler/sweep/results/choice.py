@@ -11,7 +11,7 @@ from typing import Any, Final
 from virnuc_profiler.analysis.selection import CONTAMINATED, select_best
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
 from virnuc_profiler.telemetry.number_text import limit, share
 from virnuc_profiler.telemetry.typed_records import require_type
 
@@ -155,7 +155,7 @@ def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) ->
     measured: dict[Configuration, list[tuple[str, Result]]] = {}
     for step, results in steps.items():
         for result in results:
-            if result.reason == CONTAMINATED:
+            if result.reason in (CONTAMINATED, ENVIRONMENT):
                 continue  # says nothing of the configuration, neither good nor bad
             measured.setdefault(result.configuration, []).append((step, result))
     safe = [

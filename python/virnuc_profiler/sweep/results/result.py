@@ -17,6 +17,8 @@ SUCCESS: Final = "success"
 FAILED: Final = "failed"
 OOM: Final = "OOM"
 """Reason and outcome of a configuration that ran out of memory."""
+ENVIRONMENT: Final = "environment"
+"""Reason and outcome of a configuration that the machine did not let run, which says nothing of the configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,8 @@ class Result:
         tokens_per_sec: Tokens over `elapsed_sec`.
         start_up_sec: Seconds until the first batch was complete.
         steady_sequences_per_sec: Sequences per second after warm-up; None if the run is too short for it.
-        gpu_util: Average GPU utilization, 0 to 100.
+        gpu_util: Average GPU utilization, 0 to 100; None if too little of the run was sampled.
+        gpu_util_coverage: How much of the run was sampled, as in ``sampling_coverage`` of a telemetry summary.
         gpu_sampling_lost_after_sec: Seconds after which the GPU could no longer be sampled; None if it always could.
         packing_efficiency: Average packing efficiency, 0 to 1.
         peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
@@ -73,6 +76,7 @@ class Result:
     start_up_sec: float | None = None
     steady_sequences_per_sec: float | None = None
     gpu_util: float | None = None
+    gpu_util_coverage: Mapping[str, Any] | None = None
     gpu_sampling_lost_after_sec: float | None = None
     packing_efficiency: float | None = None
     peak_memory_gb: float | None = None
@@ -145,7 +149,7 @@ _OBJECT: Final = (dict, type(None))
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "status": (str,),
     **dict.fromkeys(("outcome", "reason", "message", "memory", "telemetry_path", "run_path"), _TEXT),
-    **dict.fromkeys(("evidence", "cleanup", "model", "measured_under"), _OBJECT),
+    **dict.fromkeys(("evidence", "cleanup", "model", "measured_under", "gpu_util_coverage"), _OBJECT),
     **dict.fromkeys(("predicted", "model_reloaded", "warmed_up"), _FLAG),
     **dict.fromkeys(("oversize_batches", "truncated_sequences", "unknown_residues"), _COUNT),
     **dict.fromkeys(

@@ -51,7 +51,7 @@ def record_leaks(run_id: str, report: CleanupReport, model: Any) -> None:
         report: Report of the run's clean-up.
         model: Model of the run; only a weak reference is kept.
     """
-    if not report.clean:
+    if report.clean is False:
         segments = {name: _inode(name) for name in report.left.segments}
         _recorded_leaks.append(RunLeaks(run_id, report, _reference(model), segments))
 

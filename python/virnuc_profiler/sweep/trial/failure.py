@@ -14,7 +14,8 @@ from typing import Any, Final
 import torch
 
 from virnuc_profiler.errors import CudaError, DeadlineExceeded, WorkerCrash, first_line
-from virnuc_profiler.sweep.results.result import OOM
+from virnuc_profiler.inference.loading.environment import environment_failure
+from virnuc_profiler.sweep.results.result import ENVIRONMENT, OOM
 from virnuc_profiler.sweep.trial.error_evidence import (
     allocation_evidence,
     cuda_evidence,
@@ -50,7 +51,7 @@ class Failure:
     """The reason why a configuration could not be measured.
 
     Attributes:
-        reason: ``OOM``, ``worker_crash``, ``cuda_error``, ``timeout`` or ``error``.
+        reason: ``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``environment`` or ``error``.
         message: Message of the error in one line.
         memory: Memory that ran out: ``device``, ``host`` or ``shared memory``. None for other reasons.
         evidence: Codes, calls, signals and counters that support the reason.
@@ -62,13 +63,14 @@ class Failure:
     evidence: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-def describe_failure(error: BaseException, oom_kills: Mapping[str, int] | None = None) -> Failure:
+def describe_failure(error: BaseException, oom_kills: Mapping[str, int] | None = None, num_workers: int = 0) -> Failure:
     """Classify an error by its type, or by its message where PyTorch raises only RuntimeError.
 
     Args:
         error: Error that ended the run.
         oom_kills: Growth of the kernel's OOM-kill counters since the run began, by counter. If one has grown, a worker
             that died of SIGKILL is taken to have run out of memory.
+        num_workers: Number of workers of the run.
     """
     message = f"{type(error).__name__}: {first_line(error)}"
     crash = worker_evidence(error) if isinstance(error, WorkerCrash) else {}
@@ -76,6 +78,8 @@ def describe_failure(error: BaseException, oom_kills: Mapping[str, int] | None =
         evidence = crash or {"exception": type(error).__name__}
         cuda = cuda_evidence(error) if memory == DEVICE and _is_cuda_error(error) else {}
         return Failure(OOM, message, memory, {**evidence, **cuda, **allocation_evidence(error)})
+    if (environment := environment_failure(error, num_workers)) is not None:
+        return Failure(ENVIRONMENT, first_line(environment), evidence=crash or raise_location(error))
     if isinstance(error, WorkerCrash):
         if error.exit_code == -signal.SIGKILL and oom_kills:
             return Failure(OOM, message, HOST, {**crash, "oom_kills": oom_kills})

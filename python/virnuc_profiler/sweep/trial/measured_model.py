@@ -257,7 +257,7 @@ class MeasuredModel:
         """Return the file of a workload, which holds the bytes that were described."""
         fasta = self._fasta
         if fasta is None or fasta.path != workload.path or fasta.fingerprint != workload.fingerprint:
-            fasta = FastaFile.open(workload.path)
+            fasta = FastaFile.open(workload.path, skip_invalid=workload.skip_invalid)
         if fasta.fingerprint != workload.fingerprint:
             raise WorkloadError(f"{workload.path} was changed since its {workload.num_sequences:,} sequences were read")
         self._fasta = fasta

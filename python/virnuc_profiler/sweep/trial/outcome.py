@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from virnuc_profiler.analysis.gpu.throttling import THROTTLED_SHARE, ThrottleTimeline, hard_throttle_shares
+from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttling
 from virnuc_profiler.analysis.selection import CONTAMINATED, THROTTLED
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
@@ -26,12 +26,13 @@ def successful_outcome(run: RunResult) -> dict[str, Any]:
     """Return ``outcome``, which is ``ok`` or ``throttled``, and its ``evidence``."""
     counts = {"sequences": run.total_sequences, "tokens": run.total_tokens, "batches": len(run.batches)}
     window = (run.host_start_ns, run.host_end_ns)
-    held = None if run.gpu is None else hard_throttle_shares(ThrottleTimeline(run.gpu), window)
+    held = None if run.gpu is None else hard_throttling(ThrottleTimeline(run.gpu), window)
     if held is None:
         return {"outcome": OK, "evidence": {**counts, "held_down_share": None}}
-    share, reasons = held
-    outcome = THROTTLED if share > THROTTLED_SHARE else OK
-    return {"outcome": outcome, "evidence": {**counts, "held_down_share": share, "reasons": reasons}}
+    seen = {"held_down_share": held.share, "reasons": dict(held.reasons)}
+    if not held.coverage.whole:
+        seen["sampled_share"] = held.coverage.share
+    return {"outcome": THROTTLED if held.throttled else OK, "evidence": {**counts, **seen}}
 
 
 def failed_result(failure: Failure, configuration: Configuration, **known: Any) -> Result:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import esm
 import numpy as np
 import torch
 
@@ -24,7 +23,8 @@ from virnuc_profiler.inference.loading.owner_tag import owner_tag, tag_segments
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
-from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
+from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset, open_fasta
+from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
@@ -40,7 +40,6 @@ from virnuc_profiler.sweep.trial.cleanup import (
     child_processes,
     cleanup_between_runs,
     close_quietly,
-    worker_pids,
 )
 from virnuc_profiler.sweep.trial.contamination import pending_leaks, record_leaks
 from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failure, release_traceback
@@ -79,7 +78,7 @@ def measure_configuration(
 
     Args:
         configuration: Values of all knobs. Those of the model's knobs only name the model that is passed.
-        fasta_path: The sequences, a path or an open file; the file may be gzip'd.
+        fasta_path: The sequences, a path or an open file; the file may be compressed.
         output_dir: Folder of the telemetry file and the run.
         model: A model as :func:`load_esm2_model` returns it.
         device: The device that the model is on.
@@ -104,7 +103,7 @@ def measure_configuration(
         KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
     """
     trial = _TrialRun(
-        FastaFile.open_once(fasta_path),
+        open_fasta(fasta_path),
         model,
         resolve_device(device),
         configuration,
@@ -185,7 +184,7 @@ class _TrialRun:
             else IndexBasedDataset(self._fasta, np.arange(self._expected), **dataset_options)
         )
         self._collator: Any = VarlenCollator(
-            batch_converter or esm.data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
+            batch_converter or import_fair_esm().data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
             **collator_options,
         )
         self._loader: Any = None
@@ -248,6 +247,8 @@ class _TrialRun:
                 "num_sequences": self._expected,
                 "tokens": self._expected_tokens,
                 "sequences_in_file": len(self._fasta),
+                "skipped_records": self._fasta.skipped if self._fasta.skip_invalid else None,
+                "findings": [finding.to_json() for finding in self._fasta.findings],
                 **self._altered,
             },
             "peak_memory_gb": self._peak_gb,
@@ -258,7 +259,7 @@ class _TrialRun:
 
     def clean_up(self, cooldown_s: Cooldown) -> CleanupReport:
         """Close and release the parts, the file and its shared folder too; without the pause after Ctrl-C."""
-        workers = worker_pids(self._loader)
+        workers = () if self._loader is None else self._loader.worker_pids()
         close_quietly(self._runner)
         close_quietly(self._loader)
         self._loader = self._runner = self._dataset = self._fasta = self._collator = None
@@ -291,6 +292,7 @@ class _TrialRun:
             start_up_sec=summary.get("start_up_seconds"),
             steady_sequences_per_sec=summary.get("steady_sequences_per_sec"),
             gpu_util=summary["avg_gpu_util"],
+            gpu_util_coverage=(summary.get("sampling_coverage") or {}).get("avg_gpu_util"),
             gpu_sampling_lost_after_sec=summary.get("gpu_sampling_lost_after_seconds"),
             packing_efficiency=summary["avg_packing_efficiency"],
             oversize_batches=summary.get("oversize_batches"),
@@ -300,7 +302,7 @@ class _TrialRun:
 
     def _described(self, error: Exception, profiler: BatchProfiler | None) -> Failure:
         """Return the failure with what this run knows of it."""
-        failure = describe_failure(error, oom_kills_since(self._oom_kills_before))
+        failure = describe_failure(error, oom_kills_since(self._oom_kills_before), self.configuration.num_workers)
         known: dict[str, Any] = {"sequences_done": self._done} if profiler is not None else {}
         if failure.reason == "timeout":
             known["limit_sec"] = self._timeout_s

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
+from virnuc_profiler.inference.sequences.dataset import open_fasta
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.trial.cleanup import COOLDOWN_S, Cooldown
@@ -47,7 +48,7 @@ def run_single_gpu_benchmark(
     a failure, the time limit or Ctrl-C is also written to the telemetry file, whose metadata has ``status``.
 
     Args:
-        fasta_path: The sequences, a path or an open file; the file may be gzip'd.
+        fasta_path: The sequences, a path or an open file; the file may be compressed.
         output_dir: Folder of ``telemetry_{run_id}.json`` and ``run_{run_id}.json``.
         model: A model as :func:`load_esm2_model` returns it.
         device: The device that the model is on.
@@ -70,13 +71,13 @@ def run_single_gpu_benchmark(
 
     Returns:
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``,
-        ``start_up_sec``, ``steady_sequences_per_sec``, ``gpu_util``, ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹
-        bytes), ``oversize_batches``, ``truncated_sequences``, ``unknown_residues``, ``warmed_up``, ``telemetry_path``,
-        ``run_path`` and ``cleanup``;
+        ``start_up_sec``, ``steady_sequences_per_sec``, ``gpu_util`` (and ``gpu_util_coverage`` if it was sampled),
+        ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``, ``truncated_sequences``,
+        ``unknown_residues``, ``warmed_up``, ``telemetry_path``, ``run_path`` and ``cleanup``;
         or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
-        ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM) and the same
-        keys without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its ``evidence``. What was
-        not measured is None; so are the paths if the device failed before the run began.
+        ``environment``, ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM)
+        and the same keys without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its
+        ``evidence``. What was not measured is None; so are the paths if the device failed before the run began.
 
     Raises:
         ValueError: A knob is out of its range.
@@ -88,7 +89,7 @@ def run_single_gpu_benchmark(
     configuration = Configuration(num_workers, prefetch_factor, token_budget, buffer_size)
     if warm_up:
         TelemetryLogger(output_dir, configuration.run_id)  # fails here if the folder cannot be written
-        fasta_path = FastaFile.open_once(fasta_path)
+        fasta_path = open_fasta(fasta_path)
         ensure_warm(
             model,
             device,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from virnuc_profiler.inference.loading.interrupts import start_forkserver
+from virnuc_profiler.inference.loading.forkserver import start_forkserver
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import ModelKnobs, Request
 from virnuc_profiler.sweep.plan.workload import Workload

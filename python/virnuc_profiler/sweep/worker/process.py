@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import math
 import os
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
+from virnuc_profiler.inference.loading.forkserver import SOCKET_FOLDER_VARIABLE, make_socket_folder
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.worker_processes import signal_name
 from virnuc_profiler.sweep.worker.output_file import LAST_LINES, OutputFile
@@ -38,10 +39,10 @@ _HELPERS_TIMEOUT_S: Final = 1.0
 _PIECE_BYTES: Final = 1 << 16
 _POLL_INTERVAL_S: Final = 0.01
 
-# The child gets our sys.path, so that it imports the same modules.
+# The child gets our sys.path, so that it imports the same modules; before that, only sys, which no file can hide.
 _START: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from importlib import import_module; "
-    "import_module(sys.argv[2]).main(*sys.argv[3:])"
+    "import sys; sys.path[:] = {path!r}; from importlib import import_module; "
+    "import_module(sys.argv[1]).main(*sys.argv[2:])"
 )
 
 _TAG_VARIABLE: Final = "VIRNUC_PROFILER_MODEL_PROCESS"
@@ -64,24 +65,27 @@ class ModelProcess:
 
     def __init__(self, module: str, log_level: int = logging.WARNING) -> None:
         self._output = OutputFile()
+        # Ours and not the process's, because a process that is killed removes nothing.
+        self._sockets = make_socket_folder()
         requests, self._requests = _pipe()
         self._messages, messages = _pipe()
         self._tag = f"{os.getpid()}-{secrets.token_hex(8)}"
         arguments = (module, requests, messages, os.getpid(), log_level)
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, arguments)],
+                [sys.executable, "-c", _START.format(path=sys.path), *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output.descriptor,
                 stderr=self._output.descriptor,
                 pass_fds=(requests, messages),
                 start_new_session=True,
-                env={**os.environ, _TAG_VARIABLE: self._tag},
+                env={**os.environ, _TAG_VARIABLE: self._tag, SOCKET_FOLDER_VARIABLE: self._sockets},
             )
         except BaseException:
             os.close(self._requests)
             os.close(self._messages)
             self._output.close()
+            shutil.rmtree(self._sockets, ignore_errors=True)
             raise
         finally:
             os.close(requests)
@@ -250,6 +254,7 @@ class ModelProcess:
             self._closed = True
             self._output_tail = self._output.last_lines(LAST_LINES)
             self._output.close()
+            shutil.rmtree(self._sockets, ignore_errors=True)
             for descriptor in (self._requests, self._messages, self._pidfd):
                 if descriptor is not None:
                     os.close(descriptor)

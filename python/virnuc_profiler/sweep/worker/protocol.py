@@ -89,6 +89,7 @@ _ERRORS_BY_NAME: Final = {
     for error_class in (
         errors.VirnucError,
         errors.LibraryUnavailable,
+        errors.EnvironmentFailure,
         errors.UsageError,
         errors.OutputError,
         errors.WorkloadError,

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from virnuc_profiler.errors import ModelError, OutputError, UsageError, VirnucError, WorkloadError
+from virnuc_profiler.errors import EnvironmentFailure, ModelError, OutputError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.cooldown import max_pause_s
@@ -27,7 +27,7 @@ from virnuc_profiler.sweep.worker.supervisor import Supervisor
 MAX_FAILED_STARTS: Final = 3
 """Failed starts in a row after which the sweep ends, since each may have cost the whole start timeout."""
 
-_NOT_THE_TRIALS: Final = (UsageError, WorkloadError, OutputError)
+_NOT_THE_TRIALS: Final = (UsageError, WorkloadError, OutputError, EnvironmentFailure)
 """Errors that end the sweep, because the next configuration would meet them too."""
 
 _ENDED: Final = ProcessLost | ProcessTimeout

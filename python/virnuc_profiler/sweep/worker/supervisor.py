@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
+from virnuc_profiler.inference.loading.environment import environment_failure
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.plan.request import DeviceName, ModelKnobs
@@ -55,14 +56,21 @@ class Supervisor:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start a process unless one is alive. It imports PyTorch while the caller does something else."""
+        """Start a process unless one is alive. It imports PyTorch while the caller does something else.
+
+        Raises:
+            EnvironmentFailure: The machine lets no process start.
+        """
         if self._process is not None and self._process.has_ended():
             _log.warning("the model's process died while idle; a new one is started")
             self._end(ask=False)
         with deferred_interrupts():  # Ctrl-C before the assignment would leave an orphan
             if self._process is None:
                 level = logging.getLogger("virnuc_profiler").getEffectiveLevel()
-                self._process = ModelProcess(self._child_module, level)
+                try:
+                    self._process = ModelProcess(self._child_module, level)
+                except OSError as error:
+                    raise environment_failure(error) or error from None
 
     def resolve_device(self, device: str, knobs: ModelKnobs) -> DeviceName:
         """Resolve a device name in the model process, and check that the device can compute with the model's knobs.

@@ -16,8 +16,9 @@ from virnuc_profiler.telemetry.records import ProcessReading
 )
 def test_other_processes(percents, taken):
     gpu = samples(processes=tuple(ProcessReading((n + 1) * MS, 2, percent) for n, percent in enumerate(percents)))
-    found = other_process_sm_time(gpu, (0, 10 * MS))
+    found = other_process_sm_time(gpu, (0, 4 * MS))
     assert (None if found is None else found.taken_share) == taken
+    assert other_process_sm_time(gpu, (0, 6 * MS)) is None  # less than half of it was sampled
     assert other_process_sm_time(gpu, (20 * MS, 30 * MS)) is None
     assert other_process_sm_time(None, (0, 1)) is None
 

@@ -172,11 +172,11 @@ def test_what_sets_the_pace_of_a_healthy_run(activity, bottleneck):
 
 def test_activity_of_too_small_a_part_of_the_window_is_not_used():
     assert (
-        diagnose_run(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 140 * MS, 0.9, 0.5, 0.3),))).bottleneck
+        diagnose_run(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 280 * MS, 0.9, 0.5, 0.3),))).bottleneck
         == "device"
     )
     assert (
-        diagnose_run(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 150 * MS, 0.9, 0.5, 0.3),))).bottleneck
+        diagnose_run(with_gpu(back_to_back(), gpm=(GpmReading(400 * MS, 300 * MS, 0.9, 0.5, 0.3),))).bottleneck
         != "device"
     )
 

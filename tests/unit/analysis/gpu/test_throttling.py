@@ -56,6 +56,20 @@ def test_a_gap_in_the_readings_is_unknown():
     assert timeline.reasons_of(on_device(300, 400)) is None
 
 
+def test_no_reason_is_known_only_if_most_of_a_batch_was_sampled():
+    timeline = ThrottleTimeline(readings(0x0, 0x0, 0x20))  # until 300 ms
+    assert timeline.reasons_of(on_device(0, 400)) == ["sw_thermal_slowdown"]
+    timeline = ThrottleTimeline(readings(0x0, 0x0))  # until 200 ms
+    assert timeline.reasons_of(on_device(0, 400)) == []
+    assert timeline.reasons_of(on_device(0, 401)) is None
+
+
+def test_lower_clocks_of_a_small_part_of_the_window_are_no_slowdown_of_it():
+    gpu = replace(readings(0x40, 0x40, clock=990), max_sm_clock_mhz=1980)
+    assert slowdown(ThrottleTimeline(gpu), (0, 400 * MS)).lost_share == pytest.approx(0.5)
+    assert slowdown(ThrottleTimeline(gpu), (0, 401 * MS)) is None
+
+
 def test_idle_and_chosen_clocks_are_no_throttling():
     timeline = ThrottleTimeline(readings(0x1 | 0x2 | 0x100))
     assert throttled_seconds(timeline, (0, 100 * MS)) == {}

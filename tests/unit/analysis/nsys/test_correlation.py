@@ -2,17 +2,20 @@
 """Comparison of a run with its capture: matched stages, and their differences."""
 
 from datetime import datetime
+from itertools import count
 
 import pytest
 
 from tests.support.nsys_files import PROCESS, THREAD
 from tests.support.run_records import MS, batch, run_of, stage
 from virnuc_profiler.analysis.nsys.correlation import correlate, mismatch_reason
-from virnuc_profiler.analysis.nsys.gpu_records import GpuCapture, GpuOperation, NvtxRange
-from virnuc_profiler.analysis.nsys.projection import Projection, project
+from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture
+from virnuc_profiler.analysis.nsys.gpu_records import GpuOperation, NvtxRange
+from virnuc_profiler.analysis.nsys.projection import Projection
 from virnuc_profiler.analysis.nsys.range_matching import match_stages
 
 OFFSET = -123_456_789
+ROWS = count()
 
 
 def projection_of(name, payload, start_ms, span_ms=None):
@@ -22,7 +25,7 @@ def projection_of(name, payload, start_ms, span_ms=None):
     if span_ms is None:
         return Projection(range_)
     gpu_start, gpu_end = (round(at * MS) + OFFSET for at in span_ms)
-    operation = GpuOperation(PROCESS, 1, 0, gpu_start, gpu_end, "kernel", "gemm")
+    operation = GpuOperation(PROCESS, 1, 0, gpu_start, gpu_end, "kernel", "gemm", row=next(ROWS))
     duration = gpu_end - gpu_start
     return Projection(range_, (operation,), duration, duration, duration, gpu_start, gpu_end, gpu_start - start)
 
@@ -195,4 +198,4 @@ def test_nothing_in_common():
 
 
 def test_a_run_without_batches():
-    assert correlate(run_of([], 1), project([], [], []), "virnuc_profiler").stages == ()
+    assert correlate(run_of([], 1), [], "virnuc_profiler").stages == ()

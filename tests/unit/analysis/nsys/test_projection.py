@@ -3,9 +3,10 @@
 
 import pytest
 
+from tests.support.gpu_records import project_records
 from tests.support.nsys_files import OTHER_PROCESS, OTHER_THREAD, PROCESS, THREAD
+from virnuc_profiler.analysis.nsys.gpu_capture import Operations
 from virnuc_profiler.analysis.nsys.gpu_records import ApiCall, GpuOperation, NvtxRange, process_of
-from virnuc_profiler.analysis.nsys.projection import project
 from virnuc_profiler.analysis.nsys.totals import range_total, total_by_device, total_by_kernel, total_by_name
 
 
@@ -22,7 +23,7 @@ def call(correlation, start, end=None, thread=THREAD):
 
 
 def project_one(calls, operations, range_=None):
-    (projection,) = project([range_ or range_of(0, 100)], calls, operations)
+    (projection,) = project_records([range_ or range_of(0, 100)], calls, operations)
     return projection
 
 
@@ -75,12 +76,12 @@ def test_processes_that_use_the_same_correlation_ids_are_kept_apart():
 
 def test_an_operation_belongs_to_every_range_around_its_launch():
     ranges = [range_of(0, 100, "outer"), range_of(10, 50, "inner"), range_of(60, 90, "later")]
-    outer, inner, later = project(ranges, [call(1, 20), call(2, 70)], [op(1, 30, 40), op(2, 80, 100)])
+    outer, inner, later = project_records(ranges, [call(1, 20), call(2, 70)], [op(1, 30, 40), op(2, 80, 100)])
     assert (outer.total_ns, inner.total_ns, later.total_ns) == (30, 10, 20)
 
 
 def test_ranges_that_overlap_by_hand_are_no_trouble():
-    first, second = project([range_of(0, 30), range_of(15, 50)], [call(1, 20)], [op(1, 60, 70)])
+    first, second = project_records([range_of(0, 30), range_of(15, 50)], [call(1, 20)], [op(1, 60, 70)])
     assert first.total_ns == second.total_ns == 10
 
 
@@ -103,20 +104,22 @@ def test_times_beyond_what_floats_hold_are_exact():
 
 def test_totals_by_name_count_an_operation_once_where_ranges_of_one_name_nest():
     ranges = [range_of(0, 100), range_of(10, 50), range_of(60, 90, "other")]
-    total, other = total_by_name(project(ranges, [call(1, 20), call(2, 70)], [op(1, 30, 40), op(2, 80, 85)]))
+    total, other = total_by_name(project_records(ranges, [call(1, 20), call(2, 70)], [op(1, 30, 40), op(2, 80, 85)]))
     assert (total.name, total.ranges, total.operations, total.total_ns) == ("forward", 2, 2, 15)
     assert (other.name, other.total_ns) == ("other", 5)
 
 
 def test_operations_that_look_alike_all_count():
-    projections = project([range_of(0, 100)], [call(1, 20)], [op(1, 30, 40), op(1, 30, 40)])
+    projections = project_records([range_of(0, 100)], [call(1, 20)], [op(1, 30, 40), op(1, 30, 40)])
     total = range_total("default", "forward", projections)
     assert (total.operations, total.total_ns, total.busy_ns) == (2, 20, 10)
 
 
 def test_medians_are_of_the_ranges_that_launched_something():
     ranges = [range_of(0, 10), range_of(20, 30), range_of(40, 50)]
-    total = range_total("default", "forward", project(ranges, [call(1, 1), call(2, 21)], [op(1, 5, 15), op(2, 30, 60)]))
+    total = range_total(
+        "default", "forward", project_records(ranges, [call(1, 1), call(2, 21)], [op(1, 5, 15), op(2, 30, 60)])
+    )
     assert (total.ranges, total.ranges_on_gpu, total.median_span_ns, total.median_launch_delay_ns) == (3, 2, 20, 6.5)
     assert range_total("default", "none", []).median_busy_ns is None
 
@@ -128,12 +131,37 @@ def test_kernels_and_devices():
         op(3, 20, 30),
         op(4, 30, 31, "memset", name="memset"),
     ]
-    first, second, third = total_by_kernel(operations)
+    first, second, third = total_by_kernel(Operations.from_records(operations))
     assert [(kernel.name, kernel.operations, kernel.total_ns) for kernel in (first, second, third)] == [
         ("gelu", 1, 20),
         ("gemm", 2, 20),
         ("memset", 1, 1),
     ]
-    zero, one = total_by_device(operations)
+    zero, one = total_by_device(Operations.from_records(operations))
     assert (zero.device, zero.busy_ns, zero.span_ns, zero.kernel_ns) == (0, 21, 31, 20)
     assert (one.device, one.operations) == (1, 1)
+
+
+def test_a_device_counts_a_graph_by_its_nodes_if_these_were_traced_too():
+    nodes = [op(1, 50, 60), op(1, 60, 65)]
+    (total,) = total_by_device(Operations.from_records([op(1, 50, 65, "graph", name="CUDA graph 1"), *nodes]))
+    assert (total.operations, total.total_ns, total.kernel_ns, total.busy_ns) == (2, 15, 15, 15)
+    assert [kernel.name for kernel in total.kernels] == ["gemm"]
+    (alone,) = total_by_device(Operations.from_records([op(1, 50, 65, "graph")]))
+    assert (alone.operations, alone.total_ns) == (1, 15)
+
+
+def test_an_operation_that_two_threads_launched_counts_once_for_a_name():
+    calls = [call(1, 10), call(1, 20, thread=OTHER_THREAD)]
+    projections = project_records([range_of(0, 100), range_of(0, 100, thread=OTHER_THREAD)], calls, [op(1, 50, 60)])
+    (total,) = total_by_name(projections)
+    assert (total.ranges, total.ranges_on_gpu, total.operations, total.total_ns) == (2, 2, 1, 10)
+
+
+def test_totals_come_in_the_order_of_their_gpu_time_and_then_of_their_first_ranges():
+    names = ["idle", "short", "long", "also idle"]
+    ranges = [range_of(20 * number, 20 * number + 10, name) for number, name in enumerate(names)]
+    totals = total_by_name(project_records(ranges, [call(1, 21), call(2, 41)], [op(1, 50, 55), op(2, 60, 90)]))
+    assert [total.name for total in totals] == ["long", "short", "idle", "also idle"]
+    assert totals.on_gpu.tolist() == [True, True, False, False]
+    assert [total.name for total in totals.largest(2)] == ["long", "short"]

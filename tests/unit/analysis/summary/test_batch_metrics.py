@@ -37,7 +37,7 @@ def test_golden_batch():
     assert metrics == {
         "tokens_per_sec": 60_000.0,
         "sequences_per_sec": 300.0,
-        "gpu_util": 70.0,
+        "gpu_util": None,  # shorter than NVML's averaging window
         "packing_efficiency": 0.75,
         "wait_time_ms": 2.0,
         "num_sequences": 3,
@@ -118,18 +118,19 @@ def test_queue_state(wait, interval, state):
 
 
 @pytest.mark.parametrize(
-    ("fast", "expected"),
+    ("start_ms", "end_ms", "fast", "expected"),
     [
-        (((90, 10), (100, 20), (150, 40), (200, 60), (210, 99)), 50.0),  # inside (100, 200]
-        (((100, 20), (200.5, 70), (300, 90)), 70.0),  # too short to contain a reading: the next one
-        (((100, 20), (1200, 70)), 70.0),  # up to a second after the end
-        (((100, 20), (1201, 70)), None),
-        (((150, None), (250, 30)), 30.0),
-        ((), None),
+        (1000, 3000, ((900, 10), (2000, 40), (3000, 60), (3100, 99)), 50.0),  # inside (1000, 3000]
+        (1000, 3000, ((2000, 40), (2500, None)), 40.0),  # half of the batch was seen
+        (1000, 3000, ((1900, 40),), None),  # less than half
+        (1000, 3000, ((3001, 40),), None),  # after its end
+        (1000, 1999, ((1500, 40), (1999, 40)), None),  # shorter than NVML's window
+        (100, 200, ((110, 70), (200, 70)), None),
+        (1000, 3000, (), None),
     ],
 )
-def test_gpu_utilization_of_a_batch(fast, expected):
-    metrics = batch_metrics(batch(0, 100, 200), samples(fast=readings(*fast)))
+def test_gpu_utilization_of_a_batch(start_ms, end_ms, fast, expected):
+    metrics = batch_metrics(batch(0, start_ms, end_ms), samples(fast=readings(*fast)))
     assert metrics["gpu_util"] == expected
 
 

@@ -173,13 +173,13 @@ def sampled_run():
     """A run of 10 s with 10 sequences of 200 tokens, at 300 W according to the energy counter."""
     gpu = samples(
         fast=(
-            GpuReading(1000 * MS, 100, power_mw=290_000),
-            GpuReading(2000 * MS, 50, power_mw=310_000),
+            *(GpuReading(n * 1000 * MS, 100, power_mw=290_000) for n in (1, 2, 3)),
+            *(GpuReading(n * 1000 * MS, 50, power_mw=310_000) for n in (4, 5)),
             GpuReading(9000 * MS, 0, power_mw=None),
         ),
         gpm=(
             GpmReading(1000 * MS, 1_000_000_000, 0.5, 0.2, None),
-            GpmReading(4000 * MS, 3_000_000_000, 0.9, None, None),
+            GpmReading(5000 * MS, 4_000_000_000, 0.9, None, None),
         ),
         energy=(EnergyReading(-500 * MS, 1_000_000), EnergyReading(9500 * MS, 4_000_000)),
     )
@@ -195,13 +195,15 @@ def test_golden_energy_and_activity():
     assert summary["peak_power_watts"] == 310.0
     assert summary["joules_per_sequence"] == pytest.approx(300.0)  # 3000 J over 10
     assert summary["joules_per_1000_tokens"] == pytest.approx(1500.0)
-    assert summary["mean_sm_activity"] == pytest.approx(0.8)
+    assert summary["mean_sm_activity"] == pytest.approx((0.5 + 4 * 0.9) / 5)
     assert summary["mean_tensor_activity"] is None  # sampled for a tenth of the run only
     assert summary["mean_dram_activity"] is None
 
 
 def test_mean_utilization_is_over_time_and_a_gap_counts_for_nothing():
-    assert run_summary(sampled_run())["avg_gpu_util"] == 50.0
+    assert run_summary(sampled_run())["avg_gpu_util"] == pytest.approx(
+        (3 * 100 + 2 * 50) / 6
+    )  # each stands for a second
 
 
 @pytest.mark.parametrize(
@@ -220,11 +222,12 @@ def test_no_usable_energy_counter(energy):
     assert summary["joules_per_sequence"] is None
 
 
-def test_a_counter_that_covers_half_of_the_run_gives_no_joules_per_sequence():
-    energy = (EnergyReading(0, 0), EnergyReading(5000 * MS, 1_000_000))
+@pytest.mark.parametrize(("covered_ms", "joules", "per_sequence"), [(5000, 1000.0, 2000.0), (4900, None, None)])
+def test_a_counter_that_covers_less_than_half_of_the_run_gives_no_energy(covered_ms, joules, per_sequence):
+    energy = (EnergyReading(0, 0), EnergyReading(covered_ms * MS, 1_000_000))
     summary = run_summary(run_of([batch(0, 0, 10_000, [], packing([5]))], 10_000, gpu=samples(energy=energy)))
-    assert summary["energy_joules"] == 1000.0
-    assert summary["joules_per_sequence"] is None
+    assert (summary["energy_joules"], summary["joules_per_sequence"]) == (joules, per_sequence)
+    assert summary["energy_seconds"] == covered_ms / 1000
 
 
 @pytest.mark.parametrize(

@@ -115,11 +115,14 @@ def test_a_gap_between_two_stages_of_a_launch_bound_batch_is_counted_once():
 
 
 def test_readings_after_the_run_are_ignored():
-    ends_ms = 211
+    run = run_in_flight([1000.0 * (n + 1) for n in range(3)])
+    ends_ms = run.host_end_ns // MS
     run = with_gpu(
-        run_in_flight(AT_ONCE),
-        fast=tuple(GpuReading(ms * MS, power_mw=700_000 if ms < ends_ms else 900_000) for ms in range(10, 600, 10)),
-        gpm=tuple(GpmReading(ms * MS, 10 * MS, 0.9 if ms < ends_ms else 0.1, None, None) for ms in range(10, 600, 10)),
+        run,
+        fast=tuple(GpuReading(ms * MS, power_mw=700_000 if ms <= ends_ms else 900_000) for ms in range(10, 6000, 10)),
+        gpm=tuple(
+            GpmReading(ms * MS, 10 * MS, 0.9 if ms <= ends_ms else 0.1, None, None) for ms in range(10, 6000, 10)
+        ),
     )
     summary = run_summary(run)
     assert summary["peak_power_watts"] == 700.0

@@ -154,6 +154,16 @@ def test_long_sequences_are_truncated_and_unknown_letters_counted(tmp_path):
     assert (chunk.truncated, chunk.unknown_residues) == (1, 1)
 
 
+def test_comment_lines_are_no_residues_wherever_they_stand(tmp_path):
+    path = tmp_path / "x.faa"
+    path.write_bytes(b"; a\n>a\n;b\nMKV\n# c\nLA\n//\n>b\r;d\rAC*\r# e")
+    (chunk,) = SequenceDataset(path)
+    assert residues([chunk]) == ["MKVLA", "AC"]
+    assert chunk.unknown_residues == 0
+    (chunk,) = SequenceDataset(path, max_sequence_length=5)
+    assert chunk.truncated == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -46,6 +46,7 @@ def ids(fasta):
     [
         fasta_text(RECORDS),
         fasta_text(RECORDS).replace(b"\n", b"\r\n"),
+        fasta_text(RECORDS).replace(b"\n", b"\r"),
         fasta_text(RECORDS).rstrip(b"\n"),
         fasta_text(RECORDS).replace(b"\n>", b"\n\n \n>"),
         gzip.compress(fasta_text(RECORDS)),
@@ -55,6 +56,7 @@ def ids(fasta):
     ids=[
         "lf",
         "crlf",
+        "cr",
         "no last line end",
         "blank lines",
         "gzip",
@@ -117,15 +119,14 @@ def test_the_fingerprint_covers_the_bytes_on_disk(tmp_path):
         (b"", "line 1: the text contains no sequence"),
         (b"\n  \n", "line 2: the text contains no sequence"),
         (b"\nMKV\n>a\nMKV\n", "line 2: text before the first header"),
-        (b"@read\nACGT\n+\nIIII\n", "line 1: text before the first header"),
         (b">a\nMKV\n>\nMKV\n", "line 3: a header without an identifier"),
-        (b">a\nMKV\n>b\n", "line 3: the sequence 'b' has no residues"),
-        (b">a\nMKV\n>b\n*\n>c\nM\n", "line 3: the sequence 'b' has no residues"),
-        (b">\xff\xfe\n", "line 1: the sequence '\ufffd\ufffd' has no residues"),
-        (b">a\nMKV>b\nMKV\n", "line 2: '>' inside a sequence"),
-        (b">a\nMK\x00V\n", "line 2: byte 0x00"),
+        (b">a\nMKV\n>b\n", "line 3 (b): the sequence has no residues"),
+        (b">a\nMKV\n>b\n*\n>c\nM\n", "line 3 (b): the sequence has no residues"),
+        (b">\xff\xfe\n", "line 1 (\ufffd\ufffd): the sequence has no residues"),
+        (b">a\nMKV>b\nMKV\n", "line 2 (a): '>' inside a sequence"),
+        (b">a\nMK\x00V\n", "line 2 (a): byte 0x00 cannot"),
         (bytes(range(256)) * 10, "line 1: text before the first header"),
-        (gzip.compress(b">a\nMKV\n>b\n"), "line 3: the sequence 'b' has no residues"),
+        (gzip.compress(b">a\nMKV\n>b\n"), "line 3 (b): the sequence has no residues"),
         (gzip.compress(b""), "line 1: the text contains no sequence"),
     ],
 )
@@ -275,9 +276,18 @@ def test_the_index_accepts_any_contiguous_buffer():
 
 def test_format_error_carries_message_and_line():
     with pytest.raises(_core.FastaFormatError) as caught:
-        _core.index_fasta(b">a\nMK\n>b\n")
+        _core.index_fasta(b"\n; a comment\n")
     assert isinstance(caught.value, ValueError)
-    assert caught.value.args == ("the sequence 'b' has no residues", 3)
+    assert caught.value.args == ("the text contains no sequence", 2)
+
+
+def test_faults_are_counted_and_the_first_ones_described():
+    index = _core.index_fasta(b">a\nMK\n" + b">b\n" * 5, max_faults=2)
+    assert (len(index), index.fault_count, index.described_faults) == (1, 5, 2)
+    assert index.fault(1) == (4, "b", "the sequence has no residues")
+    with pytest.raises(IndexError):
+        index.fault(2)
+    assert _core.index_fasta(b">a\nMK\n" + b">b\n" * 5).described_faults == 5
 
 
 def test_index_arrays_outlive_the_index_and_are_read_only():

@@ -112,8 +112,8 @@ def test_the_fingerprint_is_that_of_the_bytes_that_were_indexed(path):
 @pytest.mark.parametrize("change", [truncate, append])
 def test_a_change_while_the_file_is_indexed_is_no_error_of_format(path, change, monkeypatch):
     class Indexer:
-        def __init__(self):
-            self._real = _core.FastaIndexer()
+        def __init__(self, **options):
+            self._real = _core.FastaIndexer(**options)
 
         def feed(self, piece):
             self._real.feed(piece)

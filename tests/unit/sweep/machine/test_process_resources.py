@@ -10,7 +10,7 @@ import pytest
 from virnuc_profiler.sweep.machine.descendants import descendants, describe_processes
 from virnuc_profiler.sweep.machine.descriptors import descriptor_kind, grown_kinds, leaked_descriptors, open_descriptors
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
-from virnuc_profiler.sweep.machine.shared_memory import left_segments, segments
+from virnuc_profiler.sweep.machine.shared_memory import new_segments, segments
 from virnuc_profiler.sweep.trial.cleanup import wait_until
 
 
@@ -50,18 +50,21 @@ def test_an_open_socket_is_found():
 def test_segments_are_told_by_their_owner(tmp_path):
     dead_worker, dead_stranger = 999999999, 999999998
     others = ("old", "torch_1_1", f"torch_{dead_stranger}_1", "psm_a", "psm_other1a2b", "sem.mp-a", "tmpfile")
-    expected = ("psm_ours1a2b", f"torch_{dead_worker}_1", f"torch_{os.getpid()}_1")
-    for name in (*others, *expected):
+    same_id = (f"torch_{dead_worker}_1", f"torch_{os.getpid()}_1")
+    for name in (*others, *same_id, "psm_ours1a2b"):
         (tmp_path / name).touch()
     assert "old" in segments(tmp_path)
-    assert left_segments({"old"}, {os.getpid(), dead_worker}, "psm_ours", tmp_path) == tuple(sorted(expected))
+    found = new_segments({"old"}, {os.getpid()}, {dead_worker}, "psm_ours", tmp_path)
+    assert found.ours == ("psm_ours1a2b",)
+    assert found.unattributed == tuple(sorted(same_id)), "another process namespace has the same ids"
     assert segments(tmp_path / "absent") == frozenset()
 
 
 def test_a_segment_that_we_have_open_is_ours_whatever_its_name(tmp_path):
-    with (tmp_path / "anything").open("w"):
-        assert left_segments((), {os.getpid()}, "psm_ours", tmp_path) == ("anything",)
-        assert left_segments((), {1}, "psm_ours", tmp_path) == ()
+    names = ("anything", f"torch_{os.getpid()}_2")
+    with (tmp_path / names[0]).open("w"), (tmp_path / names[1]).open("w"):
+        assert new_segments((), {os.getpid()}, (), "psm_ours", tmp_path).ours == names
+        assert new_segments((), {1}, (), "psm_ours", tmp_path).ours == ()
 
 
 def test_a_zombie_is_described_and_a_reused_id_is_not():

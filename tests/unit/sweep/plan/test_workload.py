@@ -1,12 +1,22 @@
 # SPDX-License-Identifier: MIT
 import gzip
 import hashlib
+import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from virnuc_profiler.errors import OutputError, WorkloadError
-from virnuc_profiler.sweep.plan.workload import ALPHABET, generate_tuning_workload, read_workload
+from virnuc_profiler.sweep.plan.conditions import Conditions
+from virnuc_profiler.sweep.plan.request import DeviceName, Request
+from virnuc_profiler.sweep.plan.workload import (
+    ALPHABET,
+    SKIPPED_FILE,
+    Workload,
+    generate_tuning_workload,
+    read_workload,
+)
 
 RANGES = ((50, 100), (100, 300), (300, 500), (500, 1000))
 
@@ -76,6 +86,51 @@ def test_the_first_sequences_of_a_file_are_described_after_truncation(tmp_path):
     assert two.fingerprint == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     everything = read_workload(path, "file", 99)
     assert (everything.num_sequences, everything.tokens) == (3, 5 + 1024 + 4)
+
+
+ODD = b">a\nMK-V\n>b\n>c\nMKV\n"
+
+
+def request(folder, content, **options):
+    (folder / "own.fasta").write_bytes(content)
+    return Request(folder / "out", DeviceName("cpu"), "m", fasta=folder / "own.fasta", **options)
+
+
+def test_records_left_out_are_part_of_the_workload_and_listed(tmp_path):
+    with pytest.raises(WorkloadError, match=r"own\.fasta, line 3 \(b\): the sequence has no residues"):
+        request(tmp_path, ODD).workload()
+    workload, fasta = request(tmp_path, ODD, skip_invalid=True).open_workload()
+    assert (workload.num_sequences, workload.skip_invalid, workload.skipped_records) == (2, True, 1)
+    assert [(finding.kind, finding.line, finding.id) for finding in workload.findings] == [("gaps", 2, "a")]
+    assert fasta.skipped == 1
+    listed = tmp_path / "out" / SKIPPED_FILE
+    assert listed.read_text() == "line\tid\treason\n3\tb\tthe sequence has no residues\n"
+    request(tmp_path, b">a\nMKV\n", skip_invalid=True).workload()
+    assert not listed.exists()
+
+
+def test_a_strict_request_refuses_what_looks_like_something_else(tmp_path):
+    with pytest.raises(WorkloadError, match=r"own\.fasta is refused: 1 sequence holds 1 gap \(first: line 2 \(a\)\)"):
+        request(tmp_path, ODD, skip_invalid=True, strict=True).workload()
+
+
+def test_a_workload_is_the_same_after_a_round_trip_and_without_later_keys(tmp_path):
+    workload = request(tmp_path, ODD, skip_invalid=True).workload()
+    values = json.loads(json.dumps(workload.to_json()))
+    assert Workload.from_json({**values, "later": 1}) == workload
+    for name in ("skip_invalid", "skipped_records", "findings"):
+        del values[name]  # as in files of version 1.1
+    older = Workload.from_json(values)
+    assert (older.skip_invalid, older.skipped_records, older.findings) == (False, None, ())
+
+
+def test_results_with_and_without_records_left_out_are_not_compared(tmp_path):
+    skipping = request(tmp_path, ODD, skip_invalid=True).workload()
+    one, other = (
+        Conditions({}, {}, {}, {}, workload.to_json())
+        for workload in (skipping, replace(skipping, skipped_records=None))
+    )
+    assert [difference.name for difference in one.differences(other)] == ["workload.skipped_records"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no fasta at all\n", b">only a header\n"])

@@ -7,7 +7,10 @@ import threading
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.machine.process_resources import LEAK_BYTES, snapshot_resources
@@ -172,3 +175,50 @@ def test_auto_waits_at_most_the_default_cooldown_and_names_the_leaks(sleeper, mo
 
 def test_unchecked_resources_are_null_in_the_report():
     assert cleanup_between_runs(cooldown_s=0).as_dict()["descriptors_left"] is None
+    assert cleanup_between_runs(cooldown_s=0).clean is None
+
+
+def plain_loader(**options):
+    return DataLoader(TensorDataset(torch.arange(40)), batch_size=4, multiprocessing_context="fork", **options)
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_workers_of_a_plain_loader_are_ended_and_a_later_pass_starts_new_ones(persistent):
+    loader = plain_loader(num_workers=2, persistent_workers=persistent)
+    other = plain_loader(num_workers=1, persistent_workers=persistent)
+    running, others = iter(loader), iter(other)
+    next(running)
+    workers = [psutil.Process(worker.pid) for worker in running._workers]
+    assert all(worker.is_running() for worker in workers)
+    report = cleanup_between_runs(loader, cooldown_s=0)
+    assert report.workers_left == ()
+    assert not any(worker.is_running() for worker in workers)
+    assert len(list(others)) == 10, "another loader's workers were ended"
+    assert len(list(loader)) == 10
+    cleanup_between_runs(loader, cooldown_s=0)
+    cleanup_between_runs(other, cooldown_s=0)
+
+
+def test_a_worker_of_a_plain_loader_that_does_not_end_is_reported(monkeypatch):
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.cleanup.end_loader_workers", lambda loader: None)
+    loader = plain_loader(num_workers=2, persistent_workers=True)
+    list(loader)
+    report = cleanup_between_runs(loader, cooldown_s=0)
+    assert set(report.workers_left) == {worker.pid for worker in loader._iterator._workers}
+    assert report.clean is False
+
+
+def test_a_loader_that_does_not_tell_its_workers_is_not_called_clean():
+    report = cleanup_between_runs(object(), cooldown_s=0)
+    assert (report.workers_left, report.clean) == (None, None)
+    assert report.as_dict()["workers_left"] is None
+    snapshot = snapshot_resources()
+    assert cleanup_between_runs(object(), cooldown_s=0, resources_before=snapshot).clean is True
+
+
+def test_device_memory_that_was_not_compared_is_not_clean():
+    known = CleanupReport((), 10, 10, 0, 0.0, checked=True)
+    assert known.clean is True
+    assert replace(known, device_memory_before=None, leaked_device_bytes=None).clean is None
+    assert replace(known, checked=False).clean is None
+    assert replace(known, workers_left=(1,), checked=False).clean is False

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from virnuc_profiler.errors import CudaError, DeadlineExceeded, WorkerCrash
+from virnuc_profiler.errors import CudaError, DeadlineExceeded, EnvironmentFailure, WorkerCrash
 from virnuc_profiler.sweep.trial.failure import Failure, describe_failure, release_traceback
 
 
@@ -47,6 +47,11 @@ def real_host_out_of_memory() -> RuntimeError:
         (WorkerCrash("it was killed by SIGBUS", exit_code=-7), "OOM", "shared memory"),
         (crash_from(RuntimeError("OSError: [Errno 28] No space left on device: '/psm_1'")), "OOM", "shared memory"),
         (crash_from(RuntimeError("It is possible that workers are out of shared memory")), "OOM", "shared memory"),
+        (OSError(errno.EMFILE, "Too many open files"), "environment", None),
+        (RuntimeError("can't start new thread"), "environment", None),
+        (crash_from(RuntimeError("OSError: [Errno 24] Too many open files")), "environment", None),
+        (EnvironmentFailure("no folder can hold the sockets"), "environment", None),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "error", None),
         (ZeroDivisionError(), "error", None),
     ],
 )

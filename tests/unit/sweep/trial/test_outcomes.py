@@ -5,16 +5,17 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.run_records import MS, batch, packing, run_of, samples
 from tests.support.sweeps import WORKLOAD, conditions, failure, success
-from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttle_shares
+from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttling
 from virnuc_profiler.analysis.selection import select_best
 from virnuc_profiler.reports.sweep_tables import render_dataloader, render_interaction
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.choice import select_overall
 from virnuc_profiler.sweep.results.result_files import make_document
-from virnuc_profiler.sweep.trial.outcome import without_contamination
-from virnuc_profiler.telemetry.records import GpuReading, GpuSamples
+from virnuc_profiler.sweep.trial.outcome import successful_outcome, without_contamination
+from virnuc_profiler.telemetry.records import GpuReading, GpuSamples, SamplerTierRecord
 
 FAST, SLOW = Configuration(8, 8), Configuration(2, 2)
 HEAT = {"outcome": "throttled", "evidence": {"held_down_share": 0.34, "reasons": {"sw_thermal_slowdown": 0.34}}}
@@ -36,11 +37,28 @@ def steps(*results, step="dataloader"):
 )
 def test_the_share_of_time_under_hard_reasons(reasons, share, names):
     readings = tuple(GpuReading(n * 100, throttle_reasons=bits) for n, bits in enumerate(reasons))
-    assert hard_throttle_shares(ThrottleTimeline(GpuSamples("u", fast=readings)), (0, 400)) == (share, names)
+    assert hard_throttling(ThrottleTimeline(GpuSamples("u", fast=readings)), (0, 400))[:2] == (share, names)
 
 
 def test_nothing_measured_is_nothing_known():
-    assert hard_throttle_shares(ThrottleTimeline(GpuSamples("u")), (0, 400)) is None
+    assert hard_throttling(ThrottleTimeline(GpuSamples("u")), (0, 400)) is None
+
+
+def outcome_of(times_ms, reasons, seconds=10):
+    tier = SamplerTierRecord("fast", 100.0, len(times_ms), 0, 0, False, "")
+    fast = tuple(GpuReading(ms * MS, throttle_reasons=reasons) for ms in times_ms)
+    run = run_of([batch(0, 0, seconds * 1000, [], packing([5]))], seconds * 1000, gpu=samples(fast=fast, tiers=(tier,)))
+    found = successful_outcome(run)
+    return found["outcome"], found["evidence"]["held_down_share"], found["evidence"].get("sampled_share")
+
+
+def test_throttling_of_a_part_that_was_sampled():
+    """Two seconds under heat throttle a run of ten; one second of it, or two without, leave the rest unknown."""
+    assert outcome_of(range(0, 10_000, 100), 0x40) == ("throttled", 1.0, None)
+    assert outcome_of(range(0, 2000, 100), 0x40) == ("throttled", 1.0, pytest.approx(0.2))
+    assert outcome_of(range(0, 1000, 100), 0x40) == ("ok", None, pytest.approx(0.1))
+    assert outcome_of(range(0, 2000, 100), 0x0) == ("ok", None, pytest.approx(0.2))
+    assert outcome_of(range(0, 6000, 100), 0x0) == ("ok", 0.0, pytest.approx(0.6))
 
 
 def test_a_throttled_result_wins_only_among_its_like():
@@ -50,16 +68,17 @@ def test_a_throttled_result_wins_only_among_its_like():
     assert select_best([hot, failure(SLOW)]).best is hot
 
 
-def test_the_choice_takes_cool_measurements_and_ignores_contaminated_ones():
-    contaminated = failure(SLOW, "contaminated")
+@pytest.mark.parametrize("reason", ["contaminated", "environment"])
+def test_the_choice_takes_cool_measurements_and_ignores_what_says_nothing(reason):
+    ignored = failure(SLOW, reason)
     measured = {
         "dataloader": [success(FAST, 200.0, **HEAT), success(SLOW, 90.0)],
-        "packing": [contaminated, success(FAST, 80.0)],
+        "packing": [ignored, success(FAST, 80.0)],
     }
-    assert select_overall(measured, 0.9).configuration == SLOW  # not failed by what was contaminated
+    assert select_overall(measured, 0.9).configuration == SLOW
     hot = {"dataloader": [success(FAST, 200.0, **HEAT)]}
     assert "throttled in every measurement" in select_overall(hot, 0.9).reason
-    assert select_overall({"dataloader": [contaminated]}, 0.9) is None
+    assert select_overall({"dataloader": [ignored]}, 0.9) is None
 
 
 def test_tables_say_so():

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.sweeps import fake_sweep
 from virnuc_profiler.cli.main import main
-from virnuc_profiler.cli.result_folder import claim_folder, keep_earlier, refuse_result
+from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier, refuse_result
 from virnuc_profiler.errors import OutputError, UsageError
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 

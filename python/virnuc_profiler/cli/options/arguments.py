@@ -60,7 +60,18 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
         lists: Whether the knobs take lists of values to try, rather than one value each.
     """
     workload = parser.add_argument_group("workload")
-    workload.add_argument("--fasta", type=Path, metavar="FILE", help="your own sequences, plain or gzip'd")
+    workload.add_argument(
+        "--fasta", type=Path, metavar="FILE",
+        help="your own sequences, plain or compressed with gzip, bzip2, xz or zstd",
+    )  # fmt: skip
+    workload.add_argument(
+        "--skip-invalid", action="store_true",
+        help="leave out records of your file that are not valid, and list them in the folder of the results",
+    )  # fmt: skip
+    workload.add_argument(
+        "--strict", action="store_true",
+        help="refuse your file if it looks like something other than proteins: nucleotides, gaps, digits, text",
+    )  # fmt: skip
     workload.add_argument(
         "--num-sequences", type=whole(1), metavar="N",
         help=f"number of sequences; of your own file, the first N (default: {sequences})",

@@ -14,11 +14,11 @@ from virnuc_profiler.analysis.nsys.correlation import (
     StageCorrelation,
 )
 from virnuc_profiler.analysis.nsys.totals import KernelTotal
-from virnuc_profiler.reports.columns import aligned
-from virnuc_profiler.reports.figures import NOT_MEASURED, share, words
+from virnuc_profiler.reports.columns import filled, fitted
+from virnuc_profiler.reports.figures import microseconds, milliseconds, share, words
 
-MAX_NAME: Final = 90
-"""Maximum number of characters of a name in a table."""
+_MIN_NAME: Final = 20
+"""Characters of a kernel's name that are shown however narrow the terminal is."""
 
 _STAGES: Final = (
     "Stage", "Matched", "GPU sum", "GPU busy", "Span", "Idle", "Launch delay", "Our interval", "Difference", "Agree",
@@ -31,46 +31,49 @@ _BATCHES: Final = (
 
 
 def render_correlation(
-    correlation: Correlation, title: str, notes: Sequence[str], *, top: int, batches: bool = False
+    correlation: Correlation,
+    title: str,
+    notes: Sequence[str],
+    work: Sequence[str],
+    *,
+    top: int,
+    width: int,
+    batches: bool = False,
 ) -> str:
     """Render medians by stage, differences between device intervals and spans, and the longest kernels.
 
     Args:
         correlation: Comparison of a run with its capture.
         title: First line.
-        notes: Lines below the table.
+        notes: Sentences below the table.
+        work: Table of what the stages explain of the GPU work of the capture.
         top: Maximum number of kernels to show per stage.
+        width: Maximum number of characters of a line.
         batches: Whether to add a line for every batch.
     """
-    lines = aligned([_STAGES, *map(_stage_row, correlation.stages)])
+    lines = fitted([_STAGES, *map(_stage_row, correlation.stages)], width)
     rule = "=" * max(map(len, lines))
-    text = [
-        title,
-        rule,
-        *lines,
-        rule,
-        *_legend(),
-        *_counts(correlation),
-        *_clock(correlation),
-        *_busy(correlation),
-        *notes,
-    ]
-    text += _differences(correlation.stages)
+    text = [*filled(title, width), rule, *lines, rule]
+    for sentence in (*_legend(), *_counts(correlation), *_clock(correlation), *_busy(correlation), *notes):
+        text += filled(sentence, width, "  ")
+    text += work
+    text += _differences(correlation.stages, width)
     for stage in correlation.stages:
-        text += render_kernels(f"Top kernels of {words(stage.name)} (ms)", stage.total.kernels, top)
+        text += render_kernels(f"Top kernels of {words(stage.name)} (ms)", stage.total.kernels, top, width)
     if batches:
         rows = [_batch_row(stage.name, comparison) for stage in correlation.stages for comparison in stage.batches]
-        text += ["", *aligned([_BATCHES, *rows])]
+        text += ["", *fitted([_BATCHES, *rows], width, left=2)]
     return "\n".join(text) + "\n"
 
 
-def render_kernels(title: str, kernels: Sequence[KernelTotal], top: int) -> list[str]:
+def render_kernels(title: str, kernels: Sequence[KernelTotal], top: int, width: int) -> list[str]:
     """Render the operations with the most GPU time and their share of it; no lines without operations.
 
     Args:
         title: First line.
         kernels: Totals by kernel, the longest first.
         top: Maximum number of kernels to show.
+        width: Maximum number of characters of a line; names are cut.
     """
     total_ns = sum(kernel.total_ns for kernel in kernels)
     if not kernels or not top:
@@ -83,30 +86,11 @@ def render_kernels(title: str, kernels: Sequence[KernelTotal], top: int) -> list
         )
         for kernel in kernels[:top]
     ]
-    lines = aligned(rows, left=0)
+    lines = fitted(rows, width, left=0)
+    limit = max(_MIN_NAME, width - len(lines[0]) - len("   | "))
     named = zip(lines, kernels[:top], strict=True)
     more = [f"  and {len(kernels) - top:,} more"] if len(kernels) > top else []
-    return ["", title, *(f"  {line} | {words(kernel.name, MAX_NAME)}" for line, kernel in named), *more]
-
-
-def milliseconds(nanoseconds: float | None, sign: str = "") -> str:
-    """Format a time as milliseconds, such as ``1,234.567``.
-
-    Args:
-        nanoseconds: Time in ns, or None.
-        sign: ``+`` to show the sign of positive values too.
-    """
-    return NOT_MEASURED if nanoseconds is None else f"{nanoseconds / 1e6:{sign},.3f}"
-
-
-def microseconds(nanoseconds: float | None, sign: str = "") -> str:
-    """Format a time as microseconds, such as ``12.3 µs``.
-
-    Args:
-        nanoseconds: Time in ns, or None.
-        sign: ``+`` to show the sign of positive values too.
-    """
-    return NOT_MEASURED if nanoseconds is None else f"{nanoseconds / 1e3:{sign},.1f} µs"
+    return ["", *filled(title, width), *(f"  {line} | {words(kernel.name, limit)}" for line, kernel in named), *more]
 
 
 def _stage_row(stage: StageCorrelation) -> tuple[str, ...]:
@@ -187,7 +171,7 @@ def _busy(correlation: Correlation) -> Iterator[str]:
         )
 
 
-def _differences(stages: Sequence[StageCorrelation]) -> list[str]:
+def _differences(stages: Sequence[StageCorrelation], width: int) -> list[str]:
     """Return a table of the differences between device intervals and spans, in total and at each end."""
     rows = [
         (
@@ -206,6 +190,6 @@ def _differences(stages: Sequence[StageCorrelation]) -> list[str]:
         return []
     return [
         "",
-        "Our intervals compared with the spans (negative at the start: our event fired first)",
-        *aligned([_DIFFERENCES, *rows]),
+        *filled("Our intervals compared with the spans (negative at the start: our event fired first)", width, "  "),
+        *fitted([_DIFFERENCES, *rows], width),
     ]

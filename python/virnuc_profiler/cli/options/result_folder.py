@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from virnuc_profiler.cli.measurement_request import require_writable, shown_path
+from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, STEPS
 

@@ -7,17 +7,23 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column
 from virnuc_profiler.telemetry.values import printable
 
 _STEPS_PER_BYTE: Final = 16
 """Limit of SQLite's virtual machine steps per byte of the file. Real exports need less than 2."""
 _FREE_STEPS: Final = 1_000_000
 _STEPS_AT_ONCE: Final = 10_000
+
+_ROWS_AT_ONCE: Final = 20_000
+_REMEMBERED_TEXTS: Final = 4096
 
 
 class Tables:
@@ -62,13 +68,46 @@ class Tables:
             TelemetryFormatError: A required column is missing, a column contains another type, or a column has a
                 default value.
         """
+        selection = self._selection(table, integers, optional, texts, missing="NULL")
+        return iter(()) if selection is None else self._connection.execute(selection)
+
+    def chunks(
+        self, table: str, integers: Sequence[str] = (), optional: Sequence[str] = (), texts: Sequence[str] = ()
+    ) -> Iterator[tuple[list[Column], list[tuple[str | None, ...]]]]:
+        """Return the rows of a table as columns, a limited number of rows at a time.
+
+        Args:
+            table: Name of the table, without version.
+            integers: Required integer columns.
+            optional: Optional integer columns; ``NOT_MEASURED`` where the row or the table lacks a value.
+            texts: Optional text columns; None where the row or the table lacks a value.
+
+        Returns:
+            Pairs of the columns of `integers` and `optional`, and the columns of `texts`.
+
+        Raises:
+            TelemetryFormatError: As in `rows`.
+        """
+        selection = self._selection(table, integers, optional, texts, missing=str(NOT_MEASURED))
+        if selection is None:
+            return
+        count = len(integers) + len(optional)
+        cursor = self._connection.execute(selection)
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            values = list(zip(*rows, strict=True))
+            yield [np.array(column, np.int64) for column in values[:count]], values[count:]
+
+    def _selection(
+        self, table: str, integers: Sequence[str], optional: Sequence[str], texts: Sequence[str], *, missing: str
+    ) -> str | None:
+        """Check a table, and return the statement that reads it; None if there is no such table."""
         if table not in self._names:
-            return iter(())
+            return None
         name = _quoted(self._names[table])
         defaults = {row[1]: row[4] for row in self._connection.execute(f"PRAGMA table_info({name})")}
         present = defaults.keys()
-        if missing := [column for column in integers if column not in present]:
-            raise TelemetryFormatError(f"table {table} has no column {', '.join(missing)}")
+        if absent := [column for column in integers if column not in present]:
+            raise TelemetryFormatError(f"table {table} has no column {', '.join(absent)}")
         if any(defaults.get(column) is not None for column in (*integers, *optional, *texts)):
             # Rows that predate such a column repeat its default value, so a few bytes could expand to gigabytes.
             raise TelemetryFormatError(f"table {table} has default values, which Nsight Systems does not write")
@@ -77,9 +116,10 @@ class Tables:
         wrong += [f"typeof({_quoted(column)}) NOT IN ('text', 'null')" for column in texts if column in present]
         if self._connection.execute(f"SELECT 1 FROM {name} WHERE {' OR '.join(wrong) or '0'} LIMIT 1").fetchone():  # noqa: S608 - quoted
             raise TelemetryFormatError(f"table {table} contains values of another type than Nsight Systems writes")
-        columns = [*integers, *optional, *texts]
-        chosen = ", ".join(_quoted(column) if column in present else "NULL" for column in columns)
-        return self._connection.execute(f"SELECT {chosen} FROM {name}")  # noqa: S608 - quoted
+        chosen = [*map(_quoted, integers)]
+        chosen += [f"IFNULL({_quoted(column)}, {missing})" if column in present else missing for column in optional]
+        chosen += [_quoted(column) if column in present else "NULL" for column in texts]
+        return f"SELECT {', '.join(chosen)} FROM {name}"  # noqa: S608 - quoted
 
 
 def is_sqlite(path: Path) -> bool:
@@ -121,7 +161,8 @@ def open_tables(path: Path) -> Iterator[Tables]:
     connection: sqlite3.Connection | None = None
     try:
         connection = _connect(path)
-        connection.text_factory = cache(_text)  # the same names occur millions of times
+        # Most names occur many times in a row, but some captures have millions of different ones.
+        connection.text_factory = lru_cache(_REMEMBERED_TEXTS)(_text)
         _distrust(connection, path.stat().st_size)
         yield Tables(connection)
     except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # UnicodeDecodeError: of SQLite's own message

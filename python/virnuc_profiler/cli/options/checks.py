@@ -1,19 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""The doctor's checks: compiled core, devices, PyTorch, attention kernels, worker processes, folders."""
+"""The doctor's checks: compiled core, devices, PyTorch, fair-esm, attention kernels, worker processes, folders."""
 
 from __future__ import annotations
 
 import multiprocessing
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from virnuc_profiler.capture.device_checks import BROKEN, MISSING, OK, Check, device_checks
+from virnuc_profiler.capture.device_checks import BROKEN, MISSING, OK, Check, device_checks, driver_shows_devices
+from virnuc_profiler.errors import EnvironmentFailure, VirnucError
+from virnuc_profiler.import_origins import hidden_modules
+from virnuc_profiler.inference.loading.environment import (
+    SHARED_MEMORY,
+    environment_failure,
+    semaphore_problem,
+    temporary_folder_problem,
+)
+from virnuc_profiler.inference.loading.forkserver import start_forkserver
 
-SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - DataLoader workers pass their batches through it
 ENOUGH_SHARED_MEMORY: Final = 1e9
 _FORKSERVER_S: Final = 60.0
 
@@ -25,10 +34,12 @@ def all_checks(output_dir: Path) -> list[Check]:
     return [
         *device_checks(),
         *pytorch,
-        *([*_attention(), _weights()] if usable else []),
+        *([_fair_esm(), *_attention(), _weights()] if usable else []),
         _forkserver(),
         _shared_memory(),
+        _temporary_folder(),
         _writing(output_dir),
+        *_hidden_modules(),  # last: by now everything is loaded that a run imports
     ]
 
 
@@ -43,9 +54,25 @@ def _pytorch() -> Iterator[Check]:
     if torch.cuda.is_available():
         yield Check("PyTorch on CUDA", OK, f"{torch.cuda.device_count()} device(s)")
     elif torch.version.cuda:
-        yield Check("PyTorch on CUDA", MISSING, "it sees no device", "check the driver's version against the build")
+        yield Check("PyTorch on CUDA", MISSING, "it sees no device", _pytorch_advice(torch.version.cuda))
     else:
         yield Check("PyTorch on CUDA", MISSING, "this build is for the CPU", "install a CUDA build: pytorch.org")
+
+
+def _pytorch_advice(build: str) -> str:
+    if not driver_shows_devices():
+        return "see the driver and the GPU above"
+    return f"the driver must support CUDA {build}: update it, or install a PyTorch build for an older CUDA"
+
+
+def _fair_esm() -> Check:
+    from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
+
+    try:
+        return Check("fair-esm", OK, str(Path(import_fair_esm().__file__).parent))
+    except VirnucError as error:
+        found, _, fix = str(error).rpartition(": ")
+        return Check("fair-esm", BROKEN, found, fix)
 
 
 def _attention() -> Iterator[Check]:
@@ -87,6 +114,7 @@ def _forkserver() -> Check:
     context = multiprocessing.get_context("forkserver")
     started = time.monotonic()
     try:
+        start_forkserver()
         process = context.Process(target=_nothing)
         process.start()
         process.join(_FORKSERVER_S)
@@ -94,8 +122,9 @@ def _forkserver() -> Check:
         if code is None:
             process.kill()
             process.join()
-    except OSError as error:
-        return Check("worker processes", BROKEN, f"none can be started: {error}", "use --num-workers 0")
+    except (OSError, EOFError, EnvironmentFailure) as error:
+        reason = environment_failure(error, 1) or error
+        return Check("worker processes", BROKEN, f"none can be started: {reason}", "use --num-workers 0")
     if code != 0:
         found = f"one did not end within {_FORKSERVER_S:g} s" if code is None else f"one ended with exit code {code}"
         return Check("worker processes", BROKEN, found, "use --num-workers 0")
@@ -111,10 +140,33 @@ def _shared_memory() -> Check:
         usage = shutil.disk_usage(SHARED_MEMORY)
     except OSError as error:
         return Check("shared memory", MISSING, f"{SHARED_MEMORY}: {error.strerror}", "mount a tmpfs there")
+    if (problem := semaphore_problem()) is not None:
+        return Check("shared memory", MISSING, *_split(problem))
     found = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB free in {SHARED_MEMORY}"
     if usage.free >= ENOUGH_SHARED_MEMORY:
         return Check("shared memory", OK, found)
     return Check("shared memory", MISSING, found, "in a container: docker run --shm-size=2g, or --num-workers 0")
+
+
+def _temporary_folder() -> Check:
+    if (problem := temporary_folder_problem()) is not None:
+        return Check("temporary folder", BROKEN, *_split(problem))
+    folder = tempfile.gettempdir()
+    return Check("temporary folder", OK, f"{folder}, {shutil.disk_usage(folder).free / 1e9:.0f} GB free")
+
+
+def _hidden_modules() -> Iterator[Check]:
+    """Name files that hide a module of Python or a package that this program has imported."""
+    for module in hidden_modules():
+        if module.name in sys.modules and module.name != "esm":  # that has a check of its own
+            found, _, fix = str(module).rpartition(": ")
+            yield Check("Python modules", MISSING, found, fix)
+
+
+def _split(problem: str) -> tuple[str, str]:
+    """Split a sentence on a problem into what was found and the way out."""
+    found, _, fix = problem.partition("; ")
+    return found, fix
 
 
 def _writing(folder: Path) -> Check:

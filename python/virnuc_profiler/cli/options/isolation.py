@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from virnuc_profiler.cli.measurement_request import resolve_device_here
+from virnuc_profiler.cli.options.measurement_request import resolve_device_here
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request, ResolveDevice

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import tempfile
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.errors import OutputError
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
+from virnuc_profiler.inference.sequences.findings import sentence
 from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 RESULTS_FOLDER: Final = "tuning_results"
 FASTA_VARIABLE: Final = "VIRNUCPRO_PRODUCTION_FASTA"
+
+_log = logging.getLogger(__name__)
 
 _MAX_PATH: Final = 4096
 
@@ -94,6 +98,8 @@ def build_request(
         device_memory_gb=arguments.device_memory_gb,
         capture_range=getattr(arguments, "capture_range", False),
         try_all=arguments.try_all,
+        skip_invalid=arguments.skip_invalid,
+        strict=arguments.strict,
     )
 
 
@@ -153,10 +159,21 @@ def shown_path(path: Path | str) -> str:
 
 def describe_workload(workload: Workload) -> str:
     """Return one line that says what is run, and how much of a file is not."""
+    from virnuc_profiler.sweep.plan.workload import SKIPPED_FILE  # needs NumPy, which --help does not
+
     count = f"{workload.num_sequences:,} sequences"
     if workload.num_sequences < workload.sequences_in_file:
         count = f"the first {workload.num_sequences:,} of {workload.sequences_in_file:,} sequences"
         hint = "; --num-sequences N changes that"
     else:
         hint = ""
+    if workload.skipped_records:
+        left_out = "record is" if workload.skipped_records == 1 else "records are"
+        hint = f"; {workload.skipped_records:,} invalid {left_out} left out, see {SKIPPED_FILE}{hint}"
     return f"Workload: {count} of {shown_path(workload.path)} ({workload.source}), {workload.tokens:,} tokens{hint}"
+
+
+def warn_of_findings(workload: Workload) -> None:
+    """Warn once of residues that are unlikely to be a protein's, and say what was read over."""
+    if workload.findings:
+        _log.warning("%s: %s", shown_path(workload.path), sentence(workload.findings))

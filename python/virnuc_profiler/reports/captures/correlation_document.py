@@ -1,29 +1,40 @@
 # SPDX-License-Identifier: MIT
-"""The JSON documents that ``correlate`` writes. Times are in ns; None means not measured."""
+"""The JSON documents that ``correlate`` writes. Times are in ns; None means not measured.
+
+Long lists are iterators: `telemetry.files` writes their entries one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from virnuc_profiler.analysis.nsys.correlation import Correlation, StageComparison, StageCorrelation
-from virnuc_profiler.analysis.nsys.gpu_records import GpuCapture
+from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture
+from virnuc_profiler.analysis.nsys.gpu_work import GpuWork
 from virnuc_profiler.analysis.nsys.projection import Projection
-from virnuc_profiler.analysis.nsys.totals import DeviceTotal, RangeTotal
+from virnuc_profiler.analysis.nsys.totals import DeviceTotal, RangeTotal, RangeTotals
 from virnuc_profiler.telemetry.run_result import RunResult
 
+_T = TypeVar("_T")
+
 CORRELATION_KIND: Final = "virnuc_profiler correlation"
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "1.1"
+"""1.1 added `gpu_work` and `warnings`."""
 
 
-def run_document(run: RunResult, correlation: Correlation, capture: dict[str, Any]) -> dict[str, Any]:
+def run_document(
+    run: RunResult, correlation: Correlation, capture: dict[str, Any], work: GpuWork, warnings: Sequence[str]
+) -> dict[str, Any]:
     """Return the document of a run and its capture: counts, totals and agreement by stage, and every batch.
 
     Args:
         run: The run.
         correlation: Comparison of the run with its capture.
         capture: Description of the capture, from :func:`capture_document`.
+        work: GPU work of the capture, divided by the ranges of the stages.
+        warnings: Warnings about the capture.
     """
     return {
         "kind": CORRELATION_KIND,
@@ -42,23 +53,29 @@ def run_document(run: RunResult, correlation: Correlation, capture: dict[str, An
         },
         "clock": None if correlation.clock is None else asdict(correlation.clock),
         "busy": None if correlation.busy is None else asdict(correlation.busy),
+        "gpu_work": asdict(work),
+        "warnings": list(warnings),
         "stages": [_stage(stage) for stage in correlation.stages],
     }
 
 
 def ranges_document(
-    totals: Sequence[RangeTotal],
-    projections: Sequence[Projection],
+    totals: RangeTotals,
     devices: Sequence[DeviceTotal],
     capture: dict[str, Any],
+    work: GpuWork,
+    warnings: Sequence[str],
+    progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """Return the document of a capture of any program: totals by range name and by device, and every range.
 
     Args:
         totals: Totals by range name.
-        projections: Projections of all ranges.
         devices: Totals by device.
         capture: Description of the capture, from :func:`capture_document`.
+        work: GPU work of the capture, divided by the ranges.
+        warnings: Warnings about the capture.
+        progress: Receives a few words on what is being written, many times.
     """
     return {
         "kind": CORRELATION_KIND,
@@ -66,8 +83,10 @@ def ranges_document(
         "capture": capture,
         "run": None,
         "devices": [_total(total) for total in devices],
-        "ranges": [_total(total) for total in totals],
-        "projections": [{**projection.range._asdict(), "gpu": _projection(projection)} for projection in projections],
+        "gpu_work": asdict(work),
+        "warnings": list(warnings),
+        "ranges": _counted(map(_total, totals), "names", progress),
+        "projections": _counted(map(_range, totals.projections), "ranges", progress),
     }
 
 
@@ -89,6 +108,13 @@ def capture_document(path: str, capture: GpuCapture) -> dict[str, Any]:
     }
 
 
+def _counted(entries: Iterable[_T], what: str, progress: Callable[[str], None]) -> Iterator[_T]:
+    for number, entry in enumerate(entries):
+        if number % 1000 == 0:
+            progress(f"writing {what}, {number:,} so far")
+        yield entry
+
+
 def _stage(stage: StageCorrelation) -> dict[str, Any]:
     return {
         "name": stage.name,
@@ -96,7 +122,7 @@ def _stage(stage: StageCorrelation) -> dict[str, Any]:
         "gpu": _total(stage.total),
         "median_device_ns": stage.median_device_ns,
         "agreement": None if stage.agreement is None else asdict(stage.agreement),
-        "batches": [_comparison(comparison) for comparison in stage.batches],
+        "batches": map(_comparison, stage.batches),
     }
 
 
@@ -104,6 +130,10 @@ def _total(total: RangeTotal | DeviceTotal) -> dict[str, Any]:
     """Convert field by field; ``asdict`` copies deeply and takes a second for 16,000 names."""
     document = {field.name: getattr(total, field.name) for field in fields(total)}
     return {**document, "kernels": [asdict(kernel) for kernel in total.kernels]}
+
+
+def _range(projection: Projection) -> dict[str, Any]:
+    return {**projection.range._asdict(), "gpu": _projection(projection)}
 
 
 def _comparison(comparison: StageComparison) -> dict[str, Any]:
