@@ -328,7 +328,7 @@ def test_gpu_work_that_no_range_explains_is_stated(capsys, tmp_path):
         if (cells := line.split("|"))
     }
     assert rows["launched in these ranges"] == ["10", "1.000", "1.23%", "1.000"]
-    assert rows["outside all of them"] == ["1", "0.100", "0.1%", "0.100"]
+    assert rows["outside all of them"] == ["1", "0.100", "0.123%", "0.100"]
     assert rows["by other threads meanwhile"] == ["1", "1.000", "1.23%", "1.000"]
     assert rows["without a launching call"] == ["10", "79.000", "97.4%", "79.000"]
     assert rows["all"] == ["22", "81.100", "100.0%", "81.000"]
