@@ -12,5 +12,6 @@ void register_packing(pybind11::module_& module);
 void register_sequences(pybind11::module_& module);
 void register_timeline(pybind11::module_& module);
 void register_sampler(pybind11::module_& module);
+void register_stop_detector(pybind11::module_& module);
 
 }  // namespace virnuc::bindings

@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, module) {
     virnuc::bindings::register_sequences(module);
     virnuc::bindings::register_timeline(module);
     virnuc::bindings::register_sampler(module);
+    virnuc::bindings::register_stop_detector(module);
 }

@@ -487,6 +487,39 @@ class GpuSampler:
     def tiers(self) -> list[SamplerTier]:
         """Return the state of each tier that is turned on."""
 
+class StopDetector:
+    """Record when this process, one of its descendants or the machine was stopped.
+
+    A native thread wakes ten times per second. If it wakes late without having waited for a core, the process was
+    stopped: by SIGSTOP, a debugger, or a frozen control group. A busy machine is no stop. Twice per second it looks for
+    descendants that a signal or a debugger has stopped.
+    """
+
+    def __init__(self) -> None: ...
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            ValueError: The detector was started before.
+        """
+    def stop(self) -> None:
+        """End the thread, after it has noticed a stop that has just ended. Idempotent."""
+    def stops(self) -> NDArray[np.void]:
+        """Return the stops so far, in the order in which they ended.
+
+        Returns:
+            Structured array of shape (stops,) with the int64 fields ``start_ns`` and ``end_ns`` (monotonic clock),
+            ``suspended_ns`` (time that the machine slept), ``pid`` (0 for the machine) and ``what`` (0: the process, 1:
+            a descendant, 2: the machine).
+        """
+    def stopped_ns(self) -> int:
+        """Return the monotonic time so far in which the process or a descendant was stopped; overlaps count once.
+
+        Right after the process continues, this waits up to a second until the thread has noticed.
+        """
+    def cpu_ns(self) -> int | None:
+        """Return the CPU time of the thread; None before it has started."""
+
 class SamplerTier:
     """The state of a sampling tier."""
 

@@ -98,7 +98,6 @@ def test_a_machine_that_lets_no_process_start_is_named(tmp_path, monkeypatch):
 
 EXPECTED = {
     Fault.KILLED: ("error", "was killed by SIGKILL"),
-    Fault.STOPPED: ("timeout", "no batch finished"),
     Fault.DEAF: ("timeout", "no batch finished"),
     Fault.EXITS: ("error", "ended with exit code 3; it last printed: terminate called after throwing"),
     Fault.CUDA_ERROR: ("cuda_error", "it failed with cuda_error"),
@@ -301,7 +300,6 @@ class TestWorkers:
         [
             (WorkerFault.ONE_KILLED, "worker_crash"),
             (WorkerFault.ALL_KILLED, "worker_crash"),
-            (WorkerFault.ONE_STOPPED, "timeout"),
             (WorkerFault.BLOCKS, "timeout"),
             (WorkerFault.RAISES, "worker_crash"),
         ],

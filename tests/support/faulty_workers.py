@@ -4,6 +4,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -41,8 +42,9 @@ class Blocking(SequenceDataset):
 SIGNALS = {  # number of workers that get the signal, and the signal
     WorkerFault.ONE_KILLED: (1, signal.SIGKILL),
     WorkerFault.ALL_KILLED: (None, signal.SIGKILL),
-    WorkerFault.ONE_STOPPED: (1, signal.SIGSTOP),
 }
+STOPPED_S = 8.0
+"""Seconds after which a stopped worker continues."""
 DATASETS = {WorkerFault.RAISES: Raising, WorkerFault.BLOCKS: Blocking}
 
 
@@ -51,8 +53,14 @@ class FaultyWorkers(FaultyModel):
         fault = configuration.prefetch_factor
         trial.SequenceDataset = DATASETS.get(fault, SequenceDataset)
 
+        stopped = []
+
         def model(tokens, cu_seqlens, max_seqlen):
             workers = [process.pid for process in multiprocessing.active_children()]
+            if fault == WorkerFault.ONE_STOPPED and not stopped:
+                stopped.append(workers[0])
+                os.kill(workers[0], signal.SIGSTOP)
+                threading.Timer(STOPPED_S, os.kill, (workers[0], signal.SIGCONT)).start()
             if fault in SIGNALS:
                 hit, number = SIGNALS[fault]
                 for pid in workers[:hit]:

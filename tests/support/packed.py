@@ -142,6 +142,10 @@ class RecordingProfiler:
 
     def __init__(self):
         self.begun = []
+        self.stopped = 0  # ns
+
+    def stopped_ns(self):
+        return self.stopped
 
     def begin_batch(self):
         self.begun.append(RecordedBatch(len(self.begun)))

@@ -10,6 +10,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 THROTTLED: Final = "throttled"
 CONTAMINATED: Final = "contaminated"
+INTERRUPTED: Final = "interrupted"
 
 
 class Rated(Protocol):
@@ -22,6 +23,10 @@ class Rated(Protocol):
     @property
     def throttled(self) -> bool:
         """Whether heat or a power brake held the device down meanwhile."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was stopped meanwhile, so that its rate says nothing."""
 
     @property
     def sequences_per_sec(self) -> float | None:
@@ -52,13 +57,15 @@ def select_best(measured: Sequence[R], min_packing: float | None = None) -> Sele
     """Select the successful measurement with the highest rate; among equals the first, in the order of the grid.
 
     A throttled measurement is selected only if all successful ones were throttled: its rate on a cool device is not
-    known.
+    known. An interrupted measurement is never selected.
 
     Args:
         measured: Measurements. A rate or packing efficiency that is None or not finite never wins.
         min_packing: Required packing efficiency, 0 to 1; if none reaches it, the best without it is selected.
     """
-    candidates = [one for one in measured if one.succeeded and _is_finite(one.sequences_per_sec)]
+    candidates = [
+        one for one in measured if one.succeeded and not one.interrupted and _is_finite(one.sequences_per_sec)
+    ]
     candidates = [one for one in candidates if not one.throttled] or candidates
     if not candidates:
         return Selection(best=None, constraint_met=False)

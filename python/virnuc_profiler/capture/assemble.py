@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virnuc_profiler import _core
+from virnuc_profiler.capture.host_watch import HostWatch
 from virnuc_profiler.capture.target import Target
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import (
@@ -36,6 +37,7 @@ def assemble_run(
     host_end_ns: int,
     metadata: Mapping[str, Any],
     sampling_reason: str,
+    host: HostWatch | None = None,
 ) -> RunResult:
     """Build the result of a stopped timeline.
 
@@ -52,6 +54,7 @@ def assemble_run(
         host_end_ns: End of the loop on the monotonic host clock, in nanoseconds.
         metadata: JSON-serializable values to keep with the result.
         sampling_reason: Reason why the GPU was not sampled. Empty if it was.
+        host: Ended watch of the host. None if the host was not watched.
     """
     stages = timeline.stages()
     device_ends = stages["device_end_ns"]
@@ -67,6 +70,8 @@ def assemble_run(
         gpu=samples,
         metadata=metadata,
         cost=_profiling_cost(timeline, samples),
+        host=None if host is None else host.capture(),
+        stops=None if host is None else host.stops(),
     )
 
 

@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from virnuc_profiler.capture.cpu_limits import cpu_limits
+
 logger = logging.getLogger(__name__)
 
 _GIGABYTE = 1e9
@@ -49,7 +51,10 @@ def capture_hardware_info() -> dict[str, Any]:
         * ``torch_version``: Version of PyTorch, with its build suffix.
         * ``torch_cuda_version``: CUDA version that PyTorch was built for.
         * ``cpu_model``, ``cpu_physical_cores``, ``cpu_logical_cores``: Model and cores of the CPU.
-        * ``cpu_usable_cores``: Number of cores that this process may run on.
+        * ``cpu_usable_cores``: Cores that this process can use: the smaller of the next two; not always whole.
+        * ``cpu_affinity_cores``: Number of cores that this process may run on, by affinity mask and cpuset.
+        * ``cpu_quota_cores``: Seconds of CPU time per second that the tightest quota of its control groups grants; None
+          without a quota.
         * ``memory_total_gb``: Host memory in units of 1e9 bytes.
         * ``python_version``, ``python_implementation``, ``platform``, ``hostname``: Software of the host.
     """
@@ -132,11 +137,14 @@ def _cuda_of_build(version: str) -> str | None:
 
 
 def _cpu() -> dict[str, Any]:
+    limits = cpu_limits()
     found: dict[str, Any] = {
         "cpu_model": _cpu_model(),
         "cpu_physical_cores": None,
         "cpu_logical_cores": os.cpu_count(),
-        "cpu_usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cpu_usable_cores": limits.usable_cores,
+        "cpu_affinity_cores": limits.affinity_cores,
+        "cpu_quota_cores": limits.quota_cores,
         "memory_total_gb": None,
     }
     try:

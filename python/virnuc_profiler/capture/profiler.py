@@ -16,6 +16,7 @@ import nvtx
 
 from virnuc_profiler import _core
 from virnuc_profiler.capture.assemble import assemble_run, collect_samples
+from virnuc_profiler.capture.host_watch import HostWatch
 from virnuc_profiler.capture.target import Target, current_stream, resolve_target
 from virnuc_profiler.errors import LibraryUnavailable, VirnucError
 from virnuc_profiler.telemetry.records import STAGES
@@ -96,6 +97,7 @@ class BatchProfiler:
         self._timeline: _core.Timeline | None = None
         self._sampler: _core.GpuSampler | None = None
         self._range: _core.CaptureRange | None = None
+        self._host: HostWatch | None = None
         self._phase: Any = None
         self._latest: dict[int, _core.Batch] = {}  # batch that began last, by thread
         self._index_lock = threading.Lock()
@@ -160,6 +162,7 @@ class BatchProfiler:
             self._stages, self._device_stages, device=ordinal, stream=stream, nvtx=self._nvtx_ranges
         )
         try:
+            self._host = HostWatch()
             self._sampling_reason = self._start_sampling()
             if self._capture_range and ordinal is not None:
                 self._range = _core.CaptureRange(ordinal)
@@ -185,7 +188,7 @@ class BatchProfiler:
         for batch in list(self._latest.values()):
             batch.end()
         ended_ns = _core.monotonic_ns()
-        sampler = self._sampler
+        sampler, host = self._sampler, self._host
         self._turn_off(timeline, timeout_s=10.0)
         self._result = assemble_run(
             timeline,
@@ -197,8 +200,16 @@ class BatchProfiler:
             host_end_ns=ended_ns,
             metadata=self._metadata,
             sampling_reason=self._sampling_reason,
+            host=host,
         )
         return self._result
+
+    def stopped_ns(self) -> int:
+        """Return for how long this process, or one that it has started, was stopped since the run began.
+
+        Time limits of a loop should not count this time. It is 0 while no run is in progress.
+        """
+        return 0 if self._host is None else self._host.stopped_ns()
 
     def begin_batch(self, index: int | None = None) -> _core.Batch:
         """Begin a batch in this thread.
@@ -305,6 +316,7 @@ class BatchProfiler:
             stack.callback(self._end_phase)
             stack.callback(self._stop_sampling)
             stack.callback(timeline.stop, timeout_s)
+            stack.callback(self._stop_watching)  # first, so that a stop during the waits above is not the run's
 
     def _end_capture_range(self) -> None:
         capture_range, self._range = self._range, None
@@ -323,6 +335,11 @@ class BatchProfiler:
         sampler, self._sampler = self._sampler, None
         if sampler is not None:
             sampler.stop()
+
+    def _stop_watching(self) -> None:
+        host, self._host = self._host, None
+        if host is not None:
+            host.stop()
 
     def _start_sampling(self) -> str:
         """Start the NVML threads; return the reason if they cannot start, else an empty string."""

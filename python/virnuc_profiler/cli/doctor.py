@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path
-from virnuc_profiler.cli.wrapping import terminal_columns, wrapped
+from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.reports.columns import filled
 
 if TYPE_CHECKING:
     from virnuc_profiler.capture.calibration import Calibration
     from virnuc_profiler.capture.device_checks import Check
+    from virnuc_profiler.capture.overhead import Overhead
 
 _LONGEST: Final = 1000
+_EXAMPLE_BATCH_MS: Final = 10.0
 _MARKS: Final = {"ok": "ok", "missing": "--", "broken": "!!"}
 
 
@@ -80,7 +83,6 @@ def _measure(arguments: argparse.Namespace) -> int:
     if arguments.overhead:
         from virnuc_profiler.capture.overhead import measure_overhead
         from virnuc_profiler.capture.target import resolve_target
-        from virnuc_profiler.cli.overhead_table import render_overhead
 
         overhead = measure_overhead(resolve_target(arguments.device or "auto"))
         figures = {**asdict(overhead), "host_ns_per_batch": overhead.host_ns_per_batch}
@@ -111,16 +113,47 @@ def _calibrate() -> tuple[Calibration, Path]:
     return calibration, save_calibration(calibration)
 
 
+def render_overhead(overhead: Overhead) -> str:
+    """Return a line for each cost, and their sum in a batch of a usual size."""
+    from virnuc_profiler.capture.overhead import CALLS_PER_BATCH
+    from virnuc_profiler.reports.figures import NOT_MEASURED
+
+    batch_ns = overhead.host_ns_per_batch
+    sampling = overhead.sampling_cpu
+    lines = {
+        "A mark (ends a stage, starts the next)": _ns(overhead.mark_ns),
+        "  without NVTX": _ns(overhead.mark_without_nvtx_ns),
+        "  without device events": _ns(overhead.mark_without_device_ns),
+        "A stage as a context manager": _ns(overhead.scope_ns),
+        "Beginning and ending a batch": _ns(overhead.batch_ns),
+        f"A batch of the runner ({CALLS_PER_BATCH} marks)": (
+            f"{_ns(batch_ns)}, {batch_ns / 1e4 / _EXAMPLE_BATCH_MS:.3f}% of a batch of {_EXAMPLE_BATCH_MS:g} ms"
+        ),
+        "Sampling threads at default rates": (
+            f"{NOT_MEASURED} ({overhead.sampling_reason})" if sampling is None else f"{sampling:.2%} of one core"
+        ),
+    }
+    width = max(map(len, lines))
+    title = f"Host time that profiling costs on {overhead.device}"
+    columns, indent = terminal_width(), " " * (width + 2)
+    rows = [row for name, value in lines.items() for row in filled(f"{name:<{width}}  {value}", columns, indent)]
+    return "\n".join([title, "=" * len(title), *rows])
+
+
+def _ns(value: float) -> str:
+    return f"{value:,.0f} ns"
+
+
 def render_calibration(calibration: Calibration, path: Path) -> str:
     """Return what was measured and where it is kept, as text."""
-    columns = terminal_columns()
-    lines = wrapped("", f"{calibration.name} ({calibration.uuid}), matrix products of 8,192 cubed:", columns)
+    columns = terminal_width()
+    lines = filled(f"{calibration.name} ({calibration.uuid}), matrix products of 8,192 cubed:", columns)
     for ceiling in calibration.ceilings.values():
         sustained, first = (rate / 1e12 for rate in (ceiling.flops_per_second, ceiling.first_flops_per_second))
         clock = "" if ceiling.sm_clock_mhz is None else f" at {ceiling.sm_clock_mhz:,.0f} MHz"
         lines.append(f"  {ceiling.precision:<5} {sustained:>8,.1f} TFLOP/s sustained{clock}, {first:,.1f} at first")
     lines.append(f"  copy  {calibration.copy_bytes_per_second / 1e9:>8,.1f} GB/s within its memory (1 GB = 10^9 bytes)")
-    lines += wrapped("", f"Kept in {path}; runs on this card, driver and PyTorch are measured against it.", columns)
+    lines += filled(f"Kept in {path}; runs on this card, driver and PyTorch are measured against it.", columns)
     return "\n".join(lines)
 
 
@@ -129,18 +162,19 @@ def render_checks(checks: Sequence[Check], columns: int | None = None) -> str:
 
     Args:
         checks: The checks.
-        columns: Width of the text; None for that of the terminal, at most 120.
+        columns: Width of the text; None for that of the terminal.
     """
     from virnuc_profiler.telemetry.values import printable  # needs NumPy, which --help does not
 
     width = max(len(check.name) for check in checks)
-    columns = terminal_columns() if columns is None else columns
+    columns = terminal_width() if columns is None else columns
     lines = []
     for check in checks:
         start = f"{_MARKS[check.state]}  {check.name:<{width}}  "
-        lines += wrapped(start, printable(check.found, _LONGEST), columns)
+        indent = " " * len(start)
+        lines += filled(f"{start}{printable(check.found, _LONGEST)}".rstrip(), columns, indent)
         if check.fix:
-            lines += wrapped(" " * len(start), f"fix: {printable(check.fix, _LONGEST)}", columns)
+            lines += filled(f"{indent}fix: {printable(check.fix, _LONGEST)}", columns, indent)
     missing = sum(check.state == "missing" for check in checks)
     broken = sum(check.state == "broken" for check in checks)
     lines += ["", f"{len(checks) - missing - broken} ok, {missing} missing (--), {broken} broken (!!)"]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Est
         tokens: Tokens of each configuration to come.
     """
     from virnuc_profiler.analysis.model_cost import ModelShape
+    from virnuc_profiler.capture.cpu_limits import cpu_limits
     from virnuc_profiler.inference.esm2.config import ARCHITECTURES
     from virnuc_profiler.sweep.plan.cooldown import min_pause_s
     from virnuc_profiler.sweep.plan.estimate import from_baseline, guess
@@ -36,5 +36,5 @@ def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Est
         tokens,
         pause_s,
         shape=ModelShape(architecture.num_layers, architecture.hidden_size),
-        cores=len(os.sched_getaffinity(0)) if request.device.type == "cpu" else None,
+        cores=cpu_limits().usable_cores if request.device.type == "cpu" else None,
     )

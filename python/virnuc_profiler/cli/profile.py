@@ -22,7 +22,7 @@ from virnuc_profiler.cli.options.measurement_request import (
     warn_of_findings,
 )
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
-from virnuc_profiler.cli.wrapping import terminal_columns
+from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 
@@ -91,10 +91,11 @@ def _rendered(run_path: str, *, whole: bool) -> str:
     from virnuc_profiler.telemetry.run_result import RunResult
 
     run = RunResult.load(run_path, max_bytes=sys.maxsize)
-    return TextRenderer().run(run) if whole else render_page(run, terminal_columns())
+    return TextRenderer().run(run) if whole else render_page(run, terminal_width())
 
 
 def _measure(request: Request, configuration: Configuration) -> Result:
+    from virnuc_profiler.capture.cpu_check import quota_notice
     from virnuc_profiler.cli.progress import show_run
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.inference.loading.environment import require_environment
@@ -113,6 +114,8 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     print(describe_model(model.description))
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
+    if (notice := quota_notice()) is not None:
+        print(notice)
     print(f"Configuration: {configuration}")
     print(f"Time: {estimate(request, workload, [workload.tokens])}\n", flush=True)
     predicted = model.predicted_failure(workload, configuration)

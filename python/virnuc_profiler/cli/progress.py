@@ -234,5 +234,5 @@ def outcome(result: Result) -> str:
         return f"failed, {result.reason}{' (predicted, not tried)' if result.predicted else ''}"
     packing = result.packing_efficiency
     efficiency = "" if packing is None else f", {share(packing, beside=MIN_PACKING)} packing"
-    heat = ", throttled" if result.throttled else ""
-    return f"{rate(result.sequences_per_sec)} seq/sec{efficiency}{heat}"
+    mark = f", {result.outcome}" if result.throttled or result.interrupted else ""
+    return f"{rate(result.sequences_per_sec)} seq/sec{efficiency}{mark}"

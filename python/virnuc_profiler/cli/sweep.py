@@ -181,6 +181,8 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
 
 
 def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
+    from virnuc_profiler.capture.cpu_check import quota_notice
+
     with Heartbeat(f"loading {request.model}"):
         model = host.load(request)
     print(describe_model(model.description))
@@ -190,6 +192,8 @@ def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
     print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
+    if (notice := quota_notice()) is not None:
+        print(notice)
     return model
 
 

@@ -60,7 +60,8 @@ class AsyncInferenceRunner:
         profiler: Profiler that records each batch; it must be running during :meth:`run`.
         in_flight: Number of batches queued on a GPU, at least 1. With the default, the GPU stays busy while the host is
             late by three batches.
-        deadline_ns: Time on the monotonic clock after which no further batch is started; None for no limit.
+        deadline_ns: Time on the monotonic clock after which no further batch is started; None for no limit. With a
+            profiler, it is later by the time in which the run was stopped, e.g. by SIGSTOP.
         on_non_finite: Reaction to embeddings that contain NaN or infinity: ``report`` names them in a warning and in
             the result, ``raise`` ends the run. They are checked on the host after the copy.
         min_cosine: Smallest accepted cosine similarity of an FP8 model's vectors to those in bf16 and in fp32, checked
@@ -185,11 +186,17 @@ class AsyncInferenceRunner:
         while flights:
             yield from self._deliver(flights.popleft(), order)
 
+    def _has_passed(self, deadline_ns: int) -> bool:
+        now_ns = monotonic_ns()
+        if now_ns < deadline_ns:
+            return False
+        return self._profiler is None or now_ns - self._profiler.stopped_ns() >= deadline_ns
+
     def _launch_next(
         self, source: Iterator[PackedBatch], launch: Launch, batch_idx: int, started_ns: int
     ) -> _Flight | None:
         """Fetch the next batch and launch it; return None if there is none."""
-        if self._deadline_ns is not None and monotonic_ns() >= self._deadline_ns:
+        if self._deadline_ns is not None and self._has_passed(self._deadline_ns):
             limit_s = max(0, self._deadline_ns - started_ns) / 1e9
             raise DeadlineExceeded(
                 f"inference did not end within its limit of {limit_s:.1f} s: allow more time, or fewer sequences"

@@ -50,6 +50,7 @@ _HARDWARE_KEYS = {
     "torch_version": "PyTorch",
     "cpu_model": "CPU",
     "cpu_logical_cores": "CPU cores (logical)",
+    "cpu_usable_cores": "CPU cores usable",
     "memory_total_gb": "Memory (GB)",
     "python_version": "Python",
     "platform": "Platform",
@@ -89,6 +90,7 @@ def render_performance(performance: Performance, *, alone: bool = True) -> str:
     """
     sections = {
         "": _run(performance),
+        "Interrupted": _interruptions(performance.summary),
         "Shards": _shards(performance.summary),
         "Workload": _workload(performance),
         "Throughput": _throughput(performance.summary, cost=alone),
@@ -97,6 +99,7 @@ def render_performance(performance: Performance, *, alone: bool = True) -> str:
         "GPU utilization": _gpu(performance),
         "Energy": _energy(performance.summary),
         "Diagnosis": _diagnosis(performance.summary) if alone else iter(()),
+        "CPU time": _cpu_time(performance.summary),
         "Checkpoints": _checkpoints(performance),
         "Hardware": _hardware(performance.hardware),
         "Requirements": _requirements(performance),
@@ -279,6 +282,27 @@ def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
 def _wrapped(sentence: Any) -> list[str]:
     """Return the indented lines of a sentence."""
     return wrap(words(sentence, 1000), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _interruptions(summary: Mapping[str, Any]) -> Iterator[str]:
+    if summary.get("stopped_seconds"):
+        stopped, elapsed = (number(summary.get(f"{key}_seconds"), 1, " s") for key in ("stopped", "elapsed"))
+        yield _line("Stopped (signal, debugger, freezer)", f"{stopped} of {elapsed}: rates include it, measure again")
+    if summary.get("suspended_seconds"):
+        yield _line("Machine asleep", f"{number(summary['suspended_seconds'], 1, ' s')}: measure again")
+
+
+def _cpu_time(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the CPU quota, and how often it was used up; nothing without a quota."""
+    throttled, periods = summary.get("cpu_throttled_periods"), summary.get("cpu_quota_periods")
+    if summary.get("cpu_quota_cores") is None and not throttled:
+        return
+    yield _line("CPU quota", number(summary.get("cpu_quota_cores"), 2, " cores"))
+    if periods:
+        throttled_share = share(ratio(throttled, periods))
+        yield _line("Periods throttled by the quota", f"{number(throttled)} of {number(periods)} ({throttled_share})")
+    if summary.get("cpu_pressure_fraction") is not None:
+        yield _line("Time a thread waited for a core", share(summary["cpu_pressure_fraction"]))
 
 
 def _checkpoints(performance: Performance) -> Iterator[str]:

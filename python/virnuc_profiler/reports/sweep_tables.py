@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
-from virnuc_profiler.analysis.selection import THROTTLED
+from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.reports.coverage_text import with_coverage
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, percent, rate, share, times
 from virnuc_profiler.reports.sweep_verdicts import FASTEST, fastest_label, missed_packing_note, verdicts
@@ -155,8 +155,9 @@ def _table(title: str, width: int, columns: Sequence[Column], results: Iterable[
 
 
 def _remarks(document: Document) -> list[str]:
-    """Return what is said below a table: what the best means, notes, throttled configurations, failed ones."""
-    return [*verdicts(document), *_notes(document), *_throttled(document), *_failures(document)]
+    """Return what is said below a table: what the best means, notes, then what was throttled, interrupted or failed."""
+    notes = [*verdicts(document), *_notes(document)]
+    return [*notes, *_throttled(document), *_interrupted(document), *_failures(document)]
 
 
 def _notes(document: Document) -> list[str]:
@@ -185,6 +186,23 @@ def _throttled(document: Document) -> list[str]:
         return []
     lines = [f"  {_named(result.configuration, document.grid)} ({_held_down(result)})" for result in held]
     return ["", "Throttled configurations (chosen only if all were):", *lines]
+
+
+def _interrupted(document: Document) -> list[str]:
+    """Return the interrupted configurations, which never win, with the time for which they stood still."""
+    stopped = [result for result in document.results if result.interrupted]
+    if not stopped:
+        return []
+    lines = [f"  {_named(result.configuration, document.grid)} ({_stood_still(result)})" for result in stopped]
+    return ["", "Interrupted configurations (never chosen; --resume measures them again):", *lines]
+
+
+def _stood_still(result: Result) -> str:
+    evidence = result.evidence or {}
+    stopped, asleep = evidence.get("stopped_sec"), evidence.get("suspended_sec")
+    parts = [f"stopped for {_seconds(stopped)} of {_seconds(result.elapsed_sec)}"] if stopped else []
+    parts += [f"the machine slept for {_seconds(asleep)}"] if asleep else []
+    return printable("; ".join(parts) or NOT_MEASURED)
 
 
 def _held_down(result: Result) -> str:
@@ -233,6 +251,8 @@ def _figures(result: Result) -> str:
         ]
         if result.throttled:
             lines.append(f"Throttled: {_held_down(result)}")
+        if result.interrupted:
+            lines.append(f"Interrupted: {_stood_still(result)}")
     else:
         lines.append(f"Failed: {printable(str(result.reason))} ({_failure(result)})")
     return "\n".join(lines)
@@ -249,6 +269,10 @@ def _rule(width: int) -> str:
 
 def _limit(required: float | None) -> str:
     return NOT_MEASURED if required is None else limit(100 * required, "%")
+
+
+def _seconds(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:,.1f} s"
 
 
 def _gigabytes(value: float | None) -> str:
@@ -285,7 +309,7 @@ def _memory(result: Result) -> str:
 
 def _status(result: Result) -> str:
     if result.succeeded:
-        return THROTTLED if result.throttled else "OK"
+        return THROTTLED if result.throttled else INTERRUPTED if result.interrupted else "OK"
     return printable(_reason(result))
 
 

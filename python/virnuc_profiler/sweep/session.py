@@ -293,7 +293,7 @@ class Sweep:
             _log.warning("an earlier baseline is not used: %s", "; ".join(map(str, differences)))
         elif baseline is not None and not baseline.succeeded:
             _log.warning("an earlier baseline is measured again: it failed with %s", baseline.reason)
-        return baseline is not None and baseline.succeeded
+        return baseline is not None and baseline.succeeded and not baseline.interrupted
 
     def _as_begun(self) -> list[SweepRecord]:
         """Return the folder's sweeps as they will be once this one has begun or continues."""

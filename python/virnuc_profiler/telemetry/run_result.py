@@ -19,9 +19,13 @@ from virnuc_profiler.telemetry.records import (
     GpmReading,
     GpuReading,
     GpuSamples,
+    HostCapture,
     ProcessReading,
     ProfilingCost,
     SamplerTierRecord,
+    StopRecord,
+    stopped_ns,
+    suspended_ns,
 )
 from virnuc_profiler.telemetry.typed_records import (
     Known,
@@ -60,6 +64,8 @@ _KNOWN: Final[Known] = {
         **{key: known_fields(kind) for key, kind in _READINGS.items()},
     },
     "cost": known_fields(ProfilingCost),
+    "host": known_fields(HostCapture),
+    "stops": known_fields(StopRecord),
     "batches": dict.fromkeys(BATCH_FIELDS),
     "stages": dict.fromkeys(STAGE_FIELDS),
 }
@@ -80,6 +86,8 @@ class RunResult:
         gpu: NVML readings, or None if the GPU was not sampled.
         metadata: Facts about the run that the user added, as plain JSON values.
         cost: Cost of profiling this run, or None if the file predates its measurement.
+        host: CPU time that the run could use and waited for, or None if the file predates its measurement.
+        stops: Times during which the run was stopped, or None if the file predates their measurement.
         schema_version: Version of the saved file: this package's own, or the newer minor version it was loaded from.
         unknown: Keys of a loaded file that this version does not know; :meth:`save` writes them again.
     """
@@ -94,6 +102,8 @@ class RunResult:
     gpu: GpuSamples | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     cost: ProfilingCost | None = None
+    host: HostCapture | None = None
+    stops: tuple[StopRecord, ...] | None = None
     schema_version: str = SAVED_RUN.version
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
@@ -101,6 +111,16 @@ class RunResult:
     def elapsed_s(self) -> float:
         """Wall time of the run in seconds."""
         return (self.host_end_ns - self.host_start_ns) / 1e9
+
+    @property
+    def stopped_s(self) -> float | None:
+        """Part of the wall time in which the run was stopped, in seconds; None if that was not watched."""
+        return None if self.stops is None else stopped_ns(self.stops, self.host_start_ns, self.host_end_ns) / 1e9
+
+    @property
+    def suspended_s(self) -> float | None:
+        """Seconds that the machine slept during the run, which are no wall time; None if that was not watched."""
+        return None if self.stops is None else suspended_ns(self.stops) / 1e9
 
     @property
     def total_sequences(self) -> int | None:
@@ -135,6 +155,8 @@ class RunResult:
             "device": asdict(self.device),
             "gpu": None if self.gpu is None else asdict(self.gpu),
             "cost": None if self.cost is None else asdict(self.cost),
+            "host": None if self.host is None else asdict(self.host),
+            "stops": None if self.stops is None else [asdict(stop) for stop in self.stops],
             "metadata": dict(self.metadata),
             **self.batches.to_columns(),
         }
@@ -200,6 +222,7 @@ def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
         require_type(name, (str,), f"stage_names[{number}]")
     stage_names = tuple(document["stage_names"])
     gpu, cost = document.get("gpu"), document.get("cost")
+    host, stops = document.get("host"), document.get("stops")
     return {
         **{key: document[key] for key in ("run_id", "started_at", "host_start_ns", "host_end_ns", "schema_version")},
         "stage_names": stage_names,
@@ -208,6 +231,8 @@ def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
         "device": read_record(DeviceCapture, document["device"], "device"),
         "gpu": None if gpu is None else _read_samples(gpu),
         "cost": None if cost is None else read_record(ProfilingCost, cost, "cost"),
+        "host": None if host is None else read_record(HostCapture, host, "host"),
+        "stops": None if stops is None else _read_all(StopRecord, stops, "stops"),
         "unknown": unknown_keys(document, _KNOWN),
     }
 

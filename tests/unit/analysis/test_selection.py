@@ -12,6 +12,7 @@ class Measured:
     packing_efficiency: float | None = 0.95
     succeeded: bool = True
     throttled: bool = False
+    interrupted: bool = False
     name: str = ""
 
 
@@ -53,3 +54,9 @@ def test_nothing_to_choose_from(results):
     selection = select_best(results, 0.9)
     assert selection.best is None
     assert not selection.constraint_met
+
+
+def test_an_interrupted_one_never_wins_not_even_alone():
+    interrupted, other = Measured(30, interrupted=True), Measured(10, throttled=True)
+    assert select_best([interrupted, other]).best is other
+    assert select_best([interrupted]).best is None

@@ -24,6 +24,8 @@ KEYS = {
     "cpu_physical_cores",
     "cpu_logical_cores",
     "cpu_usable_cores",
+    "cpu_affinity_cores",
+    "cpu_quota_cores",
     "memory_total_gb",
     "python_version",
     "python_implementation",

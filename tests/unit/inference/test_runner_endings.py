@@ -119,6 +119,17 @@ def test_the_deadline_is_checked_between_batches(device, monkeypatch, profiler):
     assert [batch.state for batch in profiler.begun] == ["ended", "ended"]
 
 
+def test_the_time_in_which_a_run_was_stopped_does_not_count_towards_its_deadline(device, monkeypatch, profiler):
+    clock = iter(range(10_000_000_000, 99_000_000_000, 1_000_000_000))
+    monkeypatch.setattr(runner_module, "monotonic_ns", lambda: next(clock))
+    profiler.stopped = 4_000_000_000
+    runner = AsyncInferenceRunner(None, "cuda", deadline_ns=12_500_000_000, profiler=profiler)
+    seen = []
+    with pytest.raises(DeadlineExceeded, match=r"within its limit of 2\.5 s"):
+        drain(runner.run(batches([1] * 9)), seen)
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_deadline_in_the_past_starts_no_batch(model, profiler):
     runner = AsyncInferenceRunner(model, "cpu", deadline_ns=monotonic_ns() - 1, profiler=profiler)
     with pytest.raises(DeadlineExceeded, match=r"0\.0 s"):

@@ -57,6 +57,21 @@ def test_what_is_finished_is_not_run_twice(tmp_path, count):
     assert [document.complete for document in documents] == [True] * 5
 
 
+def interrupted(configuration):
+    return success(configuration, 1.0, outcome="interrupted", evidence={"stopped_sec": 15.0})
+
+
+def test_interrupted_trials_are_run_again_and_have_not_won(tmp_path):
+    documents = run_in_journal(tmp_path, FakeTrials(interrupted), begin=small_plan())
+    assert [document.best for document in documents] == [None] * 5
+    assert not (tmp_path / "best_config.json").exists()
+    trials = FakeTrials()
+    documents = run_in_journal(tmp_path, trials)
+    assert len(trials.calls) == 8
+    assert all(document.best is not None for document in documents)
+    assert (tmp_path / "best_config.json").exists()
+
+
 @pytest.mark.parametrize("result_of", [failure, not_tried, lambda c: failure(c, "worker_crash")])
 def test_failures_of_a_configuration_are_kept(tmp_path, result_of):
     stopped(tmp_path, 3, lambda c: success(c) if c == BASELINE else result_of(c))

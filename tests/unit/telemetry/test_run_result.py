@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: MIT
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.support.runs import table_of
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.telemetry.records import STAGES, BatchRecord, DeviceCapture, PackingRecord, StageRecord
+from virnuc_profiler.telemetry.records import (
+    MACHINE,
+    PROCESS,
+    STAGES,
+    BatchRecord,
+    DeviceCapture,
+    HostCapture,
+    PackingRecord,
+    StageRecord,
+    StopRecord,
+)
 from virnuc_profiler.telemetry.run_result import RunResult
 
 
@@ -129,3 +140,17 @@ def test_metadata_come_back_as_deep_as_they_may_be(tmp_path):
         deep = [deep]
     run = RunResult("r", "", 0, 1, STAGES, table_of([]), DeviceCapture("cpu"), metadata={"deep": deep})
     assert RunResult.load(run.save(tmp_path / "run.json")).metadata == {"deep": deep}
+
+
+def test_stops_and_the_host_are_kept_and_older_files_have_none(tmp_path):
+    host = HostCapture(0.25, 0.25, 342, 338, 90, 500, 7)
+    stops = (StopRecord(5, 9, PROCESS, 12), StopRecord(20, 20, MACHINE, suspended_ns=3))
+    run = RunResult("r", "", 0, 100, STAGES, table_of([]), DeviceCapture("cpu"))
+    path = replace(run, host=host, stops=stops).save(tmp_path / "run.json")
+    loaded = RunResult.load(path)
+    assert (loaded.host, loaded.stops) == (host, stops)
+    document = json.loads(path.read_text())
+    del document["host"], document["stops"]
+    path.write_text(json.dumps(document))
+    older = RunResult.load(path)
+    assert (older.host, older.stops, older.stopped_s, older.suspended_s) == (None, None, None, None)

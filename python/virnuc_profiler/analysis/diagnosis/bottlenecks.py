@@ -23,6 +23,9 @@ FIRST_BATCH: Final = "first_batch"
 """Phase of the start-up: the first batch itself, from its launch to its completion."""
 NOT_MEASURED: Final = "not_measured"
 
+CPU_QUOTA: Final = "cpu_quota"
+"""The quota of a container, which slows down all work on the host."""
+
 # Causes that slow down a busy device.
 SHARED_DEVICE: Final = "shared_device"
 """Other work was observed on the device: by NVML, or as tensor activity that the model does not explain."""
@@ -54,6 +57,7 @@ LABELS: Final[Mapping[str, str]] = {
     TAIL: "after the last batch",
     FIRST_BATCH: "the first batch",
     NOT_MEASURED: "not measured",
+    CPU_QUOTA: "the CPU quota",
     SHARED_DEVICE: "a shared device",
     UNSTEADY_DEVICE: "uneven device times",
     THROTTLING: "throttling",

@@ -29,6 +29,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
 )
 from virnuc_profiler.analysis.diagnosis.evidence import Evidence, device_evidence, host_evidence
 from virnuc_profiler.analysis.diagnosis.gaps import GAP_CAUSES, CauseTotal
+from virnuc_profiler.analysis.diagnosis.host_limits import host_changes
 from virnuc_profiler.analysis.diagnosis.lost_time import (
     TYPICAL_SHARE,
     LostTime,
@@ -152,7 +153,9 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
     on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.busy
     found = _from_host_times(observation, run) if on_host else _from_device_times(observation, run, ceiling)
     if not observation.steady:
-        return _too_short(found, observation)
+        found = _too_short(found, observation)
+        return replace(found, **host_changes(found, run))
+    found = replace(found, **host_changes(found, run))
     return replace(found, sentence=_with_start_up(found))
 
 

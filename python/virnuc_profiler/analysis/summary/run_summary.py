@@ -18,6 +18,7 @@ from virnuc_profiler.analysis.model_cost import (
     recorded_shape,
 )
 from virnuc_profiler.analysis.summary.batch_metrics import waits_ns
+from virnuc_profiler.analysis.summary.host_keys import host_keys
 from virnuc_profiler.analysis.summary.sampled_keys import sampled_keys
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
@@ -78,6 +79,7 @@ def run_summary(
         "wait_time_ms_p50": _milliseconds(percentile(waits, 50)),
         "wait_time_ms_p95": _milliseconds(percentile(waits, 95)),
         **profiling_cost_keys(run),
+        **host_keys(run),
         **_packing_keys(run.batches.packed()),
         **sampled_keys(run),
         **_flops_keys(run, shape, ceiling),
@@ -166,7 +168,8 @@ def profiling_cost_keys(run: RunResult) -> dict[str, Any]:
     cost = run.cost
     if cost is None:
         return {}
-    threads = [ns for ns in (cost.collector_cpu_ns, cost.sampling_cpu_ns) if ns is not None]
+    watch_cpu_ns = None if run.host is None else run.host.watch_cpu_ns
+    threads = [ns for ns in (cost.collector_cpu_ns, cost.sampling_cpu_ns, watch_cpu_ns) if ns is not None]
     host_ns = cost.host_ns
     return {
         "profiling_calls": cost.calls,

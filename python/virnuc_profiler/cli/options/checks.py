@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from virnuc_profiler.capture.cpu_check import cpu_check
 from virnuc_profiler.capture.device_checks import BROKEN, MISSING, OK, Check, device_checks, driver_shows_devices
 from virnuc_profiler.errors import EnvironmentFailure, VirnucError
 from virnuc_profiler.import_origins import hidden_modules
@@ -35,6 +36,7 @@ def all_checks(output_dir: Path) -> list[Check]:
         *device_checks(),
         *pytorch,
         *([_fair_esm(), *_attention(), _weights()] if usable else []),
+        cpu_check(),
         _forkserver(),
         _shared_memory(),
         _temporary_folder(),

@@ -8,12 +8,13 @@ import os
 import queue
 import select
 import struct
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final
+
+from virnuc_profiler.inference.loading.running_time import POLL_S, RunningClock, stopped_among
 
 _SHORT: Final = struct.Struct("!i")
 _LONG: Final = struct.Struct("!Q")
@@ -41,6 +42,7 @@ class WatchedQueue:
         self._pipe: int = messages._reader.fileno()
         self._expected = expected
         self._worker_of = {worker.sentinel: number for number, worker in enumerate(workers)}
+        self._pids = [worker.pid for worker in workers if worker.pid is not None]
         self._received = bytearray()  # read from the pipe but not returned yet; it outlives a timeout
         _enlarge(self._pipe)
         self._poll = select.poll()
@@ -51,23 +53,25 @@ class WatchedQueue:
         """Return the next message.
 
         Args:
-            timeout: Longest wait in seconds; None waits without limit.
+            timeout: Longest wait in seconds, without the time in which a worker or this process was stopped; None waits
+                without limit.
 
         Raises:
             queue.Empty: No message arrived in time, or a worker died that had more to send. Torch then checks which.
             EOFError: All workers have closed the pipe.
         """
         self._wait(0)  # messages read ahead may last for seconds, so look for dead workers first
-        deadline = None if timeout is None else time.monotonic() + timeout
+        clock = RunningClock(lambda: stopped_among(self._pids))
+        deadline = None if timeout is None else clock() + timeout
         header = _SHORT.size
-        self._receive(header, deadline)
+        self._receive(header, deadline, clock)
         (length,) = _SHORT.unpack_from(self._received)
         if length == _LENGTH_FOLLOWS:
             header += _LONG.size
-            self._receive(header, deadline)
+            self._receive(header, deadline, clock)
             (length,) = _LONG.unpack_from(self._received, _SHORT.size)
         end = header + length
-        self._receive(end, deadline)
+        self._receive(end, deadline, clock)
         try:
             with memoryview(self._received) as received, received[header:end] as message:
                 return ForkingPickler.loads(message)
@@ -75,12 +79,12 @@ class WatchedQueue:
             del self._received[:end]
             self._messages._sem.release()  # as Queue.get() does: the semaphore counts the queue's messages
 
-    def _receive(self, size: int, deadline: float | None) -> None:
+    def _receive(self, size: int, deadline: float | None, clock: RunningClock) -> None:
         """Read from the pipe until at least `size` bytes are buffered."""
         while len(self._received) < size:
-            left_ms = None if deadline is None else max(0.0, 1e3 * (deadline - time.monotonic()))
-            ready = self._wait(left_ms)
-            if not ready:
+            left_s = None if deadline is None else max(0.0, deadline - clock())
+            ready = self._wait(None if left_s is None else 1e3 * min(left_s, POLL_S))
+            if not ready and deadline is not None and clock() >= deadline:
                 raise queue.Empty
             if self._pipe in ready:
                 piece = os.read(self._pipe, _PIPE_BYTES)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
-from virnuc_profiler.telemetry.number_text import counted
 
 GPU_FLOPS: Final = 100e12
 CPU_CORE_FLOPS: Final = 30e9
@@ -74,17 +73,17 @@ class Pace:
         return sum(fixed + count * self._growing_s / self._tokens for count in tokens)
 
 
-def guess(tokens: Sequence[int], cooldown_s: float, *, shape: ModelShape, cores: int | None) -> Estimate:
+def guess(tokens: Sequence[int], cooldown_s: float, *, shape: ModelShape, cores: float | None) -> Estimate:
     """Guess from the model's arithmetic alone.
 
     Args:
         tokens: Tokens of each configuration.
         cooldown_s: Pause after each configuration in seconds.
         shape: Shape of the model.
-        cores: Number of CPU cores; None for a GPU.
+        cores: Number of CPU cores, not always whole; None for a GPU.
     """
     speed = GPU_FLOPS if cores is None else cores * CPU_CORE_FLOPS
-    where = "a GPU" if cores is None else counted(cores, "CPU core")
+    where = "a GPU" if cores is None else f"{cores:.4g} CPU core{'' if cores == 1 else 's'}"
     seconds = sum(forward_flops(count, 0, shape) / speed + START_UP_S + cooldown_s for count in tokens)
     return Estimate(seconds, f"a guess: assumes {speed / 1e12:.3g} TFLOP/s on {where}, {cooldown_s:g} s pauses")
 

@@ -40,6 +40,11 @@ class Candidate:
         return True
 
     @property
+    def interrupted(self) -> bool:
+        """False, since interrupted measurements do not count."""
+        return False
+
+    @property
     def sequences_per_sec(self) -> float:
         """The median of the rates."""
         return median(self.rates)
@@ -157,7 +162,7 @@ def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) ->
     measured: dict[Configuration, list[tuple[str, Result]]] = {}
     for step, results in steps.items():
         for result in results:
-            if result.reason in (CONTAMINATED, ENVIRONMENT):
+            if result.reason in (CONTAMINATED, ENVIRONMENT) or result.interrupted:
                 continue  # says nothing of the configuration, neither good nor bad
             measured.setdefault(result.configuration, []).append((step, result))
     safe = [

@@ -199,7 +199,7 @@ class Documents:
 
 
 def _projection(result: Result, workload: Workload) -> Projection | None:
-    if not result.succeeded or result.elapsed_sec is None:
+    if not result.succeeded or result.interrupted or result.elapsed_sec is None:
         return None
     hours = projected_hours(PROJECTED_SEQUENCES, workload.num_sequences, result.elapsed_sec)
     return Projection(

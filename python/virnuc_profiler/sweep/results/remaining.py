@@ -28,7 +28,7 @@ def needed_steps(records: Sequence[SweepRecord], names: Sequence[str], settings:
         return chosen
     baseline = Documents(records).baseline()
     (configuration,) = plan(records[-1].plan.grid)["baseline"].configurations()
-    there = (baseline is not None and baseline.succeeded) or records[-1].is_finished(
+    there = (baseline is not None and baseline.succeeded and not baseline.interrupted) or records[-1].is_finished(
         "baseline", configuration, settings
     )
     return chosen if there else ("baseline", *chosen)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from virnuc_profiler.analysis.selection import THROTTLED
+from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.telemetry.typed_records import require_type
@@ -28,7 +28,7 @@ class Result:
     Attributes:
         status: ``success`` or ``failed``.
         configuration: The configuration that was measured.
-        outcome: ``ok``, ``throttled``, or the reason of the failure.
+        outcome: ``ok``, ``throttled``, ``interrupted``, or the reason of the failure.
         evidence: What shows that outcome.
         reason: Kind of failure, such as ``OOM``; None after a success.
         message: The failure in a sentence; None after a success.
@@ -37,6 +37,7 @@ class Result:
         predicted_peak_memory_gb: Device memory that it would need, where `predicted`.
         available_memory_gb: Device memory that the process can have, where `predicted`.
         elapsed_sec: Seconds from just before the loader starts to the last result.
+        stopped_sec: Part of `elapsed_sec` in which the run was stopped; None if it was not.
         sequences_per_sec: Sequences over `elapsed_sec`.
         tokens_per_sec: Tokens over `elapsed_sec`.
         start_up_sec: Seconds until the first batch was complete.
@@ -71,6 +72,7 @@ class Result:
     predicted_peak_memory_gb: float | None = None
     available_memory_gb: float | None = None
     elapsed_sec: float | None = None
+    stopped_sec: float | None = None
     sequences_per_sec: float | None = None
     tokens_per_sec: float | None = None
     start_up_sec: float | None = None
@@ -102,6 +104,11 @@ class Result:
     def throttled(self) -> bool:
         """Whether heat or a power brake held the device down meanwhile."""
         return self.outcome == THROTTLED
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run, or the machine, was stopped meanwhile, so that its rates say nothing."""
+        return self.outcome == INTERRUPTED
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented dict of :func:`run_single_gpu_benchmark`.
@@ -156,7 +163,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
         (
             "predicted_peak_memory_gb", "available_memory_gb", "elapsed_sec", "sequences_per_sec", "tokens_per_sec",
             "start_up_sec", "steady_sequences_per_sec", "gpu_util", "gpu_sampling_lost_after_sec",
-            "packing_efficiency", "peak_memory_gb", "speedup",
+            "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
         ),
         _NUMBER,
     ),

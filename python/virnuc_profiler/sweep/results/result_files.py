@@ -130,7 +130,9 @@ def baseline_seconds(folder: Path, fingerprint: str, model_name: str, device: st
 
 
 def speedup(result: Result, baseline: Result | None) -> float | None:
-    """Return sequences per second over the baseline's; None where one of them was not measured."""
+    """Return sequences per second over the baseline's; None where one of them was not measured, or interrupted."""
+    if result.interrupted or (baseline is not None and baseline.interrupted):
+        return None
     return ratio(result.sequences_per_sec, None if baseline is None else baseline.sequences_per_sec)
 
 

@@ -178,8 +178,8 @@ class SweepRecord:
     def is_finished(self, step: str, configuration: Configuration, limits: Mapping[str, Any]) -> bool:
         """Return whether a configuration need not be run (again) in a step.
 
-        It is run again if it failed for a reason that says nothing of the configuration, or exceeded a time limit that
-        is longer now.
+        It is run again if it was interrupted, failed for a reason that says nothing of the configuration, or exceeded a
+        time limit that is longer now.
 
         Args:
             step: Name of the step.
@@ -188,7 +188,7 @@ class SweepRecord:
         """
         trial = self.last_trial(step, configuration)
         if trial is None or trial.result.succeeded:
-            return trial is not None
+            return trial is not None and not trial.result.interrupted
         if trial.result.reason == "timeout":
             hung = (trial.result.evidence or {}).get("deadline") == "hang"
             name = "progress_timeout_s" if hung else "timeout_s"

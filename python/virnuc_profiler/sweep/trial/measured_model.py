@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import platform
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -16,6 +15,7 @@ from typing import Any, Final
 import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
+from virnuc_profiler.capture.cpu_limits import cpu_limits
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.sequences.fasta import FastaFile
@@ -292,9 +292,9 @@ def device_name(device: torch.device) -> str:
     """Return the product name of a device, such as ``NVIDIA H200``, or that of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{machine_description()['cpu_model'] or platform.machine()}, {usable_cores()} cores"
+    return f"{machine_description()['cpu_model'] or platform.machine()}, {cpu_limits()}"
 
 
-def usable_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+def usable_cores() -> float:
+    """Return the CPU cores that this process can use, by affinity and quota; not always whole."""
+    return cpu_limits().usable_cores or 1

@@ -2,7 +2,8 @@
 """How results are made of what became of a run: ``outcome`` and its ``evidence``.
 
 A throttled run is a flagged success: its figures are true, but the device was held down, so it wins only if no other
-run succeeded. A contaminated run counts as failed, whatever it measured, and never wins.
+run succeeded. An interrupted run is one too, but never wins, because its rates count the time in which it stood still.
+A contaminated run counts as failed, whatever it measured, and never wins.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttling
-from virnuc_profiler.analysis.selection import CONTAMINATED, THROTTLED
+from virnuc_profiler.analysis.host.interruptions import was_interrupted
+from virnuc_profiler.analysis.selection import CONTAMINATED, INTERRUPTED, THROTTLED
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
 from virnuc_profiler.sweep.trial.failure import Failure
@@ -19,11 +21,20 @@ from virnuc_profiler.telemetry.run_result import RunResult
 
 OK: Final = "ok"
 
-_MEASURED: Final = ("elapsed_sec", "sequences_per_sec", "tokens_per_sec")
+_MEASURED: Final = ("elapsed_sec", "stopped_sec", "sequences_per_sec", "tokens_per_sec")
 
 
 def successful_outcome(run: RunResult) -> dict[str, Any]:
-    """Return ``outcome``, which is ``ok`` or ``throttled``, and its ``evidence``."""
+    """Return ``outcome``, which is ``ok``, ``throttled`` or ``interrupted``, its ``evidence``, and ``stopped_sec``."""
+    found = _outcome_of_device(run)
+    if not run.stopped_s and not run.suspended_s:
+        return found
+    stops = {"stopped_sec": run.stopped_s, "suspended_sec": run.suspended_s}
+    outcome = INTERRUPTED if was_interrupted(run) else found["outcome"]
+    return {"outcome": outcome, "evidence": {**found["evidence"], **stops}, "stopped_sec": run.stopped_s}
+
+
+def _outcome_of_device(run: RunResult) -> dict[str, Any]:
     counts = {"sequences": run.total_sequences, "tokens": run.total_tokens, "batches": len(run.batches)}
     window = (run.host_start_ns, run.host_end_ns)
     held = None if run.gpu is None else hard_throttling(ThrottleTimeline(run.gpu), window)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from virnuc_profiler.analysis.host.interruptions import interruption_sentence
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
@@ -230,6 +231,9 @@ class _TrialRun:
             self.failure = dataclasses.replace(
                 self.failure, evidence={"recorded_sequences": recorded, "expected_sequences": self._expected}
             )
+        interruption = None if self._run is None else interruption_sentence(self._run)
+        if interruption is not None:
+            _log.warning("%s: %s", self.configuration, interruption)
         if self.failure is not None:
             _log.log(log_level, "%s failed with %s: %s", self.configuration, self.failure.reason, self.failure.message)
 

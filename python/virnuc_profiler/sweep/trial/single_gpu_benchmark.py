@@ -76,8 +76,8 @@ def run_single_gpu_benchmark(
         ``unknown_residues``, ``warmed_up``, ``telemetry_path``, ``run_path`` and ``cleanup``;
         or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
         ``environment``, ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM)
-        and the same keys without rates. Both have ``outcome`` (``ok``, ``throttled``, or the reason) and its
-        ``evidence``. What was not measured is None; so are the paths if the device failed before the run began.
+        and the same keys without rates. Both have ``outcome`` (``ok``, ``throttled``, ``interrupted``, or the reason)
+        and its ``evidence``. What was not measured is None; so are the paths if the device failed before the run began.
 
     Raises:
         ValueError: A knob is out of its range.

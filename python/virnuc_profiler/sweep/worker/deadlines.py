@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from virnuc_profiler.inference.loading.running_time import POLL_S
+
 START_TIMEOUT_S: Final = 600.0
 """Seconds to load the model. 15B parameters from a slow disk take minutes."""
 
@@ -63,7 +65,8 @@ class Watchdog:
         total_s: Longest time from :meth:`start_measuring` to the answer, in seconds. None for no limit.
         extra_s: Seconds to add to `progress_s` and `total_s` for the parts of a trial without batches: its pause and
             its clean-up.
-        clock: Monotonic clock, in seconds.
+        clock: Monotonic clock, in seconds. One that stands still while processes are stopped keeps that time out of all
+            limits; wait no longer than :meth:`poll_s` then.
     """
 
     def __init__(
@@ -99,6 +102,19 @@ class Watchdog:
         now = self._clock()
         remaining = [since + limit + self._extra[name] - now for name, limit, since in self._active()]
         return max(0.0, min(remaining)) if remaining else None
+
+    def use_clock(self, clock: Callable[[], float]) -> None:
+        """Read another clock from now on; both must be on the axis of the monotonic clock.
+
+        Args:
+            clock: Monotonic clock, in seconds.
+        """
+        self._clock = clock
+
+    def poll_s(self) -> float | None:
+        """Return how long to wait for a message before the deadlines must be looked at; None without deadlines."""
+        remaining = self.remaining_s()
+        return None if remaining is None else min(remaining, POLL_S)
 
     def expired(self) -> ExpiredDeadline | None:
         """Return a deadline that has expired, or None."""

@@ -189,6 +189,8 @@ class ModelProcess:
         return {**self._exit_info(), "processes_left": left}
 
     def _terminate(self, ask: bool) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGCONT)  # a stopped process could neither answer nor end by itself
         if ask and not self.has_ended():
             self._stopped_by = "request"
             self.send("stop")

@@ -6,12 +6,13 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Final
 
 from virnuc_profiler.inference.loading.environment import environment_failure
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
+from virnuc_profiler.inference.loading.running_time import RunningClock, stopped_in_tree
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.plan.request import DeviceName, ModelKnobs
 from virnuc_profiler.sweep.worker.deadlines import Timeouts, Watchdog
@@ -46,6 +47,7 @@ class Supervisor:
         self._child_module = child_module
         self._process: ModelProcess | None = None
         self._logged: set[str] = set()
+        self._known_stopped: set[int] = set()
         self._was_subreaper = is_subreaper()
         set_subreaper(True)
         self._ignored_sigchld = _stop_ignoring_sigchld()
@@ -102,6 +104,8 @@ class Supervisor:
     ) -> Message:
         """Send a request and wait for its answer.
 
+        Time in which this process, the model process or one of its workers is stopped does not count.
+
         Args:
             answer: Kind of the message that answers the request.
             watchdog: Deadlines of the request.
@@ -120,11 +124,14 @@ class Supervisor:
         self.start()
         assert self._process is not None
         process, kills_before = self._process, oom_kills()
+        clock = RunningClock(lambda: stopped_in_tree(process.pid))
+        watchdog.use_clock(clock)
         reply: Message | None = None
         try:
             process.send(kind, **fields)
             while reply is None:
-                messages = process.receive(watchdog.remaining_s())
+                messages = process.receive(watchdog.poll_s())
+                self._warn_of_stopped(clock.stopped_pids)
                 if messages is None:
                     raise self._lost(process, kills_before)
                 if not messages and (expired := watchdog.expired()) is not None:
@@ -177,6 +184,15 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _warn_of_stopped(self, pids: Collection[int]) -> None:
+        """Warn once of each stopped process, since nothing ends the wait for it except a signal or the user."""
+        for pid in set(pids) - self._known_stopped:
+            _log.warning(
+                "process %d of the model is stopped, which does not count towards limits: kill -CONT %d continues it",
+                pid, pid,
+            )  # fmt: skip
+        self._known_stopped = set(pids)
 
     def _lost(self, process: ModelProcess, kills_before: Mapping[str, int]) -> ProcessLost:
         process.wait(_EXIT_TIMEOUT_S)

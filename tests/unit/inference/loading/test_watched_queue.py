@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from virnuc_profiler.inference.loading import watched_queue
 from virnuc_profiler.inference.loading.watched_queue import WatchedQueue
 
 LARGE = os.urandom(300_000)
@@ -99,6 +100,18 @@ def test_a_death_ends_the_wait_for_the_other_half_of_a_message(messages, worker)
     worker.kill()
     with pytest.raises(queue.Empty):
         watched.get()  # without a timeout it would wait forever
+
+
+def test_the_time_in_which_a_worker_is_stopped_does_not_count_towards_the_timeout(messages, worker, monkeypatch):
+    stopped = threading.Event()
+    stopped.set()
+    monkeypatch.setattr(watched_queue, "stopped_among", lambda pids: list(pids) if stopped.is_set() else [])
+    watched = WatchedQueue(messages, [worker], [True])
+    threading.Timer(3.0, messages.put, ["late"]).start()
+    assert watched.get(timeout=1.2) == "late"
+    stopped.clear()
+    with pytest.raises(queue.Empty):
+        watched.get(timeout=0.01)
 
 
 def test_a_worker_that_has_nothing_more_to_send_may_end(messages, worker):

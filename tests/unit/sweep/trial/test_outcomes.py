@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Throttled and contaminated results: what wins, and what tables say."""
+"""Throttled, interrupted and contaminated results: what wins, and what tables say."""
 
 from dataclasses import replace
 
@@ -15,9 +15,18 @@ from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.choice import select_overall
 from virnuc_profiler.sweep.results.result_files import make_document
 from virnuc_profiler.sweep.trial.outcome import successful_outcome, without_contamination
-from virnuc_profiler.telemetry.records import GpuReading, GpuSamples, SamplerTierRecord
+from virnuc_profiler.telemetry.records import (
+    DESCENDANT,
+    MACHINE,
+    PROCESS,
+    GpuReading,
+    GpuSamples,
+    SamplerTierRecord,
+    StopRecord,
+)
 
 FAST, SLOW = Configuration(8, 8), Configuration(2, 2)
+STOP = {"outcome": "interrupted", "evidence": {"stopped_sec": 15.0, "suspended_sec": 0.0}}
 HEAT = {"outcome": "throttled", "evidence": {"held_down_share": 0.34, "reasons": {"sw_thermal_slowdown": 0.34}}}
 
 
@@ -99,3 +108,53 @@ def test_contamination_makes_a_failure_of_anything_and_keeps_what_was_measured_a
     assert spoilt.sequences_per_sec is None
     assert spoilt.evidence["measured_nevertheless"]["sequences_per_sec"] == 200.0
     assert "process 7" in spoilt.message
+
+
+def stopped_run(*stops, elapsed_s=60):
+    return replace(run_of([batch(0, 0, 1000 * elapsed_s)], 1000 * elapsed_s), stops=stops)
+
+
+def stop(start_s, end_s, what=PROCESS, asleep_s=0):
+    return StopRecord(1000 * start_s * MS, 1000 * end_s * MS, what, 7, 1000 * asleep_s * MS)
+
+
+@pytest.mark.parametrize(
+    ("stops", "outcome", "stopped_s"),
+    [
+        ([], "ok", None),
+        ([stop(10, 25)], "interrupted", 15.0),
+        ([stop(10, 25), stop(20, 30, DESCENDANT)], "interrupted", 20.0),  # what overlaps counts once
+        ([stop(10, 25), stop(11, 12, DESCENDANT), stop(70, 90)], "interrupted", 15.0),  # after the run
+        ([stop(10, 10.5)], "ok", 0.5),  # within the noise
+        ([stop(10, 10, MACHINE, 3600)], "interrupted", 0.0),
+    ],
+)
+def test_a_run_that_was_stopped_for_long_is_interrupted(stops, outcome, stopped_s):
+    found = successful_outcome(stopped_run(*stops))
+    assert (found["outcome"], found.get("stopped_sec")) == (outcome, stopped_s)
+    assert found["evidence"].get("stopped_sec") == stopped_s
+
+
+def test_a_run_that_was_not_watched_is_not_interrupted():
+    assert successful_outcome(replace(stopped_run(), stops=None))["outcome"] == "ok"
+
+
+def test_interrupted_measurements_do_not_count_in_the_choice():
+    measured = {
+        "dataloader": [success(FAST, 20.0, **STOP), success(SLOW, 90.0)],
+        "packing": [success(FAST, 100.0)],
+    }
+    choice = select_overall(measured, 0.9)
+    assert (choice.configuration, choice.measurements, choice.noise) == (FAST, 1, None)
+    assert select_overall({"dataloader": [success(FAST, 200.0, **STOP)]}, 0.9) is None
+
+
+def test_tables_mark_interrupted_configurations():
+    results = [success(FAST, 200.0, **STOP), success(SLOW, 100.0)]
+    document = steps(*results)
+    assert [result.speedup for result in document.results] == [None, 1.0]
+    text = render_dataloader(document)
+    assert "Best: num_workers=2" in text
+    assert "Interrupted configurations (never chosen; --resume measures them again):" in text
+    assert "  num_workers=8, prefetch_factor=8 (stopped for 15.0 s of 10.0 s)" in text
+    assert "| interrupted" in render_interaction(steps(*results, step="interaction"))

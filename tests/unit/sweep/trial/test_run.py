@@ -156,7 +156,7 @@ def test_the_traceback_of_a_failure_is_logged_for_debugging(fasta, tmp_path, cap
 def test_the_file_is_indexed_once(fasta, tmp_path, monkeypatch):
     opened = []
     open_file = FastaFile.open
-    monkeypatch.setattr(FastaFile, "open", lambda path, **how: opened.append(path) or open_file(path, **how))
+    monkeypatch.setattr(FastaFile, "open", lambda path, **options: opened.append(path) or open_file(path, **options))
     run_single_gpu_benchmark(fasta, tmp_path, Model(), "cpu", **SMALL, num_sequences=5)
     assert opened == [fasta]
 

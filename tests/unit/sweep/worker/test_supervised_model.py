@@ -130,6 +130,20 @@ def test_the_start_deadline_is_fixed_and_without_deadlines_none_expires():
     assert (endless.remaining_s(), endless.expired()) == (None, None)
 
 
+def test_a_clock_that_stands_still_keeps_stopped_time_out_of_every_deadline():
+    clock, running = Clock(), Clock()
+    watchdog = Watchdog(start_s=20.0, progress_s=10.0, total_s=15.0, clock=clock)
+    watchdog.use_clock(running)
+    watchdog.start_measuring()
+    clock.now += 3600
+    assert (watchdog.expired(), watchdog.remaining_s(), watchdog.poll_s()) == (None, 10.0, 1.0)
+    running.now += 9.5
+    assert (watchdog.expired(), watchdog.poll_s()) == (None, 0.5)
+    running.now += 0.5
+    assert watchdog.expired().deadline == "hang"
+    assert Watchdog(clock=clock).poll_s() is None
+
+
 def outcome(reason, cleanup=CLEAN, **changes):
     return failure(BASELINE, reason, cleanup=cleanup, **changes)
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What the host did to a run: interruptions."""
