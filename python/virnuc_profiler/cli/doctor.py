@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path
 from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
@@ -84,7 +86,8 @@ def _measure(arguments: argparse.Namespace) -> int:
         from virnuc_profiler.capture.overhead import measure_overhead
         from virnuc_profiler.capture.target import resolve_target
 
-        overhead = measure_overhead(resolve_target(arguments.device or "auto"))
+        with Heartbeat("measuring the cost of profiling"):
+            overhead = measure_overhead(resolve_target(arguments.device or "auto"))
         figures = {**asdict(overhead), "host_ns_per_batch": overhead.host_ns_per_batch}
         document = {"schema_version": "1.0", "overhead": figures}
         if not arguments.json:
@@ -107,9 +110,11 @@ def _calibrate() -> tuple[Calibration, Path]:
 
     target = resolve_calibration_target()
     hardware = capture_hardware_info()  # PyTorch is loaded by now, so its full version is known
-    calibration = calibrate(
-        target, TorchMeter(), driver_version=hardware["driver_version"], torch_version=hardware["torch_version"]
-    )
+    print("Measuring the ceilings of this GPU, about 20 s ...", file=sys.stderr, flush=True)
+    with Heartbeat("measuring the ceilings of this GPU"):
+        calibration = calibrate(
+            target, TorchMeter(), driver_version=hardware["driver_version"], torch_version=hardware["torch_version"]
+        )
     return calibration, save_calibration(calibration)
 
 

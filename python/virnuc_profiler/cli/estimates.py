@@ -36,5 +36,5 @@ def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Est
         tokens,
         pause_s,
         shape=ModelShape(architecture.num_layers, architecture.hidden_size),
-        cores=cpu_limits().usable_cores if request.device.type == "cpu" else None,
+        cores=(cpu_limits().usable_cores or 1) if request.device.type == "cpu" else None,
     )

@@ -52,11 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help, version or a mistake
-        printed = stop.code if isinstance(stop.code, int) else EXIT_MISUSE
-        return printed if (broken := _give_up_stdout_if_broken()) is None else _fail(_unwritable(broken), False, 1)
+        return _printed(stop.code if isinstance(stop.code, int) else EXIT_MISUSE)
     if arguments.command is None:
         _parser().print_help()
-        return EXIT_MISUSE
+        return _printed(EXIT_MISUSE)
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
     try:
@@ -137,6 +136,12 @@ def _give_up_stdout_if_broken() -> OSError | None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return None if isinstance(error, BrokenPipeError) else error
     return None
+
+
+def _printed(code: int) -> int:
+    """Return the exit code of a command that has only printed, unless its output cannot be written."""
+    broken = _give_up_stdout_if_broken()
+    return code if broken is None else _fail(_unwritable(broken), False, EXIT_FAILURE)
 
 
 def _unwritable(error: OSError) -> str:

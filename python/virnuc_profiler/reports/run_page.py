@@ -35,6 +35,7 @@ def render_page(run: RunResult, columns: int = 80) -> str:
     performance = summarize_performance(load_telemetry(run))
     lines = [
         *_ran(performance),
+        *_stopped(performance.summary),
         *_rates(performance.summary),
         _packing(performance),
         *_gpu(performance),
@@ -60,6 +61,12 @@ def _ran(performance: Performance) -> Iterator[str]:
     began = "" if start is None else f", {number(start, 1, ' s')} of it until the first batch was complete"
     ended = " (it ended early)" if early else ""
     yield f"Ran:     {ran}{ended}, {how}, {number(summary['elapsed_seconds'], 1, ' s')}{began}"
+
+
+def _stopped(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield that the run stood still for a time, which its rates include."""
+    if (seconds := (summary.get("stopped_seconds") or 0.0) + (summary.get("suspended_seconds") or 0.0)) > 0:
+        yield f"Stopped: {number(seconds, 1, ' s')} of that, by a signal or with the machine: measure again"
 
 
 def _rates(summary: Mapping[str, Any]) -> Iterator[str]:
