@@ -91,6 +91,8 @@ class TokenMeter:
         (first_at, first), (last_at, last) = self._first, self._last
         if not last:
             return f"no batch finished yet, {in_words(self._clock() - self._began)} so far"
+        if last >= self._total:
+            return f"all {self._total:,} tokens are done, cleaning up"
         # The first batch waits for workers and kernels, so the later ones tell how long the rest will take.
         seconds, tokens = (last_at - first_at, last - first) if last > first else (last_at - self._began, last)
         done = f"{last:,} of {self._total:,} tokens ({last / self._total:.0%})"

@@ -96,12 +96,13 @@ def _requirements(performance: Performance) -> Iterator[str]:
     """Yield the requirements that the run was measured against, those that it misses with their value."""
     verdicts = [_verdict(one) for one in performance.requirements if one.met is not None]
     if verdicts and not performance.on_cpu:
-        yield f"Goals:   {', '.join(verdicts)}"
+        yield f"Goals:   {'; '.join(verdicts)}"
 
 
 def _verdict(requirement: Requirement) -> str:
+    what = f"{requirement.name} ({requirement.text})"
     if requirement.met:
-        return f"{requirement.name} passed"
+        return f"{what} passed"
     unit = f" {requirement.unit}" if requirement.unit[0].isalpha() else requirement.unit
     value = number(requirement.value, 1, unit, beside=requirement.limit)
-    return f"{requirement.name} FAILED ({requirement.text}: {value})"
+    return f"{what} FAILED with {value}"

@@ -46,7 +46,7 @@ def verdicts(document: Document) -> Iterator[str]:
         return
     if baseline is not None and baseline.sequences_per_sec is not None:
         if best.configuration == baseline.configuration:
-            yield "Nothing measured is faster than the baseline: keep it."
+            yield "That is the baseline itself, measured again: keep it."
         elif baseline.sequences_per_sec >= best.sequences_per_sec:
             yield "It is not faster than the baseline: keep the baseline."
     yield from _noise(document, best)

@@ -19,6 +19,9 @@ SIGNIFICANT_DIGITS: Final = 3
 _MAX_DIGITS: Final = 9
 """Largest number of decimal places. Smaller values are in scientific notation, and closer ones count as equal."""
 
+_MORE_IF_EQUAL: Final = 2
+"""Further decimal places of a value that equals its limit, which may have some itself, such as 92.55 %."""
+
 _TOO_LARGE: Final = 1e15
 
 
@@ -43,7 +46,8 @@ def number(value: float | None, digits: int = 0, unit: str = "", *, beside: floa
     if digits > _MAX_DIGITS:
         return f"{value:.2e}{unit}"
     if beside is not None:
-        digits = next((more for more in range(digits, _MAX_DIGITS + 1) if _keeps_side(value, beside, more)), digits)
+        most = _MAX_DIGITS if _side(value, beside) else digits + _MORE_IF_EQUAL
+        digits = next((more for more in range(digits, most + 1) if _keeps_side(value, beside, more)), digits)
     return f"{value:,.{digits}f}{unit}"
 
 

@@ -66,6 +66,8 @@ def test_the_time_left_comes_from_tokens_and_leaves_out_the_start():
     assert str(meter) == "20,000 of 100,000 tokens (20%), 1,000 tokens/s, about 1 min 20 s left"
     clock.now = 45.0  # in the middle of the next batch
     assert str(meter).endswith("about 1 min 15 s left")
+    meter.count(100_000)
+    assert str(meter) == "all 100,000 tokens are done, cleaning up"
 
 
 def test_a_batch_that_ends_at_once_has_no_rate():

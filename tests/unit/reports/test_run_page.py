@@ -43,9 +43,9 @@ def test_a_run_on_the_cpu_is_held_to_no_requirement_of_a_gpu():
 def test_a_run_on_a_gpu_names_what_it_misses():
     page = " ".join(render_page(run(device="cuda:0", percent=40)).split())
     assert "GPU: 40.0% utilization, 3.21 GB of memory at most" in page
-    assert "PERF-01 FAILED (projected 6M sequences < 10 h: 833.3 h)" in page
-    assert "PERF-02 FAILED (GPU utilization >= 70%: 40.0%)" in page
-    assert "PERF-05 passed" in page
+    assert "PERF-01 (projected 6M sequences < 10 h) FAILED with 833.3 h; " in page
+    assert "PERF-02 (GPU utilization >= 70%) FAILED with 40.0%; " in page
+    assert "PERF-05 (packing efficiency >= 90%) passed" in page
 
 
 def test_a_run_of_few_batches_is_held_to_no_projection():

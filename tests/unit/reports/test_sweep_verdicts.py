@@ -49,7 +49,7 @@ def test_a_slower_best_is_not_recommended():
     assert words(*slower).startswith("It is not faster than the baseline: keep the baseline.")
     assert "Sweet spot" not in render_interaction(document(slower, "interaction"))
     itself = words(success(BASELINE, 100.0), success(SLOW, 80.0))
-    assert itself == "Nothing measured is faster than the baseline: keep it."
+    assert itself == "That is the baseline itself, measured again: keep it."
 
 
 def test_without_a_second_measurement_the_noise_is_not_known():

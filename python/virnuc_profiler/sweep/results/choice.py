@@ -177,15 +177,16 @@ def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) ->
     baselines = {result.configuration for result in steps.get(_BASELINE, ())}
     for baseline in (one for one in safe if one.configuration in baselines and one.throttled == best.throttled):
         if baseline.sequences_per_sec > best.sequences_per_sec:  # it lost for its packing alone
-            slower = f"the baseline, because the fastest that packs {limit(100 * min_packing, '%')} or more is slower"
+            slower = f"the speed of the baseline; what packs {limit(100 * min_packing, '%')} or more is slower"
             best, met = baseline, False
     rivals = [candidate for candidate in safe if candidate.throttled == best.throttled]
     noise = max((candidate.spread for candidate in rivals if len(candidate.rates) > 1), default=None)
     rivals = [candidate for candidate in rivals if not met or _packs(candidate, min_packing)]
-    equals = _equals(best, rivals, noise)
+    close = _equals(best, rivals, noise)
+    equals = None if close is None else len(close)
     failed = len(measured) - len(safe)
     return Choice(
-        reason=slower or _reason(best, len(safe), failed, min_packing, met, noise, equals),
+        reason=slower or _reason(best, len(safe), failed, min_packing, met, noise, close or []),
         configuration=best.configuration,
         constraint_met=met,
         constraint_met_in_steps=met,
@@ -227,11 +228,12 @@ def _packs(candidate: Candidate, min_packing: float) -> bool:
     return candidate.packing_efficiency is not None and candidate.packing_efficiency >= min_packing
 
 
-def _equals(best: Candidate, rivals: Sequence[Candidate], noise: float | None) -> int | None:
+def _equals(best: Candidate, rivals: Sequence[Candidate], noise: float | None) -> list[Candidate] | None:
+    """Return the rivals that are as good as the best within the noise; None without noise."""
     if noise is None:
         return None
     floor = best.sequences_per_sec * (1 - noise)
-    return sum(rival is not best and rival.sequences_per_sec >= floor for rival in rivals)
+    return [rival for rival in rivals if rival is not best and rival.sequences_per_sec >= floor]
 
 
 def _reason(
@@ -241,16 +243,17 @@ def _reason(
     min_packing: float,
     met: bool,
     noise: float | None,
-    equals: int | None,
+    close: Sequence[Candidate],
 ) -> str:
     repeats = f" (median of {len(best.rates)})" if len(best.rates) > 1 else ""
     unsafe = f" ({failed} failed)" if failed else ""
     wanted = f"a packing efficiency of {limit(100 * min_packing, '%')}"
     packing = f" with {wanted} or more" if met else f"; none reached {wanted}"
-    others = counted(equals or 0, "other is", "others are")
     doubt = ""
-    if noise and equals:
+    if noise and close:
+        among = " (the baseline among them)" if any(_BASELINE in rival.found_in for rival in close) else ""
+        others = counted(len(close), "other is", "others are")
         within = f"within the {share(noise)} by which repeated measurements differ"
-        doubt = f"; no difference beyond the noise: {others} {within}"
+        doubt = f"; no difference beyond the noise: {others} {within}{among}"
     heat = "; the device was throttled in every measurement" if best.throttled else ""
     return f"highest sequences/s{repeats} of {safe} that succeeded{unsafe}{packing}{doubt}{heat}"

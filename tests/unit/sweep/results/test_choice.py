@@ -34,7 +34,10 @@ def test_the_choice_says_how_many_are_as_good_within_the_noise():
     assert chosen.configuration == best
     assert chosen.noise == pytest.approx(0.02)
     assert chosen.equals_within_noise == 1
-    assert "1 other is within the 2.00% by which repeated measurements differ" in chosen.reason
+    assert chosen.reason.endswith(
+        "; no difference beyond the noise: 1 other is within the 2.00% by which repeated measurements differ "
+        "(the baseline among them)"
+    )
     once = select(measured_in("dataloader", *results))
     assert (once.noise, once.equals_within_noise) == (None, None)
     # The spread of a throttled configuration is not the noise of the others.
@@ -70,7 +73,7 @@ def test_what_is_slower_than_the_baseline_is_not_chosen():
         measured_in("packing", success(fuller, 91.0, 0.95)),
     )
     assert (chosen.configuration, chosen.constraint_met) == (baseline, False)
-    assert chosen.reason == "the baseline, because the fastest that packs 90% or more is slower"
+    assert chosen.reason == "the speed of the baseline; what packs 90% or more is slower"
     faster = select(
         measured_in("baseline", success(baseline, 100.0, 0.85)),
         measured_in("packing", success(fuller, 101.0, 0.95)),
