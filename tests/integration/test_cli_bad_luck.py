@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -217,9 +218,9 @@ def result_file(tmp_path):
 
 
 def test_output_that_nobody_can_take_is_an_error(result_file):
-    for arguments in (("report", result_file), ("--help",), ()):
+    for arguments, unbuffered in product((("report", result_file), ("--help",), ()), ("", "1")):
         with Path("/dev/full").open("w") as full:
-            finished = Command(*arguments, stdout=full).finish()
+            finished = Command(*arguments, stdout=full, env={"PYTHONUNBUFFERED": unbuffered}).finish()
         assert finished.code == 1
         assert finished.error == ("virnuc-profiler: error: cannot write to standard output: No space left on device")
 

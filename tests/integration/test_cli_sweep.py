@@ -165,7 +165,7 @@ def test_a_profile_records_every_batch_of_the_flush(own_file, tmp_path):
     assert sum(batch["num_sequences"] for batch in document["per_batch_metrics"]) == len(lengths)
     assert sum(batch["num_tokens"] for batch in document["per_batch_metrics"]) == expected
     assert document["run_metadata"]["workload"]["truncated_sequences"] == 1
-    (warning,) = [line for line in finished.err.splitlines() if line.startswith("WARNING")]
+    (warning,) = [line for line in finished.err.splitlines() if line.startswith("WARNING: not everything")]
     assert "1 sequence cut to 1,022 residues; 1 letter that the model does not know" in warning
     assert re.search(r"Sequences cut: +1$", finished.out, re.MULTILINE)
     run_result = RunResult.load(tmp_path / "out" / "run_tune_2w_4pf_1024tb_100000bs.json")

@@ -51,11 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser().parse_args(argv)
+        if arguments.command is None:
+            _parser().print_help()
+            return _printed(EXIT_MISUSE)
     except SystemExit as stop:  # argparse has printed help, version or a mistake
         return _printed(stop.code if isinstance(stop.code, int) else EXIT_MISUSE)
-    if arguments.command is None:
-        _parser().print_help()
-        return _printed(EXIT_MISUSE)
+    except OSError as error:  # the help cannot be written
+        return _fail(_unwritable(error), False, EXIT_FAILURE)
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
     try:
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _give_up_stdout_if_broken()
         return EXIT_FAILURE
     except OSError as error:
-        broken = _give_up_stdout_if_broken()
+        broken = _give_up_stdout_if_broken() or (error if _comes_from_print(error) else None)
         return _fail(_described(error) if broken is None else _unwritable(broken), arguments.debug, EXIT_FAILURE)
     except (VirnucError, MemoryError) as error:
         _give_up_stdout_if_broken()
@@ -142,6 +144,11 @@ def _printed(code: int) -> int:
     """Return the exit code of a command that has only printed, unless its output cannot be written."""
     broken = _give_up_stdout_if_broken()
     return code if broken is None else _fail(_unwritable(broken), False, EXIT_FAILURE)
+
+
+def _comes_from_print(error: OSError) -> bool:
+    """Return whether an error was raised by print(), which happens where Python does not buffer its output."""
+    return (traceback.extract_tb(error.__traceback__)[-1].line or "").startswith("print(")
 
 
 def _unwritable(error: OSError) -> str:

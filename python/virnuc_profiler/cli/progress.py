@@ -66,7 +66,7 @@ class ProgressLines(SweepListener):
         self._started = self._clock()
         self._workload = workload
         self._meter = TokenMeter(workload.tokens, self._clock)
-        self._doing = f"{self._place(self.number + 1)} {step}: {configuration}"
+        self._doing = f"{self.number + 1} of {self._total}, {step}: {configuration}"
 
     def trial_counted(self, tokens: int) -> None:
         """Note how far the configuration is."""
@@ -86,10 +86,8 @@ class ProgressLines(SweepListener):
         """Print what came out, and how long the rest will take."""
         self._count_trial(result)
         config = result.configuration
-        self.say(f"{self._place(self.number)} {step}: {config}: {outcome(result)}{self.time_left()}")
-
-    def _place(self, number: int) -> str:
-        return f"[{number:{len(str(self._total))}}/{self._total}]"
+        width = len(str(self._total))
+        self.say(f"[{self.number:{width}}/{self._total}] {step}: {config}: {outcome(result)}{self.time_left()}")
 
     def step_finished(self, document: Document) -> None:
         """Print the step's table."""

@@ -137,7 +137,7 @@ def test_a_log_says_how_far_a_configuration_and_the_sweep_are():
     assert lines.now() == "warming up the model ..."
     lines.trial_started("packing", BASELINE, WORKLOAD)
     clock.now += 12.0
-    assert lines.now() == f"[1/3] packing: {BASELINE}: no batch finished yet, 12 s so far"
+    assert lines.now() == f"1 of 3, packing: {BASELINE}: no batch finished yet, 12 s so far"
     lines.trial_finished("packing", success(BASELINE))
     lines.trial_started("packing", BASELINE, WORKLOAD)
     clock.now += 1.0
@@ -145,6 +145,6 @@ def test_a_log_says_how_far_a_configuration_and_the_sweep_are():
     clock.now += 2.0
     lines.trial_counted(172_000)
     assert lines.now() == (
-        f"[2/3] packing: {BASELINE}: 172,000 of 430,000 tokens (40%), 43,000 tokens/s, about 6 s left; "
+        f"2 of 3, packing: {BASELINE}: 172,000 of 430,000 tokens (40%), 43,000 tokens/s, about 6 s left; "
         "about 21 s left in all"
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -48,6 +49,10 @@ class Parser(argparse.ArgumentParser):
         if unknown:  # said here, because the parser of all commands would point to its own help
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return known, unknown
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write a message; argparse alone would hide that it cannot be written."""
+        (file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where help is, and exit."""
