@@ -12,7 +12,7 @@ with instrumented():
     from virnuc_profiler.analysis.nsys import projection  # noqa: F401 - what the command imports late
     from virnuc_profiler.cli.correlate import project_ranges
     from virnuc_profiler.errors import TelemetryFormatError
-    from virnuc_profiler.reports import (
+    from virnuc_profiler.reports.captures import (
         range_table,  # noqa: F401
     )
     from virnuc_profiler.telemetry.files import json_pieces

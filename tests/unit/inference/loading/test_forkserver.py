@@ -46,7 +46,7 @@ def test_workers_start_whatever_the_length_of_tmpdir_is(tmp_path, length):
 
 def test_without_any_folder_for_sockets_the_way_out_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(forkserver.tempfile, "gettempdir", lambda: str(tmp_path / ("x" * 100)))
-    monkeypatch.setattr(forkserver, "_SHORT_FOLDERS", ("/absent",))
+    monkeypatch.setattr(forkserver, "_SHORT_FOLDERS", ("/no-such-folder/absent",))
     with pytest.raises(EnvironmentFailure, match=r"xxx is too long; .*absent: No such file.*set TMPDIR to a writable"):
         make_socket_folder()
 
