@@ -33,7 +33,12 @@ OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, 
         if (timing == Timing::timestamps && timer->accepts(*record_)) next.record->timing = timing;
         if (timing == Timing::events && timer->record(stream, *record_, ended, next.record)) {
             next.record->timing = timing;
-            if (awaiting_follower_ != nullptr && awaiting_follower_->follower == number) awaiting_follower_ = nullptr;
+            if (awaiting_follower_ != nullptr) {
+                const bool next_on_stream =
+                    previous != nullptr && previous->record == awaiting_follower_ && previous->stream == stream;
+                if (next_on_stream) awaiting_follower_->follower = static_cast<std::uint8_t>(number);
+                if (awaiting_follower_->follower == number) awaiting_follower_ = nullptr;
+            }
         }
     }
     if (previous != nullptr && previous->record != nullptr) {
