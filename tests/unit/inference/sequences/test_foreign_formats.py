@@ -67,7 +67,7 @@ def zipped(text):
         (b"HEADER    HYDROLASE\n", "a PDB file"),
         (b"data_1ABC\n#\n", "an mmCIF file"),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '|u1'}\n", "binary data"),
-        (bytes(100), "binary data"),
+        (bytes(range(256)) * 10, "binary data"),
     ],
 )
 def test_files_of_other_formats_are_named(tmp_path, content, name):
