@@ -92,6 +92,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     void require_open() const;
     [[nodiscard]] bool is_open() const noexcept { return record_->state == BatchState::open; }
     OpenStage start(std::int16_t number, Stream stream, OpenStage* previous, Timing timing);
+    void follow(std::int16_t number, Stream stream, const OpenStage* previous);
     [[nodiscard]] Timing timing_of(std::int16_t stage) const;
     void finish(OpenStage& stage, std::int64_t now);
     void pop_range(const OpenStage& stage) noexcept;
