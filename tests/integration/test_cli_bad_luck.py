@@ -98,15 +98,6 @@ def test_a_bad_file_is_misuse_and_is_named(capsys, tmp_path, command, content, w
     assert "bad.fasta" in sentence
 
 
-@pytest.mark.parametrize("command", ["sweep", "profile"])
-@pytest.mark.parametrize("option", ["--skip-invalid", "--strict"])
-def test_options_about_a_file_need_one(capsys, tmp_path, command, option):
-    code, sentence = sentence_of(capsys, command, option, *CPU, "--output-dir", tmp_path / "out")
-    assert code == 2
-    assert f"{option} is about your own file of sequences; name it with --fasta" in sentence
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_budget_below_the_longest_sequence_is_misuse(capsys, tmp_path):
     path = tmp_path / "own.fasta"
     path.write_text(f">a\nMKV\n>b\n{'A' * 1500}\n")

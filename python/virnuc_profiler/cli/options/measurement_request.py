@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from virnuc_profiler.errors import OutputError, UsageError, folder_problem
+from virnuc_profiler.errors import OutputError, folder_problem
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.sequences.findings import sentence
 from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
@@ -71,19 +71,15 @@ def build_request(
         resolve_device: Resolves the device and checks that it can compute with the model's knobs.
 
     Raises:
-        UsageError: The device is not there, or cannot compute with a value of the model's knobs. Or an option is about
-            a file of the user's, and there is none.
+        UsageError: The device is not there, or cannot compute with a value of the model's knobs.
     """
     from virnuc_profiler.sweep.plan.request import Request, model_knobs
 
-    fasta = arguments.fasta or fasta
-    for option, given in (("--skip-invalid", arguments.skip_invalid), ("--strict", arguments.strict)):
-        if given and fasta is None:
-            raise UsageError(f"{option} is about your own file of sequences; name it with --fasta")
     grid = grid or {}
     knobs = model_knobs(grid, fixed_model_knobs(arguments))
     device = resolve_device(arguments.device, knobs)
     fill_in_folder(arguments)
+    fasta = arguments.fasta or fasta
     count = arguments.num_sequences
     if count is None and (fasta is None or limit_file):
         count = DEFAULT_SEQUENCES[device.type]
