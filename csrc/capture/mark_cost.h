@@ -14,8 +14,8 @@ namespace virnuc {
 /// Any thread may read the counters. Threads that count take turns.
 class MarkCost {
   public:
-    /// A call works for a few µs. One that takes longer than this waited: for a core, or for room in the driver's queue,
-    /// where the loop's next launch would have waited in its place.
+    /// A call works for a few µs. One that takes longer than this waited: for a core, or for room in the driver's
+    /// queue, where the loop's next launch would have waited in its place.
     static constexpr std::int64_t held_up_ns = 100'000;
 
     [[nodiscard]] bool next_is_timed() const noexcept { return calls() >= next_timed_.load(std::memory_order_relaxed); }
