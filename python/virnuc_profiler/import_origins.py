@@ -73,7 +73,7 @@ def explain_hidden_modules(error: BaseException) -> str | None:
     files = [os.path.realpath(file) for file in _files_of(error)]
     for module in hidden_modules():
         loaded = os.path.realpath(getattr(sys.modules.get(module.name), "__file__", None) or "")
-        if any(file.startswith(module.path) for file in (*files, loaded)):
+        if any(file == module.path or file.startswith(module.path + os.sep) for file in (*files, loaded)):
             return str(module)
     return None
 

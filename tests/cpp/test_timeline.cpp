@@ -304,6 +304,16 @@ TEST_CASE("the calls of a regular loop are timed equally often, whatever its len
     CHECK(10 * *max < 12 * even);
 }
 
+TEST_CASE("a call that lost its core does not stand for the calls that were not timed") {
+    MarkCost cost;
+    cost.count_timed(200);
+    cost.count_timed(4'000'000);
+    cost.count_timed(400);
+    CHECK(cost.calls() == 3);
+    CHECK(cost.timed_calls() == 2);
+    CHECK(cost.timed_ns() == 600);
+}
+
 TEST_CASE("with 50 ppm between the clocks, no time is off by more than 5 µs in ten hours") {
     auto& cuda = standin::cuda();
     constexpr std::int64_t offset = -77 * second;

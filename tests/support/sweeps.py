@@ -144,7 +144,17 @@ def run_in_journal(folder: Path, trials=None, begin: SweepPlan | None = None, **
         return sweep.run(plan.steps)
 
 
-_OF_TIME = ("created", "elapsed_sec", "sequences_per_sec", "tokens_per_sec", "speedup", "gpu_util", "waited_s", "hours")
+_OF_TIME = (
+    "created",
+    "elapsed_sec",
+    "start_up_sec",
+    "sequences_per_sec",
+    "tokens_per_sec",
+    "speedup",
+    "gpu_util",
+    "waited_s",
+    "hours",
+)
 _OF_THE_FASTEST = (
     "best",
     "baseline",

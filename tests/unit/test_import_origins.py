@@ -44,3 +44,14 @@ def test_the_file_is_named_as_the_cause_only_where_it_is_one(tmp_path, monkeypat
         f"{path} hides Python's own module 'colorsys': rename it, or start in another folder"
     )
     assert explain_hidden_modules(ValueError("the moon is full")) is None
+
+
+def test_a_folder_is_no_cause_because_another_one_begins_with_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "queue").mkdir()
+    (tmp_path / "queue" / "__init__.py").touch()
+    (tmp_path / "queue_of_mine.py").write_text("raise ImportError('unfinished')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError) as caught:
+        importlib.import_module("queue_of_mine")
+    assert explain_hidden_modules(caught.value) is None

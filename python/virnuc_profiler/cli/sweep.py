@@ -225,12 +225,16 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     print(f"Results: {folder}")
     trials = sweep.journal.current.trials
     if again := sum(trial.result.reason == ENVIRONMENT for trial in trials):
-        _log.warning(
-            "this machine did not let %d configurations run: sweep --resume %s measures them again", again, folder
-        )
+        _log.warning("%s", _not_let_run(again, folder))
     if trials and not any(trial.result.succeeded for trial in trials):
         raise VirnucError(f"no configuration succeeded; the tables and the files in {folder} say why")
     return 0
+
+
+def _not_let_run(count: int, folder: str) -> str:
+    them = "it" if count == 1 else "them"
+    found = f"this machine did not let {counted(count, 'configuration')} run"
+    return f"{found}: sweep --resume {folder} measures {them} again"
 
 
 def _sweep(request: Request, journal: Journal, conditions: Conditions) -> Sweep:

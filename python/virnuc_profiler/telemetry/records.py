@@ -201,7 +201,8 @@ class ProfilingCost:
 
     Attributes:
         calls: Number of calls to the profiler: to begin a batch, mark a stage, and end a batch.
-        timed_calls: Number of calls that were timed, about one in 31 to keep the cost of timing negligible.
+        timed_calls: Number of calls that were timed, about one in 31 to keep the cost of timing negligible. Calls that
+            took over 0.1 ms are left out: they waited for a core or for the driver.
         timed_call_ns: Host time inside the timed calls. The transition from Python to the compiled core, some 50 ns a
             call, is not included.
         collector_cpu_ns: CPU time of the thread that collects device times; None without a device.

@@ -281,6 +281,18 @@ def test_a_broken_pytorch_is_a_finding_and_not_the_end(tmp_path, monkeypatch):
     assert found["output folder"].state == OK
 
 
+def test_a_pytorch_that_lacks_a_hidden_module_need_not_be_installed(tmp_path):
+    (tmp_path / "queue.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "virnuc_profiler", "doctor", "--json"], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(virnuc_profiler.__file__).parents[1])}, check=False,
+    )  # fmt: skip
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert found["PyTorch"]["state"] == BROKEN
+    assert found["PyTorch"]["fix"] == "see the hidden module under Python modules"
+    assert str(tmp_path / "queue.py") in found["Python modules"]["found"]
+
+
 def overhead_on_a_device():
     output = io.StringIO()
     with contextlib.redirect_stdout(output):

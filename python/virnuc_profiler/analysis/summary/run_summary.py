@@ -160,7 +160,7 @@ def profiling_cost_keys(run: RunResult) -> dict[str, Any]:
 
     ``profiling_host_fraction`` is the share of the run that the loop spent inside the profiler: an upper bound of the
     slowdown if the host is the bottleneck. The profiler's threads run beside the loop, and slow it down only if no
-    core is free.
+    core is free. A share above 1 is not known: a timed call that lost its core spoke for all others.
 
     Args:
         run: Run to summarize.
@@ -170,11 +170,14 @@ def profiling_cost_keys(run: RunResult) -> dict[str, Any]:
         return {}
     watch_cpu_ns = None if run.host is None else run.host.watch_cpu_ns
     threads = [ns for ns in (cost.collector_cpu_ns, cost.sampling_cpu_ns, watch_cpu_ns) if ns is not None]
-    host_ns = cost.host_ns
+    host_s = None if cost.host_ns is None else cost.host_ns / 1e9
+    fraction = ratio(host_s, run.elapsed_s)
+    if fraction is not None and fraction > 1.0:
+        host_s = fraction = None
     return {
         "profiling_calls": cost.calls,
-        "profiling_call_ns": cost.mean_call_ns,
-        "profiling_host_seconds": None if host_ns is None else host_ns / 1e9,
-        "profiling_host_fraction": ratio(None if host_ns is None else host_ns / 1e9, run.elapsed_s),
+        "profiling_call_ns": None if host_s is None else cost.mean_call_ns,
+        "profiling_host_seconds": host_s,
+        "profiling_host_fraction": fraction,
         "profiling_thread_cpu_seconds": sum(threads) / 1e9 if threads else None,
     }

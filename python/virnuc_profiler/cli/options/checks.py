@@ -15,7 +15,7 @@ from typing import Final
 from virnuc_profiler.capture.cpu_check import cpu_check
 from virnuc_profiler.capture.device_checks import BROKEN, MISSING, OK, Check, device_checks, driver_shows_devices
 from virnuc_profiler.errors import EnvironmentFailure, VirnucError
-from virnuc_profiler.import_origins import hidden_modules
+from virnuc_profiler.import_origins import explain_hidden_modules, hidden_modules
 from virnuc_profiler.inference.loading.environment import (
     SHARED_MEMORY,
     environment_failure,
@@ -49,7 +49,9 @@ def _pytorch() -> Iterator[Check]:
     try:
         import torch
     except Exception as error:
-        yield Check("PyTorch", BROKEN, f"it cannot be imported: {error}", "pip install torch")
+        hidden = explain_hidden_modules(error)
+        fix = "see the hidden module under Python modules" if hidden else "pip install torch"
+        yield Check("PyTorch", BROKEN, f"it cannot be imported: {error}", fix)
         return
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     yield Check("PyTorch", OK, f"{torch.__version__}, built for: {build}")

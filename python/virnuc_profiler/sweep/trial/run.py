@@ -92,7 +92,7 @@ def measure_configuration(
         on_tokens: Called with the number of their tokens, after each batch. Time grows with tokens: the first packs of
             each buffer hold few, long sequences.
         metadata: Further metadata for the telemetry file.
-        failure_log_level: Level at which a failure is logged.
+        failure_log_level: Level at which a failure or an interruption is logged.
         capture_range: Whether to mark the measured run for nsys or ncu.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
         warmed_up: Whether the model was warmed up before, for the result; None if nothing is known of it.
@@ -233,7 +233,7 @@ class _TrialRun:
             )
         interruption = None if self._run is None else interruption_sentence(self._run)
         if interruption is not None:
-            _log.warning("%s: %s", self.configuration, interruption)
+            _log.log(log_level, "%s: %s", self.configuration, interruption)
         if self.failure is not None:
             _log.log(log_level, "%s failed with %s: %s", self.configuration, self.failure.reason, self.failure.message)
 

@@ -63,7 +63,7 @@ def run_single_gpu_benchmark(
         timeout_s: Time limit of the run in seconds; None for none.
         on_progress: Called with the number of sequences that are done, after each batch.
         metadata: Further metadata for the telemetry file.
-        failure_log_level: Level at which a failure is logged.
+        failure_log_level: Level at which a failure or an interruption is logged.
         capture_range: Whether to mark the measured run for nsys or ncu, see :class:`BatchProfiler`.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach, see :class:`AsyncInferenceRunner`.
         warm_up: Whether to warm up a model that this function has not warmed up yet. Without it, the first call for a

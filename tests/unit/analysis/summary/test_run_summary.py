@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.analysis.timing.completion import completions_of
 from virnuc_profiler.analysis.timing.steady_state import steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.records import DeviceCapture, EnergyReading, GpmReading, GpuReading
+from virnuc_profiler.telemetry.records import DeviceCapture, EnergyReading, GpmReading, GpuReading, ProfilingCost
 from virnuc_profiler.telemetry.schema import telemetry_schema
 
 SHAPE = ModelShape(6, 320)
@@ -280,3 +280,15 @@ def test_all_keys_are_in_the_schema():
     summary = run_summary(sampled_run(), shape=SHAPE, ceiling=DeviceCeiling(1e12))
     assert summary.keys() <= telemetry_schema()["$defs"]["summary"]["properties"].keys()
     Draft202012Validator(telemetry_schema()).validate({"summary": summary, "per_batch_metrics": []})
+
+
+def test_a_cost_of_profiling_above_the_whole_run_is_not_known():
+    """Runs saved before held-up calls were left out: 50 calls for which one of 4 ms speaks."""
+    run = run_of([batch(0, 0, 100, [], packing([200], 256))], 100)
+    believed = run_summary(dataclasses.replace(run, cost=ProfilingCost(50, 2, 4_000)))
+    assert believed["profiling_call_ns"] == 2_000
+    assert believed["profiling_host_fraction"] == pytest.approx(0.001)
+    absurd = run_summary(dataclasses.replace(run, cost=ProfilingCost(50, 1, 4_000_000)))
+    assert absurd["profiling_calls"] == 50
+    costs = ("profiling_call_ns", "profiling_host_seconds", "profiling_host_fraction")
+    assert [absurd[name] for name in costs] == [None, None, None]
