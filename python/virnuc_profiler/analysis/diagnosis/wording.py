@@ -135,7 +135,9 @@ def _trend(unsteady: UnsteadyDevice) -> str:
 
 
 def _clocks(unsteady: UnsteadyDevice) -> str:
-    return " The SM clocks do not explain it." if unsteady.clocks_sampled else " SM clocks were not sampled."
+    if unsteady.clocks_sampled:
+        return " The SM clocks do not explain it."
+    return " SM clocks were not sampled, or too rarely to tell."
 
 
 def further_sentence(cause: str, share: float) -> str:

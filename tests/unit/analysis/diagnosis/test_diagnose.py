@@ -313,6 +313,20 @@ def test_like_batches_that_take_different_times_are_no_evidence_of_other_users(t
     assert "SM clocks were not sampled" in found.sentence
 
 
+def test_a_single_reading_says_nothing_of_a_long_run():
+    """A run of 112 s, of which NVML saw one moment: neither other processes nor clocks are ruled out."""
+    moment_ns = 30_000 * MS
+    run = back_to_back((1600.0, 4000.0) * 20)
+    once = with_gpu(run, processes=(ProcessReading(moment_ns, 0),), fast=(GpuReading(moment_ns, sm_clock_mhz=1980),))
+    found = diagnose_run(once)
+    assert found.bottleneck == "unsteady_device"
+    assert "Whether other processes use this device was not observed." in found.sentence
+    assert "SM clocks were not sampled, or too rarely to tell." in found.sentence
+    assert "other processes on the device, by NVML" not in evidence(found)
+    seen = with_gpu(run, processes=(ProcessReading(moment_ns, 3),))
+    assert "NVML saw 3 other processes on this device" in diagnose_run(seen).sentence
+
+
 def test_other_processes_explain_uneven_times_as_far_as_nvml_saw_them():
     run = back_to_back((16.0, 40.0) * 20)
     processes = tuple(ProcessReading(n * 50 * MS, 1, 40) for n in range(30))
