@@ -10,7 +10,9 @@ from typing import Any
 
 from virnuc_profiler.analysis.gpu.coverage import Coverage, reaches
 from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, summary_coverage
-from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile
+from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile, weighted_mean
+from virnuc_profiler.telemetry.number_text import percent
+from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.summary import summarize
 
 WELL_PACKED = 0.80
@@ -201,7 +203,7 @@ def summarize_performance(
         devices=_shard_loads(records, shards) or _devices(records, summary, metadata),
         checkpoints=_checkpoints(records, summary),
         hardware=hardware if isinstance(hardware, Mapping) else {},
-        requirements=_requirements(summary, projections),
+        requirements=_requirements(summary, projections, shards),
         contradictions=contradictions(document),
     )
 
@@ -268,18 +270,13 @@ def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
     return Checkpoints(len(writes) or None, average, percentile(writes, 95), depth)
 
 
-def _requirements(summary: Mapping[str, Any], projections: Projections) -> list[Requirement]:
-    load, efficiency = summary[UTILIZATION], summary["avg_packing_efficiency"]
+def _requirements(
+    summary: Mapping[str, Any], projections: Projections, shards: Sequence[Mapping[str, Any]]
+) -> list[Requirement]:
+    efficiency = summary["avg_packing_efficiency"]
     return [
-        _projected_hours(projections),
-        Requirement(
-            "PERF-02",
-            f"GPU utilization >= {PERF_02_PERCENT:g}%",
-            load,
-            "%",
-            PERF_02_PERCENT,
-            reaches(PERF_02_PERCENT - _ROUNDING, load, summary_coverage(summary, UTILIZATION)),
-        ),
+        _projected_hours(summary, projections),
+        _utilization(summary, shards),
         Requirement(
             "PERF-05",
             f"packing efficiency >= {100 * PERF_05_EFFICIENCY:g}%",
@@ -291,11 +288,29 @@ def _requirements(summary: Mapping[str, Any], projections: Projections) -> list[
     ]
 
 
-def _projected_hours(projections: Projections) -> Requirement:
+def _utilization(summary: Mapping[str, Any], shards: Sequence[Mapping[str, Any]]) -> Requirement:
+    """Return the verdict on the utilization, for a job only if it does not depend on how its shards are weighted.
+
+    Args:
+        summary: Summary of the run or the job.
+        shards: Summaries of the job's shards; empty for a run.
+    """
+    minimum, load, coverage = PERF_02_PERCENT - _ROUNDING, summary[UTILIZATION], summary_coverage(summary, UTILIZATION)
+    met, remark = reaches(minimum, load, coverage), ""
+    by_time = weighted_mean((shard[UTILIZATION], shard.get("elapsed_seconds") or 0.0) for shard in shards)
+    if met is not None and by_time is not None and met != reaches(minimum, by_time, coverage):
+        met, remark = None, f"Its shards took different times: by time it is {percent(by_time, beside=minimum)}."
+    return Requirement("PERF-02", f"GPU utilization >= {PERF_02_PERCENT:g}%", load, "%", PERF_02_PERCENT, met, remark)
+
+
+def _projected_hours(summary: Mapping[str, Any], projections: Projections) -> Requirement:
     """Return the verdict on the projection, which a run decides only if its start makes no difference to it."""
     hours, steady = projections.whole_run, projections.steady
     met = None if hours is None else hours < PERF_01_HOURS
     remark = ""
+    if steady is None:  # at best, all that the start-up took was lost, and the first batch came for nothing
+        started = ratio(summary.get("start_up_seconds"), summary["elapsed_seconds"])
+        steady = None if hours is None or started is None else hours * (1 - started)
     if met is not None and steady is not None and met != (steady < PERF_01_HOURS):
         met, remark = None, "The run is too short to tell: its start-up and warm-up decide."
     return Requirement(
