@@ -171,7 +171,7 @@ def _with_start_up(found: Diagnosis) -> str:
     if start_up is None or not start_up.considerable:
         return found.sentence
     later_ns = found.window_ns * max(found.lost_time.values(), default=0.0)
-    sentences = [found.sentence, start_up_sentence(start_up)]
+    sentences = [found.sentence, start_up_sentence(start_up, found.bottleneck)]
     return " ".join(sentences if later_ns >= start_up.cost_ns else reversed(sentences))
 
 

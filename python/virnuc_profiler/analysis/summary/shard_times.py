@@ -75,9 +75,10 @@ def _span(document: Mapping[str, Any], elapsed_seconds: float) -> tuple[int, int
 def repeated_run(documents: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
     """Return the places of two documents that certainly hold the same run, or parts of it; None if there are none.
 
-    The evidence is a batch of the same number and counts that completed in the same microsecond, or whose whole record is
-    the same and states a fraction of a second, or the same run id and start. Ranks in lockstep share milliseconds and
-    counts, but not all measured times. Run ids alone are no evidence: jobs may give all of their shards the same.
+    The evidence is a batch of the same number and counts that completed in the same microsecond, or whose record is
+    the same throughout and states a fraction of a second, or the same run id and start. Ranks in lockstep share
+    milliseconds and counts, but not all measured times. Run ids alone are no evidence: a job may give all of its shards
+    the same.
 
     Args:
         documents: Valid telemetry documents.

@@ -142,6 +142,20 @@ def test_a_start_up_comes_after_a_larger_loss_and_a_small_one_is_evidence_only()
     assert "start-up" in evidence(small)
 
 
+def test_a_run_that_needs_more_workers_is_not_told_to_use_fewer():
+    batches, at = [], 0
+    for number in range(20):
+        wait = 20 if number else 1000
+        stages = [stage("fetch", at, at + wait), stage("forward", at + wait, at + wait + 10)]
+        batches.append(batch(number, at, at + wait + 10, stages))
+        at += wait + 10
+    found = diagnose_run(run_of(batches, at))
+    assert found.bottleneck == "data_loading"
+    assert "Use more workers" in found.sentence
+    assert "A smaller buffer_size starts sooner" in found.sentence
+    assert "Fewer workers" not in found.sentence
+
+
 def test_a_first_batch_that_takes_as_long_as_the_others_is_no_start_up():
     found = diagnose_run(back_to_back((400.0,) * 7))
     assert found.start_up.elapsed_ns > 0.1 * found.start_up.run_ns
