@@ -13,7 +13,8 @@ from virnuc_profiler.analysis.summary.performance_figures import complete_summar
 from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, sampled_value
 from virnuc_profiler.analysis.summary.shard_times import job_times, repeated_run, shard_spans
 from virnuc_profiler.analysis.timing.statistics import mean, weighted_mean
-from virnuc_profiler.telemetry.number_text import percent
+from virnuc_profiler.telemetry.number_text import number, percent
+from virnuc_profiler.telemetry.rates import planned_tokens_per_sequence
 from virnuc_profiler.telemetry.summary import summarize
 
 REQUIRED_EFFICIENCY_PERCENT = 95.0
@@ -87,6 +88,7 @@ def aggregate_shards(documents: Sequence[Mapping[str, Any]], names: Sequence[str
             "shard_overlap": overlap,
             "warnings": [
                 *remarks,
+                *_disturbed(documents, summaries, names),
                 *_missing_averages(summaries, overall, names),
                 *_unequal_weights(summaries, batches, overall),
                 *_possible_copies(documents, names),
@@ -163,6 +165,24 @@ def _missing_averages(
         others = "the other shard" if rest == 1 else f"the other {rest} shards"
         result = f"the job's is that of {others}" if overall[key] is not None else f"{others} cannot stand for the job"
         yield f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} no {label}: {result}"
+
+
+def _disturbed(
+    documents: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> Iterator[str]:
+    """Yield the shards that ended early or stood still, so that the job's rates and projections do not hold."""
+    for document, summary, name in zip(documents, summaries, names, strict=True):
+        metadata, done = document.get("run_metadata", {}), summary.get("total_sequences")
+        if planned_tokens_per_sequence(metadata, done) is not None:
+            planned = metadata["workload"]["num_sequences"]
+            yield (
+                f"{name} ended early, after {done:,} of {planned:,} sequences: the job's projections take what it has "
+                "done for a sample of the rest"
+            )
+        stood_still = [(summary.get("stopped_seconds"), "was stopped"), (summary.get("suspended_seconds"), "slept")]
+        for seconds, what in stood_still:
+            if seconds:
+                yield f"{name} {what} for {number(seconds, 1, ' s')}: measure again"
 
 
 def _unequal_weights(

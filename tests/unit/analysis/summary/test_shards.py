@@ -291,6 +291,18 @@ def test_equal_files_without_times_may_be_copies(tmp_path):
         assert aggregate_telemetry_shards(paths)["global_summary"]["total_sequences"] == 2000
 
 
+def test_a_shard_that_ended_early_or_stood_still_is_named(tmp_path, capsys):
+    whole = written(tmp_path, "whole.json", 0)
+    early = written(tmp_path, "early.json", 1, {"workload": {"num_sequences": 9000, "tokens": 1_800_000}})
+    stopped = written(tmp_path, "stopped.json", 2, stopped_seconds=15.0, suspended_seconds=0.0)
+    assert main(["report", *map(str, (whole, early, stopped))]) == 0
+    report = " ".join(capsys.readouterr().out.split())
+    assert "early.json ended early, after 1,000 of 9,000 sequences: the job's projections take" in report
+    assert "stopped.json was stopped for 15.0 s: measure again" in report
+    assert "whole.json ended" not in report
+    assert "slept" not in report
+
+
 def test_the_report_of_a_job(tmp_path, capsys):
     paths = [written(tmp_path, "a.json", 0, avg_gpu_util=90.0), written(tmp_path, "b.json", 60)]
     assert main(["report", *map(str, paths)]) == 0
