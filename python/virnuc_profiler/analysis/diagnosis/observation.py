@@ -14,6 +14,7 @@ from virnuc_profiler.analysis.diagnosis.launches import Launch, launches_of
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp, start_up_of
 from virnuc_profiler.analysis.gpu.activity import activity_during
 from virnuc_profiler.analysis.model_cost import ModelShape, flops_by_batch, forward_flops
+from virnuc_profiler.analysis.timing.completion import completions_of
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.steady_state import SteadyState, steady_state
@@ -61,6 +62,7 @@ class Observation:
         shape: Shape of the model, or None if it is unknown.
         flops: FLOPs of the window's batches; None without the model's shape or packing statistics.
         start_up: The run until its first batch was complete; None without batches.
+        tail_ns: Time from the end of the last batch, on host and device, to the end of the run; 0 without batches.
         clock_error_ns: Tolerance between device and host times: the stated error of their alignment, up to a limit.
     """
 
@@ -78,6 +80,7 @@ class Observation:
     shape: ModelShape | None
     flops: int | None
     start_up: StartUp | None
+    tail_ns: int
     clock_error_ns: int
 
     @property
@@ -159,6 +162,7 @@ def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns:
         shape=shape,
         flops=batches_flops(chosen, shape),
         start_up=start_up_of(batches, span, host),
+        tail_ns=_tail_ns(batches, span),
         clock_error_ns=slack_ns,
     )
 
@@ -183,6 +187,13 @@ def batches_flops(batches: BatchTable, shape: ModelShape | None) -> int | None:
         return None
     tokens, squares = batches.columns["tokens"], batches.columns["sum_squared_lengths"]
     return forward_flops(int(tokens.sum()), int(squares.sum()), shape)
+
+
+def _tail_ns(batches: BatchTable, span: Interval) -> int:
+    if not len(batches):
+        return 0
+    last_ns = max(int(batches.columns["host_end_ns"].max()), int(completions_of(batches).at_ns.max()))
+    return max(0, span[1] - last_ns)
 
 
 def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:

@@ -205,6 +205,19 @@ def start_up_sentence(start_up: StartUp, bottleneck: str | None = None) -> str:
     )
 
 
+def tail_sentence(tail_ns: int, run_ns: int) -> str:
+    """Return what passed after the last batch of a run, and what to do.
+
+    Args:
+        tail_ns: Time after the last batch.
+        run_ns: Length of the run.
+    """
+    return (
+        f"End: {_seconds(tail_ns / 1e9)} of the run's {_seconds(run_ns / 1e9)} passed after its last batch. Stop the "
+        "profiler before work that is not part of the loop; in a run that was broken off, a batch was not finished."
+    )
+
+
 def too_short_sentence(observation: Observation, spent: Mapping[str, float]) -> str:
     """Return why a run has no diagnosis, the way out, and where its time went.
 

@@ -132,6 +132,16 @@ def test_the_verdict_names_a_start_up_that_took_most_of_the_run():
     assert run_summary(replace(run, host_start_ns=begins_ns))["diagnosis"] == found.sentence
 
 
+@pytest.mark.parametrize("count", [4, 40])
+def test_the_verdict_names_the_time_after_the_last_batch(count):
+    """5 s pass after the last batch, and the device was in its stages for a small part of the run only."""
+    run = back_to_back((16.0,) * count)
+    assert "after its last batch" not in diagnose_run(run).sentence
+    found = diagnose_run(replace(run, host_end_ns=run.host_end_ns + 5000 * MS))
+    assert "End: 5.0 s of the run's 5." in found.sentence
+    assert found.sentence.index("passed after its last batch. Stop the profiler before") > 0
+
+
 def test_a_start_up_comes_after_a_larger_loss_and_a_small_one_is_evidence_only():
     run = back_to_back((16.0,) * 40, pause_ms=32.0)
     found = diagnose_run(replace(run, host_start_ns=run.host_start_ns - 500 * MS))
