@@ -33,8 +33,8 @@ no_compiler() {
     [[ $(virnuc-profiler --version) == *"commit $commit"* ]]
 }
 
-# Another Python than that of the other jobs: builds for it, and runs the fast tests that need no PyTorch, of which PyPI
-# has no build for the CPU alone. A Python that this machine lacks is skipped.
+# Another Python than that of the other jobs: builds for it, and runs the fast tests of all that works without PyTorch, of
+# which PyPI has no build for the CPU alone. A Python that this machine lacks is skipped.
 other_python() {
     local python dependencies
     python=$(.ci/find_python "$1") || return 0
@@ -48,7 +48,7 @@ print(*(name for name in project["dependencies"] if not name.startswith("torch")
     pip install -q --group test --group build $dependencies
     pip install -q --no-build-isolation --no-deps .
     virnuc-profiler --version
-    python -m pytest -q -m "not slow" -n 1 tests/unit tests/property
+    python -m pytest -q -m "not slow" -n 0 tests/unit/{analysis,capture,cli,core,reports,telemetry} tests/unit/test_import*.py
 }
 
 lint() {

@@ -107,3 +107,16 @@ def first_line(error: BaseException) -> str:
     The further lines of a CUDA error are advice for developers.
     """
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def folder_problem(error: OSError) -> str:
+    """Return why a folder cannot be made or written, in words that follow its name and a colon.
+
+    Args:
+        error: Error of the operating system, whose own words say "File exists" of a file in the place of a folder.
+    """
+    if isinstance(error, FileExistsError):
+        return "it is a file"
+    if isinstance(error, NotADirectoryError):
+        return "a part of its path is a file"
+    return error.strerror or str(error)

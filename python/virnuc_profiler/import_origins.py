@@ -16,6 +16,24 @@ _PACKAGES = ("esm", "numpy", "psutil", "pynvml", "torch", "triton")
 """Packages of others that this package imports, and whose names are short enough for a file of one's own."""
 
 
+_LOADED_AT_START = frozenset(
+    (
+        "_collections_abc",
+        "_sitebuiltins",
+        "abc",
+        "codecs",
+        "encodings",
+        "genericpath",
+        "io",
+        "os",
+        "posixpath",
+        "site",
+        "stat",
+    )
+)
+"""Modules that are loaded before the working folder is on the path. Only since Python 3.11 they are frozen."""
+
+
 class HiddenModule(NamedTuple):
     """A module that cannot be imported, because a file comes before it on the path.
 
@@ -86,7 +104,8 @@ def _modules_in(folder: str) -> Iterator[tuple[str, str]]:
 
 def _is_hidden(name: str, folder: str) -> bool:
     if name in sys.stdlib_module_names:
-        return name not in sys.builtin_module_names and FrozenImporter.find_spec(name) is None
+        never = name in sys.builtin_module_names or name in _LOADED_AT_START
+        return not never and FrozenImporter.find_spec(name) is None
     return name in _PACKAGES and not _is_installed_in(folder)
 
 

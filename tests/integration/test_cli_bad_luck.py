@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,7 @@ def test_a_stopped_sweep_keeps_what_it_measured(tmp_path, stop):
     finished = command.finish()
     assert command.left_behind() == []
     assert finished.code == 1
+    assert finished.err.count("Stopping: ") == 1
     assert "stopped" in finished.error
     assert str(tmp_path) in finished.error
     baseline = json.loads((tmp_path / "baseline.json").read_text())
@@ -216,10 +218,11 @@ def result_file(tmp_path):
 
 
 def test_output_that_nobody_can_take_is_an_error(result_file):
-    with Path("/dev/full").open("w") as full:
-        finished = Command("report", result_file, stdout=full).finish()
-    assert finished.code == 1
-    assert "No space left on device" in finished.error
+    for arguments, unbuffered in product((("report", result_file), ("--help",), ()), ("", "1")):
+        with Path("/dev/full").open("w") as full:
+            finished = Command(*arguments, stdout=full, env={"PYTHONUNBUFFERED": unbuffered}).finish()
+        assert finished.code == 1
+        assert finished.error == ("virnuc-profiler: error: cannot write to standard output: No space left on device")
 
 
 def test_a_reader_that_leaves_early_is_no_drama(result_file):

@@ -20,7 +20,7 @@ TITLES = (
     "DataLoader Parameter Sweep",
     "Packing Parameter Sweep",
     "Parameter Interaction Sweep (num_workers x token_budget)",
-    "Optimal Configuration Validation",
+    "Validation of the Chosen Configuration",
 )
 TELEMETRY = {
     "baseline/telemetry_tune_4w_4pf_4096tb_2000bs.json",
@@ -154,7 +154,7 @@ def test_a_profile_names_all_faulty_records_or_leaves_them_out(odd_file, tmp_pat
 def test_a_profile_records_every_batch_of_the_flush(own_file, tmp_path):
     path, lengths = own_file
     finished = run(
-        "profile", "--fasta", path, "--num-workers", 2, "--buffer-size", 100_000, "--token-budget", 1024,
+        "profile", "--verbose", "--fasta", path, "--num-workers", 2, "--buffer-size", 100_000, "--token-budget", 1024,
         "--weights", "random", "--device", "cpu", "--cooldown", 0, "--output-dir", tmp_path / "out",
     )  # fmt: skip
     assert finished.code == 0, finished.err
@@ -165,8 +165,8 @@ def test_a_profile_records_every_batch_of_the_flush(own_file, tmp_path):
     assert sum(batch["num_sequences"] for batch in document["per_batch_metrics"]) == len(lengths)
     assert sum(batch["num_tokens"] for batch in document["per_batch_metrics"]) == expected
     assert document["run_metadata"]["workload"]["truncated_sequences"] == 1
-    (warning,) = [line for line in finished.err.splitlines() if line.startswith("WARNING")]
-    assert "1 sequences cut to 1,022 residues; 1 letters that the model does not know" in warning
+    (warning,) = [line for line in finished.err.splitlines() if line.startswith("WARNING: not everything")]
+    assert "1 sequence cut to 1,022 residues; 1 letter that the model does not know" in warning
     assert re.search(r"Sequences cut: +1$", finished.out, re.MULTILINE)
     run_result = RunResult.load(tmp_path / "out" / "run_tune_2w_4pf_1024tb_100000bs.json")
     assert (run_result.total_sequences, run_result.total_tokens) == (len(lengths), expected)

@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.options.arguments import whole
+from virnuc_profiler.cli.options.arguments import file_path, whole
 from virnuc_profiler.cli.options.result_folder import refuse_result
 from virnuc_profiler.cli.terminal import WorkLines, terminal_width
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture, Ranges
@@ -28,12 +29,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "and payload, and compare them. Without one, list all ranges of any capture, or those of --domain and --range.",
     )
     parser.add_argument(
-        "run_file", nargs="?", type=Path, metavar="RUN",
+        "run_file", nargs="?", type=file_path, metavar="RUN",
         help="a saved run (run_ID.json), its telemetry file, or a folder that holds one run",
     )  # fmt: skip
     parser.add_argument(
         "export",
-        type=Path,
+        type=file_path,
         metavar="NSYS.sqlite",
         help="the capture, made by nsys export --type sqlite REPORT.nsys-rep",
     )
@@ -52,7 +53,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--top", type=whole(0), default=5, metavar="N", help="number of names and kernels to show (default: 5)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file, as JSON")
+    parser.add_argument("--json", type=file_path, metavar="FILE", help="also write everything to this file, as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
 
@@ -234,9 +235,10 @@ def _notes(capture: GpuCapture) -> list[str]:
     """Return notes on what the capture lacks."""
     notes = []
     if capture.crossing_ranges:
-        notes.append(f"Left out: {capture.crossing_ranges:,} ranges that end on another thread than they began on")
+        one, many = "range that ends on another thread than it began on", "ranges that end on another thread"
+        notes.append(f"Left out: {counted(capture.crossing_ranges, one, f'{many} than they began on')}")
     if capture.unended_ranges:
-        notes.append(f"Left out: {capture.unended_ranges:,} ranges that had not ended when the capture did")
+        notes.append(f"Left out: {counted(capture.unended_ranges, 'range')} that had not ended when the capture did")
     devices = len(set(capture.operations.device.tolist()))
     if devices > 1 and len(capture.ranges):
         notes.append(f"The capture has {devices} devices: busy and span are over all that a range used")

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from virnuc_profiler.cli.options.arguments import DEVICES, device_name
+from virnuc_profiler.cli.heartbeat import Heartbeat
+from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path
 from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.errors import UsageError
 from virnuc_profiler.reports.columns import filled
 
 if TYPE_CHECKING:
@@ -40,14 +43,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--device",
         type=device_name,
-        default="auto",
         metavar=DEVICES,
         help="device of --overhead (default: auto)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path(), metavar="DIR", help="folder that must be writable (default: .)"
-    )
+    parser.add_argument("--output-dir", type=file_path, metavar="DIR", help="folder that must be writable (default: .)")
     parser.add_argument(
         "--calibrate",
         action="store_true",
@@ -59,11 +59,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; return 1 if a part without which nothing works is broken."""
-    if arguments.overhead or arguments.calibrate:
+    measures = arguments.overhead or arguments.calibrate
+    if arguments.device is not None and not arguments.overhead:
+        raise UsageError("--device has no effect without --overhead: leave it out")
+    if arguments.output_dir is not None and measures:
+        raise UsageError("--output-dir has no effect with --overhead or --calibrate: leave it out")
+    if measures:
         return _measure(arguments)
     from virnuc_profiler.cli.options.checks import all_checks
 
-    checks = all_checks(arguments.output_dir)
+    checks = all_checks(arguments.output_dir or Path())
     broken = any(check.state == "broken" for check in checks)
     if arguments.json:
         print(
@@ -81,7 +86,8 @@ def _measure(arguments: argparse.Namespace) -> int:
         from virnuc_profiler.capture.overhead import measure_overhead
         from virnuc_profiler.capture.target import resolve_target
 
-        overhead = measure_overhead(resolve_target(arguments.device))
+        with Heartbeat("measuring the cost of profiling"):
+            overhead = measure_overhead(resolve_target(arguments.device or "auto"))
         figures = {**asdict(overhead), "host_ns_per_batch": overhead.host_ns_per_batch}
         document = {"schema_version": "1.0", "overhead": figures}
         if not arguments.json:
@@ -104,9 +110,11 @@ def _calibrate() -> tuple[Calibration, Path]:
 
     target = resolve_calibration_target()
     hardware = capture_hardware_info()  # PyTorch is loaded by now, so its full version is known
-    calibration = calibrate(
-        target, TorchMeter(), driver_version=hardware["driver_version"], torch_version=hardware["torch_version"]
-    )
+    print("Measuring the ceilings of this GPU, about 20 s ...", file=sys.stderr, flush=True)
+    with Heartbeat("measuring the ceilings of this GPU"):
+        calibration = calibrate(
+            target, TorchMeter(), driver_version=hardware["driver_version"], torch_version=hardware["torch_version"]
+        )
     return calibration, save_calibration(calibration)
 
 

@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virnuc_profiler.cli.estimates import estimate
 from virnuc_profiler.cli.options.measurement_request import resolve_device_here, shown_path, warn_of_findings
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
 from virnuc_profiler.sweep.plan.steps import Grid, plan
+from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.conditions import Conditions
-    from virnuc_profiler.sweep.plan.estimate import Estimate
     from virnuc_profiler.sweep.plan.request import Request
     from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.sweep_record import SweepRecord
@@ -40,7 +41,6 @@ def dry_run(
         resumed: The folder's sweeps, of which the last would be resumed; None for a new sweep.
     """
     from virnuc_profiler.sweep.results.remaining import needed_steps, remaining_trials
-    from virnuc_profiler.sweep.results.result_files import baseline_seconds
     from virnuc_profiler.sweep.session import check_budgets
 
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
@@ -52,15 +52,14 @@ def dry_run(
     trials = remaining_trials(records, names, settings)
     for name in needed_steps(records, names, settings):
         configurations = [configuration for step, configuration in trials if step == name]
-        print(f"{name}: {len(configurations)} configuration{'s' if len(configurations) != 1 else ''}")
+        print(f"{name}: {counted(len(configurations), 'configuration')}")
         for configuration in configurations:
             print(f"  {'the best found' if configuration is None else configuration}")
     tokens = [(validation if name == "validation" else workload).tokens for name, _ in trials]
-    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
     print(f"Model: {request.model} on {request.device}")
-    print(f"Workload: {workload.num_sequences:,} sequences, {workload.tokens:,} tokens")
+    print(f"Workload: {counted(workload.num_sequences, 'sequence')}, {counted(workload.tokens, 'token')}")
     warn_of_findings(workload)
-    print(f"Time: {_estimate(request, workload, tokens, seconds)}")
+    print(f"Time: {estimate(request, workload, tokens)}")
     print(f"Results would be in: {shown_path(request.output_dir)}")
     return 0
 
@@ -121,23 +120,3 @@ def _expected_conditions(request: Request, earlier: Sequence[SweepRecord]) -> Co
         "host": platform.node(),
     }
     return Conditions(machine_description(), software_versions(), model, settings)
-
-
-def _estimate(request: Request, workload: Workload, tokens: Sequence[int], seconds: float | None) -> Estimate:
-    """Estimate from the `seconds` of an earlier baseline of the same workload, model and device, or guess without."""
-    from virnuc_profiler.analysis.model_cost import ModelShape
-    from virnuc_profiler.inference.esm2.config import ARCHITECTURES
-    from virnuc_profiler.sweep.plan.cooldown import min_pause_s
-    from virnuc_profiler.sweep.plan.estimate import from_baseline, guess
-    from virnuc_profiler.sweep.trial.measured_model import usable_cores
-
-    pause_s = min_pause_s(request.cooldown_s)
-    if seconds is not None:
-        return from_baseline(tokens, pause_s, measured_seconds=seconds, measured_tokens=workload.tokens)
-    architecture = ARCHITECTURES[request.model]
-    return guess(
-        tokens,
-        pause_s,
-        shape=ModelShape(architecture.num_layers, architecture.hidden_size),
-        cores=usable_cores() if request.device.type == "cpu" else None,
-    )

@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -26,6 +26,7 @@ from virnuc_profiler.cli import correlate, doctor, profile, report, sweep
 from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.import_origins import explain_hidden_modules
+from virnuc_profiler.inference.loading.interrupts import announced_interrupts
 
 EXIT_FAILURE = 1
 
@@ -37,6 +38,7 @@ else:
 _MISUSE = (UsageError, WorkloadError, TelemetryFormatError)
 _PROGRAM = "virnuc-profiler"
 _MAX_MESSAGE = 8192
+_STOPPING = b"Stopping: workers end, and what was measured is written ...\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,8 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser().parse_args(argv)
+        if arguments.command is None:
+            _parser().print_help()
+            return _printed(EXIT_MISUSE)
     except SystemExit as stop:  # argparse has printed help, version or a mistake
-        return stop.code if isinstance(stop.code, int) else EXIT_MISUSE
+        return _printed(stop.code if isinstance(stop.code, int) else EXIT_MISUSE)
+    except OSError as error:  # the help cannot be written
+        return _fail(_unwritable(error), False, EXIT_FAILURE)
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
     try:
@@ -63,7 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, e.g. head
         _give_up_stdout_if_broken()
         return EXIT_FAILURE
-    except (VirnucError, OSError, MemoryError) as error:
+    except OSError as error:
+        broken = _give_up_stdout_if_broken() or (error if _comes_from_print(error) else None)
+        return _fail(_described(error) if broken is None else _unwritable(broken), arguments.debug, EXIT_FAILURE)
+    except (VirnucError, MemoryError) as error:
         _give_up_stdout_if_broken()
         return _fail(error, arguments.debug, EXIT_FAILURE)
     except KeyboardInterrupt as stop:
@@ -90,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=_PROGRAM, description="Profile packed ESM-2 inference and find its fastest safe configuration."
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and the build, and exit")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for command in (sweep, profile, report, correlate, doctor):
         command.add_parser(commands)
     return parser
@@ -116,12 +126,39 @@ def _fail(error: BaseException | str, debug: bool, code: int) -> int:
     return code
 
 
-def _give_up_stdout_if_broken() -> None:
-    """Drop output that cannot be written: Python would try again at exit and turn our exit code into 120."""
+def _give_up_stdout_if_broken() -> OSError | None:
+    """Drop output that cannot be written: Python would try again at exit and turn our exit code into 120.
+
+    Returns:
+        Why it cannot be written; None if it can, or if its reader has left.
+    """
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return None if isinstance(error, BrokenPipeError) else error
+    return None
+
+
+def _printed(code: int) -> int:
+    """Return the exit code of a command that has only printed, unless its output cannot be written."""
+    broken = _give_up_stdout_if_broken()
+    return code if broken is None else _fail(_unwritable(broken), False, EXIT_FAILURE)
+
+
+def _comes_from_print(error: OSError) -> bool:
+    """Return whether an error was raised by print(), which happens where Python does not buffer its output."""
+    return (traceback.extract_tb(error.__traceback__)[-1].line or "").startswith("print(")
+
+
+def _unwritable(error: OSError) -> str:
+    return f"cannot write to standard output: {error.strerror or error}"
+
+
+def _described(error: OSError) -> str:
+    """Return an error of the operating system without its number, and with the file where it names one."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
@@ -137,22 +174,38 @@ def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
 
 @contextmanager
 def _signals_stop() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, with everything written and closed."""
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, with everything written and closed.
+
+    The handler says at once that the signal has arrived, because workers and the model's process take seconds to end.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(number: int, _frame: object) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
+    said = False
 
-    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
-    for number in numbers:
+    def say() -> None:
+        nonlocal said
+        if not said:
+            said = True
+            with suppress(OSError):  # not print(), which the signal may have interrupted
+                os.write(2, _STOPPING)
+
+    def stop(number: int, _frame: object) -> None:
+        say()
+        raise KeyboardInterrupt(*(() if number == signal.SIGINT else (signal.Signals(number).name,)))
+
+    ours = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler in ours}
+    for number in before:
         signal.signal(number, stop)
     try:
-        yield
+        with announced_interrupts(say):
+            yield
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _StderrHandler(_TextStreamHandler):

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from virnuc_profiler.cli.estimates import estimate
+from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.nsys import profile_under_nsys
-from virnuc_profiler.cli.options.arguments import add_measurement_options
+from virnuc_profiler.cli.options.arguments import add_measurement_options, set_defaults_aside, take_given_options
+from virnuc_profiler.cli.options.idle_options import refuse_idle_options
 from virnuc_profiler.cli.options.measurement_request import (
     build_request,
     describe_workload,
@@ -18,6 +22,7 @@ from virnuc_profiler.cli.options.measurement_request import (
     warn_of_findings,
 )
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
+from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 
@@ -39,12 +44,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         sequences="all of your own file; else 2000 on a GPU, 72 without",
         lists=False,
     )
+    parser.add_argument(
+        "--verbose", action="store_true", help="print the whole report: all figures, the stages, the diagnosis"
+    )
     nsys = parser.add_argument_group("Nsight Systems")
     nsys.add_argument("--nsys", action="store_true", help="run under nsys, and show its capture beside the run")
     nsys.add_argument(
         "--capture-range", action="store_true",
         help="bracket the measured batches with cudaProfilerStart/Stop, for nsys or ncu",
     )  # fmt: skip
+    set_defaults_aside(parser, "nsys", "capture_range", "verbose")
     parser.set_defaults(run=run)
 
 
@@ -52,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and report; return 1 if the configuration failed."""
     from virnuc_profiler.sweep.results.folder_lock import FolderLock
 
+    given = take_given_options(arguments)
+    refuse_idle_options(arguments, given, arguments.fasta)
     knobs = {name: getattr(arguments, name) for name, knob in KNOBS.items() if not knob.needs_new_model}
     configuration = Configuration(**knobs)
     named = arguments.output_dir is not None
@@ -62,49 +73,61 @@ def run(arguments: argparse.Namespace) -> int:
     request = replace(request, output_dir=arguments.output_dir)
     with FolderLock(request.output_dir, "profile"):
         result = _measure(request, configuration)
+    # Neither file exists if the device failed before the run began.
     if result.telemetry_path is not None and result.run_path is not None:
+        print(_rendered(result.run_path, whole=arguments.verbose))
         print(f"Telemetry: {shown_path(result.telemetry_path)}")
         print(f"Run: {shown_path(result.run_path)}")
+        if not arguments.verbose:
+            print(f"All figures: virnuc-profiler report {shown_path(shlex.quote(result.run_path))}")
     print(f"Results: {shown_path(request.output_dir)}")
     return 0 if result.succeeded else 1
 
 
+def _rendered(run_path: str, *, whole: bool) -> str:
+    """Return the page on a run, or all that is known of it."""
+    from virnuc_profiler.reports.renderers import TextRenderer
+    from virnuc_profiler.reports.run_page import render_page
+    from virnuc_profiler.telemetry.run_result import RunResult
+
+    run = RunResult.load(run_path, max_bytes=sys.maxsize)
+    return TextRenderer().run(run) if whole else render_page(run, terminal_width())
+
+
 def _measure(request: Request, configuration: Configuration) -> Result:
     from virnuc_profiler.capture.cpu_check import quota_notice
-    from virnuc_profiler.cli.progress import show_sequences
+    from virnuc_profiler.cli.progress import show_run
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.inference.loading.environment import require_environment
-    from virnuc_profiler.reports.diagnosis_text import render_diagnosis
-    from virnuc_profiler.reports.performance_text import generate_performance_report
-    from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.sweep.results.result_files import trial_paths
     from virnuc_profiler.sweep.session import require_budget
     from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
-    from virnuc_profiler.telemetry.run_result import RunResult
 
-    workload, fasta = request.open_workload()
+    with Heartbeat("reading the sequences"):
+        workload, fasta = request.open_workload()
     require_budget(configuration.token_budget, workload.longest_tokens)
     require_environment(configuration.num_workers)
     print(describe_workload(workload))
     warn_of_findings(workload)
-    model = MeasuredModel(request, fasta)
+    with Heartbeat(f"loading {request.model}"):
+        model = MeasuredModel(request, fasta)
     print(describe_model(model.description))
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
-    print(*([notice] if (notice := quota_notice()) else []), f"Configuration: {configuration}\n", sep="\n", flush=True)
+    if (notice := quota_notice()) is not None:
+        print(notice)
+    print(f"Configuration: {configuration}")
+    print(f"Time: {estimate(request, workload, [workload.tokens])}\n", flush=True)
     predicted = model.predicted_failure(workload, configuration)
     if predicted is not None:
         raise UsageError(f"{configuration} is {predicted.message}")
-    model.warm_up(workload, num_workers=min(1, configuration.num_workers))
+    with Heartbeat("warming up the model"):
+        model.warm_up(workload, num_workers=min(1, configuration.num_workers))
     keep_earlier(trial_paths(request.output_dir, configuration.run_id))
-    with show_sequences(workload) as bar:
-        callbacks = () if bar is None else (bar.count_sequences, bar.count_tokens)
-        result = model.run_trial(workload, configuration, request.output_dir, *callbacks)
+    with show_run(workload) as progress:
+        result = model.run_trial(
+            workload, configuration, request.output_dir, progress.count_sequences, progress.count_tokens
+        )
     if not result.succeeded:
         print(f"virnuc-profiler: error: {configuration} failed, {result.message}", file=sys.stderr)
-    # Neither file exists if the device failed before the run began.
-    if result.telemetry_path is not None and result.run_path is not None:
-        print(generate_performance_report(result.telemetry_path))
-        run = RunResult.load(result.run_path, max_bytes=sys.maxsize)
-        print(render_stages(run), render_diagnosis(run), sep="\n\n", end="\n\n")
     return result

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Progress of a sweep on stderr: a bar with a time estimate on a terminal, a line for each configuration in a log."""
+"""Progress on stderr: a bar with a time estimate on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from virnuc_profiler.cli.heartbeat import Heartbeat, TokenMeter
 from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.estimate import Pace, in_words
@@ -52,22 +53,40 @@ class ProgressLines(SweepListener):
         self._clock = clock
         self._started = 0.0
         self._workload: Workload | None = None
+        self._meter: TokenMeter | None = None
+        self._doing = "warming up the model"
 
     @property
     def number(self) -> int:
         """The number of configurations that are done."""
         return self._total - len(self._left)
 
-    def trial_started(self, step: str, configuration: Configuration, workload: Workload) -> None:  # noqa: ARG002
+    def trial_started(self, step: str, configuration: Configuration, workload: Workload) -> None:
         """Start the clock."""
         self._started = self._clock()
         self._workload = workload
+        self._meter = TokenMeter(workload.tokens, self._clock)
+        self._doing = f"{self.number + 1} of {self._total}, {step}: {configuration}"
+
+    def trial_counted(self, tokens: int) -> None:
+        """Note how far the configuration is."""
+        if self._meter is not None:
+            self._meter.count(tokens)
+
+    def now(self) -> str:
+        """Return a line on the configuration that is being measured, and on what is left of the sweep."""
+        if self._meter is None:
+            return f"{self._doing} ..."
+        seconds = self._pace.remaining(self._left)
+        left = None if seconds is None else max(0.0, seconds - (self._clock() - self._started))
+        rest = "" if left is None or len(self._left) < 2 else f"; about {in_words(left)} left in all"
+        return f"{self._doing}: {self._meter}{rest}"
 
     def trial_finished(self, step: str, result: Result) -> None:
         """Print what came out, and how long the rest will take."""
         self._count_trial(result)
-        width = len(str(self._total))
         config = result.configuration
+        width = len(str(self._total))
         self.say(f"[{self.number:{width}}/{self._total}] {step}: {config}: {outcome(result)}{self.time_left()}")
 
     def step_finished(self, document: Document) -> None:
@@ -97,18 +116,18 @@ class ProgressBar(ProgressLines):
         super().__init__(planned, cooldown_s)
         self._progress = progress
         self._task: TaskID = progress.add_task("warming up", total=self._total, left="")
-        self._sequences = 1
+        self._tokens = 1
 
     def trial_started(self, step: str, configuration: Configuration, workload: Workload) -> None:
         """Show the configuration's name."""
         super().trial_started(step, configuration, workload)
-        self._sequences = workload.num_sequences
+        self._tokens = workload.tokens
         short = configuration.run_id.removeprefix("tune_")  # the full names leave no room for the bar
         self._progress.update(self._task, description=f"{step} {short}", left=self.time_left().lstrip(", "))
 
-    def trial_progressed(self, sequences: int) -> None:
+    def trial_counted(self, tokens: int) -> None:
         """Move the bar, which a thread redraws a few times a second."""
-        self._progress.update(self._task, completed=self.number + sequences / self._sequences)
+        self._progress.update(self._task, completed=self.number + tokens / self._tokens)
 
     def trial_finished(self, step: str, result: Result) -> None:  # noqa: ARG002
         """Move the bar to the next whole number; only failures get a line."""
@@ -129,7 +148,9 @@ def show_progress(planned: Sequence[Workload], cooldown_s: float) -> Iterator[Sw
     """Show a bar if stderr is a terminal, and print lines if not."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield ProgressLines(planned, cooldown_s)
+        lines = ProgressLines(planned, cooldown_s)
+        with Heartbeat(lines.now):
+            yield lines
         return
     columns = (
         TextColumn("{task.description}"),
@@ -139,6 +160,34 @@ def show_progress(planned: Sequence[Workload], cooldown_s: float) -> Iterator[Sw
     )
     with _on(console, *columns) as progress:
         yield ProgressBar(planned, cooldown_s, progress)
+
+
+class RunProgress(Protocol):
+    """Receives how far a run is."""
+
+    def count_sequences(self, done: int) -> None:
+        """Note the number of sequences that are done."""
+
+    def count_tokens(self, done: int) -> None:
+        """Note the number of tokens that are done."""
+
+
+class RunLines:
+    """What a log gets to read of a run: a line every ten seconds with tokens done, their rate and the time left."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._meter = TokenMeter(workload.tokens)
+
+    def count_sequences(self, done: int) -> None:
+        """Ignore sequences, since time grows with tokens."""
+
+    def count_tokens(self, done: int) -> None:
+        """Note the number of tokens that are done."""
+        self._meter.count(done)
+
+    def now(self) -> str:
+        """Return the line."""
+        return f"measuring: {self._meter}"
 
 
 class SequencesBar:
@@ -159,11 +208,13 @@ class SequencesBar:
 
 
 @contextmanager
-def show_sequences(workload: Workload) -> Iterator[SequencesBar | None]:
-    """Show a bar over the sequences of one run, and yield what moves it; None without a terminal."""
+def show_run(workload: Workload) -> Iterator[RunProgress]:
+    """Show how far a run is, and yield what moves it: a bar if stderr is a terminal, and lines if not."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield None
+        lines = RunLines(workload)
+        with Heartbeat(lines.now):
+            yield lines
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn())
     with _on(console, *columns) as progress:

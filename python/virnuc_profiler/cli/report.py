@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.options.result_folder import refuse_result
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.steps import STEPS
@@ -30,10 +31,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "Several telemetry files or saved runs are the shards of one job, and give one report on it.",
     )
     parser.add_argument(
-        "path", type=Path, nargs="+", metavar="PATH", help="a file, the folder of a sweep, or the files of all shards"
+        "path",
+        type=file_path,
+        nargs="+",
+        metavar="PATH",
+        help="a file, the folder of a sweep, or the files of all shards",
     )
     parser.add_argument("--format", default="text", metavar="NAME", help="format of the report (default: text)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the report to this file")
+    parser.add_argument("--output", type=file_path, metavar="FILE", help="also write the report to this file")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
 

@@ -13,6 +13,7 @@ from virnuc_profiler.cli.options.measurement_request import shown_path
 from virnuc_profiler.errors import UsageError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
+from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request, ResolveDevice
@@ -219,8 +220,8 @@ def conditions_so_far(record: SweepRecord) -> Conditions:
 
 def _with_way_out(message: str, record: SweepRecord, request: Request) -> str:
     return (
-        f"{message}; put the file back to resume, or start a new sweep in another --output-dir: the results of "
-        f"{len(record.trials)} finished trials stay in {shown_path(request.output_dir)}"
+        f"{message}; put the file back to resume, or start a new sweep in another --output-dir: the results "
+        f"of {counted(len(record.trials), 'finished trial')} stay in {shown_path(request.output_dir)}"
     )
 
 

@@ -7,16 +7,23 @@ import argparse
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.dry_run import dry_resume, dry_run
+from virnuc_profiler.cli.estimates import estimate
+from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.arguments import (
     STEPS_HELP,
     add_isolation_options,
     add_measurement_options,
+    file_path,
+    set_defaults_aside,
     steps,
+    take_given_options,
 )
+from virnuc_profiler.cli.options.idle_options import idle_lists, refuse_idle_limits, refuse_idle_options
 from virnuc_profiler.cli.options.isolation import limits_of, model_host
 from virnuc_profiler.cli.options.measurement_request import (
     build_request,
@@ -42,6 +49,7 @@ from virnuc_profiler.cli.resume import (
 from virnuc_profiler.errors import UsageError, VirnucError
 from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, plan
+from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     from virnuc_profiler.cli.options.isolation import ModelHost
@@ -52,8 +60,6 @@ if TYPE_CHECKING:
     from virnuc_profiler.sweep.results.result import Result
     from virnuc_profiler.sweep.session import Sweep
     from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
-
-_NO_OPTIONS_OF_A_SWEEP = ("command", "run", "debug", "dry_run", "resume", "allow_mixed", "defaults")
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +81,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--dry-run", action="store_true", help="list what would run and how long it would take, and stop"
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="DIR",
+        "--resume", type=file_path, metavar="DIR",
         help="continue the sweep in this folder with its own options; what is finished is kept",
     )  # fmt: skip
     parser.add_argument(
@@ -83,20 +89,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="with --resume: continue although the machine or versions have changed",
     )  # fmt: skip
     add_isolation_options(parser)
-    _tell_given_from_default(parser)
+    set_defaults_aside(parser, "dry_run", "resume", "allow_mixed")  # a resumed sweep must know what was given
     parser.set_defaults(run=run)
-
-
-def _tell_given_from_default(parser: argparse.ArgumentParser) -> None:
-    """Set the defaults aside, since a resumed sweep must know which options were given."""
-    names = [name for name, value in vars(parser.parse_args([])).items() if name not in _NO_OPTIONS_OF_A_SWEEP]
-    parser.set_defaults(defaults={name: parser.get_default(name) for name in names}, **dict.fromkeys(names))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a sweep, continue one, or list what would be run."""
-    given = {name: value for name in arguments.defaults if (value := getattr(arguments, name)) is not None}
-    vars(arguments).update({**arguments.defaults, **given})
+    given = take_given_options(arguments)
+    refuse_idle_limits(given)
     if arguments.resume is not None:
         if arguments.dry_run:
             return dry_resume(arguments.resume, given, limits_of(arguments))
@@ -106,13 +106,17 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
     grid = grid_of(arguments)
     fasta = fasta_of_environment()
+    refuse_idle_options(arguments, given, arguments.fasta or fasta)
+    if idle := idle_lists(given, (plan(grid)[name] for name in arguments.steps)):
+        _log.warning("%s", idle)
     if arguments.dry_run:
         request = build_request(arguments, limit_file=True, grid=grid, fasta=fasta)
         return dry_run(request, grid, arguments.steps, limits_of(arguments))
     with model_host(arguments) as host:
-        request = build_request(
-            arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
-        )  # fmt: skip
+        with Heartbeat("starting PyTorch"):
+            request = build_request(
+                arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
+            )  # fmt: skip
         arguments.output_dir = claim_folder(request.output_dir, named="output_dir" in given)
         return _start(dataclasses.replace(request, output_dir=arguments.output_dir), grid, arguments.steps, host)
 
@@ -130,7 +134,8 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
             _log.warning(
                 "%s holds a sweep that is not finished, and this starts a new one: --resume would continue it", folder
             )
-        workload, validation = request.workload(), request.validation_workload()
+        with Heartbeat("reading the sequences"):
+            workload, validation = request.workload(), request.validation_workload()
         check_budgets(plan(grid), names, workload, validation)
         _require_environment(plan(grid)[name] for name in names)
         print(describe_workload(workload))
@@ -147,10 +152,12 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
     require_writable(folder)
     with Journal(folder) as journal:
         record = last_sweep(folder, journal.records)
-        request = resumed_request(record, folder, given, host.resolve_device)
+        with Heartbeat("starting PyTorch"):
+            request = resumed_request(record, folder, given, host.resolve_device)
         require_same_file(record, request)
         remove_unfinished(folder)
-        workload, validation = request.workload(), request.validation_workload()
+        with Heartbeat("reading the sequences"):
+            workload, validation = request.workload(), request.validation_workload()
         require_same_workload(record, request, workload, validation)
         print(describe_workload(workload))
         warn_of_findings(workload)
@@ -176,7 +183,8 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
 def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
     from virnuc_profiler.capture.cpu_check import quota_notice
 
-    model = host.load(request)
+    with Heartbeat(f"loading {request.model}"):
+        model = host.load(request)
     print(describe_model(model.description))
     for name in request.varied:
         values = ", ".join(map(KNOBS[name].text, grid[name]))
@@ -186,15 +194,12 @@ def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
         print(f"Memory: {model.forecast}")
     if (notice := quota_notice()) is not None:
         print(notice)
-    print(flush=True)
     return model
 
 
 def _run(model: LoadedModel, request: Request, journal: Journal) -> int:
     """Run what is left of the journal's current sweep."""
-    sweep = _sweep(request, journal, model.conditions())
-    sweep.run_trial = model.run_trial
-    return _finish(sweep, request, model)
+    return _finish(_sweep(request, journal, model.conditions()), request, model)
 
 
 def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
@@ -205,9 +210,14 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
 
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
-    with show_progress(sweep.planned(names), min_pause_s(request.cooldown_s)) as progress:
+    planned = sweep.planned(names)
+    if planned:
+        expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
+        print(f"Time: {expected} for {counted(len(planned), 'configuration')}\n", flush=True)
+    with show_progress(planned, min_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
         if model is not None:
+            sweep.run_trial = partial(model.run_trial, on_tokens=progress.trial_counted)
             steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
             model.warm_up(sweep.workload, num_workers=min(1, _max_workers(steps_to_run)))
         sweep.run(names)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from virnuc_profiler.analysis.gpu.coverage import MIN_SHARE, SMALL_BLUR, WHOLE_SHARE, Coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED
+from virnuc_profiler.reports.figures import NOT_MEASURED, counted
 
 POINTS = " points"
 """Unit in which percentages are off. The error of other values is a percentage of them."""
@@ -41,7 +41,7 @@ def _reason(coverage: Coverage) -> str:
 
 
 def _readings(coverage: Coverage) -> str:
-    return f"{coverage.readings:,} reading{'' if coverage.readings == 1 else 's'}"
+    return counted(coverage.readings, "reading")
 
 
 def _percent(share: float) -> str:

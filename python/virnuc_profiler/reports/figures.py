@@ -5,10 +5,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from virnuc_profiler.telemetry.number_text import NOT_MEASURED, hours, limit, number, percent, rate, share, times
+from virnuc_profiler.telemetry.number_text import (
+    NOT_MEASURED,
+    counted,
+    hours,
+    limit,
+    number,
+    percent,
+    rate,
+    share,
+    times,
+)
 from virnuc_profiler.telemetry.values import printable, shown
 
-__all__ = ["NOT_MEASURED", "hours", "limit", "number", "percent", "rate", "share", "times", "words"]
+__all__ = ["NOT_MEASURED", "counted", "hours", "limit", "number", "percent", "rate", "share", "times", "words"]
 
 
 def milliseconds(nanoseconds: float | None, sign: str = "") -> str:

@@ -22,13 +22,15 @@ from virnuc_profiler.analysis.summary.performance_figures import (
 )
 from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
 from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED, hours, number, percent, rate, share, words
+from virnuc_profiler.reports.figures import NOT_MEASURED, counted, hours, number, percent, rate, share, words
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _RULE = "=" * 70
+_POWER_WINDOW_S = 1.0
+"""Seconds over which NVML averages the power that it reports."""
 _LABEL_WIDTH = 38
 """Width of the longest label of this package. A longer label from a file moves its value to the right."""
 
@@ -80,23 +82,24 @@ def generate_performance_report(
     return text
 
 
-def render_performance(performance: Performance) -> str:
+def render_performance(performance: Performance, *, alone: bool = True) -> str:
     """Render a report; strings from the file are made printable.
 
     Args:
         performance: Figures of the run.
+        alone: Whether no other text follows that gives the diagnosis and the cost of profiling.
     """
     sections = {
         "": _run(performance),
         "Interrupted": _interruptions(performance.summary),
         "Shards": _shards(performance.summary),
         "Workload": _workload(performance),
-        "Throughput": _throughput(performance.summary),
+        "Throughput": _throughput(performance.summary, cost=alone),
         "Packing": _packing(performance),
         "DataLoader wait": _wait(performance),
         "GPU utilization": _gpu(performance),
         "Energy": _energy(performance.summary),
-        "Diagnosis": _diagnosis(performance.summary),
+        "Diagnosis": _diagnosis(performance.summary) if alone else iter(()),
         "CPU time": _cpu_time(performance.summary),
         "Checkpoints": _checkpoints(performance),
         "Hardware": _hardware(performance.hardware),
@@ -173,13 +176,14 @@ def _projections(projections: Projections) -> Iterator[str]:
         yield _line("Projected 6M (one start, steady)", hours(projections.steady, beside=limit))
 
 
-def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
+def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:
     yield _line("Tokens/s", number(summary["avg_tokens_per_sec"]))
     yield _line("Sequences/s", rate(ratio(summary["sequences_per_hour"], 3600)))
     yield _line("Sequences/hour", number(summary["sequences_per_hour"]))
     if "steady_tokens_per_sec" in summary:
-        steady, warm_up = summary["steady_tokens_per_sec"], number(summary.get("warm_up_batches"))
-        why = "too few batches" if steady is None else f"without {warm_up} warm-up batches"
+        steady = summary["steady_tokens_per_sec"]
+        warm_up = counted(summary.get("warm_up_batches") or 0, "warm-up batch", "warm-up batches")
+        why = "too few batches" if steady is None else f"without {warm_up}"
         yield _line("Steady tokens/s", f"{number(steady)} ({why})")
         yield _line("Steady sequences/s", rate(summary.get("steady_sequences_per_sec")))
     if "start_up_seconds" in summary:
@@ -188,7 +192,7 @@ def _throughput(summary: Mapping[str, Any]) -> Iterator[str]:
         yield _line("Model TFLOP/s", number(summary["achieved_tflops"], 1))
     if "mfu" in summary:
         yield _line("MFU", share(summary["mfu"]))
-    if "profiling_calls" in summary:
+    if cost and "profiling_calls" in summary:
         yield _line("Profiling took", render_cost(summary))
 
 
@@ -241,7 +245,17 @@ def _energy(summary: Mapping[str, Any]) -> Iterator[str]:
     ):
         yield _sampled(summary, counter, label, number(summary.get(key), digits, unit), "%")
     peak = "peak_power_watts"
-    yield _sampled(summary, peak, "Power, peak", number(summary.get(peak), 1, " W"), None)
+    yield _sampled(summary, peak, "Power, highest 1 s average", number(_highest_power(summary), 1, " W"), None)
+
+
+def _highest_power(summary: Mapping[str, Any]) -> float | None:
+    """Return the highest power that NVML reported; None where its averages of a second cannot show the run's.
+
+    That is so in a run of less than a second, and where the mean from the energy counter is higher.
+    """
+    highest, mean = summary.get("peak_power_watts"), summary.get("mean_power_watts")
+    too_short = (summary["elapsed_seconds"] or 0.0) < _POWER_WINDOW_S
+    return None if highest is None or too_short or (mean is not None and mean > highest) else highest
 
 
 def _sampled(summary: Mapping[str, Any], key: str, label: str, value: str, unit: str | None = POINTS) -> str:
@@ -316,6 +330,8 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _requirements(performance: Performance) -> Iterator[str]:
+    if performance.on_cpu:
+        yield "  PERF-01 and PERF-02 are asked of GPUs; this run was on the CPU."
     for requirement in performance.requirements:
         unit = f" {requirement.unit}" if requirement.unit[0].isalpha() else requirement.unit
         value = number(requirement.value, 2, unit, beside=requirement.limit)
@@ -338,5 +354,5 @@ def render_cost(summary: Mapping[str, Any]) -> str:
         return NOT_MEASURED
     threads = summary.get("profiling_thread_cpu_seconds")
     beside = "" if threads is None else f"; its threads {number(threads, 3, ' s')} of CPU beside it"
-    calls_of = f"{number(calls)} calls of {number(per_call_ns / 1e3, 2)} us"
+    calls_of = f"{counted(calls, 'call')} of {number(per_call_ns / 1e3, 2)} us"
     return f"{number(100 * fraction, 3, '%')} of the run ({calls_of}){beside}"

@@ -48,7 +48,7 @@ class TextRenderer:
 
     def run(self, run: RunResult) -> str:
         """Render the performance report, the stages and the diagnosis."""
-        performance = render_performance(summarize_performance(load_telemetry(run), ""))
+        performance = render_performance(summarize_performance(load_telemetry(run), ""), alone=False)
         return f"{performance}\n{render_stages(run)}\n\n{render_diagnosis(run)}\n"
 
     def telemetry(self, performance: Performance) -> str:

@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.summary.run_summary import profiling_cost_keys
 from virnuc_profiler.analysis.timing.interval_columns import length, length_by_group
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.reports.columns import aligned
-from virnuc_profiler.reports.figures import NOT_MEASURED, number, share, words
+from virnuc_profiler.reports.figures import NOT_MEASURED, counted, number, share, words
 from virnuc_profiler.reports.performance_text import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import Column, StageColumns
@@ -51,7 +51,7 @@ def _precision(stages: StageColumns) -> str:
     count, batches = len(np.unique(exact.batch)), len(np.unique(stages.batch))
     return (
         "Device times include waits for launches inside a stage, except where the device timed it: "
-        f"{names} in {count:,} of {batches:,} batches."
+        f"{names} in {count:,} of {counted(batches, 'batch', 'batches')}."
     )
 
 

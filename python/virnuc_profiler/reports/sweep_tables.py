@@ -10,7 +10,8 @@ from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.analysis.timing.statistics import measured
 from virnuc_profiler.reports.coverage_text import with_coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED, limit, number, percent, rate, share, times
+from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, percent, rate, share, times
+from virnuc_profiler.reports.sweep_verdicts import FASTEST, fastest_label, missed_packing_note, verdicts
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
 from virnuc_profiler.sweep.results.choice import missed_packing
@@ -53,12 +54,12 @@ def render_interaction(document: Document) -> str:
     lines = _table(title, 70, columns, document.results)
     best = document.best
     if best is None:
-        lines.append("Sweet spot: none, no configuration succeeded")
+        lines.append(f"{FASTEST}: none, no configuration succeeded")
     else:
         required, packing = document.min_packing, share(best.packing_efficiency, beside=document.min_packing)
         met = f">{_limit(required)} packing" if document.constraint_met else f"{packing} packing"
         text = f"{rate(best.sequences_per_sec)} seq/sec, {met}, no OOM"
-        lines.append(f"Sweet spot: {_named(best.configuration, document.grid)} ({text})")
+        lines.append(f"{fastest_label(document)}: {_named(best.configuration, document.grid)} ({text})")
     return "\n".join([*lines, *_remarks(document)])
 
 
@@ -76,15 +77,15 @@ def render_best(best: BestConfiguration) -> str:
 def _validation(
     results: Sequence[Result], reason: str, projection: Projection | None, workload: Mapping[str, int]
 ) -> str:
-    lines = ["Optimal Configuration Validation", _rule(34)]
+    lines = ["Validation of the Chosen Configuration", _rule(38)]
     if not results:
-        return "\n".join([*lines, f"Not run: {printable(reason)}", _rule(34)])
+        return "\n".join([*lines, f"Not run: {printable(reason)}", _rule(38)])
     lines += [
         *map(_figures, results),
-        f"Workload: {workload['num_sequences']:,} sequences, {workload['tokens']:,} tokens",
+        f"Workload: {counted(workload['num_sequences'], 'sequence')}, {counted(workload['tokens'], 'token')}",
         f"Chosen for: {printable(reason)}",
         *_missed_packing(results),
-        _rule(34),
+        _rule(38),
     ]
     return "\n".join([*lines, *_projected(projection)])
 
@@ -132,12 +133,12 @@ def _sweep_table(title: str, width: int, columns: Sequence[Column], document: Do
     best, baseline, names = document.best, document.baseline, document.grid
     lines = _table(title, width, columns, [result for result in document.results if result.succeeded])
     if best is None:
-        lines.append("Best: none, no configuration succeeded")
+        lines.append(f"{FASTEST}: none, no configuration succeeded")
     else:
         required = document.min_packing
         efficiency = "" if required is None else f", {share(best.packing_efficiency, beside=required)} eff"
         lines.append(
-            f"Best: {_named(best.configuration, names)} "
+            f"{fastest_label(document)}: {_named(best.configuration, names)} "
             f"({rate(best.sequences_per_sec)} seq/sec{efficiency}, {times(best.speedup)} vs baseline)"
         )
     if baseline is not None:
@@ -155,19 +156,17 @@ def _table(title: str, width: int, columns: Sequence[Column], results: Iterable[
 
 
 def _remarks(document: Document) -> list[str]:
-    """Return what is said below a table: notes, throttled configurations, interrupted ones, failed ones."""
-    return [*_notes(document), *_throttled(document), *_interrupted(document), *_failures(document)]
+    """Return what is said below a table: what the best means, notes, then what was throttled, interrupted or failed."""
+    notes = [*verdicts(document), *_notes(document)]
+    return [*notes, *_throttled(document), *_interrupted(document), *_failures(document)]
 
 
 def _notes(document: Document) -> list[str]:
     notes = []
     if document.constraint_met is False:
-        notes.append(
-            f"No configuration reached {_limit(document.min_packing)} packing efficiency: "
-            "the best without that constraint is shown."
-        )
+        notes.append(missed_packing_note(document))
     if not document.complete:
-        notes.append(f"Incomplete: {len(document.results)} of {document.planned} configurations were run.")
+        notes.append(f"Incomplete: {len(document.results)} of {counted(document.planned, 'configuration')} were run.")
     mixed = [result.measured_under for result in document.results if result.measured_under]
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))

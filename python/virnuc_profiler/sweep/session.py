@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from virnuc_profiler.errors import EnvironmentFailure, OutputError, UsageError, WorkloadError
+from virnuc_profiler.errors import EnvironmentFailure, OutputError, UsageError, WorkloadError, folder_problem
 from virnuc_profiler.inference.loading.environment import require_environment
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.plan.conditions import Conditions
@@ -27,6 +27,7 @@ from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
 from virnuc_profiler.sweep.results.result_files import now, relative_to
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, Trial, conditions_key
 from virnuc_profiler.telemetry.files import write_json_atomically
+from virnuc_profiler.telemetry.number_text import counted
 
 TELEMETRY_FOLDER = "telemetry"
 
@@ -50,6 +51,9 @@ class SweepListener:
 
     def trial_progressed(self, sequences: int) -> None:
         """Called with the number of sequences of the current trial that are done."""
+
+    def trial_counted(self, tokens: int) -> None:
+        """Called with the number of tokens of the current trial that are done, if the model counts them."""
 
     def trial_finished(self, step: str, result: Result) -> None:
         """Called when a configuration was measured, or has failed."""
@@ -212,8 +216,9 @@ class Sweep:
                 _require_environment(result)
             except EnvironmentFailure as failure:
                 raise EnvironmentFailure(
-                    f"{failure}; the sweep ends here, and the results of {len(journal.current.trials)} finished trials "
-                    f"are kept: sweep --resume {self.output_dir} continues it"
+                    f"{failure}; the sweep ends here, and the results of "
+                    f"{counted(len(journal.current.trials), 'finished trial')} are kept: "
+                    f"sweep --resume {self.output_dir} continues it"
                 ) from None
         trial = Trial(
             step.name,
@@ -243,7 +248,7 @@ class Sweep:
         except WorkloadError as error:
             kept = len(journal.current.trials)
             raise WorkloadError(
-                f"{error}; the sweep ends here, and the results of {kept} finished trials are kept in "
+                f"{error}; the sweep ends here, and the results of {counted(kept, 'finished trial')} are kept in "
                 f"{self.output_dir}: put the file back and use sweep --resume {self.output_dir}, or start again "
                 "in another folder"
             ) from None
@@ -321,7 +326,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write into {folder}: {folder_problem(error)}") from error
 
 
 def check_budgets(steps: Mapping[str, Step], names: Sequence[str], workload: Workload, validation: Workload) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from virnuc_profiler.errors import OutputError, TelemetryFormatError
+from virnuc_profiler.errors import OutputError, TelemetryFormatError, folder_problem
 from virnuc_profiler.telemetry.json_text import parse_json
 
 MAX_BYTES = 512 * 1024 * 1024
@@ -122,7 +122,7 @@ def _write_atomically(path: Path, pieces: Iterable[str]) -> Path:
             os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp creates private files, but results are not secret
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {_problem(error)}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -198,3 +198,8 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _problem(error: OSError) -> str:
+    """Return why a file cannot be written; its folder, and not it, is what cannot be made of a file."""
+    return "a part of its path is a file" if isinstance(error, FileExistsError) else folder_problem(error)

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from virnuc_profiler.errors import OutputError
+from virnuc_profiler.errors import OutputError, folder_problem
 from virnuc_profiler.telemetry.files import write_json_atomically
 from virnuc_profiler.telemetry.migrations import TELEMETRY
 from virnuc_profiler.telemetry.schema import require_known_keys
@@ -173,5 +173,5 @@ def _require_writable(folder: Path) -> Path:
             return folder
     except OSError as error:
         raise OutputError(
-            f"cannot write into the output folder {folder}: {error.strerror or error}; choose another one"
+            f"cannot write into the output folder {folder}: {folder_problem(error)}; choose another one"
         ) from error

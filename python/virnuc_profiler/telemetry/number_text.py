@@ -19,6 +19,9 @@ SIGNIFICANT_DIGITS: Final = 3
 _MAX_DIGITS: Final = 9
 """Largest number of decimal places. Smaller values are in scientific notation, and closer ones count as equal."""
 
+_MORE_IF_EQUAL: Final = 2
+"""Further decimal places of a value that equals its limit, which may have some itself, such as 92.55 %."""
+
 _TOO_LARGE: Final = 1e15
 
 
@@ -43,8 +46,20 @@ def number(value: float | None, digits: int = 0, unit: str = "", *, beside: floa
     if digits > _MAX_DIGITS:
         return f"{value:.2e}{unit}"
     if beside is not None:
-        digits = next((more for more in range(digits, _MAX_DIGITS + 1) if _keeps_side(value, beside, more)), digits)
+        most = _MAX_DIGITS if _side(value, beside) else digits + _MORE_IF_EQUAL
+        digits = next((more for more in range(digits, most + 1) if _keeps_side(value, beside, more)), digits)
     return f"{value:,.{digits}f}{unit}"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Format a count with its noun, such as ``1 sequence`` or ``2,000 sequences``.
+
+    Args:
+        count: Number of things.
+        one: Noun for one thing; a verb may follow, such as ``record is``.
+        many: Noun for any other number; empty for `one` with an ``s``.
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def percent(value: float | None, *, beside: float | None = None) -> str:

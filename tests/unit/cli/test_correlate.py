@@ -172,8 +172,8 @@ def test_ranges_of_any_program(capsys, tmp_path):
     code, out, _ = correlate(capsys, export)
     assert code == 0
     assert [line.split(" | ")[1].strip() for line in out.splitlines()[2:5]] == ["Range", "step", "load"]
-    assert "Left out: 1 ranges that end on another thread" in out
-    assert "Left out: 1 ranges that had not ended" in out
+    assert "Left out: 1 range that ends on another thread" in out
+    assert "Left out: 1 range that had not ended" in out
     assert "2 devices" in out
     assert "load" not in correlate(capsys, export, "--domain", "theirs")[1]
     assert "step" not in correlate(capsys, export, "--domain", "default")[1]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from virnuc_profiler.cli import doctor
 from virnuc_profiler.cli.doctor import render_checks
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.cli.options import checks
+
+NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
 
 FAST = ("utilization", "power", "SM clock", "memory clock", "temperature", "throttle reasons", "used memory")
 GPM = ("SM activity", "tensor activity", "DRAM activity")
@@ -211,6 +214,7 @@ def test_a_worker_process_that_fails_is_broken(monkeypatch):
     assert "--num-workers 0" in check.fix
 
 
+@NEEDS_TORCH
 def test_a_long_tmpdir_does_not_keep_workers_from_starting(tmp_path):
     folder = tmp_path / ("x" * 100)
     folder.mkdir()
@@ -239,6 +243,7 @@ def findings_of_the_program(folder, *on_path):
     return {check["name"]: check for check in json.loads(done.stdout)["checks"]}
 
 
+@NEEDS_TORCH
 def test_another_package_named_esm_is_recognized(tmp_path):
     (tmp_path / "mine" / "esm").mkdir(parents=True)
     file = tmp_path / "mine" / "esm" / "__init__.py"
@@ -249,6 +254,7 @@ def test_another_package_named_esm_is_recognized(tmp_path):
     assert check["fix"] == "rename it, or start in another folder"
 
 
+@NEEDS_TORCH
 def test_a_file_that_hides_a_module_is_named_and_keeps_no_worker_from_starting(tmp_path):
     (tmp_path / "random.py").write_text("")
     found = findings_of_the_program(tmp_path)

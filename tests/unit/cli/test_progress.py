@@ -11,10 +11,11 @@ from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, failure, fake_sw
 from virnuc_profiler.cli.progress import (
     ProgressBar,
     ProgressLines,
+    RunLines,
     SequencesBar,
     outcome,
     show_progress,
-    show_sequences,
+    show_run,
 )
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 
@@ -77,7 +78,7 @@ def test_on_a_terminal_a_bar_moves_within_a_configuration(terminal, tmp_path, ca
         bar = ProgressBar([WORKLOAD, WORKLOAD], 0.0, progress)
         (task,) = progress.tasks
         bar.trial_started("packing", BASELINE, WORKLOAD)
-        bar.trial_progressed(500)
+        bar.trial_counted(WORKLOAD.tokens // 4)
         assert (task.completed, task.total) == (0.25, 2)
         bar.trial_finished("packing", failure(BASELINE))
         assert task.completed == 1
@@ -91,10 +92,13 @@ def test_on_a_terminal_a_bar_moves_within_a_configuration(terminal, tmp_path, ca
 
 
 def test_a_single_run_has_a_bar_only_on_a_terminal(monkeypatch, terminal):
-    with show_sequences(WORKLOAD) as bar:
-        assert bar is None
+    with show_run(WORKLOAD) as lines:
+        assert type(lines) is RunLines
+        lines.count_sequences(40)
+        lines.count_tokens(WORKLOAD.tokens // 2)
+        assert lines.now().startswith("measuring: 215,000 of 430,000 tokens (50%), ")
     monkeypatch.setattr("virnuc_profiler.cli.progress.Console", lambda stderr: terminal)
-    with show_sequences(WORKLOAD) as bar:
+    with show_run(WORKLOAD) as bar:
         bar.count_sequences(40)
     assert "40/2000" in terminal.file.getvalue()
 
@@ -125,3 +129,22 @@ def test_outcomes_in_words():
     assert outcome(success(BASELINE, 10.0, None)) == "10.0 seq/sec"
     assert outcome(success(BASELINE, 0.04, 0.89996)) == "0.0400 seq/sec, 89.996% packing"
     assert outcome(failure(BASELINE, "worker_crash")) == "failed, worker_crash"
+
+
+def test_a_log_says_how_far_a_configuration_and_the_sweep_are():
+    clock = Clock()
+    lines = ProgressLines([WORKLOAD] * 3, 2.0, clock)
+    assert lines.now() == "warming up the model ..."
+    lines.trial_started("packing", BASELINE, WORKLOAD)
+    clock.now += 12.0
+    assert lines.now() == f"1 of 3, packing: {BASELINE}: no batch finished yet, 12 s so far"
+    lines.trial_finished("packing", success(BASELINE))
+    lines.trial_started("packing", BASELINE, WORKLOAD)
+    clock.now += 1.0
+    lines.trial_counted(86_000)
+    clock.now += 2.0
+    lines.trial_counted(172_000)
+    assert lines.now() == (
+        f"2 of 3, packing: {BASELINE}: 172,000 of 430,000 tokens (40%), 43,000 tokens/s, about 6 s left; "
+        "about 21 s left in all"
+    )

@@ -252,16 +252,6 @@ def test_a_run_whose_start_decides_gets_no_verdict_on_its_projection(tmp_path, w
     assert max(map(len, report.splitlines())) <= 80
 
 
-@pytest.mark.parametrize(("start_up_s", "expected"), [(13.8, "CANNOT TELL"), (1.0, "FAIL"), (None, "FAIL")])
-def test_without_a_steady_rate_a_start_up_that_decides_gives_no_verdict(tmp_path, start_up_s, expected):
-    """2,000 sequences in 14 s are 11.7 h for 6 million, even if nearly all of the time was the start-up."""
-    totals = {"elapsed_seconds": 14.0, "total_sequences": 2000, "total_tokens": 400_000}
-    report = generate_performance_report(
-        write(tmp_path, {**totals, "start_up_seconds": start_up_s, "projected_6M_hours_steady": None})
-    )
-    assert verdict(report, "PERF-01") == expected
-
-
 def test_a_run_that_is_too_short_for_a_diagnosis_names_no_loss_after_its_warm_up(tmp_path):
     report = generate_performance_report(write(tmp_path, {"bound_by": "not_measured", "diagnosis": "Too short."}))
     assert "  Too short.\n" in report

@@ -65,8 +65,9 @@ def test_dataloader_with_failures_apart():
         "2       | 2        | 95.0    | 20,425   | 87.2%    | 6.54G   | 0.950x\n"
         "8       | 4        | 110.5   | 23,758   | 87.2%    | 6.54G   | 1.10x\n"
         "======================================================================\n"
-        "Best: num_workers=8, prefetch_factor=4 (110.5 seq/sec, 1.10x vs baseline)\n"
+        "Fastest measured: num_workers=8, prefetch_factor=4 (110.5 seq/sec, 1.10x vs baseline)\n"
         "Baseline: num_workers=4, prefetch_factor=4 (100.0 seq/sec)\n"
+        "Each configuration was measured once, so how much of a difference is noise is not known.\n"
         "\n"
         "Failed configurations (OOM):\n"
         "  num_workers=8, prefetch_factor=8 (peak memory: 79.50 GB before OOM)\n"
@@ -84,7 +85,7 @@ def test_packing():
         "Budget  | Buffer | Seq/sec | Pack Eff | GPU Util | Memory  | Speedup\n"
         "8192    | 500    | 120.0   | 92.3%    | 87.2%    | 6.54G   | 1.20x\n"
         "======================================================================\n"
-        "Best: token_budget=8192, buffer_size=500 (120.0 seq/sec, 92.3% eff, 1.20x vs baseline)\n"
+        "Fastest measured: token_budget=8192, buffer_size=500 (120.0 seq/sec, 92.3% eff, 1.20x vs baseline)\n"
         "Baseline: token_budget=4096, buffer_size=2000 (100.0 seq/sec)"
     )
 
@@ -100,7 +101,8 @@ def test_interaction_shows_failed_configurations_in_their_place():
         "4       | 2048   | 90.0    | 95.0%    | 87.2%    | 6.54G   | 0.900x  | OK\n"
         "8       | 8192   | ---     | ---      | ---      | 79.50G  | ---     | OOM\n"
         f"{rule}\n"
-        "Sweet spot: num_workers=4, token_budget=2048 (90.0 seq/sec, >90% packing, no OOM)\n"
+        "Fastest measured: num_workers=4, token_budget=2048 (90.0 seq/sec, >90% packing, no OOM)\n"
+        "It is not faster than the baseline: keep the baseline.\n"
     )
     assert "  num_workers=8, token_budget=8192 (peak memory: 79.50 GB before OOM)" in text
 
@@ -136,8 +138,8 @@ def test_what_was_not_tried_is_apart_from_what_ran_out_of_memory():
 def test_the_constraint_is_named_where_it_is_not_kept():
     results = [success(Configuration(token_budget=2048), 90.0, 0.8512)]
     text = render_interaction(document("interaction", results))
-    assert "Sweet spot: num_workers=4, token_budget=2048 (90.0 seq/sec, 85.1% packing, no OOM)" in text
-    assert "No configuration reached 90% packing efficiency: the best without that constraint is shown." in text
+    assert "Fastest measured: num_workers=4, token_budget=2048 (90.0 seq/sec, 85.1% packing, no OOM)" in text
+    assert "No configuration reached 90% packing efficiency; the best without that constraint is shown." in text
 
 
 def test_what_was_not_measured_is_not_zero():
@@ -155,7 +157,7 @@ def test_rounding_does_not_hide_why_a_configuration_wins_or_loses():
     cells = [[cell.strip() for cell in line.split("|")] for line in lines[3:6]]
     assert [row[3] for row in cells] == ["90.0%", "89.996%", "95.0%"]
     assert [row[2] for row in cells] == ["90.0", "120.0", "89.96"]
-    assert lines[7].startswith("Best: token_budget=4096")
+    assert lines[7].startswith("Fastest measured with 90% packing or more: token_budget=4096")
 
 
 def test_the_best_rate_has_the_digits_that_tell_it_from_the_next_one_and_no_more():
@@ -253,7 +255,9 @@ def test_validation():
     projection = Projection(6_000_000, 1234.567)
     done = document("validation", [success(BASELINE, 130.0)], choice=choice, projection=projection)
     text = render_validation(done)
-    assert text.startswith("Optimal Configuration Validation\n==================================\nnum_workers=4")
+    assert text.startswith(
+        "Validation of the Chosen Configuration\n======================================\nnum_workers=4"
+    )
     assert "baseline" not in text
     assert f"Workload: {WORKLOAD.num_sequences:,} sequences, 430,000 tokens" in text
     assert "Chosen for: highest sequences/s of 25" in text

@@ -54,7 +54,7 @@ def test_tables_and_files_show_the_precision(tmp_path):
     assert best["config"] == {**BASELINE.to_json(), "precision": "bf16", "buffer_size": 500}
     text = render(tmp_path)
     assert "Precision | Budget  | Buffer" in text
-    assert "Best: precision=bf16, token_budget=4096, buffer_size=500" in text
+    assert "Fastest measured: precision=bf16, token_budget=4096, buffer_size=500" in text
     assert "Baseline: precision=fp32, token_budget=4096, buffer_size=2000" in text
     assert read_step(tmp_path / "packing_sweep.json").grid["precision"] == ("fp32", "bf16")
 

@@ -347,7 +347,7 @@ def test_a_machine_that_lets_nothing_run_ends_the_sweep_and_counts_against_no_co
         with pytest.raises(EnvironmentFailure) as caught:
             fake_sweep(tmp_path, trials).run(["dataloader"])
     assert str(caught.value) == (
-        "there is no shared memory: mount it; the sweep ends here, and the results of 1 finished trials are kept: "
+        "there is no shared memory: mount it; the sweep ends here, and the results of 1 finished trial are kept: "
         f"sweep --resume {tmp_path} continues it"
     )
     assert len(trials.calls) == 2

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virnuc_profiler.telemetry.number_text import hours, limit, number, percent, rate, share, times
+from virnuc_profiler.telemetry.number_text import counted, hours, limit, number, percent, rate, share, times
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,14 @@ def test_a_printed_value_lies_on_its_own_side_of_its_limit(bound, apart):
     printed = float(number(value, 1, beside=bound).replace(",", ""))
     if abs(apart) > 1e-6:
         assert (printed < bound, printed > bound) == (value < bound, value > bound)
+
+
+def test_the_best_of_a_table_needs_no_more_digits_than_the_others():
+    assert rate(3.48212967, beside=3.48212967) == "3.48"
+    assert percent(92.55, beside=92.55) == "92.55%"
+
+
+def test_counts_agree_with_their_nouns():
+    assert [counted(count, "batch", "batches") for count in (0, 1, 2000)] == ["0 batches", "1 batch", "2,000 batches"]
+    assert [counted(count, "record is", "records are") for count in (1, 2)] == ["1 record is", "2 records are"]
+    assert counted(1, "sequence") + counted(3, "sequence") == "1 sequence3 sequences"

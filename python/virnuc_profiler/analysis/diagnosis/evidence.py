@@ -14,6 +14,7 @@ from virnuc_profiler.analysis.diagnosis.observation import Observation
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
 from virnuc_profiler.analysis.diagnosis.wording import percent
 from virnuc_profiler.analysis.gpu.throttling import POWER_CAP, REASONS, Slowdown
+from virnuc_profiler.telemetry.number_text import counted
 
 
 class Evidence(NamedTuple):
@@ -95,7 +96,7 @@ def host_evidence(shares: Mapping[str, float], observation: Observation, reason:
 
 def _window(observation: Observation) -> Evidence:
     part = "after warm-up" if observation.steady else "the whole run, too short to exclude its warm-up"
-    figure = f"{observation.batch_count:,} batches, {observation.window_ns / 1e9:.3f} s ({part})"
+    figure = f"{counted(observation.batch_count, 'batch', 'batches')}, {observation.window_ns / 1e9:.3f} s ({part})"
     return Evidence("window", figure)
 
 

@@ -33,6 +33,7 @@ from virnuc_profiler.analysis.diagnosis.observation import Observation
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
 from virnuc_profiler.analysis.diagnosis.unsteady import TREND_RATIO, UnsteadyDevice
 from virnuc_profiler.analysis.timing.steady_state import MIN_STEADY_BATCHES, MIN_WARM_UP_BATCHES
+from virnuc_profiler.telemetry.number_text import counted
 
 BOUND_SHARE: Final = 0.25
 """A run is bound by a cause that takes this share of its time: without it, the run would be a third faster. A smaller
@@ -124,7 +125,7 @@ def _others(other_processes: int | None) -> str:
         return " Whether other processes use this device was not observed."
     if not other_processes:
         return " NVML saw no other process on this device."
-    count = "1 other process" if other_processes == 1 else f"{other_processes:,} other processes"
+    count = counted(other_processes, "other process", "other processes")
     return f" NVML saw {count} on this device, but no SM time of others."
 
 
@@ -226,7 +227,7 @@ def too_short_sentence(observation: Observation, spent: Mapping[str, float]) -> 
         spent: Shares of the run by host activity.
     """
     batches, start_up, in_stages = observation.batch_count, observation.start_up, observation.stage_share
-    few = "1 batch" if batches == 1 else f"{batches:,} batches"
+    few = counted(batches, "batch", "batches")
     need = f"it takes {MIN_BATCHES}" if batches < MIN_BATCHES else "more of them need device times"
     if in_stages is not None:
         where = f"The device was in its stages for at most {percent(in_stages)} of the run."

@@ -17,6 +17,7 @@ from virnuc_profiler.analysis.nsys.range_matching import ClockAgreement, Matched
 from virnuc_profiler.analysis.nsys.totals import RangeTotal, range_total
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.statistics import percentile
+from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.run_result import RunResult
 
 AGREEMENT_SHARE: Final = 0.01
@@ -180,8 +181,8 @@ def mismatch_reason(run: RunResult, capture: GpuCapture, correlation: Correlatio
         return "no stage and batch index of the run occurs in the capture"
     if 2 * matched < correlation.stages_in_both:
         return (
-            f"{correlation.stages_in_both:,} stages occur in both, but no constant offset between the clocks fits "
-            f"more than {matched:,} of them"
+            f"{counted(correlation.stages_in_both, 'stage occurs', 'stages occur')} in both, but no constant offset "
+            f"between the clocks fits more than {matched:,} of them"
         )
     apart_ns = _starts_apart_ns(run, capture, correlation.clock.offset_ns)
     if apart_ns is not None and apart_ns > SAME_START_NS:

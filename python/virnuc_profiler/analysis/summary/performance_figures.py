@@ -11,8 +11,7 @@ from typing import Any
 from virnuc_profiler.analysis.gpu.coverage import Coverage, reaches
 from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, summary_coverage
 from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile, weighted_mean
-from virnuc_profiler.telemetry.number_text import percent
-from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.number_text import counted, percent
 from virnuc_profiler.telemetry.summary import summarize
 
 WELL_PACKED = 0.80
@@ -161,6 +160,7 @@ class Performance:
         hardware: Description of the machine; empty if it is unknown.
         requirements: Performance requirements.
         contradictions: Sentences on totals that contradict the batches.
+        on_cpu: Whether the run is known to have been on the CPU, where nothing is required of the speed.
     """
 
     source: str
@@ -174,6 +174,7 @@ class Performance:
     hardware: Mapping[str, Any]
     requirements: Sequence[Requirement]
     contradictions: Sequence[str]
+    on_cpu: bool = False
 
 
 def summarize_performance(
@@ -190,6 +191,7 @@ def summarize_performance(
     summary = complete_summary(document)
     metadata = document["run_metadata"]
     hardware = metadata.get("hardware")
+    on_cpu = metadata.get("device") == "cpu"
     projections = Projections(
         summary["projected_6M_hours"], summary["projected_6M_hours_tokens"], summary.get("projected_6M_hours_steady")
     )
@@ -203,8 +205,9 @@ def summarize_performance(
         devices=_shard_loads(records, shards) or _devices(records, summary, metadata),
         checkpoints=_checkpoints(records, summary),
         hardware=hardware if isinstance(hardware, Mapping) else {},
-        requirements=_requirements(summary, projections, shards),
+        requirements=_requirements(summary, projections, shards, on_cpu=on_cpu),
         contradictions=contradictions(document),
+        on_cpu=on_cpu,
     )
 
 
@@ -271,12 +274,16 @@ def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
 
 
 def _requirements(
-    summary: Mapping[str, Any], projections: Projections, shards: Sequence[Mapping[str, Any]]
+    summary: Mapping[str, Any], projections: Projections, shards: Sequence[Mapping[str, Any]], *, on_cpu: bool
 ) -> list[Requirement]:
+    """Return the requirements that apply: those of speed only to a GPU."""
     efficiency = summary["avg_packing_efficiency"]
-    return [
-        _projected_hours(summary, projections),
+    of_a_gpu = [
+        _projected_hours(projections, unsteady="steady_tokens_per_sec" in summary and projections.steady is None),
         _utilization(summary, shards),
+    ]
+    return [
+        *([] if on_cpu else of_a_gpu),
         Requirement(
             "PERF-05",
             f"packing efficiency >= {100 * PERF_05_EFFICIENCY:g}%",
@@ -303,16 +310,20 @@ def _utilization(summary: Mapping[str, Any], shards: Sequence[Mapping[str, Any]]
     return Requirement("PERF-02", f"GPU utilization >= {PERF_02_PERCENT:g}%", load, "%", PERF_02_PERCENT, met, remark)
 
 
-def _projected_hours(summary: Mapping[str, Any], projections: Projections) -> Requirement:
-    """Return the verdict on the projection, which a run decides only if its start makes no difference to it."""
+def _projected_hours(projections: Projections, *, unsteady: bool) -> Requirement:
+    """Return the verdict on the projection, which a run decides only if its start makes no difference to it.
+
+    Args:
+        projections: Hours for 6 million sequences.
+        unsteady: Whether the run is known to have too few batches for a steady rate.
+    """
     hours, steady = projections.whole_run, projections.steady
     met = None if hours is None else hours < PERF_01_HOURS
     remark = ""
-    if steady is None:  # at best, all that the start-up took was lost, and the first batch came for nothing
-        started = ratio(summary.get("start_up_seconds"), summary["elapsed_seconds"])
-        steady = None if hours is None or started is None else hours * (1 - started)
     if met is not None and steady is not None and met != (steady < PERF_01_HOURS):
         met, remark = None, "The run is too short to tell: its start-up and warm-up decide."
+    if met is not None and unsteady:
+        met, remark = None, "The run is too short to tell: it has too few batches for a steady rate."
     return Requirement(
         "PERF-01", f"projected 6M sequences < {PERF_01_HOURS:g} h", hours, "h", PERF_01_HOURS, met, remark
     )
@@ -378,7 +389,8 @@ def contradictions(document: Mapping[str, Any]) -> list[str]:
         return []
     found = []
     if summary.get("total_batches") not in (None, len(records)):
-        found.append(f"the summary counts {summary['total_batches']:,} batches, the file contains {len(records):,}")
+        total = counted(summary["total_batches"], "batch", "batches")
+        found.append(f"the summary counts {total}, the file contains {len(records):,}")
     for total, count in _TOTALS.items():
         counts = [record.get(count) for record in records]
         if summary.get(total) is None or any(value is None for value in counts):

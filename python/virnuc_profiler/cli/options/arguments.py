@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,15 +36,23 @@ class Parser(argparse.ArgumentParser):
         """Parse the options first, and then the positional arguments.
 
         Both are parsed together if a command follows, which has options of its own, or if ``--`` is among the
-        arguments, because the two-step parse would drop it.
+        arguments, because the two-step parse would drop it. A command refuses what it does not know.
         """
-        if self._intermixing or self._subparsers is not None or "--" in (args or ()):
+        if self._intermixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self._intermixing = True  # some versions of Python call this method again
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            parse = super().parse_known_args if "--" in (args or ()) else self.parse_known_intermixed_args
+            known, unknown = parse(args, namespace)
         finally:
             self._intermixing = False
+        if unknown:  # said here, because the parser of all commands would point to its own help
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write a message; argparse alone would hide that it cannot be written."""
+        (file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where help is, and exit."""
@@ -61,7 +70,7 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
     """
     workload = parser.add_argument_group("workload")
     workload.add_argument(
-        "--fasta", type=Path, metavar="FILE",
+        "--fasta", type=file_path, metavar="FILE",
         help="your own sequences, plain or compressed with gzip, bzip2, xz or zstd",
     )  # fmt: skip
     workload.add_argument(
@@ -103,7 +112,7 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
     title = "grid: lists like 2,4,8" if lists else "configuration"
     _add_knobs(model, parser.add_argument_group(title), lists=lists)
     run = parser.add_argument_group("run")
-    run.add_argument("--output-dir", type=Path, metavar="DIR", help=f"folder of the results (default: {folder})")
+    run.add_argument("--output-dir", type=file_path, metavar="DIR", help=f"folder of the results (default: {folder})")
     run.add_argument(
         "--cooldown", type=_seconds_or_auto, default=2.0, metavar="SECONDS",
         help="pause after each configuration; auto: until it has left nothing behind, at most 2 s (default: 2)",
@@ -153,6 +162,13 @@ def _reader(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
+def file_path(text: str) -> Path:
+    """Read the path of a file or folder; an empty one would mean the working folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
 def _seconds_or_auto(text: str) -> float | str:
     return "auto" if text == "auto" else _number(at_least=0)(text)
 
@@ -173,6 +189,28 @@ def add_isolation_options(parser: argparse.ArgumentParser) -> None:
             option, type=_number(above=0), default=default, metavar="SECONDS",
             help=f"{what}; not with --isolation none (default: {default:g})",
         )  # fmt: skip
+
+
+def set_defaults_aside(parser: argparse.ArgumentParser, *others: str) -> None:
+    """Make a parser leave out what was not given, since some options are refused only if they were.
+
+    Args:
+        parser: Parser of a command.
+        others: Names of arguments that are no options of a measurement.
+    """
+    names = [name for name in vars(parser.parse_args([])) if name not in (*others, "command", "run", "debug")]
+    parser.set_defaults(defaults={name: parser.get_default(name) for name in names}, **dict.fromkeys(names))
+
+
+def take_given_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that were given, and fill in the defaults of the others.
+
+    Args:
+        arguments: What a parser has read whose defaults were set aside.
+    """
+    given = {name: value for name in arguments.defaults if (value := getattr(arguments, name)) is not None}
+    vars(arguments).update({**arguments.defaults, **given})
+    return given
 
 
 def steps(text: str) -> tuple[str, ...]:

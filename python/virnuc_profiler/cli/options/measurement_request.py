@@ -11,10 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from virnuc_profiler.errors import OutputError
+from virnuc_profiler.errors import OutputError, folder_problem
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.sequences.findings import sentence
 from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
+from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +147,7 @@ def require_writable(folder: Path) -> None:
             probe.flush()
     except OSError as error:
         raise OutputError(
-            f"cannot write into {folder}: {error.strerror or error}; choose another --output-dir"
+            f"cannot write into {folder}: {folder_problem(error)}; choose another --output-dir"
         ) from error
 
 
@@ -161,16 +162,17 @@ def describe_workload(workload: Workload) -> str:
     """Return one line that says what is run, and how much of a file is not."""
     from virnuc_profiler.sweep.plan.workload import SKIPPED_FILE  # needs NumPy, which --help does not
 
-    count = f"{workload.num_sequences:,} sequences"
+    count = counted(workload.num_sequences, "sequence")
     if workload.num_sequences < workload.sequences_in_file:
-        count = f"the first {workload.num_sequences:,} of {workload.sequences_in_file:,} sequences"
+        count = f"the first {workload.num_sequences:,} of {counted(workload.sequences_in_file, 'sequence')}"
         hint = "; --num-sequences N changes that"
     else:
         hint = ""
     if workload.skipped_records:
-        left_out = "record is" if workload.skipped_records == 1 else "records are"
-        hint = f"; {workload.skipped_records:,} invalid {left_out} left out, see {SKIPPED_FILE}{hint}"
-    return f"Workload: {count} of {shown_path(workload.path)} ({workload.source}), {workload.tokens:,} tokens{hint}"
+        left_out = counted(workload.skipped_records, "invalid record is", "invalid records are")
+        hint = f"; {left_out} left out, see {SKIPPED_FILE}{hint}"
+    tokens = counted(workload.tokens, "token")
+    return f"Workload: {count} of {shown_path(workload.path)} ({workload.source}), {tokens}{hint}"
 
 
 def warn_of_findings(workload: Workload) -> None:

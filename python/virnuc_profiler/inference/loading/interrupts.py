@@ -13,6 +13,28 @@ from typing import Final
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def _no_announcement() -> None:
+    """Say nothing of a signal that is held back."""
+
+
+_announce: Callable[[], object] = _no_announcement
+
+
+@contextmanager
+def announced_interrupts(announce: Callable[[], object]) -> Iterator[None]:
+    """Call a function when a stop signal is held back, so that a user sees at once that it has arrived.
+
+    Args:
+        announce: Function that a signal handler may call.
+    """
+    global _announce  # signals are the process's too
+    before, _announce = _announce, announce
+    try:
+        yield
+    finally:
+        _announce = before
+
+
 @contextmanager
 def deferred_interrupts() -> Iterator[None]:
     """Hold back stop signals that have a Python handler until the block ends, then deliver the first of them.
@@ -27,6 +49,7 @@ def deferred_interrupts() -> Iterator[None]:
 
     def postpone(number: int, _frame: FrameType | None) -> None:
         pending.append(number)
+        _announce()
 
     previous = {number: handler for number in _STOP_SIGNALS if callable(handler := signal.getsignal(number))}
     _set_handlers(dict.fromkeys(previous, postpone))

@@ -18,6 +18,7 @@ from virnuc_profiler.inference.sequences.alphabet import residue_alphabet
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.inference.sequences.findings import sentence
 from virnuc_profiler.inference.sequences.shared_folder import SharedFolder
+from virnuc_profiler.telemetry.number_text import counted
 
 _log = logging.getLogger(__name__)
 
@@ -226,7 +227,7 @@ def open_fasta(file: str | PathLike[str] | FastaFile, *, skip_invalid: bool = Fa
         return file
     fasta = FastaFile.open(file, skip_invalid=skip_invalid, strict=strict)
     if fasta.skipped:
-        left_out = f"{fasta.skipped:,} invalid record{' was' if fasta.skipped == 1 else 's were'} left out"
+        left_out = f"{counted(fasta.skipped, 'invalid record was', 'invalid records were')} left out"
         _log.warning("%s: %s, the first in %s", file, left_out, next(fasta.skipped_records()))
     if fasta.findings:
         _log.warning("%s: %s", file, sentence(fasta.findings))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
+from virnuc_profiler.telemetry.number_text import counted
+
 _MAX_ID: Final = 40
 """Characters of an identifier that a message shows."""
 
@@ -58,14 +60,9 @@ def sentence(findings: Iterable[Finding]) -> str:
     return "; ".join(map(str, findings))
 
 
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one}{'' if number == 1 else 's'}"
-
-
 def _holding(what: str) -> Any:
     def text(finding: Finding) -> str:
-        verb = "holds" if finding.sequences == 1 else "hold"
-        return f"{_count(finding.sequences, 'sequence')} {verb} {_count(finding.count, what)}"
+        return f"{counted(finding.sequences, 'sequence holds', 'sequences hold')} {counted(finding.count, what)}"
 
     return text
 
@@ -79,11 +76,11 @@ def shown_id(name: str) -> str:
 
 _WHAT: Final = {
     "nucleotides": lambda finding: (
-        f"{_count(finding.sequences, 'sequence')} look{'s' if finding.sequences == 1 else ''} like nucleotides, "
+        f"{counted(finding.sequences, 'sequence looks', 'sequences look')} like nucleotides, "
         "which are embedded as the amino acids of the same letters"
     ),
     "unknown": lambda finding: (
-        f"{_count(finding.sequences, 'sequence')} {'is' if finding.sequences == 1 else 'are'} unknown by more than "
+        f"{counted(finding.sequences, 'sequence is', 'sequences are')} unknown by more than "
         "half (X, J, digits or symbols)"
     ),
     "gaps": _holding("gap"),
@@ -91,12 +88,11 @@ _WHAT: Final = {
     "stops": _holding("inner stop"),
     "symbols": _holding("other character"),
     "words": lambda finding: (
-        f"{_count(finding.count, 'line')} of sequences read{'s' if finding.count == 1 else ''} like a message"
+        counted(finding.count, "line of sequences reads", "lines of sequences read") + " like a message"
     ),
-    "comments": lambda finding: f"{_count(finding.count, 'comment line')} skipped",
+    "comments": lambda finding: f"{counted(finding.count, 'comment line')} skipped",
     "carriage_returns": lambda finding: (
-        f"{_count(finding.count, 'line')} end{'s' if finding.count == 1 else ''} "
-        "with a CR alone, which is read as a line end"
+        f"{counted(finding.count, 'line ends', 'lines end')} with a CR alone, which is read as a line end"
     ),
 }
 _HARMLESS: Final = ("comments", "carriage_returns")

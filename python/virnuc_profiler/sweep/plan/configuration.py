@@ -41,7 +41,7 @@ class Configuration:
 
     num_workers: int = integer_knob(
         4, low=0, high=1024, code="w", heading="Workers", part="loader",
-        help="DataLoader processes, 0 for none", since="1.0",
+        help="DataLoader processes; 0 reads in the main process", since="1.0",
     )  # fmt: skip
     prefetch_factor: int = integer_knob(
         4, low=1, high=1024, code="pf", heading="Prefetch", part="loader",

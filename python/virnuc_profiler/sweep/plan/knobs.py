@@ -21,6 +21,10 @@ Part: TypeAlias = Literal["dataset", "loader", "collator", "model"]
 FIRST_VERSION: Final = "1.0"
 """First version of the result files."""
 
+_MAX_DIGITS: Final = 18
+_MAX_SHOWN: Final = 40
+"""Characters of a number that a message shows."""
+
 METADATA_KEY: Final = "knob"
 """The key under which a field's metadata holds its knob."""
 
@@ -136,7 +140,8 @@ class Knob(ABC):
         Args:
             default: The default in words, or values that are tried by default.
         """
-        return f"{self.help} ({self.short_range()}; default: {self.default_text or default})"
+        parts = (self.short_range(), f"default: {self.default_text or default}")
+        return f"{self.help} ({'; '.join(filter(None, parts))})"
 
     @abstractmethod
     def accepts(self, value: Any) -> bool:
@@ -188,8 +193,8 @@ class IntegerKnob(Knob):
         return f"a whole number from {self.low:,} to {self.high:,}"
 
     def short_range(self) -> str:
-        """Return the lower bound, since the upper one is never met in practice."""
-        return f"at least {self.low}"
+        """Return the lower bound, since the upper one is never met in practice; empty where it goes without saying."""
+        return f"at least {self.low}" if self.low > 0 else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,8 +254,12 @@ def parse_integer(text: str) -> int:
     int() would also accept "1_000" and digits of other scripts, and refuse thousands of digits with advice.
 
     Raises:
-        ValueError: The text is not a whole number of at most 18 digits.
+        ValueError: The text is not a whole number, or has more than 18 characters.
     """
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
+    text = text.strip()
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise ValueError(f"{text!r} is not a whole number")
+    if len(text) > _MAX_DIGITS:
+        shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+        raise ValueError(f"{shown} is too large: use at most {_MAX_DIGITS} digits")
     return int(text)

@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.selection import CONTAMINATED, select_best
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
-from virnuc_profiler.telemetry.number_text import limit, share
+from virnuc_profiler.telemetry.number_text import counted, limit, share
 from virnuc_profiler.telemetry.typed_records import require_type
 
 
@@ -140,6 +140,8 @@ class Choice:
         return replace(self, reason=reason, constraint_met=met, constraint_met_in_steps=self.constraint_met)
 
 
+_BASELINE: Final = "baseline"
+
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "reason": (str,),
     **dict.fromkeys(("constraint_met", "constraint_met_in_steps"), (bool, type(None))),
@@ -152,9 +154,9 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) -> Choice | None:
     """Select the best configuration of all steps; None if none succeeded.
 
-    Several steps measure the same configuration, so each counts with the median of its measurements: the luckiest of
-    four would favor those that were measured four times. A configuration that failed anywhere is not safe, and does
-    not count.
+    A configuration that is slower than the baseline is never chosen. Several steps measure the same configuration, so
+    each counts with the median of its measurements: the luckiest of four would favor those that were measured four
+    times. A configuration that failed anywhere is not safe, and does not count.
 
     Args:
         steps: Results by the name of their step.
@@ -172,19 +174,25 @@ def select_overall(steps: Mapping[str, Iterable[Result]], min_packing: float) ->
         if all(result.succeeded and result.sequences_per_sec is not None for _, result in entries)
     ]
     selected = select_best(safe, min_packing)
-    best = selected.best
+    best, met, slower = selected.best, selected.constraint_met, ""
     if best is None:
         return None
+    baselines = {result.configuration for result in steps.get(_BASELINE, ())}
+    for baseline in (one for one in safe if one.configuration in baselines and one.throttled == best.throttled):
+        if baseline.sequences_per_sec > best.sequences_per_sec:  # it lost for its packing alone
+            slower = f"the speed of the baseline; what packs {limit(100 * min_packing, '%')} or more is slower"
+            best, met = baseline, False
     rivals = [candidate for candidate in safe if candidate.throttled == best.throttled]
     noise = max((candidate.spread for candidate in rivals if len(candidate.rates) > 1), default=None)
-    rivals = [candidate for candidate in rivals if not selected.constraint_met or _packs(candidate, min_packing)]
-    equals = _equals(best, rivals, noise)
+    rivals = [candidate for candidate in rivals if not met or _packs(candidate, min_packing)]
+    close = _equals(best, rivals, noise)
+    equals = None if close is None else len(close)
     failed = len(measured) - len(safe)
     return Choice(
-        reason=_reason(best, len(safe), failed, min_packing, selected.constraint_met, noise, equals),
+        reason=slower or _reason(best, len(safe), failed, min_packing, met, noise, close or []),
         configuration=best.configuration,
-        constraint_met=selected.constraint_met,
-        constraint_met_in_steps=selected.constraint_met,
+        constraint_met=met,
+        constraint_met_in_steps=met,
         sequences_per_sec=best.sequences_per_sec,
         packing_efficiency=best.packing_efficiency,
         measurements=len(best.rates),
@@ -223,11 +231,12 @@ def _packs(candidate: Candidate, min_packing: float) -> bool:
     return candidate.packing_efficiency is not None and candidate.packing_efficiency >= min_packing
 
 
-def _equals(best: Candidate, rivals: Sequence[Candidate], noise: float | None) -> int | None:
+def _equals(best: Candidate, rivals: Sequence[Candidate], noise: float | None) -> list[Candidate] | None:
+    """Return the rivals that are as good as the best within the noise; None without noise."""
     if noise is None:
         return None
     floor = best.sequences_per_sec * (1 - noise)
-    return sum(rival is not best and rival.sequences_per_sec >= floor for rival in rivals)
+    return [rival for rival in rivals if rival is not best and rival.sequences_per_sec >= floor]
 
 
 def _reason(
@@ -237,13 +246,17 @@ def _reason(
     min_packing: float,
     met: bool,
     noise: float | None,
-    equals: int | None,
+    close: Sequence[Candidate],
 ) -> str:
     repeats = f" (median of {len(best.rates)})" if len(best.rates) > 1 else ""
     unsafe = f" ({failed} failed)" if failed else ""
     wanted = f"a packing efficiency of {limit(100 * min_packing, '%')}"
     packing = f" with {wanted} or more" if met else f"; none reached {wanted}"
-    others = f"{equals} other{'s are' if equals != 1 else ' is'}"
-    doubt = f"; {others} within the {share(noise)} by which repeated measurements differ" if noise and equals else ""
+    doubt = ""
+    if noise and close:
+        among = " (the baseline among them)" if any(_BASELINE in rival.found_in for rival in close) else ""
+        others = counted(len(close), "other is", "others are")
+        within = f"within the {share(noise)} by which repeated measurements differ"
+        doubt = f"; no difference beyond the noise: {others} {within}{among}"
     heat = "; the device was throttled in every measurement" if best.throttled else ""
     return f"highest sequences/s{repeats} of {safe} that succeeded{unsafe}{packing}{doubt}{heat}"

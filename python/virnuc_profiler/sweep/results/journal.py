@@ -36,6 +36,7 @@ from virnuc_profiler.sweep.results.sweep_record import (
 )
 from virnuc_profiler.telemetry.checked_lines import decode_lines, encode_line
 from virnuc_profiler.telemetry.files import MAX_BYTES
+from virnuc_profiler.telemetry.number_text import counted
 
 JOURNAL_FILE: Final = "journal.jsonl"
 
@@ -191,7 +192,8 @@ class Journal:
 
     def _unwritable(self, error: OSError) -> OutputError:
         count = sum(len(record.trials) for record in self.records)
-        kept = f"; its {count} finished trials stay readable, and --resume continues once it can be written"
+        trials = counted(count, "finished trial stays", "finished trials stay")
+        kept = f"; its {trials} readable, and --resume continues once it can be written"
         return OutputError(f"cannot write {self.path}: {error.strerror or error}{kept if count else ''}")
 
 

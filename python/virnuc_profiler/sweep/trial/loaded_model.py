@@ -45,6 +45,7 @@ class LoadedModel(Protocol):
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
+        on_tokens: Callable[[int], None] | None = None,
     ) -> Result:
         """Measure one configuration."""
 

@@ -32,13 +32,14 @@ from virnuc_profiler.sweep.trial.outcome import failed_result
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
+from virnuc_profiler.telemetry.number_text import counted
 
 __all__ = ["MeasuredModel", "Request", "device_name", "usable_cores"]
 
 _ODDITIES: Final = {
-    "truncated_sequences": f"sequences cut to {MAX_SEQUENCE_LENGTH:,} residues",
-    "unknown_residues": "letters that the model does not know",
-    "oversize_batches": "batches over the token budget",
+    "truncated_sequences": ("sequence", "sequences", f"cut to {MAX_SEQUENCE_LENGTH:,} residues"),
+    "unknown_residues": ("letter", "letters", "that the model does not know"),
+    "oversize_batches": ("batch", "batches", "over the token budget"),
 }
 
 _log = logging.getLogger(__name__)
@@ -259,7 +260,9 @@ class MeasuredModel:
         if fasta is None or fasta.path != workload.path or fasta.fingerprint != workload.fingerprint:
             fasta = FastaFile.open(workload.path, skip_invalid=workload.skip_invalid)
         if fasta.fingerprint != workload.fingerprint:
-            raise WorkloadError(f"{workload.path} was changed since its {workload.num_sequences:,} sequences were read")
+            raise WorkloadError(
+                f"{workload.path} was changed since its {counted(workload.num_sequences, 'sequence')} were read"
+            )
         self._fasta = fasta
         return fasta
 
@@ -275,7 +278,11 @@ class MeasuredModel:
 
     def _warn_once(self, result: Result) -> None:
         """Warn once of sequences that were not run as they stand in the file, since it is the same in every trial."""
-        odd = [f"{count:,} {what}" for name, what in _ODDITIES.items() if (count := getattr(result, name))]
+        odd = [
+            f"{counted(count, one, many)} {what}"
+            for name, (one, many, what) in _ODDITIES.items()
+            if (count := getattr(result, name))
+        ]
         if odd and not self._warned and result.succeeded:
             self._warned = True
             _log.warning("not everything was run as it stands in the file: %s", "; ".join(odd))

@@ -48,6 +48,7 @@ from virnuc_profiler.sweep.trial.outcome import failed_result, successful_outcom
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.trial.run_files import model_shape, record_run, run_path
 from virnuc_profiler.telemetry.logger import TelemetryLogger
+from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _log = logging.getLogger(__name__)
@@ -224,7 +225,9 @@ class _TrialRun:
         }
         recorded = 0 if self._run is None else self._run.total_sequences
         if self.failure is None and self.interrupt is None and recorded != self._expected:
-            self.failure = Failure("error", f"{recorded} sequences were recorded, but {self._expected} went in")
+            self.failure = Failure(
+                "error", f"{counted(recorded or 0, 'sequence')} recorded, but {self._expected:,} went in"
+            )
             self.failure = dataclasses.replace(
                 self.failure, evidence={"recorded_sequences": recorded, "expected_sequences": self._expected}
             )
@@ -341,11 +344,11 @@ class _TrialRun:
         )
         for result in self._runner.run(self._loader):
             self._done += len(result.sequence_ids)
-            if self._on_progress is not None:
-                self._on_progress(self._done)
             if self._on_tokens is not None:
                 self._tokens_done += self._tokens_of(result.positions)
                 self._on_tokens(self._tokens_done)
+            if self._on_progress is not None:
+                self._on_progress(self._done)
 
     def _tokens_of(self, positions: Any) -> int:
         """Return the tokens of some sequences of the file, BOS and EOS included."""

@@ -134,7 +134,8 @@ class Service:
             return "predicted", {"result": None if predicted is None else predicted.to_json()}
         self._start_forkserver(configuration.num_workers)
         progress = ProgressMessages(self._writer)
-        result = self._model.run_trial(workload, configuration, Path(message["output_dir"]), progress)
+        folder = Path(message["output_dir"])
+        result = self._model.run_trial(workload, configuration, folder, progress, progress.count_tokens)
         return "result", {"result": result.to_json(), "resources": _resources(self._model)}
 
     def _start_forkserver(self, num_workers: int) -> None:

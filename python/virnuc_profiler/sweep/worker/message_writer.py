@@ -62,6 +62,15 @@ class ProgressMessages:
     def __init__(self, writer: MessageWriter) -> None:
         self._writer = writer
         self._next = 0.0
+        self._tokens = 0
+
+    def count_tokens(self, tokens: int) -> None:
+        """Note the number of finished tokens, which the next message names.
+
+        Args:
+            tokens: Number of finished tokens.
+        """
+        self._tokens = tokens
 
     def __call__(self, sequences: int) -> None:
         """Send the number of finished sequences; 0 says that the trial begins to measure.
@@ -74,7 +83,7 @@ class ProgressMessages:
             self._writer.send("progress", sequences=0)
         elif now >= self._next and self._writer.has_room():  # a suspended supervisor must not block the run
             self._next = now + PROGRESS_EVERY_S
-            self._writer.send("progress", sequences=sequences)
+            self._writer.send("progress", sequences=sequences, tokens=self._tokens)
 
 
 class LogMessages(logging.Handler):

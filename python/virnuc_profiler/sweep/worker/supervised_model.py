@@ -119,6 +119,7 @@ class SupervisedModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
+        on_tokens: Callable[[int], None] | None = None,
     ) -> Result:
         """Measure one configuration, in a process that no earlier trial has damaged.
 
@@ -129,6 +130,7 @@ class SupervisedModel:
             configuration: Values of all knobs.
             output_dir: Folder of the telemetry file and the run.
             on_progress: Called with the number of sequences that are done.
+            on_tokens: Called with the number of their tokens.
 
         Raises:
             VirnucError: No process can be started any more, or it finds other conditions than the one before.
@@ -149,7 +151,7 @@ class SupervisedModel:
         while result is None:
             attempt += 1
             last = attempt == MAX_FAILED_STARTS
-            result = self._try(workload, configuration, output_dir, on_progress, last=last)
+            result = self._try(workload, configuration, output_dir, on_progress, on_tokens, last=last)
         return with_model(result, self.description, reloaded)
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
@@ -184,6 +186,7 @@ class SupervisedModel:
         configuration: Configuration,
         output_dir: Path,
         on_progress: Callable[[int], None] | None,
+        on_tokens: Callable[[int], None] | None,
         *,
         last: bool,
     ) -> Result | None:
@@ -201,7 +204,7 @@ class SupervisedModel:
         )
         try:
             reply = self._supervisor.ask(
-                "result", watch, "trial", on_progress, ask_to_stop=True,
+                "result", watch, "trial", on_progress, on_tokens, ask_to_stop=True,
                 workload=workload.to_json(), configuration=configuration.to_json(), output_dir=str(output_dir),
             )  # fmt: skip
         except _NOT_THE_TRIALS:

@@ -97,6 +97,7 @@ class Supervisor:
         watchdog: Watchdog,
         kind: str,
         on_progress: Callable[[int], None] | None = None,
+        on_tokens: Callable[[int], None] | None = None,
         *,
         ask_to_stop: bool = False,
         **fields: Any,
@@ -110,6 +111,7 @@ class Supervisor:
             watchdog: Deadlines of the request.
             kind: Kind of the request.
             on_progress: Function to call with the number of finished sequences, or None.
+            on_tokens: Function to call with the number of their tokens, or None.
             ask_to_stop: Whether a process that must end gets a stop request first, so that it can write its files.
             fields: JSON-serializable fields of the request.
 
@@ -144,7 +146,7 @@ class Supervisor:
                     else:
                         if message["kind"] == "progress" and not message["sequences"]:
                             watchdog.start_measuring()
-                        self._handle(message, on_progress)
+                        self._handle(message, on_progress, on_tokens)
         except ProtocolError as error:
             raise ProcessLost(f"the model's process was ended: it sent {error}", self._end(ask=False)) from None
         finally:
@@ -206,9 +208,17 @@ class Supervisor:
         finally:
             self._process = None
 
-    def _handle(self, message: Message, on_progress: Callable[[int], None] | None) -> None:
-        if message["kind"] == "progress" and on_progress is not None:
-            on_progress(message["sequences"])
+    def _handle(
+        self,
+        message: Message,
+        on_progress: Callable[[int], None] | None,
+        on_tokens: Callable[[int], None] | None,
+    ) -> None:
+        if message["kind"] == "progress":
+            if on_tokens is not None and message.get("tokens"):
+                on_tokens(message["tokens"])
+            if on_progress is not None:
+                on_progress(message["sequences"])
         elif message["kind"] == "log" and not (message["level"] >= logging.WARNING and message["text"] in self._logged):
             self._logged.add(message["text"])  # each new process repeats the warnings on the model and the sequences
             logging.getLogger("virnuc_profiler").log(message["level"], "%s", message["text"])

@@ -5,9 +5,11 @@ import pytest
 
 from tests.support.run_records import MS, batch, packing, run_of, samples
 from virnuc_profiler import generate_performance_report
+from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.analysis.summary.run_telemetry import telemetry_document
-from virnuc_profiler.reports.telemetry_file import write_telemetry
+from virnuc_profiler.reports.performance_text import render_performance
+from virnuc_profiler.reports.telemetry_file import load_telemetry, write_telemetry
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.records import DeviceCapture, EnergyReading, GpuReading, SamplerTierRecord
 
@@ -44,7 +46,7 @@ def test_a_run_that_was_hardly_seen_has_no_utilization_and_no_verdict(times_ms, 
     found = lines_of(sampled(times_ms), tmp_path)
     assert found["GPU"].startswith("n/a (")
     assert "of the run sampled" in found["GPU"]
-    assert found["Power, peak"].startswith("n/a (")
+    assert found["Power, highest 1 s average"].startswith("n/a (")
     assert found["Batches under lower clocks"].startswith("n/a (")
     assert found["PERF-02"] == "NOT MEASURED"
 
@@ -116,3 +118,13 @@ def test_values_of_a_few_batches_of_another_writer(tmp_path):
     assert verdict(report, "PERF-02") == "NOT MEASURED"
     otherwise = generate_performance_report(write(tmp_path, {"avg_gpu_util": 80.0}, batches))
     assert verdict(otherwise, "PERF-02") == "PASS"  # the writer measured it itself
+
+
+def test_the_highest_power_is_named_for_what_it_is_and_left_out_where_it_shows_nothing(tmp_path):
+    label = "Power, highest 1 s average"
+    assert lines_of(sampled(WHOLE), tmp_path)[label] == "500.0 W"
+    document = load_telemetry(sampled(WHOLE))
+    for changes in ({"mean_power_watts": 700.0}, {"elapsed_seconds": 0.55}):
+        changed = {**document, "summary": {**document["summary"], **changes}}
+        (line,) = [line for line in render_performance(summarize_performance(changed)).splitlines() if label in line]
+        assert line.split(":")[1].strip() == "n/a"

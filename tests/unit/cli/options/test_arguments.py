@@ -2,6 +2,7 @@
 """The command line up to the moment where work would begin."""
 
 import io
+import signal
 import subprocess
 import sys
 
@@ -9,7 +10,10 @@ import pytest
 
 from virnuc_profiler.cli import main as cli
 from virnuc_profiler.cli.main import main
+from virnuc_profiler.cli.options.idle_options import idle_lists
 from virnuc_profiler.errors import ModelError, OutputError, UsageError, WorkloadError
+from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
+from virnuc_profiler.sweep.plan.steps import plan
 
 
 def run(capsys, *argv):
@@ -48,7 +52,6 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ([], ["COMMAND"]),
         (["swoop"], ["swoop", "sweep"]),
         (["report"], ["PATH"]),
         (["sweep", "--num-workers", "2,-4"], ["num_workers is -4", "from 0"]),
@@ -81,6 +84,25 @@ def test_version(capsys):
         (["sweep", "--device-memory-gb", "inf"], ["'inf' is not a number"]),
         (["sweep", "--seed", "-1"], ["--seed"]),
         (["sweep", "extra"], ["extra"]),
+        (["sweep", "--nope"], ["virnuc-profiler sweep: error", "--nope", "see virnuc-profiler sweep --help"]),
+        (["report", "x", "--", "--nope"], ["x"]),
+        (["sweep", "--seed", "12345678901234567890"], ["12345678901234567890 is too large", "18 digits"]),
+        (["sweep", "--num-workers", "9" * 5000], ["9999... is too large"]),
+        (["sweep", "--fasta", ""], ["--fasta", "the path is empty"]),
+        (["profile", "--output-dir", ""], ["--output-dir", "the path is empty"]),
+        (["sweep", "--resume", ""], ["--resume", "the path is empty"]),
+        (["report", ""], ["PATH", "the path is empty"]),
+        (["correlate", "a", ""], ["NSYS.sqlite", "the path is empty"]),
+        (["sweep", "--isolation", "none", "--start-timeout", "5"], ["--start-timeout has no effect", "leave one"]),
+        (["sweep", "--isolation", "none", "--progress-timeout", "5"], ["--progress-timeout has no effect"]),
+        (["sweep", "--fasta", "own.faa", "--seed", "1"], ["--seed has no effect on the sequences of own.faa"]),
+        (["profile", "--fasta", "own.faa", "--seed", "42"], ["--seed has no effect"]),
+        (["sweep", "--strict"], ["--strict has no effect on generated sequences", "--fasta"]),
+        (["profile", "--skip-invalid"], ["--skip-invalid has no effect"]),
+        (["profile", "--min-cosine", "0.9"], ["--min-cosine has no effect without fp8"]),
+        (["sweep", "--min-cosine", "0.9", "--precision", "bf16,fp32"], ["--min-cosine has no effect"]),
+        (["doctor", "--device", "cpu"], ["--device has no effect without --overhead"]),
+        (["doctor", "--overhead", "--output-dir", "."], ["--output-dir has no effect"]),
     ],
 )
 def test_misuse_is_one_sentence_and_code_2(capsys, argv, words):
@@ -111,7 +133,8 @@ def test_help_and_misuse_do_not_import_torch():
         (ModelError("no weights"), 1, "error: no weights"),
         (MemoryError(), 1, "error: MemoryError"),
         (WorkloadError("no \x1b[2Jfile"), 2, r"no \x1b[2Jfile"),
-        (OSError(28, "No space left on device", "x"), 1, "No space left on device"),
+        (OSError(28, "No space left on device", "x"), 1, "error: x: No space left on device"),
+        (OSError(28, "No space left on device"), 1, "error: No space left on device"),
         (RuntimeError("a\nb"), 1, "internal error, RuntimeError: a b"),
         (KeyboardInterrupt(), 1, "error: stopped; what was measured until then is in results"),
         (KeyboardInterrupt("SIGTERM"), 1, "stopped by SIGTERM"),
@@ -157,3 +180,41 @@ def test_debug_shows_the_traceback(capsys, monkeypatch):
     assert code == 2
     assert "Traceback" in err
     assert err.splitlines()[-1] == "virnuc-profiler: error: no such thing"
+
+
+def test_the_bare_command_shows_help(capsys):
+    code, out, err = run(capsys)
+    assert (code, err) == (2, "")
+    assert out.startswith("usage: virnuc-profiler")
+    assert "measure one configuration" in out
+
+
+@pytest.mark.parametrize("command", ["sweep", "profile"])
+def test_the_help_of_a_number_says_its_range_once(capsys, command):
+    text = " ".join(run(capsys, command, "--help")[1].split())
+    assert "DataLoader processes; 0 reads in the main process (default: " in text
+    assert "0 or more" not in text
+    assert "at least 0" not in text
+
+
+def test_lists_that_no_step_varies_are_named(caplog):
+    steps = plan({"num_workers": (8,)})
+    assert idle_lists(["num_workers", "seed"], [steps["baseline"]]) == (
+        "no chosen step varies --num-workers, so these values are not used"
+    )
+    assert idle_lists(["num_workers", "precision"], [steps["baseline"], steps["dataloader"]]) == ""
+
+
+def test_a_stop_is_said_at_once_even_where_it_is_held_back(capfd, monkeypatch):
+    said = []
+
+    def stop(arguments):
+        with deferred_interrupts():
+            signal.raise_signal(signal.SIGINT)
+            said.append(capfd.readouterr().err)
+
+    monkeypatch.setattr(cli.sweep, "run", stop)
+    assert main(["sweep"]) == 1
+    assert said[0].startswith("Stopping: ")
+    assert capfd.readouterr().err == "virnuc-profiler: error: stopped\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -10,6 +10,7 @@ from virnuc_profiler.cli.main import main
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier, refuse_result
 from virnuc_profiler.errors import OutputError, UsageError
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
+from virnuc_profiler.telemetry.logger import TelemetryLogger
 
 
 def test_commands_that_start_in_the_same_second_get_folders_of_their_own(tmp_path):
@@ -55,3 +56,15 @@ def test_the_report_on_a_folder_does_not_replace_its_files(tmp_path, capsys):
     assert "--output" in capsys.readouterr().err
     assert (tmp_path / "baseline.json").read_text() == before
     assert json.loads(before)["step"] == "baseline"
+
+
+def test_a_file_in_the_place_of_the_folder_is_called_one(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file: it is a file; choose another --output-dir"):
+        claim_folder(tmp_path / "file", named=True)
+    with pytest.raises(OutputError, match="file/out: a part of its path is a file; choose another --output-dir"):
+        claim_folder(tmp_path / "file" / "out", named=True)
+    with pytest.raises(OutputError, match="file: it is a file"):
+        fake_sweep(tmp_path / "file").run_step("baseline")
+    with pytest.raises(OutputError, match="file: it is a file; choose another one"):
+        TelemetryLogger(tmp_path / "file")

@@ -225,6 +225,7 @@ def test_a_compiled_kernel_is_reused_for_arguments_of_the_same_kind(monkeypatch)
 
     monkeypatch.setattr(graph_inputs, "_load_graph_inputs", Jit())
     monkeypatch.setattr(graph_inputs, "_compiled", {})
+    monkeypatch.setattr(graph_inputs, "_TAKES_CONSTANTS", True)
     target, vectors = torch.zeros(3, dtype=torch.int64), torch.empty(2, 8)
 
     def load(lengths, dtype=torch.uint8, **options):

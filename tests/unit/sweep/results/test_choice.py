@@ -34,7 +34,10 @@ def test_the_choice_says_how_many_are_as_good_within_the_noise():
     assert chosen.configuration == best
     assert chosen.noise == pytest.approx(0.02)
     assert chosen.equals_within_noise == 1
-    assert "1 other is within the 2.00% by which repeated measurements differ" in chosen.reason
+    assert chosen.reason.endswith(
+        "; no difference beyond the noise: 1 other is within the 2.00% by which repeated measurements differ "
+        "(the baseline among them)"
+    )
     once = select(measured_in("dataloader", *results))
     assert (once.noise, once.equals_within_noise) == (None, None)
     # The spread of a throttled configuration is not the noise of the others.
@@ -61,3 +64,18 @@ def test_the_overall_best_prefers_good_packing_and_says_if_there_is_none():
     assert (chosen.configuration, chosen.constraint_met) == (wasteful, False)
     assert "none reached" in chosen.reason
     assert select(measured_in("x", failure(full))) is None
+
+
+def test_what_is_slower_than_the_baseline_is_not_chosen():
+    baseline, fuller = Configuration(), Configuration(token_budget=2048)
+    chosen = select(
+        measured_in("baseline", success(baseline, 100.0, 0.85)),
+        measured_in("packing", success(fuller, 91.0, 0.95)),
+    )
+    assert (chosen.configuration, chosen.constraint_met) == (baseline, False)
+    assert chosen.reason == "the speed of the baseline; what packs 90% or more is slower"
+    faster = select(
+        measured_in("baseline", success(baseline, 100.0, 0.85)),
+        measured_in("packing", success(fuller, 101.0, 0.95)),
+    )
+    assert (faster.configuration, faster.constraint_met) == (fuller, True)

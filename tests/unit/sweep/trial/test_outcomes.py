@@ -93,7 +93,7 @@ def test_the_choice_takes_cool_measurements_and_ignores_what_says_nothing(reason
 def test_tables_say_so():
     results = [success(FAST, 200.0, **HEAT), success(SLOW, 100.0)]
     text = render_dataloader(steps(*results))
-    assert "Best: num_workers=2" in text
+    assert "Fastest measured: num_workers=2" in text
     assert "Throttled configurations (chosen only if all were):" in text
     assert "  num_workers=8, prefetch_factor=8 (34.0% of the time: sw_thermal_slowdown)" in text
     assert "| throttled" in render_interaction(steps(*results, step="interaction"))

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Options that were given but change nothing: refused, so that what is measured is what was asked for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from virnuc_profiler.errors import UsageError
+from virnuc_profiler.sweep.plan.configuration import KNOBS
+from virnuc_profiler.sweep.plan.steps import Step
+
+_OF_A_PROCESS: Final = ("start_timeout", "progress_timeout")
+_OF_OWN_FILES: Final = ("skip_invalid", "strict")
+
+
+def refuse_idle_options(arguments: argparse.Namespace, given: Mapping[str, Any], fasta: Path | None) -> None:
+    """Refuse options of a new measurement that change nothing.
+
+    Args:
+        arguments: All options.
+        given: Options that were given, by name.
+        fasta: The user's file of sequences; None if they are generated.
+
+    Raises:
+        UsageError: An option has no effect beside the others.
+    """
+    refuse_idle_limits(given)
+    if fasta is not None and "seed" in given:
+        raise UsageError(f"--seed has no effect on the sequences of {fasta}: leave it out")
+    for name in _OF_OWN_FILES:
+        if fasta is None and name in given:
+            raise UsageError(f"{_option(name)} has no effect on generated sequences: give your own with --fasta")
+    precision = arguments.precision
+    if "min_cosine" in given and "fp8" not in (precision if isinstance(precision, tuple) else (precision,)):
+        raise UsageError("--min-cosine has no effect without fp8: add --precision fp8, or leave it out")
+
+
+def refuse_idle_limits(given: Mapping[str, Any]) -> None:
+    """Refuse time limits of a process that ``--isolation none`` does not start.
+
+    Args:
+        given: Options that were given, by name.
+
+    Raises:
+        UsageError: There is such a limit.
+    """
+    for name in _OF_A_PROCESS:
+        if given.get("isolation") == "none" and name in given:
+            raise UsageError(
+                f"{_option(name)} has no effect with --isolation none, which starts no process that it could limit: "
+                "leave one of them out"
+            )
+
+
+def idle_lists(given: Iterable[str], steps: Iterable[Step]) -> str:
+    """Return a sentence on lists that no chosen step of a sweep varies; empty if there are none.
+
+    Args:
+        given: Names of the options that were given.
+        steps: The chosen steps.
+    """
+    varied = {name for step in steps for name in step.grid}
+    idle = [name for name in given if name in KNOBS and not KNOBS[name].needs_new_model and name not in varied]
+    if not idle:
+        return ""
+    return f"no chosen step varies {', '.join(KNOBS[name].option for name in idle)}, so these values are not used"
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""A run on one page: what ran, how fast, what limits it and what to do, and the requirements that it misses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from textwrap import wrap
+from typing import Any, Final
+
+from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_run
+from virnuc_profiler.analysis.summary.performance_figures import (
+    PERF_02_PERCENT,
+    PERF_05_EFFICIENCY,
+    Performance,
+    Requirement,
+    summarize_performance,
+)
+from virnuc_profiler.reports.coverage_text import with_coverage
+from virnuc_profiler.reports.figures import counted, number, percent, rate, share
+from virnuc_profiler.reports.telemetry_file import load_telemetry
+from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.run_result import RunResult
+from virnuc_profiler.telemetry.values import printable
+
+_INDENT: Final = " " * len("Verdict: ")
+
+
+def render_page(run: RunResult, columns: int = 80) -> str:
+    """Render the page on a run.
+
+    Args:
+        run: Run to render.
+        columns: Width of the page.
+    """
+    performance = summarize_performance(load_telemetry(run))
+    lines = [
+        *_ran(performance),
+        *_stopped(performance.summary),
+        *_rates(performance.summary),
+        _packing(performance),
+        *_gpu(performance),
+        *_requirements(performance),
+        f"Verdict: {diagnose_run(run).sentence}",
+    ]
+    return "\n".join(piece for line in lines for piece in _wrapped(line, columns)) + "\n"
+
+
+def _wrapped(line: str, columns: int) -> list[str]:
+    text = printable(line, 2000)
+    return wrap(text, columns, subsequent_indent=_INDENT, break_on_hyphens=False, break_long_words=False)
+
+
+def _ran(performance: Performance) -> Iterator[str]:
+    summary, workload = performance.summary, performance.metadata.get("workload")
+    planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
+    sequences, batches = summary["total_sequences"] or 0, summary["total_batches"] or 0
+    early = type(planned) is int and planned > sequences
+    ran = f"{sequences:,} of {counted(planned or 0, 'sequence')}" if early else counted(sequences, "sequence")
+    how = f"{counted(summary['total_tokens'] or 0, 'token')} in {counted(batches, 'batch', 'batches')}"
+    start = summary.get("start_up_seconds")
+    began = "" if start is None else f", {number(start, 1, ' s')} of it until the first batch was complete"
+    ended = " (it ended early)" if early else ""
+    yield f"Ran:     {ran}{ended}, {how}, {number(summary['elapsed_seconds'], 1, ' s')}{began}"
+
+
+def _stopped(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield that the run stood still for a time, which its rates include."""
+    if (seconds := (summary.get("stopped_seconds") or 0.0) + (summary.get("suspended_seconds") or 0.0)) > 0:
+        yield f"Stopped: {number(seconds, 1, ' s')} of that, by a signal or with the machine: measure again"
+
+
+def _rates(summary: Mapping[str, Any]) -> Iterator[str]:
+    whole = rate(ratio(summary["sequences_per_hour"], 3600))
+    yield f"Rate:    {whole} sequences/s, {number(summary['avg_tokens_per_sec'])} tokens/s over the whole run"
+    if summary.get("steady_tokens_per_sec") is not None:
+        steady = rate(summary.get("steady_sequences_per_sec"))
+        yield f"{_INDENT}{steady} sequences/s, {number(summary['steady_tokens_per_sec'])} tokens/s after warm-up"
+
+
+def _packing(performance: Performance) -> str:
+    return f"Packing: {share(performance.packing.average, beside=PERF_05_EFFICIENCY)} of the token budget"
+
+
+def _gpu(performance: Performance) -> Iterator[str]:
+    if performance.on_cpu:
+        return
+    (device, *others) = performance.devices
+    busy = with_coverage(percent(device.average, beside=PERF_02_PERCENT), device.coverage)
+    memory = performance.metadata.get("peak_memory_gb")
+    peak = f", {number(memory, 2, ' GB')} of memory at most" if isinstance(memory, int | float) else ""
+    if not others:
+        yield f"GPU:     {busy} utilization{peak}"
+
+
+def _requirements(performance: Performance) -> Iterator[str]:
+    """Yield the requirements that the run was measured against, those that it misses with their value."""
+    verdicts = [_verdict(one) for one in performance.requirements if one.met is not None]
+    if verdicts and not performance.on_cpu:
+        yield f"Goals:   {'; '.join(verdicts)}"
+
+
+def _verdict(requirement: Requirement) -> str:
+    what = f"{requirement.name} ({requirement.text})"
+    if requirement.met:
+        return f"{what} passed"
+    unit = f" {requirement.unit}" if requirement.unit[0].isalpha() else requirement.unit
+    value = number(requirement.value, 1, unit, beside=requirement.limit)
+    return f"{what} FAILED with {value}"
