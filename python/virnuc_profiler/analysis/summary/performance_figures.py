@@ -278,8 +278,11 @@ def _requirements(
 ) -> list[Requirement]:
     """Return the requirements that apply: those of speed only to a GPU."""
     efficiency = summary["avg_packing_efficiency"]
+    unsteady = any(
+        "steady_tokens_per_sec" in one and one["steady_tokens_per_sec"] is None for one in (summary, *shards)
+    )
     of_a_gpu = [
-        _projected_hours(projections, unsteady="steady_tokens_per_sec" in summary and projections.steady is None),
+        _projected_hours(projections, unsteady=unsteady),
         _utilization(summary, shards),
     ]
     return [

@@ -303,6 +303,13 @@ def test_a_shard_that_ended_early_or_stood_still_is_named(tmp_path, capsys):
     assert "slept" not in report
 
 
+def test_shards_without_a_steady_rate_decide_no_projection(tmp_path, capsys):
+    short = [written(tmp_path, f"{n}.json", n, steady_tokens_per_sec=None) for n in range(2)]
+    assert main(["report", *map(str, short)]) == 0
+    (verdict,) = [line for line in capsys.readouterr().out.splitlines() if "PERF-01" in line]
+    assert verdict.endswith("CANNOT TELL")
+
+
 def test_the_report_of_a_job(tmp_path, capsys):
     paths = [written(tmp_path, "a.json", 0, avg_gpu_util=90.0), written(tmp_path, "b.json", 60)]
     assert main(["report", *map(str, paths)]) == 0
