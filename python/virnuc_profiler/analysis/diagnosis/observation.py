@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps, device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline, host_timeline
 from virnuc_profiler.analysis.diagnosis.launches import Launch, launches_of
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp, start_up_of
-from virnuc_profiler.analysis.gpu.activity import activity_during
+from virnuc_profiler.analysis.gpu.activity import sampled_activity
 from virnuc_profiler.analysis.model_cost import ModelShape, flops_by_batch, forward_flops
 from virnuc_profiler.analysis.timing.completion import completions_of
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
@@ -35,11 +35,13 @@ class Activity:
         sm: Activity of the SMs.
         tensor: Activity of the tensor cores.
         dram: Activity of the device memory.
+        seen_share: Share of the window for which the samples stand; None without samples.
     """
 
     sm: float | None
     tensor: float | None
     dram: float | None
+    seen_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -199,4 +201,6 @@ def _tail_ns(batches: BatchTable, span: Interval) -> int:
 def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:
     if gpu is None:
         return Activity(None, None, None)
-    return Activity(*(activity_during(window, gpu.gpm, f"{unit}_activity") for unit in ("sm", "tensor", "dram")))
+    sm, tensor, dram = (sampled_activity(window, gpu.gpm, f"{unit}_activity") for unit in ("sm", "tensor", "dram"))
+    shares = [sampled.coverage.share for sampled in (sm, tensor, dram) if sampled.coverage is not None]
+    return Activity(sm.value, tensor.value, dram.value, min(shares, default=None))

@@ -337,6 +337,14 @@ def test_like_batches_that_take_different_times_are_no_evidence_of_other_users(t
     assert "SM clocks were not sampled" in found.sentence
 
 
+def test_activity_of_a_part_of_the_window_is_given_with_its_share():
+    run = back_to_back((1600.0,) * 40)
+    part = gpm(dram=None, seconds=48)
+    assert evidence(diagnose_run(with_gpu(run, **part)))["SM activity"] == "0.90 (of 72.2% of that time)"
+    assert evidence(diagnose_run(with_gpu(run, **gpm(seconds=70))))["SM activity"] == "0.90"
+    assert "SM activity" not in evidence(diagnose_run(with_gpu(run, **gpm(seconds=20))))
+
+
 def test_a_single_reading_says_nothing_of_a_long_run():
     """A run of 112 s, of which NVML saw one moment: neither other processes nor clocks are ruled out."""
     moment_ns = 30_000 * MS
