@@ -11,14 +11,12 @@ from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
 from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED as UNKNOWN
-from virnuc_profiler.analysis.summary.performance_figures import (
+from virnuc_profiler.analysis.summary.performance_figures import WELL_PACKED, Performance, summarize_performance
+from virnuc_profiler.analysis.summary.requirements import (
     PERF_01_HOURS,
     PERF_02_PERCENT,
     PERF_05_EFFICIENCY,
-    WELL_PACKED,
-    Performance,
     Projections,
-    summarize_performance,
 )
 from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
 from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
