@@ -33,7 +33,7 @@ OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, 
         if (timing == Timing::timestamps && timer->accepts(*record_)) next.record->timing = timing;
         if (timing == Timing::events && timer->record(stream, *record_, ended, next.record)) {
             next.record->timing = timing;
-            if (awaiting_follower_ != nullptr && awaiting_follower_->follower == number) awaiting_follower_ = nullptr;
+            follow(number, stream, previous);
         }
     }
     if (previous != nullptr && previous->record != nullptr) {
@@ -42,6 +42,15 @@ OpenStage Batch::start(std::int16_t number, Stream stream, OpenStage* previous, 
     }
     if (recording.nvtx) next.range = begin_range(stage.label, static_cast<std::uint64_t>(record_->index));
     return next;
+}
+
+// Aligns the latest timestamped stage with a stage that has events, if that one can be known to come after it.
+void Batch::follow(std::int16_t number, Stream stream, const OpenStage* previous) {
+    if (awaiting_follower_ == nullptr) return;
+    const bool next_on_stream =
+        previous != nullptr && previous->record == awaiting_follower_ && previous->stream == stream;
+    if (next_on_stream) awaiting_follower_->follower = static_cast<std::uint8_t>(number);
+    if (awaiting_follower_->follower == number) awaiting_follower_ = nullptr;
 }
 
 void Batch::pop_range(const OpenStage& stage) noexcept {

@@ -49,7 +49,8 @@ class Batch : public std::enable_shared_from_this<Batch> {
     /// nothing separates them from the neighboring kernels.
     ///
     /// `followed_by` names a stage with events that is marked later in the batch and begins on the device after this
-    /// one has ended. Its event aligns the timestamps with the times of events.
+    /// one has ended. Its event aligns the timestamps with the times of events. If the very next stage has events on
+    /// the same stream, as a second pass over the batch does, that stage takes the place of the follower.
     ///
     /// Returns true if set_device_timestamps() must follow, before the batch ends and before the next timestamped
     /// stage. Returns false if there are no device times or no such stage: the call then was a plain mark().
@@ -91,6 +92,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     void require_open() const;
     [[nodiscard]] bool is_open() const noexcept { return record_->state == BatchState::open; }
     OpenStage start(std::int16_t number, Stream stream, OpenStage* previous, Timing timing);
+    void follow(std::int16_t number, Stream stream, const OpenStage* previous);
     [[nodiscard]] Timing timing_of(std::int16_t stage) const;
     void finish(OpenStage& stage, std::int64_t now);
     void pop_range(const OpenStage& stage) noexcept;

@@ -324,7 +324,7 @@ TEST_CASE("with 50 ppm between the clocks, no time is off by more than 5 µs in 
     constexpr int seconds = 36'000;
     for (int i = 0; i < seconds; ++i) {
         const auto batch = timeline.begin_batch(i);
-        REQUIRE(batch->mark_device_timestamped("forward", {}, "pool"));
+        REQUIRE(batch->mark_device_timestamped("forward", {}, "pool", true));
         cuda.launch(stream, 200'000'000);
         const std::int64_t ended = cuda.busy_until(stream);
         const std::int64_t begun = ended - 200'000'000;
@@ -374,7 +374,7 @@ TEST_CASE("one thread sets timestamps while another reads") {
     for (std::int64_t i = 0; i < batches; ++i) {
         const auto batch = timeline.begin_batch(i);
         batch->mark("h2d", {});
-        CHECK(batch->mark_device_timestamped("forward", {}, "pool"));
+        CHECK(batch->mark_device_timestamped("forward", {}, "pool", true));
         batch->mark("pool", {});
         batch->set_device_timestamps(1'000 + 100 * i, 1'050 + 100 * i);
         batch->end();

@@ -126,7 +126,8 @@ class PassOutput(Protocol):
 class ForwardMarks(Protocol):
     """Receiver of a forward pass's stages, and provider of the memory for its output.
 
-    A pass calls `output_buffer`, then either `begin_forward` and `begin_pooling`, or `begin_pass`.
+    A pass calls either `begin_forward` and `begin_pooling`, or `begin_pass`. It calls `output_buffer` once, before it
+    pools, and before `begin_pass`.
     """
 
     def output_buffer(self, sequences: int, hidden_size: int) -> PassOutput | None:

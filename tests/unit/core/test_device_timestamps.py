@@ -184,6 +184,27 @@ def mark_other_stages_first() -> None:
     assert timeline.dropped_batches == 0
 
 
+def pass_twice() -> None:
+    """A second pass comes between the timestamped one and the follower, which then tells nothing about the clocks."""
+    cuda = CudaControl()
+    timeline = new_timeline()
+    cuda.launch(COMPUTE, BACKLOG)
+    with timeline.begin_batch(0) as batch:
+        batch.mark("h2d")
+        cuda.launch(COMPUTE, 1 * MS)
+        assert batch.mark_device_timestamped("forward", COMPUTE, "d2h")
+        cuda.launch(COMPUTE, 3 * MS)
+        batch.mark("forward", COMPUTE)
+        cuda.launch(COMPUTE, 5 * MS)
+        batch.mark("d2h")
+        batch.set_device_timestamps(BEHIND + 1 * MS, BEHIND + 4 * MS)
+    timeline.stop()
+    (_, h2d_end), (first, second) = times_of(timeline, "h2d")[0], times_of(timeline, "forward")
+    assert first == pytest.approx((h2d_end, h2d_end + 3 * MS), abs=1_000)
+    assert second == pytest.approx((h2d_end + 3 * MS, h2d_end + 8 * MS), abs=1_000)
+    assert timeline.dropped_batches == 0
+
+
 def break_the_promise() -> None:
     """A missing follower, or a second timestamped stage without times, marks the batch as incomplete."""
     CudaControl()
@@ -215,6 +236,7 @@ SCENARIOS = [
     lose_the_device,
     misuse,
     mark_other_stages_first,
+    pass_twice,
     break_the_promise,
 ]
 

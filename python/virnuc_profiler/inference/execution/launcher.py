@@ -149,7 +149,7 @@ class QueuedBatch:
             self.slots.leak(self.slot, self.packed)
             raise
         embeddings = self.embeddings.clone()
-        times = None if self.timestamped is None else self.timestamped.times()
+        times = None if self.timestamped is None else self.slot.output_buffers.times(self.timestamped)
         self.slots.release(self.slot)
         if times is not None:
             self.marks.set_device_timestamps(*times)

@@ -80,6 +80,18 @@ class OutputBuffers:
         self._on_device = GrowingBuffer(torch.float32, device=device)
         self._pinned = GrowingBuffer(torch.float32, pin_memory=True)
         self._pairs: dict[tuple[int, int], OutputPair] = {}
+        self._last_times = 0, 0
+
+    def times(self, output: TimestampedOutput) -> tuple[int, int]:
+        """Return start and end of the latest pass in ns; zeros if `output` holds those of an earlier pass.
+
+        It does if a pass failed before its first kernel, and the model then computed the vectors in another way.
+
+        Args:
+            output: Host memory of a pair, after the copy to the host.
+        """
+        last, self._last_times = self._last_times, output.times()
+        return (0, 0) if self._last_times == last else self._last_times
 
     def pair(self, sequences: int, hidden_size: int) -> OutputPair:
         """Return memory for (B, h) vectors; it overlaps every pair returned before.
@@ -104,5 +116,5 @@ class OutputBuffers:
         self._pairs.clear()  # they refer to the memory that is about to be replaced
         current = torch.cuda.current_stream(self._device)
         with OnStream(self._stream, current):
-            self._on_device.shaped(size)
+            self._on_device.shaped(size)[:_TIMESTAMP_FLOATS].zero_()  # other slots' timestamps may have lain there
         current.wait_stream(self._stream)  # the new memory may be reused memory that work on that stream still reads

@@ -163,7 +163,9 @@ class Slots:
         if pair is None:
             return
         target, source = (tensor.view(torch.uint8)[:1] for tensor in pair)
-        with torch.cuda.device(self._device), OnStream(stream, torch.cuda.current_stream(self._device)):
+        current = torch.cuda.current_stream(self._device)
+        # The memory was allocated in inference mode, outside of which PyTorch may refuse to write to it.
+        with torch.inference_mode(), torch.cuda.device(self._device), OnStream(stream, current):
             target.copy_(source, non_blocking=True)
 
     def leak(self, slot: Slot, batch: object) -> None:

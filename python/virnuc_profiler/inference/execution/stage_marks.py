@@ -24,12 +24,13 @@ class StageMarks:
         timestamped: The same memory if the device timestamps in it are wanted; else None.
     """
 
-    __slots__ = ("_marks", "_output_buffers", "_stream", "outputs", "timestamped")
+    __slots__ = ("_has_buffer", "_marks", "_output_buffers", "_stream", "outputs", "timestamped")
 
     def __init__(self, marks: BatchMarks, stream: int | None, output_buffers: OutputBuffers | None = None) -> None:
         self._marks = marks
         self._stream = stream
         self._output_buffers = output_buffers
+        self._has_buffer = False
         self.outputs: OutputPair | None = None
         self.timestamped: OutputPair | None = None
 
@@ -40,6 +41,7 @@ class StageMarks:
             sequences: Number of sequences B.
             hidden_size: Size h of each vector.
         """
+        self._has_buffer = self._output_buffers is not None and self.outputs is None
         if self._output_buffers is None or self.outputs is not None:
             return None
         self.outputs = self._output_buffers.pair(sequences, hidden_size)
@@ -59,7 +61,7 @@ class StageMarks:
         Args:
             gapless: Whether one launch queues all kernels of the pass.
         """
-        if self.outputs is None or self.timestamped is not None:  # the buffer holds the timestamps of one pass
+        if not self._has_buffer:
             self._marks.mark("forward", self._stream)
         elif self._marks.mark_device_timestamped("forward", self._stream, "d2h", gapless):
             self.timestamped = self.outputs

@@ -366,12 +366,12 @@ def _unpack(path: Path, packed: IO[bytes], compression: Compression, folder: Sha
 
 def _refuse_packed(path: Path, head: bytes, compression: Compression) -> None:
     """Refuse what was unpacked if it is no FASTA; this is checked before a large file has been unpacked in vain."""
-    refuse_foreign(path, head, compression.name)
     again = compression_of(head)
     if again is not None:
         raise WorkloadError(
             f"cannot read {path}: it is compressed twice ({again.name} inside {compression.name}); unpack it once"
         )
+    refuse_foreign(path, head, compression.name)
 
 
 def _index(path: Path, text_path: Path, text_size: int, max_faults: int | None) -> FastaIndex:

@@ -78,6 +78,7 @@ _FORMATS: Final = (
     _format("PIR (NBRF)", _START + rb">(?:P1|F1|DL|DC|RL|RC|N1|N3|XX);"),
     _format("a PDB file", rb"HEADER {4}"),
     _format("an mmCIF file", _START + rb"data_\w+" + _LINE_END),
+    _format("binary data", rb"(?![\s;#>])[^\r\n]{0,64}?[\0-\x08]", "name the FASTA file itself"),
 )
 _MESSAGE: Final = re.compile(
     _START

@@ -84,6 +84,36 @@ def test_a_model_with_several_passes_gets_one_output_buffer(cuda):
     assert len(marks.timestamps) == 1
 
 
+def test_a_pass_without_the_buffer_is_not_asked_for_timestamps(cuda):
+    """The first pass, launched without timestamps, has the buffer; the second one writes its vectors elsewhere."""
+
+    class Other(ReplayingModel):
+        def embed_sequences(self, *arguments):
+            marks = arguments[-1]
+            marks.output_buffer(1, 4)
+            marks.begin_forward()
+            return super().embed_sequences(*arguments)
+
+    marks = TimestampedMarks(cuda)
+    CudaLauncher(Other(), torch.device("cpu"))(batch_of(3), marks).wait()
+    assert marks.timestamps == []
+
+
+def test_timestamps_of_an_earlier_pass_are_not_taken_for_those_of_a_failed_one(cuda):
+    class OutOfMemory(ReplayingModel):
+        def embed_sequences(self, *arguments):
+            if self.fails:
+                arguments[-1].output_buffer(1, 4)
+                arguments[-1].begin_pass(gapless=True)  # its kernels do not run, since there is no memory for them
+            return super().embed_sequences(*arguments)
+
+    model, marks = OutOfMemory(), TimestampedMarks(cuda)
+    launch = CudaLauncher(model, torch.device("cpu"))
+    for lengths, model.fails in (([3], True), ([3], False), ([3], True), ([4], False), ([9] * 50, True)):
+        launch(batch_of(*lengths), marks).wait()
+    assert marks.timestamps == [(0, 0), (5000, 5007), (0, 0), (6000, 6007), (0, 0)]
+
+
 def test_new_memory_is_written_after_the_pending_work_of_its_stream(cuda, launch):
     launch(batch_of(3, 5), Marks(cuda))
     knew = [batches_copied_out(cuda, launch, batch_of(*lengths)) for lengths in ([4], [9] * 50)]

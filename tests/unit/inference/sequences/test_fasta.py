@@ -125,7 +125,6 @@ def test_the_fingerprint_covers_the_bytes_on_disk(tmp_path):
         (b">\xff\xfe\n", "line 1 (\ufffd\ufffd): the sequence has no residues"),
         (b">a\nMKV>b\nMKV\n", "line 2 (a): '>' inside a sequence"),
         (b">a\nMK\x00V\n", "line 2 (a): byte 0x00 cannot"),
-        (bytes(range(256)) * 10, "line 1: text before the first header"),
         (gzip.compress(b">a\nMKV\n>b\n"), "line 3 (b): the sequence has no residues"),
         (gzip.compress(b""), "line 1: the text contains no sequence"),
     ],

@@ -66,6 +66,8 @@ def zipped(text):
         (b"version https://git-lfs.example/spec/v1\noid x\n", "a pointer of Git LFS"),
         (b"HEADER    HYDROLASE\n", "a PDB file"),
         (b"data_1ABC\n#\n", "an mmCIF file"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '|u1'}\n", "binary data"),
+        (bytes(range(256)) * 10, "binary data"),
     ],
 )
 def test_files_of_other_formats_are_named(tmp_path, content, name):
