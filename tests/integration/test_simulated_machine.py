@@ -96,7 +96,7 @@ def test_a_report_says_how_fast_the_machine_is(machine, order, count, tmp_path):
     result = measure(path, tmp_path, machine)
     truth = truth_of(path, machine)
     found = figures_of(generate_performance_report(result.telemetry_path))
-    batches = len(machine.records)
+    batches, first = len(machine.records), machine.records[0].packing
     computing_h = truth.computing_s / truth.sequences * 6e6 / 3600
     expected = {
         "Sequences": truth.sequences,
@@ -111,7 +111,11 @@ def test_a_report_says_how_fast_the_machine_is(machine, order, count, tmp_path):
         "Average efficiency": 100 * truth.tokens / batches / BASELINE.token_budget,
         "Average": 1e3 * START_UP_S / batches,
         "Starved batches": 100 / batches,
+        "Share of the run": 100 * START_UP_S / truth.elapsed_s,
+        "Start to first batch": START_UP_S + machine.seconds(first.tokens, first.sum_squared_lengths),
     }
+    if machine.on_device:
+        expected["In device stages, at most"] = 100 * truth.computing_s / truth.elapsed_s
     if batches >= 6:
         expected |= {
             "Projected 6M (one start, steady)": START_UP_S / 3600 + computing_h,

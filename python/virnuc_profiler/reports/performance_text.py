@@ -10,14 +10,13 @@ from textwrap import wrap
 from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
-from virnuc_profiler.analysis.summary.performance_figures import (
+from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED as UNKNOWN
+from virnuc_profiler.analysis.summary.performance_figures import WELL_PACKED, Performance, summarize_performance
+from virnuc_profiler.analysis.summary.requirements import (
     PERF_01_HOURS,
     PERF_02_PERCENT,
     PERF_05_EFFICIENCY,
-    WELL_PACKED,
-    Performance,
     Projections,
-    summarize_performance,
 )
 from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
 from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
@@ -130,7 +129,8 @@ def _shards(summary: Mapping[str, Any]) -> Iterator[str]:
     if "num_shards" not in summary:
         return
     yield _line("Number", number(summary["num_shards"]))
-    yield _line("All at once", f"{share(summary.get('shard_overlap'))} of the time")
+    overlap = summary.get("shard_overlap")
+    yield _line("All at once", NOT_MEASURED if overlap is None else f"{share(overlap)} of the time")
     for sentence in summary.get("warnings") or ():
         yield from _wrapped(sentence)
 
@@ -264,8 +264,9 @@ def _sampled(summary: Mapping[str, Any], key: str, label: str, value: str, unit:
 def _diagnosis(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary.get("bound_by") is None:
         return
-    label = "Pace set by" if summary["bound_by"] in PACES else "Largest loss after warm-up"
-    yield _line(label, words(LABELS.get(summary["bound_by"], summary["bound_by"])))
+    if summary["bound_by"] != UNKNOWN:  # a run that is too short, or was not measured, has no bottleneck
+        label = "Pace set by" if summary["bound_by"] in PACES else "Largest loss after warm-up"
+        yield _line(label, words(LABELS.get(summary["bound_by"], summary["bound_by"])))
     if summary.get("diagnosis") is not None:
         yield from _wrapped(summary["diagnosis"])
     if isinstance(gaps := summary.get("device_gap_seconds"), Mapping):
@@ -332,7 +333,7 @@ def _requirements(performance: Performance) -> Iterator[str]:
     for requirement in performance.requirements:
         unit = f" {requirement.unit}" if requirement.unit[0].isalpha() else requirement.unit
         value = number(requirement.value, 2, unit, beside=requirement.limit)
-        unknown = "NOT MEASURED" if requirement.value is None or requirement.remark else "CANNOT TELL"
+        unknown = "NOT MEASURED" if requirement.value is None else "CANNOT TELL"
         verdict = {True: "PASS", False: "FAIL", None: unknown}[requirement.met]
         yield f"  {requirement.name}  {requirement.text:<32} {value:>12}   {verdict}"
         if requirement.remark:

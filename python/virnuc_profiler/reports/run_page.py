@@ -8,13 +8,8 @@ from textwrap import wrap
 from typing import Any, Final
 
 from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_run
-from virnuc_profiler.analysis.summary.performance_figures import (
-    PERF_02_PERCENT,
-    PERF_05_EFFICIENCY,
-    Performance,
-    Requirement,
-    summarize_performance,
-)
+from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
+from virnuc_profiler.analysis.summary.requirements import PERF_02_PERCENT, PERF_05_EFFICIENCY, Requirement
 from virnuc_profiler.reports.coverage_text import with_coverage
 from virnuc_profiler.reports.figures import counted, number, percent, rate, share
 from virnuc_profiler.reports.telemetry_file import load_telemetry

@@ -8,6 +8,7 @@ from typing import Final
 
 from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
+from virnuc_profiler.analysis.timing.statistics import measured
 from virnuc_profiler.reports.coverage_text import with_coverage
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, percent, rate, share, times
 from virnuc_profiler.reports.sweep_verdicts import FASTEST, fastest_label, missed_packing_note, verdicts
@@ -316,7 +317,14 @@ def _status(result: Result) -> str:
 def _rates(document: Document) -> Column:
     """Return a column of rates, each with enough digits to show whether it is below that of the best."""
     best = None if document.best is None else document.best.sequences_per_sec
-    return "Seq/sec", _measured(lambda result: rate(result.sequences_per_sec, beside=best))
+    others = [one.sequences_per_sec for one in document.results if one.succeeded and one.sequences_per_sec != best]
+    known = measured(others)
+    rival = None if best is None else min(known, key=lambda other: abs(other - best), default=None)
+
+    def text(result: Result) -> str:
+        return rate(result.sequences_per_sec, beside=rival if result.sequences_per_sec == best else best)
+
+    return "Seq/sec", _measured(text)
 
 
 def _packing(document: Document) -> Column:

@@ -59,7 +59,9 @@ def _noise(document: Document, best: Result) -> Iterator[str]:
             yield "Each configuration was measured once, so how much of a difference is noise is not known."
         return
     floor = (best.sequences_per_sec or 0.0) * (1 - noise)
-    fast = [one for one in document.results if one.succeeded and (one.sequences_per_sec or 0.0) >= floor]
+    comparable = [one for one in document.results if one.succeeded and not one.interrupted]
+    comparable = [one for one in comparable if one.throttled == best.throttled]
+    fast = [one for one in comparable if (one.sequences_per_sec or 0.0) >= floor]
     others = {one.configuration for one in fast} - {best.configuration}
     close = []
     if document.baseline is not None and document.baseline.configuration != best.configuration:
@@ -82,11 +84,12 @@ def repeated_spread(document: Document) -> float | None:
         document: Document of a step.
     """
     baseline = document.baseline
-    if baseline is None or not baseline.succeeded or baseline.sequences_per_sec is None:
+    if baseline is None or not baseline.succeeded or baseline.interrupted or baseline.sequences_per_sec is None:
         return None
     for result in document.results:
         again = result.sequences_per_sec
-        if result.configuration == baseline.configuration and result.succeeded and again is not None:
+        same = result.configuration == baseline.configuration and result.succeeded and not result.interrupted
+        if same and again is not None:
             return ratio(2 * abs(again - baseline.sequences_per_sec), again + baseline.sequences_per_sec)
     return None
 

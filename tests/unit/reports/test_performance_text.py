@@ -247,9 +247,15 @@ def test_projections_that_say_different_things_are_all_shown(tmp_path):
 def test_a_run_whose_start_decides_gets_no_verdict_on_its_projection(tmp_path, whole, steady):
     hours = {"projected_6M_hours_tokens": whole, "projected_6M_hours_steady": steady}
     report = generate_performance_report(write(tmp_path, hours))
-    assert verdict(report, "PERF-01") == "NOT MEASURED"
+    assert verdict(report, "PERF-01") == "CANNOT TELL"
     assert "The run is too short to tell: its start-up and warm-up decide." in report
     assert max(map(len, report.splitlines())) <= 80
+
+
+def test_a_run_that_is_too_short_for_a_diagnosis_names_no_loss_after_its_warm_up(tmp_path):
+    report = generate_performance_report(write(tmp_path, {"bound_by": "not_measured", "diagnosis": "Too short."}))
+    assert "  Too short.\n" in report
+    assert "Largest loss" not in report
 
 
 @pytest.mark.parametrize(

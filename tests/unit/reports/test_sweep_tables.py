@@ -160,6 +160,18 @@ def test_rounding_does_not_hide_why_a_configuration_wins_or_loses():
     assert lines[7].startswith("Fastest measured with 90% packing or more: token_budget=4096")
 
 
+def test_the_best_rate_has_the_digits_that_tell_it_from_the_next_one_and_no_more():
+    def rates(*measured):
+        results = [success(Configuration(2, place), value) for place, value in enumerate(measured, 1)]
+        rows = render_dataloader(document("dataloader", results)).splitlines()[3:]
+        return [row.split("|")[2].strip() for row in rows[: len(measured)]]
+
+    assert rates(2.837482910, 3.018907254, 2.241) == ["2.84", "3.02", "2.24"]
+    assert rates(454.81, 454.8417392) == ["454.8", "454.84"]
+    assert rates(3.018907254) == ["3.02"]
+    assert rates(3.018907254, 3.018907254) == ["3.02", "3.02"]
+
+
 def test_slow_is_not_zero():
     slow = success(BASELINE, 0.04, tokens_per_sec=8.6)
     assert "Throughput: 0.0400 seq/sec, 8.60 tok/sec" in render_baseline(document("baseline", [slow]))

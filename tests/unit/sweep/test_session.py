@@ -249,6 +249,7 @@ def test_a_validation_that_keeps_or_newly_reaches_the_packing_rule_agrees_in_all
         best, step = load(tmp_path / name, "best_config.json"), load(tmp_path / name, "optimal_validation.json")
         for choice in (best, step["selection"]):
             assert (choice["constraint_met"], choice["constraint_met_in_steps"]) == (True, in_steps)
+            assert choice["reason"].endswith("in the steps before the validation, which reached 95.0%") is not in_steps
         assert step["constraint_met"] is True
         assert "Packing rule missed" not in render(tmp_path / name / "best_config.json")
 
@@ -408,6 +409,17 @@ def test_each_result_says_whether_the_model_was_warmed_up(measured_model, tmp_pa
     model.warm_up(WORKLOAD, num_workers=0)
     model.run_trial(WORKLOAD, BASELINE, tmp_path)
     assert [options.get("warmed_up") for _, options in runs] == [False, None, True]
+
+
+def test_a_warm_up_that_failed_is_not_repeated_and_the_result_says_that_the_model_is_cold(
+    measured_model, tmp_path, monkeypatch
+):
+    model, runs = measured_model
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.warm_up.measure_configuration", lambda *_, **__: failure(BASELINE))
+    model.warm_up(WORKLOAD, num_workers=0)
+    for _ in range(2):
+        model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    assert [options.get("warmed_up") for _, options in runs] == [False, False]
 
 
 def test_what_was_altered_in_the_sequences_is_said_once(measured_model, tmp_path, caplog):

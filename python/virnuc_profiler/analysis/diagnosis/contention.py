@@ -6,7 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from virnuc_profiler.analysis.gpu.coverage import process_coverage
+from virnuc_profiler.analysis.gpu.coverage import (
+    PROCESS_INTERVAL_NS,
+    moments_coverage,
+    process_coverage,
+    sampling_interval_ns,
+)
 from virnuc_profiler.analysis.model_cost import DeviceCeiling
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.statistics import mean, measured
@@ -57,13 +62,20 @@ class ContentionSign:
 def other_process_count(gpu: GpuSamples | None, window: Interval) -> int | None:
     """Return the largest number of other processes that NVML saw on the device at once; None if it did not look.
 
+    That it saw none says something only if it looked throughout most of the window; then 0 is returned, else None.
+
     Args:
         gpu: Readings of the GPU, or None.
         window: Start and end of the window on the host's clock, ns.
     """
     readings = () if gpu is None else gpu.processes
-    inside = measured(reading.other_processes for reading in readings if window[0] < reading.at_ns <= window[1])
-    return int(max(inside)) if inside else None
+    known = [each for each in readings if window[0] < each.at_ns <= window[1] and each.other_processes is not None]
+    if gpu is None or not known:
+        return None
+    most = max(measured(reading.other_processes for reading in known))
+    interval_ns = sampling_interval_ns(gpu, "processes") or PROCESS_INTERVAL_NS
+    looked = moments_coverage(window, (reading.at_ns for reading in known), interval_ns)
+    return int(most) if most or looked.sufficient else None
 
 
 def other_process_sm_time(gpu: GpuSamples | None, window: Interval) -> ContentionSign | None:

@@ -37,13 +37,14 @@ from virnuc_profiler.analysis.diagnosis.lost_time import (
     host_activity_shares,
 )
 from virnuc_profiler.analysis.diagnosis.observation import Activity, Observation, observe
-from virnuc_profiler.analysis.diagnosis.start_up import StartUp
+from virnuc_profiler.analysis.diagnosis.start_up import CONSIDERABLE_SHARE, StartUp
 from virnuc_profiler.analysis.diagnosis.wording import (
     bottleneck_sentence,
     further_sentence,
     healthy_sentence,
     host_healthy_sentence,
     start_up_sentence,
+    tail_sentence,
     too_short_sentence,
 )
 from virnuc_profiler.analysis.model_cost import (
@@ -154,9 +155,19 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
     found = _from_host_times(observation, run) if on_host else _from_device_times(observation, run, ceiling)
     if not observation.steady:
         found = _too_short(found, observation)
-        return replace(found, **host_changes(found, run))
-    found = replace(found, **host_changes(found, run))
-    return replace(found, sentence=_with_start_up(found))
+        found = replace(found, **host_changes(found, run))
+    else:
+        found = replace(found, **host_changes(found, run))
+        found = replace(found, sentence=_with_start_up(found))
+    return replace(found, sentence=_with_tail(found, observation, run))
+
+
+def _with_tail(found: Diagnosis, observation: Observation, run: RunResult) -> str:
+    """Return the verdict with a considerable time after the last batch, which no window contains."""
+    run_ns = run.host_end_ns - run.host_start_ns
+    if observation.tail_ns < CONSIDERABLE_SHARE * run_ns:
+        return found.sentence
+    return f"{found.sentence} {tail_sentence(observation.tail_ns, run_ns)}"
 
 
 def _too_short(found: Diagnosis, observation: Observation) -> Diagnosis:
@@ -171,7 +182,7 @@ def _with_start_up(found: Diagnosis) -> str:
     if start_up is None or not start_up.considerable:
         return found.sentence
     later_ns = found.window_ns * max(found.lost_time.values(), default=0.0)
-    sentences = [found.sentence, start_up_sentence(start_up)]
+    sentences = [found.sentence, start_up_sentence(start_up, found.bottleneck)]
     return " ".join(sentences if later_ns >= start_up.cost_ns else reversed(sentences))
 
 

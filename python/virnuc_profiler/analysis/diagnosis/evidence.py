@@ -13,6 +13,7 @@ from virnuc_profiler.analysis.diagnosis.lost_time import LostTime
 from virnuc_profiler.analysis.diagnosis.observation import Observation
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
 from virnuc_profiler.analysis.diagnosis.wording import percent
+from virnuc_profiler.analysis.gpu.coverage import WHOLE_SHARE
 from virnuc_profiler.analysis.gpu.throttling import POWER_CAP, REASONS, Slowdown
 from virnuc_profiler.telemetry.number_text import counted
 
@@ -56,7 +57,9 @@ def device_evidence(
         yield Evidence("device time in copies alone", percent(lost_time.copy_share))
     for unit, label in (("sm", "SM"), ("tensor", "tensor"), ("dram", "DRAM")):
         if (activity := getattr(observation.activity, unit)) is not None:
-            yield Evidence(f"{label} activity", f"{activity:.2f}")
+            seen_share = observation.activity.seen_share or 0.0
+            part = "" if seen_share >= WHOLE_SHARE else f" (of {percent(seen_share)} of that time)"
+            yield Evidence(f"{label} activity", f"{activity:.2f}{part}")
     for sign in lost_time.contention:
         yield Evidence(sign.statement, sign.figure)
     if lost_time.other_processes is not None:

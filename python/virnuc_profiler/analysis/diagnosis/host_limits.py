@@ -45,7 +45,7 @@ class Verdict(Protocol):
 
     @property
     def healthy(self) -> bool:
-        """Whether the device is busy and nothing slows it down."""
+        """Whether no considerable loss was found on the device."""
 
     @property
     def sentence(self) -> str:

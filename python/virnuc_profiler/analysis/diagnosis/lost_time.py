@@ -41,6 +41,7 @@ from virnuc_profiler.analysis.diagnosis.host_activity import ACTIVITIES
 from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, launched_late
 from virnuc_profiler.analysis.diagnosis.observation import Observation
 from virnuc_profiler.analysis.diagnosis.unsteady import UnsteadyDevice, unsteady_device
+from virnuc_profiler.analysis.gpu.coverage import averaged_reach_ns, moments_coverage
 from virnuc_profiler.analysis.gpu.throttling import Slowdown, ThrottleTimeline, slowdown
 from virnuc_profiler.analysis.model_cost import DeviceCeiling
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
@@ -206,10 +207,14 @@ def _typical_blocking_stage(observation: Observation) -> str | None:
 
 
 def _clocks_mhz(observation: Observation) -> list[float | None]:
-    """Return the SM clocks that were sampled in the window."""
-    readings = () if observation.gpu is None else observation.gpu.fast
-    low, high = observation.window
-    return [reading.sm_clock_mhz for reading in readings if low < reading.at_ns <= high]
+    """Return the SM clocks that were sampled in the window; none if they were sampled in too little of it."""
+    gpu, (low, high) = observation.gpu, observation.window
+    readings = () if gpu is None else gpu.fast
+    known = [each for each in readings if low < each.at_ns <= high and each.sm_clock_mhz is not None]
+    if gpu is None or not known:
+        return []
+    seen = moments_coverage((low, high), (reading.at_ns for reading in known), averaged_reach_ns(gpu))
+    return [reading.sm_clock_mhz for reading in known] if seen.sufficient else []
 
 
 def _contention(

@@ -12,8 +12,9 @@ from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps, device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline, host_timeline
 from virnuc_profiler.analysis.diagnosis.launches import Launch, launches_of
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp, start_up_of
-from virnuc_profiler.analysis.gpu.activity import activity_during
+from virnuc_profiler.analysis.gpu.activity import sampled_activity
 from virnuc_profiler.analysis.model_cost import ModelShape, flops_by_batch, forward_flops
+from virnuc_profiler.analysis.timing.completion import completions_of
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.steady_state import SteadyState, steady_state
@@ -34,11 +35,13 @@ class Activity:
         sm: Activity of the SMs.
         tensor: Activity of the tensor cores.
         dram: Activity of the device memory.
+        seen_share: Share of the window for which the samples stand; None without samples.
     """
 
     sm: float | None
     tensor: float | None
     dram: float | None
+    seen_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Observation:
         shape: Shape of the model, or None if it is unknown.
         flops: FLOPs of the window's batches; None without the model's shape or packing statistics.
         start_up: The run until its first batch was complete; None without batches.
+        tail_ns: Time from the end of the last batch, on host and device, to the end of the run; 0 without batches.
         clock_error_ns: Tolerance between device and host times: the stated error of their alignment, up to a limit.
     """
 
@@ -78,6 +82,7 @@ class Observation:
     shape: ModelShape | None
     flops: int | None
     start_up: StartUp | None
+    tail_ns: int
     clock_error_ns: int
 
     @property
@@ -159,6 +164,7 @@ def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns:
         shape=shape,
         flops=batches_flops(chosen, shape),
         start_up=start_up_of(batches, span, host),
+        tail_ns=_tail_ns(batches, span),
         clock_error_ns=slack_ns,
     )
 
@@ -185,7 +191,16 @@ def batches_flops(batches: BatchTable, shape: ModelShape | None) -> int | None:
     return forward_flops(int(tokens.sum()), int(squares.sum()), shape)
 
 
+def _tail_ns(batches: BatchTable, span: Interval) -> int:
+    if not len(batches):
+        return 0
+    last_ns = max(int(batches.columns["host_end_ns"].max()), int(completions_of(batches).at_ns.max()))
+    return max(0, span[1] - last_ns)
+
+
 def _activity(gpu: GpuSamples | None, window: Interval) -> Activity:
     if gpu is None:
         return Activity(None, None, None)
-    return Activity(*(activity_during(window, gpu.gpm, f"{unit}_activity") for unit in ("sm", "tensor", "dram")))
+    sm, tensor, dram = (sampled_activity(window, gpu.gpm, f"{unit}_activity") for unit in ("sm", "tensor", "dram"))
+    shares = [sampled.coverage.share for sampled in (sm, tensor, dram) if sampled.coverage is not None]
+    return Activity(sm.value, tensor.value, dram.value, min(shares, default=None))

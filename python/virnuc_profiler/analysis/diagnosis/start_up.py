@@ -19,8 +19,8 @@ from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import ratio
 
-START_UP_SHARE: Final = 0.1
-"""A start-up that takes this share of the run is part of its verdict."""
+CONSIDERABLE_SHARE: Final = 0.1
+"""A start-up, or an end, that takes this share of the run is part of its verdict."""
 
 _CAUSES: Final = {host.FETCHING: DATA_LOADING, host.COLLATING: COLLATION}
 
@@ -65,7 +65,7 @@ class StartUp:
     @property
     def considerable(self) -> bool:
         """Whether the start-up took a considerable share of the run."""
-        return self.share >= START_UP_SHARE
+        return self.share >= CONSIDERABLE_SHARE
 
 
 def start_up_of(batches: BatchTable, span: Interval, timeline: HostTimeline) -> StartUp | None:

@@ -83,7 +83,7 @@ _HEALTHY: Final[Mapping[str, str]] = {
 
 _START_UP_PHASES: Final[Mapping[str, str]] = {
     DATA_LOADING: "waiting for the first data, while workers start and the first sequences are read and buffered. "
-    "Fewer workers (num_workers) or a smaller buffer_size start sooner",
+    "{sooner}",
     COLLATION: "collating the first batches. A smaller buffer_size starts sooner",
     OTHER_HOST_WORK: "in other work on the host before the first batch was launched. Do that work before the run",
     FIRST_BATCH: "in the first pass, when kernels are loaded or compiled and memory is allocated. Run one batch before "
@@ -136,7 +136,9 @@ def _trend(unsteady: UnsteadyDevice) -> str:
 
 
 def _clocks(unsteady: UnsteadyDevice) -> str:
-    return " The SM clocks do not explain it." if unsteady.clocks_sampled else " SM clocks were not sampled."
+    if unsteady.clocks_sampled:
+        return " The SM clocks do not explain it."
+    return " SM clocks were not sampled, or too rarely to tell."
 
 
 def further_sentence(cause: str, share: float) -> str:
@@ -183,19 +185,37 @@ def host_healthy_sentence(in_stages: float) -> str:
     )
 
 
-def start_up_sentence(start_up: StartUp) -> str:
+def start_up_sentence(start_up: StartUp, bottleneck: str | None = None) -> str:
     """Return what the start-up of a run took, on what, and the way out.
 
     Args:
         start_up: Start-up of the run.
+        bottleneck: Bottleneck after warm-up, or None. If that is the loader, which needs more workers, fewer of them
+            are no way out.
     """
+    loader = bottleneck in (DATA_LOADING, COLLATION)
+    sooner = "A smaller buffer_size starts" if loader else "Fewer workers (num_workers) or a smaller buffer_size start"
     elapsed_s, run_s = start_up.elapsed_ns / 1e9, start_up.run_ns / 1e9
     later = "" if start_up.batch_ns is None else f" (a later batch takes {_seconds(start_up.batch_ns / 1e9)})"
     phase = max(start_up.costs_ns, key=start_up.costs_ns.__getitem__)
     spent_s = start_up.phases.get(phase, 0) / 1e9
     return (
         f"Start-up: {_seconds(elapsed_s)} of the run's {_seconds(run_s)} passed before its first batch was "
-        f"complete{later}, {_seconds(spent_s)} of that {_START_UP_PHASES[phase]}; a longer run pays this only once."
+        f"complete{later}, {_seconds(spent_s)} of that "
+        f"{_START_UP_PHASES[phase].format(sooner=f'{sooner} sooner')}; a longer run pays this only once."
+    )
+
+
+def tail_sentence(tail_ns: int, run_ns: int) -> str:
+    """Return what passed after the last batch of a run, and what to do.
+
+    Args:
+        tail_ns: Time after the last batch.
+        run_ns: Length of the run.
+    """
+    return (
+        f"End: {_seconds(tail_ns / 1e9)} of the run's {_seconds(run_ns / 1e9)} passed after its last batch. Stop the "
+        "profiler before work that is not part of the loop; in a run that was broken off, a batch was not finished."
     )
 
 

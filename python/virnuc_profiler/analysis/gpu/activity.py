@@ -56,17 +56,6 @@ def peak_power_during(interval: Interval, gpu: GpuSamples) -> Sampled:
     return Sampled.from_readings(peak, coverage_of(interval, spans, len(powers), NVML_WINDOW_NS / 2))
 
 
-def activity_during(interval: Interval, readings: Sequence[GpmReading], field: str) -> float | None:
-    """Return the :func:`sampled_activity` without its coverage.
-
-    Args:
-        interval: Start and end on the host's clock, ns.
-        readings: GPM readings.
-        field: Name of the activity in a reading, such as ``sm_activity``.
-    """
-    return sampled_activity(interval, readings, field).value
-
-
 def sampled_activity(interval: Interval, readings: Sequence[GpmReading], field: str) -> Sampled:
     """Return the mean of an activity over the part of an interval that GPM readings cover.
 

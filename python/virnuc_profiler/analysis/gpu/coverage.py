@@ -168,6 +168,18 @@ def averaged_reach_ns(gpu: GpuSamples) -> int:
     return max(NVML_WINDOW_NS, _LATE * (sampling_interval_ns(gpu, "fast") or 0))
 
 
+def moments_coverage(window: Interval, times_ns: Iterable[int], reach_ns: int) -> Coverage:
+    """Return how much of a window was seen by readings of a moment, which look neither back nor ahead.
+
+    Args:
+        window: Start and end on the host's clock, ns.
+        times_ns: Times of the readings. Those outside of the window do not count.
+        reach_ns: Time before and after a reading for which it stands.
+    """
+    inside = [at_ns for at_ns in times_ns if window[0] < at_ns <= window[1]]
+    return coverage_of(window, [(at_ns - reach_ns, at_ns + reach_ns) for at_ns in inside], len(inside))
+
+
 def process_coverage(window: Interval, gpu: GpuSamples) -> Coverage:
     """Return how much of a window was seen by the readings of other processes, which look back to the one before.
 

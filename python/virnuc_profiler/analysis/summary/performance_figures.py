@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from virnuc_profiler.analysis.gpu.coverage import Coverage, reaches
+from virnuc_profiler.analysis.gpu.coverage import Coverage
+from virnuc_profiler.analysis.summary.requirements import Projections, Requirement, requirements
 from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, summary_coverage
 from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile
 from virnuc_profiler.telemetry.number_text import counted
@@ -17,63 +18,7 @@ from virnuc_profiler.telemetry.summary import summarize
 WELL_PACKED = 0.80
 """Packing efficiency below which batches are counted as poorly packed."""
 
-PERF_01_HOURS = 10.0
-PERF_02_PERCENT = 70.0
-PERF_05_EFFICIENCY = 0.90
-
 _TOTALS = {"total_sequences": "num_sequences", "total_tokens": "num_tokens"}
-_ROUNDING = 1e-9
-"""Tolerance for rounding: the mean of values that are all 0.9 counts as 0.9."""
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """One of the project's performance requirements.
-
-    Attributes:
-        name: Name of the requirement.
-        text: What it requires.
-        value: Measured value; None if it was not measured.
-        unit: Unit of the value.
-        limit: Value from which on, or below which, it is met.
-        met: Whether it is met; None if it was not measured, or if the measurement does not decide it.
-        remark: Why the measurement does not decide it; empty if it does, or if there is none.
-    """
-
-    name: str
-    text: str
-    value: float | None
-    unit: str
-    limit: float
-    met: bool | None
-    remark: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Projections:
-    """Hours for 6 million sequences like those of the run. What was not measured is None.
-
-    Attributes:
-        sequences: By sequences, at the rate of the whole run, as if it started up again and again.
-        tokens: By tokens, at the same rate. Equal to `sequences`, unless another writer knew the real mean length.
-        steady: With one start-up, then at the steady rate.
-    """
-
-    sequences: float | None
-    tokens: float | None
-    steady: float | None
-
-    @property
-    def whole_run(self) -> float | None:
-        """The projection at the rate of the whole run: by tokens where it is known, else by sequences."""
-        return self.sequences if self.tokens is None else self.tokens
-
-    @property
-    def tokens_differ(self) -> bool:
-        """Whether the projections by sequences and by tokens say different things."""
-        if self.sequences is None or self.tokens is None:
-            return False
-        return not math.isclose(self.sequences, self.tokens, rel_tol=1e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +150,7 @@ def summarize_performance(
         devices=_shard_loads(records, shards) or _devices(records, summary, metadata),
         checkpoints=_checkpoints(records, summary),
         hardware=hardware if isinstance(hardware, Mapping) else {},
-        requirements=_requirements(summary, projections, on_cpu=on_cpu),
+        requirements=requirements(summary, projections, shards, on_cpu=on_cpu),
         contradictions=contradictions(document),
         on_cpu=on_cpu,
     )
@@ -271,52 +216,6 @@ def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
     if not writes and average is None and depth is None:
         return None
     return Checkpoints(len(writes) or None, average, percentile(writes, 95), depth)
-
-
-def _requirements(summary: Mapping[str, Any], projections: Projections, *, on_cpu: bool) -> list[Requirement]:
-    """Return the requirements that apply: those of speed only to a GPU."""
-    load, efficiency = summary[UTILIZATION], summary["avg_packing_efficiency"]
-    of_a_gpu = [
-        _projected_hours(projections, unsteady="steady_tokens_per_sec" in summary and projections.steady is None),
-        Requirement(
-            "PERF-02",
-            f"GPU utilization >= {PERF_02_PERCENT:g}%",
-            load,
-            "%",
-            PERF_02_PERCENT,
-            reaches(PERF_02_PERCENT - _ROUNDING, load, summary_coverage(summary, UTILIZATION)),
-        ),
-    ]
-    return [
-        *([] if on_cpu else of_a_gpu),
-        Requirement(
-            "PERF-05",
-            f"packing efficiency >= {100 * PERF_05_EFFICIENCY:g}%",
-            None if efficiency is None else 100 * efficiency,
-            "%",
-            100 * PERF_05_EFFICIENCY,
-            None if efficiency is None else efficiency >= PERF_05_EFFICIENCY - _ROUNDING,
-        ),
-    ]
-
-
-def _projected_hours(projections: Projections, *, unsteady: bool) -> Requirement:
-    """Return the verdict on the projection, which a run decides only if its start makes no difference to it.
-
-    Args:
-        projections: Hours for 6 million sequences.
-        unsteady: Whether the run is known to have too few batches for a steady rate.
-    """
-    hours, steady = projections.whole_run, projections.steady
-    met = None if hours is None else hours < PERF_01_HOURS
-    remark = ""
-    if met is not None and steady is not None and met != (steady < PERF_01_HOURS):
-        met, remark = None, "The run is too short to tell: its start-up and warm-up decide."
-    if met is not None and unsteady:
-        met, remark = None, "The run is too short to tell: it has too few batches for a steady rate."
-    return Requirement(
-        "PERF-01", f"projected 6M sequences < {PERF_01_HOURS:g} h", hours, "h", PERF_01_HOURS, met, remark
-    )
 
 
 def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,8 +75,10 @@ def _span(document: Mapping[str, Any], elapsed_seconds: float) -> tuple[int, int
 def repeated_run(documents: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
     """Return the places of two documents that certainly hold the same run, or parts of it; None if there are none.
 
-    The evidence is a batch of the same number and content that completed in the same fraction of a second, or the same
-    run id and start. Run ids alone are none: jobs may give all of their shards the same one.
+    The evidence is a batch of the same number and counts that completed in the same microsecond, or whose record is
+    the same throughout and states a fraction of a second, or the same run id and start. Ranks in lockstep share
+    milliseconds and counts, but not all measured times. Run ids alone are no evidence: a job may give all of its shards
+    the same.
 
     Args:
         documents: Valid telemetry documents.
@@ -84,10 +86,9 @@ def repeated_run(documents: Sequence[Mapping[str, Any]]) -> tuple[int, int] | No
     place_of: dict[tuple[Any, ...], int] = {}
     for place, document in enumerate(documents):
         for record in document["per_batch_metrics"]:
-            if _is_precise(record.get("timestamp")):
-                key = tuple(record.get(name) for name in ("batch_idx", "timestamp", "num_sequences", "num_tokens"))
-                if (other := place_of.setdefault(key, place)) != place:
-                    return other, place
+            key = _identity(record)
+            if key is not None and (other := place_of.setdefault(key, place)) != place:
+                return other, place
     pairs = combinations(range(len(documents)), 2)
     return next((pair for pair in pairs if _same_start(*(documents[place] for place in pair))), None)
 
@@ -107,10 +108,14 @@ def _on_other_devices(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return len(uuids) == 2 and None not in uuids and uuids[0] != uuids[1]
 
 
-def _is_precise(timestamp: Any) -> bool:
-    """Whether a timestamp has a fraction of a second, which different runs do not share."""
-    moment = _moment(timestamp)
-    return moment is not None and moment.at_ns % 1_000_000_000 != 0
+def _identity(record: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Return what only one batch of one run has; None if its timestamp has no fraction of a second."""
+    moment = _moment(record.get("timestamp"))
+    if moment is None or moment.at_ns % 1_000_000_000 == 0:
+        return None
+    if moment.at_ns % 1_000_000 == 0:
+        return tuple(sorted((name, repr(value)) for name, value in record.items()))
+    return tuple(record.get(name) for name in ("batch_idx", "timestamp", "num_sequences", "num_tokens"))
 
 
 class _Moment(NamedTuple):

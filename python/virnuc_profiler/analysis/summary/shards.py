@@ -13,6 +13,8 @@ from virnuc_profiler.analysis.summary.performance_figures import complete_summar
 from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, sampled_value
 from virnuc_profiler.analysis.summary.shard_times import job_times, repeated_run, shard_spans
 from virnuc_profiler.analysis.timing.statistics import mean, weighted_mean
+from virnuc_profiler.telemetry.number_text import number, percent
+from virnuc_profiler.telemetry.rates import planned_tokens_per_sequence
 from virnuc_profiler.telemetry.summary import summarize
 
 REQUIRED_EFFICIENCY_PERCENT = 95.0
@@ -24,6 +26,9 @@ _ROUNDING = 1e-9
 
 LATE_SHARE: Final = 0.05
 """Shards that start together may differ by this share of the longest one. Beyond it, the job took longer than that."""
+
+CONSIDERABLE_POINTS: Final = 5.0
+"""Difference from which it is said that an average depends on the weights of the shards, percentage points."""
 
 _AVERAGES: Final = {"avg_gpu_util": "GPU utilization", "avg_packing_efficiency": "packing efficiency"}
 """Keys that are means of the shards' averages."""
@@ -81,7 +86,13 @@ def aggregate_shards(documents: Sequence[Mapping[str, Any]], names: Sequence[str
             **summarize(batches, None, overall),
             "num_shards": len(documents),
             "shard_overlap": overlap,
-            "warnings": [*remarks, *_missing_averages(summaries, overall, names), *_possible_copies(documents, names)],
+            "warnings": [
+                *remarks,
+                *_disturbed(documents, summaries, names),
+                *_missing_averages(summaries, overall, names),
+                *_unequal_weights(summaries, batches, overall),
+                *_possible_copies(documents, names),
+            ],
         },
         "per_shard_summary": [{"shard_rank": rank, **summary} for rank, summary in enumerate(summaries)],
         "per_batch_metrics": batches,
@@ -154,6 +165,41 @@ def _missing_averages(
         others = "the other shard" if rest == 1 else f"the other {rest} shards"
         result = f"the job's is that of {others}" if overall[key] is not None else f"{others} cannot stand for the job"
         yield f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} no {label}: {result}"
+
+
+def _disturbed(
+    documents: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> Iterator[str]:
+    """Yield the shards that ended early or stood still, so that the job's rates and projections do not hold."""
+    for document, summary, name in zip(documents, summaries, names, strict=True):
+        metadata, done = document.get("run_metadata", {}), summary.get("total_sequences")
+        if planned_tokens_per_sequence(metadata, done) is not None:
+            planned = metadata["workload"]["num_sequences"]
+            yield (
+                f"{name} ended early, after {done:,} of {planned:,} sequences: the job's projections take what it has "
+                "done for a sample of the rest"
+            )
+        stood_still = [(summary.get("stopped_seconds"), "was stopped"), (summary.get("suspended_seconds"), "slept")]
+        for seconds, what in stood_still:
+            if seconds:
+                yield f"{name} {what} for {number(seconds, 1, ' s')}: measure again"
+
+
+def _unequal_weights(
+    summaries: Sequence[Mapping[str, Any]], batches: Sequence[Mapping[str, Any]], overall: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield averages in which a short shard counts as much as a long one, where that changes them considerably."""
+    by_time = weighted_mean((shard.get("avg_gpu_util"), shard.get("elapsed_seconds") or 0.0) for shard in summaries)
+    by_batch = mean(record.get("packing_efficiency") for record in batches)
+    for key, weighted, one, unit in (
+        ("avg_gpu_util", by_time, 1.0, "the time of each shard"),
+        ("avg_packing_efficiency", by_batch, 100.0, "the batches of each shard"),
+    ):
+        average = overall[key]
+        if average is None or weighted is None or one * abs(average - weighted) < CONSIDERABLE_POINTS:
+            continue
+        label, shown, other = _AVERAGES[key], percent(one * average), percent(one * weighted)
+        yield f"the {label} of {shown} is the mean of the shards' averages; weighted by {unit}, it is {other}"
 
 
 def _possible_copies(documents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterator[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
+if TYPE_CHECKING:
+    from virnuc_profiler.analysis.model_cost import ModelShape
 
 GPU_FLOPS: Final = 100e12
 CPU_CORE_FLOPS: Final = 30e9
@@ -82,6 +83,8 @@ def guess(tokens: Sequence[int], cooldown_s: float, *, shape: ModelShape, cores:
         shape: Shape of the model.
         cores: Number of CPU cores, not always whole; None for a GPU.
     """
+    from virnuc_profiler.analysis.model_cost import forward_flops  # imports NumPy, which few commands need
+
     speed = GPU_FLOPS if cores is None else cores * CPU_CORE_FLOPS
     where = "a GPU" if cores is None else f"{cores:.4g} CPU core{'' if cores == 1 else 's'}"
     seconds = sum(forward_flops(count, 0, shape) / speed + START_UP_S + cooldown_s for count in tokens)

@@ -134,6 +134,9 @@ class Choice:
         reason = self.reason
         if met is False and self.constraint_met:
             reason += f"; {missed_packing(packing_efficiency, min_packing)} in the validation"
+        if met and self.constraint_met is False:
+            reached = share(packing_efficiency, beside=min_packing)
+            reason += f" in the steps before the validation, which reached {reached}"
         return replace(self, reason=reason, constraint_met=met, constraint_met_in_steps=self.constraint_met)
 
 

@@ -50,7 +50,7 @@ class Result:
         oversize_batches: Batches of a single sequence that exceed the token budget.
         truncated_sequences: Sequences that were cut to the longest length of the model.
         unknown_residues: Letters that the model does not know.
-        warmed_up: Whether a few sequences were run unmeasured before; None if nothing is known of it.
+        warmed_up: Whether a few sequences were run unmeasured before, to their end; None if nothing is known of it.
         telemetry_path: Telemetry file.
         run_path: File of the whole run.
         cleanup: What the clean-up found, as JSON.

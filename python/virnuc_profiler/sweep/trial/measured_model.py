@@ -72,7 +72,7 @@ class MeasuredModel:
         self._fasta = fasta
         self._warned = False
         self._warm_up: tuple[Workload, int] | None = None
-        self._is_warm = False
+        self._is_warm: bool | None = None  # None: no warm-up was tried since the model was loaded
         self.forecast: MemoryForecast | None = None
         self._load(request)
 
@@ -143,7 +143,7 @@ class MeasuredModel:
             _log.warning("%s failed, its model could not be loaded: %s", configuration, failure.message)
             failure = replace(failure, message=f"its model could not be loaded: {failure.message}")
             return with_model(failed_result(failure, configuration), self._request.describe_model(), True)
-        if not self._is_warm and self._warm_up is not None:
+        if self._is_warm is None and self._warm_up is not None:
             self.warm_up(*self._warm_up)
         return with_model(
             self._measure(workload, configuration, output_dir, on_progress, on_tokens),
@@ -174,8 +174,8 @@ class MeasuredModel:
             WorkloadError: The file of sequences cannot be read, or is not the one that the workload describes.
         """
         self._warm_up = (workload, num_workers)
-        self._is_warm = True
-        warm_up_model(
+        self._is_warm = False
+        self._is_warm = warm_up_model(
             self._model,
             self._device,
             self._opened(workload),
@@ -205,7 +205,7 @@ class MeasuredModel:
         from virnuc_profiler.inference.esm2.load import load_esm2_model
 
         self._request = request
-        self._is_warm = False
+        self._is_warm = None
         self._model, self._batch_converter = load_esm2_model(
             request.model, self._device, weights=request.weights, **request.model_arguments()
         )
@@ -249,7 +249,7 @@ class MeasuredModel:
             metadata=self._footprint(),
             capture_range=self._request.capture_range,
             min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
-            warmed_up=self._is_warm,
+            warmed_up=bool(self._is_warm),
         )
         self._warn_once(result)
         return result

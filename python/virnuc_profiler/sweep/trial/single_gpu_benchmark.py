@@ -87,10 +87,11 @@ def run_single_gpu_benchmark(
         KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
     """
     configuration = Configuration(num_workers, prefetch_factor, token_budget, buffer_size)
+    warmed_up = False
     if warm_up:
         TelemetryLogger(output_dir, configuration.run_id)  # fails here if the folder cannot be written
         fasta_path = open_fasta(fasta_path)
-        ensure_warm(
+        warmed_up = ensure_warm(
             model,
             device,
             fasta_path,
@@ -114,5 +115,5 @@ def run_single_gpu_benchmark(
         failure_log_level=failure_log_level,
         capture_range=capture_range,
         min_cosine=min_cosine,
-        warmed_up=warm_up,
+        warmed_up=warmed_up,
     ).to_json()

@@ -36,7 +36,7 @@ def warm_up_model(
     batch_converter: Any = None,
     num_sequences: int | None = None,
     timeout_s: float | None = None,
-) -> None:
+) -> bool:
     """Run a few sequences unmeasured. A failure is ignored, since the first measured run will show it.
 
     Args:
@@ -47,6 +47,9 @@ def warm_up_model(
         batch_converter: A batch converter of fair-esm; None for that of ESM-2.
         num_sequences: Most sequences to run; None for as many as the device needs.
         timeout_s: Time limit of the run in seconds; None for none.
+
+    Returns:
+        Whether they ran to the end, so that the model is warm.
 
     Raises:
         UsageError: The device is not there.
@@ -68,11 +71,12 @@ def warm_up_model(
             failure_log_level=logging.DEBUG,
         )
     _log.debug("warm-up: %s", result.status)
+    return result.succeeded
 
 
 def ensure_warm(
     model: Any, device: Any, fasta_path: str | os.PathLike[str] | FastaFile, *, num_workers: int, **more: Any
-) -> None:
+) -> bool:
     """Warm up a model that was not warmed up yet, or only without workers where there are some now.
 
     Args:
@@ -81,11 +85,17 @@ def ensure_warm(
         fasta_path: Sequences to take some from.
         num_workers: DataLoader processes to start.
         **more: Further arguments of :func:`warm_up_model`.
+
+    Returns:
+        Whether the model is warm. One whose warm-up failed is warmed up again by the next run.
     """
     try:
         if _workers_of_warm.get(model, -1) >= num_workers:
-            return
-        _workers_of_warm[model] = num_workers
+            return True
     except TypeError:
         _log.debug("a %s cannot be remembered, so it is warmed up for every run", type(model).__name__)
-    warm_up_model(model, device, fasta_path, num_workers=num_workers, **more)
+        return warm_up_model(model, device, fasta_path, num_workers=num_workers, **more)
+    warm = warm_up_model(model, device, fasta_path, num_workers=num_workers, **more)
+    if warm:
+        _workers_of_warm[model] = num_workers
+    return warm

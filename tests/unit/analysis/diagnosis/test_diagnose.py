@@ -132,6 +132,16 @@ def test_the_verdict_names_a_start_up_that_took_most_of_the_run():
     assert run_summary(replace(run, host_start_ns=begins_ns))["diagnosis"] == found.sentence
 
 
+@pytest.mark.parametrize("count", [4, 40])
+def test_the_verdict_names_the_time_after_the_last_batch(count):
+    """5 s pass after the last batch, and the device was in its stages for a small part of the run only."""
+    run = back_to_back((16.0,) * count)
+    assert "after its last batch" not in diagnose_run(run).sentence
+    found = diagnose_run(replace(run, host_end_ns=run.host_end_ns + 5000 * MS))
+    assert "End: 5.0 s of the run's 5." in found.sentence
+    assert found.sentence.index("passed after its last batch. Stop the profiler before") > 0
+
+
 def test_a_start_up_comes_after_a_larger_loss_and_a_small_one_is_evidence_only():
     run = back_to_back((16.0,) * 40, pause_ms=32.0)
     found = diagnose_run(replace(run, host_start_ns=run.host_start_ns - 500 * MS))
@@ -140,6 +150,20 @@ def test_a_start_up_comes_after_a_larger_loss_and_a_small_one_is_evidence_only()
     small = diagnose_run(run)
     assert "Start-up" not in small.sentence
     assert "start-up" in evidence(small)
+
+
+def test_a_run_that_needs_more_workers_is_not_told_to_use_fewer():
+    batches, at = [], 0
+    for number in range(20):
+        wait = 20 if number else 1000
+        stages = [stage("fetch", at, at + wait), stage("forward", at + wait, at + wait + 10)]
+        batches.append(batch(number, at, at + wait + 10, stages))
+        at += wait + 10
+    found = diagnose_run(run_of(batches, at))
+    assert found.bottleneck == "data_loading"
+    assert "Use more workers" in found.sentence
+    assert "A smaller buffer_size starts sooner" in found.sentence
+    assert "Fewer workers" not in found.sentence
 
 
 def test_a_first_batch_that_takes_as_long_as_the_others_is_no_start_up():
@@ -311,6 +335,28 @@ def test_like_batches_that_take_different_times_are_no_evidence_of_other_users(t
     assert f"the slow ones (p90) take 2.5 times as long as the fast ones (p10){trend}" in found.sentence
     assert words in found.sentence
     assert "SM clocks were not sampled" in found.sentence
+
+
+def test_activity_of_a_part_of_the_window_is_given_with_its_share():
+    run = back_to_back((1600.0,) * 40)
+    part = gpm(dram=None, seconds=48)
+    assert evidence(diagnose_run(with_gpu(run, **part)))["SM activity"] == "0.90 (of 72.2% of that time)"
+    assert evidence(diagnose_run(with_gpu(run, **gpm(seconds=70))))["SM activity"] == "0.90"
+    assert "SM activity" not in evidence(diagnose_run(with_gpu(run, **gpm(seconds=20))))
+
+
+def test_a_single_reading_says_nothing_of_a_long_run():
+    """A run of 112 s, of which NVML saw one moment: neither other processes nor clocks are ruled out."""
+    moment_ns = 30_000 * MS
+    run = back_to_back((1600.0, 4000.0) * 20)
+    once = with_gpu(run, processes=(ProcessReading(moment_ns, 0),), fast=(GpuReading(moment_ns, sm_clock_mhz=1980),))
+    found = diagnose_run(once)
+    assert found.bottleneck == "unsteady_device"
+    assert "Whether other processes use this device was not observed." in found.sentence
+    assert "SM clocks were not sampled, or too rarely to tell." in found.sentence
+    assert "other processes on the device, by NVML" not in evidence(found)
+    seen = with_gpu(run, processes=(ProcessReading(moment_ns, 3),))
+    assert "NVML saw 3 other processes on this device" in diagnose_run(seen).sentence
 
 
 def test_other_processes_explain_uneven_times_as_far_as_nvml_saw_them():

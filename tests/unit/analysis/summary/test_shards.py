@@ -104,6 +104,38 @@ def test_a_shard_without_utilization_is_named_and_the_others_speak_for_at_most_t
     assert summary["sampling_coverage"]["avg_gpu_util"]["share"] == 1 / (1 + seconds)
 
 
+def test_ranks_in_lockstep_that_share_a_millisecond_are_two_shards(tmp_path):
+    """The same batch of both, with equal counts, completed in the same millisecond; only a measured time differs."""
+    files = []
+    for rank, wait_ms in enumerate((1.25, 1.5)):
+        moments = {"timestamp": "2025-03-01T12:01:10.253+00:00", "wait_time_ms": wait_ms}
+        files.append(shard(tmp_path, f"rank{rank}", [metrics(10, 2000, **moments)], 40.0))
+    assert aggregate_telemetry_shards(files)["global_summary"]["total_sequences"] == 20
+    copied = files[1].read_text().replace('"run_id": "rank1"', '"run_id": "another"')
+    (tmp_path / "copy.json").write_text(copied)
+    with pytest.raises(ValueError, match="holds the same run"):
+        aggregate_telemetry_shards([*files, tmp_path / "copy.json"])
+
+
+def test_a_short_shard_that_lifts_the_average_is_told(tmp_path, capsys):
+    """One GPU at 100 % for 10 s and one at 45 % for 1,000 s: the mean passes PERF-02, their time does not."""
+    short = shard(tmp_path, "a", [metrics(10, 2000, gpu_util=100.0, packing_efficiency=0.5)], 10.0)
+    many = [metrics(10, 2000, gpu_util=45.0, packing_efficiency=0.95)] * 99
+    long = shard(tmp_path, "b", many, 1000.0)
+    with pytest.warns(UserWarning, match="weighted by"):
+        overall = aggregate_telemetry_shards([short, long])["global_summary"]
+    assert overall["avg_gpu_util"] == 72.5
+    assert overall["warnings"] == [
+        "the GPU utilization of 72.5% is the mean of the shards' averages; weighted by the time of each shard, it is "
+        "45.5%",
+        "the packing efficiency of 72.5% is the mean of the shards' averages; weighted by the batches of each shard, "
+        "it is 94.5%",
+    ]
+    assert main(["report", str(short), str(long)]) == 0
+    (verdict,) = [line for line in capsys.readouterr().out.splitlines() if "PERF-02" in line]
+    assert verdict.endswith("CANNOT TELL")
+
+
 def test_other_writers_missing_totals_come_from_their_batches(tmp_path):
     path = tmp_path / "other_writer.json"
     path.write_text(json.dumps({"summary": {"elapsed_seconds": 2.0}, "per_batch_metrics": [metrics(3, 30)]}))
@@ -257,6 +289,25 @@ def test_equal_files_without_times_may_be_copies(tmp_path):
     paths = [written(tmp_path, name, 0, {"started_at": None}) for name in ("a.json", "b.json")]
     with pytest.warns(UserWarning, match=r"a\.json and b\.json are equal: if one is a copy"):
         assert aggregate_telemetry_shards(paths)["global_summary"]["total_sequences"] == 2000
+
+
+def test_a_shard_that_ended_early_or_stood_still_is_named(tmp_path, capsys):
+    whole = written(tmp_path, "whole.json", 0)
+    early = written(tmp_path, "early.json", 1, {"workload": {"num_sequences": 9000, "tokens": 1_800_000}})
+    stopped = written(tmp_path, "stopped.json", 2, stopped_seconds=15.0, suspended_seconds=0.0)
+    assert main(["report", *map(str, (whole, early, stopped))]) == 0
+    report = " ".join(capsys.readouterr().out.split())
+    assert "early.json ended early, after 1,000 of 9,000 sequences: the job's projections take" in report
+    assert "stopped.json was stopped for 15.0 s: measure again" in report
+    assert "whole.json ended" not in report
+    assert "slept" not in report
+
+
+def test_shards_without_a_steady_rate_decide_no_projection(tmp_path, capsys):
+    short = [written(tmp_path, f"{n}.json", n, steady_tokens_per_sec=None) for n in range(2)]
+    assert main(["report", *map(str, short)]) == 0
+    (verdict,) = [line for line in capsys.readouterr().out.splitlines() if "PERF-01" in line]
+    assert verdict.endswith("CANNOT TELL")
 
 
 def test_the_report_of_a_job(tmp_path, capsys):

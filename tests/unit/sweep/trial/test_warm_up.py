@@ -59,8 +59,22 @@ def test_a_model_that_fails_in_the_warm_up_fails_in_the_benchmark(machine, fasta
 
     monkeypatch.setattr(ColdMachine, "__call__", fail)
     result = run_single_gpu_benchmark(fasta, tmp_path, machine, "cpu", **SMALL)
-    assert (result["status"], result["warmed_up"]) == ("failed", True)
+    assert (result["status"], result["warmed_up"]) == ("failed", False)
     assert "no such layer" in result["message"]
+
+
+def test_a_warm_up_that_failed_warms_nothing_and_is_tried_again(machine, fasta, tmp_path, monkeypatch):
+    failures, work = [1], ColdMachine.__call__
+
+    def fail_once(self, tokens, cu_seqlens, max_seqlen):
+        if failures:
+            raise LookupError(f"failure {failures.pop()}")
+        return work(self, tokens, cu_seqlens, max_seqlen)
+
+    monkeypatch.setattr(ColdMachine, "__call__", fail_once)
+    cold, warm = (run_single_gpu_benchmark(fasta, tmp_path, machine, "cpu", **SMALL) for _ in range(2))
+    assert (cold["status"], cold["warmed_up"], warm["warmed_up"]) == ("success", False, True)
+    assert cold["elapsed_sec"] > 100 > warm["elapsed_sec"]
 
 
 def test_the_warm_up_leaves_no_files_and_reports_no_progress(machine, fasta, tmp_path):
@@ -78,7 +92,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_warm_up(machine, 
 
 def test_the_first_workers_of_a_warm_model_are_warmed_up_too(monkeypatch):
     calls = []
-    monkeypatch.setattr(module, "warm_up_model", lambda *arguments, num_workers: calls.append(num_workers))
+    monkeypatch.setattr(module, "warm_up_model", lambda *arguments, num_workers: not calls.append(num_workers))
     model = torch.nn.Identity()
     for workers in (0, 0, 1, 1, 0):
         module.ensure_warm(model, "cpu", "x.fasta", num_workers=workers)
@@ -87,7 +101,7 @@ def test_the_first_workers_of_a_warm_model_are_warmed_up_too(monkeypatch):
 
 def test_a_model_that_cannot_be_remembered_is_warmed_up_for_every_run(monkeypatch):
     calls = []
-    monkeypatch.setattr(module, "warm_up_model", lambda *arguments, num_workers: calls.append(num_workers))
+    monkeypatch.setattr(module, "warm_up_model", lambda *arguments, num_workers: not calls.append(num_workers))
     for _ in range(2):
         module.ensure_warm([], "cpu", "x.fasta", num_workers=0)  # a list has neither a hash nor weak references
     assert calls == [0, 0]
