@@ -29,7 +29,7 @@ from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
-from virnuc_profiler.sweep.machine.process_resources import snapshot_resources
+from virnuc_profiler.sweep.machine.process_resources import ProcessResources, snapshot_resources
 from virnuc_profiler.sweep.machine.shared_memory import free_bytes
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
@@ -104,6 +104,9 @@ def measure_configuration(
         OutputError: The results cannot be written.
         KeyboardInterrupt: Ctrl-C; it is passed on once what was measured is written.
     """
+    # An index of this run's own is closed with it, and would hide as many files that are left open.
+    own_index = not isinstance(fasta_path, FastaFile)
+    before = snapshot_resources() if own_index else None
     trial = _TrialRun(
         open_fasta(fasta_path),
         model,
@@ -115,6 +118,7 @@ def measure_configuration(
         on_tokens,
         capture_range,
         min_cosine,
+        before,
     )
     logger = TelemetryLogger(output_dir, trial.run_id)  # fails here if the folder cannot be written
     report: CleanupReport | None = None
@@ -155,6 +159,7 @@ class _TrialRun:
         on_tokens: Callable[[int], None] | None,
         capture_range: bool,
         min_cosine: float,
+        resources_before: ProcessResources | None,
     ) -> None:
         self.configuration = configuration
         self.run_id = configuration.run_id
@@ -173,7 +178,7 @@ class _TrialRun:
         fasta.require_unchanged()
         count = len(fasta)
         tag_segments(owner_tag())
-        self._resources_before = snapshot_resources()
+        self._resources_before = snapshot_resources() if resources_before is None else resources_before
         dataset_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
         collator_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("collator")}
         self._expected = count if num_sequences is None else min(num_sequences, count)
