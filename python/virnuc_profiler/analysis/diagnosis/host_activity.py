@@ -114,7 +114,8 @@ def host_timeline(batches: BatchTable, window: Interval) -> HostTimeline:
     """Return the activity of the host in a window.
 
     A batch without its device times is ``unknown`` from its first launch on, because the device worked for an unknown
-    time.
+    time. The host is ``launching`` also between a device stage and a replay after it in the same batch, which it
+    prepares.
 
     Args:
         batches: Batches of the run.
@@ -125,10 +126,20 @@ def host_timeline(batches: BatchTable, window: Interval) -> HostTimeline:
     activity_of = {**_ACTIVITY_OF, **dict.fromkeys(launching, LAUNCHING)}
     number_of = np.array([ACTIVITIES.index(activity_of.get(name, OWN_STAGE)) for name in stages.names], np.int64)
     lost_starts, lost_ends = _lost(batches, stages[stages.named(launching)])
-    starts, ends = clip(np.append(stages.host_start_ns, lost_starts), np.append(stages.host_end_ns, lost_ends), window)
+    host_starts = _with_preparation(stages, launching)
+    starts, ends = clip(np.append(host_starts, lost_starts), np.append(stages.host_end_ns, lost_ends), window)
     activities = np.append(number_of[stages.name], np.full(len(lost_starts), ACTIVITIES.index(UNKNOWN)))
     whole = starts < ends
     return _tiled(starts[whole], ends[whole], activities[whole], window)
+
+
+def _with_preparation(stages: StageColumns, launching: frozenset[str]) -> Column:
+    """Return the host starts of stages, where a replay begins with the end of the device stage before it."""
+    starts = stages.host_start_ns.copy()
+    replays = np.flatnonzero(stages.timestamped[1:] == 1) + 1
+    replays = replays[(stages.batch[replays] == stages.batch[replays - 1]) & stages.named(launching)[replays - 1]]
+    starts[replays] = np.minimum(starts[replays], stages.host_end_ns[replays - 1])
+    return starts
 
 
 def _tiled(starts: Column, ends: Column, activities: Column, window: Interval) -> HostTimeline:

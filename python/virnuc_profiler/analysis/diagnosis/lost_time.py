@@ -4,6 +4,7 @@
 Gaps count in full. Time lost while the device looks busy is estimated from bounds that the measurements give:
 
 * First copies of a batch that found an empty queue: the device waited for them to be launched.
+* Gaps behind these copies, if most batches begin with an empty queue: see ``wait_consequences``.
 * Launch-bound batches: the device waited for launches. SM activity bounds the loss: SMs that were active for 90 % of
   the time in stages cannot have waited for more than 10 % of it. Without GPM samples all of the time counts, as an
   upper bound, except for stages that the device timed itself.
@@ -41,6 +42,7 @@ from virnuc_profiler.analysis.diagnosis.host_activity import ACTIVITIES
 from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, launched_late
 from virnuc_profiler.analysis.diagnosis.observation import Observation
 from virnuc_profiler.analysis.diagnosis.unsteady import UnsteadyDevice, unsteady_device
+from virnuc_profiler.analysis.diagnosis.wait_consequences import consequences_of_waits
 from virnuc_profiler.analysis.gpu.coverage import averaged_reach_ns, moments_coverage
 from virnuc_profiler.analysis.gpu.throttling import Slowdown, ThrottleTimeline, slowdown
 from virnuc_profiler.analysis.model_cost import DeviceCeiling
@@ -98,6 +100,11 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
         lost[line.cause] += line.total_ns / observation.window_ns
     for cause, exposed_ns in _exposed(observation):
         lost[cause] += exposed_ns / observation.window_ns
+    waiting_share = _waiting_share(observation)
+    if waiting_share >= TYPICAL_SHARE:
+        for wait, cause, duration_ns in consequences_of_waits(observation):
+            lost[wait] += duration_ns / observation.window_ns
+            lost[cause] -= duration_ns / observation.window_ns
     in_stages = observation.stage_share or 0.0
     launch_bound = [launch for launch in observation.launches if launch.launch_bound]
     launch_bound_share = len(launch_bound) / len(observation.launches)
@@ -120,7 +127,7 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
     return LostTime(
         shares={cause: share for cause, share in lost.items() if share > 0 and cause != NOT_MEASURED},
         launch_bound_share=launch_bound_share,
-        waiting_share=_waiting_share(observation),
+        waiting_share=waiting_share,
         waits_inside=waits_inside,
         blocking_stage=_typical_blocking_stage(observation),
         copy_share=copy_share,
