@@ -135,7 +135,7 @@ def host_timeline(batches: BatchTable, window: Interval) -> HostTimeline:
 
 def _with_preparation(stages: StageColumns, launching: frozenset[str]) -> Column:
     """Return the host starts of stages, where a replay begins with the end of the device stage before it."""
-    starts = stages.host_start_ns.copy()
+    starts: Column = stages.host_start_ns.copy()
     replays = np.flatnonzero(stages.timestamped[1:] == 1) + 1
     replays = replays[(stages.batch[replays] == stages.batch[replays - 1]) & stages.named(launching)[replays - 1]]
     starts[replays] = np.minimum(starts[replays], stages.host_end_ns[replays - 1])

@@ -9,6 +9,7 @@ forward, while the host prepares and launches it. Without the wait, that would h
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import COPYING, LAUNCHING, OTHER_HOST_WORK, SYNCHRONIZING
@@ -32,8 +33,7 @@ def consequences_of_waits(observation: Observation) -> Iterator[tuple[str, str, 
         for launch in observation.launches
         if launch.exposed_ns
     }
-    gaps = observation.gaps.gaps
-    for before, gap in zip(gaps, gaps[1:], strict=False):
+    for before, gap in pairwise(observation.gaps.gaps):
         wait = next((cause for cause in _WAITS if cause in before.causes), None)
         follows = copies.get(before.end_ns) == gap.start_ns
         if wait is not None and follows and gap.duration_ns <= work_ns.get(before.start_ns, 0):
