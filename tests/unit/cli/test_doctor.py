@@ -281,6 +281,7 @@ def test_a_broken_pytorch_is_a_finding_and_not_the_end(tmp_path, monkeypatch):
     assert found["output folder"].state == OK
 
 
+@pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
 def test_a_pytorch_that_lacks_a_hidden_module_need_not_be_installed(tmp_path):
     (tmp_path / "queue.py").write_text("")
     done = subprocess.run(
