@@ -68,7 +68,7 @@ sanitizer() {
 
 # Tests that skip themselves in README's environment, for want of a package that users need not have.
 optional_packages() {
-    grep -rlE 'importorskip\("(triton|transformers|virnuc_profiler)' tests --include='test_*.py' |
+    grep -rlE 'importorskip\("(triton|transformers|mypy|virnuc_profiler)' tests --include='test_*.py' |
         xargs python -m pytest -q tests/integration/test_benchmark_scripts.py::test_throughput
 }
 
