@@ -2,7 +2,7 @@
 """Computations on columns of a whole run equal the definitions applied to each batch."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.property.test_device_gaps import batches
@@ -14,7 +14,7 @@ from virnuc_profiler.analysis.summary.batch_metrics import waiting_ns, waits_ns
 from virnuc_profiler.analysis.timing import interval_columns
 from virnuc_profiler.analysis.timing.intervals import clip, length, union
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.records import GpuReading
+from virnuc_profiler.telemetry.records import BatchRecord, GpuReading
 
 records = st.lists(batches, max_size=8)
 
@@ -76,6 +76,7 @@ readings = st.lists(
 
 
 @given(records, readings)
+@example([BatchRecord(0, 0, 0, (), None, False)], [(0, None), (0, 4)])  # a reading that stands for no time
 def test_throttled_batches(found, moments):
     fast = tuple(GpuReading(at, throttle_reasons=reasons) for at, reasons in sorted(moments, key=lambda pair: pair[0]))
     timeline = ThrottleTimeline(samples(fast=fast))

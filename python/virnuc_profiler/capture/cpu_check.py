@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from virnuc_profiler.capture.cpu_limits import PROC, CpuCounters, CpuLimits, cpu_counters, cpu_limits
+from virnuc_profiler.capture.control_groups import PROC
+from virnuc_profiler.capture.cpu_limits import CpuCounters, CpuLimits, cpu_counters, cpu_limits
 from virnuc_profiler.capture.device_checks import MISSING, OK, Check
 
 _MIN_CORES: Final = 2.0

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
-from typing import Final
+from pathlib import Path
 
-PROC: Final = Path("/proc")
+from virnuc_profiler.capture.control_groups import PROC, UNIFIED, control_groups, lines_of
 
 _Throttling = tuple[int, int, int]
 """Periods of a quota, those in which it was used up, and the nanoseconds that threads waited for the next one."""
@@ -88,7 +86,7 @@ def cpu_limits(proc: Path = PROC) -> CpuLimits:
         proc: Mount point of procfs. The mount points of the control groups are read from it.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quotas = [found for folder in _groups(proc).folders if (found := _quota(folder)) is not None]
+    quotas = [found for folder in _folders(proc) if (found := _quota(folder)) is not None]
     return CpuLimits(affinity, *min(quotas, default=(None, None)))
 
 
@@ -98,80 +96,15 @@ def cpu_counters(proc: Path = PROC) -> CpuCounters:
     Args:
         proc: Mount point of procfs. The mount points of the control groups are read from it.
     """
-    groups = _groups(proc)
-    throttling = {str(folder): counts for folder in groups.folders if (counts := _throttling(folder)) is not None}
-    pressures = map(_pressure_ns, groups.pressure_files)
+    throttling = {str(folder): counts for folder in _folders(proc) if (counts := _throttling(folder)) is not None}
+    own = (folder / "cpu.pressure" for folder in control_groups(UNIFIED, proc)[:1])
+    pressures = map(_pressure_ns, (*own, proc / "pressure/cpu"))
     return CpuCounters(throttling, next((found for found in pressures if found is not None), None))
 
 
-@dataclass(frozen=True, slots=True)
-class _Groups:
-    """The control groups of this process.
-
-    Attributes:
-        folders: Folders that may hold a CPU quota: of the process's own groups and of all visible ancestors.
-        pressure_files: Files of the CPU pressure, the process's own group first.
-    """
-
-    folders: tuple[Path, ...]
-    pressure_files: tuple[Path, ...]
-
-
-def _groups(proc: Path) -> _Groups:
-    return _find_groups(proc, tuple(_lines(proc / "self/cgroup")))
-
-
-@lru_cache(maxsize=16)
-def _find_groups(proc: Path, memberships: tuple[str, ...]) -> _Groups:
-    """Find the folders of control groups. Cached, because reading all mounts takes a millisecond.
-
-    Args:
-        proc: Mount point of procfs.
-        memberships: Lines of ``/proc/self/cgroup``: number, controllers of cgroup v1 (empty for v2), and path.
-    """
-    fields = [line.split(":", 2) for line in memberships]
-    paths = [(names.split(","), path) for _, names, path in (each for each in fields if len(each) == 3)]
-    mounts = list(_mounts(proc))
-
-    def folders_of(controller: str) -> tuple[Path, ...]:
-        path = next((path for names, path in paths if controller in names), None)
-        mount = next(((root, point) for names, root, point in mounts if controller in names), None)
-        return () if path is None or mount is None else tuple(_folders(path, *mount))
-
-    v1, v2 = folders_of("cpu"), folders_of("")
-    return _Groups((*v1, *v2), (*(folder / "cpu.pressure" for folder in v2[:1]), proc / "pressure/cpu"))
-
-
-def _folders(path: str, root: str, mount_point: str) -> Iterator[Path]:
-    """Yield the folder of a control group and those of its visible ancestors.
-
-    Args:
-        path: Path of the group in its hierarchy.
-        root: Path of the group that is mounted.
-        mount_point: Where it is mounted.
-    """
-    inside = PurePosixPath(path)
-    # A container may see its own group at the mount point, whatever the path says.
-    below = inside.relative_to(root) if inside.is_relative_to(root) else PurePosixPath()
-    folder = Path(mount_point)
-    parts = below.parts if ".." not in below.parts and (folder / below).is_dir() else ()
-    for depth in range(len(parts), -1, -1):
-        yield folder.joinpath(*parts[:depth])
-
-
-def _mounts(proc: Path) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Yield the controllers, the root within the hierarchy, and the mount point of each mounted hierarchy."""
-    for line in _lines(proc / "self/mountinfo"):
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
-        if len(fields) < 5 or len(kind) < 3 or kind[0] not in ("cgroup", "cgroup2"):
-            continue
-        root, mount_point = (_unescaped(text) for text in fields[3:5])
-        yield ("",) if kind[0] == "cgroup2" else tuple(kind[2].split(",")), root, mount_point
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+def _folders(proc: Path) -> tuple[Path, ...]:
+    """Return the folders that may hold a CPU quota: of the process's own groups and of all visible ancestors."""
+    return (*control_groups("cpu", proc), *control_groups(UNIFIED, proc))
 
 
 def _quota(folder: Path) -> tuple[float, Path] | None:
@@ -187,7 +120,7 @@ def _quota(folder: Path) -> tuple[float, Path] | None:
 
 def _throttling(folder: Path) -> _Throttling | None:
     counts = {}
-    for line in _lines(folder / "cpu.stat"):
+    for line in lines_of(folder / "cpu.stat"):
         name, _, value = line.partition(" ")
         with suppress(ValueError):
             counts[name] = int(value)
@@ -198,19 +131,12 @@ def _throttling(folder: Path) -> _Throttling | None:
 
 
 def _pressure_ns(file: Path) -> int | None:
-    for line in _lines(file):
+    for line in lines_of(file):
         if line.startswith("some ") and (found := re.search(r"total=(\d+)", line)):
             return 1000 * int(found[1])
     return None
 
 
 def _words(path: Path) -> list[str]:
-    lines = _lines(path)
+    lines = lines_of(path)
     return lines[0].split() if lines else []
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not mounted, or not readable for this user
-        return []

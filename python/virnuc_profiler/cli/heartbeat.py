@@ -55,7 +55,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._wait(EVERY_S):
             if line := self._line():
-                with suppress(OSError, ValueError):  # a run must not fail because nobody reads its progress
+                with suppress(OSError, ValueError):  # a closed stderr must not end a run
                     print(line, file=sys.stderr, flush=True)
 
     def _line(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
 from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED as UNKNOWN
+from virnuc_profiler.analysis.host.interruptions import summary_interrupted
 from virnuc_profiler.analysis.summary.performance_figures import WELL_PACKED, Performance, summarize_performance
 from virnuc_profiler.analysis.summary.requirements import (
     PERF_01_HOURS,
@@ -288,7 +289,8 @@ def _wrapped(sentence: Any) -> list[str]:
 def _interruptions(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary.get("stopped_seconds"):
         stopped, elapsed = (number(summary.get(f"{key}_seconds"), 1, " s") for key in ("stopped", "elapsed"))
-        yield _line("Stopped (signal, debugger, freezer)", f"{stopped} of {elapsed}: rates include it, measure again")
+        effect = "rates include it, measure again" if summary_interrupted(summary) else "too short to change the rates"
+        yield _line("Stopped (signal, debugger, freezer)", f"{stopped} of {elapsed}: {effect}")
     if summary.get("suspended_seconds"):
         yield _line("Machine asleep", f"{number(summary['suspended_seconds'], 1, ' s')}: measure again")
 

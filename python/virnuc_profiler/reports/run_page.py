@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import Any, Final
 
 from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_run
+from virnuc_profiler.analysis.host.interruptions import summary_interrupted
 from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
 from virnuc_profiler.analysis.summary.requirements import PERF_02_PERCENT, PERF_05_EFFICIENCY, Requirement
 from virnuc_profiler.reports.coverage_text import with_coverage
@@ -59,8 +60,9 @@ def _ran(performance: Performance) -> Iterator[str]:
 
 
 def _stopped(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield that the run stood still for a time, which its rates include."""
-    if (seconds := (summary.get("stopped_seconds") or 0.0) + (summary.get("suspended_seconds") or 0.0)) > 0:
+    """Yield that the run stood still for so long that its rates, which include it, say nothing."""
+    if summary_interrupted(summary):
+        seconds = (summary.get("stopped_seconds") or 0.0) + (summary.get("suspended_seconds") or 0.0)
         yield f"Stopped: {number(seconds, 1, ' s')} of that, by a signal or with the machine: measure again"
 
 

@@ -171,7 +171,7 @@ def _with_tail(found: Diagnosis, observation: Observation, run: RunResult) -> st
 
 
 def _too_short(found: Diagnosis, observation: Observation) -> Diagnosis:
-    """Return what remains of a diagnosis if start-up and warm-up cannot be told from the rest of the run."""
+    """Return what remains of a diagnosis if start-up and warm-up cannot be separated from the rest of the run."""
     sentence = too_short_sentence(observation, host_activity_shares(observation))
     return replace(found, bottleneck=NOT_MEASURED, healthy=False, sentence=sentence, further=(), lost_time={})
 

@@ -69,8 +69,8 @@ def unsteady_device(
     similar = _similar([_size(packing, shape) for _, packing in packed])
     worked = [
         (launch.device_ns, work)
-        for (launch, packing), alike in zip(packed, similar, strict=True)
-        if alike and (work := _work(packing, shape))
+        for (launch, packing), comparable in zip(packed, similar, strict=True)
+        if comparable and (work := _work(packing, shape))
     ]
     costs = [ns / work for ns, work in worked]
     fast, slow = percentile(costs, 10), percentile(costs, 90)

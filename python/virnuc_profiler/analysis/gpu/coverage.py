@@ -44,7 +44,7 @@ WHOLE_SHARE: Final = 0.95
 SMALL_BLUR: Final = 0.02
 """Blurred share up to which the ends of a run do not matter: 25 s of NVML's utilization."""
 
-_LATE: Final = 2
+LATE_INTERVALS: Final = 2
 """A reading stands for up to this many sampling intervals, because a busy machine delays the next one."""
 
 
@@ -165,7 +165,7 @@ def averaged_reach_ns(gpu: GpuSamples) -> int:
     Args:
         gpu: Readings of the GPU, with their sampling intervals.
     """
-    return max(NVML_WINDOW_NS, _LATE * (sampling_interval_ns(gpu, "fast") or 0))
+    return max(NVML_WINDOW_NS, LATE_INTERVALS * (sampling_interval_ns(gpu, "fast") or 0))
 
 
 def moments_coverage(window: Interval, times_ns: Iterable[int], reach_ns: int) -> Coverage:
@@ -189,7 +189,7 @@ def process_coverage(window: Interval, gpu: GpuSamples) -> Coverage:
     """
     known = (each.at_ns for each in gpu.processes if each.other_sm_percent is not None)
     times_ns = [at_ns for at_ns in known if window[0] < at_ns <= window[1]]
-    reach_ns = _LATE * (sampling_interval_ns(gpu, "processes") or PROCESS_INTERVAL_NS)
+    reach_ns = LATE_INTERVALS * (sampling_interval_ns(gpu, "processes") or PROCESS_INTERVAL_NS)
     return coverage_of(window, spans_before(window, times_ns, reach_ns), len(times_ns))
 
 

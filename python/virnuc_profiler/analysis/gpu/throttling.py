@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from virnuc_profiler.analysis.gpu.coverage import MIN_SHARE, Coverage, coverage_of, sampling_interval_ns
+from virnuc_profiler.analysis.gpu.coverage import LATE_INTERVALS, MIN_SHARE, Coverage, coverage_of, sampling_interval_ns
 from virnuc_profiler.analysis.timing.intervals import Interval, length, union
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.batch_table import BatchTable
@@ -35,9 +35,6 @@ HARD: Final = 0x8 | 0x20 | 0x40 | 0x80
 """Reasons that indicate a problem with heat, power supply or cooling. Full load alone never sets them."""
 SLOWING: Final = HARD | POWER_CAP | 0x10
 """All reasons that count as throttling; an idle device and clocks set by the user do not."""
-
-_MAX_INTERVALS: Final = 2
-"""A reading represents the time until the next one, limited to this many sampling intervals."""
 
 
 class Span(NamedTuple):
@@ -66,13 +63,13 @@ class ThrottleTimeline:
     def __init__(self, gpu: GpuSamples) -> None:
         interval_ns = _sampling_interval_ns(gpu)
         readings = gpu.fast
-        ends = [min(after.at_ns, before.at_ns + _MAX_INTERVALS * interval_ns) for before, after in pairwise(readings)]
+        ends = [min(after.at_ns, before.at_ns + LATE_INTERVALS * interval_ns) for before, after in pairwise(readings)]
         ends += [readings[-1].at_ns + interval_ns] if readings else []
         self.max_sm_clock_mhz = gpu.max_sm_clock_mhz
         self.spans = [
             Span(reading.at_ns, end, reading.throttle_reasons, reading.sm_clock_mhz)
             for reading, end in zip(readings, ends, strict=True)
-            if reading.throttle_reasons is not None
+            if reading.throttle_reasons is not None and reading.at_ns < end  # a span without length says nothing
         ]
         self._starts = [span.start_ns for span in self.spans]
 

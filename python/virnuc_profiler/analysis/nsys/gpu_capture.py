@@ -150,7 +150,7 @@ class Operations:
 
     @classmethod
     def from_records(cls, records: Iterable[GpuOperation]) -> Operations:
-        """Convert records, keeping their order. Their rows are numbered anew.
+        """Convert records, keeping their order. Their rows are renumbered.
 
         Args:
             records: Operations.

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from virnuc_profiler.analysis.gpu.coverage import Coverage, joint_coverage
+from virnuc_profiler.analysis.host.interruptions import summary_interrupted
 from virnuc_profiler.analysis.summary.performance_figures import complete_summary
 from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, sampled_value
 from virnuc_profiler.analysis.summary.shard_times import job_times, repeated_run, shard_spans
@@ -181,7 +182,7 @@ def _disturbed(
             )
         stood_still = [(summary.get("stopped_seconds"), "was stopped"), (summary.get("suspended_seconds"), "slept")]
         for seconds, what in stood_still:
-            if seconds:
+            if seconds and summary_interrupted(summary):
                 yield f"{name} {what} for {number(seconds, 1, ' s')}: measure again"
 
 

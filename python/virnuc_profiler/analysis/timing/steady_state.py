@@ -6,7 +6,7 @@ the completed batches, at least 3, are excluded. The window lasts from the last 
 completion, and includes waits for data. Both ends must be measured completions: warm-up lasts until the next batch with
 device times, and the steady part ends with the last one.
 
-Packs are not alike: best-fit-decreasing sends the long sequences of each buffer first, so the packs after warm-up hold
+Packs differ: best-fit-decreasing sends the long sequences of each buffer first, so the packs after warm-up hold
 more and shorter sequences than those before. Batches are therefore compared by their work, which is FLOPs where the
 model's arithmetic is known, and tokens elsewhere. If the window holds a share w of the run's work, the whole run takes
 (length of the window) / w at the steady pace, and all steady rates are the run's totals divided by that time.

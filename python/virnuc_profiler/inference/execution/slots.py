@@ -158,7 +158,7 @@ class Slots:
         """Repeat the first byte of a copy, so that PyTorch learns that `stream` still uses the pinned memory.
 
         PyTorch hands pinned memory out again once the last copy that it knows of is done. It does not know of copies
-        that `BatchMarks.copy` queued, and nobody waits for a dropped batch.
+        that `BatchMarks.copy` queued, and the host does not wait for a dropped batch.
         """
         if pair is None:
             return

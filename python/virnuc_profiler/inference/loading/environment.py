@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from virnuc_profiler.capture.control_groups import UNIFIED, control_groups
 from virnuc_profiler.errors import EnvironmentFailure
 from virnuc_profiler.inference.loading.forkserver import forkserver_end, make_socket_folder
 
@@ -31,8 +32,6 @@ _CODES_BY_TEXT: Final[Mapping[str, int]] = {
 """Parts of messages that stand for a code, where an error arrives as text."""
 _STARTS: Final = ("os.fork", "fork_exec", "start_new_thread", "can't start new thread", "posix_spawn", "spawnv_passfds")
 """Parts of the traceback of an error that starting a process or a thread raised; file locks raise EAGAIN too."""
-_PIDS_GROUPS: Final = {"": Path("/sys/fs/cgroup"), "pids": Path("/sys/fs/cgroup/pids")}
-"""Mount points by the controllers in /proc/self/cgroup, which are empty for cgroup v2."""
 _PROBE: Final = "/bin/true"
 
 
@@ -133,19 +132,9 @@ def _process_limits(num_workers: int) -> list[str]:
 
 def _pids_limits() -> Iterator[tuple[int, int]]:
     """Yield current number and limit of each control group of this process that limits it."""
-    for root, path in _cgroups():
-        for folder in dict.fromkeys((root / path.lstrip("/"), root)):
-            with suppress(OSError, ValueError):  # there is no such file, or the limit is "max"
-                yield int((folder / "pids.current").read_text()), int((folder / "pids.max").read_text())
-
-
-def _cgroups() -> list[tuple[Path, str]]:
-    """Return mount point and path of the groups of this process that can limit it: cgroup v2, and v1's pids."""
-    try:
-        lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
-    except OSError:
-        return []
-    return [(_PIDS_GROUPS[controllers], path) for _, controllers, path in lines if controllers in _PIDS_GROUPS]
+    for folder in (*control_groups("pids"), *control_groups(UNIFIED)):
+        with suppress(OSError, ValueError):  # there is no such file, or the limit is "max"
+            yield int((folder / "pids.current").read_text()), int((folder / "pids.max").read_text())
 
 
 def _is_process_limit_near(num_workers: int) -> bool:

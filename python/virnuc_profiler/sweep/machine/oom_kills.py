@@ -7,22 +7,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-_CGROUPS: Final = Path("/sys/fs/cgroup")
+from virnuc_profiler.capture.control_groups import PROC, UNIFIED, control_groups
+
 _FILES: Final = ("memory.events.local", "memory.events", "memory.oom_control")
 """Files of a control group (cgroup v2, then v1) that have a line ``oom_kill N``."""
-_ROOTS: Final[Mapping[str, tuple[str, ...]]] = {"": (".", "unified"), "memory": ("memory",)}
-"""Mount points of the cgroup hierarchies, by the controllers in /proc/self/cgroup, which are empty for cgroup v2."""
 
 
-def oom_kills(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> dict[str, int]:
+def oom_kills(proc: Path = PROC) -> dict[str, int]:
     """Return the OOM-kill counters of this process's control groups and of the whole machine, by file.
 
     Args:
-        proc: Mount point of procfs.
-        cgroups: Mount point of the control groups.
+        proc: Mount point of procfs. The mount points of the control groups are read from it.
     """
     counts = {}
-    for path in (*_cgroup_files(proc, cgroups), proc / "vmstat"):
+    for path in (*_group_files(proc), proc / "vmstat"):
         count = _read(path)
         if count is not None:
             counts[str(path)] = count
@@ -40,21 +38,11 @@ def oom_kills_since(before: Mapping[str, int], now: Mapping[str, int] | None = N
     return {path: count - before.get(path, 0) for path, count in counts.items() if count > before.get(path, 0)}
 
 
-def _cgroup_files(proc: Path, cgroups: Path) -> Iterator[Path]:
-    try:
-        lines = (proc / "self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers not in _ROOTS:
-            continue
-        for root in _ROOTS[controllers]:
-            # A container may see its own group at the root of the mount, regardless of the path.
-            folders = dict.fromkeys((cgroups / root / path.lstrip("/"), cgroups / root))
-            for folder in folders:
-                for name in _FILES:
-                    yield folder / name
+def _group_files(proc: Path) -> Iterator[Path]:
+    """Yield the files of the process's own groups and of the outermost ones that it sees."""
+    for groups in (control_groups("memory", proc), control_groups(UNIFIED, proc)):
+        for folder in dict.fromkeys((*groups[:1], *groups[-1:])):
+            yield from (folder / name for name in _FILES)
 
 
 def _read(path: Path) -> int | None:

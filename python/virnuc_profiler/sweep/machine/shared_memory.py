@@ -14,7 +14,7 @@ from typing import Final
 FOLDER: Final = Path("/dev/shm")  # noqa: S108  it is where Linux has them
 
 _OF_PROCESS = re.compile(r"torch_(\d+)_")
-"""PyTorch's names. The id is that of the process namespace of whoever made the segment, which may not be ours."""
+"""PyTorch's names. The id is from the namespace of the process that made the segment, which may not be ours."""
 _LASTING: Final = ("cuda.shm.", "nccl-", "sem.")
 """Name prefixes of segments that CUDA and NCCL keep until this process ends, and of semaphores (32 bytes each)."""
 

@@ -10,6 +10,7 @@ from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_run
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.reports.diagnosis_text import render_diagnosis
 from virnuc_profiler.reports.performance_text import generate_performance_report
+from virnuc_profiler.reports.run_page import render_page
 from virnuc_profiler.telemetry.records import MACHINE, PROCESS, HostCapture, StopRecord
 
 QUOTA = HostCapture(0.25, 0.25, 342, 338, 90_000 * MS, 500 * MS)
@@ -86,6 +87,15 @@ def test_an_interrupted_run_says_so_in_diagnosis_report_and_telemetry():
     text = generate_performance_report(run)
     assert "Stopped (signal, debugger, freezer):" in text
     assert "s of 1.20 s: rates include it, measure again" in text
+
+
+def test_a_stop_too_short_to_matter_gets_no_warning():
+    run = stopped(waiting(), end_ns=5 * MS)
+    text = generate_performance_report(run)
+    assert "s of 1.20 s: too short to change the rates" in text
+    assert "measure again" not in text.lower()
+    assert "Stopped:" not in render_page(run)
+    assert "Stopped: 0.600 s of that" in render_page(stopped(waiting()))
 
 
 def test_a_machine_that_slept_says_so():

@@ -281,7 +281,7 @@ def test_the_same_run_id_under_another_name(tmp_path):
         aggregate_telemetry_shards([first, written(tmp_path, "b.json", 0, same, seconds=101.0)])
     on_two = [written(tmp_path, f"{n}.json", 0, {**same, **others[n]}) for n in range(2)]
     assert aggregate_telemetry_shards(on_two)["global_summary"]["total_sequences"] == 2000
-    later = [first, written(tmp_path, "later.json", 0.25, same)]  # jobs may name all of their shards alike
+    later = [first, written(tmp_path, "later.json", 0.25, same)]  # a job may give all of its shards one name
     assert aggregate_telemetry_shards(later)["global_summary"]["total_sequences"] == 2000
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Failures of the machine are told from failures of a run, with their cause and the way out."""
+"""Failures of the machine are not failures of a run, and name their cause and the way out."""
 
 import errno
 import json
@@ -70,7 +70,7 @@ def test_a_thread_that_cannot_start_is_a_limit_and_the_limit_is_named(monkeypatc
     group.mkdir()
     (group / "pids.current").write_text("512\n")
     (group / "pids.max").write_text("512\n")
-    monkeypatch.setattr(environment, "_cgroups", lambda: [(tmp_path, "/job")])
+    monkeypatch.setattr(environment, "control_groups", lambda name: (group, tmp_path) if name == "pids" else ())
 
     def no_thread(*_arguments, **_options):
         raise RuntimeError("can't start new thread")

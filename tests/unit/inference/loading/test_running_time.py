@@ -54,7 +54,7 @@ def test_it_stands_still_while_a_process_is_stopped(time, clock):
 
 def test_it_stands_still_while_this_process_is_stopped(time, clock):
     time.wait(5, clock)
-    time.now += 3600.0  # nobody looks
+    time.now += 3600.0  # without a look in between
     assert clock() == 106.0  # one interval may have passed before
     time.wait(4, clock)
     assert clock() == 110.0

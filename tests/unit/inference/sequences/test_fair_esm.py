@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""fair-esm is told from other packages, folders and files with the name of its module."""
+"""fair-esm is distinguished from other packages, folders and files with the name of its module."""
 
 import sys
 

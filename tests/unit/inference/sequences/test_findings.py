@@ -41,7 +41,7 @@ def test_a_dataset_warns_once_with_count_and_first_place(tmp_path, caplog, conte
     assert what in record.getMessage()
     assert f"(first: {first}" in record.getMessage()
     caplog.clear()
-    SequenceDataset(dataset.files[0])  # whoever opened the file has been told
+    SequenceDataset(dataset.files[0])  # the warning came when the file was opened
     assert caplog.records == []
 
 

@@ -93,13 +93,17 @@ def test_a_zombie_is_described_and_a_reused_id_is_not():
 def test_oom_kills_are_read_from_both_cgroup_versions(tmp_path, line, file, text):
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text(f"5:devices:/\n{line}\n")
+    (tmp_path / "proc/self/mountinfo").write_text(
+        f"30 20 0:26 / {tmp_path}/cgroup rw - cgroup2 cgroup2 rw\n"
+        f"31 20 0:27 / {tmp_path}/cgroup/memory rw - cgroup cgroup rw,memory\n"
+    )
     (tmp_path / "proc/vmstat").write_text("oom_kill 5\n")
     path = tmp_path / "cgroup" / file
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    counts = oom_kills(tmp_path / "proc", tmp_path / "cgroup")
+    counts = oom_kills(tmp_path / "proc")
     assert sorted(counts.values()) == [3, 5]
-    assert oom_kills(tmp_path / "absent", tmp_path) == {}
+    assert oom_kills(tmp_path / "absent") == {}
 
 
 def test_only_counters_that_grew_are_reported():
