@@ -116,18 +116,25 @@ void FastaParser::end_record(std::int64_t end) {
     }
 }
 
-void FastaParser::read_preamble(Bytes lines) {
+/// Counts lines one by one and passes each to `read`.
+template <typename Read>
+void FastaParser::read_each(Bytes lines, Read read) {
     for (std::size_t at = 0; at < lines.size();) {
         const TextLine line = line_at(lines, at);
-        const Bytes bytes = lines.subspan(at, line.end - at);
-        at = line.next;
         count_line(line);
-        if (is_comment(bytes)) {
+        read(lines.subspan(at, line.end - at));
+        at = line.next;
+    }
+}
+
+void FastaParser::read_preamble(Bytes lines) {
+    read_each(lines, [this](Bytes line) {
+        if (is_comment(line)) {
             note(Finding::comments);
-        } else if (!std::ranges::all_of(bytes, is_white_space)) {
+        } else if (!std::ranges::all_of(line, is_white_space)) {
             record_.set_fault(Fault::text_before_header, line_);
         }
-    }
+    });
 }
 
 /// Reads lines as a whole if they hold letters and maybe a final '*', as nearly always. Returns false if they do not.
@@ -157,18 +164,14 @@ bool FastaParser::read_plain_residues(Bytes lines) {
 
 /// Reads lines one by one, and only counts them after a fault.
 void FastaParser::read_residues(Bytes lines) {
-    for (std::size_t at = 0; at < lines.size();) {
-        const TextLine line = line_at(lines, at);
-        const Bytes bytes = lines.subspan(at, line.end - at);
-        at = line.next;
-        count_line(line);
-        if (record_.fault) continue;
-        if (is_comment(bytes)) {
+    read_each(lines, [this](Bytes line) {
+        if (record_.fault) return;
+        if (is_comment(line)) {
             note(Finding::comments);
         } else {
-            read_line(bytes);
+            read_line(line);
         }
-    }
+    });
 }
 
 void FastaParser::read_line(Bytes line) {

@@ -62,6 +62,8 @@ class FastaParser {
   private:
     void begin_record(const TextLine& line, Bytes text);
     void end_record(std::int64_t end);
+    template <typename Read>
+    void read_each(Bytes lines, Read read);
     void read_preamble(Bytes lines);
     void read_residues(Bytes lines);
     bool read_plain_residues(Bytes lines);

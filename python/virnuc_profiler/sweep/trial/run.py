@@ -230,12 +230,9 @@ class _TrialRun:
         }
         recorded = 0 if self._run is None else self._run.total_sequences
         if self.failure is None and self.interrupt is None and recorded != self._expected:
-            self.failure = Failure(
-                "error", f"{counted(recorded or 0, 'sequence')} recorded, but {self._expected:,} went in"
-            )
-            self.failure = dataclasses.replace(
-                self.failure, evidence={"recorded_sequences": recorded, "expected_sequences": self._expected}
-            )
+            message = f"{counted(recorded or 0, 'sequence')} recorded, but {self._expected:,} went in"
+            evidence = {"recorded_sequences": recorded, "expected_sequences": self._expected}
+            self.failure = Failure("error", message, evidence=evidence)
         interruption = None if self._run is None else interruption_sentence(self._run)
         if interruption is not None:
             _log.log(log_level, "%s: %s", self.configuration, interruption)
