@@ -45,6 +45,7 @@ class Result:
         gpu_util: Average GPU utilization, 0 to 100; None if too little of the run was sampled.
         gpu_util_coverage: How much of the run was sampled, as in ``sampling_coverage`` of a telemetry summary.
         gpu_sampling_lost_after_sec: Seconds after which the GPU could no longer be sampled; None if it always could.
+        joules_per_sequence: Energy of the device for a sequence; None if its counter does not cover the run.
         packing_efficiency: Average packing efficiency, 0 to 1.
         peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
         oversize_batches: Batches of a single sequence that exceed the token budget.
@@ -56,7 +57,10 @@ class Result:
         cleanup: What the clean-up found, as JSON.
         model: Description of the model, where a sweep varies it.
         model_reloaded: Whether the model was loaded again for this configuration, where a sweep varies it.
-        speedup: `sequences_per_sec` over that of the baseline; only results in documents have it.
+        speedup: Cost of the baseline over that of this configuration, by the sweep's objective; only results in
+            documents have it.
+        standing: How this configuration stands beside the baseline and the best of its step; only results in
+            documents have it.
         measured_under: Conditions in which this result differs from the rest of its document; None if in none.
         extra: Keys that this version does not know, kept as they were read.
     """
@@ -80,6 +84,7 @@ class Result:
     gpu_util: float | None = None
     gpu_util_coverage: Mapping[str, Any] | None = None
     gpu_sampling_lost_after_sec: float | None = None
+    joules_per_sequence: float | None = None
     packing_efficiency: float | None = None
     peak_memory_gb: float | None = None
     oversize_batches: int | None = None
@@ -92,6 +97,7 @@ class Result:
     model: Mapping[str, Any] | None = None
     model_reloaded: bool | None = None
     speedup: float | None = None
+    standing: Standing | None = None
     measured_under: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -163,7 +169,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
         (
             "predicted_peak_memory_gb", "available_memory_gb", "elapsed_sec", "sequences_per_sec", "tokens_per_sec",
             "start_up_sec", "steady_sequences_per_sec", "gpu_util", "gpu_sampling_lost_after_sec",
-            "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
+            "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec", "joules_per_sequence",
         ),
         _NUMBER,
     ),

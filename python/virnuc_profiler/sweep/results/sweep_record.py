@@ -18,13 +18,17 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid
+from virnuc_profiler.sweep.plan.objective import Objective
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, plan
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.document import grid_from_json
 from virnuc_profiler.sweep.results.result import OOM, Result
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_entry, require_readable
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
+
+MAX_ATTEMPTS: Final = 3
+"""Most measurements of a configuration in a block; the last one stands, and its reasons to repeat it are its flag."""
 
 _OUTCOMES: Final = frozenset({OOM, "timeout", "worker_crash", "cuda_error", "error"})
 """Reasons that say something of the configuration. Any other, such as a lost device, does not."""
@@ -40,6 +44,9 @@ class SweepPlan:
         workload: Workload of the first four steps.
         validation_workload: Workload of the validation.
         options: Options from which model and workloads can be made again; empty if only Python code can do that.
+        repeats: Number of blocks in which each step measures all of its configurations.
+        seed: Seed of the order within these blocks.
+        objective: What is minimized.
     """
 
     steps: tuple[str, ...]
@@ -47,6 +54,13 @@ class SweepPlan:
     workload: Workload
     validation_workload: Workload
     options: Mapping[str, Any] = field(default_factory=dict)
+    repeats: int = 1
+    seed: int = 0
+    objective: Objective = field(default_factory=Objective)
+
+    def planned_steps(self) -> dict[str, Step]:
+        """Return all steps by name, with the lists and the packing efficiency of this plan."""
+        return plan(self.grid, self.objective.min_packing)
 
     def workload_of(self, step: str) -> Workload:
         """Return the workload that a step runs."""
@@ -60,17 +74,29 @@ class SweepPlan:
             "workload": self.workload.to_json(),
             "validation_workload": self.validation_workload.to_json(),
             "options": dict(self.options),
+            "repeats": self.repeats,
+            "seed": self.seed,
+            "objective": self.objective.to_json(),
         }
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> SweepPlan:
-        """Read the plan in an entry of the journal."""
+        """Read the plan in an entry of the journal; older ones say nothing of repeats and objective.
+
+        Raises:
+            TelemetryFormatError: A value has another form.
+        """
+        for name in ("repeats", "seed"):
+            require_type(entry.get(name), (int, type(None)), name)
         return cls(
             steps=tuple(name for name in STEP_NAMES if name in entry["steps"]),
             grid=grid_from_json(entry["grid"]),
             workload=Workload.from_json(entry["workload"]),
             validation_workload=Workload.from_json(entry["validation_workload"]),
             options=entry["options"],
+            repeats=entry.get("repeats") or 1,
+            seed=entry.get("seed") or 0,
+            objective=Objective.from_json(entry.get("objective")),
         )
 
 
@@ -86,6 +112,10 @@ class Trial:
         conditions: Key of its conditions in its :class:`SweepRecord`.
         finished: When it ended, ISO 8601.
         result: What came of it; paths are relative to the folder.
+        block: Number of the block that it belongs to, from 0 on.
+        attempt: Number of earlier measurements of the configuration in that block.
+        took_sec: Seconds that it took with its start and its clean-up; None in journals of older versions.
+        doubts: Reasons to measure it again, such as another process on the device; empty if it stands.
     """
 
     step: str
@@ -95,6 +125,10 @@ class Trial:
     conditions: str
     finished: str
     result: Result
+    block: int = 0
+    attempt: int = 0
+    took_sec: float | None = None
+    doubts: tuple[str, ...] = ()
 
     def is_of(self, step: str, configuration: Configuration, workload: Workload) -> bool:
         """Return whether this trial measured that configuration of that step on that workload."""
@@ -115,6 +149,10 @@ class Trial:
             "conditions": self.conditions,
             "finished": self.finished,
             "result": self.result.to_json(),
+            "block": self.block,
+            "attempt": self.attempt,
+            "took_sec": self.took_sec,
+            "doubts": list(self.doubts),
         }
 
     @classmethod
@@ -129,6 +167,10 @@ class Trial:
         for name in ("fingerprint", "conditions", "finished"):
             require_type(entry[name], (str,), name)
         require_type(entry["num_sequences"], (int,), "num_sequences")
+        for name in ("block", "attempt"):
+            require_type(entry.get(name), (int, type(None)), name)
+        require_type(entry.get("took_sec"), (int, float, type(None)), "took_sec")
+        require_type(entry.get("doubts"), (list, type(None)), "doubts")
         return cls(
             entry["step"],
             Configuration.from_json(entry["configuration"]),
@@ -137,6 +179,10 @@ class Trial:
             entry["conditions"],
             entry["finished"],
             Result.from_json(entry["result"]),
+            entry.get("block") or 0,
+            entry.get("attempt") or 0,
+            entry.get("took_sec"),
+            tuple(map(str, entry.get("doubts") or ())),
         )
 
 
@@ -170,25 +216,51 @@ class SweepRecord:
         """Return whether anything of a step was measured."""
         return any(trial.step == step for trial in self.trials)
 
-    def last_trial(self, step: str, configuration: Configuration) -> Trial | None:
-        """Return the last trial of a configuration in a step; None if there is none."""
-        workload = self.plan.workload_of(step)
-        return next((trial for trial in reversed(self.trials) if trial.is_of(step, configuration, workload)), None)
+    def trials_of(self, step: str, configuration: Configuration) -> list[Trial]:
+        """Return the trials of a configuration in a step that stand, in the order of their blocks.
 
-    def is_finished(self, step: str, configuration: Configuration, limits: Mapping[str, Any]) -> bool:
-        """Return whether a configuration need not be run (again) in a step.
+        Of several attempts in a block, that is the last one.
+        """
+        workload = self.plan.workload_of(step)
+        found = {trial.block: trial for trial in self.trials if trial.is_of(step, configuration, workload)}
+        return [found[block] for block in sorted(found)]
+
+    def last_trial(self, step: str, configuration: Configuration, block: int | None = None) -> Trial | None:
+        """Return the last trial of a configuration in a step; None if there is none.
+
+        Args:
+            step: Name of the step.
+            configuration: The configuration.
+            block: Number of the block; None for the last trial in any block.
+        """
+        workload = self.plan.workload_of(step)
+        found = (trial for trial in reversed(self.trials) if trial.is_of(step, configuration, workload))
+        return next((trial for trial in found if block in (None, trial.block)), None)
+
+    def is_finished(self, step: str, configuration: Configuration, limits: Mapping[str, Any], block: int = 0) -> bool:
+        """Return whether a configuration need not be run (again) in a block of a step.
 
         It is run again if it was interrupted, failed for a reason that says nothing of the configuration, or exceeded a
-        time limit that is longer now.
+        time limit that is longer now. One that failed in an earlier block need not be run in a later one.
 
         Args:
             step: Name of the step.
             configuration: The configuration.
             limits: Today's time limits, ``timeout_s`` and ``progress_timeout_s``; None or absent for none.
+            block: Number of the block.
         """
-        trial = self.last_trial(step, configuration)
-        if trial is None or trial.result.succeeded:
-            return trial is not None and not trial.result.interrupted
+        earlier = (self.last_trial(step, configuration, number) for number in range(block))
+        if any(trial is not None and not trial.result.succeeded and self._stands(trial, limits) for trial in earlier):
+            return True
+        trial = self.last_trial(step, configuration, block)
+        return trial is not None and self._stands(trial, limits)
+
+    def _stands(self, trial: Trial, limits: Mapping[str, Any]) -> bool:
+        """Return whether a trial need not be repeated."""
+        if trial.result.succeeded:
+            if trial.result.interrupted:
+                return False
+            return not trial.doubts or trial.attempt + 1 >= MAX_ATTEMPTS
         if trial.result.reason == "timeout":
             hung = (trial.result.evidence or {}).get("deadline") == "hang"
             name = "progress_timeout_s" if hung else "timeout_s"
