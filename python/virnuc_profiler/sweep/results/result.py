@@ -10,6 +10,7 @@ from typing import Any, Final
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
 
@@ -149,7 +150,10 @@ class Result:
         if values.get("status") != SUCCESS and not isinstance(values.get("reason"), str):
             raise TelemetryFormatError("its status is not success, and it has no reason")
         known = {name: values[name] for name in _TYPES if values.get(name) is not None}
-        extra = {name: value for name, value in values.items() if name not in _TYPES and name != "config"}
+        if values.get("standing") is not None:
+            known["standing"] = Standing.from_json(values["standing"], values.get("speedup"))
+        apart = (*_TYPES, "config", "standing")
+        extra = {name: value for name, value in values.items() if name not in apart}
         return cls(**known, configuration=configuration, extra=extra)
 
 
@@ -177,7 +181,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 """Types of the JSON values, by key."""
 
 _JSON_FIELDS: Final = tuple(
-    each.name for each in fields(Result) if each.name not in ("configuration", "extra", "speedup")
+    each.name for each in fields(Result) if each.name not in ("configuration", "extra", "speedup", "standing")
 )
 _ALWAYS: Final = frozenset(
     ("status", "outcome", "evidence", "peak_memory_gb", "truncated_sequences", "unknown_residues", "telemetry_path",
@@ -185,6 +189,6 @@ _ALWAYS: Final = frozenset(
 )  # fmt: skip
 _OF_SUCCESS: Final = frozenset(
     ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "start_up_sec", "steady_sequences_per_sec", "gpu_util",
-     "gpu_sampling_lost_after_sec", "packing_efficiency", "oversize_batches")
+     "joules_per_sequence", "gpu_sampling_lost_after_sec", "packing_efficiency", "oversize_batches")
 )  # fmt: skip
 _OF_FAILURE: Final = frozenset(("reason", "message"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.results.sweep_record import Trial
+from virnuc_profiler.sweep.results.sweep_plan import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class Measurements:
         return tuple(dict.fromkeys(reason for trial in self.trials for reason in trial.doubts))
 
     @property
-    def middle(self) -> Result:
-        """The result with the median cost, which stands for the configuration; the smaller one of two."""
+    def middle(self) -> Trial:
+        """The trial with the median cost, which stands for the configuration; the cheaper one of two."""
         ranked = sorted(zip(self.costs, range(len(self.costs)), strict=True))
-        return self.trials[ranked[(len(ranked) - 1) // 2][1]].result
+        return self.trials[ranked[(len(ranked) - 1) // 2][1]]
 
 
 def measurements_of(trials: Iterable[Trial], objective: Objective) -> Measurements:
