@@ -40,8 +40,8 @@ def dry_run(
         limits: Today's time limits of the model's process.
         resumed: The folder's sweeps, of which the last would be resumed; None for a new sweep.
     """
+    from virnuc_profiler.sweep.plan.budgets import check_budgets
     from virnuc_profiler.sweep.results.remaining import needed_steps, remaining_trials
-    from virnuc_profiler.sweep.session import check_budgets
 
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
         trial = dataclasses.replace(request, output_dir=Path(folder))

@@ -122,11 +122,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) -> int:
+    from virnuc_profiler.sweep.plan.budgets import check_budgets
     from virnuc_profiler.sweep.plan.request import options_of
     from virnuc_profiler.sweep.results.from_journal import Documents
     from virnuc_profiler.sweep.results.journal import Journal
     from virnuc_profiler.sweep.results.sweep_record import SweepPlan
-    from virnuc_profiler.sweep.session import check_budgets
 
     with Journal(request.output_dir) as journal:
         if journal.records and not Documents(journal.records).complete():

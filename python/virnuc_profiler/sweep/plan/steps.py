@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Final
 
-from virnuc_profiler.errors import UsageError
+from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration, require_knob
 from virnuc_profiler.sweep.plan.knobs import KnobValue
 
@@ -125,6 +125,18 @@ def plan(values: Mapping[str, Sequence[Any]] | None = None, min_packing: float |
         )
         for step in STEPS
     }
+
+
+def grid_from_json(values: Mapping[str, Any]) -> Grid:
+    """Read the lists of a grid.
+
+    Raises:
+        TelemetryFormatError: A knob is unknown, or cannot have one of its values.
+    """
+    try:
+        return {name: require_knob(name).check_list(chosen) for name, chosen in values.items()}
+    except (TypeError, ValueError) as error:
+        raise TelemetryFormatError(f"its grid cannot be read: {error}") from None
 
 
 def default_values_text(name: str) -> str:

@@ -18,11 +18,10 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.objective import Objective
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, grid_from_json
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION
-from virnuc_profiler.sweep.results.sweep_plan import grid_from_json
 from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation
 from virnuc_profiler.telemetry.typed_records import require_type
 

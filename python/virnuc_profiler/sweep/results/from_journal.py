@@ -11,17 +11,18 @@ from typing import Any
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, STEPS, Step
-from virnuc_profiler.sweep.results.choice import Choice, choose
+from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import make_document, with_standings
 from virnuc_profiler.sweep.results.sweep_plan import SweepPlan, Trial
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 from virnuc_profiler.sweep.results.verdicts.candidates import Ranking, rank
-from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation, conclude
+from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation, Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import by_configuration
 from virnuc_profiler.sweep.results.verdicts.pareto import pareto_set
-from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Contenders, Replay, allowance_of, within
+from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay, allowance_of, within
+from virnuc_profiler.sweep.results.verdicts.recommendation import choose, conclude
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import StepStandings
 from virnuc_profiler.telemetry.rates import projected_hours, steady_projected_hours

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import Configuration, require_knob
+from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, plan
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, grid_from_json, plan
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.telemetry.typed_records import require_type
@@ -170,15 +170,3 @@ class Trial:
             entry.get("took_sec"),
             tuple(map(str, entry.get("doubts") or ())),
         )
-
-
-def grid_from_json(values: Mapping[str, Any]) -> Grid:
-    """Read the lists of a grid.
-
-    Raises:
-        TelemetryFormatError: A knob is unknown, or cannot have one of its values.
-    """
-    try:
-        return {name: require_knob(name).check_list(chosen) for name, chosen in values.items()}
-    except (TypeError, ValueError) as error:
-        raise TelemetryFormatError(f"its grid cannot be read: {error}") from None

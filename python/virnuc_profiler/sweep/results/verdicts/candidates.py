@@ -11,9 +11,9 @@ from virnuc_profiler.analysis.selection import CONTAMINATED, select_best
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
+from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import rate_of
 from virnuc_profiler.sweep.results.verdicts.pareto import Tradeoff
-from virnuc_profiler.sweep.results.verdicts.race_replay import Contenders
 
 _BASELINE = "baseline"
 
@@ -107,9 +107,7 @@ class Ranking:
         baseline = self.baseline if self.baseline in configurations else None
         others = [one for one in self.rivals if one.configuration not in (self.best.configuration, baseline)]
         runner_up = min(others, key=lambda one: one.cost, default=None)
-        return Contenders(
-            self.best.configuration, None if runner_up is None else runner_up.configuration, baseline
-        )
+        return Contenders(self.best.configuration, None if runner_up is None else runner_up.configuration, baseline)
 
     @property
     def memory_gb(self) -> dict[Configuration, float | None]:
@@ -117,9 +115,7 @@ class Ranking:
         return {one.configuration: one.peak_memory_gb for one in self.safe}
 
 
-def rank(
-    steps: Mapping[str, Iterable[Result]], objective: Objective, failed_later: Iterable[Result] = ()
-) -> Ranking:
+def rank(steps: Mapping[str, Iterable[Result]], objective: Objective, failed_later: Iterable[Result] = ()) -> Ranking:
     """Rank the configurations of all steps.
 
     Several steps measure the same configuration, so each counts with the median of its measurements. A configuration
@@ -176,9 +172,7 @@ def _says_nothing(result: Result) -> bool:
     return result.reason in (CONTAMINATED, ENVIRONMENT) or result.interrupted
 
 
-def _candidate(
-    configuration: Configuration, entries: Sequence[tuple[str, Result]], objective: Objective
-) -> Candidate:
+def _candidate(configuration: Configuration, entries: Sequence[tuple[str, Result]], objective: Objective) -> Candidate:
     cool = [(step, result) for step, result in entries if not result.throttled]
     counted = cool or entries
     results = [result for _, result in counted]

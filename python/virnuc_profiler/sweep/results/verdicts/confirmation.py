@@ -3,18 +3,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from virnuc_profiler.analysis.confidence.paired import CANNOT_TELL, FASTER, MIN_BLOCKS_TO_AGREE, SAME, Comparison
+from virnuc_profiler.analysis.confidence.paired import Comparison
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.results.verdicts.cheapest import cheapest
-from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Contenders, Replay
 
 BETTER: Final = "better"
 TIED: Final = "tied"
+
+
+@dataclass(frozen=True, slots=True)
+class Contenders:
+    """The configurations of a race.
+
+    Attributes:
+        winner: The best that the grids have found.
+        runner_up: The second best; None if there is none, or no time for it.
+        baseline: The baseline; None if it did not succeed.
+    """
+
+    winner: Configuration
+    runner_up: Configuration | None
+    baseline: Configuration | None
+
+    @property
+    def reference(self) -> Configuration:
+        """The configuration that the others are compared with."""
+        return self.baseline or self.winner
+
+    @property
+    def all(self) -> tuple[Configuration, ...]:
+        """Each configuration once."""
+        return tuple(dict.fromkeys(one for one in (self.winner, self.runner_up, self.baseline) if one is not None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,52 +105,6 @@ class Confirmation:
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise TelemetryFormatError(f"its confirmation cannot be read: {error}") from None
-
-
-def conclude(
-    replay: Replay | None,
-    allowance: Allowance,
-    memory_gb: Mapping[Configuration, float | None],
-    allowed: Collection[Configuration],
-) -> Confirmation:
-    """Return what a race has shown, and what it recommends.
-
-    A configuration that is shown to be better than the baseline is recommended. Otherwise it is the cheapest of those
-    that are shown to be no more than the threshold worse than the baseline, among them the baseline itself.
-
-    Args:
-        replay: The race; None if the time suffices for none, or there is one configuration only.
-        allowance: The time.
-        memory_gb: Peak device memory of each configuration in GB.
-        allowed: Configurations that keep the required packing efficiency and the limit of memory, if one does.
-    """
-    if replay is None:
-        return Confirmation(
-            contenders=None, verdict=CANNOT_TELL, recommended=None, comparisons={}, leaders=(), blocks=0,
-            allowed_sec=allowance.allowed_sec, used_sec=0.0,
-        )  # fmt: skip
-    comparisons, leaders, reference = replay.comparisons(), replay.leaders(), replay.contenders.reference
-    better = [one for one in leaders if one in comparisons and comparisons[one].verdict == FASTER]
-    level = [one for one, found in comparisons.items() if _is_level(found)]
-    same = all(found.verdict == SAME for found in comparisons.values())
-    verdict = BETTER if better else TIED if same else CANNOT_TELL
-    eligible = better or [reference, *level]
-    return Confirmation(
-        contenders=replay.contenders,
-        verdict=verdict,
-        recommended=cheapest([one for one in eligible if one in allowed] or eligible, memory_gb),
-        comparisons=comparisons,
-        leaders=leaders,
-        blocks=replay.block,
-        allowed_sec=allowance.allowed_sec,
-        used_sec=replay.used_sec,
-    )
-
-
-def _is_level(found: Comparison) -> bool:
-    """Return whether a configuration is shown to be no more than the threshold worse than the reference."""
-    enough = found.blocks >= MIN_BLOCKS_TO_AGREE
-    return enough and found.low is not None and found.low >= 1 / (1 + found.threshold)
 
 
 def _contenders(found: Mapping[str, Any]) -> Contenders:

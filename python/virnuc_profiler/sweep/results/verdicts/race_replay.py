@@ -14,9 +14,9 @@ from typing import Any, Final
 from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_AGREE, MIN_BLOCKS_TO_DIFFER, Comparison
 from virnuc_profiler.analysis.confidence.race import Race
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.cooldown import min_pause_s
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.results.sweep_plan import Trial
+from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import by_configuration
 from virnuc_profiler.sweep.results.verdicts.standings import CONFIDENCE, THRESHOLD
 
@@ -28,30 +28,6 @@ MAX_BLOCKS: Final = 10
 BRIEF_TRIAL_S: Final = 1.0
 """Seconds in which a trial of the confirmation repeats its workload, after one pass: more trials tell more than longer
 ones, because runs of one configuration differ more than their own intervals say."""
-
-@dataclass(frozen=True, slots=True)
-class Contenders:
-    """The configurations of a race.
-
-    Attributes:
-        winner: The best that the grids have found.
-        runner_up: The second best; None if there is none, or no time for it.
-        baseline: The baseline; None if it did not succeed.
-    """
-
-    winner: Configuration
-    runner_up: Configuration | None
-    baseline: Configuration | None
-
-    @property
-    def reference(self) -> Configuration:
-        """The configuration that the others are compared with."""
-        return self.baseline or self.winner
-
-    @property
-    def all(self) -> tuple[Configuration, ...]:
-        """Each configuration once."""
-        return tuple(dict.fromkeys(one for one in (self.winner, self.runner_up, self.baseline) if one is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +145,7 @@ def allowance_of(grid: Sequence[Trial], contenders: Contenders, cooldown_s: Any)
         contenders: The configurations to compare.
         cooldown_s: Pause after each of these trials; the confirmation pauses only as long as the clean-up needs.
     """
-    pause_s = min_pause_s(cooldown_s) if isinstance(cooldown_s, int | float | str) else 0.0
+    pause_s = float(cooldown_s) if isinstance(cooldown_s, int | float) else 0.0
     wanted = [_brief_seconds(trial, pause_s) for trial in grid if trial.configuration in contenders.all]
     return Allowance(SHARE * sum(map(_seconds, grid)), sum(wanted) / len(wanted) if wanted else 0.0)
 

@@ -66,7 +66,7 @@ class Standing:
             raise TelemetryFormatError("standing must be an object")
         for name, types in _TYPES.items():
             require_type(values.get(name), types, f"standing.{name}")
-        known = {name: values.get(name) for name in _TYPES}
+        known: dict[str, Any] = {name: values.get(name) for name in _TYPES}
         return cls(**{**known, "doubts": tuple(map(str, known["doubts"] or ())), "speedup": speedup})
 
 
