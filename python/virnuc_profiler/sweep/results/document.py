@@ -18,7 +18,7 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.objective import Objective
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, grid_from_json
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING, STEP_NAMES, Grid, grid_from_json
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION
@@ -182,6 +182,7 @@ class BestConfiguration:
         projection: Projected time of a large job; None if the validation failed.
         conditions: Conditions of the results, with the workload of the first four steps.
         validation_workload: Workload of the validation, as JSON.
+        required_packing: Packing efficiency that the configuration must reach, if one does.
         pareto: Costs of the configurations that no other one beats in time, energy and memory, as JSON.
         extra: Keys that this version does not know, kept as they were read.
     """
@@ -192,6 +193,7 @@ class BestConfiguration:
     projection: Projection | None
     conditions: Conditions
     validation_workload: Mapping[str, Any]
+    required_packing: float = MIN_PACKING
     pareto: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -206,6 +208,7 @@ class BestConfiguration:
             "projection": _projection_json(self.projection),
             **self.conditions.to_json(),
             "validation_workload": dict(self.validation_workload),
+            "required_packing": self.required_packing,
             "pareto": [dict(each) for each in self.pareto],
             **self.extra,
         }
@@ -219,6 +222,7 @@ class BestConfiguration:
         """
         require_type(values.get("created"), (str,), "created")
         require_type(values.get("validation_workload"), (dict,), "validation_workload")
+        require_type(values.get("required_packing"), _NUMBER, "required_packing")
         require_type(values.get("pareto"), (list, type(None)), "pareto")
         if "projection" not in values:
             raise TelemetryFormatError("it has no 'projection'")
@@ -232,6 +236,7 @@ class BestConfiguration:
             projection=Projection.from_json(values["projection"]),
             conditions=conditions,
             validation_workload=values["validation_workload"],
+            required_packing=values.get("required_packing") or MIN_PACKING,
             pareto=tuple(values.get("pareto") or ()),
             extra={name: value for name, value in values.items() if name not in known},
         )
@@ -251,7 +256,9 @@ _DOCUMENT_KNOWN: Final = frozenset(
     (*_DOCUMENT_KEYS, "kind", "schema_version", "step", "machine", "versions", "workload", "model", "settings",
      "selection", "projection", "objective", "repeats", "took_sec", "confirmation")
 )  # fmt: skip
-_BEST_KEYS: Final = ("kind", "schema_version", "created", "validation", "projection", "validation_workload", "pareto")
+_BEST_KEYS: Final = ("kind", "schema_version", "created", "validation", "projection", "validation_workload", "pareto",
+    "required_packing",
+)  # fmt: skip
 
 
 def _compared_json(result: Result) -> dict[str, Any]:
@@ -261,7 +268,8 @@ def _compared_json(result: Result) -> dict[str, Any]:
 
 def _baseline_json(baseline: Result) -> dict[str, Any]:
     """Return the baseline, with its speedup of 1 where it comes from a document of its own."""
-    return baseline.to_json() if baseline.standing is None else _compared_json(baseline)
+    alone = baseline.speedup is None and baseline.standing is None
+    return baseline.to_json() if alone else _compared_json(baseline)
 
 
 def _projection_json(projection: Projection | None) -> dict[str, Any] | None:

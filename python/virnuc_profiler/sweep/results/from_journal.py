@@ -25,7 +25,7 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.recommendation import choose, conclude
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import StepStandings
-from virnuc_profiler.telemetry.rates import projected_hours, steady_projected_hours
+from virnuc_profiler.telemetry.rates import ratio
 
 NO_CHOICE = "no configuration has succeeded"
 
@@ -95,6 +95,7 @@ class Documents:
             projection=validation.projection,
             conditions=replace(validation.conditions, workload=owner.plan.workload.to_json()),
             validation_workload=validation.conditions.workload,
+            required_packing=self._plan.objective.required_packing,
             pareto=tuple(one.to_json() for one in pareto_set(each.tradeoff for each in self.ranking.safe)),
         )
 
@@ -360,8 +361,9 @@ def _took(trials: Sequence[Trial]) -> float | None:
 
 
 def _projection(result: Result, plan: SweepPlan) -> Projection | None:
-    if not result.succeeded or result.interrupted or result.elapsed_sec is None:
+    if not result.succeeded or result.interrupted or result.sequences_per_sec is None:
         return None
     job = plan.objective.sequences
-    hours = projected_hours(job, plan.validation_workload.num_sequences, result.elapsed_sec)
-    return Projection(job, hours, steady_projected_hours(result.start_up_sec, result.steady_sequences_per_sec))
+    whole = ratio(job, result.sequences_per_sec)
+    steady = None if result.steady_sequences_per_sec is None else plan.objective.predicted_sec(result)
+    return Projection(job, ratio(whole, 3600), ratio(steady, 3600))

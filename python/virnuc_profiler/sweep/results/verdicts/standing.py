@@ -16,7 +16,8 @@ class Standing:
     """What the measurements of one configuration say.
 
     Attributes:
-        measurements: Number of measurements that count.
+        measurements: Number of measurements that count, in all steps so far unless the step has blocks.
+        blocks: Number of them in the step itself.
         cost: Geometric mean of their costs, in the unit of the sweep's objective; None if no cost was measured.
         rate: Geometric mean of their steady rates in sequences per second, or of those of the whole run where a
             measurement has no steady rate.
@@ -33,8 +34,9 @@ class Standing:
     """
 
     measurements: int
-    cost: float | None
-    rate: float | None
+    blocks: int = 1
+    cost: float | None = None
+    rate: float | None = None
     rate_low: float | None = None
     rate_high: float | None = None
     steady: bool = True
@@ -72,7 +74,7 @@ class Standing:
 
 _NUMBERS: Final = ("cost", "rate", "rate_low", "rate_high", "speedup_low", "speedup_high")
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    "measurements": (int,),
+    **dict.fromkeys(("measurements", "blocks"), (int,)),
     **dict.fromkeys(_NUMBERS, (int, float, type(None))),
     "steady": (bool,),
     "verdict": (str, type(None)),

@@ -96,6 +96,7 @@ class StepStandings:
         baseline = None if self._baseline is None else self._measured[self._baseline].cost
         return Standing(
             measurements=len(measured.costs),
+            blocks=len(own),
             cost=measured.cost,
             rate=geometric_mean(known),
             rate_low=low,
