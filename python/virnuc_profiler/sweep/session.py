@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from virnuc_profiler.errors import OutputError, folder_problem
+from virnuc_profiler.errors import OutputError, UsageError, folder_problem
 from virnuc_profiler.sweep.measurement.blocks import measure_blocks
 from virnuc_profiler.sweep.measurement.confirm import confirm
 from virnuc_profiler.sweep.measurement.listener import SweepListener, TrialRunner
@@ -19,7 +19,7 @@ from virnuc_profiler.sweep.measurement.trial_recorder import TrialRecorder
 from virnuc_profiler.sweep.plan.budgets import check_budgets
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.knobs import KnobValue
-from virnuc_profiler.sweep.plan.objective import Objective
+from virnuc_profiler.sweep.plan.objective import ENERGY, Objective
 from virnuc_profiler.sweep.plan.steps import Step, in_order, plan
 from virnuc_profiler.sweep.plan.workload import Workload, WorkloadGuard
 from virnuc_profiler.sweep.results.document import Document
@@ -93,7 +93,8 @@ class Sweep:
             The documents of the chosen steps.
 
         Raises:
-            UsageError: A step does not exist, or the longest sequence does not fit a token budget.
+            UsageError: A step does not exist, the longest sequence does not fit a token budget, or the objective is an
+                energy that cannot be measured.
             WorkloadError: The file of sequences was changed meanwhile.
             OutputError: A result cannot be written, or another sweep uses the folder.
             EnvironmentFailure: The machine lets no configuration run, for lack of processes or shared memory.
@@ -193,9 +194,24 @@ class Sweep:
             measure_blocks(recorder, step, self._baseline, self.run_trial, repeats=self.repeats, seed=self.seed)
             document = recorder.writer.write_step(step)
         self.listener.step_finished(document)
+        self._require_costs(document)
         if name == "validation" and not document.results:
             _log.warning("nothing can be validated: %s", NO_CHOICE)
         return document
+
+    def _require_costs(self, document: Document) -> None:
+        """Refuse to go on if the objective is an energy that no result of a step has.
+
+        Raises:
+            UsageError: Something succeeded, but its energy was not measured.
+        """
+        succeeded = [result for result in document.results if result.succeeded]
+        if self.objective.kind == ENERGY and succeeded and all(one.joules_per_sequence is None for one in succeeded):
+            raise UsageError(
+                f"--objective energy: no result of {document.step} has an energy, because this device has no energy "
+                "counter, or because it was read for less than half of the runs: use --objective time, or longer runs "
+                "with --trial-seconds"
+            )
 
     def _validate(self, recorder: TrialRecorder, step: Step) -> Document:
         documents = Documents(recorder.journal.records)

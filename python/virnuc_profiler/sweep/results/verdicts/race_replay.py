@@ -15,6 +15,7 @@ from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_AGREE, MIN_
 from virnuc_profiler.analysis.confidence.race import Race
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
+from virnuc_profiler.sweep.plan.trial_length import BRIEF_SECONDS
 from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import by_configuration
@@ -24,10 +25,6 @@ SHARE: Final = 0.25
 """Share of the time of the steps before that the confirmation may take."""
 
 MAX_BLOCKS: Final = 10
-
-BRIEF_TRIAL_S: Final = 1.0
-"""Seconds in which a trial of the confirmation repeats its workload, after one pass: more trials tell more than longer
-ones, because runs of one configuration differ more than their own intervals say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,5 +154,5 @@ def _seconds(trial: Trial) -> float:
 def _brief_seconds(trial: Trial, pause_s: float) -> float:
     """Return how long a trial would have taken without its pause, and repeating its workload only briefly."""
     measured, passes = trial.result.measured_sec or 0.0, trial.result.passes or 1
-    saved = measured - min(measured, max(measured / passes, BRIEF_TRIAL_S))
+    saved = measured - min(measured, max(measured / passes, BRIEF_SECONDS))
     return max(0.0, _seconds(trial) - pause_s - saved)
