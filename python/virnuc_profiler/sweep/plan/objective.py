@@ -126,7 +126,7 @@ class Objective:
         for name, types in _TYPES.items():
             require_type(values.get(name), types, f"objective.{name}")
         try:
-            return cls(**{name: values[name] for name in _TYPES})
+            return cls(**{name: values.get(name) for name in _TYPES})
         except ValueError as error:
             raise TelemetryFormatError(str(error)) from None
 
