@@ -92,7 +92,7 @@ def test_an_interrupted_trial_is_missing_still():
 
 @pytest.mark.parametrize(
     ("blocks_of_three", "entrants"),
-    [(5, ALL.all), (4, (WINNER, BASELINE)), (3, ALL.all), (2, (WINNER, BASELINE)), (1, None)],
+    [(5, ALL.all), (4, (WINNER, BASELINE)), (2, (WINNER, BASELINE)), (1, None)],
 )
 def test_the_runner_up_races_only_where_time_suffices(blocks_of_three, entrants):
     found = within(ALL, Allowance(3.0 * blocks_of_three, 1.0))
