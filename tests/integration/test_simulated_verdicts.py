@@ -15,6 +15,7 @@ from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan
 from virnuc_profiler.sweep.session import Sweep
+from virnuc_profiler.sweep.trial import cleanup
 from virnuc_profiler.sweep.trial.run import measure_configuration
 
 TOKENS_PER_SECOND = 100_000
@@ -70,6 +71,7 @@ class Host:
 def machine(monkeypatch):
     machine = SimulatedMachine(tokens_per_second=TOKENS_PER_SECOND)
     machine.install(monkeypatch)
+    monkeypatch.setattr(cleanup.gc, "collect", lambda *_: 0)  # takes most of the time of a trial, and nothing is held
     return machine
 
 

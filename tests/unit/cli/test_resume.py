@@ -114,6 +114,12 @@ def test_harmless_options_may_differ_and_the_same_ones_be_repeated(stopped, mode
         (("--skip-invalid",), "--skip-invalid is true but was false"),
         (("--strict",), "--strict is true but was false"),
         (("--output-dir", "elsewhere"), "elsewhere but was"),
+        (("--repeats", "3"), "--repeats is 3 but was 1"),
+        (("--objective", "energy"), "--objective is energy but was time"),
+        (("--for-sequences", "100"), "--for-sequences is 100 but was 6000000"),
+        (("--min-packing", "0.5"), "--min-packing is 0.5 but was not given"),
+        (("--max-memory-gb", "6"), "--max-memory-gb is 6.0 but was not given"),
+        (("--no-confirm",), "--no-confirm is true but was false"),
     ],
 )
 def test_a_contradiction_is_refused_by_name(stopped, model, capsys, option, words):
