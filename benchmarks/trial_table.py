@@ -117,7 +117,7 @@ class Bench:
     def about(self) -> dict[str, Any]:
         """Return what a table says of its trials."""
         return {
-            "machine": machine_description(),
+            "machine": {name: value for name, value in machine_description().items() if name != "hostname"},
             "versions": software_versions(),
             "model": model_description(self.model),
             "workload": {"sequences": len(self.fasta), "seed": 42},
