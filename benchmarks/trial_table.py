@@ -23,6 +23,12 @@ from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
 
 
+_MACHINE: Final = (
+    "gpu_models", "gpu_memory_gb", "driver_version", "cuda_version", "cpu_model", "cpu_usable_cores",
+)  # fmt: skip
+"""What a table says of the machine; not which one of its kind it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One trial of the table.
@@ -116,8 +122,9 @@ class Bench:
 
     def about(self) -> dict[str, Any]:
         """Return what a table says of its trials."""
+        machine = machine_description()
         return {
-            "machine": {name: value for name, value in machine_description().items() if name != "hostname"},
+            "machine": {name: machine[name] for name in _MACHINE},
             "versions": software_versions(),
             "model": model_description(self.model),
             "workload": {"sequences": len(self.fasta), "seed": 42},
@@ -151,7 +158,9 @@ def begin(table: Path, about: Mapping[str, Any]) -> None:
 def append(table: Path, row: Row) -> None:
     """Add a row to a table."""
     with table.open("a", newline="", encoding="utf-8") as file:
-        csv.DictWriter(file, COLUMNS).writerow({name: _cell(value) for name, value in asdict(row).items()})
+        csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(
+            {name: _cell(value) for name, value in asdict(row).items()}
+        )
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
