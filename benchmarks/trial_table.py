@@ -22,7 +22,6 @@ from virnuc_profiler.sweep.trial.provenance import machine_description, model_de
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
 
-
 _MACHINE: Final = (
     "gpu_models", "gpu_memory_gb", "driver_version", "cuda_version", "cpu_model", "cpu_usable_cores",
 )  # fmt: skip
