@@ -23,8 +23,8 @@ from virnuc_profiler.analysis.confidence.paired import (
 class Race:
     """Configurations that are measured in blocks until it is known which are best.
 
-    A configuration that is shown to be slower than another leaves the race. The reference stays until the end, so that
-    all others can be compared with it.
+    A configuration leaves the race when it is shown to be slower than another and its comparison with the reference is
+    decided. The reference stays until the end.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class Race:
         self._running = tuple(taken)
         self._blocks += 1
         if self._blocks >= self.min_blocks:
-            best = self.leaders()
-            self._running = tuple(name for name in self._running if name in best or name == self.reference)
+            leaders = self.leaders()
+            self._running = tuple(name for name in self._running if name in leaders or self._undecided(name))
 
     def comparison(self, name: str) -> Comparison:
         """Compare a configuration with the reference, at the error of the whole race.
@@ -124,13 +124,20 @@ class Race:
         return self._pair(name, self.reference)
 
     def leaders(self) -> tuple[str, ...]:
-        """Return the configurations that are not shown to be slower than another: the tied."""
-        measured = [name for name in self.names if len(self._rates[name]) == self._blocks or self._blocks == 0]
+        """Return the configurations that are not shown to be slower than another: the tied.
+
+        One that has left the race is none of them. There is always at least one.
+        """
+        measured = [name for name in self.names if len(self._rates[name]) == self._blocks]
         return tuple(
             name
             for name in measured
-            if not any(self._pair(other, name).verdict == FASTER for other in self.names if other != name)
+            if not any(self._pair(other, name).verdict == FASTER for other in measured if other != name)
         )
+
+    def _undecided(self, name: str) -> bool:
+        """Return whether a configuration is still compared with the reference; true for the reference itself."""
+        return name == self.reference or self.comparison(name).verdict == CANNOT_TELL
 
     def _decided(self) -> bool:
         leaders = self.leaders()

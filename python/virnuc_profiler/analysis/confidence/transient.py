@@ -66,4 +66,4 @@ def _differs(values: NDArray[np.float64], cut: int, error: float) -> bool:
 def _blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the means of at most `_BLOCKS` blocks; what is left over is at the beginning."""
     size = -(-len(values) // _BLOCKS)
-    return values[len(values) % size :].reshape(-1, size).mean(axis=1)[:, None]
+    return np.asarray(values[len(values) % size :].reshape(-1, size).mean(axis=1)[:, None])
