@@ -64,6 +64,7 @@ class Race:
         self.min_blocks = min_blocks
         self.max_blocks = max_blocks
         self._rates: dict[str, list[float]] = {name: [] for name in self.names}
+        self._pairs: dict[tuple[str, str], Comparison] = {}  # of the blocks so far
         self._blocks = 0
         self._running = self.names
         self._compare([1.0], [1.0])  # refuses arguments that are out of range before anything is measured
@@ -109,6 +110,7 @@ class Race:
         self._compare(list(taken.values()), list(taken.values()))  # refuses rates that are not positive
         for name, rate in taken.items():
             self._rates[name].append(rate)
+        self._pairs.clear()
         self._running = tuple(taken)
         self._blocks += 1
         if self._blocks >= self.min_blocks:
@@ -146,8 +148,11 @@ class Race:
         return all(self._pair(a, b).verdict != CANNOT_TELL for a, b in pairs)
 
     def _pair(self, name: str, other: str) -> Comparison:
-        shared = min(len(self._rates[name]), len(self._rates[other]))
-        return self._compare(self._rates[name][:shared], self._rates[other][:shared])
+        if (name, other) not in self._pairs:
+            shared = min(len(self._rates[name]), len(self._rates[other]))
+            compared = self._compare(self._rates[name][:shared], self._rates[other][:shared])
+            self._pairs |= {(name, other): compared, (other, name): compared.inverted()}
+        return self._pairs[name, other]
 
     def _compare(self, rates: Sequence[float], others: Sequence[float]) -> Comparison:
         return compare_blocks(rates, others, threshold=self.threshold, confidence=self.confidence, tests=self.tests)
