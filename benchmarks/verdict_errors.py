@@ -72,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--tries", type=int, default=400, help="tries for each row (default: 400)")
     options.add_argument("--seed", type=int, default=18, help="random seed (default: 18)")
-    options.add_argument("--quick", action="store_const", dest="tries", const=20, help="only 20 tries for each row")
+    options.add_argument("--quick", action="store_const", dest="tries", const=10, help="only 10 tries for each row")
     return options.parse_args()
 
 
