@@ -94,7 +94,7 @@ def compare_blocks(
     *,
     threshold: float = 0.02,
     confidence: float = 0.95,
-    tests: int = 1,
+    tests: float = 1,
 ) -> Comparison:
     """Compare two configurations that were measured in the same blocks.
 
@@ -105,7 +105,8 @@ def compare_blocks(
         reference: Rate of the reference in each block.
         threshold: Smallest difference that matters, as a share of the rate.
         confidence: Probability with which all intervals that share the error contain their truths.
-        tests: Number of tests that share the error: comparisons times looks at the data (Bonferroni).
+        tests: Number of tests that share the error: comparisons times looks at the data (Bonferroni). If they share it
+            in unequal parts, 1 / the part of this test.
 
     Raises:
         ValueError: The two differ in length, a rate is not positive, or an argument is out of range.
@@ -130,7 +131,7 @@ def compare_samples(
     *,
     threshold: float = 0.02,
     confidence: float = 0.95,
-    tests: int = 1,
+    tests: float = 1,
 ) -> Comparison:
     """Compare two configurations that were measured repeatedly, but not in blocks.
 
@@ -202,7 +203,7 @@ def compare_intervals(
 
 
 def verdict_of(
-    center: float | None, half_width: float | None, blocks: int, threshold: float, confidence: float, tests: int = 1
+    center: float | None, half_width: float | None, blocks: int, threshold: float, confidence: float, tests: float = 1
 ) -> Comparison:
     """Return the comparison that follows from a mean difference of logarithms.
 
@@ -238,7 +239,7 @@ def verdict_of(
     )
 
 
-def shared_error(confidence: float, tests: int) -> float:
+def shared_error(confidence: float, tests: float) -> float:
     """Return the error of one of several tests that share it in equal parts.
 
     Args:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """A race of configurations in blocks, which ends as soon as the answer is known.
 
-After each block, all pairs are compared. Every pair at every look has an equal part of the error, so by the union bound
-the probability that any difference is stated which does not exist is at most 1 - confidence, however the race goes.
-Spending the error over the looks is the idea of Lan and DeMets (1983).
+After each block, all pairs are compared. The error is spent over the looks at the data (Lan and DeMets 1983), most of
+it late, where the blocks are many enough to use it (the power family of Kim and DeMets 1987). The pairs have equal
+parts of it. By the union bound, the probability that any difference is stated which does not exist is at most
+1 - confidence, however the race goes. Student's interval, which each test uses, assumes independent blocks and normal
+noise, but not the same noise of all configurations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import (
     CANNOT_TELL,
@@ -18,6 +21,9 @@ from virnuc_profiler.analysis.confidence.paired import (
     Comparison,
     compare_blocks,
 )
+
+_LATENESS: Final = 3
+"""Power of the share of blocks that the spent share of the error grows with."""
 
 
 class Race:
@@ -78,13 +84,6 @@ class Race:
     def blocks(self) -> int:
         """Number of blocks so far."""
         return self._blocks
-
-    @property
-    def tests(self) -> int:
-        """Number of tests that share the error: all pairs at all looks at which a difference may be stated."""
-        pairs = len(self.names) * (len(self.names) - 1) // 2
-        looks = self.max_blocks - max(self.min_blocks, MIN_BLOCKS_TO_DIFFER) + 1
-        return max(1, pairs) * max(1, looks)
 
     @property
     def finished(self) -> bool:
@@ -155,4 +154,18 @@ class Race:
         return self._pairs[name, other]
 
     def _compare(self, rates: Sequence[float], others: Sequence[float]) -> Comparison:
-        return compare_blocks(rates, others, threshold=self.threshold, confidence=self.confidence, tests=self.tests)
+        return compare_blocks(
+            rates, others, threshold=self.threshold, confidence=self.confidence, tests=self._tests(len(rates))
+        )
+
+    def _tests(self, blocks: int) -> float:
+        """Return how many tests like those of one pair after so many blocks could share the whole error.
+
+        Looks before a difference may be stated use the part of the first look at which it may. They can only state
+        that two are the same, which is wrong with half the error, so there is enough of it for them.
+        """
+        pairs = max(1, len(self.names) * (len(self.names) - 1) // 2)
+        first = min(max(self.min_blocks, MIN_BLOCKS_TO_DIFFER), self.max_blocks)
+        spent = [(look / self.max_blocks) ** _LATENESS for look in (blocks - 1, blocks)]
+        share = spent[1] - spent[0] if blocks > first else (first / self.max_blocks) ** _LATENESS
+        return pairs / share

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virnuc_profiler.analysis.confidence.paired import CANNOT_TELL, FASTER, SAME, SLOWER
+from virnuc_profiler.analysis.confidence import race as race_module
+from virnuc_profiler.analysis.confidence.paired import CANNOT_TELL, FASTER, SAME, SLOWER, compare_blocks
 from virnuc_profiler.analysis.confidence.race import Race
 
 
@@ -81,10 +82,28 @@ def test_a_race_of_one_is_over():
         race.add_block({"a": 1.0})
 
 
-def test_all_pairs_at_all_looks_share_the_error():
-    assert Race(["a", "b", "c"], "a").tests == 3 * 6
-    assert Race(["a", "b"], "a", min_blocks=7, max_blocks=7).tests == 1
-    assert Race(["a", "b"], "a", min_blocks=3, max_blocks=4).tests == 1
+@pytest.mark.parametrize(
+    ("size", "min_blocks", "max_blocks"), [(2, 3, 10), (3, 3, 10), (6, 5, 20), (2, 7, 7), (4, 3, 4)]
+)
+def test_all_pairs_at_all_looks_share_the_error(size, min_blocks, max_blocks, monkeypatch):
+    """The parts of all tests that may state a difference add up to the whole, and those of "the same" to less."""
+    parts = {}
+
+    def record(rates, others, *, tests, **options):
+        parts[len(rates)] = 1 / tests
+        return compare_blocks(rates, others, tests=tests, **options)
+
+    monkeypatch.setattr(race_module, "compare_blocks", record)
+    names = [str(number) for number in range(size)]
+    race = Race(names, "0", min_blocks=min_blocks, max_blocks=max_blocks)
+    parts.clear()
+    for rates in np.random.default_rng(1).uniform(1, 5, (max_blocks, size)):
+        race.add_block(dict(zip(names, rates, strict=True)))
+        race.leaders()
+    pairs = size * (size - 1) / 2
+    first = min(max(5, min_blocks), max_blocks)
+    assert pairs * sum(part for look, part in parts.items() if look >= first) == pytest.approx(1)
+    assert pairs * sum(part / 2 for look, part in parts.items() if look >= min_blocks) <= 1
 
 
 @given(st.integers(0, 2**20), st.integers(2, 5), st.floats(0.001, 0.2))
