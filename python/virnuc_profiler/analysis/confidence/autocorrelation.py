@@ -20,6 +20,8 @@ from virnuc_profiler.analysis.confidence.student import mixture_half_width, mixt
 
 _COEFFICIENTS: Final = np.concatenate([np.linspace(-0.4, 0.88, 33), np.linspace(0.9, 0.99, 10)])
 """Values of the first-order autocorrelation."""
+# Blocks are longer than the memory of most runs, so high values are a little less likely beforehand. The exponent is
+# the one with which benchmarks/interval_coverage.py finds the stated coverage.
 _PRIOR: Final = np.gradient(_COEFFICIENTS) * (1 - _COEFFICIENTS) ** 0.25
 
 
@@ -46,6 +48,7 @@ def doubt_of_mean(values: NDArray[np.float64], error: float) -> Doubt:
     residuals, scale = _residuals(values)
     if scale == 0:
         return Doubt(0.0, 0.0)
+    # Variance of the plain mean of a stationary first-order series, from that of its innovations.
     phi, lags = _COEFFICIENTS, np.arange(1, values.size)
     inflation = 1 + 2 * (1 - lags / values.size) @ phi[None, :] ** lags[:, None]
     fit = _fit(residuals, _places(values))
@@ -57,10 +60,10 @@ def doubt_of_mean(values: NDArray[np.float64], error: float) -> Doubt:
 
 
 def _stretch(residuals: NDArray[np.float64], quantile: float) -> float:
-    """Return the share by which skewed noise moves the upper end of an interval up, and the lower end too.
+    """Return the share of the half-width by which skewed noise moves both ends of an interval up.
 
     It is the first term of the inverted Edgeworth expansion of Student's statistic (Hall 1983). Rare stalls are the
-    usual reason: a run that met few of them met fewer than it should as easily as more, but varies less.
+    usual reason: a run that met too few of them also varies too little, so its interval must reach further up.
     """
     count = len(residuals)
     skewness = float(np.mean(residuals**3) / np.mean(residuals**2) ** 1.5)
@@ -71,7 +74,7 @@ def trend_error(values: NDArray[np.float64]) -> float:
     """Return the probability that values without a trend show at least as much of one.
 
     Args:
-        values: Values in order of time, of shape (periods, places), as for `estimate_mean`.
+        values: Values in order of time, of shape (periods, places), as for `doubt_of_mean`.
     """
     residuals, scale = _residuals(values)
     if scale == 0:
@@ -103,6 +106,7 @@ class _Fit(NamedTuple):
 
 
 def _fit(values: NDArray[np.float64], design: NDArray[np.float64]) -> _Fit:
+    """Fit values to a design, after the transformation that makes the errors independent (Prais and Winsten 1954)."""
     phi = _COEFFICIENTS[:, None]
     degrees = len(values) - design.shape[1]
     first = np.sqrt(1 - phi**2)
@@ -119,6 +123,7 @@ def _fit(values: NDArray[np.float64], design: NDArray[np.float64]) -> _Fit:
 
 
 def _places(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the design in which each place of a period has a mean of its own."""
     periods, places = values.shape
     return np.tile(np.eye(places), (periods, 1))
 

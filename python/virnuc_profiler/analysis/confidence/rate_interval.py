@@ -23,17 +23,17 @@ UNSETTLED: Final = "unsettled"
 TOO_SHORT: Final = "too_short"
 
 MIN_BATCHES: Final = 50
-"""Shorter series say nothing about their autocorrelation, so that no interval of theirs could be trusted."""
+"""Shorter series say so little about their autocorrelation that too many of their intervals would miss the truth."""
 MAX_BLOCKS: Final = 32
 """More blocks hardly narrow an interval, and the autocorrelation between them grows (Schmeiser 1982)."""
-MIN_BLOCKS: Final = 10
 MIN_PASSES: Final = 3
 """From so many passes on, each place of a pass is compared with the same place of the others."""
 FINE_BLOCKS: Final = 200
 """Number of blocks in which the end of the warm-up is sought."""
+TREND_ERROR: Final = 0.01
+"""Probability that a run without a trend is called unsettled."""
 _GRAIN: Final = 1e-6
 """Share of a block's time below which differences are those of the clock, and no sign of a trend."""
-TREND_ERROR: Final = 0.01
 MAX_HALF_WIDTH: Final = 0.25
 """A run whose interval would be wider than this share of its rate is too short to tell."""
 
@@ -44,13 +44,14 @@ class RateInterval:
 
     Attributes:
         state: ``settled``: the rate has an interval. ``unsettled``: the rate still changed in the second half of the
-            run. ``too_short``: there are too few batches, or they vary too much, for an interval.
+            run, or has a trend. ``too_short``: there are too few batches, or they vary too much, for an interval.
         rate: Work per second in the window; None if there is no window.
         low: Lower end of the interval; None unless the run has settled.
         high: Upper end of the interval; None unless the run has settled.
         confidence: Probability with which such an interval contains the long-run rate.
         blocks: Number of blocks of equal work that the interval was computed from; 0 without an interval.
-        window: Start and end of the time after the warm-up, ns. In an unsettled run, the second half of its batches.
+        window: Start and end of the time after the warm-up, ns; None if no work took any time. In an unsettled run, it
+            is the second half of the batches; in a run of too few batches, all of them.
     """
 
     state: str
@@ -130,6 +131,8 @@ def rate_interval(
 ) -> RateInterval:
     """Return the long-run rate of a series of batches, and its interval.
 
+    The interval knows the noise within the series only. Repeat the run to learn what differs from run to run.
+
     Args:
         times_ns: Times of shape (n + 1,) in ascending order: beginning of the measured time, then completion of each of
             n batches.
@@ -147,7 +150,7 @@ def rate_interval(
     if batches == 0 or series.seconds[-1] <= 0 or series.done[-1] <= 0:
         return RateInterval(TOO_SHORT, None, None, None, confidence, 0, None)
     if batches < MIN_BATCHES:
-        return _without_interval(TOO_SHORT, series, batches // 2 if batches > 1 else 0, confidence)
+        return _without_interval(TOO_SHORT, series, 0, confidence)
     settled = _end_of_warm_up(series)
     if settled is None:
         return _without_interval(UNSETTLED, series, batches // 2, confidence)

@@ -23,7 +23,9 @@ _BEGIN_ERROR: Final = 0.01
 _GO_ON_ERROR: Final = 0.1
 """Probability that noise alone prolongs one."""
 _MARGIN: Final = 1.5
+"""Factor that prolongs a warm-up: where MSER cuts, what is left of it is about as large as the noise of the mean."""
 _BLOCKS: Final = 32
+"""Largest number of blocks whose autocorrelation is taken into account."""
 
 
 def warm_up_length(values: NDArray[np.float64]) -> int | None:
@@ -33,7 +35,7 @@ def warm_up_length(values: NDArray[np.float64]) -> int | None:
         values: Times that equal amounts of work took, in order.
     """
     half = len(values) // 2
-    cut = _least_error(values[:], half)
+    cut = _least_error(values, half)
     if cut == 0 or not _differs(values, cut, _BEGIN_ERROR):
         return 0
     cut = math.ceil(cut * _MARGIN)
@@ -46,6 +48,7 @@ def warm_up_length(values: NDArray[np.float64]) -> int | None:
 
 
 def _least_error(values: NDArray[np.float64], half: int) -> int:
+    """Return the cut in the first half after which the standard error of the mean of the rest is smallest."""
     count = len(values)
     rest = np.arange(count, 0, -1)
     centered = values - np.median(values)
@@ -58,6 +61,7 @@ def _least_error(values: NDArray[np.float64], half: int) -> int:
 def _differs(values: NDArray[np.float64], cut: int, error: float) -> bool:
     """Return whether the values before a cut differ from those after it by more than noise."""
     rest = values[cut:]
+    # A mean of a few correlated values varies no more than one value does.
     after = max(doubt_of_mean(_blocks(rest), error))
     before = min(after * math.sqrt(len(rest) / cut), two_sided_t(error, len(rest) - 1) * float(rest.std(ddof=1)))
     return bool(abs(values[:cut].mean() - rest.mean()) > math.hypot(before, after))
@@ -66,4 +70,4 @@ def _differs(values: NDArray[np.float64], cut: int, error: float) -> bool:
 def _blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the means of at most `_BLOCKS` blocks; what is left over is at the beginning."""
     size = -(-len(values) // _BLOCKS)
-    return values[len(values) % size :].reshape(-1, size).mean(axis=1)[:, None]
+    return np.asarray(values[len(values) % size :].reshape(-1, size).mean(axis=1)[:, None])
