@@ -61,7 +61,7 @@ class Result:
         joules_per_sequence: Energy of the device for a sequence; None if its counter does not cover the run.
         packing_efficiency: Average packing efficiency, 0 to 1.
         peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
-        oversize_batches: Batches of a single sequence that exceed the token budget.
+        oversize_batches: Batches of one pass with a single sequence that exceeds the token budget.
         truncated_sequences: Sequences that were cut to the longest length of the model.
         unknown_residues: Letters that the model does not know.
         warmed_up: Whether a few sequences were run unmeasured before, to their end; None if nothing is known of it.

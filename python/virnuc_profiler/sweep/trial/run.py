@@ -312,6 +312,7 @@ class _TrialRun:
             return failed_result(self.failure, self.configuration, **known)
         assert self._run is not None  # without a run there is no success
         summary = logger.final_summary
+        oversize = summary.get("oversize_batches")  # in all passes, which have the same packs
         return Result(
             status=SUCCESS,
             configuration=self.configuration,
@@ -330,7 +331,7 @@ class _TrialRun:
             gpu_sampling_lost_after_sec=summary.get("gpu_sampling_lost_after_seconds"),
             joules_per_sequence=summary.get("joules_per_sequence"),
             packing_efficiency=summary["avg_packing_efficiency"],
-            oversize_batches=summary.get("oversize_batches"),
+            oversize_batches=None if oversize is None else oversize // self._passes,
             **successful_outcome(self._run),
             **known,
         )
