@@ -67,8 +67,6 @@ class Heartbeat:
 class TokenMeter:
     """How far a run is, by the tokens that are done, since time grows with tokens and not with sequences.
 
-    A run may repeat its tokens in further passes, whose number is not known before.
-
     A run that goes through its workload several times is shown pass by pass. One thread may count while another reads.
 
     Args:
