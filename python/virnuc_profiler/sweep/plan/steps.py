@@ -91,6 +91,8 @@ STEPS: Final = (
 STEP_NAMES: Final = tuple(step.name for step in STEPS)
 GRID_STEPS: Final = tuple(step.name for step in STEPS if not step.follows)
 """Names of the steps whose configurations are planned."""
+RANKED_STEPS: Final = tuple(step.name for step in STEPS if step.name not in ("confirmation", "validation"))
+"""Names of the steps whose results compete for the recommendation."""
 BEST_CONFIG_FILE: Final = "best_config.json"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
-from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, STEPS, Step
+from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, RANKED_STEPS, STEPS, Step
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
 from virnuc_profiler.sweep.results.result import Result
@@ -119,7 +119,7 @@ class Documents:
     @cached_property
     def ranking(self) -> Ranking:
         """The configurations of all steps that can be compared."""
-        steps = {name: self._comparable_trials(name) for name in GRID_STEPS}
+        steps = {name: self._comparable_trials(name) for name in RANKED_STEPS}
         found = {name: _counting(trials) for name, trials in steps.items() if trials}
         later = [trial.result for trial in self._comparable_trials("confirmation")]
         return rank(found, self._plan.objective, later)
@@ -169,13 +169,13 @@ class Documents:
         return conclude(self.confirmation(), self._allowance(contenders), self.ranking.memory_gb, allowed)
 
     def _allowance(self, contenders: Contenders) -> Allowance:
-        grid = [trial for name in GRID_STEPS for trial in self._comparable_trials(name)]
+        grid = [trial for name in RANKED_STEPS for trial in self._comparable_trials(name)]
         return allowance_of(grid, contenders, self._record.current_conditions.settings.get("cooldown_s"))
 
     def _confirmation_trials(self) -> list[Trial]:
         """Return the trials of the last confirmation, with every attempt, unless a step before it has newer ones."""
         owner = self._owner("confirmation")
-        owners = [found for name in GRID_STEPS if (found := self._owner(name)) is not None]
+        owners = [found for name in RANKED_STEPS if (found := self._owner(name)) is not None]
         if owner is None or any(self._records.index(one) > self._records.index(owner) for one in owners):
             return []
         return self._comparable_trials("confirmation")
@@ -189,7 +189,7 @@ class Documents:
 
     def _standing_in_blocks(self, configuration: Configuration) -> Standing | None:
         """Return the standing of a configuration in the first step that has measured it in blocks."""
-        for name in GRID_STEPS:
+        for name in RANKED_STEPS:
             document = self.comparable(name)
             for result in () if document is None or document.repeats < 2 else document.results:
                 if result.configuration == configuration and result.standing and result.standing.verdict:
@@ -214,9 +214,9 @@ class Documents:
 
     def _measured(self, name: str) -> Document:
         step, record = self._steps[name], self._record
-        configurations = step.configurations()
         baseline_step = self._steps["baseline"].base
         own = [trial for trial in record.trials if trial.step == name]
+        configurations = step.configurations() or tuple(dict.fromkeys(trial.configuration for trial in own))
         stood = StepStandings(own, self._others(own), baseline_step, self._plan.objective)
         shown = [self._shown(stood, record.trials_of(name, one)) for one in configurations]
         trials = [trial for trial in shown if trial is not None]
@@ -237,7 +237,7 @@ class Documents:
     def _others(self, own: Sequence[Trial]) -> list[Trial]:
         """Return the trials of other steps that ended before the last one of a step, and the baseline before that."""
         trials, name = self._record.trials, own[-1].step
-        before = [trial for trial in trials[: trials.index(own[-1])] if trial.step in GRID_STEPS]
+        before = [trial for trial in trials[: trials.index(own[-1])] if trial.step in RANKED_STEPS]
         found = [trial for trial in before if trial.step != name]
         if name != "baseline" and not self._record.has("baseline"):
             found = [*self._comparable_trials("baseline"), *found]
