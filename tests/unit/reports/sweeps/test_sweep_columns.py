@@ -33,7 +33,7 @@ def test_rates_and_speedups_have_intervals_and_ties_are_marked():
         FAST, 101.0, rate_low=100.0, rate_high=102.0, speedup=1.01, speedup_low=0.985, speedup_high=1.036, tied=True
     )
     slow = result(Configuration(2, 4), 60.0, speedup=0.6, speedup_low=0.58, speedup_high=0.62, tied=False, blocks=5)
-    rule = "=" * 98
+    rule = "=" * 99
     assert render_dataloader(document("dataloader", [base, fast, slow])) == (
         "DataLoader Parameter Sweep\n"
         f"{rule}\n"
@@ -44,7 +44,7 @@ def test_rates_and_speedups_have_intervals_and_ties_are_marked():
         f"{rule}\n"
         "Fastest measured: num_workers=8, prefetch_factor=4 (101.0 seq/sec, 1.01x vs baseline)\n"
         "Baseline: num_workers=4, prefetch_factor=4 (100.0 seq/sec)\n"
-        "Not told apart from it by the noise so far (marked =): the baseline. "
+        "Not told apart from it by the noise so far (marked =): the baseline.\n"
         "Cheapest of them: num_workers=4, prefetch_factor=4.\n"
         "Each configuration was measured once, so differences are not tested; --repeats 5 tests them in about 3 min "
         "20 s."
