@@ -80,6 +80,8 @@ class Documents:
             if name == "confirmation":
                 return self.confirmation_document()
             return self._validation() if name == "validation" else self._measured(name)
+        if name == "confirmation" and self._is_confirmation_due():
+            return self.confirmation_document()
         return self._earlier.step(name) if self._earlier is not None else None
 
     def best(self, validation: Document) -> BestConfiguration | None:
@@ -252,6 +254,12 @@ class Documents:
         if failed or measured is None or not stood.in_blocks:
             return (failed or trials)[-1]
         return measured.middle
+
+    def _is_confirmation_due(self) -> bool:
+        """Return whether all is done that a planned confirmation waits for, such as the grids."""
+        planned = [name for name in self._plan.steps if name in GRID_STEPS]
+        found = [self.step(name) if self._record.has(name) else None for name in planned]
+        return "confirmation" in self._plan.steps and all(each is not None and each.complete for each in found)
 
     def _is_whole(self, name: str, configuration: Configuration) -> bool:
         """Return whether a configuration was measured in all blocks, or failed in one."""
