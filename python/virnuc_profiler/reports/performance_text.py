@@ -29,6 +29,7 @@ from virnuc_profiler.telemetry.rates import ended_early, passes_of, ratio, seque
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _RULE = "=" * 70
+_MAX_AMOUNT = 1e300
 _POWER_WINDOW_S = 1.0
 """Seconds over which NVML averages the power that it reports."""
 _LABEL_WIDTH = 38
@@ -191,7 +192,8 @@ def _interval(summary: Mapping[str, Any]) -> str:
 
 
 def _amount(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) else None
+    """Return a number of a file that can be shown; None for anything else."""
+    return float(value) if type(value) in (int, float) and abs(value) < _MAX_AMOUNT else None
 
 
 def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:
