@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from virnuc_profiler.analysis.host.interruptions import interruption_sentence
+from virnuc_profiler.analysis.projection.length_strata import strata_of
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
@@ -32,7 +33,8 @@ from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.machine.process_resources import ProcessResources, snapshot_resources
 from virnuc_profiler.sweep.machine.shared_memory import free_bytes
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
+from virnuc_profiler.sweep.plan.sample import Sample
+from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, token_counts
 from virnuc_profiler.sweep.results.result import SUCCESS, Result
 from virnuc_profiler.sweep.trial.cleanup import (
     COOLDOWN_S,
@@ -63,6 +65,7 @@ def measure_configuration(
     *,
     batch_converter: Any = None,
     num_sequences: int | None = None,
+    sample: Sample | None = None,
     cooldown_s: Cooldown = COOLDOWN_S,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
@@ -86,6 +89,7 @@ def measure_configuration(
         device: The device that the model is on.
         batch_converter: A batch converter of fair-esm; None for that of ESM-2.
         num_sequences: Number of sequences to run, from the first one on; None for all.
+        sample: Sequences to run instead, and their order.
         cooldown_s: Pause of the clean-up in seconds, or ``"auto"``.
         timeout_s: Time limit of the run in seconds; None for none.
         on_progress: Called with the number of sequences that are done, after each batch.
@@ -114,6 +118,7 @@ def measure_configuration(
         configuration,
         batch_converter,
         num_sequences,
+        sample,
         on_progress,
         on_tokens,
         capture_range,
@@ -155,6 +160,7 @@ class _TrialRun:
         configuration: Configuration,
         batch_converter: Any,
         num_sequences: int | None,
+        sample: Sample | None,
         on_progress: Callable[[int], None] | None,
         on_tokens: Callable[[int], None] | None,
         capture_range: bool,
@@ -181,14 +187,17 @@ class _TrialRun:
         self._resources_before = snapshot_resources() if resources_before is None else resources_before
         dataset_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
         collator_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("collator")}
-        self._expected = count if num_sequences is None else min(num_sequences, count)
+        self._sample = sample
+        positions = np.arange(count)[:num_sequences] if sample is None else sample.positions
+        self._expected = len(positions)
         if self._expected == 0:
             raise WorkloadError(f"{fasta.path} holds no sequences")
-        self._expected_tokens = self._tokens_of(slice(self._expected))
+        self._expected_tokens = self._tokens_of(positions)
+        self._strata = strata_of(token_counts(fasta)[positions])
         self._dataset: Any = (
             SequenceDataset(self._fasta, **dataset_options)
-            if self._expected == count
-            else IndexBasedDataset(self._fasta, np.arange(self._expected), **dataset_options)
+            if sample is None and self._expected == count
+            else IndexBasedDataset(self._fasta, positions, **dataset_options)
         )
         self._collator: Any = VarlenCollator(
             batch_converter or import_fair_esm().data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
@@ -258,6 +267,8 @@ class _TrialRun:
                 "sequences_in_file": len(self._fasta),
                 "skipped_records": self._fasta.skipped if self._fasta.skip_invalid else None,
                 "findings": [finding.to_json() for finding in self._fasta.findings],
+                **({} if self._sample is None else self._sample.facts()),
+                "length_strata": self._strata.to_json(),
                 **self._altered,
             },
             "peak_memory_gb": self._peak_gb,
