@@ -102,6 +102,8 @@ def build_request(
         skip_invalid=arguments.skip_invalid,
         strict=arguments.strict,
         first=arguments.first,
+        precision_target=getattr(arguments, "precision_target", None),
+        trial_seconds=getattr(arguments, "trial_seconds", None),
     )
 
 
