@@ -30,17 +30,37 @@ _NORMAL: Final = 1.96
 
 MIN_REPEATS: Final = 3
 """Fewer runs say too little about how much runs differ."""
-DEVICE_ALLOWANCE: Final = 0.02
-HOST_ALLOWANCE: Final = 0.05
-"""Half-widths of what differs between long runs of one configuration, on logarithms, where repeats do not tell: of runs
-that keep the device busy all the time, and of others, whose rate also follows the modes of the host."""
-DRIFT_ALLOWANCE: Final = 0.08
-"""The same for a run of one second: what comes and goes within seconds. It falls with the square root of the time.
-Eighteen runs of 0.55 s of the 8M model on an H200 were off by up to 15 % from the rate of a run of 7.5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Half-width, on the logarithm of the time, of what differs between runs of one configuration.
+
+    Attributes:
+        lasting: Part of a run of any length.
+        drift: Part of a run of one second, which falls with the square root of the time.
+    """
+
+    lasting: float
+    drift: float
+
+    def of(self, measured_s: float) -> float:
+        """Return the half-width for a run of some seconds."""
+        return math.hypot(self.lasting, self.drift / math.sqrt(max(measured_s, 0.01)))
+
+
+HOST_ALLOWANCE: Final = Allowance(0.05, 0.08)
+BUSY_ALLOWANCE: Final = Allowance(0.02, 0.04)
+"""Where repeats do not tell: for runs whose rate also follows the modes of the host, and for runs that keep the device
+busy. On an H200, 18 runs of 0.55 s of the 8M model differ by -15 to +6 % from the rate of a run of 7.5 s; a twentieth
+of a run of 8 s (0.4 s) by -9 to +3 % from the whole at 150M, and by -4 to +2 % at 3B."""
 BUSY_PERCENT: Final = 95.0
 """GPU utilization from which on the device is taken to be busy all the time."""
 MIX_SHARE: Final = 0.5
 """Share of the difference between counting FLOPs and counting tokens by which another mix of lengths may be off."""
+LENGTH_SHARE: Final = 0.2
+"""Exponent of the mean length by which it may be off where FLOPs cannot be counted. With the 8M model on an H200, seven
+times as long sequences cost 1.44 times as much per token, which is an exponent of 0.19; larger models have less."""
 START_UP_FACTOR: Final = 1.5
 """Factor by which the start-up may be shorter or longer than the measured one."""
 _SECONDS_PER_HOUR: Final = 3600.0
@@ -162,22 +182,34 @@ def project_job(
     rate = pace.mean_rate * sum(run.work(shape)) / run.total_tokens  # work per second
     scale = sequences / job.total_sequences
     strata = tuple(
-        StratumTime(bound, scale * count, scale * tokens, tokens * rate / work if work else None, scale * work / rate / _SECONDS_PER_HOUR)
-        for bound, count, tokens, work in zip(
-            job.upper_bounds, job.sequences, job.tokens, job.work(shape), strict=True
-        )
-    )  # fmt: skip
+        _stratum(bound, scale * count, scale * tokens, scale * work / rate)
+        for bound, count, tokens, work in zip(job.upper_bounds, job.sequences, job.tokens, job.work(shape), strict=True)
+    )
     steady_h = math.fsum(stratum.hours for stratum in strata)
     parts = _parts(pace, _mean_length(job, sequences, stratified), _mix(run, job, shape))
     start_up_h = pace.start_up_s / _SECONDS_PER_HOUR
-    return JobTime(
-        sequences,
-        start_up_h + steady_h,
-        start_up_h / START_UP_FACTOR + steady_h * math.exp(-parts.total),
-        start_up_h * START_UP_FACTOR + steady_h * math.exp(parts.total),
-        parts,
-        strata,
-    )
+    return JobTime(sequences, start_up_h + steady_h, *_ends(start_up_h, steady_h, parts), parts, strata)
+
+
+def _stratum(bound: int, sequences: float, tokens: float, seconds: float) -> StratumTime:
+    rate = tokens / seconds if seconds else None
+    return StratumTime(bound, sequences, tokens, rate, seconds / _SECONDS_PER_HOUR)
+
+
+def interval_of_hours(hours: float, pace: Pace) -> tuple[float, float]:
+    """Return the prediction interval of the hours of a job of sequences like those that were run.
+
+    Args:
+        hours: Hours of the job, its start-up included.
+        pace: How fast the run was.
+    """
+    start_up_h = pace.start_up_s / _SECONDS_PER_HOUR
+    return _ends(start_up_h, hours - start_up_h, _parts(pace, 0.0, 0.0))
+
+
+def _ends(start_up_h: float, steady_h: float, parts: IntervalParts) -> tuple[float, float]:
+    low = start_up_h / START_UP_FACTOR + steady_h * math.exp(-parts.total)
+    return low, start_up_h * START_UP_FACTOR + steady_h * math.exp(parts.total)
 
 
 def _parts(pace: Pace, mean_length: float, mix: float) -> IntervalParts:
@@ -185,12 +217,11 @@ def _parts(pace: Pace, mean_length: float, mix: float) -> IntervalParts:
         count, center = len(pace.repeats), _mean_log(pace.repeats)
         variance = math.fsum((math.log(rate) - center) ** 2 for rate in pace.repeats) / (count - 1)
         spread = two_sided_t(1 - CONFIDENCE, count - 1) * math.sqrt(variance * (1 + 1 / count))
-        return IntervalParts(0.0, max(spread, DEVICE_ALLOWANCE), mean_length, mix)
+        return IntervalParts(0.0, max(spread, BUSY_ALLOWANCE.lasting), mean_length, mix)
     own = MAX_HALF_WIDTH if pace.own_half_width is None else pace.own_half_width
     busy = pace.gpu_util is not None and pace.gpu_util >= BUSY_PERCENT
-    lasting = DEVICE_ALLOWANCE if busy else HOST_ALLOWANCE
-    drift = DRIFT_ALLOWANCE / math.sqrt(max(pace.measured_s, 0.01))
-    return IntervalParts(own, math.hypot(lasting, drift), mean_length, mix)
+    allowance = BUSY_ALLOWANCE if busy else HOST_ALLOWANCE
+    return IntervalParts(own, allowance.of(pace.measured_s), mean_length, mix)
 
 
 def _mean_length(job: LengthStrata, sequences: int, stratified: bool) -> float:
@@ -204,8 +235,10 @@ def _mean_length(job: LengthStrata, sequences: int, stratified: bool) -> float:
 
 
 def _mix(run: LengthStrata, job: LengthStrata, shape: ModelShape | None) -> float:
-    per_token = (sum(strata.work(shape)) / strata.total_tokens for strata in (run, job))
-    return MIX_SHARE * abs(math.log(next(per_token) / next(per_token)))
+    if shape is None:
+        return LENGTH_SHARE * abs(math.log(job.mean_tokens / run.mean_tokens))
+    there, here = (sum(strata.work(shape)) / strata.total_tokens for strata in (job, run))
+    return MIX_SHARE * abs(math.log(there / here))
 
 
 def _mean_log(rates: Sequence[float]) -> float:

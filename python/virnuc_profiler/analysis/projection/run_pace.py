@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from virnuc_profiler.analysis.confidence.rate_interval import RateInterval
-from virnuc_profiler.analysis.model_cost import ModelShape, flops_by_batch, recorded_shape
+from virnuc_profiler.analysis.model_cost import ModelShape, flops_by_batch
 from virnuc_profiler.analysis.projection.job_time import JobTime, Pace, project_job
 from virnuc_profiler.analysis.projection.length_strata import LengthStrata
 from virnuc_profiler.analysis.timing.completion import completions_of
@@ -20,7 +20,7 @@ GENERATED = "generated"
 """Beginning of the source of a workload that was generated, whose lengths have their shares by construction."""
 
 
-def pace_of_run(run: RunResult, summary: Mapping[str, Any]) -> Pace | None:
+def pace_of_run(run: RunResult, summary: Mapping[str, Any], shape: ModelShape | None) -> Pace | None:
     """Return the pace of a run; None if it has fewer than two batches, or batches that were not counted.
 
     A run without a steady rate is as fast as after its first batch, without an interval of its own.
@@ -28,31 +28,43 @@ def pace_of_run(run: RunResult, summary: Mapping[str, Any]) -> Pace | None:
     Args:
         run: The run.
         summary: Its telemetry summary.
+        shape: Shape of the model; None if it is unknown.
     """
     start_up_s = summary.get("start_up_seconds")
     if start_up_s is None or not run.batches.all_packed:
         return None
-    rate, measured_s, interval = summary.get("steady_tokens_per_sec"), run.elapsed_s - start_up_s, None
-    if rate is None:
-        rate = _rate_after_first_batch(run, recorded_shape(run.metadata))
-    elif summary.get("steady_interval") is not None:
-        interval = RateInterval.from_json(summary["steady_interval"])
-    if rate is None:
-        return None
-    return Pace(rate, start_up_s, *own_interval(interval, measured_s), gpu_util=summary.get("avg_gpu_util"))
+    rate, interval = summary.get("steady_tokens_per_sec"), summary.get("steady_interval")
+    return pace_of_result(
+        _rate_after_first_batch(run, shape) if rate is None else rate,
+        start_up_s,
+        None if interval is None else RateInterval.from_json(interval),
+        run.elapsed_s - start_up_s,
+        summary.get("avg_gpu_util"),
+    )
 
 
-def own_interval(interval: RateInterval | None, measured_s: float) -> tuple[float | None, float]:
-    """Return the relative half-width of a run's own interval, None if there is none, and the seconds it stands for.
+def pace_of_result(
+    tokens_per_sec: float | None,
+    start_up_s: float | None,
+    interval: RateInterval | None,
+    measured_s: float | None,
+    gpu_util: float | None,
+) -> Pace | None:
+    """Return the pace that some measurements say; None without a rate or the time that it stands for.
 
     Args:
-        interval: Interval of the run's steady rate, or None.
-        measured_s: Seconds that the run lasted after its first batch.
+        tokens_per_sec: Steady tokens per second, or None.
+        start_up_s: Seconds from the start to the first completed batch, or None.
+        interval: Interval of the steady rate, or None.
+        measured_s: Seconds that the run lasted after its first batch, or None.
+        gpu_util: GPU utilization in percent, or None.
     """
-    if interval is None:
-        return None, measured_s
-    window = interval.window
-    return interval.relative_half_width, measured_s if window is None else (window[1] - window[0]) / 1e9
+    window = None if interval is None else interval.window
+    seconds = measured_s if window is None else (window[1] - window[0]) / 1e9
+    if tokens_per_sec is None or start_up_s is None or seconds is None:
+        return None
+    own = None if interval is None else interval.relative_half_width
+    return Pace(tokens_per_sec, start_up_s, own, seconds, gpu_util)
 
 
 def done_lengths(run: RunResult) -> LengthStrata | None:
@@ -84,40 +96,46 @@ def is_stratified(metadata: Mapping[str, Any]) -> bool:
 
 
 def project_run(
-    run: RunResult, summary: Mapping[str, Any], *, sequences: int = PROJECTED_SEQUENCES
+    run: RunResult,
+    summary: Mapping[str, Any],
+    shape: ModelShape | None,
+    *,
+    sequences: int = PROJECTED_SEQUENCES,
 ) -> JobTime | None:
     """Project a job of sequences like those of a run's workload; None if the run says nothing of it.
 
     Args:
         run: The run.
         summary: Its telemetry summary.
+        shape: Shape of the model; None if it is unknown.
         sequences: Number of sequences of the job.
     """
-    pace, done = pace_of_run(run, summary), done_lengths(run)
+    pace, done = pace_of_run(run, summary, shape), done_lengths(run)
     if pace is None or done is None:
         return None
     return project_job(
         pace,
         done,
         workload_lengths(run) or done,
-        recorded_shape(run.metadata),
+        shape,
         sequences=sequences,
         stratified=is_stratified(run.metadata),
     )
 
 
-def projected_interval(run: RunResult, summary: Mapping[str, Any]) -> list[float] | None:
+def projected_interval(run: RunResult, summary: Mapping[str, Any], shape: ModelShape | None) -> list[float] | None:
     """Return the interval of ``projected_6M_hours_steady``; None unless the run has settled.
 
     Args:
         run: The run.
         summary: Its telemetry summary, with the steady rate and its interval.
+        shape: Shape of the model; None if it is unknown.
     """
     if summary.get("steady_interval") is None or summary.get("projected_6M_hours_steady") is None:
         return None
     if RateInterval.from_json(summary["steady_interval"]).relative_half_width is None:
         return None
-    projected = project_run(run, summary)
+    projected = project_run(run, summary, shape)
     return None if projected is None else [projected.low_hours, projected.high_hours]
 
 

@@ -137,8 +137,12 @@ def summarize_performance(
     metadata = document["run_metadata"]
     hardware = metadata.get("hardware")
     on_cpu = metadata.get("device") == "cpu"
+    interval = summary.get("projected_6M_hours_interval")
     projections = Projections(
-        summary["projected_6M_hours"], summary["projected_6M_hours_tokens"], summary.get("projected_6M_hours_steady")
+        summary["projected_6M_hours"],
+        summary["projected_6M_hours_tokens"],
+        summary.get("projected_6M_hours_steady"),
+        None if interval is None else (interval[0], interval[1]),
     )
     return Performance(
         source=source,

@@ -113,9 +113,7 @@ def read_workload(
     return workload_of(FastaFile.open(path), source, num_sequences, seed)
 
 
-def workload_of(
-    fasta: FastaFile, source: str, num_sequences: int | None = None, seed: int | None = None
-) -> Workload:
+def workload_of(fasta: FastaFile, source: str, num_sequences: int | None = None, seed: int | None = None) -> Workload:
     """Describe sequences of an open FASTA file.
 
     Args:

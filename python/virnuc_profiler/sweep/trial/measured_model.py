@@ -252,7 +252,7 @@ class MeasuredModel:
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
             on_tokens=on_tokens,
-            metadata=self._footprint(),
+            metadata={**self._footprint(), "workload_source": workload.source},
             capture_range=self._request.capture_range,
             min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
             warmed_up=bool(self._is_warm),
