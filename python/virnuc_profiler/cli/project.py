@@ -42,8 +42,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the projection."""
-    from virnuc_profiler.reports.projection.projection_source import read_source
-    from virnuc_profiler.reports.projection.projection_text import project_source, projection_json, render_projection
+    from virnuc_profiler.reports.projection_text import project_source, projection_json, render_projection
+    from virnuc_profiler.sweep.results.projection_source import read_source
 
     if arguments.skip_invalid and arguments.fasta is None:
         raise UsageError("--skip-invalid has no effect without --fasta: leave it out")

@@ -20,7 +20,8 @@ from virnuc_profiler.telemetry.number_text import (
 from virnuc_profiler.telemetry.values import printable, shown
 
 __all__ = [
-    "NOT_MEASURED", "counted", "hours", "limit", "number", "percent", "rate", "share", "times", "with_interval", "words",
+    "NOT_MEASURED", "counted", "hours", "limit", "number", "percent", "rate", "share", "times",
+    "with_interval", "words",
 ]  # fmt: skip
 
 

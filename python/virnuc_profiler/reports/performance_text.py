@@ -183,7 +183,7 @@ def _projections(projections: Projections) -> Iterator[str]:
         yield _line("Projected 6M (whole run's rate)", hours(projections.whole_run, beside=limit))
     if projections.steady is not None:
         text = hours(projections.steady, beside=limit)
-        yield _line("Projected 6M (one start, steady)", with_interval(text, *projections.interval or (None, None)))
+        yield _line("Projected 6M (one start, steady)", with_interval(text, *projections.interval))
 
 
 def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:

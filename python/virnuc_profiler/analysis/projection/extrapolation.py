@@ -64,8 +64,8 @@ def extrapolations(
     factor = 3600 * time.hours / max(pace.measured_s, 1e-9)
     if factor > MUCH_LONGER:
         yield (
-            f"The job is {factor:,.0f} times as long as the measurement: what changes over hours, such as heat or other "
-            "users, is not in the interval."
+            f"The job is {factor:,.0f} times as long as the measurement: what changes over hours, such as heat or "
+            "other users, is not in the interval."
         )
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +82,10 @@ class LengthStrata:
         """Read what :meth:`to_json` returned; None for anything else, since metadata are of unknown origin."""
         if not isinstance(values, Mapping):
             return None
-        columns = [values.get(name) for name in cls.__slots__]
-        if not all(_is_column(column) for column in columns) or len({len(column) for column in columns}) != 1:
+        columns = [tuple(column) for name in cls.__slots__ if _is_column(column := values.get(name))]
+        if len(columns) != len(cls.__slots__) or len({len(column) for column in columns}) != 1:
             return None
-        strata = cls(*map(tuple, columns))
+        strata = cls(*columns)
         return strata if strata.total_sequences and strata.total_tokens else None
 
 
@@ -104,5 +104,5 @@ def strata_of(lengths: NDArray[np.int64]) -> LengthStrata:
     return LengthStrata(UPPER_BOUNDS, *columns)
 
 
-def _is_column(values: Any) -> bool:
+def _is_column(values: Any) -> TypeGuard[Sequence[int]]:
     return isinstance(values, Sequence) and bool(values) and all(type(each) is int and each >= 0 for each in values)

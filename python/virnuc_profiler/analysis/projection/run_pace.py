@@ -123,7 +123,7 @@ def project_run(
     )
 
 
-def projected_interval(run: RunResult, summary: Mapping[str, Any], shape: ModelShape | None) -> list[float] | None:
+def projected_interval(run: RunResult, summary: Mapping[str, Any], shape: ModelShape | None) -> dict[str, float] | None:
     """Return the interval of ``projected_6M_hours_steady``; None unless the run has settled.
 
     Args:
@@ -136,7 +136,7 @@ def projected_interval(run: RunResult, summary: Mapping[str, Any], shape: ModelS
     if RateInterval.from_json(summary["steady_interval"]).relative_half_width is None:
         return None
     projected = project_run(run, summary, shape)
-    return None if projected is None else [projected.low_hours, projected.high_hours]
+    return None if projected is None else {"low": projected.low_hours, "high": projected.high_hours}
 
 
 def _rate_after_first_batch(run: RunResult, shape: ModelShape | None) -> float | None:

@@ -30,9 +30,8 @@ def refuse_idle_options(arguments: argparse.Namespace, given: Mapping[str, Any],
     refuse_idle_limits(given)
     whole_file = arguments.command == "profile" and arguments.num_sequences is None
     if fasta is not None and "seed" in given and (whole_file or arguments.first):
-        raise UsageError(
-            f"--seed has no effect on the {'' if whole_file else 'first '}sequences of {fasta}: leave it out"
-        )
+        which = "sequences" if whole_file else "first sequences"
+        raise UsageError(f"--seed has no effect on the {which} of {fasta}: leave it out")
     if fasta is not None and "first" in given and whole_file:
         raise UsageError(f"--first has no effect without --num-sequences: all sequences of {fasta} are run")
     for name in _OF_OWN_FILES:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from virnuc_profiler.analysis.host.interruptions import interruption_sentence
-from virnuc_profiler.analysis.projection.length_strata import strata_of
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.batches import PackedBatch
@@ -35,7 +34,7 @@ from virnuc_profiler.sweep.machine.process_resources import ProcessResources, sn
 from virnuc_profiler.sweep.machine.shared_memory import free_bytes
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.sample import Sample
-from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, token_counts
+from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
 from virnuc_profiler.sweep.results.result import SUCCESS, Result
 from virnuc_profiler.sweep.trial.cleanup import (
     COOLDOWN_S,
@@ -48,7 +47,12 @@ from virnuc_profiler.sweep.trial.cleanup import (
 from virnuc_profiler.sweep.trial.contamination import pending_leaks, record_leaks
 from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.outcome import failed_result, successful_outcome, without_contamination
-from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
+from virnuc_profiler.sweep.trial.provenance import (
+    machine_description,
+    model_description,
+    software_versions,
+    workload_description,
+)
 from virnuc_profiler.sweep.trial.repetition import Repetition
 from virnuc_profiler.sweep.trial.run_files import model_shape, record_run, run_path
 from virnuc_profiler.telemetry.logger import TelemetryLogger
@@ -197,20 +201,18 @@ class _TrialRun:
         self._passes = 1
         # A file of the caller's outlives this run, so all of it is opened before the run's resources are counted.
         self._fasta: Any = fasta
-        self._fingerprint = fasta.fingerprint  # of what is about to be read, not of what is there afterwards
+        fingerprint = fasta.fingerprint  # of what is about to be read, not of what is there afterwards
         fasta.require_unchanged()
         count = len(fasta)
         tag_segments(owner_tag())
         self._resources_before = snapshot_resources() if resources_before is None else resources_before
         dataset_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
         collator_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("collator")}
-        self._sample = sample
         positions = np.arange(count)[:num_sequences] if sample is None else sample.positions
         self._expected = len(positions)
         if self._expected == 0:
             raise WorkloadError(f"{fasta.path} holds no sequences")
-        self._expected_tokens = self._tokens_of(positions)
-        self._strata = strata_of(token_counts(fasta)[positions])
+        self._workload = workload_description(fasta, fingerprint, positions, sample)
         self._dataset: Any = (
             SequenceDataset(self._fasta, **dataset_options)
             if sample is None and self._expected == count
@@ -278,18 +280,7 @@ class _TrialRun:
             "passes": (self._run.total_sequences or 0) // self._expected,
             **model_description(self._model),
             **self._precision_check(),
-            "workload": {
-                "path": str(self._fasta.path),
-                "fingerprint": self._fingerprint,
-                "num_sequences": self._expected,
-                "tokens": self._expected_tokens,
-                "sequences_in_file": len(self._fasta),
-                "skipped_records": self._fasta.skipped if self._fasta.skip_invalid else None,
-                "findings": [finding.to_json() for finding in self._fasta.findings],
-                **({} if self._sample is None else self._sample.facts()),
-                "length_strata": self._strata.to_json(),
-                **self._altered,
-            },
+            "workload": {**self._workload, **self._altered},
             "peak_memory_gb": self._peak_gb,
             "hardware": machine_description(),
             "versions": software_versions(),
@@ -381,7 +372,7 @@ class _TrialRun:
         repetition = None
         batches: Iterable[PackedBatch] = self._loader
         if self._trial_seconds is not None:
-            repetition = Repetition(self._expected_tokens, self._trial_seconds, self._precision_target, deadline_ns)
+            repetition = Repetition(self._workload["tokens"], self._trial_seconds, self._precision_target, deadline_ns)
             batches = self._loader.passes(repetition.another)
         for result in self._runner.run(batches):
             self._done += len(result.sequence_ids)

@@ -11,13 +11,13 @@ from virnuc_profiler.errors import OutputError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import (
-    sample_of,
-    token_counts,
     ALPHABET,
     SKIPPED_FILE,
     Workload,
     generate_tuning_workload,
     read_workload,
+    sample_of,
+    token_counts,
 )
 
 RANGES = ((50, 100), (100, 300), (300, 500), (500, 1000))

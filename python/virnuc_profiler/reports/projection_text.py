@@ -10,8 +10,8 @@ from typing import Any
 
 from virnuc_profiler.analysis.projection.extrapolation import Job, extrapolations
 from virnuc_profiler.analysis.projection.job_time import CONFIDENCE, JobTime, StratumTime, project_job
+from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.reports.figures import number, share, with_interval, words
-from virnuc_profiler.reports.projection.projection_source import Source
 
 _PARTS = {
     "own": "the run's own interval",

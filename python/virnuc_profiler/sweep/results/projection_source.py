@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from virnuc_profiler.analysis.model_cost import ModelShape, recorded_shape
-from virnuc_profiler.analysis.projection.job_time import Pace
+from virnuc_profiler.analysis.model_cost import recorded_shape
 from virnuc_profiler.analysis.projection.length_strata import LengthStrata
 from virnuc_profiler.analysis.projection.run_pace import (
     done_lengths,
@@ -19,6 +18,7 @@ from virnuc_profiler.analysis.projection.run_pace import (
     pace_of_run,
     workload_lengths,
 )
+from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
@@ -29,31 +29,6 @@ from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import read_best, read_step, trial_paths
 from virnuc_profiler.telemetry.files import read_json
 from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What a projection is made from.
-
-    Attributes:
-        path: File that was read.
-        name: What was measured, in words.
-        pace: How fast it was.
-        measured: Lengths of the sequences that were done.
-        lengths: Lengths of the sequences of the workload.
-        shape: Shape of the model; None if it is unknown.
-        stratified: Whether `lengths` have their shares by construction.
-        workload: The workload, as the run's metadata or the sweep's conditions have it.
-    """
-
-    path: Path
-    name: str
-    pace: Pace
-    measured: LengthStrata
-    lengths: LengthStrata
-    shape: ModelShape | None = None
-    stratified: bool = False
-    workload: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_source(path: Path) -> Source:
@@ -68,9 +43,8 @@ def read_source(path: Path) -> Source:
     if path.is_dir():
         path = path / BEST_CONFIG_FILE
         if not path.is_file():
-            raise TelemetryFormatError(
-                f"{path.parent} has no {BEST_CONFIG_FILE}; name one of its files, or a saved run"
-            )
+            missing = f"{path.parent} has no {BEST_CONFIG_FILE}"
+            raise TelemetryFormatError(f"{missing}; name another result file of the sweep, or a saved run")
     document = read_json(path)
     if is_saved_run(document):
         return _of_run(path, RunResult.load(path, max_bytes=sys.maxsize))
@@ -128,9 +102,11 @@ def _of_result(path: Path, result: Result, workload: Mapping[str, Any]) -> Sourc
 
 
 def _without_run(path: Path, result: Result, workload: Mapping[str, Any]) -> Source:
-    sequences, tokens, longest = (workload.get(name) for name in ("num_sequences", "tokens", "longest_tokens"))
-    if not all(type(count) is int and count > 0 for count in (sequences, tokens, longest)):
+    counts = [workload.get(name) for name in ("num_sequences", "tokens", "longest_tokens")]
+    known = [count for count in counts if type(count) is int and count > 0]
+    if len(known) < len(counts):
         raise TelemetryFormatError(f"{path} does not describe its workload, which a projection needs")
+    sequences, tokens, longest = known
     rate, measured_s = result.steady_tokens_per_sec, result.measured_sec
     if rate is None and result.steady_sequences_per_sec is not None:  # as in files of older versions
         rate = result.steady_sequences_per_sec * tokens / sequences
@@ -150,8 +126,7 @@ def _repeats(folder: Path, configuration: Configuration) -> tuple[float, ...]:
         records = read_journal(folder)
     except TelemetryFormatError:
         return ()  # the result files were copied without it
-    results = [
-        trial.result for record in records[-1:] for trial in record.trials if trial.configuration == configuration
-    ]
+    trials = records[-1].trials if records else ()
+    results = [trial.result for trial in trials if trial.configuration == configuration]
     sound = [result for result in results if result.succeeded and not result.interrupted]
     return tuple(rate for result in sound if (rate := result.steady_tokens_per_sec) is not None)
