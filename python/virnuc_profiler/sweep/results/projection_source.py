@@ -26,7 +26,7 @@ from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE
 from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
 from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.results.result_files import read_best, read_step, trial_paths
+from virnuc_profiler.sweep.results.result_files import read_best, read_step
 from virnuc_profiler.telemetry.files import read_json
 from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
 
@@ -61,11 +61,9 @@ def read_source(path: Path) -> Source:
 
 
 def _of_telemetry(path: Path, document: Any) -> Source:
-    metadata = document.get("run_metadata") if isinstance(document, Mapping) else None
-    run_id = metadata.get("run_id") if isinstance(metadata, Mapping) else None
-    if not isinstance(run_id, str):
+    if not isinstance(document, Mapping) or "per_batch_metrics" not in document:
         raise TelemetryFormatError(f"{path} is neither telemetry, nor a saved run, nor a result file of a sweep")
-    beside = path.with_name(trial_paths(path.parent, run_id)[1].name)
+    beside = path.with_name(f"run_{path.name.removeprefix('telemetry_')}")
     if not beside.is_file():
         raise TelemetryFormatError(f"{path} has no saved run {beside.name} beside it, which a projection needs")
     return _of_run(beside, RunResult.load(beside, max_bytes=sys.maxsize))
