@@ -105,11 +105,18 @@ def test_lengths_that_the_run_did_not_have_are_mentioned(tmp_path, capsys, monke
 def test_a_run_that_is_too_short_to_tell_has_a_wide_interval(tmp_path, capsys, monkeypatch):
     machine = SimulatedMachine(tokens_per_second=1e5, start_up_s=2.0)
     machine.install(monkeypatch)
-    for lengths, code in (([1000] * 10, 0), ([1000], 2)):
+
+    def projected(*lengths):
         own = fasta_of(tmp_path / "own.faa", *lengths)
         result = measure_configuration(Configuration(num_workers=0), own, tmp_path, machine, "cpu", cooldown_s=0.0)
-        found, out, err = project(capsys, result.run_path)
-        assert found == code
+        return project(capsys, result.run_path, "--json")
+
+    values = json.loads(projected(*[998] * 12)[1])
+    assert values["hours"] == pytest.approx((2 + 1000 * 6e6 / 1e5) / 3600)
+    assert values["half_widths"]["own"] == 0.25
+    assert "The run has no settled steady rate: a longer one would narrow the interval." in values["assumptions"]
+    code, _, err = projected(998)
+    assert code == 2
     assert "has fewer than two measured batches, so there is no rate to project" in err
 
 
