@@ -147,9 +147,15 @@ def workload_of(fasta: FastaFile, source: str, num_sequences: int | None = None,
     )
 
 
-def token_counts(fasta: FastaFile) -> NDArray[np.int64]:
-    """Return the (n,) tokens of each sequence of a file, after truncation, BOS and EOS included."""
-    counts: NDArray[np.int64] = fasta.residue_counts.clip(max=MAX_SEQUENCE_LENGTH) + 2
+def token_counts(fasta: FastaFile, positions: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Return the tokens of each sequence of a file, after truncation, BOS and EOS included.
+
+    Args:
+        fasta: The file.
+        positions: (n,) positions of the sequences in the file; None for all of them.
+    """
+    residues = fasta.residue_counts if positions is None else fasta.residue_counts[positions]
+    counts: NDArray[np.int64] = residues.clip(max=MAX_SEQUENCE_LENGTH) + 2
     return counts
 
 

@@ -60,7 +60,7 @@ def workload_description(
         positions: (n,) positions of the sequences in the file.
         sample: Sample that the positions are from; None if they are the first ones.
     """
-    tokens = token_counts(fasta)[positions]
+    tokens = token_counts(fasta, positions)
     return {
         "path": str(fasta.path),
         "fingerprint": fingerprint,

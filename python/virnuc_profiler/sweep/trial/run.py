@@ -34,7 +34,7 @@ from virnuc_profiler.sweep.machine.process_resources import ProcessResources, sn
 from virnuc_profiler.sweep.machine.shared_memory import free_bytes
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.sample import Sample
-from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
+from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, token_counts
 from virnuc_profiler.sweep.results.result import SUCCESS, Result
 from virnuc_profiler.sweep.trial.cleanup import (
     COOLDOWN_S,
@@ -377,7 +377,7 @@ class _TrialRun:
         for result in self._runner.run(batches):
             self._done += len(result.sequence_ids)
             if self._on_tokens is not None or repetition is not None:
-                tokens = self._tokens_of(result.positions)
+                tokens = int(token_counts(self._fasta, result.positions).sum())
                 self._tokens_done += tokens
                 if repetition is not None:
                     repetition.deliver(tokens)
@@ -387,11 +387,6 @@ class _TrialRun:
                 self._on_progress(self._done)
         if repetition is not None:
             self._passes = repetition.passes
-
-    def _tokens_of(self, positions: Any) -> int:
-        """Return the tokens of some sequences of the file, BOS and EOS included."""
-        residues = self._fasta.residue_counts[positions].clip(max=MAX_SEQUENCE_LENGTH)
-        return int(residues.sum()) + 2 * len(residues)
 
 
 def _difference(whole: float, part: float | None) -> float | None:
