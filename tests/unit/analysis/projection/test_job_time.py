@@ -110,3 +110,20 @@ def test_the_interval_of_a_sweeps_projection_is_that_of_its_run():
     strata = strata_of(np.array([100, 200]))
     time = project_job(PACE, strata, strata, SHAPE, sequences=2)
     assert interval_of_hours(time.hours, PACE) == pytest.approx((time.low_hours, time.high_hours))
+
+
+SHORT_RUNS = (
+    (1.05, 0.127), (0.925, 0.131), (0.941, 0.093), (1.021, 0.101), (0.857, 0.102), (0.936, 0.105), (0.997, 0.077),
+    (1.037, 0.094), (0.917, 0.181), (1.051, 0.062), (1.031, 0.075), (1.02, 0.098), (0.978, 0.119), (1.002, 0.101),
+    (0.915, 0.091), (0.917, 0.2), (1.061, 0.056),
+)  # fmt: skip
+"""Steady rate over that of a run of 7.5 s, and relative half-width of its interval: settled runs of 20,000 sequences
+and 0.55 s, 8M model, fp16, NVIDIA H200."""
+
+
+@pytest.mark.parametrize(("ratio", "own"), SHORT_RUNS)
+def test_the_interval_of_a_short_run_holds_a_long_one(ratio, own):
+    strata = strata_of(np.array([100, 200]))
+    pace = Pace(8.9e6 * ratio, 0.06, own, measured_s=0.45, gpu_util=85.0)
+    time = project_job(pace, strata, strata, SHAPE, sequences=300_000)
+    assert time.low_hours < (0.06 + 150 * 300_000 / 8.9e6) / 3600 < time.high_hours
