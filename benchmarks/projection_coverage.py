@@ -3,26 +3,34 @@
 
 Each run is a process of its own, as ``profile`` starts it. Short and long runs have different sequences. The claim: the
 interval of each short run's projection contains the time that the long run takes.
+
+With ``--table``, nothing is measured: each configuration that a table of trials has in two blocks or more is projected
+from each of its trials to each other one.
 """
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Final
 
 from benchmarks.claim import Claim
 from benchmarks.progress import say
 from benchmarks.report import parser, publish
+from benchmarks.trial_table import KNOBS, rows_of
 from virnuc_profiler.analysis.projection.extrapolation import Job
+from virnuc_profiler.analysis.projection.job_time import Pace, interval_of_hours
 from virnuc_profiler.reports.projection_text import project_source
 from virnuc_profiler.sweep.results.projection_source import read_source
 from virnuc_profiler.telemetry.run_result import RunResult
 
+RATES: Final = ("tokens_per_sec", "tokens_per_sec_low", "tokens_per_sec_high")
 HEADER: Final = ("try", "projected", "interval", "half-width", "real run", "real / projected", "inside")
 
 
@@ -56,7 +64,12 @@ def main() -> None:
     options.add_argument("--num-sequences", type=int, default=20_000, help="sequences of the short runs")
     options.add_argument("--factor", type=int, default=20, help="how many times as many the long runs have")
     options.add_argument("--tries", type=int, default=5)
+    options.add_argument("--table", type=Path, help="CSV file of trials to check instead, see benchmarks.sweep_surface")
     arguments = options.parse_args()
+    if arguments.table is not None:
+        found = pairs_inside(rows_of(arguments.table))
+        print(f"{sum(found)} of {len(found)} trials are within the interval of another trial of their configuration")
+        return
     tries = []
     for number in range(arguments.tries):
         with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +81,7 @@ def main() -> None:
             tries.append(compared(short, long))
         say(f"try {number + 1}: {'inside' if tries[-1].inside else 'outside'}")
     title = f"Projections of {arguments.model} from {arguments.num_sequences:,} to {arguments.factor} times as many"
-    publish(title, HEADER, rows_of(tries), [asdict(each) for each in tries], arguments.json)
+    publish(title, HEADER, cells(tries), [asdict(each) for each in tries], arguments.json)
     inside = sum(each.inside for each in tries)
     claim = Claim("every interval contains the run", f"{inside} of {len(tries)}", inside == len(tries))
     print(f"\n{claim.text}: {claim.measured}, {claim.verdict}")
@@ -97,7 +110,28 @@ def compared(short: Path, long: Path) -> Try:
     return Try(3600 * time.hours, 3600 * time.low_hours, 3600 * time.high_hours, elapsed_s)
 
 
-def rows_of(tries: Sequence[Try]) -> list[list[str]]:
+def pairs_inside(rows: Iterable[Mapping[str, str]]) -> list[bool]:
+    """Return whether each trial is within the interval that another trial of its configuration gives.
+
+    Args:
+        rows: Rows of a table of trials.
+    """
+    paces: dict[tuple[str, ...], list[Pace]] = {}
+    for row in rows:
+        if row["tokens_per_sec"] and row["outcome"] == "ok":
+            rate, *ends = (float(row[name] or "nan") for name in RATES)
+            own = (ends[1] - ends[0]) / (2 * rate)
+            pace = Pace(rate, 0.0, None if math.isnan(own) else own, float(row["measured_sec"]))
+            paces.setdefault(tuple(row[name] for name in KNOBS), []).append(pace)
+    found = []
+    for trials in paces.values():
+        for one, other in permutations(trials, 2):
+            low, high = interval_of_hours(1 / one.tokens_per_sec, one)
+            found.append(low <= 1 / other.tokens_per_sec <= high)
+    return found
+
+
+def cells(tries: Sequence[Try]) -> list[list[str]]:
     """Return a row of the table for each try."""
     return [
         [

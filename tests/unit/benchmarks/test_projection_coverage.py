@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.projection_coverage import compared, rows_of
+from benchmarks.projection_coverage import cells, compared, pairs_inside
+from benchmarks.trial_table import rows_of
 
+import benchmarks
 from tests.support.simulated_machine import SimulatedMachine, workload_in_order
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.trial.run import measure_configuration
@@ -34,6 +36,12 @@ def test_a_run_at_the_same_speed_is_inside_and_one_at_half_the_speed_is_not(tmp_
 def test_each_try_has_a_row(tmp_path, monkeypatch):
     run = saved(tmp_path / "run", 400, 100_000, monkeypatch)
     found = compared(run, run)
-    inside, outside = rows_of([found, replace(found, real_s=2 * found.real_s)])
+    inside, outside = cells([found, replace(found, real_s=2 * found.real_s)])
     assert (inside[0], inside[-1]) == ("1", "yes")
     assert (outside[0], outside[-1]) == ("2", "no")
+
+
+def test_nearly_all_recorded_trials_are_within_the_interval_of_another_one_of_their_configuration():
+    found = pairs_inside(rows_of(Path(benchmarks.__file__).parent / "data" / "surface_h200_8m.csv"))
+    assert len(found) >= 300
+    assert sum(found) > 0.9 * len(found)
