@@ -295,7 +295,7 @@ def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
     assert json.loads(json.dumps(options_of(request))) == read_journal(stopped)[0].plan.options
     assert (request.trial_seconds, request.precision_target) == (TRIAL_SECONDS, PRECISION_TARGET)
     older = {name: value for name, value in plan.options.items() if name not in NEW_OPTIONS}
-    once = replace(request, trial_seconds=None, precision_target=None)  # what older versions did
+    once = replace(request, trial_seconds=None, precision_target=None, first=True)  # what older versions did
     assert request_of(older, plan.grid, stopped, resolve_device_here) == once
 
 
