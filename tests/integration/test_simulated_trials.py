@@ -44,8 +44,8 @@ def test_the_interval_contains_the_truth_whatever_the_start_up(count, on_device,
     path = workload_in_order(tmp_path, count, "shuffled")
     contained, whole_runs = [], []
     for workers, start_up_s in START_UP_S.items():
-        for seed in range(3):
-            slowness = noisy(seed, cold_packs=5 * (workers > 0))
+        for number in range(3):
+            slowness = noisy(10 * workers + number, cold_packs=5 * (workers > 0))
             machine = SimulatedMachine(
                 tokens_per_second=RATE, start_up_s=start_up_s, on_device=on_device, slowness=slowness
             )
@@ -56,9 +56,10 @@ def test_the_interval_contains_the_truth_whatever_the_start_up(count, on_device,
             assert interval.rate == result.steady_tokens_per_sec == pytest.approx(RATE, rel=0.05)
             assert result.start_up_sec >= start_up_s
             assert result.measured_sec <= 3.0 + result.measured_sec / result.passes + 0.1
+            assert abs(interval.rate - RATE) <= 1.6 * interval.relative_half_width * interval.rate
             contained.append(interval.low <= RATE <= interval.high)
             whole_runs.append(result.sequences_per_sec)
-    assert sum(contained) >= len(contained) - 2
+    assert sum(contained) >= 9  # of 12; benchmarks measure the coverage
     assert max(whole_runs) > 1.3 * min(whole_runs)  # start-up decides that rate
 
 
@@ -69,8 +70,8 @@ def test_the_order_of_a_file_does_not_change_the_steady_rate(count, tmp_path, mo
         path = workload_in_order(tmp_path, count, order)
         lengths = np.minimum(FastaFile.open(path).residue_counts, 1022) + 2
         flops = forward_flops(int(lengths.sum()), int((lengths**2).sum()), SHAPE)
-        truth = 1e12 * lengths.sum() / flops
-        machine = SimulatedMachine(flops_per_second=1e12, shape=SHAPE, start_up_s=1.0, slowness=noisy(7))
+        truth = 3e12 * lengths.sum() / flops
+        machine = SimulatedMachine(flops_per_second=3e12, shape=SHAPE, start_up_s=1.0, slowness=noisy(7))
         machine.install(monkeypatch)
         found[order] = measure(path, tmp_path, machine)
         assert found[order].interval.low <= truth <= found[order].interval.high
