@@ -14,11 +14,14 @@ from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.reports.figures import number, share, with_interval, words
 
 _PARTS = {
-    "own": "the run's own interval",
+    "own": "the run's own rate",
     "between_runs": "what differs between runs",
     "mean_length": "mean length",
     "mix": "other mix of lengths",
 }
+
+_MIN_SHOWN = 0.0005
+"""Half-width from which on a part of the interval is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def render_projection(projected: Projected) -> str:
     time, source = projected.time, projected.source
     tokens = sum(stratum.tokens for stratum in time.strata)
     mean = number(tokens / time.sequences, 1)
-    parts = [f"{_PARTS[name]} {share(width)}" for name, width in asdict(time.parts).items() if width >= 0.0005]
+    parts = [f"{_PARTS[name]} {share(width)}" for name, width in asdict(time.parts).items() if width >= _MIN_SHOWN]
     hours = with_interval(f"{number(time.hours, 2)} hours", time.low_hours, time.high_hours)
     lines = [
         f"Measured: {words(source.name)} ({words(str(source.path))})",

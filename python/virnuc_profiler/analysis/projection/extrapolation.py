@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from virnuc_profiler.analysis.confidence.rate_interval import MAX_HALF_WIDTH
 from virnuc_profiler.analysis.projection.job_time import JobTime, Pace
 from virnuc_profiler.analysis.projection.length_strata import LengthStrata
 from virnuc_profiler.telemetry.number_text import counted, share
@@ -78,7 +79,10 @@ def _about_the_run(pace: Pace) -> Iterator[str]:
         "measurements of a sweep would tell."
     )
     if pace.own_half_width is None:
-        yield "The run has no settled steady rate: a longer one would narrow the interval."
+        yield (
+            f"The run has no settled steady rate, and counts as known to {share(MAX_HALF_WIDTH)}: a longer one would "
+            "narrow the interval."
+        )
 
 
 def _unseen(job: LengthStrata, measured: LengthStrata) -> float:

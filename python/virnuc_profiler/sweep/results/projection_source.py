@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from virnuc_profiler.analysis.host.interruptions import summary_interrupted
 from virnuc_profiler.analysis.model_cost import recorded_shape
 from virnuc_profiler.analysis.projection.length_strata import LengthStrata
 from virnuc_profiler.analysis.projection.run_pace import (
@@ -70,8 +71,10 @@ def _of_telemetry(path: Path, document: Any) -> Source:
 
 
 def _of_run(path: Path, run: RunResult) -> Source:
-    shape = recorded_shape(run.metadata)
-    pace, measured = pace_of_run(run, run_summary(run), shape), done_lengths(run)
+    shape, summary = recorded_shape(run.metadata), run_summary(run)
+    if summary_interrupted(summary):
+        raise TelemetryFormatError(f"{path} was stopped while it ran, so its rate says nothing: measure again")
+    pace, measured = pace_of_run(run, summary, shape), done_lengths(run)
     if pace is None or measured is None:
         raise TelemetryFormatError(f"{path} has fewer than two measured batches, so there is no rate to project")
     workload = run.metadata.get("workload")
@@ -89,6 +92,10 @@ def _of_run(path: Path, run: RunResult) -> Source:
 
 def _of_result(path: Path, result: Result, workload: Mapping[str, Any]) -> Source:
     """Return the source of a sweep's result: its run, if that is still there, with the repeated measurements."""
+    if result.interrupted:
+        raise TelemetryFormatError(
+            f"the best result of {path} was interrupted, so its rate says nothing: measure again"
+        )
     repeats = _repeats(path.parent, result.configuration)
     run_path = None if result.run_path is None else path.parent / result.run_path
     if run_path is not None and run_path.is_file():
