@@ -110,9 +110,9 @@ def between(low: float, high: float) -> str:
         high: Upper end.
     """
     width = high - low
-    digits = min(_MAX_DIGITS, max(0, math.ceil(-math.log10(width / 8)))) if width > 0 else SIGNIFICANT_DIGITS
-    unit = 10.0**-digits
-    return f"{math.floor(low / unit) * unit:,.{digits}f} to {math.ceil(high / unit) * unit:,.{digits}f}"
+    digits = min(_MAX_DIGITS, math.ceil(-math.log10(width / 8))) if width > 0 else SIGNIFICANT_DIGITS
+    unit, decimals = 10.0**-digits, max(0, digits)
+    return f"{math.floor(low / unit) * unit:,.{decimals}f} to {math.ceil(high / unit) * unit:,.{decimals}f}"
 
 
 def with_interval(text: str, low: float | None, high: float | None) -> str:
