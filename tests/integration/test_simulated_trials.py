@@ -56,7 +56,7 @@ def test_the_interval_contains_the_truth_whatever_the_start_up(count, on_device,
             assert interval.rate == result.steady_tokens_per_sec == pytest.approx(RATE, rel=0.05)
             assert result.start_up_sec >= start_up_s
             assert result.measured_sec <= 3.0 + result.measured_sec / result.passes + 0.1
-            assert abs(interval.rate - RATE) <= 1.6 * interval.relative_half_width * interval.rate
+            assert abs(interval.rate - RATE) <= 2 * interval.relative_half_width * interval.rate
             contained.append(interval.low <= RATE <= interval.high)
             whole_runs.append(result.sequences_per_sec)
     assert sum(contained) >= 9  # of 12; benchmarks measure the coverage
