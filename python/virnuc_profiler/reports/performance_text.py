@@ -22,7 +22,17 @@ from virnuc_profiler.analysis.summary.requirements import (
 )
 from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
 from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED, counted, hours, number, percent, rate, share, words
+from virnuc_profiler.reports.figures import (
+    NOT_MEASURED,
+    counted,
+    hours,
+    number,
+    percent,
+    rate,
+    share,
+    with_interval,
+    words,
+)
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.rates import ended_early, passes_of, ratio, sequences_per_pass
@@ -177,7 +187,8 @@ def _projections(projections: Projections) -> Iterator[str]:
     else:
         yield _line("Projected 6M (whole run's rate)", hours(projections.whole_run, beside=limit))
     if projections.steady is not None:
-        yield _line("Projected 6M (one start, steady)", hours(projections.steady, beside=limit))
+        text = hours(projections.steady, beside=limit)
+        yield _line("Projected 6M (one start, steady)", with_interval(text, *projections.interval))
 
 
 def _interval(summary: Mapping[str, Any]) -> str:
