@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""A comparison as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from virnuc_profiler.analysis.comparison.sides import Compared
+from virnuc_profiler.reports.columns import aligned, filled, fitted
+from virnuc_profiler.reports.comparison.comparison_rows import (
+    HEADINGS,
+    configuration_table,
+    difference_cells,
+    effect_cells,
+    headline,
+    interval_sentence,
+    reason_sentence,
+    side_text,
+    sweep_sentences,
+)
+from virnuc_profiler.reports.figures import words
+
+
+def render_comparison(compared: Compared, columns: int) -> str:
+    """Return the verdict, the table of the metrics, what differs, and what to know beside it.
+
+    Args:
+        compared: The comparison.
+        columns: Width of the text.
+    """
+    title = filled(headline(compared), columns)
+    lines = [*title, "=" * max(map(len, title))]
+    lines += [f"Reference: {side_text(compared.reference)}", f"Candidate: {side_text(compared.candidate)}"]
+    for warning in compared.warnings:
+        lines += filled(f"Warning: {words(warning, 2000)}", columns, "  ")
+    metrics = [[effect.metric.label, *effect_cells(effect)] for effect in compared.effects]
+    lines += ["", *fitted([["Metric", *HEADINGS], *metrics], columns)]
+    lines += filled(reason_sentence(compared.effects), columns, "  ") if reason_sentence(compared.effects) else []
+    if table := configuration_table(compared):
+        lines += ["", compared.configurations[0][1].metric.label + ", by configuration"]
+        lines += fitted(table, columns, left=len(table[0]) - len(HEADINGS))
+    lines += _paragraphs(sweep_sentences(compared), columns)
+    if compared.differences:
+        lines += ["", "What differs"]
+        rows = [difference_cells(difference) for difference in compared.differences]
+        lines += aligned([["", "Reference", "Candidate"], *rows], left=3)
+    else:
+        lines += ["", "Nothing that is recorded differs: machine, clocks, versions, workload, configuration."]
+    lines += _paragraphs([interval_sentence(compared), *compared.notes], columns)
+    return "\n".join(lines) + "\n"
+
+
+def _paragraphs(sentences: Iterable[str], columns: int) -> list[str]:
+    lines = [line for sentence in sentences for line in filled(sentence, columns, "  ")]
+    return ["", *lines] if lines else []

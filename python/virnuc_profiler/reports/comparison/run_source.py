@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""One run of a comparison, from a telemetry file, a saved run, or a run in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from virnuc_profiler.analysis.comparison.measured_run import MeasuredRun
+from virnuc_profiler.analysis.comparison.metrics import METRICS_BY_NAME
+from virnuc_profiler.analysis.host.interruptions import summary_interrupted
+from virnuc_profiler.analysis.model_cost import forward_flops, recorded_shape
+from virnuc_profiler.analysis.summary.performance_figures import complete_summary
+from virnuc_profiler.analysis.summary.run_telemetry import telemetry_document
+from virnuc_profiler.reports.comparison.run_facts import clock_facts, facts_of, section
+from virnuc_profiler.telemetry.files import read_json
+from virnuc_profiler.telemetry.reader import current_telemetry
+from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
+from virnuc_profiler.telemetry.values import printable
+
+if TYPE_CHECKING:
+    from virnuc_profiler.analysis.confidence.rate_interval import RateInterval
+
+_SUMMARY_KEYS: Final[Mapping[str, str]] = {
+    "steady_tokens_per_sec": "steady_tokens_per_sec",
+    "tokens_per_sec": "avg_tokens_per_sec",
+    "start_up_seconds": "start_up_seconds",
+    "packing_efficiency": "avg_packing_efficiency",
+    "joules_per_sequence": "joules_per_sequence",
+    "device_share": "device_stages_fraction",
+}
+"""Keys of the telemetry summary by the name of the metric; the metadata have the peak memory."""
+
+
+def read_run(path: Path) -> MeasuredRun:
+    """Read a telemetry file or a saved run, of any version that can be read.
+
+    Args:
+        path: The file.
+
+    Raises:
+        TelemetryFormatError: The file cannot be read, or is neither.
+    """
+    document = read_json(path)
+    if is_saved_run(document):
+        return run_of(RunResult.from_document(document, os.fspath(path)), str(path))
+    return _measured(current_telemetry(document, os.fspath(path)), None, str(path))
+
+
+def run_of(run: RunResult, source: str) -> MeasuredRun:
+    """Return what a comparison uses of a run in memory.
+
+    Args:
+        run: The run.
+        source: Name of its file, or any other name for messages.
+    """
+    return _measured(telemetry_document(run), run, source)
+
+
+def measured_values(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures that were measured, by the name of their metric; effects are ratios, so they are positive.
+
+    Args:
+        figures: Values of unknown origin by the name of the metric.
+    """
+    return {
+        name: float(value)
+        for name, value in figures.items()
+        if name in METRICS_BY_NAME and isinstance(value, int | float) and 0 < value < float("inf")
+    }
+
+
+def _measured(document: Mapping[str, Any], run: RunResult | None, source: str) -> MeasuredRun:
+    metadata, summary = document["run_metadata"], complete_summary(document)
+    figures = {name: summary.get(key) for name, key in _SUMMARY_KEYS.items()}
+    found = MeasuredRun(
+        source=printable(source),
+        configuration={
+            name: value
+            for name, value in section(metadata, "config").items()
+            if value is None or isinstance(value, str | int | float)
+        },
+        facts={
+            **facts_of(
+                device=metadata.get("device"),
+                machine=section(metadata, "hardware"),
+                versions=section(metadata, "versions"),
+                model=metadata,
+                workload=section(metadata, "workload"),
+                settings={},
+            ),
+            **clock_facts(run, summary),
+        },
+        values=measured_values({**figures, "peak_memory_gb": metadata.get("peak_memory_gb")}),
+        steady=steady_interval(document, summary),
+        failure=_failure(metadata),
+    )
+    if summary_interrupted(summary):
+        return replace(found, warnings=(f"{found.source} was stopped meanwhile, so its rates say little.",))
+    return found
+
+
+def steady_interval(document: Mapping[str, Any], summary: Mapping[str, Any]) -> RateInterval | None:
+    """Return the steady rate of a run in tokens/s with its interval; None if its batches have no times or counts.
+
+    It is computed from the batches of each file, old or new, so that both sides of a comparison are defined alike.
+    Batches are compared by their FLOPs where the model's shape is known, since packs of equal tokens differ in them.
+
+    Args:
+        document: Telemetry document.
+        summary: Its summary.
+    """
+    import numpy as np
+
+    from virnuc_profiler.analysis.confidence.rate_interval import rate_interval
+
+    records = sorted(
+        document["per_batch_metrics"], key=lambda record: (record.get("timestamp") or "", record["batch_idx"])
+    )
+    tokens = _column(records, "num_tokens")
+    lasted_ms = _column(records, "interval_ms")
+    if tokens is None or lasted_ms is None:
+        return None
+    shape, squares = recorded_shape(document["run_metadata"]), _column(records, "sum_squared_lengths")
+    work = tokens
+    if shape is not None and squares is not None:
+        work = [float(forward_flops(int(t), int(s), shape)) for t, s in zip(tokens, squares, strict=True)]
+    times_ns = np.concatenate([[0], np.cumsum(np.round(np.array(lasted_ms) * 1e6))]).astype(np.int64)
+    found = rate_interval(times_ns, np.array(work), pass_ends=_pass_ends(len(records), summary.get("passes")))
+    return _scaled(found, sum(tokens) / sum(work)) if sum(work) else None
+
+
+def _scaled(interval: RateInterval, factor: float) -> RateInterval:
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else value * factor
+
+    return replace(interval, rate=scaled(interval.rate), low=scaled(interval.low), high=scaled(interval.high))
+
+
+def _pass_ends(batches: int, passes: Any) -> tuple[int, ...]:
+    """Return the last batch of each pass over the workload; every pass has the same packs."""
+    if not isinstance(passes, int) or passes < 1 or batches % passes:
+        return ()
+    return tuple(range(batches // passes - 1, batches, batches // passes))
+
+
+def _column(records: Sequence[Mapping[str, Any]], name: str) -> list[float] | None:
+    """Return a value of every batch; None if a batch, or every batch, lacks it."""
+    values = [record.get(name) for record in records]
+    return None if not values or any(value is None for value in values) else values  # type: ignore[return-value]
+
+
+def _failure(metadata: Mapping[str, Any]) -> str | None:
+    if metadata.get("status") in (None, "success"):
+        return None
+    return printable(str(section(metadata, "failure").get("reason") or metadata["status"]))
