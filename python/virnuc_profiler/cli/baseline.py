@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from virnuc_profiler import __version__
 from virnuc_profiler.cli.compare import add_baselines_option
 from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.terminal import terminal_width
@@ -62,7 +63,7 @@ def _save(arguments: argparse.Namespace) -> int:
     side = read_side(arguments.paths)
     require_usable(side)
     folder = arguments.baselines or baselines_folder()
-    path = save_baseline(folder, arguments.name, side, replaces=arguments.replace)
+    path = save_baseline(folder, arguments.name, side, __version__, replaces=arguments.replace)
     print(f"Saved: {side_text(side)} as {path}")
     return 0
 

@@ -109,7 +109,7 @@ class Effect:
             "candidate": self.candidate,
             "ratio": self.ratio,
             "low": self.low,
-            "high": self.high,
+            "high": None if self.high is None or math.isinf(self.high) else self.high,
             "basis": self.basis,
             "reason": self.reason or None,
         }
@@ -176,6 +176,8 @@ def metric_values(
 
 def geometric_mean(values: Sequence[float]) -> float | None:
     """Return the geometric mean of positive values; None without values."""
+    if len(values) == 1:
+        return values[0]  # not rounded by the logarithm
     return math.exp(fmean(map(math.log, values))) if values else None
 
 
@@ -200,6 +202,8 @@ def _from_batches(
     before, after = reference[0].steady, candidate[0].steady
     if before is None or after is None:
         return replace(found, reason="no batch times")
+    if before.confidence != after.confidence:
+        return replace(found, reason="intervals of different confidence")
     if states := dict.fromkeys(each.state.replace("_", " ") for each in (before, after) if each.low is None):
         return replace(found, reason=" and ".join(states))
     return _from_comparison(found, compare_intervals(after, before, threshold=rule.threshold), BATCHES)

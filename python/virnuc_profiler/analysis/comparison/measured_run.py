@@ -11,9 +11,13 @@ from virnuc_profiler.analysis.comparison.metrics import METRICS_BY_NAME
 from virnuc_profiler.analysis.confidence.rate_interval import RateInterval
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.typed_records import require_type
+from virnuc_profiler.telemetry.values import shown
 
 ConfigurationKey = tuple[tuple[str, Any], ...]
 """Knobs and their values, in the order of the names."""
+
+_SMALLEST: Final = 1e-100
+"""Figures beyond this and its reciprocal are no measurements, and their ratios overflow."""
 
 _TEXT: Final = (str, type(None))
 
@@ -70,8 +74,10 @@ class MeasuredRun:
         require_type(values.get("failure"), _TEXT, "failure")
         require_type(values.get("warnings", []), (list,), "warnings")
         figures = {name: value for name, value in values["values"].items() if name in METRICS_BY_NAME}
-        for name, value in figures.items():
-            require_type(value, (float, int), f"values.{name}")
+        if wrong := [name for name, value in figures.items() if not is_measured(value)]:
+            raise TelemetryFormatError(f"values.{wrong[0]} is {shown(figures[wrong[0]])}, must be a positive number")
+        if wrong := [name for name, value in values["configuration"].items() if not is_scalar(value)]:
+            raise TelemetryFormatError(f"configuration.{wrong[0]} must be a text, a number or null")
         steady = values.get("steady_interval")
         return cls(
             source=values["source"],
@@ -142,8 +148,33 @@ class Side:
         )
 
 
+def is_scalar(value: Any) -> bool:
+    """Return whether a value from a file can be the value of a knob.
+
+    Args:
+        value: Value of unknown origin.
+    """
+    return value is None or isinstance(value, str | int | float)
+
+
+def is_measured(value: Any) -> bool:
+    """Return whether a value from a file is a figure that can be compared by a ratio.
+
+    Args:
+        value: Value of unknown origin.
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and _SMALLEST < value < 1 / _SMALLEST
+
+
 def _interval(values: Any) -> RateInterval:
     try:
-        return RateInterval.from_json(values)
+        found = RateInterval.from_json(values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise TelemetryFormatError(f"steady_interval cannot be read: {error}") from None
+    for name in ("rate", "low", "high"):
+        if (value := getattr(found, name)) is not None and not is_measured(value):
+            raise TelemetryFormatError(f"steady_interval.{name} is {shown(value)}, must be a positive number or null")
+    require_type(found.state, (str,), "steady_interval.state")
+    require_type(found.confidence, (float, int), "steady_interval.confidence")
+    require_type(found.blocks, (int,), "steady_interval.blocks")
+    return found

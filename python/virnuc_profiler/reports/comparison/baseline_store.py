@@ -12,7 +12,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
-from virnuc_profiler import __version__
 from virnuc_profiler.analysis.comparison.measured_run import Side
 from virnuc_profiler.errors import OutputError, TelemetryFormatError, UsageError
 from virnuc_profiler.telemetry.files import read_json, write_json_atomically
@@ -66,13 +65,14 @@ def baselines_folder() -> Path:
     return Path(data) / "virnuc_profiler" / "baselines"
 
 
-def save_baseline(folder: Path, name: str, side: Side, *, replaces: bool = False) -> Path:
+def save_baseline(folder: Path, name: str, side: Side, version: str, *, replaces: bool = False) -> Path:
     """Write a baseline.
 
     Args:
         folder: Folder of the baselines. It is made if it is missing.
         name: Name of the baseline.
         side: The runs.
+        version: Version of the package.
         replaces: Whether a baseline of that name is replaced.
 
     Returns:
@@ -83,7 +83,7 @@ def save_baseline(folder: Path, name: str, side: Side, *, replaces: bool = False
         OutputError: The file cannot be written.
     """
     path = _path_of(folder, name)
-    baseline = Baseline(name, datetime.now(timezone.utc).isoformat(timespec="seconds"), __version__, side)
+    baseline = Baseline(name, datetime.now(timezone.utc).isoformat(timespec="seconds"), version, side)
     if replaces:
         return write_json_atomically(path, baseline.to_json())
     temporary = write_json_atomically(folder / f".{name}.{secrets.token_hex(4)}", baseline.to_json())

@@ -46,7 +46,7 @@ def render_baseline_file(baseline: Baseline, columns: int) -> str:
     if not side.is_sweep:
         lines.append(f"Configuration: {words(configuration_text(side.succeeded()[0].configuration), 500)}")
     names = dict.fromkeys(name for run in side.succeeded() for name in run.facts)
-    facts = ([f"{name.replace('_', ' ')}:", words(value_text(facts_named(name, side.succeeded())))] for name in names)
+    facts = ([f"{words(name)}:", words(value_text(facts_named(name, side.succeeded())))] for name in names)
     return "\n".join([*lines, *(line.replace(": | ", ": ") for line in aligned(list(facts), left=2))])
 
 

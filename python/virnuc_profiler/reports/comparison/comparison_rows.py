@@ -128,7 +128,7 @@ def configuration_table(compared: Compared) -> list[list[str]]:
         [*(words(configuration.get(name)) for name in names), *effect_cells(effect)]
         for configuration, effect in compared.configurations
     ]
-    return [[*(name.replace("_", " ") for name in names), *HEADINGS], *rows]
+    return [[*(words(name.replace("_", " ")) for name in names), *HEADINGS], *rows]
 
 
 def varied_knobs(configurations: Sequence[Mapping[str, Any]]) -> list[str]:

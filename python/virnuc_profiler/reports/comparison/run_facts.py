@@ -70,7 +70,7 @@ def clock_facts(run: RunResult | None, summary: Mapping[str, Any]) -> dict[str, 
         found["clocks.sm_mhz"] = round(fmean(clocks))
     seconds, elapsed = summary.get("throttled_seconds"), summary.get("elapsed_seconds")
     if isinstance(seconds, Mapping) and elapsed:
-        reasons = sorted(name for name, lasted in seconds.items() if lasted and lasted > _SHORTEST_SHARE * elapsed)
+        reasons = sorted(name for name, lasted in seconds.items() if lasted > _SHORTEST_SHARE * elapsed)
         found["clocks.lowered_by"] = ", ".join(reasons) or "nothing"
     return found
 
@@ -89,5 +89,6 @@ def section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _gpu_named(device: Any, machine: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the description of the only GPU with a name; empty if several may be meant."""
     cards = machine.get("gpus")
-    named = [one for one in cards if isinstance(one, Mapping) and one.get("name") == device] if cards else []
+    cards = cards if isinstance(cards, list) else []
+    named = [one for one in cards if isinstance(one, Mapping) and one.get("name") == device]
     return named[0] if len(named) == 1 else {}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from virnuc_profiler.analysis.comparison.measured_run import MeasuredRun
+from virnuc_profiler.analysis.comparison.measured_run import MeasuredRun, is_measured, is_scalar
 from virnuc_profiler.analysis.comparison.metrics import METRICS_BY_NAME
 from virnuc_profiler.analysis.host.interruptions import summary_interrupted
 from virnuc_profiler.analysis.model_cost import forward_flops, recorded_shape
@@ -33,6 +33,9 @@ _SUMMARY_KEYS: Final[Mapping[str, str]] = {
     "device_share": "device_stages_fraction",
 }
 """Keys of the telemetry summary by the name of the metric; the metadata have the peak memory."""
+
+_LARGEST: Final = 1e15
+"""Larger counts and times of batches are no measurements, and their sums overflow."""
 
 
 def read_run(path: Path) -> MeasuredRun:
@@ -66,11 +69,7 @@ def measured_values(figures: Mapping[str, Any]) -> dict[str, float]:
     Args:
         figures: Values of unknown origin by the name of the metric.
     """
-    return {
-        name: float(value)
-        for name, value in figures.items()
-        if name in METRICS_BY_NAME and isinstance(value, int | float) and 0 < value < float("inf")
-    }
+    return {name: float(value) for name, value in figures.items() if name in METRICS_BY_NAME and is_measured(value)}
 
 
 def _measured(document: Mapping[str, Any], run: RunResult | None, source: str) -> MeasuredRun:
@@ -78,11 +77,7 @@ def _measured(document: Mapping[str, Any], run: RunResult | None, source: str) -
     figures = {name: summary.get(key) for name, key in _SUMMARY_KEYS.items()}
     found = MeasuredRun(
         source=printable(source),
-        configuration={
-            name: value
-            for name, value in section(metadata, "config").items()
-            if value is None or isinstance(value, str | int | float)
-        },
+        configuration={name: value for name, value in section(metadata, "config").items() if is_scalar(value)},
         facts={
             **facts_of(
                 device=metadata.get("device"),
@@ -148,9 +143,10 @@ def _pass_ends(batches: int, passes: Any) -> tuple[int, ...]:
 
 
 def _column(records: Sequence[Mapping[str, Any]], name: str) -> list[float] | None:
-    """Return a value of every batch; None if a batch, or every batch, lacks it."""
+    """Return a value of every batch; None if a batch lacks it or there are no batches."""
     values = [record.get(name) for record in records]
-    return None if not values or any(value is None for value in values) else values  # type: ignore[return-value]
+    known = [value for value in values if isinstance(value, int | float) and 0 <= value < _LARGEST]
+    return known if values and len(known) == len(values) else None
 
 
 def _failure(metadata: Mapping[str, Any]) -> str | None:

@@ -118,8 +118,11 @@ def _device(conditions: Conditions) -> Any:
 def _figures(result: Result, workload: Mapping[str, Any]) -> dict[str, Any]:
     steady = result.steady_sequences_per_sec
     tokens, sequences = workload.get("tokens"), workload.get("num_sequences")
+    steady_tokens = None
+    if steady is not None and isinstance(tokens, int) and isinstance(sequences, int) and sequences > 0:
+        steady_tokens = steady * tokens / sequences
     return {
-        "steady_tokens_per_sec": None if not (steady and tokens and sequences) else steady * tokens / sequences,
+        "steady_tokens_per_sec": steady_tokens,
         "tokens_per_sec": result.tokens_per_sec,
         "start_up_seconds": result.start_up_sec,
         "packing_efficiency": result.packing_efficiency,
