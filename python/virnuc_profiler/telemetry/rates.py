@@ -44,21 +44,32 @@ def projected_hours(amount: float | None, measured: int | None, elapsed_seconds:
 
 
 def planned_tokens_per_sequence(metadata: Mapping[str, Any], total_sequences: int | None) -> float | None:
-    """Return the mean length of the workload of a run that ended early; None for a whole run, or if it is unknown.
+    """Return the mean length of the workload of a run that ended early; None for whole passes, or if it is unknown.
 
     What such a run has done does not represent the rest: the first packs of each buffer hold the long sequences.
 
     Args:
         metadata: Metadata of the run, of unknown origin.
-        total_sequences: Number of sequences that the run has done, or None.
+        total_sequences: Number of sequences that the run has done in all passes, or None.
     """
-    workload = metadata.get("workload")
-    if not isinstance(workload, Mapping) or total_sequences is None:
+    planned = sequences_per_pass(metadata)
+    if planned is None or total_sequences is None or total_sequences < 0:
         return None
-    planned, tokens = workload.get("num_sequences"), workload.get("tokens")
-    if type(planned) is not int or type(tokens) is not int or not 0 <= total_sequences < planned or tokens <= 0:
+    tokens = metadata["workload"].get("tokens")
+    if type(tokens) is not int or tokens <= 0 or (total_sequences and total_sequences % planned == 0):
         return None
     return ratio(tokens, planned)
+
+
+def sequences_per_pass(metadata: Mapping[str, Any]) -> int | None:
+    """Return the number of sequences of a run's workload, which it runs once or several times; None if it is unknown.
+
+    Args:
+        metadata: Metadata of the run, of unknown origin.
+    """
+    workload = metadata.get("workload")
+    planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
+    return planned if type(planned) is int and planned > 0 else None
 
 
 def steady_projected_hours(start_up_seconds: float | None, sequences_per_sec: float | None) -> float | None:

@@ -29,6 +29,7 @@ from virnuc_profiler.telemetry.rates import (
     planned_tokens_per_sequence,
     projected_hours,
     ratio,
+    sequences_per_pass,
     steady_projected_hours,
 )
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -67,6 +68,8 @@ def run_summary(
         "warm_up_batches": steady.warm_up_batches,
         "steady_tokens_per_sec": steady.tokens_per_sec,
         "steady_sequences_per_sec": sequences_per_sec,
+        "steady_interval": None if steady.interval is None else steady.interval.to_json(),
+        "passes": _passes(run),
         "projected_6M_hours_steady": steady_projected_hours(start_up_s, sequences_per_sec),
         **_projection_keys(run, planned_length),
         "start_up_phase_seconds": _phase_seconds(observation.start_up),
@@ -101,6 +104,12 @@ def device_stages_fraction(stages: StageColumns, window: Interval) -> float | No
         return None
     inside = clip(stages.device_start_ns, stages.device_end_ns, window)
     return ratio(length(*inside), window[1] - window[0])
+
+
+def _passes(run: RunResult) -> int | None:
+    """Return how often the run went through its whole workload; None if the workload is unknown."""
+    planned, done = sequences_per_pass(run.metadata), run.total_sequences
+    return None if planned is None or done is None else done // planned
 
 
 def _phase_seconds(start_up: StartUp | None) -> dict[str, float] | None:

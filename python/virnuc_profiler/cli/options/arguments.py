@@ -16,6 +16,7 @@ from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.sweep.plan.configuration import KNOBS
 from virnuc_profiler.sweep.plan.knobs import parse_integer
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, default_values_text, in_order
+from virnuc_profiler.sweep.plan.trial_length import PRECISION_TARGET, TRIAL_SECONDS
 from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
 
 EXIT_MISUSE = 2
@@ -120,11 +121,27 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
     run.add_argument(
         "--timeout", type=_number(above=0), metavar="SECONDS", help="time limit of each configuration (default: none)"
     )
+    if lists:
+        _add_repetition(run)
     run.add_argument(
         "--try-all", action="store_true",
         help="also run configurations that are predicted not to fit the device's memory",
     )  # fmt: skip
     run.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
+
+
+def _add_repetition(run: argparse._ArgumentGroup) -> None:
+    """Add the options on how long each configuration is measured."""
+    run.add_argument(
+        "--trial-seconds", type=_number(at_least=0), default=TRIAL_SECONDS, metavar="SECONDS",
+        help="each configuration runs its sequences again and again, always to the end, until so many seconds have "
+        f"passed after start-up; 0: runs them once (default: {TRIAL_SECONDS:g})",
+    )  # fmt: skip
+    run.add_argument(
+        "--precision-target", type=_number(above=0, at_most=1), default=PRECISION_TARGET, metavar="P",
+        help="... or until the interval of its steady rate is within this share of it, to either side "
+        f"(default: {PRECISION_TARGET:g})",
+    )  # fmt: skip
 
 
 def _add_knobs(model: argparse._ArgumentGroup, others: argparse._ArgumentGroup, *, lists: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.errors import TelemetryFormatError
@@ -13,12 +13,18 @@ from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
 
+if TYPE_CHECKING:
+    from virnuc_profiler.analysis.confidence.rate_interval import RateInterval
+
 SUCCESS: Final = "success"
 FAILED: Final = "failed"
 OOM: Final = "OOM"
 """Reason and outcome of a configuration that ran out of memory."""
 ENVIRONMENT: Final = "environment"
 """Reason and outcome of a configuration that the machine did not let run, which says nothing of the configuration."""
+
+OTHER_PROCESS_SHARE: Final = "other_process_share"
+"""Key of the evidence of a trial during which other processes used the device: their share of its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,11 @@ class Result:
         sequences_per_sec: Sequences over `elapsed_sec`.
         tokens_per_sec: Tokens over `elapsed_sec`.
         start_up_sec: Seconds until the first batch was complete.
+        passes: Number of times that the workload was run in a row; None in files of older versions.
+        measured_sec: Seconds after start-up that the run lasted.
         steady_sequences_per_sec: Sequences per second after warm-up; None if the run is too short for it.
+        steady_tokens_per_sec: Tokens per second after warm-up; None if the run is too short for it.
+        rate_interval: Interval of `steady_tokens_per_sec`, as JSON of a ``RateInterval``; None if that is not known.
         gpu_util: Average GPU utilization, 0 to 100; None if too little of the run was sampled.
         gpu_util_coverage: How much of the run was sampled, as in ``sampling_coverage`` of a telemetry summary.
         gpu_sampling_lost_after_sec: Seconds after which the GPU could no longer be sampled; None if it always could.
@@ -76,7 +86,11 @@ class Result:
     sequences_per_sec: float | None = None
     tokens_per_sec: float | None = None
     start_up_sec: float | None = None
+    passes: int | None = None
+    measured_sec: float | None = None
     steady_sequences_per_sec: float | None = None
+    steady_tokens_per_sec: float | None = None
+    rate_interval: Mapping[str, Any] | None = None
     gpu_util: float | None = None
     gpu_util_coverage: Mapping[str, Any] | None = None
     gpu_sampling_lost_after_sec: float | None = None
@@ -109,6 +123,13 @@ class Result:
     def interrupted(self) -> bool:
         """Whether the run, or the machine, was stopped meanwhile, so that its rates say nothing."""
         return self.outcome == INTERRUPTED
+
+    @property
+    def interval(self) -> RateInterval | None:
+        """Interval of the steady rate in tokens per second; None if it is not known."""
+        from virnuc_profiler.analysis.confidence.rate_interval import RateInterval  # needs NumPy, which --help does not
+
+        return None if self.rate_interval is None else RateInterval.from_json(self.rate_interval)
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented dict of :func:`run_single_gpu_benchmark`.
@@ -156,14 +177,14 @@ _OBJECT: Final = (dict, type(None))
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "status": (str,),
     **dict.fromkeys(("outcome", "reason", "message", "memory", "telemetry_path", "run_path"), _TEXT),
-    **dict.fromkeys(("evidence", "cleanup", "model", "measured_under", "gpu_util_coverage"), _OBJECT),
+    **dict.fromkeys(("evidence", "cleanup", "model", "measured_under", "gpu_util_coverage", "rate_interval"), _OBJECT),
     **dict.fromkeys(("predicted", "model_reloaded", "warmed_up"), _FLAG),
-    **dict.fromkeys(("oversize_batches", "truncated_sequences", "unknown_residues"), _COUNT),
+    **dict.fromkeys(("passes", "oversize_batches", "truncated_sequences", "unknown_residues"), _COUNT),
     **dict.fromkeys(
         (
             "predicted_peak_memory_gb", "available_memory_gb", "elapsed_sec", "sequences_per_sec", "tokens_per_sec",
-            "start_up_sec", "steady_sequences_per_sec", "gpu_util", "gpu_sampling_lost_after_sec",
-            "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
+            "start_up_sec", "measured_sec", "steady_sequences_per_sec", "steady_tokens_per_sec", "gpu_util",
+            "gpu_sampling_lost_after_sec", "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
         ),
         _NUMBER,
     ),
@@ -178,7 +199,8 @@ _ALWAYS: Final = frozenset(
      "run_path", "cleanup")
 )  # fmt: skip
 _OF_SUCCESS: Final = frozenset(
-    ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "start_up_sec", "steady_sequences_per_sec", "gpu_util",
-     "gpu_sampling_lost_after_sec", "packing_efficiency", "oversize_batches")
+    ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "start_up_sec", "passes", "measured_sec",
+     "steady_sequences_per_sec", "steady_tokens_per_sec", "rate_interval", "gpu_util", "gpu_sampling_lost_after_sec",
+     "packing_efficiency", "oversize_batches")
 )  # fmt: skip
 _OF_FAILURE: Final = frozenset(("reason", "message"))

@@ -107,6 +107,8 @@ class MeasuredModel:
                 "seed": request.seed if request.fasta is None else None,
                 "try_all": request.try_all,
                 "min_cosine": request.min_cosine,
+                "precision_target": request.precision_target,
+                "trial_seconds": request.trial_seconds,
                 "warm_up": True,
                 "isolation": "none",
             },
@@ -250,6 +252,8 @@ class MeasuredModel:
             capture_range=self._request.capture_range,
             min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
             warmed_up=bool(self._is_warm),
+            precision_target=self._request.precision_target,
+            trial_seconds=self._request.trial_seconds,
         )
         self._warn_once(result)
         return result
