@@ -24,6 +24,8 @@ REFUSING: Final = {
     "workload.fingerprint": "the file of sequences",
     "workload.num_sequences": "the number of sequences",
     "workload.skipped_records": "the skipped records",
+    "workload.sampling": "the sampling of the file",
+    "workload.sample_fingerprint": "the sample of the file",
     "workload.tokens": "the number of tokens",
 }
 """Facts that must be equal, with their names in words. Versions of the software are what one compares, so they may
@@ -31,8 +33,14 @@ differ, and so may clocks, drivers and configurations, which are named."""
 
 _FINGERPRINT: Final = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]+")
 
-_SAME_FILE: Final = frozenset({"workload.num_sequences", "workload.tokens", "workload.skipped_records"})
-"""Facts that say nothing new where the sequences already differ."""
+_IMPLIED: Final = {
+    "device.kind": frozenset({"device.name"}),
+    "workload.fingerprint": frozenset(name for name in REFUSING if name.startswith("workload.")),
+    "workload.num_sequences": frozenset({"workload.tokens", "workload.sample_fingerprint"}),
+    "workload.sampling": frozenset({"workload.tokens", "workload.sample_fingerprint"}),
+    "workload.sample_fingerprint": frozenset({"workload.tokens"}),
+}
+"""Facts that say nothing new where another one already differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,8 @@ def differences(reference: Sequence[MeasuredRun], candidate: Sequence[MeasuredRu
         before, after = facts_named(name, reference), facts_named(name, candidate)
         if before and after and not _same(name, before, after):
             found.append(Difference(name, before, after, name in REFUSING))
-    if any(one.name == "workload.fingerprint" for one in found):
-        found = [one for one in found if one.name not in _SAME_FILE]
-    if any(one.name == "device.kind" for one in found):
-        found = [one for one in found if one.name != "device.name"]
+    implied = {other for one in found for other in _IMPLIED.get(one.name, ()) if other != one.name}
+    found = [one for one in found if one.name not in implied]
     return tuple(sorted(found, key=lambda one: not one.refuses))
 
 

@@ -84,7 +84,7 @@ class MeasuredRun:
             configuration=values["configuration"],
             facts=values["facts"],
             values=figures,
-            steady=None if steady is None else _interval(steady),
+            steady=None if steady is None else read_interval(steady),
             failure=values.get("failure"),
             warnings=tuple(map(str, values.get("warnings", []))),
         )
@@ -166,7 +166,15 @@ def is_measured(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and _SMALLEST < value < 1 / _SMALLEST
 
 
-def _interval(values: Any) -> RateInterval:
+def read_interval(values: Any) -> RateInterval:
+    """Read the JSON of a rate and its interval from a file of unknown origin.
+
+    Args:
+        values: What :meth:`RateInterval.to_json` returned.
+
+    Raises:
+        TelemetryFormatError: A key is missing, or its value is of another form.
+    """
     try:
         found = RateInterval.from_json(values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -15,7 +15,7 @@ _MACHINE: Final = (
 )  # fmt: skip
 _GPU: Final = ("uuid", "power_limit_mw", "mig_enabled")
 _MODEL: Final = ("model_name", "precision", "weights", "attention_backend", "kernels")
-_WORKLOAD: Final = ("fingerprint", "num_sequences", "skipped_records", "tokens")
+_WORKLOAD: Final = ("fingerprint", "num_sequences", "skipped_records", "tokens", "sampling", "sample_fingerprint")
 _SETTINGS: Final = ("isolation", "device_memory_gb", "warm_up")
 
 _CPU: Final = "cpu"
@@ -49,6 +49,8 @@ def facts_of(
         found["device.name"] = machine.get("cpu_model") if on_cpu else device
     found |= {f"model.{name}": model.get(name) for name in _MODEL}
     found |= {f"workload.{name}": workload.get(name) for name in _WORKLOAD}
+    if workload:
+        found["workload.sampling"] = workload.get("sampling", "first")  # files of older versions hold no other
     found |= {f"machine.{name}": machine.get(name) for name in _MACHINE}
     found |= {f"machine.gpu_{name}": _gpu_named(device, machine).get(name) for name in _GPU}
     found |= {f"versions.{name}": version for name, version in versions.items()}
@@ -70,7 +72,7 @@ def clock_facts(run: RunResult | None, summary: Mapping[str, Any]) -> dict[str, 
         found["clocks.sm_mhz"] = round(fmean(clocks))
     seconds, elapsed = summary.get("throttled_seconds"), summary.get("elapsed_seconds")
     if isinstance(seconds, Mapping) and elapsed:
-        reasons = sorted(name for name, lasted in seconds.items() if lasted > _SHORTEST_SHARE * elapsed)
+        reasons = sorted(name for name, lasted in seconds.items() if (lasted or 0.0) > _SHORTEST_SHARE * elapsed)
         found["clocks.lowered_by"] = ", ".join(reasons) or "nothing"
     return found
 

@@ -17,6 +17,7 @@ from virnuc_profiler.analysis.summary.performance_figures import complete_summar
 from virnuc_profiler.analysis.summary.run_telemetry import telemetry_document
 from virnuc_profiler.reports.comparison.run_facts import clock_facts, facts_of, section
 from virnuc_profiler.telemetry.files import read_json
+from virnuc_profiler.telemetry.rates import sequences_per_pass
 from virnuc_profiler.telemetry.reader import current_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
 from virnuc_profiler.telemetry.values import printable
@@ -90,7 +91,7 @@ def _measured(document: Mapping[str, Any], run: RunResult | None, source: str) -
             **clock_facts(run, summary),
         },
         values=measured_values({**figures, "peak_memory_gb": metadata.get("peak_memory_gb")}),
-        steady=steady_interval(document, summary),
+        steady=steady_interval(document),
         failure=_failure(metadata),
     )
     if summary_interrupted(summary):
@@ -98,7 +99,7 @@ def _measured(document: Mapping[str, Any], run: RunResult | None, source: str) -
     return found
 
 
-def steady_interval(document: Mapping[str, Any], summary: Mapping[str, Any]) -> RateInterval | None:
+def steady_interval(document: Mapping[str, Any]) -> RateInterval | None:
     """Return the steady rate of a run in tokens/s with its interval; None if its batches have no times or counts.
 
     It is computed from the batches of each file, old or new, so that both sides of a comparison are defined alike.
@@ -106,40 +107,25 @@ def steady_interval(document: Mapping[str, Any], summary: Mapping[str, Any]) -> 
 
     Args:
         document: Telemetry document.
-        summary: Its summary.
     """
     import numpy as np
 
-    from virnuc_profiler.analysis.confidence.rate_interval import rate_interval
+    from virnuc_profiler.analysis.timing.steady_state import completed_rate, pass_ends, scaled
 
-    records = sorted(
-        document["per_batch_metrics"], key=lambda record: (record.get("timestamp") or "", record["batch_idx"])
-    )
-    tokens = _column(records, "num_tokens")
-    lasted_ms = _column(records, "interval_ms")
-    if tokens is None or lasted_ms is None:
+    metadata = document["run_metadata"]
+    records = sorted(document["per_batch_metrics"], key=lambda one: (one.get("timestamp") or "", one["batch_idx"]))
+    tokens, lasted_ms = _column(records, "num_tokens"), _column(records, "interval_ms")
+    if tokens is None or lasted_ms is None or not sum(tokens):
         return None
-    shape, squares = recorded_shape(document["run_metadata"]), _column(records, "sum_squared_lengths")
+    shape, squares = recorded_shape(metadata), _column(records, "sum_squared_lengths")
     work = tokens
     if shape is not None and squares is not None:
-        work = [float(forward_flops(int(t), int(s), shape)) for t, s in zip(tokens, squares, strict=True)]
-    times_ns = np.concatenate([[0], np.cumsum(np.round(np.array(lasted_ms) * 1e6))]).astype(np.int64)
-    found = rate_interval(times_ns, np.array(work), pass_ends=_pass_ends(len(records), summary.get("passes")))
-    return _scaled(found, sum(tokens) / sum(work)) if sum(work) else None
-
-
-def _scaled(interval: RateInterval, factor: float) -> RateInterval:
-    def scaled(value: float | None) -> float | None:
-        return None if value is None else value * factor
-
-    return replace(interval, rate=scaled(interval.rate), low=scaled(interval.low), high=scaled(interval.high))
-
-
-def _pass_ends(batches: int, passes: Any) -> tuple[int, ...]:
-    """Return the last batch of each pass over the workload; every pass has the same packs."""
-    if not isinstance(passes, int) or passes < 1 or batches % passes:
-        return ()
-    return tuple(range(batches // passes - 1, batches, batches // passes))
+        work = [float(forward_flops(int(count), int(sum_), shape)) for count, sum_ in zip(tokens, squares, strict=True)]
+    sequences = _column(records, "num_sequences")
+    per_pass = sequences_per_pass(metadata)
+    ends = pass_ends(np.array(sequences or tokens), per_pass if sequences else None)
+    completed_ns = np.round(np.cumsum(lasted_ms) * 1e6).astype(np.int64)
+    return scaled(completed_rate(completed_ns, np.array(work, np.float64), ends), sum(tokens) / sum(work))
 
 
 def _column(records: Sequence[Mapping[str, Any]], name: str) -> list[float] | None:

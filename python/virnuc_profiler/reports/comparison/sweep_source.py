@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from virnuc_profiler.analysis.comparison.measured_run import MeasuredRun, Side
+from virnuc_profiler.analysis.comparison.measured_run import MeasuredRun, Side, read_interval
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.reports.comparison.run_facts import facts_of
 from virnuc_profiler.reports.comparison.run_source import measured_values, read_run
@@ -21,7 +20,21 @@ from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import read_step
+from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.values import printable
+
+_Measured = tuple[str, Result, Conditions]
+"""Step, result and conditions of a trial."""
+
+_RESULT_KEYS: Final[Mapping[str, str]] = {
+    "steady_tokens_per_sec": "steady_tokens_per_sec",
+    "tokens_per_sec": "tokens_per_sec",
+    "start_up_seconds": "start_up_sec",
+    "packing_efficiency": "packing_efficiency",
+    "peak_memory_gb": "peak_memory_gb",
+    "joules_per_sequence": "joules_per_sequence",
+}
+"""Keys of a result by the name of the metric; results of older versions lack some."""
 
 _VALIDATION: Final = "validation"
 """Its workload is another one, so its trials are no repeats of the others."""
@@ -45,18 +58,20 @@ def read_sweep(folder: Path) -> Side:
     Raises:
         TelemetryFormatError: The journal or a result file cannot be read, or nothing was measured.
     """
-    trials, recommended = _from_journal(folder) if (folder / JOURNAL_FILE).is_file() else _from_files(folder)
-    if not trials:
+    measured, recommended = _from_journal(folder) if (folder / JOURNAL_FILE).is_file() else _from_files(folder)
+    if not measured:
         raise TelemetryFormatError(f"{folder} is the folder of a sweep that has measured nothing")
+    trials = [_trial(folder, *each) for each in measured]
+    clocks = _clocks(folder, measured, trials)
     return Side(
         name=printable(str(folder)),
-        runs=tuple(trials),
+        runs=tuple(replace(trial, facts={**trial.facts, **clocks}) for trial in trials),
         is_sweep=True,
         recommended=None if recommended is None else recommended.to_json(),
     )
 
 
-def _from_journal(folder: Path) -> tuple[list[MeasuredRun], Configuration | None]:
+def _from_journal(folder: Path) -> tuple[list[_Measured], Configuration | None]:
     records = read_journal(folder)
     while records and not records[-1].trials:
         records.pop()
@@ -64,17 +79,18 @@ def _from_journal(folder: Path) -> tuple[list[MeasuredRun], Configuration | None
         return [], None
     record = records[-1]
     workload = record.plan.workload.to_json()
-    trials = [
-        _trial(folder, trial.step, trial.result, replace(record.conditions[trial.conditions], workload=workload))
-        for trial in record.trials
+    last = {(trial.step, trial.configuration, trial.to_json().get("block")): trial for trial in record.trials}
+    measured = [
+        (trial.step, trial.result, replace(record.conditions[trial.conditions], workload=workload))
+        for trial in last.values()  # earlier attempts were not good enough
         if trial.step != _VALIDATION
     ]
     choice = Documents(records).choice()
-    return trials, None if choice is None else choice.configuration
+    return measured, None if choice is None else choice.configuration
 
 
-def _from_files(folder: Path) -> tuple[list[MeasuredRun], Configuration | None]:
-    trials = []
+def _from_files(folder: Path) -> tuple[list[_Measured], Configuration | None]:
+    measured = []
     recommended = None
     for step in STEPS:
         path = folder / step.file_name
@@ -84,8 +100,8 @@ def _from_files(folder: Path) -> tuple[list[MeasuredRun], Configuration | None]:
         if step.name == _VALIDATION:
             recommended = None if document.choice is None else document.choice.configuration
         else:
-            trials += [_trial(folder, step.name, result, document.conditions) for result in document.results]
-    return trials, recommended
+            measured += [(step.name, result, document.conditions) for result in document.results]
+    return measured, recommended
 
 
 def _trial(folder: Path, step: str, result: Result, conditions: Conditions) -> MeasuredRun:
@@ -95,54 +111,50 @@ def _trial(folder: Path, step: str, result: Result, conditions: Conditions) -> M
         source=f"{printable(str(folder))}: {step}, {result.configuration.run_id}",
         configuration=configuration,
         facts=facts_of(
-            device=_device(conditions),
+            device="cpu" if conditions.settings.get("device") == "cpu" else conditions.settings.get("device_name"),
             machine=conditions.machine,
             versions=conditions.versions,
             model={name: value for name, value in model.items() if name not in configuration},
             workload=conditions.workload,
             settings=conditions.settings,
         ),
-        values=measured_values(_figures(result, conditions.workload)),
-        failure=None if result.succeeded else result.reason,
     )
-    if result.interrupted:
-        return replace(found, failure="interrupted")
-    return _with_run(found, folder, result) if result.succeeded else found
-
-
-def _device(conditions: Conditions) -> Any:
-    named = conditions.settings.get("device_name")
-    return "cpu" if conditions.settings.get("device") == "cpu" else named
+    if not result.succeeded or result.interrupted:
+        return replace(found, failure="interrupted" if result.succeeded else str(result.reason))
+    found = replace(found, values=measured_values(_figures(result, conditions.workload)))
+    if result.rate_interval is not None:
+        return replace(found, steady=read_interval(result.rate_interval))
+    telemetry = _file_of(folder, result.telemetry_path, found)
+    if telemetry is None:
+        return found
+    return replace(found, steady=telemetry.steady, values={**telemetry.values, **found.values})
 
 
 def _figures(result: Result, workload: Mapping[str, Any]) -> dict[str, Any]:
-    steady = result.steady_sequences_per_sec
-    tokens, sequences = workload.get("tokens"), workload.get("num_sequences")
-    steady_tokens = None
-    if steady is not None and isinstance(tokens, int) and isinstance(sequences, int) and sequences > 0:
-        steady_tokens = steady * tokens / sequences
-    return {
-        "steady_tokens_per_sec": steady_tokens,
-        "tokens_per_sec": result.tokens_per_sec,
-        "start_up_seconds": result.start_up_sec,
-        "packing_efficiency": result.packing_efficiency,
-        "peak_memory_gb": result.peak_memory_gb,
-    }
+    values = result.to_json()
+    figures = {name: values.get(key) for name, key in _RESULT_KEYS.items()}
+    if figures["steady_tokens_per_sec"] is None:
+        tokens, sequences = workload.get("tokens"), workload.get("num_sequences")
+        if isinstance(tokens, int) and isinstance(sequences, int):
+            figures["steady_tokens_per_sec"] = ratio(result.steady_sequences_per_sec, ratio(sequences, tokens))
+    return figures
 
 
-def _with_run(trial: MeasuredRun, folder: Path, result: Result) -> MeasuredRun:
-    """Add what only the files of a trial hold: the interval of its steady rate, its energy, clocks and device share."""
-    for run in _runs_of(folder, result):
-        rate, measured = result.tokens_per_sec, run.values.get("tokens_per_sec")
-        if rate is None or measured is None or not math.isclose(rate, measured, rel_tol=1e-6):
-            continue  # a later trial of the same name has replaced the file
-        clocks = {name: value for name, value in run.facts.items() if name.startswith("clocks.")}
-        return replace(trial, steady=run.steady, values={**run.values, **trial.values}, facts={**trial.facts, **clocks})
-    return trial
+def _file_of(folder: Path, name: str | None, trial: MeasuredRun) -> MeasuredRun | None:
+    """Read a file of a trial; None if it is gone, damaged, or that of a later trial of the same name."""
+    if name is None or not (folder / name).is_file():
+        return None
+    try:
+        run = read_run(folder / name)
+    except TelemetryFormatError:
+        return None  # the result itself is enough
+    rates = [one.values.get("tokens_per_sec", 0.0) for one in (run, trial)]
+    return run if math.isclose(*rates, rel_tol=1e-6) else None
 
 
-def _runs_of(folder: Path, result: Result) -> Iterator[MeasuredRun]:
-    for name in (result.run_path, result.telemetry_path):
-        if name is not None and (folder / name).is_file():
-            with suppress(TelemetryFormatError):  # the result itself is enough
-                yield read_run(folder / name)
+def _clocks(folder: Path, measured: Sequence[_Measured], trials: Sequence[MeasuredRun]) -> dict[str, Any]:
+    """Return the clocks of the first trial whose whole run is there; all runs of a sweep would take long to read."""
+    for (_, result, _), trial in zip(measured, trials, strict=True):
+        if trial.failure is None and (run := _file_of(folder, result.run_path, trial)) is not None:
+            return {name: value for name, value in run.facts.items() if name.startswith("clocks.")}
+    return {}

@@ -23,6 +23,7 @@ FACTS = {
     "model.precision": "fp16",
     "workload.fingerprint": "sha256:aa",
     "workload.num_sequences": 2000,
+    "workload.sampling": "first",
     "versions.torch": "2.11.0",
     "clocks.sm_mhz": 1980,
 }
@@ -65,6 +66,7 @@ def refused(before, after):
         ("model__precision", "bf16", "the precision (fp16 and bf16)"),
         ("workload__fingerprint", "sha256:bb", "the file of sequences (sha256:aa and sha256:bb)"),
         ("workload__num_sequences", 72, "the number of sequences (2000 and 72)"),
+        ("workload__sampling", "stratified", "the sampling of the file (first and stratified)"),
     ],
 )
 def test_what_makes_the_comparison_meaningless_is_refused_unless_it_is_wanted(fact, value, words):

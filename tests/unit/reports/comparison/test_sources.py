@@ -26,6 +26,8 @@ def test_a_saved_run_and_its_telemetry_give_the_same_values(tmp_path):
     assert saved.values == telemetry.values
     assert saved.steady == telemetry.steady
     assert saved.steady.rate == pytest.approx(RATE, rel=0.01)
+    stored = json.loads((tmp_path / "telemetry_a.json").read_text())["summary"]["steady_interval"]
+    assert [saved.steady.low, saved.steady.high] == pytest.approx([stored["low"], stored["high"]], rel=1e-6)
     assert saved.values["tokens_per_sec"] == pytest.approx(200 * RATE * 0.01 / (200 * 0.01 + 0.1), rel=0.01)
     assert saved.values["peak_memory_gb"] == 1.5
     assert saved.values["start_up_seconds"] == pytest.approx(0.11, rel=0.05)
