@@ -16,8 +16,8 @@ from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
 
 if TYPE_CHECKING:
+    from virnuc_profiler.analysis.comparison.compared import Compared
     from virnuc_profiler.analysis.comparison.measured_run import Side
-    from virnuc_profiler.analysis.comparison.sides import Compared
 
 EXIT_FAILED_ON: Final = 3
 """Exit code if the comparison was made and has what ``--fail-on`` names."""
@@ -46,6 +46,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--threshold", type=_percent, default=2.0, metavar="PERCENT",
         help="smallest difference that matters (default: 2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--run-noise", type=_percent, default=0.0, metavar="PERCENT",
+        help="standard deviation from run to run, if you know it, for comparisons of one run each (default: 0)",
     )  # fmt: skip
     parser.add_argument(
         "--anyway", action="store_true", help="compare what cannot sensibly be compared, with a warning"
@@ -96,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.output.resolve() in [path.resolve() for path in (*arguments.paths, *(arguments.candidates or ()))]:
             raise UsageError(f"--output {arguments.output} is a file that is compared; choose another one")
     reference, candidate = _sides(arguments)
-    rule = Rule(threshold=arguments.threshold / 100)
+    rule = Rule(threshold=arguments.threshold / 100, run_noise=arguments.run_noise / 100)
     compared = compare_sides(reference, candidate, rule, anyway=arguments.anyway)
     text = _rendered(compared, arguments)
     if arguments.output is not None:

@@ -57,11 +57,13 @@ class Rule:
         threshold: Relative difference up to which two values are the same.
         confidence: Confidence of the intervals.
         tests: Number of comparisons that share the error, by Bonferroni.
+        run_noise: Standard deviation from run to run, as a share of the rate, for comparisons of one run each.
     """
 
     threshold: float = 0.02
     confidence: float = 0.95
     tests: int = 1
+    run_noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +208,8 @@ def _from_batches(
         return replace(found, reason="intervals of different confidence")
     if states := dict.fromkeys(each.state.replace("_", " ") for each in (before, after) if each.low is None):
         return replace(found, reason=" and ".join(states))
-    return _from_comparison(found, compare_intervals(after, before, threshold=rule.threshold), BATCHES)
+    compared = compare_intervals(after, before, threshold=rule.threshold, between_runs=rule.run_noise)
+    return _from_comparison(found, compared, BATCHES)
 
 
 def _from_comparison(found: Effect, compared: Comparison, basis: str) -> Effect:

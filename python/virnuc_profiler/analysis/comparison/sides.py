@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""The comparison of two sides: verdicts for each metric, what differs, and what a reader must know beside them."""
+"""Compare two sides: choose what is compared with what, refuse what says nothing, and say what intervals leave out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
+from virnuc_profiler.analysis.comparison.compared import Compared, Failure, configuration_text
 from virnuc_profiler.analysis.comparison.differences import Difference, differences, refusal, unknown_facts
 from virnuc_profiler.analysis.comparison.effects import Effect, Rule, effect_on, run_effects, with_noise
 from virnuc_profiler.analysis.comparison.measured_run import ConfigurationKey, MeasuredRun, Side
-from virnuc_profiler.analysis.comparison.metrics import METRICS, STEADY, WHOLE_RUN
+from virnuc_profiler.analysis.comparison.metrics import METRICS
 from virnuc_profiler.analysis.comparison.pooled_effects import Pair, PooledEffects, pooled_effects
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.telemetry.number_text import counted, share
 
 ONE_RUN_EACH = (
     "One run on each side: the intervals show how steady each run was, not how runs of the same build vary, which can "
     "be several percent. Repeat both, five times or more, to test a difference: compare A1 A2 ... --with B1 B2 ..."
 )
+WITH_RUN_NOISE = "One run on each side, and runs of the same build are taken to vary by {noise}, as --run-noise says."
 ONE_AGAINST_REPEATS = (
     "A single run against repeats: its own variation is taken to be that of the other side. Repeat it to test that."
 )
@@ -26,92 +27,6 @@ BETWEEN_SWEEPS = (
     "The noise is the spread of the configurations' ratios and of repeated trials. What changed between the two "
     "sessions as a whole, such as the state of the host, is part of the effect; several sweeps on each side show it."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A configuration that succeeded on one side and failed on the other.
-
-    Attributes:
-        configuration: Values of the knobs by name.
-        in_candidate: Whether it failed on the side of the candidate.
-        reason: Kind of failure, such as ``OOM``.
-    """
-
-    configuration: Mapping[str, Any]
-    in_candidate: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """Two sides, compared.
-
-    Attributes:
-        reference: The side that is compared with.
-        candidate: The side that is judged.
-        rule: When a difference is a difference.
-        effects: Effect on each metric, over all common configurations.
-        configurations: Common configurations with the effect on the rate of each; empty for runs.
-        recommended: Effect of taking the candidate's recommendation on its side over taking the reference's on its
-            own; None if one of them has none.
-        failures: Configurations that succeeded on one side only.
-        differences: What differs between the sides.
-        warnings: What makes the comparison doubtful, or meaningless where it was made anyway.
-        notes: What the intervals do not show, and what to do.
-    """
-
-    reference: Side
-    candidate: Side
-    rule: Rule
-    effects: tuple[Effect, ...]
-    configurations: tuple[tuple[Mapping[str, Any], Effect], ...]
-    recommended: Effect | None
-    failures: tuple[Failure, ...]
-    differences: tuple[Difference, ...]
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether the candidate is shown to be worse in any metric, or fails where the reference does not."""
-        return any(effect.is_worse for effect in self.effects) or any(one.in_candidate for one in self.failures)
-
-    @property
-    def is_slower(self) -> bool:
-        """Whether the main effect is SLOWER, or that on any configuration of a sweep."""
-        effects = [effect for _, effect in self.configurations]
-        return any(effect is not None and effect.verdict == "SLOWER" for effect in (self.main_effect, *effects))
-
-    @property
-    def main_effect(self) -> Effect | None:
-        """The effect that decides: on the steady rate, or on the whole run's where no steady rate was compared."""
-        rates = [effect for effect in self.effects if effect.metric in (STEADY, WHOLE_RUN)]
-        compared = [effect for effect in rates if effect.ratio is not None]
-        return next(iter(compared or rates), None)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the comparison as JSON."""
-        main = self.main_effect
-        return {
-            "kind": "virnuc_profiler comparison",
-            "schema_version": "1.0",
-            "verdict": "CANNOT TELL" if main is None else main.verdict,
-            "threshold": self.rule.threshold,
-            "confidence": self.rule.confidence,
-            "reference": _side_json(self.reference),
-            "candidate": _side_json(self.candidate),
-            "metrics": [effect.to_json() for effect in self.effects],
-            "configurations": [
-                {"configuration": dict(configuration), **effect.to_json()}
-                for configuration, effect in self.configurations
-            ],
-            "recommended": None if self.recommended is None else self.recommended.to_json(),
-            "failures": [asdict(failure) for failure in self.failures],
-            "differences": [difference.to_json() for difference in self.differences],
-            "warnings": list(self.warnings),
-            "notes": list(self.notes),
-        }
 
 
 def compare_sides(reference: Side, candidate: Side, rule: Rule, *, anyway: bool = False) -> Compared:
@@ -177,9 +92,13 @@ def _require_success(side: Side) -> None:
 
 def _compare_runs(compared: Compared) -> Compared:
     before, after = compared.reference.succeeded(), compared.candidate.succeeded()
-    counts = sorted((len(before), len(after)))
-    notes = (ONE_RUN_EACH,) if counts[1] == 1 else (ONE_AGAINST_REPEATS,) if counts[0] == 1 else ()
+    fewest, most = sorted((len(before), len(after)))
+    notes = (_on_single_runs(compared.rule),) if most == 1 else (ONE_AGAINST_REPEATS,) if fewest == 1 else ()
     return replace(compared, effects=run_effects(before, after, compared.rule), notes=notes)
+
+
+def _on_single_runs(rule: Rule) -> str:
+    return WITH_RUN_NOISE.format(noise=share(rule.run_noise)) if rule.run_noise else ONE_RUN_EACH
 
 
 def _compare_sweeps(compared: Compared) -> Compared:
@@ -197,7 +116,7 @@ def _compare_sweeps(compared: Compared) -> Compared:
         configurations=tuple((pair.configuration, effect) for pair, effect in zip(pairs, rates.each, strict=True)),
         recommended=_recommended_effect(compared, rates),
         failures=_failures(compared.reference, compared.candidate),
-        notes=(ONE_RUN_EACH if len(pairs) == 1 and single else BETWEEN_SWEEPS,),
+        notes=(_on_single_runs(compared.rule) if len(pairs) == 1 and single else BETWEEN_SWEEPS,),
     )
 
 
@@ -241,21 +160,12 @@ def _of_one_configuration(side: Side, other: Side) -> Side:
     return replace(side, runs=found, is_sweep=False)
 
 
-def configuration_text(configuration: Mapping[str, Any]) -> str:
-    """Return a configuration in words, such as ``num_workers=4, token_budget=8192``.
-
-    Args:
-        configuration: Values of the knobs by name.
-    """
-    return ", ".join(f"{name}={value}" for name, value in configuration.items()) or "not known"
-
-
 def _mixed(side: Side) -> str:
     """Return why the runs of a side are no repeats of each other; empty if they are."""
     first, *others = side.succeeded()
     for other in others:
         apart = [*differences([first], [other]), *([] if side.is_sweep else _configuration_difference(first, other))]
-        names = [one.name for one in apart if one.refuses or not one.name.startswith(("clocks.", "machine.", "run."))]
+        names = [one.name for one in apart if one.refuses or not one.name.startswith(("clocks.", "machine."))]
         if names:
             return f"{first.source} and {other.source} are no repeats of each other, they differ in {', '.join(names)}"
     return ""
@@ -289,18 +199,13 @@ def _failures(reference: Side, candidate: Side) -> tuple[Failure, ...]:
 
 def _warnings(reference: Side, candidate: Side) -> tuple[str, ...]:
     found = [warning for side in (reference, candidate) for run in side.succeeded() for warning in run.warnings]
+    found += [
+        f"left out because they failed: {counted(lost, 'run')} of {side.name}."
+        for side in (reference, candidate)
+        if not side.is_sweep and (lost := len(side.runs) - len(side.succeeded()))
+    ]
     both = {run.source for run in reference.runs} & {run.source for run in candidate.runs}
     found += [f"{source} is on both sides." for source in sorted(both)]
     if unknown := unknown_facts(reference.succeeded(), candidate.succeeded()):
         found.append(f"not known on both sides, so not checked: {', '.join(unknown)}.")
     return tuple(dict.fromkeys(found))
-
-
-def _side_json(side: Side) -> dict[str, Any]:
-    return {
-        "name": side.name,
-        "sources": [run.source for run in side.runs],
-        "runs": len(side.succeeded()),
-        "is_sweep": side.is_sweep,
-        "recommended": None if side.recommended is None else dict(side.recommended),
-    }

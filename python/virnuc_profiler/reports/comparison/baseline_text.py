@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from virnuc_profiler.analysis.comparison.compared import configuration_text
 from virnuc_profiler.analysis.comparison.differences import facts_named, value_text
 from virnuc_profiler.analysis.comparison.effects import geometric_mean
 from virnuc_profiler.analysis.comparison.metrics import METRICS, STEADY, WHOLE_RUN, Metric
-from virnuc_profiler.analysis.comparison.sides import configuration_text
 from virnuc_profiler.reports.columns import aligned, fitted
 from virnuc_profiler.reports.comparison.baseline_store import Baseline
 from virnuc_profiler.reports.comparison.comparison_rows import side_text, value_of

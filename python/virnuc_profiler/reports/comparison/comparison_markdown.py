@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from virnuc_profiler.analysis.comparison.sides import Compared
+from virnuc_profiler.analysis.comparison.compared import Compared
 from virnuc_profiler.reports.comparison.comparison_rows import (
     HEADINGS,
     configuration_table,

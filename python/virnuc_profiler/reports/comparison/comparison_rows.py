@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from virnuc_profiler.analysis.comparison.compared import Compared, configuration_text
 from virnuc_profiler.analysis.comparison.differences import Difference, value_text
 from virnuc_profiler.analysis.comparison.effects import RANGE, Effect
 from virnuc_profiler.analysis.comparison.measured_run import Side
 from virnuc_profiler.analysis.comparison.metrics import Metric
-from virnuc_profiler.analysis.comparison.sides import Compared, configuration_text
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, share, words
 
 HEADINGS: Final = ("Reference", "Candidate", "Change", "Interval, %", "Verdict")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from virnuc_profiler.analysis.comparison.sides import Compared
-from virnuc_profiler.reports.columns import aligned, filled, fitted
+from virnuc_profiler.analysis.comparison.compared import Compared
+from virnuc_profiler.reports.columns import filled, fitted
 from virnuc_profiler.reports.comparison.comparison_rows import (
     HEADINGS,
     configuration_table,
@@ -41,9 +41,9 @@ def render_comparison(compared: Compared, columns: int) -> str:
         lines += fitted(table, columns, left=len(table[0]) - len(HEADINGS))
     lines += _paragraphs(sweep_sentences(compared), columns)
     if compared.differences:
-        lines += ["", "What differs"]
-        rows = [difference_cells(difference) for difference in compared.differences]
-        lines += aligned([["", "Reference", "Candidate"], *rows], left=3)
+        lines += ["", "What differs, from the reference to the candidate"]
+        for name, before, after in map(difference_cells, compared.differences):
+            lines += filled(f"  {name}: {before} -> {after}", columns, "    ")
     else:
         lines += ["", "Nothing that is recorded differs: machine, clocks, versions, workload, configuration."]
     lines += _paragraphs([interval_sentence(compared), *compared.notes], columns)

@@ -16,7 +16,7 @@ _MACHINE: Final = (
 _GPU: Final = ("uuid", "power_limit_mw", "mig_enabled")
 _MODEL: Final = ("model_name", "precision", "weights", "attention_backend", "kernels")
 _WORKLOAD: Final = ("fingerprint", "num_sequences", "skipped_records", "tokens", "sampling", "sample_fingerprint")
-_SETTINGS: Final = ("isolation", "device_memory_gb", "warm_up")
+_SETTINGS: Final = ("isolation", "device_memory_gb", "warm_up", "precision_target", "trial_seconds")
 
 _CPU: Final = "cpu"
 _SHORTEST_SHARE: Final = 0.01

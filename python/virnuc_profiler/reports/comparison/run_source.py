@@ -113,7 +113,7 @@ def steady_interval(document: Mapping[str, Any]) -> RateInterval | None:
     from virnuc_profiler.analysis.timing.steady_state import completed_rate, pass_ends, scaled
 
     metadata = document["run_metadata"]
-    records = sorted(document["per_batch_metrics"], key=lambda one: (one.get("timestamp") or "", one["batch_idx"]))
+    records = sorted(document["per_batch_metrics"], key=lambda one: one.get("timestamp") or "")
     tokens, lasted_ms = _column(records, "num_tokens"), _column(records, "interval_ms")
     if tokens is None or lasted_ms is None or not sum(tokens):
         return None

@@ -112,6 +112,12 @@ def test_a_failed_run_is_not_compared():
         compare(side(run()), side(run(failure="OOM")))
 
 
+def test_failed_repeats_are_left_out_and_counted():
+    compared = compare(side(run(), run(source="b", failure="OOM")), side(run(source="c")))
+    assert compared.main_effect.reference == 1000.0
+    assert "left out because they failed: 1 run of a." in compared.warnings
+
+
 def test_one_run_each_says_what_it_does_not_show():
     assert compare(side(run()), side(run(source="b"))).notes == (ONE_RUN_EACH,)
     assert compare(side(run(), run()), side(run(source="b"))).notes == (ONE_AGAINST_REPEATS,)
