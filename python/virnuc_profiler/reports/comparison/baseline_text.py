@@ -9,7 +9,7 @@ from virnuc_profiler.analysis.comparison.compared import configuration_text
 from virnuc_profiler.analysis.comparison.differences import facts_named, value_text
 from virnuc_profiler.analysis.comparison.effects import geometric_mean
 from virnuc_profiler.analysis.comparison.metrics import METRICS, STEADY, WHOLE_RUN, Metric
-from virnuc_profiler.reports.columns import aligned, fitted
+from virnuc_profiler.reports.columns import fitted
 from virnuc_profiler.reports.comparison.baseline_store import Baseline
 from virnuc_profiler.reports.comparison.comparison_rows import side_text, value_of
 from virnuc_profiler.reports.figures import NOT_MEASURED, words
@@ -24,7 +24,7 @@ def render_baselines(baselines: Sequence[Baseline], columns: int) -> str:
         baselines: The baselines.
         columns: Width of the text.
     """
-    headings = ["Name", "Saved", "Trials", "Device", "Model", "Precision", "Sequences", "Tokens/s"]
+    headings = ["Name", "Saved", "Runs", "Device", "Model", "Precision", "Sequences", "Tokens/s"]
     return "\n".join(fitted([headings, *map(_listed, baselines)], columns))
 
 
@@ -46,8 +46,8 @@ def render_baseline_file(baseline: Baseline, columns: int) -> str:
     if not side.is_sweep:
         lines.append(f"Configuration: {words(configuration_text(side.succeeded()[0].configuration), 500)}")
     names = dict.fromkeys(name for run in side.succeeded() for name in run.facts)
-    facts = ([f"{words(name)}:", words(value_text(facts_named(name, side.succeeded())))] for name in names)
-    return "\n".join([*lines, *(line.replace(": | ", ": ") for line in aligned(list(facts), left=2))])
+    lines += [f"{words(name)}: {words(value_text(facts_named(name, side.succeeded())))}" for name in names]
+    return "\n".join(lines)
 
 
 def _listed(baseline: Baseline) -> list[str]:

@@ -30,22 +30,23 @@ def render_comparison(compared: Compared, columns: int) -> str:
     """
     title = filled(headline(compared), columns)
     lines = [*title, "=" * max(map(len, title))]
-    lines += [f"Reference: {side_text(compared.reference)}", f"Candidate: {side_text(compared.candidate)}"]
+    lines += filled(f"Reference: {side_text(compared.reference)}", columns, "  ")
+    lines += filled(f"Candidate: {side_text(compared.candidate)}", columns, "  ")
     for warning in compared.warnings:
         lines += filled(f"Warning: {words(warning, 2000)}", columns, "  ")
     metrics = [[effect.metric.label, *effect_cells(effect)] for effect in compared.effects]
     lines += ["", *fitted([["Metric", *HEADINGS], *metrics], columns)]
-    lines += filled(reason_sentence(compared.effects), columns, "  ") if reason_sentence(compared.effects) else []
+    if reason := reason_sentence(compared.effects):
+        lines += filled(reason, columns, "  ")
     if table := configuration_table(compared):
         lines += ["", compared.configurations[0][1].metric.label + ", by configuration"]
         lines += fitted(table, columns, left=len(table[0]) - len(HEADINGS))
     lines += _paragraphs(sweep_sentences(compared), columns)
-    if compared.differences:
-        lines += ["", "What differs, from the reference to the candidate"]
-        for name, before, after in map(difference_cells, compared.differences):
-            lines += filled(f"  {name}: {before} -> {after}", columns, "    ")
-    else:
-        lines += ["", "Nothing that is recorded differs: machine, clocks, versions, workload, configuration."]
+    lines += ["", "What differs, from the reference to the candidate"]
+    for name, before, after in map(difference_cells, compared.differences):
+        lines += filled(f"  {name}: {before} -> {after}", columns, "    ")
+    if not compared.differences:
+        lines.append("  nothing that is recorded")
     lines += _paragraphs([interval_sentence(compared), *compared.notes], columns)
     return "\n".join(lines) + "\n"
 
