@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from virnuc_profiler.analysis.comparison.compared import Compared, configuration_text
 from virnuc_profiler.analysis.comparison.differences import Difference, value_text
-from virnuc_profiler.analysis.comparison.effects import RANGE, Effect
+from virnuc_profiler.analysis.comparison.effects import BATCHES, RANGE, Effect
 from virnuc_profiler.analysis.comparison.measured_run import Side
-from virnuc_profiler.analysis.comparison.metrics import Metric
+from virnuc_profiler.analysis.comparison.metrics import CANNOT_TELL, SAME, Metric
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, share, words
 
 HEADINGS: Final = ("Reference", "Candidate", "Change", "Interval, %", "Verdict")
 
 
 def headline(compared: Compared) -> str:
-    """Return the overall verdict, such as ``SLOWER: steady tokens/s -2.91%, from -3.35 to -2.46%``.
+    """Return the overall verdict, such as ``SLOWER: steady tokens/s -2.91%, -3.35 to -2.46%``.
 
     Args:
         compared: The comparison.
@@ -25,13 +25,16 @@ def headline(compared: Compared) -> str:
     effect = compared.main_effect
     if effect is None:
         return "CANNOT TELL: no rate was measured"
-    figure = f"{effect.metric.label[0].lower()}{effect.metric.label[1:]}"
-    within = f" within {limit(100 * compared.rule.threshold, '%')}" if effect.verdict == "SAME" else ""
+    verdict, figure = effect.verdict, f"{effect.metric.label[0].lower()}{effect.metric.label[1:]}"
     if effect.ratio is None:
-        return f"{effect.verdict}: {figure}, {effect.reason}"
+        return f"{verdict}: {figure}, {effect.reason}"
+    if effect.direction == SAME:
+        verdict += f" within {limit(100 * compared.rule.threshold, '%')}"
+    if effect.direction != CANNOT_TELL and effect.basis == BATCHES and not compared.rule.run_noise:
+        verdict += " in these two runs"
     interval = "" if effect.low is None else f", {interval_text(effect)}%"
     reason = f" ({effect.reason})" if effect.reason else ""
-    return f"{effect.verdict}{within}: {figure} {change_text(effect)}{interval}{reason}"
+    return f"{verdict}: {figure} {change_text(effect)}{interval}{reason}"
 
 
 def effect_cells(effect: Effect) -> list[str]:

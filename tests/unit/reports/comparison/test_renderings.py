@@ -20,9 +20,13 @@ HOSTILE = "\x1b[31m|<b>`x`\n@user"
 
 
 def sides(count=6, batches=30, **options):
-    made = [[run_of(noisy_run(seed=seed + start, batches=batches, **options), f"{seed + start}") for seed in range(count)]
-            for start in (0, 100)]  # fmt: skip
-    return [Side(name=name, runs=tuple(runs)) for name, runs in zip(("before", "after"), made, strict=True)]
+    """Two sides of repeated runs."""
+    found = []
+    for name, start in (("before", 0), ("after", 100)):
+        seeds = range(start, start + count)
+        runs = [run_of(noisy_run(seed=seed, batches=batches, **options), f"{name} {seed}") for seed in seeds]
+        found.append(Side(name=name, runs=tuple(runs)))
+    return found
 
 
 def sweep(side):
