@@ -4,14 +4,29 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.compared_runs import save_runs
+from tests.support.sweeps import SMALL_GRID, FakeTrials, conditions, run_in_journal, small_plan, success
 from virnuc_profiler.cli.main import main
 
 DATA = Path(__file__).parents[2] / "data"
+
+
+class _Precisions(FakeTrials):
+    """Trials at a rate that depends a little on the configuration, and whose model depends on the precision."""
+
+    def __init__(self, rate):
+        super().__init__(
+            lambda config: success(
+                config,
+                rate * (1 + 0.001 * config.prefetch_factor),
+                model={"precision": config.precision, "kernels": f"of {config.precision}"},
+            )
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +175,18 @@ def test_sweeps_of_two_versions(capsys):
     assert "Recommendation: " in out
     code, out, _ = command(capsys, "compare", *folders, "--markdown")
     assert "<details><summary>Tokens/s, by configuration</summary>" in out
+
+
+def test_a_sweep_of_precisions_is_compared_precision_by_precision(capsys, tmp_path):
+    plan = replace(small_plan(("baseline", "dataloader")), grid={"precision": ("fp32", "bf16"), **SMALL_GRID})
+    for name, rate in (("a", 100.0), ("b", 80.0)):
+        (tmp_path / name).mkdir()
+        varied = conditions().with_varied(["precision"])
+        run_in_journal(tmp_path / name, _Precisions(rate), begin=plan, conditions=varied)
+    document = compared(capsys, tmp_path / "a", tmp_path / "b")
+    assert document["verdict"] == "SLOWER"
+    assert {one["configuration"]["precision"] for one in document["configurations"]} == {"fp32", "bf16"}
+    assert document["warnings"] == []
 
 
 def test_the_noise_between_single_runs_may_be_given(capsys, sides):

@@ -107,7 +107,9 @@ def unknown_facts(reference: Sequence[MeasuredRun], candidate: Sequence[Measured
         reference: Runs of the reference.
         candidate: Runs of the candidate.
     """
-    required = ("device.kind", "model.model_name", "model.precision", "workload.fingerprint")
+    required = ["device.kind", "model.model_name", "model.precision", "workload.fingerprint"]
+    if all("precision" in run.configuration for run in (*reference, *candidate)):
+        required.remove("model.precision")  # a sweep that varies it compares each precision with itself
     return tuple(
         REFUSING[name] for name in required if not facts_named(name, reference) or not facts_named(name, candidate)
     )

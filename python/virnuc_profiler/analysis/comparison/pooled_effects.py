@@ -89,28 +89,27 @@ def pooled_effects(metric: Metric, pairs: Sequence[Pair], rule: Rule) -> PooledE
         rule: When a difference is a difference.
     """
     shared = replace(rule, tests=rule.tests * max(1, len(pairs)))
-    each = tuple(effect_on(metric, pair.reference, pair.candidate, shared) for pair in pairs)
-    both = [(pair, effect) for pair, effect in zip(pairs, each, strict=True) if effect.ratio is not None]
+    each = [effect_on(metric, pair.reference, pair.candidate, shared) for pair in pairs]
+    places = [place for place, effect in enumerate(each) if effect.ratio is not None]
+    both = [each[place] for place in places]
     if len(both) < 2:
-        return PooledEffects(both[0][1] if both else None, each)
+        return PooledEffects(both[0] if both else None, tuple(each))
     overall = Effect(
         metric=metric,
-        reference=geometric_mean([effect.reference for _, effect in both if effect.reference is not None]),
-        candidate=geometric_mean([effect.candidate for _, effect in both if effect.candidate is not None]),
+        reference=geometric_mean([effect.reference for effect in both if effect.reference is not None]),
+        candidate=geometric_mean([effect.candidate for effect in both if effect.candidate is not None]),
     )
     if metric.repeatable:
-        return PooledEffects(_range_over(overall, [effect for _, effect in both], rule), each)
-    values = [metric_values(metric, pair.reference, pair.candidate) for pair, _ in both]
+        return PooledEffects(_range_over(overall, both, rule), tuple(each))
+    values = [metric_values(metric, pairs[place].reference, pairs[place].candidate) for place in places]
     ratios = [fmean(map(math.log, after)) - fmean(map(math.log, before)) for before, after in values]
     weights = [1.0 / (1.0 / len(before) + 1.0 / len(after)) for before, after in values]
     mean = math.fsum(weight * ratio for weight, ratio in zip(weights, ratios, strict=True)) / math.fsum(weights)
     noise = _noise(ratios, weights, mean, values)
-    overall = with_noise(overall, mean, noise.deviation / math.sqrt(math.fsum(weights)), noise.degrees, rule)
-    found = {
-        id(effect): with_noise(effect, ratio, noise.error(len(before), len(after)), noise.degrees, shared)
-        for (_, effect), ratio, (before, after) in zip(both, ratios, values, strict=True)
-    }
-    return PooledEffects(overall, tuple(found.get(id(effect), effect) for effect in each), noise)
+    for place, ratio, (before, after) in zip(places, ratios, values, strict=True):
+        each[place] = with_noise(each[place], ratio, noise.error(len(before), len(after)), noise.degrees, shared)
+    error = noise.deviation / math.sqrt(math.fsum(weights))
+    return PooledEffects(with_noise(overall, mean, error, noise.degrees, rule), tuple(each), noise)
 
 
 def _noise(

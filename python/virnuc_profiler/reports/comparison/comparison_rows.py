@@ -99,10 +99,7 @@ def side_text(side: Side) -> str:
     Args:
         side: The side.
     """
-    runs = counted(
-        len(side.succeeded()), "trial of a sweep" if side.is_sweep else "run", "trials" if side.is_sweep else ""
-    )
-    return f"{words(side.name, 500)} ({runs})"
+    return f"{words(side.name, 500)} ({counted(len(side.succeeded()), 'trial' if side.is_sweep else 'run')})"
 
 
 def difference_cells(difference: Difference) -> list[str]:

@@ -105,16 +105,14 @@ def _from_files(folder: Path) -> tuple[list[_Measured], Configuration | None]:
 
 
 def _trial(folder: Path, step: str, result: Result, conditions: Conditions) -> MeasuredRun:
-    model = {name: value for name, value in conditions.model.items() if value != VARIED} | dict(result.model or {})
-    configuration = result.configuration.to_json()
     found = MeasuredRun(
         source=f"{printable(str(folder))}: {step}, {result.configuration.run_id}",
-        configuration=configuration,
+        configuration=result.configuration.to_json(),
         facts=facts_of(
             device="cpu" if conditions.settings.get("device") == "cpu" else conditions.settings.get("device_name"),
             machine=conditions.machine,
             versions=conditions.versions,
-            model={name: value for name, value in model.items() if name not in configuration},
+            model={name: value for name, value in conditions.model.items() if value != VARIED},
             workload=conditions.workload,
             settings=conditions.settings,
         ),
@@ -122,6 +120,8 @@ def _trial(folder: Path, step: str, result: Result, conditions: Conditions) -> M
     if not result.succeeded or result.interrupted:
         return replace(found, failure="interrupted" if result.succeeded else str(result.reason))
     found = replace(found, values=measured_values(_figures(result, conditions.workload)))
+    if result.throttled:
+        found = replace(found, warnings=(f"trials of {printable(str(folder))} were throttled.",))
     if result.rate_interval is not None:
         return replace(found, steady=read_interval(result.rate_interval))
     telemetry = _file_of(folder, result.telemetry_path, found)

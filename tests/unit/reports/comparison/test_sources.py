@@ -121,6 +121,14 @@ def test_trials_of_a_sweep_have_their_conditions_and_failures(tmp_path):
     assert all(run.facts["workload.num_sequences"] == 2000 for run in side.runs)  # not those of the validation
 
 
+def test_a_throttled_trial_is_named(tmp_path):
+    run_in_journal(
+        tmp_path, FakeTrials(lambda config: success(config, outcome="throttled")), begin=small_plan(("baseline",))
+    )
+    (trial,) = read_side([tmp_path]).runs
+    assert trial.warnings == (f"trials of {tmp_path} were throttled.",)
+
+
 def test_a_sweep_that_measured_nothing_is_named(tmp_path):
     fake_sweep(tmp_path)
     (tmp_path / "journal.jsonl").write_text("")
