@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from virnuc_profiler.analysis.confidence.autocorrelation import mean_half_width
+from virnuc_profiler.analysis.confidence.autocorrelation import doubt_of_mean, trend_error
 from virnuc_profiler.analysis.confidence.student import check_confidence
 from virnuc_profiler.analysis.confidence.transient import warm_up_length
 
@@ -22,7 +22,7 @@ SETTLED: Final = "settled"
 UNSETTLED: Final = "unsettled"
 TOO_SHORT: Final = "too_short"
 
-MIN_BATCHES: Final = 20
+MIN_BATCHES: Final = 50
 """Shorter series say nothing about their autocorrelation, so that no interval of theirs could be trusted."""
 MAX_BLOCKS: Final = 32
 """More blocks hardly narrow an interval, and the autocorrelation between them grows (Schmeiser 1982)."""
@@ -33,6 +33,7 @@ FINE_BLOCKS: Final = 200
 """Number of blocks in which the end of the warm-up is sought."""
 _GRAIN: Final = 1e-6
 """Share of a block's time below which differences are those of the clock, and no sign of a trend."""
+TREND_ERROR: Final = 0.01
 MAX_HALF_WIDTH: Final = 0.25
 """A run whose interval would be wider than this share of its rate is too short to tell."""
 
@@ -147,16 +148,18 @@ def rate_interval(
         return RateInterval(TOO_SHORT, None, None, None, confidence, 0, None)
     if batches < MIN_BATCHES:
         return _without_interval(TOO_SHORT, series, batches // 2 if batches > 1 else 0, confidence)
-    begin = _end_of_warm_up(series)
-    if begin is None:
+    settled = _end_of_warm_up(series)
+    if settled is None:
         return _without_interval(UNSETTLED, series, batches // 2, confidence)
-    begin, values = _blocks(series, begin)
+    begin, values = _blocks(series, settled)
+    if trend_error(values) < TREND_ERROR:
+        return _without_interval(UNSETTLED, series, batches // 2, confidence)
     mean = float(values.mean())
-    half_width = mean_half_width(values, 1 - confidence)
-    if half_width > MAX_HALF_WIDTH * mean:
+    doubt = doubt_of_mean(values, 1 - confidence)
+    if max(doubt) > MAX_HALF_WIDTH * mean:
         return _without_interval(TOO_SHORT, series, begin, confidence)
     rate = series.rate(begin)
-    low, high = rate * mean / (mean + half_width), rate * mean / (mean - half_width)
+    low, high = rate * mean / (mean + doubt.above), rate * mean / (mean - doubt.below)
     return RateInterval(SETTLED, rate, low, high, confidence, values.size, series.window(begin))
 
 
@@ -184,21 +187,23 @@ def _without_interval(state: str, series: _Series, begin: int, confidence: float
 
 
 def _end_of_warm_up(series: _Series) -> int | None:
-    """Return the position at which the warm-up has ended; None if it never does."""
-    batches = len(series.done) - 1
-    passes = len(series.passes) - 1
-    if passes >= MIN_PASSES and series.passes[-1] == batches:
-        places = max(1, min(FINE_BLOCKS // passes, batches // passes))
-        blocks = passes * places
-        by_place = series.block_times(0, blocks).reshape(passes, places)
-        values = (by_place - np.median(by_place, axis=0) + np.median(by_place)).ravel()
-    else:
-        blocks = min(FINE_BLOCKS, batches)
-        values = series.block_times(0, blocks)
+    """Return the position at which the warm-up has ended; None if it lasts beyond half of the work."""
+    values = _fine_blocks(series)
     length = warm_up_length(values)
     if length is None:
         return None
-    return int(np.searchsorted(series.done, series.done[-1] * length / blocks * (1 - 1e-12)))
+    return int(np.searchsorted(series.done, series.done[-1] * length / len(values) * (1 - 1e-12)))
+
+
+def _fine_blocks(series: _Series) -> NDArray[np.float64]:
+    """Return the times of many blocks of equal work, without what differs between the places of a pass."""
+    batches = len(series.done) - 1
+    passes = len(series.passes) - 1
+    if passes < MIN_PASSES or series.passes[-1] != batches:
+        return series.block_times(0, min(FINE_BLOCKS, batches))
+    places = max(1, min(FINE_BLOCKS // passes, batches // passes))
+    values = series.block_times(0, passes * places).reshape(passes, places)
+    return (values - np.median(values, axis=0) + np.median(values)).ravel()
 
 
 def _blocks(series: _Series, begin: int) -> tuple[int, NDArray[np.float64]]:
