@@ -125,7 +125,7 @@ def steady_interval(document: Mapping[str, Any]) -> RateInterval | None:
     per_pass = sequences_per_pass(metadata)
     ends = pass_ends(np.array(sequences or tokens), per_pass if sequences else None)
     completed_ns = np.round(np.cumsum(lasted_ms) * 1e6).astype(np.int64)
-    return scaled(completed_rate(completed_ns, np.array(work, np.float64), ends), sum(tokens) / sum(work))
+    return scaled(completed_rate(completed_ns, np.array(work, np.float64), ends), sum(tokens), sum(work))
 
 
 def _column(records: Sequence[Mapping[str, Any]], name: str) -> list[float] | None:
