@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,12 @@ from virnuc_profiler import __version__
 from virnuc_profiler.cli.compare import add_baselines_option
 from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.errors import TelemetryFormatError
 
 if TYPE_CHECKING:
     from virnuc_profiler.reports.comparison.baseline_store import Baseline
+
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,7 +77,12 @@ def _list(arguments: argparse.Namespace) -> int:
     from virnuc_profiler.reports.comparison.baseline_text import render_baselines
 
     folder = arguments.baselines or baselines_folder()
-    baselines: list[Baseline] = [load_baseline(folder, name) for name in baseline_names(folder)]
+    baselines: list[Baseline] = []
+    for name in baseline_names(folder):
+        try:
+            baselines.append(load_baseline(folder, name))
+        except TelemetryFormatError as error:  # a damaged file must not hide the others
+            _log.warning("%s", error)
     print(render_baselines(baselines, terminal_width()) if baselines else f"No baselines in {folder}")
     return 0
 

@@ -260,5 +260,14 @@ def test_what_no_comparison_could_use_is_not_saved(capsys, sides, tmp_path):
     assert not (tmp_path / "baselines").exists()
 
 
+def test_a_damaged_baseline_does_not_hide_the_others(capsys, sides, tmp_path):
+    command(capsys, "baseline", "save", "main", sides("a", batches=30))
+    (tmp_path / "baselines" / "broken.json").write_text("{")
+    code, out, err = command(capsys, "baseline", "list")
+    assert code == 0
+    assert "main | " in out
+    assert "broken.json is not valid JSON" in err
+
+
 def test_an_action_is_required(capsys):
     assert "ACTION" in misuse(capsys, "baseline")

@@ -25,7 +25,7 @@ from virnuc_profiler.analysis.comparison.effects import (
     with_range,
 )
 from virnuc_profiler.analysis.comparison.measured_run import MeasuredRun
-from virnuc_profiler.analysis.comparison.metrics import Metric
+from virnuc_profiler.analysis.comparison.metrics import CANNOT_TELL, HIGHER, LOWER, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,23 @@ class Noise:
     deviation: float
     degrees: int
 
-    def error(self, reference: int, candidate: int) -> float:
-        """Return the standard error of the logarithm of a ratio.
+    def judge(self, found: Effect, log_ratio: float, reference: int, candidate: int, rule: Rule) -> Effect:
+        """Return an effect with the interval and the verdict that follow from this noise.
+
+        A single trial may be an outlier, so it never proves a difference.
 
         Args:
+            found: The effect without an interval.
+            log_ratio: Logarithm of candidate over reference.
             reference: Number of trials of the reference.
             candidate: Number of trials of the candidate.
+            rule: When a difference is a difference.
         """
-        return self.deviation * math.sqrt(1.0 / reference + 1.0 / candidate)
+        error = self.deviation * math.sqrt(1.0 / reference + 1.0 / candidate)
+        judged = with_noise(found, log_ratio, error, self.degrees, rule)
+        if min(reference, candidate) == 1 and judged.direction in (HIGHER, LOWER):
+            return replace(judged, direction=CANNOT_TELL, reason="single trial")
+        return judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,7 @@ def pooled_effects(metric: Metric, pairs: Sequence[Pair], rule: Rule) -> PooledE
     mean = math.fsum(weight * ratio for weight, ratio in zip(weights, ratios, strict=True)) / math.fsum(weights)
     noise = _noise(ratios, weights, mean, values)
     for place, ratio, (before, after) in zip(places, ratios, values, strict=True):
-        each[place] = with_noise(each[place], ratio, noise.error(len(before), len(after)), noise.degrees, shared)
+        each[place] = noise.judge(each[place], ratio, len(before), len(after), shared)
     error = noise.deviation / math.sqrt(math.fsum(weights))
     return PooledEffects(with_noise(overall, mean, error, noise.degrees, rule), tuple(each), noise)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from virnuc_profiler.analysis.comparison.compared import Compared, Failure, configuration_text
 from virnuc_profiler.analysis.comparison.differences import Difference, differences, refusal, unknown_facts
-from virnuc_profiler.analysis.comparison.effects import Effect, Rule, effect_on, run_effects, with_noise
+from virnuc_profiler.analysis.comparison.effects import Effect, Rule, effect_on, run_effects
 from virnuc_profiler.analysis.comparison.measured_run import ConfigurationKey, MeasuredRun, Side
 from virnuc_profiler.analysis.comparison.metrics import METRICS
 from virnuc_profiler.analysis.comparison.pooled_effects import Pair, PooledEffects, pooled_effects
@@ -131,8 +131,7 @@ def _recommended_effect(compared: Compared, rates: PooledEffects) -> Effect | No
     effect = effect_on(rates.each[0].metric, before, after, compared.rule)
     if effect.ratio is None or rates.noise is None:
         return effect
-    error = rates.noise.error(len(before), len(after))
-    return with_noise(effect, math.log(effect.ratio), error, rates.noise.degrees, compared.rule)
+    return rates.noise.judge(effect, math.log(effect.ratio), len(before), len(after), compared.rule)
 
 
 def _common(reference: Side, candidate: Side) -> list[Pair]:

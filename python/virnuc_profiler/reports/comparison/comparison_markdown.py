@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from virnuc_profiler.analysis.comparison.compared import Compared
 from virnuc_profiler.reports.comparison.comparison_rows import (
     HEADINGS,
+    configuration_reasons,
     configuration_table,
     difference_cells,
     effect_cells,
@@ -36,7 +37,8 @@ def render_comparison_markdown(compared: Compared) -> str:
     ]
     if table := configuration_table(compared):
         label = compared.configurations[0][1].metric.label
-        parts.append(_folded(f"{label}, by configuration", _table(table, len(table[0]) - len(HEADINGS))))
+        content = [_table(table, len(table[0]) - len(HEADINGS)), escaped(configuration_reasons(compared))]
+        parts.append(_folded(f"{label}, by configuration", "\n\n".join(filter(None, content))))
     parts += map(escaped, sweep_sentences(compared))
     if compared.differences:
         rows = [difference_cells(difference) for difference in compared.differences]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -129,6 +130,17 @@ def configuration_table(compared: Compared) -> list[list[str]]:
         for configuration, effect in compared.configurations
     ]
     return [[*(words(name.replace("_", " ")) for name in names), *HEADINGS], *rows]
+
+
+def configuration_reasons(compared: Compared) -> str:
+    """Return why configurations have no verdict, such as ``Cannot tell: 8 configurations (single trial)``.
+
+    Args:
+        compared: The comparison.
+    """
+    reasons = Counter(effect.reason for _, effect in compared.configurations if effect.reason)
+    parts = [f"{counted(count, 'configuration')} ({reason})" for reason, count in reasons.items()]
+    return f"Cannot tell: {'; '.join(parts)}." if parts else ""
 
 
 def varied_knobs(configurations: Sequence[Mapping[str, Any]]) -> list[str]:

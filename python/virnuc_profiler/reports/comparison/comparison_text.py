@@ -9,6 +9,7 @@ from virnuc_profiler.analysis.comparison.compared import Compared
 from virnuc_profiler.reports.columns import filled, fitted
 from virnuc_profiler.reports.comparison.comparison_rows import (
     HEADINGS,
+    configuration_reasons,
     configuration_table,
     difference_cells,
     effect_cells,
@@ -36,11 +37,11 @@ def render_comparison(compared: Compared, columns: int) -> str:
         lines += filled(f"Warning: {words(warning, 2000)}", columns, "  ")
     metrics = [[effect.metric.label, *effect_cells(effect)] for effect in compared.effects]
     lines += ["", *fitted([["Metric", *HEADINGS], *metrics], columns)]
-    if reason := reason_sentence(compared.effects):
-        lines += filled(reason, columns, "  ")
+    lines += _lines([reason_sentence(compared.effects)], columns)
     if table := configuration_table(compared):
         lines += ["", compared.configurations[0][1].metric.label + ", by configuration"]
         lines += fitted(table, columns, left=len(table[0]) - len(HEADINGS))
+        lines += _lines([configuration_reasons(compared)], columns)
     lines += _paragraphs(sweep_sentences(compared), columns)
     lines += ["", "What differs, from the reference to the candidate"]
     for name, before, after in map(difference_cells, compared.differences):
@@ -52,5 +53,9 @@ def render_comparison(compared: Compared, columns: int) -> str:
 
 
 def _paragraphs(sentences: Iterable[str], columns: int) -> list[str]:
-    lines = [line for sentence in sentences for line in filled(sentence, columns, "  ")]
+    lines = _lines(sentences, columns)
     return ["", *lines] if lines else []
+
+
+def _lines(sentences: Iterable[str], columns: int) -> list[str]:
+    return [line for sentence in sentences if sentence for line in filled(sentence, columns, "  ")]

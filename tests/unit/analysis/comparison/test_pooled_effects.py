@@ -47,6 +47,12 @@ def test_repeats_show_the_one_configuration_that_changed():
     assert "FASTER" not in [effect.verdict for effect in found.each]
 
 
+def test_a_single_trial_proves_no_difference_of_its_configuration():
+    found = pooled_effects(WHOLE_RUN, pairs([1.0] * 30 + [0.7], noise=0.001), RULE)
+    assert (found.each[-1].verdict, found.each[-1].reason) == ("CANNOT TELL", "single trial")
+    assert found.each[-1].high < 1.0
+
+
 def test_equal_sweeps_are_seldom_called_different_overall_or_anywhere():
     wrong = np.zeros(2)
     for seed in range(200):

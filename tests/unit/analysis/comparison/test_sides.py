@@ -163,9 +163,12 @@ def test_what_fails_in_the_candidate_only_is_worse():
 
 
 def test_both_recommendations_are_compared():
-    compared = compare(sweep(recommended={"num_workers": 1}), sweep(name="b", recommended={"num_workers": 7}))
-    assert compared.recommended.verdict == "FASTER"
+    before, after = sweep(recommended={"num_workers": 1}), sweep(name="b", recommended={"num_workers": 7})
+    compared = compare(before, after)
     assert compared.recommended.ratio == pytest.approx(8 / 2, rel=0.01)
+    assert (compared.recommended.verdict, compared.recommended.reason) == ("CANNOT TELL", "single trial")
+    repeated = [replace(one, runs=one.runs * 2) for one in (before, after)]
+    assert compare(*repeated).recommended.verdict == "FASTER"
     assert compare(sweep(), sweep(name="b", recommended={"num_workers": 7})).recommended is None
 
 

@@ -50,6 +50,15 @@ def test_a_sweep_shows_each_configuration_and_the_recommendations():
     text = render_comparison(compared, 120)
     assert "Steady tokens/s, by configuration\nnum workers | Reference" in text
     assert "Recommendation: both recommend num_workers=1: " in text
+    slower = replace(
+        after,
+        runs=tuple(
+            replace(run, values={**run.values, "steady_tokens_per_sec": 1e5}, steady=None) for run in after.runs
+        ),
+    )
+    assert "Cannot tell: 6 configurations (single trial)." in render_comparison(
+        compare_sides(before, slower, Rule()), 120
+    )
     assert "Failed in the candidate only: num_workers=0 (OOM)" in text
     assert "those of the configurations hold all at once" in " ".join(text.split())
     other = replace(after, recommended={"num_workers": 2})
