@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virnuc_profiler import __version__
@@ -73,18 +74,24 @@ def _save(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from virnuc_profiler.reports.comparison.baseline_store import baseline_names, baselines_folder, load_baseline
+    from virnuc_profiler.reports.comparison.baseline_store import baseline_names, baselines_folder
     from virnuc_profiler.reports.comparison.baseline_text import render_baselines
 
     folder = arguments.baselines or baselines_folder()
-    baselines: list[Baseline] = []
-    for name in baseline_names(folder):
-        try:
-            baselines.append(load_baseline(folder, name))
-        except TelemetryFormatError as error:  # a damaged file must not hide the others
-            _log.warning("%s", error)
+    baselines = [baseline for name in baseline_names(folder) if (baseline := _readable(folder, name)) is not None]
     print(render_baselines(baselines, terminal_width()) if baselines else f"No baselines in {folder}")
     return 0
+
+
+def _readable(folder: Path, name: str) -> Baseline | None:
+    """Read a baseline; None, after a warning, if its file is damaged, so that it does not hide the others."""
+    from virnuc_profiler.reports.comparison.baseline_store import load_baseline
+
+    try:
+        return load_baseline(folder, name)
+    except TelemetryFormatError as error:
+        _log.warning("%s", error)
+        return None
 
 
 def _show(arguments: argparse.Namespace) -> int:
