@@ -14,6 +14,7 @@ from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.options.result_folder import refuse_result
 from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     from virnuc_profiler.analysis.comparison.compared import Compared
@@ -133,7 +134,7 @@ def _sides(arguments: argparse.Namespace) -> tuple[Side, Side]:
         return read_side(paths), read_side(arguments.candidates)
     if len(paths) != 2:
         raise UsageError(
-            f"compare takes a reference and a candidate, not {len(paths)} paths; repeats are given as "
+            f"compare takes a reference and a candidate, not {counted(len(paths), 'path')}; repeats are given as "
             "compare REFERENCE ... --with CANDIDATE ..."
         )
     return read_side(paths[:1]), read_side(paths[1:])
