@@ -12,10 +12,11 @@ from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, RANKED_STEPS, STEPS, Step
 from virnuc_profiler.sweep.results.choice import Choice
-from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
+from virnuc_profiler.sweep.results.document import BestConfiguration, Document
+from virnuc_profiler.sweep.results.projected import projection_of
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import make_document, with_standings
-from virnuc_profiler.sweep.results.sweep_plan import SweepPlan, Trial
+from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 from virnuc_profiler.sweep.results.verdicts.candidates import Ranking, rank
 from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation, Contenders
@@ -25,7 +26,6 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.recommendation import choose, conclude
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import StepStandings
-from virnuc_profiler.telemetry.rates import ratio
 
 NO_CHOICE = "no configuration has succeeded"
 
@@ -278,7 +278,7 @@ class Documents:
             [trial],
             None,  # the baseline was measured on another workload
             planned=1,
-            projection=_projection(trial.result, self._plan),
+            projection=projection_of(trial.result, self._plan.objective),
             took_sec=_took([trial]),
         )
         packing, required = trial.result.packing_efficiency, self._plan.objective.required_packing
@@ -366,12 +366,3 @@ def _took(trials: Sequence[Trial]) -> float | None:
     """Return the seconds that trials have taken; None if a journal of an older version does not say."""
     seconds = [trial.took_sec for trial in trials]
     return None if None in seconds or not seconds else sum(each or 0.0 for each in seconds)
-
-
-def _projection(result: Result, plan: SweepPlan) -> Projection | None:
-    if not result.succeeded or result.interrupted or result.sequences_per_sec is None:
-        return None
-    job = plan.objective.sequences
-    whole = ratio(job, result.sequences_per_sec)
-    steady = None if result.steady_sequences_per_sec is None else plan.objective.predicted_sec(result)
-    return Projection(job, ratio(whole, 3600), ratio(steady, 3600))
