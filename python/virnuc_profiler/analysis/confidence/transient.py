@@ -47,15 +47,15 @@ def warm_up_length(values: NDArray[np.float64]) -> int | None:
     return None
 
 
-def _least_error(values: NDArray[np.float64], half: int) -> int:
-    """Return the cut in the first half after which the standard error of the mean of the rest is smallest."""
+def _least_error(values: NDArray[np.float64], last: int) -> int:
+    """Return the cut, at most the last, after which the standard error of the mean of the rest is smallest."""
     count = len(values)
     rest = np.arange(count, 0, -1)
     centered = values - np.median(values)
     sums = np.cumsum(centered[::-1])[::-1]
     squares = np.cumsum(centered[::-1] ** 2)[::-1]
     statistic = (squares - sums**2 / rest) / rest.astype(np.float64) ** 2
-    return int(np.argmin(statistic[: half + 1]))
+    return int(np.argmin(statistic[: last + 1]))
 
 
 def _differs(values: NDArray[np.float64], cut: int, error: float) -> bool:
