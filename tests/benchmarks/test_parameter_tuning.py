@@ -7,7 +7,7 @@ Environment variables make it smaller or larger:
 * ``VIRNUC_TUNING_SEQUENCES``: sequences of each configuration, by default 2000; the validation runs 2.5 times as many.
 * ``VIRNUC_TUNING_WEIGHTS``: by default ``random``, which is enough for timings.
 * ``VIRNUC_TUNING_RESULTS``: the folder of the results; by default a temporary one.
-* ``VIRNUCPRO_PRODUCTION_FASTA``: sequences of your own, of which the first ones are run.
+* ``VIRNUCPRO_PRODUCTION_FASTA``: sequences of your own, of which a random sample is run.
 """
 
 import math

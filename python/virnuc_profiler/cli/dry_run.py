@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.estimates import estimate
-from virnuc_profiler.cli.options.measurement_request import resolve_device_here, shown_path, warn_of_findings
+from virnuc_profiler.cli.options.measurement_request import (
+    describe_workload,
+    resolve_device_here,
+    shown_path,
+    warn_of_findings,
+)
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
 from virnuc_profiler.sweep.plan.steps import Grid, plan
@@ -57,7 +62,7 @@ def dry_run(
             print(f"  {'the best found' if configuration is None else configuration}")
     tokens = [(validation if name == "validation" else workload).tokens for name, _ in trials]
     print(f"Model: {request.model} on {request.device}")
-    print(f"Workload: {counted(workload.num_sequences, 'sequence')}, {counted(workload.tokens, 'token')}")
+    print(describe_workload(workload))
     warn_of_findings(workload)
     print(f"Time: {estimate(request, workload, tokens)}")
     print(f"Results would be in: {shown_path(request.output_dir)}")

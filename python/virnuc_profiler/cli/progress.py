@@ -96,7 +96,7 @@ class ProgressLines(SweepListener):
     def _count_trial(self, result: Result) -> None:
         if result.succeeded and self._workload is not None:  # a failure took any time, which says nothing of the rest
             steady = ratio(self._workload.num_sequences, result.steady_sequences_per_sec)
-            self._pace.add(self._clock() - self._started, self._workload.tokens, steady)
+            self._pace.add(self._clock() - self._started, self._workload.tokens, steady, result.passes or 1)
         self._left = self._left[1:]
 
     def time_left(self) -> str:
@@ -126,8 +126,8 @@ class ProgressBar(ProgressLines):
         self._progress.update(self._task, description=f"{step} {short}", left=self.time_left().lstrip(", "))
 
     def trial_counted(self, tokens: int) -> None:
-        """Move the bar, which a thread redraws a few times a second."""
-        self._progress.update(self._task, completed=self.number + tokens / self._tokens)
+        """Move the bar, which a thread redraws a few times a second; it rests during further passes."""
+        self._progress.update(self._task, completed=self.number + min(1.0, tokens / self._tokens))
 
     def trial_finished(self, step: str, result: Result) -> None:  # noqa: ARG002
         """Move the bar to the next whole number; only failures get a line."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from virnuc_profiler.analysis.confidence.rate_interval import SETTLED, UNSETTLED
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
 from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED as UNKNOWN
 from virnuc_profiler.analysis.host.interruptions import summary_interrupted
@@ -21,13 +22,24 @@ from virnuc_profiler.analysis.summary.requirements import (
 )
 from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
 from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED, counted, hours, number, percent, rate, share, words
+from virnuc_profiler.reports.figures import (
+    NOT_MEASURED,
+    counted,
+    hours,
+    number,
+    percent,
+    rate,
+    share,
+    with_interval,
+    words,
+)
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
-from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.rates import ended_early, passes_of, ratio, sequences_per_pass
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _RULE = "=" * 70
+_MAX_AMOUNT = 1e300
 _POWER_WINDOW_S = 1.0
 """Seconds over which NVML averages the power that it reports."""
 _LABEL_WIDTH = 38
@@ -138,7 +150,7 @@ def _shards(summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _workload(performance: Performance) -> Iterator[str]:
     summary, workload = performance.summary, performance.metadata.get("workload")
-    yield _line("Sequences", _sequences(summary["total_sequences"], workload))
+    yield _line("Sequences", _sequences(summary["total_sequences"], performance.metadata))
     yield _line("Tokens", number(summary["total_tokens"]))
     yield _line("Tokens per sequence", number(summary["avg_tokens_per_seq"], 1))
     yield _line("Batches", number(summary["total_batches"]))
@@ -155,12 +167,15 @@ def _workload(performance: Performance) -> Iterator[str]:
             yield _line(label, number(workload[key]))
 
 
-def _sequences(done: int | None, workload: Any) -> str:
-    """Return the number of sequences and, if the run ended early, how many were planned."""
-    planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
-    if done is None or type(planned) is not int or planned <= done:
+def _sequences(done: int | None, metadata: Mapping[str, Any]) -> str:
+    """Return the number of sequences and, if they are not those of one whole pass, how many one has."""
+    planned, passes = sequences_per_pass(metadata), passes_of(metadata) or 0
+    if done is None or planned is None:
         return number(done)
-    return f"{number(done)} of {number(planned)}: the run ended early"
+    several = f" ({counted(passes, 'pass', 'passes')} over {number(planned)})" if done > planned and passes else ""
+    if not ended_early(metadata, done):
+        return f"{number(done)}{several}"
+    return f"{number(done)}{several or f' of {number(planned)}'}: the run ended early"
 
 
 def _projections(projections: Projections) -> Iterator[str]:
@@ -172,7 +187,24 @@ def _projections(projections: Projections) -> Iterator[str]:
     else:
         yield _line("Projected 6M (whole run's rate)", hours(projections.whole_run, beside=limit))
     if projections.steady is not None:
-        yield _line("Projected 6M (one start, steady)", hours(projections.steady, beside=limit))
+        text = hours(projections.steady, beside=limit)
+        yield _line("Projected 6M (one start, steady)", with_interval(text, *projections.interval))
+
+
+def _interval(summary: Mapping[str, Any]) -> str:
+    """Return the interval of the steady rate, or why there is none; empty for files that have no such key."""
+    found = summary.get("steady_interval")
+    if not isinstance(found, Mapping) or summary["steady_tokens_per_sec"] is None:
+        return ""
+    confidence, low, high = (_amount(found.get(key)) for key in ("confidence", "low", "high"))
+    if found.get("state") == SETTLED and confidence is not None:
+        return f"; {percent(100 * confidence)} interval: {number(low)} to {number(high)}"
+    return "; not settled" if found.get("state") == UNSETTLED else "; too short for an interval"
+
+
+def _amount(value: Any) -> float | None:
+    """Return a number of a file that can be shown; None for anything else."""
+    return float(value) if type(value) in (int, float) and abs(value) < _MAX_AMOUNT else None
 
 
 def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:
@@ -183,7 +215,7 @@ def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:
         steady = summary["steady_tokens_per_sec"]
         warm_up = counted(summary.get("warm_up_batches") or 0, "warm-up batch", "warm-up batches")
         why = "too few batches" if steady is None else f"without {warm_up}"
-        yield _line("Steady tokens/s", f"{number(steady)} ({why})")
+        yield _line("Steady tokens/s", f"{number(steady)} ({why}{_interval(summary)})")
         yield _line("Steady sequences/s", rate(summary.get("steady_sequences_per_sec")))
     if "start_up_seconds" in summary:
         yield _line("Start to first batch", number(summary["start_up_seconds"], 2, " s"))

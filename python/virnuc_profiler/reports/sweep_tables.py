@@ -10,7 +10,17 @@ from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.analysis.timing.statistics import measured
 from virnuc_profiler.reports.coverage_text import with_coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, percent, rate, share, times
+from virnuc_profiler.reports.figures import (
+    NOT_MEASURED,
+    counted,
+    limit,
+    number,
+    percent,
+    rate,
+    share,
+    times,
+    with_interval,
+)
 from virnuc_profiler.reports.sweep_verdicts import FASTEST, fastest_label, missed_packing_note, verdicts
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
@@ -96,7 +106,9 @@ def _projected(projection: Projection | None) -> list[str]:
     job = f"Projected run time for {projection.sequences:,} sequences"
     lines = [f"{job}: {number(projection.hours, 2)} hours at the rate of the whole run, start-up included"]
     if projection.steady_hours is not None:
-        lines.append(f"{job}: {number(projection.steady_hours, 2)} hours with one start-up, then at the steady rate")
+        hours = f"{number(projection.steady_hours, 2)} hours"
+        hours = with_interval(hours, projection.low_hours, projection.high_hours)
+        lines.append(f"{job}: {hours} with one start-up, then at the steady rate")
     return lines
 
 

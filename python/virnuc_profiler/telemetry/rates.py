@@ -44,7 +44,7 @@ def projected_hours(amount: float | None, measured: int | None, elapsed_seconds:
 
 
 def planned_tokens_per_sequence(metadata: Mapping[str, Any], total_sequences: int | None) -> float | None:
-    """Return the mean length of the workload of a run that ended early; None for whole passes, or if it is unknown.
+    """Return the mean length of the workload of a run that ended early; None for a whole run, or if it is unknown.
 
     What such a run has done does not represent the rest: the first packs of each buffer hold the long sequences.
 
@@ -53,12 +53,23 @@ def planned_tokens_per_sequence(metadata: Mapping[str, Any], total_sequences: in
         total_sequences: Number of sequences that the run has done in all passes, or None.
     """
     planned = sequences_per_pass(metadata)
-    if planned is None or total_sequences is None or total_sequences < 0:
+    if planned is None or not ended_early(metadata, total_sequences):
         return None
     tokens = metadata["workload"].get("tokens")
-    if type(tokens) is not int or tokens <= 0 or (total_sequences and total_sequences % planned == 0):
-        return None
-    return ratio(tokens, planned)
+    return ratio(tokens, planned) if type(tokens) is int and tokens > 0 else None
+
+
+def ended_early(metadata: Mapping[str, Any], total_sequences: int | None) -> bool:
+    """Return whether a run has ended within a pass over its workload; False if that is unknown.
+
+    Args:
+        metadata: Metadata of the run, of unknown origin.
+        total_sequences: Number of sequences that the run has done in all passes, or None.
+    """
+    planned = sequences_per_pass(metadata)
+    if planned is None or total_sequences is None or total_sequences < 0:
+        return False
+    return total_sequences < planned or (passes_of(metadata) is not None and total_sequences % planned != 0)
 
 
 def sequences_per_pass(metadata: Mapping[str, Any]) -> int | None:
@@ -70,6 +81,16 @@ def sequences_per_pass(metadata: Mapping[str, Any]) -> int | None:
     workload = metadata.get("workload")
     planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
     return planned if type(planned) is int and planned > 0 else None
+
+
+def passes_of(metadata: Mapping[str, Any]) -> int | None:
+    """Return how often a run went through its whole workload; None if its metadata do not say.
+
+    Args:
+        metadata: Metadata of the run, of unknown origin.
+    """
+    passes = metadata.get("passes")
+    return passes if type(passes) is int and passes >= 0 else None
 
 
 def steady_projected_hours(start_up_seconds: float | None, sequences_per_sec: float | None) -> float | None:

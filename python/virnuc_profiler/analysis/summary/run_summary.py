@@ -17,6 +17,7 @@ from virnuc_profiler.analysis.model_cost import (
     recorded_ceiling,
     recorded_shape,
 )
+from virnuc_profiler.analysis.projection.run_pace import projected_interval
 from virnuc_profiler.analysis.summary.batch_metrics import waits_ns
 from virnuc_profiler.analysis.summary.host_keys import host_keys
 from virnuc_profiler.analysis.summary.sampled_keys import sampled_keys
@@ -26,10 +27,10 @@ from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import (
     PROJECTED_SEQUENCES,
+    passes_of,
     planned_tokens_per_sequence,
     projected_hours,
     ratio,
-    sequences_per_pass,
     steady_projected_hours,
 )
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -62,14 +63,14 @@ def run_summary(
     if planned_length is not None:
         sequences_per_sec = ratio(steady.tokens_per_sec, planned_length)
     diagnosis = diagnose_observation(observation, run, ceiling)
-    return {
+    keys = {
         "elapsed_seconds": run.elapsed_s,
         "start_up_seconds": start_up_s,
         "warm_up_batches": steady.warm_up_batches,
         "steady_tokens_per_sec": steady.tokens_per_sec,
         "steady_sequences_per_sec": sequences_per_sec,
         "steady_interval": None if steady.interval is None else steady.interval.to_json(),
-        "passes": _passes(run),
+        "passes": passes_of(run.metadata),
         "projected_6M_hours_steady": steady_projected_hours(start_up_s, sequences_per_sec),
         **_projection_keys(run, planned_length),
         "start_up_phase_seconds": _phase_seconds(observation.start_up),
@@ -87,6 +88,7 @@ def run_summary(
         **sampled_keys(run),
         **_flops_keys(run, shape, ceiling),
     }
+    return {**keys, "projected_6M_hours_interval": projected_interval(run, keys, shape)}
 
 
 def device_stages_fraction(stages: StageColumns, window: Interval) -> float | None:
@@ -104,12 +106,6 @@ def device_stages_fraction(stages: StageColumns, window: Interval) -> float | No
         return None
     inside = clip(stages.device_start_ns, stages.device_end_ns, window)
     return ratio(length(*inside), window[1] - window[0])
-
-
-def _passes(run: RunResult) -> int | None:
-    """Return how often the run went through its whole workload; None if the workload is unknown."""
-    planned, done = sequences_per_pass(run.metadata), run.total_sequences
-    return None if planned is None or done is None else done // planned
 
 
 def _phase_seconds(start_up: StartUp | None) -> dict[str, float] | None:

@@ -201,7 +201,19 @@ class Documents:
 def _projection(result: Result, workload: Workload) -> Projection | None:
     if not result.succeeded or result.interrupted or result.elapsed_sec is None:
         return None
-    hours = projected_hours(PROJECTED_SEQUENCES, workload.num_sequences, result.elapsed_sec)
-    return Projection(
-        PROJECTED_SEQUENCES, hours, steady_projected_hours(result.start_up_sec, result.steady_sequences_per_sec)
+    hours = projected_hours(PROJECTED_SEQUENCES, (result.passes or 1) * workload.num_sequences, result.elapsed_sec)
+    steady_h = steady_projected_hours(result.start_up_sec, result.steady_sequences_per_sec)
+    return Projection(PROJECTED_SEQUENCES, hours, steady_h, *_projected_interval(result, steady_h))
+
+
+def _projected_interval(result: Result, steady_h: float | None) -> tuple[float | None, float | None]:
+    """Return the prediction interval of the hours of a large job of sequences like those that were run."""
+    from virnuc_profiler.analysis.projection.job_time import interval_of_hours  # needs NumPy, which --help does not
+    from virnuc_profiler.analysis.projection.run_pace import pace_of_result
+
+    pace = pace_of_result(
+        result.steady_tokens_per_sec, result.start_up_sec, result.interval, result.measured_sec, result.gpu_util
     )
+    if steady_h is None or pace is None or pace.own_half_width is None:
+        return None, None
+    return interval_of_hours(steady_h, pace)

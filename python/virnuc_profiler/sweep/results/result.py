@@ -57,7 +57,7 @@ class Result:
         gpu_sampling_lost_after_sec: Seconds after which the GPU could no longer be sampled; None if it always could.
         packing_efficiency: Average packing efficiency, 0 to 1.
         peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
-        oversize_batches: Batches of a single sequence that exceed the token budget.
+        oversize_batches: Batches of one pass with a single sequence that exceeds the token budget.
         truncated_sequences: Sequences that were cut to the longest length of the model.
         unknown_residues: Letters that the model does not know.
         warmed_up: Whether a few sequences were run unmeasured before, to their end; None if nothing is known of it.

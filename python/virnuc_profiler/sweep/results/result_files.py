@@ -105,7 +105,7 @@ def _read(
 
 
 def baseline_seconds(folder: Path, fingerprint: str, model_name: str, device: str) -> float | None:
-    """Return how long the baseline in a folder took.
+    """Return how long one pass of the baseline in a folder took, its start included.
 
     Args:
         folder: The folder of a sweep.
@@ -126,7 +126,13 @@ def baseline_seconds(folder: Path, fingerprint: str, model_name: str, device: st
         and found.model.get("model_name") == model_name
         and found.settings.get("device") == device
     )
-    return document.results[0].elapsed_sec if same and document.results else None
+    return _pass_seconds(document.results[0]) if same and document.results else None
+
+
+def _pass_seconds(result: Result) -> float | None:
+    if result.elapsed_sec is None or result.measured_sec is None or not result.passes:
+        return result.elapsed_sec
+    return result.elapsed_sec - result.measured_sec * (1 - 1 / result.passes)
 
 
 def speedup(result: Result, baseline: Result | None) -> float | None:

@@ -40,6 +40,10 @@ def test_the_steady_rate_is_that_of_the_device_or_of_the_loader(ready_ms, rate):
     assert observe(run).stage_share == pytest.approx(min(1.0, rate / DEVICE_RATE), abs=0.03)
 
 
+def test_a_wait_at_the_start_of_a_long_run_is_not_in_its_steady_rate():
+    assert steady_rate(run_in_flight([*LATE, *[400.0] * 70])) == pytest.approx(DEVICE_RATE, rel=0.002)
+
+
 @pytest.mark.parametrize("dropped", [{2}, {0, 1, 2}, {19}, {5, 6, 19}, set(range(10, 20))])
 @pytest.mark.parametrize("ready_ms", [AT_ONCE, [30.0, 60.0, 90.0] + [200.0] * 17])
 def test_batches_without_device_times_do_not_raise_the_rate_above_the_devices(ready_ms, dropped):
