@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The end of a run's warm-up.
 
-The rule is MSER (White 1997): cut where the estimated standard error of the mean of the rest is smallest. Franklin and
-White (2008) take a cut in the second half as a warning that the run never settled. Noise alone also has such a minimum
-somewhere, and to cut there would make intervals too narrow. So the cut counts only if the times before it differ from
-those after it by more than noise, and it moves on as long as the next ones still differ.
+The rule is MSER (White 1997): cut where the estimated standard error of the mean of the rest is smallest. Noise alone
+also has such a minimum somewhere, and to cut there would make intervals too narrow. So the cut, sought in the first
+half, counts only if the times before it differ from those after it by more than noise, and it moves on as long as the
+next ones still differ. If that leads into the second half, the run never settled (Franklin and White 2008).
 """
 
 from __future__ import annotations
