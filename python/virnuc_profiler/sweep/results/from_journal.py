@@ -157,7 +157,7 @@ class Documents:
             planned=len(entrants),
             complete=replay is None or not replay.missing(),
             standings=stood,
-            repeats=0 if conclusion is None else conclusion.blocks,
+            repeats=1 if conclusion is None else max(1, conclusion.blocks),
             confirmation=conclusion,
             took_sec=_took(trials),
         )
