@@ -61,3 +61,11 @@ def test_the_baseline_says_for_how_long_it_was_measured():
 def test_half_the_width_of_an_interval_is_rounded_up(half, shown):
     one = result(BASELINE, 100.0, rate_low=100 - half, rate_high=100 + half)
     assert with_half_width("100.0", one) == f"100.0 {shown}"
+
+
+def test_an_interval_that_says_nothing_is_not_printed():
+    base = result(BASELINE, 100.0, speedup=1.0)
+    wild = result(FAST, 101.0, speedup=1.01, speedup_low=0.0005, speedup_high=1900.0, tied=True)
+    text = render_dataloader(document("dataloader", [base, wild]))
+    assert "1.01x (?) =" in text
+    assert "(?) Too little was repeated so far, or it differs too much, for an interval." in text
