@@ -69,7 +69,7 @@ def dry_run(
     print(f"Model: {request.model} on {request.device}")
     print(describe_workload(workload))
     warn_of_findings(workload)
-    more = ", and at most a quarter more for the confirmation" if "confirmation" in decisions.steps else ""
+    more = ", and at most a third more for the confirmation" if "confirmation" in decisions.steps else ""
     print(f"Time: {estimate(request, workload, tokens)}{more}")
     print(f"Results would be in: {shown_path(request.output_dir)}")
     return 0

@@ -253,7 +253,7 @@ def _counted_trials(planned: Sequence[Workload], repeats: int) -> str:
 
 
 def _with_confirmation(names: Sequence[str]) -> str:
-    return ", and at most a quarter more for the confirmation" if "confirmation" in names else ""
+    return ", and at most a third more for the confirmation" if "confirmation" in names else ""
 
 
 def _not_let_run(count: int, folder: str) -> str:

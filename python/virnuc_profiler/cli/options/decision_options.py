@@ -93,7 +93,7 @@ def add_decision_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-confirm", action="store_true",
         help="skip the confirmation, which compares the best, the runner-up and the baseline in blocks, in at most a "
-        "quarter of the time of the steps before",
+        "third of the time of the steps before",
     )  # fmt: skip
 
 

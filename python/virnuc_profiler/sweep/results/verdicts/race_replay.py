@@ -21,7 +21,7 @@ from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import by_configuration
 from virnuc_profiler.sweep.results.verdicts.standings import CONFIDENCE, THRESHOLD
 
-SHARE: Final = 0.25
+SHARE: Final = 1 / 3
 """Share of the time of the steps before that the confirmation may take."""
 
 MAX_BLOCKS: Final = 10
