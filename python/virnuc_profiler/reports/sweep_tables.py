@@ -22,10 +22,10 @@ from virnuc_profiler.reports.sweeps.confirmation_table import render_confirmatio
 from virnuc_profiler.reports.sweeps.sweep_columns import (
     GPU,
     MEM,
-    SPEEDUP,
     STATUS,
     TOK,
     Column,
+    advantage_columns,
     gigabytes,
     knob_columns,
     last_columns,
@@ -41,8 +41,9 @@ from virnuc_profiler.reports.sweeps.sweep_columns import (
     tokens_per_sec,
     with_half_width,
 )
-from virnuc_profiler.reports.sweeps.sweep_notes import failure_text, held_down, remarks, stood_still
+from virnuc_profiler.reports.sweeps.sweep_notes import failure_text, held_down, rate_notes, remarks, stood_still
 from virnuc_profiler.reports.sweeps.sweep_verdicts import best_label
+from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
 from virnuc_profiler.sweep.results.choice import missed_packing
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
@@ -57,27 +58,27 @@ def render_step(document: Document) -> str:
 
 def render_baseline(document: Document) -> str:
     """Return the baseline's figures."""
-    lines = ["Baseline Configuration (defaults)", rule(34), *map(_figures, document.results), rule(34)]
+    lines = ["Baseline Configuration (defaults)", rule(34), *map(_figures, document.results), *rate_notes(document.results), rule(34)]
     return "\n".join(lines)
 
 
 def render_dataloader(document: Document) -> str:
     """Return a line for each number of workers and prefetch factor."""
-    columns = [*knob_columns(document), *rate_columns(document), TOK, GPU, MEM, SPEEDUP, *last_columns(document)]
+    columns = [*knob_columns(document), *rate_columns(document), TOK, GPU, MEM, *advantage_columns(document), *last_columns(document)]
     return _sweep_table("DataLoader Parameter Sweep", 67, columns, document)
 
 
 def render_packing(document: Document) -> str:
     """Return a line for each token budget and buffer size."""
     knobs = knob_columns(document, {"token_budget": 7})
-    columns = [*knobs, *rate_columns(document), packing_column(document), GPU, MEM, SPEEDUP, *last_columns(document)]
+    columns = [*knobs, *rate_columns(document), packing_column(document), GPU, MEM, *advantage_columns(document), *last_columns(document)]
     return _sweep_table("Packing Parameter Sweep", 70, columns, document)
 
 
 def render_interaction(document: Document) -> str:
     """Return a line for each number of workers and token budget, including the failed ones."""
-    figures = [*rate_columns(document), packing_column(document), GPU, MEM, SPEEDUP, STATUS, *last_columns(document)]
-    columns = [*knob_columns(document), *figures]
+    figures = [*rate_columns(document), packing_column(document), GPU, MEM, *advantage_columns(document), STATUS]
+    columns = [*knob_columns(document), *figures, *last_columns(document)]
     title = "Parameter Interaction Sweep (num_workers x token_budget)"
     lines = table(title, 70, columns, document.results)
     best = document.best
@@ -120,6 +121,7 @@ def _validation(
         *map(_figures, results),
         f"Workload: {counted(workload['num_sequences'], 'sequence')}, {counted(workload['tokens'], 'token')}",
         f"Chosen for: {printable(reason)}",
+        *rate_notes(results),
         *_missed_packing(results, MIN_PACKING if min_packing is None else min_packing),
         rule(38),
     ]
@@ -156,10 +158,11 @@ def _sweep_table(title: str, width: int, columns: Sequence[Column], document: Do
         lines.append(f"{best_label(document)}: none, no configuration succeeded")
     else:
         required = document.min_packing
+        saving = "saving " if document.objective.kind == ENERGY else ""
         efficiency = "" if required is None else f", {share(best.packing_efficiency, beside=required)} eff"
         lines.append(
             f"{best_label(document)}: {named(best.configuration, names)} "
-            f"({rate(sequences_per_sec(best))} seq/sec{efficiency}, {times(best.speedup)} vs baseline)"
+            f"({rate(sequences_per_sec(best))} seq/sec{efficiency}, {saving}{times(best.speedup)} vs baseline)"
         )
     if baseline is not None:
         lines.append(f"Baseline: {named(baseline.configuration, names)} ({rate(sequences_per_sec(baseline))} seq/sec)")

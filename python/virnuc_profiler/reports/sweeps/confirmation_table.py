@@ -9,8 +9,10 @@ from typing import Final
 from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_AGREE, MIN_BLOCKS_TO_DIFFER
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, rate, times
 from virnuc_profiler.reports.sweeps.sweep_columns import (
+    SAVING,
     Column,
     interval,
+    joules,
     measured_for,
     rule,
     sequences_per_sec,
@@ -18,10 +20,11 @@ from virnuc_profiler.reports.sweeps.sweep_columns import (
     unless_failed,
     with_half_width,
 )
-from virnuc_profiler.reports.sweeps.sweep_notes import failure_text
+from virnuc_profiler.reports.sweeps.sweep_notes import failure_text, rate_notes
 from virnuc_profiler.reports.sweeps.sweep_verdicts import REPEATS
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.estimate import in_words
+from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.confirmation import BETTER, TIED, Confirmation
@@ -41,11 +44,13 @@ def render_confirmation(document: Document) -> str:
         return "\n".join([_TITLE, rule(38), "Not run: no configuration has succeeded", rule(38)])
     if found.contenders is None:
         return "\n".join([_TITLE, rule(38), *_no_time(found), rule(38)])
+    energy = document.objective.kind == ENERGY
     columns: list[Column] = [
         ("Configuration", lambda result: printable(str(result.configuration))),
-        ("Role", lambda result: _role(found, result.configuration)),
+        ("Role", lambda result: _role(found, result.configuration, "least energy" if energy else "fastest")),
         ("Seq/sec", unless_failed(lambda result: with_half_width(rate(sequences_per_sec(result)), result))),
-        ("Speedup", unless_failed(lambda result: _speedup(found, result))),
+        *([("J/seq", unless_failed(joules))] if energy else []),
+        (SAVING if energy else "Speedup", unless_failed(lambda result: _advantage(found, result, energy))),
         ("Measured", unless_failed(measured_for)),
     ]
     lines = table(_TITLE, 38, columns, document.results)
@@ -54,7 +59,7 @@ def render_confirmation(document: Document) -> str:
         for one in document.results
         if not one.succeeded
     ]
-    return "\n".join([*lines, *_verdict(found, document.complete)])
+    return "\n".join([*lines, *_verdict(found, document.complete), *rate_notes(document.results)])
 
 
 def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
@@ -83,20 +88,21 @@ def _no_time(found: Confirmation) -> Iterator[str]:
     )
 
 
-def _role(found: Confirmation, configuration: Configuration) -> str:
+def _role(found: Confirmation, configuration: Configuration, best: str) -> str:
     contenders = found.contenders
     assert contenders is not None
     roles = {
-        "fastest": contenders.winner,
+        best: contenders.winner,
         "runner-up": contenders.runner_up,
         "baseline": contenders.baseline,
     }
     return ", ".join(name for name, one in roles.items() if one == configuration)
 
 
-def _speedup(found: Confirmation, result: Result) -> str:
+def _advantage(found: Confirmation, result: Result, energy: bool) -> str:
     comparison = found.comparisons.get(result.configuration)
     if comparison is None:
         return "1.00x"
     words = comparison.verdict.replace("_", " ")
+    words = {"faster": "better", "slower": "worse"}.get(words, words) if energy else words
     return f"{times(comparison.ratio, beside=None)}{interval(comparison.low, comparison.high)} {words}"

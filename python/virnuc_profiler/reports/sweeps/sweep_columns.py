@@ -12,6 +12,7 @@ from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.analysis.timing.statistics import measured
 from virnuc_profiler.reports.figures import NOT_MEASURED, number, percent, rate, share, times
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
+from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.telemetry.rates import ratio
@@ -27,6 +28,9 @@ MARK: Final = "*"
 
 UNBOUNDED: Final = "(?)"
 """Stands for an interval that says nothing, because too few measurements were repeated, or they differ too much."""
+
+SAVING: Final = "Saving"
+"""Heading of the energy of the baseline over that of a configuration, as `Speedup` is that of the times."""
 
 _WIDEST: Final = 4.0
 """Ratio of the ends of the widest interval that is printed."""
@@ -97,6 +101,18 @@ def packing_column(document: Document) -> Column:
     return "Pack Eff", unless_failed(lambda result: share(result.packing_efficiency, beside=required))
 
 
+def advantage_columns(document: Document) -> list[Column]:
+    """Return the column of speedups; of energies, and of how much less they are, where these are minimized."""
+    if document.objective.kind != ENERGY:
+        return [("Speedup", unless_failed(_speedup))]
+    return [("J/seq", unless_failed(joules)), (SAVING, unless_failed(_speedup))]
+
+
+def joules(result: Result) -> str:
+    """Return the energy of a sequence, over all measurements, where the sweep minimizes it."""
+    return number(None if result.standing is None else result.standing.cost, 2)
+
+
 def last_columns(document: Document) -> list[Column]:
     """Return the columns behind those that every table has: for how long was measured, where that is known."""
     if all(result.measured_sec is None for result in document.results):
@@ -120,6 +136,8 @@ def with_half_width(text: str, result: Result) -> str:
     standing = result.standing
     if standing is None or not standing.rate or standing.rate_low is None or standing.rate_high is None:
         return text
+    if not says_something(standing.rate_low, standing.rate_high):
+        return f"{text} {UNBOUNDED}"
     half = 100 * (standing.rate_high - standing.rate_low) / (2 * standing.rate)
     return f"{text} ±{max(1, math.ceil(10 * half - 1e-9)) / 10:.1f}%"
 
@@ -135,9 +153,12 @@ def interval(low: float | None, high: float | None) -> str:
     """Return the interval of a speedup, such as `` (0.99-1.03)``; empty where it is not known."""
     if low is None:
         return ""
-    if high is None or low <= 0 or high / low > _WIDEST:
-        return f" {UNBOUNDED}"
-    return f" ({number(low, 2)}-{number(high, 2)})"
+    return f" ({number(low, 2)}-{number(high, 2)})" if says_something(low, high) else f" {UNBOUNDED}"
+
+
+def says_something(low: float | None, high: float | None) -> bool:
+    """Return whether an interval is known and narrow enough to say something."""
+    return low is not None and high is not None and low > 0 and high / low <= _WIDEST
 
 
 def unless_failed(text: Callable[[Result], str]) -> Callable[[Result], str]:
@@ -196,5 +217,4 @@ def _status(result: Result) -> str:
 TOK: Final[Column] = ("Tok/sec ", unless_failed(lambda result: number(tokens_per_sec(result))))
 GPU: Final[Column] = ("GPU Util", unless_failed(_utilization))
 MEM: Final[Column] = ("Memory ", lambda result: number(result.peak_memory_gb, 2, "G"))
-SPEEDUP: Final[Column] = ("Speedup", unless_failed(_speedup))
 STATUS: Final[Column] = ("Status", _status)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, number, share
 from virnuc_profiler.reports.sweeps.sweep_columns import (
     MARK,
@@ -15,7 +17,7 @@ from virnuc_profiler.reports.sweeps.sweep_columns import (
     seconds,
     seen,
 )
-from virnuc_profiler.reports.sweeps.sweep_verdicts import missed_packing_note, verdicts
+from virnuc_profiler.reports.sweeps.sweep_verdicts import missed_requirement_note, verdicts
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import OOM, Result
 from virnuc_profiler.telemetry.values import printable
@@ -67,26 +69,40 @@ def failure_text(result: Result) -> str:
     return printable(str(result.message or "no message"))
 
 
+def rate_notes(results: Sequence[Result]) -> list[str]:
+    """Return what must be known of the rates and intervals of results.
+
+    Args:
+        results: The results.
+    """
+    notes = []
+    short = [one for one in results if one.start_up_sec and one.standing and not one.standing.steady]
+    if short:
+        what = "include start-up" if any(one.rough_sequences_per_sec is None for one in short) else "are rough"
+        notes.append(
+            f"Seq/sec of {len(short)} of {counted(len(results), 'configuration')} {what}: the runs are too "
+            "short for a steady rate; use more sequences or --trial-seconds."
+        )
+    spans = [one.standing for one in results if one.standing is not None]
+    ends = [(each.rate_low, each.rate_high) for each in spans] + [(each.speedup_low, each.speedup_high) for each in spans]
+    if any(interval(low, high).endswith(UNBOUNDED) for low, high in ends):
+        notes.append(f"{UNBOUNDED} Too little was repeated so far, or it differs too much, for an interval.")
+    return notes
+
+
 def _notes(document: Document) -> list[str]:
     notes = []
     if document.constraint_met is False:
-        notes.append(missed_packing_note(document))
-    if not document.complete:
+        notes.append(missed_requirement_note(document))
+    if not document.complete and document.repeats > 1 and len(document.results) == document.planned:
+        notes.append(f"Incomplete: not every configuration was run in all {document.repeats} blocks.")
+    elif not document.complete:
         notes.append(f"Incomplete: {len(document.results)} of {counted(document.planned, 'configuration')} were run.")
     mixed = [result.measured_under for result in document.results if result.measured_under]
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))
         notes.append(f"Mixed: {len(mixed)} of {len(document.results)} differ from the rest in {printable(what)}.")
-    short = [one for one in document.results if one.start_up_sec and one.standing and not one.standing.steady]
-    if short:
-        what = "include start-up" if any(one.rough_sequences_per_sec is None for one in short) else "are rough"
-        notes.append(
-            f"Seq/sec of {len(short)} of {counted(len(document.results), 'configuration')} {what}: the runs are too "
-            "short for a steady rate; use more sequences or --trial-seconds."
-        )
-    spans = [one.standing for one in document.results if one.standing is not None]
-    if any(interval(each.speedup_low, each.speedup_high).endswith(UNBOUNDED) for each in spans):
-        notes.append(f"{UNBOUNDED} Too little was repeated so far, or it differs too much, for an interval.")
+    notes += rate_notes(document.results)
     if (off := max(map(off_by, document.results), default=0.0)) > 0:
         notes.append(f"{MARK} GPU Util may be off by up to {off:.0f} points: short runs, or sampled in part.")
     if any(result.succeeded and result.gpu_util is None and seen(result) for result in document.results):

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import FASTER, MIN_BLOCKS_TO_DIFFER, SAME, SLOWER
-from virnuc_profiler.reports.figures import counted, limit, number, times
+from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, times
+from virnuc_profiler.reports.sweeps.sweep_columns import TIED, says_something
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.cheapest import cheapest
+from virnuc_profiler.sweep.results.verdicts.standing import Standing
 
 FASTEST: Final = "Fastest measured"
 LEAST_ENERGY: Final = "Least energy measured"
@@ -57,67 +59,102 @@ def verdicts(document: Document) -> Iterator[str]:
     Args:
         document: Document of a step that varies knobs.
     """
-    best, baseline = document.best, document.baseline
+    best = document.best
     if best is None or best.standing is None:
         return
-    if best.standing.verdict is not None:
-        yield from _tested(document, best)
-        return
-    if baseline is not None and best.configuration == baseline.configuration:
-        yield "That is the baseline itself, measured again: keep it."
+    if document.repeats < 2:
+        yield from _once(document, best)
+    elif document.complete:
+        yield from _tested(document, best, best.standing)
+    else:
+        yield f"Differences are tested once all {document.repeats} blocks are measured."
+
+
+def _once(document: Document, best: Result) -> Iterator[str]:
+    """Yield what single measurements say of the best of a step, which is no test."""
+    baseline = None if document.baseline is None else document.baseline.configuration
+    level = [one for one in _tied(document) if one.configuration != best.configuration]
+    if best.configuration == baseline:
+        yield "That is the baseline itself, measured again" + (": keep it." if not level else ".")
     elif best.speedup is not None and best.speedup <= 1:
-        yield "It is not faster than the baseline: keep the baseline."
-    yield from _not_told_apart(document, best)
+        frugal = "more frugal" if document.objective.kind == ENERGY else "faster"
+        if all(one.configuration != baseline for one in level):
+            level = []  # no matter how cheap: the baseline is better
+        yield f"It is not {frugal} than the baseline" + (": keep the baseline." if not level else ".")
+    if level:
+        yield f"Not told apart from it by the noise so far, or within 2% (marked {TIED}): {_names(document, level)}."
+        yield _recommended(document, [best, *level])
     if len(document.results) > 1:
         yield _untested(document)
 
 
-def _tested(document: Document, best: Result) -> Iterator[str]:
+def _tested(document: Document, best: Result, standing: Standing) -> Iterator[str]:
     """Yield what blocks have shown of the best of a step."""
-    standing = best.standing
-    assert standing is not None
-    threshold = "2%"
     found = f"{times(standing.speedup, beside=None)}, {_range(standing.speedup_low, standing.speedup_high)}"
     blocks = counted(standing.blocks, "block")
-    tied = [one for one in document.results if one.standing is not None and one.standing.tied]
+    baseline = document.baseline
+    if baseline is None or not baseline.succeeded or standing.speedup is None:
+        yield "There is no measurement of the baseline to compare with."
+        tied = [one for one in _tied(document) if one.configuration != best.configuration]
+        if tied:
+            yield f"Not told apart from it in {blocks} (marked {TIED}): {_names(document, tied)}."
+            yield _recommended(document, [best, *tied])
+        return
     if standing.verdict == FASTER:
-        better = [one for one in tied if one.standing is not None and one.standing.verdict == FASTER]
         yield f"Better than the baseline in {blocks}: {found}."
+        better = [one for one in _tied(document) if _verdict(one) == FASTER]
         if others := [one for one in better if one.configuration != best.configuration]:
             yield f"Not told apart from it: {_names(document, others)}."
             yield _recommended(document, better)
         return
-    level = [one for one in tied if one.standing is not None and one.standing.verdict in (SAME, None)]
-    if standing.verdict in (SAME, SLOWER):
-        yield f"Tied within {threshold} of the baseline in {blocks}: {_names(document, level)}."
-    else:
+    same = [one for one in document.results if _verdict(one) == SAME]
+    if best.configuration == baseline.configuration:
+        yield f"That is the baseline itself: nothing is shown to be better in {blocks}."
+    elif standing.verdict == SLOWER:
+        yield f"Worse than the baseline in {blocks}: {found}." + ("" if same else " Keep the baseline.")
+    elif standing.verdict != SAME:
         more = "" if standing.blocks >= MIN_BLOCKS_TO_DIFFER else f"; a difference needs {MIN_BLOCKS_TO_DIFFER} blocks"
         yield f"Cannot tell in {blocks} whether it is better than the baseline: {found}{more}."
-    if level:
+    if same:
+        level = [baseline, *same]
+        yield f"Tied within 2% in {blocks}: {_names(document, level)}."
         yield _recommended(document, level)
 
 
-def _not_told_apart(document: Document, best: Result) -> Iterator[str]:
-    """Yield what the noise does not tell from the best, and the cheapest of it."""
-    tied = [
-        one
-        for one in document.results
-        if one.standing is not None and one.standing.tied and one.configuration != best.configuration
-    ]
-    if not tied:
-        return
-    yield f"Not told apart from it by the noise so far (marked =): {_names(document, tied)}."
-    yield _recommended(document, [best, *tied])
+def _tied(document: Document) -> list[Result]:
+    return [one for one in document.results if one.standing is not None and one.standing.tied]
+
+
+def _verdict(result: Result) -> str | None:
+    return None if result.standing is None else result.standing.verdict
 
 
 def _recommended(document: Document, level: Sequence[Result]) -> str:
-    memory = {one.configuration: one.peak_memory_gb for one in level}
-    return f"Cheapest of them: {_named(cheapest(memory, memory), document)}."
+    """Return the cheapest of several configurations, of those that keep the requirements if the best does."""
+    kept = [one for one in level if _keeps_requirements(document, one)] if document.constraint_met else []
+    memory = _memory(kept or level)
+    which = "Cheapest of them that keeps the requirements" if 0 < len(kept) < len(level) else "Cheapest of them"
+    return f"{which}: {_named(cheapest(memory, memory), document)}."
+
+
+def _keeps_requirements(document: Document, result: Result) -> bool:
+    return _packs(document, result) and document.objective.fits(result.peak_memory_gb)
+
+
+def _packs(document: Document, result: Result) -> bool:
+    return document.min_packing is None or (result.packing_efficiency or 0.0) >= document.min_packing
+
+
+def _memory(results: Sequence[Result]) -> dict[Configuration, float | None]:
+    return {one.configuration: one.peak_memory_gb for one in results}
 
 
 def _untested(document: Document) -> str:
-    seconds = document.took_sec
-    time = "" if seconds is None else f" in about {in_words(REPEATS * seconds)}"
+    time, count = "", len(document.results)
+    if document.took_sec is not None:
+        baseline = None if document.baseline is None else document.baseline.configuration
+        in_block = count + all(one.configuration != baseline for one in document.results)
+        time = f" in about {in_words(REPEATS * document.took_sec / count * in_block)}"
     return f"Each configuration was measured once, so differences are not tested; --repeats {REPEATS} tests them{time}."
 
 
@@ -136,23 +173,31 @@ def _named(configuration: Configuration, document: Document) -> str:
 
 
 def _range(low: float | None, high: float | None) -> str:
-    return "no interval" if low is None or high is None else f"{number(low, 2)} to {number(high, 2)}"
+    return f"{number(low, 2)} to {number(high, 2)}" if says_something(low, high) else "without a usable interval"
 
 
 def _cost(result: Result) -> float | None:
     return None if result.standing is None or result.interrupted else result.standing.cost
 
 
-def missed_packing_note(document: Document) -> str:
-    """Return that no configuration reaches the required packing, with the cause where the workload shows it.
+def missed_requirement_note(document: Document) -> str:
+    """Return that no configuration keeps what is required, with the cause where the workload shows it.
 
     Args:
         document: Document of a step whose requirement is missed.
     """
-    required = "n/a" if document.min_packing is None else limit(100 * document.min_packing, "%")
-    cause = _cause(document)
-    shown = "the best without that constraint is shown"
-    return f"No configuration reached {required} packing efficiency{cause}; {shown}."
+    limit_gb, required = document.objective.max_memory_gb, document.min_packing
+    ran = [one for one in document.results if one.succeeded]
+    if limit_gb is not None and not any(document.objective.fits(one.peak_memory_gb) for one in ran):
+        within = limit(limit_gb, " GB")
+        if all(one.peak_memory_gb is None for one in ran):
+            return f"Device memory was not measured, so {within} cannot be required; the best without that is shown."
+        return f"No configuration stayed within {within} of device memory; the best without that constraint is shown."
+    packing = f"{NOT_MEASURED if required is None else limit(100 * required, '%')} packing efficiency"
+    if limit_gb is not None and any(_packs(document, one) for one in ran):
+        both = f"{packing} within {limit(limit_gb, ' GB')} of device memory"
+        return f"No configuration reached {both}; the best within that memory is shown."
+    return f"No configuration reached {packing}{_cause(document)}; the best without that constraint is shown."
 
 
 def _cause(document: Document) -> str:

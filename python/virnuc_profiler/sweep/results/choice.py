@@ -116,7 +116,9 @@ class Choice:
         """
         reason = self.reason
         if met is False and self.constraint_met:
-            reason += f"; {missed_packing(packing_efficiency, min_packing)} in the validation"
+            packs = packing_efficiency is not None and packing_efficiency >= min_packing
+            missed = "too much device memory" if packs else missed_packing(packing_efficiency, min_packing)
+            reason += f"; {missed} in the validation"
         if met and self.constraint_met is False:
             reached = share(packing_efficiency, beside=min_packing)
             reason += f" in the steps before the validation, which reached {reached}"

@@ -224,7 +224,7 @@ class Documents:
         trials = [trial for trial in shown if trial is not None]
         baseline = trials[0].result if name == "baseline" else self.baseline()
         if stood.in_blocks and (measured := stood.measured(baseline_step)) is not None:
-            baseline = measured.middle.result
+            baseline = replace(measured.middle.result, standing=stood.standings()[baseline_step], speedup=1.0)
         return self._document(
             step,
             trials,

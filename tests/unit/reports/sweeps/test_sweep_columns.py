@@ -44,7 +44,7 @@ def test_rates_and_speedups_have_intervals_and_ties_are_marked():
         f"{rule}\n"
         "Fastest measured: num_workers=8, prefetch_factor=4 (101.0 seq/sec, 1.01x vs baseline)\n"
         "Baseline: num_workers=4, prefetch_factor=4 (100.0 seq/sec)\n"
-        "Not told apart from it by the noise so far (marked =): the baseline.\n"
+        "Not told apart from it by the noise so far, or within 2% (marked =): the baseline.\n"
         "Cheapest of them: num_workers=4, prefetch_factor=4.\n"
         "Each configuration was measured once, so differences are not tested; --repeats 5 tests them in about 3 min "
         "20 s."

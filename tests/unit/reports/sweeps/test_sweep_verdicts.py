@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: MIT
 """A table claims no more than was measured: noise is called noise, and nothing slower is recommended."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
-from tests.support.sweeps import WORKLOAD, conditions, failure, success
-from virnuc_profiler.reports.sweep_tables import render_interaction, render_packing
-from virnuc_profiler.reports.sweeps.sweep_verdicts import best_label, missed_packing_note, verdicts
+from tests.support.sweeps import WORKLOAD, FakeTrials, conditions, failure, fake_sweep, success
+from virnuc_profiler.reports.sweep_tables import render_interaction, render_packing, render_step
+from virnuc_profiler.reports.sweeps.sweep_verdicts import best_label, missed_requirement_note, verdicts
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import plan
-from virnuc_profiler.sweep.results.result_files import make_document, with_standings
+from virnuc_profiler.sweep.results.result_files import make_document, read_step, with_standings
 
 FAST, CLOSE, SLOW = Configuration(8), Configuration(8, 8), Configuration(2)
 UNTESTED = "Each configuration was measured once, so differences are not tested; --repeats 5 tests them"
@@ -25,7 +26,7 @@ def document(results, step="dataloader", baseline=100.0, workload=WORKLOAD, **mo
 
 def judged(results, best, step="dataloader", baseline=100.0, **standings):
     """A document with changed standings: ``tied`` configurations, and what blocks have shown of the best."""
-    found = document(results, step, baseline)
+    found = document(results, step, baseline, repeats=standings.get("blocks", 1))
     tied = standings.pop("tied")
     changed = {
         one.configuration: replace(one.standing, tied=one.configuration in (*tied, best), **standings)
@@ -41,7 +42,9 @@ def words(*results, **options):
 
 def test_without_repetition_nothing_is_tested_and_the_price_of_a_test_is_named():
     assert words(success(FAST, 130.0), success(SLOW, 80.0)) == f"{UNTESTED}."
-    assert words(success(FAST, 130.0), success(SLOW, 80.0), took_sec=24.0) == f"{UNTESTED} in about 2 min 00 s."
+    assert words(success(FAST, 130.0), success(SLOW, 80.0), took_sec=24.0) == f"{UNTESTED} in about 3 min 00 s."
+    itself = words(success(FAST, 130.0), success(BASELINE, 80.0), took_sec=24.0)  # no need to add the baseline
+    assert itself.endswith(f"{UNTESTED} in about 2 min 00 s.")
     assert words(failure(FAST)) == ""
 
 
@@ -49,7 +52,7 @@ def test_what_the_noise_does_not_tell_from_the_best_is_named_with_the_cheapest()
     results = [success(FAST, 101.0), success(BASELINE, 100.0), success(SLOW, 99.0), success(CLOSE, 70.0)]
     text = " ".join(verdicts(judged(results, FAST, tied=(BASELINE, SLOW))))
     assert text == (
-        "Not told apart from it by the noise so far (marked =): the baseline; num_workers=2, prefetch_factor=4. "
+        "Not told apart from it by the noise so far, or within 2% (marked =): the baseline; num_workers=2, prefetch_factor=4. "
         f"Cheapest of them: num_workers=2, prefetch_factor=4. {UNTESTED}."
     )
 
@@ -69,12 +72,13 @@ def test_blocks_show_a_tie_or_that_they_cannot_tell():
     results = [success(FAST, 101.0), success(BASELINE, 100.0), success(SLOW, 100.5)]
     same = {"verdict": "same", "blocks": 3, "speedup_low": 1.0, "speedup_high": 1.015}
     assert " ".join(verdicts(judged(results, FAST, tied=(BASELINE, SLOW), **same))) == (
-        "Tied within 2% of the baseline in 3 blocks: the baseline; num_workers=8, prefetch_factor=4; num_workers=2, "
+        "Tied within 2% in 3 blocks: the baseline; num_workers=8, prefetch_factor=4; num_workers=2, "
         "prefetch_factor=4. Cheapest of them: num_workers=2, prefetch_factor=4."
     )
     unknown = {"verdict": "cannot_tell", "blocks": 2, "speedup_low": 0.8, "speedup_high": 1.2}
     text = " ".join(verdicts(judged(results[:1], FAST, tied=(), **unknown)))
     assert text.startswith("Cannot tell in 2 blocks whether it is better than the baseline: 1.01x, 0.800 to 1.20; a ")
+    assert "Cheapest" not in text  # nothing is named that it could be the cheapest of
     assert best_label(judged(results, FAST, tied=(), **unknown)) == "Fastest measured"
 
 
@@ -94,6 +98,109 @@ def test_the_fastest_is_called_so_only_if_it_is():
     assert best_label(document([frugal], objective=Objective("energy"))) == "Least energy measured"
 
 
+GRID = {"num_workers": (2, 4), "prefetch_factor": (4,), "token_budget": (2048, 4096), "buffer_size": (2000,)}
+
+
+def printed(folder, result_of, step, repeats=5, **options):
+    """What a sweep prints of a step, of which every measurement of a configuration is the same but for a little."""
+    wobble = itertools.cycle((1.0, 1.001, 0.999))
+
+    def measured(configuration):
+        made = result_of(configuration)
+        if not made.succeeded:
+            return made
+        rate = made.sequences_per_sec * next(wobble)
+        return replace(made, sequences_per_sec=rate * 0.8, steady_sequences_per_sec=rate, start_up_sec=1.0)
+
+    sweep = fake_sweep(folder, FakeTrials(measured), grid=GRID, repeats=repeats, **options)
+    return render_step(sweep.run_step(step))
+
+
+def test_blocks_whose_best_is_the_baseline_are_a_test(tmp_path):
+    text = printed(tmp_path, lambda one: success(one, 100.0 if one.num_workers == 4 else 80.0), "dataloader")
+    assert "That is the baseline itself: nothing is shown to be better in 5 blocks." in text
+    assert "measured once" not in text
+
+
+def test_the_baseline_of_blocks_has_its_steady_rate(tmp_path):
+    text = printed(tmp_path, lambda one: success(one, 200.0 if one.num_workers == 2 else 100.0), "dataloader")
+    assert "Baseline: num_workers=4, prefetch_factor=4 (100.0 seq/sec)" in text
+
+
+def test_what_packs_well_but_is_worse_is_not_called_tied(tmp_path):
+    def small_budgets_pack(one):
+        return success(one, 90.0, 0.95) if one.token_budget == 2048 else success(one, 100.0, 0.85)
+
+    text = printed(tmp_path / "blocks", small_budgets_pack, "packing")
+    assert "Worse than the baseline in 5 blocks: 0.90" in text
+    assert "Keep the baseline." in text
+    assert "Tied" not in text
+    assert text.count(" =") == 1  # the best, and not what is faster than it
+    once = printed(tmp_path / "once", small_budgets_pack, "interaction", repeats=1)
+    assert "It is not faster than the baseline: keep the baseline." in once
+    assert "Cheapest" not in once
+
+
+def test_blocks_without_a_baseline_are_a_test_of_the_others(tmp_path):
+    def without_baseline(one):
+        return failure(one) if one == BASELINE else success(one, 100.0)
+
+    text = printed(tmp_path, without_baseline, "interaction")
+    assert "There is no measurement of the baseline to compare with." in text
+    assert "Not told apart from it in 5 blocks" in text
+    assert "measured once" not in text
+
+
+def test_blocks_that_are_left_are_not_called_measured_once(tmp_path):
+    def stopped(configuration):
+        if len(trials.calls) == 7:  # in the second block of the interaction
+            raise KeyboardInterrupt
+        return success(configuration)
+
+    trials = FakeTrials(stopped)
+    sweep = fake_sweep(tmp_path, trials, grid={"num_workers": (2, 4), "token_budget": (4096,)}, repeats=2)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(("baseline", "interaction", "dataloader"))
+    text = "".join(render_step(read_step(path)) for path in tmp_path.glob("dataloader_sweep.json"))
+    assert "Differences are tested once all 2 blocks are measured." in text
+
+
+def test_a_limit_of_memory_is_not_called_a_lack_of_packing():
+    big = [success(FAST, 110.0, 0.95, peak_memory_gb=9.0), success(SLOW, 90.0, 0.95, peak_memory_gb=8.0)]
+    within = Objective(max_memory_gb=5.0)
+    note = missed_requirement_note(document(big, objective=within))
+    assert note == "No configuration stayed within 5 GB of device memory; the best without that constraint is shown."
+    unknown = [success(FAST, 110.0, peak_memory_gb=None)]
+    assert missed_requirement_note(document(unknown, "packing", objective=within)).startswith("Device memory was not ")
+    either = [success(FAST, 110.0, 0.95, peak_memory_gb=9.0), success(SLOW, 90.0, 0.8, peak_memory_gb=4.0)]
+    note = missed_requirement_note(document(either, "packing", objective=within))
+    assert note.startswith("No configuration reached 90% packing efficiency within 5 GB of device memory")
+
+
+def test_the_cheapest_keeps_what_the_best_keeps():
+    cheap, full = Configuration(2, token_budget=8192), Configuration(8, token_budget=2048)
+    results = [success(full, 101.0, 0.95), success(cheap, 100.5, 0.8), success(BASELINE, 100.0, 0.8)]
+    same = {"verdict": "same", "blocks": 3, "speedup_low": 1.0, "speedup_high": 1.015}
+    found = judged(results, full, "interaction", tied=(cheap, BASELINE), **same)
+    text = " ".join(verdicts(replace(found, baseline=results[-1])))
+    assert text.endswith("Cheapest of them that keeps the requirements: num_workers=8, token_budget=2048.")
+
+
+def test_less_energy_is_not_called_faster(tmp_path):
+    def frugal(one):
+        small = one.num_workers == 2
+        return success(one, 90.0 if small else 100.0, joules_per_sequence=0.9 if small else 1.0)
+
+    text = printed(tmp_path / "step", frugal, "dataloader", objective=Objective("energy"))
+    assert "Speedup" not in text
+    assert "| J/seq | Saving" in text
+    assert "saving 1.11x vs baseline" in text
+    sweep = fake_sweep(tmp_path / "all", FakeTrials(frugal), grid=GRID, repeats=5, objective=Objective("energy"))
+    found = render_step(sweep.run(("baseline", "dataloader", "packing", "interaction", "confirmation"))[-1])
+    assert "least energy" in found
+    assert "fast" not in found
+
+
 @pytest.mark.parametrize(
     ("count", "tokens", "configuration", "cause"),
     [
@@ -108,7 +215,7 @@ def test_missed_packing_names_its_cause(count, tokens, configuration, cause):
     workload = replace(WORKLOAD, num_sequences=count, sequences_in_file=count, tokens=tokens)
     results = [success(Configuration(**configuration), 90.0, 0.8), failure(SLOW)]
     found = document(results, "packing", workload=workload)
-    note = missed_packing_note(found)
+    note = missed_requirement_note(found)
     assert note in render_packing(found)
     if cause is None:
         assert note == "No configuration reached 90% packing efficiency; the best without that constraint is shown."

@@ -111,7 +111,7 @@ def choose(
         return None
     choice = _measured_best(ranking, ranking.best, objective)
     if ranking.best.configuration == ranking.baseline and (confirmation is None or confirmation.contenders is None):
-        return choice  # there is no advantage to test
+        return _cheapest_tied(ranking, objective, choice, standing)  # there is no advantage to test
     if confirmation is None or confirmation.recommended is None or confirmation.contenders is None:
         why = "" if confirmation is None else _why_untested(confirmation)
         found = _tested_in_steps(choice, standing(ranking.best.configuration), why)
@@ -182,12 +182,21 @@ def _cheapest_tied(
     candidate = next(one for one in level if one.configuration == recommended)
     met = packs(candidate, objective.required_packing) and objective.fits(candidate.peak_memory_gb)
     assert choice.configuration is not None
-    reason = (
-        f"the cheapest that is shown to be within {limit(100 * THRESHOLD, '%')} of the baseline, if not itself; the "
-        f"fastest measured, {_distinct(choice.configuration, recommended)}, is not shown to be better"
-    )
+    best = "the least energy measured" if objective.kind == ENERGY else "the fastest measured"
+    within = f"within {limit(100 * THRESHOLD, '%')} of the baseline"
+    reason = "the baseline" if recommended == ranking.baseline else f"the cheapest that is shown to be {within}"
+    if choice.configuration != ranking.baseline:
+        reason += f"; {best}, {_distinct(choice.configuration, recommended)}, is not shown to be better"
     found = replace(_measured_best(ranking, candidate, objective), constraint_met=met, constraint_met_in_steps=met)
-    return replace(found, reason=reason, verdict=choice.verdict)
+    stood = standing(recommended)
+    return replace(
+        found,
+        reason=reason,
+        verdict=TIED if choice.configuration == ranking.baseline else choice.verdict,
+        speedup=None if stood is None else stood.speedup,
+        speedup_low=None if stood is None else stood.speedup_low,
+        speedup_high=None if stood is None else stood.speedup_high,
+    )
 
 
 def _why_untested(confirmation: Confirmation) -> str:

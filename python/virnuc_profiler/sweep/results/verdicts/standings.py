@@ -83,8 +83,8 @@ class StepStandings:
                 )
             if config == best:
                 standing = replace(standing, tied=True)
-            elif (one := beside_best.get(config)) is not None and one.high is not None:
-                standing = replace(standing, tied=one.high >= 1 or (one.ratio or 0.0) >= 1 - THRESHOLD)
+            elif (one := beside_best.get(config)) is not None:
+                standing = replace(standing, tied=_is_tied(one))
             found[config] = standing
         return found
 
@@ -139,6 +139,16 @@ class StepStandings:
 
 def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value]
+
+
+def _is_tied(found: Comparison) -> bool | None:
+    """Return whether two are not told apart, or differ by less than matters; None where the noise is not known.
+
+    Either may be the better one, because the best of a step may be chosen for its packing.
+    """
+    if found.ratio is None or found.low is None or found.high is None:
+        return None
+    return found.low <= 1 <= found.high or abs(found.ratio - 1) <= THRESHOLD
 
 
 def finite(value: float | None) -> float | None:

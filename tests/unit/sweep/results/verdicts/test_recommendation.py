@@ -149,6 +149,20 @@ def test_what_blocks_do_not_show_to_be_better_leaves_the_cheapest_of_the_tied():
     assert select(*STEPS, standing=standing).configuration == BASELINE
 
 
+def test_a_cheaper_tie_of_the_best_is_recommended_even_if_the_best_is_the_baseline():
+    steps = measured_in("baseline", success(BASELINE, 101.0)), measured_in("dataloader", success(SMALL, 100.0))
+    tied = Standing(measurements=5, blocks=5, speedup=0.99, speedup_low=0.985, speedup_high=0.995, verdict="same")
+    chosen = select(*steps, standing=lambda one: tied if one == SMALL else None)
+    assert (chosen.configuration, chosen.verdict, chosen.speedup_low) == (SMALL, "tied", 0.985)
+    assert chosen.reason == "the cheapest that is shown to be within 2% of the baseline"
+    assert select(*steps).configuration == BASELINE
+
+
+def test_a_validation_that_needs_too_much_memory_is_not_said_to_pack_too_little():
+    chosen = select(measured_in("dataloader", success(SMALL, 100.0))).after_validation(False, 0.95, 0.9)
+    assert chosen.reason.endswith("; too much device memory in the validation")
+
+
 def test_energy_and_memory_decide_where_they_are_asked_for():
     frugal = success(SMALL, 90.0, joules_per_sequence=1.0, peak_memory_gb=5.0)
     hungry = success(FAST, 110.0, joules_per_sequence=2.0, peak_memory_gb=9.0)

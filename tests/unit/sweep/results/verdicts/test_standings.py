@@ -52,6 +52,12 @@ def test_drift_that_hits_a_whole_block_cancels_out():
     assert found[FAST].rate_high / found[FAST].rate_low > 1.2  # the rates themselves differ by the drift
 
 
+def test_what_is_better_than_the_best_of_a_step_is_not_tied_with_it():
+    """The best may be chosen for its packing."""
+    found = stand(list(in_blocks(5)), best=BASELINE)
+    assert (found[FAST].tied, found[BASELINE].tied) == (False, True)
+
+
 def test_a_difference_needs_five_blocks():
     assert stand(list(in_blocks(4)))[FAST].verdict == "cannot_tell"
 
