@@ -58,20 +58,22 @@ def render_step(document: Document) -> str:
 
 def render_baseline(document: Document) -> str:
     """Return the baseline's figures."""
-    lines = ["Baseline Configuration (defaults)", rule(34), *map(_figures, document.results), *rate_notes(document.results), rule(34)]
-    return "\n".join(lines)
+    lines = [*map(_figures, document.results), *rate_notes(document.results)]
+    return "\n".join(["Baseline Configuration (defaults)", rule(34), *lines, rule(34)])
 
 
 def render_dataloader(document: Document) -> str:
     """Return a line for each number of workers and prefetch factor."""
-    columns = [*knob_columns(document), *rate_columns(document), TOK, GPU, MEM, *advantage_columns(document), *last_columns(document)]
+    figures = [TOK, GPU, MEM, *advantage_columns(document), *last_columns(document)]
+    columns = [*knob_columns(document), *rate_columns(document), *figures]
     return _sweep_table("DataLoader Parameter Sweep", 67, columns, document)
 
 
 def render_packing(document: Document) -> str:
     """Return a line for each token budget and buffer size."""
     knobs = knob_columns(document, {"token_budget": 7})
-    columns = [*knobs, *rate_columns(document), packing_column(document), GPU, MEM, *advantage_columns(document), *last_columns(document)]
+    figures = [packing_column(document), GPU, MEM, *advantage_columns(document), *last_columns(document)]
+    columns = [*knobs, *rate_columns(document), *figures]
     return _sweep_table("Packing Parameter Sweep", 70, columns, document)
 
 

@@ -83,8 +83,9 @@ def rate_notes(results: Sequence[Result]) -> list[str]:
             f"Seq/sec of {len(short)} of {counted(len(results), 'configuration')} {what}: the runs are too "
             "short for a steady rate; use more sequences or --trial-seconds."
         )
-    spans = [one.standing for one in results if one.standing is not None]
-    ends = [(each.rate_low, each.rate_high) for each in spans] + [(each.speedup_low, each.speedup_high) for each in spans]
+    known = [one.standing for one in results if one.standing is not None]
+    ends = [(each.rate_low, each.rate_high) for each in known]
+    ends += [(each.speedup_low, each.speedup_high) for each in known]
     if any(interval(low, high).endswith(UNBOUNDED) for low, high in ends):
         notes.append(f"{UNBOUNDED} Too little was repeated so far, or it differs too much, for an interval.")
     return notes

@@ -52,7 +52,8 @@ def test_what_the_noise_does_not_tell_from_the_best_is_named_with_the_cheapest()
     results = [success(FAST, 101.0), success(BASELINE, 100.0), success(SLOW, 99.0), success(CLOSE, 70.0)]
     text = " ".join(verdicts(judged(results, FAST, tied=(BASELINE, SLOW))))
     assert text == (
-        "Not told apart from it by the noise so far, or within 2% (marked =): the baseline; num_workers=2, prefetch_factor=4. "
+        "Not told apart from it by the noise so far, or within 2% (marked =): the baseline; num_workers=2, "
+        "prefetch_factor=4. "
         f"Cheapest of them: num_workers=2, prefetch_factor=4. {UNTESTED}."
     )
 
