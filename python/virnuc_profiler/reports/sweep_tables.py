@@ -167,7 +167,10 @@ def _sweep_table(title: str, width: int, columns: Sequence[Column], document: Do
             f"({rate(sequences_per_sec(best))} seq/sec{efficiency}, {saving}{times(best.speedup)} vs baseline)"
         )
     if baseline is not None:
-        lines.append(f"Baseline: {named(baseline.configuration, names)} ({rate(sequences_per_sec(baseline))} seq/sec)")
+        count = 1 if baseline.standing is None or document.repeats > 1 else baseline.standing.measurements
+        mean = f", mean of {count} measurements" if count > 1 else ""
+        found = f"{rate(sequences_per_sec(baseline))} seq/sec{mean}"
+        lines.append(f"Baseline: {named(baseline.configuration, names)} ({found})")
     return "\n".join([*lines, *remarks(document)])
 
 

@@ -222,9 +222,7 @@ class Documents:
         stood = StepStandings(own, self._others(own), baseline_step, self._plan.objective)
         shown = [self._shown(stood, record.trials_of(name, one)) for one in configurations]
         trials = [trial for trial in shown if trial is not None]
-        baseline = trials[0].result if name == "baseline" else self.baseline()
-        if stood.in_blocks and (measured := stood.measured(baseline_step)) is not None:
-            baseline = replace(measured.middle.result, standing=stood.standings()[baseline_step], speedup=1.0)
+        baseline = trials[0].result if name == "baseline" else self._baseline_beside(stood)
         return self._document(
             step,
             trials,
@@ -235,6 +233,13 @@ class Documents:
             repeats=self._plan.repeats,
             took_sec=_took(own),
         )
+
+    def _baseline_beside(self, stood: StepStandings) -> Result | None:
+        """Return the baseline that the speedups of a step refer to, with the mean of its measurements."""
+        measured, standing = stood.measured(self._steps["baseline"].base), stood.of_baseline()
+        if measured is None or standing is None:
+            return self.baseline()
+        return replace(measured.middle.result, standing=standing, speedup=1.0)
 
     def _others(self, own: Sequence[Trial]) -> list[Trial]:
         """Return the trials of other steps that ended before the last one of a step, and the baseline before that."""

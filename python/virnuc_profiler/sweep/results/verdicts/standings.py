@@ -88,9 +88,21 @@ class StepStandings:
             found[config] = standing
         return found
 
-    def _standing(self, configuration: Configuration) -> Standing:
+    def of_baseline(self) -> Standing | None:
+        """Return the standing of the baseline over all measurements that speedups refer to; None without any."""
+        if self._baseline is None:
+            return None
+        return self._standing(self._baseline, self._measured[self._baseline].trials)
+
+    def _standing(self, configuration: Configuration, own: Sequence[Trial] = ()) -> Standing:
+        """Return the standing of a configuration.
+
+        Args:
+            configuration: The configuration.
+            own: Trials whose rate it states; empty for those of the step.
+        """
         measured = self._measured[configuration]
-        own = measured.trials if self.in_blocks else (self._own[configuration],)
+        own = own or (measured.trials if self.in_blocks else (self._own[configuration],))
         rates = [rate_of(trial.result) for trial in own]
         known = _known(rate for rate, _ in rates)
         low, high = _interval(own, known)
