@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.estimates import estimate
+from virnuc_profiler.cli.estimates import CONFIRMATION_TIME, estimate
 from virnuc_profiler.cli.options.decision_options import Decisions
 from virnuc_profiler.cli.options.measurement_request import (
     describe_workload,
@@ -46,7 +46,7 @@ def dry_run(
         resumed: The folder's sweeps, of which the last would be resumed; None for a new sweep.
     """
     from virnuc_profiler.sweep.plan.budgets import check_budgets
-    from virnuc_profiler.sweep.results.remaining import needed_steps, remaining_trials
+    from virnuc_profiler.sweep.results.remaining import is_confirmation_left, needed_steps, remaining_trials
 
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
         trial = dataclasses.replace(request, output_dir=Path(folder))
@@ -55,9 +55,10 @@ def dry_run(
     records = _with_new_sweep(request, decisions, workload, validation) if resumed is None else resumed
     settings = with_limits(records[-1].current_conditions, request, limits).settings
     trials = remaining_trials(records, decisions.steps, settings)
+    confirms = is_confirmation_left(records, decisions.steps, trials)
     for name in needed_steps(records, decisions.steps, settings):
         if name == "confirmation":
-            print("confirmation: the best, the runner-up and the baseline, in blocks")
+            print(f"confirmation: {'the best, the runner-up and the baseline, in blocks' if confirms else 'no trial'}")
             continue
         counts = Counter(configuration for step, configuration in trials if step == name)
         blocks = f" in {counted(decisions.repeats, 'block')}" if decisions.repeats > 1 and name != "validation" else ""
@@ -69,8 +70,7 @@ def dry_run(
     print(f"Model: {request.model} on {request.device}")
     print(describe_workload(workload))
     warn_of_findings(workload)
-    more = ", and at most a third more for the confirmation" if "confirmation" in decisions.steps else ""
-    print(f"Time: {estimate(request, workload, tokens)}{more}")
+    print(f"Time: {estimate(request, workload, tokens)}{CONFIRMATION_TIME if confirms else ''}")
     print(f"Results would be in: {shown_path(request.output_dir)}")
     return 0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.dry_run import dry_resume, dry_run
-from virnuc_profiler.cli.estimates import estimate
+from virnuc_profiler.cli.estimates import CONFIRMATION_TIME, estimate
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.arguments import (
     STEPS_HELP,
@@ -220,6 +220,7 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     """Run the sweep, without a model if everything is there already, and print where the results are."""
     from virnuc_profiler.cli.progress import show_progress
     from virnuc_profiler.sweep.plan.cooldown import min_pause_s
+    from virnuc_profiler.sweep.results.remaining import is_confirmation_left
     from virnuc_profiler.sweep.results.result import ENVIRONMENT
 
     assert sweep.journal is not None
@@ -227,9 +228,9 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     planned = sweep.planned(names)
     if planned:
         expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
-        print(
-            f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{_with_confirmation(names)}\n", flush=True
-        )
+        left = is_confirmation_left(sweep.journal.records, names, sweep.to_run(names))
+        more = CONFIRMATION_TIME if left else ""
+        print(f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{more}\n", flush=True)
     with show_progress(planned, min_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
         if model is not None:
@@ -250,10 +251,6 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
 
 def _counted_trials(planned: Sequence[Workload], repeats: int) -> str:
     return counted(len(planned), "configuration" if repeats == 1 else "trial")
-
-
-def _with_confirmation(names: Sequence[str]) -> str:
-    return ", and at most a third more for the confirmation" if "confirmation" in names else ""
 
 
 def _not_let_run(count: int, folder: str) -> str:

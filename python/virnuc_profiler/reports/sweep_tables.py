@@ -50,6 +50,9 @@ from virnuc_profiler.sweep.results.document import BestConfiguration, Document, 
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.telemetry.values import printable
 
+_LONGEST_REASON: Final = 1000
+"""More characters of the reason for a choice are cut, as they can only come from a damaged file."""
+
 
 def render_step(document: Document) -> str:
     """Return the table of any step."""
@@ -122,7 +125,7 @@ def _validation(
     lines += [
         *map(_figures, results),
         f"Workload: {counted(workload['num_sequences'], 'sequence')}, {counted(workload['tokens'], 'token')}",
-        f"Chosen for: {printable(reason)}",
+        f"Chosen for: {printable(reason, _LONGEST_REASON)}",
         *rate_notes(results),
         *_missed_packing(results, MIN_PACKING if min_packing is None else min_packing),
         rule(38),

@@ -60,6 +60,21 @@ def remaining_trials(
     return found
 
 
+def is_confirmation_left(
+    records: Sequence[SweepRecord], names: Sequence[str], trials: Sequence[PlannedTrial]
+) -> bool:
+    """Return whether a confirmation may still measure something; it has ended, or has no time, once nothing is left.
+
+    Args:
+        records: The folder's sweeps; the last is the one to run, under its current conditions.
+        names: Names of the chosen steps.
+        trials: The other trials to come, as :func:`remaining_trials` returns them.
+    """
+    if "confirmation" not in names:
+        return False
+    return any(name != "validation" for name, _ in trials) or not Documents(records).confirmation_document().complete
+
+
 def configurations_of_block(step: Step, baseline: Configuration, repeats: int) -> tuple[Configuration, ...]:
     """Return what each block of a step measures: its grid, and the baseline if there are several blocks.
 

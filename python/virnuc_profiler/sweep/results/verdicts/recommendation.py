@@ -113,7 +113,7 @@ def choose(
     if ranking.best.configuration == ranking.baseline and (confirmation is None or confirmation.contenders is None):
         return _cheapest_tied(ranking, objective, choice, standing)  # there is no advantage to test
     if confirmation is None or confirmation.recommended is None or confirmation.contenders is None:
-        why = "" if confirmation is None else _why_untested(confirmation)
+        why = "" if confirmation is None else _why_untested(ranking, confirmation)
         found = _tested_in_steps(choice, standing(ranking.best.configuration), why)
         return found if found.verdict in (None, BETTER) else _cheapest_tied(ranking, objective, found, standing)
     recommended = next(one for one in ranking.safe if one.configuration == confirmation.recommended)
@@ -199,7 +199,9 @@ def _cheapest_tied(
     )
 
 
-def _why_untested(confirmation: Confirmation) -> str:
+def _why_untested(ranking: Ranking, confirmation: Confirmation) -> str:
+    if ranking.contenders is None or len(ranking.contenders.all) < 2:
+        return ": there is nothing to compare it with"
     return f": {number(confirmation.allowed_sec, 0, ' s')} are too short for a confirmation"
 
 
