@@ -47,14 +47,21 @@ class ProgressLines(SweepListener):
         planned: Workloads of all configurations to come.
         cooldown_s: Pause after each configuration in seconds.
         clock: Returns monotonic seconds.
+        confirms: Whether a confirmation is to come, whose time is not known before.
     """
 
     def __init__(
-        self, planned: Sequence[Workload], cooldown_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        planned: Sequence[Workload],
+        cooldown_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        confirms: bool = False,
     ) -> None:
         self._left = [workload.tokens for workload in planned]
         self._total = len(self._left)
         self._pace = Pace(cooldown_s)
+        self._confirms = confirms
         self._clock = clock
         self._started = 0.0
         self._workload: Workload | None = None
@@ -84,7 +91,7 @@ class ProgressLines(SweepListener):
             return f"{self._doing} ..."
         seconds = self._pace.remaining(self._left)
         left = None if seconds is None else max(0.0, seconds - (self._clock() - self._started))
-        rest = "" if left is None or len(self._left) < 2 else f"; about {in_words(left)} left in all"
+        rest = "" if left is None or len(self._left) < 2 else f"; about {in_words(left)} left in all{self._besides()}"
         return f"{self._doing}: {self._meter}{rest}"
 
     def trial_repeated(self, step: str, result: Result, reasons: Sequence[str]) -> None:
@@ -99,7 +106,15 @@ class ProgressLines(SweepListener):
 
     def step_finished(self, document: Document) -> None:
         """Print the step's table."""
+        self._confirms &= document.step not in _UNPLANNED
         print(render_step(document), end="\n\n", flush=True)
+
+    def trial_left_out(self) -> None:
+        """Count a configuration that another block has shown to fail."""
+        self._left = self._left[1:]
+
+    def _besides(self) -> str:
+        return " besides the confirmation" if self._confirms else ""
 
     def _place(self, step: str) -> str:
         """Return which of the planned trials is next; the number of those of a confirmation is not known before."""
@@ -120,7 +135,7 @@ class ProgressLines(SweepListener):
     def time_left(self) -> str:
         """Return ``, about 3 min 20 s left``; empty when nothing is left or nothing is known."""
         seconds = self._pace.remaining(self._left)
-        return f", about {in_words(seconds)} left" if seconds else ""
+        return f", about {in_words(seconds)} left{self._besides()}" if seconds else ""
 
     def say(self, line: str) -> None:
         """Print a line on stderr."""
@@ -130,8 +145,10 @@ class ProgressLines(SweepListener):
 class ProgressBar(ProgressLines):
     """Shows one bar over all configurations, which also moves within each."""
 
-    def __init__(self, planned: Sequence[Workload], cooldown_s: float, progress: Progress) -> None:
-        super().__init__(planned, cooldown_s)
+    def __init__(
+        self, planned: Sequence[Workload], cooldown_s: float, progress: Progress, *, confirms: bool = False
+    ) -> None:
+        super().__init__(planned, cooldown_s, confirms=confirms)
         self._progress = progress
         self._task: TaskID = progress.add_task("warming up", total=self._total, left="")
         self._tokens = 1
@@ -162,11 +179,17 @@ class ProgressBar(ProgressLines):
 
 
 @contextmanager
-def show_progress(planned: Sequence[Workload], cooldown_s: float) -> Iterator[SweepListener]:
-    """Show a bar if stderr is a terminal, and print lines if not."""
+def show_progress(planned: Sequence[Workload], cooldown_s: float, *, confirms: bool = False) -> Iterator[ProgressLines]:
+    """Show a bar if stderr is a terminal, and print lines if not.
+
+    Args:
+        planned: Workloads of all configurations to come.
+        cooldown_s: Pause after each configuration in seconds.
+        confirms: Whether a confirmation is to come, whose time is not known before.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
-        lines = ProgressLines(planned, cooldown_s)
+        lines = ProgressLines(planned, cooldown_s, confirms=confirms)
         with Heartbeat(lines.now):
             yield lines
         return
@@ -177,7 +200,7 @@ def show_progress(planned: Sequence[Workload], cooldown_s: float) -> Iterator[Sw
         TextColumn("{task.fields[left]}"),
     )
     with _on(console, *columns) as progress:
-        yield ProgressBar(planned, cooldown_s, progress)
+        yield ProgressBar(planned, cooldown_s, progress, confirms=confirms)
 
 
 class RunProgress(Protocol):

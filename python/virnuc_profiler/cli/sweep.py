@@ -226,12 +226,12 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     assert sweep.journal is not None
     names = sweep.journal.current.plan.steps
     planned = sweep.planned(names)
+    confirms = is_confirmation_left(sweep.journal.records, names, sweep.to_run(names))
     if planned:
         expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
-        left = is_confirmation_left(sweep.journal.records, names, sweep.to_run(names))
-        more = CONFIRMATION_TIME if left else ""
+        more = CONFIRMATION_TIME if confirms else ""
         print(f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{more}\n", flush=True)
-    with show_progress(planned, min_pause_s(request.cooldown_s)) as progress:
+    with show_progress(planned, min_pause_s(request.cooldown_s), confirms=confirms) as progress:
         sweep.listener = progress
         if model is not None:
             sweep.run_trial = partial(model.run_trial, on_tokens=progress.trial_counted)

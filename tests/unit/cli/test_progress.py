@@ -82,6 +82,17 @@ def test_trials_of_the_confirmation_are_not_counted_because_their_number_is_not_
     ]
 
 
+def test_the_time_that_is_left_leaves_a_confirmation_out_and_says_so(capsys):
+    clock = Clock()
+    lines = ProgressLines([WORKLOAD, WORKLOAD, WORKLOAD], 2.0, clock, confirms=True)
+    lines.trial_started("baseline", BASELINE, WORKLOAD)
+    clock.now += 12.0
+    lines.trial_finished("baseline", success(BASELINE, 100.0))
+    lines.trial_left_out()
+    assert capsys.readouterr().err.endswith("about 24 s left besides the confirmation\n")
+    assert lines.number == 2
+
+
 def test_tables_go_to_stdout_and_progress_does_not(tmp_path, capsys):
     sweep = fake_sweep(tmp_path)
     with show_progress(sweep.planned(["baseline"]), 2.0) as listener:

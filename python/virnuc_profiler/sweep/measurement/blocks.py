@@ -42,7 +42,7 @@ def measure_blocks(
 ) -> None:
     """Measure the configurations of a step in blocks, except for those that are finished.
 
-    A single block keeps the order of the grid.
+    A single block keeps the order of the grid. What fails in a block is left out of those after it.
 
     Args:
         recorder: Measures one configuration.
@@ -53,8 +53,13 @@ def measure_blocks(
         seed: Seed of the order.
     """
     configurations = configurations_of_block(step, baseline, repeats)
-    for block in range(repeats):
-        order = configurations if repeats == 1 else block_order(configurations, seed, step.name, block)
-        for configuration in order:
-            if not recorder.is_finished(step, configuration, block):
-                recorder.measure(step, configuration, run, block)
+    blocks = [
+        (block, configuration)
+        for block in range(repeats)
+        for configuration in (configurations if repeats == 1 else block_order(configurations, seed, step.name, block))
+    ]
+    for block, configuration in [each for each in blocks if not recorder.is_finished(step, each[1], each[0])]:
+        if recorder.is_finished(step, configuration, block):
+            recorder.listener.trial_left_out()
+        else:
+            recorder.measure(step, configuration, run, block)

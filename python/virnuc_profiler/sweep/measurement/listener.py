@@ -37,6 +37,9 @@ class SweepListener:
     def trial_repeated(self, step: str, result: Result, reasons: Sequence[str]) -> None:
         """Called when a measurement is discarded, and its configuration is about to be measured again."""
 
+    def trial_left_out(self) -> None:
+        """Called in place of a trial of a configuration that an earlier block has shown to fail."""
+
     def trial_finished(self, step: str, result: Result) -> None:
         """Called when a configuration was measured, or has failed."""
 

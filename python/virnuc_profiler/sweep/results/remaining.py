@@ -60,9 +60,7 @@ def remaining_trials(
     return found
 
 
-def is_confirmation_left(
-    records: Sequence[SweepRecord], names: Sequence[str], trials: Sequence[PlannedTrial]
-) -> bool:
+def is_confirmation_left(records: Sequence[SweepRecord], names: Sequence[str], trials: Sequence[PlannedTrial]) -> bool:
     """Return whether a confirmation may still measure something; it has ended, or has no time, once nothing is left.
 
     Args:

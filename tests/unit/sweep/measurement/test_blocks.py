@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from tests.support.sweeps import FakeTrials, conditions, fake_sweep, run_in_journal, small_plan, success
+from tests.support.sweeps import FakeTrials, conditions, failure, fake_sweep, run_in_journal, small_plan, success
 from virnuc_profiler.sweep.measurement.blocks import block_order
+from virnuc_profiler.sweep.measurement.listener import SweepListener
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.journal import read_journal
@@ -93,8 +94,6 @@ def test_a_resumed_sweep_goes_on_within_its_block_in_the_same_order(tmp_path, co
 
 
 def test_a_configuration_that_fails_is_not_run_in_later_blocks(tmp_path):
-    from tests.support.sweeps import failure
-
     trials = FakeTrials(lambda config: failure(config) if config.num_workers == 8 else success(config))
     _, document = sweep_in_blocks(tmp_path, trials)
     assert trials.configurations.count(Configuration(8, 2)) == 1
@@ -122,3 +121,19 @@ def test_journals_without_blocks_are_read(tmp_path):
     assert (trial.block, trial.attempt, trial.took_sec, trial.doubts) == (0, 0, None, ())
     assert older.plan.repeats == 1
     assert trial.result == record.trials[0].result
+
+
+def test_what_fails_in_a_block_is_left_out_of_the_others_and_of_the_count(tmp_path):
+    class Counting(SweepListener):
+        left_out = 0
+
+        def trial_left_out(self):
+            self.left_out += 1
+
+    bad, listener = Configuration(2, 2), Counting()
+    trials = FakeTrials(lambda config: failure(config) if config == bad else success(config))
+    sweep = fake_sweep(tmp_path, trials, grid=GRID, repeats=5, listener=listener)
+    planned = len(sweep.planned(("baseline", "dataloader")))
+    sweep.run(("baseline", "dataloader"))
+    assert trials.configurations.count(bad) == 1
+    assert (listener.left_out, len(trials.calls)) == (4, planned - 4)
