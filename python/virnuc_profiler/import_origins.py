@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib.machinery import FrozenImporter
 from typing import NamedTuple
 
-_PACKAGES = ("esm", "numpy", "psutil", "pynvml", "torch", "triton")
+_PACKAGES = ("esm", "numpy", "psutil", "pynvml", "scipy", "torch", "triton")
 """Packages of others that this package imports, and whose names are short enough for a file of one's own."""
 
 
