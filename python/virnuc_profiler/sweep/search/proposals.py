@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
+from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.search.space import Space
 
 if TYPE_CHECKING:
@@ -68,24 +68,28 @@ def propose(space: Space, observations: Sequence[Observation], seed: int) -> Con
             )
             study.add_trial(trial)
         proposed = study.ask(distributions).params
-    return space.configuration(
-        {name: value if isinstance(value, int) else space.levels[name].index(value) for name, value in proposed.items()}
-    )
+    return space.configuration({name: _level(space.axes[name], value) for name, value in proposed.items()})
 
 
 def _distributions(space: Space, optuna: Any) -> dict[str, BaseDistribution]:
-    """Return a range of positions for each ladder: a step of the ladder is a step of the model."""
+    """Return a range of positions for each ladder, so that a step of the ladder is a step of the model."""
     integer, categorical = optuna.distributions.IntDistribution, optuna.distributions.CategoricalDistribution
     return {
-        name: categorical(values) if _is_choice(name) else integer(0, len(values) - 1)
-        for name, values in space.levels.items()
+        name: integer(0, len(levels) - 1) if _is_ladder(levels) else categorical(levels)
+        for name, levels in space.axes.items()
     }
 
 
 def _parameters(space: Space, configuration: Configuration) -> dict[str, Any]:
-    indices = space.indices(configuration)
-    return {name: space.levels[name][index] if _is_choice(name) else index for name, index in indices.items()}
+    point = space.point(configuration)
+    return {
+        name: space.axes[name].index(level) if _is_ladder(space.axes[name]) else level for name, level in point.items()
+    }
 
 
-def _is_choice(name: str) -> bool:
-    return isinstance(KNOBS[name].default, str | None)
+def _level(levels: Sequence[Any], parameter: Any) -> Any:
+    return levels[parameter] if _is_ladder(levels) else parameter
+
+
+def _is_ladder(levels: Sequence[Any]) -> bool:
+    return isinstance(levels[0], int)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The space of an adaptive search: a short ladder of levels for each knob.
+"""The space of an adaptive search: a ladder of levels along each axis.
 
-A step of a ladder is a step of the search's model. Rates answer to the ratio of two budgets, not to their difference,
-so budgets and buffers grow by the square root of two, and workers ever faster.
+A step of a ladder is a step of the search's model of the rates. Rates answer to the ratio of two budgets, not to their
+difference, so budgets grow by the square root of two, and workers ever faster. The buffer is measured in packs that it
+holds: a small buffer would otherwise act as a smaller budget, and the model would see two hills where there is one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from typing import Any, Final
 
 from virnuc_profiler.errors import UsageError
@@ -21,85 +24,116 @@ MIN_BUFFER: Final = 250
 MAX_BUFFER: Final = 32_000
 BUDGET_WITHOUT_FORECAST: Final = 8192
 """Largest budget where nothing is known of the memory, as on a CPU: that of the default grid."""
-
 MIN_PACKS: Final = 4
-"""Packs of the largest budget that the workload must fill. With fewer, the last pack's gap decides the rate."""
+"""Packs of the largest budget that the workload must fill. With fewer, the gap in the last pack decides the rate."""
+PACKS_IN_BUFFER: Final = "packs_in_buffer"
+"""The axis of the buffer: how many full packs it holds."""
 
 _WORKERS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _PREFETCH: Final = (1, 2, 4, 8, 16)
-_PACKS_IN_BUFFER: Final = 4
-"""Packs that a seed's buffer holds. Best-fit packing leaves few gaps from then on."""
+_PACKS: Final = (1, 2, 4, 8, 16, 32)
+_SEED_PACKS: Final = 4
+"""Packs in the buffer of a seed. Best-fit packing leaves few gaps from then on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Space:
-    """Levels of each knob, in ascending order.
+    """Levels along each axis, in ascending order.
 
     Attributes:
-        levels: Values by the name of the knob; knobs that are left out have the values of the baseline.
-        mean_tokens: Mean number of tokens of a sequence of the workload.
+        axes: Levels by the name of the axis: a knob, or :data:`PACKS_IN_BUFFER`. Other knobs have the baseline's value.
+        mean_tokens: Mean number of tokens of a sequence of the workload, which turns packs into sequences.
+        max_buffer: Largest buffer in sequences.
     """
 
-    levels: Mapping[str, tuple[Any, ...]]
+    axes: Mapping[str, tuple[Any, ...]]
     mean_tokens: float
+    max_buffer: int = MAX_BUFFER
 
-    @property
-    def size(self) -> int:
-        """Number of combinations of levels."""
-        return math.prod(len(values) for values in self.levels.values())
+    @cached_property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """All configurations of the space. Points that differ only in what has no effect are one configuration."""
+        points = (dict(zip(self.axes, levels, strict=True)) for levels in product(*self.axes.values()))
+        return tuple(dict.fromkeys(map(self.configuration, points)))
 
-    def configuration(self, indices: Mapping[str, int]) -> Configuration:
-        """Return the configuration at these positions of the ladders.
+    @cached_property
+    def positions(self) -> tuple[tuple[float, ...], ...]:
+        """The place of each of them in the unit cube."""
+        return tuple(map(self.position, self.configurations))
+
+    def configuration(self, point: Mapping[str, Any]) -> Configuration:
+        """Return the configuration of a point.
 
         A knob without effect there, such as the prefetch factor without workers, has the baseline's value.
 
         Args:
-            indices: Position in its ladder by the name of the knob.
+            point: Level by the name of the axis.
         """
-        values: dict[str, Any] = {name: self.levels[name][index] for name, index in indices.items()}
+        values = dict(point)
+        values["buffer_size"] = self._buffer(values["token_budget"], values.pop(PACKS_IN_BUFFER))
         for name in values:
             gate = KNOBS[name].idle_without
-            if gate is not None and not values.get(gate, getattr(BASELINE, gate)):
-                values[name] = self._nearest(name, KNOBS[name].default)
+            if gate is not None and not values[gate]:
+                values[name] = getattr(BASELINE, name)
         return Configuration(**values)
 
-    def indices(self, configuration: Configuration) -> dict[str, int]:
-        """Return the position of each knob's nearest level.
+    def point(self, configuration: Configuration) -> dict[str, Any]:
+        """Return the nearest level along each axis.
 
         Args:
             configuration: Any configuration, which need not lie on the ladders.
         """
-        return {name: values.index(self._nearest(name, getattr(configuration, name))) for name, values in self.levels.items()}
+        packs = configuration.buffer_size * self.mean_tokens / configuration.token_budget
+        return {
+            name: _nearest(levels, packs if name == PACKS_IN_BUFFER else getattr(configuration, name))
+            for name, levels in self.axes.items()
+        }
+
+    def position(self, configuration: Configuration) -> tuple[float, ...]:
+        """Return the place of a configuration in the unit cube; choices without an order have one coordinate each."""
+        place: list[float] = []
+        for name, level in self.point(configuration).items():
+            levels = self.axes[name]
+            if isinstance(level, int | float):
+                place.append(levels.index(level) / max(1, len(levels) - 1))
+            elif len(levels) > 1:
+                place += [float(level == other) for other in levels]
+        return tuple(place)
 
     def seeds(self) -> tuple[Configuration, ...]:
         """Return the configurations to begin with.
 
-        Throughput grows with the budget until something else is the limit, and workers are that something else. So the
+        Throughput grows with the budget until something else is the limit, and reading is that something else. So the
         largest budget is tried with many workers and with few, and then a middle one.
         """
-        workers, budgets = self.levels["num_workers"], self.levels["token_budget"]
-        few = self._nearest("num_workers", 2) if len(workers) > 3 else workers[min(1, len(workers) - 1)]
-        middle_budget = budgets[len(budgets) * 2 // 3]
-        middle_workers = workers[len(workers) // 2]
+        workers, budgets = self.axes["num_workers"], self.axes["token_budget"]
+        few = _nearest(workers, min(2, workers[-1] // 2))
         found = (
             self._seed(workers[-1], budgets[-1]),
             self._seed(few, budgets[-1]),
-            self._seed(middle_workers, middle_budget),
+            self._seed(workers[len(workers) // 2], budgets[len(budgets) * 2 // 3]),
         )
         return tuple(dict.fromkeys(found))
 
     def _seed(self, num_workers: int, token_budget: int) -> Configuration:
-        buffers = self.levels["buffer_size"]
-        wanted = _PACKS_IN_BUFFER * token_budget / self.mean_tokens
-        buffer_size = next((size for size in buffers if size >= wanted), buffers[-1])
-        model = {name: values[0] for name, values in self.levels.items() if KNOBS[name].needs_new_model}
-        prefetch = self._nearest("prefetch_factor", BASELINE.prefetch_factor)
-        return Configuration(num_workers, prefetch, token_budget, buffer_size, **model)
+        point = {name: _nearest(levels, getattr(BASELINE, name, None)) for name, levels in self.axes.items()}
+        packs = _nearest(self.axes[PACKS_IN_BUFFER], _SEED_PACKS)
+        return self.configuration(
+            {**point, "num_workers": num_workers, "token_budget": token_budget, PACKS_IN_BUFFER: packs}
+        )
 
-    def _nearest(self, name: str, value: Any) -> Any:
-        values = self.levels[name]
-        if value in values:
-            return value
-        if not isinstance(value, int):
-            return values[0]
-        return min(values, key=lambda level: abs(math.log((1 + level) / (1 + value))))
+    def _buffer(self, token_budget: int, packs: float) -> int:
+        wanted = _two_digits(packs * token_budget / self.mean_tokens)
+        return max(min(wanted, self.max_buffer), min(MIN_BUFFER, self.max_buffer))
+
+
+def _nearest(levels: Sequence[Any], value: Any) -> Any:
+    if value in levels or not isinstance(value, int | float):
+        return value if value in levels else levels[0]
+    return min(levels, key=lambda level: abs(math.log((1 + level) / (1 + value))))
+
+
+def _two_digits(value: float) -> int:
+    """Round up to two significant digits, since nobody needs a buffer of 2,439 sequences."""
+    unit = 10 ** max(0, math.floor(math.log10(max(value, 1))) - 1)
+    return math.ceil(value / unit) * unit
