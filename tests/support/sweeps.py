@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Sweeps without a model: workloads, conditions, and trials that return what a test wants."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +121,8 @@ def fake_sweep(folder: Path, trials=None, **options) -> Sweep:
         VALIDATION_WORKLOAD,
         options.pop("conditions", conditions()),
         check_workload=options.pop("check_workload", lambda workload: None),  # there are no files
+        clock=options.pop("clock", itertools.count().__next__),  # every trial takes a second
+        pause=options.pop("pause", lambda seconds: None),
         **options,
     )
 

@@ -30,11 +30,18 @@ def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Est
     pause_s = min_pause_s(request.cooldown_s)
     seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
     if seconds is not None:
-        return from_baseline(tokens, pause_s, measured_seconds=seconds, measured_tokens=workload.tokens)
+        return from_baseline(
+            tokens,
+            pause_s,
+            measured_seconds=seconds,
+            measured_tokens=workload.tokens,
+            trial_seconds=request.trial_seconds,
+        )
     architecture = ARCHITECTURES[request.model]
     return guess(
         tokens,
         pause_s,
         shape=ModelShape(architecture.num_layers, architecture.hidden_size),
         cores=(cpu_limits().usable_cores or 1) if request.device.type == "cpu" else None,
+        trial_seconds=request.trial_seconds,
     )

@@ -67,10 +67,12 @@ class Heartbeat:
 class TokenMeter:
     """How far a run is, by the tokens that are done, since time grows with tokens and not with sequences.
 
-    One thread may count while another one reads.
+    A run may repeat its tokens in further passes, whose number is not known before.
+
+    A run that goes through its workload several times is shown pass by pass. One thread may count while another reads.
 
     Args:
-        total: Tokens of the whole run.
+        total: Tokens of one pass, which most runs consist of.
         clock: Returns monotonic seconds.
     """
 
@@ -91,11 +93,14 @@ class TokenMeter:
         (first_at, first), (last_at, last) = self._first, self._last
         if not last:
             return f"no batch finished yet, {in_words(self._clock() - self._began)} so far"
-        if last >= self._total:
+        if last == self._total:
             return f"all {self._total:,} tokens are done, cleaning up"
         # The first batch waits for workers and kernels, so the later ones tell how long the rest will take.
         seconds, tokens = (last_at - first_at, last - first) if last > first else (last_at - self._began, last)
-        done = f"{last:,} of {self._total:,} tokens ({last / self._total:.0%})"
+        passes, part = divmod(last, self._total)
+        done = f"{part:,} of {self._total:,} tokens ({part / self._total:.0%})"
+        if passes:
+            return f"pass {passes + 1}: {done}, {number(tokens / seconds)} tokens/s"
         if seconds <= 0:
             return done
         left = max(0.0, (self._total - last) * seconds / tokens - (self._clock() - last_at))

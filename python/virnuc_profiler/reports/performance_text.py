@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from virnuc_profiler.analysis.confidence.rate_interval import SETTLED, TOO_SHORT, UNSETTLED
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
 from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED as UNKNOWN
 from virnuc_profiler.analysis.host.interruptions import summary_interrupted
@@ -24,7 +25,7 @@ from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, hours, number, percent, rate, share, words
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
-from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.rates import ended_early, passes_of, ratio, sequences_per_pass
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _RULE = "=" * 70
@@ -138,7 +139,7 @@ def _shards(summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _workload(performance: Performance) -> Iterator[str]:
     summary, workload = performance.summary, performance.metadata.get("workload")
-    yield _line("Sequences", _sequences(summary["total_sequences"], workload))
+    yield _line("Sequences", _sequences(summary["total_sequences"], performance.metadata))
     yield _line("Tokens", number(summary["total_tokens"]))
     yield _line("Tokens per sequence", number(summary["avg_tokens_per_seq"], 1))
     yield _line("Batches", number(summary["total_batches"]))
@@ -155,12 +156,15 @@ def _workload(performance: Performance) -> Iterator[str]:
             yield _line(label, number(workload[key]))
 
 
-def _sequences(done: int | None, workload: Any) -> str:
-    """Return the number of sequences and, if the run ended early, how many were planned."""
-    planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
-    if done is None or type(planned) is not int or planned <= done:
+def _sequences(done: int | None, metadata: Mapping[str, Any]) -> str:
+    """Return the number of sequences and, if they are not those of one whole pass, how many one has."""
+    planned, passes = sequences_per_pass(metadata), passes_of(metadata) or 0
+    if done is None or planned is None:
         return number(done)
-    return f"{number(done)} of {number(planned)}: the run ended early"
+    several = f" ({counted(passes, 'pass', 'passes')} over {number(planned)})" if done > planned and passes else ""
+    if not ended_early(metadata, done):
+        return f"{number(done)}{several}"
+    return f"{number(done)}{several or f' of {number(planned)}'}: the run ended early"
 
 
 def _projections(projections: Projections) -> Iterator[str]:
@@ -175,6 +179,19 @@ def _projections(projections: Projections) -> Iterator[str]:
         yield _line("Projected 6M (one start, steady)", hours(projections.steady, beside=limit))
 
 
+def _interval(summary: Mapping[str, Any]) -> str:
+    """Return the interval of the steady rate, or why there is none; empty for files that have no such key."""
+    found = summary.get("steady_interval")
+    if not isinstance(found, Mapping) or summary["steady_tokens_per_sec"] is None:
+        return ""
+    ends = [found.get(key) for key in ("confidence", "low", "high")]
+    if found.get("state") == SETTLED and all(type(end) in (int, float) for end in ends):
+        return f"; {percent(100 * ends[0])} interval: {number(ends[1])} to {number(ends[2])}"
+    return {UNSETTLED: "; the run has not settled", TOO_SHORT: "; too short for an interval"}.get(
+        found.get("state"), ""
+    )
+
+
 def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:
     yield _line("Tokens/s", number(summary["avg_tokens_per_sec"]))
     yield _line("Sequences/s", rate(ratio(summary["sequences_per_hour"], 3600)))
@@ -183,7 +200,7 @@ def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:
         steady = summary["steady_tokens_per_sec"]
         warm_up = counted(summary.get("warm_up_batches") or 0, "warm-up batch", "warm-up batches")
         why = "too few batches" if steady is None else f"without {warm_up}"
-        yield _line("Steady tokens/s", f"{number(steady)} ({why})")
+        yield _line("Steady tokens/s", f"{number(steady)} ({why}{_interval(summary)})")
         yield _line("Steady sequences/s", rate(summary.get("steady_sequences_per_sec")))
     if "start_up_seconds" in summary:
         yield _line("Start to first batch", number(summary["start_up_seconds"], 2, " s"))

@@ -14,7 +14,7 @@ from virnuc_profiler.analysis.summary.requirements import PERF_02_PERCENT, PERF_
 from virnuc_profiler.reports.coverage_text import with_coverage
 from virnuc_profiler.reports.figures import counted, number, percent, rate, share
 from virnuc_profiler.reports.telemetry_file import load_telemetry
-from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.rates import ended_early, passes_of, ratio, sequences_per_pass
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.values import printable
 
@@ -47,11 +47,15 @@ def _wrapped(line: str, columns: int) -> list[str]:
 
 
 def _ran(performance: Performance) -> Iterator[str]:
-    summary, workload = performance.summary, performance.metadata.get("workload")
-    planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
+    summary, planned = performance.summary, sequences_per_pass(performance.metadata)
     sequences, batches = summary["total_sequences"] or 0, summary["total_batches"] or 0
-    early = type(planned) is int and planned > sequences
-    ran = f"{sequences:,} of {counted(planned or 0, 'sequence')}" if early else counted(sequences, "sequence")
+    early = ended_early(performance.metadata, sequences)
+    passes = passes_of(performance.metadata) or 0
+    ran = counted(sequences, "sequence")
+    if planned is not None and sequences > planned and passes:
+        ran += f" in {counted(passes, 'pass', 'passes')} over {planned:,}"
+    elif early:
+        ran = f"{sequences:,} of {counted(planned or 0, 'sequence')}"
     how = f"{counted(summary['total_tokens'] or 0, 'token')} in {counted(batches, 'batch', 'batches')}"
     start = summary.get("start_up_seconds")
     began = "" if start is None else f", {number(start, 1, ' s')} of it until the first batch was complete"

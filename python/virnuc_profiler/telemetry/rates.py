@@ -50,15 +50,47 @@ def planned_tokens_per_sequence(metadata: Mapping[str, Any], total_sequences: in
 
     Args:
         metadata: Metadata of the run, of unknown origin.
-        total_sequences: Number of sequences that the run has done, or None.
+        total_sequences: Number of sequences that the run has done in all passes, or None.
+    """
+    planned = sequences_per_pass(metadata)
+    if planned is None or not ended_early(metadata, total_sequences):
+        return None
+    tokens = metadata["workload"].get("tokens")
+    return ratio(tokens, planned) if type(tokens) is int and tokens > 0 else None
+
+
+def ended_early(metadata: Mapping[str, Any], total_sequences: int | None) -> bool:
+    """Return whether a run has ended within a pass over its workload; False if that is unknown.
+
+    Args:
+        metadata: Metadata of the run, of unknown origin.
+        total_sequences: Number of sequences that the run has done in all passes, or None.
+    """
+    planned = sequences_per_pass(metadata)
+    if planned is None or total_sequences is None or total_sequences < 0:
+        return False
+    return total_sequences < planned or (passes_of(metadata) is not None and total_sequences % planned != 0)
+
+
+def sequences_per_pass(metadata: Mapping[str, Any]) -> int | None:
+    """Return the number of sequences of a run's workload, which it runs once or several times; None if it is unknown.
+
+    Args:
+        metadata: Metadata of the run, of unknown origin.
     """
     workload = metadata.get("workload")
-    if not isinstance(workload, Mapping) or total_sequences is None:
-        return None
-    planned, tokens = workload.get("num_sequences"), workload.get("tokens")
-    if type(planned) is not int or type(tokens) is not int or not 0 <= total_sequences < planned or tokens <= 0:
-        return None
-    return ratio(tokens, planned)
+    planned = workload.get("num_sequences") if isinstance(workload, Mapping) else None
+    return planned if type(planned) is int and planned > 0 else None
+
+
+def passes_of(metadata: Mapping[str, Any]) -> int | None:
+    """Return how often a run went through its whole workload; None if its metadata do not say.
+
+    Args:
+        metadata: Metadata of the run, of unknown origin.
+    """
+    passes = metadata.get("passes")
+    return passes if type(passes) is int and passes >= 0 else None
 
 
 def steady_projected_hours(start_up_seconds: float | None, sequences_per_sec: float | None) -> float | None:

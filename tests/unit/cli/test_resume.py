@@ -36,7 +36,7 @@ class FakeModel:
     def warm_up(self, workload, num_workers):
         pass
 
-    def run_trial(self, workload, configuration, output_dir, on_progress, on_tokens=None):
+    def run_trial(self, workload, configuration, output_dir, on_progress, on_tokens=None, brief=False):
         if len(self.trials.calls) == type(self).stop_after:
             raise KeyboardInterrupt
         return self.trials(workload, configuration, output_dir, on_progress)

@@ -22,13 +22,13 @@ from tests.support.sweeps import (
 from virnuc_profiler import TelemetryLogger
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.errors import EnvironmentFailure, OutputError, TelemetryFormatError, UsageError
+from virnuc_profiler.sweep.plan.budgets import check_budgets
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, plan
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import Projection
 from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result_files import read_step
-from virnuc_profiler.sweep.session import check_budgets
 from virnuc_profiler.sweep.trial import measured_model as prepare
 
 FILES = {
@@ -343,7 +343,7 @@ def lets_nothing_run(_num_workers):
 def test_a_machine_that_lets_nothing_run_ends_the_sweep_and_counts_against_no_configuration(tmp_path, monkeypatch):
     trials = FakeTrials(lambda c: success(c) if c == BASELINE else failure(c, "environment"))
     with monkeypatch.context() as patch:
-        patch.setattr("virnuc_profiler.sweep.session.require_environment", lets_nothing_run)
+        patch.setattr("virnuc_profiler.sweep.measurement.trial_recorder.require_environment", lets_nothing_run)
         with pytest.raises(EnvironmentFailure) as caught:
             fake_sweep(tmp_path, trials).run(["dataloader"])
     assert str(caught.value) == (

@@ -31,6 +31,8 @@ MIN_PASSES: Final = 3
 """From so many passes on, each place of a pass is compared with the same place of the others."""
 FINE_BLOCKS: Final = 200
 """Number of blocks in which the end of the warm-up is sought."""
+_GRAIN: Final = 1e-6
+"""Share of a block's time below which differences are those of the clock, and no sign of a trend."""
 MAX_HALF_WIDTH: Final = 0.25
 """A run whose interval would be wider than this share of its rate is too short to tell."""
 
@@ -111,7 +113,9 @@ class _Series(NamedTuple):
     def block_times(self, begin: int, blocks: int) -> NDArray[np.float64]:
         """Return the time that each of several equal parts of the work from a position on took, in seconds."""
         edges = np.linspace(self.done[begin], self.done[-1], blocks + 1)
-        return np.diff(np.interp(edges, self.done[begin:], self.seconds[begin:]))
+        times = np.diff(np.interp(edges, self.done[begin:], self.seconds[begin:]))
+        grain = _GRAIN * times.mean()
+        return np.round(times / grain) * grain if grain > 0 else times
 
     def window(self, begin: int) -> tuple[int, int]:
         return int(self.times_ns[begin]), int(self.times_ns[-1])

@@ -211,7 +211,7 @@ def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, c
     waits = _waits_before(starts, _last_until(stages, starts), timeline, clock_slack_ns)
     regular = _waits_regularly(waits, ~queued)
     waits = waits._replace(duration_ns=np.where(waits.prompt | regular, waits.duration_ns, 0))
-    causes = _causes(timeline.during(starts, ends), waits, ends - busy_starts[:-1])
+    causes = _causes(timeline.during(starts, ends), waits, ends - _work_starts(busy_starts, busy_ends))
     causes[queued] = 0
     queued_cause = np.where(ends - starts <= SEAM_NS, GAP_CAUSES.index(LAUNCHING), GAP_CAUSES.index(QUEUED))
     causes[queued, queued_cause[queued]] = (ends - starts)[queued]
@@ -220,6 +220,12 @@ def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, c
         for start, end, row in zip(starts.tolist(), ends.tolist(), causes.tolist(), strict=True)
     ]
     return DeviceGaps(window, list(zip(busy_starts.tolist(), busy_ends.tolist(), strict=True)), gaps)
+
+
+def _work_starts(busy_starts: Column, busy_ends: Column) -> Column:
+    """Return, for each gap, the start of the work before it, which seams do not divide."""
+    begins = np.concatenate(([True], busy_starts[1:-1] - busy_ends[:-2] > SEAM_NS))
+    return busy_starts[np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))]
 
 
 def _last_until(stages: StageColumns, moments_ns: Column) -> StageColumns:

@@ -19,7 +19,7 @@ from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.steady_state import SteadyState, steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
-from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.rates import ratio, sequences_per_pass
 from virnuc_profiler.telemetry.records import DeviceCapture, GpuSamples, PackingRecord
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -145,7 +145,8 @@ def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns:
     slack_ns = 0 if device_later_ns else min(stated_clock_error_ns(run.device), MAX_CLOCK_SLACK_NS)
     host = host_timeline(batches, span)
     whole = device_gaps(batches, span, host, slack_ns)
-    steady = steady_state(batches, None if shape is None else flops_by_batch(batches, shape))
+    flops = None if shape is None else flops_by_batch(batches, shape)
+    steady = steady_state(batches, flops, sequences_per_pass(run.metadata))
     chosen = batches if steady.window is None else steady.batches
     launches = launches_of(chosen, slack_ns)
     window = steady.window or span

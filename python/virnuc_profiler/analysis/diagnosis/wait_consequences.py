@@ -22,12 +22,12 @@ _CONSEQUENCES: Final = (LAUNCHING, OTHER_HOST_WORK)
 def consequences_of_waits(observation: Observation) -> Iterator[tuple[str, str, int]]:
     """Yield the parts of such gaps: the cause of the wait, the cause that the part is counted under, and ns.
 
-    A gap that is longer than the device's work before the wait could not have been hidden, and is left out.
+    A gap that is longer than the device's work on the batch before could not have been hidden, and is left out.
 
     Args:
         observation: Measurements of the run.
     """
-    work_ns = {end: end - start for start, end in observation.gaps.busy}
+    work_ns = {launch.device_end_ns: launch.device_ns for launch in observation.launches}
     copies = {
         launch.device_start_ns: launch.device_start_ns + launch.exposed_ns
         for launch in observation.launches

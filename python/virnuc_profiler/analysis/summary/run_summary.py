@@ -26,6 +26,7 @@ from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.rates import (
     PROJECTED_SEQUENCES,
+    passes_of,
     planned_tokens_per_sequence,
     projected_hours,
     ratio,
@@ -67,6 +68,8 @@ def run_summary(
         "warm_up_batches": steady.warm_up_batches,
         "steady_tokens_per_sec": steady.tokens_per_sec,
         "steady_sequences_per_sec": sequences_per_sec,
+        "steady_interval": None if steady.interval is None else steady.interval.to_json(),
+        "passes": passes_of(run.metadata),
         "projected_6M_hours_steady": steady_projected_hours(start_up_s, sequences_per_sec),
         **_projection_keys(run, planned_length),
         "start_up_phase_seconds": _phase_seconds(observation.start_up),

@@ -101,6 +101,8 @@ def build_request(
         try_all=arguments.try_all,
         skip_invalid=arguments.skip_invalid,
         strict=arguments.strict,
+        precision_target=getattr(arguments, "precision_target", None),
+        trial_seconds=getattr(arguments, "trial_seconds", None),
     )
 
 

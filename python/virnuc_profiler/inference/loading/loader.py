@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from itertools import count
 from types import TracebackType
 from typing import Any
 
@@ -25,7 +26,7 @@ from virnuc_profiler.inference.loading.environment import environment_failure
 from virnuc_profiler.inference.loading.forkserver import start_forkserver
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.owner_tag import owner_tag
-from virnuc_profiler.inference.loading.worker import WorkerFailure, guarded, prepare_worker, unchanged
+from virnuc_profiler.inference.loading.worker import GuardedDataset, WorkerFailure, guarded, prepare_worker, unchanged
 from virnuc_profiler.inference.loading.worker_processes import (
     dead_worker,
     end_workers,
@@ -86,17 +87,44 @@ class AsyncDataLoader:
             TypeError: An item of the dataset is neither encoded nor in a form that `VarlenCollator` accepts.
             RuntimeError: `close` or a newer pass ended this one.
         """
+        return self._passes(None)
+
+    def passes(self, another: Callable[[], bool]) -> Iterator[PackedBatch]:
+        """Iterate over the batches of consecutive passes, each of which has the batches of a single pass.
+
+        The workers live on from pass to pass and read ahead, so a pass begins as soon as the one before it is packed.
+        Only a dataset that cannot be repeated, which is one without `IndexBasedDataset.repeated`, gets new workers for
+        each pass. The collator's counters are those of the current pass. What goes wrong in any of them raises the
+        error that it raises in a single pass.
+
+        Args:
+            another: Function that is called when the last batch of a pass was consumed, and returns whether another
+                pass follows.
+        """
+        return self._passes(another)
+
+    def _passes(self, another: Callable[[], bool] | None) -> Iterator[PackedBatch]:
+        """Iterate over one pass, or over several of them until `another` says that none follows."""
         self.close()
         self._set_up_collator()
-        self.collator.reset()
-        # Ctrl-C between start and assignment would orphan the workers.
-        with deferred_interrupts() if self.num_workers else nullcontext():
-            chunks = self._chunks = self._start()
+        items_of_pass = None if another is None else self._items_of_pass()
+        chunks = None
         try:
-            for batch in self._batches(chunks):
-                yield batch
-                if chunks is not self._chunks:
-                    raise RuntimeError("this pass was ended by close() or by a newer pass over the same loader")
+            while True:
+                self.collator.reset()
+                if chunks is None:
+                    # Ctrl-C between start and assignment would orphan the workers.
+                    with deferred_interrupts() if self.num_workers else nullcontext():
+                        chunks = self._chunks = self._start(repeated=items_of_pass is not None)
+                for batch in self._batches(chunks, items_of_pass):
+                    yield batch
+                    if chunks is not self._chunks:
+                        raise RuntimeError("this pass was ended by close() or by a newer pass over the same loader")
+                if another is None or not another():
+                    return
+                if items_of_pass is None:
+                    end_workers(chunks)
+                    chunks = None
         finally:
             end_workers(chunks)
             if self._chunks is chunks:
@@ -129,7 +157,19 @@ class AsyncDataLoader:
         self.collator.pin_memory = self._pin_memory
         self.collator.resolve_ids = self._resolve_ids
 
-    def _start(self) -> Any:
+    def _items_of_pass(self) -> int | None:
+        """Return how many items of the dataset make a pass, if workers can read one pass after the other."""
+        dataset = self._loader.dataset
+        return dataset.chunks_per_pass(self.num_workers) if isinstance(dataset, GuardedDataset) else None
+
+    def _start(self, *, repeated: bool) -> Any:
+        """Start the workers, and return torch's iterator over what they read.
+
+        Args:
+            repeated: Whether they read one pass after the other, without end.
+        """
+        if isinstance(self._loader.dataset, GuardedDataset):
+            self._loader.dataset.repeated = repeated  # workers get a copy when they start
         with _more_workers_than_cores_allowed():
             if not self.num_workers:
                 return iter(self._loader)
@@ -146,8 +186,11 @@ class AsyncDataLoader:
         watch_workers(chunks)
         return chunks
 
-    def _batches(self, chunks: Any) -> Iterator[PackedBatch]:
-        while (chunk := self._next_chunk(chunks)) is not None:
+    def _batches(self, chunks: Any, items: int | None) -> Iterator[PackedBatch]:
+        """Yield the batches of one pass, which has a number of items, or ends with them."""
+        for _ in count() if items is None else range(items):
+            if (chunk := self._next_chunk(chunks)) is None:
+                break
             single = not isinstance(chunk, EncodedChunk) and is_single_item(chunk)
             yield from self.collator.packs([chunk] if single else chunk)
         yield from self.collator.remaining_packs()

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +37,29 @@ class WorkerFailure:
 
 
 class GuardedDataset(IterableDataset[Any]):
-    """An iterable dataset that reports its exception as a last item, a `WorkerFailure`."""
+    """An iterable dataset that reports its exception as a last item, a `WorkerFailure`.
+
+    Attributes:
+        repeated: Whether workers that start from now on read one pass after the other, without end.
+    """
 
     def __init__(self, dataset: IterableDataset[Any]) -> None:
         super().__init__()
         self._dataset = dataset
+        self.repeated = False
+
+    def chunks_per_pass(self, num_workers: int) -> int | None:
+        """Return the number of items of one pass; None if the dataset cannot be repeated without end.
+
+        Args:
+            num_workers: Number of workers that share the dataset.
+        """
+        count: Callable[[int], int] | None = getattr(self._dataset, "chunks_per_pass", None)
+        return None if count is None else count(num_workers)
 
     def __iter__(self) -> Iterator[Any]:
         try:
-            yield from self._dataset
+            yield from self._dataset.repeated() if self.repeated else self._dataset  # type: ignore[attr-defined]
         except Exception as error:
             yield WorkerFailure(type(error).__name__, str(error), traceback.format_exc())
 

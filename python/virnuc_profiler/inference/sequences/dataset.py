@@ -3,7 +3,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count
 from os import PathLike
 from typing import Any, TypeAlias
 
@@ -90,13 +90,30 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         return int(self._file_starts[-1]) if self._indices is None else len(self._indices)
 
     def __iter__(self) -> Iterator[EncodedChunk]:
-        worker = get_worker_info()
-        worker_id, workers, size = 0, 1, self.chunk_sequences
-        if worker:
-            worker_id, workers = worker.id, worker.num_workers
-            size = max(1, min(size, -(-len(self) // (_CHUNKS_PER_WORKER * workers))))
-        for start in range(worker_id * size, len(self), workers * size):
-            yield self._encode(self._positions(start, min(start + size, len(self))))
+        first, step = _worker_share()
+        size = self._chunk_size(_num_workers())
+        for start in range(first * size, len(self), step * size):
+            yield self._chunk(start, size)
+
+    def repeated(self) -> Iterator[EncodedChunk]:
+        """Yield the chunks of one pass after the other, without end; nothing if there are no sequences.
+
+        Each pass has the chunks of a single pass. With n DataLoader workers, worker g mod n encodes chunk g, where g
+        counts over all passes, so the chunks arrive in order although a pass need not have a multiple of n.
+        """
+        first, step = _worker_share()
+        size = self._chunk_size(_num_workers())
+        chunks = self.chunks_per_pass(_num_workers())
+        for number in count(first, step) if chunks else ():
+            yield self._chunk(number % chunks * size, size)
+
+    def chunks_per_pass(self, num_workers: int) -> int:
+        """Return the number of chunks of one pass.
+
+        Args:
+            num_workers: Number of DataLoader workers; 0 if the main process reads.
+        """
+        return -(-len(self) // self._chunk_size(num_workers))
 
     def sequence_ids(self, positions: NDArray[np.int64]) -> Sequence[str]:
         """Return the identifiers of the sequences at `positions`, in their order."""
@@ -116,6 +133,15 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
             return 1
         mean_tokens = 2 + float(np.minimum(self.residue_counts, self.max_sequence_length).mean())
         return max(1, round(_CHUNK_TOKENS / mean_tokens))
+
+    def _chunk_size(self, num_workers: int) -> int:
+        """Return the sequences of each chunk but the last one of a pass."""
+        if not num_workers:
+            return self.chunk_sequences
+        return max(1, min(self.chunk_sequences, -(-len(self) // (_CHUNKS_PER_WORKER * num_workers))))
+
+    def _chunk(self, start: int, size: int) -> EncodedChunk:
+        return self._encode(self._positions(start, min(start + size, len(self))))
 
     def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
         if self._indices is None:
@@ -232,6 +258,17 @@ def open_fasta(file: str | PathLike[str] | FastaFile, *, skip_invalid: bool = Fa
     if fasta.findings:
         _log.warning("%s: %s", file, sentence(fasta.findings))
     return fasta
+
+
+def _num_workers() -> int:
+    worker = get_worker_info()
+    return worker.num_workers if worker else 0
+
+
+def _worker_share() -> tuple[int, int]:
+    """Return the number of this worker's first chunk, and the step to its next ones."""
+    worker = get_worker_info()
+    return (worker.id, worker.num_workers) if worker else (0, 1)
 
 
 def _checked_indices(indices: ArrayLike, sequences: int) -> NDArray[np.int64]:

@@ -104,5 +104,5 @@ _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "model": ("model_name", "weights", "precision", "attention_backend", "kernels"),
     "machine": ("cpu_model", "cpu_usable_cores", "gpu_models", "driver_version"),
     "versions": (),  # all of them
-    "settings": ("device", "device_name", "device_memory_gb", "host"),
+    "settings": ("device", "device_name", "device_memory_gb", "host", "precision_target", "trial_seconds"),
 }

@@ -67,10 +67,17 @@ _FIELDS: Final[Mapping[str, str]] = {
     "fasta": "fasta",
     "skip_invalid": "skip_invalid",
     "strict": "strict",
+    "precision_target": "precision_target",
+    "trial_seconds": "trial_seconds",
 }
 """Options and the fields of a request that they fill; the knobs of the model come on top."""
 
-NEW_OPTIONS: Final[Mapping[str, Any]] = {"skip_invalid": False, "strict": False}
+NEW_OPTIONS: Final[Mapping[str, Any]] = {
+    "skip_invalid": False,
+    "strict": False,
+    "precision_target": None,
+    "trial_seconds": None,
+}
 """Options that journals of older versions lack, with the values that mean what those versions did."""
 
 
@@ -96,6 +103,9 @@ class Request:
         min_cosine: Lowest cosine similarity of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
         skip_invalid: Whether records of `fasta` that are not valid are left out, instead of the file being refused.
         strict: Whether `fasta` is refused if it looks like something other than proteins.
+        precision_target: Relative half-width of the steady rate's interval at which a trial stops repeating its
+            workload; None to repeat for `trial_seconds`.
+        trial_seconds: Seconds after start-up in which a trial repeats its workload; None to run it once.
     """
 
     output_dir: Path
@@ -115,6 +125,8 @@ class Request:
     min_cosine: float | None = None
     skip_invalid: bool = False
     strict: bool = False
+    precision_target: float | None = None
+    trial_seconds: float | None = None
 
     def workload(self, factor: float = 1.0) -> Workload:
         """Read or generate the sequences to run.

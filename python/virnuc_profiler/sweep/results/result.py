@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
+
+if TYPE_CHECKING:
+    from virnuc_profiler.analysis.confidence.rate_interval import RateInterval
 
 SUCCESS: Final = "success"
 FAILED: Final = "failed"
@@ -19,6 +23,9 @@ OOM: Final = "OOM"
 """Reason and outcome of a configuration that ran out of memory."""
 ENVIRONMENT: Final = "environment"
 """Reason and outcome of a configuration that the machine did not let run, which says nothing of the configuration."""
+
+OTHER_PROCESS_SHARE: Final = "other_process_share"
+"""Key of the evidence of a trial during which other processes used the device: their share of its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +48,15 @@ class Result:
         sequences_per_sec: Sequences over `elapsed_sec`.
         tokens_per_sec: Tokens over `elapsed_sec`.
         start_up_sec: Seconds until the first batch was complete.
+        passes: Number of times that the workload was run in a row; None in files of older versions.
+        measured_sec: Seconds after start-up that the run lasted.
         steady_sequences_per_sec: Sequences per second after warm-up; None if the run is too short for it.
+        steady_tokens_per_sec: Tokens per second after warm-up; None if the run is too short for it.
+        rate_interval: Interval of `steady_tokens_per_sec`, as JSON of a ``RateInterval``; None if that is not known.
         gpu_util: Average GPU utilization, 0 to 100; None if too little of the run was sampled.
         gpu_util_coverage: How much of the run was sampled, as in ``sampling_coverage`` of a telemetry summary.
         gpu_sampling_lost_after_sec: Seconds after which the GPU could no longer be sampled; None if it always could.
+        joules_per_sequence: Energy of the device for a sequence; None if its counter does not cover the run.
         packing_efficiency: Average packing efficiency, 0 to 1.
         peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
         oversize_batches: Batches of a single sequence that exceed the token budget.
@@ -56,7 +68,10 @@ class Result:
         cleanup: What the clean-up found, as JSON.
         model: Description of the model, where a sweep varies it.
         model_reloaded: Whether the model was loaded again for this configuration, where a sweep varies it.
-        speedup: `sequences_per_sec` over that of the baseline; only results in documents have it.
+        speedup: Cost of the baseline over that of this configuration, by the sweep's objective; only results in
+            documents have it.
+        standing: How this configuration stands beside the baseline and the best of its step; only results in
+            documents have it.
         measured_under: Conditions in which this result differs from the rest of its document; None if in none.
         extra: Keys that this version does not know, kept as they were read.
     """
@@ -76,10 +91,15 @@ class Result:
     sequences_per_sec: float | None = None
     tokens_per_sec: float | None = None
     start_up_sec: float | None = None
+    passes: int | None = None
+    measured_sec: float | None = None
     steady_sequences_per_sec: float | None = None
+    steady_tokens_per_sec: float | None = None
+    rate_interval: Mapping[str, Any] | None = None
     gpu_util: float | None = None
     gpu_util_coverage: Mapping[str, Any] | None = None
     gpu_sampling_lost_after_sec: float | None = None
+    joules_per_sequence: float | None = None
     packing_efficiency: float | None = None
     peak_memory_gb: float | None = None
     oversize_batches: int | None = None
@@ -92,6 +112,7 @@ class Result:
     model: Mapping[str, Any] | None = None
     model_reloaded: bool | None = None
     speedup: float | None = None
+    standing: Standing | None = None
     measured_under: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -109,6 +130,13 @@ class Result:
     def interrupted(self) -> bool:
         """Whether the run, or the machine, was stopped meanwhile, so that its rates say nothing."""
         return self.outcome == INTERRUPTED
+
+    @property
+    def interval(self) -> RateInterval | None:
+        """Interval of the steady rate in tokens per second; None if it is not known."""
+        from virnuc_profiler.analysis.confidence.rate_interval import RateInterval  # needs NumPy, which --help does not
+
+        return None if self.rate_interval is None else RateInterval.from_json(self.rate_interval)
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented dict of :func:`run_single_gpu_benchmark`.
@@ -143,7 +171,10 @@ class Result:
         if values.get("status") != SUCCESS and not isinstance(values.get("reason"), str):
             raise TelemetryFormatError("its status is not success, and it has no reason")
         known = {name: values[name] for name in _TYPES if values.get(name) is not None}
-        extra = {name: value for name, value in values.items() if name not in _TYPES and name != "config"}
+        if values.get("standing") is not None:
+            known["standing"] = Standing.from_json(values["standing"], values.get("speedup"))
+        apart = (*_TYPES, "config", "standing")
+        extra = {name: value for name, value in values.items() if name not in apart}
         return cls(**known, configuration=configuration, extra=extra)
 
 
@@ -156,14 +187,15 @@ _OBJECT: Final = (dict, type(None))
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "status": (str,),
     **dict.fromkeys(("outcome", "reason", "message", "memory", "telemetry_path", "run_path"), _TEXT),
-    **dict.fromkeys(("evidence", "cleanup", "model", "measured_under", "gpu_util_coverage"), _OBJECT),
+    **dict.fromkeys(("evidence", "cleanup", "model", "measured_under", "gpu_util_coverage", "rate_interval"), _OBJECT),
     **dict.fromkeys(("predicted", "model_reloaded", "warmed_up"), _FLAG),
-    **dict.fromkeys(("oversize_batches", "truncated_sequences", "unknown_residues"), _COUNT),
+    **dict.fromkeys(("passes", "oversize_batches", "truncated_sequences", "unknown_residues"), _COUNT),
     **dict.fromkeys(
         (
             "predicted_peak_memory_gb", "available_memory_gb", "elapsed_sec", "sequences_per_sec", "tokens_per_sec",
-            "start_up_sec", "steady_sequences_per_sec", "gpu_util", "gpu_sampling_lost_after_sec",
-            "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
+            "start_up_sec", "measured_sec", "steady_sequences_per_sec", "steady_tokens_per_sec", "gpu_util",
+            "gpu_sampling_lost_after_sec", "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
+            "joules_per_sequence",
         ),
         _NUMBER,
     ),
@@ -171,14 +203,15 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 """Types of the JSON values, by key."""
 
 _JSON_FIELDS: Final = tuple(
-    each.name for each in fields(Result) if each.name not in ("configuration", "extra", "speedup")
+    each.name for each in fields(Result) if each.name not in ("configuration", "extra", "speedup", "standing")
 )
 _ALWAYS: Final = frozenset(
     ("status", "outcome", "evidence", "peak_memory_gb", "truncated_sequences", "unknown_residues", "telemetry_path",
      "run_path", "cleanup")
 )  # fmt: skip
 _OF_SUCCESS: Final = frozenset(
-    ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "start_up_sec", "steady_sequences_per_sec", "gpu_util",
-     "gpu_sampling_lost_after_sec", "packing_efficiency", "oversize_batches")
+    ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "start_up_sec", "passes", "measured_sec",
+     "steady_sequences_per_sec", "steady_tokens_per_sec", "rate_interval", "gpu_util", "gpu_sampling_lost_after_sec",
+     "joules_per_sequence", "packing_efficiency", "oversize_batches")
 )  # fmt: skip
 _OF_FAILURE: Final = frozenset(("reason", "message"))

@@ -22,7 +22,9 @@ from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.cooldown import AUTO
 from virnuc_profiler.sweep.plan.request import Request
+from virnuc_profiler.sweep.plan.trial_length import brief_seconds
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
@@ -107,6 +109,8 @@ class MeasuredModel:
                 "seed": request.seed if request.fasta is None else None,
                 "try_all": request.try_all,
                 "min_cosine": request.min_cosine,
+                "precision_target": request.precision_target,
+                "trial_seconds": request.trial_seconds,
                 "warm_up": True,
                 "isolation": "none",
             },
@@ -119,6 +123,8 @@ class MeasuredModel:
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
         on_tokens: Callable[[int], None] | None = None,
+        *,
+        brief: bool = False,
     ) -> Result:
         """Measure one configuration, unless it cannot fit.
 
@@ -128,6 +134,7 @@ class MeasuredModel:
             output_dir: Folder of the telemetry file and the run.
             on_progress: Called with the number of sequences that are done, after each batch.
             on_tokens: Called with the number of tokens that are done, after each batch.
+            brief: Whether the sequences are repeated only briefly, and the pause is only as long as the clean-up needs.
 
         Returns:
             The result; a model that cannot be loaded is a failure of its configurations.
@@ -146,7 +153,7 @@ class MeasuredModel:
         if self._is_warm is None and self._warm_up is not None:
             self.warm_up(*self._warm_up)
         return with_model(
-            self._measure(workload, configuration, output_dir, on_progress, on_tokens),
+            self._measure(workload, configuration, output_dir, on_progress, on_tokens, brief=brief),
             {**self.description, **self._footprint()},
             reloaded,
         )
@@ -229,6 +236,8 @@ class MeasuredModel:
         output_dir: Path,
         on_progress: Callable[[int], None] | None,
         on_tokens: Callable[[int], None] | None,
+        *,
+        brief: bool,
     ) -> Result:
         predicted = self._predicted_failure(workload, configuration)
         if predicted is not None:
@@ -242,7 +251,7 @@ class MeasuredModel:
             self._device,
             batch_converter=self._batch_converter,
             num_sequences=workload.num_sequences,
-            cooldown_s=self._request.cooldown_s,
+            cooldown_s=AUTO if brief else self._request.cooldown_s,
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
             on_tokens=on_tokens,
@@ -250,6 +259,8 @@ class MeasuredModel:
             capture_range=self._request.capture_range,
             min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
             warmed_up=bool(self._is_warm),
+            precision_target=self._request.precision_target,
+            trial_seconds=brief_seconds(self._request.trial_seconds) if brief else self._request.trial_seconds,
         )
         self._warn_once(result)
         return result

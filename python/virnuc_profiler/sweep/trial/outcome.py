@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from virnuc_profiler.analysis.diagnosis.contention import other_process_sm_time
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttling
 from virnuc_profiler.analysis.host.interruptions import was_interrupted
 from virnuc_profiler.analysis.selection import CONTAMINATED, INTERRUPTED, THROTTLED
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
+from virnuc_profiler.sweep.results.result import FAILED, OOM, OTHER_PROCESS_SHARE, Result
 from virnuc_profiler.sweep.trial.failure import Failure
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -35,8 +36,10 @@ def successful_outcome(run: RunResult) -> dict[str, Any]:
 
 
 def _outcome_of_device(run: RunResult) -> dict[str, Any]:
-    counts = {"sequences": run.total_sequences, "tokens": run.total_tokens, "batches": len(run.batches)}
+    counts: dict[str, Any] = {"sequences": run.total_sequences, "tokens": run.total_tokens, "batches": len(run.batches)}
     window = (run.host_start_ns, run.host_end_ns)
+    if (sign := other_process_sm_time(run.gpu, window)) is not None:
+        counts[OTHER_PROCESS_SHARE] = sign.taken_share
     held = None if run.gpu is None else hard_throttling(ThrottleTimeline(run.gpu), window)
     if held is None:
         return {"outcome": OK, "evidence": {**counts, "held_down_share": None}}

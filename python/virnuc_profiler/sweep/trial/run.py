@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from virnuc_profiler.analysis.host.interruptions import interruption_sentence
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import WorkloadError
+from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.loader import create_async_dataloader
@@ -46,6 +47,7 @@ from virnuc_profiler.sweep.trial.contamination import pending_leaks, record_leak
 from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.outcome import failed_result, successful_outcome, without_contamination
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
+from virnuc_profiler.sweep.trial.repetition import Repetition
 from virnuc_profiler.sweep.trial.run_files import model_shape, record_run, run_path
 from virnuc_profiler.telemetry.logger import TelemetryLogger
 from virnuc_profiler.telemetry.number_text import counted
@@ -72,11 +74,15 @@ def measure_configuration(
     capture_range: bool = False,
     min_cosine: float = MIN_COSINE,
     warmed_up: bool | None = None,
+    precision_target: float | None = None,
+    trial_seconds: float | None = None,
 ) -> Result:
     """Measure one configuration, and clean up whatever happens. Runs on the CPU too.
 
-    The time is that of the whole run, from just before the loader starts to the last result. What was measured before
-    a failure, the time limit or Ctrl-C is also written to the telemetry file, whose metadata has ``status``.
+    The time is that of the whole run, from just before the loader starts to the last result. With `trial_seconds` the
+    run may have several passes over the sequences, which the same workers read without a pause in between. What was
+    measured before a failure, the time limit or Ctrl-C is also written to the telemetry file, whose metadata has
+    ``status``.
 
     Args:
         configuration: Values of all knobs. Those of the model's knobs only name the model that is passed.
@@ -88,7 +94,7 @@ def measure_configuration(
         num_sequences: Number of sequences to run, from the first one on; None for all.
         cooldown_s: Pause of the clean-up in seconds, or ``"auto"``.
         timeout_s: Time limit of the run in seconds; None for none.
-        on_progress: Called with the number of sequences that are done, after each batch.
+        on_progress: Called with the number of sequences that are done in all passes, after each batch.
         on_tokens: Called with the number of their tokens, after each batch. Time grows with tokens: the first packs of
             each buffer hold few, long sequences.
         metadata: Further metadata for the telemetry file.
@@ -96,6 +102,10 @@ def measure_configuration(
         capture_range: Whether to mark the measured run for nsys or ncu.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
         warmed_up: Whether the model was warmed up before, for the result; None if nothing is known of it.
+        precision_target: Relative half-width of the steady rate's interval at which the sequences are run no further
+            time; None to run them again for `trial_seconds`.
+        trial_seconds: Seconds after start-up during which the sequences are run again and again, always to the end;
+            None to run them once.
 
     Raises:
         ValueError: A knob is out of its range.
@@ -119,6 +129,8 @@ def measure_configuration(
         capture_range,
         min_cosine,
         before,
+        precision_target,
+        trial_seconds,
     )
     logger = TelemetryLogger(output_dir, trial.run_id)  # fails here if the folder cannot be written
     report: CleanupReport | None = None
@@ -160,6 +172,8 @@ class _TrialRun:
         capture_range: bool,
         min_cosine: float,
         resources_before: ProcessResources | None,
+        precision_target: float | None,
+        trial_seconds: float | None,
     ) -> None:
         self.configuration = configuration
         self.run_id = configuration.run_id
@@ -172,6 +186,9 @@ class _TrialRun:
         self._on_progress = on_progress
         self._on_tokens = on_tokens
         self._tokens_done = 0
+        self._precision_target = precision_target
+        self._trial_seconds = trial_seconds
+        self._passes = 1
         # A file of the caller's outlives this run, so all of it is opened before the run's resources are counted.
         self._fasta: Any = fasta
         self._fingerprint = fasta.fingerprint  # of what is about to be read, not of what is there afterwards
@@ -229,9 +246,10 @@ class _TrialRun:
             "unknown_residues": self._collator.unknown_residues,
         }
         recorded = 0 if self._run is None else self._run.total_sequences
-        if self.failure is None and self.interrupt is None and recorded != self._expected:
-            message = f"{counted(recorded or 0, 'sequence')} recorded, but {self._expected:,} went in"
-            evidence = {"recorded_sequences": recorded, "expected_sequences": self._expected}
+        expected = self._passes * self._expected
+        if self.failure is None and self.interrupt is None and recorded != expected:
+            message = f"{counted(recorded or 0, 'sequence')} recorded, but {expected:,} went in"
+            evidence = {"recorded_sequences": recorded, "expected_sequences": expected}
             self.failure = Failure("error", message, evidence=evidence)
         interruption = None if self._run is None else interruption_sentence(self._run)
         if interruption is not None:
@@ -248,6 +266,7 @@ class _TrialRun:
             "status": status if self.interrupt is None else "interrupted",
             "failure": None if self.failure is None else dataclasses.asdict(self.failure),
             "config": self.configuration.to_json(),
+            "passes": (self._run.total_sequences or 0) // self._expected,
             **model_description(self._model),
             **self._precision_check(),
             "workload": {
@@ -299,10 +318,15 @@ class _TrialRun:
             sequences_per_sec=summary["total_sequences"] / summary["elapsed_seconds"],
             tokens_per_sec=summary["avg_tokens_per_sec"],
             start_up_sec=summary.get("start_up_seconds"),
+            passes=summary.get("passes"),
+            measured_sec=_difference(summary["elapsed_seconds"], summary.get("start_up_seconds")),
             steady_sequences_per_sec=summary.get("steady_sequences_per_sec"),
+            steady_tokens_per_sec=summary.get("steady_tokens_per_sec"),
+            rate_interval=summary.get("steady_interval"),
             gpu_util=summary["avg_gpu_util"],
             gpu_util_coverage=(summary.get("sampling_coverage") or {}).get("avg_gpu_util"),
             gpu_sampling_lost_after_sec=summary.get("gpu_sampling_lost_after_seconds"),
+            joules_per_sequence=summary.get("joules_per_sequence"),
             packing_efficiency=summary["avg_packing_efficiency"],
             oversize_batches=summary.get("oversize_batches"),
             **successful_outcome(self._run),
@@ -344,15 +368,30 @@ class _TrialRun:
         self._runner = AsyncInferenceRunner(
             self._model, self._device, profiler=profiler, deadline_ns=deadline_ns, min_cosine=self._min_cosine
         )
-        for result in self._runner.run(self._loader):
+        repetition = None
+        batches: Iterable[PackedBatch] = self._loader
+        if self._trial_seconds is not None:
+            repetition = Repetition(self._expected_tokens, self._trial_seconds, self._precision_target, deadline_ns)
+            batches = self._loader.passes(repetition.another)
+        for result in self._runner.run(batches):
             self._done += len(result.sequence_ids)
-            if self._on_tokens is not None:
-                self._tokens_done += self._tokens_of(result.positions)
-                self._on_tokens(self._tokens_done)
+            if self._on_tokens is not None or repetition is not None:
+                tokens = self._tokens_of(result.positions)
+                self._tokens_done += tokens
+                if repetition is not None:
+                    repetition.deliver(tokens)
+                if self._on_tokens is not None:
+                    self._on_tokens(self._tokens_done)
             if self._on_progress is not None:
                 self._on_progress(self._done)
+        if repetition is not None:
+            self._passes = repetition.passes
 
     def _tokens_of(self, positions: Any) -> int:
         """Return the tokens of some sequences of the file, BOS and EOS included."""
         residues = self._fasta.residue_counts[positions].clip(max=MAX_SEQUENCE_LENGTH)
         return int(residues.sum()) + 2 * len(residues)
+
+
+def _difference(whole: float, part: float | None) -> float | None:
+    return None if part is None else whole - part

@@ -38,6 +38,8 @@ def run_single_gpu_benchmark(
     capture_range: bool = False,
     min_cosine: float = MIN_COSINE,
     warm_up: bool = True,
+    precision_target: float | None = None,
+    trial_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Measure one configuration, and clean up whatever happens. Runs on the CPU too.
 
@@ -68,10 +70,15 @@ def run_single_gpu_benchmark(
         min_cosine: Lowest cosine similarity that a model in FP8 must reach, see :class:`AsyncInferenceRunner`.
         warm_up: Whether to warm up a model that this function has not warmed up yet. Without it, the first call for a
             model counts what happens once in a process.
+        precision_target: Relative half-width of the steady rate's interval at which the sequences are run no further
+            time; None to run them again for `trial_seconds`.
+        trial_seconds: Seconds after start-up during which the sequences are run again and again, always to the end;
+            None to run them once.
 
     Returns:
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``,
-        ``start_up_sec``, ``steady_sequences_per_sec``, ``gpu_util`` (and ``gpu_util_coverage`` if it was sampled),
+        ``start_up_sec``, ``passes``, ``measured_sec`` (after start-up), ``steady_sequences_per_sec``,
+        ``steady_tokens_per_sec`` and its ``rate_interval``, ``gpu_util`` (and ``gpu_util_coverage`` if it was sampled),
         ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``, ``truncated_sequences``,
         ``unknown_residues``, ``warmed_up``, ``telemetry_path``, ``run_path`` and ``cleanup``;
         or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
@@ -116,4 +123,6 @@ def run_single_gpu_benchmark(
         capture_range=capture_range,
         min_cosine=min_cosine,
         warmed_up=warmed_up,
+        precision_target=precision_target,
+        trial_seconds=trial_seconds,
     ).to_json()

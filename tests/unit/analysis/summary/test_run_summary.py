@@ -6,11 +6,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.support.run_records import MS, batch, packing, run_of, samples, stage
+from virnuc_profiler.analysis.confidence.rate_interval import SETTLED, TOO_SHORT, UNSETTLED
 from virnuc_profiler.analysis.diagnosis.observation import observe
 from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape, forward_flops
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.analysis.timing.completion import completions_of
-from virnuc_profiler.analysis.timing.steady_state import steady_state
+from virnuc_profiler.analysis.timing.steady_state import pass_ends, steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.records import DeviceCapture, EnergyReading, GpmReading, GpuReading, ProfilingCost
 from virnuc_profiler.telemetry.schema import telemetry_schema
@@ -92,10 +93,52 @@ def test_steady_state_leaves_the_first_three_out():
     assert steady.sequences_per_sec == 200.0
 
 
-def test_steady_state_leaves_a_tenth_of_a_long_run_out():
+def test_steady_state_leaves_a_tenth_of_a_long_run_out_of_its_window():
     steady = steady_state(completed(*range(0, 1000, 10)))
-    assert steady.warm_up_batches == 10
-    assert steady.tokens_per_sec == 10_000.0
+    assert steady.window == (90 * MS, 990 * MS)
+    assert steady.tokens_per_sec == pytest.approx(10_000.0)
+
+
+def test_a_long_run_leaves_all_of_its_transient_out_of_the_rate():
+    """A fifth of the batches take 30 ms instead of 10; the window of a diagnosis keeps half of them."""
+    steady = steady_state(completed(*range(0, 600, 30), *range(600, 1400, 10)))
+    assert 20 <= steady.warm_up_batches <= 22
+    assert steady.interval.state == SETTLED
+    assert steady.tokens_per_sec == steady.interval.rate == pytest.approx(10_000.0)
+    assert steady.sequences_per_sec == pytest.approx(200.0)
+    assert steady.window[0] == 270 * MS
+
+
+def test_a_short_run_says_so_and_has_the_rate_of_its_window():
+    steady = steady_state(completed(*range(0, 150, 10)))
+    assert (steady.interval.state, steady.interval.low, steady.interval.high) == (TOO_SHORT, None, None)
+    assert steady.interval.window == steady.window
+    assert steady.tokens_per_sec == steady.interval.rate == 10_000.0
+    assert steady_state(completed(0, 10)).interval.state == TOO_SHORT
+
+
+def test_a_run_whose_pace_changes_at_its_end_has_not_settled():
+    noise = np.random.default_rng(0).normal(0, 0.1, 200)
+    steady = steady_state(completed(*np.cumsum(np.where(np.arange(200) < 150, 10, 13) + noise).round(3)))
+    assert (steady.interval.state, steady.interval.low) == (UNSETTLED, None)
+    assert steady.tokens_per_sec == steady.interval.rate
+
+
+def test_passes_end_where_the_sequences_of_the_workload_are_done():
+    assert pass_ends(np.array([3, 1, 2, 2, 4]), 4).tolist() == [1, 3, 4]
+    assert pass_ends(np.array([3, 1, 2]), 4).tolist() == [1]
+    assert pass_ends(np.array([3, 2, 3]), 4).tolist() == []  # a batch of two passes is not of this package
+    assert pass_ends(np.array([], np.int64), 4).tolist() == pass_ends(np.array([4]), None).tolist() == []
+
+
+def test_what_differs_within_each_pass_is_no_noise():
+    """Ten passes of four packs that take 10, 20, 30 and 40 ms for the same work; the first pass is slower."""
+    times = np.cumsum([40, 50, 60, 70, *[10, 20, 30, 40] * 9])
+    steady = steady_state(completed(*times.tolist()), sequences_per_pass=8)
+    assert steady.interval.state == SETTLED
+    assert steady.tokens_per_sec == pytest.approx(400 / 0.1)
+    assert steady.interval.relative_half_width < 1e-6
+    assert steady_state(completed(*times.tolist())).interval.relative_half_width > 0.01
 
 
 def test_a_batch_is_complete_when_the_device_is_done_with_it_not_when_the_host_takes_its_results():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 import pickle
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -193,3 +194,24 @@ def test_misuse_by_type(path):
 def test_a_missing_file_is_reported_at_once(tmp_path):
     with pytest.raises(WorkloadError, match=r"nowhere\.faa"):
         SequenceDataset([write_fasta(tmp_path / "x.faa", [("a", "MK")]), tmp_path / "nowhere.faa"])
+
+
+@pytest.mark.parametrize(("workers", "chunk_sequences"), [(1, 7), (3, 7), (4, 256), (8, 1), (150, 256)])
+def test_chunk_g_of_repeated_passes_goes_to_worker_g_mod_n(monkeypatch, path, workers, chunk_sequences):
+    dataset = SequenceDataset(path, chunk_sequences=chunk_sequences)
+    chunks = 3 * dataset.chunks_per_pass(workers)
+    read = []
+    for number in range(workers):
+        worker = SimpleNamespace(id=number, num_workers=workers)
+        monkeypatch.setattr(dataset_module, "get_worker_info", lambda worker=worker: worker)
+        read.append(list(islice(dataset.repeated(), len(range(number, chunks, workers)))))
+    in_order = [read[g % workers][g // workers] for g in range(chunks)]
+    assert positions(in_order) == list(range(100)) * 3
+    sizes = [len(chunk.positions) for chunk in in_order]
+    assert sizes == sizes[: chunks // 3] * 3
+
+
+def test_passes_over_nothing_have_no_chunks(path):
+    dataset = IndexBasedDataset(path, [])
+    assert dataset.chunks_per_pass(0) == dataset.chunks_per_pass(2) == 0
+    assert list(dataset.repeated()) == []

@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.sweeps import failure, success
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.results.choice import select_overall
+from virnuc_profiler.sweep.results.verdicts.recommendation import select_overall
 
 
 def select(*steps, min_packing=0.9):
