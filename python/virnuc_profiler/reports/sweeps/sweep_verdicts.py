@@ -17,7 +17,7 @@ from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.results.verdicts.cheapest import cheapest
+from virnuc_profiler.sweep.plan.cheapest import cheapest
 
 FASTEST: Final = "Fastest measured"
 LEAST_ENERGY: Final = "Least energy measured"

@@ -8,7 +8,7 @@ The noise is estimated with the rest (Rasmussen and Williams 2006, chapter 5).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.sweep.plan.configuration import Configuration
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _SAMPLES: Final = 1000
-_CANDIDATES: Final = 200
-"""Configurations with the highest expected rates, among which finalists are chosen."""
 _MIN_SPREAD: Final = 0.005
 """Smallest spread of the logarithms that counts as one; below, all are equal."""
 _LENGTH: Final = 0.6
@@ -39,7 +37,6 @@ class Surrogate:
         from scipy import linalg, optimize
 
         self._space = space
-        self._measured = tuple(dict.fromkeys(configuration for configuration, _ in observations))
         self._places = np.array([space.position(configuration) for configuration, _ in observations])
         values = np.array([value for _, value in observations])
         self._center = float(values.mean())
@@ -78,34 +75,35 @@ class Surrogate:
         """
         return [float(value) for value in self._mean(self._positions(configurations))]
 
-    def best(self, excluded: Sequence[Configuration] = ()) -> Configuration:
+    def best(self, excluded: Collection[Configuration] = ()) -> Configuration:
         """Return the configuration of the whole space with the highest expected rate, measured or not.
 
         Args:
             excluded: Configurations that are not wanted, such as those that failed.
         """
-        return self._ranked(1, excluded)[0]
+        import numpy as np
 
-    def finalists(self, count: int, seed: int, excluded: Sequence[Configuration] = ()) -> tuple[Configuration, ...]:
-        """Return the few configurations of which the best is expected to be fastest.
+        everything = self._space.configurations
+        ranked = np.argsort(-self._mean(np.array(self._space.positions)), kind="stable")
+        return next((everything[index] for index in ranked if everything[index] not in excluded), everything[ranked[0]])
+
+    def finalists(self, candidates: Sequence[Configuration], count: int, seed: int) -> tuple[Configuration, ...]:
+        """Return the few candidates of which the best is expected to be fastest.
 
         They are not those with the highest expectations, which resemble each other: what one would gain, all would. One
         after the other, each adds most to the expected maximum, over samples of the posterior.
 
         Args:
+            candidates: Configurations to choose from, at least one.
             count: Number of finalists.
             seed: Random seed of the samples.
-            excluded: Configurations that are not wanted.
         """
         import numpy as np
 
-        unwanted = set(excluded)
-        measured = [configuration for configuration in self._measured if configuration not in unwanted]
-        candidates = list(dict.fromkeys([*measured, *self._ranked(_CANDIDATES, excluded)]))
         places = self._positions(candidates)
-        covariance = self._covariance(places) + 1e-9 * np.eye(len(candidates))
+        covariance = self._covariance(places) + 1e-8 * self._spread**2 * np.eye(len(candidates))
         generator = np.random.default_rng(seed)
-        samples = generator.multivariate_normal(self._mean(places), covariance, size=_SAMPLES, method="cholesky")
+        samples = generator.multivariate_normal(self._mean(places), covariance, size=_SAMPLES, method="eigh")
         chosen: list[int] = []
         highest = np.full(_SAMPLES, -np.inf)
         for _ in range(min(count, len(candidates))):
@@ -114,22 +112,6 @@ class Surrogate:
             chosen.append(int(np.argmax(gains)))
             highest = np.maximum(highest, samples[:, chosen[-1]])
         return tuple(candidates[index] for index in chosen)
-
-    def _ranked(self, count: int, excluded: Sequence[Configuration]) -> list[Configuration]:
-        """Return the configurations with the highest expected rates."""
-        import numpy as np
-
-        configurations = self._space.configurations
-        means = self._mean(np.array(self._space.positions))
-        unwanted = set(excluded)
-        order = (configurations[index] for index in np.argsort(-means, kind="stable"))
-        found = []
-        for configuration in order:
-            if configuration not in unwanted:
-                found.append(configuration)
-            if len(found) == count:
-                break
-        return found
 
     def _positions(self, configurations: Sequence[Configuration]) -> np.ndarray[Any, Any]:
         import numpy as np

@@ -13,7 +13,7 @@ from virnuc_profiler.sweep.plan.objective import ENERGY, Objective
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.candidates import Candidate, Ranking, packs, rank
-from virnuc_profiler.sweep.results.verdicts.cheapest import cheapest
+from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.results.verdicts.confirmation import BETTER, TIED, Confirmation
 from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
