@@ -12,12 +12,12 @@ from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import FASTER, MIN_BLOCKS_TO_DIFFER, SAME, SLOWER
 from virnuc_profiler.reports.figures import counted, limit, number, times
+from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.plan.cheapest import cheapest
 
 FASTEST: Final = "Fastest measured"
 LEAST_ENERGY: Final = "Least energy measured"

@@ -10,11 +10,12 @@ from typing import Any
 
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
-from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, STEPS, Step
+from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, SEARCH, STEPS, Step
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import make_document, with_standings
+from virnuc_profiler.sweep.results.search_trials import allowance_of_search, finalists_of_search, search_goes_on
 from virnuc_profiler.sweep.results.sweep_plan import SweepPlan, Trial
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 from virnuc_profiler.sweep.results.verdicts.candidates import Ranking, rank
@@ -126,7 +127,7 @@ class Documents:
 
     def confirmation(self) -> Replay | None:
         """Return the race of what the steps have found; None if there is nothing to compare, or no time for it."""
-        contenders = self.ranking.contenders
+        contenders = self._contenders
         if contenders is None:
             return None
         allowance = self._allowance(contenders)
@@ -162,13 +163,27 @@ class Documents:
 
     def _conclusion(self) -> Confirmation | None:
         """Return what the confirmation shows; None if none was planned, or it is older than the steps."""
-        contenders = self.ranking.contenders
+        contenders = self._contenders
         if contenders is None or ("confirmation" not in self._plan.steps and not self._confirmation_trials()):
             return None
         allowed = [one.configuration for one in self.ranking.rivals]
         return conclude(self.confirmation(), self._allowance(contenders), self.ranking.memory_gb, allowed)
 
+    @cached_property
+    def _contenders(self) -> Contenders | None:
+        """The configurations of the race: the finalists of a search, or else the best of the grids."""
+        contenders = self.ranking.contenders
+        if contenders is None or not self._record.has(SEARCH):
+            return contenders
+        finalists = finalists_of_search(self._record, [one.configuration for one in self.ranking.rivals])
+        rest = [one for one in finalists if one != contenders.baseline]
+        if not rest:
+            return contenders
+        return Contenders(rest[0], rest[1] if len(rest) > 1 else None, contenders.baseline, tuple(rest[2:]))
+
     def _allowance(self, contenders: Contenders) -> Allowance:
+        if self._record.has(SEARCH):
+            return allowance_of_search(self._record, len(contenders.all))
         grid = [trial for name in GRID_STEPS for trial in self._comparable_trials(name)]
         return allowance_of(grid, contenders, self._record.current_conditions.settings.get("cooldown_s"))
 
@@ -214,7 +229,7 @@ class Documents:
 
     def _measured(self, name: str) -> Document:
         step, record = self._steps[name], self._record
-        configurations = step.configurations()
+        configurations = step.configurations() or record.configurations_of(name)
         baseline_step = self._steps["baseline"].base
         own = [trial for trial in record.trials if trial.step == name]
         stood = StepStandings(own, self._others(own), baseline_step, self._plan.objective)
@@ -228,7 +243,8 @@ class Documents:
             trials,
             baseline,
             planned=len(configurations),
-            complete=all(self._is_whole(name, one) for one in configurations),
+            complete=all(self._is_whole(name, one) for one in configurations)
+            and not (step.searches and search_goes_on(record)),
             standings=stood,
             repeats=self._plan.repeats,
             took_sec=_took(own),
@@ -280,6 +296,8 @@ class Documents:
         """Return whether all other steps are done and none has a configuration to validate."""
         steps = self._plan.steps
         others = [self._steps[name] for name in steps if name in GRID_STEPS]
+        if SEARCH in steps and search_goes_on(self._record):
+            return False
         return (
             "validation" in steps
             and bool(self._record.trials)

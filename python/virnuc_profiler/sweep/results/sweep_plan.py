@@ -33,6 +33,7 @@ class SweepPlan:
         repeats: Number of blocks in which each step measures all of its configurations.
         seed: Seed of the order within these blocks.
         objective: What is minimized.
+        budget_sec: Seconds that a search may take with all that follows; None for no limit.
     """
 
     steps: tuple[str, ...]
@@ -43,6 +44,7 @@ class SweepPlan:
     repeats: int = 1
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
+    budget_sec: float | None = None
 
     def planned_steps(self) -> dict[str, Step]:
         """Return all steps by name, with the lists and the packing efficiency of this plan."""
@@ -63,6 +65,7 @@ class SweepPlan:
             "repeats": self.repeats,
             "seed": self.seed,
             "objective": self.objective.to_json(),
+            "budget_sec": self.budget_sec,
         }
 
     @classmethod
@@ -74,6 +77,7 @@ class SweepPlan:
         """
         for name in ("repeats", "seed"):
             require_type(entry.get(name), (int, type(None)), name)
+        require_type(entry.get("budget_sec"), (int, float, type(None)), "budget_sec")
         return cls(
             steps=tuple(name for name in STEP_NAMES if name in entry["steps"]),
             grid=grid_from_json(entry["grid"]),
@@ -83,6 +87,7 @@ class SweepPlan:
             repeats=entry.get("repeats") or 1,
             seed=entry.get("seed") or 0,
             objective=Objective.from_json(entry.get("objective")),
+            budget_sec=entry.get("budget_sec"),
         )
 
 

@@ -112,7 +112,7 @@ def next_trial(
         UsageError: The extra ``search`` is not installed.
     """
     number = len(trials)
-    if number >= limits.trials or (number >= MIN_TRIALS and not _has_time(trials, limits)):
+    if not goes_on(trials, limits):
         return None
     first = tuple(dict.fromkeys((baseline, *space.seeds())))
     if number < len(first):
@@ -125,6 +125,16 @@ def next_trial(
         if proposed not in failed:
             return proposed
     return Surrogate(space, observations).best(failed)
+
+
+def goes_on(trials: Trials, limits: Limits) -> bool:
+    """Return whether there is another trial before the race.
+
+    Args:
+        trials: The trials so far.
+        limits: When the search ends.
+    """
+    return len(trials) < limits.trials and (len(trials) < MIN_TRIALS or _has_time(trials, limits))
 
 
 def finalists(

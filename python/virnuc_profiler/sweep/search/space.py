@@ -15,9 +15,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Final
 
-from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration
-from virnuc_profiler.sweep.plan.knobs import KnobValue
 
 MIN_BUDGET: Final = 1024
 MIN_BUFFER: Final = 250
@@ -32,6 +30,8 @@ PACKS_IN_BUFFER: Final = "packs_in_buffer"
 _WORKERS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _PREFETCH: Final = (1, 2, 4, 8, 16)
 _PACKS: Final = (1, 2, 4, 8, 16, 32)
+_APART: Final = 1.1
+"""Ratio of two neighboring budgets, at least."""
 _SEED_PACKS: Final = 4
 """Packs in the buffer of a seed. Best-fit packing leaves few gaps from then on."""
 
@@ -125,6 +125,58 @@ class Space:
     def _buffer(self, token_budget: int, packs: float) -> int:
         wanted = _two_digits(packs * token_budget / self.mean_tokens)
         return max(min(wanted, self.max_buffer), min(MIN_BUFFER, self.max_buffer))
+
+
+def build_space(
+    *,
+    workers: int,
+    largest_budget: int,
+    tokens: int,
+    num_sequences: int,
+    longest_tokens: int,
+    precisions: Sequence[str] = (),
+) -> Space:
+    """Return the space of a machine, a model and a workload.
+
+    Args:
+        workers: Most workers, which is the number of usable cores.
+        largest_budget: Largest token budget that fits into memory.
+        tokens: Tokens of the workload.
+        num_sequences: Sequences of the workload.
+        longest_tokens: Tokens of its longest sequence, which the smallest budget must hold.
+        precisions: Precisions to choose from; none to leave the model's.
+    """
+    lowest = max(MIN_BUDGET, longest_tokens)
+    highest = max(lowest, min(largest_budget, max(BUDGET_WITHOUT_FORECAST, tokens // MIN_PACKS)))
+    axes: dict[str, tuple[Any, ...]] = {
+        "num_workers": _up_to(_WORKERS, max(0, workers)),
+        "prefetch_factor": _PREFETCH,
+        "token_budget": _budgets(lowest, highest),
+        PACKS_IN_BUFFER: _PACKS,
+    }
+    if len(precisions) > 1:
+        axes["precision"] = tuple(precisions)
+    return Space(axes, tokens / num_sequences, min(MAX_BUFFER, max(MIN_BUFFER, num_sequences)))
+
+
+def largest_budget(forecast: int | None) -> int:
+    """Return the largest budget that is known to fit.
+
+    Args:
+        forecast: Largest budget that the memory forecast lets fit; None where there is no forecast.
+    """
+    return BUDGET_WITHOUT_FORECAST if forecast is None else forecast
+
+
+def _budgets(lowest: int, highest: int) -> tuple[int, ...]:
+    """Return budgets that grow by the square root of two, the baseline's among them, and end at the highest."""
+    steps = (round(MIN_BUDGET * 2 ** (step / 2)) for step in range(2 * 31))
+    between = [budget for budget in steps if lowest * _APART < budget < highest / _APART]
+    return tuple(dict.fromkeys((lowest, *between, highest)))
+
+
+def _up_to(levels: Sequence[int], highest: int) -> tuple[int, ...]:
+    return (*(level for level in levels if level < highest), highest)
 
 
 def _nearest(levels: Sequence[Any], value: Any) -> Any:

@@ -8,7 +8,7 @@ afresh, beside the baseline and the runner-up, until their order is known or its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_AGREE, MIN_BLOCKS_TO_DIFFER, Comparison
@@ -60,7 +60,8 @@ def within(contenders: Contenders, allowance: Allowance) -> Contenders | None:
     if len(contenders.all) < 2:
         return None
     pair = Contenders(contenders.winner, None, contenders.baseline)
-    options = [contenders, pair] if len(pair.all) == 2 else [contenders]
+    few = replace(contenders, others=())
+    options = [one for one in dict.fromkeys((contenders, few, pair)) if len(one.all) > 1]
     for needed in (MIN_BLOCKS_TO_DIFFER, MIN_BLOCKS_TO_AGREE):
         for option in options:
             if allowance.blocks(len(option.all)) >= needed:
