@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from virnuc_profiler.cli.estimates import estimate
 from virnuc_profiler.cli.options.decision_options import Decisions
 from virnuc_profiler.cli.options.measurement_request import resolve_device_here, shown_path, warn_of_findings
+from virnuc_profiler.cli.options.search_options import describe_search, space_of_sweep
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
-from virnuc_profiler.sweep.plan.steps import plan
+from virnuc_profiler.sweep.plan.steps import SEARCH, plan
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -52,7 +53,12 @@ def dry_run(
     trials = remaining_trials(records, decisions.steps, settings)
     for name in needed_steps(records, decisions.steps, settings):
         if name == "confirmation":
-            print("confirmation: the best, the runner-up and the baseline, in blocks")
+            print("confirmation: the best ones and the baseline, in blocks")
+            continue
+        if name == SEARCH:
+            todo = records[-1].plan
+            known = request.device.type == "cpu"
+            print(*describe_search(todo, space_of_sweep(todo, None), budget_known=known), sep="\n")
             continue
         counts = Counter(configuration for step, configuration in trials if step == name)
         blocks = f" in {counted(decisions.repeats, 'block')}" if decisions.repeats > 1 and name != "validation" else ""
@@ -86,7 +92,9 @@ def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, floa
     request = resumed_request(record, folder, given, resolve_device_here)
     require_same_file(record, request)
     plan_so_far = record.plan
-    decisions = Decisions(plan_so_far.steps, plan_so_far.grid, plan_so_far.objective, plan_so_far.repeats)
+    decisions = Decisions(
+        plan_so_far.steps, plan_so_far.grid, plan_so_far.objective, plan_so_far.repeats, plan_so_far.budget_sec
+    )
     return dry_run(request, decisions, limits, records)
 
 

@@ -4,10 +4,10 @@
 from dataclasses import replace
 
 import pytest
+from virnuc_profiler.reports.sweep_verdicts import fastest_label, missed_packing_note, repeated_spread, verdicts
 
 from tests.support.sweeps import WORKLOAD, conditions, failure, success
 from virnuc_profiler.reports.sweep_tables import render_interaction, render_packing
-from virnuc_profiler.reports.sweep_verdicts import fastest_label, missed_packing_note, repeated_spread, verdicts
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.result_files import make_document

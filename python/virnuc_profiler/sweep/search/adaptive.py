@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -31,6 +32,11 @@ RACE_SHARE: Final = 0.5
 """Share of the time that is kept for the race."""
 MIN_TRIALS: Final = 4
 """Trials that are made whatever the time: the baseline and the seeds."""
+_MAX_REPEATS: Final = 1
+"""How often the surrogate may have a configuration measured again; the race is for what is still good then."""
+_UPPER: Final = 0.4
+"""Share of a configuration's rates in a race that count, the highest ones. What disturbs a trial slows it down: a burst
+of other work, or a host that runs in the slower of two modes. The mean of all would follow how often that happened."""
 _NEAR: Final = 0.005
 """A cheaper configuration is preferred if its measured rate is at most this share lower. The practical threshold of 2 %
 would be too much: the means of a race have errors of their own."""
@@ -124,7 +130,9 @@ def next_trial(
         proposed = propose(space, observations, seed)
         if proposed not in failed:
             return proposed
-    return Surrogate(space, observations).best(failed)
+    counts = Counter(one for one, _ in observations)
+    repeated = {one for one, count in counts.items() if count > _MAX_REPEATS}
+    return Surrogate(space, observations).best(failed | repeated)
 
 
 def goes_on(trials: Trials, limits: Limits) -> bool:
@@ -159,14 +167,15 @@ def finalists(
     return Surrogate(space, observations).finalists(candidates, count, seed)
 
 
-def nearly_best(rates: Mapping[Configuration, float]) -> list[Configuration]:
-    """Return the configurations among which the price decides.
+def nearly_best(rates: Mapping[Configuration, Sequence[float]]) -> list[Configuration]:
+    """Return the configurations of a race among which the price decides.
 
     Args:
-        rates: Mean rate of each in the same blocks, of any unit.
+        rates: Rates of each in the same blocks, of any unit.
     """
-    floor = max(rates.values(), default=0.0) * (1 - _NEAR)
-    return [one for one, rate in rates.items() if rate >= floor]
+    undisturbed = {one: _undisturbed(measured) for one, measured in rates.items() if measured}
+    floor = max(undisturbed.values(), default=0.0) * (1 - _NEAR)
+    return [one for one, rate in undisturbed.items() if rate >= floor]
 
 
 def search(
@@ -206,8 +215,8 @@ def _race(
 ) -> Found:
     by_name = {one.run_id: one for one in entrants}
     race = Race(list(by_name), next(iter(by_name)), max_blocks=limits.max_blocks)
-    order = random.Random(seed)
-    logs: dict[Configuration, list[float]] = {one: [] for one in by_name.values()}
+    order = random.Random(seed)  # noqa: S311  an order, not a secret
+    rates_of: dict[Configuration, list[float]] = {one: [] for one in by_name.values()}
     seconds, count = sum(taken.seconds for _, taken in trials), 0
     each = median(taken.seconds for _, taken in trials)
     while not race.finished and (limits.seconds is None or seconds + len(race.running) * each <= limits.seconds):
@@ -220,10 +229,10 @@ def _race(
             break
         race.add_block(rates)
         for name, rate in rates.items():
-            logs[by_name[name]].append(math.log(rate))
+            rates_of[by_name[name]].append(rate)
     leaders = tuple(by_name[name] for name in race.leaders()) if race.blocks else ()
-    means = {one: math.exp(fmean(logs[one])) for one in leaders}
-    best = cheapest(nearly_best(means), {}) if means else next(iter(reversed(tuple(by_name.values()))), None)
+    near = nearly_best({one: rates_of[one] for one in leaders})
+    best = cheapest(near, {}) if near else next(iter(reversed(tuple(by_name.values()))), None)
     compared = best is not None and race.blocks > 0 and best.run_id != race.reference
     return Found(
         configuration=best,
@@ -234,6 +243,10 @@ def _race(
         race_trials=count,
         seconds=seconds,
     )
+
+
+def _undisturbed(rates: Sequence[float]) -> float:
+    return fmean(sorted(rates)[-math.ceil(_UPPER * len(rates)) :])
 
 
 def _observations(trials: Trials) -> list[tuple[Configuration, float]]:

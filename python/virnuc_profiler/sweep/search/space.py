@@ -32,7 +32,7 @@ _PREFETCH: Final = (1, 2, 4, 8, 16)
 _PACKS: Final = (1, 2, 4, 8, 16, 32)
 _APART: Final = 1.1
 """Ratio of two neighboring budgets, at least."""
-_SEED_PACKS: Final = 4
+_SEED_PACKS: Final = 8
 """Packs in the buffer of a seed. Best-fit packing leaves few gaps from then on."""
 
 
@@ -104,14 +104,18 @@ class Space:
         """Return the configurations to begin with.
 
         Throughput grows with the budget until something else is the limit, and reading is that something else. So the
-        largest budget is tried with many workers and with few, and then a middle one.
+        largest budget is tried with many workers and with few. Middle ones follow, because throughput may also fall
+        again, and one reading of a noisy machine would not show it.
         """
         workers, budgets = self.axes["num_workers"], self.axes["token_budget"]
         few = _nearest(workers, min(2, workers[-1] // 2))
+        middle = workers[len(workers) // 2]
         found = (
             self._seed(workers[-1], budgets[-1]),
             self._seed(few, budgets[-1]),
-            self._seed(workers[len(workers) // 2], budgets[len(budgets) * 2 // 3]),
+            self._seed(middle, _nearest(budgets, budgets[-1] / 4)),
+            self._seed(middle, _nearest(budgets, budgets[-1] / 2)),
+            self._seed(workers[-1], _nearest(budgets, budgets[-1] / 8)),
         )
         return tuple(dict.fromkeys(found))
 
@@ -180,7 +184,7 @@ def _up_to(levels: Sequence[int], highest: int) -> tuple[int, ...]:
 
 
 def _nearest(levels: Sequence[Any], value: Any) -> Any:
-    if value in levels or not isinstance(value, int | float):
+    if not isinstance(value, int | float):
         return value if value in levels else levels[0]
     return min(levels, key=lambda level: abs(math.log((1 + level) / (1 + value))))
 
@@ -188,4 +192,4 @@ def _nearest(levels: Sequence[Any], value: Any) -> Any:
 def _two_digits(value: float) -> int:
     """Round up to two significant digits, since nobody needs a buffer of 2,439 sequences."""
     unit = 10 ** max(0, math.floor(math.log10(max(value, 1))) - 1)
-    return math.ceil(value / unit) * unit
+    return int(math.ceil(value / unit) * unit)

@@ -17,6 +17,8 @@ from virnuc_profiler.sweep.search.space import Space
 if TYPE_CHECKING:
     import numpy as np
 
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+
 _SAMPLES: Final = 1000
 _MIN_SPREAD: Final = 0.005
 """Smallest spread of the logarithms that counts as one; below, all are equal."""
@@ -45,7 +47,7 @@ class Surrogate:
         squares = _squares(self._places, self._places)
         count, axes = self._places.shape
 
-        def loss(raw: np.ndarray[Any, Any]) -> float:
+        def loss(raw: Floats) -> float:
             covariance = _kernel(squares, raw, axes) + np.eye(count) * (np.exp(raw[-1]) + 1e-6)
             try:
                 factor = np.linalg.cholesky(covariance)
@@ -85,7 +87,8 @@ class Surrogate:
 
         everything = self._space.configurations
         ranked = np.argsort(-self._mean(np.array(self._space.positions)), kind="stable")
-        return next((everything[index] for index in ranked if everything[index] not in excluded), everything[ranked[0]])
+        by_expectation = [everything[int(index)] for index in ranked]
+        return next((one for one in by_expectation if one not in excluded), by_expectation[0])
 
     def finalists(self, candidates: Sequence[Configuration], count: int, seed: int) -> tuple[Configuration, ...]:
         """Return the few candidates of which the best is expected to be fastest.
@@ -113,30 +116,32 @@ class Surrogate:
             highest = np.maximum(highest, samples[:, chosen[-1]])
         return tuple(candidates[index] for index in chosen)
 
-    def _positions(self, configurations: Sequence[Configuration]) -> np.ndarray[Any, Any]:
+    def _positions(self, configurations: Sequence[Configuration]) -> Floats:
         import numpy as np
 
         return np.array([self._space.position(configuration) for configuration in configurations])
 
-    def _mean(self, places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _mean(self, places: Floats) -> Floats:
         cross = _kernel(_squares(places, self._places), self._raw, self._places.shape[1])
-        return self._center + self._spread * (cross @ self._weights)
+        mean: Floats = self._center + self._spread * (cross @ self._weights)
+        return mean
 
-    def _covariance(self, places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _covariance(self, places: Floats) -> Floats:
         from scipy import linalg
 
         axes = self._places.shape[1]
         cross = _kernel(_squares(places, self._places), self._raw, axes)
         own = _kernel(_squares(places, places), self._raw, axes)
-        return self._spread**2 * (own - cross @ linalg.cho_solve(self._factor, cross.T))
+        covariance: Floats = self._spread**2 * (own - cross @ linalg.cho_solve(self._factor, cross.T))
+        return covariance
 
 
-def _squares(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _squares(left: Floats, right: Floats) -> Floats:
     """Return the squared distances along each axis, shape (left, right, axes)."""
     return (left[:, None, :] - right[None, :, :]) ** 2
 
 
-def _kernel(squares: np.ndarray[Any, Any], raw: np.ndarray[Any, Any], axes: int) -> np.ndarray[Any, Any]:
+def _kernel(squares: Floats, raw: Floats, axes: int) -> Floats:
     """Return the covariances.
 
     Args:
@@ -148,10 +153,11 @@ def _kernel(squares: np.ndarray[Any, Any], raw: np.ndarray[Any, Any], axes: int)
     import numpy as np
 
     own = _matern(squares / _LENGTH**2) @ np.exp(raw[:axes])
-    return own + np.exp(raw[2 * axes]) * _matern(squares @ np.exp(raw[axes : 2 * axes]))
+    covariance: Floats = own + np.exp(raw[2 * axes]) * _matern(squares @ np.exp(raw[axes : 2 * axes]))
+    return covariance
 
 
-def _matern(squares: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _matern(squares: Floats) -> Floats:
     """Return Matern's kernel of smoothness 5/2."""
     import numpy as np
 
@@ -159,7 +165,7 @@ def _matern(squares: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return (1 + distance + 5 * squares / 3) * np.exp(-distance)
 
 
-def _log_prior(raw: np.ndarray[Any, Any], axes: int) -> float:
+def _log_prior(raw: Floats, axes: int) -> float:
     """Return the logarithm of the prior: moderate variances, lengths near that of an axis, little noise."""
     import numpy as np
 

@@ -108,6 +108,7 @@ class Replay:
         while set(self.race.running) <= speeds.get(self.race.blocks, {}).keys() and not self.race.finished:
             self.race.add_block(speeds[self.race.blocks])
         self._current = speeds.get(self.race.blocks, {})
+        self._whole = [speeds[block] for block in range(self.race.blocks)]
 
     @property
     def block(self) -> int:
@@ -129,6 +130,10 @@ class Replay:
         """Return the comparison of each contender with the reference, except for the reference itself."""
         reference = self.contenders.reference
         return {one: self.race.comparison(name) for name, one in self._by_name.items() if one != reference}
+
+    def speeds(self, configuration: Configuration) -> list[float]:
+        """Return the reciprocal costs of a contender, one for each whole block that it ran in."""
+        return [block[configuration.run_id] for block in self._whole if configuration.run_id in block]
 
     def leaders(self) -> tuple[Configuration, ...]:
         """Return the contenders that are not shown to be worse than another."""

@@ -53,7 +53,7 @@ def conclude(
     verdict = BETTER if better else TIED if same else CANNOT_TELL
     eligible = better or [reference, *level]
     if replay.contenders.others:  # a search selects; whether the selected one is better is the verdict's matter
-        eligible = nearly_best({one: comparisons[one].ratio or 0.0 if one in comparisons else 1.0 for one in leaders})
+        eligible = nearly_best({one: replay.speeds(one) for one in leaders}) or [reference]
     return Confirmation(
         contenders=replay.contenders,
         verdict=verdict,
