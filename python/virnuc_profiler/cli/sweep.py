@@ -47,6 +47,7 @@ from virnuc_profiler.cli.options.search_options import (
     describe_search,
     space_of_sweep,
     steps_of_search,
+    time_of_race,
 )
 from virnuc_profiler.cli.resume import (
     conditions_so_far,
@@ -243,7 +244,7 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     if planned:
         expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
         print(
-            f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{_with_confirmation(names)}\n", flush=True
+            f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{time_of_race(names)}\n", flush=True
         )
     with show_progress(planned, min_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
@@ -265,10 +266,6 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
 
 def _counted_trials(planned: Sequence[Workload], repeats: int) -> str:
     return counted(len(planned), "configuration" if repeats == 1 else "trial")
-
-
-def _with_confirmation(names: Sequence[str]) -> str:
-    return ", and at most a quarter more for the confirmation" if "confirmation" in names else ""
 
 
 def _not_let_run(count: int, folder: str) -> str:

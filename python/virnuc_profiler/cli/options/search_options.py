@@ -106,3 +106,16 @@ def describe_search(plan: SweepPlan, space: Space, *, budget_known: bool) -> Ite
     yield f"  at most {TRIALS} short trials, then {FINALISTS} finalists and the baseline in at most {MAX_BLOCKS} blocks"
     if plan.budget_sec is not None:
         yield f"  all trials within {in_words(plan.budget_sec)}"
+
+
+def time_of_race(names: Sequence[str]) -> str:
+    """Return what the confirmation adds to an estimate, whose number of trials is not known before; empty if nothing.
+
+    Args:
+        names: Names of the steps.
+    """
+    if "confirmation" not in names:
+        return ""
+    if SEARCH in names:
+        return ", and at most three times as much for the race"
+    return ", and at most a quarter more for the confirmation"

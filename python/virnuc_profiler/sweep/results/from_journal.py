@@ -10,7 +10,7 @@ from typing import Any
 
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
-from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, SEARCH, STEPS, Step
+from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, SEARCH, STEPS, Grid, Step
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
 from virnuc_profiler.sweep.results.result import Result
@@ -230,6 +230,8 @@ class Documents:
     def _measured(self, name: str) -> Document:
         step, record = self._steps[name], self._record
         configurations = step.configurations() or record.configurations_of(name)
+        if step.searches:
+            step = replace(step, grid=_tried(configurations))
         baseline_step = self._steps["baseline"].base
         own = [trial for trial in record.trials if trial.step == name]
         stood = StepStandings(own, self._others(own), baseline_step, self._plan.objective)
@@ -370,6 +372,12 @@ def _counting(trials: Sequence[Trial]) -> list[Result]:
         sound = [trial for trial in each if not trial.doubts or not trial.result.succeeded]
         found += [trial.result for trial in sound or each]
     return found
+
+
+def _tried(configurations: Sequence[Configuration]) -> Grid:
+    """Return the values of each knob among configurations, as a grid names them."""
+    values = {name: dict.fromkeys(getattr(one, name) for one in configurations) for name in KNOBS}
+    return {name: tuple(found) for name, found in values.items() if len(found) > 1 or name != "precision"}
 
 
 def _took(trials: Sequence[Trial]) -> float | None:

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""Recorded tables of rates, on which searches are replayed. The format is in benchmarks/data/README.md."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+import numpy as np
+
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.search.space import Space, build_space
+
+KNOB_COLUMNS: Final = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
+COLUMNS: Final = (*KNOB_COLUMNS, "block", "tokens_per_sec")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A recorded table: the rates of each configuration, one for each block.
+
+    Attributes:
+        name: Name of its file, without the ending.
+        about: Machine, versions, model and workload: whatever the file says beside its rows.
+        readings: Tokens per second of each configuration in each block; none if it did not fit.
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    readings: Mapping[Configuration, tuple[float, ...]]
+
+    @cached_property
+    def truths(self) -> dict[Configuration, float]:
+        """The geometric mean of each configuration that has rates."""
+        return {one: math.exp(fmean(map(math.log, rates))) for one, rates in self.readings.items() if rates}
+
+    @cached_property
+    def errors(self) -> tuple[float, ...]:
+        """How far the logarithms of single readings lie from their means, corrected for the few blocks."""
+        found: list[float] = []
+        for one, rates in self.readings.items():
+            if len(rates) > 1:
+                factor = math.sqrt(len(rates) / (len(rates) - 1))
+                found += [factor * math.log(rate / self.truths[one]) for rate in rates]
+        return tuple(found) or (0.0,)
+
+    @property
+    def largest_budget(self) -> int:
+        """The largest budget with which every configuration has rates, as a forecast of the memory would say."""
+        failed = [one.token_budget for one, rates in self.readings.items() if not rates]
+        return max(one.token_budget for one in self.truths if one.token_budget < min(failed, default=2**31))
+
+    def nearest(self, configuration: Configuration) -> Configuration:
+        """Return the recorded configuration that resembles another one most, by the ratios of its values."""
+        place = _place(configuration)
+        index = int(np.argmin(((self._places - place) ** 2).sum(axis=1)))
+        return self._recorded[index]
+
+    def best(self) -> float:
+        """Return the highest rate."""
+        return max(self.truths.values())
+
+    def rate(self, configuration: Configuration) -> float | None:
+        """Return the rate of the nearest recorded configuration; None if it did not fit."""
+        return self.truths.get(self.nearest(configuration))
+
+    def space(self) -> Space:
+        """Return the space of an adaptive search over what was recorded."""
+        recorded = list(self.truths)
+        workload = self.about.get("workload", {})
+        sequences = int(workload.get("num_sequences", 20_000))
+        return build_space(
+            workers=max(one.num_workers for one in recorded),
+            largest_budget=self.largest_budget,
+            tokens=int(workload.get("tokens", 215 * sequences)),
+            num_sequences=min(sequences, max(one.buffer_size for one in recorded)),
+            longest_tokens=min(one.token_budget for one in recorded),
+        )
+
+    def grid(self) -> list[Configuration]:
+        """Return all recorded configurations."""
+        return list(self.readings)
+
+    @cached_property
+    def _recorded(self) -> list[Configuration]:
+        return list(self.readings)
+
+    @cached_property
+    def _places(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.array([_place(one) for one in self.readings])
+
+
+def read_table(path: Path) -> Table:
+    """Read a table.
+
+    Args:
+        path: A JSON or a CSV file.
+
+    Raises:
+        ValueError: A column is missing, a value has another form, or nothing has a rate.
+    """
+    about, rows = _json_rows(path) if path.suffix == ".json" else _csv_rows(path)
+    readings: dict[Configuration, list[float]] = defaultdict(list)
+    for number, row in enumerate(rows, start=1):
+        try:
+            configuration = Configuration(*(int(row[name]) for name in KNOB_COLUMNS))
+            rate = row["tokens_per_sec"]
+            int(row["block"])
+            found = readings[configuration]
+            if rate not in (None, ""):
+                found.append(_positive(float(rate)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}, row {number}: {error!r}; each row needs {', '.join(COLUMNS)}") from None
+    if not any(readings.values()):
+        raise ValueError(f"{path} has no row with tokens_per_sec")
+    return Table(path.stem, about, {one: tuple(rates) for one, rates in readings.items()})
+
+
+def _json_rows(path: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict) or not isinstance(values.get("rows"), list):
+        raise ValueError(f"{path} must be an object with the list `rows`")
+    rows = values.pop("rows")
+    return values, rows
+
+
+def _csv_rows(path: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+    """Read lines such as ``# machine: {"gpu_models": [...]}``, then a table with a header."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    notes = [line[1:].strip().partition(":") for line in lines if line.startswith("#")]
+    about = {name.strip(): json.loads(value) for name, _, value in notes}
+    return about, list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+def _positive(rate: float) -> float:
+    if not (math.isfinite(rate) and rate > 0):
+        raise ValueError(f"tokens_per_sec is {rate}; it must be positive, or empty where the configuration failed")
+    return rate
+
+
+def _place(configuration: Configuration) -> np.ndarray[Any, np.dtype[np.float64]]:
+    values = (getattr(configuration, name) for name in KNOB_COLUMNS)
+    return np.log([1 + value if name == "num_workers" else value for name, value in zip(KNOB_COLUMNS, values, strict=True)])
