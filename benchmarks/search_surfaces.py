@@ -71,7 +71,7 @@ class Surface:
         filled = 1 - self.packing_loss * np.minimum(1, budget / content)
         pack = np.minimum(budget, content) * filled
         device = pack / (pack + self.half_budget) * np.sqrt(filled)
-        device = device * np.exp(-self.decline * np.maximum(0, np.log2(pack / self.peak_budget)))
+        device = device * np.exp(-self.decline * np.log2(np.maximum(1, pack / self.peak_budget)))
         workers_rate = self.worker_rate * np.maximum(workers, 1) ** self.worker_exponent
         workers_rate = workers_rate * (1 - self.prefetch_loss * np.exp(-(prefetch - 1) / 1.5))
         host = np.where(workers > 0, workers_rate, self.main_rate)

@@ -110,15 +110,8 @@ def read_table(path: Path) -> Table:
     about, rows = _json_rows(path) if path.suffix == ".json" else _csv_rows(path)
     readings: dict[Configuration, list[float]] = defaultdict(list)
     for number, row in enumerate(rows, start=1):
-        try:
-            configuration = Configuration(*(int(row[name]) for name in KNOB_COLUMNS))
-            rate = row["tokens_per_sec"]
-            int(row["block"])
-            found = readings[configuration]
-            if rate not in (None, ""):
-                found.append(_positive(float(rate)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}, row {number}: {error!r}; each row needs {', '.join(COLUMNS)}") from None
+        configuration, rate = _reading(row, f"{path}, row {number}")
+        readings[configuration] += [] if rate is None else [rate]
     if not any(readings.values()):
         raise ValueError(f"{path} has no row with tokens_per_sec")
     return Table(path.stem, about, {one: tuple(rates) for one, rates in readings.items()})
@@ -140,6 +133,16 @@ def _csv_rows(path: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
     return about, list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
 
+def _reading(row: Mapping[str, Any], where: str) -> tuple[Configuration, float | None]:
+    try:
+        configuration = Configuration(*(int(row[name]) for name in KNOB_COLUMNS))
+        int(row["block"])
+        rate = row["tokens_per_sec"]
+        return configuration, None if rate in (None, "") else _positive(float(rate))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error!r}; each row needs {', '.join(COLUMNS)}") from None
+
+
 def _positive(rate: float) -> float:
     if not (math.isfinite(rate) and rate > 0):
         raise ValueError(f"tokens_per_sec is {rate}; it must be positive, or empty where the configuration failed")
@@ -147,5 +150,5 @@ def _positive(rate: float) -> float:
 
 
 def _place(configuration: Configuration) -> np.ndarray[Any, np.dtype[np.float64]]:
-    values = (getattr(configuration, name) for name in KNOB_COLUMNS)
-    return np.log([1 + value if name == "num_workers" else value for name, value in zip(KNOB_COLUMNS, values, strict=True)])
+    workers, *others = (getattr(configuration, name) for name in KNOB_COLUMNS)
+    return np.log(np.array([1 + workers, *others], np.float64))

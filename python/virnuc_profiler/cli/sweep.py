@@ -243,9 +243,7 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     planned = sweep.planned(names)
     if planned:
         expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
-        print(
-            f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{time_of_race(names)}\n", flush=True
-        )
+        print(f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{time_of_race(names)}\n", flush=True)
     with show_progress(planned, min_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
         if model is not None:

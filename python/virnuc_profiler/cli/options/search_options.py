@@ -94,7 +94,7 @@ def describe_search(plan: SweepPlan, space: Space, *, budget_known: bool) -> Ite
         space: Its space.
         budget_known: Whether the largest budget is known, since the model is loaded or runs on the CPU.
     """
-    from virnuc_profiler.sweep.search.adaptive import FINALISTS, MAX_BLOCKS, TRIALS
+    from virnuc_profiler.sweep.search.adaptive import FINALISTS, MAX_BLOCKS, QUALIFIED, QUALIFYING_BLOCKS, TRIALS
 
     axes = space.axes
     top = f"{axes['token_budget'][-1]:,}" if budget_known else "the largest that the memory forecast lets fit"
@@ -103,7 +103,10 @@ def describe_search(plan: SweepPlan, space: Space, *, budget_known: bool) -> Ite
         f"to {axes['prefetch_factor'][-1]}, budgets {axes['token_budget'][0]:,} to {top}, buffers up to "
         f"{space.max_buffer:,}"
     )
-    yield f"  at most {TRIALS} short trials, then {FINALISTS} finalists and the baseline in at most {MAX_BLOCKS} blocks"
+    yield (
+        f"  at most {TRIALS} short trials, then {FINALISTS} finalists and the baseline in {QUALIFYING_BLOCKS} blocks, "
+        f"and the best {QUALIFIED} of them in at most {MAX_BLOCKS - QUALIFYING_BLOCKS} more"
+    )
     if plan.budget_sec is not None:
         yield f"  all trials within {in_words(plan.budget_sec)}"
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Final
 
-from virnuc_profiler.analysis.confidence.paired import Comparison
+from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_DIFFER, Comparison
 from virnuc_profiler.analysis.confidence.race import Race
 from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
@@ -26,7 +26,10 @@ from virnuc_profiler.sweep.search.space import Space
 from virnuc_profiler.sweep.search.surrogate import Surrogate
 
 TRIALS: Final = 16
-FINALISTS: Final = 4
+FINALISTS: Final = 8
+QUALIFYING_BLOCKS: Final = 3
+QUALIFIED: Final = 4
+"""The best of the finalists after the first blocks, which run the other blocks as well."""
 MAX_BLOCKS: Final = 10
 RACE_SHARE: Final = 0.5
 """Share of the time that is kept for the race."""
@@ -34,7 +37,7 @@ MIN_TRIALS: Final = 4
 """Trials that are made whatever the time: the baseline and the seeds."""
 _MAX_REPEATS: Final = 1
 """How often the surrogate may have a configuration measured again; the race is for what is still good then."""
-_UPPER: Final = 0.4
+_UPPER: Final = 0.3
 """Share of a configuration's rates in a race that count, the highest ones. What disturbs a trial slows it down: a burst
 of other work, or a host that runs in the slower of two modes. The mean of all would follow how often that happened."""
 _NEAR: Final = 0.005
@@ -65,7 +68,7 @@ class Limits:
 
     Attributes:
         trials: Most trials before the race, the baseline among them.
-        finalists: Number of configurations in the race, beside the baseline.
+        finalists: Most configurations that enter the race, beside the baseline.
         max_blocks: Most blocks of the race.
         seconds: Time for all trials with the race; None for no limit.
     """
@@ -178,6 +181,29 @@ def nearly_best(rates: Mapping[Configuration, Sequence[float]]) -> list[Configur
     return [one for one, rate in undisturbed.items() if rate >= floor]
 
 
+def qualified(rates: Mapping[Configuration, Sequence[float]]) -> list[Configuration]:
+    """Return the finalists that go on after the qualifying blocks.
+
+    Args:
+        rates: Rates of each in these blocks; a finalist that failed is missing.
+    """
+    return sorted(rates, key=lambda one: -_undisturbed(rates[one]))[:QUALIFIED]
+
+
+def affordable(finalists: int, trials: float) -> int:
+    """Return how many finalists the time suffices for, so that a difference can be stated.
+
+    Args:
+        finalists: Number of finalists that there are.
+        trials: Number of trials for which there is time.
+    """
+    for count in range(finalists, 0, -1):
+        later = MIN_BLOCKS_TO_DIFFER - QUALIFYING_BLOCKS
+        if QUALIFYING_BLOCKS * (count + 1) + later * (min(count, QUALIFIED) + 1) <= trials:
+            return count
+    return min(1, finalists)
+
+
 def search(
     space: Space,
     measure: Callable[[Configuration], Measurement],
@@ -202,7 +228,10 @@ def search(
     trials: list[tuple[Configuration, Measurement]] = []
     while (one := next_trial(space, trials, limits=limits, seed=seed, baseline=baseline)) is not None:
         trials.append((one, measure(one)))
-    chosen = finalists(space, trials, limits.finalists, seed)
+    chosen = [one for one in finalists(space, trials, limits.finalists, seed) if one != baseline]
+    if limits.seconds is not None:
+        used = [taken.seconds for _, taken in trials]
+        chosen = chosen[: affordable(len(chosen), (limits.seconds - sum(used)) / median(used))]
     return _race(dict.fromkeys((baseline, *chosen)), trials, measure, limits, seed)
 
 
@@ -219,8 +248,13 @@ def _race(
     rates_of: dict[Configuration, list[float]] = {one: [] for one in by_name.values()}
     seconds, count = sum(taken.seconds for _, taken in trials), 0
     each = median(taken.seconds for _, taken in trials)
-    while not race.finished and (limits.seconds is None or seconds + len(race.running) * each <= limits.seconds):
+    while not race.finished:
         names = list(race.running)
+        if race.blocks == QUALIFYING_BLOCKS:
+            kept = qualified({one: rates for one, rates in rates_of.items() if one.run_id in names[1:]})
+            names = [names[0], *(one.run_id for one in kept)]
+        if limits.seconds is not None and seconds + len(names) * each > limits.seconds:
+            break
         order.shuffle(names)
         block = {name: measure(by_name[name]) for name in names}
         seconds, count = seconds + sum(taken.seconds for taken in block.values()), count + len(block)

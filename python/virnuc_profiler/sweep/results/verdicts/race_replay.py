@@ -20,6 +20,7 @@ from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import by_configuration
 from virnuc_profiler.sweep.results.verdicts.standings import CONFIDENCE, THRESHOLD
+from virnuc_profiler.sweep.search.adaptive import QUALIFIED, QUALIFYING_BLOCKS, affordable, qualified
 
 SHARE: Final = 0.25
 """Share of the time of the steps before that the confirmation may take."""
@@ -60,8 +61,11 @@ def within(contenders: Contenders, allowance: Allowance) -> Contenders | None:
     if len(contenders.all) < 2:
         return None
     pair = Contenders(contenders.winner, None, contenders.baseline)
-    few = replace(contenders, others=())
-    options = [one for one in dict.fromkeys((contenders, few, pair)) if len(one.all) > 1]
+    if contenders.others:
+        finalists = len(contenders.all) - (contenders.baseline is not None)
+        count = affordable(finalists, allowance.allowed_sec / max(allowance.trial_sec, 1e-9))
+        return replace(contenders, others=contenders.others[: max(0, count - 2)]) if count > 1 else pair
+    options = [contenders, pair] if len(pair.all) == 2 else [contenders]
     for needed in (MIN_BLOCKS_TO_DIFFER, MIN_BLOCKS_TO_AGREE):
         for option in options:
             if allowance.blocks(len(option.all)) >= needed:
@@ -90,7 +94,8 @@ class Replay:
         self.allowance = allowance
         self.used_sec = sum(map(_seconds, trials))
         self._by_name = {one.run_id: one for one in contenders.all}
-        most = max(MIN_BLOCKS_TO_AGREE, min(MAX_BLOCKS, allowance.blocks(len(contenders.all))))
+        usual = min(len(contenders.all), QUALIFIED + 1) if contenders.others else len(contenders.all)
+        most = max(MIN_BLOCKS_TO_AGREE, min(MAX_BLOCKS, allowance.blocks(usual)))
         self.race = Race(
             tuple(self._by_name),
             contenders.reference.run_id,
@@ -105,10 +110,11 @@ class Replay:
             if trial.result.succeeded and not trial.result.interrupted and cost is not None:
                 speeds.setdefault(trial.block, {})[trial.configuration.run_id] = 1 / cost
         self._measured = len(standing)
-        while set(self.race.running) <= speeds.get(self.race.blocks, {}).keys() and not self.race.finished:
+        self._whole: list[dict[str, float]] = []
+        while set(self._running()) <= speeds.get(self.race.blocks, {}).keys() and not self.race.finished:
+            self._whole.append(speeds[self.race.blocks])
             self.race.add_block(speeds[self.race.blocks])
         self._current = speeds.get(self.race.blocks, {})
-        self._whole = [speeds[block] for block in range(self.race.blocks)]
 
     @property
     def block(self) -> int:
@@ -120,7 +126,7 @@ class Replay:
 
         A block that has begun is finished.
         """
-        left = [self._by_name[name] for name in self.race.running if name not in self._current]
+        left = [self._by_name[name] for name in self._running() if name not in self._current]
         seconds = self.used_sec / self._measured if self._measured else self.allowance.trial_sec
         if not self._current and self.used_sec + len(left) * seconds > self.allowance.allowed_sec * (1 + 1e-9):
             return []
@@ -130,6 +136,15 @@ class Replay:
         """Return the comparison of each contender with the reference, except for the reference itself."""
         reference = self.contenders.reference
         return {one: self.race.comparison(name) for name, one in self._by_name.items() if one != reference}
+
+    def _running(self) -> tuple[str, ...]:
+        """Return what the next block measures: of many finalists, only the best after the qualifying blocks."""
+        running, reference = self.race.running, self.race.reference
+        if not self.contenders.others or self.race.blocks != QUALIFYING_BLOCKS:
+            return running
+        rates = {self._by_name[name]: self.speeds(self._by_name[name]) for name in running if name != reference}
+        kept = {one.run_id for one in qualified(rates)}
+        return tuple(name for name in running if name in kept or name == reference)
 
     def speeds(self, configuration: Configuration) -> list[float]:
         """Return the reciprocal costs of a contender, one for each whole block that it ran in."""
