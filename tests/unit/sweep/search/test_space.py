@@ -67,6 +67,6 @@ def test_precisions_are_an_axis_only_where_there_are_several():
 def test_a_configuration_off_the_ladders_has_the_nearest_place():
     found = space()
     assert found.point(Configuration(5, 3, 4100, 152)) == {
-        "num_workers": 6, "prefetch_factor": 2, "token_budget": 4096, "packs_in_buffer": 8,
+        "num_workers": 6, "prefetch_factor": 4, "token_budget": 4096, "packs_in_buffer": 8,
     }  # fmt: skip
     assert all(0 <= place <= 1 for place in found.position(BASELINE))
