@@ -20,6 +20,8 @@ from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.search.space import Space, build_space
 
 KNOB_COLUMNS: Final = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
+_MEAN_TOKENS: Final = 215
+"""Mean number of tokens of the sequences that a sweep generates."""
 COLUMNS: Final = (*KNOB_COLUMNS, "block", "tokens_per_sec")
 
 
@@ -75,12 +77,12 @@ class Table:
     def space(self) -> Space:
         """Return the space of an adaptive search over what was recorded."""
         recorded = list(self.truths)
-        workload = self.about.get("workload", {})
-        sequences = int(workload.get("num_sequences", 20_000))
+        workload = self.about["workload"]
+        sequences = int(workload["sequences"])
         return build_space(
             workers=max(one.num_workers for one in recorded),
             largest_budget=self.largest_budget,
-            tokens=int(workload.get("tokens", 215 * sequences)),
+            tokens=int(workload.get("tokens", _MEAN_TOKENS * sequences)),
             num_sequences=min(sequences, max(one.buffer_size for one in recorded)),
             longest_tokens=min(one.token_budget for one in recorded),
         )
@@ -126,10 +128,12 @@ def _json_rows(path: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
 
 
 def _csv_rows(path: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
-    """Read lines such as ``# machine: {"gpu_models": [...]}``, then a table with a header."""
+    """Read a first line such as ``# {"machine": {...}}``, then a table with a header."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    notes = [line[1:].strip().partition(":") for line in lines if line.startswith("#")]
-    about = {name.strip(): json.loads(value) for name, _, value in notes}
+    about: dict[str, Any] = {}
+    for line in lines:
+        if line.startswith("#"):
+            about |= json.loads(line[1:])
     return about, list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
 

@@ -21,7 +21,7 @@ from virnuc_profiler.sweep.plan.configuration import Configuration
 
 WORKERS: Final = (0, 1, 2, 4, 8)
 PREFETCH: Final = (2, 8)
-BUDGETS: Final = (2048, 4096, 8192, 16384, 32768, 65536, 131072)
+BUDGETS: Final = (4096, 8192, 16384, 32768, 65536, 131072)
 BUFFERS: Final = (500, 2000, 8000, 20000)
 SMALL_GRID: Final = ((1, 4), (4,), (4096, 16384, 65536, 131072), (500, 2000, 8000))
 """Workers, prefetch factors, budgets and buffers of ``--small``, for models whose trials take seconds."""

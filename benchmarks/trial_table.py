@@ -22,6 +22,11 @@ from virnuc_profiler.sweep.trial.provenance import machine_description, model_de
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
 
+_MACHINE: Final = (
+    "gpu_models", "gpu_memory_gb", "driver_version", "cuda_version", "cpu_model", "cpu_usable_cores",
+)  # fmt: skip
+"""What a table says of the machine; not which one of its kind it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -116,8 +121,9 @@ class Bench:
 
     def about(self) -> dict[str, Any]:
         """Return what a table says of its trials."""
+        machine = machine_description()
         return {
-            "machine": machine_description(),
+            "machine": {name: machine[name] for name in _MACHINE},
             "versions": software_versions(),
             "model": model_description(self.model),
             "workload": {"sequences": len(self.fasta), "seed": 42},
@@ -151,7 +157,9 @@ def begin(table: Path, about: Mapping[str, Any]) -> None:
 def append(table: Path, row: Row) -> None:
     """Add a row to a table."""
     with table.open("a", newline="", encoding="utf-8") as file:
-        csv.DictWriter(file, COLUMNS).writerow({name: _cell(value) for name, value in asdict(row).items()})
+        csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(
+            {name: _cell(value) for name, value in asdict(row).items()}
+        )
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:

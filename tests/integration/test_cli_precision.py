@@ -15,8 +15,8 @@ from virnuc_profiler.telemetry.reader import read_telemetry
 pytestmark = pytest.mark.slow  # starts whole programs
 
 TWO = (
-    "--num-sequences", "8", "--cooldown", "0", "--weights", "random", "--device", "cpu", "--token-budget", "2048",
-    "--buffer-size", "50", "--steps", "baseline,packing", "--precision", "fp32,bf16",
+    "--num-sequences", "8", "--cooldown", "0", "--trial-seconds", "0", "--weights", "random", "--device", "cpu",
+    "--token-budget", "2048", "--buffer-size", "50", "--steps", "baseline,packing", "--precision", "fp32,bf16",
 )  # fmt: skip
 BOTH = [("fp32", False), ("bf16", True)]
 

@@ -88,8 +88,11 @@ def test_every_result_agrees_with_its_telemetry(small_sweep):
             assert 0 < result["packing_efficiency"] <= 1
             assert result["cleanup"]["workers_left"] == []
             summary = read_telemetry(folder / result["telemetry_path"])["summary"]
-            assert summary["total_sequences"] == document["workload"]["num_sequences"]
-            assert summary["total_tokens"] == document["workload"]["tokens"]
+            assert result["passes"] == summary["passes"] >= 1
+            assert summary["total_sequences"] == result["passes"] * document["workload"]["num_sequences"]
+            assert result["steady_tokens_per_sec"] == summary["steady_tokens_per_sec"]
+            assert result["rate_interval"] == summary["steady_interval"]
+            assert summary["total_tokens"] == result["passes"] * document["workload"]["tokens"]
             assert result["elapsed_sec"] == summary["elapsed_seconds"]
 
 

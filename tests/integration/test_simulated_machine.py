@@ -58,10 +58,10 @@ def truth_of(path, machine):
     return Truth(len(lengths), tokens, forward_flops(tokens, squares, SHAPE), seconds)
 
 
-def measure(path, folder, machine, configuration=BASELINE):
+def measure(path, folder, machine, configuration=BASELINE, **options):
     """Return the result of a trial through the real loader, packer and runner, without the processes of its workers."""
     knobs = replace(configuration, num_workers=0)
-    result = measure_configuration(knobs, path, folder, machine, "cpu", cooldown_s=0.0)
+    result = measure_configuration(knobs, path, folder, machine, "cpu", cooldown_s=0.0, **options)
     return replace(result, configuration=configuration)
 
 
@@ -156,6 +156,43 @@ def test_a_run_that_ends_early_projects_the_workload_and_not_the_long_sequences_
     assert found["Projected 6M (by sequences)"] > 2 * found["Projected 6M (by tokens)"]
 
 
+def test_a_run_that_ends_in_its_second_pass_projects_the_workload_too(tmp_path, monkeypatch):
+    machine = SimulatedMachine(tokens_per_second=100_000, start_up_s=START_UP_S)
+    machine.install(monkeypatch)
+    path = workload_in_order(tmp_path, 400, "shuffled")
+    measure(path, tmp_path / "whole", machine)
+    machine.interrupt_at_pack = len(machine.records) + 10
+    with pytest.raises(KeyboardInterrupt):
+        measure(path, tmp_path, machine, trial_seconds=60.0)
+    truth = truth_of(path, machine)
+    report = generate_performance_report(next(tmp_path.glob("telemetry_*.json")))
+    assert re.search(r"Sequences: +\d+ \(1 pass over 400\): the run ended early", report)
+    found = figures_of(report)
+    assert found["Steady sequences/s"] == pytest.approx(truth.sequences / truth.computing_s, rel=WITHIN)
+    tokens = 6e6 * truth.tokens / truth.sequences
+    assert found["Projected 6M (by tokens)"] == pytest.approx(
+        found["Elapsed"] / found["Tokens"] * tokens / 3600, rel=WITHIN
+    )
+
+
+def test_a_run_of_several_passes_has_the_rates_and_projections_of_the_workload(machine, tmp_path):
+    path = workload_in_order(tmp_path, 400, "descending")
+    result = measure(path, tmp_path, machine, trial_seconds=5.0)
+    assert result.passes > 1
+    truth = truth_of(path, machine)
+    found = figures_of(generate_performance_report(result.telemetry_path))
+    passes_s = result.passes * truth.computing_s
+    expected = {
+        "Sequences": result.passes * truth.sequences,
+        "Elapsed": START_UP_S + passes_s,
+        "Sequences/s": result.passes * truth.sequences / (START_UP_S + passes_s),
+        "Steady tokens/s": truth.tokens / truth.computing_s,
+        "Steady sequences/s": truth.sequences / truth.computing_s,
+        "Projected 6M (one start, steady)": (START_UP_S + truth.computing_s / truth.sequences * 6e6) / 3600,
+    }
+    assert {label: found[label] for label in expected} == pytest.approx(expected, rel=WITHIN)
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_each_batch_has_the_rate_of_the_machine(order, tmp_path, monkeypatch):
     machine = SimulatedMachine(tokens_per_second=100_000, start_up_s=START_UP_S)
@@ -200,7 +237,7 @@ def test_a_sweep_finds_that_all_configurations_are_alike(machine, order, tmp_pat
     text = render_step(documents[-1])
     (rate,) = re.findall(r"Throughput: ([\d.,]+) seq/sec", text)
     whole, steady = re.findall(r"6,000,000 sequences: ([\d.,]+) hours", text)
-    assert float(rate) == pytest.approx(long.sequences / long.elapsed_s, rel=WITHIN)
+    assert float(rate) == pytest.approx(long.sequences / long.computing_s, rel=WITHIN)
     assert float(whole) == pytest.approx(long.elapsed_s / long.sequences * 6e6 / 3600, rel=WITHIN)
     assert float(steady) == pytest.approx((START_UP_S + long.computing_s / long.sequences * 6e6) / 3600, rel=WITHIN)
     remaining = [short.elapsed_s * (len(planned) - 1 - done) + long.elapsed_s for done in range(1, len(planned))]

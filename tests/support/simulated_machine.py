@@ -14,6 +14,7 @@ from tests.support.runs import table_of
 from virnuc_profiler.analysis.model_cost import DeviceCeiling, arithmetic_metadata, forward_flops
 from virnuc_profiler.inference import runner as runner_module
 from virnuc_profiler.sweep.plan.workload import generate_tuning_workload
+from virnuc_profiler.sweep.trial import repetition
 from virnuc_profiler.sweep.trial import run as trial
 from virnuc_profiler.telemetry.records import STAGES, BatchRecord, DeviceCapture, PackingRecord, StageRecord
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -43,9 +44,22 @@ class SimulatedMachine:
         shape: Shape of the model; None if it is not known.
         start_up_s: Seconds until the first batch arrives.
         on_device: Whether a device computes while the host goes on, with batches in flight and device times.
+        slowness: Function that returns the factor by which a pack takes longer, by its number in the run; None for a
+            machine of constant speed.
     """
 
-    def __init__(self, *, tokens_per_second=None, flops_per_second=None, shape=None, start_up_s=0.0, on_device=False):
+    def __init__(
+        self,
+        *,
+        tokens_per_second=None,
+        flops_per_second=None,
+        shape=None,
+        start_up_s=0.0,
+        on_device=False,
+        slowness=None,
+    ):
+        self.slowness = slowness
+        self.pack_number = 0
         self.tokens_per_second = tokens_per_second
         self.flops_per_second = flops_per_second
         self.shape = shape
@@ -59,8 +73,14 @@ class SimulatedMachine:
         self.begun = 0
         self.interrupt_at_pack = None
 
+    def pack_ns(self, lengths):
+        """Return how long the machine computes the next pack."""
+        factor = 1.0 if self.slowness is None else self.slowness(self.pack_number)
+        self.pack_number += 1
+        return round(1e9 * factor * self.seconds(sum(lengths), sum(length**2 for length in lengths)))
+
     def seconds(self, tokens, sum_squared_lengths):
-        """Return how long the machine computes."""
+        """Return how long the machine computes, at its own speed."""
         if self.tokens_per_second is not None:
             return tokens / self.tokens_per_second
         return forward_flops(tokens, sum_squared_lengths, self.shape) / self.flops_per_second
@@ -69,13 +89,13 @@ class SimulatedMachine:
         """Compute one pack: the model of a machine without a device."""
         if self.begun == self.interrupt_at_pack:
             raise KeyboardInterrupt
-        lengths = cu_seqlens.diff().tolist()
-        self.now_ns += round(1e9 * self.seconds(len(tokens), sum(length**2 for length in lengths)))
+        self.now_ns += self.pack_ns(cu_seqlens.diff().tolist())
         return torch.zeros(len(tokens), 2)
 
     def install(self, monkeypatch):
         """Have trials timed by this machine and, with a device, batches launched on it."""
         monkeypatch.setattr(trial, "BatchProfiler", lambda **options: self)
+        monkeypatch.setattr(repetition, "monotonic_ns", lambda: self.now_ns)
         if self.on_device:
             monkeypatch.setattr(runner_module, "resolve_device", lambda device: torch.device("cuda", 0))
             monkeypatch.setattr(runner_module, "make_launcher", lambda model, device: self.launch)
@@ -86,9 +106,7 @@ class SimulatedMachine:
             marks.mark(stage)
         marks.end_stage()
         begins_ns = max(self.now_ns, self.device_free_ns)
-        lengths = packed.cu_seqlens.diff().tolist()
-        seconds = self.seconds(sum(lengths), sum(length**2 for length in lengths))
-        self.device_free_ns = begins_ns + round(1e9 * seconds)
+        self.device_free_ns = begins_ns + self.pack_ns(packed.cu_seqlens.diff().tolist())
         marks.device_ns = (begins_ns, self.device_free_ns)
         return _Queued(self, packed, self.device_free_ns)
 
@@ -96,7 +114,7 @@ class SimulatedMachine:
 
     def start(self):
         self.started_ns = self.now_ns
-        self.records, self.begun = [], 0
+        self.records, self.begun, self.pack_number = [], 0, 0
 
     def begin_batch(self):
         self.begun += 1

@@ -67,8 +67,6 @@ class Heartbeat:
 class TokenMeter:
     """How far a run is, by the tokens that are done, since time grows with tokens and not with sequences.
 
-    A run may repeat its tokens in further passes, whose number is not known before.
-
     A run that goes through its workload several times is shown pass by pass. One thread may count while another reads.
 
     Args:
@@ -98,10 +96,13 @@ class TokenMeter:
         # The first batch waits for workers and kernels, so the later ones tell how long the rest will take.
         seconds, tokens = (last_at - first_at, last - first) if last > first else (last_at - self._began, last)
         passes, part = divmod(last, self._total)
+        if not part:
+            return f"all {self._total:,} tokens are done {passes} times"
         done = f"{part:,} of {self._total:,} tokens ({part / self._total:.0%})"
-        if passes:
-            return f"pass {passes + 1}: {done}, {number(tokens / seconds)} tokens/s"
+        done = f"pass {passes + 1}: {done}" if passes else done
         if seconds <= 0:
             return done
+        if passes:  # the run decides at the end of each pass whether another one follows
+            return f"{done}, {number(tokens / seconds)} tokens/s"
         left = max(0.0, (self._total - last) * seconds / tokens - (self._clock() - last_at))
         return f"{done}, {number(tokens / seconds)} tokens/s, about {in_words(left)} left"

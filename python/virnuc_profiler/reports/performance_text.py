@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from virnuc_profiler.analysis.confidence.rate_interval import SETTLED, TOO_SHORT, UNSETTLED
+from virnuc_profiler.analysis.confidence.rate_interval import SETTLED, UNSETTLED
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
 from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED as UNKNOWN
 from virnuc_profiler.analysis.host.interruptions import summary_interrupted
@@ -184,12 +184,14 @@ def _interval(summary: Mapping[str, Any]) -> str:
     found = summary.get("steady_interval")
     if not isinstance(found, Mapping) or summary["steady_tokens_per_sec"] is None:
         return ""
-    ends = [found.get(key) for key in ("confidence", "low", "high")]
-    if found.get("state") == SETTLED and all(type(end) in (int, float) for end in ends):
-        return f"; {percent(100 * ends[0])} interval: {number(ends[1])} to {number(ends[2])}"
-    return {UNSETTLED: "; the run has not settled", TOO_SHORT: "; too short for an interval"}.get(
-        found.get("state"), ""
-    )
+    confidence, low, high = (_amount(found.get(key)) for key in ("confidence", "low", "high"))
+    if found.get("state") == SETTLED and confidence is not None:
+        return f"; {percent(100 * confidence)} interval: {number(low)} to {number(high)}"
+    return "; not settled" if found.get("state") == UNSETTLED else "; too short for an interval"
+
+
+def _amount(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) else None
 
 
 def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:

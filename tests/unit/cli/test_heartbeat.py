@@ -70,6 +70,17 @@ def test_the_time_left_comes_from_tokens_and_leaves_out_the_start():
     assert str(meter) == "all 100,000 tokens are done, cleaning up"
 
 
+def test_further_passes_are_shown_one_by_one():
+    clock = Clock()
+    meter = TokenMeter(100_000, clock)
+    for tokens in (10_000, 100_000, 130_000):
+        clock.now += 10.0
+        meter.count(tokens)
+    assert str(meter) == "pass 2: 30,000 of 100,000 tokens (30%), 6,000 tokens/s"
+    meter.count(300_000)
+    assert str(meter) == "all 100,000 tokens are done 3 times"
+
+
 def test_a_batch_that_ends_at_once_has_no_rate():
     meter = TokenMeter(100, Clock())
     meter.count(50)

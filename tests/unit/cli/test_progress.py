@@ -56,6 +56,18 @@ def test_what_was_not_tried_says_nothing_of_the_time_that_is_left(capsys):
     assert last == f"[2/3] packing: {BASELINE}: failed, OOM (predicted, not tried), about 12 s left"
 
 
+def test_configurations_that_repeat_their_workload_take_as_long_as_those_before(capsys):
+    clock = Clock()
+    lines = ProgressLines([WORKLOAD, WORKLOAD, VALIDATION_WORKLOAD], 2.0, clock)
+    for _ in range(2):
+        lines.trial_started("baseline", BASELINE, WORKLOAD)
+        lines.trial_counted(3 * WORKLOAD.tokens)
+        clock.now += 2.0 + 1.0 + 4.0  # pause, start, and four passes of a second
+        lines.trial_finished("baseline", success(BASELINE, 100.0, steady_sequences_per_sec=2000.0, passes=4))
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(", ")[2] for line in shown] == ["about 14 s left", "about 7 s left"]
+
+
 def test_tables_go_to_stdout_and_progress_does_not(tmp_path, capsys):
     sweep = fake_sweep(tmp_path)
     with show_progress(sweep.planned(["baseline"]), 2.0) as listener:
@@ -80,6 +92,8 @@ def test_on_a_terminal_a_bar_moves_within_a_configuration(terminal, tmp_path, ca
         bar.trial_started("packing", BASELINE, WORKLOAD)
         bar.trial_counted(WORKLOAD.tokens // 4)
         assert (task.completed, task.total) == (0.25, 2)
+        bar.trial_counted(3 * WORKLOAD.tokens)  # in a later pass
+        assert task.completed == 1
         bar.trial_finished("packing", failure(BASELINE))
         assert task.completed == 1
         bar.trial_started("packing", BASELINE, WORKLOAD)

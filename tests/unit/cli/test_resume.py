@@ -113,7 +113,14 @@ def test_harmless_options_may_differ_and_the_same_ones_be_repeated(stopped, mode
         (("--try-all",), "--try-all is true but was false"),
         (("--skip-invalid",), "--skip-invalid is true but was false"),
         (("--strict",), "--strict is true but was false"),
+        (("--trial-seconds", "9"), "--trial-seconds is 9.0 but was 3.0"),
         (("--output-dir", "elsewhere"), "elsewhere but was"),
+        (("--repeats", "3"), "--repeats is 3 but was 1"),
+        (("--objective", "energy"), "--objective is energy but was time"),
+        (("--for-sequences", "100"), "--for-sequences is 100 but was 6000000"),
+        (("--min-packing", "0.5"), "--min-packing is 0.5 but was not given"),
+        (("--max-memory-gb", "6"), "--max-memory-gb is 6.0 but was not given"),
+        (("--no-confirm",), "--no-confirm is true but was false"),
     ],
 )
 def test_a_contradiction_is_refused_by_name(stopped, model, capsys, option, words):
@@ -253,15 +260,18 @@ def test_records_stay_left_out_when_a_sweep_is_resumed(own, tmp_path, model, cap
 
 def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
     from virnuc_profiler.cli.options.measurement_request import resolve_device_here
-    from virnuc_profiler.sweep.plan.request import options_of, request_of
+    from virnuc_profiler.sweep.plan.request import NEW_OPTIONS, options_of, request_of
+    from virnuc_profiler.sweep.plan.trial_length import PRECISION_TARGET, TRIAL_SECONDS
 
     (request,) = model.requests
     plan = read_journal(stopped)[0].plan
     assert request.device == torch.device("cpu")
     assert request_of(plan.options, plan.grid, stopped, resolve_device_here) == request
     assert json.loads(json.dumps(options_of(request))) == read_journal(stopped)[0].plan.options
-    older = {name: value for name, value in plan.options.items() if name not in ("skip_invalid", "strict")}
-    assert request_of(older, plan.grid, stopped, resolve_device_here) == request
+    assert (request.trial_seconds, request.precision_target) == (TRIAL_SECONDS, PRECISION_TARGET)
+    older = {name: value for name, value in plan.options.items() if name not in NEW_OPTIONS}
+    once = replace(request, trial_seconds=None, precision_target=None)  # what older versions did
+    assert request_of(older, plan.grid, stopped, resolve_device_here) == once
 
 
 def full(folder, capsys):

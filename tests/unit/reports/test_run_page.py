@@ -12,13 +12,15 @@ from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.records import DeviceCapture, GpuReading
 
 
-def run(batches=40, *, device="cpu", percent=100, planned=None, budget=256):
+def run(batches=40, *, device="cpu", percent=100, planned=None, budget=256, passes=None):
     """A run of batches of one second each."""
     records = [
         batch(n, n * 1000, n * 1000 + 1000, [stage("forward", n * 1000, n * 1000 + 990)], packing([120, 128], budget))
         for n in range(batches)
     ]
     metadata = {"device": device, "workload": {"num_sequences": planned or 2 * batches}}
+    if passes is not None:
+        metadata["passes"] = passes
     if device == "cpu":
         return run_of(records, batches * 1000, metadata=metadata)
     times_ms = range(0, batches * 1000 + 1, 100)
@@ -59,6 +61,20 @@ def test_a_run_of_few_batches_is_held_to_no_projection():
 
 def test_a_run_that_ended_early_says_so():
     assert render_page(run(planned=90)).startswith("Ran:     80 of 90 sequences (it ended early), ")
+
+
+def test_a_run_of_several_passes_names_them():
+    assert render_page(run(planned=20, passes=4)).startswith("Ran:     80 sequences in 4 passes over 20, 9,920 tokens")
+    early = render_page(run(planned=60, passes=1))
+    assert early.startswith("Ran:     80 sequences in 1 pass over 60 (it ended early), ")
+    reports = [TextRenderer().run(run(planned=planned, passes=passes)) for planned, passes in ((20, 4), (60, 1))]
+    assert "80 (4 passes over 20)\n" in reports[0]
+    assert "80 (1 pass over 60): the run ended early\n" in reports[1]
+
+
+def test_the_report_gives_the_interval_of_the_steady_rate_or_says_why_there_is_none():
+    assert "95.0% interval: 248 to 248)" in TextRenderer().run(run(200))
+    assert "too short for an interval)" in TextRenderer().run(run(20))
 
 
 def test_one_of_everything_is_singular():

@@ -67,10 +67,10 @@ def compare_with_reference(
         ValueError: The reference was not measured, or an argument is out of range.
     """
     base = measurements.get(reference, ())
-    if not base:
+    if len(base) == 0:
         raise ValueError(f"the reference {reference} was not measured")
     noise = pooled_noise(measurements)
-    others = {name: rates for name, rates in measurements.items() if name != reference and rates}
+    others = {name: rates for name, rates in measurements.items() if name != reference and len(rates)}
     error = shared_error(confidence, 1)
     critical = 0.0
     if noise is not None and others and noise.deviation > 0:

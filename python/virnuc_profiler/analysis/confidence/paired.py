@@ -2,7 +2,9 @@
 """Compare two configurations: ratio of their rates, its interval, and a verdict.
 
 All intervals are computed on logarithms of rates, where a ratio is a difference and the order of the two does not
-matter. A difference counts only if it is larger than noise and larger than a practical threshold.
+matter. A difference counts only if it is larger than noise and larger than a practical threshold. Student's interval is
+exact for normal noise only, so a difference must also pass a randomization test wherever there are enough measurements
+for one. That test is exact for any noise, such as that of a host with two modes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from virnuc_profiler.analysis.confidence.randomization import permutation_error, sign_flip_error
 from virnuc_profiler.analysis.confidence.rate_interval import RateInterval
 from virnuc_profiler.analysis.confidence.student import check_confidence, two_sided_t
 
@@ -52,6 +56,11 @@ class Comparison:
     blocks: int
     threshold: float
 
+    @property
+    def differs(self) -> bool:
+        """Whether the two are shown to be different."""
+        return self.verdict in _OPPOSITE
+
     def inverted(self) -> Comparison:
         """Return the comparison of the reference with the candidate."""
         return replace(
@@ -85,7 +94,7 @@ def compare_blocks(
     *,
     threshold: float = 0.02,
     confidence: float = 0.95,
-    tests: int = 1,
+    tests: float = 1,
 ) -> Comparison:
     """Compare two configurations that were measured in the same blocks.
 
@@ -96,7 +105,8 @@ def compare_blocks(
         reference: Rate of the reference in each block.
         threshold: Smallest difference that matters, as a share of the rate.
         confidence: Probability with which all intervals that share the error contain their truths.
-        tests: Number of tests that share the error: comparisons times looks at the data (Bonferroni).
+        tests: Number of tests that share the error: comparisons times looks at the data (Bonferroni). If they share it
+            in unequal parts, 1 / the part of this test.
 
     Raises:
         ValueError: The two differ in length, a rate is not positive, or an argument is out of range.
@@ -110,7 +120,9 @@ def compare_blocks(
         return verdict_of(float(differences.mean()) if count else None, None, count, threshold, confidence, tests)
     spread = float(differences.std(ddof=1)) / math.sqrt(count)
     half_width = two_sided_t(shared_error(confidence, tests), count - 1) * spread
-    return verdict_of(float(differences.mean()), half_width, count, threshold, confidence, tests)
+    found = verdict_of(float(differences.mean()), half_width, count, threshold, confidence, tests)
+    testable = 2 / 2**count <= 1 - confidence
+    return _unless_chance(found, sign_flip_error(differences)) if found.differs and testable else found
 
 
 def compare_samples(
@@ -119,7 +131,7 @@ def compare_samples(
     *,
     threshold: float = 0.02,
     confidence: float = 0.95,
-    tests: int = 1,
+    tests: float = 1,
 ) -> Comparison:
     """Compare two configurations that were measured repeatedly, but not in blocks.
 
@@ -148,7 +160,8 @@ def compare_samples(
         shares = (part / variance for part in parts)
         degrees = 1 / sum(share**2 / (len(logs) - 1) for share, logs in zip(shares, (ours, theirs), strict=True))
         half_width = two_sided_t(shared_error(confidence, tests), degrees) * math.sqrt(variance)
-    return verdict_of(difference, half_width, count, threshold, confidence, tests)
+    found = verdict_of(difference, half_width, count, threshold, confidence, tests)
+    return _unless_chance(found, permutation_error(ours, theirs)) if found.differs else found
 
 
 def compare_intervals(
@@ -190,7 +203,7 @@ def compare_intervals(
 
 
 def verdict_of(
-    center: float | None, half_width: float | None, blocks: int, threshold: float, confidence: float, tests: int = 1
+    center: float | None, half_width: float | None, blocks: int, threshold: float, confidence: float, tests: float = 1
 ) -> Comparison:
     """Return the comparison that follows from a mean difference of logarithms.
 
@@ -226,7 +239,7 @@ def verdict_of(
     )
 
 
-def shared_error(confidence: float, tests: int) -> float:
+def shared_error(confidence: float, tests: float) -> float:
     """Return the error of one of several tests that share it in equal parts.
 
     Args:
@@ -253,7 +266,12 @@ def _verdict(center: float, low: float, high: float, threshold: float) -> str:
     return CANNOT_TELL
 
 
-def _logs(rates: Sequence[float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _unless_chance(found: Comparison, error: float) -> Comparison:
+    """Return the comparison; without its verdict if equal configurations differ as much too often."""
+    return found if error <= 1 - found.confidence else replace(found, verdict=CANNOT_TELL)
+
+
+def _logs(rates: Sequence[float]) -> NDArray[np.float64]:
     values = np.asarray(rates, np.float64)
     wrong = values[~(np.isfinite(values) & (values > 0))]
     if len(wrong):

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """A race of configurations in blocks, which ends as soon as the answer is known.
 
-After each block, all pairs are compared. Every pair at every look has an equal part of the error, so by the union bound
-the probability that any difference is stated which does not exist is at most 1 - confidence, however the race goes.
-Spending the error over the looks is the idea of Lan and DeMets (1983).
+After each block, all pairs are compared. The error is spent over the looks at the data (Lan and DeMets 1983), most of
+it late, where the blocks are many enough to use it (the power family of Kim and DeMets 1987). The pairs have equal
+parts of it. By the union bound, the probability that any difference is stated which does not exist is at most
+1 - confidence, however the race goes. Student's interval, which each test uses, assumes independent blocks and normal
+noise, but not the same noise of all configurations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import (
     CANNOT_TELL,
@@ -19,12 +22,15 @@ from virnuc_profiler.analysis.confidence.paired import (
     compare_blocks,
 )
 
+_LATENESS: Final = 3
+"""Power of the share of blocks that the spent share of the error grows with."""
+
 
 class Race:
     """Configurations that are measured in blocks until it is known which are best.
 
-    A configuration that is shown to be slower than another leaves the race. The reference stays until the end, so that
-    all others can be compared with it.
+    A configuration leaves the race when it is shown to be slower than another and its comparison with the reference is
+    decided. The reference stays until the end.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Race:
         self.min_blocks = min_blocks
         self.max_blocks = max_blocks
         self._rates: dict[str, list[float]] = {name: [] for name in self.names}
+        self._pairs: dict[tuple[str, str], Comparison] = {}  # of the blocks so far
         self._blocks = 0
         self._running = self.names
         self._compare([1.0], [1.0])  # refuses arguments that are out of range before anything is measured
@@ -77,13 +84,6 @@ class Race:
     def blocks(self) -> int:
         """Number of blocks so far."""
         return self._blocks
-
-    @property
-    def tests(self) -> int:
-        """Number of tests that share the error: all pairs at all looks at which a difference may be stated."""
-        pairs = len(self.names) * (len(self.names) - 1) // 2
-        looks = self.max_blocks - max(self.min_blocks, MIN_BLOCKS_TO_DIFFER) + 1
-        return max(1, pairs) * max(1, looks)
 
     @property
     def finished(self) -> bool:
@@ -109,11 +109,12 @@ class Race:
         self._compare(list(taken.values()), list(taken.values()))  # refuses rates that are not positive
         for name, rate in taken.items():
             self._rates[name].append(rate)
+        self._pairs.clear()
         self._running = tuple(taken)
         self._blocks += 1
         if self._blocks >= self.min_blocks:
-            best = self.leaders()
-            self._running = tuple(name for name in self._running if name in best or name == self.reference)
+            leaders = self.leaders()
+            self._running = tuple(name for name in self._running if name in leaders or self._undecided(name))
 
     def comparison(self, name: str) -> Comparison:
         """Compare a configuration with the reference, at the error of the whole race.
@@ -124,13 +125,20 @@ class Race:
         return self._pair(name, self.reference)
 
     def leaders(self) -> tuple[str, ...]:
-        """Return the configurations that are not shown to be slower than another: the tied."""
-        measured = [name for name in self.names if len(self._rates[name]) == self._blocks or self._blocks == 0]
+        """Return the configurations that are not shown to be slower than another: the tied.
+
+        One that has left the race is none of them. There is always at least one.
+        """
+        measured = [name for name in self.names if len(self._rates[name]) == self._blocks]
         return tuple(
             name
             for name in measured
-            if not any(self._pair(other, name).verdict == FASTER for other in self.names if other != name)
+            if not any(self._pair(other, name).verdict == FASTER for other in measured if other != name)
         )
+
+    def _undecided(self, name: str) -> bool:
+        """Return whether a configuration is still compared with the reference; true for the reference itself."""
+        return name == self.reference or self.comparison(name).verdict == CANNOT_TELL
 
     def _decided(self) -> bool:
         leaders = self.leaders()
@@ -139,8 +147,25 @@ class Race:
         return all(self._pair(a, b).verdict != CANNOT_TELL for a, b in pairs)
 
     def _pair(self, name: str, other: str) -> Comparison:
-        shared = min(len(self._rates[name]), len(self._rates[other]))
-        return self._compare(self._rates[name][:shared], self._rates[other][:shared])
+        if (name, other) not in self._pairs:
+            shared = min(len(self._rates[name]), len(self._rates[other]))
+            compared = self._compare(self._rates[name][:shared], self._rates[other][:shared])
+            self._pairs |= {(name, other): compared, (other, name): compared.inverted()}
+        return self._pairs[name, other]
 
     def _compare(self, rates: Sequence[float], others: Sequence[float]) -> Comparison:
-        return compare_blocks(rates, others, threshold=self.threshold, confidence=self.confidence, tests=self.tests)
+        return compare_blocks(
+            rates, others, threshold=self.threshold, confidence=self.confidence, tests=self._tests(len(rates))
+        )
+
+    def _tests(self, blocks: int) -> float:
+        """Return how many tests like those of one pair after so many blocks could share the whole error.
+
+        Looks before a difference may be stated use the part of the first look at which it may. They can only state
+        that two are the same, which is wrong with half the error, so there is enough of it for them.
+        """
+        pairs = max(1, len(self.names) * (len(self.names) - 1) // 2)
+        first = min(max(self.min_blocks, MIN_BLOCKS_TO_DIFFER), self.max_blocks)
+        spent = [(look / self.max_blocks) ** _LATENESS for look in (blocks - 1, blocks)]
+        share = spent[1] - spent[0] if blocks > first else (first / self.max_blocks) ** _LATENESS
+        return pairs / share

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from virnuc_profiler.analysis.confidence.autocorrelation import mean_half_width
+from virnuc_profiler.analysis.confidence.autocorrelation import doubt_of_mean, trend_error
 from virnuc_profiler.analysis.confidence.student import check_confidence
 from virnuc_profiler.analysis.confidence.transient import warm_up_length
 
@@ -22,15 +22,16 @@ SETTLED: Final = "settled"
 UNSETTLED: Final = "unsettled"
 TOO_SHORT: Final = "too_short"
 
-MIN_BATCHES: Final = 20
-"""Shorter series say nothing about their autocorrelation, so that no interval of theirs could be trusted."""
+MIN_BATCHES: Final = 50
+"""Shorter series say so little about their autocorrelation that too many of their intervals would miss the truth."""
 MAX_BLOCKS: Final = 32
 """More blocks hardly narrow an interval, and the autocorrelation between them grows (Schmeiser 1982)."""
-MIN_BLOCKS: Final = 10
 MIN_PASSES: Final = 3
 """From so many passes on, each place of a pass is compared with the same place of the others."""
 FINE_BLOCKS: Final = 200
 """Number of blocks in which the end of the warm-up is sought."""
+TREND_ERROR: Final = 0.01
+"""Probability that a run without a trend is called unsettled."""
 _GRAIN: Final = 1e-6
 """Share of a block's time below which differences are those of the clock, and no sign of a trend."""
 MAX_HALF_WIDTH: Final = 0.25
@@ -43,13 +44,14 @@ class RateInterval:
 
     Attributes:
         state: ``settled``: the rate has an interval. ``unsettled``: the rate still changed in the second half of the
-            run. ``too_short``: there are too few batches, or they vary too much, for an interval.
+            run, or has a trend. ``too_short``: there are too few batches, or they vary too much, for an interval.
         rate: Work per second in the window; None if there is no window.
         low: Lower end of the interval; None unless the run has settled.
         high: Upper end of the interval; None unless the run has settled.
         confidence: Probability with which such an interval contains the long-run rate.
         blocks: Number of blocks of equal work that the interval was computed from; 0 without an interval.
-        window: Start and end of the time after the warm-up, ns. In an unsettled run, the second half of its batches.
+        window: Start and end of the time after the warm-up, ns; None if no work took any time. In an unsettled run, it
+            is the second half of the batches; in a run of too few batches, all of them.
     """
 
     state: str
@@ -129,6 +131,8 @@ def rate_interval(
 ) -> RateInterval:
     """Return the long-run rate of a series of batches, and its interval.
 
+    The interval knows the noise within the series only. Repeat the run to learn what differs from run to run.
+
     Args:
         times_ns: Times of shape (n + 1,) in ascending order: beginning of the measured time, then completion of each of
             n batches.
@@ -146,17 +150,19 @@ def rate_interval(
     if batches == 0 or series.seconds[-1] <= 0 or series.done[-1] <= 0:
         return RateInterval(TOO_SHORT, None, None, None, confidence, 0, None)
     if batches < MIN_BATCHES:
-        return _without_interval(TOO_SHORT, series, batches // 2 if batches > 1 else 0, confidence)
-    begin = _end_of_warm_up(series)
-    if begin is None:
+        return _without_interval(TOO_SHORT, series, 0, confidence)
+    settled = _end_of_warm_up(series)
+    if settled is None:
         return _without_interval(UNSETTLED, series, batches // 2, confidence)
-    begin, values = _blocks(series, begin)
+    begin, values = _blocks(series, settled)
+    if trend_error(values) < TREND_ERROR:
+        return _without_interval(UNSETTLED, series, batches // 2, confidence)
     mean = float(values.mean())
-    half_width = mean_half_width(values, 1 - confidence)
-    if half_width > MAX_HALF_WIDTH * mean:
+    doubt = doubt_of_mean(values, 1 - confidence)
+    if max(doubt) > MAX_HALF_WIDTH * mean:
         return _without_interval(TOO_SHORT, series, begin, confidence)
     rate = series.rate(begin)
-    low, high = rate * mean / (mean + half_width), rate * mean / (mean - half_width)
+    low, high = rate * mean / (mean + doubt.above), rate * mean / (mean - doubt.below)
     return RateInterval(SETTLED, rate, low, high, confidence, values.size, series.window(begin))
 
 
@@ -184,21 +190,23 @@ def _without_interval(state: str, series: _Series, begin: int, confidence: float
 
 
 def _end_of_warm_up(series: _Series) -> int | None:
-    """Return the position at which the warm-up has ended; None if it never does."""
-    batches = len(series.done) - 1
-    passes = len(series.passes) - 1
-    if passes >= MIN_PASSES and series.passes[-1] == batches:
-        places = max(1, min(FINE_BLOCKS // passes, batches // passes))
-        blocks = passes * places
-        by_place = series.block_times(0, blocks).reshape(passes, places)
-        values = (by_place - np.median(by_place, axis=0) + np.median(by_place)).ravel()
-    else:
-        blocks = min(FINE_BLOCKS, batches)
-        values = series.block_times(0, blocks)
+    """Return the position at which the warm-up has ended; None if it lasts beyond half of the work."""
+    values = _fine_blocks(series)
     length = warm_up_length(values)
     if length is None:
         return None
-    return int(np.searchsorted(series.done, series.done[-1] * length / blocks * (1 - 1e-12)))
+    return int(np.searchsorted(series.done, series.done[-1] * length / len(values) * (1 - 1e-12)))
+
+
+def _fine_blocks(series: _Series) -> NDArray[np.float64]:
+    """Return the times of many blocks of equal work, without what differs between the places of a pass."""
+    batches = len(series.done) - 1
+    passes = len(series.passes) - 1
+    if passes < MIN_PASSES or series.passes[-1] != batches:
+        return series.block_times(0, min(FINE_BLOCKS, batches))
+    places = max(1, min(FINE_BLOCKS // passes, batches // passes))
+    values = series.block_times(0, passes * places).reshape(passes, places)
+    return (values - np.median(values, axis=0) + np.median(values)).ravel()
 
 
 def _blocks(series: _Series, begin: int) -> tuple[int, NDArray[np.float64]]:

@@ -57,6 +57,19 @@ def mixture_half_width(weights: NDArray[np.float64], scales: NDArray[np.float64]
     return high
 
 
+def mixture_tails(weights: NDArray[np.float64], values: NDArray[np.float64], degrees: int) -> float:
+    """Return the probability below a value under a mixture of Student's t distributions.
+
+    Args:
+        weights: Weight of each component; they add up to 1.
+        values: The value in units of each component, from its center.
+        degrees: Degrees of freedom of all components.
+    """
+    from scipy import special  # takes 0.2 s to import; commands that compute no interval do without it
+
+    return float(weights @ special.stdtr(degrees, values))
+
+
 def dunnett_critical(samples: NDArray[np.int64], reference: int, degrees: int, error: float) -> float:
     """Return the critical value for comparing several means with one reference at once (Dunnett 1955).
 

@@ -137,8 +137,8 @@ def _add_repetition(run: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     run.add_argument(
         "--precision-target", type=number(above=0, at_most=1), default=PRECISION_TARGET, metavar="P",
-        help="... or until the interval of its steady rate is within this share of it, to either side "
-        f"(default: {PRECISION_TARGET:g})",
+        help="a configuration is measured for less time once the interval of its steady rate is within this share of "
+        f"the rate to either side (default: {PRECISION_TARGET:g})",
     )  # fmt: skip
 
 

@@ -33,6 +33,8 @@ def refuse_idle_options(arguments: argparse.Namespace, given: Mapping[str, Any],
     for name in _OF_OWN_FILES:
         if fasta is None and name in given:
             raise UsageError(f"{_option(name)} has no effect on generated sequences: give your own with --fasta")
+    if "precision_target" in given and arguments.trial_seconds == 0:
+        raise UsageError("--precision-target has no effect with --trial-seconds 0, which runs the sequences once")
     precision = arguments.precision
     if "min_cosine" in given and "fp8" not in (precision if isinstance(precision, tuple) else (precision,)):
         raise UsageError("--min-cosine has no effect without fp8: add --precision fp8, or leave it out")

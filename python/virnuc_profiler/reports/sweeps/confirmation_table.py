@@ -98,4 +98,4 @@ def _speedup(found: Confirmation, result: Result) -> str:
     if comparison is None:
         return "1.00x"
     words = comparison.verdict.replace("_", " ")
-    return f"{times(comparison.ratio)}{interval(comparison.low, comparison.high)} {words}"
+    return f"{times(comparison.ratio, beside=None)}{interval(comparison.low, comparison.high)} {words}"

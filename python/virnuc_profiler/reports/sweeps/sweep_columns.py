@@ -127,7 +127,7 @@ def measured_for(result: Result) -> str:
 
 def interval(low: float | None, high: float | None) -> str:
     """Return the interval of a speedup, such as `` (0.99-1.03)``; empty where it is not known."""
-    return "" if low is None or high is None else f" ({low:.3g}-{high:.3g})"
+    return "" if low is None or high is None else f" ({number(low, 2)}-{number(high, 2)})"
 
 
 def unless_failed(text: Callable[[Result], str]) -> Callable[[Result], str]:
@@ -172,7 +172,9 @@ def _speedup(result: Result) -> str:
     if standing is None or result.speedup is None:
         return times(result.speedup)
     mark = f" {TIED}" if standing.tied else ""
-    return f"{times(result.speedup)}{interval(standing.speedup_low, standing.speedup_high)}{mark}"
+    if not (span := interval(standing.speedup_low, standing.speedup_high)):
+        return f"{times(result.speedup)}{mark}"
+    return f"{times(result.speedup, beside=None)}{span}{mark}"  # the interval says which digits mean something
 
 
 def _status(result: Result) -> str:

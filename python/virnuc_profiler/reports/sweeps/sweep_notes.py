@@ -67,11 +67,12 @@ def _notes(document: Document) -> list[str]:
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))
         notes.append(f"Mixed: {len(mixed)} of {len(document.results)} differ from the rest in {printable(what)}.")
-    starting = [one for one in document.results if one.start_up_sec and one.standing and not one.standing.steady]
-    if starting:
+    short = [one for one in document.results if one.start_up_sec and one.standing and not one.standing.steady]
+    if short:
+        what = "include start-up" if any(one.rough_sequences_per_sec is None for one in short) else "are rough"
         notes.append(
-            f"Seq/sec of {len(starting)} of {counted(len(document.results), 'configuration')} includes start-up: the "
-            "runs are too short for a steady rate; use more sequences or --trial-seconds."
+            f"Seq/sec of {len(short)} of {counted(len(document.results), 'configuration')} {what}: the runs are too "
+            "short for a steady rate; use more sequences or --trial-seconds."
         )
     if (off := max(map(off_by, document.results), default=0.0)) > 0:
         notes.append(f"{MARK} GPU Util may be off by up to {off:.0f} points: short runs, or sampled in part.")

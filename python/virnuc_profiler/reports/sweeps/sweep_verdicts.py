@@ -74,14 +74,14 @@ def _tested(document: Document, best: Result) -> Iterator[str]:
     standing = best.standing
     assert standing is not None
     threshold = "2%"
-    found = f"{times(standing.speedup)}, {_range(standing.speedup_low, standing.speedup_high)}"
+    found = f"{times(standing.speedup, beside=None)}, {_range(standing.speedup_low, standing.speedup_high)}"
     blocks = counted(standing.blocks, "block")
     tied = [one for one in document.results if one.standing is not None and one.standing.tied]
     if standing.verdict == FASTER:
         better = [one for one in tied if one.standing is not None and one.standing.verdict == FASTER]
         yield f"Better than the baseline in {blocks}: {found}."
-        if len(better) > 1:
-            yield f"Not told apart from it: {_names(document, [one for one in better if one is not best])}."
+        if others := [one for one in better if one.configuration != best.configuration]:
+            yield f"Not told apart from it: {_names(document, others)}."
             yield _recommended(document, better)
         return
     level = [one for one in tied if one.standing is not None and one.standing.verdict in (SAME, None)]
@@ -96,7 +96,11 @@ def _tested(document: Document, best: Result) -> Iterator[str]:
 
 def _not_told_apart(document: Document, best: Result) -> Iterator[str]:
     """Yield what the noise does not tell from the best, and the cheapest of it."""
-    tied = [one for one in document.results if one.standing is not None and one.standing.tied and one is not best]
+    tied = [
+        one
+        for one in document.results
+        if one.standing is not None and one.standing.tied and one.configuration != best.configuration
+    ]
     if not tied:
         return
     yield f"Not told apart from it by the noise so far (marked =): {_names(document, tied)}."
@@ -127,7 +131,7 @@ def _named(configuration: Configuration, document: Document) -> str:
 
 
 def _range(low: float | None, high: float | None) -> str:
-    return "no interval" if low is None or high is None else f"{low:.3g} to {high:.3g}"
+    return "no interval" if low is None or high is None else f"{number(low, 2)} to {number(high, 2)}"
 
 
 def _cost(result: Result) -> float | None:

@@ -112,7 +112,7 @@ class TrialRecorder:
         record = self.journal.current
         workload = self.validation_workload if step.name == "validation" else self.workload
         last = record.last_trial(step.name, configuration, block)
-        attempt = 0 if last is None else last.attempt + 1
+        place, attempt = (step.name, configuration, block), 0 if last is None else last.attempt + 1
         folder = self.output_dir / TELEMETRY_FOLDER / step.name
         folder = folder / f"block_{block + 1}" if block else folder
         folder = folder / f"attempt_{attempt + 1}" if attempt else folder
@@ -128,7 +128,8 @@ class TrialRecorder:
                     f"{counted(len(record.trials), 'finished trial')} are kept: "
                     f"sweep --resume {self.output_dir} continues it"
                 ) from None
-        earlier = [trial.result for each in by_configuration(record.trials).values() for trial in each]
+        standing = [trial for each in by_configuration(record.trials).values() for trial in each]
+        others = [one.result for one in standing if (one.step, one.configuration, one.block) != place]
         return Trial(
             step.name,
             configuration,
@@ -140,7 +141,7 @@ class TrialRecorder:
             block,
             attempt,
             self.clock() - began,
-            reasons_to_repeat(result, earlier),
+            reasons_to_repeat(result, others),
         )
 
     @contextmanager

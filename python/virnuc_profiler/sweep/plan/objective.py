@@ -30,6 +30,10 @@ class Measured(Protocol):
         """Sequences per second after warm-up; None if the run is too short for it."""
 
     @property
+    def rough_sequences_per_sec(self) -> float | None:
+        """Sequences per second after the first batch; None if there is only one."""
+
+    @property
     def sequences_per_sec(self) -> float | None:
         """Sequences per second of the whole run, start-up included."""
 
@@ -76,14 +80,16 @@ class Objective:
     def predicted_sec(self, result: Measured) -> float | None:
         """Return the seconds of the job: one start-up, then the steady rate.
 
-        A run without a steady rate counts with the rate of the whole run, as if it started up again and again.
+        A run without a steady rate counts with its rate after the first batch. One of a single batch counts with the
+        rate of the whole run, as if it started up again and again.
 
         Args:
             result: Result of a configuration.
         """
-        steady = ratio(self.sequences, result.steady_sequences_per_sec)
-        if steady is not None:
-            return steady + (result.start_up_sec or 0.0)
+        for rate in (result.steady_sequences_per_sec, result.rough_sequences_per_sec):
+            seconds = ratio(self.sequences, rate)
+            if seconds is not None:
+                return seconds + (result.start_up_sec or 0.0)
         return ratio(self.sequences, result.sequences_per_sec)
 
     def cost(self, result: Measured) -> float | None:
@@ -126,7 +132,8 @@ class Objective:
         for name, types in _TYPES.items():
             require_type(values.get(name), types, f"objective.{name}")
         try:
-            return cls(**{name: values[name] for name in _TYPES})
+            known: dict[str, Any] = {name: values.get(name) for name in _TYPES}
+            return cls(**known)
         except ValueError as error:
             raise TelemetryFormatError(str(error)) from None
 

@@ -51,6 +51,8 @@ class Result:
         passes: Number of times that the workload was run in a row; None in files of older versions.
         measured_sec: Seconds after start-up that the run lasted.
         steady_sequences_per_sec: Sequences per second after warm-up; None if the run is too short for it.
+        rough_sequences_per_sec: Sequences per second after the first batch, which leaves start-up out, but not
+            warm-up; None if the run has a single batch.
         steady_tokens_per_sec: Tokens per second after warm-up; None if the run is too short for it.
         rate_interval: Interval of `steady_tokens_per_sec`, as JSON of a ``RateInterval``; None if that is not known.
         gpu_util: Average GPU utilization, 0 to 100; None if too little of the run was sampled.
@@ -59,7 +61,7 @@ class Result:
         joules_per_sequence: Energy of the device for a sequence; None if its counter does not cover the run.
         packing_efficiency: Average packing efficiency, 0 to 1.
         peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
-        oversize_batches: Batches of a single sequence that exceed the token budget.
+        oversize_batches: Batches of one pass with a single sequence that exceeds the token budget.
         truncated_sequences: Sequences that were cut to the longest length of the model.
         unknown_residues: Letters that the model does not know.
         warmed_up: Whether a few sequences were run unmeasured before, to their end; None if nothing is known of it.
@@ -94,6 +96,7 @@ class Result:
     passes: int | None = None
     measured_sec: float | None = None
     steady_sequences_per_sec: float | None = None
+    rough_sequences_per_sec: float | None = None
     steady_tokens_per_sec: float | None = None
     rate_interval: Mapping[str, Any] | None = None
     gpu_util: float | None = None
@@ -195,7 +198,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
             "predicted_peak_memory_gb", "available_memory_gb", "elapsed_sec", "sequences_per_sec", "tokens_per_sec",
             "start_up_sec", "measured_sec", "steady_sequences_per_sec", "steady_tokens_per_sec", "gpu_util",
             "gpu_sampling_lost_after_sec", "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
-            "joules_per_sequence",
+            "joules_per_sequence", "rough_sequences_per_sec",
         ),
         _NUMBER,
     ),

@@ -12,6 +12,7 @@ from time import monotonic_ns
 from typing import Final
 
 import numpy as np
+import scipy.special  # noqa: F401  the first interval would import it in the middle of a run, for 0.3 s
 
 from virnuc_profiler.analysis.confidence.rate_interval import SETTLED
 from virnuc_profiler.analysis.timing.steady_state import completed_rate, pass_ends

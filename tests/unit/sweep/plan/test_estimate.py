@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.sweeps import WORKLOAD, FakeTrials, failure, fake_sweep, success
 from virnuc_profiler.analysis.model_cost import ModelShape
-from virnuc_profiler.sweep.plan.estimate import Pace, from_baseline, guess, in_words
+from virnuc_profiler.sweep.plan.estimate import Pace, from_baseline, guess, in_words, repeated
 from virnuc_profiler.sweep.results.result_files import baseline_seconds
 
 
@@ -26,6 +26,25 @@ def test_the_start_of_a_configuration_does_not_grow_with_its_workload():
     assert pace.remaining([1000]) == pytest.approx(2 + (3 + 0) / 2 + (10 + 4) / 2)
 
 
+def test_configurations_that_repeat_their_workload_take_as_long_as_those_before_or_one_pass():
+    pace = Pace(cooldown_s=2.0)
+    pace.add(2.0 + 1.0 + 4.0, 1000, steady_seconds=1.0, passes=4)
+    assert pace.remaining([1000, 2500]) == pytest.approx(2 * (2 + 1 + 4))
+    assert pace.remaining([9000]) == pytest.approx(2 + 1 + 9)
+
+
+@pytest.mark.parametrize(
+    ("pass_seconds", "trial_seconds", "seconds"),
+    [(2.4, 3.0, 4.8), (4.0, 3.0, 4.0), (0.5, 3.0, 3.0), (2.0, 0.0, 2.0), (2.0, None, 2.0), (0.0, 3.0, 0.0)],
+)
+def test_a_trial_repeats_whole_passes(pass_seconds, trial_seconds, seconds):
+    assert repeated(pass_seconds, trial_seconds) == pytest.approx(seconds)
+    estimate = from_baseline(
+        [100], 2.0, measured_seconds=1 + pass_seconds, measured_tokens=100, trial_seconds=trial_seconds
+    )
+    assert estimate.seconds == pytest.approx(2 + 1 + seconds)
+
+
 def test_estimates_say_what_they_rest_on():
     estimate = guess([10**6, 10**6], 2.0, shape=ModelShape(6, 320), cores=2)
     assert estimate.seconds == pytest.approx(2 * (10**6 * 6 * 24 * 320**2 / 60e9 + 3))
@@ -43,6 +62,9 @@ def test_a_measured_baseline_is_known_by_its_workload_model_and_device(tmp_path)
     assert baseline_seconds(tmp_path, *asked) == 40.0
     for other in (("sha256:cc", "m", "cpu"), (WORKLOAD.fingerprint, "n", "cpu"), (WORKLOAD.fingerprint, "m", "cuda:0")):
         assert baseline_seconds(tmp_path, *other) is None
+    repeating = FakeTrials(lambda c: success(c, 50.0, elapsed_sec=10.0, measured_sec=8.0, passes=4))
+    fake_sweep(tmp_path, repeating).run(["baseline"])
+    assert baseline_seconds(tmp_path, *asked) == 4.0  # two of start-up, and two of one pass
     fake_sweep(tmp_path, FakeTrials(failure)).run(["baseline"])
     assert baseline_seconds(tmp_path, *asked) is None
 

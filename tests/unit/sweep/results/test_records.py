@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from tests.support.sweeps import failure, fake_sweep, not_tried, success
+from virnuc_profiler.analysis.confidence.rate_interval import RateInterval
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
 
+INTERVAL = RateInterval("settled", 9.0, 8.5, 9.5, 0.95, 20, (10**9, 2 * 10**9))
 BF16 = replace(BASELINE, precision="bf16")
 
 
@@ -29,10 +31,16 @@ def through_json(record):
         not_tried(BASELINE),
         replace(not_tried(BASELINE), available_memory_gb=0.0),
         success(BASELINE, extra={"energy_j": 12.5}),
+        success(BASELINE, passes=3, measured_sec=3.5, steady_tokens_per_sec=9.0, rate_interval=INTERVAL.to_json()),
     ],
 )
 def test_a_result_survives_its_json(result):
     assert through_json(result) == result
+
+
+def test_the_interval_of_a_result_is_read_from_its_json():
+    assert success(BASELINE, rate_interval=INTERVAL.to_json()).interval == INTERVAL
+    assert success(BASELINE).interval is None
 
 
 def test_a_success_has_its_documented_keys_even_where_nothing_was_measured():

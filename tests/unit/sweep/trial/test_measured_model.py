@@ -27,6 +27,7 @@ class Loads:
     def __init__(self):
         self.precisions = []
         self.runs = []
+        self.options = {}
         self.failure = None
         self.living = weakref.WeakSet()
 
@@ -41,6 +42,7 @@ class Loads:
         return model, None
 
     def measure(self, configuration, fasta, folder, model, device, **options):
+        self.options = options
         self.runs.append((configuration.precision, model.info.precision, "metadata" in options))
         return success(configuration)
 
@@ -58,6 +60,17 @@ def loads(monkeypatch):
 def measured_model(tmp_path, **changes):
     values = {"model_knobs": {"precision": "fp32"}, "varied": ("precision",), **changes}
     return module.MeasuredModel(module.Request(tmp_path, torch.device("cpu"), "m", **values))
+
+
+def test_how_long_a_trial_lasts_is_a_condition_and_reaches_the_trial(loads, tmp_path):
+    asked = {"precision_target": 0.02, "trial_seconds": 5.0}
+    model = measured_model(tmp_path, **asked)
+    model.run_trial(WORKLOAD, FP32, tmp_path)
+    assert {name: loads.options[name] for name in asked} == asked
+    repeated = model.conditions()
+    model.close()
+    once = measured_model(tmp_path).conditions()
+    assert [found.name for found in repeated.differences(once)] == [f"settings.{name}" for name in asked]
 
 
 def test_another_precision_has_the_model_loaded_again_and_warmed_up_and_the_result_says_so(loads, tmp_path):

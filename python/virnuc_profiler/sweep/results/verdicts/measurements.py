@@ -80,10 +80,15 @@ def by_configuration(trials: Iterable[Trial]) -> dict[Configuration, list[Trial]
 
 
 def rate_of(result: Result) -> tuple[float | None, bool]:
-    """Return sequences per second, and whether they are steady rather than those of the whole run."""
+    """Return the sequences per second that a prediction uses, and whether they are steady.
+
+    Args:
+        result: Result of a configuration.
+    """
     if result.steady_sequences_per_sec is not None:
         return result.steady_sequences_per_sec, True
-    return result.sequences_per_sec, False
+    rough = result.rough_sequences_per_sec
+    return result.sequences_per_sec if rough is None else rough, False
 
 
 def geometric_mean(values: Sequence[float]) -> float | None:

@@ -52,7 +52,8 @@ class Allowance:
 def within(contenders: Contenders, allowance: Allowance) -> Contenders | None:
     """Return the contenders that the time suffices for; None if it suffices for no verdict.
 
-    A difference needs more blocks than equality, so the runner-up is left out where only two fit often enough.
+    More blocks of two tell more than few blocks of three, so the runner-up is left out unless all three fit as often as
+    a difference needs.
 
     Args:
         contenders: All contenders.
@@ -60,17 +61,15 @@ def within(contenders: Contenders, allowance: Allowance) -> Contenders | None:
     """
     if len(contenders.all) < 2:
         return None
+    if allowance.blocks(len(contenders.all)) >= MIN_BLOCKS_TO_DIFFER:
+        return contenders
     pair = Contenders(contenders.winner, None, contenders.baseline)
     if contenders.others:
         finalists = len(contenders.all) - (contenders.baseline is not None)
         count = affordable(finalists, allowance.allowed_sec / max(allowance.trial_sec, 1e-9))
-        return replace(contenders, others=contenders.others[: max(0, count - 2)]) if count > 1 else pair
-    options = [contenders, pair] if len(pair.all) == 2 else [contenders]
-    for needed in (MIN_BLOCKS_TO_DIFFER, MIN_BLOCKS_TO_AGREE):
-        for option in options:
-            if allowance.blocks(len(option.all)) >= needed:
-                return option
-    return None
+        return replace(contenders, others=contenders.others[: count - 2]) if count > 2 else pair
+    chosen = pair if len(pair.all) == 2 else contenders
+    return chosen if allowance.blocks(len(chosen.all)) >= MIN_BLOCKS_TO_AGREE else None
 
 
 class Replay:

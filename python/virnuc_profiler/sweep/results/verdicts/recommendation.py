@@ -113,6 +113,8 @@ def choose(
     if ranking.best is None:
         return None
     choice = _measured_best(ranking, ranking.best, objective)
+    if ranking.best.configuration == ranking.baseline and (confirmation is None or confirmation.contenders is None):
+        return choice  # there is no advantage to test
     if confirmation is None:
         return _tested_in_steps(choice, standing(ranking.best.configuration))
     if confirmation.recommended is None or confirmation.contenders is None:
@@ -179,7 +181,7 @@ def _confirmed(choice: Choice, confirmation: Confirmation, objective: Objective)
         reason = f"{what} than {reference} in {blocks}: {_ratio(found.ratio, found.low, found.high)}"
     elif confirmation.verdict == TIED:
         names = " and ".join(_distinct(one, recommended) for one in level)
-        reason = f"tied within {share(THRESHOLD)} with {names} in {blocks}, and the cheapest of them"
+        reason = f"tied within {limit(100 * THRESHOLD, '%')} with {names} in {blocks}, and the cheapest of them"
     else:
         others = ", ".join(
             f"{_distinct(one, contenders.reference)} at {_ratio(each.ratio, each.low, each.high)}"
@@ -211,7 +213,7 @@ def _distinct(configuration: Configuration, other: Configuration) -> str:
 def _ratio(ratio: float | None, low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return f"{times(ratio)} (no interval)"
-    return f"{times(ratio)} ({times(low)} to {times(high)})"
+    return f"{times(ratio, beside=None)} ({number(low, 2)} to {number(high, 2)})"
 
 
 def _reason(
