@@ -77,10 +77,10 @@ class Machine:
 
     Args:
         truth: The truth.
-        noise: Returns the logarithm by which the next reading is off.
+        noise: Returns the logarithm by which the next reading of a configuration is off.
     """
 
-    def __init__(self, truth: Truth, noise: Callable[[], float]) -> None:
+    def __init__(self, truth: Truth, noise: Callable[[Configuration], float]) -> None:
         self._truth, self._noise = truth, noise
         self.trials = self.out_of_memory = 0
 
@@ -89,7 +89,7 @@ class Machine:
         self.trials += 1
         rate = self._truth.rate(configuration)
         self.out_of_memory += rate is None
-        return Measurement(None if rate is None else rate * math.exp(self._noise()), 1.0)
+        return Measurement(None if rate is None else rate * math.exp(self._noise(configuration)), 1.0)
 
     def best_reading(self, configurations: Iterable[Configuration]) -> Configuration | None:
         """Measure configurations once, and return the one with the highest reading."""
@@ -155,7 +155,7 @@ def replay(method: str, kind: str, noise: str, table: Table | None, number: int)
     """
     random = np.random.default_rng([number, 18])
     truth: Truth = table or draw_surface(KINDS[number % len(KINDS)] if kind == MIXED else kind, random)
-    error = partial(random.choice, table.errors) if table and noise == RECORDED else Noise(noise, random)
+    error = partial(table.error, random=random) if table and noise == RECORDED else Noise(noise, random)
     machine = Machine(truth, error)
     found = METHODS[method](truth, machine, number)
     rate = None if found is None else truth.rate(found)

@@ -173,7 +173,7 @@ class Noise:
         self._trial = 0
         self._slope, self._phase = random.uniform(-0.08, 0.08), random.uniform(0, 2 * math.pi)
 
-    def __call__(self) -> float:
+    def __call__(self, configuration: Configuration) -> float:  # noqa: ARG002  it is the same for all
         """Return the error of the next trial."""
         self._trial += 1
         random = self._random

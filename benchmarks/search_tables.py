@@ -45,14 +45,27 @@ class Table:
         return {one: math.exp(fmean(map(math.log, rates))) for one, rates in self.readings.items() if rates}
 
     @cached_property
-    def errors(self) -> tuple[float, ...]:
-        """How far the logarithms of single readings lie from their means, corrected for the few blocks."""
-        found: list[float] = []
+    def errors(self) -> dict[int, list[float]]:
+        """How far the logarithms of single readings lie from their means, by the budget, which the noise depends on.
+
+        They are corrected for the few blocks, whose mean is closer to them than the truth.
+        """
+        found: dict[int, list[float]] = defaultdict(list)
         for one, rates in self.readings.items():
             if len(rates) > 1:
                 factor = math.sqrt(len(rates) / (len(rates) - 1))
-                found += [factor * math.log(rate / self.truths[one]) for rate in rates]
-        return tuple(found) or (0.0,)
+                found[one.token_budget] += [factor * math.log(rate / self.truths[one]) for rate in rates]
+        return found
+
+    def error(self, configuration: Configuration, random: np.random.Generator) -> float:
+        """Draw how far the logarithm of the next reading of a configuration is off.
+
+        Args:
+            configuration: The configuration.
+            random: Source of the draw.
+        """
+        errors = self.errors.get(self.nearest(configuration).token_budget)
+        return float(random.choice(errors)) if errors else 0.0
 
     @property
     def largest_budget(self) -> int:

@@ -94,7 +94,8 @@ def describe_search(plan: SweepPlan, space: Space, *, budget_known: bool) -> Ite
         space: Its space.
         budget_known: Whether the largest budget is known, since the model is loaded or runs on the CPU.
     """
-    from virnuc_profiler.sweep.search.adaptive import FINALISTS, MAX_BLOCKS, QUALIFIED, QUALIFYING_BLOCKS, TRIALS
+    from virnuc_profiler.sweep.search.adaptive import TRIALS
+    from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS, trials_of_race
 
     axes = space.axes
     top = f"{axes['token_budget'][-1]:,}" if budget_known else "the largest that the memory forecast lets fit"
@@ -104,8 +105,8 @@ def describe_search(plan: SweepPlan, space: Space, *, budget_known: bool) -> Ite
         f"{space.max_buffer:,}"
     )
     yield (
-        f"  at most {TRIALS} short trials, then {FINALISTS} finalists and the baseline in {QUALIFYING_BLOCKS} blocks, "
-        f"and the best {QUALIFIED} of them in at most {MAX_BLOCKS - QUALIFYING_BLOCKS} more"
+        f"  at most {TRIALS} short trials, then a race of {FINALISTS} finalists and the baseline in at most "
+        f"{MAX_BLOCKS} blocks, at most {trials_of_race(FINALISTS, MAX_BLOCKS)} trials"
     )
     if plan.budget_sec is not None:
         yield f"  all trials within {in_words(plan.budget_sec)}"
@@ -120,5 +121,5 @@ def time_of_race(names: Sequence[str]) -> str:
     if "confirmation" not in names:
         return ""
     if SEARCH in names:
-        return ", and at most three times as much for the race"
+        return ", and at most five times as much for the race"
     return ", and at most a quarter more for the confirmation"

@@ -12,7 +12,8 @@ from virnuc_profiler.sweep.plan.steps import SEARCH
 from virnuc_profiler.sweep.results.sweep_plan import SweepPlan, Trial
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance
-from virnuc_profiler.sweep.search.adaptive import FINALISTS, Limits, Measurement, finalists, goes_on
+from virnuc_profiler.sweep.search.adaptive import Limits, Measurement, finalists, goes_on
+from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS, trials_of_race
 from virnuc_profiler.sweep.search.space import Space, build_space
 
 _UNLIMITED: Final = 2.0
@@ -104,7 +105,7 @@ def allowance_of_search(record: SweepRecord, contenders: int) -> Allowance:
     """
     limits, each = limits_of_search(record), seconds_of_trial(record)
     if limits.seconds is None:
-        return Allowance(limits.max_blocks * contenders * each * _UNLIMITED, each)
+        return Allowance(_UNLIMITED * each * trials_of_race(contenders, MAX_BLOCKS), each)
     return Allowance(max(0.0, limits.seconds - sum(taken.seconds for _, taken in trials_of_search(record))), each)
 
 

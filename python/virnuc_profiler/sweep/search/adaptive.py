@@ -12,37 +12,33 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 from typing import Final
 
-from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_DIFFER, Comparison
+from virnuc_profiler.analysis.confidence.paired import Comparison
 from virnuc_profiler.analysis.confidence.race import Race
 from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.search.finals import (
+    FINALISTS,
+    MAX_BLOCKS,
+    affordable_finalists,
+    nearly_best,
+    staying,
+)
 from virnuc_profiler.sweep.search.proposals import propose
 from virnuc_profiler.sweep.search.space import Space
 from virnuc_profiler.sweep.search.surrogate import Surrogate
 
 TRIALS: Final = 16
-FINALISTS: Final = 8
-QUALIFYING_BLOCKS: Final = 3
-QUALIFIED: Final = 4
-"""The best of the finalists after the first blocks, which run the other blocks as well."""
-MAX_BLOCKS: Final = 10
 RACE_SHARE: Final = 0.5
 """Share of the time that is kept for the race."""
 MIN_TRIALS: Final = 4
 """Trials that are made whatever the time: the baseline and the seeds."""
 _MAX_REPEATS: Final = 1
 """How often the surrogate may have a configuration measured again; the race is for what is still good then."""
-_UPPER: Final = 0.3
-"""Share of a configuration's rates in a race that count, the highest ones. What disturbs a trial slows it down: a burst
-of other work, or a host that runs in the slower of two modes. The mean of all would follow how often that happened."""
-_NEAR: Final = 0.005
-"""A cheaper configuration is preferred if its measured rate is at most this share lower. The practical threshold of 2 %
-would be too much: the means of a race have errors of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,40 +166,6 @@ def finalists(
     return Surrogate(space, observations).finalists(candidates, count, seed)
 
 
-def nearly_best(rates: Mapping[Configuration, Sequence[float]]) -> list[Configuration]:
-    """Return the configurations of a race among which the price decides.
-
-    Args:
-        rates: Rates of each in the same blocks, of any unit.
-    """
-    undisturbed = {one: _undisturbed(measured) for one, measured in rates.items() if measured}
-    floor = max(undisturbed.values(), default=0.0) * (1 - _NEAR)
-    return [one for one, rate in undisturbed.items() if rate >= floor]
-
-
-def qualified(rates: Mapping[Configuration, Sequence[float]]) -> list[Configuration]:
-    """Return the finalists that go on after the qualifying blocks.
-
-    Args:
-        rates: Rates of each in these blocks; a finalist that failed is missing.
-    """
-    return sorted(rates, key=lambda one: -_undisturbed(rates[one]))[:QUALIFIED]
-
-
-def affordable(finalists: int, trials: float) -> int:
-    """Return how many finalists the time suffices for, so that a difference can be stated.
-
-    Args:
-        finalists: Number of finalists that there are.
-        trials: Number of trials for which there is time.
-    """
-    for count in range(finalists, 0, -1):
-        later = MIN_BLOCKS_TO_DIFFER - QUALIFYING_BLOCKS
-        if QUALIFYING_BLOCKS * (count + 1) + later * (min(count, QUALIFIED) + 1) <= trials:
-            return count
-    return min(1, finalists)
-
-
 def search(
     space: Space,
     measure: Callable[[Configuration], Measurement],
@@ -231,7 +193,7 @@ def search(
     chosen = [one for one in finalists(space, trials, limits.finalists, seed) if one != baseline]
     if limits.seconds is not None:
         used = [taken.seconds for _, taken in trials]
-        chosen = chosen[: affordable(len(chosen), (limits.seconds - sum(used)) / median(used))]
+        chosen = chosen[: affordable_finalists(len(chosen), (limits.seconds - sum(used)) / median(used))]
     return _race(dict.fromkeys((baseline, *chosen)), trials, measure, limits, seed)
 
 
@@ -250,9 +212,8 @@ def _race(
     each = median(taken.seconds for _, taken in trials)
     while not race.finished:
         names = list(race.running)
-        if race.blocks == QUALIFYING_BLOCKS:
-            kept = qualified({one: rates for one, rates in rates_of.items() if one.run_id in names[1:]})
-            names = [names[0], *(one.run_id for one in kept)]
+        rivals = {by_name[name]: rates_of[by_name[name]] for name in names if name != race.reference}
+        names = [race.reference, *(one.run_id for one in staying(rivals, race.blocks))]
         if limits.seconds is not None and seconds + len(names) * each > limits.seconds:
             break
         order.shuffle(names)
@@ -277,10 +238,6 @@ def _race(
         race_trials=count,
         seconds=seconds,
     )
-
-
-def _undisturbed(rates: Sequence[float]) -> float:
-    return fmean(sorted(rates)[-math.ceil(_UPPER * len(rates)) :])
 
 
 def _observations(trials: Trials) -> list[tuple[Configuration, float]]:

@@ -6,22 +6,10 @@ import math
 import pytest
 
 from virnuc_profiler.analysis.confidence.paired import FASTER
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.search import adaptive
-from virnuc_profiler.sweep.search.adaptive import (
-    FINALISTS,
-    MAX_BLOCKS,
-    QUALIFIED,
-    QUALIFYING_BLOCKS,
-    TRIALS,
-    Limits,
-    Measurement,
-    affordable,
-    nearly_best,
-    next_trial,
-    qualified,
-    search,
-)
+from virnuc_profiler.sweep.search.adaptive import TRIALS, Limits, Measurement, next_trial, search
+from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS, trials_of_race
 from virnuc_profiler.sweep.search.space import build_space
 
 SPACE = build_space(workers=8, largest_budget=65_536, tokens=4_300_000, num_sequences=20_000, longest_tokens=1000)
@@ -67,8 +55,7 @@ def test_trials_and_race_keep_their_numbers():
     machine = Machine()
     found = search(SPACE, machine, seed=1)
     assert len(found.trials) == TRIALS
-    most = QUALIFYING_BLOCKS * (FINALISTS + 1) + (MAX_BLOCKS - QUALIFYING_BLOCKS) * (QUALIFIED + 1)
-    assert 0 < found.race_trials <= most
+    assert 0 < found.race_trials <= trials_of_race(FINALISTS, MAX_BLOCKS)
     assert len(machine.measured) == TRIALS + found.race_trials
     assert found.trials[0][0] == BASELINE
 
@@ -106,23 +93,3 @@ def test_configurations_that_fail_are_not_tried_again_and_never_win():
 def test_where_everything_fails_nothing_is_recommended_as_better():
     found = search(SPACE, Machine(fails=lambda one: True), limits=Limits(trials=6), seed=1)
     assert found.comparison is None
-
-
-def test_of_equals_the_cheapest_is_preferred():
-    cheap, dear, worse = (Configuration(workers, 4, 4096, 2000) for workers in (1, 8, 2))
-    near = nearly_best({dear: [100.0] * 5, cheap: [99.7] * 5, worse: [90.0] * 5})
-    assert set(near) == {cheap, dear}
-
-
-def test_bursts_of_other_work_do_not_hide_a_fast_configuration():
-    fast, slow = Configuration(1), Configuration(2)
-    disturbed = [100.0, 62.0, 99.0, 71.0, 100.0]
-    assert nearly_best({fast: disturbed, slow: [95.0] * 5}) == [fast]
-    assert qualified({slow: [95.0] * 3, fast: [60.0, 100.0, 70.0]})[0] == fast
-
-
-def test_fewer_finalists_enter_a_short_race():
-    assert affordable(8, math.inf) == 8
-    assert affordable(8, 25) == 4
-    assert affordable(8, 3) == 1
-    assert affordable(0, 100) == 0

@@ -20,7 +20,7 @@ from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import by_configuration
 from virnuc_profiler.sweep.results.verdicts.standings import CONFIDENCE, THRESHOLD
-from virnuc_profiler.sweep.search.adaptive import QUALIFIED, QUALIFYING_BLOCKS, affordable, qualified
+from virnuc_profiler.sweep.search.finals import affordable_blocks, affordable_finalists, staying
 
 SHARE: Final = 0.25
 """Share of the time of the steps before that the confirmation may take."""
@@ -39,6 +39,11 @@ class Allowance:
 
     allowed_sec: float
     trial_sec: float
+
+    @property
+    def trials(self) -> float:
+        """Number of trials that fit."""
+        return self.allowed_sec / max(self.trial_sec, 1e-9)
 
     def blocks(self, count: int) -> int:
         """Return the number of whole blocks of this many configurations that fit.
@@ -66,7 +71,7 @@ def within(contenders: Contenders, allowance: Allowance) -> Contenders | None:
     pair = Contenders(contenders.winner, None, contenders.baseline)
     if contenders.others:
         finalists = len(contenders.all) - (contenders.baseline is not None)
-        count = affordable(finalists, allowance.allowed_sec / max(allowance.trial_sec, 1e-9))
+        count = affordable_finalists(finalists, allowance.trials)
         return replace(contenders, others=contenders.others[: count - 2]) if count > 2 else pair
     chosen = pair if len(pair.all) == 2 else contenders
     return chosen if allowance.blocks(len(chosen.all)) >= MIN_BLOCKS_TO_AGREE else None
@@ -93,8 +98,7 @@ class Replay:
         self.allowance = allowance
         self.used_sec = sum(map(_seconds, trials))
         self._by_name = {one.run_id: one for one in contenders.all}
-        usual = min(len(contenders.all), QUALIFIED + 1) if contenders.others else len(contenders.all)
-        most = max(MIN_BLOCKS_TO_AGREE, min(MAX_BLOCKS, allowance.blocks(usual)))
+        most = max(MIN_BLOCKS_TO_AGREE, _blocks(contenders, allowance))
         self.race = Race(
             tuple(self._by_name),
             contenders.reference.run_id,
@@ -137,12 +141,12 @@ class Replay:
         return {one: self.race.comparison(name) for name, one in self._by_name.items() if one != reference}
 
     def _running(self) -> tuple[str, ...]:
-        """Return what the next block measures: of many finalists, only the best after the qualifying blocks."""
+        """Return what the next block measures: of the finalists of a search, those that stay."""
         running, reference = self.race.running, self.race.reference
-        if not self.contenders.others or self.race.blocks != QUALIFYING_BLOCKS:
+        if not self.contenders.others:
             return running
-        rates = {self._by_name[name]: self.speeds(self._by_name[name]) for name in running if name != reference}
-        kept = {one.run_id for one in qualified(rates)}
+        rivals = (self._by_name[name] for name in running if name != reference)
+        kept = {one.run_id for one in staying({one: self.speeds(one) for one in rivals}, self.race.blocks)}
         return tuple(name for name in running if name in kept or name == reference)
 
     def speeds(self, configuration: Configuration) -> list[float]:
@@ -165,6 +169,13 @@ def allowance_of(grid: Sequence[Trial], contenders: Contenders, cooldown_s: Any)
     pause_s = float(cooldown_s) if isinstance(cooldown_s, int | float) else 0.0
     wanted = [_brief_seconds(trial, pause_s) for trial in grid if trial.configuration in contenders.all]
     return Allowance(SHARE * sum(map(_seconds, grid)), sum(wanted) / len(wanted) if wanted else 0.0)
+
+
+def _blocks(contenders: Contenders, allowance: Allowance) -> int:
+    """Return how many blocks a race may have."""
+    if contenders.others:
+        return affordable_blocks(len(contenders.all) - 1, allowance.trials)
+    return min(MAX_BLOCKS, allowance.blocks(len(contenders.all)))
 
 
 def _seconds(trial: Trial) -> float:

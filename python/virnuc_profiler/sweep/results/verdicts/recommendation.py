@@ -18,7 +18,7 @@ from virnuc_profiler.sweep.results.verdicts.confirmation import BETTER, TIED, Co
 from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import THRESHOLD
-from virnuc_profiler.sweep.search.adaptive import nearly_best
+from virnuc_profiler.sweep.search.finals import nearly_best
 from virnuc_profiler.telemetry.number_text import counted, limit, number, share, times
 
 _BASELINE: Final = "baseline"
