@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, FakeTrials, failure, fake_sweep, success
 from virnuc_profiler.cli.report import render
-from virnuc_profiler.sweep.plan.configuration import BASELINE
+from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.steps import SEARCH_STEPS
 from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
@@ -38,6 +38,7 @@ def result_of(configuration):
 
 
 def run(folder, trials, plan=PLAN, budget=20_000):
+    folder.mkdir(exist_ok=True)
     with Journal(folder) as journal:
         if not journal.records:
             journal.begin(plan)
@@ -68,8 +69,8 @@ def test_a_search_explores_races_and_recommends_a_configuration_that_beats_the_b
     assert FINALISTS <= len(race.contenders.all) <= FINALISTS + 1  # the baseline may be a finalist itself
     assert race.verdict == "better"
     best = json.loads((tmp_path / "best_config.json").read_text())
-    assert best["config"]["token_budget"] > 10_000
-    assert best["config"]["num_workers"] == 4  # the cheapest of those that are equally fast
+    assert best["config"]["num_workers"] in (4, 6)  # neither too few nor the most
+    assert result_of(Configuration.from_json(best["config"])).sequences_per_sec > 0.98 * 500 * 20_000 / 24_000
     assert all(one == BASELINE or one.token_budget <= 20_000 for one in trials.configurations)
 
 
@@ -83,7 +84,7 @@ def test_the_journal_holds_the_trials_of_the_search_under_their_step(tmp_path):
     assert "Confirmation" in text
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 9, TRIALS, TRIALS + 3, TRIALS + 30])
+@pytest.mark.parametrize("count", [2, 9, TRIALS + 3, TRIALS + 30])
 def test_a_resumed_search_goes_on_as_if_it_had_not_been_interrupted(tmp_path, count):
     whole = FakeTrials(result_of)
     run(tmp_path / "whole", whole)
@@ -91,10 +92,7 @@ def test_a_resumed_search_goes_on_as_if_it_had_not_been_interrupted(tmp_path, co
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts", first)
     run(tmp_path / "parts", second, budget=16_000)  # another amount of memory is free, but the search keeps its space
-    both = first.configurations + second.configurations
-    if count > 1:
-        assert both == whole.configurations
-    assert not set(second.configurations) & {BASELINE} or count != 1
+    assert first.configurations + second.configurations == whole.configurations
 
 
 def test_a_dry_run_counts_what_is_left_before_the_race(tmp_path):

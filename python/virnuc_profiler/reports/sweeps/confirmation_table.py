@@ -60,7 +60,10 @@ def render_confirmation(document: Document) -> str:
 def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
     blocks = counted(found.blocks, "block")
     used = f"{in_words(found.used_sec)} of at most {in_words(found.allowed_sec)}"
-    yield f"Time: {used}, a quarter of that of the steps before; {blocks} in random order."
+    share = (
+        "" if found.contenders is not None and found.contenders.others else ", a quarter of that of the steps before"
+    )
+    yield f"Time: {used}{share}; {blocks} in random order."
     if not complete:
         yield "Incomplete: the race has not ended."
     if found.verdict == BETTER:
@@ -77,7 +80,7 @@ def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
 
 def _no_time(found: Confirmation) -> Iterator[str]:
     yield (
-        f"Not run: {in_words(found.allowed_sec)}, a quarter of the time of the steps before, are too short for "
+        f"Not run: {in_words(found.allowed_sec)}, what the steps before leave it, are too short for "
         f"{MIN_BLOCKS_TO_AGREE} blocks, or there is nothing to compare."
     )
 
@@ -90,7 +93,8 @@ def _role(found: Confirmation, configuration: Configuration) -> str:
         "runner-up": contenders.runner_up,
         "baseline": contenders.baseline,
     }
-    return ", ".join(name for name, one in roles.items() if one == configuration)
+    names = [name for name, one in roles.items() if one == configuration]
+    return ", ".join(names) or "finalist"
 
 
 def _speedup(found: Confirmation, result: Result) -> str:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
@@ -119,7 +120,22 @@ def finalists_of_search(record: SweepRecord, allowed: Iterable[Configuration]) -
     space = space_of_search(record)
     if space is None:
         return ()
-    return finalists(space, trials_of_search(record), FINALISTS, record.plan.seed, allowed)
+    trials = tuple(trials_of_search(record))
+    axes = tuple(space.axes.items())
+    return _finalists(axes, space.mean_tokens, space.max_buffer, trials, record.plan.seed, tuple(allowed))
+
+
+@lru_cache(maxsize=4)
+def _finalists(
+    axes: tuple[tuple[str, tuple[Any, ...]], ...],
+    mean_tokens: float,
+    max_buffer: int,
+    trials: tuple[tuple[Configuration, Measurement], ...],
+    seed: int,
+    allowed: tuple[Configuration, ...],
+) -> tuple[Configuration, ...]:
+    """Return the finalists; a race asks for them before each of its trials."""
+    return finalists(Space(dict(axes), mean_tokens, max_buffer), trials, FINALISTS, seed, allowed)
 
 
 def _measurement(trial: Trial, objective: Objective) -> Measurement:

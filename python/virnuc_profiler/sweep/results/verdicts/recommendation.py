@@ -53,7 +53,7 @@ def conclude(
     verdict = BETTER if better else TIED if same else CANNOT_TELL
     eligible = better or [reference, *level]
     if replay.contenders.others:  # a search selects; whether the selected one is better is the verdict's matter
-        eligible = nearly_best({one: replay.speeds(one) for one in leaders}) or [reference]
+        eligible = nearly_best({one: replay.speeds(one) for one in better or leaders}) or [reference]
     return Confirmation(
         contenders=replay.contenders,
         verdict=verdict,
@@ -188,6 +188,8 @@ def _confirmed(choice: Choice, confirmation: Confirmation, objective: Objective)
             for one, each in confirmation.comparisons.items()
         )
         kept = reference if recommended == contenders.reference else "the cheapest that is shown to be as good"
+        if contenders.others:
+            kept = "the cheapest of those that measured best"
         reason = f"cannot tell in {blocks} whether anything is better than {reference} ({others}), so it is {kept}"
     return replace(
         choice,
