@@ -8,11 +8,13 @@ import zlib
 
 import pytest
 
-from tests.fuzz import fasta, journal, nsys_export, saved_run, telemetry
+from tests.fuzz import comparison, fasta, journal, nsys_export, saved_run, telemetry
 from tests.fuzz.checked_lines import lines_target, seal
 from tests.fuzz.engine import SEEDS, check_within_bounds, mutate_bytes
 
-TARGETS = {module.TARGET.name: module.TARGET for module in (fasta, journal, nsys_export, saved_run, telemetry)}
+TARGETS = {
+    module.TARGET.name: module.TARGET for module in (comparison, fasta, journal, nsys_export, saved_run, telemetry)
+}
 CASES = [(target, path) for target in TARGETS.values() for path in target.seeds()]
 
 

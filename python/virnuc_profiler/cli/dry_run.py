@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.estimates import estimate
 from virnuc_profiler.cli.options.decision_options import Decisions
-from virnuc_profiler.cli.options.measurement_request import resolve_device_here, shown_path, warn_of_findings
+from virnuc_profiler.cli.options.measurement_request import (
+    describe_workload,
+    resolve_device_here,
+    shown_path,
+    warn_of_findings,
+)
 from virnuc_profiler.cli.options.search_options import describe_search, space_of_sweep, time_of_race
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
@@ -68,7 +73,7 @@ def dry_run(
             print(f"  {'the best found' if configuration is None else configuration}{again}")
     tokens = [(validation if name == "validation" else workload).tokens for name, _ in trials]
     print(f"Model: {request.model} on {request.device}")
-    print(f"Workload: {counted(workload.num_sequences, 'sequence')}, {counted(workload.tokens, 'token')}")
+    print(describe_workload(workload))
     warn_of_findings(workload)
     more = time_of_race(decisions.steps)
     print(f"Time: {estimate(request, workload, tokens)}{more}")

@@ -3,7 +3,8 @@
 
 Exit codes: 0, the command is done (a sweep also if some configurations failed); 2, it cannot be done as it was asked
 for, because of an option, a file that it names, a device that is not there, or a token budget that cannot fit the
-device; 1, anything else, Ctrl-C included, because a sweep that was stopped is not done.
+device; 3, `compare` has compared, and what ``--fail-on`` names holds; 1, anything else, Ctrl-C included, because a
+sweep that was stopped is not done.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from virnuc_profiler import __version__
-from virnuc_profiler.cli import correlate, doctor, profile, report, sweep
+from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
 from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.import_origins import explain_hidden_modules
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and the build, and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for command in (sweep, profile, report, correlate, doctor):
+    for command in (sweep, profile, project, report, compare, baseline, correlate, doctor):
         command.add_parser(commands)
     return parser
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.cli.options.decision_options import recorded_decisions
 from virnuc_profiler.cli.options.measurement_request import shown_path
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request, ResolveDevice
     from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.sweep_record import SweepRecord
+
+_SAME: Final = ("fingerprint", "num_sequences", "sample_fingerprint")
+"""What a workload must have in common with that of the sweep that is continued."""
 
 
 def require_journal(folder: Path) -> None:
@@ -134,7 +137,7 @@ def require_same_file(record: SweepRecord, request: Request) -> None:
 
 
 def require_same_workload(record: SweepRecord, request: Request, workload: Workload, validation: Workload) -> None:
-    """Refuse generated sequences that are not those of the sweep.
+    """Refuse sequences that are not those of the sweep.
 
     Args:
         record: The sweep.
@@ -143,10 +146,10 @@ def require_same_workload(record: SweepRecord, request: Request, workload: Workl
         validation: Today's workload of the validation.
 
     Raises:
-        WorkloadError: They are others, as after a change of the generator.
+        WorkloadError: They are others, as after a change of the generator or of the drawing of samples.
     """
     for then, today in ((record.plan.workload, workload), (record.plan.validation_workload, validation)):
-        if (then.fingerprint, then.num_sequences) != (today.fingerprint, today.num_sequences):
+        if any(getattr(then, name) != getattr(today, name) for name in _SAME):
             raise WorkloadError(_with_way_out(f"{today.path} is not what the sweep has run", record, request))
 
 

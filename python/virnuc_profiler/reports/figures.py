@@ -15,10 +15,14 @@ from virnuc_profiler.telemetry.number_text import (
     rate,
     share,
     times,
+    with_interval,
 )
 from virnuc_profiler.telemetry.values import printable, shown
 
-__all__ = ["NOT_MEASURED", "counted", "hours", "limit", "number", "percent", "rate", "share", "times", "words"]
+__all__ = [
+    "NOT_MEASURED", "counted", "hours", "limit", "number", "percent", "rate", "share", "times",
+    "with_interval", "words",
+]  # fmt: skip
 
 
 def milliseconds(nanoseconds: float | None, sign: str = "") -> str:

@@ -22,13 +22,24 @@ from virnuc_profiler.analysis.summary.requirements import (
 )
 from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
 from virnuc_profiler.reports.coverage_text import POINTS, with_coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED, counted, hours, number, percent, rate, share, words
+from virnuc_profiler.reports.figures import (
+    NOT_MEASURED,
+    counted,
+    hours,
+    number,
+    percent,
+    rate,
+    share,
+    with_interval,
+    words,
+)
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.rates import ended_early, passes_of, ratio, sequences_per_pass
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _RULE = "=" * 70
+_MAX_AMOUNT = 1e300
 _POWER_WINDOW_S = 1.0
 """Seconds over which NVML averages the power that it reports."""
 _LABEL_WIDTH = 38
@@ -176,7 +187,8 @@ def _projections(projections: Projections) -> Iterator[str]:
     else:
         yield _line("Projected 6M (whole run's rate)", hours(projections.whole_run, beside=limit))
     if projections.steady is not None:
-        yield _line("Projected 6M (one start, steady)", hours(projections.steady, beside=limit))
+        text = hours(projections.steady, beside=limit)
+        yield _line("Projected 6M (one start, steady)", with_interval(text, *projections.interval))
 
 
 def _interval(summary: Mapping[str, Any]) -> str:
@@ -191,7 +203,8 @@ def _interval(summary: Mapping[str, Any]) -> str:
 
 
 def _amount(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) else None
+    """Return a number of a file that can be shown; None for anything else."""
+    return float(value) if type(value) in (int, float) and abs(value) < _MAX_AMOUNT else None
 
 
 def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:

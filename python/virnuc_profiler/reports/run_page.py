@@ -12,9 +12,15 @@ from virnuc_profiler.analysis.host.interruptions import summary_interrupted
 from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
 from virnuc_profiler.analysis.summary.requirements import PERF_02_PERCENT, PERF_05_EFFICIENCY, Requirement
 from virnuc_profiler.reports.coverage_text import with_coverage
-from virnuc_profiler.reports.figures import counted, number, percent, rate, share
+from virnuc_profiler.reports.figures import counted, number, percent, rate, share, with_interval
 from virnuc_profiler.reports.telemetry_file import load_telemetry
-from virnuc_profiler.telemetry.rates import ended_early, passes_of, ratio, sequences_per_pass
+from virnuc_profiler.telemetry.rates import (
+    PROJECTED_SEQUENCES,
+    ended_early,
+    passes_of,
+    ratio,
+    sequences_per_pass,
+)
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.values import printable
 
@@ -76,6 +82,11 @@ def _rates(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary.get("steady_tokens_per_sec") is not None:
         steady = rate(summary.get("steady_sequences_per_sec"))
         yield f"{_INDENT}{steady} sequences/s, {number(summary['steady_tokens_per_sec'])} tokens/s after warm-up"
+    interval = summary.get("projected_6M_hours_interval") or {}
+    if interval.get("low") is not None:
+        hours = f"{number(summary['projected_6M_hours_steady'], 2)} hours"
+        hours = with_interval(hours, interval["low"], interval.get("high"))
+        yield f"{_INDENT}{hours} for {PROJECTED_SEQUENCES:,} such sequences"
 
 
 def _packing(performance: Performance) -> str:

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from virnuc_profiler.reports.coverage_text import with_coverage
-from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, percent, rate, share, times
+from virnuc_profiler.reports.figures import (
+    NOT_MEASURED,
+    counted,
+    limit,
+    number,
+    percent,
+    rate,
+    share,
+    times,
+    with_interval,
+)
 from virnuc_profiler.reports.sweeps.confirmation_table import render_confirmation
 from virnuc_profiler.reports.sweeps.sweep_columns import (
     GPU,
@@ -128,7 +138,9 @@ def _projected(projection: Projection | None) -> list[str]:
     job = f"Projected run time for {projection.sequences:,} sequences"
     lines = [f"{job}: {number(projection.hours, 2)} hours at the rate of the whole run, start-up included"]
     if projection.steady_hours is not None:
-        lines.append(f"{job}: {number(projection.steady_hours, 2)} hours with one start-up, then at the steady rate")
+        hours = f"{number(projection.steady_hours, 2)} hours"
+        hours = with_interval(hours, projection.low_hours, projection.high_hours)
+        lines.append(f"{job}: {hours} with one start-up, then at the steady rate")
     return lines
 
 

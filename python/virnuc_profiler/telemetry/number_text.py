@@ -102,6 +102,30 @@ def hours(value: float | None, *, beside: float | None = None) -> str:
     return number(value, 2, " h", beside=beside)
 
 
+def between(low: float, high: float) -> str:
+    """Format an interval as ``3.57 to 3.77``, rounded outward by an eighth of its width at most.
+
+    Args:
+        low: Lower end.
+        high: Upper end.
+    """
+    width = high - low
+    digits = min(_MAX_DIGITS, math.ceil(-math.log10(width / 8))) if width > 0 else SIGNIFICANT_DIGITS
+    unit, decimals = 10.0**-digits, max(0, digits)
+    return f"{math.floor(low / unit) * unit:,.{decimals}f} to {math.ceil(high / unit) * unit:,.{decimals}f}"
+
+
+def with_interval(text: str, low: float | None, high: float | None) -> str:
+    """Append an interval to the text of a value, such as ``3.67 hours (3.57 to 3.77)``; nothing if it is not known.
+
+    Args:
+        text: The value with its unit.
+        low: Lower end in the same unit, or None.
+        high: Upper end in the same unit, or None.
+    """
+    return text if low is None or high is None else f"{text} ({between(low, high)})"
+
+
 def rate(value: float | None, *, beside: float | None = None) -> str:
     """Format sequences per second as ``454.8``.
 

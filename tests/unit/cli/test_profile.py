@@ -75,3 +75,38 @@ def test_a_folder_in_which_a_profile_runs_is_refused(fasta, tmp_path, capsys, co
         code = main([command, *SMALL, "--fasta", str(fasta), "--output-dir", str(tmp_path)])
     assert code == 1
     assert f"{tmp_path} is in use by another profile: process {os.getpid()} on" in capsys.readouterr().err
+
+
+def test_a_number_of_sequences_takes_a_sample_and_says_so(fasta, tmp_path, capsys):
+    code, text, err = profile(
+        capsys, "--fasta", fasta, "--num-sequences", 4, "--seed", 7, "--output-dir", tmp_path / "out"
+    )
+    assert code == 0, err
+    (line,) = [line for line in text.splitlines() if line.startswith("Workload:")]
+    assert "a random sample of 4 of 12 sequences" in line
+    assert "one of each of 4 strata of length, seed 7, a mean of " in line
+    assert line.endswith("; --first takes the first 4; --num-sequences N changes that")
+    run = RunResult.load(tmp_path / "out" / f"run_{RUN_ID}.json")
+    workload = run.metadata["workload"]
+    assert (run.total_sequences, run.total_tokens) == (4, workload["tokens"])
+    assert (workload["sampling"], workload["seed"]) == ("stratified", 7)
+    assert sum(workload["length_strata"]["sequences"]) == 4
+    assert sum(workload["length_strata"]["tokens"]) == workload["tokens"]
+
+
+def test_the_first_sequences_are_taken_if_they_are_asked_for(fasta, tmp_path, capsys):
+    code, text, err = profile(
+        capsys, "--fasta", fasta, "--num-sequences", 4, "--first", "--output-dir", tmp_path / "out"
+    )
+    assert code == 0, err
+    assert "Workload: the first 4 of 12 sequences" in text
+    workload = RunResult.load(tmp_path / "out" / f"run_{RUN_ID}.json").metadata["workload"]
+    assert workload["tokens"] == sum(len(record[-1]) + 2 for record in random_records(12, longest=40)[:4])
+    assert "sampling" not in workload
+
+
+def test_all_of_a_small_file_can_be_run_in_random_order(fasta, tmp_path, capsys):
+    code, text, err = profile(capsys, "--fasta", fasta, "--num-sequences", 99, "--output-dir", tmp_path / "out")
+    assert code == 0, err
+    assert "Workload: 12 sequences of" in text
+    assert "in random order (seed 42), --first keeps that of the file" in text

@@ -10,6 +10,7 @@ import torch
 
 from tests.support.sweeps import FakeTrials, conditions, failure
 from virnuc_profiler.cli.main import main
+from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, Journal, read_journal
 from virnuc_profiler.sweep.trial import measured_model as prepare
 
@@ -258,6 +259,36 @@ def test_records_stay_left_out_when_a_sweep_is_resumed(own, tmp_path, model, cap
     assert [finding["kind"] for finding in workload["findings"]] == ["gaps"]
 
 
+def test_a_resumed_sweep_runs_the_same_sample(tmp_path, model, capsys):
+    own, folder = tmp_path / "own.faa", tmp_path / "out"
+    own.write_text("".join(f">s{length}\n{'M' * length}\n" for length in range(1, 200)))
+    model.stop_after = 2
+    options = ("--device", "cpu", "--fasta", own, "--seed", 7, "--steps", "dataloader", "--output-dir", folder)
+    code, out, _ = sweep(capsys, *options)
+    assert code == 1
+    assert "Workload: a random sample of 72 of 199 sequences" in out
+    model.stop_after = None
+    assert "--first is true but was false" in sweep(capsys, "--resume", folder, "--first")[2]
+    code, again, err = sweep(capsys, "--resume", folder)
+    assert code == 0, err
+    assert "Workload: a random sample of 72 of 199 sequences" in again
+    samples = {(workload.seed, workload.sample_fingerprint) for workload, _, _ in model.trials.calls}
+    assert len(model.trials.calls) > 2
+    assert len(samples) == 1
+    assert samples.pop()[0] == 7
+
+
+def test_a_sweep_whose_sample_would_be_another_one_today_is_not_resumed(tmp_path, model, capsys, monkeypatch):
+    own, folder = tmp_path / "own.faa", tmp_path / "out"
+    own.write_text("".join(f">s{length}\n{'M' * length}\n" for length in range(1, 200)))
+    model.stop_after = 2
+    assert sweep(capsys, "--device", "cpu", "--fasta", own, "--steps", "dataloader", "--output-dir", folder)[0] == 1
+    monkeypatch.setattr(Sample, "fingerprint", "sha256:another")
+    code, _, err = sweep(capsys, "--resume", folder)
+    assert code == 2
+    assert "own.faa is not what the sweep has run" in err
+
+
 def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
     from virnuc_profiler.cli.options.measurement_request import resolve_device_here
     from virnuc_profiler.sweep.plan.request import NEW_OPTIONS, options_of, request_of
@@ -270,7 +301,7 @@ def test_the_request_of_a_journal_is_the_one_that_was_made(stopped, model):
     assert json.loads(json.dumps(options_of(request))) == read_journal(stopped)[0].plan.options
     assert (request.trial_seconds, request.precision_target) == (TRIAL_SECONDS, PRECISION_TARGET)
     older = {name: value for name, value in plan.options.items() if name not in NEW_OPTIONS}
-    once = replace(request, trial_seconds=None, precision_target=None)  # what older versions did
+    once = replace(request, trial_seconds=None, precision_target=None, first=True)  # what older versions did
     assert request_of(older, plan.grid, stopped, resolve_device_here) == once
 
 

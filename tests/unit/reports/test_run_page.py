@@ -77,6 +77,13 @@ def test_the_report_gives_the_interval_of_the_steady_rate_or_says_why_there_is_n
     assert "too short for an interval)" in TextRenderer().run(run(20))
 
 
+@pytest.mark.parametrize("high", [10**400, float("nan"), "fast", None, [1]])
+def test_an_interval_of_another_writer_that_is_none_does_no_harm(high):
+    performance = summarize_performance(load_telemetry(run(200)))
+    performance.summary["steady_interval"] = {"state": "settled", "confidence": 0.95, "low": 1, "high": high}
+    assert "95.0% interval: 1" in render_performance(performance)
+
+
 def test_one_of_everything_is_singular():
     one = run_of([batch(0, 0, 1000, pack=packing([3], 4))], 1000, metadata={"device": "cpu"})
     assert "1 sequence, 3 tokens in 1 batch, " in render_page(one)

@@ -424,6 +424,15 @@ def test_a_warm_up_that_failed_is_not_repeated_and_the_result_says_that_the_mode
     assert [options.get("warmed_up") for _, options in runs] == [False, False]
 
 
+def test_a_brief_trial_repeats_its_sequences_for_a_second_and_pauses_only_for_the_clean_up(tmp_path, measured_model):
+    _, runs = measured_model
+    request = prepare.Request(tmp_path, torch.device("cpu"), "m", trial_seconds=3.0, cooldown_s=2.0)
+    model = prepare.MeasuredModel(request)
+    model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    model.run_trial(WORKLOAD, BASELINE, tmp_path, brief=True)
+    assert [(options["cooldown_s"], options["trial_seconds"]) for _, options in runs] == [(2.0, 3.0), ("auto", 1.0)]
+
+
 def test_what_was_altered_in_the_sequences_is_said_once(measured_model, tmp_path, caplog):
     model, _ = measured_model
     for _ in range(2):

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virnuc_profiler.telemetry.number_text import counted, hours, limit, number, percent, rate, share, times
+from virnuc_profiler.telemetry.number_text import (
+    between,
+    counted,
+    hours,
+    limit,
+    number,
+    percent,
+    rate,
+    share,
+    times,
+    with_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +72,19 @@ def test_counts_agree_with_their_nouns():
     assert [counted(count, "batch", "batches") for count in (0, 1, 2000)] == ["0 batches", "1 batch", "2,000 batches"]
     assert [counted(count, "record is", "records are") for count in (1, 2)] == ["1 record is", "2 records are"]
     assert counted(1, "sequence") + counted(3, "sequence") == "1 sequence3 sequences"
+
+
+def test_an_interval_follows_its_value_in_brackets():
+    assert with_interval("3.67 hours", 3.5682, 3.7696) == "3.67 hours (3.56 to 3.77)"
+    assert with_interval("3.67 hours", None, 3.7696) == "3.67 hours"
+    assert between(1199.2, 1612.0) == "1,190 to 1,620"
+    assert between(2.0, 2.0) == "2.000 to 2.000"
+
+
+@given(st.floats(1e-5, 1e6), st.floats(1.001, 3))
+def test_a_printed_interval_is_not_narrower_and_little_wider_than_the_true_one(low, factor):
+    high = low * factor
+    ends = [float(text.replace(",", "")) for text in between(low, high).split(" to ")]
+    assert ends[0] <= low * (1 + 1e-9)
+    assert ends[1] >= high * (1 - 1e-9)
+    assert ends[1] - ends[0] <= 1.25 * (high - low) * (1 + 1e-6)

@@ -82,9 +82,9 @@ def compare_with_reference(
         width = None
         if noise is not None:
             width = critical * noise.deviation * math.sqrt(1 / len(rates) + 1 / len(base))
-        blocks = min(len(rates), len(base))
         difference = float(np.log(rates).mean()) - center
-        compared = verdict_of(difference, width, noise.degrees + 1 if noise else 0, threshold, confidence)
+        repeats = noise.degrees + 1 if noise else 0  # of one configuration, which would know the noise as well
+        compared = verdict_of(difference, width, repeats, threshold, confidence)
         verdict = SAME if compared.verdict == SAME else CANNOT_TELL
-        found[name] = replace(compared, verdict=verdict, blocks=blocks)
+        found[name] = replace(compared, verdict=verdict, blocks=min(len(rates), len(base)))
     return found

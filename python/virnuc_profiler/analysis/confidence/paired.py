@@ -98,7 +98,8 @@ def compare_blocks(
 ) -> Comparison:
     """Compare two configurations that were measured in the same blocks.
 
-    Student's interval of the mean of the logarithms of the ratios. What a block does to both cancels out.
+    Student's interval of the mean of the logarithms of the ratios. What a block does to both cancels out. Measure the
+    two in random order within each block: the bound on false differences rests on it.
 
     Args:
         candidate: Rate of the candidate in each block.
@@ -135,8 +136,8 @@ def compare_samples(
 ) -> Comparison:
     """Compare two configurations that were measured repeatedly, but not in blocks.
 
-    Welch's interval (1947) of the difference of the mean logarithms. Drift between the measurements of the one and of
-    the other is not part of it.
+    Welch's interval (1947) of the difference of the mean logarithms. Drift of the host between the measurements of the
+    one and of the other would look like a difference.
 
     Args:
         candidate: Rates of the candidate.
@@ -184,6 +185,7 @@ def compare_intervals(
     """
     if candidate.confidence != reference.confidence:
         raise ValueError(f"intervals of {candidate.confidence} and {reference.confidence} confidence are compared")
+    _check_threshold(threshold)
     if not 0 <= between_runs < 1:
         raise ValueError(f"between_runs is {between_runs}; it must be from 0 to 1, such as 0.02")
     confidence = candidate.confidence
@@ -219,8 +221,7 @@ def verdict_of(
         ValueError: An argument is out of range.
     """
     shared_error(confidence, tests)
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold is {threshold}; it must be from 0 to 1, such as 0.02")
+    _check_threshold(threshold)
     if center is None:
         return _unknown(threshold, confidence)
     if half_width is None:
@@ -253,6 +254,11 @@ def shared_error(confidence: float, tests: float) -> float:
     if tests < 1:
         raise ValueError(f"tests is {tests}; it must be at least 1")
     return (1 - confidence) / tests
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold is {threshold}; it must be from 0 to 1, such as 0.02")
 
 
 def _verdict(center: float, low: float, high: float, threshold: float) -> str:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The end of a run's warm-up.
 
-The rule is MSER (White 1997): cut where the estimated standard error of the mean of the rest is smallest. Franklin and
-White (2008) take a cut in the second half as a warning that the run never settled. Noise alone also has such a minimum
-somewhere, and to cut there would make intervals too narrow. So the cut counts only if the times before it differ from
-those after it by more than noise, and it moves on as long as the next ones still differ.
+The rule is MSER (White 1997): cut where the estimated standard error of the mean of the rest is smallest. Noise alone
+also has such a minimum somewhere, and to cut there would make intervals too narrow. So the cut, sought in the first
+half, counts only if the times before it differ from those after it by more than noise, and it moves on as long as the
+next ones still differ. If that leads into the second half, the run never settled (Franklin and White 2008).
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ def warm_up_length(values: NDArray[np.float64]) -> int | None:
     return None
 
 
-def _least_error(values: NDArray[np.float64], half: int) -> int:
-    """Return the cut in the first half after which the standard error of the mean of the rest is smallest."""
+def _least_error(values: NDArray[np.float64], last: int) -> int:
+    """Return the cut, at most the last, after which the standard error of the mean of the rest is smallest."""
     count = len(values)
     rest = np.arange(count, 0, -1)
     centered = values - np.median(values)
     sums = np.cumsum(centered[::-1])[::-1]
     squares = np.cumsum(centered[::-1] ** 2)[::-1]
     statistic = (squares - sums**2 / rest) / rest.astype(np.float64) ** 2
-    return int(np.argmin(statistic[: half + 1]))
+    return int(np.argmin(statistic[: last + 1]))
 
 
 def _differs(values: NDArray[np.float64], cut: int, error: float) -> bool:

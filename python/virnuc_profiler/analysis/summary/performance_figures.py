@@ -137,8 +137,12 @@ def summarize_performance(
     metadata = document["run_metadata"]
     hardware = metadata.get("hardware")
     on_cpu = metadata.get("device") == "cpu"
+    interval = summary.get("projected_6M_hours_interval") or {}
     projections = Projections(
-        summary["projected_6M_hours"], summary["projected_6M_hours_tokens"], summary.get("projected_6M_hours_steady")
+        summary["projected_6M_hours"],
+        summary["projected_6M_hours_tokens"],
+        summary.get("projected_6M_hours_steady"),
+        (interval.get("low"), interval.get("high")),
     )
     return Performance(
         source=source,

@@ -52,11 +52,13 @@ class Projections:
         sequences: By sequences, at the rate of the whole run, as if it started up again and again.
         tokens: By tokens, at the same rate. Equal to `sequences`, unless another writer knew the real mean length.
         steady: With one start-up, then at the steady rate.
+        interval: Ends of the prediction interval of `steady`; None if they are not known.
     """
 
     sequences: float | None
     tokens: float | None
     steady: float | None
+    interval: tuple[float | None, float | None] = (None, None)
 
     @property
     def whole_run(self) -> float | None:

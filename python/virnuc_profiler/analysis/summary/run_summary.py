@@ -17,6 +17,7 @@ from virnuc_profiler.analysis.model_cost import (
     recorded_ceiling,
     recorded_shape,
 )
+from virnuc_profiler.analysis.projection.run_pace import projected_interval
 from virnuc_profiler.analysis.summary.batch_metrics import waits_ns
 from virnuc_profiler.analysis.summary.host_keys import host_keys
 from virnuc_profiler.analysis.summary.sampled_keys import sampled_keys
@@ -62,7 +63,7 @@ def run_summary(
     if planned_length is not None:
         sequences_per_sec = ratio(steady.tokens_per_sec, planned_length)
     diagnosis = diagnose_observation(observation, run, ceiling)
-    return {
+    keys = {
         "elapsed_seconds": run.elapsed_s,
         "start_up_seconds": start_up_s,
         "warm_up_batches": steady.warm_up_batches,
@@ -87,6 +88,7 @@ def run_summary(
         **sampled_keys(run),
         **_flops_keys(run, shape, ceiling),
     }
+    return {**keys, "projected_6M_hours_interval": projected_interval(run, keys, shape)}
 
 
 def device_stages_fraction(stages: StageColumns, window: Interval) -> float | None:

@@ -84,11 +84,15 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
     )  # fmt: skip
     workload.add_argument(
         "--num-sequences", type=whole(1), metavar="N",
-        help=f"number of sequences; of your own file, the first N (default: {sequences})",
+        help=f"number of sequences; of your own file, a random sample stratified by length (default: {sequences})",
     )  # fmt: skip
     workload.add_argument(
-        "--seed", type=whole(0), default=42, metavar="N", help="random seed of the generated workload (default: 42)"
+        "--first", action="store_true", help="take the first sequences of your file, instead of a random sample"
     )
+    workload.add_argument(
+        "--seed", type=whole(0), default=42, metavar="N",
+        help="random seed of the generated workload, or of the sample of your file (default: 42)",
+    )  # fmt: skip
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model", type=_model, metavar="NAME",

@@ -13,7 +13,7 @@ from virnuc_profiler.sweep.plan.configuration import KNOBS
 from virnuc_profiler.sweep.plan.steps import Step
 
 _OF_A_PROCESS: Final = ("start_timeout", "progress_timeout")
-_OF_OWN_FILES: Final = ("skip_invalid", "strict")
+_OF_OWN_FILES: Final = ("skip_invalid", "strict", "first")
 
 
 def refuse_idle_options(arguments: argparse.Namespace, given: Mapping[str, Any], fasta: Path | None) -> None:
@@ -28,8 +28,12 @@ def refuse_idle_options(arguments: argparse.Namespace, given: Mapping[str, Any],
         UsageError: An option has no effect beside the others.
     """
     refuse_idle_limits(given)
-    if fasta is not None and "seed" in given:
-        raise UsageError(f"--seed has no effect on the sequences of {fasta}: leave it out")
+    whole_file = arguments.command == "profile" and arguments.num_sequences is None
+    if fasta is not None and "seed" in given and (whole_file or arguments.first):
+        which = "sequences" if whole_file else "first sequences"
+        raise UsageError(f"--seed has no effect on the {which} of {fasta}: leave it out")
+    if fasta is not None and "first" in given and whole_file:
+        raise UsageError(f"--first has no effect without --num-sequences: all sequences of {fasta} are run")
     for name in _OF_OWN_FILES:
         if fasta is None and name in given:
             raise UsageError(f"{_option(name)} has no effect on generated sequences: give your own with --fasta")

@@ -101,6 +101,7 @@ def build_request(
         try_all=arguments.try_all,
         skip_invalid=arguments.skip_invalid,
         strict=arguments.strict,
+        first=arguments.first,
         precision_target=getattr(arguments, "precision_target", None),
         trial_seconds=getattr(arguments, "trial_seconds", None),
     )
@@ -162,19 +163,38 @@ def shown_path(path: Path | str) -> str:
 
 def describe_workload(workload: Workload) -> str:
     """Return one line that says what is run, and how much of a file is not."""
-    from virnuc_profiler.sweep.plan.workload import SKIPPED_FILE  # needs NumPy, which --help does not
+    from virnuc_profiler.sweep.plan.workload import FIRST, SKIPPED_FILE  # needs NumPy, which --help does not
 
     count = counted(workload.num_sequences, "sequence")
-    if workload.num_sequences < workload.sequences_in_file:
-        count = f"the first {workload.num_sequences:,} of {counted(workload.sequences_in_file, 'sequence')}"
-        hint = "; --num-sequences N changes that"
+    part = workload.num_sequences < workload.sequences_in_file
+    of_all = f"{workload.num_sequences:,} of {counted(workload.sequences_in_file, 'sequence')}"
+    hint = "; --num-sequences N changes that" if part else ""
+    if workload.sampling == FIRST:
+        count = f"the first {of_all}" if part else count
     else:
-        hint = ""
+        if part:
+            count = f"a random sample of {of_all}"
+        hint = f"{_sample_text(workload)}{hint}"
     if workload.skipped_records:
         left_out = counted(workload.skipped_records, "invalid record is", "invalid records are")
         hint = f"; {left_out} left out, see {SKIPPED_FILE}{hint}"
     tokens = counted(workload.tokens, "token")
     return f"Workload: {count} of {shown_path(workload.path)} ({workload.source}), {tokens}{hint}"
+
+
+def _sample_text(workload: Workload) -> str:
+    """Return how the sequences of a file were sampled, and how well they stand for it."""
+    if workload.num_sequences == workload.sequences_in_file:
+        return f"; in random order (seed {workload.seed}), --first keeps that of the file"
+    strata = f"one of each of {counted(workload.num_sequences, 'stratum', 'strata')} of length, seed {workload.seed}"
+    means = f"a mean of {_mean(workload.tokens, workload.num_sequences)} tokens"
+    if workload.tokens_in_file is not None:
+        means += f" where the file has {_mean(workload.tokens_in_file, workload.sequences_in_file)}"
+    return f": {strata}, {means}; --first takes the first {workload.num_sequences:,}"
+
+
+def _mean(tokens: int, sequences: int) -> str:
+    return f"{tokens / sequences:,.1f}"
 
 
 def warn_of_findings(workload: Workload) -> None:

@@ -99,7 +99,8 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         """Yield the chunks of one pass after the other, without end; nothing if there are no sequences.
 
         Each pass has the chunks of a single pass. With n DataLoader workers, worker g mod n encodes chunk g, where g
-        counts over all passes, so the chunks arrive in order although a pass need not have a multiple of n.
+        counts over all passes, so the chunks arrive in order although a pass need not have a multiple of n. A subclass
+        with an ``__iter__`` of its own needs a ``repeated`` of its own too.
         """
         first, step = _worker_share()
         size = self._chunk_size(_num_workers())

@@ -59,6 +59,7 @@ def render_confirmation(document: Document) -> str:
 
 def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
     blocks = counted(found.blocks, "block")
+    reference = "fastest of the steps" if found.contenders and found.contenders.baseline is None else "baseline"
     used = f"{in_words(found.used_sec)} of at most {in_words(found.allowed_sec)}"
     share = (
         "" if found.contenders is not None and found.contenders.others else ", a quarter of that of the steps before"
@@ -67,7 +68,7 @@ def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
     if not complete:
         yield "Incomplete: the race has not ended."
     if found.verdict == BETTER:
-        yield "Verdict: better than the baseline, with 95% confidence."
+        yield f"Verdict: better than the {reference}, with 95% confidence."
     elif found.verdict == TIED:
         yield f"Verdict: tied within {limit(2, '%')}, with 95% confidence; the cheapest of the tied is recommended."
     else:

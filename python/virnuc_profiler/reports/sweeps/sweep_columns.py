@@ -25,6 +25,12 @@ FAILED: Final = "---"
 MARK: Final = "*"
 """Mark of a GPU utilization that does not stand for the whole run."""
 
+UNBOUNDED: Final = "(?)"
+"""Stands for an interval that says nothing, because too few measurements were repeated, or they differ too much."""
+
+_WIDEST: Final = 4.0
+"""Ratio of the ends of the widest interval that is printed."""
+
 TIED: Final = "="
 """Mark of a speedup that is not told apart from that of the best."""
 
@@ -127,7 +133,11 @@ def measured_for(result: Result) -> str:
 
 def interval(low: float | None, high: float | None) -> str:
     """Return the interval of a speedup, such as `` (0.99-1.03)``; empty where it is not known."""
-    return "" if low is None or high is None else f" ({number(low, 2)}-{number(high, 2)})"
+    if low is None:
+        return ""
+    if high is None or low <= 0 or high / low > _WIDEST:
+        return f" {UNBOUNDED}"
+    return f" ({number(low, 2)}-{number(high, 2)})"
 
 
 def unless_failed(text: Callable[[Result], str]) -> Callable[[Result], str]:

@@ -4,7 +4,17 @@
 from __future__ import annotations
 
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, number, share
-from virnuc_profiler.reports.sweeps.sweep_columns import MARK, gigabytes, named, off_by, reason, seconds, seen
+from virnuc_profiler.reports.sweeps.sweep_columns import (
+    MARK,
+    UNBOUNDED,
+    gigabytes,
+    interval,
+    named,
+    off_by,
+    reason,
+    seconds,
+    seen,
+)
 from virnuc_profiler.reports.sweeps.sweep_verdicts import missed_packing_note, verdicts
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import OOM, Result
@@ -74,6 +84,9 @@ def _notes(document: Document) -> list[str]:
             f"Seq/sec of {len(short)} of {counted(len(document.results), 'configuration')} {what}: the runs are too "
             "short for a steady rate; use more sequences or --trial-seconds."
         )
+    spans = [one.standing for one in document.results if one.standing is not None]
+    if any(interval(each.speedup_low, each.speedup_high).endswith(UNBOUNDED) for each in spans):
+        notes.append(f"{UNBOUNDED} Too little was repeated so far, or it differs too much, for an interval.")
     if (off := max(map(off_by, document.results), default=0.0)) > 0:
         notes.append(f"{MARK} GPU Util may be off by up to {off:.0f} points: short runs, or sampled in part.")
     if any(result.succeeded and result.gpu_util is None and seen(result) for result in document.results):

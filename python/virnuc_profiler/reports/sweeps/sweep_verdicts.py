@@ -27,6 +27,9 @@ BEST: Final = "Best"
 REPEATS: Final = 5
 """Repeats that are suggested: the fewest with which a difference can be shown."""
 
+_MOST_NAMES: Final = 4
+"""More configurations than these are counted instead of named; the table marks them."""
+
 _PACKS_PER_BUFFER: Final = 5
 """The last pack of a buffer is half empty on average, so fewer packs than these cannot be filled to 90 %."""
 _SEQUENCES_PER_PACK: Final = 4
@@ -126,6 +129,8 @@ def _names(document: Document, results: Sequence[Result]) -> str:
     baseline = None if document.baseline is None else document.baseline.configuration
     others = [_named(one.configuration, document) for one in results if one.configuration != baseline]
     first = ["the baseline"] if len(others) < len(results) else []
+    if len(others) > _MOST_NAMES:
+        return " and ".join([*first, counted(len(others), "other")])
     return "; ".join([*first, *others])
 
 

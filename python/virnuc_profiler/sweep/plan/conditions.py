@@ -46,7 +46,7 @@ class Conditions:
             if workload or section != "workload"
             for before, today in [(getattr(then, section), getattr(self, section))]
             for key in keys or tuple(dict.fromkeys((*before, *today)))
-            if before.get(key) != today.get(key)
+            if before.get(key, _OLDER.get(key)) != today.get(key, _OLDER.get(key))
         ]
 
     def with_varied(self, knobs: Iterable[str]) -> Conditions:
@@ -100,9 +100,12 @@ class Difference:
 
 
 _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
-    "workload": ("fingerprint", "num_sequences", "skipped_records"),
+    "workload": ("fingerprint", "num_sequences", "skipped_records", "sampling", "seed", "sample_fingerprint"),
     "model": ("model_name", "weights", "precision", "attention_backend", "kernels"),
     "machine": ("cpu_model", "cpu_usable_cores", "gpu_models", "driver_version"),
     "versions": (),  # all of them
     "settings": ("device", "device_name", "device_memory_gb", "host", "precision_target", "trial_seconds"),
 }
+
+_OLDER: Final[Mapping[str, Any]] = {"sampling": "first"}
+"""Values of keys that files of older versions lack, and that mean what those versions did."""

@@ -67,6 +67,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "fasta": "fasta",
     "skip_invalid": "skip_invalid",
     "strict": "strict",
+    "first": "first",
     "precision_target": "precision_target",
     "trial_seconds": "trial_seconds",
 }
@@ -75,6 +76,7 @@ _FIELDS: Final[Mapping[str, str]] = {
 NEW_OPTIONS: Final[Mapping[str, Any]] = {
     "skip_invalid": False,
     "strict": False,
+    "first": True,
     "precision_target": None,
     "trial_seconds": None,
 }
@@ -90,19 +92,20 @@ class Request:
         device: Device to measure on, already resolved.
         model: Full name of the model.
         fasta: The user's sequences; None to generate some.
-        num_sequences: Number of sequences; of a file, the first ones. None takes the whole file.
+        num_sequences: Number of sequences; None takes the whole file, in its order.
         weights: ``auto``, ``pretrained``, ``random`` or the path of a checkpoint.
         model_knobs: Values of the model's knobs to load it with first. A knob that is left out has its default.
         varied: Names of the model's knobs that the sweep varies, so that each configuration has its own value.
         cooldown_s: Pause between configurations in seconds; ``"auto"`` waits as long as the clean-up's checks need.
         timeout_s: Time limit of each configuration in seconds; None for none.
-        seed: Random seed of the generated sequences.
+        seed: Random seed of the generated sequences, or of the sample of a file.
         device_memory_gb: Limit on this process's device memory in GB; None for none.
         capture_range: Whether measured runs, but no warm-up, are bracketed for nsys or ncu.
         try_all: Whether configurations that cannot fit the device's memory are run nevertheless.
         min_cosine: Lowest cosine similarity of vectors in FP8 to those in bf16 and fp32; None for the usual bound.
         skip_invalid: Whether records of `fasta` that are not valid are left out, instead of the file being refused.
         strict: Whether `fasta` is refused if it looks like something other than proteins.
+        first: Whether the first `num_sequences` of `fasta` are run, instead of a random sample stratified by length.
         precision_target: Relative half-width of the steady rate's interval at which a trial stops repeating its
             workload; None to repeat for `trial_seconds`.
         trial_seconds: Seconds after start-up in which a trial repeats its workload; None to run it once.
@@ -125,6 +128,7 @@ class Request:
     min_cosine: float | None = None
     skip_invalid: bool = False
     strict: bool = False
+    first: bool = False
     precision_target: float | None = None
     trial_seconds: float | None = None
 
@@ -158,11 +162,17 @@ class Request:
         if self.fasta is not None:
             fasta = FastaFile.open(self.fasta, skip_invalid=self.skip_invalid, strict=self.strict)
             write_skipped(fasta, self.output_dir)
-            return workload_of(fasta, "file", count), fasta
+            return workload_of(fasta, "file", count, self.sample_seed), fasta
         if count is None:
             raise ValueError("num_sequences must be given to generate a workload")
         fasta = FastaFile.open(generate_tuning_workload(self.output_dir, count, self.seed))
         return workload_of(fasta, f"generated, seed {self.seed}"), fasta
+
+    @property
+    def sample_seed(self) -> int | None:
+        """Random seed of the sample of the user's file; None if its first sequences, or all, are run in its order."""
+        sampled = self.fasta is not None and self.num_sequences is not None and not self.first
+        return self.seed if sampled else None
 
     def validation_workload(self) -> Workload:
         """Read or generate the longer workload of the validation."""

@@ -38,7 +38,6 @@ class Step:
         min_packing: Packing efficiency that its best configuration must reach, if one does; None if any will do.
         base: Configuration whose knobs the grid varies.
         follows: Whether its configurations follow from the steps before, so that a plan does not name them.
-        searches: Whether its configurations follow from each other, so that a plan does not name them either.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Step:
     min_packing: float | None = None
     base: Configuration = BASELINE
     follows: bool = False
-    searches: bool = False
 
     def configurations(self) -> tuple[Configuration, ...]:
         """Return what a plan knows that the step measures, in order; the last knob of the grid varies fastest.
@@ -55,7 +53,7 @@ class Step:
         A knob that has no effect in a configuration, such as the prefetch factor without workers, keeps its first
         value there.
         """
-        if self.follows or self.searches:
+        if self.follows:
             return ()
         found = (replace(self.base, **dict(zip(self.grid, values, strict=True))) for values in self._points())
         return tuple(configuration for configuration in found if not self._repeats(configuration))
@@ -87,17 +85,19 @@ STEPS: Final = (
         {"num_workers": (4, 8), "token_budget": (2048, 4096, 8192)},
         MIN_PACKING,
     ),
-    Step("search", "search.json", min_packing=MIN_PACKING, searches=True),
+    Step("search", "search.json", min_packing=MIN_PACKING, follows=True),
     Step("confirmation", "confirmation.json", min_packing=MIN_PACKING, follows=True),
     Step("validation", "optimal_validation.json", min_packing=MIN_PACKING, follows=True),
 )
 STEP_NAMES: Final = tuple(step.name for step in STEPS)
 SEARCH: Final = "search"
 GRID_STEPS: Final = tuple(step.name for step in STEPS if not step.follows)
-"""Names of the steps that look for the best configuration, and do not follow from others."""
-DEFAULT_STEPS: Final = tuple(step.name for step in STEPS if not step.searches)
+"""Names of the steps whose configurations are planned."""
+RANKED_STEPS: Final = tuple(step.name for step in STEPS if step.name not in ("confirmation", "validation"))
+"""Names of the steps whose results compete for the recommendation."""
+DEFAULT_STEPS: Final = tuple(name for name in STEP_NAMES if name != SEARCH)
 """Names of the steps of a sweep without a search."""
-SEARCH_STEPS: Final = ("baseline", "search", "confirmation", "validation")
+SEARCH_STEPS: Final = ("baseline", SEARCH, "confirmation", "validation")
 """Names of the steps of a sweep with a search."""
 BEST_CONFIG_FILE: Final = "best_config.json"
 

@@ -14,13 +14,21 @@ from typing import TYPE_CHECKING, Any, Final
 from virnuc_profiler.errors import OutputError, WorkloadError
 from virnuc_profiler.inference.sequences.findings import Finding
 from virnuc_profiler.telemetry.files import write_text_atomically
+from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from virnuc_profiler.inference.sequences.fasta import FastaFile
+    from virnuc_profiler.sweep.plan.sample import Sample
 
 ALPHABET: Final = "ACDEFGHIKLMNPQRSTVWY"
 MAX_SEQUENCE_LENGTH: Final = 1022
 """Residues; ESM-2 was trained on 1,024 tokens, BOS and EOS included. Longer sequences are cut."""
+
+FIRST: Final = "first"
+"""Sampling of a workload that is the first sequences of its file, or all of them, in the order of the file."""
 
 SKIPPED_FILE: Final = "skipped_records.tsv"
 """File in the folder of the results that lists the records that were left out."""
@@ -35,12 +43,12 @@ however one counts them.
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is run: the first sequences of a FASTA file.
+    """What is run: sequences of a FASTA file.
 
     Attributes:
         path: The file.
         source: Where the file comes from, in words.
-        num_sequences: Number of its sequences that are run, from the first one on.
+        num_sequences: Number of its sequences that are run.
         sequences_in_file: Number of sequences in the file.
         tokens: Tokens of the sequences that are run, after truncation, BOS and EOS included.
         longest_tokens: Tokens of the longest of these sequences, after truncation, BOS and EOS included.
@@ -48,6 +56,10 @@ class Workload:
         skip_invalid: Whether records that are not valid FASTA were to be left out.
         skipped_records: Number of records of the file that were left out; None if none were to be.
         findings: What is odd in the other records of the file.
+        sampling: ``first`` for the first sequences of the file in its order, or ``stratified`` for a random sample.
+        seed: Random seed of the sample; None for the first sequences.
+        sample_fingerprint: SHA-256 of the positions of the sample; None for the first sequences.
+        tokens_in_file: Tokens of all sequences of the file, counted as `tokens`; None in files of older versions.
     """
 
     path: Path
@@ -60,6 +72,10 @@ class Workload:
     skip_invalid: bool = False
     skipped_records: int | None = None
     findings: tuple[Finding, ...] = ()
+    sampling: str = FIRST
+    seed: int | None = None
+    sample_fingerprint: str | None = None
+    tokens_in_file: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the workload as result files hold it."""
@@ -78,29 +94,33 @@ def _is_optional(each: Field[Any]) -> bool:
     return each.default is not MISSING
 
 
-def read_workload(path: str | os.PathLike[str], source: str, num_sequences: int | None = None) -> Workload:
-    """Describe the first sequences of a FASTA file.
+def read_workload(
+    path: str | os.PathLike[str], source: str, num_sequences: int | None = None, seed: int | None = None
+) -> Workload:
+    """Describe sequences of a FASTA file.
 
     Args:
         path: The file, which may be compressed.
         source: Where the file comes from, in words.
         num_sequences: Number of sequences to run; None for all.
+        seed: Random seed of a sample stratified by length; None for the first sequences.
 
     Raises:
         WorkloadError: The file is missing, unreadable, empty or not FASTA.
     """
     from virnuc_profiler.inference.sequences.fasta import FastaFile  # needs the compiled core, which --help does not
 
-    return workload_of(FastaFile.open(path), source, num_sequences)
+    return workload_of(FastaFile.open(path), source, num_sequences, seed)
 
 
-def workload_of(fasta: FastaFile, source: str, num_sequences: int | None = None) -> Workload:
-    """Describe the first sequences of an open FASTA file.
+def workload_of(fasta: FastaFile, source: str, num_sequences: int | None = None, seed: int | None = None) -> Workload:
+    """Describe sequences of an open FASTA file.
 
     Args:
         fasta: The file.
         source: Where the file comes from, in words.
         num_sequences: Number of sequences to run; None for all.
+        seed: Random seed of a sample stratified by length; None for the first sequences.
 
     Raises:
         WorkloadError: The file is empty, or was changed since it was opened.
@@ -108,19 +128,62 @@ def workload_of(fasta: FastaFile, source: str, num_sequences: int | None = None)
     count = len(fasta) if num_sequences is None else min(num_sequences, len(fasta))
     if count == 0:
         raise WorkloadError(f"{fasta.path} holds no sequences")
-    tokens = fasta.residue_counts[:count].clip(max=MAX_SEQUENCE_LENGTH) + 2
+    tokens = token_counts(fasta)
+    sample = None if seed is None else _sample(tokens, count, seed)
+    chosen = tokens[:count] if sample is None else tokens[sample.positions]
     return Workload(
         path=fasta.path,
         source=source,
         num_sequences=count,
         sequences_in_file=len(fasta),
-        tokens=int(tokens.sum()),
-        longest_tokens=int(tokens.max()),
+        tokens=int(chosen.sum()),
+        longest_tokens=int(chosen.max()),
         fingerprint=fasta.fingerprint,
         skip_invalid=fasta.skip_invalid,
         skipped_records=fasta.skipped if fasta.skip_invalid else None,
         findings=fasta.findings,
+        tokens_in_file=int(tokens.sum()),
+        **({} if sample is None else sample.facts()),
     )
+
+
+def token_counts(fasta: FastaFile, positions: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Return the tokens of each sequence of a file, after truncation, BOS and EOS included.
+
+    Args:
+        fasta: The file.
+        positions: (n,) positions of the sequences in the file; None for all of them.
+    """
+    residues = fasta.residue_counts if positions is None else fasta.residue_counts[positions]
+    counts: NDArray[np.int64] = residues.clip(max=MAX_SEQUENCE_LENGTH) + 2
+    return counts
+
+
+def sample_of(workload: Workload, fasta: FastaFile) -> Sample | None:
+    """Draw the sample of a workload again; None if it runs the first sequences of its file.
+
+    Args:
+        workload: The workload.
+        fasta: Its file.
+
+    Raises:
+        WorkloadError: The sample is another one, as after a change of the drawing.
+    """
+    if workload.seed is None:
+        return None
+    sample = _sample(token_counts(fasta), workload.num_sequences, workload.seed)
+    if sample.fingerprint != workload.sample_fingerprint:
+        raise WorkloadError(
+            f"the sample of {counted(workload.num_sequences, 'sequence')} of {workload.path} with seed {workload.seed} "
+            f"was {_short(str(workload.sample_fingerprint))} and is now {_short(sample.fingerprint)}: start a new sweep"
+        )
+    return sample
+
+
+def _sample(tokens: NDArray[np.int64], count: int, seed: int) -> Sample:
+    from virnuc_profiler.sweep.plan.sample import stratified_sample  # NumPy, which --help does not need
+
+    return stratified_sample(tokens, count, seed)
 
 
 def write_skipped(fasta: FastaFile, folder: Path) -> None:

@@ -39,11 +39,15 @@ class Projection:
         sequences: Sequences of the job.
         hours: Hours at the rate of the whole measured run, its start-up included; None if there is no rate.
         steady_hours: Hours with one start-up, then at the rate after warm-up; None if that rate was not measured.
+        low_hours: Lower end of the prediction interval of `steady_hours`; None if it is not known.
+        high_hours: Upper end of that interval; None if it is not known.
     """
 
     sequences: int
     hours: float | None
     steady_hours: float | None = None
+    low_hours: float | None = None
+    high_hours: float | None = None
 
     @classmethod
     def from_json(cls, values: Any) -> Projection | None:
@@ -56,9 +60,10 @@ class Projection:
             return None
         _require_object(values, "projection")
         require_type(values.get("sequences"), (int,), "projection.sequences")
-        require_type(values.get("hours"), _NUMBER, "projection.hours")
-        require_type(values.get("steady_hours"), _NUMBER, "projection.steady_hours")
-        return cls(values["sequences"], values.get("hours"), values.get("steady_hours"))
+        names = ("hours", "steady_hours", "low_hours", "high_hours")
+        for name in names:
+            require_type(values.get(name), _NUMBER, f"projection.{name}")
+        return cls(values["sequences"], *map(values.get, names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,14 @@ from typing import Any
 
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
-from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, SEARCH, STEPS, Grid, Step
+from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, RANKED_STEPS, SEARCH, STEPS, Grid, Step
 from virnuc_profiler.sweep.results.choice import Choice
-from virnuc_profiler.sweep.results.document import BestConfiguration, Document, Projection
+from virnuc_profiler.sweep.results.document import BestConfiguration, Document
+from virnuc_profiler.sweep.results.projected import projection_of
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import make_document, with_standings
 from virnuc_profiler.sweep.results.search_trials import allowance_of_search, finalists_of_search, search_goes_on
-from virnuc_profiler.sweep.results.sweep_plan import SweepPlan, Trial
+from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 from virnuc_profiler.sweep.results.verdicts.candidates import Ranking, rank
 from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation, Contenders
@@ -26,7 +27,6 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.recommendation import choose, conclude
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import StepStandings
-from virnuc_profiler.telemetry.rates import ratio
 
 NO_CHOICE = "no configuration has succeeded"
 
@@ -81,6 +81,8 @@ class Documents:
             if name == "confirmation":
                 return self.confirmation_document()
             return self._validation() if name == "validation" else self._measured(name)
+        if name == "confirmation" and self._is_confirmation_due():
+            return self.confirmation_document()
         return self._earlier.step(name) if self._earlier is not None else None
 
     def best(self, validation: Document) -> BestConfiguration | None:
@@ -120,7 +122,7 @@ class Documents:
     @cached_property
     def ranking(self) -> Ranking:
         """The configurations of all steps that can be compared."""
-        steps = {name: self._comparable_trials(name) for name in GRID_STEPS}
+        steps = {name: self._comparable_trials(name) for name in RANKED_STEPS}
         found = {name: _counting(trials) for name, trials in steps.items() if trials}
         later = [trial.result for trial in self._comparable_trials("confirmation")]
         return rank(found, self._plan.objective, later)
@@ -156,7 +158,7 @@ class Documents:
             planned=len(entrants),
             complete=replay is None or not replay.missing(),
             standings=stood,
-            repeats=0 if conclusion is None else conclusion.blocks,
+            repeats=1 if conclusion is None else max(1, conclusion.blocks),
             confirmation=conclusion,
             took_sec=_took(trials),
         )
@@ -184,13 +186,13 @@ class Documents:
     def _allowance(self, contenders: Contenders) -> Allowance:
         if self._record.has(SEARCH):
             return allowance_of_search(self._record, len(contenders.all))
-        grid = [trial for name in GRID_STEPS for trial in self._comparable_trials(name)]
+        grid = [trial for name in RANKED_STEPS for trial in self._comparable_trials(name)]
         return allowance_of(grid, contenders, self._record.current_conditions.settings.get("cooldown_s"))
 
     def _confirmation_trials(self) -> list[Trial]:
         """Return the trials of the last confirmation, with every attempt, unless a step before it has newer ones."""
         owner = self._owner("confirmation")
-        owners = [found for name in GRID_STEPS if (found := self._owner(name)) is not None]
+        owners = [found for name in RANKED_STEPS if (found := self._owner(name)) is not None]
         if owner is None or any(self._records.index(one) > self._records.index(owner) for one in owners):
             return []
         return self._comparable_trials("confirmation")
@@ -204,7 +206,7 @@ class Documents:
 
     def _standing_in_blocks(self, configuration: Configuration) -> Standing | None:
         """Return the standing of a configuration in the first step that has measured it in blocks."""
-        for name in GRID_STEPS:
+        for name in RANKED_STEPS:
             document = self.comparable(name)
             for result in () if document is None or document.repeats < 2 else document.results:
                 if result.configuration == configuration and result.standing and result.standing.verdict:
@@ -229,11 +231,11 @@ class Documents:
 
     def _measured(self, name: str) -> Document:
         step, record = self._steps[name], self._record
-        configurations = step.configurations() or record.configurations_of(name)
-        if step.searches:
-            step = replace(step, grid=_tried(configurations))
         baseline_step = self._steps["baseline"].base
         own = [trial for trial in record.trials if trial.step == name]
+        configurations = step.configurations() or tuple(dict.fromkeys(trial.configuration for trial in own))
+        if name == SEARCH:
+            step = replace(step, grid=_tried(configurations))
         stood = StepStandings(own, self._others(own), baseline_step, self._plan.objective)
         shown = [self._shown(stood, record.trials_of(name, one)) for one in configurations]
         trials = [trial for trial in shown if trial is not None]
@@ -246,7 +248,7 @@ class Documents:
             baseline,
             planned=len(configurations),
             complete=all(self._is_whole(name, one) for one in configurations)
-            and not (step.searches and search_goes_on(record)),
+            and not (name == SEARCH and self._is_searching()),
             standings=stood,
             repeats=self._plan.repeats,
             took_sec=_took(own),
@@ -255,7 +257,7 @@ class Documents:
     def _others(self, own: Sequence[Trial]) -> list[Trial]:
         """Return the trials of other steps that ended before the last one of a step, and the baseline before that."""
         trials, name = self._record.trials, own[-1].step
-        before = [trial for trial in trials[: trials.index(own[-1])] if trial.step in GRID_STEPS]
+        before = [trial for trial in trials[: trials.index(own[-1])] if trial.step in RANKED_STEPS]
         found = [trial for trial in before if trial.step != name]
         if name != "baseline" and not self._record.has("baseline"):
             found = [*self._comparable_trials("baseline"), *found]
@@ -270,6 +272,17 @@ class Documents:
         if failed or measured is None or not stood.in_blocks:
             return (failed or trials)[-1]
         return measured.middle
+
+    def _is_confirmation_due(self) -> bool:
+        """Return whether all is done that a planned confirmation waits for, such as the grids."""
+        planned = [name for name in self._plan.steps if name in GRID_STEPS]
+        found = [self.step(name) if self._record.has(name) else None for name in planned]
+        due = "confirmation" in self._plan.steps and not self._is_searching()
+        return due and all(each is not None and each.complete for each in found)
+
+    def _is_searching(self) -> bool:
+        """Return whether a planned search has another trial before its race."""
+        return SEARCH in self._plan.steps and search_goes_on(self._record)
 
     def _is_whole(self, name: str, configuration: Configuration) -> bool:
         """Return whether a configuration was measured in all blocks, or failed in one."""
@@ -288,7 +301,7 @@ class Documents:
             [trial],
             None,  # the baseline was measured on another workload
             planned=1,
-            projection=_projection(trial.result, self._plan),
+            projection=projection_of(trial.result, self._plan.objective),
             took_sec=_took([trial]),
         )
         packing, required = trial.result.packing_efficiency, self._plan.objective.required_packing
@@ -298,10 +311,9 @@ class Documents:
         """Return whether all other steps are done and none has a configuration to validate."""
         steps = self._plan.steps
         others = [self._steps[name] for name in steps if name in GRID_STEPS]
-        if SEARCH in steps and search_goes_on(self._record):
-            return False
         return (
             "validation" in steps
+            and not self._is_searching()
             and bool(self._record.trials)
             and all(self._record.last_trial(step.name, config) for step in others for config in step.configurations())
             and self.ranking.best is None
@@ -384,12 +396,3 @@ def _took(trials: Sequence[Trial]) -> float | None:
     """Return the seconds that trials have taken; None if a journal of an older version does not say."""
     seconds = [trial.took_sec for trial in trials]
     return None if None in seconds or not seconds else sum(each or 0.0 for each in seconds)
-
-
-def _projection(result: Result, plan: SweepPlan) -> Projection | None:
-    if not result.succeeded or result.interrupted or result.sequences_per_sec is None:
-        return None
-    job = plan.objective.sequences
-    whole = ratio(job, result.sequences_per_sec)
-    steady = None if result.steady_sequences_per_sec is None else plan.objective.predicted_sec(result)
-    return Projection(job, ratio(whole, 3600), ratio(steady, 3600))

@@ -111,7 +111,12 @@ def _with_standing(result: Result, baseline: Result | None, objective: Objective
             return replace(result, speedup=None)
         rate, steady = rate_of(result)
         standing = Standing(
-            measurements=1, cost=cost, rate=rate, steady=steady, speedup=_speedup(cost, baseline, objective)
+            measurements=1,
+            cost=cost,
+            predicted_sec=objective.predicted_sec(result),
+            rate=rate,
+            steady=steady,
+            speedup=_speedup(cost, baseline, objective),
         )
     if result.interrupted:
         return replace(result, standing=standing, speedup=None)

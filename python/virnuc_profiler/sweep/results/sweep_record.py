@@ -60,10 +60,6 @@ class SweepRecord:
         """Return whether anything of a step was measured."""
         return any(trial.step == step for trial in self.trials)
 
-    def configurations_of(self, step: str) -> tuple[Configuration, ...]:
-        """Return the configurations that a step has measured, in the order in which it first did."""
-        return tuple(dict.fromkeys(trial.configuration for trial in self.trials if trial.step == step))
-
     def trials_of(self, step: str, configuration: Configuration) -> list[Trial]:
         """Return the trials of a configuration in a step that stand, in the order of their blocks.
 

@@ -24,8 +24,9 @@ from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.cooldown import AUTO
 from virnuc_profiler.sweep.plan.request import Request
+from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.plan.trial_length import brief_seconds
-from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload
+from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload, sample_of
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.loaded_model import with_model
@@ -72,6 +73,7 @@ class MeasuredModel:
             limit_device_memory(device, request.device_memory_gb)
         self._device = device
         self._fasta = fasta
+        self._samples: dict[Workload, Sample | None] = {}
         self._warned = False
         self._warm_up: tuple[Workload, int] | None = None
         self._is_warm: bool | None = None  # None: no warm-up was tried since the model was loaded
@@ -106,7 +108,7 @@ class MeasuredModel:
                 "host": platform.node(),
                 "cooldown_s": request.cooldown_s,
                 "timeout_s": request.timeout_s,
-                "seed": request.seed if request.fasta is None else None,
+                "seed": request.seed if request.fasta is None else request.sample_seed,
                 "try_all": request.try_all,
                 "min_cosine": request.min_cosine,
                 "precision_target": request.precision_target,
@@ -194,6 +196,7 @@ class MeasuredModel:
             num_workers=num_workers,
             batch_converter=self._batch_converter,
             num_sequences=workload.num_sequences,
+            sample=self._sample(workload),
             timeout_s=self._request.timeout_s,
         )
 
@@ -256,11 +259,12 @@ class MeasuredModel:
             self._device,
             batch_converter=self._batch_converter,
             num_sequences=workload.num_sequences,
+            sample=self._sample(workload),
             cooldown_s=AUTO if brief else self._request.cooldown_s,
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
             on_tokens=on_tokens,
-            metadata=self._footprint(),
+            metadata={**self._footprint(), "workload_source": workload.source},
             capture_range=self._request.capture_range,
             min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
             warmed_up=bool(self._is_warm),
@@ -281,6 +285,12 @@ class MeasuredModel:
             )
         self._fasta = fasta
         return fasta
+
+    def _sample(self, workload: Workload) -> Sample | None:
+        """Return the sample of a workload, which is drawn once; None if it runs the first sequences of its file."""
+        if workload not in self._samples:
+            self._samples[workload] = sample_of(workload, self._opened(workload))
+        return self._samples[workload]
 
     def _predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         if self._request.try_all or self.forecast is None:

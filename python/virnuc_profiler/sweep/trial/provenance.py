@@ -9,7 +9,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from virnuc_profiler import __version__
+from virnuc_profiler.analysis.projection.length_strata import strata_of
+from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.sweep.plan.sample import Sample
+from virnuc_profiler.sweep.plan.workload import token_counts
 
 _PACKAGES: Final = ("fair-esm", "flash-attn", "numpy")
 
@@ -40,6 +47,31 @@ def model_description(model: Any) -> dict[str, Any]:
     """Return a model's ``info`` as a dict, or only the name of its type if it has no ``info``."""
     info = getattr(model, "info", None)
     return {"model_name": type(model).__name__} if info is None else asdict(info)
+
+
+def workload_description(
+    fasta: FastaFile, fingerprint: str, positions: NDArray[np.int64], sample: Sample | None
+) -> dict[str, Any]:
+    """Return the description of the sequences of a run.
+
+    Args:
+        fasta: Their file.
+        fingerprint: Fingerprint of the file when the run began.
+        positions: (n,) positions of the sequences in the file.
+        sample: Sample that the positions are from; None if they are the first ones.
+    """
+    tokens = token_counts(fasta, positions)
+    return {
+        "path": str(fasta.path),
+        "fingerprint": fingerprint,
+        "num_sequences": len(positions),
+        "tokens": int(tokens.sum()),
+        "sequences_in_file": len(fasta),
+        "skipped_records": fasta.skipped if fasta.skip_invalid else None,
+        "findings": [finding.to_json() for finding in fasta.findings],
+        **({} if sample is None else sample.facts()),
+        "length_strata": strata_of(tokens).to_json(),
+    }
 
 
 def _version(package: str) -> str | None:

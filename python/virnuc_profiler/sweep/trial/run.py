@@ -34,7 +34,8 @@ from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.machine.process_resources import ProcessResources, snapshot_resources
 from virnuc_profiler.sweep.machine.shared_memory import free_bytes
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
+from virnuc_profiler.sweep.plan.sample import Sample
+from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, token_counts
 from virnuc_profiler.sweep.results.result import SUCCESS, Result
 from virnuc_profiler.sweep.trial.cleanup import (
     COOLDOWN_S,
@@ -47,7 +48,12 @@ from virnuc_profiler.sweep.trial.cleanup import (
 from virnuc_profiler.sweep.trial.contamination import pending_leaks, record_leaks
 from virnuc_profiler.sweep.trial.failure import SHARED, Failure, describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.outcome import failed_result, successful_outcome, without_contamination
-from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
+from virnuc_profiler.sweep.trial.provenance import (
+    machine_description,
+    model_description,
+    software_versions,
+    workload_description,
+)
 from virnuc_profiler.sweep.trial.repetition import Repetition
 from virnuc_profiler.sweep.trial.run_files import model_shape, record_run, run_path
 from virnuc_profiler.telemetry.logger import TelemetryLogger
@@ -66,6 +72,7 @@ def measure_configuration(
     *,
     batch_converter: Any = None,
     num_sequences: int | None = None,
+    sample: Sample | None = None,
     cooldown_s: Cooldown = COOLDOWN_S,
     timeout_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
@@ -93,6 +100,7 @@ def measure_configuration(
         device: The device that the model is on.
         batch_converter: A batch converter of fair-esm; None for that of ESM-2.
         num_sequences: Number of sequences to run, from the first one on; None for all.
+        sample: Sequences to run instead, and their order.
         cooldown_s: Pause of the clean-up in seconds, or ``"auto"``.
         timeout_s: Time limit of the run in seconds; None for none.
         on_progress: Called with the number of sequences that are done in all passes, after each batch.
@@ -125,6 +133,7 @@ def measure_configuration(
         configuration,
         batch_converter,
         num_sequences,
+        sample,
         on_progress,
         on_tokens,
         capture_range,
@@ -168,6 +177,7 @@ class _TrialRun:
         configuration: Configuration,
         batch_converter: Any,
         num_sequences: int | None,
+        sample: Sample | None,
         on_progress: Callable[[int], None] | None,
         on_tokens: Callable[[int], None] | None,
         capture_range: bool,
@@ -192,21 +202,22 @@ class _TrialRun:
         self._passes = 1
         # A file of the caller's outlives this run, so all of it is opened before the run's resources are counted.
         self._fasta: Any = fasta
-        self._fingerprint = fasta.fingerprint  # of what is about to be read, not of what is there afterwards
+        fingerprint = fasta.fingerprint  # of what is about to be read, not of what is there afterwards
         fasta.require_unchanged()
         count = len(fasta)
         tag_segments(owner_tag())
         self._resources_before = snapshot_resources() if resources_before is None else resources_before
         dataset_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("dataset")}
         collator_options = {"max_sequence_length": MAX_SEQUENCE_LENGTH, **configuration.arguments("collator")}
-        self._expected = count if num_sequences is None else min(num_sequences, count)
+        positions = np.arange(count)[:num_sequences] if sample is None else sample.positions
+        self._expected = len(positions)
         if self._expected == 0:
             raise WorkloadError(f"{fasta.path} holds no sequences")
-        self._expected_tokens = self._tokens_of(slice(self._expected))
+        self._workload = workload_description(fasta, fingerprint, positions, sample)
         self._dataset: Any = (
             SequenceDataset(self._fasta, **dataset_options)
-            if self._expected == count
-            else IndexBasedDataset(self._fasta, np.arange(self._expected), **dataset_options)
+            if sample is None and self._expected == count
+            else IndexBasedDataset(self._fasta, positions, **dataset_options)
         )
         self._collator: Any = VarlenCollator(
             batch_converter or import_fair_esm().data.Alphabet.from_architecture("ESM-1b").get_batch_converter(),
@@ -270,16 +281,7 @@ class _TrialRun:
             "passes": (self._run.total_sequences or 0) // self._expected,
             **model_description(self._model),
             **self._precision_check(),
-            "workload": {
-                "path": str(self._fasta.path),
-                "fingerprint": self._fingerprint,
-                "num_sequences": self._expected,
-                "tokens": self._expected_tokens,
-                "sequences_in_file": len(self._fasta),
-                "skipped_records": self._fasta.skipped if self._fasta.skip_invalid else None,
-                "findings": [finding.to_json() for finding in self._fasta.findings],
-                **self._altered,
-            },
+            "workload": {**self._workload, **self._altered},
             "peak_memory_gb": self._peak_gb,
             "hardware": machine_description(),
             "versions": software_versions(),
@@ -374,12 +376,12 @@ class _TrialRun:
         repetition = None
         batches: Iterable[PackedBatch] = self._loader
         if self._trial_seconds is not None:
-            repetition = Repetition(self._expected_tokens, self._trial_seconds, self._precision_target, deadline_ns)
+            repetition = Repetition(self._workload["tokens"], self._trial_seconds, self._precision_target, deadline_ns)
             batches = self._loader.passes(repetition.another)
         for result in self._runner.run(batches):
             self._done += len(result.sequence_ids)
             if self._on_tokens is not None or repetition is not None:
-                tokens = self._tokens_of(result.positions)
+                tokens = int(token_counts(self._fasta, result.positions).sum())
                 self._tokens_done += tokens
                 if repetition is not None:
                     repetition.deliver(tokens)
@@ -389,11 +391,6 @@ class _TrialRun:
                 self._on_progress(self._done)
         if repetition is not None:
             self._passes = repetition.passes
-
-    def _tokens_of(self, positions: Any) -> int:
-        """Return the tokens of some sequences of the file, BOS and EOS included."""
-        residues = self._fasta.residue_counts[positions].clip(max=MAX_SEQUENCE_LENGTH)
-        return int(residues.sum()) + 2 * len(residues)
 
 
 def _difference(whole: float, part: float | None) -> float | None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from dataclasses import replace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.trial.run import measure_configuration
 
 _SEQUENCES: Final = {"cuda": 64, "cpu": 4}
@@ -35,6 +37,7 @@ def warm_up_model(
     num_workers: int,
     batch_converter: Any = None,
     num_sequences: int | None = None,
+    sample: Sample | None = None,
     timeout_s: float | None = None,
 ) -> bool:
     """Run a few sequences unmeasured. A failure is ignored, since the first measured run will show it.
@@ -46,6 +49,7 @@ def warm_up_model(
         num_workers: DataLoader processes to start.
         batch_converter: A batch converter of fair-esm; None for that of ESM-2.
         num_sequences: Most sequences to run; None for as many as the device needs.
+        sample: Sample of the file to take the first sequences of; None for those of the file.
         timeout_s: Time limit of the run in seconds; None for none.
 
     Returns:
@@ -66,6 +70,7 @@ def warm_up_model(
             device,
             batch_converter=batch_converter,
             num_sequences=enough if num_sequences is None else min(enough, num_sequences),
+            sample=None if sample is None else replace(sample, positions=sample.positions[:enough]),
             cooldown_s=0.0,
             timeout_s=timeout_s,
             failure_log_level=logging.DEBUG,

@@ -96,6 +96,17 @@ def test_a_run_that_is_still_warming_up_is_unsettled():
     assert interval_of(noisy_seconds(5, 100, 0.01) * (1 + np.exp(-np.arange(100) / 50))).state == UNSETTLED
 
 
+@pytest.mark.parametrize("step", [0.03, 0.1, 0.5])
+def test_a_late_jump_widens_the_interval_to_both_levels_or_leaves_none(step):
+    seconds = noisy_seconds(12, deviation=0.01)
+    seconds[140:] *= 1 + step
+    found = interval_of(seconds)
+    if found.state == SETTLED:
+        assert found.low < 100 / (1 + step)
+        assert found.high > 100 / (1 + 0.4 * step)
+    assert found.state == SETTLED or step > 0.05
+
+
 def test_the_pattern_of_a_pass_is_no_noise():
     pattern = np.tile(np.repeat([0.5, 1.5], 10), 10) * noisy_seconds(6, deviation=0.01)
     ends = [20 * number + 19 for number in range(10)]

@@ -16,6 +16,8 @@ from virnuc_profiler.sweep.plan.workload import (
     Workload,
     generate_tuning_workload,
     read_workload,
+    sample_of,
+    token_counts,
 )
 
 RANGES = ((50, 100), (100, 300), (300, 500), (500, 1000))
@@ -131,6 +133,55 @@ def test_results_with_and_without_records_left_out_are_not_compared(tmp_path):
         for workload in (skipping, replace(skipping, skipped_records=None))
     )
     assert [difference.name for difference in one.differences(other)] == ["workload.skipped_records"]
+
+
+SORTED = b"".join(b">s%d\n%s\n" % (length, b"A" * length) for length in range(10, 1210, 3))
+
+
+def test_a_request_over_a_file_describes_a_sample_that_stands_for_it(tmp_path):
+    asked = request(tmp_path, SORTED, num_sequences=40, seed=7)
+    workload, fasta = asked.open_workload()
+    assert (workload.num_sequences, workload.sequences_in_file) == (40, 400)
+    assert (workload.sampling, workload.seed) == ("stratified", 7)
+    assert workload.tokens_in_file == fasta.total_tokens()
+    assert workload.tokens / 40 == pytest.approx(workload.tokens_in_file / 400, rel=0.02)
+    lengths = token_counts(fasta)[sample_of(workload, fasta).positions]
+    assert (lengths.sum(), lengths.max()) == (workload.tokens, workload.longest_tokens)
+    longer, _ = asked.open_workload(2.5)
+    assert (longer.num_sequences, longer.sampling, longer.seed) == (100, "stratified", 7)
+    assert Workload.from_json(json.loads(json.dumps(workload.to_json()))) == workload
+
+
+def test_the_first_sequences_are_still_to_be_had(tmp_path):
+    workload, fasta = request(tmp_path, SORTED, num_sequences=40, first=True).open_workload()
+    assert workload.tokens == sum(length + 2 for length in range(10, 130, 3))
+    assert (workload.sampling, workload.seed, workload.sample_fingerprint) == ("first", None, None)
+    assert sample_of(workload, fasta) is None
+
+
+def test_a_whole_file_keeps_its_order_unless_a_number_of_sequences_was_asked_for(tmp_path):
+    assert request(tmp_path, SORTED).workload().sampling == "first"
+    workload, fasta = request(tmp_path, SORTED, num_sequences=1000).open_workload()
+    assert (workload.num_sequences, workload.tokens) == (400, workload.tokens_in_file)
+    assert sorted(sample_of(workload, fasta).positions) == list(range(400))
+
+
+def test_a_sample_that_would_be_drawn_otherwise_today_is_refused(tmp_path):
+    workload, fasta = request(tmp_path, SORTED, num_sequences=40).open_workload()
+    with pytest.raises(WorkloadError, match=r"the sample of 40 sequences of .*own\.fasta with seed 42 was sha256:00"):
+        sample_of(replace(workload, sample_fingerprint="sha256:00"), fasta)
+
+
+def test_results_of_different_samples_are_not_compared(tmp_path):
+    one, other, first = (
+        Conditions({}, {}, {}, {}, request(tmp_path, SORTED, num_sequences=40, **options).workload().to_json())
+        for options in ({"seed": 1}, {"seed": 2}, {"first": True})
+    )
+    assert [each.name for each in one.differences(other)] == ["workload.seed", "workload.sample_fingerprint"]
+    assert "workload.sampling" in [each.name for each in one.differences(first)]
+    added = ("sampling", "seed", "sample_fingerprint", "tokens_in_file")
+    older = replace(first, workload={key: value for key, value in first.workload.items() if key not in added})
+    assert first.differences(older) == []
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no fasta at all\n", b">only a header\n"])

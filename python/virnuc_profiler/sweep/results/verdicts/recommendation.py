@@ -101,8 +101,8 @@ def choose(
 ) -> Choice | None:
     """Return the configuration to recommend; None if no configuration succeeded.
 
-    A confirmation decides. Without one, the best of the steps is chosen, and called untested unless the step that has
-    measured it in blocks has shown it to be better than the baseline.
+    A confirmation decides. Without one, the best of the steps is chosen, and called untested unless it was measured in
+    blocks. If these do not show it to be better than the baseline, the cheapest of the tied is chosen instead.
 
     Args:
         ranking: The candidates of all steps.
@@ -115,10 +115,10 @@ def choose(
     choice = _measured_best(ranking, ranking.best, objective)
     if ranking.best.configuration == ranking.baseline and (confirmation is None or confirmation.contenders is None):
         return choice  # there is no advantage to test
-    if confirmation is None:
-        return _tested_in_steps(choice, standing(ranking.best.configuration))
-    if confirmation.recommended is None or confirmation.contenders is None:
-        return _tested_in_steps(choice, standing(ranking.best.configuration), _why_untested(confirmation))
+    if confirmation is None or confirmation.recommended is None or confirmation.contenders is None:
+        why = "" if confirmation is None else _why_untested(confirmation)
+        found = _tested_in_steps(choice, standing(ranking.best.configuration), why)
+        return found if found.verdict in (None, BETTER) else _cheapest_tied(ranking, objective, found, standing)
     recommended = next(one for one in ranking.safe if one.configuration == confirmation.recommended)
     if recommended is not ranking.best:
         choice = _measured_best(ranking, recommended, objective)
@@ -162,6 +162,35 @@ def _tested_in_steps(choice: Choice, standing: Standing | None, why: str = "") -
         reason=f"{choice.reason}; {_ratio(standing.speedup, standing.speedup_low, standing.speedup_high)} of the "
         f"baseline in {counted(standing.measurements, 'block')}",
     )
+
+
+def _cheapest_tied(
+    ranking: Ranking,
+    objective: Objective,
+    choice: Choice,
+    standing: Callable[[Configuration], Standing | None],
+) -> Choice:
+    """Return the cheapest of the baseline and what blocks have shown to be as good; the choice without a baseline."""
+    level = [
+        one
+        for one in ranking.safe
+        if one.configuration == ranking.baseline
+        or ((stood := standing(one.configuration)) is not None and stood.verdict == SAME and one in ranking.rivals)
+    ]
+    if all(one.configuration != ranking.baseline for one in level):
+        return choice
+    recommended = cheapest([one.configuration for one in level], ranking.memory_gb)
+    if recommended == choice.configuration:
+        return choice
+    candidate = next(one for one in level if one.configuration == recommended)
+    met = packs(candidate, objective.required_packing) and objective.fits(candidate.peak_memory_gb)
+    assert choice.configuration is not None
+    reason = (
+        f"the cheapest that is shown to be within {limit(100 * THRESHOLD, '%')} of the baseline, if not itself; the "
+        f"fastest measured, {_distinct(choice.configuration, recommended)}, is not shown to be better"
+    )
+    found = replace(_measured_best(ranking, candidate, objective), constraint_met=met, constraint_met_in_steps=met)
+    return replace(found, reason=reason, verdict=choice.verdict)
 
 
 def _why_untested(confirmation: Confirmation) -> str:

@@ -19,6 +19,7 @@ class Standing:
         measurements: Number of measurements that count, in all steps so far unless the step has blocks.
         blocks: Number of them in the step itself.
         cost: Geometric mean of their costs, in the unit of the sweep's objective; None if no cost was measured.
+        predicted_sec: Geometric mean of the predicted seconds of the job, whatever the objective; None without a rate.
         rate: Geometric mean of their steady rates in sequences per second, or of those of the whole run where a
             measurement has no steady rate.
         rate_low: Lower end of the interval of `rate`; None where it is not known.
@@ -36,6 +37,7 @@ class Standing:
     measurements: int
     blocks: int = 1
     cost: float | None = None
+    predicted_sec: float | None = None
     rate: float | None = None
     rate_low: float | None = None
     rate_high: float | None = None
@@ -72,7 +74,7 @@ class Standing:
         return cls(**{**known, "doubts": tuple(map(str, known["doubts"] or ())), "speedup": speedup})
 
 
-_NUMBERS: Final = ("cost", "rate", "rate_low", "rate_high", "speedup_low", "speedup_high")
+_NUMBERS: Final = ("cost", "predicted_sec", "rate", "rate_low", "rate_high", "speedup_low", "speedup_high")
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(("measurements", "blocks"), (int,)),
     **dict.fromkeys(_NUMBERS, (int, float, type(None))),

@@ -9,7 +9,7 @@ speedup an interval, but proves no difference.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -52,6 +52,7 @@ class StepStandings:
     def __init__(
         self, own: Sequence[Trial], others: Sequence[Trial], baseline: Configuration | None, objective: Objective
     ) -> None:
+        self._objective = objective
         self.in_blocks = any(trial.block for trial in own if trial.step != SEARCH)
         counted = own if self.in_blocks else [*others, *own]
         found = {config: measurements_of(trials, objective) for config, trials in by_configuration(counted).items()}
@@ -92,13 +93,16 @@ class StepStandings:
         measured = self._measured[configuration]
         own = measured.trials if self.in_blocks else (self._own[configuration],)
         rates = [rate_of(trial.result) for trial in own]
-        known = [rate for rate, _ in rates if rate]
+        known = _known(rate for rate, _ in rates)
         low, high = _interval(own, known)
         baseline = None if self._baseline is None else self._measured[self._baseline].cost
         return Standing(
             measurements=len(measured.costs),
             blocks=len(own),
             cost=measured.cost,
+            predicted_sec=geometric_mean(
+                _known(self._objective.predicted_sec(trial.result) for trial in measured.trials)
+            ),
             rate=geometric_mean(known),
             rate_low=low,
             rate_high=high,
@@ -132,6 +136,10 @@ class StepStandings:
             confidence=CONFIDENCE,
             tests=max(1, tests),
         )
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value]
 
 
 def finite(value: float | None) -> float | None:

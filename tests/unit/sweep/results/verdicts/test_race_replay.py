@@ -19,7 +19,7 @@ ALL = Contenders(WINNER, RUNNER_UP, BASELINE)
 ENOUGH = Allowance(100.0, 1.0)
 
 
-def replayed(count, *, contenders=ALL, allowance=ENOUGH, noise=0.001, seed=0, **factors):
+def replayed(count, *, contenders=ALL, allowance=None, noise=0.001, seed=0, **factors):
     """The race after so many blocks of a machine that drifts, in which `factors` are true speeds by role."""
     rng = random.Random(seed)
     speed = {WINNER: factors.get("winner", 1.0), RUNNER_UP: factors.get("runner_up", 1.0), BASELINE: 1.0}
@@ -29,7 +29,7 @@ def replayed(count, *, contenders=ALL, allowance=ENOUGH, noise=0.001, seed=0, **
         for config in contenders.all:
             rate = 100 * drift * speed[config] * (1 + rng.gauss(0, noise))
             trials.append(trial(config, rate, "confirmation", block))
-    return Replay(contenders, allowance, trials, Objective())
+    return Replay(contenders, allowance or Allowance(max(5.0, count) * len(contenders.all), 1.0), trials, Objective())
 
 
 def concluded(replay, memory=None, allowed=ALL.all):

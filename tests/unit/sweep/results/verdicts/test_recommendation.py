@@ -136,6 +136,19 @@ def test_blocks_of_a_step_are_a_test_too():
     assert "1.10x (1.08 to 1.12) of the baseline in 5 blocks" in chosen.reason
 
 
+def test_what_blocks_do_not_show_to_be_better_leaves_the_cheapest_of_the_tied():
+    verdicts = {FAST: "cannot_tell", SMALL: "same"}
+
+    def standing(configuration):
+        return Standing(measurements=5, blocks=5, speedup=1.01, verdict=verdicts.get(configuration))
+
+    chosen = select(*STEPS, standing=standing)
+    assert (chosen.configuration, chosen.verdict) == (SMALL, "cannot_tell")  # two workers instead of four
+    assert "the fastest measured, num_workers=8, is not shown to be better" in chosen.reason
+    verdicts[SMALL] = "slower"
+    assert select(*STEPS, standing=standing).configuration == BASELINE
+
+
 def test_energy_and_memory_decide_where_they_are_asked_for():
     frugal = success(SMALL, 90.0, joules_per_sequence=1.0, peak_memory_gb=5.0)
     hungry = success(FAST, 110.0, joules_per_sequence=2.0, peak_memory_gb=9.0)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""The lengths of a workload, counted in strata: what a projection needs of a file, in a few numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Final, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
+
+UPPER_BOUNDS: Final = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Tokens of the longest sequence of each stratum, BOS and EOS included; the last holds all longer ones too."""
+
+
+@dataclass(frozen=True, slots=True)
+class LengthStrata:
+    """Sequences counted by length. Lengths are in tokens, after truncation, BOS and EOS included.
+
+    Attributes:
+        upper_bounds: Tokens of the longest sequence that each stratum can hold.
+        sequences: Number of sequences of each stratum.
+        tokens: Sum of the lengths in each stratum.
+        squares: Sum of the squared lengths in each stratum.
+    """
+
+    upper_bounds: tuple[int, ...]
+    sequences: tuple[int, ...]
+    tokens: tuple[int, ...]
+    squares: tuple[int, ...]
+
+    @property
+    def total_sequences(self) -> int:
+        """Number of sequences."""
+        return sum(self.sequences)
+
+    @property
+    def total_tokens(self) -> int:
+        """Sum of the lengths."""
+        return sum(self.tokens)
+
+    @property
+    def mean_tokens(self) -> float:
+        """Mean length."""
+        return self.total_tokens / self.total_sequences
+
+    def work(self, shape: ModelShape | None) -> list[float]:
+        """Return the work of each stratum: FLOPs if the model's shape is known, else tokens.
+
+        Args:
+            shape: Shape of the model, or None if it is unknown.
+        """
+        if shape is None:
+            return [float(tokens) for tokens in self.tokens]
+        pairs = zip(self.tokens, self.squares, strict=True)
+        return [float(forward_flops(tokens, squares, shape)) for tokens, squares in pairs]
+
+    def error_of_mean(self, *, stratified: bool) -> float:
+        """Return the relative standard error of the mean length, as an estimate of the mean of what it was drawn from.
+
+        Args:
+            stratified: Whether each stratum holds its due share of the sequences, so that only lengths within strata
+                vary by chance (Cochran 1977, section 5.3 with proportional allocation); else all lengths do.
+        """
+        count = self.total_sequences
+        parts = zip(self.sequences, self.tokens, self.squares, strict=True)
+        groups = parts if stratified else [(count, self.total_tokens, sum(self.squares))]
+        spread = sum(squares - tokens**2 / held for held, tokens, squares in groups if held)
+        return math.sqrt(max(0.0, spread)) / self.total_tokens
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the strata as runs hold them."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Any) -> LengthStrata | None:
+        """Read what :meth:`to_json` returned; None for anything else, since metadata are of unknown origin."""
+        if not isinstance(values, Mapping):
+            return None
+        columns = [tuple(column) for name in cls.__slots__ if _is_column(column := values.get(name))]
+        if len(columns) != len(cls.__slots__) or len({len(column) for column in columns}) != 1:
+            return None
+        strata = cls(*columns)
+        return strata if strata.total_sequences and strata.total_tokens else None
+
+
+def strata_of(lengths: NDArray[np.int64]) -> LengthStrata:
+    """Count lengths in strata.
+
+    Args:
+        lengths: (n,) tokens of each sequence, after truncation, BOS and EOS included.
+    """
+    counts = np.bincount(lengths)
+    length = np.arange(len(counts))
+    ends = [0, *(min(bound + 1, len(counts)) for bound in UPPER_BOUNDS[:-1]), len(counts)]
+    columns = (
+        tuple(int((counts * length**power)[start:end].sum()) for start, end in pairwise(ends)) for power in range(3)
+    )
+    return LengthStrata(UPPER_BOUNDS, *columns)
+
+
+def _is_column(values: Any) -> TypeGuard[Sequence[int]]:
+    return isinstance(values, Sequence) and bool(values) and all(type(each) is int and each >= 0 for each in values)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""The projection of a job as text, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from textwrap import wrap
+from typing import Any
+
+from virnuc_profiler.analysis.projection.extrapolation import Job, extrapolations
+from virnuc_profiler.analysis.projection.job_time import CONFIDENCE, JobTime, StratumTime, project_job
+from virnuc_profiler.analysis.projection.source import Source
+from virnuc_profiler.reports.figures import number, share, with_interval, words
+
+_PARTS = {
+    "own": "the run's own rate",
+    "between_runs": "what differs between runs",
+    "mean_length": "mean length",
+    "mix": "other mix of lengths",
+}
+
+_MIN_SHOWN = 0.0005
+"""Half-width from which on a part of the interval is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """A projection with what it was made from.
+
+    Attributes:
+        source: What was measured.
+        job_name: What the job's sequences are, in words.
+        time: The projected time.
+        assumptions: What it assumes, in sentences.
+    """
+
+    source: Source
+    job_name: str
+    time: JobTime
+    assumptions: tuple[str, ...]
+
+
+def project_source(source: Source, job: Job | None, job_name: str, sequences: int) -> Projected:
+    """Project a job.
+
+    Args:
+        source: What was measured.
+        job: The job; None for sequences like those that were measured.
+        job_name: What its sequences are, in words.
+        sequences: Number of its sequences.
+    """
+    stratified = source.stratified and job is None
+    job = Job(source.lengths) if job is None else job
+    time = project_job(
+        source.pace, source.measured, job.lengths, source.shape, sequences=sequences, stratified=stratified
+    )
+    known = source.shape is not None
+    found = extrapolations(time, job, source.pace, source.workload, source.lengths, has_shape=known)
+    return Projected(source, job_name, time, tuple(found))
+
+
+def render_projection(projected: Projected) -> str:
+    """Return the hours with their interval, the histogram of lengths behind them, and what they assume."""
+    time, source = projected.time, projected.source
+    tokens = sum(stratum.tokens for stratum in time.strata)
+    mean = number(tokens / time.sequences, 1)
+    parts = [f"{_PARTS[name]} {share(width)}" for name, width in asdict(time.parts).items() if width >= _MIN_SHOWN]
+    hours = with_interval(f"{number(time.hours, 2)} hours", time.low_hours, time.high_hours)
+    lines = [
+        f"Measured: {words(source.name)} ({words(str(source.path))})",
+        f"Job: {time.sequences:,} sequences {words(projected.job_name)}, {mean} tokens on average",
+        f"Time: {hours}, of which {number(source.pace.start_up_s, 1)} s start-up",
+        f"Interval: +/- {share(time.parts.total)}: {', '.join(parts)}",
+        "",
+        *_table(time.strata, tokens),
+        "",
+        "Assumed:",
+    ]
+    for sentence in projected.assumptions:
+        lines += wrap(words(sentence, 1000), 100, initial_indent="  - ", subsequent_indent="    ")
+    return "\n".join(lines) + "\n"
+
+
+def _table(strata: tuple[StratumTime, ...], tokens: float) -> Iterator[str]:
+    rows = [("Tokens", "Sequences", "Share of tokens", "Tokens/s", "Hours")]
+    lowest = 1
+    for stratum in strata:
+        if stratum.sequences:
+            figures = (f"{stratum.sequences:,.0f}", share(stratum.tokens / tokens), number(stratum.tokens_per_sec))
+            rows.append((f"{lowest} to {stratum.up_to_tokens:,}", *figures, number(stratum.hours, 2)))
+        lowest = stratum.up_to_tokens + 1
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
+        yield " | ".join([first.ljust(widths[0]), *cells])
+
+
+def projection_json(projected: Projected) -> dict[str, Any]:
+    """Return a projection as JSON values."""
+    time, pace = projected.time, projected.source.pace
+    return {
+        "measured": {"path": str(projected.source.path), "name": projected.source.name, **asdict(pace)},
+        "job": projected.job_name,
+        "sequences": time.sequences,
+        "hours": time.hours,
+        "interval_hours": [time.low_hours, time.high_hours],
+        "confidence": CONFIDENCE,
+        "half_widths": {**asdict(time.parts), "total": time.parts.total},
+        "strata": [asdict(stratum) for stratum in time.strata],
+        "assumptions": list(projected.assumptions),
+    }

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""Lengths counted in strata."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
+from virnuc_profiler.analysis.projection.length_strata import UPPER_BOUNDS, LengthStrata, strata_of
+
+LENGTHS = st.lists(st.integers(2, 1024), min_size=1, max_size=200).map(np.array)
+
+
+@given(LENGTHS)
+def test_each_stratum_counts_the_sequences_of_its_lengths(lengths):
+    strata = strata_of(lengths)
+    lower = 0
+    for place, bound in enumerate(UPPER_BOUNDS):
+        inside = lengths[(lengths > lower) & (lengths <= bound)]
+        assert strata.sequences[place] == len(inside)
+        assert strata.tokens[place] == inside.sum()
+        assert strata.squares[place] == (inside**2).sum()
+        lower = bound
+    assert (strata.total_sequences, strata.total_tokens) == (len(lengths), lengths.sum())
+    assert strata.mean_tokens == pytest.approx(lengths.mean())
+
+
+@given(LENGTHS)
+def test_the_work_of_the_strata_adds_up_to_that_of_the_sequences(lengths):
+    shape = ModelShape(6, 320)
+    strata = strata_of(lengths)
+    assert sum(strata.work(shape)) == forward_flops(int(lengths.sum()), int((lengths**2).sum()), shape)
+    assert sum(strata.work(None)) == lengths.sum()
+
+
+def test_longer_sequences_than_the_last_bound_are_counted_with_it():
+    assert strata_of(np.array([2, 5000])).sequences == (1, 0, 0, 0, 0, 0, 0, 0, 1)
+
+
+@given(LENGTHS)
+def test_strata_are_the_same_after_a_round_trip(lengths):
+    strata = strata_of(lengths)
+    assert LengthStrata.from_json(json.loads(json.dumps(strata.to_json()))) == strata
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"tokens": None}, {"tokens": [1]}, {"tokens": [-1] * 9}, {"sequences": [0.5] * 9}, {"sequences": [0] * 9}],
+)
+def test_metadata_that_are_no_strata_are_none(damage):
+    assert LengthStrata.from_json({**strata_of(np.array([2, 100])).to_json(), **damage}) is None
+    assert LengthStrata.from_json("strata") is None
+
+
+@given(LENGTHS)
+def test_the_error_of_a_random_samples_mean_is_that_of_the_textbook(lengths):
+    expected = lengths.std() / lengths.mean() / np.sqrt(len(lengths))
+    assert strata_of(lengths).error_of_mean(stratified=False) == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_stratified_samples_mean_is_surer():
+    lengths = np.arange(2, 1024)
+    simple, stratified = (strata_of(lengths).error_of_mean(stratified=flag) for flag in (False, True))
+    assert stratified < simple / 4
