@@ -62,7 +62,7 @@ from virnuc_profiler.cli.resume import (
 )
 from virnuc_profiler.errors import UsageError, VirnucError
 from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration
-from virnuc_profiler.sweep.plan.steps import DEFAULT_STEPS, SEARCH, Grid, Step, plan
+from virnuc_profiler.sweep.plan.steps import SEARCH, STEP_NAMES, Grid, Step, plan
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_measurement_options(
         parser, folder="tuning_results/sweep_TIME", sequences="2000 on a GPU, 72 without", lists=True
     )
-    parser.add_argument("--steps", type=steps, default=DEFAULT_STEPS, metavar="LIST", help=STEPS_HELP)
+    parser.add_argument("--steps", type=steps, default=STEP_NAMES, metavar="LIST", help=STEPS_HELP)
     parser.add_argument(
         "--dry-run", action="store_true", help="list what would run and how long it would take, and stop"
     )

@@ -15,7 +15,7 @@ from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.sweep.plan.configuration import KNOBS
 from virnuc_profiler.sweep.plan.knobs import parse_integer
-from virnuc_profiler.sweep.plan.steps import DEFAULT_STEPS, default_values_text, in_order
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, default_values_text, in_order
 from virnuc_profiler.sweep.plan.trial_length import PRECISION_TARGET, TRIAL_SECONDS
 from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
 
@@ -240,7 +240,7 @@ def steps(text: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-STEPS_HELP = f"some of {','.join(DEFAULT_STEPS)} (default: all)"
+STEPS_HELP = f"some of {','.join(STEP_NAMES)} (default: all)"
 
 
 def whole(smallest: int) -> Callable[[str], int]:

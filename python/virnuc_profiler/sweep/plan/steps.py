@@ -89,16 +89,16 @@ STEPS: Final = (
     Step("confirmation", "confirmation.json", min_packing=MIN_PACKING, follows=True),
     Step("validation", "optimal_validation.json", min_packing=MIN_PACKING, follows=True),
 )
-STEP_NAMES: Final = tuple(step.name for step in STEPS)
 SEARCH: Final = "search"
+ALL_STEPS: Final = tuple(step.name for step in STEPS)
+STEP_NAMES: Final = tuple(name for name in ALL_STEPS if name != SEARCH)
+"""Names of the steps of a sweep without a search."""
+SEARCH_STEPS: Final = ("baseline", SEARCH, "confirmation", "validation")
+"""Names of the steps of a sweep with a search."""
 GRID_STEPS: Final = tuple(step.name for step in STEPS if not step.follows)
 """Names of the steps whose configurations are planned."""
 RANKED_STEPS: Final = tuple(step.name for step in STEPS if step.name not in ("confirmation", "validation"))
 """Names of the steps whose results compete for the recommendation."""
-DEFAULT_STEPS: Final = tuple(name for name in STEP_NAMES if name != SEARCH)
-"""Names of the steps of a sweep without a search."""
-SEARCH_STEPS: Final = ("baseline", SEARCH, "confirmation", "validation")
-"""Names of the steps of a sweep with a search."""
 BEST_CONFIG_FILE: Final = "best_config.json"
 
 
@@ -167,13 +167,13 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
         UsageError: A step does not exist or is given twice, or none is given.
     """
     for number, name in enumerate(names):
-        if name not in STEP_NAMES:
+        if name not in ALL_STEPS:
             raise UsageError(f"step {name!r} does not exist; the steps are {', '.join(STEP_NAMES)}")
         if name in names[:number]:
             raise UsageError(f"step {name!r} is given twice")
     if not names:
         raise UsageError(f"no steps are given; the steps are {', '.join(STEP_NAMES)}")
-    return tuple(name for name in STEP_NAMES if name in names)
+    return tuple(name for name in ALL_STEPS if name in names)
 
 
 def _listed(name: str, values: Sequence[KnobValue]) -> str:

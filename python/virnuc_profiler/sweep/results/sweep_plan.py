@@ -10,7 +10,7 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, grid_from_json, plan
+from virnuc_profiler.sweep.plan.steps import ALL_STEPS, Grid, Step, grid_from_json, plan
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.telemetry.typed_records import require_type
@@ -79,7 +79,7 @@ class SweepPlan:
             require_type(entry.get(name), (int, type(None)), name)
         require_type(entry.get("budget_sec"), (int, float, type(None)), "budget_sec")
         return cls(
-            steps=tuple(name for name in STEP_NAMES if name in entry["steps"]),
+            steps=tuple(name for name in ALL_STEPS if name in entry["steps"]),
             grid=grid_from_json(entry["grid"]),
             workload=Workload.from_json(entry["workload"]),
             validation_workload=Workload.from_json(entry["validation_workload"]),
@@ -153,7 +153,7 @@ class Trial:
         Raises:
             TelemetryFormatError: A value has another form.
         """
-        if entry["step"] not in STEP_NAMES:
+        if entry["step"] not in ALL_STEPS:
             raise TelemetryFormatError(f"step {shown(entry['step'])} does not exist")
         for name in ("fingerprint", "conditions", "finished"):
             require_type(entry[name], (str,), name)
