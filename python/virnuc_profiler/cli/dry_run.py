@@ -58,7 +58,8 @@ def dry_run(
     trials = remaining_trials(records, decisions.steps, settings)
     for name in needed_steps(records, decisions.steps, settings):
         if name == "confirmation":
-            print("confirmation: the best ones and the baseline, in blocks")
+            who = "the finalists" if SEARCH in decisions.steps else "the best, the runner-up"
+            print(f"confirmation: {who} and the baseline, in blocks")
             continue
         if name == SEARCH:
             todo = records[-1].plan

@@ -109,8 +109,8 @@ def test_other_ways_are_replayed_as_well(tmp_path, method):
 @pytest.mark.slow
 @pytest.mark.usefixtures("with_optuna")
 def test_adaptive_searches_end_near_the_best():
-    found = summary([replay("adaptive", MIXED, "1.5%", None, number) for number in range(12)])
-    assert found["within"] >= 11 / 12
+    found = summary([replay("adaptive", MIXED, "1.5%", None, number) for number in range(6)])
+    assert found["within"] >= 5 / 6
     assert found["out_of_memory"] == 0
     assert found["cost"] < 0.1
 
@@ -118,4 +118,4 @@ def test_adaptive_searches_end_near_the_best():
 @pytest.mark.slow
 @pytest.mark.usefixtures("with_optuna")
 def test_optuna_alone_runs_out_of_memory():
-    assert sum(replay("optuna-alone", "memory", "1.5%", None, number).out_of_memory for number in range(2)) > 0
+    assert sum(replay("optuna-alone", "memory", "1.5%", None, number).out_of_memory for number in range(1)) > 0

@@ -81,7 +81,7 @@ def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
 
 def _no_time(found: Confirmation) -> Iterator[str]:
     yield (
-        f"Not run: {in_words(found.allowed_sec)}, what the steps before leave it, are too short for "
+        f"Not run: {in_words(found.allowed_sec)}, a quarter of the time of the steps before, are too short for "
         f"{MIN_BLOCKS_TO_AGREE} blocks, or there is nothing to compare."
     )
 
