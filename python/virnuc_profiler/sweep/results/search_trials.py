@@ -19,6 +19,8 @@ from virnuc_profiler.sweep.search.space import Space, build_space
 
 _UNLIMITED: Final = 2.0
 """Allowance of a race without a limit, in times of what all of its blocks are expected to take."""
+_OWN_SHARE: Final = 0.05
+"""Share of the time of a limited search for what happens between its trials, such as its proposals."""
 _VALIDATION_TRIALS: Final = 3
 """Trials for which a limited search leaves time, since the validation runs more sequences than they do."""
 
@@ -75,7 +77,8 @@ def limits_of_search(record: SweepRecord) -> Limits:
     budget_sec = record.plan.budget_sec
     if budget_sec is None:
         return Limits()
-    return Limits(seconds=max(0.0, budget_sec - _VALIDATION_TRIALS * seconds_of_trial(record)))
+    own_sec = _OWN_SHARE * budget_sec
+    return Limits(seconds=max(0.0, budget_sec - own_sec - _VALIDATION_TRIALS * seconds_of_trial(record)))
 
 
 def seconds_of_trial(record: SweepRecord) -> float:

@@ -163,15 +163,6 @@ def build_space(
     return Space(axes, tokens / num_sequences, min(MAX_BUFFER, max(MIN_BUFFER, num_sequences)))
 
 
-def largest_budget(forecast: int | None) -> int:
-    """Return the largest budget that is known to fit.
-
-    Args:
-        forecast: Largest budget that the memory forecast lets fit; None where there is no forecast.
-    """
-    return BUDGET_WITHOUT_FORECAST if forecast is None else forecast
-
-
 def _budgets(lowest: int, highest: int) -> tuple[int, ...]:
     """Return budgets that grow by the square root of two, the baseline's among them, and end at the highest."""
     steps = (round(MIN_BUDGET * 2 ** (step / 2)) for step in range(2 * 31))

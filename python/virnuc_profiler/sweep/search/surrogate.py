@@ -8,6 +8,7 @@ The noise is estimated with the rest (Rasmussen and Williams 2006, chapter 5).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +68,7 @@ class Surrogate:
     @property
     def noise(self) -> float:
         """Standard deviation of one measurement, as a share of the rate."""
-        return float(self._spread * 2.718281828459045 ** (self._raw[-1] / 2))
+        return float(self._spread * math.exp(self._raw[-1] / 2))
 
     def expected(self, configurations: Sequence[Configuration]) -> list[float]:
         """Return the expected logarithms of the rates.
@@ -169,7 +170,7 @@ def _log_prior(raw: Floats, axes: int) -> float:
     """Return the logarithm of the prior: moderate variances, lengths near that of an axis, little noise."""
     import numpy as np
 
-    variances, inverse, noise = np.exp(raw[: axes + 0]), np.exp(raw[axes : 2 * axes]), np.exp(raw[-1])
+    variances, inverse, noise = np.exp(raw[:axes]), np.exp(raw[axes : 2 * axes]), np.exp(raw[-1])
     shared = np.exp(raw[2 * axes])
     prior = -(2 * variances).sum() + 0.3 * raw[:axes].sum() - 2 * shared + 0.3 * raw[2 * axes]
     return float(prior - (0.1 / inverse + 0.1 * inverse).sum() + 0.1 * raw[-1] - 5 * noise)
