@@ -21,7 +21,7 @@ from virnuc_profiler.sweep.trial import cleanup
 from virnuc_profiler.sweep.trial.run import measure_configuration
 
 TOKENS_PER_SECOND = 100_000
-PAUSE_S = 20.0
+PAUSE_S = 40.0
 """Pause after each trial of the steps, so that a few of them leave time for a confirmation."""
 
 STEPS = ("baseline", "dataloader", "confirmation", "validation")

@@ -71,7 +71,7 @@ class ProgressLines(SweepListener):
         self._started = self._clock()
         self._workload = workload
         self._meter = TokenMeter(workload.tokens, self._clock)
-        self._doing = f"{self._place(step)}, {step}: {configuration}"
+        self._doing = f"{self._place(step)}{step}: {configuration}"
 
     def trial_counted(self, tokens: int) -> None:
         """Note how far the configuration is."""
@@ -103,7 +103,7 @@ class ProgressLines(SweepListener):
 
     def _place(self, step: str) -> str:
         """Return which of the planned trials is next; the number of those of a confirmation is not known before."""
-        return step if step in _UNPLANNED else f"{self.number + 1} of {self._total}"
+        return "" if step in _UNPLANNED else f"{self.number + 1} of {self._total}, "
 
     def _label(self, step: str) -> str:
         width = len(str(self._total))
