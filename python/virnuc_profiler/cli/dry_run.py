@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.cli.estimates import CONFIRMATION_TIME, estimate
+from virnuc_profiler.cli.estimates import estimate
 from virnuc_profiler.cli.options.decision_options import Decisions
 from virnuc_profiler.cli.options.measurement_request import (
     describe_workload,
@@ -19,9 +19,10 @@ from virnuc_profiler.cli.options.measurement_request import (
     shown_path,
     warn_of_findings,
 )
+from virnuc_profiler.cli.options.search_options import describe_search, space_of_sweep, time_of_race
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
-from virnuc_profiler.sweep.plan.steps import plan
+from virnuc_profiler.sweep.plan.steps import SEARCH, plan
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -58,7 +59,13 @@ def dry_run(
     confirms = is_confirmation_left(records, decisions.steps, trials)
     for name in needed_steps(records, decisions.steps, settings):
         if name == "confirmation":
-            print(f"confirmation: {'the best, the runner-up and the baseline, in blocks' if confirms else 'no trial'}")
+            who = "the finalists" if SEARCH in decisions.steps else "the best, the runner-up"
+            print(f"confirmation: {f'{who} and the baseline, in blocks' if confirms else 'no trial'}")
+            continue
+        if name == SEARCH:
+            todo = records[-1].plan
+            known = request.device.type == "cpu"
+            print(*describe_search(todo, space_of_sweep(todo, None), budget_known=known), sep="\n")
             continue
         counts = Counter(configuration for step, configuration in trials if step == name)
         blocks = f" in {counted(decisions.repeats, 'block')}" if decisions.repeats > 1 and name != "validation" else ""
@@ -70,7 +77,8 @@ def dry_run(
     print(f"Model: {request.model} on {request.device}")
     print(describe_workload(workload))
     warn_of_findings(workload)
-    print(f"Time: {estimate(request, workload, tokens)}{CONFIRMATION_TIME if confirms else ''}")
+    more = time_of_race(decisions.steps) if confirms else ""
+    print(f"Time: {estimate(request, workload, tokens)}{more}")
     print(f"Results would be in: {shown_path(request.output_dir)}")
     return 0
 
@@ -91,7 +99,9 @@ def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, floa
     request = resumed_request(record, folder, given, resolve_device_here)
     require_same_file(record, request)
     plan_so_far = record.plan
-    decisions = Decisions(plan_so_far.steps, plan_so_far.grid, plan_so_far.objective, plan_so_far.repeats)
+    decisions = Decisions(
+        plan_so_far.steps, plan_so_far.grid, plan_so_far.objective, plan_so_far.repeats, plan_so_far.budget_sec
+    )
     return dry_run(request, decisions, limits, records)
 
 

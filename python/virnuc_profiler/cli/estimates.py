@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.estimate import Estimate
     from virnuc_profiler.sweep.plan.request import Request
     from virnuc_profiler.sweep.plan.workload import Workload
-
-CONFIRMATION_TIME: Final = ", and for the confirmation at most a third of the time of all steps before it"
-"""What follows an estimate if a confirmation is to come. Of a resumed sweep, only some steps are in the estimate."""
 
 
 def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Estimate:

@@ -66,13 +66,16 @@ def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
     blocks = counted(found.blocks, "block")
     reference = "fastest of the steps" if found.contenders and found.contenders.baseline is None else "baseline"
     used = f"{in_words(found.used_sec)} of at most {in_words(found.allowed_sec)}"
-    yield f"Time: {used}, a third of that of the steps before; {blocks} in random order."
+    share = "" if found.contenders is not None and found.contenders.others else ", a third of that of the steps before"
+    yield f"Time: {used}{share}; {blocks} in random order."
     if not complete:
         yield "Incomplete: the race has not ended."
     if found.verdict == BETTER:
         yield f"Verdict: better than the {reference}, with 95% confidence."
     elif found.verdict == TIED:
-        yield f"Verdict: tied within {limit(2, '%')}, with 95% confidence; the cheapest of the tied is recommended."
+        yield f"Verdict: tied within {limit(2, '%')}, with 95% confidence; of the tied that keep what is required, the cheapest is recommended."
+    elif found.blocks >= MIN_BLOCKS_TO_DIFFER:
+        yield "Verdict: cannot tell, because the blocks differ too much, or the difference is close to 2%."
     else:
         yield (
             f"Verdict: cannot tell. A tie takes at least {MIN_BLOCKS_TO_AGREE} blocks, a difference "
@@ -96,7 +99,8 @@ def _role(found: Confirmation, configuration: Configuration, best: str) -> str:
         "runner-up": contenders.runner_up,
         "baseline": contenders.baseline,
     }
-    return ", ".join(name for name, one in roles.items() if one == configuration)
+    names = [name for name, one in roles.items() if one == configuration]
+    return ", ".join(names) or "finalist"
 
 
 def _advantage(found: Confirmation, result: Result, energy: bool) -> str:

@@ -15,6 +15,7 @@ from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.verdicts.standings import says_something
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.values import printable
 
@@ -31,9 +32,6 @@ UNBOUNDED: Final = "(?)"
 
 SAVING: Final = "Saving"
 """Heading of the energy of the baseline over that of a configuration, as `Speedup` is that of the times."""
-
-_WIDEST: Final = 4.0
-"""Ratio of the ends of the widest interval that is printed."""
 
 TIED: Final = "="
 """Mark of a speedup that is not told apart from that of the best."""
@@ -154,11 +152,6 @@ def interval(low: float | None, high: float | None) -> str:
     if low is None:
         return ""
     return f" ({number(low, 2)}-{number(high, 2)})" if says_something(low, high) else f" {UNBOUNDED}"
-
-
-def says_something(low: float | None, high: float | None) -> bool:
-    """Return whether an interval is known and narrow enough to say something."""
-    return low is not None and high is not None and low > 0 and high / low <= _WIDEST
 
 
 def unless_failed(text: Callable[[Result], str]) -> Callable[[Result], str]:

@@ -12,14 +12,16 @@ from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import FASTER, MIN_BLOCKS_TO_DIFFER, SAME, SLOWER
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, times
-from virnuc_profiler.reports.sweeps.sweep_columns import TIED, says_something
+from virnuc_profiler.reports.sweeps.sweep_columns import TIED
+from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY
+from virnuc_profiler.sweep.plan.steps import SEARCH
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.results.verdicts.cheapest import cheapest
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
+from virnuc_profiler.sweep.results.verdicts.standings import says_something
 
 FASTEST: Final = "Fastest measured"
 LEAST_ENERGY: Final = "Least energy measured"
@@ -107,7 +109,7 @@ def _tested(document: Document, best: Result, standing: Standing) -> Iterator[st
             yield f"Not told apart from it: {_names(document, others)}."
             yield _recommended(document, better)
         return
-    same = [one for one in document.results if _verdict(one) == SAME]
+    same = [one for one in _eligible(document) if _verdict(one) == SAME]
     if best.configuration == baseline.configuration:
         yield f"That is the baseline itself: nothing is shown to be better in {blocks}."
     elif standing.verdict == SLOWER:
@@ -122,7 +124,13 @@ def _tested(document: Document, best: Result, standing: Standing) -> Iterator[st
 
 
 def _tied(document: Document) -> list[Result]:
-    return [one for one in document.results if one.standing is not None and one.standing.tied]
+    return [one for one in _eligible(document) if one.standing is not None and one.standing.tied]
+
+
+def _eligible(document: Document) -> list[Result]:
+    """Return the results that may be recommended: a throttled one only if all were, and an interrupted one never."""
+    throttled = document.best is not None and document.best.throttled
+    return [one for one in document.results if one.throttled == throttled and not one.interrupted]
 
 
 def _verdict(result: Result) -> str | None:
@@ -133,7 +141,7 @@ def _recommended(document: Document, level: Sequence[Result]) -> str:
     """Return the cheapest of several configurations, of those that keep the requirements if the best does."""
     kept = [one for one in level if _keeps_requirements(document, one)] if document.constraint_met else []
     memory = _memory(kept or level)
-    which = "Cheapest of them that keeps the requirements" if 0 < len(kept) < len(level) else "Cheapest of them"
+    which = "Cheapest of them that keeps what is required" if 0 < len(kept) < len(level) else "Cheapest of them"
     return f"{which}: {_named(cheapest(memory, memory), document)}."
 
 
@@ -150,6 +158,8 @@ def _memory(results: Sequence[Result]) -> dict[Configuration, float | None]:
 
 
 def _untested(document: Document) -> str:
+    if document.step == SEARCH:
+        return "These are single trials of a search; the race of its finalists tests them."
     time, count = "", len(document.results)
     if document.took_sec is not None:
         baseline = None if document.baseline is None else document.baseline.configuration

@@ -166,6 +166,16 @@ def test_blocks_that_are_left_are_not_called_measured_once(tmp_path):
     assert "Differences are tested once all 2 blocks are measured." in text
 
 
+def test_what_is_hot_is_not_called_the_cheapest(tmp_path):
+    def hot_if_small(one):
+        hot = {"outcome": "throttled", "evidence": {"reasons": {"hw_thermal": 0.5}}} if one.num_workers == 2 else {}
+        return success(one, 100.0, **hot)
+
+    text = printed(tmp_path, hot_if_small, "dataloader")
+    assert "Throttled configurations (chosen only if all were):\n  num_workers=2" in text
+    assert "Cheapest" not in text
+
+
 def test_a_limit_of_memory_is_not_called_a_lack_of_packing():
     big = [success(FAST, 110.0, 0.95, peak_memory_gb=9.0), success(SLOW, 90.0, 0.95, peak_memory_gb=8.0)]
     within = Objective(max_memory_gb=5.0)
@@ -184,7 +194,7 @@ def test_the_cheapest_keeps_what_the_best_keeps():
     same = {"verdict": "same", "blocks": 3, "speedup_low": 1.0, "speedup_high": 1.015}
     found = judged(results, full, "interaction", tied=(cheap, BASELINE), **same)
     text = " ".join(verdicts(replace(found, baseline=results[-1])))
-    assert text.endswith("Cheapest of them that keeps the requirements: num_workers=8, token_budget=2048.")
+    assert text.endswith("Cheapest of them that keeps what is required: num_workers=8, token_budget=2048.")
 
 
 def test_less_energy_is_not_called_faster(tmp_path):

@@ -79,6 +79,19 @@ def by_configuration(trials: Iterable[Trial]) -> dict[Configuration, list[Trial]
     return found
 
 
+def counted_results(trials: Sequence[Trial]) -> list[Result]:
+    """Return the results of a step that count: of several attempts the last, and no doubtful one beside a sound one.
+
+    Args:
+        trials: The trials of the step.
+    """
+    found = []
+    for each in by_configuration(trials).values():
+        sound = [trial for trial in each if not trial.doubts or not trial.result.succeeded]
+        found += [trial.result for trial in sound or each]
+    return found
+
+
 def rate_of(result: Result) -> tuple[float | None, bool]:
     """Return the sequences per second that a prediction uses, and whether they are steady.
 

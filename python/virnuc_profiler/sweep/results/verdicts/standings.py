@@ -17,6 +17,7 @@ from virnuc_profiler.analysis.confidence.noise import compare_with_reference
 from virnuc_profiler.analysis.confidence.paired import Comparison, compare_blocks
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
+from virnuc_profiler.sweep.plan.steps import SEARCH
 from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.verdicts.measurements import (
     Measurements,
@@ -30,6 +31,9 @@ from virnuc_profiler.telemetry.rates import ratio
 
 THRESHOLD: Final = 0.02
 """Smallest difference that matters in practice, as a share of the cost."""
+
+WIDEST: Final = 4.0
+"""Ratio of the ends of the widest interval that says something."""
 
 CONFIDENCE: Final = 0.95
 """Probability with which all verdicts of a table, or of a confirmation, hold at once."""
@@ -45,14 +49,14 @@ class StepStandings:
         objective: What is minimized.
 
     Attributes:
-        in_blocks: Whether the step has measured in more than one block.
+        in_blocks: Whether the step has measured in more than one block; a search repeats trials, but not in blocks.
     """
 
     def __init__(
         self, own: Sequence[Trial], others: Sequence[Trial], baseline: Configuration | None, objective: Objective
     ) -> None:
         self._objective = objective
-        self.in_blocks = any(trial.block for trial in own)
+        self.in_blocks = any(trial.block for trial in own if trial.step != SEARCH)
         counted = own if self.in_blocks else [*others, *own]
         found = {config: measurements_of(trials, objective) for config, trials in by_configuration(counted).items()}
         self._measured = {config: each for config, each in found.items() if each.costs}
@@ -154,13 +158,18 @@ def _known(values: Iterable[float | None]) -> list[float]:
 
 
 def _is_tied(found: Comparison) -> bool | None:
-    """Return whether two are not told apart, or differ by less than matters; None where the noise is not known.
+    """Return whether two are not told apart, or differ by too little to matter; None if noise is unknown, or hides all.
 
     Either may be the better one, because the best of a step may be chosen for its packing.
     """
-    if found.ratio is None or found.low is None or found.high is None:
+    if found.ratio is None or found.low is None or found.high is None or not says_something(found.low, found.high):
         return None
     return found.low <= 1 <= found.high or abs(found.ratio - 1) <= THRESHOLD
+
+
+def says_something(low: float | None, high: float | None) -> bool:
+    """Return whether an interval is known and narrow enough to say something."""
+    return low is not None and high is not None and low > 0 and high / low <= WIDEST
 
 
 def finite(value: float | None) -> float | None:

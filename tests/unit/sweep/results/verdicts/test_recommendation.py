@@ -121,6 +121,8 @@ def test_a_confirmation_decides():
     assert chosen.reason == "faster than the baseline in 5 blocks: 1.10x (1.08 to 1.12)"
     tied = select(*STEPS, confirmation=shown("tied", SMALL, 0.99, 1.01, (FAST, SMALL, BASELINE), 3))
     assert tied.reason == ("tied within 2% with num_workers=8 and num_workers=4 in 3 blocks, and the cheapest of them")
+    full = select(*STEPS, confirmation=shown("tied", FAST, 0.99, 1.01, (FAST, SMALL, BASELINE), 3))
+    assert full.reason.endswith("and the cheapest of them that keeps what is required")
     unknown = select(*STEPS, confirmation=shown("cannot_tell", BASELINE, 0.95, 1.15))
     assert (unknown.configuration, unknown.speedup) == (BASELINE, 1.0)
     assert unknown.reason.startswith(

@@ -58,6 +58,14 @@ def test_what_is_better_than_the_best_of_a_step_is_not_tied_with_it():
     assert (found[FAST].tied, found[BASELINE].tied) == (False, True)
 
 
+def test_noise_that_hides_everything_ties_nothing():
+    """Else the cheapest would be named, however slow it was."""
+    noisy = [trial(BASELINE, rate, step) for rate, step in ((30.0, "baseline"), (5.0, "packing"))]
+    found = stand([trial(FAST, 32.0), trial(SLOW, 8.0)], noisy)
+    assert found[SLOW].speedup_high / found[SLOW].speedup_low > 4
+    assert found[SLOW].tied is None
+
+
 def test_a_difference_needs_five_blocks():
     assert stand(list(in_blocks(4)))[FAST].verdict == "cannot_tell"
 
