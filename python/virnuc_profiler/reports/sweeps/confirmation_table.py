@@ -73,7 +73,8 @@ def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
     if found.verdict == BETTER:
         yield f"Verdict: better than the {reference}, with 95% confidence."
     elif found.verdict == TIED:
-        yield f"Verdict: tied within {limit(2, '%')}, with 95% confidence; of the tied that keep what is required, the cheapest is recommended."
+        which = "of the tied that keep what is required, the cheapest is recommended"
+        yield f"Verdict: tied within {limit(2, '%')}, with 95% confidence; {which}."
     elif found.blocks >= MIN_BLOCKS_TO_DIFFER:
         yield "Verdict: cannot tell, because the blocks differ too much, or the difference is close to 2%."
     else:
