@@ -67,7 +67,8 @@ def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
     reference = "fastest of the steps" if found.contenders and found.contenders.baseline is None else "baseline"
     used = f"{in_words(found.used_sec)} of at most {in_words(found.allowed_sec)}"
     share = "" if found.contenders is not None and found.contenders.others else ", a third of that of the steps before"
-    yield f"Time: {used}{share}; {blocks} in random order."
+    late = "" if found.used_sec <= found.allowed_sec else ", exceeded because trials took longer than expected"
+    yield f"Time: {used}{share}{late}; {blocks} in random order."
     if not complete:
         yield "Incomplete: the race has not ended."
     if found.verdict == BETTER:

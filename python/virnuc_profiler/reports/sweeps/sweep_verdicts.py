@@ -62,9 +62,9 @@ def verdicts(document: Document) -> Iterator[str]:
         document: Document of a step that varies knobs.
     """
     best = document.best
-    if best is None or best.standing is None:
+    if best is None:
         return
-    if document.repeats < 2:
+    if document.repeats < 2 or best.standing is None:  # as in older files
         yield from _once(document, best)
     elif document.complete:
         yield from _tested(document, best, best.standing)

@@ -83,6 +83,13 @@ def test_blocks_show_a_tie_or_that_they_cannot_tell():
     assert best_label(judged(results, FAST, tied=(), **unknown)) == "Fastest measured"
 
 
+def test_an_older_file_claims_no_more_than_a_new_one():
+    old = document([success(FAST, 91.0), success(SLOW, 80.0)])
+    old = replace(old, results=tuple(replace(one, standing=None) for one in old.results))
+    text = " ".join(verdicts(replace(old, best=old.results[0])))
+    assert text == f"It is not faster than the baseline: keep the baseline. {UNTESTED}."
+
+
 def test_a_slower_best_is_not_recommended():
     slower = [success(FAST, 91.0), success(SLOW, 80.0)]
     assert words(*slower).startswith("It is not faster than the baseline: keep the baseline.")

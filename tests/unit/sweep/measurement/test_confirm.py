@@ -2,6 +2,7 @@
 """The confirmation within a sweep: who races, how long, and what the recommendation becomes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -157,3 +158,10 @@ def test_a_sweep_that_measures_energy_is_refused_where_there_is_none(tmp_path):
     (_, document) = fake_sweep(tmp_path / "b", frugal, objective=Objective("energy")).run(["baseline", "dataloader"])
     assert document.best.configuration.num_workers == 2
     assert document.best.speedup == pytest.approx(5 / 3)
+
+
+def test_a_confirmation_that_takes_longer_than_allowed_says_so(tmp_path):
+    documents, _ = sweep_of(tmp_path)
+    found = documents[-2]
+    late = replace(found, confirmation=replace(found.confirmation, used_sec=9.0, allowed_sec=5.0))
+    assert "Time: 9 s of at most 5 s, a third of that of the steps before, exceeded because" in render_step(late)
