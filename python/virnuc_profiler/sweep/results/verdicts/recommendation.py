@@ -179,6 +179,7 @@ def _cheapest_tied(
     ]
     if all(one.configuration != ranking.baseline for one in level):
         return choice
+    level = [one for one in level if one in ranking.rivals] or level  # what keeps the requirements, if something does
     recommended = cheapest([one.configuration for one in level], ranking.memory_gb)
     if recommended == choice.configuration:
         return choice

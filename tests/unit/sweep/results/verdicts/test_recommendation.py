@@ -160,6 +160,17 @@ def test_a_cheaper_tie_of_the_best_is_recommended_even_if_the_best_is_the_baseli
     assert select(*steps).configuration == BASELINE
 
 
+def test_a_tie_does_not_waive_the_required_packing():
+    full = Configuration(8, token_budget=2048)
+    steps = (
+        measured_in("baseline", success(BASELINE, 100.0, 0.85)),
+        measured_in("interaction", success(full, 100.5, 0.95)),
+    )
+    tied = Standing(measurements=5, blocks=5, speedup=1.005, speedup_low=1.0, speedup_high=1.01, verdict="same")
+    chosen = select(*steps, standing=lambda one: tied if one == full else None)
+    assert (chosen.configuration, chosen.constraint_met) == (full, True)
+
+
 def test_a_validation_that_needs_too_much_memory_is_not_said_to_pack_too_little():
     chosen = select(measured_in("dataloader", success(SMALL, 100.0))).after_validation(False, 0.95, 0.9)
     assert chosen.reason.endswith("; too much device memory in the validation")
