@@ -160,11 +160,11 @@ def _memory(results: Sequence[Result]) -> dict[Configuration, float | None]:
 def _untested(document: Document) -> str:
     if document.step == SEARCH:
         return "These are single trials of a search; the race of its finalists tests them."
-    time, count = "", len(document.results)
+    time = ""
     if document.took_sec is not None:
         baseline = None if document.baseline is None else document.baseline.configuration
-        in_block = count + all(one.configuration != baseline for one in document.results)
-        time = f" in about {in_words(REPEATS * document.took_sec / count * in_block)}"
+        in_block = document.planned + all(one.configuration != baseline for one in document.results)
+        time = f" in about {in_words(REPEATS * in_block * document.took_sec / len(document.results))}"
     return f"Each configuration was measured once, so differences are not tested; --repeats {REPEATS} tests them{time}."
 
 

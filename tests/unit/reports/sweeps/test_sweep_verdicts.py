@@ -45,6 +45,8 @@ def test_without_repetition_nothing_is_tested_and_the_price_of_a_test_is_named()
     assert words(success(FAST, 130.0), success(SLOW, 80.0), took_sec=24.0) == f"{UNTESTED} in about 3 min 00 s."
     itself = words(success(FAST, 130.0), success(BASELINE, 80.0), took_sec=24.0)  # no need to add the baseline
     assert itself.endswith(f"{UNTESTED} in about 2 min 00 s.")
+    half = replace(document([success(FAST, 130.0), success(BASELINE, 80.0)], took_sec=24.0), planned=4)
+    assert " ".join(verdicts(half)).endswith(f"{UNTESTED} in about 4 min 00 s.")
     assert words(failure(FAST)) == ""
 
 
