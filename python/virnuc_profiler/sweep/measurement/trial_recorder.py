@@ -98,14 +98,13 @@ class TrialRecorder:
             trial = self._attempt(step, configuration, run, block, began)
             with deferred_interrupts():
                 self.journal.add(trial)
-                document = self.writer.write_step(step)
+                self.writer.write_step(step)
             if not trial.doubts or not repeats_left:
                 break
             began = self.clock()
             self.listener.trial_repeated(step.name, trial.result, trial.doubts)
             self.pause(COOLING_S)
-        shown = (result for result in document.results if result.configuration == configuration)
-        self.listener.trial_finished(step.name, trial.result if block else next(shown, trial.result))
+        self.listener.trial_finished(step.name, trial.result)
         return trial.result
 
     def _attempt(self, step: Step, configuration: Configuration, run: TrialRunner, block: int, began: float) -> Trial:
