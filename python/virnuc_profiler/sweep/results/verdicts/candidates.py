@@ -14,6 +14,7 @@ from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
 from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import rate_of
 from virnuc_profiler.sweep.results.verdicts.pareto import Tradeoff
+from virnuc_profiler.sweep.results.verdicts.standings import THRESHOLD
 
 _BASELINE = "baseline"
 
@@ -83,7 +84,7 @@ class Ranking:
         best: The best of them; None if there is none.
         constraint_met: Whether the best keeps the required packing efficiency and the limit of memory.
         is_fallback: Whether the best is the baseline, chosen although others keep the constraint, because they are
-            slower.
+            worse.
         rivals: The candidates that the best was chosen from, itself among them.
         safe: All candidates.
         failed: Number of configurations that failed at least once.
@@ -119,7 +120,8 @@ def rank(steps: Mapping[str, Iterable[Result]], objective: Objective, failed_lat
     """Rank the configurations of all steps.
 
     Several steps measure the same configuration, so each counts with the median of its measurements. A configuration
-    that failed anywhere is not safe, and does not count. What is worse than the baseline is never the best.
+    that failed anywhere is not safe, and does not count. What is worse than the baseline by more than the threshold is
+    never the best.
 
     Args:
         steps: Results by the name of their step.
@@ -148,7 +150,7 @@ def rank(steps: Mapping[str, Iterable[Result]], objective: Objective, failed_lat
         return Ranking(None, False, False, (), tuple(safe), len(measured) - len(safe), next(iter(baselines), None))
     rivals = [one for one in safe if one.throttled == best.throttled]
     for baseline in (one for one in rivals if one.configuration in baselines and objective.fits(one.peak_memory_gb)):
-        if baseline.cost < best.cost:  # it lost for its packing alone
+        if baseline.cost * (1 + THRESHOLD) < best.cost:  # it lost for its packing alone; less would be luck
             best, met, fallback = baseline, False, True
     if met:
         rivals = [one for one in rivals if packs(one, min_packing) and objective.fits(one.peak_memory_gb)]

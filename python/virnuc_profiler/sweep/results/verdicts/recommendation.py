@@ -270,7 +270,10 @@ def _reason(
 ) -> str:
     min_packing = objective.required_packing
     if ranking.is_fallback and best is ranking.best:
-        return f"the speed of the baseline; what packs {limit(100 * min_packing, '%')} or more is slower"
+        full = f"what packs {limit(100 * min_packing, '%')} or more"
+        if objective.kind == ENERGY:
+            return f"the energy of the baseline; {full} needs more"
+        return f"the speed of the baseline; {full} is slower"
     repeats = f" (median of {len(best.costs)})" if len(best.costs) > 1 else ""
     unsafe = f" ({ranking.failed} failed)" if ranking.failed else ""
     wanted = f"a packing efficiency of {limit(100 * min_packing, '%')}"

@@ -78,6 +78,17 @@ def test_what_is_slower_than_the_baseline_is_not_chosen():
     )
     assert (chosen.configuration, chosen.constraint_met) == (baseline, False)
     assert chosen.reason == "the speed of the baseline; what packs 90% or more is slower"
+    hungry = select(
+        measured_in("baseline", success(baseline, 100.0, 0.85, joules_per_sequence=1.0)),
+        measured_in("packing", success(fuller, 91.0, 0.95, joules_per_sequence=1.1)),
+        objective=Objective("energy"),
+    )
+    assert hungry.reason == "the energy of the baseline; what packs 90% or more needs more"
+    lucky = select(  # the baseline, by less than matters: no reason to waive the required packing
+        measured_in("baseline", success(baseline, 101.0, 0.85)),
+        measured_in("packing", success(fuller, 100.0, 0.95)),
+    )
+    assert (lucky.configuration, lucky.constraint_met) == (fuller, True)
     faster = select(
         measured_in("baseline", success(baseline, 100.0, 0.85)),
         measured_in("packing", success(fuller, 101.0, 0.95)),
