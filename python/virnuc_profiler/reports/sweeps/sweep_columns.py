@@ -141,8 +141,8 @@ def with_half_width(text: str, result: Result) -> str:
 
 
 def measured_for(result: Result) -> str:
-    """Return for how long a configuration was measured after its start-up, such as ``5 x 3.1 s``."""
-    count = 1 if result.standing is None else result.standing.blocks
+    """Return how often and for how long a configuration was measured after its start-up, such as ``5 x 3.1 s``."""
+    count = 1 if result.standing is None else result.standing.measurements
     times_measured = f"{count} x " if count > 1 else ""
     return NOT_MEASURED if result.measured_sec is None else f"{times_measured}{result.measured_sec:,.1f} s"
 

@@ -18,7 +18,7 @@ FAST = Configuration(8, 4)
 
 def result(config, rate, **standing):
     measured = success(config, rate - 10, steady_sequences_per_sec=rate, measured_sec=3.14, start_up_sec=0.5, passes=7)
-    return replace(measured, standing=Standing(measurements=1, cost=6e6 / rate, rate=rate, **standing))
+    return replace(measured, standing=Standing(**{"measurements": 1, "cost": 6e6 / rate, "rate": rate, **standing}))
 
 
 def document(step, results):
@@ -32,7 +32,9 @@ def test_rates_and_speedups_have_intervals_and_ties_are_marked():
     fast = result(
         FAST, 101.0, rate_low=100.0, rate_high=102.0, speedup=1.01, speedup_low=0.985, speedup_high=1.036, tied=True
     )
-    slow = result(Configuration(2, 4), 60.0, speedup=0.6, speedup_low=0.58, speedup_high=0.62, tied=False, blocks=5)
+    slow = result(
+        Configuration(2, 4), 60.0, speedup=0.6, speedup_low=0.58, speedup_high=0.62, tied=False, measurements=5
+    )
     rule = "=" * 99
     assert render_dataloader(document("dataloader", [base, fast, slow])) == (
         "DataLoader Parameter Sweep\n"

@@ -17,12 +17,12 @@ class Standing:
 
     Attributes:
         measurements: Number of measurements that count, in all steps so far unless the step has blocks.
-        blocks: Number of them in the step itself.
+        blocks: Number of blocks of the step that they are from; 1 where it has none.
         cost: Geometric mean of their costs, in the unit of the sweep's objective; None if no cost was measured.
         predicted_sec: Geometric mean of the predicted seconds of the job, whatever the objective; None without a rate.
         rate: Geometric mean of their steady rates in sequences per second, or of those of the whole run where a
             measurement has no steady rate.
-        rate_low: Lower end of the interval of `rate`; None where it is not known.
+        rate_low: Lower end of the interval of `rate`; None where it is not known, or several steps have measured it.
         rate_high: Upper end of that interval.
         steady: Whether every rate is steady, so that start-up is kept apart.
         speedup: Cost of the baseline over `cost`; None without a baseline.

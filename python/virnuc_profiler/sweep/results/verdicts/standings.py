@@ -60,7 +60,7 @@ class StepStandings:
         counted = own if self.in_blocks else [*others, *own]
         found = {config: measurements_of(trials, objective) for config, trials in by_configuration(counted).items()}
         self._measured = {config: each for config, each in found.items() if each.costs}
-        self._own = {trial.configuration: trial for trial in own}
+        self._configurations = tuple(dict.fromkeys(trial.configuration for trial in own))
         self._baseline = baseline if baseline in self._measured else None
 
     def measured(self, configuration: Configuration) -> Measurements | None:
@@ -69,7 +69,7 @@ class StepStandings:
 
     def standings(self) -> dict[Configuration, Standing]:
         """Return the standing of each configuration of the step that has a cost, without intervals of speedups."""
-        return {config: self._standing(config) for config in self._own if config in self._measured}
+        return {config: self._standing(config) for config in self._configurations if config in self._measured}
 
     def compared(self, best: Configuration | None) -> dict[Configuration, Standing]:
         """Return the standings with intervals of their speedups and with ties.
@@ -93,27 +93,18 @@ class StepStandings:
         return found
 
     def of_baseline(self) -> Standing | None:
-        """Return the standing of the baseline over all measurements that speedups refer to; None without any."""
-        if self._baseline is None:
-            return None
-        return self._standing(self._baseline, self._measured[self._baseline].trials)
+        """Return the standing of the baseline that speedups refer to; None without any."""
+        return None if self._baseline is None else self._standing(self._baseline)
 
-    def _standing(self, configuration: Configuration, own: Sequence[Trial] = ()) -> Standing:
-        """Return the standing of a configuration.
-
-        Args:
-            configuration: The configuration.
-            own: Trials whose rate it states; empty for those of the step.
-        """
+    def _standing(self, configuration: Configuration) -> Standing:
         measured = self._measured[configuration]
-        own = own or (measured.trials if self.in_blocks else (self._own[configuration],))
-        rates = [rate_of(trial.result) for trial in own]
+        rates = [rate_of(trial.result) for trial in measured.trials]
         known = _known(rate for rate, _ in rates)
-        low, high = _interval(own, known)
+        low, high = _interval(measured.trials, known) if self.in_blocks or len(known) == 1 else (None, None)
         baseline = None if self._baseline is None else self._measured[self._baseline].cost
         return Standing(
             measurements=len(measured.costs),
-            blocks=len(own),
+            blocks=len(measured.trials) if self.in_blocks else 1,
             cost=measured.cost,
             predicted_sec=geometric_mean(
                 _known(self._objective.predicted_sec(trial.result) for trial in measured.trials)
@@ -130,7 +121,7 @@ class StepStandings:
         """Return the comparison of each other configuration with one, all at the error of the whole table."""
         if reference is None or reference not in self._measured:
             return {}
-        others = [config for config in self._own if config in self._measured and config != reference]
+        others = [config for config in self._configurations if config in self._measured and config != reference]
         if self.in_blocks:
             return {config: self._paired(config, reference, tests=len(others)) for config in others}
         repeated = [config for config, each in self._measured.items() if len(each.costs) > 1]
