@@ -46,13 +46,30 @@ def test_a_run_is_projected_with_interval_histogram_and_assumptions(run, capsys)
         r"^Time: ([\d.]+) hours \(([\d.]+) to ([\d.]+)\), of which 2\.0\d s", out, re.M
     ).groups()
     assert float(low) < float(hours) < float(high)
-    assert "Interval: +/- " in out
-    assert "what differs between runs" in out
+    below, above = re.search(r"^Interval: -([\d.]+)% to \+([\d.]+)%: ", out, re.M).groups()
+    assert float(low) == pytest.approx(float(hours) * (1 - float(below) / 100), rel=0.05)
+    assert float(high) == pytest.approx(float(hours) * (1 + float(above) / 100), rel=0.05)
+    assert "what differs between runs +/- " in out
+    assert "start-up up to" not in out
     rows = [line.split(" | ") for line in out.splitlines() if re.match(r"\d+ to [\d,]+ ", line)]
     assert sum(float(row[2].rstrip("%")) for row in rows) == pytest.approx(100, abs=0.5)
     assert sum(float(row[4]) for row in rows) == pytest.approx(float(hours), rel=0.02)
     assert "One run does not show how much runs differ" in out
     assert re.search(r"The job is [\d,]+ times as long as the measurement", out)
+
+
+def test_the_interval_of_a_short_job_is_that_of_its_start_up(run, capsys):
+    _, out, _ = project(capsys, run.run_path, "--sequences", 1)
+    assert "Job: 1 sequence like the measured ones" in out
+    seconds, low, high = re.search(
+        r"^Time: ([\d.]+) seconds \(([\d.]+) to ([\d.]+)\), of which 2\.0\d s", out, re.M
+    ).groups()
+    assert float(high) > 1.4 * float(seconds) > 1.9 * float(low)
+    below, above = re.search(r"^Interval: -([\d.]+)% to \+([\d.]+)%: ", out, re.M).groups()
+    assert float(below) > 30
+    assert float(above) > 45
+    assert "start-up up to 1.5 times as long or as short" in " ".join(out.split())
+    assert re.search(r"Tokens/s \| +Seconds$", out, re.M)
 
 
 def test_telemetry_with_its_run_beside_it_says_the_same(run, tmp_path, capsys):
@@ -89,7 +106,7 @@ def test_a_file_of_the_users_is_the_job(run, tmp_path, capsys):
     )
     out = project(capsys, run.run_path, "--fasta", own, "--sequences", 4000)[1]
     assert f"Job: 4,000 sequences like those of {own}, 302.5 tokens on average" in out
-    assert "mean length" in out
+    assert "mean length +/- " in " ".join(out.split())
     assert "The job's sequences have a mean of 302.5 tokens where the run had" in " ".join(out.split())
 
 

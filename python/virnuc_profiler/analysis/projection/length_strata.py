@@ -67,11 +67,21 @@ class LengthStrata:
             stratified: Whether each stratum holds its due share of the sequences, so that only lengths within strata
                 vary by chance (Cochran 1977, section 5.3 with proportional allocation); else all lengths do.
         """
-        count = self.total_sequences
-        parts = zip(self.sequences, self.tokens, self.squares, strict=True)
-        groups = parts if stratified else [(count, self.total_tokens, sum(self.squares))]
-        spread = sum(squares - tokens**2 / held for held, tokens, squares in groups if held)
-        return math.sqrt(max(0.0, spread)) / self.total_tokens
+        whole = LengthStrata(
+            (self.upper_bounds[-1],), (self.total_sequences,), (self.total_tokens,), (sum(self.squares),)
+        )
+        return math.sqrt((self if stratified else whole)._variance_of_total()) / self.total_tokens
+
+    def _variance_of_total(self) -> float:
+        """Return the variance of the number of tokens that comes from the lengths within strata."""
+        columns = zip((0, *self.upper_bounds), self.upper_bounds, self.sequences, self.tokens, self.squares, strict=False)
+        variance = 0.0
+        for lower, upper, held, tokens, squares in columns:
+            if held == 1:  # one sequence shows no spread: that of a stratum in which all lengths are as likely
+                variance += min((upper - lower) ** 2 / 12, squares)
+            elif held:
+                variance += held / (held - 1) * max(0.0, squares - tokens**2 / held)
+        return variance
 
     def to_json(self) -> dict[str, Any]:
         """Return the strata as runs hold them."""
