@@ -38,7 +38,7 @@ class DeviceModel:
 class FaultyDevice(FaultyModel):
     device_name = "a GPU"
 
-    def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None):
+    def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None, brief=False):
         device = torch.device(str(self.request.device))
         model = DeviceModel(device, DeviceFault(configuration.prefetch_factor))
         used = replace(configuration, prefetch_factor=1)

@@ -89,7 +89,7 @@ class FaultyModel:
     def close(self):
         pass
 
-    def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None):
+    def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None, brief=False):
         fault = configuration.prefetch_factor
         output_dir.mkdir(parents=True, exist_ok=True)
         if fault != Fault.NONE:

@@ -49,7 +49,7 @@ DATASETS = {WorkerFault.RAISES: Raising, WorkerFault.BLOCKS: Blocking}
 
 
 class FaultyWorkers(FaultyModel):
-    def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None):
+    def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None, brief=False):
         fault = configuration.prefetch_factor
         trial.SequenceDataset = DATASETS.get(fault, SequenceDataset)
 

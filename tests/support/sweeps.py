@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Sweeps without a model: workloads, conditions, and trials that return what a test wants."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.journal import Journal
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.results.sweep_record import SweepPlan
+from virnuc_profiler.sweep.results.sweep_record import SweepPlan, Trial
 from virnuc_profiler.sweep.session import Sweep, SweepListener
 
 WORKLOAD = Workload(Path("small.fasta"), "generated, seed 42", 2000, 2000, 430_000, 1000, "sha256:aa")
@@ -78,6 +79,14 @@ def not_tried(config: Configuration, **changes) -> Result:
     )
 
 
+def trial(config: Configuration, rate: float = 100.0, step: str = "dataloader", block: int = 0, **changes) -> Trial:
+    """A trial as the journal holds it; `changes` are of the trial, and ``result`` replaces its result."""
+    result = changes.pop("result", None) or success(config, rate)
+    fields = {"conditions": "c", "finished": "2026-01-01T00:00:00+00:00", "took_sec": 1.0, **changes}
+    workload = WORKLOAD
+    return Trial(step, config, workload.fingerprint, workload.num_sequences, result=result, block=block, **fields)
+
+
 class FakeTrials:
     """Returns results by configuration, and remembers what was asked for."""
 
@@ -120,6 +129,8 @@ def fake_sweep(folder: Path, trials=None, **options) -> Sweep:
         VALIDATION_WORKLOAD,
         options.pop("conditions", conditions()),
         check_workload=options.pop("check_workload", lambda workload: None),  # there are no files
+        clock=options.pop("clock", itertools.count().__next__),  # every trial takes a second
+        pause=options.pop("pause", lambda seconds: None),
         **options,
     )
 

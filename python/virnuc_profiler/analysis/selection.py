@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -53,30 +53,40 @@ class Selection(Generic[R]):
     constraint_met: bool
 
 
-def select_best(measured: Sequence[R], min_packing: float | None = None) -> Selection[R]:
-    """Select the successful measurement with the highest rate; among equals the first, in the order of the grid.
+def select_best(
+    measured: Sequence[R],
+    min_packing: float | None = None,
+    *,
+    cost: Callable[[R], float | None] | None = None,
+    fits: Callable[[R], bool] | None = None,
+) -> Selection[R]:
+    """Select the successful measurement with the lowest cost; among equals the first, in the order of the grid.
 
     A throttled measurement is selected only if all successful ones were throttled: its rate on a cool device is not
     known. An interrupted measurement is never selected.
 
     Args:
-        measured: Measurements. A rate or packing efficiency that is None or not finite never wins.
+        measured: Measurements. A cost or packing efficiency that is None or not finite never wins.
         min_packing: Required packing efficiency, 0 to 1; if none reaches it, the best without it is selected.
+        cost: Returns what is to be small; None for the time of a sequence.
+        fits: Returns whether a measurement keeps the limit of memory; if none does, the best without it is selected.
+            None for no limit.
     """
-    candidates = [
-        one for one in measured if one.succeeded and not one.interrupted and _is_finite(one.sequences_per_sec)
-    ]
+    cost = cost or _seconds_per_sequence
+    candidates = [one for one in measured if one.succeeded and not one.interrupted and _is_finite(cost(one))]
     candidates = [one for one in candidates if not one.throttled] or candidates
     if not candidates:
         return Selection(best=None, constraint_met=False)
-    if min_packing is None:
-        return Selection(best=_fastest(candidates), constraint_met=True)
-    packed = [one for one in candidates if _reaches(one.packing_efficiency, min_packing)]
-    return Selection(best=_fastest(packed or candidates), constraint_met=bool(packed))
+    fitting = [one for one in candidates if fits is None or fits(one)]
+    pool = fitting or candidates
+    packed = [one for one in pool if min_packing is None or _reaches(one.packing_efficiency, min_packing)]
+    best = min(packed or pool, key=lambda one: cost(one) or 0.0)
+    return Selection(best, constraint_met=bool(fitting and packed))
 
 
-def _fastest(measured: Sequence[R]) -> R:
-    return max(measured, key=lambda one: one.sequences_per_sec or 0.0)
+def _seconds_per_sequence(one: Rated) -> float | None:
+    rate = one.sequences_per_sec
+    return 1 / rate if rate is not None and math.isfinite(rate) and rate > 0 else None
 
 
 def _reaches(packing_efficiency: float | None, min_packing: float) -> bool:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import dataclasses
 import platform
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.estimates import estimate
+from virnuc_profiler.cli.options.decision_options import Decisions
 from virnuc_profiler.cli.options.measurement_request import (
     describe_workload,
     resolve_device_here,
@@ -19,7 +21,7 @@ from virnuc_profiler.cli.options.measurement_request import (
 )
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
-from virnuc_profiler.sweep.plan.steps import Grid, plan
+from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
 
 def dry_run(
     request: Request,
-    grid: Grid,
-    names: Sequence[str],
+    decisions: Decisions,
     limits: Mapping[str, float | None],
     resumed: Sequence[SweepRecord] | None = None,
 ) -> int:
@@ -40,31 +41,36 @@ def dry_run(
 
     Args:
         request: What is asked for.
-        grid: Lists of values that replace the default ones.
-        names: Names of the chosen steps.
+        decisions: What the sweep measures, and how it decides.
         limits: Today's time limits of the model's process.
         resumed: The folder's sweeps, of which the last would be resumed; None for a new sweep.
     """
+    from virnuc_profiler.sweep.plan.budgets import check_budgets
     from virnuc_profiler.sweep.results.remaining import needed_steps, remaining_trials
-    from virnuc_profiler.sweep.session import check_budgets
 
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
         trial = dataclasses.replace(request, output_dir=Path(folder))
         workload, validation = trial.workload(), trial.validation_workload()
-    check_budgets(plan(grid), names, workload, validation)
-    records = _with_new_sweep(request, grid, names, workload, validation) if resumed is None else resumed
+    check_budgets(plan(decisions.grid), decisions.steps, workload, validation)
+    records = _with_new_sweep(request, decisions, workload, validation) if resumed is None else resumed
     settings = with_limits(records[-1].current_conditions, request, limits).settings
-    trials = remaining_trials(records, names, settings)
-    for name in needed_steps(records, names, settings):
-        configurations = [configuration for step, configuration in trials if step == name]
-        print(f"{name}: {counted(len(configurations), 'configuration')}")
-        for configuration in configurations:
-            print(f"  {'the best found' if configuration is None else configuration}")
+    trials = remaining_trials(records, decisions.steps, settings)
+    for name in needed_steps(records, decisions.steps, settings):
+        if name == "confirmation":
+            print("confirmation: the best, the runner-up and the baseline, in blocks")
+            continue
+        counts = Counter(configuration for step, configuration in trials if step == name)
+        blocks = f" in {counted(decisions.repeats, 'block')}" if decisions.repeats > 1 and name != "validation" else ""
+        print(f"{name}: {counted(len(counts), 'configuration')}{blocks}")
+        for configuration, count in counts.items():
+            again = f" ({count} times)" if count > 1 else ""
+            print(f"  {'the best found' if configuration is None else configuration}{again}")
     tokens = [(validation if name == "validation" else workload).tokens for name, _ in trials]
     print(f"Model: {request.model} on {request.device}")
     print(describe_workload(workload))
     warn_of_findings(workload)
-    print(f"Time: {estimate(request, workload, tokens)}")
+    more = ", and at most a quarter more for the confirmation" if "confirmation" in decisions.steps else ""
+    print(f"Time: {estimate(request, workload, tokens)}{more}")
     print(f"Results would be in: {shown_path(request.output_dir)}")
     return 0
 
@@ -84,18 +90,20 @@ def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, floa
     record = last_sweep(folder, records)
     request = resumed_request(record, folder, given, resolve_device_here)
     require_same_file(record, request)
-    return dry_run(request, record.plan.grid, record.plan.steps, limits, records)
+    plan_so_far = record.plan
+    decisions = Decisions(plan_so_far.steps, plan_so_far.grid, plan_so_far.objective, plan_so_far.repeats)
+    return dry_run(request, decisions, limits, records)
 
 
 def _with_new_sweep(
-    request: Request, grid: Grid, names: Sequence[str], workload: Workload, validation: Workload
+    request: Request, decisions: Decisions, workload: Workload, validation: Workload
 ) -> list[SweepRecord]:
     """Return the sweeps of the folder's journal as they would be once a new one has begun."""
     from virnuc_profiler.sweep.results.journal import read_journal
-    from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord
+    from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 
     earlier = read_journal(request.output_dir)
-    new = SweepRecord("", SweepPlan(tuple(names), grid, workload, validation), "")
+    new = SweepRecord("", decisions.plan(request, workload, validation), "")
     new.conditions["today"] = _expected_conditions(request, earlier)
     return [*earlier, new]
 

@@ -99,8 +99,8 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     from virnuc_profiler.cli.progress import show_run
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.inference.loading.environment import require_environment
+    from virnuc_profiler.sweep.plan.budgets import require_budget
     from virnuc_profiler.sweep.results.result_files import trial_paths
-    from virnuc_profiler.sweep.session import require_budget
     from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
 
     with Heartbeat("reading the sequences"):

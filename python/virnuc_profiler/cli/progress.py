@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -22,10 +22,11 @@ from rich.progress import (
 
 from virnuc_profiler.cli.heartbeat import Heartbeat, TokenMeter
 from virnuc_profiler.reports.sweep_tables import render_step
+from virnuc_profiler.sweep.measurement.listener import SweepListener
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.estimate import Pace, in_words
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
-from virnuc_profiler.sweep.session import SweepListener
+from virnuc_profiler.sweep.results.verdicts.measurements import rate_of
 from virnuc_profiler.telemetry.number_text import rate, share
 from virnuc_profiler.telemetry.rates import ratio
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.document import Document
     from virnuc_profiler.sweep.results.result import Result
+
+
+_UNPLANNED: Final = ("confirmation",)
+"""Steps whose number of trials depends on what these show."""
 
 
 class ProgressLines(SweepListener):
@@ -66,7 +71,7 @@ class ProgressLines(SweepListener):
         self._started = self._clock()
         self._workload = workload
         self._meter = TokenMeter(workload.tokens, self._clock)
-        self._doing = f"{self.number + 1} of {self._total}, {step}: {configuration}"
+        self._doing = f"{self._place(step)}{step}: {configuration}"
 
     def trial_counted(self, tokens: int) -> None:
         """Note how far the configuration is."""
@@ -82,18 +87,31 @@ class ProgressLines(SweepListener):
         rest = "" if left is None or len(self._left) < 2 else f"; about {in_words(left)} left in all"
         return f"{self._doing}: {self._meter}{rest}"
 
+    def trial_repeated(self, step: str, result: Result, reasons: Sequence[str]) -> None:
+        """Say why a configuration is measured again."""
+        self.say(f"{step}: {result.configuration} is measured again: {'; '.join(reasons)}")
+
     def trial_finished(self, step: str, result: Result) -> None:
         """Print what came out, and how long the rest will take."""
-        self._count_trial(result)
+        self._count_trial(step, result)
         config = result.configuration
-        width = len(str(self._total))
-        self.say(f"[{self.number:{width}}/{self._total}] {step}: {config}: {outcome(result)}{self.time_left()}")
+        self.say(f"{self._label(step)} {step}: {config}: {outcome(result)}{self.time_left()}")
 
     def step_finished(self, document: Document) -> None:
         """Print the step's table."""
         print(render_step(document), end="\n\n", flush=True)
 
-    def _count_trial(self, result: Result) -> None:
+    def _place(self, step: str) -> str:
+        """Return which of the planned trials is next; the number of those of a confirmation is not known before."""
+        return "" if step in _UNPLANNED else f"{self.number + 1} of {self._total}, "
+
+    def _label(self, step: str) -> str:
+        width = len(str(self._total))
+        return f"[{'':{2 * width}} ]" if step in _UNPLANNED else f"[{self.number:{width}}/{self._total}]"
+
+    def _count_trial(self, step: str, result: Result) -> None:
+        if step in _UNPLANNED:
+            return
         if result.succeeded and self._workload is not None:  # a failure took any time, which says nothing of the rest
             steady = ratio(self._workload.num_sequences, result.steady_sequences_per_sec)
             self._pace.add(self._clock() - self._started, self._workload.tokens, steady, result.passes or 1)
@@ -129,9 +147,9 @@ class ProgressBar(ProgressLines):
         """Move the bar, which a thread redraws a few times a second; it rests during further passes."""
         self._progress.update(self._task, completed=self.number + min(1.0, tokens / self._tokens))
 
-    def trial_finished(self, step: str, result: Result) -> None:  # noqa: ARG002
+    def trial_finished(self, step: str, result: Result) -> None:
         """Move the bar to the next whole number; only failures get a line."""
-        self._count_trial(result)
+        self._count_trial(step, result)
         self._progress.update(self._task, completed=self.number, left=self.time_left().lstrip(", "))
         if not result.succeeded:
             self._progress.console.print(f"{result.configuration}: {outcome(result)}", markup=False)
@@ -233,4 +251,4 @@ def outcome(result: Result) -> str:
     packing = result.packing_efficiency
     efficiency = "" if packing is None else f", {share(packing, beside=MIN_PACKING)} packing"
     mark = f", {result.outcome}" if result.throttled or result.interrupted else ""
-    return f"{rate(result.sequences_per_sec)} seq/sec{efficiency}{mark}"
+    return f"{rate(rate_of(result)[0])} seq/sec{efficiency}{mark}"

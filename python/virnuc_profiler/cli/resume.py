@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from virnuc_profiler.cli.options.decision_options import recorded_decisions
 from virnuc_profiler.cli.options.measurement_request import shown_path
 from virnuc_profiler.errors import UsageError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
@@ -101,6 +102,7 @@ def refuse_contradictions(
         **{name: (fixed,) for name in MODEL_KNOBS if (fixed := plan.options.get(name)) is not None},
         "steps": plan.steps,
         "output_dir": str(folder.resolve()),
+        **recorded_decisions(plan.objective, plan.repeats, plan.steps, given),
     }
     found = []
     for name, value in given.items():

@@ -23,6 +23,13 @@ from virnuc_profiler.cli.options.arguments import (
     steps,
     take_given_options,
 )
+from virnuc_profiler.cli.options.decision_options import (
+    Decisions,
+    add_decision_options,
+    objective_of,
+    require_energy,
+    steps_of,
+)
 from virnuc_profiler.cli.options.idle_options import idle_lists, refuse_idle_limits, refuse_idle_options
 from virnuc_profiler.cli.options.isolation import limits_of, model_host
 from virnuc_profiler.cli.options.measurement_request import (
@@ -69,7 +76,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "sweep",
         help="find the fastest safe configuration",
-        description="Measure configurations in five steps and name the fastest that is safe. A list replaces the "
+        description="Measure configurations in steps, and recommend the cheapest of those that are not shown to be "
+        "slower than the best. A list replaces the "
         f"values of every step that varies its knob; the baseline stays {BASELINE}. The environment variable "
         "VIRNUCPRO_PRODUCTION_FASTA stands in for --fasta.",
     )
@@ -88,6 +96,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--allow-mixed", action="store_true",
         help="with --resume: continue although the machine or versions have changed",
     )  # fmt: skip
+    add_decision_options(parser)
     add_isolation_options(parser)
     set_defaults_aside(parser, "dry_run", "resume", "allow_mixed")  # a resumed sweep must know what was given
     parser.set_defaults(run=run)
@@ -107,26 +116,30 @@ def run(arguments: argparse.Namespace) -> int:
     grid = grid_of(arguments)
     fasta = fasta_of_environment()
     refuse_idle_options(arguments, given, arguments.fasta or fasta)
-    if idle := idle_lists(given, (plan(grid)[name] for name in arguments.steps)):
+    objective = objective_of(arguments)
+    decisions = Decisions(
+        steps_of(arguments.steps, confirm=not arguments.no_confirm), grid, objective, arguments.repeats
+    )
+    if idle := idle_lists(given, (plan(grid)[name] for name in decisions.steps)):
         _log.warning("%s", idle)
     if arguments.dry_run:
         request = build_request(arguments, limit_file=True, grid=grid, fasta=fasta)
-        return dry_run(request, grid, arguments.steps, limits_of(arguments))
+        require_energy(objective, request.device.type)
+        return dry_run(request, decisions, limits_of(arguments))
     with model_host(arguments) as host:
         with Heartbeat("starting PyTorch"):
             request = build_request(
                 arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
             )  # fmt: skip
+        require_energy(objective, request.device.type)
         arguments.output_dir = claim_folder(request.output_dir, named="output_dir" in given)
-        return _start(dataclasses.replace(request, output_dir=arguments.output_dir), grid, arguments.steps, host)
+        return _start(dataclasses.replace(request, output_dir=arguments.output_dir), decisions, host)
 
 
-def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) -> int:
-    from virnuc_profiler.sweep.plan.request import options_of
+def _start(request: Request, decisions: Decisions, host: ModelHost) -> int:
+    from virnuc_profiler.sweep.plan.budgets import check_budgets
     from virnuc_profiler.sweep.results.from_journal import Documents
     from virnuc_profiler.sweep.results.journal import Journal
-    from virnuc_profiler.sweep.results.sweep_record import SweepPlan
-    from virnuc_profiler.sweep.session import check_budgets
 
     with Journal(request.output_dir) as journal:
         if journal.records and not Documents(journal.records).complete():
@@ -136,12 +149,13 @@ def _start(request: Request, grid: Grid, names: Sequence[str], host: ModelHost) 
             )
         with Heartbeat("reading the sequences"):
             workload, validation = request.workload(), request.validation_workload()
-        check_budgets(plan(grid), names, workload, validation)
-        _require_environment(plan(grid)[name] for name in names)
+        steps_by_name = plan(decisions.grid)
+        check_budgets(steps_by_name, decisions.steps, workload, validation)
+        _require_environment(steps_by_name[name] for name in decisions.steps)
         print(describe_workload(workload))
         warn_of_findings(workload)
-        journal.begin(SweepPlan(tuple(names), grid, workload, validation, options_of(request)))
-        return _run(_loaded(request, host, grid), request, journal)
+        journal.begin(decisions.plan(request, workload, validation))
+        return _run(_loaded(request, host, decisions.grid), request, journal)
 
 
 def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mixed: bool) -> int:
@@ -213,11 +227,14 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     planned = sweep.planned(names)
     if planned:
         expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
-        print(f"Time: {expected} for {counted(len(planned), 'configuration')}\n", flush=True)
+        print(
+            f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{_with_confirmation(names)}\n", flush=True
+        )
     with show_progress(planned, min_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
         if model is not None:
             sweep.run_trial = partial(model.run_trial, on_tokens=progress.trial_counted)
+            sweep.run_brief_trial = partial(model.run_trial, on_tokens=progress.trial_counted, brief=True)
             steps_to_run = [sweep.steps[name] for name in sweep.needed(names)]
             model.warm_up(sweep.workload, num_workers=min(1, _max_workers(steps_to_run)))
         sweep.run(names)
@@ -229,6 +246,14 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     if trials and not any(trial.result.succeeded for trial in trials):
         raise VirnucError(f"no configuration succeeded; the tables and the files in {folder} say why")
     return 0
+
+
+def _counted_trials(planned: Sequence[Workload], repeats: int) -> str:
+    return counted(len(planned), "configuration" if repeats == 1 else "trial")
+
+
+def _with_confirmation(names: Sequence[str]) -> str:
+    return ", and at most a quarter more for the confirmation" if "confirmation" in names else ""
 
 
 def _not_let_run(count: int, folder: str) -> str:
@@ -253,6 +278,9 @@ def _sweep(request: Request, journal: Journal, conditions: Conditions) -> Sweep:
         conditions,
         todo.grid,
         journal=journal,
+        repeats=todo.repeats,
+        seed=todo.seed,
+        objective=todo.objective,
     )
 
 
@@ -273,7 +301,8 @@ def _require_environment(steps_to_run: Iterable[Step]) -> None:
 
 
 def _max_workers(steps_to_run: Sequence[Step]) -> int:
-    return max(configuration.num_workers for step in steps_to_run for configuration in step.configurations())
+    workers = [one.num_workers for step in steps_to_run for one in step.configurations()]
+    return max(workers, default=BASELINE.num_workers)
 
 
 def describe_model(description: Mapping[str, object]) -> str:

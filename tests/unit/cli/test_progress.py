@@ -68,6 +68,20 @@ def test_configurations_that_repeat_their_workload_take_as_long_as_those_before(
     assert [line.rpartition(", ")[2] for line in shown] == ["about 14 s left", "about 7 s left"]
 
 
+def test_trials_of_the_confirmation_are_not_counted_because_their_number_is_not_known(capsys):
+    clock = Clock()
+    lines = ProgressLines([WORKLOAD, VALIDATION_WORKLOAD], 2.0, clock)
+    lines.trial_started("confirmation", BASELINE, WORKLOAD)
+    assert lines.now().startswith(f"confirmation: {BASELINE}")
+    lines.trial_repeated("confirmation", success(BASELINE, 50.0), ("the run was stopped",))
+    lines.trial_finished("confirmation", success(BASELINE, 100.0))
+    assert lines.number == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"confirmation: {BASELINE} is measured again: the run was stopped",
+        f"[   ] confirmation: {BASELINE}: 100.0 seq/sec, 95.0% packing",
+    ]
+
+
 def test_tables_go_to_stdout_and_progress_does_not(tmp_path, capsys):
     sweep = fake_sweep(tmp_path)
     with show_progress(sweep.planned(["baseline"]), 2.0) as listener:

@@ -37,7 +37,7 @@ class FakeModel:
     def warm_up(self, workload, num_workers):
         pass
 
-    def run_trial(self, workload, configuration, output_dir, on_progress, on_tokens=None):
+    def run_trial(self, workload, configuration, output_dir, on_progress, on_tokens=None, brief=False):
         if len(self.trials.calls) == type(self).stop_after:
             raise KeyboardInterrupt
         return self.trials(workload, configuration, output_dir, on_progress)
@@ -116,6 +116,12 @@ def test_harmless_options_may_differ_and_the_same_ones_be_repeated(stopped, mode
         (("--strict",), "--strict is true but was false"),
         (("--trial-seconds", "9"), "--trial-seconds is 9.0 but was 3.0"),
         (("--output-dir", "elsewhere"), "elsewhere but was"),
+        (("--repeats", "3"), "--repeats is 3 but was 1"),
+        (("--objective", "energy"), "--objective is energy but was time"),
+        (("--for-sequences", "100"), "--for-sequences is 100 but was 6000000"),
+        (("--min-packing", "0.5"), "--min-packing is 0.5 but was not given"),
+        (("--max-memory-gb", "6"), "--max-memory-gb is 6.0 but was not given"),
+        (("--no-confirm",), "--no-confirm is true but was false"),
     ],
 )
 def test_a_contradiction_is_refused_by_name(stopped, model, capsys, option, words):

@@ -22,13 +22,13 @@ from tests.support.sweeps import (
 from virnuc_profiler import TelemetryLogger
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.errors import EnvironmentFailure, OutputError, TelemetryFormatError, UsageError
+from virnuc_profiler.sweep.plan.budgets import check_budgets
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, plan
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import Projection
 from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result_files import read_step
-from virnuc_profiler.sweep.session import check_budgets
 from virnuc_profiler.sweep.trial import measured_model as prepare
 
 FILES = {
@@ -36,6 +36,7 @@ FILES = {
     "dataloader_sweep.json",
     "packing_sweep.json",
     "interaction_sweep.json",
+    "confirmation.json",
     "optimal_validation.json",
     "best_config.json",
 }
@@ -45,12 +46,13 @@ def load(folder, name):
     return json.loads((folder / name).read_text())
 
 
-def test_the_whole_sweep_measures_25_configurations_and_validates(tmp_path):
+def test_the_whole_sweep_measures_25_configurations_confirms_and_validates(tmp_path):
     trials = FakeTrials()
     sweep = fake_sweep(tmp_path, trials)
     documents = sweep.run(STEP_NAMES)
     assert [document.step for document in documents] == list(STEP_NAMES)
-    assert [workload for workload, _, _ in trials.calls] == [WORKLOAD] * 25 + [VALIDATION_WORKLOAD]
+    confirming = [WORKLOAD] * 6  # a tie takes three blocks of two, and a quarter of 25 s allows no more
+    assert [workload for workload, _, _ in trials.calls] == [WORKLOAD] * 25 + confirming + [VALIDATION_WORKLOAD]
     assert sweep.planned(STEP_NAMES)[-1] == VALIDATION_WORKLOAD
     assert {path.name for path in tmp_path.glob("*.json")} == FILES
     for document in documents:
@@ -64,7 +66,7 @@ def test_no_two_trials_share_a_telemetry_file(tmp_path):
     trials = FakeTrials()
     fake_sweep(tmp_path, trials).run(STEP_NAMES)
     paths = [folder / configuration.run_id for _, configuration, folder in trials.calls]
-    assert len(set(paths)) == 26
+    assert len(set(paths)) == len(trials.calls) == 32
     first = load(tmp_path, "dataloader_sweep.json")["results"][0]
     assert first["telemetry_path"] == "telemetry/dataloader/telemetry_tune_2w_2pf_4096tb_2000bs.json"
 
@@ -268,7 +270,7 @@ def test_all_failed_leaves_no_best_and_nothing_to_validate(tmp_path, caplog):
     recorder = Recorder()
     documents = fake_sweep(tmp_path, trials, listener=recorder).run(STEP_NAMES)
     assert len(trials.calls) == 25
-    assert [document.best for document in documents] == [None] * 5
+    assert [document.best for document in documents] == [None] * 6
     assert documents[-1].choice == Choice(reason="no configuration has succeeded")
     assert recorder.events[-1] == ("step", "validation")
     assert documents[-1].complete is False
@@ -286,7 +288,7 @@ def test_an_earlier_winner_does_not_outlive_a_sweep_without_one(tmp_path):
 def test_files_of_sweeps_that_cannot_be_compared_do_not_stay_beside_new_ones(tmp_path, caplog):
     grid = {"num_workers": [2], "prefetch_factor": [2], "token_budget": [2048], "buffer_size": [500]}
     fake_sweep(tmp_path, workload=replace(WORKLOAD, fingerprint="sha256:cc"), grid=grid).run(STEP_NAMES)
-    assert {path.name for path in tmp_path.glob("*.json")} == {*FILES, "best_config.json"}
+    assert {path.name for path in tmp_path.glob("*.json")} == FILES - {"confirmation.json"}  # there was no time for it
     fake_sweep(tmp_path, grid=grid).run(["dataloader"])
     assert {path.name for path in tmp_path.glob("*.json")} == {"baseline.json", "dataloader_sweep.json"}
     assert "packing_sweep.json was of an earlier sweep under other conditions" in caplog.text
@@ -310,14 +312,14 @@ def test_a_measurement_without_a_rate_is_no_speedup_of_zero(tmp_path):
 
 
 def test_the_validation_projects_six_million_sequences(tmp_path):
-    trials = FakeTrials(lambda c: success(c, 250.0, elapsed_sec=20.0))
+    trials = FakeTrials(lambda c: success(c, 250.0))
     validation = fake_sweep(tmp_path, trials).run(["validation"])[0]
     assert validation.results[0].speedup is None  # it ran other sequences than the baseline
-    assert validation.projection == Projection(6_000_000, pytest.approx(6e6 / 5000 * 20 / 3600))
+    assert validation.projection == Projection(6_000_000, pytest.approx(6e6 / 250 / 3600))
     best = load(tmp_path, "best_config.json")
     assert best["config"] == BASELINE.to_json()
     assert best["validation"]["sequences_per_sec"] == 250.0
-    assert best["reason"].startswith("highest sequences/s")
+    assert best["reason"].startswith("shortest predicted time")
 
 
 def test_the_listener_hears_everything_in_order(tmp_path):
@@ -343,7 +345,7 @@ def lets_nothing_run(_num_workers):
 def test_a_machine_that_lets_nothing_run_ends_the_sweep_and_counts_against_no_configuration(tmp_path, monkeypatch):
     trials = FakeTrials(lambda c: success(c) if c == BASELINE else failure(c, "environment"))
     with monkeypatch.context() as patch:
-        patch.setattr("virnuc_profiler.sweep.session.require_environment", lets_nothing_run)
+        patch.setattr("virnuc_profiler.sweep.measurement.trial_recorder.require_environment", lets_nothing_run)
         with pytest.raises(EnvironmentFailure) as caught:
             fake_sweep(tmp_path, trials).run(["dataloader"])
     assert str(caught.value) == (
@@ -420,6 +422,15 @@ def test_a_warm_up_that_failed_is_not_repeated_and_the_result_says_that_the_mode
     for _ in range(2):
         model.run_trial(WORKLOAD, BASELINE, tmp_path)
     assert [options.get("warmed_up") for _, options in runs] == [False, False]
+
+
+def test_a_brief_trial_repeats_its_sequences_for_a_second_and_pauses_only_for_the_clean_up(tmp_path, measured_model):
+    _, runs = measured_model
+    request = prepare.Request(tmp_path, torch.device("cpu"), "m", trial_seconds=3.0, cooldown_s=2.0)
+    model = prepare.MeasuredModel(request)
+    model.run_trial(WORKLOAD, BASELINE, tmp_path)
+    model.run_trial(WORKLOAD, BASELINE, tmp_path, brief=True)
+    assert [(options["cooldown_s"], options["trial_seconds"]) for _, options in runs] == [(2.0, 3.0), ("auto", 1.0)]
 
 
 def test_what_was_altered_in_the_sequences_is_said_once(measured_model, tmp_path, caplog):

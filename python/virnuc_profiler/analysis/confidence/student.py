@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,8 +82,14 @@ def dunnett_critical(samples: NDArray[np.int64], reference: int, degrees: int, e
         degrees: Degrees of freedom of the pooled variance.
         error: Probability that any of the comparisons exceeds the value by chance.
     """
+    return _dunnett_critical(tuple(sorted(samples.tolist())), reference, degrees, error)
+
+
+@lru_cache(maxsize=256)  # it takes 0.1 s, and a sweep asks for few different ones
+def _dunnett_critical(counts: tuple[int, ...], reference: int, degrees: int, error: float) -> float:
     from scipy import special  # takes 0.2 s to import; commands that compute no interval do without it
 
+    samples = np.array(counts)
     nodes, node_weights = np.polynomial.hermite_e.hermegauss(64)
     node_weights = node_weights / node_weights.sum()
     shares = (np.arange(256) + 0.5) / 256

@@ -103,15 +103,13 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
         help="auto: from PyTorch's hub cache if present, else random; pretrained: download if absent (default: auto)",
     )  # fmt: skip
     model.add_argument(
-        "--min-cosine", type=_number(at_least=-1, at_most=1), metavar="X",
+        "--min-cosine", type=number(at_least=-1, at_most=1), metavar="X",
         help="lowest cosine similarity of fp8 vectors to bf16 and fp32 ones; a run below it fails (default: 0.99)",
     )  # fmt: skip
-    model.add_argument(
-        "--least-cosine", dest="min_cosine", type=_number(at_least=-1, at_most=1), help=argparse.SUPPRESS
-    )
+    model.add_argument("--least-cosine", dest="min_cosine", type=number(at_least=-1, at_most=1), help=argparse.SUPPRESS)
     model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="device (default: auto)")
     model.add_argument(
-        "--device-memory-gb", type=_number(above=0), metavar="GB",
+        "--device-memory-gb", type=number(above=0), metavar="GB",
         help="limit this process's device memory (1 GB = 10^9 bytes), e.g. to share a card",
     )  # fmt: skip
     title = "grid: lists like 2,4,8" if lists else "configuration"
@@ -123,7 +121,7 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
         help="pause after each configuration; auto: until it has left nothing behind, at most 2 s (default: 2)",
     )  # fmt: skip
     run.add_argument(
-        "--timeout", type=_number(above=0), metavar="SECONDS", help="time limit of each configuration (default: none)"
+        "--timeout", type=number(above=0), metavar="SECONDS", help="time limit of each configuration (default: none)"
     )
     if lists:
         _add_repetition(run)
@@ -137,12 +135,12 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
 def _add_repetition(run: argparse._ArgumentGroup) -> None:
     """Add the options on how long each configuration is measured."""
     run.add_argument(
-        "--trial-seconds", type=_number(at_least=0), default=TRIAL_SECONDS, metavar="SECONDS",
+        "--trial-seconds", type=number(at_least=0), default=TRIAL_SECONDS, metavar="SECONDS",
         help="each configuration runs its sequences again and again, always to the end, until so many seconds have "
         f"passed after start-up; 0: runs them once (default: {TRIAL_SECONDS:g})",
     )  # fmt: skip
     run.add_argument(
-        "--precision-target", type=_number(above=0, at_most=1), default=PRECISION_TARGET, metavar="P",
+        "--precision-target", type=number(above=0, at_most=1), default=PRECISION_TARGET, metavar="P",
         help="a configuration is measured for less time once the interval of its steady rate is within this share of "
         f"the rate to either side (default: {PRECISION_TARGET:g})",
     )  # fmt: skip
@@ -191,7 +189,7 @@ def file_path(text: str) -> Path:
 
 
 def _seconds_or_auto(text: str) -> float | str:
-    return "auto" if text == "auto" else _number(at_least=0)(text)
+    return "auto" if text == "auto" else number(at_least=0)(text)
 
 
 def add_isolation_options(parser: argparse.ArgumentParser) -> None:
@@ -207,7 +205,7 @@ def add_isolation_options(parser: argparse.ArgumentParser) -> None:
         ("--progress-timeout", PROGRESS_TIMEOUT_S, "longest time without a finished batch"),
     ):
         group.add_argument(
-            option, type=_number(above=0), default=default, metavar="SECONDS",
+            option, type=number(above=0), default=default, metavar="SECONDS",
             help=f"{what}; not with --isolation none (default: {default:g})",
         )  # fmt: skip
 
@@ -257,9 +255,17 @@ def whole(smallest: int) -> Callable[[str], int]:
     return read
 
 
-def _number(
+def number(
     *, above: float | None = None, at_least: float | None = None, at_most: float = _MAX_NUMBER
 ) -> Callable[[str], float]:
+    """Return a reader of numbers within bounds.
+
+    Args:
+        above: Number that a value must exceed; None for none.
+        at_least: Smallest value; None for none.
+        at_most: Largest value.
+    """
+
     def read(text: str) -> float:
         try:
             value = float(text)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The five steps of a sweep: what each measures, and the file that it writes."""
+"""The steps of a sweep: what each measures, and the file that it writes.
+
+Four steps measure grids. The confirmation compares what they found with the baseline, and the validation runs the
+recommended configuration on more sequences.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Final
 
-from virnuc_profiler.errors import UsageError
+from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration, require_knob
 from virnuc_profiler.sweep.plan.knobs import KnobValue
 
@@ -33,6 +37,7 @@ class Step:
         grid: Values of the knobs that it varies; the other knobs have the values of `base`.
         min_packing: Packing efficiency that its best configuration must reach, if one does; None if any will do.
         base: Configuration whose knobs the grid varies.
+        follows: Whether its configurations follow from the steps before, so that a plan does not name them.
     """
 
     name: str
@@ -40,13 +45,16 @@ class Step:
     grid: Grid = field(default_factory=dict)
     min_packing: float | None = None
     base: Configuration = BASELINE
+    follows: bool = False
 
     def configurations(self) -> tuple[Configuration, ...]:
-        """Return what the step measures, in order; the last knob of the grid varies fastest.
+        """Return what the step measures, in order; the last knob of the grid varies fastest. None if it `follows`.
 
         A knob that has no effect in a configuration, such as the prefetch factor without workers, keeps its first
         value there.
         """
+        if self.follows:
+            return ()
         found = (replace(self.base, **dict(zip(self.grid, values, strict=True))) for values in self._points())
         return tuple(configuration for configuration in found if not self._repeats(configuration))
 
@@ -77,9 +85,14 @@ STEPS: Final = (
         {"num_workers": (4, 8), "token_budget": (2048, 4096, 8192)},
         MIN_PACKING,
     ),
-    Step("validation", "optimal_validation.json", min_packing=MIN_PACKING),
+    Step("confirmation", "confirmation.json", min_packing=MIN_PACKING, follows=True),
+    Step("validation", "optimal_validation.json", min_packing=MIN_PACKING, follows=True),
 )
 STEP_NAMES: Final = tuple(step.name for step in STEPS)
+GRID_STEPS: Final = tuple(step.name for step in STEPS if not step.follows)
+"""Names of the steps whose configurations are planned."""
+RANKED_STEPS: Final = tuple(step.name for step in STEPS if step.name not in ("confirmation", "validation"))
+"""Names of the steps whose results compete for the recommendation."""
 BEST_CONFIG_FILE: Final = "best_config.json"
 
 
@@ -87,14 +100,15 @@ _PLACED: Final = frozenset(name for step in STEPS for name in step.grid)
 """Knobs that a step varies by default. Any other knob is varied only by a list, and then in every step."""
 
 
-def plan(values: Mapping[str, Sequence[Any]] | None = None) -> dict[str, Step]:
-    """Return the five steps by name, in order, with the given lists in place of the default ones.
+def plan(values: Mapping[str, Sequence[Any]] | None = None, min_packing: float | None = None) -> dict[str, Step]:
+    """Return the steps by name, in order, with the given lists in place of the default ones.
 
     A knob that no step varies by default becomes a slow dimension of every step that has a grid. Those of the model are
     the slowest, so that it is seldom loaded again. The baseline has the first value of each.
 
     Args:
         values: Lists of values by the name of the knob.
+        min_packing: Packing efficiency that every step requires of its best; None for what each requires by default.
 
     Raises:
         ValueError: A knob does not exist, its list is empty, or it cannot have one of the values.
@@ -108,10 +122,23 @@ def plan(values: Mapping[str, Sequence[Any]] | None = None) -> dict[str, Step]:
         step.name: replace(
             step,
             base=base,
+            min_packing=step.min_packing if min_packing is None else min_packing,
             grid={**everywhere, **{name: given.get(name, own) for name, own in step.grid.items()}} if step.grid else {},
         )
         for step in STEPS
     }
+
+
+def grid_from_json(values: Mapping[str, Any]) -> Grid:
+    """Read the lists of a grid.
+
+    Raises:
+        TelemetryFormatError: A knob is unknown, or cannot have one of its values.
+    """
+    try:
+        return {name: require_knob(name).check_list(chosen) for name, chosen in values.items()}
+    except (TypeError, ValueError) as error:
+        raise TelemetryFormatError(f"its grid cannot be read: {error}") from None
 
 
 def default_values_text(name: str) -> str:

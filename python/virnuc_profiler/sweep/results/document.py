@@ -17,11 +17,12 @@ from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.configuration import require_knob
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid
+from virnuc_profiler.sweep.plan.objective import Objective
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING, STEP_NAMES, Grid, grid_from_json
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION
+from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation
 from virnuc_profiler.telemetry.typed_records import require_type
 
 STEP_KIND: Final = "virnuc_profiler sweep step"
@@ -83,6 +84,10 @@ class Document:
         constraint_met: Whether `best` reaches `min_packing`; None where that says nothing.
         choice: Why the validation runs its configuration; None in other steps.
         projection: Projected time of a large job; None in other steps, and if the validation failed.
+        objective: What `best` minimizes.
+        repeats: Number of blocks in which each configuration is measured.
+        took_sec: Seconds that the step's trials have taken; None in older files.
+        confirmation: What the confirmation has shown; None in other steps.
         extra: Keys that this version does not know, kept as they were read.
     """
 
@@ -99,6 +104,10 @@ class Document:
     constraint_met: bool | None
     choice: Choice | None = None
     projection: Projection | None = None
+    objective: Objective = field(default_factory=Objective)
+    repeats: int = 1
+    took_sec: float | None = None
+    confirmation: Confirmation | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -106,6 +115,8 @@ class Document:
         validated: dict[str, Any] = {}
         if self.choice is not None:
             validated = {"selection": self.choice.to_json(), "projection": _projection_json(self.projection)}
+        if self.confirmation is not None:
+            validated["confirmation"] = self.confirmation.to_json()
         return {
             "kind": STEP_KIND,
             "schema_version": VERSION,
@@ -116,6 +127,9 @@ class Document:
             "grid": {name: list(values) for name, values in self.grid.items()},
             "planned": self.planned,
             "min_packing": self.min_packing,
+            "objective": self.objective.to_json(),
+            "repeats": self.repeats,
+            "took_sec": self.took_sec,
             "baseline": None if self.baseline is None else _baseline_json(self.baseline),
             "results": [_compared_json(result) for result in self.results],
             "best": None if self.best is None else _compared_json(self.best),
@@ -136,6 +150,8 @@ class Document:
             raise TelemetryFormatError(f"it has no step of the sweep: {step!r}")
         for name, types in _DOCUMENT_TYPES.items():
             require_type(values.get(name), types, name)
+        require_type(values.get("repeats"), (int, type(None)), "repeats")
+        require_type(values.get("took_sec"), _NUMBER, "took_sec")
         if missing := _DOCUMENT_KEYS - values.keys():
             raise TelemetryFormatError(f"it has no {min(missing)!r}")
         return cls(
@@ -152,6 +168,10 @@ class Document:
             constraint_met=values["constraint_met"],
             choice=Choice.from_json(values["selection"]) if "selection" in values else None,
             projection=Projection.from_json(values.get("projection")),
+            objective=Objective.from_json(values.get("objective")),
+            repeats=values.get("repeats") or 1,
+            took_sec=values.get("took_sec"),
+            confirmation=Confirmation.from_json(values.get("confirmation")),
             extra={name: value for name, value in values.items() if name not in _DOCUMENT_KNOWN},
         )
 
@@ -167,6 +187,8 @@ class BestConfiguration:
         projection: Projected time of a large job; None if the validation failed.
         conditions: Conditions of the results, with the workload of the first four steps.
         validation_workload: Workload of the validation, as JSON.
+        required_packing: Packing efficiency that the configuration must reach, if one does.
+        pareto: Costs of the configurations that no other one beats in time, energy and memory, as JSON.
         extra: Keys that this version does not know, kept as they were read.
     """
 
@@ -176,6 +198,8 @@ class BestConfiguration:
     projection: Projection | None
     conditions: Conditions
     validation_workload: Mapping[str, Any]
+    required_packing: float = MIN_PACKING
+    pareto: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -189,6 +213,8 @@ class BestConfiguration:
             "projection": _projection_json(self.projection),
             **self.conditions.to_json(),
             "validation_workload": dict(self.validation_workload),
+            "required_packing": self.required_packing,
+            "pareto": [dict(each) for each in self.pareto],
             **self.extra,
         }
 
@@ -201,6 +227,8 @@ class BestConfiguration:
         """
         require_type(values.get("created"), (str,), "created")
         require_type(values.get("validation_workload"), (dict,), "validation_workload")
+        require_type(values.get("required_packing"), _NUMBER, "required_packing")
+        require_type(values.get("pareto"), (list, type(None)), "pareto")
         if "projection" not in values:
             raise TelemetryFormatError("it has no 'projection'")
         choice = Choice.from_json(values)
@@ -213,6 +241,8 @@ class BestConfiguration:
             projection=Projection.from_json(values["projection"]),
             conditions=conditions,
             validation_workload=values["validation_workload"],
+            required_packing=values.get("required_packing") or MIN_PACKING,
+            pareto=tuple(values.get("pareto") or ()),
             extra={name: value for name, value in values.items() if name not in known},
         )
 
@@ -229,30 +259,22 @@ _DOCUMENT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 _DOCUMENT_KEYS: Final = frozenset((*_DOCUMENT_TYPES, "baseline", "best"))
 _DOCUMENT_KNOWN: Final = frozenset(
     (*_DOCUMENT_KEYS, "kind", "schema_version", "step", "machine", "versions", "workload", "model", "settings",
-     "selection", "projection")
+     "selection", "projection", "objective", "repeats", "took_sec", "confirmation")
 )  # fmt: skip
-_BEST_KEYS: Final = ("kind", "schema_version", "created", "validation", "projection", "validation_workload")
-
-
-def grid_from_json(values: Mapping[str, Any]) -> Grid:
-    """Read the lists of a grid.
-
-    Raises:
-        TelemetryFormatError: A knob is unknown, or cannot have one of its values.
-    """
-    try:
-        return {name: require_knob(name).check_list(chosen) for name, chosen in values.items()}
-    except (TypeError, ValueError) as error:
-        raise TelemetryFormatError(f"its grid cannot be read: {error}") from None
+_BEST_KEYS: Final = ("kind", "schema_version", "created", "validation", "projection", "validation_workload", "pareto",
+    "required_packing",
+)  # fmt: skip
 
 
 def _compared_json(result: Result) -> dict[str, Any]:
-    return {**result.to_json(), "speedup": result.speedup}
+    standing = {} if result.standing is None else {"standing": result.standing.to_json()}
+    return {**result.to_json(), "speedup": result.speedup, **standing}
 
 
 def _baseline_json(baseline: Result) -> dict[str, Any]:
     """Return the baseline, with its speedup of 1 where it comes from a document of its own."""
-    return baseline.to_json() if baseline.speedup is None else _compared_json(baseline)
+    alone = baseline.speedup is None and baseline.standing is None
+    return baseline.to_json() if alone else _compared_json(baseline)
 
 
 def _projection_json(projection: Projection | None) -> dict[str, Any] | None:

@@ -70,4 +70,4 @@ def _is_in_journal(path: Path, records: Sequence[SweepRecord]) -> bool:
 
 def _as_measured(result: Result) -> Result:
     """Return a result without what its document adds to it."""
-    return replace(result, speedup=None, measured_under=None)
+    return replace(result, speedup=None, standing=None, measured_under=None)

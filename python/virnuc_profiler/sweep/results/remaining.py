@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.steps import in_order, plan
+from virnuc_profiler.sweep.plan.steps import Step, in_order
 from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 
@@ -27,7 +27,7 @@ def needed_steps(records: Sequence[SweepRecord], names: Sequence[str], settings:
     if "baseline" in chosen:
         return chosen
     baseline = Documents(records).baseline()
-    (configuration,) = plan(records[-1].plan.grid)["baseline"].configurations()
+    configuration = records[-1].plan.planned_steps()["baseline"].base
     there = (baseline is not None and baseline.succeeded and not baseline.interrupted) or records[-1].is_finished(
         "baseline", configuration, settings
     )
@@ -37,7 +37,7 @@ def needed_steps(records: Sequence[SweepRecord], names: Sequence[str], settings:
 def remaining_trials(
     records: Sequence[SweepRecord], names: Sequence[str], settings: Mapping[str, Any]
 ) -> list[PlannedTrial]:
-    """Return each trial to come, in order.
+    """Return each trial to come, in order, but for those of the confirmation, whose number depends on what they show.
 
     Args:
         records: The folder's sweeps; the last is the one to run, under its current conditions.
@@ -45,13 +45,28 @@ def remaining_trials(
         settings: Settings of the sweep, with today's time limits.
     """
     record = records[-1]
-    steps = plan(record.plan.grid)
+    steps = record.plan.planned_steps()
+    repeats = record.plan.repeats
     found: list[PlannedTrial] = []
     for name in needed_steps(records, names, settings):
         if name == "validation":
             choice = None if found else Documents(records).choice()
-            configurations: tuple[Configuration | None, ...] = (None if choice is None else choice.configuration,)
-        else:
-            configurations = steps[name].configurations()
-        found += [(name, one) for one in configurations if one is None or not record.is_finished(name, one, settings)]
+            best = None if choice is None else choice.configuration
+            if best is None or not record.is_finished(name, best, settings):
+                found.append((name, best))
+        for block in range(repeats):
+            left = configurations_of_block(steps[name], steps["baseline"].base, repeats)
+            found += [(name, one) for one in left if not record.is_finished(name, one, settings, block)]
     return found
+
+
+def configurations_of_block(step: Step, baseline: Configuration, repeats: int) -> tuple[Configuration, ...]:
+    """Return what each block of a step measures: its grid, and the baseline if there are several blocks.
+
+    Args:
+        step: The step.
+        baseline: Configuration of the baseline.
+        repeats: Number of blocks.
+    """
+    grid = step.configurations()
+    return grid if repeats == 1 or step.follows or baseline in grid else (baseline, *grid)

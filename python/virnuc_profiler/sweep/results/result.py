@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
 
@@ -50,11 +51,14 @@ class Result:
         passes: Number of times that the workload was run in a row; None in files of older versions.
         measured_sec: Seconds after start-up that the run lasted.
         steady_sequences_per_sec: Sequences per second after warm-up; None if the run is too short for it.
+        rough_sequences_per_sec: Sequences per second after the first batch, which leaves start-up out, but not
+            warm-up; None if the run has a single batch.
         steady_tokens_per_sec: Tokens per second after warm-up; None if the run is too short for it.
         rate_interval: Interval of `steady_tokens_per_sec`, as JSON of a ``RateInterval``; None if that is not known.
         gpu_util: Average GPU utilization, 0 to 100; None if too little of the run was sampled.
         gpu_util_coverage: How much of the run was sampled, as in ``sampling_coverage`` of a telemetry summary.
         gpu_sampling_lost_after_sec: Seconds after which the GPU could no longer be sampled; None if it always could.
+        joules_per_sequence: Energy of the device for a sequence; None if its counter does not cover the run.
         packing_efficiency: Average packing efficiency, 0 to 1.
         peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
         oversize_batches: Batches of one pass with a single sequence that exceeds the token budget.
@@ -66,7 +70,10 @@ class Result:
         cleanup: What the clean-up found, as JSON.
         model: Description of the model, where a sweep varies it.
         model_reloaded: Whether the model was loaded again for this configuration, where a sweep varies it.
-        speedup: `sequences_per_sec` over that of the baseline; only results in documents have it.
+        speedup: Cost of the baseline over that of this configuration, by the sweep's objective; only results in
+            documents have it.
+        standing: How this configuration stands beside the baseline and the best of its step; only results in
+            documents have it.
         measured_under: Conditions in which this result differs from the rest of its document; None if in none.
         extra: Keys that this version does not know, kept as they were read.
     """
@@ -89,11 +96,13 @@ class Result:
     passes: int | None = None
     measured_sec: float | None = None
     steady_sequences_per_sec: float | None = None
+    rough_sequences_per_sec: float | None = None
     steady_tokens_per_sec: float | None = None
     rate_interval: Mapping[str, Any] | None = None
     gpu_util: float | None = None
     gpu_util_coverage: Mapping[str, Any] | None = None
     gpu_sampling_lost_after_sec: float | None = None
+    joules_per_sequence: float | None = None
     packing_efficiency: float | None = None
     peak_memory_gb: float | None = None
     oversize_batches: int | None = None
@@ -106,6 +115,7 @@ class Result:
     model: Mapping[str, Any] | None = None
     model_reloaded: bool | None = None
     speedup: float | None = None
+    standing: Standing | None = None
     measured_under: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -164,7 +174,10 @@ class Result:
         if values.get("status") != SUCCESS and not isinstance(values.get("reason"), str):
             raise TelemetryFormatError("its status is not success, and it has no reason")
         known = {name: values[name] for name in _TYPES if values.get(name) is not None}
-        extra = {name: value for name, value in values.items() if name not in _TYPES and name != "config"}
+        if values.get("standing") is not None:
+            known["standing"] = Standing.from_json(values["standing"], values.get("speedup"))
+        apart = (*_TYPES, "config", "standing")
+        extra = {name: value for name, value in values.items() if name not in apart}
         return cls(**known, configuration=configuration, extra=extra)
 
 
@@ -185,6 +198,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
             "predicted_peak_memory_gb", "available_memory_gb", "elapsed_sec", "sequences_per_sec", "tokens_per_sec",
             "start_up_sec", "measured_sec", "steady_sequences_per_sec", "steady_tokens_per_sec", "gpu_util",
             "gpu_sampling_lost_after_sec", "packing_efficiency", "peak_memory_gb", "speedup", "stopped_sec",
+            "joules_per_sequence", "rough_sequences_per_sec",
         ),
         _NUMBER,
     ),
@@ -192,7 +206,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 """Types of the JSON values, by key."""
 
 _JSON_FIELDS: Final = tuple(
-    each.name for each in fields(Result) if each.name not in ("configuration", "extra", "speedup")
+    each.name for each in fields(Result) if each.name not in ("configuration", "extra", "speedup", "standing")
 )
 _ALWAYS: Final = frozenset(
     ("status", "outcome", "evidence", "peak_memory_gb", "truncated_sequences", "unknown_residues", "telemetry_path",
@@ -201,6 +215,6 @@ _ALWAYS: Final = frozenset(
 _OF_SUCCESS: Final = frozenset(
     ("elapsed_sec", "sequences_per_sec", "tokens_per_sec", "start_up_sec", "passes", "measured_sec",
      "steady_sequences_per_sec", "steady_tokens_per_sec", "rate_interval", "gpu_util", "gpu_sampling_lost_after_sec",
-     "packing_efficiency", "oversize_batches")
+     "joules_per_sequence", "packing_efficiency", "oversize_batches")
 )  # fmt: skip
 _OF_FAILURE: Final = frozenset(("reason", "message"))

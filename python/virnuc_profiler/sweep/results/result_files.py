@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 from virnuc_profiler.analysis.selection import select_best
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import Step
-from virnuc_profiler.sweep.results.choice import Choice
-from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND, BestConfiguration, Document, Projection
+from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND, BestConfiguration, Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_migrations import migrate_document, require_readable
+from virnuc_profiler.sweep.results.verdicts.measurements import rate_of
+from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.telemetry.files import read_json
 from virnuc_profiler.telemetry.rates import ratio
 
@@ -31,29 +34,36 @@ def make_document(
     baseline: Result | None,
     *,
     planned: int,
+    complete: bool | None = None,
     created: str | None = None,
-    choice: Choice | None = None,
-    projection: Projection | None = None,
+    objective: Objective | None = None,
+    repeats: int = 1,
+    **more: Any,
 ) -> Document:
     """Make the document of a step from the results that it has so far.
 
     Args:
         step: The step.
         conditions: Conditions of the results, with the workload.
-        results: Results in the order of the grid.
+        results: Results in the order of the grid, with their standings; those without one were measured once.
         baseline: Result that speedups refer to; None if there is none.
         planned: Number of configurations that the step measures.
+        complete: Whether all of them were measured in all blocks; None to tell from the number of results.
         created: Time of the last result, ISO 8601; None for now.
-        choice: Why the validation runs its configuration; None in other steps.
-        projection: Projected time of a large job; None in other steps.
+        objective: What is minimized; None for the predicted time of the usual job.
+        repeats: Number of blocks in which each configuration is measured.
+        **more: Further attributes of the document.
     """
-    compared = tuple(replace(result, speedup=speedup(result, baseline)) for result in results)
-    selected = select_best(compared, step.min_packing)
-    constrained = step.min_packing is not None and selected.best is not None
+    objective = objective or Objective()
+    compared = tuple(_with_standing(result, baseline, objective) for result in results)
+    selected = select_best(
+        compared, step.min_packing, cost=_cost_of, fits=lambda one: objective.fits(one.peak_memory_gb)
+    )
+    constrained = (step.min_packing, objective.max_memory_gb) != (None, None) and selected.best is not None
     return Document(
         step=step.name,
         created=created or now(),
-        complete=len(compared) == planned,
+        complete=len(compared) == planned if complete is None else complete,
         conditions=conditions,
         grid=step.grid,
         planned=planned,
@@ -62,9 +72,62 @@ def make_document(
         results=compared,
         best=selected.best,
         constraint_met=selected.constraint_met if constrained else None,
-        choice=choice,
-        projection=projection,
+        objective=objective,
+        repeats=repeats,
+        **more,
     )
+
+
+def with_standings(document: Document, standings: Mapping[Configuration, Standing]) -> Document:
+    """Return a document whose results have other standings, such as those with intervals.
+
+    Args:
+        document: Document of a step.
+        standings: Standings by configuration.
+    """
+
+    def renewed(result: Result) -> Result:
+        standing = standings.get(result.configuration)
+        if result.standing is None or standing is None:
+            return result
+        return replace(result, standing=standing, speedup=None if result.interrupted else standing.speedup)
+
+    best = None if document.best is None else renewed(document.best)
+    return replace(document, results=tuple(map(renewed, document.results)), best=best)
+
+
+def _cost_of(result: Result) -> float | None:
+    return None if result.standing is None else result.standing.cost
+
+
+def _with_standing(result: Result, baseline: Result | None, objective: Objective) -> Result:
+    """Return a result with its standing and its speedup; an interrupted one has none."""
+    standing = result.standing
+    if not result.succeeded:
+        return replace(result, standing=None, speedup=None)
+    if standing is None:
+        cost = objective.cost(result)
+        if cost is None:
+            return replace(result, speedup=None)
+        rate, steady = rate_of(result)
+        standing = Standing(
+            measurements=1,
+            cost=cost,
+            predicted_sec=objective.predicted_sec(result),
+            rate=rate,
+            steady=steady,
+            speedup=_speedup(cost, baseline, objective),
+        )
+    if result.interrupted:
+        return replace(result, standing=standing, speedup=None)
+    return replace(result, standing=standing, speedup=standing.speedup)
+
+
+def _speedup(cost: float, baseline: Result | None, objective: Objective) -> float | None:
+    """Return the cost of the baseline over another; None where the baseline failed or was interrupted."""
+    if baseline is None or not baseline.succeeded or baseline.interrupted:
+        return None
+    return ratio(objective.cost(baseline), cost)
 
 
 def read_step(path: str | os.PathLike[str]) -> Document:
@@ -133,13 +196,6 @@ def _pass_seconds(result: Result) -> float | None:
     if result.elapsed_sec is None or result.measured_sec is None or not result.passes:
         return result.elapsed_sec
     return result.elapsed_sec - result.measured_sec * (1 - 1 / result.passes)
-
-
-def speedup(result: Result, baseline: Result | None) -> float | None:
-    """Return sequences per second over the baseline's; None where one of them was not measured, or interrupted."""
-    if result.interrupted or (baseline is not None and baseline.interrupted):
-        return None
-    return ratio(result.sequences_per_sec, None if baseline is None else baseline.sequences_per_sec)
 
 
 def trial_paths(folder: Path, run_id: str) -> tuple[Path, Path]:

@@ -9,6 +9,8 @@ here. Another major version is refused by name.
 * 1.2: ``equals_within_noise`` is null where there is no ``noise``; before, it was 0. ``constraint_met`` of a choice is
   that of its validation, and ``constraint_met_in_steps`` what it was before. Results and documents have more keys; see
   CHANGELOG.md.
+* 1.3: there is a step ``confirmation``; trials may name ``block`` and ``attempt``, and results have a ``standing``.
+  ``best`` is the one with the shortest predicted time; before, it was the one with the highest sequences per second.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
 from virnuc_profiler.telemetry import migrations
 
-VERSION: Final = "1.2"
+VERSION: Final = "1.3"
 """Version of journals and result files that this program writes."""
 
 _RENAMED: Final[Mapping[str, str]] = {"least_cosine": "min_cosine"}

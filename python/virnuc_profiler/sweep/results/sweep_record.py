@@ -18,126 +18,16 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid
-from virnuc_profiler.sweep.plan.workload import Workload
-from virnuc_profiler.sweep.results.document import grid_from_json
-from virnuc_profiler.sweep.results.result import OOM, Result
+from virnuc_profiler.sweep.results.result import OOM
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_entry, require_readable
+from virnuc_profiler.sweep.results.sweep_plan import MAX_ATTEMPTS, SweepPlan, Trial
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
 
+__all__ = ["SweepPlan", "SweepRecord", "Trial"]
+
 _OUTCOMES: Final = frozenset({OOM, "timeout", "worker_crash", "cuda_error", "error"})
 """Reasons that say something of the configuration. Any other, such as a lost device, does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class SweepPlan:
-    """The plan of a sweep: enough to continue it.
-
-    Attributes:
-        steps: Names of the chosen steps, in order.
-        grid: Lists of values that replace the default ones.
-        workload: Workload of the first four steps.
-        validation_workload: Workload of the validation.
-        options: Options from which model and workloads can be made again; empty if only Python code can do that.
-    """
-
-    steps: tuple[str, ...]
-    grid: Grid
-    workload: Workload
-    validation_workload: Workload
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def workload_of(self, step: str) -> Workload:
-        """Return the workload that a step runs."""
-        return self.validation_workload if step == "validation" else self.workload
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as the journal holds it."""
-        return {
-            "steps": list(self.steps),
-            "grid": {name: list(values) for name, values in self.grid.items()},
-            "workload": self.workload.to_json(),
-            "validation_workload": self.validation_workload.to_json(),
-            "options": dict(self.options),
-        }
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> SweepPlan:
-        """Read the plan in an entry of the journal."""
-        return cls(
-            steps=tuple(name for name in STEP_NAMES if name in entry["steps"]),
-            grid=grid_from_json(entry["grid"]),
-            workload=Workload.from_json(entry["workload"]),
-            validation_workload=Workload.from_json(entry["validation_workload"]),
-            options=entry["options"],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One measurement of one configuration in a sweep.
-
-    Attributes:
-        step: Name of the step that it belongs to.
-        configuration: Configuration that was measured.
-        fingerprint: Fingerprint of the file of sequences.
-        num_sequences: Number of sequences that were run.
-        conditions: Key of its conditions in its :class:`SweepRecord`.
-        finished: When it ended, ISO 8601.
-        result: What came of it; paths are relative to the folder.
-    """
-
-    step: str
-    configuration: Configuration
-    fingerprint: str
-    num_sequences: int
-    conditions: str
-    finished: str
-    result: Result
-
-    def is_of(self, step: str, configuration: Configuration, workload: Workload) -> bool:
-        """Return whether this trial measured that configuration of that step on that workload."""
-        return (self.step, self.configuration, self.fingerprint, self.num_sequences) == (
-            step,
-            configuration,
-            workload.fingerprint,
-            workload.num_sequences,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the trial as the journal holds it."""
-        return {
-            "step": self.step,
-            "configuration": self.configuration.to_json(),
-            "fingerprint": self.fingerprint,
-            "num_sequences": self.num_sequences,
-            "conditions": self.conditions,
-            "finished": self.finished,
-            "result": self.result.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Trial:
-        """Read the trial in an entry of the journal.
-
-        Raises:
-            TelemetryFormatError: A value has another form.
-        """
-        if entry["step"] not in STEP_NAMES:
-            raise TelemetryFormatError(f"step {shown(entry['step'])} does not exist")
-        for name in ("fingerprint", "conditions", "finished"):
-            require_type(entry[name], (str,), name)
-        require_type(entry["num_sequences"], (int,), "num_sequences")
-        return cls(
-            entry["step"],
-            Configuration.from_json(entry["configuration"]),
-            entry["fingerprint"],
-            entry["num_sequences"],
-            entry["conditions"],
-            entry["finished"],
-            Result.from_json(entry["result"]),
-        )
 
 
 @dataclass
@@ -170,25 +60,51 @@ class SweepRecord:
         """Return whether anything of a step was measured."""
         return any(trial.step == step for trial in self.trials)
 
-    def last_trial(self, step: str, configuration: Configuration) -> Trial | None:
-        """Return the last trial of a configuration in a step; None if there is none."""
-        workload = self.plan.workload_of(step)
-        return next((trial for trial in reversed(self.trials) if trial.is_of(step, configuration, workload)), None)
+    def trials_of(self, step: str, configuration: Configuration) -> list[Trial]:
+        """Return the trials of a configuration in a step that stand, in the order of their blocks.
 
-    def is_finished(self, step: str, configuration: Configuration, limits: Mapping[str, Any]) -> bool:
-        """Return whether a configuration need not be run (again) in a step.
+        Of several attempts in a block, that is the last one.
+        """
+        workload = self.plan.workload_of(step)
+        found = {trial.block: trial for trial in self.trials if trial.is_of(step, configuration, workload)}
+        return [found[block] for block in sorted(found)]
+
+    def last_trial(self, step: str, configuration: Configuration, block: int | None = None) -> Trial | None:
+        """Return the last trial of a configuration in a step; None if there is none.
+
+        Args:
+            step: Name of the step.
+            configuration: The configuration.
+            block: Number of the block; None for the last trial in any block.
+        """
+        workload = self.plan.workload_of(step)
+        found = (trial for trial in reversed(self.trials) if trial.is_of(step, configuration, workload))
+        return next((trial for trial in found if block in (None, trial.block)), None)
+
+    def is_finished(self, step: str, configuration: Configuration, limits: Mapping[str, Any], block: int = 0) -> bool:
+        """Return whether a configuration need not be run (again) in a block of a step.
 
         It is run again if it was interrupted, failed for a reason that says nothing of the configuration, or exceeded a
-        time limit that is longer now.
+        time limit that is longer now. One that failed in an earlier block need not be run in a later one.
 
         Args:
             step: Name of the step.
             configuration: The configuration.
             limits: Today's time limits, ``timeout_s`` and ``progress_timeout_s``; None or absent for none.
+            block: Number of the block.
         """
-        trial = self.last_trial(step, configuration)
-        if trial is None or trial.result.succeeded:
-            return trial is not None and not trial.result.interrupted
+        earlier = (self.last_trial(step, configuration, number) for number in range(block))
+        if any(trial is not None and not trial.result.succeeded and self._stands(trial, limits) for trial in earlier):
+            return True
+        trial = self.last_trial(step, configuration, block)
+        return trial is not None and self._stands(trial, limits)
+
+    def _stands(self, trial: Trial, limits: Mapping[str, Any]) -> bool:
+        """Return whether a trial need not be repeated."""
+        if trial.result.succeeded:
+            if trial.result.interrupted:
+                return False
+            return not trial.doubts or trial.attempt + 1 >= MAX_ATTEMPTS
         if trial.result.reason == "timeout":
             hung = (trial.result.evidence or {}).get("deadline") == "hang"
             name = "progress_timeout_s" if hung else "timeout_s"

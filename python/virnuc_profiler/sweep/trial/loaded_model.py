@@ -46,8 +46,10 @@ class LoadedModel(Protocol):
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
         on_tokens: Callable[[int], None] | None = None,
+        *,
+        brief: bool = False,
     ) -> Result:
-        """Measure one configuration."""
+        """Measure one configuration; `brief` shortens the run and the pause after it, where many are compared."""
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         """Return the result of a configuration that cannot fit the device; None if it may fit."""

@@ -22,8 +22,10 @@ from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.cooldown import AUTO
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.sample import Sample
+from virnuc_profiler.sweep.plan.trial_length import brief_seconds
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload, sample_of
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
@@ -123,6 +125,8 @@ class MeasuredModel:
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
         on_tokens: Callable[[int], None] | None = None,
+        *,
+        brief: bool = False,
     ) -> Result:
         """Measure one configuration, unless it cannot fit.
 
@@ -132,6 +136,7 @@ class MeasuredModel:
             output_dir: Folder of the telemetry file and the run.
             on_progress: Called with the number of sequences that are done, after each batch.
             on_tokens: Called with the number of tokens that are done, after each batch.
+            brief: Whether the sequences are repeated only briefly, and the pause is only as long as the clean-up needs.
 
         Returns:
             The result; a model that cannot be loaded is a failure of its configurations.
@@ -150,7 +155,7 @@ class MeasuredModel:
         if self._is_warm is None and self._warm_up is not None:
             self.warm_up(*self._warm_up)
         return with_model(
-            self._measure(workload, configuration, output_dir, on_progress, on_tokens),
+            self._measure(workload, configuration, output_dir, on_progress, on_tokens, brief=brief),
             {**self.description, **self._footprint()},
             reloaded,
         )
@@ -234,6 +239,8 @@ class MeasuredModel:
         output_dir: Path,
         on_progress: Callable[[int], None] | None,
         on_tokens: Callable[[int], None] | None,
+        *,
+        brief: bool,
     ) -> Result:
         predicted = self._predicted_failure(workload, configuration)
         if predicted is not None:
@@ -248,7 +255,7 @@ class MeasuredModel:
             batch_converter=self._batch_converter,
             num_sequences=workload.num_sequences,
             sample=self._sample(workload),
-            cooldown_s=self._request.cooldown_s,
+            cooldown_s=AUTO if brief else self._request.cooldown_s,
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
             on_tokens=on_tokens,
@@ -257,7 +264,7 @@ class MeasuredModel:
             min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
             warmed_up=bool(self._is_warm),
             precision_target=self._request.precision_target,
-            trial_seconds=self._request.trial_seconds,
+            trial_seconds=brief_seconds(self._request.trial_seconds) if brief else self._request.trial_seconds,
         )
         self._warn_once(result)
         return result

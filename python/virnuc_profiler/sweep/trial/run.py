@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from virnuc_profiler.analysis.host.interruptions import interruption_sentence
+from virnuc_profiler.analysis.summary.rough_rate import rate_after_first_batch
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.batches import PackedBatch
@@ -324,11 +325,13 @@ class _TrialRun:
             passes=summary.get("passes"),
             measured_sec=_difference(summary["elapsed_seconds"], summary.get("start_up_seconds")),
             steady_sequences_per_sec=summary.get("steady_sequences_per_sec"),
+            rough_sequences_per_sec=rate_after_first_batch(self._run.batches, model_shape(self._model)),
             steady_tokens_per_sec=summary.get("steady_tokens_per_sec"),
             rate_interval=summary.get("steady_interval"),
             gpu_util=summary["avg_gpu_util"],
             gpu_util_coverage=(summary.get("sampling_coverage") or {}).get("avg_gpu_util"),
             gpu_sampling_lost_after_sec=summary.get("gpu_sampling_lost_after_seconds"),
+            joules_per_sequence=summary.get("joules_per_sequence"),
             packing_efficiency=summary["avg_packing_efficiency"],
             oversize_batches=None if oversize is None else oversize // self._passes,
             **successful_outcome(self._run),

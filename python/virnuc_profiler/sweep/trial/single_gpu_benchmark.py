@@ -79,8 +79,8 @@ def run_single_gpu_benchmark(
         ``status="success"``, ``config``, ``elapsed_sec``, ``sequences_per_sec``, ``tokens_per_sec``,
         ``start_up_sec``, ``passes``, ``measured_sec`` (after start-up), ``steady_sequences_per_sec``,
         ``steady_tokens_per_sec`` and its ``rate_interval``, ``gpu_util`` (and ``gpu_util_coverage`` if it was sampled),
-        ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``, ``truncated_sequences``,
-        ``unknown_residues``, ``warmed_up``, ``telemetry_path``, ``run_path`` and ``cleanup``;
+        ``joules_per_sequence``, ``packing_efficiency``, ``peak_memory_gb`` (of 10⁹ bytes), ``oversize_batches``,
+        ``truncated_sequences``, ``unknown_residues``, ``warmed_up``, ``telemetry_path``, ``run_path`` and ``cleanup``;
         or ``status="failed"`` with ``reason`` (``OOM``, ``worker_crash``, ``cuda_error``, ``timeout``, ``error``,
         ``environment``, ``contaminated``), ``message``, ``memory`` (``device``, ``host`` or ``shared memory``, for OOM)
         and the same keys without rates. Both have ``outcome`` (``ok``, ``throttled``, ``interrupted``, or the reason)

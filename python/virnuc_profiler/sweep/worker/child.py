@@ -135,7 +135,9 @@ class Service:
         self._start_forkserver(configuration.num_workers)
         progress = ProgressMessages(self._writer)
         folder = Path(message["output_dir"])
-        result = self._model.run_trial(workload, configuration, folder, progress, progress.count_tokens)
+        result = self._model.run_trial(
+            workload, configuration, folder, progress, progress.count_tokens, brief=message["brief"]
+        )
         return "result", {"result": result.to_json(), "resources": _resources(self._model)}
 
     def _start_forkserver(self, num_workers: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from virnuc_profiler import errors
 from virnuc_profiler.errors import VirnucError
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Protocol version, which both sides must share. Raise it when a field changes its meaning."""
 
 MAX_LINE_BYTES: Final = 1 << 20

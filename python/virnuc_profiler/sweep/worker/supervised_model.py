@@ -13,7 +13,7 @@ from typing import Any, Final
 from virnuc_profiler.errors import EnvironmentFailure, ModelError, OutputError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.cooldown import max_pause_s
+from virnuc_profiler.sweep.plan.cooldown import AUTO, max_pause_s
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
@@ -120,6 +120,8 @@ class SupervisedModel:
         output_dir: Path,
         on_progress: Callable[[int], None] | None = None,
         on_tokens: Callable[[int], None] | None = None,
+        *,
+        brief: bool = False,
     ) -> Result:
         """Measure one configuration, in a process that no earlier trial has damaged.
 
@@ -131,6 +133,7 @@ class SupervisedModel:
             output_dir: Folder of the telemetry file and the run.
             on_progress: Called with the number of sequences that are done.
             on_tokens: Called with the number of their tokens.
+            brief: Whether the sequences are repeated only briefly, and the pause is only as long as the clean-up needs.
 
         Raises:
             VirnucError: No process can be started any more, or it finds other conditions than the one before.
@@ -151,7 +154,7 @@ class SupervisedModel:
         while result is None:
             attempt += 1
             last = attempt == MAX_FAILED_STARTS
-            result = self._try(workload, configuration, output_dir, on_progress, on_tokens, last=last)
+            result = self._try(workload, configuration, output_dir, on_progress, on_tokens, brief=brief, last=last)
         return with_model(result, self.description, reloaded)
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
@@ -188,6 +191,7 @@ class SupervisedModel:
         on_progress: Callable[[int], None] | None,
         on_tokens: Callable[[int], None] | None,
         *,
+        brief: bool,
         last: bool,
     ) -> Result | None:
         """Return the result of a trial; None if the process died before it began to measure, unless `last`.
@@ -200,12 +204,13 @@ class SupervisedModel:
         watch = Watchdog(
             progress_s=self._supervisor.limits.progress_s,
             total_s=request.timeout_s,
-            extra_s=max_pause_s(request.cooldown_s) + CLEAN_UP_S,
+            extra_s=max_pause_s(AUTO if brief else request.cooldown_s) + CLEAN_UP_S,
         )
         try:
             reply = self._supervisor.ask(
                 "result", watch, "trial", on_progress, on_tokens, ask_to_stop=True,
                 workload=workload.to_json(), configuration=configuration.to_json(), output_dir=str(output_dir),
+                brief=brief,
             )  # fmt: skip
         except _NOT_THE_TRIALS:
             raise

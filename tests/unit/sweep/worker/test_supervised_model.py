@@ -45,8 +45,8 @@ def test_messages_are_assembled_from_pieces_of_any_size():
         (b"Segmentation fault\n", "a line that is no message: b'Segmentation fault'"),
         (b"[1]\n", "a line that is no message"),
         (b"[" * 100_000 + b"\n", "a line that is no message"),
-        (b'{"version": 1, "kind": "hello"}\n', "protocol version 1; this side has 2"),
-        (b'{"version": 2, "kind": "stop"}\n', "unexpected kind 'stop'"),
+        (b'{"version": 1, "kind": "hello"}\n', "protocol version 1; this side has 3"),
+        (b'{"version": 3, "kind": "stop"}\n', "unexpected kind 'stop'"),
         (b"x" * (MAX_LINE_BYTES + 1), "more than 1,048,576 bytes"),
     ],
 )

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""The table of a confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_AGREE, MIN_BLOCKS_TO_DIFFER
+from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, rate, times
+from virnuc_profiler.reports.sweeps.sweep_columns import (
+    Column,
+    interval,
+    measured_for,
+    rule,
+    sequences_per_sec,
+    table,
+    unless_failed,
+    with_half_width,
+)
+from virnuc_profiler.reports.sweeps.sweep_notes import failure_text
+from virnuc_profiler.reports.sweeps.sweep_verdicts import REPEATS
+from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.estimate import in_words
+from virnuc_profiler.sweep.results.document import Document
+from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.sweep.results.verdicts.confirmation import BETTER, TIED, Confirmation
+from virnuc_profiler.telemetry.values import printable
+
+_TITLE: Final = "Confirmation of the Best Configuration"
+
+
+def render_confirmation(document: Document) -> str:
+    """Return what the race of the best, the runner-up and the baseline has shown.
+
+    Args:
+        document: Document of the confirmation.
+    """
+    found = document.confirmation
+    if found is None:
+        return "\n".join([_TITLE, rule(38), "Not run: no configuration has succeeded", rule(38)])
+    if found.contenders is None:
+        return "\n".join([_TITLE, rule(38), *_no_time(found), rule(38)])
+    columns: list[Column] = [
+        ("Configuration", lambda result: printable(str(result.configuration))),
+        ("Role", lambda result: _role(found, result.configuration)),
+        ("Seq/sec", unless_failed(lambda result: with_half_width(rate(sequences_per_sec(result)), result))),
+        ("Speedup", unless_failed(lambda result: _speedup(found, result))),
+        ("Measured", unless_failed(measured_for)),
+    ]
+    lines = table(_TITLE, 38, columns, document.results)
+    lines += [
+        f"Failed: {printable(str(one.configuration))} ({failure_text(one)})"
+        for one in document.results
+        if not one.succeeded
+    ]
+    return "\n".join([*lines, *_verdict(found, document.complete)])
+
+
+def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
+    blocks = counted(found.blocks, "block")
+    reference = "fastest of the steps" if found.contenders and found.contenders.baseline is None else "baseline"
+    used = f"{in_words(found.used_sec)} of at most {in_words(found.allowed_sec)}"
+    yield f"Time: {used}, a quarter of that of the steps before; {blocks} in random order."
+    if not complete:
+        yield "Incomplete: the race has not ended."
+    if found.verdict == BETTER:
+        yield f"Verdict: better than the {reference}, with 95% confidence."
+    elif found.verdict == TIED:
+        yield f"Verdict: tied within {limit(2, '%')}, with 95% confidence; the cheapest of the tied is recommended."
+    else:
+        yield (
+            f"Verdict: cannot tell. A tie takes at least {MIN_BLOCKS_TO_AGREE} blocks, a difference "
+            f"{MIN_BLOCKS_TO_DIFFER}; --repeats {REPEATS} takes the time."
+        )
+    yield f"Recommended: {found.recommended or NOT_MEASURED}"
+
+
+def _no_time(found: Confirmation) -> Iterator[str]:
+    yield (
+        f"Not run: {in_words(found.allowed_sec)}, a quarter of the time of the steps before, are too short for "
+        f"{MIN_BLOCKS_TO_AGREE} blocks, or there is nothing to compare."
+    )
+
+
+def _role(found: Confirmation, configuration: Configuration) -> str:
+    contenders = found.contenders
+    assert contenders is not None
+    roles = {
+        "fastest": contenders.winner,
+        "runner-up": contenders.runner_up,
+        "baseline": contenders.baseline,
+    }
+    return ", ".join(name for name, one in roles.items() if one == configuration)
+
+
+def _speedup(found: Confirmation, result: Result) -> str:
+    comparison = found.comparisons.get(result.configuration)
+    if comparison is None:
+        return "1.00x"
+    words = comparison.verdict.replace("_", " ")
+    return f"{times(comparison.ratio, beside=None)}{interval(comparison.low, comparison.high)} {words}"
