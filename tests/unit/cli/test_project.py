@@ -80,6 +80,21 @@ def test_telemetry_with_its_run_beside_it_says_the_same(run, tmp_path, capsys):
     assert "has no saved run run_tune_0w_4pf_4096tb_2000bs.json beside it" in err
 
 
+def test_the_folder_of_a_run_is_that_run(run, tmp_path, capsys):
+    assert project(capsys, tmp_path / "out") == project(capsys, run.run_path)
+    (tmp_path / "out" / "run_other.json").write_text("{}")
+    code, _, err = project(capsys, tmp_path / "out")
+    assert code == 2
+    assert "(there: run_other.json, run_tune_0w_4pf_4096tb_2000bs.json)" in err
+
+
+def test_a_sweep_without_a_best_configuration_names_its_files(folder, capsys):
+    (folder / "best_config.json").unlink()
+    code, _, err = project(capsys, folder)
+    assert code == 2
+    assert "name another result file of the sweep, or a saved run (there: baseline.json, dataloader_sweep.json, " in err
+
+
 def test_the_json_says_what_the_text_says(run, capsys):
     _, text, _ = project(capsys, run.run_path, "--sequences", 1000)
     values = json.loads(project(capsys, run.run_path, "--sequences", 1000, "--json")[1])

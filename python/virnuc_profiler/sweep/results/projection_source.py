@@ -23,7 +23,7 @@ from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE
+from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, STEPS
 from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
 from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result import Result
@@ -36,16 +36,14 @@ def read_source(path: Path) -> Source:
     """Read a projection's source.
 
     Args:
-        path: A saved run, a telemetry file with its run beside it, a result file of a sweep, or a sweep's folder.
+        path: A saved run, a telemetry file with its run beside it, a result file of a sweep, or the folder of a sweep or
+            of a single run.
 
     Raises:
         TelemetryFormatError: It cannot be read, is something else, or holds no rate.
     """
     if path.is_dir():
-        path = path / BEST_CONFIG_FILE
-        if not path.is_file():
-            missing = f"{path.parent} has no {BEST_CONFIG_FILE}"
-            raise TelemetryFormatError(f"{missing}; name another result file of the sweep, or a saved run")
+        path = _file_in(path)
     document = read_json(path)
     if is_saved_run(document):
         return _of_run(path, RunResult.load(path, max_bytes=sys.maxsize))
@@ -59,6 +57,21 @@ def read_source(path: Path) -> Source:
             raise TelemetryFormatError(f"{path} has no configuration that succeeded, so there is no rate to project")
         return _of_result(path, step.best, step.conditions.workload)
     return _of_telemetry(path, document)
+
+
+def _file_in(folder: Path) -> Path:
+    """Return the result file of a sweep's best configuration, or the only run of a folder."""
+    best = folder / BEST_CONFIG_FILE
+    if best.is_file():
+        return best
+    runs = sorted(folder.glob("run_*.json"))
+    if len(runs) == 1:
+        return runs[0]
+    others = [step.file_name for step in STEPS if (folder / step.file_name).is_file()]
+    there = f" (there: {', '.join(others or [run.name for run in runs])})" if others or runs else ""
+    raise TelemetryFormatError(
+        f"{folder} has no {BEST_CONFIG_FILE}; name another result file of the sweep, or a saved run{there}"
+    )
 
 
 def _of_telemetry(path: Path, document: Any) -> Source:
