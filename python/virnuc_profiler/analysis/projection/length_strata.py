@@ -74,8 +74,9 @@ class LengthStrata:
 
     def _variance_of_total(self) -> float:
         """Return the variance of the number of tokens that comes from the lengths within strata."""
-        columns = zip((0, *self.upper_bounds), self.upper_bounds, self.sequences, self.tokens, self.squares, strict=False)
         variance = 0.0
+        lower_bounds = (0, *self.upper_bounds)
+        columns = zip(lower_bounds, self.upper_bounds, self.sequences, self.tokens, self.squares, strict=False)
         for lower, upper, held, tokens, squares in columns:
             if held == 1:  # one sequence shows no spread: that of a stratum in which all lengths are as likely
                 variance += min((upper - lower) ** 2 / 12, squares)

@@ -36,8 +36,8 @@ def read_source(path: Path) -> Source:
     """Read a projection's source.
 
     Args:
-        path: A saved run, a telemetry file with its run beside it, a result file of a sweep, or the folder of a sweep or
-            of a single run.
+        path: A saved run, a telemetry file with its run beside it, a result file of a sweep, or the folder of a sweep
+            or of a single run.
 
     Raises:
         TelemetryFormatError: It cannot be read, is something else, or holds no rate.
