@@ -11,9 +11,11 @@ from tests.support.simulated_machine import ORDERS, SimulatedMachine, workload_i
 from tests.support.sweeps import conditions
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.steps import SEARCH_STEPS
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan
+from virnuc_profiler.sweep.search.space import build_space
 from virnuc_profiler.sweep.session import Sweep
 from virnuc_profiler.sweep.trial import cleanup
 from virnuc_profiler.sweep.trial.run import measure_configuration
@@ -75,7 +77,9 @@ def machine(monkeypatch):
     return machine
 
 
-def sweep_on(host, folder, count=72, order="shuffled", steps=STEPS, grid=GRID, resumed=False, **options):
+def sweep_on(
+    host, folder, count=72, order="shuffled", steps=STEPS, grid=GRID, resumed=False, search_space=None, **options
+):
     """Run or resume a sweep on a host, and return its documents by step; none if it was stopped."""
     folder.mkdir(exist_ok=True)
     workload, longer = (read_workload(workload_in_order(folder, n, order), "a test") for n in (count, 2 * count))
@@ -94,6 +98,7 @@ def sweep_on(host, folder, count=72, order="shuffled", steps=STEPS, grid=GRID, r
             run_brief_trial=host.run_brief_trial,
             clock=lambda: host.machine.now_ns / 1e9,
             pause=lambda seconds: None,
+            search_space=search_space,
             **options,
         )
         try:
@@ -170,3 +175,18 @@ def test_a_resumed_sweep_ends_as_one_that_nothing_interrupted(machine, tmp_path)
         assert len(record.trials) == len(whole)
         best = json.loads((folder / "best_config.json").read_text())
         assert (best["verdict"], best["config"]) == ("better", FAST.to_json())
+
+
+@pytest.mark.slow
+def test_a_search_finds_the_workers_that_pay_and_states_their_gain(machine, tmp_path):
+    pytest.importorskip("optuna", reason="needs the extra 'search': pip install virnuc_profiler[search]")
+    speed = {0: 0.8, 1: 0.9, 2: 1.0, 3: 1.05, 4: 1.1, 6: 1.3, 8: 1.3}
+    host = Host(machine, speed=speed, noise=0.004)
+    space = build_space(workers=8, largest_budget=8192, tokens=15_000, num_sequences=72, longest_tokens=1024)
+    documents = sweep_on(host, tmp_path, steps=SEARCH_STEPS, grid={}, search_space=space)
+    race = documents["confirmation"].confirmation
+    assert speed[race.recommended.num_workers] == 1.3
+    assert race.verdict == "better"
+    found = race.comparisons[race.recommended]
+    assert found.low <= 1.3 / 1.1 <= found.high
+    assert "Adaptive Search" in render(tmp_path)

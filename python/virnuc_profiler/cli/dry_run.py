@@ -19,9 +19,10 @@ from virnuc_profiler.cli.options.measurement_request import (
     shown_path,
     warn_of_findings,
 )
+from virnuc_profiler.cli.options.search_options import describe_search, space_of_sweep, time_of_race
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
-from virnuc_profiler.sweep.plan.steps import plan
+from virnuc_profiler.sweep.plan.steps import SEARCH, plan
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -57,7 +58,13 @@ def dry_run(
     trials = remaining_trials(records, decisions.steps, settings)
     for name in needed_steps(records, decisions.steps, settings):
         if name == "confirmation":
-            print("confirmation: the best, the runner-up and the baseline, in blocks")
+            who = "the finalists" if SEARCH in decisions.steps else "the best, the runner-up"
+            print(f"confirmation: {who} and the baseline, in blocks")
+            continue
+        if name == SEARCH:
+            todo = records[-1].plan
+            known = request.device.type == "cpu"
+            print(*describe_search(todo, space_of_sweep(todo, None), budget_known=known), sep="\n")
             continue
         counts = Counter(configuration for step, configuration in trials if step == name)
         blocks = f" in {counted(decisions.repeats, 'block')}" if decisions.repeats > 1 and name != "validation" else ""
@@ -69,7 +76,7 @@ def dry_run(
     print(f"Model: {request.model} on {request.device}")
     print(describe_workload(workload))
     warn_of_findings(workload)
-    more = ", and at most a quarter more for the confirmation" if "confirmation" in decisions.steps else ""
+    more = time_of_race(decisions.steps)
     print(f"Time: {estimate(request, workload, tokens)}{more}")
     print(f"Results would be in: {shown_path(request.output_dir)}")
     return 0
@@ -91,7 +98,9 @@ def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, floa
     request = resumed_request(record, folder, given, resolve_device_here)
     require_same_file(record, request)
     plan_so_far = record.plan
-    decisions = Decisions(plan_so_far.steps, plan_so_far.grid, plan_so_far.objective, plan_so_far.repeats)
+    decisions = Decisions(
+        plan_so_far.steps, plan_so_far.grid, plan_so_far.objective, plan_so_far.repeats, plan_so_far.budget_sec
+    )
     return dry_run(request, decisions, limits, records)
 
 

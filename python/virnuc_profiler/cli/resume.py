@@ -102,7 +102,7 @@ def refuse_contradictions(
         **{name: (fixed,) for name in MODEL_KNOBS if (fixed := plan.options.get(name)) is not None},
         "steps": plan.steps,
         "output_dir": str(folder.resolve()),
-        **recorded_decisions(plan.objective, plan.repeats, plan.steps, given),
+        **recorded_decisions(plan.objective, plan.repeats, plan.steps, given, plan.budget_sec),
     }
     found = []
     for name, value in given.items():

@@ -42,6 +42,13 @@ from virnuc_profiler.cli.options.measurement_request import (
     warn_of_findings,
 )
 from virnuc_profiler.cli.options.result_folder import claim_folder
+from virnuc_profiler.cli.options.search_options import (
+    add_search_options,
+    describe_search,
+    space_of_sweep,
+    steps_of_search,
+    time_of_race,
+)
 from virnuc_profiler.cli.resume import (
     conditions_so_far,
     last_sweep,
@@ -55,7 +62,7 @@ from virnuc_profiler.cli.resume import (
 )
 from virnuc_profiler.errors import UsageError, VirnucError
 from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, plan
+from virnuc_profiler.sweep.plan.steps import SEARCH, STEP_NAMES, Grid, Step, plan
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -96,6 +103,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--allow-mixed", action="store_true",
         help="with --resume: continue although the machine or versions have changed",
     )  # fmt: skip
+    add_search_options(parser)
     add_decision_options(parser)
     add_isolation_options(parser)
     set_defaults_aside(parser, "dry_run", "resume", "allow_mixed")  # a resumed sweep must know what was given
@@ -118,7 +126,11 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_idle_options(arguments, given, arguments.fasta or fasta)
     objective = objective_of(arguments)
     decisions = Decisions(
-        steps_of(arguments.steps, confirm=not arguments.no_confirm), grid, objective, arguments.repeats
+        steps_of(steps_of_search(arguments, given, grid), confirm=not arguments.no_confirm),
+        grid,
+        objective,
+        arguments.repeats,
+        None if arguments.budget_minutes is None else 60 * arguments.budget_minutes,
     )
     if idle := idle_lists(given, (plan(grid)[name] for name in decisions.steps)):
         _log.warning("%s", idle)
@@ -223,13 +235,15 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     from virnuc_profiler.sweep.results.result import ENVIRONMENT
 
     assert sweep.journal is not None
+    todo = sweep.journal.current.plan
+    if SEARCH in todo.steps:
+        sweep.search_space = space_of_sweep(todo, model)
+        print(*describe_search(todo, sweep.search_space, budget_known=True), sep="\n")
     names = sweep.journal.current.plan.steps
     planned = sweep.planned(names)
     if planned:
         expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
-        print(
-            f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{_with_confirmation(names)}\n", flush=True
-        )
+        print(f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{time_of_race(names)}\n", flush=True)
     with show_progress(planned, min_pause_s(request.cooldown_s)) as progress:
         sweep.listener = progress
         if model is not None:
@@ -250,10 +264,6 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
 
 def _counted_trials(planned: Sequence[Workload], repeats: int) -> str:
     return counted(len(planned), "configuration" if repeats == 1 else "trial")
-
-
-def _with_confirmation(names: Sequence[str]) -> str:
-    return ", and at most a quarter more for the confirmation" if "confirmation" in names else ""
 
 
 def _not_let_run(count: int, folder: str) -> str:

@@ -91,6 +91,12 @@ def render_interaction(document: Document) -> str:
     return "\n".join([*lines, *remarks(document)])
 
 
+def render_search(document: Document) -> str:
+    """Return a line for each configuration that a search has tried, in the order in which it first did."""
+    columns = [*knob_columns(document), *rate_columns(document), packing_column(document), MEM, SPEEDUP]
+    return _sweep_table("Adaptive Search", 80, [*columns, *last_columns(document)], document)
+
+
 def render_validation(document: Document) -> str:
     """Return the best configuration on the longer workload, and what it means for a large job."""
     reason = "" if document.choice is None else document.choice.reason
@@ -197,6 +203,7 @@ _RENDERERS: Final[Mapping[str, Callable[[Document], str]]] = {
     "dataloader": render_dataloader,
     "packing": render_packing,
     "interaction": render_interaction,
+    "search": render_search,
     "confirmation": render_confirmation,
     "validation": render_validation,
 }

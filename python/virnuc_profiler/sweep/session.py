@@ -13,6 +13,7 @@ from pathlib import Path
 from virnuc_profiler.errors import OutputError, UsageError, folder_problem
 from virnuc_profiler.sweep.measurement.blocks import measure_blocks
 from virnuc_profiler.sweep.measurement.confirm import confirm
+from virnuc_profiler.sweep.measurement.explore import explore
 from virnuc_profiler.sweep.measurement.listener import SweepListener, TrialRunner
 from virnuc_profiler.sweep.measurement.result_writer import ResultWriter
 from virnuc_profiler.sweep.measurement.trial_recorder import TrialRecorder
@@ -20,7 +21,7 @@ from virnuc_profiler.sweep.plan.budgets import check_budgets
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.knobs import KnobValue
 from virnuc_profiler.sweep.plan.objective import ENERGY, Objective
-from virnuc_profiler.sweep.plan.steps import Step, in_order, plan
+from virnuc_profiler.sweep.plan.steps import SEARCH, Step, in_order, plan
 from virnuc_profiler.sweep.plan.workload import Workload, WorkloadGuard
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.earlier_files import keep_unless_in_journal
@@ -28,6 +29,7 @@ from virnuc_profiler.sweep.results.from_journal import NO_CHOICE, Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.remaining import PlannedTrial, needed_steps, remaining_trials
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, conditions_key
+from virnuc_profiler.sweep.search.space import Space
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class Sweep:
         objective: What is minimized, and what the best configuration must keep.
         run_brief_trial: Measures one configuration for the confirmation, with a short run and a short pause; None for
             `run_trial`.
+        search_space: Space of a search that has not begun yet; None if no step searches.
+        budget_sec: Seconds that a search may take with all that follows; None for no limit.
         clock: Returns monotonic seconds, of which the confirmation may take a share.
         pause: Waits so many seconds before a configuration is measured again.
     """
@@ -74,6 +78,8 @@ class Sweep:
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
     run_brief_trial: TrialRunner | None = None
+    search_space: Space | None = None
+    budget_sec: float | None = None
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
 
@@ -178,6 +184,7 @@ class Sweep:
             repeats=self.repeats,
             seed=self.seed,
             objective=self.objective,
+            budget_sec=self.budget_sec,
         )
 
     def _run_step(self, recorder: TrialRecorder, name: str) -> Document:
@@ -190,6 +197,11 @@ class Sweep:
             document = self._validate(recorder, step)
         elif name == "confirmation":
             document = confirm(recorder, step, self.run_brief_trial or self.run_trial, seed=self.seed)
+        elif name == SEARCH:
+            assert self.search_space is not None
+            run = self.run_brief_trial or self.run_trial
+            explore(recorder, step, run, space=self.search_space, seed=self.seed, baseline=self._baseline)
+            document = recorder.writer.write_step(step)
         else:
             measure_blocks(recorder, step, self._baseline, self.run_trial, repeats=self.repeats, seed=self.seed)
             document = recorder.writer.write_step(step)

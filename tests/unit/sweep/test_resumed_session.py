@@ -19,7 +19,7 @@ from tests.support.sweeps import (
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.errors import OutputError
 from virnuc_profiler.sweep.plan.configuration import BASELINE
-from virnuc_profiler.sweep.plan.steps import STEPS
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, STEPS
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, Journal, read_journal
@@ -182,7 +182,7 @@ def test_a_sweep_in_which_nothing_succeeds_can_be_resumed_too(tmp_path):
     assert documents[-1].choice == Choice(reason="no configuration has succeeded")
     assert Documents(read_journal(tmp_path)).complete()
     whole = files_of(tmp_path)
-    assert set(whole) == {step.file_name for step in STEPS if step.name != "confirmation"}
+    assert set(whole) == {step.file_name for step in STEPS if step.name not in ("confirmation", "search")}
     trials = FakeTrials()
     run_in_journal(tmp_path, trials)
     assert not trials.calls
@@ -193,11 +193,11 @@ def test_what_is_left_is_known_beforehand(tmp_path):
     stopped(tmp_path, 3)
     with Journal(tmp_path) as journal:
         sweep = fake_sweep(tmp_path, grid=small_plan().grid, journal=journal)
-        assert [step for step, _ in sweep.to_run([s.name for s in STEPS])] == [
+        assert [step for step, _ in sweep.to_run(STEP_NAMES)] == [
             "packing", "packing", "interaction", "interaction", "validation",
         ]  # fmt: skip
         sweep.run(["baseline", "dataloader", "packing", "interaction", "validation"])
-        assert sweep.to_run([s.name for s in STEPS]) == []
+        assert sweep.to_run(STEP_NAMES) == []
 
 
 def test_a_second_sweep_of_one_folder_is_refused_while_the_first_runs(tmp_path):

@@ -51,7 +51,7 @@ def test_the_whole_sweep_measures_25_configurations_confirms_and_validates(tmp_p
     sweep = fake_sweep(tmp_path, trials)
     documents = sweep.run(STEP_NAMES)
     assert [document.step for document in documents] == list(STEP_NAMES)
-    confirming = [WORKLOAD] * 6  # a tie takes three blocks of two, and a quarter of 25 s allows no more
+    confirming = [WORKLOAD] * 6  # a tie takes three blocks of two, and a third of 25 s allows no five of three
     assert [workload for workload, _, _ in trials.calls] == [WORKLOAD] * 25 + confirming + [VALIDATION_WORKLOAD]
     assert sweep.planned(STEP_NAMES)[-1] == VALIDATION_WORKLOAD
     assert {path.name for path in tmp_path.glob("*.json")} == FILES

@@ -117,8 +117,8 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
     run = parser.add_argument_group("run")
     run.add_argument("--output-dir", type=file_path, metavar="DIR", help=f"folder of the results (default: {folder})")
     run.add_argument(
-        "--cooldown", type=_seconds_or_auto, default=2.0, metavar="SECONDS",
-        help="pause after each configuration; auto: until it has left nothing behind, at most 2 s (default: 2)",
+        "--cooldown", type=_seconds_or_auto, default="auto", metavar="SECONDS",
+        help="pause after each configuration; auto: until it has left nothing behind, at most 2 s (default: auto)",
     )  # fmt: skip
     run.add_argument(
         "--timeout", type=number(above=0), metavar="SECONDS", help="time limit of each configuration (default: none)"

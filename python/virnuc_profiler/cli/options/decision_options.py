@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.options.arguments import number, whole
+from virnuc_profiler.cli.options.search_options import ADAPTIVE, GRID
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.objective import ENERGY, OBJECTIVES, TIME, Objective
-from virnuc_profiler.sweep.plan.steps import MIN_PACKING, Grid, in_order
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING, SEARCH, Grid, in_order
 from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class Decisions:
         grid: Lists of values that replace the default ones.
         objective: What is minimized.
         repeats: Number of blocks in which each step measures its configurations.
+        budget_sec: Seconds that a search may take with all that follows; None for no limit.
     """
 
     steps: tuple[str, ...]
     grid: Grid
     objective: Objective
     repeats: int
+    budget_sec: float | None = None
 
     def plan(self, request: Request, workload: Workload, validation: Workload) -> SweepPlan:
         """Return the plan of a sweep.
@@ -56,6 +59,7 @@ class Decisions:
             repeats=self.repeats,
             seed=request.seed,
             objective=self.objective,
+            budget_sec=self.budget_sec,
         )
 
 
@@ -93,7 +97,7 @@ def add_decision_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-confirm", action="store_true",
         help="skip the confirmation, which compares the best, the runner-up and the baseline in blocks, in at most a "
-        "quarter of the time of the steps before",
+        "third of the time of the steps before",
     )  # fmt: skip
 
 
@@ -121,7 +125,11 @@ def steps_of(names: Sequence[str], *, confirm: bool) -> tuple[str, ...]:
 
 
 def recorded_decisions(
-    objective: Objective, repeats: int, steps: Sequence[str], given: Mapping[str, Any]
+    objective: Objective,
+    repeats: int,
+    steps: Sequence[str],
+    given: Mapping[str, Any],
+    budget_sec: float | None = None,
 ) -> dict[str, Any]:
     """Return the values that these options had, as a resumed sweep compares them.
 
@@ -130,6 +138,7 @@ def recorded_decisions(
         repeats: Its number of blocks.
         steps: Its steps.
         given: Options that were given now, by name.
+        budget_sec: Its limit of time; None for none.
     """
     confirmed = "confirmation" in steps
     known = {
@@ -139,6 +148,8 @@ def recorded_decisions(
         "max_memory_gb": objective.max_memory_gb,
         "repeats": repeats,
         "no_confirm": not confirmed,
+        "search": ADAPTIVE if SEARCH in steps else GRID,
+        "budget_minutes": None if budget_sec is None else budget_sec / 60,
     }
     if "steps" in given:
         chosen = given["steps"]

@@ -61,7 +61,8 @@ def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
     blocks = counted(found.blocks, "block")
     reference = "fastest of the steps" if found.contenders and found.contenders.baseline is None else "baseline"
     used = f"{in_words(found.used_sec)} of at most {in_words(found.allowed_sec)}"
-    yield f"Time: {used}, a quarter of that of the steps before; {blocks} in random order."
+    share = "" if found.contenders is not None and found.contenders.others else ", a third of that of the steps before"
+    yield f"Time: {used}{share}; {blocks} in random order."
     if not complete:
         yield "Incomplete: the race has not ended."
     if found.verdict == BETTER:
@@ -78,7 +79,7 @@ def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
 
 def _no_time(found: Confirmation) -> Iterator[str]:
     yield (
-        f"Not run: {in_words(found.allowed_sec)}, a quarter of the time of the steps before, are too short for "
+        f"Not run: {in_words(found.allowed_sec)}, a third of the time of the steps before, are too short for "
         f"{MIN_BLOCKS_TO_AGREE} blocks, or there is nothing to compare."
     )
 
@@ -91,7 +92,8 @@ def _role(found: Confirmation, configuration: Configuration) -> str:
         "runner-up": contenders.runner_up,
         "baseline": contenders.baseline,
     }
-    return ", ".join(name for name, one in roles.items() if one == configuration)
+    names = [name for name, one in roles.items() if one == configuration]
+    return ", ".join(names) or "finalist"
 
 
 def _speedup(found: Confirmation, result: Result) -> str:

@@ -12,12 +12,13 @@ from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import FASTER, MIN_BLOCKS_TO_DIFFER, SAME, SLOWER
 from virnuc_profiler.reports.figures import counted, limit, number, times
+from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY
+from virnuc_profiler.sweep.plan.steps import SEARCH
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.results.verdicts.cheapest import cheapest
 
 FASTEST: Final = "Fastest measured"
 LEAST_ENERGY: Final = "Least energy measured"
@@ -116,6 +117,8 @@ def _recommended(document: Document, level: Sequence[Result]) -> str:
 
 
 def _untested(document: Document) -> str:
+    if document.step == SEARCH:
+        return "These are single trials of a search; the race of its finalists tests them."
     seconds = document.took_sec
     time = "" if seconds is None else f" in about {in_words(REPEATS * seconds)}"
     return f"Each configuration was measured once, so differences are not tested; --repeats {REPEATS} tests them{time}."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS, Configuration
-from virnuc_profiler.sweep.plan.cooldown import COOLDOWN_S, Cooldown
+from virnuc_profiler.sweep.plan.cooldown import AUTO, Cooldown
 from virnuc_profiler.sweep.plan.knobs import KnobValue
 from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
 from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of, write_skipped
@@ -119,7 +119,7 @@ class Request:
     weights: str = "auto"
     model_knobs: Mapping[str, KnobValue] = field(default_factory=dict)
     varied: tuple[str, ...] = ()
-    cooldown_s: Cooldown = COOLDOWN_S
+    cooldown_s: Cooldown = AUTO
     timeout_s: float | None = None
     seed: int = 42
     device_memory_gb: float | None = None

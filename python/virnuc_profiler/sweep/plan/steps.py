@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The steps of a sweep: what each measures, and the file that it writes.
 
-Four steps measure grids. The confirmation compares what they found with the baseline, and the validation runs the
-recommended configuration on more sequences.
+Four steps measure grids, or a search proposes what to measure in their place. The confirmation compares what they found
+with the baseline, and the validation runs the recommended configuration on more sequences.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Step:
     follows: bool = False
 
     def configurations(self) -> tuple[Configuration, ...]:
-        """Return what the step measures, in order; the last knob of the grid varies fastest. None if it `follows`.
+        """Return what a plan knows that the step measures, in order; the last knob of the grid varies fastest.
 
         A knob that has no effect in a configuration, such as the prefetch factor without workers, keeps its first
         value there.
@@ -85,10 +85,16 @@ STEPS: Final = (
         {"num_workers": (4, 8), "token_budget": (2048, 4096, 8192)},
         MIN_PACKING,
     ),
+    Step("search", "search.json", min_packing=MIN_PACKING, follows=True),
     Step("confirmation", "confirmation.json", min_packing=MIN_PACKING, follows=True),
     Step("validation", "optimal_validation.json", min_packing=MIN_PACKING, follows=True),
 )
-STEP_NAMES: Final = tuple(step.name for step in STEPS)
+SEARCH: Final = "search"
+ALL_STEPS: Final = tuple(step.name for step in STEPS)
+STEP_NAMES: Final = tuple(name for name in ALL_STEPS if name != SEARCH)
+"""Names of the steps of a sweep without a search."""
+SEARCH_STEPS: Final = ("baseline", SEARCH, "confirmation", "validation")
+"""Names of the steps of a sweep with a search."""
 GRID_STEPS: Final = tuple(step.name for step in STEPS if not step.follows)
 """Names of the steps whose configurations are planned."""
 RANKED_STEPS: Final = tuple(step.name for step in STEPS if step.name not in ("confirmation", "validation"))
@@ -161,13 +167,13 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
         UsageError: A step does not exist or is given twice, or none is given.
     """
     for number, name in enumerate(names):
-        if name not in STEP_NAMES:
+        if name not in ALL_STEPS:
             raise UsageError(f"step {name!r} does not exist; the steps are {', '.join(STEP_NAMES)}")
         if name in names[:number]:
             raise UsageError(f"step {name!r} is given twice")
     if not names:
         raise UsageError(f"no steps are given; the steps are {', '.join(STEP_NAMES)}")
-    return tuple(name for name in STEP_NAMES if name in names)
+    return tuple(name for name in ALL_STEPS if name in names)
 
 
 def _listed(name: str, values: Sequence[KnobValue]) -> str:

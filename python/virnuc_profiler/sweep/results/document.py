@@ -18,7 +18,7 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.objective import Objective
-from virnuc_profiler.sweep.plan.steps import MIN_PACKING, STEP_NAMES, Grid, grid_from_json
+from virnuc_profiler.sweep.plan.steps import ALL_STEPS, MIN_PACKING, Grid, grid_from_json
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION
@@ -146,7 +146,7 @@ class Document:
             TelemetryFormatError: A key is missing, or its value is of another form.
         """
         step = values.get("step")
-        if step not in STEP_NAMES:
+        if step not in ALL_STEPS:
             raise TelemetryFormatError(f"it has no step of the sweep: {step!r}")
         for name, types in _DOCUMENT_TYPES.items():
             require_type(values.get(name), types, name)

@@ -10,12 +10,13 @@ from typing import Any
 
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
-from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, RANKED_STEPS, STEPS, Step
+from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, RANKED_STEPS, SEARCH, STEPS, Grid, Step
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document
 from virnuc_profiler.sweep.results.projected import projection_of
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import make_document, with_standings
+from virnuc_profiler.sweep.results.search_trials import allowance_of_search, finalists_of_search, search_goes_on
 from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 from virnuc_profiler.sweep.results.verdicts.candidates import Ranking, rank
@@ -128,7 +129,7 @@ class Documents:
 
     def confirmation(self) -> Replay | None:
         """Return the race of what the steps have found; None if there is nothing to compare, or no time for it."""
-        contenders = self.ranking.contenders
+        contenders = self._contenders
         if contenders is None:
             return None
         allowance = self._allowance(contenders)
@@ -164,13 +165,27 @@ class Documents:
 
     def _conclusion(self) -> Confirmation | None:
         """Return what the confirmation shows; None if none was planned, or it is older than the steps."""
-        contenders = self.ranking.contenders
+        contenders = self._contenders
         if contenders is None or ("confirmation" not in self._plan.steps and not self._confirmation_trials()):
             return None
         allowed = [one.configuration for one in self.ranking.rivals]
         return conclude(self.confirmation(), self._allowance(contenders), self.ranking.memory_gb, allowed)
 
+    @cached_property
+    def _contenders(self) -> Contenders | None:
+        """The configurations of the race: the finalists of a search, or else the best of the grids."""
+        contenders = self.ranking.contenders
+        if contenders is None or not self._record.has(SEARCH):
+            return contenders
+        finalists = finalists_of_search(self._record, [one.configuration for one in self.ranking.rivals])
+        rest = [one for one in finalists if one != contenders.baseline]
+        if not rest:
+            return contenders
+        return Contenders(rest[0], rest[1] if len(rest) > 1 else None, contenders.baseline, tuple(rest[2:]))
+
     def _allowance(self, contenders: Contenders) -> Allowance:
+        if self._record.has(SEARCH):
+            return allowance_of_search(self._record, len(contenders.all))
         grid = [trial for name in RANKED_STEPS for trial in self._comparable_trials(name)]
         return allowance_of(grid, contenders, self._record.current_conditions.settings.get("cooldown_s"))
 
@@ -219,6 +234,8 @@ class Documents:
         baseline_step = self._steps["baseline"].base
         own = [trial for trial in record.trials if trial.step == name]
         configurations = step.configurations() or tuple(dict.fromkeys(trial.configuration for trial in own))
+        if name == SEARCH:
+            step = replace(step, grid=_tried(configurations))
         stood = StepStandings(own, self._others(own), baseline_step, self._plan.objective)
         shown = [self._shown(stood, record.trials_of(name, one)) for one in configurations]
         trials = [trial for trial in shown if trial is not None]
@@ -230,7 +247,8 @@ class Documents:
             trials,
             baseline,
             planned=len(configurations),
-            complete=all(self._is_whole(name, one) for one in configurations),
+            complete=all(self._is_whole(name, one) for one in configurations)
+            and not (name == SEARCH and self._is_searching()),
             standings=stood,
             repeats=self._plan.repeats,
             took_sec=_took(own),
@@ -259,7 +277,12 @@ class Documents:
         """Return whether all is done that a planned confirmation waits for, such as the grids."""
         planned = [name for name in self._plan.steps if name in GRID_STEPS]
         found = [self.step(name) if self._record.has(name) else None for name in planned]
-        return "confirmation" in self._plan.steps and all(each is not None and each.complete for each in found)
+        due = "confirmation" in self._plan.steps and not self._is_searching()
+        return due and all(each is not None and each.complete for each in found)
+
+    def _is_searching(self) -> bool:
+        """Return whether a planned search has another trial before its race."""
+        return SEARCH in self._plan.steps and search_goes_on(self._record)
 
     def _is_whole(self, name: str, configuration: Configuration) -> bool:
         """Return whether a configuration was measured in all blocks, or failed in one."""
@@ -290,6 +313,7 @@ class Documents:
         others = [self._steps[name] for name in steps if name in GRID_STEPS]
         return (
             "validation" in steps
+            and not self._is_searching()
             and bool(self._record.trials)
             and all(self._record.last_trial(step.name, config) for step in others for config in step.configurations())
             and self.ranking.best is None
@@ -360,6 +384,12 @@ def _counting(trials: Sequence[Trial]) -> list[Result]:
         sound = [trial for trial in each if not trial.doubts or not trial.result.succeeded]
         found += [trial.result for trial in sound or each]
     return found
+
+
+def _tried(configurations: Sequence[Configuration]) -> Grid:
+    """Return the values of each knob among configurations, as a grid names them."""
+    values = {name: dict.fromkeys(getattr(one, name) for one in configurations) for name in KNOBS}
+    return {name: tuple(found) for name, found in values.items() if len(found) > 1 or name != "precision"}
 
 
 def _took(trials: Sequence[Trial]) -> float | None:

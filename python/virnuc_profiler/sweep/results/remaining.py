@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.steps import Step, in_order
+from virnuc_profiler.sweep.plan.steps import SEARCH, Step, in_order
 from virnuc_profiler.sweep.results.from_journal import Documents
+from virnuc_profiler.sweep.results.search_trials import search_goes_on, trials_of_search
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
+from virnuc_profiler.sweep.search.adaptive import TRIALS
 
 PlannedTrial = tuple[str, Configuration | None]
 """Step and configuration of a trial; None for the best configuration where that is not known yet."""
@@ -54,6 +56,8 @@ def remaining_trials(
             best = None if choice is None else choice.configuration
             if best is None or not record.is_finished(name, best, settings):
                 found.append((name, best))
+        if name == SEARCH and search_goes_on(record):
+            found += [(name, None)] * max(1, TRIALS - max(1, len(trials_of_search(record))))
         for block in range(repeats):
             left = configurations_of_block(steps[name], steps["baseline"].base, repeats)
             found += [(name, one) for one in left if not record.is_finished(name, one, settings, block)]

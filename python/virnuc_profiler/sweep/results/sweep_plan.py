@@ -10,7 +10,7 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, Grid, Step, grid_from_json, plan
+from virnuc_profiler.sweep.plan.steps import ALL_STEPS, Grid, Step, grid_from_json, plan
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.telemetry.typed_records import require_type
@@ -33,6 +33,7 @@ class SweepPlan:
         repeats: Number of blocks in which each step measures all of its configurations.
         seed: Seed of the order within these blocks.
         objective: What is minimized.
+        budget_sec: Seconds that a search may take with all that follows; None for no limit.
     """
 
     steps: tuple[str, ...]
@@ -43,6 +44,7 @@ class SweepPlan:
     repeats: int = 1
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
+    budget_sec: float | None = None
 
     def planned_steps(self) -> dict[str, Step]:
         """Return all steps by name, with the lists and the packing efficiency of this plan."""
@@ -63,6 +65,7 @@ class SweepPlan:
             "repeats": self.repeats,
             "seed": self.seed,
             "objective": self.objective.to_json(),
+            "budget_sec": self.budget_sec,
         }
 
     @classmethod
@@ -74,8 +77,9 @@ class SweepPlan:
         """
         for name in ("repeats", "seed"):
             require_type(entry.get(name), (int, type(None)), name)
+        require_type(entry.get("budget_sec"), (int, float, type(None)), "budget_sec")
         return cls(
-            steps=tuple(name for name in STEP_NAMES if name in entry["steps"]),
+            steps=tuple(name for name in ALL_STEPS if name in entry["steps"]),
             grid=grid_from_json(entry["grid"]),
             workload=Workload.from_json(entry["workload"]),
             validation_workload=Workload.from_json(entry["validation_workload"]),
@@ -83,6 +87,7 @@ class SweepPlan:
             repeats=entry.get("repeats") or 1,
             seed=entry.get("seed") or 0,
             objective=Objective.from_json(entry.get("objective")),
+            budget_sec=entry.get("budget_sec"),
         )
 
 
@@ -148,7 +153,7 @@ class Trial:
         Raises:
             TelemetryFormatError: A value has another form.
         """
-        if entry["step"] not in STEP_NAMES:
+        if entry["step"] not in ALL_STEPS:
             raise TelemetryFormatError(f"step {shown(entry['step'])} does not exist")
         for name in ("fingerprint", "conditions", "finished"):
             require_type(entry[name], (str,), name)

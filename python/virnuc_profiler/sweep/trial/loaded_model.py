@@ -33,6 +33,10 @@ class LoadedModel(Protocol):
     def forecast(self) -> object | None:
         """Return an object whose text says what the model needs and which budgets fit; None if that is not known."""
 
+    @property
+    def largest_budget(self) -> int | None:
+        """Return the largest token budget that is forecast to fit; None where nothing is forecast."""
+
     def conditions(self) -> Conditions:
         """Return the conditions of results with this model on this machine."""
 

@@ -160,6 +160,11 @@ class MeasuredModel:
             reloaded,
         )
 
+    @property
+    def largest_budget(self) -> int | None:
+        """The largest token budget that is forecast to fit; None where nothing is forecast."""
+        return None if self.forecast is None else self.forecast.largest_budget()
+
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         """Return the result of a configuration that cannot fit the device; None if it may fit.
 

@@ -93,6 +93,11 @@ class MemoryForecast:
             available_memory_gb=available / BYTES_PER_GB,
         )
 
+    def largest_budget(self) -> int | None:
+        """Return the largest token budget that fits and leaves a tenth of the memory free; None if that is unknown."""
+        available = self.available_bytes()
+        return None if available is None else _rounded_down(largest_fitting_budget(self.footprint, available))
+
     def __str__(self) -> str:
         available = self.available_bytes()
         return f"{self._demand()}{'' if available is None else f'; {self._fitting_budgets(available)}'}"

@@ -161,6 +161,7 @@ def _introduction(model: LoadedModel) -> dict[str, Any]:
         "description": dict(model.description),
         "device_name": model.device_name,
         "forecast": None if model.forecast is None else str(model.forecast),
+        "largest_budget": getattr(model, "largest_budget", None),
         "conditions": model.conditions().to_json(),
     }
 

@@ -88,6 +88,12 @@ class SupervisedModel:
         forecast: str | None = self._introduction["forecast"]
         return forecast
 
+    @property
+    def largest_budget(self) -> int | None:
+        """The largest token budget that is forecast to fit; None where nothing is forecast."""
+        budget: int | None = self._introduction["largest_budget"]
+        return budget
+
     def conditions(self) -> Conditions:
         """Return the conditions of results with this model on this machine."""
         limits = self._supervisor.limits

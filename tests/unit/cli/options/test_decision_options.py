@@ -45,7 +45,7 @@ def test_a_dry_run_counts_blocks_and_names_the_confirmation(tmp_path, capsys):
     assert "dataloader: 2 configurations in 2 blocks\n" in out
     assert "num_workers=1, prefetch_factor=2, token_budget=4096, buffer_size=2000 (2 times)" in out
     assert "confirmation: the best, the runner-up and the baseline, in blocks\nvalidation: 1 configuration\n" in out
-    assert "and at most a quarter more for the confirmation" in out
+    assert "and at most a third more for the confirmation" in out
     assert main([*DRY, "--no-confirm", "--output-dir", str(tmp_path)]) == 0
     assert "confirmation" not in capsys.readouterr().out
 

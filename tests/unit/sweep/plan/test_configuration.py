@@ -46,7 +46,7 @@ def test_the_smallest_values_are_allowed():
 
 def test_the_grids_are_those_of_the_specification():
     steps = plan()
-    assert [len(step.configurations()) for step in steps.values()] == [1, 9, 9, 6, 0, 0]
+    assert [len(step.configurations()) for step in steps.values()] == [1, 9, 9, 6, 0, 0, 0]
     by_workers = [(c.num_workers, c.prefetch_factor) for c in steps["dataloader"].configurations()]
     assert by_workers == [(w, p) for w in (2, 4, 8) for p in (2, 4, 8)]
     by_budget = [(c.token_budget, c.buffer_size) for c in steps["packing"].configurations()]
@@ -59,6 +59,7 @@ def test_the_grids_are_those_of_the_specification():
         "dataloader_sweep.json",
         "packing_sweep.json",
         "interaction_sweep.json",
+        "search.json",
         "confirmation.json",
         "optimal_validation.json",
     ]

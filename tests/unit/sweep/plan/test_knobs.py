@@ -117,7 +117,7 @@ def test_each_part_of_a_run_gets_its_own_arguments():
 def test_a_varied_precision_is_the_slowest_dimension_of_every_grid_and_the_baseline_has_its_first_value():
     steps = plan({"precision": ["fp32", "bf16"], "buffer_size": [500]})
     assert steps["baseline"].configurations() == (replace(BASELINE, precision="fp32"),)
-    assert [len(step.configurations()) for step in steps.values()] == [1, 18, 6, 12, 0, 0]
+    assert [len(step.configurations()) for step in steps.values()] == [1, 18, 6, 12, 0, 0, 0]
     found = [(c.precision, c.token_budget) for c in steps["packing"].configurations()]
     assert found == [(p, t) for p in ("fp32", "bf16") for t in (2048, 4096, 8192)]
     assert list(steps["packing"].grid) == ["precision", "token_budget", "buffer_size"]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,11 +23,13 @@ class Contenders:
         winner: The best that the grids have found.
         runner_up: The second best; None if there is none, or no time for it.
         baseline: The baseline; None if it did not succeed.
+        others: Further finalists of a search.
     """
 
     winner: Configuration
     runner_up: Configuration | None
     baseline: Configuration | None
+    others: tuple[Configuration, ...] = ()
 
     @property
     def reference(self) -> Configuration:
@@ -37,7 +39,9 @@ class Contenders:
     @property
     def all(self) -> tuple[Configuration, ...]:
         """Each configuration once."""
-        return tuple(dict.fromkeys(one for one in (self.winner, self.runner_up, self.baseline) if one is not None))
+        return tuple(
+            dict.fromkeys(one for one in (self.winner, self.runner_up, *self.others, self.baseline) if one is not None)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,7 @@ class Confirmation:
             "allowed_sec": self.allowed_sec,
             "used_sec": self.used_sec,
             "contenders": None if found is None else {role: _json(one) for role, one in roles.items()},
+            "other_finalists": [] if found is None else [one.to_json() for one in found.others],
             "leaders": [one.to_json() for one in self.leaders],
             "comparisons": [
                 {"config": one.to_json(), **comparison.to_json()} for one, comparison in self.comparisons.items()
@@ -94,7 +99,7 @@ class Confirmation:
         try:
             found = values["contenders"]
             return cls(
-                contenders=None if found is None else _contenders(found),
+                contenders=None if found is None else _contenders(found, values.get("other_finalists") or ()),
                 verdict=str(values["verdict"]),
                 recommended=_read_any(values["recommended"]),
                 comparisons={_read(each["config"]): Comparison.from_json(each) for each in values["comparisons"]},
@@ -107,8 +112,13 @@ class Confirmation:
             raise TelemetryFormatError(f"its confirmation cannot be read: {error}") from None
 
 
-def _contenders(found: Mapping[str, Any]) -> Contenders:
-    return Contenders(_read(found["winner"]), _read_any(found["runner_up"]), _read_any(found["baseline"]))
+def _contenders(found: Mapping[str, Any], others: Sequence[Any]) -> Contenders:
+    return Contenders(
+        _read(found["winner"]),
+        _read_any(found["runner_up"]),
+        _read_any(found["baseline"]),
+        tuple(map(_read, others)),
+    )
 
 
 def _json(configuration: Configuration | None) -> dict[str, Any] | None:

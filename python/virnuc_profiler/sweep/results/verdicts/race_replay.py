@@ -8,7 +8,7 @@ afresh, beside the baseline and the runner-up, until their order is known or its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_AGREE, MIN_BLOCKS_TO_DIFFER, Comparison
@@ -20,8 +20,9 @@ from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import by_configuration
 from virnuc_profiler.sweep.results.verdicts.standings import CONFIDENCE, THRESHOLD
+from virnuc_profiler.sweep.search.finals import affordable_blocks, affordable_finalists, staying
 
-SHARE: Final = 0.25
+SHARE: Final = 1 / 3
 """Share of the time of the steps before that the confirmation may take."""
 
 MAX_BLOCKS: Final = 10
@@ -38,6 +39,11 @@ class Allowance:
 
     allowed_sec: float
     trial_sec: float
+
+    @property
+    def trials(self) -> float:
+        """Number of trials that fit."""
+        return self.allowed_sec / max(self.trial_sec, 1e-9)
 
     def blocks(self, count: int) -> int:
         """Return the number of whole blocks of this many configurations that fit.
@@ -63,6 +69,10 @@ def within(contenders: Contenders, allowance: Allowance) -> Contenders | None:
     if allowance.blocks(len(contenders.all)) >= MIN_BLOCKS_TO_DIFFER:
         return contenders
     pair = Contenders(contenders.winner, None, contenders.baseline)
+    if contenders.others:
+        finalists = len(contenders.all) - (contenders.baseline is not None)
+        count = affordable_finalists(finalists, allowance.trials)
+        return replace(contenders, others=contenders.others[: count - 2]) if count > 2 else pair
     chosen = pair if len(pair.all) == 2 else contenders
     return chosen if allowance.blocks(len(chosen.all)) >= MIN_BLOCKS_TO_AGREE else None
 
@@ -88,7 +98,7 @@ class Replay:
         self.allowance = allowance
         self.used_sec = sum(map(_seconds, trials))
         self._by_name = {one.run_id: one for one in contenders.all}
-        most = max(MIN_BLOCKS_TO_AGREE, min(MAX_BLOCKS, allowance.blocks(len(contenders.all))))
+        most = max(MIN_BLOCKS_TO_AGREE, _blocks(contenders, allowance))
         self.race = Race(
             tuple(self._by_name),
             contenders.reference.run_id,
@@ -103,7 +113,9 @@ class Replay:
             if trial.result.succeeded and not trial.result.interrupted and cost is not None:
                 speeds.setdefault(trial.block, {})[trial.configuration.run_id] = 1 / cost
         self._measured = len(standing)
-        while set(self.race.running) <= speeds.get(self.race.blocks, {}).keys() and not self.race.finished:
+        self._whole: list[dict[str, float]] = []
+        while set(self._running()) <= speeds.get(self.race.blocks, {}).keys() and not self.race.finished:
+            self._whole.append(speeds[self.race.blocks])
             self.race.add_block(speeds[self.race.blocks])
         self._current = speeds.get(self.race.blocks, {})
 
@@ -117,7 +129,7 @@ class Replay:
 
         A block that has begun is finished.
         """
-        left = [self._by_name[name] for name in self.race.running if name not in self._current]
+        left = [self._by_name[name] for name in self._running() if name not in self._current]
         seconds = self.used_sec / self._measured if self._measured else self.allowance.trial_sec
         if not self._current and self.used_sec + len(left) * seconds > self.allowance.allowed_sec * (1 + 1e-9):
             return []
@@ -127,6 +139,19 @@ class Replay:
         """Return the comparison of each contender with the reference, except for the reference itself."""
         reference = self.contenders.reference
         return {one: self.race.comparison(name) for name, one in self._by_name.items() if one != reference}
+
+    def _running(self) -> tuple[str, ...]:
+        """Return what the next block measures: of the finalists of a search, those that stay."""
+        running, reference = self.race.running, self.race.reference
+        if not self.contenders.others:
+            return running
+        rivals = (self._by_name[name] for name in running if name != reference)
+        kept = {one.run_id for one in staying({one: self.speeds(one) for one in rivals}, self.race.blocks)}
+        return tuple(name for name in running if name in kept or name == reference)
+
+    def speeds(self, configuration: Configuration) -> list[float]:
+        """Return the reciprocal costs of a contender, one for each whole block that it ran in."""
+        return [block[configuration.run_id] for block in self._whole if configuration.run_id in block]
 
     def leaders(self) -> tuple[Configuration, ...]:
         """Return the contenders that are not shown to be worse than another."""
@@ -144,6 +169,13 @@ def allowance_of(grid: Sequence[Trial], contenders: Contenders, cooldown_s: Any)
     pause_s = float(cooldown_s) if isinstance(cooldown_s, int | float) else 0.0
     wanted = [_brief_seconds(trial, pause_s) for trial in grid if trial.configuration in contenders.all]
     return Allowance(SHARE * sum(map(_seconds, grid)), sum(wanted) / len(wanted) if wanted else 0.0)
+
+
+def _blocks(contenders: Contenders, allowance: Allowance) -> int:
+    """Return how many blocks a race may have."""
+    if contenders.others:
+        return affordable_blocks(len(contenders.all) - 1, allowance.trials)
+    return min(MAX_BLOCKS, allowance.blocks(len(contenders.all)))
 
 
 def _seconds(trial: Trial) -> float:

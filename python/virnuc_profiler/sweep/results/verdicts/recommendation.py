@@ -8,16 +8,17 @@ from dataclasses import replace
 from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import CANNOT_TELL, FASTER, MIN_BLOCKS_TO_AGREE, SAME, Comparison
+from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.objective import ENERGY, Objective
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.candidates import Candidate, Ranking, packs, rank
-from virnuc_profiler.sweep.results.verdicts.cheapest import cheapest
 from virnuc_profiler.sweep.results.verdicts.confirmation import BETTER, TIED, Confirmation
 from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import THRESHOLD
+from virnuc_profiler.sweep.search.finals import nearly_best
 from virnuc_profiler.telemetry.number_text import counted, limit, number, share, times
 
 _BASELINE: Final = "baseline"
@@ -51,6 +52,8 @@ def conclude(
     same = all(found.verdict == SAME for found in comparisons.values())
     verdict = BETTER if better else TIED if same else CANNOT_TELL
     eligible = better or [reference, *level]
+    if replay.contenders.others:  # a search selects; whether the selected one is better is the verdict's matter
+        eligible = nearly_best({one: replay.speeds(one) for one in better or leaders}) or [reference]
     return Confirmation(
         contenders=replay.contenders,
         verdict=verdict,
@@ -214,6 +217,8 @@ def _confirmed(choice: Choice, confirmation: Confirmation, objective: Objective)
             for one, each in confirmation.comparisons.items()
         )
         kept = reference if recommended == contenders.reference else "the cheapest that is shown to be as good"
+        if contenders.others:
+            kept = "the cheapest of those that measured best"
         reason = f"cannot tell in {blocks} whether anything is better than {reference} ({others}), so it is {kept}"
     return replace(
         choice,

@@ -17,6 +17,7 @@ from virnuc_profiler.analysis.confidence.noise import compare_with_reference
 from virnuc_profiler.analysis.confidence.paired import Comparison, compare_blocks
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
+from virnuc_profiler.sweep.plan.steps import SEARCH
 from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.verdicts.measurements import (
     Measurements,
@@ -45,14 +46,14 @@ class StepStandings:
         objective: What is minimized.
 
     Attributes:
-        in_blocks: Whether the step has measured in more than one block.
+        in_blocks: Whether the step has measured in more than one block; a search repeats trials, but not in blocks.
     """
 
     def __init__(
         self, own: Sequence[Trial], others: Sequence[Trial], baseline: Configuration | None, objective: Objective
     ) -> None:
         self._objective = objective
-        self.in_blocks = any(trial.block for trial in own)
+        self.in_blocks = any(trial.block for trial in own if trial.step != SEARCH)
         counted = own if self.in_blocks else [*others, *own]
         found = {config: measurements_of(trials, objective) for config, trials in by_configuration(counted).items()}
         self._measured = {config: each for config, each in found.items() if each.costs}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The configurations that no other one beats, and the cheapest of equals."""
 
+from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
-from virnuc_profiler.sweep.results.verdicts.cheapest import cheapest
 from virnuc_profiler.sweep.results.verdicts.pareto import Tradeoff, pareto_set
 
 FAST, FRUGAL, WORSE = Configuration(8), Configuration(2), Configuration(16)

@@ -103,13 +103,13 @@ def test_there_is_no_race_of_one():
     assert within(Contenders(BASELINE, None, BASELINE), ENOUGH) is None
 
 
-def test_the_time_is_a_quarter_of_that_of_the_steps_and_brief_trials_have_no_pause():
+def test_the_time_is_a_third_of_that_of_the_steps_and_brief_trials_have_no_pause():
     result = success(WINNER, measured_sec=3.0, passes=6)
     grid = [trial(WINNER, took_sec=6.0, result=result), trial(Configuration(4, 2), took_sec=14.0)]
     found = allowance_of(grid, ALL, 2.0)
-    assert found.allowed_sec == 5.0
+    assert found.allowed_sec == pytest.approx(20 / 3)
     assert found.trial_sec == pytest.approx(6.0 - 2.0 - 2.0)  # without the pause, and one second of repetition
-    assert allowance_of([trial(WINNER, took_sec=None)], ALL, "auto").allowed_sec == 0.25 * 20.0
+    assert allowance_of([trial(WINNER, took_sec=None)], ALL, "auto").allowed_sec == pytest.approx(20 / 3)
 
 
 def test_equal_ones_are_called_different_in_less_than_five_percent_of_races():

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+"""The adaptive search: short trials where they tell most, then a race of the finalists. Pure.
+
+Half of the trials go where Optuna expects an improvement, the other half where the surrogate expects the highest rate.
+The latter repeats a configuration that leads by one reading, and so unmasks it if it was luck. With few noisy trials,
+such greed does as well as more careful rules, or better (De Ath and others 2021). No single reading decides: the
+finalists are chosen by the surrogate, measured again in blocks, and judged by those measurements alone.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from virnuc_profiler.analysis.confidence.paired import Comparison
+from virnuc_profiler.analysis.confidence.race import Race
+from virnuc_profiler.sweep.plan.cheapest import cheapest
+from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.search.finals import (
+    FINALISTS,
+    MAX_BLOCKS,
+    affordable_finalists,
+    nearly_best,
+    staying,
+)
+from virnuc_profiler.sweep.search.proposals import propose
+from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.sweep.search.surrogate import Surrogate
+
+TRIALS: Final = 16
+RACE_SHARE: Final = 0.5
+"""Share of the time that is kept for the race."""
+MIN_TRIALS: Final = 4
+"""Trials that are made whatever the time: the baseline and the seeds."""
+_MAX_REPEATS: Final = 1
+"""How often the surrogate may have a configuration measured again; the race is for what is still good then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What came of one trial.
+
+    Attributes:
+        rate: Work per second, or whatever else is to be maximized; None if the configuration failed.
+        seconds: Time that the trial took in all.
+    """
+
+    rate: float | None
+    seconds: float
+
+
+Trials = Sequence[tuple[Configuration, Measurement]]
+"""The trials before the race, in order; a configuration may occur several times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a search ends.
+
+    Attributes:
+        trials: Most trials before the race, the baseline among them.
+        finalists: Most configurations that enter the race, beside the baseline.
+        max_blocks: Most blocks of the race.
+        seconds: Time for all trials with the race; None for no limit.
+    """
+
+    trials: int = TRIALS
+    finalists: int = FINALISTS
+    max_blocks: int = MAX_BLOCKS
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search has found.
+
+    Attributes:
+        configuration: The recommended configuration; None if nothing succeeded.
+        comparison: Its comparison with the baseline, at the error of the whole race; None if there was none.
+        leaders: Finalists that are not shown to be slower than another.
+        finalists: Configurations that entered the race, the baseline among them.
+        trials: The trials before the race.
+        race_trials: Number of trials of the race.
+        seconds: Time of all trials.
+    """
+
+    configuration: Configuration | None
+    comparison: Comparison | None
+    leaders: tuple[Configuration, ...]
+    finalists: tuple[Configuration, ...]
+    trials: Trials
+    race_trials: int
+    seconds: float
+
+
+def next_trial(
+    space: Space, trials: Trials, *, limits: Limits, seed: int, baseline: Configuration = BASELINE
+) -> Configuration | None:
+    """Return the configuration to measure next; None if it is time for the race.
+
+    It follows from the trials so far and the seed alone, so a search that was interrupted goes on as if it had not
+    been.
+
+    Args:
+        space: The space of the search.
+        trials: The trials so far.
+        limits: When the search ends.
+        seed: Random seed.
+        baseline: Configuration that comes first, because all others are compared with it.
+
+    Raises:
+        UsageError: The extra ``search`` is not installed.
+    """
+    number = len(trials)
+    if not goes_on(trials, limits):
+        return None
+    first = tuple(dict.fromkeys((baseline, *space.seeds())))
+    if number < len(first):
+        return first[number]
+    observations, failed = _observations(trials), _failed(trials)
+    if not observations:  # nothing has worked so far: take what is cheap
+        return next((one for one in space.configurations if one not in failed), None)
+    if number % 2:
+        proposed = propose(space, observations, seed)
+        if proposed not in failed:
+            return proposed
+    counts = Counter(one for one, _ in observations)
+    repeated = {one for one, count in counts.items() if count > _MAX_REPEATS}
+    return Surrogate(space, observations).best(failed | repeated)
+
+
+def goes_on(trials: Trials, limits: Limits) -> bool:
+    """Return whether there is another trial before the race.
+
+    Args:
+        trials: The trials so far.
+        limits: When the search ends.
+    """
+    return len(trials) < limits.trials and (len(trials) < MIN_TRIALS or _has_time(trials, limits))
+
+
+def finalists(
+    space: Space, trials: Trials, count: int, seed: int, allowed: Iterable[Configuration] | None = None
+) -> tuple[Configuration, ...]:
+    """Return the configurations that enter the race, of those that were measured; none if none succeeded.
+
+    Args:
+        space: The space of the search.
+        trials: The trials before the race.
+        count: Number of finalists.
+        seed: Random seed.
+        allowed: Configurations that keep what is required of the best one; None for all.
+    """
+    observations, failed = _observations(trials), _failed(trials)
+    candidates = list(dict.fromkeys(one for one, _ in observations if one not in failed))
+    if allowed is not None:
+        wanted = set(allowed)
+        candidates = [one for one in candidates if one in wanted] or candidates
+    if not candidates:
+        return ()
+    return Surrogate(space, observations).finalists(candidates, count, seed)
+
+
+def search(
+    space: Space,
+    measure: Callable[[Configuration], Measurement],
+    *,
+    limits: Limits | None = None,
+    seed: int = 0,
+    baseline: Configuration = BASELINE,
+) -> Found:
+    """Search a space for the configuration with the highest rate.
+
+    Args:
+        space: The space of the search.
+        measure: Measures one configuration.
+        limits: When the search ends; None for the usual limits.
+        seed: Random seed.
+        baseline: Configuration that the recommended one is compared with.
+
+    Raises:
+        UsageError: The extra ``search`` is not installed.
+    """
+    limits = limits or Limits()
+    trials: list[tuple[Configuration, Measurement]] = []
+    while (one := next_trial(space, trials, limits=limits, seed=seed, baseline=baseline)) is not None:
+        trials.append((one, measure(one)))
+    chosen = [one for one in finalists(space, trials, limits.finalists, seed) if one != baseline]
+    if limits.seconds is not None:
+        used = [taken.seconds for _, taken in trials]
+        chosen = chosen[: affordable_finalists(len(chosen), (limits.seconds - sum(used)) / median(used))]
+    return _race(dict.fromkeys((baseline, *chosen)), trials, measure, limits, seed)
+
+
+def _race(
+    entrants: Iterable[Configuration],
+    trials: Trials,
+    measure: Callable[[Configuration], Measurement],
+    limits: Limits,
+    seed: int,
+) -> Found:
+    by_name = {one.run_id: one for one in entrants}
+    race = Race(list(by_name), next(iter(by_name)), max_blocks=limits.max_blocks)
+    order = random.Random(seed)  # noqa: S311  an order, not a secret
+    rates_of: dict[Configuration, list[float]] = {one: [] for one in by_name.values()}
+    seconds, count = sum(taken.seconds for _, taken in trials), 0
+    each = median(taken.seconds for _, taken in trials)
+    while not race.finished:
+        names = list(race.running)
+        rivals = {by_name[name]: rates_of[by_name[name]] for name in names if name != race.reference}
+        names = [race.reference, *(one.run_id for one in staying(rivals, race.blocks))]
+        if limits.seconds is not None and seconds + len(names) * each > limits.seconds:
+            break
+        order.shuffle(names)
+        block = {name: measure(by_name[name]) for name in names}
+        seconds, count = seconds + sum(taken.seconds for taken in block.values()), count + len(block)
+        rates = {name: taken.rate for name, taken in block.items() if taken.rate is not None}
+        if race.reference not in rates:
+            break
+        race.add_block(rates)
+        for name, rate in rates.items():
+            rates_of[by_name[name]].append(rate)
+    leaders = tuple(by_name[name] for name in race.leaders()) if race.blocks else ()
+    near = nearly_best({one: rates_of[one] for one in leaders})
+    best = cheapest(near, {}) if near else next(iter(reversed(tuple(by_name.values()))), None)
+    compared = best is not None and race.blocks > 0 and best.run_id != race.reference
+    return Found(
+        configuration=best,
+        comparison=race.comparison(best.run_id) if best is not None and compared else None,
+        leaders=leaders,
+        finalists=tuple(by_name.values()),
+        trials=tuple(trials),
+        race_trials=count,
+        seconds=seconds,
+    )
+
+
+def _observations(trials: Trials) -> list[tuple[Configuration, float]]:
+    return [(one, math.log(taken.rate)) for one, taken in trials if taken.rate is not None]
+
+
+def _failed(trials: Trials) -> frozenset[Configuration]:
+    return frozenset(one for one, taken in trials if taken.rate is None)
+
+
+def _has_time(trials: Trials, limits: Limits) -> bool:
+    """Return whether one more trial leaves the race its share, if it lasts as long as the others."""
+    if limits.seconds is None:
+        return True
+    each = median(taken.seconds for _, taken in trials)
+    return sum(taken.seconds for _, taken in trials) + each <= (1 - RACE_SHARE) * limits.seconds
