@@ -17,6 +17,9 @@ from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 UPPER_BOUNDS: Final = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Tokens of the longest sequence of each stratum, BOS and EOS included; the last holds all longer ones too."""
 
+_MIN_STRATIFIED: Final = 24
+"""Fewer sequences cannot hold the due share of each stratum, which is then a part of an error that strata hide."""
+
 
 @dataclass(frozen=True, slots=True)
 class LengthStrata:
@@ -70,7 +73,8 @@ class LengthStrata:
         whole = LengthStrata(
             (self.upper_bounds[-1],), (self.total_sequences,), (self.total_tokens,), (sum(self.squares),)
         )
-        return math.sqrt((self if stratified else whole)._variance_of_total()) / self.total_tokens
+        strata = self if stratified and self.total_sequences >= _MIN_STRATIFIED else whole
+        return math.sqrt(strata._variance_of_total()) / self.total_tokens
 
     def _variance_of_total(self) -> float:
         """Return the variance of the number of tokens that comes from the lengths within strata."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 from virnuc_profiler.analysis.projection.length_strata import UPPER_BOUNDS, LengthStrata, strata_of
+from virnuc_profiler.sweep.plan.sample import stratified_sample
 
 LENGTHS = st.lists(st.integers(2, 1024), min_size=1, max_size=200).map(np.array)
 
@@ -67,8 +68,19 @@ def test_a_stratified_samples_mean_is_surer():
     assert stratified < simple / 4
 
 
-def test_a_sample_of_one_sequence_in_each_stratum_is_not_taken_to_be_exact():
-    """The standard error of the mean of three sequences of a file of two lengths is 4.7 tokens of 72."""
-    error = strata_of(np.array([62, 62, 82])).error_of_mean(stratified=True)
-    assert 0.02 < error < 0.15
+@pytest.mark.parametrize("count", [2, 4, 12, 23, 24, 72])
+def test_the_error_of_a_small_stratified_sample_holds_its_mean(count):
+    random = np.random.default_rng(1)
+    file = np.concatenate(
+        [random.integers(52, 102, 4000), random.integers(103, 302, 3500), random.integers(303, 1002, 2500)]
+    )
+    held = 0
+    for seed in range(200):
+        lengths = file[stratified_sample(file, count, seed).positions]
+        error = strata_of(lengths).error_of_mean(stratified=True)
+        held += abs(np.log(lengths.mean() / file.mean())) <= 1.96 * error
+    assert held >= 0.93 * 200
+
+
+def test_one_sequence_says_little_of_a_mean():
     assert strata_of(np.array([52])).error_of_mean(stratified=False) == 1
