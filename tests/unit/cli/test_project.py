@@ -134,6 +134,18 @@ def test_lengths_that_the_run_did_not_have_are_mentioned(tmp_path, capsys, monke
     assert "74.3% of the job's tokens are in sequences of lengths that the run did not have." in " ".join(out.split())
 
 
+def test_a_run_of_the_first_sequences_stands_for_the_others_only_without_their_file(tmp_path, capsys, monkeypatch):
+    machine = SimulatedMachine(tokens_per_second=1e5)
+    machine.install(monkeypatch)
+    own = fasta_of(tmp_path / "own.faa", *[998] * 12, 50)
+    result = measure_configuration(
+        Configuration(num_workers=0), own, tmp_path, machine, "cpu", cooldown_s=0.0, num_sequences=12
+    )
+    first = "The run had the first 12 of 13 sequences of its file, which is no random sample"
+    assert first in " ".join(project(capsys, result.run_path)[1].split())
+    assert first not in " ".join(project(capsys, result.run_path, "--fasta", own)[1].split())
+
+
 def test_a_run_that_is_too_short_to_tell_has_a_wide_interval(tmp_path, capsys, monkeypatch):
     machine = SimulatedMachine(tokens_per_second=1e5, start_up_s=2.0)
     machine.install(monkeypatch)
