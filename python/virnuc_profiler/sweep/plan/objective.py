@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
 from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES, ratio
-from virnuc_profiler.telemetry.typed_records import require_type
 
 TIME: Final = "time"
 ENERGY: Final = "energy"
@@ -125,6 +124,8 @@ class Objective:
         Raises:
             TelemetryFormatError: It is something else.
         """
+        from virnuc_profiler.telemetry.typed_records import require_type  # imports NumPy, which --help does not need
+
         if values is None:
             return cls()
         if not isinstance(values, Mapping):

@@ -22,8 +22,9 @@ MIN_BUFFER: Final = 250
 MAX_BUFFER: Final = 32_000
 BUDGET_WITHOUT_FORECAST: Final = 8192
 """Largest budget where nothing is known of the memory, as on a CPU: that of the default grid."""
-MIN_PACKS: Final = 4
-"""Packs of the largest budget that the workload must fill. With fewer, the gap in the last pack decides the rate."""
+MIN_PACKS: Final = 10
+"""Packs of the largest budget that the workload must fill. The gap in the last of ten costs a tenth at most; with
+fewer, it would decide the rate, and keep the packing efficiency below what steps require."""
 PACKS_IN_BUFFER: Final = "packs_in_buffer"
 """The axis of the buffer: how many full packs it holds."""
 

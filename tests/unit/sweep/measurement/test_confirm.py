@@ -127,7 +127,7 @@ def raced(folder, result_of, stop_after=None, begin=None):
 @pytest.mark.parametrize("count", [6, 7, 8, 9, 12, 16])
 def test_a_resumed_sweep_goes_on_within_its_race(tmp_path, count):
     def result_of(config):
-        return success(config, 110.0 if config.num_workers == 2 else 100.0, measured_sec=9.0, passes=18)
+        return success(config, 110.0 if config.num_workers == 2 else 100.0, measured_sec=5.0, passes=10)
 
     begun = small_plan(STEP_NAMES)
     whole = raced(tmp_path / "whole", result_of, begin=begun)

@@ -19,8 +19,8 @@ def test_budgets_end_at_what_fits_and_begin_at_the_longest_sequence():
     assert list(budgets) == sorted(set(budgets))
 
 
-def test_a_budget_beyond_a_quarter_of_the_workload_is_not_tried():
-    assert space(largest_budget=10**7).axes["token_budget"][-1] == 4_300_000 // 4
+def test_a_budget_beyond_a_tenth_of_the_workload_is_not_tried():
+    assert space(largest_budget=10**7).axes["token_budget"][-1] == 4_300_000 // 10
 
 
 def test_a_small_workload_still_allows_the_budgets_of_the_default_grid():

@@ -183,7 +183,14 @@ def _seconds(trial: Trial) -> float:
 
 
 def _brief_seconds(trial: Trial, pause_s: float) -> float:
-    """Return how long a trial would have taken without its pause, and repeating its workload only briefly."""
-    measured, passes = trial.result.measured_sec or 0.0, trial.result.passes or 1
-    saved = measured - min(measured, max(measured / passes, BRIEF_SECONDS))
-    return max(0.0, _seconds(trial) - pause_s - saved)
+    """Return how long a trial would have taken without its pause, and repeating its workload only briefly.
+
+    What comes after start-up, such as the analysis of the run, grows with the number of batches.
+    """
+    result, took = trial.result, max(0.0, _seconds(trial) - pause_s)
+    measured, passes = result.measured_sec or 0.0, result.passes or 1
+    if not measured:
+        return took
+    start_up = min(result.start_up_sec or 0.0, took)
+    share = min(1.0, max(1 / passes, BRIEF_SECONDS / measured))
+    return start_up + (took - start_up) * share

@@ -108,7 +108,7 @@ def test_the_time_is_a_third_of_that_of_the_steps_and_brief_trials_have_no_pause
     grid = [trial(WINNER, took_sec=6.0, result=result), trial(Configuration(4, 2), took_sec=14.0)]
     found = allowance_of(grid, ALL, 2.0)
     assert found.allowed_sec == pytest.approx(20 / 3)
-    assert found.trial_sec == pytest.approx(6.0 - 2.0 - 2.0)  # without the pause, and one second of repetition
+    assert found.trial_sec == pytest.approx((6.0 - 2.0) / 3)  # without the pause, and one second of three
     assert allowance_of([trial(WINNER, took_sec=None)], ALL, "auto").allowed_sec == pytest.approx(20 / 3)
 
 
