@@ -242,3 +242,27 @@ def test_a_result_without_a_rate_is_misuse(tmp_path, capsys):
     code, _, err = project(capsys, tmp_path)
     assert code == 2
     assert "has no steady rate, so there is nothing to project" in err
+
+
+@pytest.mark.parametrize(
+    ("result", "workload", "words"),
+    [
+        ({}, {"tokens": 10**400}, "does not describe its workload"),
+        ({}, {"num_sequences": 10**30}, "does not describe its workload"),
+        ({"steady_tokens_per_sec": 0.0}, {}, "has no steady rate"),
+        ({"start_up_sec": -5.0}, {}, "has no steady rate"),
+        ({"rate_interval": {"state": "settled"}}, {}, "baseline.json: steady_interval cannot be read: 'window'"),
+        ({"rate_interval": {**INTERVAL, "low": -5.0}}, {}, "steady_interval.low is -5.0"),
+        ({"rate_interval": {**INTERVAL, "high": 1e12}}, {}, ""),
+    ],
+)
+def test_a_result_that_cannot_be_is_no_internal_error(folder, capsys, result, workload, words):
+    document = json.loads((folder / "baseline.json").read_text())
+    document["workload"].update(workload)
+    for one in (*document["results"], document["best"]):
+        one.update(result)
+    (folder / "alone").mkdir()
+    write_json_atomically(folder / "alone" / "baseline.json", document)
+    code, out, err = project(capsys, folder / "alone" / "baseline.json")
+    assert (code, "internal error" in err) == (2 if words else 0, False)
+    assert words in (err or out)

@@ -17,6 +17,8 @@ from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 UPPER_BOUNDS: Final = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Tokens of the longest sequence of each stratum, BOS and EOS included; the last holds all longer ones too."""
 
+_MOST: Final = 10**18
+"""Largest number in strata that is believed; no file has more squared tokens."""
 _MIN_STRATIFIED: Final = 24
 """Fewer sequences cannot hold the due share of each stratum, which is then a part of an error that strata hide."""
 
@@ -101,7 +103,16 @@ class LengthStrata:
         if len(columns) != len(cls.__slots__) or len({len(column) for column in columns}) != 1:
             return None
         strata = cls(*columns)
-        return strata if strata.total_sequences and strata.total_tokens else None
+        return strata if strata.total_sequences and strata._is_possible() else None
+
+    def _is_possible(self) -> bool:
+        """Return whether there are lengths that the strata can be a count of."""
+        rows = zip(self.sequences, self.tokens, self.squares, strict=True)
+        ascending = all(lower < upper for lower, upper in pairwise((0, *self.upper_bounds)))
+        return ascending and all(
+            held <= tokens <= squares and tokens**2 <= held * squares if held else tokens == squares == 0
+            for held, tokens, squares in rows
+        )
 
 
 def strata_of(lengths: NDArray[np.int64]) -> LengthStrata:
@@ -120,4 +131,6 @@ def strata_of(lengths: NDArray[np.int64]) -> LengthStrata:
 
 
 def _is_column(values: Any) -> TypeGuard[Sequence[int]]:
-    return isinstance(values, Sequence) and bool(values) and all(type(each) is int and each >= 0 for each in values)
+    if not isinstance(values, Sequence) or not values:
+        return False
+    return all(type(each) is int and 0 <= each <= _MOST for each in values)

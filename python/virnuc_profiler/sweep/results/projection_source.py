@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from virnuc_profiler.analysis.comparison.measured_run import read_interval
 from virnuc_profiler.analysis.host.interruptions import summary_interrupted
 from virnuc_profiler.analysis.model_cost import recorded_shape
 from virnuc_profiler.analysis.projection.length_strata import LengthStrata
@@ -120,22 +121,38 @@ def _of_result(path: Path, result: Result, workload: Mapping[str, Any]) -> Sourc
 
 
 def _without_run(path: Path, result: Result, workload: Mapping[str, Any]) -> Source:
+    lengths = _equal_lengths(workload)
+    if lengths is None:
+        raise TelemetryFormatError(f"{path} does not describe its workload, which a projection needs")
+    rate, measured_s = result.steady_tokens_per_sec, result.measured_sec
+    if rate is None and result.steady_sequences_per_sec is not None:  # as in files of older versions
+        rate = result.steady_sequences_per_sec * lengths.mean_tokens
+    if measured_s is None and result.elapsed_sec is not None and result.start_up_sec is not None:
+        measured_s = result.elapsed_sec - result.start_up_sec
+    try:
+        interval = None if result.rate_interval is None else read_interval(result.rate_interval)
+    except TelemetryFormatError as error:
+        raise TelemetryFormatError(f"{path}: {error}") from error
+    pace = pace_of_result(rate, result.start_up_sec, interval, measured_s, result.gpu_util)
+    if pace is None:
+        raise TelemetryFormatError(f"{path} has no steady rate, so there is nothing to project")
+    return Source(path, "", pace, lengths, lengths, stratified=True)
+
+
+def _equal_lengths(workload: Mapping[str, Any]) -> LengthStrata | None:
+    """Return the lengths of a workload of which only the mean is known; None if that is not known or impossible."""
     counts = [workload.get(name) for name in ("num_sequences", "tokens", "longest_tokens")]
     known = [count for count in counts if type(count) is int and count > 0]
     if len(known) < len(counts):
-        raise TelemetryFormatError(f"{path} does not describe its workload, which a projection needs")
+        return None
     sequences, tokens, longest = known
-    rate, measured_s = result.steady_tokens_per_sec, result.measured_sec
-    if rate is None and result.steady_sequences_per_sec is not None:  # as in files of older versions
-        rate = result.steady_sequences_per_sec * tokens / sequences
-    if measured_s is None and result.elapsed_sec is not None and result.start_up_sec is not None:
-        measured_s = result.elapsed_sec - result.start_up_sec
-    pace = pace_of_result(rate, result.start_up_sec, result.interval, measured_s, result.gpu_util)
-    if pace is None:
-        raise TelemetryFormatError(f"{path} has no steady rate, so there is nothing to project")
-    # Without their squares, lengths are taken to be equal.
-    lengths = LengthStrata((longest,), (sequences,), (tokens,), (tokens * tokens // sequences,))
-    return Source(path, "", pace, lengths, lengths, stratified=True)
+    columns = {
+        "upper_bounds": longest,
+        "sequences": sequences,
+        "tokens": tokens,
+        "squares": -(-(tokens**2) // sequences),
+    }
+    return LengthStrata.from_json({name: [value] for name, value in columns.items()})
 
 
 def _repeats(folder: Path, configuration: Configuration) -> tuple[float, ...]:

@@ -49,7 +49,17 @@ def test_strata_are_the_same_after_a_round_trip(lengths):
 
 @pytest.mark.parametrize(
     "damage",
-    [{"tokens": None}, {"tokens": [1]}, {"tokens": [-1] * 9}, {"sequences": [0.5] * 9}, {"sequences": [0] * 9}],
+    [
+        {"tokens": None},
+        {"tokens": [1]},
+        {"tokens": [-1] * 9},
+        {"tokens": [10**400] * 9},
+        {"tokens": [0] * 9},
+        {"squares": [1] * 9},
+        {"sequences": [0.5] * 9},
+        {"sequences": [0] * 9},
+        {"upper_bounds": list(range(9, 0, -1))},
+    ],
 )
 def test_metadata_that_are_no_strata_are_none(damage):
     assert LengthStrata.from_json({**strata_of(np.array([2, 100])).to_json(), **damage}) is None
