@@ -20,7 +20,7 @@ UPPER_BOUNDS: Final = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _MOST: Final = 10**18
 """Largest number in strata that is believed; no file has more squared tokens."""
 _MIN_STRATIFIED: Final = 24
-"""Fewer sequences cannot hold the due share of each stratum, which is then a part of an error that strata hide."""
+"""Fewer sequences cannot hold the due share of each stratum."""
 
 
 @dataclass(frozen=True, slots=True)

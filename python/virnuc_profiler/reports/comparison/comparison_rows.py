@@ -200,5 +200,5 @@ def _signed(ratio: float) -> str:
     if abs(change) >= 1e6:
         return ">+1e6%"
     if change < -99.0:
-        return number(change, 1, "%", beside=-100.0)  # what is left is no nothing
+        return number(change, 1, "%", beside=-100.0)  # a little that is left must not read as nothing
     return f"{change:+,.2f}%" if abs(change) < 10.0 else f"{change:+,.1f}%"
