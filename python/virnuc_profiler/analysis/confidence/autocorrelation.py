@@ -132,7 +132,7 @@ def _places(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _residuals(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Return the deviations from the means of the places in units of the largest, which is 0 within a grain."""
+    """Return the deviations from the means of the places in units of the largest, and that: 0 within a grain."""
     residuals = (values - values.mean(axis=0)).ravel()
     scale = float(np.abs(residuals).max())
     if scale <= GRAIN * float(np.abs(values).max()):
