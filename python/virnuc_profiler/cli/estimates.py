@@ -28,6 +28,9 @@ def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Est
     from virnuc_profiler.sweep.results.result_files import baseline_seconds
 
     pause_s = min_pause_s(request.cooldown_s)
+    trial_s = request.trial_seconds
+    if trial_s is not None and request.timeout_s is not None:
+        trial_s = min(trial_s, request.timeout_s)  # no pass begins that would exceed the time limit
     seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
     if seconds is not None:
         return from_baseline(
@@ -35,7 +38,7 @@ def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Est
             pause_s,
             measured_seconds=seconds,
             measured_tokens=workload.tokens,
-            trial_seconds=request.trial_seconds,
+            trial_seconds=trial_s,
         )
     architecture = ARCHITECTURES[request.model]
     return guess(
@@ -43,5 +46,5 @@ def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Est
         pause_s,
         shape=ModelShape(architecture.num_layers, architecture.hidden_size),
         cores=(cpu_limits().usable_cores or 1) if request.device.type == "cpu" else None,
-        trial_seconds=request.trial_seconds,
+        trial_seconds=trial_s,
     )

@@ -23,9 +23,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "project",
         help="project how long a job takes, with an interval",
         description="Project how long a job takes from a saved run, a telemetry file with its run beside it, a result "
-        "file of a sweep, or a sweep's folder, and say what the projection assumes.",
+        "file of a sweep, or the folder of a sweep or of a run, and say what the projection assumes.",
     )
-    parser.add_argument("path", type=file_path, metavar="RUN_OR_SWEEP", help="a file, or the folder of a sweep")
+    parser.add_argument("path", type=file_path, metavar="RUN_OR_SWEEP", help="a file, or a folder")
     parser.add_argument(
         "--fasta", type=file_path, metavar="FILE",
         help="the job's sequences, of which only the lengths are used (default: sequences like the measured ones)",

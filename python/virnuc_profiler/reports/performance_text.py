@@ -9,7 +9,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from virnuc_profiler.analysis.confidence.rate_interval import SETTLED, UNSETTLED
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
 from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED as UNKNOWN
 from virnuc_profiler.analysis.host.interruptions import summary_interrupted
@@ -33,13 +32,13 @@ from virnuc_profiler.reports.figures import (
     with_interval,
     words,
 )
+from virnuc_profiler.reports.steady_rate_text import steady_interval_text
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.rates import ended_early, passes_of, ratio, sequences_per_pass
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _RULE = "=" * 70
-_MAX_AMOUNT = 1e300
 _POWER_WINDOW_S = 1.0
 """Seconds over which NVML averages the power that it reports."""
 _LABEL_WIDTH = 38
@@ -191,22 +190,6 @@ def _projections(projections: Projections) -> Iterator[str]:
         yield _line("Projected 6M (one start, steady)", with_interval(text, *projections.interval))
 
 
-def _interval(summary: Mapping[str, Any]) -> str:
-    """Return the interval of the steady rate, or why there is none; empty for files that have no such key."""
-    found = summary.get("steady_interval")
-    if not isinstance(found, Mapping) or summary["steady_tokens_per_sec"] is None:
-        return ""
-    confidence, low, high = (_amount(found.get(key)) for key in ("confidence", "low", "high"))
-    if found.get("state") == SETTLED and confidence is not None:
-        return f"; {percent(100 * confidence)} interval: {number(low)} to {number(high)}"
-    return "; not settled" if found.get("state") == UNSETTLED else "; too short for an interval"
-
-
-def _amount(value: Any) -> float | None:
-    """Return a number of a file that can be shown; None for anything else."""
-    return float(value) if type(value) in (int, float) and abs(value) < _MAX_AMOUNT else None
-
-
 def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:
     yield _line("Tokens/s", number(summary["avg_tokens_per_sec"]))
     yield _line("Sequences/s", rate(ratio(summary["sequences_per_hour"], 3600)))
@@ -214,8 +197,8 @@ def _throughput(summary: Mapping[str, Any], *, cost: bool) -> Iterator[str]:
     if "steady_tokens_per_sec" in summary:
         steady = summary["steady_tokens_per_sec"]
         warm_up = counted(summary.get("warm_up_batches") or 0, "warm-up batch", "warm-up batches")
-        why = "too few batches" if steady is None else f"without {warm_up}"
-        yield _line("Steady tokens/s", f"{number(steady)} ({why}{_interval(summary)})")
+        remarks = ["too few batches"] if steady is None else [f"without {warm_up}", steady_interval_text(summary)]
+        yield _line("Steady tokens/s", f"{number(steady)} ({'; '.join(filter(None, remarks))})")
         yield _line("Steady sequences/s", rate(summary.get("steady_sequences_per_sec")))
     if "start_up_seconds" in summary:
         yield _line("Start to first batch", number(summary["start_up_seconds"], 2, " s"))

@@ -9,9 +9,9 @@ from textwrap import wrap
 from typing import Any
 
 from virnuc_profiler.analysis.projection.extrapolation import Job, extrapolations
-from virnuc_profiler.analysis.projection.job_time import CONFIDENCE, JobTime, StratumTime, project_job
+from virnuc_profiler.analysis.projection.job_time import CONFIDENCE, START_UP_FACTOR, JobTime, StratumTime, project_job
 from virnuc_profiler.analysis.projection.source import Source
-from virnuc_profiler.reports.figures import number, share, with_interval, words
+from virnuc_profiler.reports.figures import counted, number, share, with_interval, words
 
 _PARTS = {
     "own": "the run's own rate",
@@ -22,6 +22,8 @@ _PARTS = {
 
 _MIN_SHOWN = 0.0005
 """Half-width from which on a part of the interval is shown."""
+_MIN_HOURS = 0.1
+"""Time from which on it is in hours; shorter ones are in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,16 @@ def render_projection(projected: Projected) -> str:
     time, source = projected.time, projected.source
     tokens = sum(stratum.tokens for stratum in time.strata)
     mean = number(tokens / time.sequences, 1)
-    parts = [f"{_PARTS[name]} {share(width)}" for name, width in asdict(time.parts).items() if width >= _MIN_SHOWN]
-    hours = with_interval(f"{number(time.hours, 2)} hours", time.low_hours, time.high_hours)
+    unit, per_hour = ("hours", 1.0) if time.hours >= _MIN_HOURS else ("seconds", 3600.0)
+    value = f"{number(per_hour * time.hours, 2)} {unit}"
+    value = with_interval(value, per_hour * time.low_hours, per_hour * time.high_hours)
     lines = [
         f"Measured: {words(source.name)} ({words(str(source.path))})",
-        f"Job: {time.sequences:,} sequences {words(projected.job_name)}, {mean} tokens on average",
-        f"Time: {hours}, of which {number(source.pace.start_up_s, 1)} s start-up",
-        f"Interval: +/- {share(time.parts.total)}: {', '.join(parts)}",
+        f"Job: {counted(time.sequences, 'sequence')} {words(projected.job_name)}, {mean} tokens on average",
+        f"Time: {value}, of which {number(source.pace.start_up_s, 1)} s start-up",
+        *wrap(f"Interval: {_interval(time, source.pace.start_up_s)}", 100, subsequent_indent=" " * len("Interval: ")),
         "",
-        *_table(time.strata, tokens),
+        *_table(time.strata, tokens, unit, per_hour),
         "",
         "Assumed:",
     ]
@@ -82,13 +85,22 @@ def render_projection(projected: Projected) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(strata: tuple[StratumTime, ...], tokens: float) -> Iterator[str]:
-    rows = [("Tokens", "Sequences", "Share of tokens", "Tokens/s", "Hours")]
+def _interval(time: JobTime, start_up_s: float) -> str:
+    """Return the ends of the interval as shares of the time, and what it consists of."""
+    low, high = (end / time.hours - 1 for end in (time.low_hours, time.high_hours))
+    parts = [f"{_PARTS[name]} +/- {share(width)}" for name, width in asdict(time.parts).items() if width >= _MIN_SHOWN]
+    if (START_UP_FACTOR - 1) * start_up_s / (3600 * time.hours) >= _MIN_SHOWN:
+        parts.append(f"start-up up to {START_UP_FACTOR:g} times as long or as short")
+    return f"-{share(-low)} to +{share(high)}: {', '.join(parts)}"
+
+
+def _table(strata: tuple[StratumTime, ...], tokens: float, unit: str, per_hour: float) -> Iterator[str]:
+    rows = [("Tokens", "Sequences", "Share of tokens", "Tokens/s", unit.capitalize())]
     lowest = 1
     for stratum in strata:
         if stratum.sequences:
             figures = (f"{stratum.sequences:,.0f}", share(stratum.tokens / tokens), number(stratum.tokens_per_sec))
-            rows.append((f"{lowest} to {stratum.up_to_tokens:,}", *figures, number(stratum.hours, 2)))
+            rows.append((f"{lowest} to {stratum.up_to_tokens:,}", *figures, number(per_hour * stratum.hours, 2)))
         lowest = stratum.up_to_tokens + 1
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *others in rows:

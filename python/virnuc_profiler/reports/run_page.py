@@ -13,6 +13,7 @@ from virnuc_profiler.analysis.summary.performance_figures import Performance, su
 from virnuc_profiler.analysis.summary.requirements import PERF_02_PERCENT, PERF_05_EFFICIENCY, Requirement
 from virnuc_profiler.reports.coverage_text import with_coverage
 from virnuc_profiler.reports.figures import counted, number, percent, rate, share, with_interval
+from virnuc_profiler.reports.steady_rate_text import steady_interval_text
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.rates import (
     PROJECTED_SEQUENCES,
@@ -81,7 +82,9 @@ def _rates(summary: Mapping[str, Any]) -> Iterator[str]:
     yield f"Rate:    {whole} sequences/s, {number(summary['avg_tokens_per_sec'])} tokens/s over the whole run"
     if summary.get("steady_tokens_per_sec") is not None:
         steady = rate(summary.get("steady_sequences_per_sec"))
-        yield f"{_INDENT}{steady} sequences/s, {number(summary['steady_tokens_per_sec'])} tokens/s after warm-up"
+        known = steady_interval_text(summary)
+        tokens = f"{number(summary['steady_tokens_per_sec'])} tokens/s{f' ({known})' if known else ''}"
+        yield f"{_INDENT}{steady} sequences/s, {tokens} after warm-up"
     interval = summary.get("projected_6M_hours_interval") or {}
     if interval.get("low") is not None:
         hours = f"{number(summary['projected_6M_hours_steady'], 2)} hours"

@@ -22,6 +22,9 @@ _MAX_DIGITS: Final = 9
 _MORE_IF_EQUAL: Final = 2
 """Further decimal places of a value that equals its limit, which may have some itself, such as 92.55 %."""
 
+_ROUNDING: Final = 1e-9
+"""Tolerance in units of the last place: 9.2 / 0.1 is a little less than 92, and must not become 91."""
+
 _TOO_LARGE: Final = 1e15
 
 
@@ -112,7 +115,8 @@ def between(low: float, high: float) -> str:
     width = high - low
     digits = min(_MAX_DIGITS, math.ceil(-math.log10(width / 8))) if width > 0 else SIGNIFICANT_DIGITS
     unit, decimals = 10.0**-digits, max(0, digits)
-    return f"{math.floor(low / unit) * unit:,.{decimals}f} to {math.ceil(high / unit) * unit:,.{decimals}f}"
+    first, last = math.floor(low / unit + _ROUNDING), math.ceil(high / unit - _ROUNDING)
+    return f"{first * unit:,.{decimals}f} to {last * unit:,.{decimals}f}"
 
 
 def with_interval(text: str, low: float | None, high: float | None) -> str:

@@ -60,7 +60,7 @@ def planned_tokens_per_sequence(metadata: Mapping[str, Any], total_sequences: in
 
 
 def ended_early(metadata: Mapping[str, Any], total_sequences: int | None) -> bool:
-    """Return whether a run has ended within a pass over its workload; False if that is unknown.
+    """Return whether a run has ended within a pass over its workload, or was stopped; False if that is unknown.
 
     Args:
         metadata: Metadata of the run, of unknown origin.
@@ -69,7 +69,9 @@ def ended_early(metadata: Mapping[str, Any], total_sequences: int | None) -> boo
     planned = sequences_per_pass(metadata)
     if planned is None or total_sequences is None or total_sequences < 0:
         return False
-    return total_sequences < planned or (passes_of(metadata) is not None and total_sequences % planned != 0)
+    if total_sequences < planned or metadata.get("status") in ("failed", "interrupted"):
+        return True
+    return passes_of(metadata) is not None and total_sequences % planned != 0
 
 
 def sequences_per_pass(metadata: Mapping[str, Any]) -> int | None:

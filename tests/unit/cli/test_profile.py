@@ -2,6 +2,7 @@
 """``profile``: it measures the file that it announced, alone in its folder, and loses no earlier run."""
 
 import os
+import re
 
 import pytest
 
@@ -92,6 +93,14 @@ def test_a_number_of_sequences_takes_a_sample_and_says_so(fasta, tmp_path, capsy
     assert (workload["sampling"], workload["seed"]) == ("stratified", 7)
     assert sum(workload["length_strata"]["sequences"]) == 4
     assert sum(workload["length_strata"]["tokens"]) == workload["tokens"]
+
+
+def test_records_that_are_left_out_do_not_part_a_sample_from_its_description(fasta, tmp_path, capsys):
+    fasta.write_text(fasta.read_text() + ">empty\n")
+    _, text, err = profile(capsys, "--fasta", fasta, "--num-sequences", 4, "--skip-invalid", "--output-dir", tmp_path)
+    (line,) = [line for line in text.splitlines() if line.startswith("Workload:")]
+    assert re.search(r" tokens: one of each of 4 strata of length, ", line), err
+    assert "; 1 invalid record is left out, see skipped_records.tsv; --num-sequences N changes that" in line
 
 
 def test_the_first_sequences_are_taken_if_they_are_asked_for(fasta, tmp_path, capsys):

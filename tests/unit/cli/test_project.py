@@ -46,13 +46,30 @@ def test_a_run_is_projected_with_interval_histogram_and_assumptions(run, capsys)
         r"^Time: ([\d.]+) hours \(([\d.]+) to ([\d.]+)\), of which 2\.0\d s", out, re.M
     ).groups()
     assert float(low) < float(hours) < float(high)
-    assert "Interval: +/- " in out
-    assert "what differs between runs" in out
+    below, above = re.search(r"^Interval: -([\d.]+)% to \+([\d.]+)%: ", out, re.M).groups()
+    assert float(low) == pytest.approx(float(hours) * (1 - float(below) / 100), rel=0.05)
+    assert float(high) == pytest.approx(float(hours) * (1 + float(above) / 100), rel=0.05)
+    assert "what differs between runs +/- " in out
+    assert "start-up up to" not in out
     rows = [line.split(" | ") for line in out.splitlines() if re.match(r"\d+ to [\d,]+ ", line)]
     assert sum(float(row[2].rstrip("%")) for row in rows) == pytest.approx(100, abs=0.5)
     assert sum(float(row[4]) for row in rows) == pytest.approx(float(hours), rel=0.02)
     assert "One run does not show how much runs differ" in out
     assert re.search(r"The job is [\d,]+ times as long as the measurement", out)
+
+
+def test_the_interval_of_a_short_job_is_that_of_its_start_up(run, capsys):
+    _, out, _ = project(capsys, run.run_path, "--sequences", 1)
+    assert "Job: 1 sequence like the measured ones" in out
+    seconds, low, high = re.search(
+        r"^Time: ([\d.]+) seconds \(([\d.]+) to ([\d.]+)\), of which 2\.0\d s", out, re.M
+    ).groups()
+    assert float(high) > 1.4 * float(seconds) > 1.9 * float(low)
+    below, above = re.search(r"^Interval: -([\d.]+)% to \+([\d.]+)%: ", out, re.M).groups()
+    assert float(below) > 30
+    assert float(above) > 45
+    assert "start-up up to 1.5 times as long or as short" in " ".join(out.split())
+    assert re.search(r"Tokens/s \| +Seconds$", out, re.M)
 
 
 def test_telemetry_with_its_run_beside_it_says_the_same(run, tmp_path, capsys):
@@ -61,6 +78,21 @@ def test_telemetry_with_its_run_beside_it_says_the_same(run, tmp_path, capsys):
     code, _, err = project(capsys, run.telemetry_path)
     assert code == 2
     assert "has no saved run run_tune_0w_4pf_4096tb_2000bs.json beside it" in err
+
+
+def test_the_folder_of_a_run_is_that_run(run, tmp_path, capsys):
+    assert project(capsys, tmp_path / "out") == project(capsys, run.run_path)
+    (tmp_path / "out" / "run_other.json").write_text("{}")
+    code, _, err = project(capsys, tmp_path / "out")
+    assert code == 2
+    assert "(there: run_other.json, run_tune_0w_4pf_4096tb_2000bs.json)" in err
+
+
+def test_a_sweep_without_a_best_configuration_names_its_files(folder, capsys):
+    (folder / "best_config.json").unlink()
+    code, _, err = project(capsys, folder)
+    assert code == 2
+    assert "name another result file of the sweep, or a saved run (there: baseline.json, dataloader_sweep.json, " in err
 
 
 def test_the_json_says_what_the_text_says(run, capsys):
@@ -89,7 +121,7 @@ def test_a_file_of_the_users_is_the_job(run, tmp_path, capsys):
     )
     out = project(capsys, run.run_path, "--fasta", own, "--sequences", 4000)[1]
     assert f"Job: 4,000 sequences like those of {own}, 302.5 tokens on average" in out
-    assert "mean length" in out
+    assert "mean length +/- " in " ".join(out.split())
     assert "The job's sequences have a mean of 302.5 tokens where the run had" in " ".join(out.split())
 
 
@@ -100,6 +132,18 @@ def test_lengths_that_the_run_did_not_have_are_mentioned(tmp_path, capsys, monke
     result = measure_configuration(Configuration(num_workers=0), short, tmp_path, machine, "cpu", cooldown_s=0.0)
     out = project(capsys, result.run_path, "--fasta", fasta_of(tmp_path / "own.faa", 50, 148))[1]
     assert "74.3% of the job's tokens are in sequences of lengths that the run did not have." in " ".join(out.split())
+
+
+def test_a_run_of_the_first_sequences_stands_for_the_others_only_without_their_file(tmp_path, capsys, monkeypatch):
+    machine = SimulatedMachine(tokens_per_second=1e5)
+    machine.install(monkeypatch)
+    own = fasta_of(tmp_path / "own.faa", *[998] * 12, 50)
+    result = measure_configuration(
+        Configuration(num_workers=0), own, tmp_path, machine, "cpu", cooldown_s=0.0, num_sequences=12
+    )
+    first = "The run had the first 12 of 13 sequences of its file, which is no random sample"
+    assert first in " ".join(project(capsys, result.run_path)[1].split())
+    assert first not in " ".join(project(capsys, result.run_path, "--fasta", own)[1].split())
 
 
 def test_a_run_that_is_too_short_to_tell_has_a_wide_interval(tmp_path, capsys, monkeypatch):
@@ -198,3 +242,27 @@ def test_a_result_without_a_rate_is_misuse(tmp_path, capsys):
     code, _, err = project(capsys, tmp_path)
     assert code == 2
     assert "has no steady rate, so there is nothing to project" in err
+
+
+@pytest.mark.parametrize(
+    ("result", "workload", "words"),
+    [
+        ({}, {"tokens": 10**400}, "does not describe its workload"),
+        ({}, {"num_sequences": 10**30}, "does not describe its workload"),
+        ({"steady_tokens_per_sec": 0.0}, {}, "has no steady rate"),
+        ({"start_up_sec": -5.0}, {}, "has no steady rate"),
+        ({"rate_interval": {"state": "settled"}}, {}, "baseline.json: steady_interval cannot be read: 'window'"),
+        ({"rate_interval": {**INTERVAL, "low": -5.0}}, {}, "steady_interval.low is -5.0"),
+        ({"rate_interval": {**INTERVAL, "high": 1e12}}, {}, ""),
+    ],
+)
+def test_a_result_that_cannot_be_is_no_internal_error(folder, capsys, result, workload, words):
+    document = json.loads((folder / "baseline.json").read_text())
+    document["workload"].update(workload)
+    for one in (*document["results"], document["best"]):
+        one.update(result)
+    (folder / "alone").mkdir()
+    write_json_atomically(folder / "alone" / "baseline.json", document)
+    code, out, err = project(capsys, folder / "alone" / "baseline.json")
+    assert (code, "internal error" in err) == (2 if words else 0, False)
+    assert words in (err or out)

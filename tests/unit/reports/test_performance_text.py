@@ -348,3 +348,16 @@ def test_not_telemetry(tmp_path):
     path.write_text("[]")
     with pytest.raises(TelemetryFormatError, match=r"other\.json"):
         generate_performance_report(path)
+
+
+@pytest.mark.parametrize(("high", "expected"), [(9.9, "PASS"), (10.4, "CANNOT TELL")])
+def test_a_projection_whose_interval_contains_the_limit_does_not_decide(tmp_path, high, expected):
+    summary = {
+        "projected_6M_hours": 9.7,
+        "projected_6M_hours_tokens": 9.7,
+        "projected_6M_hours_steady": 9.6,
+        "projected_6M_hours_interval": {"low": 9.2, "high": high},
+    }
+    report = generate_performance_report(write(tmp_path, summary))
+    assert verdict(report, "PERF-01") == expected
+    assert ("the projection's interval is 9.2 to 10.4 h" in report) == (expected != "PASS")

@@ -34,7 +34,7 @@ def test_a_run_on_the_cpu_is_held_to_no_requirement_of_a_gpu():
     lines = page.splitlines()
     assert lines[0].startswith("Ran:     80 sequences, 9,920 tokens in 40 batches, 40.0 s")
     assert "Rate:    2.00 sequences/s, 248 tokens/s over the whole run" in lines
-    assert any(line.endswith("after warm-up") for line in lines)
+    assert "tokens/s (too short for an interval) after warm-up" in " ".join(page.split())
     assert "Packing: 96.9% of the token budget" in lines
     assert sum(line.startswith("Verdict: ") for line in lines) == 1
     assert len(lines) <= 10
@@ -67,21 +67,30 @@ def test_a_run_of_several_passes_names_them():
     assert render_page(run(planned=20, passes=4)).startswith("Ran:     80 sequences in 4 passes over 20, 9,920 tokens")
     early = render_page(run(planned=60, passes=1))
     assert early.startswith("Ran:     80 sequences in 1 pass over 60 (it ended early), ")
+    stopped = run(planned=20, passes=4)
+    stopped.metadata["status"] = "interrupted"
+    assert render_page(stopped).startswith("Ran:     80 sequences in 4 passes over 20 (it ended early), ")
     reports = [TextRenderer().run(run(planned=planned, passes=passes)) for planned, passes in ((20, 4), (60, 1))]
     assert "80 (4 passes over 20)\n" in reports[0]
     assert "80 (1 pass over 60): the run ended early\n" in reports[1]
 
 
 def test_the_report_gives_the_interval_of_the_steady_rate_or_says_why_there_is_none():
-    assert "95.0% interval: 248 to 248)" in TextRenderer().run(run(200))
+    assert "95% interval: 248 to 248)" in TextRenderer().run(run(200))
     assert "too short for an interval)" in TextRenderer().run(run(20))
+
+
+def test_the_page_gives_the_interval_too():
+    for batches, known in ((200, "95% interval: 248 to 248"), (20, "too short for an interval")):
+        page = " ".join(render_page(run(batches)).split())
+        assert f" 2.00 sequences/s, 248 tokens/s ({known}) after warm-up" in page
 
 
 @pytest.mark.parametrize("high", [10**400, float("nan"), "fast", None, [1]])
 def test_an_interval_of_another_writer_that_is_none_does_no_harm(high):
     performance = summarize_performance(load_telemetry(run(200)))
     performance.summary["steady_interval"] = {"state": "settled", "confidence": 0.95, "low": 1, "high": high}
-    assert "95.0% interval: 1" in render_performance(performance)
+    assert "95% interval: 1" in render_performance(performance)
 
 
 def test_one_of_everything_is_singular():

@@ -79,6 +79,7 @@ def test_an_interval_follows_its_value_in_brackets():
     assert with_interval("3.67 hours", None, 3.7696) == "3.67 hours"
     assert between(1199.2, 1612.0) == "1,190 to 1,620"
     assert between(2.0, 2.0) == "2.000 to 2.000"
+    assert between(9.2, 10.4) == "9.2 to 10.4"
 
 
 @given(st.floats(1e-5, 1e6), st.floats(1.001, 3))

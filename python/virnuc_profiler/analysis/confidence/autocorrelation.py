@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from virnuc_profiler.analysis.confidence.student import mixture_half_width, mixture_tails, two_sided_t
 
+GRAIN: Final = 1e-6
+"""Share of a value below which differences are those of the clock, and no sign of noise or a trend."""
+
 _COEFFICIENTS: Final = np.concatenate([np.linspace(-0.4, 0.88, 33), np.linspace(0.9, 0.99, 10)])
 """Values of the first-order autocorrelation."""
 # Blocks are longer than the memory of most runs, so high values are a little less likely beforehand. The exponent is
@@ -129,9 +132,9 @@ def _places(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _residuals(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Return the deviations from the means of the places in units of the largest, and the largest."""
+    """Return the deviations from the means of the places in units of the largest, and that: 0 within a grain."""
     residuals = (values - values.mean(axis=0)).ravel()
     scale = float(np.abs(residuals).max())
-    if scale <= 1e-12 * float(np.abs(values).max()):
+    if scale <= GRAIN * float(np.abs(values).max()):
         return residuals, 0.0
     return residuals / scale, scale

@@ -32,8 +32,6 @@ FINE_BLOCKS: Final = 200
 """Number of blocks in which the end of the warm-up is sought."""
 TREND_ERROR: Final = 0.01
 """Probability that a run without a trend is called unsettled."""
-_GRAIN: Final = 1e-6
-"""Share of a block's time below which differences are those of the clock, and no sign of a trend."""
 MAX_HALF_WIDTH: Final = 0.25
 """A run whose interval would be wider than this share of its rate is too short to tell."""
 
@@ -115,9 +113,7 @@ class _Series(NamedTuple):
     def block_times(self, begin: int, blocks: int) -> NDArray[np.float64]:
         """Return the time that each of several equal parts of the work from a position on took, in seconds."""
         edges = np.linspace(self.done[begin], self.done[-1], blocks + 1)
-        times = np.diff(np.interp(edges, self.done[begin:], self.seconds[begin:]))
-        grain = _GRAIN * times.mean()
-        return np.round(times / grain) * grain if grain > 0 else times
+        return np.diff(np.interp(edges, self.done[begin:], self.seconds[begin:]))
 
     def window(self, begin: int) -> tuple[int, int]:
         return int(self.times_ns[begin]), int(self.times_ns[-1])
@@ -162,7 +158,7 @@ def rate_interval(
     if max(doubt) > MAX_HALF_WIDTH * mean:
         return _without_interval(TOO_SHORT, series, begin, confidence)
     rate = series.rate(begin)
-    low, high = rate * mean / (mean + doubt.above), rate * mean / (mean - doubt.below)
+    low, high = rate / (1 + doubt.above / mean), rate / (1 - doubt.below / mean)
     return RateInterval(SETTLED, rate, low, high, confidence, values.size, series.window(begin))
 
 

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virnuc_profiler.analysis.confidence.autocorrelation import doubt_of_mean, trend_error
+from virnuc_profiler.analysis.confidence.autocorrelation import GRAIN, doubt_of_mean, trend_error
 from virnuc_profiler.analysis.confidence.student import two_sided_t
 
 _BEGIN_ERROR: Final = 0.01
@@ -64,7 +64,8 @@ def _differs(values: NDArray[np.float64], cut: int, error: float) -> bool:
     # A mean of a few correlated values varies no more than one value does.
     after = max(doubt_of_mean(_blocks(rest), error))
     before = min(after * math.sqrt(len(rest) / cut), two_sided_t(error, len(rest) - 1) * float(rest.std(ddof=1)))
-    return bool(abs(values[:cut].mean() - rest.mean()) > math.hypot(before, after))
+    grain = GRAIN * float(rest.mean())
+    return bool(abs(values[:cut].mean() - rest.mean()) > max(math.hypot(before, after), grain))
 
 
 def _blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -47,13 +47,9 @@ def extrapolations(
         has_shape: Whether the model's arithmetic is known.
     """
     yield from _about_the_run(pace)
-    planned, in_file = workload.get("num_sequences"), workload.get("sequences_in_file")
-    if type(planned) is int and type(in_file) is int and planned < in_file and workload.get("seed") is None:
-        yield (
-            f"The run had the first {planned:,} of {counted(in_file, 'sequence')} of its file, which is no random "
-            "sample: others may have other lengths."
-        )
-    if job.fingerprint is not None and job.fingerprint != workload.get("fingerprint"):
+    if job.fingerprint is None:
+        yield from _about_the_first(workload)
+    elif job.fingerprint != workload.get("fingerprint"):
         yield "The job's file is not the one that was run: only its lengths are taken into account."
     unseen = _unseen(job.lengths, measured)
     if unseen >= UNSEEN_SHARE:
@@ -67,6 +63,15 @@ def extrapolations(
         yield (
             f"The job is {factor:,.0f} times as long as the measurement: what changes over hours, such as heat or "
             "other users, is not in the interval."
+        )
+
+
+def _about_the_first(workload: Mapping[str, Any]) -> Iterator[str]:
+    planned, in_file = workload.get("num_sequences"), workload.get("sequences_in_file")
+    if type(planned) is int and type(in_file) is int and planned < in_file and workload.get("seed") is None:
+        yield (
+            f"The run had the first {planned:,} of {counted(in_file, 'sequence')} of its file, which is no random "
+            "sample: others may have other lengths."
         )
 
 

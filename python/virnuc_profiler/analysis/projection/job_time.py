@@ -77,7 +77,8 @@ class Pace:
             has not settled, or was too short to tell.
         measured_s: Seconds for which the rate was measured.
         gpu_util: GPU utilization in percent; None if it was not measured.
-        repeats: Steady tokens per second of all runs of the configuration on this workload, if there are several.
+        repeats: Steady tokens per second of all runs of the configuration, if there are several. Their workloads may
+            differ in size.
     """
 
     tokens_per_sec: float

@@ -17,6 +17,11 @@ from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 UPPER_BOUNDS: Final = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Tokens of the longest sequence of each stratum, BOS and EOS included; the last holds all longer ones too."""
 
+_MOST: Final = 10**18
+"""Largest number in strata that is believed; no file has more squared tokens."""
+_MIN_STRATIFIED: Final = 24
+"""Fewer sequences cannot hold the due share of each stratum."""
+
 
 @dataclass(frozen=True, slots=True)
 class LengthStrata:
@@ -67,11 +72,23 @@ class LengthStrata:
             stratified: Whether each stratum holds its due share of the sequences, so that only lengths within strata
                 vary by chance (Cochran 1977, section 5.3 with proportional allocation); else all lengths do.
         """
-        count = self.total_sequences
-        parts = zip(self.sequences, self.tokens, self.squares, strict=True)
-        groups = parts if stratified else [(count, self.total_tokens, sum(self.squares))]
-        spread = sum(squares - tokens**2 / held for held, tokens, squares in groups if held)
-        return math.sqrt(max(0.0, spread)) / self.total_tokens
+        whole = LengthStrata(
+            (self.upper_bounds[-1],), (self.total_sequences,), (self.total_tokens,), (sum(self.squares),)
+        )
+        strata = self if stratified and self.total_sequences >= _MIN_STRATIFIED else whole
+        return math.sqrt(strata._variance_of_total()) / self.total_tokens
+
+    def _variance_of_total(self) -> float:
+        """Return the variance of the number of tokens that comes from the lengths within strata."""
+        variance = 0.0
+        lower_bounds = (0, *self.upper_bounds)
+        columns = zip(lower_bounds, self.upper_bounds, self.sequences, self.tokens, self.squares, strict=False)
+        for lower, upper, held, tokens, squares in columns:
+            if held == 1:  # one sequence shows no spread: that of a stratum in which all lengths are as likely
+                variance += min((upper - lower) ** 2 / 12, squares)
+            elif held:
+                variance += held / (held - 1) * max(0.0, squares - tokens**2 / held)
+        return variance
 
     def to_json(self) -> dict[str, Any]:
         """Return the strata as runs hold them."""
@@ -86,7 +103,16 @@ class LengthStrata:
         if len(columns) != len(cls.__slots__) or len({len(column) for column in columns}) != 1:
             return None
         strata = cls(*columns)
-        return strata if strata.total_sequences and strata.total_tokens else None
+        return strata if strata.total_sequences and strata._is_possible() else None
+
+    def _is_possible(self) -> bool:
+        """Return whether there are lengths that the strata can be a count of."""
+        rows = zip(self.sequences, self.tokens, self.squares, strict=True)
+        ascending = all(lower < upper for lower, upper in pairwise((0, *self.upper_bounds)))
+        return ascending and all(
+            held <= tokens <= squares and tokens**2 <= held * squares if held else tokens == squares == 0
+            for held, tokens, squares in rows
+        )
 
 
 def strata_of(lengths: NDArray[np.int64]) -> LengthStrata:
@@ -105,4 +131,6 @@ def strata_of(lengths: NDArray[np.int64]) -> LengthStrata:
 
 
 def _is_column(values: Any) -> TypeGuard[Sequence[int]]:
-    return isinstance(values, Sequence) and bool(values) and all(type(each) is int and each >= 0 for each in values)
+    if not isinstance(values, Sequence) or not values:
+        return False
+    return all(type(each) is int and 0 <= each <= _MOST for each in values)

@@ -50,7 +50,7 @@ def pace_of_result(
     measured_s: float | None,
     gpu_util: float | None,
 ) -> Pace | None:
-    """Return the pace that some measurements say; None without a rate or the time that it stands for.
+    """Return the pace that some measurements say; None without a rate or the times that belong to it.
 
     Args:
         tokens_per_sec: Steady tokens per second, or None.
@@ -61,9 +61,11 @@ def pace_of_result(
     """
     window = None if interval is None else interval.window
     seconds = measured_s if window is None else (window[1] - window[0]) / 1e9
-    if tokens_per_sec is None or start_up_s is None or seconds is None:
+    if tokens_per_sec is None or start_up_s is None or seconds is None or tokens_per_sec <= 0 or start_up_s < 0:
         return None
     own = None if interval is None else interval.relative_half_width
+    if own is not None and not 0 <= own <= 1:  # no interval of this package is that wide
+        own = None
     return Pace(tokens_per_sec, start_up_s, own, seconds, gpu_util)
 
 

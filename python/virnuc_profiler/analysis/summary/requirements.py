@@ -11,7 +11,7 @@ from typing import Any
 from virnuc_profiler.analysis.gpu.coverage import reaches
 from virnuc_profiler.analysis.summary.sampled_keys import UTILIZATION, summary_coverage
 from virnuc_profiler.analysis.timing.statistics import weighted_mean
-from virnuc_profiler.telemetry.number_text import percent
+from virnuc_profiler.telemetry.number_text import between, percent
 
 PERF_01_HOURS = 10.0
 PERF_02_PERCENT = 70.0
@@ -134,6 +134,9 @@ def _projected_hours(projections: Projections, *, unsteady: bool) -> Requirement
         met, remark = None, "The run is too short to tell: its start-up and warm-up decide."
     if met is not None and unsteady:
         met, remark = None, "The run is too short to tell: it has too few batches for a steady rate."
+    low, high = projections.interval
+    if met is not None and low is not None and high is not None and low < PERF_01_HOURS <= high:
+        met, remark = None, f"The run is too short to tell: the projection's interval is {between(low, high)} h."
     return Requirement(
         "PERF-01", f"projected 6M sequences < {PERF_01_HOURS:g} h", hours, "h", PERF_01_HOURS, met, remark
     )

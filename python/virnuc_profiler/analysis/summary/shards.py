@@ -176,8 +176,9 @@ def _disturbed(
         metadata, done = document.get("run_metadata", {}), summary.get("total_sequences")
         if planned_tokens_per_sequence(metadata, done) is not None:
             planned = metadata["workload"]["num_sequences"]
+            how_far = f"{done:,} of {planned:,} sequences" if done < planned else f"{done:,} sequences"
             yield (
-                f"{name} ended early, after {done:,} of {planned:,} sequences: the job's projections take what it has "
+                f"{name} ended early, after {how_far}: the job's projections take what it has "
                 "done for a sample of the rest"
             )
         stood_still = [(summary.get("stopped_seconds"), "was stopped"), (summary.get("suspended_seconds"), "slept")]

@@ -168,18 +168,19 @@ def describe_workload(workload: Workload) -> str:
     count = counted(workload.num_sequences, "sequence")
     part = workload.num_sequences < workload.sequences_in_file
     of_all = f"{workload.num_sequences:,} of {counted(workload.sequences_in_file, 'sequence')}"
-    hint = "; --num-sequences N changes that" if part else ""
+    how = ""
     if workload.sampling == FIRST:
         count = f"the first {of_all}" if part else count
     else:
-        if part:
-            count = f"a random sample of {of_all}"
-        hint = f"{_sample_text(workload)}{hint}"
+        count = f"a random sample of {of_all}" if part else count
+        how = _sample_text(workload)
     if workload.skipped_records:
         left_out = counted(workload.skipped_records, "invalid record is", "invalid records are")
-        hint = f"; {left_out} left out, see {SKIPPED_FILE}{hint}"
+        how += f"; {left_out} left out, see {SKIPPED_FILE}"
+    if part:
+        how += "; --num-sequences N changes that"
     tokens = counted(workload.tokens, "token")
-    return f"Workload: {count} of {shown_path(workload.path)} ({workload.source}), {tokens}{hint}"
+    return f"Workload: {count} of {shown_path(workload.path)} ({workload.source}), {tokens}{how}"
 
 
 def _sample_text(workload: Workload) -> str:

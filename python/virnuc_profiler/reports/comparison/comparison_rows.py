@@ -161,10 +161,14 @@ def sweep_sentences(compared: Compared) -> list[str]:
         compared: The comparison.
     """
     found = []
-    sides = (compared.reference, compared.candidate)
-    if any(side.recommended for side in sides):
-        chosen = ["nothing" if not side.recommended else configuration_text(side.recommended) for side in sides]
-        both = f"both recommend {chosen[0]}" if chosen[0] == chosen[1] else f"{chosen[0]}, then {chosen[1]}"
+    sides = {"reference": compared.reference, "candidate": compared.candidate}
+    chosen = {name: configuration_text(side.recommended) for name, side in sides.items() if side.recommended}
+    if len(chosen) == 1:
+        ((which, named),) = chosen.items()
+        found.append(f"Recommendation of the {which} only: {words(named, 500)}")
+    elif chosen:
+        first, second = chosen.values()
+        both = f"both recommend {first}" if first == second else f"{first}, then {second}"
         effect = compared.recommended
         gain = ""
         if effect is not None:
@@ -195,4 +199,6 @@ def _signed(ratio: float) -> str:
     change = 100.0 * (ratio - 1.0)
     if abs(change) >= 1e6:
         return ">+1e6%"
+    if change < -99.0:
+        return number(change, 1, "%", beside=-100.0)  # a little that is left must not read as nothing
     return f"{change:+,.2f}%" if abs(change) < 10.0 else f"{change:+,.1f}%"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from virnuc_profiler.analysis.comparison.measured_run import read_interval
 from virnuc_profiler.analysis.host.interruptions import summary_interrupted
 from virnuc_profiler.analysis.model_cost import recorded_shape
 from virnuc_profiler.analysis.projection.length_strata import LengthStrata
@@ -23,7 +24,7 @@ from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE
+from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, STEPS
 from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
 from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result import Result
@@ -36,16 +37,14 @@ def read_source(path: Path) -> Source:
     """Read a projection's source.
 
     Args:
-        path: A saved run, a telemetry file with its run beside it, a result file of a sweep, or a sweep's folder.
+        path: A saved run, a telemetry file with its run beside it, a result file of a sweep, or the folder of a sweep
+            or of a single run.
 
     Raises:
         TelemetryFormatError: It cannot be read, is something else, or holds no rate.
     """
     if path.is_dir():
-        path = path / BEST_CONFIG_FILE
-        if not path.is_file():
-            missing = f"{path.parent} has no {BEST_CONFIG_FILE}"
-            raise TelemetryFormatError(f"{missing}; name another result file of the sweep, or a saved run")
+        path = _file_in(path)
     document = read_json(path)
     if is_saved_run(document):
         return _of_run(path, RunResult.load(path, max_bytes=sys.maxsize))
@@ -59,6 +58,21 @@ def read_source(path: Path) -> Source:
             raise TelemetryFormatError(f"{path} has no configuration that succeeded, so there is no rate to project")
         return _of_result(path, step.best, step.conditions.workload)
     return _of_telemetry(path, document)
+
+
+def _file_in(folder: Path) -> Path:
+    """Return the result file of a sweep's best configuration, or the only run of a folder."""
+    best = folder / BEST_CONFIG_FILE
+    if best.is_file():
+        return best
+    runs = sorted(folder.glob("run_*.json"))
+    if len(runs) == 1:
+        return runs[0]
+    others = [step.file_name for step in STEPS if (folder / step.file_name).is_file()]
+    there = f" (there: {', '.join(others or [run.name for run in runs])})" if others or runs else ""
+    raise TelemetryFormatError(
+        f"{folder} has no {BEST_CONFIG_FILE}; name another result file of the sweep, or a saved run{there}"
+    )
 
 
 def _of_telemetry(path: Path, document: Any) -> Source:
@@ -107,22 +121,38 @@ def _of_result(path: Path, result: Result, workload: Mapping[str, Any]) -> Sourc
 
 
 def _without_run(path: Path, result: Result, workload: Mapping[str, Any]) -> Source:
+    lengths = _equal_lengths(workload)
+    if lengths is None:
+        raise TelemetryFormatError(f"{path} does not describe its workload, which a projection needs")
+    rate, measured_s = result.steady_tokens_per_sec, result.measured_sec
+    if rate is None and result.steady_sequences_per_sec is not None:  # as in files of older versions
+        rate = result.steady_sequences_per_sec * lengths.mean_tokens
+    if measured_s is None and result.elapsed_sec is not None and result.start_up_sec is not None:
+        measured_s = result.elapsed_sec - result.start_up_sec
+    try:
+        interval = None if result.rate_interval is None else read_interval(result.rate_interval)
+    except TelemetryFormatError as error:
+        raise TelemetryFormatError(f"{path}: {error}") from error
+    pace = pace_of_result(rate, result.start_up_sec, interval, measured_s, result.gpu_util)
+    if pace is None:
+        raise TelemetryFormatError(f"{path} has no steady rate, so there is nothing to project")
+    return Source(path, "", pace, lengths, lengths, stratified=True)
+
+
+def _equal_lengths(workload: Mapping[str, Any]) -> LengthStrata | None:
+    """Return the lengths of a workload of which only the mean is known; None if that is not known or impossible."""
     counts = [workload.get(name) for name in ("num_sequences", "tokens", "longest_tokens")]
     known = [count for count in counts if type(count) is int and count > 0]
     if len(known) < len(counts):
-        raise TelemetryFormatError(f"{path} does not describe its workload, which a projection needs")
+        return None
     sequences, tokens, longest = known
-    rate, measured_s = result.steady_tokens_per_sec, result.measured_sec
-    if rate is None and result.steady_sequences_per_sec is not None:  # as in files of older versions
-        rate = result.steady_sequences_per_sec * tokens / sequences
-    if measured_s is None and result.elapsed_sec is not None and result.start_up_sec is not None:
-        measured_s = result.elapsed_sec - result.start_up_sec
-    pace = pace_of_result(rate, result.start_up_sec, result.interval, measured_s, result.gpu_util)
-    if pace is None:
-        raise TelemetryFormatError(f"{path} has no steady rate, so there is nothing to project")
-    # Without their squares, lengths are taken to be equal.
-    lengths = LengthStrata((longest,), (sequences,), (tokens,), (tokens * tokens // sequences,))
-    return Source(path, "", pace, lengths, lengths, stratified=True)
+    columns = {
+        "upper_bounds": longest,
+        "sequences": sequences,
+        "tokens": tokens,
+        "squares": -(-(tokens**2) // sequences),
+    }
+    return LengthStrata.from_json({name: [value] for name, value in columns.items()})
 
 
 def _repeats(folder: Path, configuration: Configuration) -> tuple[float, ...]:

@@ -82,6 +82,9 @@ class Repetition:
             return False
         self._look_after_ns = _GROWTH * measured_ns
         tokens = np.array(self._tokens, dtype=np.float64)
-        found = completed_rate(np.array(self._times_ns), tokens, pass_ends(tokens, self._tokens_per_pass))
+        ends = pass_ends(tokens, self._tokens_per_pass)
+        # Only in whole passes, without the last batches of one that is in flight, is the mix of packs no noise.
+        whole = int(ends[-1]) + 1 if len(ends) else len(tokens)
+        found = completed_rate(np.array(self._times_ns[:whole]), tokens[:whole], ends)
         half_width = found.relative_half_width
         return found.state == SETTLED and half_width is not None and half_width <= self._precision_target

@@ -196,3 +196,14 @@ def test_the_interval_contains_the_truth_as_often_as_it_says(name):
     settled = [one for one in found if one.state == SETTLED]
     assert len(settled) >= 190
     assert 0.90 <= np.mean([one.low <= TRUE_RATE <= one.high for one in settled]) <= 0.995
+
+
+@pytest.mark.parametrize("slow", [5, 20, 37, 60])
+def test_a_warm_up_without_any_noise_ends_too(slow):
+    """Only the clock's rounding to nanoseconds is left, which is neither noise nor a trend."""
+    work = np.random.default_rng(0).integers(4000, 4097, 212)
+    times_ns = np.cumsum([0, *np.round(work * 1e4 * np.where(np.arange(212) < slow, 2, 1))]).astype(np.int64)
+    found = rate_interval(times_ns, work)
+    assert found.state == SETTLED
+    assert found.low <= found.rate <= found.high
+    assert found.rate == pytest.approx(1e5)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 from virnuc_profiler.analysis.projection.length_strata import UPPER_BOUNDS, LengthStrata, strata_of
+from virnuc_profiler.sweep.plan.sample import stratified_sample
 
 LENGTHS = st.lists(st.integers(2, 1024), min_size=1, max_size=200).map(np.array)
 
@@ -48,16 +49,26 @@ def test_strata_are_the_same_after_a_round_trip(lengths):
 
 @pytest.mark.parametrize(
     "damage",
-    [{"tokens": None}, {"tokens": [1]}, {"tokens": [-1] * 9}, {"sequences": [0.5] * 9}, {"sequences": [0] * 9}],
+    [
+        {"tokens": None},
+        {"tokens": [1]},
+        {"tokens": [-1] * 9},
+        {"tokens": [10**400] * 9},
+        {"tokens": [0] * 9},
+        {"squares": [1] * 9},
+        {"sequences": [0.5] * 9},
+        {"sequences": [0] * 9},
+        {"upper_bounds": list(range(9, 0, -1))},
+    ],
 )
 def test_metadata_that_are_no_strata_are_none(damage):
     assert LengthStrata.from_json({**strata_of(np.array([2, 100])).to_json(), **damage}) is None
     assert LengthStrata.from_json("strata") is None
 
 
-@given(LENGTHS)
+@given(LENGTHS.filter(lambda lengths: len(lengths) > 1))
 def test_the_error_of_a_random_samples_mean_is_that_of_the_textbook(lengths):
-    expected = lengths.std() / lengths.mean() / np.sqrt(len(lengths))
+    expected = lengths.std(ddof=1) / lengths.mean() / np.sqrt(len(lengths))
     assert strata_of(lengths).error_of_mean(stratified=False) == pytest.approx(expected, abs=1e-7)
 
 
@@ -65,3 +76,21 @@ def test_a_stratified_samples_mean_is_surer():
     lengths = np.arange(2, 1024)
     simple, stratified = (strata_of(lengths).error_of_mean(stratified=flag) for flag in (False, True))
     assert stratified < simple / 4
+
+
+@pytest.mark.parametrize("count", [2, 4, 12, 23, 24, 72])
+def test_the_error_of_a_small_stratified_sample_holds_its_mean(count):
+    random = np.random.default_rng(1)
+    file = np.concatenate(
+        [random.integers(52, 102, 4000), random.integers(103, 302, 3500), random.integers(303, 1002, 2500)]
+    )
+    held = 0
+    for seed in range(200):
+        lengths = file[stratified_sample(file, count, seed).positions]
+        error = strata_of(lengths).error_of_mean(stratified=True)
+        held += abs(np.log(lengths.mean() / file.mean())) <= 1.96 * error
+    assert held >= 0.93 * 200
+
+
+def test_one_sequence_says_little_of_a_mean():
+    assert strata_of(np.array([52])).error_of_mean(stratified=False) == 1

@@ -67,6 +67,22 @@ def test_a_sweep_shows_each_configuration_and_the_recommendations():
     )
 
 
+def test_a_recommendation_of_one_side_only_is_no_change():
+    before, after = sides()
+    text = render_comparison(compare_sides(before, replace(after, recommended={"num_workers": 1}), Rule()), 120)
+    assert "Recommendation of the candidate only: num_workers=1" in text
+    assert "nothing, then" not in text
+
+
+def test_a_far_slower_candidate_has_not_lost_everything():
+    before, after = sides(count=1)
+    slow = replace(after.runs[0], values={**after.runs[0].values, "steady_tokens_per_sec": 1.0}, steady=None)
+    compared = compare_sides(before, replace(after, runs=(slow,)), Rule())
+    text = render_comparison(compared, 120)
+    assert "-100.0%" not in text
+    assert "-99.9" in text
+
+
 def test_no_name_controls_the_terminal_or_the_page():
     before, after = sides(2, versions__torch=HOSTILE)
     before = replace(
