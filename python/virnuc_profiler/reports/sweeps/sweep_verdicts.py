@@ -165,7 +165,8 @@ def _untested(document: Document) -> str:
         baseline = None if document.baseline is None else document.baseline.configuration
         in_block = document.planned + all(one.configuration != baseline for one in document.results)
         time = f" in about {in_words(REPEATS * in_block * document.took_sec / len(document.results))}"
-    return f"Each configuration was measured once, so differences are not tested; --repeats {REPEATS} tests them{time}."
+    once = "Each configuration was measured once in this step, so differences are not tested"
+    return f"{once}; --repeats {REPEATS} tests them{time}."
 
 
 def _names(document: Document, results: Sequence[Result]) -> str:

@@ -48,8 +48,8 @@ def test_rates_and_speedups_have_intervals_and_ties_are_marked():
         "Baseline: num_workers=4, prefetch_factor=4 (100.0 seq/sec)\n"
         "Not told apart from it by the noise so far, or within 2% (marked =): the baseline.\n"
         "Cheapest of them: num_workers=4, prefetch_factor=4.\n"
-        "Each configuration was measured once, so differences are not tested; --repeats 5 tests them in about 3 min "
-        "20 s."
+        "Each configuration was measured once in this step, so differences are not tested; --repeats 5 tests them in "
+        "about 3 min 20 s."
     )
 
 

@@ -15,7 +15,7 @@ from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.result_files import make_document, read_step, with_standings
 
 FAST, CLOSE, SLOW = Configuration(8), Configuration(8, 8), Configuration(2)
-UNTESTED = "Each configuration was measured once, so differences are not tested; --repeats 5 tests them"
+UNTESTED = "Each configuration was measured once in this step, so differences are not tested; --repeats 5 tests them"
 
 
 def document(results, step="dataloader", baseline=100.0, workload=WORKLOAD, **more):
