@@ -81,7 +81,7 @@ def test_without_the_time_for_a_verdict_nothing_is_run_and_the_choice_is_unteste
     assert not (tmp_path / "confirmation.json").exists()
     assert "Not run: 1 s, a third of the time of the steps before, are too short" in render_step(documents[-2])
     assert documents[-1].choice.configuration == FAST
-    assert "its advantage is not tested: 1.33 s are too short for a confirmation" in documents[-1].choice.reason
+    assert "its advantage is not tested: 1 s are too short for a confirmation" in documents[-1].choice.reason
 
 
 def test_a_contender_that_fails_is_replaced_and_not_recommended(tmp_path):

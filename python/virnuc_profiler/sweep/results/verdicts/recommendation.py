@@ -10,6 +10,7 @@ from typing import Final
 from virnuc_profiler.analysis.confidence.paired import CANNOT_TELL, FASTER, MIN_BLOCKS_TO_AGREE, SAME, Comparison
 from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
+from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY, Objective
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.result import Result
@@ -206,7 +207,7 @@ def _cheapest_tied(
 def _why_untested(ranking: Ranking, confirmation: Confirmation) -> str:
     if ranking.contenders is None or len(ranking.contenders.all) < 2:
         return ": there is nothing to compare it with"
-    return f": {number(confirmation.allowed_sec, 0, ' s')} are too short for a confirmation"
+    return f": {in_words(confirmation.allowed_sec)} are too short for a confirmation"
 
 
 def _confirmed(

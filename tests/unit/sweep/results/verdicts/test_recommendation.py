@@ -171,6 +171,16 @@ def test_a_cheaper_tie_of_the_best_is_recommended_even_if_the_best_is_the_baseli
     assert select(*steps).configuration == BASELINE
 
 
+def test_why_nothing_was_confirmed():
+    none = Confirmation(
+        contenders=None, verdict="cannot_tell", recommended=None, comparisons={}, leaders=(), blocks=0,
+        allowed_sec=4.5, used_sec=0.0,
+    )  # fmt: skip
+    assert select(*STEPS, confirmation=none).reason.endswith("is not tested: 4 s are too short for a confirmation")
+    alone = measured_in("dataloader", success(FAST, 112.0))
+    assert select(alone, confirmation=none).reason.endswith("is not tested: there is nothing to compare it with")
+
+
 def test_a_tie_does_not_waive_the_required_packing():
     full = Configuration(8, token_budget=2048)
     steps = (
