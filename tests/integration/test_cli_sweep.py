@@ -181,7 +181,7 @@ def test_part_of_an_own_file_is_swept_and_said_so(own_file, tmp_path):
         "sweep", *SMALL, "--steps", "packing", "--output-dir", tmp_path, env={"VIRNUCPRO_PRODUCTION_FASTA": str(path)}
     )
     assert finished.code == 0, finished.err
-    assert f"the first 8 of {len(lengths)} sequences of {path}" in finished.out
+    assert f"a random sample of 8 of {len(lengths)} sequences of {path}" in finished.out
     assert "Baseline Configuration" in finished.out
     assert load(tmp_path / "packing_sweep.json")["workload"]["num_sequences"] == 8
 
