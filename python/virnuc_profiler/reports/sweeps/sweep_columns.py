@@ -101,9 +101,12 @@ def packing_column(document: Document) -> Column:
 
 def advantage_columns(document: Document) -> list[Column]:
     """Return the column of speedups; of energies, and of how much less they are, where these are minimized."""
+    tied = sum(1 for one in document.results if one.standing is not None and one.standing.tied)
+    marks_ties = tied > 1  # the best alone is tied with nothing
+    advantage = unless_failed(lambda result: _speedup(result, marks_ties=marks_ties))
     if document.objective.kind != ENERGY:
-        return [("Speedup", unless_failed(_speedup))]
-    return [("J/seq", unless_failed(joules)), (SAVING, unless_failed(_speedup))]
+        return [("Speedup", advantage)]
+    return [("J/seq", unless_failed(joules)), (SAVING, advantage)]
 
 
 def joules(result: Result) -> str:
@@ -191,11 +194,11 @@ def _utilization(result: Result) -> str:
     return percent(result.gpu_util) + (MARK if off_by(result) > 0 else "")
 
 
-def _speedup(result: Result) -> str:
+def _speedup(result: Result, *, marks_ties: bool) -> str:
     standing = result.standing
     if standing is None or result.speedup is None:
         return times(result.speedup)
-    mark = f" {TIED}" if standing.tied else ""
+    mark = f" {TIED}" if standing.tied and marks_ties else ""
     if not (span := interval(standing.speedup_low, standing.speedup_high)):
         return f"{times(result.speedup)}{mark}"
     return f"{times(result.speedup, beside=None)}{span}{mark}"  # the interval says which digits mean something
