@@ -18,7 +18,7 @@ import psutil
 MARK = "VIRNUC_TEST_COMMAND"
 
 SMALL = (
-    "--num-sequences", "8", "--cooldown", "0", "--trial-seconds", "0.5", "--weights", "random", "--device", "cpu",
+    "--num-sequences", "8", "--cooldown", "0", "--trial-seconds", "0", "--weights", "random", "--device", "cpu",
     "--num-workers", "0,1", "--prefetch-factor", "2", "--token-budget", "2048", "--buffer-size", "50",
 )  # fmt: skip
 """Options of a sweep that takes seconds."""

@@ -165,6 +165,12 @@ _OF_TIME = (
     "gpu_util",
     "waited_s",
     "hours",
+    "measured_sec",
+    "took_sec",
+    "rough_sequences_per_sec",
+    "standing",
+    "cost",
+    "pareto",
 )
 _OF_THE_FASTEST = (
     "best",
