@@ -92,8 +92,10 @@ class FaultyModel:
     def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None, brief=False):
         fault = configuration.prefetch_factor
         output_dir.mkdir(parents=True, exist_ok=True)
+        if fault == Fault.RUNS_ON:
+            self.run_on(configuration, output_dir, on_progress)
         if fault != Fault.NONE:
-            (output_dir / "running").write_text(str(os.getpid()))
+            say_running(output_dir)
         if fault != Fault.PREPARES:
             on_progress(0)
         if fault == Fault.KILLED:
@@ -130,18 +132,22 @@ class FaultyModel:
             return failure(configuration, "cuda_error", cleanup=CLEAN)
         elif fault == Fault.CHATTERS:
             return success(configuration, message="x" * 2_000_000)
-        elif fault == Fault.RUNS_ON:
-            self.run_on(configuration, output_dir, on_progress)
         return success(configuration, cleanup=CLEAN, extra={"pid": os.getpid()})
 
     def run_on(self, configuration, output_dir, on_progress):
         try:
+            say_running(output_dir)  # within the try, so that a signal never comes before it
             for number in range(100_000):
                 on_progress(number)
                 time.sleep(0.02)
         finally:
             for kind in ("telemetry", "run"):
                 (output_dir / f"{kind}_{configuration.run_id}.json").write_text("{}")
+
+
+def say_running(folder):
+    """Tell the test that a trial has begun, and in which process."""
+    (folder / "running").write_text(str(os.getpid()))
 
 
 def main(*arguments):
