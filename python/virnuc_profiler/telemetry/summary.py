@@ -118,7 +118,7 @@ class SummaryTotals:
             **derived,
         }
         if self.with_wait:  # the waits of some batches say little about the run
-            waited_s = self.wait_ms / 1e3 if self.with_wait == self.batches else None
+            waited_s = ratio(self.wait_ms, 1e3) if self.with_wait == self.batches else None
             summary["wait_seconds"] = waited_s
             summary["wait_fraction"] = _fraction(waited_s, totals["elapsed_seconds"])
         if self.without_counts:
