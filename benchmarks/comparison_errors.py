@@ -50,7 +50,7 @@ def made_run(
 def verdict_of_runs(
     random: np.random.Generator, noise: Noise, slowdown: float, reference: int, candidate: int, rule: Rule
 ) -> str:
-    """Compare so many runs of each side."""
+    """Compare this number of runs of each side."""
     single = reference == candidate == 1
     before = [made_run(random, noise, has_interval=single) for _ in range(reference)]
     after = [made_run(random, noise, slowdown, has_interval=single) for _ in range(candidate)]

@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.progress import say
 from benchmarks.report import parser, publish
-from benchmarks.trial_table import append, begin, rows_of, warm_bench
+from benchmarks.trial_bench import warm_bench
+from benchmarks.trial_rows import append, begin, rows_of
 from virnuc_profiler.analysis.confidence.paired import CANNOT_TELL, SAME
 from virnuc_profiler.analysis.confidence.race import Race
 from virnuc_profiler.sweep.plan.configuration import BASELINE

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.batch_series import LENGTHS, NOISES, TRUE_RATE, Noise, make_series
 from benchmarks.claim import Claim
-from benchmarks.report import parser, print_table, publish
+from benchmarks.report import parser, publish, publish_claims
 from virnuc_profiler.analysis.confidence.rate_interval import (
     SETTLED,
     TOO_SHORT,
@@ -77,8 +77,7 @@ def main() -> None:
         [asdict(row) for row in rows],
         arguments.json,
     )
-    print()
-    print_table(("claim", "measured", "verdict"), [(one.text, one.measured, one.verdict) for one in claims(rows)])
+    publish_claims(claims(rows))
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -17,7 +17,8 @@ from scipy import special
 
 from benchmarks.progress import say
 from benchmarks.report import parser, publish
-from benchmarks.trial_table import Row, warm_bench
+from benchmarks.trial_bench import warm_bench
+from benchmarks.trial_rows import Row
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 
 GRID: Final = (BASELINE, *(Configuration(4, prefetch) for prefetch in (3, 5, 6, 7, 8, 9, 10)), Configuration(4, 2))

@@ -23,7 +23,7 @@ from typing import Final
 from benchmarks.claim import Claim
 from benchmarks.progress import say
 from benchmarks.report import parser, publish
-from benchmarks.trial_table import KNOBS, rows_of
+from benchmarks.trial_rows import KNOBS, rows_of
 from virnuc_profiler.analysis.projection.extrapolation import Job
 from virnuc_profiler.analysis.projection.job_time import Pace, interval_of_hours
 from virnuc_profiler.reports.projection_text import project_source

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.claim import Claim
 from virnuc_profiler import capture_hardware_info
 from virnuc_profiler.telemetry.files import write_json_atomically
 
@@ -28,6 +29,12 @@ def publish(
     print_table(header, rows)
     if json_path is not None:
         write_json_atomically(json_path, {"benchmark": title, "hardware": hardware, "figures": figures})
+
+
+def publish_claims(claims: Sequence[Claim]) -> None:
+    """Print what is claimed, what was measured, and the verdicts, below the table of the figures."""
+    print()
+    print_table(("claim", "measured", "verdict"), [(one.text, one.measured, one.verdict) for one in claims])
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

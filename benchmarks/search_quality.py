@@ -24,10 +24,11 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks import report
+from benchmarks.search_replay import search
 from benchmarks.search_surfaces import KINDS, NOISES, Noise, draw_surface
 from benchmarks.search_tables import Table, read_table
 from virnuc_profiler.sweep.plan.configuration import Configuration
-from virnuc_profiler.sweep.search.adaptive import TRIALS, Measurement, search
+from virnuc_profiler.sweep.search.adaptive import TRIALS, Measurement
 from virnuc_profiler.sweep.search.proposals import require_optuna
 from virnuc_profiler.sweep.search.space import MAX_BUFFER, MIN_BUDGET, MIN_BUFFER, Space
 
@@ -201,8 +202,13 @@ def main() -> None:
     arguments = options.parse_args()
     wanted = set(filter(None, arguments.scenarios.split(",")))
     rows, figures = [], []
+    known = list(scenarios([read_table(path) for path in arguments.table]))
+    if unknown := wanted - {f"{kind}:{noise}" for kind, noise, _ in known}:
+        options.error(
+            f"no scenario {min(unknown)}; they are {', '.join(f'{kind}:{noise}' for kind, noise, _ in known)}"
+        )
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        for kind, noise, table in scenarios([read_table(path) for path in arguments.table]):
+        for kind, noise, table in known:
             for method in arguments.methods.split(","):
                 if wanted and f"{kind}:{noise}" not in wanted:
                     continue

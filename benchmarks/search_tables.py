@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections import defaultdict
@@ -16,13 +15,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.trial_rows import KNOBS, read_rows
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.search.space import Space, build_space
 
-KNOB_COLUMNS: Final = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
 _MEAN_TOKENS: Final = 215
 """Mean number of tokens of the sequences that a sweep generates."""
-COLUMNS: Final = (*KNOB_COLUMNS, "block", "tokens_per_sec")
+COLUMNS: Final = (*KNOBS, "block", "tokens_per_sec")
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def read_table(path: Path) -> Table:
     Raises:
         ValueError: A column is missing, a value has another form, or nothing has a rate.
     """
-    about, rows = _json_rows(path) if path.suffix == ".json" else _csv_rows(path)
+    about, rows = _json_rows(path) if path.suffix == ".json" else read_rows(path)
     readings: dict[Configuration, list[float]] = defaultdict(list)
     for number, row in enumerate(rows, start=1):
         configuration, rate = _reading(row, f"{path}, row {number}")
@@ -140,19 +139,9 @@ def _json_rows(path: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
     return values, rows
 
 
-def _csv_rows(path: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
-    """Read a first line such as ``# {"machine": {...}}``, then a table with a header."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    about: dict[str, Any] = {}
-    for line in lines:
-        if line.startswith("#"):
-            about |= json.loads(line[1:])
-    return about, list(csv.DictReader(line for line in lines if not line.startswith("#")))
-
-
 def _reading(row: Mapping[str, Any], where: str) -> tuple[Configuration, float | None]:
     try:
-        configuration = Configuration(*(int(row[name]) for name in KNOB_COLUMNS))
+        configuration = Configuration(*(int(row[name]) for name in KNOBS))
         int(row["block"])
         rate = row["tokens_per_sec"]
         return configuration, None if rate in (None, "") else _positive(float(rate))
@@ -167,5 +156,5 @@ def _positive(rate: float) -> float:
 
 
 def _place(configuration: Configuration) -> np.ndarray[Any, np.dtype[np.float64]]:
-    workers, *others = (getattr(configuration, name) for name in KNOB_COLUMNS)
+    workers, *others = (getattr(configuration, name) for name in KNOBS)
     return np.log(np.array([1 + workers, *others], np.float64))

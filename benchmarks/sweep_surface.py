@@ -16,7 +16,8 @@ from time import monotonic
 from typing import Final
 
 from benchmarks.progress import say
-from benchmarks.trial_table import KNOBS, append, begin, rows_of, warm_bench
+from benchmarks.trial_bench import warm_bench
+from benchmarks.trial_rows import KNOBS, append, begin, rows_of
 from virnuc_profiler.sweep.plan.configuration import Configuration
 
 WORKERS: Final = (0, 1, 2, 4, 8)

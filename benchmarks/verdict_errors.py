@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from benchmarks.claim import Claim
-from benchmarks.report import parser, print_table, publish
+from benchmarks.report import parser, publish, publish_claims
 from benchmarks.trial_noise import NOISES, Host, TrialNoise
 from virnuc_profiler.analysis.confidence.paired import FASTER, SAME, SLOWER, compare_blocks, compare_samples
 from virnuc_profiler.analysis.confidence.race import Race
@@ -63,8 +63,7 @@ def main() -> None:
         [asdict(row) for row in rows],
         arguments.json,
     )
-    print()
-    print_table(("claim", "measured", "verdict"), [(one.text, one.measured, one.verdict) for one in claims(rows)])
+    publish_claims(claims(rows))
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -71,7 +71,7 @@ def test_a_sample_stands_for_its_file_however_the_file_is_sorted(machine, order,
     assert time.hours == pytest.approx(truth, rel=0.02)
 
 
-def test_sorted_and_shuffled_files_are_projected_alike(machine, tmp_path):
+def test_sorted_and_shuffled_files_have_the_same_projection(machine, tmp_path):
     """A sweep has the same packs of all of them, so that it recommends the same too."""
     times = []
     for order in ORDERS:

@@ -3,7 +3,7 @@ import json
 import math
 import tempfile
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -38,6 +38,7 @@ own = st.dictionaries(st.text().map(lambda text: "own " + text), plain, max_size
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(known, own), max_size=8), own, st.integers(0, 10**14))
+@example([({"wait_time_ms": 1.6e308}, {}), ({"wait_time_ms": 2.3e307}, {})], {}, 0)  # no number holds their sum
 def test_files_hold_what_was_recorded_and_sums_are_exact(batches, metadata, elapsed_ns):
     ticks = iter([0])
     with tempfile.TemporaryDirectory() as folder:

@@ -8,10 +8,13 @@ from types import SimpleNamespace
 
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.journal import Journal
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, Trial
+from virnuc_profiler.sweep.results.verdicts.candidates import rank
+from virnuc_profiler.sweep.results.verdicts.recommendation import choose
 from virnuc_profiler.sweep.session import Sweep, SweepListener
 
 WORKLOAD = Workload(Path("small.fasta"), "generated, seed 42", 2000, 2000, 430_000, 1000, "sha256:aa")
@@ -119,6 +122,12 @@ class Recorder(SweepListener):
 
     def step_finished(self, document):
         self.events.append(("step", document.step))
+
+
+def recommended(steps, min_packing=0.9, objective=None, confirmation=None, standing=lambda _: None):
+    """Return what a sweep recommends, from the results of its steps by name."""
+    wanted = replace(objective or Objective(), min_packing=min_packing)
+    return choose(rank(steps, wanted), wanted, confirmation, standing)
 
 
 def fake_sweep(folder: Path, trials=None, **options) -> Sweep:

@@ -62,7 +62,7 @@ class Sweep:
         search_space: Space of a search that has not begun yet; None if no step searches.
         budget_sec: Seconds that a search may take with all that follows; None for no limit.
         clock: Returns monotonic seconds, of which the confirmation may take a share.
-        pause: Waits so many seconds before a configuration is measured again.
+        pause: Waits for a number of seconds before a configuration is measured again.
     """
 
     output_dir: Path

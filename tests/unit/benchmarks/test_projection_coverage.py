@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.projection_coverage import cells, compared, pairs_inside
-from benchmarks.trial_table import rows_of
+from benchmarks.trial_rows import rows_of
 
 import benchmarks
 from tests.support.simulated_machine import SimulatedMachine, workload_in_order

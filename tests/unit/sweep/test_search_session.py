@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from benchmarks.search_replay import search
 
 from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, FakeTrials, failure, fake_sweep, success
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import SEARCH_STEPS
 from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
@@ -15,7 +17,7 @@ from virnuc_profiler.sweep.results.remaining import remaining_trials
 from virnuc_profiler.sweep.results.search_trials import planned_space
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan
 from virnuc_profiler.sweep.search import adaptive
-from virnuc_profiler.sweep.search.adaptive import TRIALS
+from virnuc_profiler.sweep.search.adaptive import TRIALS, Measurement
 from virnuc_profiler.sweep.search.finals import FINALISTS
 
 PLAN = SweepPlan(SEARCH_STEPS, {}, WORKLOAD, VALIDATION_WORKLOAD)
@@ -72,6 +74,19 @@ def test_a_search_explores_races_and_recommends_a_configuration_that_beats_the_b
     assert best["config"]["num_workers"] in (4, 6)  # neither too few nor the most
     assert result_of(Configuration.from_json(best["config"])).sequences_per_sec > 0.98 * 500 * 20_000 / 24_000
     assert all(one == BASELINE or one.token_budget <= 20_000 for one in trials.configurations)
+
+
+def test_a_replay_of_the_search_makes_the_same_trials_and_choice(tmp_path):
+    trials = FakeTrials(result_of)
+    run(tmp_path, trials)
+    found = search(
+        planned_space(PLAN, 8, 20_000), lambda one: Measurement(1 / Objective().cost(result_of(one)), 1.0), seed=42
+    )
+    explored = len(found.trials)
+    assert list(trials.configurations[:explored]) == [one for one, _ in found.trials]
+    assert set(trials.configurations[explored:-1]) == set(found.finalists)
+    best = json.loads((tmp_path / "best_config.json").read_text())
+    assert best["config"] == found.configuration.to_json()
 
 
 def test_the_journal_holds_the_trials_of_the_search_under_their_step(tmp_path):

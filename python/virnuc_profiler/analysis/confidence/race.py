@@ -159,7 +159,7 @@ class Race:
         )
 
     def _tests(self, blocks: int) -> float:
-        """Return how many tests like those of one pair after so many blocks could share the whole error.
+        """Return how many tests like those of one pair after this number of blocks could share the whole error.
 
         Looks before a difference may be stated use the part of the first look at which it may. They can only state
         that two are the same, which is wrong with half the error, so there is enough of it for them.

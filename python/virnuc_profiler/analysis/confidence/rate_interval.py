@@ -27,7 +27,7 @@ MIN_BATCHES: Final = 50
 MAX_BLOCKS: Final = 32
 """More blocks hardly narrow an interval, and the autocorrelation between them grows (Schmeiser 1982)."""
 MIN_PASSES: Final = 3
-"""From so many passes on, each place of a pass is compared with the same place of the others."""
+"""From this number of passes on, each place of a pass is compared with the same place of the others."""
 FINE_BLOCKS: Final = 200
 """Number of blocks in which the end of the warm-up is sought."""
 TREND_ERROR: Final = 0.01

@@ -136,7 +136,7 @@ def _add_repetition(run: argparse._ArgumentGroup) -> None:
     """Add the options on how long each configuration is measured."""
     run.add_argument(
         "--trial-seconds", type=number(at_least=0), default=TRIAL_SECONDS, metavar="SECONDS",
-        help="each configuration runs its sequences again and again, always to the end, until so many seconds have "
+        help="each configuration runs its sequences again and again, always to the end, until this many seconds have "
         f"passed after start-up; 0: runs them once (default: {TRIAL_SECONDS:g})",
     )  # fmt: skip
     run.add_argument(

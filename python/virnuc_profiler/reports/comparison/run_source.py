@@ -102,7 +102,7 @@ def _measured(document: Mapping[str, Any], run: RunResult | None, source: str) -
 def steady_interval(document: Mapping[str, Any]) -> RateInterval | None:
     """Return the steady rate of a run in tokens/s with its interval; None if its batches have no times or counts.
 
-    It is computed from the batches of each file, old or new, so that both sides of a comparison are defined alike.
+    It is computed from the batches of each file, old or new, so that both sides of a comparison have one definition.
     Batches are compared by their FLOPs where the model's shape is known, since packs of equal tokens differ in them.
 
     Args:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Randomized complete blocks: every configuration once, in an order that is different in each block.
 
-Drift of the host or of the card then hits all configurations alike, and comparisons within blocks cancel it. The order
+Drift of the host or of the card then hits all of them equally, and comparisons within blocks cancel it. The order
 follows from the seed, the step and the number of the block, so that a resumed sweep keeps it.
 """
 

@@ -48,7 +48,7 @@ class TrialRecorder:
         listener: Receives the events.
         check_workload: Raises WorkloadError if the file of sequences has changed.
         clock: Returns monotonic seconds.
-        pause: Waits so many seconds.
+        pause: Waits for a number of seconds.
     """
 
     journal: Journal

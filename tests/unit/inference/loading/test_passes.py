@@ -65,7 +65,7 @@ def test_each_pass_has_the_batches_of_a_single_pass(path, num_workers, chunk_seq
     counts = Counter(position for batches in passes for batch in batches for position in batch.positions.tolist())
     assert counts == dict.fromkeys(range(601), 4)
     assert {len(each) for each in pids} == {num_workers}
-    assert len(set(pids)) == 1  # no worker was started anew
+    assert len(set(pids)) == 1  # no worker was started again
     assert alive(pids[0]) == loader.worker_pids() == []
     assert contents(loader) == single  # later passes are single again
 
@@ -93,7 +93,7 @@ class Records(IterableDataset):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_dataset_that_cannot_be_repeated_is_read_anew_for_each_pass(num_workers):
+def test_a_dataset_that_cannot_be_repeated_is_read_again_for_each_pass(num_workers):
     loader = loader_of(Records(), num_workers)
     pids = []
     first, second = passes_of(loader, 2, lambda: pids.extend(loader.worker_pids()))
@@ -116,7 +116,7 @@ def test_leaving_in_the_second_pass_ends_the_workers(path):
 
 
 def after(sequences, action, loader, count=5):
-    """Run passes, and call an action once so many sequences have come."""
+    """Run passes, and call an action once a number of sequences have come."""
     seen, todo = 0, [action]
     for batch in loader.passes(lambda: True):
         seen += len(batch.positions)

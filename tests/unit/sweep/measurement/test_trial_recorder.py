@@ -27,7 +27,7 @@ def stopped(config):
 
 
 class Disturbed(FakeTrials):
-    """Trials of one configuration that are disturbed so many times."""
+    """Trials of one configuration that are disturbed a number of times."""
 
     def __init__(self, result_of, count):
         super().__init__()

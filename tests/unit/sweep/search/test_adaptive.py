@@ -4,11 +4,12 @@ import itertools
 import math
 
 import pytest
+from benchmarks.search_replay import search
 
 from virnuc_profiler.analysis.confidence.paired import FASTER
 from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.search import adaptive
-from virnuc_profiler.sweep.search.adaptive import TRIALS, Limits, Measurement, next_trial, search
+from virnuc_profiler.sweep.search.adaptive import TRIALS, Limits, Measurement, next_trial
 from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS, trials_of_race
 from virnuc_profiler.sweep.search.space import build_space
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 import pytest
 
 from tests.support.run_records import MS, batch, packing, run_of, samples
-from tests.support.sweeps import WORKLOAD, conditions, failure, success
+from tests.support.sweeps import WORKLOAD, conditions, failure, recommended, success
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttling
 from virnuc_profiler.analysis.selection import select_best
 from virnuc_profiler.reports.sweep_tables import render_dataloader, render_interaction
 from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.result_files import make_document
-from virnuc_profiler.sweep.results.verdicts.recommendation import select_overall
 from virnuc_profiler.sweep.trial.outcome import successful_outcome, without_contamination
 from virnuc_profiler.telemetry.records import (
     DESCENDANT,
@@ -84,10 +83,10 @@ def test_the_choice_takes_cool_measurements_and_ignores_what_says_nothing(reason
         "dataloader": [success(FAST, 200.0, **HEAT), success(SLOW, 90.0)],
         "packing": [ignored, success(FAST, 80.0)],
     }
-    assert select_overall(measured, 0.9).configuration == SLOW
+    assert recommended(measured, 0.9).configuration == SLOW
     hot = {"dataloader": [success(FAST, 200.0, **HEAT)]}
-    assert "throttled in every measurement" in select_overall(hot, 0.9).reason
-    assert select_overall({"dataloader": [ignored]}, 0.9) is None
+    assert "throttled in every measurement" in recommended(hot, 0.9).reason
+    assert recommended({"dataloader": [ignored]}, 0.9) is None
 
 
 def test_tables_say_so():
@@ -144,9 +143,9 @@ def test_interrupted_measurements_do_not_count_in_the_choice():
         "dataloader": [success(FAST, 20.0, **STOP), success(SLOW, 90.0)],
         "packing": [success(FAST, 100.0)],
     }
-    choice = select_overall(measured, 0.9)
+    choice = recommended(measured, 0.9)
     assert (choice.configuration, choice.measurements, choice.noise) == (FAST, 1, None)
-    assert select_overall({"dataloader": [success(FAST, 200.0, **STOP)]}, 0.9) is None
+    assert recommended({"dataloader": [success(FAST, 200.0, **STOP)]}, 0.9) is None
 
 
 def test_tables_mark_interrupted_configurations():

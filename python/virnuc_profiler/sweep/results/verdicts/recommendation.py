@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,8 +13,7 @@ from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY, Objective
 from virnuc_profiler.sweep.results.choice import Choice
-from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.results.verdicts.candidates import Candidate, Ranking, packs, rank
+from virnuc_profiler.sweep.results.verdicts.candidates import Candidate, Ranking, packs
 from virnuc_profiler.sweep.results.verdicts.confirmation import BETTER, TIED, Confirmation
 from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
@@ -71,27 +70,6 @@ def _is_level(found: Comparison) -> bool:
     """Return whether a configuration is shown to be no more than the threshold worse than the reference."""
     enough = found.blocks >= MIN_BLOCKS_TO_AGREE
     return enough and found.low is not None and found.low >= 1 / (1 + found.threshold)
-
-
-def select_overall(
-    steps: Mapping[str, Iterable[Result]],
-    min_packing: float,
-    *,
-    objective: Objective | None = None,
-    confirmation: Confirmation | None = None,
-    standing: Callable[[Configuration], Standing | None] | None = None,
-) -> Choice | None:
-    """Select the best configuration of all steps; None if none succeeded.
-
-    Args:
-        steps: Results by the name of their step.
-        min_packing: Required packing efficiency; if no configuration reaches it, the best without it is chosen.
-        objective: What is minimized; None for the predicted time of the usual job.
-        confirmation: What the confirmation has shown; None if there was none.
-        standing: Returns how a configuration stands beside the baseline in a step with blocks; None if there is none.
-    """
-    wanted = replace(objective or Objective(), min_packing=min_packing)
-    return choose(rank(steps, wanted), wanted, confirmation, standing or (lambda _: None))
 
 
 def choose(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The standing of each configuration of a step.
 
-Where a step has blocks, configurations are compared within blocks, so that drift hits all alike. Where each was
+Where a step has blocks, configurations are compared within blocks, so that drift hits all equally. Where each was
 measured once, the noise comes from those that several steps have measured, above all the baseline; that gives each
 speedup an interval, but proves no difference.
 """

@@ -20,7 +20,7 @@ ENOUGH = Allowance(100.0, 1.0)
 
 
 def replayed(count, *, contenders=ALL, allowance=None, noise=0.001, seed=0, **factors):
-    """The race after so many blocks of a machine that drifts, in which `factors` are true speeds by role."""
+    """The race after a number of blocks on a machine that drifts, in which `factors` are true speeds by role."""
     rng = random.Random(seed)
     speed = {WINNER: factors.get("winner", 1.0), RUNNER_UP: factors.get("runner_up", 1.0), BASELINE: 1.0}
     trials = []

@@ -3,17 +3,16 @@
 
 import pytest
 
-from tests.support.sweeps import failure, success
+from tests.support.sweeps import failure, recommended, success
 from virnuc_profiler.analysis.confidence.paired import Comparison
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation, Contenders
-from virnuc_profiler.sweep.results.verdicts.recommendation import select_overall
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 
 
 def select(*steps, min_packing=0.9, **more):
-    return select_overall(dict(steps), min_packing, **more)
+    return recommended(dict(steps), min_packing, **more)
 
 
 def measured_in(step, *results):
