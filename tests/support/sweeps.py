@@ -108,6 +108,19 @@ class FakeTrials:
         return [configuration for _, configuration, _ in self.calls]
 
 
+class StopAfter(FakeTrials):
+    """Ctrl-C instead of the trial after some that end."""
+
+    def __init__(self, count: int, result_of=success):
+        super().__init__(result_of)
+        self.count = count
+
+    def __call__(self, *arguments):
+        if len(self.calls) == self.count:
+            raise KeyboardInterrupt
+        return super().__call__(*arguments)
+
+
 class Recorder(SweepListener):
     """Records the calls it receives."""
 

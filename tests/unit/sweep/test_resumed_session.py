@@ -8,6 +8,7 @@ import pytest
 from tests.support.sweeps import (
     FakeTrials,
     Recorder,
+    StopAfter,
     conditions,
     failure,
     fake_sweep,
@@ -24,19 +25,6 @@ from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, Journal, read_journal
 from virnuc_profiler.sweep.results.result_files import read_step
-
-
-class StopAfter(FakeTrials):
-    """Ctrl-C instead of the next trial."""
-
-    def __init__(self, count, result_of=success):
-        super().__init__(result_of)
-        self.count = count
-
-    def __call__(self, *arguments):
-        if len(self.calls) == self.count:
-            raise KeyboardInterrupt
-        return super().__call__(*arguments)
 
 
 def stopped(folder, count, result_of=success, **options):

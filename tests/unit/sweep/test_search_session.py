@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from benchmarks.search_replay import search
 
-from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, FakeTrials, failure, fake_sweep, success
+from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, FakeTrials, StopAfter, failure, fake_sweep, success
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
@@ -47,19 +47,6 @@ def run(folder, trials, plan=PLAN, budget=20_000):
         space = planned_space(journal.current.plan, 8, budget)
         sweep = fake_sweep(folder, trials, journal=journal, search_space=space)
         return sweep.run(journal.current.plan.steps)
-
-
-class StopAfter(FakeTrials):
-    """Ctrl-C instead of the next trial."""
-
-    def __init__(self, count):
-        super().__init__(result_of)
-        self.count = count
-
-    def __call__(self, *arguments):
-        if len(self.calls) == self.count:
-            raise KeyboardInterrupt
-        return super().__call__(*arguments)
 
 
 def test_a_search_explores_races_and_recommends_a_configuration_that_beats_the_baseline(tmp_path):
@@ -103,7 +90,7 @@ def test_the_journal_holds_the_trials_of_the_search_under_their_step(tmp_path):
 def test_a_resumed_search_goes_on_as_if_it_had_not_been_interrupted(tmp_path, count):
     whole = FakeTrials(result_of)
     run(tmp_path / "whole", whole)
-    first, second = StopAfter(count), FakeTrials(result_of)
+    first, second = StopAfter(count, result_of), FakeTrials(result_of)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts", first)
     run(tmp_path / "parts", second, budget=16_000)  # another amount of memory is free, but the search keeps its space
@@ -112,7 +99,7 @@ def test_a_resumed_search_goes_on_as_if_it_had_not_been_interrupted(tmp_path, co
 
 def test_a_dry_run_counts_what_is_left_before_the_race(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, StopAfter(5))
+        run(tmp_path, StopAfter(5, result_of))
     records = read_journal(tmp_path)
     left = remaining_trials(records, SEARCH_STEPS, {})
     assert [name for name, _ in left] == ["search"] * (TRIALS - 5) + ["validation"]

@@ -5,7 +5,16 @@ import json
 
 import pytest
 
-from tests.support.sweeps import FakeTrials, conditions, failure, fake_sweep, run_in_journal, small_plan, success
+from tests.support.sweeps import (
+    FakeTrials,
+    StopAfter,
+    conditions,
+    failure,
+    fake_sweep,
+    run_in_journal,
+    small_plan,
+    success,
+)
 from virnuc_profiler.sweep.measurement.blocks import block_order
 from virnuc_profiler.sweep.measurement.listener import SweepListener
 from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
@@ -59,19 +68,6 @@ def test_what_is_truly_faster_is_the_best_with_an_interval_whatever_the_drift(tm
     written = json.loads((tmp_path / "dataloader_sweep.json").read_text())
     assert written["best"]["standing"]["verdict"] == "faster"
     assert written["best"]["speedup"] == pytest.approx(1.1, rel=0.02)
-
-
-class StopAfter(FakeTrials):
-    """Ctrl-C instead of the next trial."""
-
-    def __init__(self, count):
-        super().__init__()
-        self.count = count
-
-    def __call__(self, *arguments):
-        if len(self.calls) == self.count:
-            raise KeyboardInterrupt
-        return super().__call__(*arguments)
 
 
 @pytest.mark.parametrize("count", [0, 3, 7, 19])
