@@ -29,7 +29,7 @@ class Row:
         tokens_per_sec_low: Lower end of the 95 % interval of that rate.
         tokens_per_sec_high: Upper end of the 95 % interval of that rate.
         start_up_sec: Seconds until the first batch was complete.
-        measured_sec: Seconds after warm-up.
+        measured_sec: Seconds after start-up that the trial lasted.
         peak_memory_gb: Peak device memory in GB of 10⁹ bytes.
         outcome: ``ok``, or what happened.
     """
