@@ -21,7 +21,7 @@ from benchmarks.trial_bench import warm_bench
 from benchmarks.trial_rows import append, begin, rows_of
 from virnuc_profiler.analysis.confidence.paired import CANNOT_TELL, SAME
 from virnuc_profiler.analysis.confidence.race import Race
-from virnuc_profiler.sweep.plan.configuration import BASELINE
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 SLOWDOWNS: Final = (0.0, 0.01, 0.02, 0.05)
 

@@ -19,7 +19,7 @@ from benchmarks.progress import say
 from benchmarks.report import parser, publish
 from benchmarks.trial_bench import warm_bench
 from benchmarks.trial_rows import Row
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 GRID: Final = (BASELINE, *(Configuration(4, prefetch) for prefetch in (3, 5, 6, 7, 8, 9, 10)), Configuration(4, 2))
 CLAIMED: Final = 0.01

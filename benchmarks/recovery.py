@@ -27,11 +27,11 @@ from benchmarks.report import parser, print_table, publish
 from benchmarks.supervision_cost import hide_main_module
 from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.inference.placement import resolve_device
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 GOOD: Final = Configuration(0, 2, 4096, 500)
 TOO_LARGE: Final = Configuration(0, 2, 200_000, 2000)

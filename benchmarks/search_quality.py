@@ -27,10 +27,10 @@ from benchmarks import report
 from benchmarks.search_replay import search
 from benchmarks.search_surfaces import KINDS, NOISES, Noise, draw_surface
 from benchmarks.search_tables import Table, read_table
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.search.adaptive import TRIALS, Measurement
 from virnuc_profiler.sweep.search.proposals import require_optuna
 from virnuc_profiler.sweep.search.space import MAX_BUFFER, MIN_BUDGET, MIN_BUFFER, Space
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 WITHIN: Final = 0.02
 GRID_REPEATS: Final = 3

@@ -15,10 +15,10 @@ from statistics import median
 from virnuc_profiler.analysis.confidence.paired import Comparison
 from virnuc_profiler.analysis.confidence.race import Race
 from virnuc_profiler.sweep.plan.cheapest import cheapest
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.search.adaptive import Limits, Measurement, Trials, finalists, next_trial
 from virnuc_profiler.sweep.search.finals import affordable_finalists, nearly_best, staying
 from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 
 @dataclass(frozen=True, slots=True)

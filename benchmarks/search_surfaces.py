@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.search.space import MAX_BUFFER, MIN_BUFFER, Space, build_space
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.trial_rows import KNOBS, read_rows
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.search.space import Space, build_space
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 _MEAN_TOKENS: Final = 215
 """Mean number of tokens of the sequences that a sweep generates."""

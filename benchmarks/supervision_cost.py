@@ -32,7 +32,6 @@ from benchmarks.paired import (
 from benchmarks.report import parser, publish
 from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.inference.placement import resolve_device
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
@@ -40,6 +39,7 @@ from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
 from virnuc_profiler.sweep.worker.deadlines import Timeouts
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 MOST: Final = 1.10
 HEADER: Final = ("", "one process", "supervised", "ratio")

@@ -18,7 +18,7 @@ from typing import Final
 from benchmarks.progress import say
 from benchmarks.trial_bench import warm_bench
 from benchmarks.trial_rows import KNOBS, append, begin, rows_of
-from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 WORKERS: Final = (0, 1, 2, 4, 8)
 PREFETCH: Final = (2, 8)

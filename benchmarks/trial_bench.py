@@ -12,10 +12,10 @@ from typing import Any, Final
 from benchmarks.trial_rows import KNOBS, Row
 from virnuc_profiler import generate_tuning_workload, load_esm2_model
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 _MACHINE: Final = (
     "gpu_models", "gpu_memory_gb", "driver_version", "cuda_version", "cpu_model", "cpu_usable_cores",

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from virnuc_profiler.reports.sweep_tables import render_step
-from virnuc_profiler.sweep.plan.configuration import BASELINE
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.timeout(3600)]
 

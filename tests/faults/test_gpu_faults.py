@@ -12,7 +12,6 @@ import torch
 from tests.support.faulty_device import DeviceFault, DeviceModel
 from tests.support.faulty_sequences import write_fasta
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.trial import contamination
@@ -20,6 +19,7 @@ from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benc
 from virnuc_profiler.sweep.worker.deadlines import Timeouts
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 pytestmark = pytest.mark.gpu
 

@@ -17,12 +17,12 @@ from tests.support.faulty_model import Fault
 from tests.support.faulty_workers import STOPPED_S, WorkerFault
 from tests.support.sweeps import WORKLOAD
 from virnuc_profiler.inference.loading.running_time import stopped_among
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.worker.deadlines import Timeouts
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 

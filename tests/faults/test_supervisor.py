@@ -18,7 +18,6 @@ from tests.support.faulty_model import Fault
 from tests.support.faulty_workers import WorkerFault
 from tests.support.sweeps import WORKLOAD
 from virnuc_profiler.errors import EnvironmentFailure, UsageError, VirnucError
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.worker.deadlines import Timeouts
@@ -26,6 +25,7 @@ from virnuc_profiler.sweep.worker.outcomes import ProcessTimeout
 from virnuc_profiler.sweep.worker.process_tree import is_subreaper, live_pids_in_session
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 pytestmark = pytest.mark.slow  # starts whole programs
 

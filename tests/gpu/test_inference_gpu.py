@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from virnuc_profiler import generate_tuning_workload, load_esm2_model, run_single_gpu_benchmark
-from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 pytestmark = pytest.mark.gpu
 

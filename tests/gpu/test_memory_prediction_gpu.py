@@ -14,8 +14,8 @@ from virnuc_profiler.analysis.memory_footprint import (
     predict_peak_bytes,
 )
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.trial.measured_model import MeasuredModel, Request
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 pytestmark = pytest.mark.gpu
 

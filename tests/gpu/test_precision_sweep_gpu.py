@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.session import Sweep
 from virnuc_profiler.sweep.trial.measured_model import MeasuredModel, Request
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 pytestmark = pytest.mark.gpu
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.command import Finished, run
 from tests.support.sweeps import conditions, success
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.result_files import make_document
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 MEMORY_BYTES = 1 << 30
 GIGABYTE = 1 << 30

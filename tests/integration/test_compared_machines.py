@@ -9,8 +9,8 @@ import pytest
 from tests.support.simulated_machine import SimulatedMachine, workload_in_order
 from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.cli.main import main
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 SHAPE = ModelShape(6, 320)
 

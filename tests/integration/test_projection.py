@@ -12,10 +12,10 @@ from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.analysis.projection.run_pace import project_run
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.workload import sample_of, token_counts, workload_of
 from virnuc_profiler.sweep.session import Sweep
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.run_result import RunResult
 
 START_UP_S = 2.0

@@ -17,11 +17,11 @@ from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.reports.performance_text import generate_performance_report
 from virnuc_profiler.reports.stage_table import render_stages
 from virnuc_profiler.reports.sweep_tables import render_step
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.session import Sweep
 from virnuc_profiler.sweep.trial import run_files
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 

@@ -10,7 +10,6 @@ import pytest
 from tests.support.simulated_machine import ORDERS, SimulatedMachine, workload_in_order
 from tests.support.sweeps import conditions
 from virnuc_profiler.cli.report import render
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import SEARCH_STEPS
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
@@ -19,6 +18,7 @@ from virnuc_profiler.sweep.search.space import build_space
 from virnuc_profiler.sweep.session import Sweep
 from virnuc_profiler.sweep.trial import cleanup
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 TOKENS_PER_SECOND = 100_000
 PAUSE_S = 40.0

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.journal import Journal
@@ -16,6 +15,7 @@ from virnuc_profiler.sweep.results.sweep_record import SweepPlan, Trial
 from virnuc_profiler.sweep.results.verdicts.candidates import rank
 from virnuc_profiler.sweep.results.verdicts.recommendation import choose
 from virnuc_profiler.sweep.session import Sweep, SweepListener
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 WORKLOAD = Workload(Path("small.fasta"), "generated, seed 42", 2000, 2000, 430_000, 1000, "sha256:aa")
 VALIDATION_WORKLOAD = Workload(Path("large.fasta"), "generated, seed 42", 5000, 5000, 1_075_000, 1002, "sha256:bb")

@@ -21,8 +21,8 @@ from virnuc_profiler.cli.options.measurement_request import (
 )
 from virnuc_profiler.cli.options.search_options import describe_search, space_of_sweep, time_of_race
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
-from virnuc_profiler.sweep.plan.configuration import MODEL_KNOBS
 from virnuc_profiler.sweep.plan.steps import SEARCH, plan
+from virnuc_profiler.targets.knobs.configuration import MODEL_KNOBS
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from virnuc_profiler.cli.options.measurement_request import (
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request

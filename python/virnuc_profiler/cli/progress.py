@@ -23,10 +23,10 @@ from rich.progress import (
 from virnuc_profiler.cli.heartbeat import Heartbeat, TokenMeter
 from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.measurement.listener import SweepListener
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.estimate import Pace, in_words
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
 from virnuc_profiler.sweep.results.verdicts.measurements import rate_of
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.number_text import rate, share
 from virnuc_profiler.telemetry.rates import ratio
 

@@ -13,7 +13,7 @@ from virnuc_profiler.cli.options.decision_options import recorded_decisions
 from virnuc_profiler.cli.options.measurement_request import shown_path
 from virnuc_profiler.errors import UsageError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
+from virnuc_profiler.targets.knobs.configuration import KNOBS, MODEL_KNOBS
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:

@@ -61,8 +61,8 @@ from virnuc_profiler.cli.resume import (
     with_limits,
 )
 from virnuc_profiler.errors import UsageError, VirnucError
-from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import SEARCH, STEP_NAMES, Grid, Step, plan
+from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:

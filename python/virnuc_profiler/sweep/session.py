@@ -19,7 +19,6 @@ from virnuc_profiler.sweep.measurement.result_writer import ResultWriter
 from virnuc_profiler.sweep.measurement.trial_recorder import TrialRecorder
 from virnuc_profiler.sweep.plan.budgets import check_budgets
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.knobs import KnobValue
 from virnuc_profiler.sweep.plan.objective import ENERGY, Objective
 from virnuc_profiler.sweep.plan.steps import SEARCH, Step, in_order, plan
 from virnuc_profiler.sweep.plan.workload import Workload, WorkloadGuard
@@ -30,6 +29,7 @@ from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.remaining import PlannedTrial, needed_steps, remaining_trials
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, conditions_key
 from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.targets.knobs.knob import KnobValue
 
 _log = logging.getLogger(__name__)
 

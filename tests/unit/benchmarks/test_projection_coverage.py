@@ -10,8 +10,8 @@ from benchmarks.trial_rows import rows_of
 
 import benchmarks
 from tests.support.simulated_machine import SimulatedMachine, workload_in_order
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 def saved(folder, count, speed, monkeypatch):

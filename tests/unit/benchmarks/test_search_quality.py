@@ -9,7 +9,7 @@ from benchmarks.search_quality import METHODS, MIXED, RECORDED, Machine, Replay,
 from benchmarks.search_surfaces import KINDS, NOISES, Noise, draw_surface
 from benchmarks.search_tables import read_table
 
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 ABOUT = {"machine": {"cpu_model": "a processor"}, "model": "8M", "workload": {"sequences": 2000, "tokens": 430_000}}
 HEADER = "num_workers,prefetch_factor,token_budget,buffer_size,block,tokens_per_sec,outcome"

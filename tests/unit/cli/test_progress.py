@@ -17,7 +17,7 @@ from virnuc_profiler.cli.progress import (
     show_progress,
     show_run,
 )
-from virnuc_profiler.sweep.plan.configuration import BASELINE
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 
 class Clock:

@@ -12,8 +12,8 @@ from tests.support.sweeps import FakeTrials, run_in_journal, small_plan, success
 from virnuc_profiler.analysis.confidence.rate_interval import RateInterval
 from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.cli.main import main
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.files import write_json_atomically
 
 

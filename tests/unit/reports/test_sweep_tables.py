@@ -15,11 +15,11 @@ from virnuc_profiler.reports.sweep_tables import (
     render_step,
     render_validation,
 )
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import Projection
 from virnuc_profiler.sweep.results.result_files import make_document
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 STEPS = plan()
 REFERENCE = success(BASELINE, 100.0)

@@ -17,11 +17,11 @@ from tests.support.sweeps import (
     success,
 )
 from virnuc_profiler.cli.report import render
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.results.journal import Journal
 from virnuc_profiler.sweep.results.result_files import read_step
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan
 from virnuc_profiler.sweep.session import Sweep
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 GRID = {"token_budget": (2048, 4096), "buffer_size": (500,), "precision": ("fp32", "bf16")}
 STEPS = ("baseline", "packing", "validation")

@@ -19,12 +19,12 @@ from tests.support.sweeps import (
 )
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.errors import OutputError
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, STEPS
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, Journal, read_journal
 from virnuc_profiler.sweep.results.result_files import read_step
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 
 def stopped(folder, count, result_of=success, **options):

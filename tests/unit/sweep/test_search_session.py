@@ -8,7 +8,6 @@ from benchmarks.search_replay import search
 
 from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, FakeTrials, StopAfter, failure, fake_sweep, success
 from virnuc_profiler.cli.report import render
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import SEARCH_STEPS
 from virnuc_profiler.sweep.results.from_journal import Documents
@@ -19,6 +18,7 @@ from virnuc_profiler.sweep.results.sweep_record import SweepPlan
 from virnuc_profiler.sweep.search import adaptive
 from virnuc_profiler.sweep.search.adaptive import TRIALS, Measurement
 from virnuc_profiler.sweep.search.finals import FINALISTS
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 PLAN = SweepPlan(SEARCH_STEPS, {}, WORKLOAD, VALIDATION_WORKLOAD)
 

@@ -23,13 +23,13 @@ from virnuc_profiler import TelemetryLogger
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.errors import EnvironmentFailure, OutputError, TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.plan.budgets import check_budgets
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, plan
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import Projection
 from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result_files import read_step
 from virnuc_profiler.sweep.trial import measured_model as prepare
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 FILES = {
     "baseline.json",

@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
-from virnuc_profiler.sweep.plan.configuration import KNOBS
-from virnuc_profiler.sweep.plan.knobs import parse_integer
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, default_values_text, in_order
 from virnuc_profiler.sweep.plan.trial_length import PRECISION_TARGET, TRIAL_SECONDS
 from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
+from virnuc_profiler.targets.knobs.configuration import KNOBS
+from virnuc_profiler.targets.knobs.knob import parse_integer
 
 EXIT_MISUSE = 2
 DEVICES = "auto|cpu|cuda|cuda:N"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.plan.configuration import KNOBS
 from virnuc_profiler.sweep.plan.steps import Step
+from virnuc_profiler.targets.knobs.configuration import KNOBS
 
 _OF_A_PROCESS: Final = ("start_timeout", "progress_timeout")
 _OF_OWN_FILES: Final = ("skip_invalid", "strict", "first")

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final
 from virnuc_profiler.errors import OutputError, folder_problem
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.sequences.findings import sentence
-from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS
+from virnuc_profiler.targets.knobs.configuration import KNOBS, MODEL_KNOBS
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     import torch
 
-    from virnuc_profiler.sweep.plan.knobs import KnobValue
     from virnuc_profiler.sweep.plan.request import ModelKnobs, Request, ResolveDevice
     from virnuc_profiler.sweep.plan.steps import Grid
     from virnuc_profiler.sweep.plan.workload import Workload
+    from virnuc_profiler.targets.knobs.knob import KnobValue
 
 RESULTS_FOLDER: Final = "tuning_results"
 FASTA_VARIABLE: Final = "VIRNUCPRO_PRODUCTION_FASTA"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.cli.options.arguments import number
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.plan.configuration import KNOBS
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.steps import SEARCH, SEARCH_STEPS, Grid
+from virnuc_profiler.targets.knobs.configuration import KNOBS
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.results.sweep_plan import SweepPlan

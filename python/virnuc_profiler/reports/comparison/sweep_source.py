@@ -14,12 +14,12 @@ from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.reports.comparison.run_facts import facts_of
 from virnuc_profiler.reports.comparison.run_source import measured_values, read_run
 from virnuc_profiler.sweep.plan.conditions import VARIED, Conditions
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import STEPS
 from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, read_journal
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import read_step
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.values import printable
 

@@ -22,12 +22,12 @@ from virnuc_profiler.reports.sweeps.sweep_columns import (
 )
 from virnuc_profiler.reports.sweeps.sweep_notes import failure_text, rate_notes
 from virnuc_profiler.reports.sweeps.sweep_verdicts import REPEATS
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.confirmation import BETTER, TIED, Confirmation
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.values import printable
 
 _TITLE: Final = "Confirmation of the Best Configuration"

@@ -11,11 +11,11 @@ from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.analysis.timing.statistics import measured
 from virnuc_profiler.reports.figures import NOT_MEASURED, number, percent, rate, share, times
-from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.standings import says_something
+from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.values import printable
 

@@ -14,7 +14,6 @@ from virnuc_profiler.analysis.confidence.paired import FASTER, MIN_BLOCKS_TO_DIF
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, times
 from virnuc_profiler.reports.sweeps.sweep_columns import TIED
 from virnuc_profiler.sweep.plan.cheapest import cheapest
-from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.plan.steps import SEARCH
@@ -22,6 +21,7 @@ from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import says_something
+from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
 
 FASTEST: Final = "Fastest measured"
 LEAST_ENERGY: Final = "Least energy measured"

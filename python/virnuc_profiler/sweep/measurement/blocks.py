@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from virnuc_profiler.sweep.measurement.listener import TrialRunner
 from virnuc_profiler.sweep.measurement.trial_recorder import TrialRecorder
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import Step
 from virnuc_profiler.sweep.results.remaining import configurations_of_block
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 def block_order(configurations: Sequence[Configuration], seed: int, step: str, block: int) -> tuple[Configuration, ...]:

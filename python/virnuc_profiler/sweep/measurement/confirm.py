@@ -6,10 +6,10 @@ from __future__ import annotations
 from virnuc_profiler.sweep.measurement.blocks import block_order
 from virnuc_profiler.sweep.measurement.listener import TrialRunner
 from virnuc_profiler.sweep.measurement.trial_recorder import TrialRecorder
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import Step
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.from_journal import Documents
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 def confirm(recorder: TrialRecorder, step: Step, run: TrialRunner, *, seed: int) -> Document:

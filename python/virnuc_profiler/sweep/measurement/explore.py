@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from virnuc_profiler.sweep.measurement.listener import TrialRunner
 from virnuc_profiler.sweep.measurement.trial_recorder import TrialRecorder
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import Step
 from virnuc_profiler.sweep.results.search_trials import limits_of_search, space_of_search, trials_of_search
 from virnuc_profiler.sweep.search.adaptive import next_trial
 from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 def explore(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 def cheapest(configurations: Iterable[Configuration], memory_gb: Mapping[Configuration, float | None]) -> Configuration:

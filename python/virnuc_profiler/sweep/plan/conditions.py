@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import KNOBS
+from virnuc_profiler.targets.knobs.configuration import KNOBS
 
 VARIED: Final = "varied"
 """Stands in a sweep's conditions for what its own knobs change; each result names its own value."""

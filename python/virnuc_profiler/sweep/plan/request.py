@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from virnuc_profiler.sweep.plan.configuration import KNOBS, MODEL_KNOBS, Configuration
 from virnuc_profiler.sweep.plan.cooldown import AUTO, Cooldown
-from virnuc_profiler.sweep.plan.knobs import KnobValue
 from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
 from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of, write_skipped
+from virnuc_profiler.targets.knobs.configuration import KNOBS, MODEL_KNOBS, Configuration
+from virnuc_profiler.targets.knobs.knob import KnobValue
 
 if TYPE_CHECKING:
     import torch

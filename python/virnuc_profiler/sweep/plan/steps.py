@@ -14,8 +14,8 @@ from itertools import product
 from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
-from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration, require_knob
-from virnuc_profiler.sweep.plan.knobs import KnobValue
+from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration, require_knob
+from virnuc_profiler.targets.knobs.knob import KnobValue
 
 MIN_PACKING: Final = 0.90
 """Packing efficiency that the packing steps require of their best configuration, if one reaches it."""

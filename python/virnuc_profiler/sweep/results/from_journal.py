@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from virnuc_profiler.sweep.plan.conditions import Conditions, Difference
-from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, GRID_STEPS, RANKED_STEPS, SEARCH, STEPS, Grid, Step
 from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document
@@ -27,6 +26,7 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.recommendation import choose, conclude
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import StepStandings
+from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
 
 NO_CHOICE = "no configuration has succeeded"
 

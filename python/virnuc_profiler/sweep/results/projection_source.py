@@ -23,12 +23,12 @@ from virnuc_profiler.analysis.projection.run_pace import (
 from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, STEPS
 from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
 from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.files import read_json
 from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import SEARCH, Step, in_order
 from virnuc_profiler.sweep.results.from_journal import Documents
 from virnuc_profiler.sweep.results.search_trials import search_goes_on, trials_of_search
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 from virnuc_profiler.sweep.search.adaptive import TRIALS
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 PlannedTrial = tuple[str, Configuration | None]
 """Step and configuration of a trial; None for the best configuration where that is not known yet."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
 

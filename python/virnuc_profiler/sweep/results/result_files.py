@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from virnuc_profiler.analysis.selection import select_best
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import Step
 from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND, BestConfiguration, Document
@@ -21,6 +20,7 @@ from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_migrations import migrate_document, require_readable
 from virnuc_profiler.sweep.results.verdicts.measurements import rate_of
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.files import read_json
 from virnuc_profiler.telemetry.rates import ratio
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import SEARCH
 from virnuc_profiler.sweep.results.sweep_plan import SweepPlan, Trial
@@ -16,6 +15,7 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance
 from virnuc_profiler.sweep.search.adaptive import Limits, Measurement, finalists, goes_on
 from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS, trials_of_race
 from virnuc_profiler.sweep.search.space import Space, build_space
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 _UNLIMITED: Final = 2.0
 """Allowance of a race without a limit, in times of what all of its blocks are expected to take."""

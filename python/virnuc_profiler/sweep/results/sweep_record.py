@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.results.result import OOM
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_entry, require_readable
 from virnuc_profiler.sweep.results.sweep_plan import MAX_ATTEMPTS, SweepPlan, Trial
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS
 from virnuc_profiler.sweep.search.proposals import propose
 from virnuc_profiler.sweep.search.space import Space
 from virnuc_profiler.sweep.search.surrogate import Surrogate
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 TRIALS: Final = 16
 RACE_SHARE: Final = 0.5

@@ -14,7 +14,7 @@ from statistics import fmean, median, stdev
 from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_DIFFER
-from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 FINALISTS: Final = 8
 CUTS: Final[Mapping[int, int]] = {3: 4, 7: 2}

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

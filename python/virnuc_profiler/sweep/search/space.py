@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Final
 
-from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration
 
 MIN_BUDGET: Final = 1024
 MIN_BUFFER: Final = 250

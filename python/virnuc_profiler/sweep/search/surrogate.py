@@ -12,8 +12,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 if TYPE_CHECKING:
     import numpy as np

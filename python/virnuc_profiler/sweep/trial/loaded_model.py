@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 class LoadedModel(Protocol):

@@ -29,10 +29,10 @@ from virnuc_profiler.inference.batches import PackedBatch
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory
-from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
 from virnuc_profiler.sweep.trial.failure import release_traceback
+from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
 from virnuc_profiler.telemetry.number_text import number
 
 LENGTHS: Final = (64, 80, 100, 120, 150, 180, 224, 280, 350, 500)

@@ -15,9 +15,9 @@ from virnuc_profiler.analysis.diagnosis.contention import other_process_sm_time
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttling
 from virnuc_profiler.analysis.host.interruptions import was_interrupted
 from virnuc_profiler.analysis.selection import CONTAMINATED, INTERRUPTED, THROTTLED
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.results.result import FAILED, OOM, OTHER_PROCESS_SHARE, Result
 from virnuc_profiler.sweep.trial.failure import Failure
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.run_result import RunResult
 
 OK: Final = "ok"

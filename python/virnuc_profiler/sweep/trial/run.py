@@ -33,7 +33,6 @@ from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.machine.process_resources import ProcessResources, snapshot_resources
 from virnuc_profiler.sweep.machine.shared_memory import free_bytes
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, token_counts
 from virnuc_profiler.sweep.results.result import SUCCESS, Result
@@ -56,6 +55,7 @@ from virnuc_profiler.sweep.trial.provenance import (
 )
 from virnuc_profiler.sweep.trial.repetition import Repetition
 from virnuc_profiler.sweep.trial.run_files import model_shape, record_run, run_path
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.logger import TelemetryLogger
 from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.run_result import RunResult

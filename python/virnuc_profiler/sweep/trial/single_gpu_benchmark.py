@@ -11,10 +11,10 @@ from typing import Any
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.sequences.dataset import open_fasta
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.trial.cleanup import COOLDOWN_S, Cooldown
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import ensure_warm
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.logger import TelemetryLogger
 
 

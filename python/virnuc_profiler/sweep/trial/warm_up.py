@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 _SEQUENCES: Final = {"cuda": 64, "cpu": 4}
 """Number of sequences of a warm-up by type of device."""

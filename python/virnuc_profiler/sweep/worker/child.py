@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from virnuc_profiler.inference.loading.forkserver import start_forkserver
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.request import ModelKnobs, Request
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
 from virnuc_profiler.sweep.worker.message_writer import LogMessages, MessageWriter, ProgressMessages
 from virnuc_profiler.sweep.worker.process_tree import die_with_parent, kill_own_group, live_pids_in_session
 from virnuc_profiler.sweep.worker.protocol import REQUESTS, LineReader, Message, describe_error
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 _PRELOADED: Final = ["virnuc_profiler.sweep.worker.forkserver_guard", "virnuc_profiler.inference.loading.worker"]
 """In this order: the second import takes seconds, and the forkserver must be guarded meanwhile."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from virnuc_profiler.errors import DeadlineExceeded, VirnucError
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
 from virnuc_profiler.sweep.trial.error_evidence import cuda_evidence
 from virnuc_profiler.sweep.worker.deadlines import ExpiredDeadline
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 _CUDA_ERROR = "CUDA error: "
 

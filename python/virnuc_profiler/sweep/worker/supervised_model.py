@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from virnuc_profiler.errors import EnvironmentFailure, ModelError, OutputError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.cooldown import AUTO, max_pause_s
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
@@ -23,6 +22,7 @@ from virnuc_profiler.sweep.worker.deadlines import CLEAN_UP_S, Watchdog
 from virnuc_profiler.sweep.worker.outcomes import ProcessLost, ProcessTimeout, failed_trial, unloadable
 from virnuc_profiler.sweep.worker.protocol import Message
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 MAX_FAILED_STARTS: Final = 3
 """Failed starts in a row after which the sweep ends, since each may have cost the whole start timeout."""

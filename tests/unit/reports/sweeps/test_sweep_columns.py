@@ -8,10 +8,10 @@ import pytest
 from tests.support.sweeps import WORKLOAD, conditions, success
 from virnuc_profiler.reports.sweep_tables import render_baseline, render_dataloader
 from virnuc_profiler.reports.sweeps.sweep_columns import with_half_width
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.result_files import make_document, with_standings
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 FAST = Configuration(8, 4)
 

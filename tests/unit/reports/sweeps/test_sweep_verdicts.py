@@ -9,10 +9,10 @@ import pytest
 from tests.support.sweeps import WORKLOAD, FakeTrials, conditions, failure, fake_sweep, success
 from virnuc_profiler.reports.sweep_tables import render_interaction, render_packing, render_step
 from virnuc_profiler.reports.sweeps.sweep_verdicts import best_label, missed_requirement_note, verdicts
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.result_files import make_document, read_step, with_standings
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 FAST, CLOSE, SLOW = Configuration(8), Configuration(8, 8), Configuration(2)
 UNTESTED = "Each configuration was measured once in this step, so differences are not tested; --repeats 5 tests them"

@@ -17,9 +17,9 @@ from tests.support.sweeps import (
 )
 from virnuc_profiler.sweep.measurement.blocks import block_order
 from virnuc_profiler.sweep.measurement.listener import SweepListener
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.journal import read_journal
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 GRID = {"num_workers": (2, 8), "prefetch_factor": (2,)}
 CONFIGURATIONS = plan()["dataloader"].configurations()

@@ -9,10 +9,10 @@ import pytest
 from tests.support.sweeps import FakeTrials, failure, fake_sweep, run_in_journal, small_plan, success
 from virnuc_profiler.cli.report import render
 from virnuc_profiler.reports.sweep_tables import render_step
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES
 from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.session import Sweep
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 FAST = Configuration(8, 8)
 

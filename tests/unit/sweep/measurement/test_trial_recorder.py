@@ -6,9 +6,9 @@ import pytest
 from tests.support.sweeps import FakeTrials, Recorder, fake_sweep, run_in_journal, small_plan, success
 from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.measurement.trial_recorder import COOLING_S
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result import OTHER_PROCESS_SHARE
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 GRID = {"num_workers": (2,), "prefetch_factor": (2,)}
 CHOSEN = Configuration(2, 2)

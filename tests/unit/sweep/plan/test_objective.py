@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.sweeps import success
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.objective import Objective
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 
 def test_a_quick_start_does_not_decide_a_long_job():

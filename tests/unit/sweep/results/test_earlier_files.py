@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from tests.support.sweeps import WORKLOAD, FakeTrials, conditions, fake_sweep, success
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 GRID = {"num_workers": [2], "prefetch_factor": [2], "token_budget": [2048], "buffer_size": [500]}
 OTHER = replace(WORKLOAD, fingerprint="sha256:cc")

@@ -9,10 +9,10 @@ import pytest
 from tests.support.sweeps import failure, fake_sweep, not_tried, success
 from virnuc_profiler.analysis.confidence.rate_interval import RateInterval
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 INTERVAL = RateInterval("settled", 9.0, 8.5, 9.5, 0.95, 20, (10**9, 2 * 10**9))
 BF16 = replace(BASELINE, precision="bf16")

@@ -11,13 +11,13 @@ import pytest
 from tests.support.sweeps import FakeTrials
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING, STEPS
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION, migrate_document, migrate_entry, require_readable
 from virnuc_profiler.sweep.session import Sweep
+from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
 from virnuc_profiler.telemetry.migrations import SchemaVersion
 
 DATA = Path(__file__).parents[3] / "data"

@@ -7,11 +7,11 @@ import pytest
 from benchmarks.search_replay import search
 
 from virnuc_profiler.analysis.confidence.paired import FASTER
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.search import adaptive
 from virnuc_profiler.sweep.search.adaptive import TRIALS, Limits, Measurement, next_trial
 from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS, trials_of_race
 from virnuc_profiler.sweep.search.space import build_space
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 SPACE = build_space(workers=8, largest_budget=65_536, tokens=4_300_000, num_sequences=20_000, longest_tokens=1000)
 

@@ -2,7 +2,6 @@
 
 import math
 
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.search.finals import (
     CUTS,
     FINALISTS,
@@ -13,6 +12,7 @@ from virnuc_profiler.sweep.search.finals import (
     staying,
     trials_of_race,
 )
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 def test_of_equals_the_price_decides_and_not_of_others():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.search.space import MAX_BUFFER, build_space
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 
 def space(**changes):

@@ -12,10 +12,10 @@ from tests.support.sweeps import WORKLOAD, described_files, success
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.errors import ModelError, UsageError
 from virnuc_profiler.inference.esm2.model import ModelInfo
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.trial import measured_model as module
 from virnuc_profiler.sweep.trial.device_support import resolve_supported_device
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 FP32, BF16 = replace(BASELINE, precision="fp32"), replace(BASELINE, precision="bf16")
 PER_TOKEN = {"fp32": 400_000.0, "bf16": 200_000.0}

@@ -14,7 +14,6 @@ from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.inference.esm2.checkpoint import fill_randomly
 from virnuc_profiler.inference.esm2.model import PackedESM2
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.trial import memory_forecast as memory_reading
 from virnuc_profiler.sweep.trial.memory_forecast import (
     MemoryForecast,
@@ -23,6 +22,7 @@ from virnuc_profiler.sweep.trial.memory_forecast import (
     measure_footprint,
     typical_pack,
 )
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 CUDA = torch.device("cuda", 0)
 FOOTPRINT = MemoryFootprint(bytes_per_token=200_000.0, fixed_bytes=1_340_000_000)

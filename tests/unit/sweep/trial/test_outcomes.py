@@ -10,10 +10,10 @@ from tests.support.sweeps import WORKLOAD, conditions, failure, recommended, suc
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttling
 from virnuc_profiler.analysis.selection import select_best
 from virnuc_profiler.reports.sweep_tables import render_dataloader, render_interaction
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.steps import plan
 from virnuc_profiler.sweep.results.result_files import make_document
 from virnuc_profiler.sweep.trial.outcome import successful_outcome, without_contamination
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.records import (
     DESCENDANT,
     MACHINE,

@@ -11,7 +11,6 @@ import torch
 
 from tests.support.sweeps import failure, success
 from virnuc_profiler.errors import CudaError, ModelError, UsageError
-from virnuc_profiler.sweep.plan.configuration import BASELINE
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.worker.damage import MAX_NEW_BYTES, Resources, damage, growth
 from virnuc_profiler.sweep.worker.deadlines import Watchdog
@@ -26,6 +25,7 @@ from virnuc_profiler.sweep.worker.protocol import (
     encode,
     error_from_message,
 )
+from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 CLEAN = {"workers_left": [], "leaked_device_bytes": 0, "device_memory_before": 10**9}
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from virnuc_profiler.analysis.selection import CONTAMINATED, select_best
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.results.result import ENVIRONMENT, Result
 from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import rate_of
 from virnuc_profiler.sweep.results.verdicts.pareto import Tradeoff
 from virnuc_profiler.sweep.results.verdicts.standings import THRESHOLD
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 _BASELINE = "baseline"
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from virnuc_profiler.analysis.confidence.paired import Comparison
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 BETTER: Final = "better"
 TIED: Final = "tied"

@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_plan import Trial
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from virnuc_profiler.sweep.plan.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True)

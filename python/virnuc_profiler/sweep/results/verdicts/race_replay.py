@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_AGREE, MIN_BLOCKS_TO_DIFFER, Comparison
 from virnuc_profiler.analysis.confidence.race import Race
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.trial_length import BRIEF_SECONDS
 from virnuc_profiler.sweep.results.sweep_plan import Trial
@@ -21,6 +20,7 @@ from virnuc_profiler.sweep.results.verdicts.confirmation import Contenders
 from virnuc_profiler.sweep.results.verdicts.measurements import by_configuration
 from virnuc_profiler.sweep.results.verdicts.standings import CONFIDENCE, THRESHOLD
 from virnuc_profiler.sweep.search.finals import affordable_blocks, affordable_finalists, staying
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 SHARE: Final = 1 / 3
 """Share of the time of the steps before that the confirmation may take."""

@@ -9,7 +9,6 @@ from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import CANNOT_TELL, FASTER, MIN_BLOCKS_TO_AGREE, SAME, Comparison
 from virnuc_profiler.sweep.plan.cheapest import cheapest
-from virnuc_profiler.sweep.plan.configuration import KNOBS, Configuration
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY, Objective
 from virnuc_profiler.sweep.results.choice import Choice
@@ -19,6 +18,7 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import THRESHOLD
 from virnuc_profiler.sweep.search.finals import nearly_best
+from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
 from virnuc_profiler.telemetry.number_text import counted, limit, number, share, times
 
 _BASELINE: Final = "baseline"

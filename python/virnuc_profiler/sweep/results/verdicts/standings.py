@@ -15,7 +15,6 @@ from typing import Final
 
 from virnuc_profiler.analysis.confidence.noise import compare_with_reference
 from virnuc_profiler.analysis.confidence.paired import Comparison, compare_blocks
-from virnuc_profiler.sweep.plan.configuration import Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import SEARCH
 from virnuc_profiler.sweep.results.sweep_plan import Trial
@@ -27,6 +26,7 @@ from virnuc_profiler.sweep.results.verdicts.measurements import (
     rate_of,
 )
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.rates import ratio
 
 THRESHOLD: Final = 0.02

@@ -2,8 +2,8 @@
 """The configurations that no other one beats, and the cheapest of equals."""
 
 from virnuc_profiler.sweep.plan.cheapest import cheapest
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.results.verdicts.pareto import Tradeoff, pareto_set
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 FAST, FRUGAL, WORSE = Configuration(8), Configuration(2), Configuration(16)
 

@@ -8,11 +8,11 @@ import pytest
 
 from tests.support.sweeps import failure, success, trial
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation, Contenders
 from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay, allowance_of, within
 from virnuc_profiler.sweep.results.verdicts.recommendation import conclude
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 WINNER, RUNNER_UP = Configuration(8), Configuration(2)
 ALL = Contenders(WINNER, RUNNER_UP, BASELINE)

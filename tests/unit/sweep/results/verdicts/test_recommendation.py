@@ -5,10 +5,10 @@ import pytest
 
 from tests.support.sweeps import failure, recommended, success
 from virnuc_profiler.analysis.confidence.paired import Comparison
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation, Contenders
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 
 def select(*steps, min_packing=0.9, **more):

@@ -4,9 +4,9 @@
 import pytest
 
 from tests.support.sweeps import success, trial
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.results.verdicts.standings import StepStandings
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 FAST, CLOSE, SLOW = Configuration(8), Configuration(8, 8), Configuration(2)
 

@@ -7,9 +7,9 @@ import pytest
 
 from virnuc_profiler.inference.placement import PRECISIONS
 from virnuc_profiler.sweep.plan.conditions import VARIED, Conditions
-from virnuc_profiler.sweep.plan.configuration import BASELINE, KNOBS, MODEL_KNOBS, Configuration, require_knob
-from virnuc_profiler.sweep.plan.knobs import IntegerKnob
 from virnuc_profiler.sweep.plan.steps import default_values_text, plan
+from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, MODEL_KNOBS, Configuration, require_knob
+from virnuc_profiler.targets.knobs.knob import IntegerKnob
 
 PRECISION = KNOBS["precision"]
 LATER = IntegerKnob(default=7, low=1, high=9, code="x", heading="X", part="loader", help="an x", since="1.9").named("x")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The kinds of knobs. A knob owns everything that depends on its type: checks, parsing, text and help.
 
-The knobs themselves are the fields of :class:`~virnuc_profiler.sweep.plan.configuration.Configuration`.
+The knobs themselves are the fields of :class:`~virnuc_profiler.targets.knobs.configuration.Configuration`.
 """
 
 from __future__ import annotations

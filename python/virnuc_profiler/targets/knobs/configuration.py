@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from virnuc_profiler.inference.argument_checks import MAX_INT32
-from virnuc_profiler.sweep.plan.knobs import (
+from virnuc_profiler.targets.knobs.knob import (
     FIRST_VERSION,
     METADATA_KEY,
     Knob,

@@ -4,8 +4,8 @@ import dataclasses
 import pytest
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.plan.configuration import BASELINE, Configuration
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, STEPS, in_order, plan
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
 
 def test_the_baseline_is_named_by_its_settings():
