@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""What the loader reads next: ranges of the shards that this process claims while it runs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+from virnuc_profiler.embed.shard_plan import Shard
+from virnuc_profiler.embed.shard_queue import ShardQueue
+from virnuc_profiler.inference.sequences.range_dataset import SequenceRange
+
+CHUNK_TOKENS: Final = 131_072
+"""Average tokens of a range, which is one message from a worker."""
+
+
+class ShardSource:
+    """Iterates over the ranges of one shard after the other, and claims the next shard when it is asked for more.
+
+    The loader asks only as far ahead as its workers read, so the device never waits between two shards, and no shard
+    is claimed long before it is run. The last range of a shard says that the collator packs what it holds, so a batch
+    never has sequences of two shards: the vectors of a shard do not depend on the shards before it.
+
+    Args:
+        queue: Where shards are claimed.
+
+    Attributes:
+        claimed: Shards of which not all results were taken, the oldest first.
+    """
+
+    def __init__(self, queue: ShardQueue) -> None:
+        self._queue = queue
+        self._open = True
+        self.claimed: deque[Shard] = deque()
+
+    def close(self) -> None:
+        """Claim no further shard; the shard that is being read is read to its end."""
+        self._open = False
+
+    def reopen(self) -> None:
+        """Claim shards again, in the next iteration."""
+        self._open = True
+
+    def __iter__(self) -> Iterator[SequenceRange]:
+        while self._open and (shard := self._queue.claim()) is not None:
+            self.claimed.append(shard)
+            yield from ranges_of(shard)
+
+
+def ranges_of(shard: Shard) -> Iterator[SequenceRange]:
+    """Yield the ranges of a shard, of about equally many sequences.
+
+    Args:
+        shard: The shard.
+    """
+    count = max(1, round(shard.tokens / CHUNK_TOKENS))
+    bounds = [shard.start + number * shard.num_sequences // count for number in range(count + 1)]
+    for start, stop in pairwise(sorted(set(bounds))):
+        yield SequenceRange(start, stop, flush=stop == shard.stop)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""Threads that write finished shards while the device works on the next ones."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+from virnuc_profiler.embed.formats.select_format import ShardFormat
+from virnuc_profiler.embed.formats.shard_table import table_of
+from virnuc_profiler.embed.job_folder import VECTORS_FOLDER, shard_file
+from virnuc_profiler.embed.manifest.manifest_files import Manifest
+from virnuc_profiler.embed.manifest.shard_record import ShardFile, ShardRecord
+from virnuc_profiler.embed.shard_plan import Shard
+from virnuc_profiler.embed.streaming.checked_file import checked_file
+from virnuc_profiler.embed.streaming.open_shard import OpenShard
+from virnuc_profiler.inference.sequences.fasta import FastaFile
+
+WRITERS: Final = 2
+"""Threads that write: one encodes while another waits for the disk."""
+
+
+class ShardWriter:
+    """Writes shards in threads of its own; at most `WRITERS` shards wait or are written, so memory stays bounded.
+
+    Args:
+        folder: Folder of the job.
+        manifest: Manifest of this rank.
+        rank: Name of this rank.
+        file_format: Format of the files.
+        fasta: File of the sequences.
+        max_residues: Residues to which longer sequences are cut.
+        on_finished: Called in a writing thread after the shard's line is on the disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        rank: str,
+        file_format: ShardFormat,
+        fasta: FastaFile,
+        max_residues: int,
+        on_finished: Callable[[Shard], None],
+    ) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._rank = rank
+        self._format = file_format
+        self._fasta = fasta
+        self._max_residues = max_residues
+        self._on_finished = on_finished
+        self._recording = threading.Lock()
+        self._shards: queue.SimpleQueue[OpenShard | None] = queue.SimpleQueue()
+        self._space = threading.Semaphore(WRITERS)
+        self._failure: BaseException | None = None
+        self._threads = [threading.Thread(target=self._work, name=f"shard-writer-{n}") for n in range(WRITERS)]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, opened: OpenShard) -> None:
+        """Hand over a complete shard; waits while all writers are busy.
+
+        Args:
+            opened: The shard, whose vectors no longer change.
+
+        Raises:
+            OutputError: An earlier shard could not be written.
+        """
+        self._space.acquire()
+        self.require_working()
+        self._shards.put(opened)
+
+    def require_working(self) -> None:
+        """Raise what has gone wrong in a writing thread.
+
+        Raises:
+            OutputError: A shard could not be written.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Write what was handed over, and end the threads. Never raises; see `require_working`."""
+        for _ in self._threads:
+            self._shards.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (opened := self._shards.get()) is not None:
+            try:
+                if self._failure is None:
+                    self._write(opened)
+            except BaseException as error:
+                self._failure = error
+            finally:
+                self._space.release()
+            del opened
+
+    def _write(self, opened: OpenShard) -> None:
+        shard = opened.shard
+        name = shard_file(VECTORS_FOLDER, shard.number, self._format.suffix)
+        with checked_file(self._folder / name, self._rank) as file:
+            self._format.write(table_of(shard, opened.vectors, self._fasta, self._max_residues), file)
+        record = ShardRecord(
+            shard=shard.number,
+            start=shard.start,
+            stop=shard.stop,
+            tokens=shard.tokens,
+            files=(ShardFile(name, file.bytes, f"{file.crc32:08x}"),),
+            non_finite=opened.non_finite,
+            rank=self._rank,
+            finished_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        )
+        with self._recording:
+            self._manifest.add(record)
+        self._on_finished(shard)
