@@ -106,13 +106,14 @@ def run_rank(
     )
     with Manifest(folder, rank) as manifest:
         file_format = make_format(job.format, job.to_json())
-        writer = ShardWriter(folder, manifest, rank, file_format, fasta, job.max_residues, finish)
+        writer = ShardWriter(folder, manifest, rank, file_format, fasta, job.max_residues, finish, queue.holds)
         try:
             if profiler is not None:
                 profiler.start()
             with loader, AsyncInferenceRunner(model, device, profiler=profiler) as runner:
                 while True:
                     _run_claimed(job, runner, loader, source, writer, queue, fasta, on_batch)
+                    writer.flush()  # a rank that waits for others must not keep a shard that it cannot write
                     if not queue.wait():
                         break
         finally:

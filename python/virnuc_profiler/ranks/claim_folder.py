@@ -27,6 +27,9 @@ from virnuc_profiler.ranks.rank import Rank
 LEASE_S: Final = 60.0
 """A process that shows no sign of life for so long loses its claims."""
 
+STALL_S: Final = 1800.0
+"""A process whose thread lives, but which has noted no progress for so long, hangs, and shows no more life."""
+
 _BEATS_PER_LEASE: Final = 6
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _GONE: Final = (errno.ENOENT, errno.ESTALE)
@@ -59,6 +62,8 @@ class ClaimFolder:
         self._generations: dict[str, int] = {}  # the highest that was seen, by key
         self._held: dict[str, int] = {}
         self._beat = 0
+        self._clock = clock
+        self._progress = clock()
         self._closed = threading.Event()
         self._file = folder / f"owner_{self.owner.id}"
         try:
@@ -109,6 +114,10 @@ class ClaimFolder:
             del self._held[key]
             return False
         return True
+
+    def note_progress(self) -> None:
+        """Note that this process does not hang. Costs less than a microsecond."""
+        self._progress = self._clock()
 
     def close(self) -> None:
         """Give up all claims. Work that was not done is free for others at once."""
@@ -193,6 +202,8 @@ class ClaimFolder:
 
     def _show_life(self, every_s: float) -> None:
         while not self._closed.wait(every_s):
+            if self._clock() - self._progress > STALL_S:
+                continue
             try:
                 self._write_owner()
             except OSError as error:  # a full disk or a server that restarts; the next time may succeed

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Which shards are finished, followed while other ranks go on: only what was added to their manifests is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from virnuc_profiler.embed.manifest.manifest_files import MANIFEST_FOLDER
+from virnuc_profiler.errors import OutputError
+from virnuc_profiler.telemetry.checked_lines import decode_lines
+
+
+class FinishedShards:
+    """Numbers of the shards that some rank has recorded as finished.
+
+    Args:
+        folder: Folder of the job.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / MANIFEST_FOLDER
+        self._read_bytes: dict[str, int] = {}
+        self._numbers: set[int] = set()
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def refresh(self) -> None:
+        """Read the lines that were added since the last time.
+
+        Raises:
+            OutputError: A manifest cannot be read.
+        """
+        for path in self._folder.glob("rank_*.jsonl"):
+            try:
+                self._numbers |= self._added(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
+
+    def _added(self, path: Path) -> set[int]:
+        start = self._read_bytes.get(path.name, 0)
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read_bytes[path.name] = start + len(whole)
+        return {number for _, entry in decode_lines(whole).entries if isinstance(number := entry.get("shard"), int)}
