@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""One rank of a small embed job with a tiny random model, as a program: ``-m tests.support.embed_rank FASTA FOLDER``.
+
+Which rank it is comes from its environment. It takes as long for a shard as `SHARD_SECONDS` says, so that a test can
+kill it in between.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from virnuc_profiler.embed.job import EmbedJob, begin_or_continue
+from virnuc_profiler.embed.rank_job import run_part
+from virnuc_profiler.embed.shard_plan import plan_shards
+from virnuc_profiler.inference.esm2.checkpoint import fill_randomly
+from virnuc_profiler.inference.esm2.config import Architecture
+from virnuc_profiler.inference.esm2.model import PackedESM2
+from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.ranks.rank_variables import current_rank
+from virnuc_profiler.sweep.plan.workload import token_counts
+from virnuc_profiler.targets.knobs.configuration import Configuration
+
+TINY = Architecture(num_layers=1, hidden_size=32, attention_heads=2)
+NUM_SHARDS = 24
+SHARD_SECONDS = "VIRNUC_TEST_SHARD_SECONDS"
+
+
+def tiny_model():
+    model = PackedESM2(TINY, device=torch.device("cpu"), dtype=torch.float32, model_name="tiny")
+    with torch.inference_mode(False):
+        fill_randomly(model, 0)
+    return model
+
+
+def tiny_job(fasta, configuration, num_shards=NUM_SHARDS):
+    return EmbedJob(
+        fasta=str(fasta.path), fingerprint=fasta.fingerprint, num_sequences=len(fasta), skip_invalid=False,
+        max_residues=1022, model="tiny", num_layers=TINY.num_layers, hidden_size=TINY.hidden_size,
+        weights="random seed 0", precision="fp32", format="safetensors", dtype="fp32", per_residue=False,
+        num_shards=num_shards, token_budget=configuration.token_budget, buffer_size=configuration.buffer_size,
+    )  # fmt: skip
+
+
+def run(fasta_path, folder, rank, *, lease_s=60.0, profile=True, num_shards=NUM_SHARDS, num_workers=0):
+    """Run one rank's part of the job, and return its outcome."""
+    torch.set_num_threads(1)
+    configuration = Configuration(num_workers=num_workers, token_budget=2048, buffer_size=200)
+    fasta = FastaFile.open(fasta_path)
+    job = tiny_job(fasta, configuration, num_shards)
+    folder.mkdir(parents=True, exist_ok=True)
+    begin_or_continue(folder, job)
+    shards = plan_shards(token_counts(fasta), TINY, num_shards)
+    pause = float(os.environ.get(SHARD_SECONDS, "0"))
+    batches_per_shard = max(1.0, sum(shard.tokens for shard in shards) / num_shards / 2048)
+    return run_part(
+        job, folder, shards, fasta, tiny_model(), torch.device("cpu"), rank, configuration=configuration,
+        profile=profile, lease_s=lease_s, on_batch=lambda *_: time.sleep(pause / batches_per_shard),
+    )  # fmt: skip
+
+
+def main():
+    rank = current_rank()
+    outcome = run(Path(sys.argv[1]), Path(sys.argv[2]), rank)
+    if outcome.run is not None:
+        outcome.run.save(Path(sys.argv[2]) / f"run_{outcome.rank}.json")
+    print(f"{rank}: {outcome.shards} shards, {outcome.sequences} sequences")
+
+
+if __name__ == "__main__":
+    main()
