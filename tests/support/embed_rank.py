@@ -14,6 +14,7 @@ import torch
 
 from virnuc_profiler.embed.job import EmbedJob, begin_or_continue
 from virnuc_profiler.embed.rank_job import run_part
+from virnuc_profiler.embed.rank_worker import RankListener
 from virnuc_profiler.embed.shard_plan import plan_shards
 from virnuc_profiler.inference.esm2.checkpoint import fill_randomly
 from virnuc_profiler.inference.esm2.config import Architecture
@@ -26,6 +27,16 @@ from virnuc_profiler.targets.knobs.configuration import Configuration
 TINY = Architecture(num_layers=1, hidden_size=32, attention_heads=2)
 NUM_SHARDS = 24
 SHARD_SECONDS = "VIRNUC_TEST_SHARD_SECONDS"
+
+
+class Slow(RankListener):
+    """Lets a process take a while for each batch."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+
+    def batch_done(self, sequences, tokens):
+        time.sleep(self._seconds)
 
 
 def tiny_model():
@@ -57,15 +68,13 @@ def run(fasta_path, folder, rank, *, lease_s=60.0, profile=True, num_shards=NUM_
     batches_per_shard = max(1.0, sum(shard.tokens for shard in shards) / num_shards / 2048)
     return run_part(
         job, folder, shards, fasta, tiny_model(), torch.device("cpu"), rank, configuration=configuration,
-        profile=profile, lease_s=lease_s, on_batch=lambda *_: time.sleep(pause / batches_per_shard),
+        profile=profile, lease_s=lease_s, listener=Slow(pause / batches_per_shard),
     )  # fmt: skip
 
 
 def main():
     rank = current_rank()
     outcome = run(Path(sys.argv[1]), Path(sys.argv[2]), rank)
-    if outcome.run is not None:
-        outcome.run.save(Path(sys.argv[2]) / f"run_{outcome.rank}.json")
     print(f"{rank}: {outcome.shards} shards, {outcome.sequences} sequences")
 
 

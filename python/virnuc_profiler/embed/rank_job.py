@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import torch
 
 from virnuc_profiler.embed.claimed_shards import CLAIMS_FOLDER, ClaimedShards, unique_name
 from virnuc_profiler.embed.job import EmbedJob
-from virnuc_profiler.embed.rank_worker import RankOutcome, run_rank
+from virnuc_profiler.embed.rank_worker import RankListener, RankOutcome, run_rank
 from virnuc_profiler.embed.shard_plan import Shard
+from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.ranks.claim_folder import LEASE_S, ClaimFolder
 from virnuc_profiler.ranks.rank import Rank
@@ -29,9 +29,9 @@ def run_part(
     rank: Rank,
     *,
     configuration: Configuration,
-    on_batch: Callable[[int, int], None] | None = None,
-    on_shard: Callable[[Shard], None] | None = None,
+    listener: RankListener | None = None,
     profile: bool = True,
+    min_cosine: float = MIN_COSINE,
     lease_s: float = LEASE_S,
 ) -> RankOutcome:
     """Run shards until every shard of the job is finished, by this process or by another one, and return what was done.
@@ -45,14 +45,15 @@ def run_part(
         device: Device of the model.
         rank: Which rank this process is.
         configuration: Values of the knobs.
-        on_batch: Called after each batch with the sequences and tokens that are done in all.
-        on_shard: Called in a thread after each shard that was written and recorded.
+        listener: Is told how far this process is; None for nobody.
         profile: Whether to profile the run.
+        min_cosine: Lowest cosine similarity that a model in FP8 must reach.
         lease_s: Seconds without a sign of life after which a rank loses its shards to others.
 
     Raises:
         OutputError: A file cannot be written; what was finished before stays.
         WorkloadError: The sequences cannot be read, or were changed.
+        KeyboardInterrupt: Ctrl-C; it is passed on once complete shards are written.
     """
     with ClaimFolder(folder / CLAIMS_FOLDER, rank, lease_s) as claims:
         return run_rank(
@@ -64,7 +65,7 @@ def run_part(
             device,
             rank=unique_name(claims, rank),
             configuration=configuration,
-            on_batch=on_batch,
-            on_shard=on_shard,
+            listener=listener,
             profile=profile,
+            min_cosine=min_cosine,
         )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.embed.formats.select_format import make_format
 from virnuc_profiler.embed.job import EmbedJob
 from virnuc_profiler.embed.job_folder import remove_unfinished_files
@@ -19,15 +19,27 @@ from virnuc_profiler.embed.manifest.manifest_files import Manifest
 from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.embed.shard_queue import ShardQueue
 from virnuc_profiler.embed.streaming.open_shard import OpenShard
+from virnuc_profiler.embed.streaming.run_recorder import MAX_BATCHES, RunRecorder
 from virnuc_profiler.embed.streaming.shard_source import ShardSource
 from virnuc_profiler.embed.streaming.shard_writer import ShardWriter
+from virnuc_profiler.errors import VirnucError
+from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
+from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.loader import create_async_dataloader
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.runner import AsyncInferenceRunner
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.inference.sequences.range_dataset import RangeDataset
+from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
+from virnuc_profiler.sweep.results.folder_lock import FolderLock
+from virnuc_profiler.sweep.trial.provenance import (
+    machine_description,
+    model_description,
+    software_versions,
+    workload_description,
+)
+from virnuc_profiler.sweep.trial.run_files import model_shape
 from virnuc_profiler.targets.knobs.configuration import Configuration
-from virnuc_profiler.telemetry.run_result import RunResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +51,38 @@ class RankOutcome:
         shards: Number of shards that it finished.
         sequences: Number of their sequences.
         tokens: Number of their tokens.
+        non_finite: Number of their vectors that contain NaN or infinity.
         elapsed_s: Seconds from the start of the loader to the last manifest line.
-        run: The profiled run; None if it did not profile.
+        telemetry: Telemetry files of the parts of the run, with the saved run beside each; empty if it was not
+            profiled or they could not be written.
     """
 
     rank: str
     shards: int
     sequences: int
     tokens: int
+    non_finite: int
     elapsed_s: float
-    run: RunResult | None
+    telemetry: tuple[Path, ...]
+
+
+class RankListener:
+    """Is told how far a process is. Does nothing; subclasses override what they need."""
+
+    def batch_done(self, sequences: int, tokens: int) -> None:
+        """Note that a batch was delivered; called by the thread that runs the batches.
+
+        Args:
+            sequences: Sequences that were delivered in all.
+            tokens: Tokens that were delivered in all.
+        """
+
+    def shard_done(self, shard: Shard) -> None:
+        """Note that a shard is written and recorded; called by a thread that writes.
+
+        Args:
+            shard: The shard.
+        """
 
 
 def run_rank(
@@ -59,11 +93,11 @@ def run_rank(
     model: Any,
     device: torch.device,
     *,
-    rank: str = "0",
     configuration: Configuration,
-    on_batch: Callable[[int, int], None] | None = None,
-    on_shard: Callable[[Shard], None] | None = None,
+    rank: str = "0",
+    listener: RankListener | None = None,
     profile: bool = True,
+    min_cosine: float = MIN_COSINE,
 ) -> RankOutcome:
     """Run shards until the queue has none left, and return what was done.
 
@@ -74,87 +108,173 @@ def run_rank(
         fasta: Open file of the sequences.
         model: A model as ``load_esm2_model`` returns it.
         device: Device of the model.
-        rank: Name of this rank, which no other living process of the job has.
         configuration: Values of the knobs.
-        on_batch: Called after each batch with the sequences and tokens that are done in all.
-        on_shard: Called in a thread after each shard that was written and recorded.
+        rank: Name of this rank, which no other living process of the job has.
+        listener: Is told how far this process is; None for nobody.
         profile: Whether to profile the run.
+        min_cosine: Lowest cosine similarity that a model in FP8 must reach.
 
     Raises:
-        OutputError: A file cannot be written; what was finished before stays.
+        OutputError: A file cannot be written, or another process of this name runs; finished shards stay.
         WorkloadError: The sequences cannot be read, or were changed.
+        KeyboardInterrupt: Ctrl-C; it is passed on once complete shards are written.
     """
-    remove_unfinished_files(folder, rank)
-    profiler = BatchProfiler(device=device, run_id=f"embed_rank_{rank}") if profile else None
-    finished: list[Shard] = []
+    with FolderLock(folder, "embed", f"rank_{rank}.lock"):
+        remove_unfinished_files(folder, rank)
+        with Manifest(folder, rank) as manifest:
+            worker = _RankRun(job, folder, queue, fasta, model, device, configuration, rank, listener, profile)
+            return worker.run(manifest, min_cosine)
 
-    def finish(shard: Shard) -> None:
-        queue.finished(shard)
-        finished.append(shard)
-        if on_shard is not None:
-            on_shard(shard)
 
-    started = time.monotonic()
-    source = ShardSource(queue)
-    collator = VarlenCollator(max_sequence_length=job.max_residues, **configuration.arguments("collator"))
-    loader = create_async_dataloader(
-        RangeDataset(fasta, max_sequence_length=job.max_residues),
-        collator,
-        pin_memory=device.type == "cuda",
-        keys=source,
-        **configuration.arguments("loader"),
-    )
-    with Manifest(folder, rank) as manifest:
-        file_format = make_format(job.format, job.to_json())
-        writer = ShardWriter(folder, manifest, rank, file_format, fasta, job.max_residues, finish, queue.holds)
+class _RankRun:
+    """The parts of a process's work."""
+
+    def __init__(
+        self,
+        job: EmbedJob,
+        folder: Path,
+        queue: ShardQueue,
+        fasta: FastaFile,
+        model: Any,
+        device: torch.device,
+        configuration: Configuration,
+        rank: str,
+        listener: RankListener | None,
+        profile: bool,
+    ) -> None:
+        self._job = job
+        self._folder = folder
+        self._queue = queue
+        self._fasta = fasta
+        self._model = model
+        self._device = device
+        self._configuration = configuration
+        self._rank = rank
+        self._listener = listener or RankListener()
+        self._recorder = RunRecorder(folder, rank, device, model_shape(model)) if profile else None
+        self._source = ShardSource(queue)
+        self._memory = DeviceMemory(device)
+        self._finished: list[Shard] = []
+        self._non_finite = 0
+        self._sequences = self._tokens = 0
+        self._part: list[Shard] = []  # shards whose results were taken in this part of the profile
+        self._opened: OpenShard | None = None
+
+    def run(self, manifest: Manifest, min_cosine: float) -> RankOutcome:
+        """Run everything, and write the telemetry of what ran whatever happens."""
+        started = time.monotonic()
+        job = self._job
+        file_format = make_format(job.format, job.to_json() | {"versions": software_versions()})
+        writer = ShardWriter(
+            self._folder,
+            manifest,
+            self._rank,
+            file_format,
+            self._fasta,
+            job.max_residues,
+            self._finish,
+            self._queue.holds,
+        )
+        failure: BaseException | None = None
         try:
-            if profiler is not None:
-                profiler.start()
-            with loader, AsyncInferenceRunner(model, device, profiler=profiler) as runner:
-                while True:
-                    _run_claimed(job, runner, loader, source, writer, queue, fasta, on_batch)
-                    writer.flush()  # a rank that waits for others must not keep a shard that it cannot write
-                    if not queue.wait():
-                        break
+            self._run_shards(writer, min_cosine)
+        except BaseException as error:
+            failure = error
+            raise
         finally:
-            writer.close()
-            run = profiler.stop() if profiler is not None else None
+            with deferred_interrupts():
+                writer.close()
+                if self._recorder is not None and self._recorder.running:
+                    self._recorder.end_part(self._metadata(failure))
+                    self._recorder.join()
         writer.require_working()
-    return RankOutcome(
-        rank,
-        len(finished),
-        sum(shard.num_sequences for shard in finished),
-        sum(shard.tokens for shard in finished),
-        time.monotonic() - started,
-        run,
-    )
+        return RankOutcome(
+            self._rank,
+            len(self._finished),
+            sum(shard.num_sequences for shard in self._finished),
+            sum(shard.tokens for shard in self._finished),
+            self._non_finite,
+            time.monotonic() - started,
+            () if self._recorder is None else tuple(self._recorder.paths),
+        )
 
+    def _run_shards(self, writer: ShardWriter, min_cosine: float) -> None:
+        loader = create_async_dataloader(
+            RangeDataset(self._fasta, max_sequence_length=self._job.max_residues),
+            VarlenCollator(
+                max_sequence_length=self._job.max_residues, **self._configuration.arguments("collator")
+            ),
+            pin_memory=self._device.type == "cuda",
+            keys=self._source,
+            **self._configuration.arguments("loader"),
+        )
+        profiler = None if self._recorder is None else self._recorder.profiler
+        runner = AsyncInferenceRunner(self._model, self._device, profiler=profiler, min_cosine=min_cosine)
+        with loader, runner:
+            more = True
+            while more:
+                if self._recorder is not None and not self._recorder.running:
+                    self._recorder.begin_part()
+                self._run_claimed(runner, loader, writer)
+                if self._source.closed:  # a part of the profile is full
+                    self._end_part(None)
+                else:
+                    writer.flush()  # a rank that waits for others must not keep a shard that it cannot write
+                    more = self._queue.wait()
 
-def _run_claimed(
-    job: EmbedJob,
-    runner: AsyncInferenceRunner,
-    loader: Any,
-    source: ShardSource,
-    writer: ShardWriter,
-    queue: ShardQueue,
-    fasta: FastaFile,
-    on_batch: Callable[[int, int], None] | None,
-) -> None:
-    opened: OpenShard | None = None
-    sequences = tokens = 0
-    for result in runner.run(loader):
-        writer.require_working()
-        if opened is None:
-            opened = OpenShard(source.claimed[0], job.hidden_size, job.dtype)
-        opened.add(result)
-        if on_batch is not None:
-            sequences += len(result.positions)
-            tokens += int(fasta.residue_counts[result.positions].clip(max=job.max_residues).sum()) + 2 * len(
-                result.positions
-            )
-            on_batch(sequences, tokens)
-        if opened.complete:
-            source.claimed.popleft()
-            writer.put(opened)
-            opened = None
-        queue.heartbeat()
+    def _run_claimed(self, runner: AsyncInferenceRunner, loader: Any, writer: ShardWriter) -> None:
+        """Run shards until none can be claimed, or the profile's part is full."""
+        batches = 0
+        residues, max_residues = self._fasta.residue_counts, self._job.max_residues
+        for result in runner.run(loader):
+            writer.require_working()
+            opened = self._opened
+            if opened is None:
+                shard = self._source.claimed[0]
+                opened = self._opened = OpenShard(shard, self._job.hidden_size, self._job.dtype)
+                self._part.append(shard)
+            opened.add(result)
+            count = len(result.positions)
+            self._sequences += count
+            self._tokens += int(residues[result.positions].clip(max=max_residues).sum()) + 2 * count
+            if opened.complete:
+                self._source.claimed.popleft()
+                self._non_finite += opened.non_finite
+                self._opened = None
+                writer.put(opened)
+            self._listener.batch_done(self._sequences, self._tokens)
+            self._queue.heartbeat()
+            batches += 1
+            if batches == MAX_BATCHES:
+                self._source.close()
+            del opened, result  # the next batch is waited for without holding this one's memory
+
+    def _finish(self, shard: Shard) -> None:
+        self._queue.finished(shard)
+        self._finished.append(shard)
+        self._listener.shard_done(shard)
+
+    def _end_part(self, failure: BaseException | None) -> None:
+        if self._recorder is not None:
+            self._recorder.end_part(self._metadata(failure))
+        self._part = []
+        self._source.reopen()
+
+    def _metadata(self, failure: BaseException | None) -> dict[str, Any]:
+        """Return what the files of a part say of it."""
+        status = "success" if failure is None else "failed" if isinstance(failure, Exception) else "interrupted"
+        ranges = [np.arange(shard.start, shard.stop) for shard in self._part]
+        positions = np.concatenate(ranges) if ranges else np.empty(0, dtype=np.int64)
+        message = str(failure) if isinstance(failure, VirnucError) else repr(failure)
+        return {
+            "status": status,
+            "failure": None if failure is None else {"reason": status, "message": message},
+            "config": self._configuration.to_json(),
+            "passes": 1,
+            **model_description(self._model),
+            "workload": workload_description(self._fasta, self._job.fingerprint, positions, None),
+            "peak_memory_gb": self._memory.peak_gb(),
+            "hardware": machine_description(),
+            "versions": software_versions(),
+            "embed": {"rank": self._rank, "shards": [shard.number for shard in self._part], "job": self._job.to_json()},
+        }

@@ -35,6 +35,11 @@ class ShardSource:
         self._open = True
         self.claimed: deque[Shard] = deque()
 
+    @property
+    def closed(self) -> bool:
+        """Whether no further shard is claimed."""
+        return not self._open
+
     def close(self) -> None:
         """Claim no further shard; the shard that is being read is read to its end."""
         self._open = False
