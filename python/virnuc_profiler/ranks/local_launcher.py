@@ -26,7 +26,7 @@ MAX_RESTARTS: Final = 3
 STOP_S: Final = 60.0
 """Time for ranks to end after a stop signal, in seconds; then they are killed."""
 
-_LAST_LINES_S: Final = 5.0
+_LAST_LINES_S: Final = 2.0
 
 Environments = Sequence[Mapping[str, str]]
 
@@ -154,8 +154,9 @@ class _Ranks:
         for reader in readers:
             reader.start()
         process.wait()
+        deadline = time.monotonic() + _LAST_LINES_S
         for reader in readers:  # a process that a killed rank has left may keep its pipes open
-            reader.join(_LAST_LINES_S)
+            reader.join(max(0.0, deadline - time.monotonic()))
         self._ended.put(index)
 
     def _pass_on(self, index: int, pipe: IO[bytes], stream: TextIO) -> None:
