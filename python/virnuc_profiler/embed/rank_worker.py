@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,9 +193,7 @@ class _RankRun:
     def _run_shards(self, writer: ShardWriter, min_cosine: float) -> None:
         loader = create_async_dataloader(
             RangeDataset(self._fasta, max_sequence_length=self._job.max_residues),
-            VarlenCollator(
-                max_sequence_length=self._job.max_residues, **self._configuration.arguments("collator")
-            ),
+            VarlenCollator(max_sequence_length=self._job.max_residues, **self._configuration.arguments("collator")),
             pin_memory=self._device.type == "cuda",
             keys=self._source,
             **self._configuration.arguments("loader"),
@@ -216,9 +213,8 @@ class _RankRun:
 
     def _run_claimed(self, runner: AsyncInferenceRunner, loader: Any, writer: ShardWriter) -> None:
         """Run shards until none can be claimed, or the profile's part is full."""
-        batches = 0
         residues, max_residues = self._fasta.residue_counts, self._job.max_residues
-        for result in runner.run(loader):
+        for batches, result in enumerate(runner.run(loader), 1):
             writer.require_working()
             opened = self._opened
             if opened is None:
@@ -236,7 +232,6 @@ class _RankRun:
                 writer.put(opened)
             self._listener.batch_done(self._sequences, self._tokens)
             self._queue.heartbeat()
-            batches += 1
             if batches == MAX_BATCHES:
                 self._source.close()
             del opened, result  # the next batch is waited for without holding this one's memory
