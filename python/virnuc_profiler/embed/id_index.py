@@ -18,7 +18,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virnuc_profiler.embed.formats.select_format import make_format
 from virnuc_profiler.embed.formats.shard_table import IdColumn
+from virnuc_profiler.embed.job import EmbedJob
+from virnuc_profiler.embed.manifest.manifest_files import read_manifests
 from virnuc_profiler.errors import OutputError
 
 INDEX_FOLDER: Final = "id_index"
@@ -117,6 +120,25 @@ class IdIndex:
         rows = self.rows[first:last].tolist()
         same = [row for row in rows if bytes(self.text[self.offsets[row] : self.offsets[row + 1]]) == wanted]
         return np.array(same, dtype=np.int64)
+
+
+def build_id_index(folder: Path, job: EmbedJob) -> None:
+    """Write the index of a finished job, unless there is one.
+
+    Args:
+        folder: Folder of the job.
+        job: The job.
+
+    Raises:
+        OutputError: It cannot be written.
+        LibraryUnavailable: The package that reads the shards is missing.
+    """
+    earlier = IdIndex.load(folder)
+    if earlier is not None and len(earlier) == job.num_sequences:
+        return
+    file_format = make_format(job.format)
+    records = sorted(read_manifests(folder).values(), key=lambda record: record.start)
+    IdIndex.build(file_format.open(folder / record.files[0].name).ids for record in records).save(folder)
 
 
 def _hashes(column: IdColumn) -> NDArray[np.uint64]:

@@ -97,6 +97,7 @@ def run_rank(
     listener: RankListener | None = None,
     profile: bool = True,
     min_cosine: float = MIN_COSINE,
+    predicted_s: tuple[float, float, float] | None = None,
 ) -> RankOutcome:
     """Run shards until the queue has none left, and return what was done.
 
@@ -112,6 +113,8 @@ def run_rank(
         listener: Is told how far this process is; None for nobody.
         profile: Whether to profile the run.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
+        predicted_s: Predicted seconds with the ends of their interval around them, for the telemetry; None if nothing
+            was predicted.
 
     Raises:
         OutputError: A file cannot be written, or another process of this name runs; finished shards stay.
@@ -121,7 +124,9 @@ def run_rank(
     with FolderLock(folder, "embed", f"rank_{rank}.lock"):
         remove_unfinished_files(folder, rank)
         with Manifest(folder, rank) as manifest:
-            worker = _RankRun(job, folder, queue, fasta, model, device, configuration, rank, listener, profile)
+            worker = _RankRun(
+                job, folder, queue, fasta, model, device, configuration, rank, listener, profile, predicted_s
+            )
             return worker.run(manifest, min_cosine)
 
 
@@ -140,6 +145,7 @@ class _RankRun:
         rank: str,
         listener: RankListener | None,
         profile: bool,
+        predicted_s: tuple[float, float, float] | None,
     ) -> None:
         self._job = job
         self._folder = folder
@@ -149,6 +155,7 @@ class _RankRun:
         self._device = device
         self._configuration = configuration
         self._rank = rank
+        self._predicted_s = predicted_s
         self._listener = listener or RankListener()
         self._recorder = RunRecorder(folder, rank, device, model_shape(model)) if profile else None
         self._source = ShardSource(queue)
@@ -263,5 +270,10 @@ class _RankRun:
             "peak_memory_gb": self._memory.peak_gb(),
             "hardware": machine_description(),
             "versions": software_versions(),
-            "embed": {"rank": self._rank, "shards": [shard.number for shard in self._part], "job": self._job.to_json()},
+            "embed": {
+                "rank": self._rank,
+                "shards": [shard.number for shard in self._part],
+                "predicted_seconds": self._predicted_s,
+                "job": self._job.to_json(),
+            },
         }
