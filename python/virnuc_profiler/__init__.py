@@ -25,6 +25,7 @@ _HOMES = {
     "virnuc_profiler.inference.packing.pack_statistics": ("pack_statistics",),
     "virnuc_profiler.inference.sequences.dataset": ("IndexBasedDataset", "SequenceDataset"),
     "virnuc_profiler.inference.loading.loader": ("create_async_dataloader",),
+    "virnuc_profiler.embed.embeddings_reader": ("open_embeddings",),
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
     "virnuc_profiler.sweep.plan.workload": ("generate_tuning_workload",),
     "virnuc_profiler.sweep.trial.cleanup": ("cleanup_between_runs",),
@@ -54,6 +55,7 @@ __all__ = [
     "generate_performance_report",
     "generate_tuning_workload",
     "load_esm2_model",
+    "open_embeddings",
     "pack_statistics",
     "render_diagnosis",
     "render_stages",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.analysis.summary.shards import calculate_scaling_efficiency
     from virnuc_profiler.capture.hardware import capture_hardware_info
     from virnuc_profiler.capture.profiler import BatchProfiler
+    from virnuc_profiler.embed.embeddings_reader import open_embeddings
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.loading.loader import create_async_dataloader
     from virnuc_profiler.inference.packing.collator import VarlenCollator

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.files import read_json, write_json_atomically
 from virnuc_profiler.telemetry.typed_records import read_record
 from virnuc_profiler.telemetry.values import shown
@@ -39,6 +41,9 @@ class EmbedJob:
         dtype: Type of the vectors' numbers on disk, ``fp32`` or ``fp16``.
         per_residue: Whether the vectors of all residues are written too.
         num_shards: Number of shards that the sequences are divided into.
+        weights_option: Where the weights were taken from: ``auto``, ``pretrained``, ``random`` or a path.
+        num_workers: DataLoader processes when the job began.
+        prefetch_factor: Chunks that each of them keeps ready.
         token_budget: Tokens of a full pack.
         buffer_size: Sequences that are packed together.
     """
@@ -57,8 +62,21 @@ class EmbedJob:
     dtype: str
     per_residue: bool
     num_shards: int
+    weights_option: str
+    num_workers: int
+    prefetch_factor: int
     token_budget: int
     buffer_size: int
+
+    @property
+    def shape(self) -> ModelShape:
+        """Shape of the model."""
+        return ModelShape(self.num_layers, self.hidden_size)
+
+    @property
+    def configuration(self) -> Configuration:
+        """Values of the knobs when the job began."""
+        return Configuration(self.num_workers, self.prefetch_factor, self.token_budget, self.buffer_size)
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as its file holds it."""
@@ -87,25 +105,31 @@ class EmbedJob:
         Args:
             other: The job that was asked for.
         """
-        free = ("fasta", "token_budget", "buffer_size")
+        pairs = ((name, getattr(self, field), getattr(other, field)) for field, name in _IDENTITY.items())
         return [
-            f"{_NAMES.get(field.name, field.name)} {shown(getattr(self, field.name))}, "
-            f"not {shown(getattr(other, field.name))}"
-            for field in fields(self)
-            if field.name not in free and getattr(self, field.name) != getattr(other, field.name)
+            f"{name} was {shown(then)} and is now {shown(now)}" if name != _CONTENT else f"{name} is another one"
+            for name, then, now in pairs
+            if then != now
         ]
 
-    def with_shards(self, num_shards: int) -> EmbedJob:
-        """Return this job with another number of shards."""
-        return replace(self, num_shards=num_shards)
 
-
-_NAMES: Final = {
-    "fingerprint": "a FASTA file with the content",
-    "num_sequences": "sequences",
-    "num_shards": "shards",
-    "dtype": "vectors in",
+_CONTENT: Final = "the content of the FASTA file"
+_IDENTITY: Final = {
+    "fingerprint": _CONTENT,
+    "num_sequences": "the number of sequences",
+    "skip_invalid": "skip_invalid",
+    "max_residues": "the length limit",
+    "model": "the model",
+    "num_layers": "its layers",
+    "hidden_size": "its hidden size",
+    "weights": "its weights",
+    "precision": "the precision",
+    "format": "the format",
+    "dtype": "the type of the vectors",
+    "per_residue": "per_residue",
+    "num_shards": "the number of shards",
 }
+"""What must be the same when a job is continued, with the words for it."""
 
 
 def read_job(folder: Path) -> EmbedJob | None:
@@ -144,8 +168,23 @@ def begin_or_continue(folder: Path, job: EmbedJob) -> bool:
     if earlier is None:
         write_json_atomically(folder / JOB_FILE, job.to_json())
         return False
+    require_same(folder, earlier, job)
+    return True
+
+
+def require_same(folder: Path, earlier: EmbedJob, job: EmbedJob) -> None:
+    """Check that a job continues an earlier one.
+
+    Args:
+        folder: Folder of the job.
+        earlier: The job of the folder.
+        job: The job that was asked for.
+
+    Raises:
+        UsageError: It is another job; the message names each difference and the way out.
+    """
     if found := earlier.differences(job):
         raise UsageError(
-            f"{folder} holds a job with {'; '.join(found)}: give what it has, or choose another --output-dir"
+            f"{folder} holds another job: {'; '.join(found)}; embed --resume {folder} continues it as it was begun, "
+            "and another --output-dir begins a new one"
         )
-    return True

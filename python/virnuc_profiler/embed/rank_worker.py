@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +97,7 @@ def run_rank(
     listener: RankListener | None = None,
     profile: bool = True,
     min_cosine: float = MIN_COSINE,
+    predicted_s: tuple[float, float, float] | None = None,
 ) -> RankOutcome:
     """Run shards until the queue has none left, and return what was done.
 
@@ -113,6 +113,8 @@ def run_rank(
         listener: Is told how far this process is; None for nobody.
         profile: Whether to profile the run.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
+        predicted_s: Predicted seconds with the ends of their interval around them, for the telemetry; None if nothing
+            was predicted.
 
     Raises:
         OutputError: A file cannot be written, or another process of this name runs; finished shards stay.
@@ -122,7 +124,9 @@ def run_rank(
     with FolderLock(folder, "embed", f"rank_{rank}.lock"):
         remove_unfinished_files(folder, rank)
         with Manifest(folder, rank) as manifest:
-            worker = _RankRun(job, folder, queue, fasta, model, device, configuration, rank, listener, profile)
+            worker = _RankRun(
+                job, folder, queue, fasta, model, device, configuration, rank, listener, profile, predicted_s
+            )
             return worker.run(manifest, min_cosine)
 
 
@@ -141,6 +145,7 @@ class _RankRun:
         rank: str,
         listener: RankListener | None,
         profile: bool,
+        predicted_s: tuple[float, float, float] | None,
     ) -> None:
         self._job = job
         self._folder = folder
@@ -150,6 +155,7 @@ class _RankRun:
         self._device = device
         self._configuration = configuration
         self._rank = rank
+        self._predicted_s = predicted_s
         self._listener = listener or RankListener()
         self._recorder = RunRecorder(folder, rank, device, model_shape(model)) if profile else None
         self._source = ShardSource(queue)
@@ -201,9 +207,7 @@ class _RankRun:
     def _run_shards(self, writer: ShardWriter, min_cosine: float) -> None:
         loader = create_async_dataloader(
             RangeDataset(self._fasta, max_sequence_length=self._job.max_residues),
-            VarlenCollator(
-                max_sequence_length=self._job.max_residues, **self._configuration.arguments("collator")
-            ),
+            VarlenCollator(max_sequence_length=self._job.max_residues, **self._configuration.arguments("collator")),
             pin_memory=self._device.type == "cuda",
             keys=self._source,
             **self._configuration.arguments("loader"),
@@ -224,9 +228,8 @@ class _RankRun:
 
     def _run_claimed(self, runner: AsyncInferenceRunner, loader: Any, writer: ShardWriter) -> None:
         """Run shards until none can be claimed, or the profile's part is full."""
-        batches = 0
         residues, max_residues = self._fasta.residue_counts, self._job.max_residues
-        for result in runner.run(loader):
+        for batches, result in enumerate(runner.run(loader), 1):
             writer.require_working()
             opened = self._opened
             if opened is None:
@@ -244,7 +247,6 @@ class _RankRun:
                 writer.put(opened)
             self._listener.batch_done(self._sequences, self._tokens)
             self._queue.heartbeat()
-            batches += 1
             if batches == MAX_BATCHES:
                 self._source.close()
             del opened, result  # the next batch is waited for without holding this one's memory
@@ -276,5 +278,10 @@ class _RankRun:
             "peak_memory_gb": self._memory.peak_gb(),
             "hardware": machine_description(),
             "versions": software_versions(),
-            "embed": {"rank": self._rank, "shards": [shard.number for shard in self._part], "job": self._job.to_json()},
+            "embed": {
+                "rank": self._rank,
+                "shards": [shard.number for shard in self._part],
+                "predicted_seconds": self._predicted_s,
+                "job": self._job.to_json(),
+            },
         }

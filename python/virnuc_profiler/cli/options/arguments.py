@@ -95,7 +95,7 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
     )  # fmt: skip
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--model", type=_model, metavar="NAME",
+        "--model", type=model_name, metavar="NAME",
         help="8M, 35M, 150M, 650M, 3B, 15B or a full name (default: 3B on a GPU, 8M on a CPU)",
     )  # fmt: skip
     model.add_argument(
@@ -162,14 +162,14 @@ def _add_knobs(model: argparse._ArgumentGroup, others: argparse._ArgumentGroup, 
             varies = "; the baseline uses the first of a list, the other steps try all"
         group.add_argument(
             knob.option,
-            type=_reader(knob.parse_list if lists else knob.parse),
+            type=reader(knob.parse_list if lists else knob.parse),
             default=None if lists else knob.default,
             metavar="LIST" if lists else knob.metavar,
             help=knob.full_help(default) + varies,
         )
 
 
-def _reader(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+def reader(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return a parser's argument type whose errors argparse shows as they are."""
 
     def read(text: str) -> Any:
@@ -247,7 +247,7 @@ def whole(smallest: int) -> Callable[[str], int]:
     """Return a reader of whole numbers that are at least `smallest`."""
 
     def read(text: str) -> int:
-        value = int(_reader(parse_integer)(text))
+        value = int(reader(parse_integer)(text))
         if value < smallest:
             raise argparse.ArgumentTypeError(f"{value} is too small; it must be at least {smallest}")
         return value
@@ -284,7 +284,8 @@ def number(
     return read
 
 
-def _model(text: str) -> str:
+def model_name(text: str) -> str:
+    """Read the name of a model, short or full."""
     try:
         return resolve_model_name(text)
     except UsageError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virnuc_profiler.embed.formats.optional_packages import require_package
-from virnuc_profiler.embed.formats.shard_table import ShardTable
+from virnuc_profiler.embed.formats.parquet_pages import vector_pages
+from virnuc_profiler.embed.formats.shard_table import IdColumn, ShardTable
+from virnuc_profiler.embed.formats.shard_view import VectorPages
 
 METADATA_KEY: Final = "virnuc_profiler"
 ROW_GROUP_BYTES: Final = 16 << 20
@@ -66,19 +69,84 @@ class ParquetShards:
             compression={"id": "zstd", "position": "zstd", "length": "zstd", "truncated": "zstd"},
             use_dictionary=False,
             write_statistics=["position", "length"],
+            write_page_index=True,  # also ends each page with a whole vector
             store_schema=True,
         )
 
-    def positions(self, path: Path) -> NDArray[np.int64]:
-        """Return the positions of a file's rows.
+    def open(self, path: Path) -> ParquetView:
+        """Open a shard's file.
 
         Args:
             path: The file.
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is not a Parquet file with positions.
+            ValueError: It is not a Parquet file of a shard.
         """
-        column = self._parquet.read_table(path, columns=["position"], memory_map=True)["position"]
-        positions: NDArray[np.int64] = column.to_numpy()
-        return positions
+        return ParquetView(self._parquet, path)
+
+
+class ParquetView:
+    """A shard's file, of which only what is asked for is read.
+
+    Args:
+        parquet: The module ``pyarrow.parquet``.
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not a Parquet file of a shard.
+    """
+
+    def __init__(self, parquet: Any, path: Path) -> None:
+        self._file = parquet.ParquetFile(path, memory_map=True)
+        self._path = path
+        missing = {"id", "position", "length", "truncated", "vector"} - set(self._file.schema_arrow.names)
+        if missing:
+            raise ValueError(f"it has no column {min(missing)!r}")
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """(n,) positions of the rows in the FASTA file."""
+        return self._column("position")
+
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        """(n,) residues of each sequence."""
+        return self._column("length")
+
+    @property
+    def truncated(self) -> NDArray[np.bool_]:
+        """(n,) whether the sequence was cut to the length limit."""
+        return self._column("truncated")
+
+    @property
+    def ids(self) -> IdColumn:
+        """(n,) identifiers of the rows."""
+        array = self._file.read(columns=["id"])["id"].combine_chunks()
+        array = array.chunk(0) if hasattr(array, "chunk") else array
+        _, offsets, text = array.buffers()
+        ends = np.frombuffer(offsets, dtype=np.int32)[array.offset : array.offset + len(array) + 1]
+        letters = np.empty(0, np.uint8) if text is None else np.frombuffer(text, dtype=np.uint8)
+        return IdColumn(letters[ends[0] : ends[-1]], ends - ends[0])
+
+    @cached_property
+    def vectors(self) -> VectorPages:
+        """The vectors, as views of the mapped file where its pages are as this package writes them."""
+        kind = self._file.schema_arrow.field("vector").type
+        dtype = np.dtype(kind.value_type.to_pandas_dtype())
+        data = np.memmap(self._path, dtype=np.uint8, mode="r")
+        metadata = self._file.metadata
+        try:
+            pages = []
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                pages += vector_pages(data, group.column(group.num_columns - 1), kind.list_size, dtype)
+        except (ValueError, IndexError):  # as after a rewrite by another program
+            column = self._file.read(columns=["vector"])["vector"]
+            pages = [chunk.flatten().to_numpy().reshape(-1, kind.list_size) for chunk in column.chunks]
+        return VectorPages(pages)
+
+    def _column(self, name: str) -> NDArray[Any]:
+        values: NDArray[Any] = self._file.read(columns=[name])[name].to_numpy()
+        return values

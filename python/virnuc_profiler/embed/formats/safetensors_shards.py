@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virnuc_profiler.embed.formats.optional_packages import require_package
-from virnuc_profiler.embed.formats.shard_table import ShardTable
+from virnuc_profiler.embed.formats.shard_table import IdColumn, ShardTable
+from virnuc_profiler.embed.formats.shard_view import VectorPages
 
 METADATA_KEY: Final = "virnuc_profiler"
 
@@ -27,7 +28,6 @@ class SafetensorsShards:
     suffix: Final = "safetensors"
 
     def __init__(self, metadata: Mapping[str, Any] | None = None) -> None:
-        self._safetensors = require_package("safetensors", "safetensors files")
         self._numpy = require_package("safetensors.numpy", "safetensors files")
         self._metadata = {METADATA_KEY: json.dumps(metadata or {})}
 
@@ -51,16 +51,75 @@ class SafetensorsShards:
         }
         file.write(self._numpy.save(tensors, metadata=self._metadata))
 
-    def positions(self, path: Path) -> NDArray[np.int64]:
-        """Return the positions of a file's rows.
+    def open(self, path: Path) -> SafetensorsView:
+        """Open a shard's file.
 
         Args:
             path: The file.
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is not a safetensors file with positions.
+            ValueError: It is not a safetensors file of a shard.
         """
-        with self._safetensors.safe_open(path, framework="np") as file:
-            positions: NDArray[np.int64] = file.get_tensor("positions")
-        return positions
+        return SafetensorsView(path)
+
+
+class SafetensorsView:
+    """A shard's file, mapped into memory.
+
+    The library's own reader copies what it reads, so the tensors are found here by the file's header: its length in
+    eight bytes, its JSON text, and then the tensors at the offsets that it names.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not a safetensors file of a shard.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._data = np.memmap(path, dtype=np.uint8, mode="r")
+        size = int.from_bytes(self._data[:8].tobytes(), "little")
+        if not 0 < size <= len(self._data) - 8:
+            raise ValueError("it is not a safetensors file")
+        self._header: dict[str, Any] = json.loads(self._data[8 : 8 + size].tobytes())
+        self._start = 8 + size
+        if missing := set(_TENSORS) - self._header.keys():
+            raise ValueError(f"it has no tensor {min(missing)!r}")
+
+    def _tensor(self, name: str) -> NDArray[Any]:
+        entry = self._header[name]
+        start, end = entry["data_offsets"]
+        raw = np.asarray(self._data[self._start + start : self._start + end])
+        tensor: NDArray[Any] = raw.view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        return tensor
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """(n,) positions of the rows in the FASTA file."""
+        return self._tensor("positions")
+
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        """(n,) residues of each sequence."""
+        return self._tensor("lengths")
+
+    @property
+    def truncated(self) -> NDArray[np.bool_]:
+        """(n,) whether the sequence was cut to the length limit."""
+        return self._tensor("truncated")
+
+    @property
+    def ids(self) -> IdColumn:
+        """(n,) identifiers of the rows."""
+        return IdColumn(self._tensor("id_text"), self._tensor("id_offsets"))
+
+    @property
+    def vectors(self) -> VectorPages:
+        """The vectors, as a view of the mapped file."""
+        return VectorPages([self._tensor("vectors")])
+
+
+_TENSORS: Final = ("vectors", "positions", "lengths", "truncated", "id_offsets", "id_text")
+_DTYPES: Final = {"F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "BOOL": "?", "U8": "u1"}

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from virnuc_profiler.embed.formats.shard_table import ShardTable
+from virnuc_profiler.embed.formats.shard_view import ShardView
 
 
 class ShardFormat(Protocol):
@@ -23,8 +21,8 @@ class ShardFormat(Protocol):
     def write(self, table: ShardTable, file: Any) -> None:
         """Write a shard into an open binary file."""
 
-    def positions(self, path: Path) -> NDArray[np.int64]:
-        """Return the positions of a file's rows."""
+    def open(self, path: Path) -> ShardView:
+        """Open the file of a shard for reading."""
 
 
 def make_format(name: str, metadata: Mapping[str, Any] | None = None) -> ShardFormat:

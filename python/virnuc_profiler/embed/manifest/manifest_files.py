@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from virnuc_profiler.embed.manifest.shard_record import ShardRecord
+from virnuc_profiler.embed.manifest.shard_record import Retraction, ShardRecord
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.telemetry.checked_lines import decode_lines, encode_line
 
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 def read_manifests(folder: Path) -> dict[int, ShardRecord]:
     """Return the records of all finished shards of a job, by number. Takes no lock and writes nothing.
 
-    A line that is damaged or not whole is left out, so its shard is done again. If two ranks have finished the same
-    shard, as after a lost lease, the record of the rank whose name comes first is taken: both wrote the same file.
+    A line that is damaged or not whole is left out, so its shard is done again; so is one that was retracted. If two
+    ranks have finished the same shard, as after a lost lease, the later record is taken.
 
     Args:
         folder: Folder of the job.
@@ -31,14 +31,13 @@ def read_manifests(folder: Path) -> dict[int, ShardRecord]:
     Raises:
         OutputError: A manifest cannot be read.
     """
-    records: dict[int, ShardRecord] = {}
-    for path in sorted((folder / MANIFEST_FOLDER).glob("rank_*.jsonl")):
-        for record in _read(path):
-            records.setdefault(record.shard, record)
-    return records
+    lines = [line for path in sorted((folder / MANIFEST_FOLDER).glob("rank_*.jsonl")) for line in _read(path)]
+    retracted = {line.key for line in lines if isinstance(line, Retraction)}
+    records = (line for line in lines if isinstance(line, ShardRecord) and line.key not in retracted)
+    return {record.shard: record for record in sorted(records, key=lambda record: record.finished_at)}
 
 
-def _read(path: Path) -> list[ShardRecord]:
+def _read(path: Path) -> list[ShardRecord | Retraction]:
     try:
         lines = decode_lines(path.read_bytes())
     except OSError as error:
@@ -50,9 +49,9 @@ def _read(path: Path) -> list[ShardRecord]:
     return found
 
 
-def _record(path: Path, number: int, entry: Any) -> ShardRecord | None:
+def _record(path: Path, number: int, entry: Any) -> ShardRecord | Retraction | None:
     try:
-        return ShardRecord.from_json(entry)
+        return Retraction.from_json(entry) if Retraction.is_one(entry) else ShardRecord.from_json(entry)
     except TelemetryFormatError as error:
         _log.warning("%s: line %d is not used: %s", path, number, error)
         return None
@@ -80,11 +79,11 @@ class Manifest:
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
 
-    def add(self, record: ShardRecord) -> None:
+    def add(self, record: ShardRecord | Retraction) -> None:
         """Add the line of a finished shard, which is on the disk when this returns.
 
         Args:
-            record: Record of the shard, whose files are on the disk.
+            record: Record of the shard, whose files are on the disk; or the retraction of an earlier record.
 
         Raises:
             OutputError: The line cannot be written; the lines before it stay readable.

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+"""``virnuc-profiler embed``: a vector for every sequence of a file, on disk, exactly once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from virnuc_profiler.cli.heartbeat import Heartbeat
+from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
+from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
+from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.errors import ModelError, UsageError
+from virnuc_profiler.telemetry.number_text import counted
+
+if TYPE_CHECKING:
+    import torch
+
+    from virnuc_profiler.embed.prepared_job import PreparedJob
+    from virnuc_profiler.embed.rank_worker import RankOutcome
+    from virnuc_profiler.reports.projection_text import Projected
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "embed",
+        help="write a vector for every sequence of a file",
+        description="Write a vector for every sequence of a file: streaming, resumable, and every sequence exactly "
+        "once. The same command again, or --resume DIR, continues a job that was stopped.",
+    )
+    add_embed_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a job to its end; return 1 if a sequence is missing or not right."""
+    request = embed_request(arguments)
+    for notice in request.notices:
+        print(notice)
+    device = _device(arguments.device, request.precision)
+    prepared = _prepare(request, device, arguments.shards, checksums=not arguments.trust_sizes)
+    projected = _projected(request, prepared)
+    _describe(request, prepared, projected)
+    if arguments.dry_run:
+        return 0
+    require_writable(prepared.folder)
+    if prepared.left:
+        prepared, outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine)
+        _report(outcome, projected)
+    return _finish(prepared)
+
+
+def _device(name: str, precision: str | None) -> torch.device:
+    from virnuc_profiler.cli.options.measurement_request import resolve_device_here
+
+    return resolve_device_here(name, {} if precision is None else {"precision": (precision,)})
+
+
+def _prepare(request: EmbedRequest, device: torch.device, num_shards: int | None, *, checksums: bool) -> PreparedJob:
+    """Read the sequences and the folder, and find out what is left to do."""
+    from virnuc_profiler.embed.formats.select_format import make_format
+    from virnuc_profiler.embed.job import EmbedJob
+    from virnuc_profiler.embed.prepared_job import prepare_job
+    from virnuc_profiler.inference.esm2.config import ARCHITECTURES
+    from virnuc_profiler.inference.sequences.dataset import open_fasta
+    from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
+
+    make_format(request.format)  # a missing package is said before the sequences are read
+    with Heartbeat("reading the sequences"):
+        fasta = open_fasta(request.fasta, skip_invalid=request.skip_invalid)
+        if not len(fasta):
+            raise UsageError(f"{request.fasta} holds no sequences")
+        fingerprint = fasta.fingerprint
+    shape = ARCHITECTURES[request.model]
+    job = EmbedJob(
+        fasta=str(request.fasta.absolute()),
+        fingerprint=fingerprint,
+        num_sequences=len(fasta),
+        skip_invalid=request.skip_invalid,
+        max_residues=MAX_SEQUENCE_LENGTH,
+        model=request.model,
+        num_layers=shape.num_layers,
+        hidden_size=shape.hidden_size,
+        weights="",
+        precision=request.precision or ("fp16" if device.type == "cuda" else "fp32"),
+        format=request.format,
+        dtype=request.dtype,
+        per_residue=request.per_residue,
+        num_shards=0,
+        weights_option=request.weights,
+        **{name: getattr(request.configuration, name) for name in _KNOBS},
+    )
+    with Heartbeat("checking the finished shards"):
+        return prepare_job(request.folder, job, fasta, num_shards=num_shards, checksums=checksums)
+
+
+_KNOBS = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
+
+
+def _projected(request: EmbedRequest, prepared: PreparedJob) -> Projected | None:
+    """Predict the time of the shards that are left, from the sweep of the configuration; None without one."""
+    from virnuc_profiler.analysis.projection.extrapolation import Job
+    from virnuc_profiler.analysis.projection.length_strata import strata_of
+    from virnuc_profiler.embed.prepared_job import left_tokens
+    from virnuc_profiler.errors import TelemetryFormatError
+    from virnuc_profiler.reports.projection_text import project_source
+    from virnuc_profiler.sweep.results.projection_source import read_source
+
+    if request.config is None or not prepared.left:
+        return None
+    try:
+        source = read_source(request.config)
+    except TelemetryFormatError as error:
+        print(f"virnuc-profiler: warning: no time is predicted, {error}", file=sys.stderr)
+        return None
+    tokens = left_tokens(prepared)
+    whole = len(prepared.left) == len(prepared.shards)
+    job = Job(strata_of(tokens), prepared.job.fingerprint if whole else None)
+    return project_source(source, job, "that are left", len(tokens))
+
+
+def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected | None) -> None:
+    """Say what the job is, how much of it is left, what is damaged, and refuse it if the disk is too small."""
+    from virnuc_profiler.embed.disk_space import disk_need, require_space
+
+    job = prepared.job
+    print(f"Job: {counted(job.num_sequences, 'sequence')} of {shown_path(request.fasta)} in {_shards(prepared)}")
+    for retraction in prepared.damaged:
+        print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
+    if prepared.continued:
+        print(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}")
+    folder = next(path for path in (prepared.folder, *prepared.folder.absolute().parents) if path.is_dir())
+    need = disk_need(job, folder, prepared.left)
+    print(f"Disk: {need.text}")
+    print(f"Configuration: {request.configuration}")
+    if projected is not None:
+        print(f"Time: {_hours(projected)}, predicted from {shown_path(projected.source.path)}")
+    require_space(need, job, prepared.folder)
+
+
+def _shards(prepared: PreparedJob) -> str:
+    text = counted(len(prepared.shards), "shard")
+    return text if len(prepared.left) == len(prepared.shards) else f"{text}, {len(prepared.left):,} of them left"
+
+
+def _run_shards(
+    request: EmbedRequest,
+    prepared: PreparedJob,
+    device: torch.device,
+    projected: Projected | None,
+    min_cosine: float | None,
+) -> tuple[PreparedJob, RankOutcome]:
+    from virnuc_profiler.cli.embed_progress import show_job
+    from virnuc_profiler.cli.sweep import describe_model
+    from virnuc_profiler.embed.prepared_job import begin_job
+    from virnuc_profiler.embed.rank_worker import run_rank
+    from virnuc_profiler.embed.shard_queue import LocalQueue
+    from virnuc_profiler.inference.esm2.load import load_esm2_model
+    from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
+    from virnuc_profiler.inference.loading.environment import require_environment
+    from virnuc_profiler.sweep.trial.provenance import model_description
+
+    require_environment(request.configuration.num_workers)
+    with Heartbeat(f"loading {request.model}"):
+        model, _ = load_esm2_model(request.model, device, precision=prepared.job.precision, weights=request.weights)
+    description = model_description(model)
+    if description["weights_source"] == "random" and request.weights != "random":
+        raise ModelError(
+            f"there are no weights of {request.model} in PyTorch's hub cache, and vectors of random weights mean "
+            "nothing: give --weights pretrained to download them, or --weights PATH (--weights random is for tests)"
+        )
+    print(describe_model(description), end="\n\n", flush=True)
+    weights = description.get("weights_fingerprint") or description["weights"]
+    prepared = begin_job(prepared, weights)
+    tokens = sum(shard.tokens for shard in prepared.left)
+    with show_job(tokens, len(prepared.left)) as meter:
+        outcome = run_rank(
+            prepared.job,
+            prepared.folder,
+            LocalQueue(prepared.left),
+            prepared.fasta,
+            model,
+            device,
+            configuration=request.configuration,
+            listener=meter,
+            min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
+            predicted_s=None if projected is None else _seconds(projected),
+        )
+    return prepared, outcome
+
+
+def _report(outcome: RankOutcome, projected: Projected | None) -> None:
+    """Print how it went: the page on the run, and the prediction against the truth."""
+    from virnuc_profiler.reports.run_page import render_page
+    from virnuc_profiler.sweep.plan.estimate import in_words
+    from virnuc_profiler.sweep.trial.run_files import run_path
+    from virnuc_profiler.telemetry.number_text import number
+    from virnuc_profiler.telemetry.run_result import RunResult
+
+    if outcome.telemetry:
+        run = run_path(outcome.telemetry[0])
+        print(render_page(RunResult.load(run, max_bytes=sys.maxsize), terminal_width()))
+    rates = ", ".join(
+        f"{number(count / outcome.elapsed_s)} {name}/s"
+        for count, name in ((outcome.sequences, "sequences"), (outcome.tokens, "tokens"))
+    )
+    print(
+        f"Written: {counted(outcome.sequences, 'vector')} in {counted(outcome.shards, 'shard')}, "
+        f"{in_words(outcome.elapsed_s)}, {rates} over the whole run, writing included"
+    )
+    if projected is not None:
+        low, _, high = _seconds(projected)
+        where = "inside" if low <= outcome.elapsed_s <= high else "outside"
+        print(f"Predicted: {_hours(projected)}; it took {in_words(outcome.elapsed_s)}, {where} the interval")
+    for path in outcome.telemetry:
+        print(f"Telemetry: {shown_path(path)}")
+        print(f"Run: {shown_path(run_path(path))}")
+    if outcome.non_finite:
+        print(
+            f"virnuc-profiler: warning: {counted(outcome.non_finite, 'vector')} of this run hold NaN or infinity",
+            file=sys.stderr,
+        )
+
+
+def _finish(prepared: PreparedJob) -> int:
+    """Count every sequence in the files, and build the index of identifiers."""
+    from virnuc_profiler.embed.id_index import build_id_index
+    from virnuc_profiler.embed.verify import verify_job
+
+    with Heartbeat("counting the vectors in the files"):
+        found = verify_job(prepared.folder, prepared.job)
+    if not found.complete:
+        print(
+            f"virnuc-profiler: error: {shown_path(prepared.folder)}: {shown_path(found.sentence())}; the same command "
+            "again writes what is missing",
+            file=sys.stderr,
+        )
+        return 1
+    with Heartbeat("indexing the identifiers"):
+        build_id_index(prepared.folder, prepared.job)
+    print(f"Checked: {found.sentence()}")
+    print(f"Vectors: {shown_path(prepared.folder)} (in Python: virnuc_profiler.open_embeddings)")
+    return 0
+
+
+def _seconds(projected: Projected) -> tuple[float, float, float]:
+    time = projected.time
+    return 3600 * time.low_hours, 3600 * time.hours, 3600 * time.high_hours
+
+
+def _hours(projected: Projected) -> str:
+    from virnuc_profiler.sweep.plan.estimate import in_words
+
+    low, middle, high = map(in_words, _seconds(projected))
+    return f"about {middle} ({low} to {high})"
