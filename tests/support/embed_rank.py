@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from virnuc_profiler.embed.job import EmbedJob, begin_or_continue
-from virnuc_profiler.embed.rank_job import run_part
-from virnuc_profiler.embed.rank_worker import RankListener
+from virnuc_profiler.embed.rank_job import JobRank
+from virnuc_profiler.embed.rank_worker import RankListener, run_rank
 from virnuc_profiler.embed.shard_plan import plan_shards
 from virnuc_profiler.inference.esm2.checkpoint import fill_randomly
 from virnuc_profiler.inference.esm2.config import Architecture
@@ -66,10 +66,12 @@ def run(fasta_path, folder, rank, *, lease_s=60.0, profile=True, num_shards=NUM_
     shards = plan_shards(token_counts(fasta), TINY, num_shards)
     pause = float(os.environ.get(SHARD_SECONDS, "0"))
     batches_per_shard = max(1.0, sum(shard.tokens for shard in shards) / num_shards / 2048)
-    return run_part(
-        job, folder, shards, fasta, tiny_model(), torch.device("cpu"), rank, configuration=configuration,
-        profile=profile, lease_s=lease_s, listener=Slow(pause / batches_per_shard),
-    )  # fmt: skip
+    listener = Slow(pause / batches_per_shard)
+    with JobRank(folder, rank, lease_s) as member:
+        return run_rank(
+            job, folder, member.queue(shards), fasta, tiny_model(), torch.device("cpu"), rank=member.name,
+            configuration=configuration, profile=profile, listener=listener,
+        )  # fmt: skip
 
 
 def main():

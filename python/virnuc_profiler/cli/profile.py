@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = take_given_options(arguments)
     refuse_idle_options(arguments, given, arguments.fasta)
     rank = current_rank()
-    share_cores(arguments, given, rank)
+    arguments.num_workers = share_cores(rank, arguments.num_workers, given="num_workers" in given)
     knobs = {name: getattr(arguments, name) for name, knob in KNOBS.items() if not knob.needs_new_model}
     configuration = Configuration(**knobs)
     named = arguments.output_dir is not None

@@ -1,71 +1,73 @@
 # SPDX-License-Identifier: MIT
-"""One rank's part of a job, shared with the other ranks through the folder of the job."""
+"""What a process needs to be one of the ranks of a job: its claims in the job's folder, and a name of its own."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import torch
+from types import TracebackType
+from typing import Final
 
 from virnuc_profiler.embed.claimed_shards import CLAIMS_FOLDER, ClaimedShards, unique_name
-from virnuc_profiler.embed.job import EmbedJob
-from virnuc_profiler.embed.rank_worker import RankListener, RankOutcome, run_rank
 from virnuc_profiler.embed.shard_plan import Shard
-from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
-from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.ranks.claim_folder import LEASE_S, ClaimFolder
 from virnuc_profiler.ranks.rank import Rank
-from virnuc_profiler.targets.knobs.configuration import Configuration
+
+_CHECK: Final = "check"
 
 
-def run_part(
-    job: EmbedJob,
-    folder: Path,
-    shards: tuple[Shard, ...],
-    fasta: FastaFile,
-    model: Any,
-    device: torch.device,
-    rank: Rank,
-    *,
-    configuration: Configuration,
-    listener: RankListener | None = None,
-    profile: bool = True,
-    min_cosine: float = MIN_COSINE,
-    lease_s: float = LEASE_S,
-) -> RankOutcome:
-    """Run shards until every shard of the job is finished, by this process or by another one, and return what was done.
+class JobRank:
+    """A process that is one of the ranks of a job; ranks know of each other through the folder of the job alone.
 
     Args:
-        job: The job, whose file is in its folder.
         folder: Folder of the job, which all its ranks see.
-        shards: All shards of the job.
-        fasta: Open file of the sequences.
-        model: A model as ``load_esm2_model`` returns it.
-        device: Device of the model.
         rank: Which rank this process is.
-        configuration: Values of the knobs.
-        listener: Is told how far this process is; None for nobody.
-        profile: Whether to profile the run.
-        min_cosine: Lowest cosine similarity that a model in FP8 must reach.
         lease_s: Seconds without a sign of life after which a rank loses its shards to others.
 
+    Attributes:
+        rank: Which rank this process is.
+        name: Name of this process, which no other living process of the job has.
+
     Raises:
-        OutputError: A file cannot be written; what was finished before stays.
-        WorkloadError: The sequences cannot be read, or were changed.
-        KeyboardInterrupt: Ctrl-C; it is passed on once complete shards are written.
+        OutputError: The folder cannot be written.
     """
-    with ClaimFolder(folder / CLAIMS_FOLDER, rank, lease_s) as claims:
-        return run_rank(
-            job,
-            folder,
-            ClaimedShards(folder, claims, shards, rank),
-            fasta,
-            model,
-            device,
-            rank=unique_name(claims, rank),
-            configuration=configuration,
-            listener=listener,
-            profile=profile,
-            min_cosine=min_cosine,
-        )
+
+    def __init__(self, folder: Path, rank: Rank, lease_s: float = LEASE_S) -> None:
+        self.rank = rank
+        self._folder = folder
+        self._claims = ClaimFolder(folder / CLAIMS_FOLDER, rank, lease_s)
+        self.name = unique_name(self._claims, rank)
+
+    def queue(self, shards: tuple[Shard, ...]) -> ClaimedShards:
+        """Return the queue of the job's shards.
+
+        Args:
+            shards: All shards of the job.
+        """
+        return ClaimedShards(self._folder, self._claims, shards, self.rank)
+
+    def checks(self) -> bool:
+        """Return whether this process is the one that checks the job at its end, since one is enough.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        return self._claims.take(_CHECK)
+
+    def close(self, *, complete: bool = False) -> None:
+        """Give up what this process has claimed.
+
+        Args:
+            complete: Whether the job is complete, so that the claims of a process that is alone can be removed.
+        """
+        if complete and self.rank.is_single:
+            self._claims.remove()
+        else:
+            self._claims.close()
+
+    def __enter__(self) -> JobRank:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+import platform
 from pathlib import Path
-from typing import Any
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
@@ -89,26 +88,25 @@ def share_device(arguments: argparse.Namespace, rank: Rank) -> None:
     arguments.device = device_of_rank(rank, arguments.device, visible)
 
 
-def share_cores(arguments: argparse.Namespace, given: Mapping[str, Any], rank: Rank) -> None:
-    """Divide the cores of the host among its ranks: threads of PyTorch, and workers unless their number was given.
+def share_cores(rank: Rank, wanted: int, *, given: bool) -> int:
+    """Divide the cores of the host among its ranks: set the threads of PyTorch, and return the number of workers.
 
     Args:
-        arguments: The options. ``num_workers`` is replaced.
-        given: Options that were given, by name.
         rank: Which rank this process is.
+        wanted: Loader workers of a process that is alone on its host.
+        given: Whether the user has named that number for a rank, which then stays.
     """
     if rank.local_count == 1:
-        return
+        return wanted
     from virnuc_profiler.capture.cpu_limits import cpu_limits
     from virnuc_profiler.ranks.host_share import cores_of_rank, threads_of_rank, workers_of_rank
 
     cores = cores_of_rank(rank, cpu_limits().usable_cores or 1)
-    if "num_workers" not in given:
-        arguments.num_workers = workers_of_rank(cores, arguments.num_workers)
     if "OMP_NUM_THREADS" not in os.environ:
         import torch
 
         torch.set_num_threads(threads_of_rank(cores))
+    return wanted if given else workers_of_rank(cores, wanted)
 
 
 def describe_rank(rank: Rank, device: str) -> str:
@@ -118,8 +116,6 @@ def describe_rank(rank: Rank, device: str) -> str:
         rank: The rank.
         device: Its device, already resolved.
     """
-    import platform
-
     from virnuc_profiler.capture.target import resolve_target
 
     target = resolve_target(device)
