@@ -167,6 +167,8 @@ def _described(error: OSError) -> str:
 def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
     reason = f"stopped by {stop}" if str(stop) else "stopped"
     folder = getattr(arguments, "resume", None) or getattr(arguments, "output_dir", None)
+    if arguments.command == "embed":
+        return f"{reason}; complete shards are written, and embed --resume {folder} continues the job"
     if arguments.command not in ("sweep", "profile") or folder is None or not Path(folder).is_dir():
         return reason
     from virnuc_profiler.sweep.results.journal import JOURNAL_FILE

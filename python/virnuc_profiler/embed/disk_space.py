@@ -16,7 +16,6 @@ from virnuc_profiler.telemetry.number_text import counted
 
 ROW_BYTES: Final = 64
 """Bytes of a sequence besides its vector: identifier, position, length, its part of the index and of the telemetry."""
-_BYTES_PER_GB: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def disk_need(job: EmbedJob, folder: Path, shards: Iterable[Shard]) -> DiskNeed:
     except OSError as error:
         raise OutputError(f"cannot read the free space of {folder}: {error.strerror or error}") from error
     free = status.f_bavail * status.f_frsize
-    return DiskNeed(sequences, size, free, f"{_gb(size)} for {of} in {job.dtype}, {_gb(free)} free")
+    return DiskNeed(sequences, size, free, f"{_amount(size)} for {of} in {job.dtype}, {_amount(free)} free")
 
 
 def require_space(need: DiskNeed, job: EmbedJob, folder: Path) -> None:
@@ -81,5 +80,5 @@ def require_space(need: DiskNeed, job: EmbedJob, folder: Path) -> None:
     raise OutputError(f"{folder} needs {need.text}: free some space{half} or choose another --output-dir")
 
 
-def _gb(size: int) -> str:
-    return f"{size / _BYTES_PER_GB:,.2f} GB"
+def _amount(size: int) -> str:
+    return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"
