@@ -33,7 +33,17 @@ def require_each_sequence_once(folder):
 
 
 def test_profile_under_torchrun_runs_each_sequence_once(fasta, tmp_path):
-    command = [*TORCHRUN, "-m", "virnuc_profiler", "profile", *SMALL, "--fasta", fasta, "--output-dir", tmp_path / "out"]
+    command = [
+        *TORCHRUN,
+        "-m",
+        "virnuc_profiler",
+        "profile",
+        *SMALL,
+        "--fasta",
+        fasta,
+        "--output-dir",
+        tmp_path / "out",
+    ]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert finished.returncode == 0, finished.stderr
     assert all(f"Rank {index} of 2 (torchrun) on " in finished.stdout for index in range(2))

@@ -52,6 +52,8 @@ class ClaimedShards:
         order = (*shards[first:], *shards[:first])
         self._left = deque(shard for shard in order if shard.number not in self._finished)
         self._with_others: deque[Shard] = deque()
+        self._tokens = {shard.number: shard.tokens for shard in self._left}
+        self._mine: set[int] = set()
         self._taken_over: Shard | None = None
 
     def claim(self) -> Shard | None:
@@ -89,6 +91,12 @@ class ClaimedShards:
         self._with_others.append(shard)
         return False
 
+    def tokens_of_others(self) -> int:
+        """Return the tokens of the shards that other ranks have finished since this queue began, as far as it knows."""
+        return sum(
+            tokens for number, tokens in self._tokens.items() if number in self._finished and number not in self._mine
+        )
+
     def heartbeat(self) -> None:
         """Note progress, without which this process loses its claims in the end."""
         self._claims.note_progress()
@@ -119,6 +127,7 @@ class ClaimedShards:
         self._finished.refresh()  # its holder may have finished it, and ended, since it was looked at last
         if shard.number in self._finished:
             return False
+        self._mine.add(shard.number)
         return True
 
     def _forget(self, shard: Shard) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -46,12 +47,17 @@ class JobRank:
         return ClaimedShards(self._folder, self._claims, shards, self.rank)
 
     def checks(self) -> bool:
-        """Return whether this process is the one that checks the job at its end, since one is enough.
+        """Return whether this process is the one that checks the job at its end: the first of its ranks that asks.
 
         Raises:
             OutputError: The folder cannot be written.
         """
-        return self._claims.take(_CHECK)
+        if not self._claims.take(_CHECK):
+            return False
+        if self.rank.is_single:
+            return True
+        launch = hashlib.sha256(f"{self.rank.job} {self.rank.attempt}".encode()).hexdigest()[:16]
+        return self._claims.is_first(f"{_CHECK}_{launch}")
 
     def close(self, *, complete: bool = False) -> None:
         """Give up what this process has claimed.

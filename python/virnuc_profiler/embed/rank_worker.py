@@ -158,7 +158,7 @@ class _RankRun:
         self._predicted_s = predicted_s
         self._listener = listener or RankListener()
         self._recorder = RunRecorder(folder, rank, device, model_shape(model)) if profile else None
-        self._source = ShardSource(queue)
+        self._source = ShardSource(queue, configuration.num_workers * configuration.prefetch_factor)
         self._memory = DeviceMemory(device)
         self._finished: list[Shard] = []
         self._non_finite = 0

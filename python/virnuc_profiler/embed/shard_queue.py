@@ -73,7 +73,7 @@ class LocalQueue:
         with self._lock:
             self._unfinished -= 1
 
-    def holds(self, shard: Shard) -> bool:
+    def holds(self, shard: Shard) -> bool:  # noqa: ARG002
         """Return True: there is no other process.
 
         Args:

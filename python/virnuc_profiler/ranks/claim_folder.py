@@ -2,9 +2,9 @@
 """Claims on pieces of work, in a folder that all ranks share.
 
 A claim is a file that is made by ``link``, which is atomic on local and on network file systems: one of several
-processes succeeds. Claims are never removed or renamed while work is left. To take over the claim ``KEY.1`` of a process
-that is gone, a rank makes ``KEY.2``, and again only one rank can: a claim that was taken over cannot be taken over once
-more by a rank that had looked before.
+processes succeeds. Claims are never removed or renamed while work is left. To take over the claim ``KEY.1`` of a
+process that is gone, a rank makes ``KEY.2``, and again only one rank can: a claim that was taken over cannot be taken
+over once more by a rank that had looked before.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class ClaimFolder:
     """Claims of this process and of others on pieces of work.
 
     Every piece has a key. While this object is open, a thread shows that the process lives. What it held is free again
-    when it is closed, when the process has ended on this host, or else when the lease has passed without a sign of life.
+    when it is closed, when the process has ended on this host, or else when the lease has passed without a sign of
+    life.
 
     Args:
         folder: Folder of the claims, which is made if it is missing.
@@ -114,6 +115,20 @@ class ClaimFolder:
             del self._held[key]
             return False
         return True
+
+    def is_first(self, key: str) -> bool:
+        """Return whether no process has asked this before. Unlike a claim, the answer outlives the process.
+
+        Args:
+            key: Key of the question: letters, digits and underscores.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        try:
+            return self._made(key, 1)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def note_progress(self) -> None:
         """Note that this process does not hang. Costs less than a microsecond."""

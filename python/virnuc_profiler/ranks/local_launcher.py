@@ -42,7 +42,8 @@ def run_ranks(
     """Run a command once for each rank at the same time, and return when all have ended.
 
     A rank that a signal has killed, as the kernel does when memory is short, is started again; the others go on
-    meanwhile. A rank that ends with an error has said why, and would end so again. Ctrl-C and SIGTERM are passed on once.
+    meanwhile. A rank that ends with an error has said why, and would end so again. Ctrl-C and SIGTERM are passed on
+    once.
 
     Args:
         command: Command line of every rank.

@@ -166,10 +166,10 @@ def describe_workload(workload: Workload) -> str:
     from virnuc_profiler.sweep.plan.workload import FIRST, SKIPPED_FILE  # needs NumPy, which --help does not
 
     if workload.part is not None:
-        part = workload.part
+        mine = workload.part
         return (
-            f"Workload: part {part.index + 1} of {part.count}, {workload.num_sequences:,} of the "
-            f"{counted(part.whole, 'sequence')} of {shown_path(workload.path)} that all ranks run ({workload.source}), "
+            f"Workload: part {mine.index + 1} of {mine.count}, {workload.num_sequences:,} of the "
+            f"{counted(mine.whole, 'sequence')} of {shown_path(workload.path)} that all ranks run ({workload.source}), "
             f"{counted(workload.tokens, 'token')}"
         )
     count = counted(workload.num_sequences, "sequence")

@@ -37,15 +37,11 @@ class FinishedShards:
         Raises:
             OutputError: A manifest cannot be read.
         """
-        added = False
-        for path in self._folder.glob("rank_*.jsonl"):
-            try:
-                added |= self._add(path)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
-        if added:
+        try:
+            added = [self._add(path) for path in self._folder.glob("rank_*.jsonl")]
+        except OSError as error:
+            raise OutputError(f"cannot read the manifests in {self._folder}: {error.strerror or error}") from error
+        if any(added):
             self._numbers = {shard for shard, *_ in self._records - self._retracted}
 
     def _add(self, path: Path) -> bool:
