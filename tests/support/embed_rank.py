@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One rank of a small embed job with a tiny random model, as a program: ``-m tests.support.embed_rank FASTA FOLDER``.
 
-Which rank it is comes from its environment. It takes as long for a shard as `SHARD_SECONDS` says, so that a test can
+Which rank it is comes from its environment. With a number after these, it starts as many ranks. It takes as long for a shard as `SHARD_SECONDS` says, so that a test can
 kill it in between.
 """
 
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import torch
 
-from virnuc_profiler.embed.job import EmbedJob, begin_or_continue
+from tests.support.embed_job import job_of
+from virnuc_profiler.cli.embed_ranks import end_with_launcher
+from virnuc_profiler.embed.job import begin_or_continue
 from virnuc_profiler.embed.rank_job import JobRank
 from virnuc_profiler.embed.rank_worker import RankListener, run_rank
 from virnuc_profiler.embed.shard_plan import plan_shards
@@ -20,23 +22,34 @@ from virnuc_profiler.inference.esm2.checkpoint import fill_randomly
 from virnuc_profiler.inference.esm2.config import Architecture
 from virnuc_profiler.inference.esm2.model import PackedESM2
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.ranks.rank_variables import current_rank
+from virnuc_profiler.ranks.local_launcher import run_ranks
+from virnuc_profiler.ranks.rank_variables import RANK_VARIABLE, current_rank
 from virnuc_profiler.sweep.plan.workload import token_counts
 from virnuc_profiler.targets.knobs.configuration import Configuration
 
 TINY = Architecture(num_layers=1, hidden_size=32, attention_heads=2)
 NUM_SHARDS = 24
+LOG_FOLDER = "log"
 SHARD_SECONDS = "VIRNUC_TEST_SHARD_SECONDS"
 
 
 class Slow(RankListener):
-    """Lets a process take a while for each batch."""
+    """Lets a process take a while for each batch, and writes down what is done, for when it is killed."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, log):
         self._seconds = seconds
+        self._log = log
 
     def batch_done(self, sequences, tokens):
+        self.write(f"delivered {sequences}")
         time.sleep(self._seconds)
+
+    def shard_done(self, shard):
+        self.write(f"recorded {shard.num_sequences}")
+
+    def write(self, line):
+        with self._log.open("a") as file:
+            file.write(f"{line}\n")
 
 
 def tiny_model():
@@ -47,11 +60,10 @@ def tiny_model():
 
 
 def tiny_job(fasta, configuration, num_shards=NUM_SHARDS):
-    return EmbedJob(
-        fasta=str(fasta.path), fingerprint=fasta.fingerprint, num_sequences=len(fasta), skip_invalid=False,
-        max_residues=1022, model="tiny", num_layers=TINY.num_layers, hidden_size=TINY.hidden_size,
-        weights="random seed 0", precision="fp32", format="safetensors", dtype="fp32", per_residue=False,
-        num_shards=num_shards, token_budget=configuration.token_budget, buffer_size=configuration.buffer_size,
+    return job_of(
+        fasta, model="tiny", num_layers=TINY.num_layers, hidden_size=TINY.hidden_size, weights="random seed 0",
+        format="safetensors", num_shards=num_shards, token_budget=configuration.token_budget,
+        buffer_size=configuration.buffer_size,
     )  # fmt: skip
 
 
@@ -66,17 +78,26 @@ def run(fasta_path, folder, rank, *, lease_s=60.0, profile=True, num_shards=NUM_
     shards = plan_shards(token_counts(fasta), TINY, num_shards)
     pause = float(os.environ.get(SHARD_SECONDS, "0"))
     batches_per_shard = max(1.0, sum(shard.tokens for shard in shards) / num_shards / 2048)
-    listener = Slow(pause / batches_per_shard)
+    log = folder / LOG_FOLDER / f"{os.getpid()}.log"
+    log.parent.mkdir(exist_ok=True)
+    listener = Slow(pause / batches_per_shard, log)
     with JobRank(folder, rank, lease_s) as member:
-        return run_rank(
+        outcome = run_rank(
             job, folder, member.queue(shards), fasta, tiny_model(), torch.device("cpu"), rank=member.name,
             configuration=configuration, profile=profile, listener=listener,
         )  # fmt: skip
+    listener.write("ended 0")
+    return outcome
 
 
 def main():
+    fasta, folder, *ranks = sys.argv[1:]
+    if ranks and RANK_VARIABLE not in os.environ:
+        command = [sys.executable, "-m", "tests.support.embed_rank", *sys.argv[1:]]
+        sys.exit(any(run_ranks(command, [{}] * int(ranks[0]), say=print)))
+    end_with_launcher()
     rank = current_rank()
-    outcome = run(Path(sys.argv[1]), Path(sys.argv[2]), rank)
+    outcome = run(Path(fasta), Path(folder), rank)
     print(f"{rank}: {outcome.shards} shards, {outcome.sequences} sequences")
 
 
