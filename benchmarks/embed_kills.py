@@ -25,13 +25,13 @@ from statistics import mean
 from typing import Final
 
 import numpy as np
+from tests.support.embed_outputs import finished_shards, vectors_of
+from tests.support.embed_rank import LOG_FOLDER, NUM_SHARDS, SHARD_SECONDS
+from tests.support.fasta_files import random_records, write_fasta
 
 from benchmarks.claim import Claim
 from benchmarks.progress import say
 from benchmarks.report import parser, publish, publish_claims
-from tests.support.embed_outputs import finished_shards, vectors_of
-from tests.support.embed_rank import LOG_FOLDER, NUM_SHARDS, SHARD_SECONDS
-from tests.support.fasta_files import random_records, write_fasta
 
 KINDS: Final = ("a rank", "all ranks", "the launcher")
 IN_WRITING: Final = 2
@@ -136,9 +136,9 @@ def _run(fasta: Path, job: Path, ranks: int, kind: str | None, source: random.Ra
             time.sleep(0.01)
         time.sleep(source.uniform(0.0, 1.5))
         if kind == "a rank":
-            _kill([source.choice(processes)], kind, job, outcome)
+            _kill([source.choice(processes)], kind, outcome)
         else:
-            _kill(processes, kind, job, outcome)
+            _kill(processes, kind, outcome)
     for process in processes:
         process.wait()
     while kind == "the launcher" and _alive(job):  # the kernel ends its ranks
@@ -151,7 +151,7 @@ def _run(fasta: Path, job: Path, ranks: int, kind: str | None, source: random.Ra
                 outcome.in_vain[kind].append(shards)
 
 
-def _kill(processes: list[subprocess.Popen[bytes]], kind: str, job: Path, outcome: Outcome) -> None:
+def _kill(processes: list[subprocess.Popen[bytes]], kind: str, outcome: Outcome) -> None:
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)

@@ -2,19 +2,20 @@
 """Ranks of every launcher do one job together: the vectors of one process, each once."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
+import psutil
 import pytest
+from benchmarks.embed_kills import claims_of, run_kills
 
 from tests.support.command import wait_until
 from tests.support.embed_outputs import finished_shards, shards_by_rank, vectors_of
-from tests.support.embed_rank import NUM_SHARDS, SHARD_SECONDS
+from tests.support.embed_rank import LOG_FOLDER, NUM_SHARDS, SHARD_SECONDS, WORKERS
 from tests.support.fasta_files import random_records, write_fasta
+from virnuc_profiler import aggregate_telemetry_shards
 from virnuc_profiler.ranks.local_launcher import run_ranks
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,12 @@ def require_whole(folder, expected, ranks):
     assert finished_shards(folder) == list(range(NUM_SHARDS)), "each shard once"
     np.testing.assert_array_equal(vectors_of(folder), expected)
     assert len(shards_by_rank(folder)) == ranks, "each rank has a manifest of its own"
-    assert len(list(folder.glob("run_*.json"))) == ranks, "each rank has a run of its own"
+    telemetry = sorted((folder / "telemetry").glob("telemetry_*.json"))
+    assert len(telemetry) == ranks, "each rank has telemetry of its own"
+    job = aggregate_telemetry_shards(telemetry)
+    assert job["global_summary"]["total_sequences"] == 2000
+    assert [rank["rank"] for rank in job["scaling"]["ranks"]] == [f"{rank}of{ranks}" for rank in range(ranks)]
+    assert 0 <= job["scaling"]["tail_share"] < 1
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
@@ -108,24 +114,37 @@ def test_another_rank_takes_over_from_one_that_was_killed(fasta, expected, tmp_p
     np.testing.assert_array_equal(vectors_of(tmp_path), expected)
 
 
-def test_kills_at_random_moments_cost_at_most_a_shard_for_each_rank(fasta, expected, tmp_path):
-    source = random.Random(5)
-    finished = []
-    for _ in range(4):
-        processes = [start(fasta, tmp_path, srun(rank, 2), 0.15) for rank in range(2)]
-        wait_until(lambda: len(shards_by_rank(tmp_path)) and finished_shards(tmp_path) != finished)
-        time.sleep(source.uniform(0, 0.5))
-        for process in source.sample(processes, source.choice((1, 2))):
-            process.send_signal(signal.SIGKILL)
-        if source.random() < 0.5:
-            for process in processes:
-                process.kill()
-        for process in processes:
-            process.wait(timeout=240)
-        now = finished_shards(tmp_path)
-        assert set(finished) <= set(now)
-        assert len(set(now)) == len(now), "nothing that was finished is done again"
-        finished = now
+def test_kills_at_random_moments_lose_nothing(tmp_path):
+    outcome = run_kills(tmp_path, kills=4, ranks=2, seed=3)
+    assert {claim.text: claim.holds for claim in claims_of(outcome)} == dict.fromkeys(
+        (claim.text for claim in claims_of(outcome)), True
+    )
+
+
+def test_ranks_of_a_launcher_that_is_killed_end_with_it(fasta, expected, tmp_path):
+    launcher = subprocess.Popen(
+        [sys.executable, *PROGRAM, fasta, tmp_path, "2"], env={**os.environ, SHARD_SECONDS: "0.3"}
+    )
+    wait_until(lambda: len(finished_shards(tmp_path)) >= 2)
+    pids = [int(log.stem) for log in (tmp_path / LOG_FOLDER).glob("*.log")]
+    assert len(pids) == 2
+    launcher.kill()
+    launcher.wait()
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     assert start(fasta, tmp_path, {}).wait(timeout=120) == 0
+    assert finished_shards(tmp_path) == list(range(NUM_SHARDS))
+    np.testing.assert_array_equal(vectors_of(tmp_path), expected)
+
+
+def test_a_rank_with_loader_workers_takes_over_too(fasta, expected, tmp_path):
+    """The loader has ended when the rank waits for others, and is started again for what it takes over."""
+    lost = start(fasta, tmp_path, srun(1, 2), 0.5)
+    wait_until(lambda: len(finished_shards(tmp_path)) >= 1)
+    lost.send_signal(signal.SIGSTOP)  # it lives, and holds its shard
+    rank = subprocess.Popen([sys.executable, *PROGRAM, fasta, tmp_path], env={**os.environ, **srun(0, 2), WORKERS: "1"})
+    wait_until(lambda: len(finished_shards(tmp_path)) == NUM_SHARDS - 1)
+    lost.kill()
+    lost.wait()
+    assert rank.wait(timeout=240) == 0
     assert finished_shards(tmp_path) == list(range(NUM_SHARDS))
     np.testing.assert_array_equal(vectors_of(tmp_path), expected)

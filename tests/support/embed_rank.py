@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """One rank of a small embed job with a tiny random model, as a program: ``-m tests.support.embed_rank FASTA FOLDER``.
 
-Which rank it is comes from its environment. With a number after these, it starts as many ranks. It takes as long for a shard as `SHARD_SECONDS` says, so that a test can
-kill it in between.
+Which rank it is comes from its environment. With a number after these, it starts as many ranks. It takes as long for a
+shard as `SHARD_SECONDS` says, so that a test can kill it in between.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from tests.support.embed_job import job_of
-from virnuc_profiler.cli.embed_ranks import end_with_launcher
+from virnuc_profiler.cli.options.local_ranks import end_with_launcher
 from virnuc_profiler.embed.job import begin_or_continue
 from virnuc_profiler.embed.rank_job import JobRank
 from virnuc_profiler.embed.rank_worker import RankListener, run_rank
@@ -30,6 +30,7 @@ from virnuc_profiler.targets.knobs.configuration import Configuration
 TINY = Architecture(num_layers=1, hidden_size=32, attention_heads=2)
 NUM_SHARDS = 24
 LOG_FOLDER = "log"
+WORKERS = "VIRNUC_TEST_WORKERS"
 SHARD_SECONDS = "VIRNUC_TEST_SHARD_SECONDS"
 
 
@@ -97,7 +98,7 @@ def main():
         sys.exit(any(run_ranks(command, [{}] * int(ranks[0]), say=print)))
     end_with_launcher()
     rank = current_rank()
-    outcome = run(Path(fasta), Path(folder), rank)
+    outcome = run(Path(fasta), Path(folder), rank, num_workers=int(os.environ.get(WORKERS, "0")))
     print(f"{rank}: {outcome.shards} shards, {outcome.sequences} sequences")
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virnuc_profiler.cli.embed_ranks import add_rank_options, end_with_launcher, run_on_this_host, starts_ranks
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
+from virnuc_profiler.cli.options.local_ranks import add_rank_options, end_with_launcher, run_on_this_host, starts_ranks
 from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
 from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device
 from virnuc_profiler.cli.terminal import terminal_width

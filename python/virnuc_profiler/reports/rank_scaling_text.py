@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from virnuc_profiler.analysis.summary.rank_scaling import RankFigures, RankScaling
-from virnuc_profiler.analysis.summary.shards import REQUIRED_EFFICIENCY_PERCENT
+from virnuc_profiler.analysis.summary.scaling_efficiency import REQUIRED_EFFICIENCY_PERCENT
 from virnuc_profiler.reports.figures import NOT_MEASURED
 from virnuc_profiler.telemetry.number_text import number, percent, share
 from virnuc_profiler.telemetry.values import printable

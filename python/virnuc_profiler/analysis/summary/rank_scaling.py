@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
+from virnuc_profiler.analysis.summary.scaling_efficiency import calculate_scaling_efficiency
 from virnuc_profiler.analysis.summary.shard_times import last_completion_ns, shard_spans
-from virnuc_profiler.analysis.summary.shards import calculate_scaling_efficiency
 from virnuc_profiler.telemetry.rates import ratio
 
 STRAGGLER: Final = 0.9
