@@ -3,6 +3,7 @@
 
 import random
 import time
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class TellingModel:
 
 def vectors_of(tokens, ends):
     """Return the vectors of packed sequences."""
-    parts = [tokens[start + 1 : end - 1] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    parts = [tokens[start + 1 : end - 1] for start, end in pairwise(ends)]
     return np.array([(part.mean(), len(part), part[-1], 1.0) for part in parts], dtype=np.float32)
 
 
@@ -82,7 +83,9 @@ def job_of(fasta, **changes):
     return EmbedJob(**{**values, **changes})
 
 
-def run_job(path, folder, *, shards=12, model=None, configuration=CONFIGURATION, profile=False, checksums=True, **changes):
+def run_job(
+    path, folder, *, shards=12, model=None, configuration=CONFIGURATION, profile=False, checksums=True, **changes
+):
     """Run a job in this process to its end, and return what it was, and what was done."""
     folder.mkdir(exist_ok=True)
     fasta = FastaFile.open(path)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from virnuc_profiler.embed.shard_plan import Shard
@@ -50,7 +51,13 @@ class OpenShard:
         rows = result.positions - self.shard.start
         if rows.min() < 0 or rows.max() >= self.shard.num_sequences or self._arrived[rows].any():
             raise RuntimeError(f"a batch has a sequence that is not of shard {self.shard.number}, or came twice")
-        self.vectors[rows] = result.embeddings.numpy()
+        vectors = result.embeddings
+        if self.vectors.dtype == np.float16:
+            vectors = vectors.half()  # PyTorch converts twelve times as fast as NumPy
+            # Large numbers become infinite, which the runner's own check of the fp32 vectors cannot see.
+            self.non_finite += len(rows) - int(torch.isfinite(vectors).all(dim=1).sum())
+        else:
+            self.non_finite += len(result.non_finite)
+        self.vectors[rows] = vectors.numpy()
         self._arrived[rows] = True
         self._left -= len(rows)
-        self.non_finite += len(result.non_finite)
