@@ -32,9 +32,10 @@ from tests.support.fasta_files import random_records, write_fasta
 from benchmarks.claim import Claim
 from benchmarks.progress import say
 from benchmarks.report import parser, publish, publish_claims
+from virnuc_profiler.embed.streaming.shard_writer import WRITERS
 
 KINDS: Final = ("a rank", "all ranks", "the launcher")
-IN_WRITING: Final = 2
+IN_WRITING: Final = WRITERS
 """Shards that a rank may be writing while it runs the next one."""
 HEADER: Final = ("killed", "kills", "shards computed in vain, mean", "highest")
 

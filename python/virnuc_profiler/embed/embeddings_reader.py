@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virnuc_profiler.embed.formats.optional_packages import require_package
+from virnuc_profiler.embed.formats.residue_files import ResidueView
 from virnuc_profiler.embed.formats.select_format import make_format
 from virnuc_profiler.embed.formats.shard_table import IdColumn
 from virnuc_profiler.embed.formats.shard_view import ShardView
@@ -181,6 +182,23 @@ class Embeddings:
             KeyError: An identifier is not there.
         """
         return self._take(np.array([self.positions_of(name)[0] for name in names], dtype=np.int64))
+
+    def residues(self, position: int) -> NDArray[Any]:
+        """Return the vectors of a sequence's residues, (residues, hidden_size), of a job with ``--per-residue``.
+
+        Args:
+            position: Position of the sequence.
+
+        Raises:
+            ValueError: The job has no vectors of residues.
+            IndexError: The position is outside of the file.
+            LookupError: The position has no vectors yet.
+        """
+        if not self.job.per_residue:
+            raise ValueError(f"{self.folder} has no vectors of residues: it was written without --per-residue")
+        number = int(self._shards_of(np.array([position]))[0])
+        path = self.folder / self._records[number].files[1].name
+        return ResidueView(path).of_row(position - int(self._starts[number]))
 
     def id_of(self, position: int) -> str:
         """Return the identifier of a position.

@@ -74,7 +74,9 @@ def prepare_job(
     tokens = token_counts_of(fasta, job.max_residues)
     earlier = read_job(folder)
     if num_shards is None:
-        wanted = resolve_num_shards(tokens, job.hidden_size, job.token_budget, DTYPES[job.dtype])
+        wanted = resolve_num_shards(
+            tokens, job.hidden_size, job.token_budget, DTYPES[job.dtype], per_residue=job.per_residue
+        )
         num_shards = wanted if earlier is None else earlier.num_shards
     job = replace(job, num_shards=min(num_shards, len(tokens)))
     if earlier is not None:

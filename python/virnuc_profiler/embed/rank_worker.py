@@ -18,6 +18,7 @@ from virnuc_profiler.embed.manifest.manifest_files import Manifest
 from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.embed.shard_queue import ShardQueue
 from virnuc_profiler.embed.streaming.open_shard import OpenShard
+from virnuc_profiler.embed.streaming.residue_model import ResidueModel
 from virnuc_profiler.embed.streaming.run_recorder import MAX_BATCHES, RunRecorder
 from virnuc_profiler.embed.streaming.shard_source import ShardSource
 from virnuc_profiler.embed.streaming.shard_writer import ShardWriter
@@ -170,12 +171,14 @@ class _RankRun:
         """Run everything, and write the telemetry of what ran whatever happens."""
         started = time.monotonic()
         job = self._job
-        file_format = make_format(job.format, job.to_json() | {"versions": software_versions()})
+        about = job.to_json() | {"versions": software_versions()}
+        file_format = make_format(job.format, about)
         writer = ShardWriter(
             self._folder,
             manifest,
             self._rank,
             file_format,
+            about,
             self._fasta,
             job.max_residues,
             self._finish,
@@ -213,7 +216,8 @@ class _RankRun:
             **self._configuration.arguments("loader"),
         )
         profiler = None if self._recorder is None else self._recorder.profiler
-        runner = AsyncInferenceRunner(self._model, self._device, profiler=profiler, min_cosine=min_cosine)
+        model: Any = ResidueModel(self._model) if self._job.per_residue else self._model
+        runner = AsyncInferenceRunner(model, self._device, profiler=profiler, min_cosine=min_cosine)
         with loader, runner:
             more = True
             while more:
@@ -234,7 +238,8 @@ class _RankRun:
             opened = self._opened
             if opened is None:
                 shard = self._source.claimed[0]
-                opened = self._opened = OpenShard(shard, self._job.hidden_size, self._job.dtype)
+                kept = residues[shard.start : shard.stop].clip(max=max_residues) if self._job.per_residue else None
+                opened = self._opened = OpenShard(shard, self._job.hidden_size, self._job.dtype, kept)
                 self._part.append(shard)
             opened.add(result)
             count = len(result.positions)

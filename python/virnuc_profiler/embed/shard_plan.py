@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from virnuc_profiler.analysis.model_cost import ModelShape
 
+MAX_RESIDUE_BYTES: Final = 256 << 20
+"""Largest size of the vectors of a shard's residues, of which a process holds as many shards in memory."""
 MAX_VECTOR_BYTES: Final = 64 << 20
-"""Largest size of a shard's vectors: a process holds about three shards in memory."""
+"""Largest size of a shard's vectors: a process holds up to five shards in memory, one that fills and those of its
+writers."""
 PACKS_PER_SHARD: Final = 32
 """Smallest number of full packs in a shard where the file allows it, because the last pack of a shard is not full."""
 WANTED_SHARDS: Final = 256
@@ -47,7 +50,14 @@ class Shard:
         return self.stop - self.start
 
 
-def resolve_num_shards(tokens: NDArray[np.int64], hidden_size: int, token_budget: int, bytes_per_value: int = 4) -> int:
+def resolve_num_shards(
+    tokens: NDArray[np.int64],
+    hidden_size: int,
+    token_budget: int,
+    bytes_per_value: int = 4,
+    *,
+    per_residue: bool = False,
+) -> int:
     """Return how many shards a job has: enough for many processes, each of them large enough to be packed well.
 
     Args:
@@ -55,8 +65,11 @@ def resolve_num_shards(tokens: NDArray[np.int64], hidden_size: int, token_budget
         hidden_size: Length of a vector.
         token_budget: Tokens of a full pack.
         bytes_per_value: Bytes of a vector's number on disk.
+        per_residue: Whether the vectors of residues are written too.
     """
     by_memory = -(-len(tokens) * hidden_size * bytes_per_value // MAX_VECTOR_BYTES)
+    if per_residue:
+        by_memory = max(by_memory, -(-int(tokens.sum()) * hidden_size * bytes_per_value // MAX_RESIDUE_BYTES))
     by_packing = int(tokens.sum()) // (PACKS_PER_SHARD * token_budget)
     return max(1, min(len(tokens), max(by_memory, min(WANTED_SHARDS, by_packing))))
 

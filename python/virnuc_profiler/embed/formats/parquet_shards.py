@@ -48,7 +48,7 @@ class ParquetShards:
         """
         arrow = self._arrow
         vectors = table.vectors
-        item = arrow.field("item", arrow.from_numpy_dtype(vectors.dtype), nullable=False)
+        item = arrow.field("element", arrow.from_numpy_dtype(vectors.dtype), nullable=False)
         vector_type = arrow.list_(item, vectors.shape[1])
         columns = {
             "id": arrow.StringArray.from_buffers(

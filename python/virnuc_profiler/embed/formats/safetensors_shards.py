@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virnuc_profiler.embed.formats.mapped_tensors import MappedTensors
 from virnuc_profiler.embed.formats.optional_packages import require_package
 from virnuc_profiler.embed.formats.shard_table import IdColumn, ShardTable
 from virnuc_profiler.embed.formats.shard_view import VectorPages
@@ -67,9 +68,6 @@ class SafetensorsShards:
 class SafetensorsView:
     """A shard's file, mapped into memory.
 
-    The library's own reader copies what it reads, so the tensors are found here by the file's header: its length in
-    eight bytes, its JSON text, and then the tensors at the offsets that it names.
-
     Args:
         path: The file.
 
@@ -79,47 +77,29 @@ class SafetensorsView:
     """
 
     def __init__(self, path: Path) -> None:
-        self._data = np.memmap(path, dtype=np.uint8, mode="r")
-        size = int.from_bytes(self._data[:8].tobytes(), "little")
-        if not 0 < size <= len(self._data) - 8:
-            raise ValueError("it is not a safetensors file")
-        self._header: dict[str, Any] = json.loads(self._data[8 : 8 + size].tobytes())
-        self._start = 8 + size
-        if missing := set(_TENSORS) - self._header.keys():
-            raise ValueError(f"it has no tensor {min(missing)!r}")
-
-    def _tensor(self, name: str) -> NDArray[Any]:
-        entry = self._header[name]
-        start, end = entry["data_offsets"]
-        raw = np.asarray(self._data[self._start + start : self._start + end])
-        tensor: NDArray[Any] = raw.view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-        return tensor
+        self._tensors = MappedTensors(path, ("vectors", "positions", "lengths", "truncated", "id_offsets", "id_text"))
 
     @property
     def positions(self) -> NDArray[np.int64]:
         """(n,) positions of the rows in the FASTA file."""
-        return self._tensor("positions")
+        return self._tensors["positions"]
 
     @property
     def lengths(self) -> NDArray[np.int32]:
         """(n,) residues of each sequence."""
-        return self._tensor("lengths")
+        return self._tensors["lengths"]
 
     @property
     def truncated(self) -> NDArray[np.bool_]:
         """(n,) whether the sequence was cut to the length limit."""
-        return self._tensor("truncated")
+        return self._tensors["truncated"]
 
     @property
     def ids(self) -> IdColumn:
         """(n,) identifiers of the rows."""
-        return IdColumn(self._tensor("id_text"), self._tensor("id_offsets"))
+        return IdColumn(self._tensors["id_text"], self._tensors["id_offsets"])
 
     @property
     def vectors(self) -> VectorPages:
         """The vectors, as a view of the mapped file."""
-        return VectorPages([self._tensor("vectors")])
-
-
-_TENSORS: Final = ("vectors", "positions", "lengths", "truncated", "id_offsets", "id_text")
-_DTYPES: Final = {"F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "BOOL": "?", "U8": "u1"}
+        return VectorPages([self._tensors["vectors"]])

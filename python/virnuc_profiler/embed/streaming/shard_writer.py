@@ -6,14 +6,15 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from virnuc_profiler.embed.formats.residue_files import SUFFIX, write_residues
 from virnuc_profiler.embed.formats.select_format import ShardFormat
 from virnuc_profiler.embed.formats.shard_table import table_of
-from virnuc_profiler.embed.job_folder import VECTORS_FOLDER, shard_file
+from virnuc_profiler.embed.job_folder import RESIDUES_FOLDER, VECTORS_FOLDER, shard_file
 from virnuc_profiler.embed.manifest.manifest_files import Manifest
 from virnuc_profiler.embed.manifest.shard_record import ShardFile, ShardRecord
 from virnuc_profiler.embed.shard_plan import Shard
@@ -23,8 +24,9 @@ from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 _log = logging.getLogger(__name__)
 
-WRITERS: Final = 2
-"""Threads that write: one encodes while another waits for the disk."""
+WRITERS: Final = 3
+"""Threads that write: some encode while others wait for the disk. One encodes about 200,000 vectors of 320 numbers per
+second, or 270 MB."""
 
 
 class ShardWriter:
@@ -35,6 +37,7 @@ class ShardWriter:
         manifest: Manifest of this rank.
         rank: Name of this rank.
         file_format: Format of the files.
+        metadata: What the files of residues say of themselves.
         fasta: File of the sequences.
         max_residues: Residues to which longer sequences are cut.
         on_finished: Called in a writing thread after the shard's line is on the disk.
@@ -47,6 +50,7 @@ class ShardWriter:
         manifest: Manifest,
         rank: str,
         file_format: ShardFormat,
+        metadata: Mapping[str, Any],
         fasta: FastaFile,
         max_residues: int,
         on_finished: Callable[[Shard], None],
@@ -56,6 +60,7 @@ class ShardWriter:
         self._manifest = manifest
         self._rank = rank
         self._format = file_format
+        self._metadata = metadata
         self._fasta = fasta
         self._max_residues = max_residues
         self._on_finished = on_finished
@@ -127,12 +132,18 @@ class ShardWriter:
         name = shard_file(VECTORS_FOLDER, shard.number, self._format.suffix)
         with checked_file(self._folder / name, self._rank) as file:
             self._format.write(table_of(shard, opened.vectors, self._fasta, self._max_residues), file)
+        files = [ShardFile(name, file.bytes, f"{file.crc32:08x}")]
+        if opened.residues is not None:
+            name = shard_file(RESIDUES_FOLDER, shard.number, SUFFIX)
+            with checked_file(self._folder / name, self._rank) as file:
+                write_residues(file, shard.start, opened.residues, opened.offsets, self._metadata)
+            files.append(ShardFile(name, file.bytes, f"{file.crc32:08x}"))
         record = ShardRecord(
             shard=shard.number,
             start=shard.start,
             stop=shard.stop,
             tokens=shard.tokens,
-            files=(ShardFile(name, file.bytes, f"{file.crc32:08x}"),),
+            files=tuple(files),
             non_finite=opened.non_finite,
             rank=self._rank,
             finished_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
