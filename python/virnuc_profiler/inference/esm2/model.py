@@ -16,6 +16,7 @@ from virnuc_profiler.inference.esm2.layers import NORM_EPS, EncoderLayer
 from virnuc_profiler.inference.marks import ForwardMarks, NoForwardMarks
 from virnuc_profiler.inference.ops.attention import resolve_attention_backend
 from virnuc_profiler.inference.ops.pack import Pack
+from virnuc_profiler.inference.ops.rotary import exact_frequencies
 from virnuc_profiler.inference.placement import FP8, PRECISIONS
 
 
@@ -27,6 +28,8 @@ class ModelInfo:
         model_name: Name of the model in fair-esm, or ``custom``.
         weights: Origin of the weights, such as ``random seed 0`` or the path of a checkpoint.
         weights_source: Kind of origin: ``random``, ``cache``, ``download``, ``file`` or ``fair-esm``.
+        weights_fingerprint: Checksum of all weights in this precision, whatever file they come from (see
+            ``weights_fingerprint.py``); None for a model that was filled in another way.
         precision: Precision in use: ``fp32``, ``fp16``, ``bf16`` or ``fp8``.
         attention_backend: Name of the attention backend in use.
         kernels: Kernels between the matrix products: ``triton`` or ``torch``.
@@ -36,6 +39,7 @@ class ModelInfo:
     model_name: str
     weights: str
     weights_source: str
+    weights_fingerprint: str | None
     precision: str
     attention_backend: str
     kernels: str
@@ -78,6 +82,7 @@ class PackedESM2(nn.Module):
         self.model_name = model_name
         self.weights = "uninitialized"
         self.weights_source = "none"
+        self.weights_fingerprint: str | None = None
         target = torch.device(device)
         self._attention = resolve_attention_backend(attention, target, dtype, architecture.head_dim)
         self._encoder = resolve_encoder(kernels, self._attention, target, dtype, cuda_graphs, fp8)
@@ -95,6 +100,7 @@ class PackedESM2(nn.Module):
             lambda weights: torch.empty(weights.shape, dtype=weights.dtype, device=device)
         )
         self.requires_grad_(False).eval()
+        self._rotary_frequencies: Tensor = exact_frequencies(architecture.head_dim)
 
     def forward(
         self, tokens: Tensor, cu_seqlens: Tensor, max_seqlen: int, host_cu_seqlens: Tensor | None = None
@@ -190,6 +196,20 @@ class PackedESM2(nn.Module):
         return self.embed_tokens.weight.device
 
     @property
+    def rotary_frequencies(self) -> Tensor:
+        """(head_dim / 2,) float32 on the device: rotation of each pair of a head per position, in radians.
+
+        They are not a buffer, because ``model.half()`` would round it.
+        """
+        if self._rotary_frequencies.device != self.device:
+            self._rotary_frequencies = self._rotary_frequencies.to(self.device)
+        return self._rotary_frequencies
+
+    @rotary_frequencies.setter
+    def rotary_frequencies(self, frequencies: Tensor) -> None:
+        self._rotary_frequencies = frequencies.to(self.device, torch.float32, copy=True)
+
+    @property
     def attention_backend(self) -> str:
         """Name of the attention backend in use."""
         return self._attention.name
@@ -201,6 +221,7 @@ class PackedESM2(nn.Module):
             model_name=self.model_name,
             weights=self.weights,
             weights_source=self.weights_source,
+            weights_fingerprint=self.weights_fingerprint,
             precision=FP8 if self.fp8 else next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype),
             attention_backend=self.attention_backend,
             kernels=self._encoder.kernels,
