@@ -28,8 +28,8 @@ class ModelInfo:
         model_name: Name of the model in fair-esm, or ``custom``.
         weights: Origin of the weights, such as ``random seed 0`` or the path of a checkpoint.
         weights_source: Kind of origin: ``random``, ``cache``, ``download``, ``file`` or ``fair-esm``.
-        weights_fingerprint: Checksum of all weights in this precision, whatever file they come from (see
-            ``weights_fingerprint.py``); None for a model that was filled in another way.
+        weights_fingerprint: SHA-256 of all weights in this precision, whatever file they come from; the seed and the
+            kind of device of random weights; None for a model that was filled in another way.
         precision: Precision in use: ``fp32``, ``fp16``, ``bf16`` or ``fp8``.
         attention_backend: Name of the attention backend in use.
         kernels: Kernels between the matrix products: ``triton`` or ``torch``.

@@ -45,21 +45,21 @@ def stored_frequencies(stored: StoredWeights) -> Tensor:
         return _published(exact, f"{stored.origin} has no rotary frequencies")
     copies = [stored.require(name, tuple(exact.shape)).float().cpu() for name in names]
     first = stored.name_in_file(names[0])
+    error = float((copies[0] / exact - 1).abs().max())
+    if not error < _ROUNDED_TO_BF16:  # "not <" is also true for NaN
+        raise ModelError(
+            f"{stored.origin} has rotary frequencies in {first} that are not ESM-2's (base 10,000): it is another "
+            "model, or was converted wrongly"
+        )
     for name, other in zip(names, copies, strict=True):
         if not torch.equal(other, copies[0]):
             raise ModelError(
                 f"{stored.origin} has other rotary frequencies in {stored.name_in_file(name)} than in {first}: layers "
                 "with different ones are not supported"
             )
-    error = float((copies[0] / exact - 1).abs().max())
     if error < _ROUNDED_TO_FP16:
         return copies[0]
-    if error < _ROUNDED_TO_BF16:
-        return _published(exact, f"{stored.origin} has rotary frequencies that a conversion rounded to bf16")
-    raise ModelError(
-        f"{stored.origin} has rotary frequencies in {first} that are not ESM-2's (base 10,000): it is another model, "
-        "or was converted wrongly"
-    )
+    return _published(exact, f"{stored.origin} has rotary frequencies that a conversion rounded to bf16")
 
 
 def _published(exact: Tensor, reason: str) -> Tensor:
