@@ -28,22 +28,22 @@ class ModelInfo:
         model_name: Name of the model in fair-esm, or ``custom``.
         weights: Origin of the weights, such as ``random seed 0`` or the path of a checkpoint.
         weights_source: Kind of origin: ``random``, ``cache``, ``download``, ``file`` or ``fair-esm``.
-        weights_fingerprint: SHA-256 of all weights in this precision, whatever file they come from; the seed and the
-            kind of device of random weights; None for a model that was filled in another way.
         precision: Precision in use: ``fp32``, ``fp16``, ``bf16`` or ``fp8``.
         attention_backend: Name of the attention backend in use.
         kernels: Kernels between the matrix products: ``triton`` or ``torch``.
         parameters: Number of parameters in the encoder; language-model and contact heads are not loaded.
+        weights_fingerprint: SHA-256 of all weights in this precision, whatever file they come from; the seed and the
+            kind of device of random weights; None for a model that was filled in another way.
     """
 
     model_name: str
     weights: str
     weights_source: str
-    weights_fingerprint: str | None
     precision: str
     attention_backend: str
     kernels: str
     parameters: int
+    weights_fingerprint: str | None = None
 
 
 class PackedESM2(nn.Module):
@@ -221,11 +221,11 @@ class PackedESM2(nn.Module):
             model_name=self.model_name,
             weights=self.weights,
             weights_source=self.weights_source,
-            weights_fingerprint=self.weights_fingerprint,
             precision=FP8 if self.fp8 else next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype),
             attention_backend=self.attention_backend,
             kernels=self._encoder.kernels,
             parameters=sum(parameter.numel() for parameter in self.parameters()),
+            weights_fingerprint=self.weights_fingerprint,
         )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.esm2.model import PackedESM2
 
 _THREADS: Final = 4
-"""Tensors that are hashed at the same time, at 1 to 2 GB/s each. A GPU's are copied to the host first, one per thread."""
+"""Tensors that are hashed at once, at 1 to 2 GB/s each. Those of a GPU are copied to the host, one per thread."""
 
 
 def weights_fingerprint(model: PackedESM2) -> str:
@@ -41,4 +41,4 @@ def weights_fingerprint(model: PackedESM2) -> str:
 
 def _hash(values: Tensor) -> str:
     data = values.detach().cpu().contiguous().view(torch.uint8)
-    return hashlib.sha256(memoryview(data.numpy())).hexdigest()
+    return hashlib.sha256(data.numpy().data).hexdigest()

@@ -95,6 +95,8 @@ def _strip_prefix(name: str) -> str:
 def _declared_architecture(settings: Any) -> Architecture | None:
     """Return the architecture in a checkpoint's ``cfg``, where fair-esm reads it; None if there is none."""
     settings = settings.get("model") if isinstance(settings, Mapping) else None
+    if not getattr(settings, "token_dropout", True):
+        return None
     try:
         return Architecture(settings.encoder_layers, settings.encoder_embed_dim, settings.encoder_attention_heads)
     except (AttributeError, TypeError, ValueError, ZeroDivisionError):

@@ -115,7 +115,9 @@ def _tensors(path: Path) -> dict[str, Callable[[], Tensor]]:
         if found is None:
             if pickled := sorted(path.glob(_PICKLED)):
                 refuse_pickled_weights(pickled[0])
-            raise ModelError(f"{path} has neither {_ONE_FILE} nor {_INDEX}: choose the folder that holds the weights")
+            snapshot = next(path.glob("snapshots/*"), None)  # of Hugging Face's cache
+            example = "" if snapshot is None else f", such as {snapshot}"
+            raise ModelError(f"{path} has neither {_ONE_FILE} nor {_INDEX}: choose the folder of the weights{example}")
         path = found
     if not path.name.endswith(INDEX_SUFFIX):
         if _PART.search(path.name) and (path.parent / _INDEX).is_file():

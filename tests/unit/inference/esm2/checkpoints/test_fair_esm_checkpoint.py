@@ -132,6 +132,14 @@ def test_other_files_saved_by_pytorch_are_refused(tmp_path):
             load(weights=tmp_path / "other.pt")
 
 
+def test_a_model_without_token_dropout_is_refused(tmp_path):
+    content = content_of(save_checkpoint(fair_esm_model(TINY), tmp_path / "tiny.pt"))
+    content["cfg"]["model"].token_dropout = False
+    torch.save(content, tmp_path / "tiny.pt")
+    with pytest.raises(ModelError, match="holds no ESM-2 model: its entry 'cfg' does not describe one"):
+        load_tiny(tmp_path / "tiny.pt")
+
+
 def saved_without(path, checkpoint, name, value=None):
     """Save a checkpoint without a tensor, or with another one."""
     content = content_of(checkpoint)

@@ -109,18 +109,3 @@ def test_the_pipeline_gives_fair_esms_mean_of_each_sequence(write, oracle, tmp_p
     found = np.concatenate([result.embeddings for result in results])
     expected = np.stack([mean_over_residues(rows) for rows in padded_oracle(oracle, sequences)])
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-5)
-
-
-def test_the_fused_encoder_rotates_by_the_frequencies_of_the_file(oracle, expected, tmp_path):
-    pytest.importorskip("triton")
-    if torch.cuda.is_available():
-        pytest.skip("Triton's interpreter is off if there is a GPU")
-    from tests.support.packed import packed_batch
-    from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
-    from virnuc_profiler.inference.ops.attention import SdpaBackend
-    from virnuc_profiler.inference.ops.pack import Pack
-
-    batch = packed_batch(SEQUENCES[3:5])
-    pack = Pack(len(batch.tokens), batch.cu_seqlens, batch.max_seqlen)
-    found = FusedEncoder(SdpaBackend())(load(save_hugging_face(oracle, tmp_path)), batch.tokens, pack)
-    torch.testing.assert_close(found, torch.cat(expected[3:5]), rtol=0, atol=5e-5)

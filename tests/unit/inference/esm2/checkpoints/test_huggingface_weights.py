@@ -60,6 +60,14 @@ def test_heads_are_ignored(oracle, tmp_path):
     assert equal(load(changed(oracle, tmp_path, **heads)), from_fair_esm(oracle))
 
 
+def test_a_folder_of_the_cache_is_pointed_to_its_snapshot(oracle, tmp_path):
+    snapshot = save_hugging_face(oracle, tmp_path / "snapshots" / "08e4846e")
+    with pytest.raises(
+        ModelError, match=f"{tmp_path} has neither .*: choose the folder of the weights, such as {snapshot}"
+    ):
+        load(tmp_path)
+
+
 def test_a_missing_tensor_is_reported_by_its_name_in_the_file(oracle, tmp_path):
     with pytest.raises(ModelError, match=rf"{tmp_path} has no tensor {QUERY}: it is not a complete ESM-2 model"):
         load(changed(oracle, tmp_path, **{QUERY: None}))
