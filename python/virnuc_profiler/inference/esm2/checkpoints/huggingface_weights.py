@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -156,21 +157,20 @@ def _open(path: Path) -> dict[str, Callable[[], Tensor]]:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise ModelError(
-            f"{path} is not a safetensors file, or is truncated ({first_line(error)}){advice_on(path)}"
-        ) from error
+        advice = advice_on(path) or ": get it again"
+        raise ModelError(f"{path} is not a safetensors file, or is truncated ({first_line(error)}){advice}") from error
+    return {key: partial(_read, file, path, key) for key in keys}
 
-    def reader(key: str) -> Callable[[], Tensor]:
-        def read() -> Tensor:
-            try:
-                tensor: Tensor = file.get_tensor(key)
-            except (SafetensorError, TypeError, ValueError, RuntimeError) as error:
-                raise ModelError(f"{path} has a tensor {key} that cannot be read: {first_line(error)}") from error
-            return tensor
 
-        return read
+def _read(file: Any, path: Path, key: str) -> Tensor:
+    """Return one tensor of an open file, mapped."""
+    from safetensors import SafetensorError
 
-    return {key: reader(key) for key in keys}
+    try:
+        tensor: Tensor = file.get_tensor(key)
+    except (SafetensorError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} has a tensor {key} that cannot be read: {first_line(error)}") from error
+    return tensor
 
 
 def _architecture(path: Path, state: Mapping[str, Tensor]) -> Architecture:

@@ -47,7 +47,7 @@ class StoredWeights:
             name = TIED_EMBEDDING
         key = self.name_in_file(name)
         if name not in self.state:
-            raise ModelError(f"{self.origin} has no tensor {key}: it is not a complete ESM-2 model")
+            raise ModelError(f"{self.origin} has no tensor {key}: it is not a complete ESM-2 model; get it again")
         found = self.state[name]
         if not isinstance(found, Tensor):
             raise ModelError(f"{self.origin} has {key}, which is no tensor but {type(found).__name__}")
