@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import ModelError, UsageError
 from virnuc_profiler.ranks.rank_variables import LOCAL, current_rank
 from virnuc_profiler.telemetry.number_text import counted
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import torch
@@ -176,6 +179,7 @@ def _run_shards(
     min_cosine: float | None,
     rank: Rank,
 ) -> RankOutcome:
+    from virnuc_profiler.capture.target import resolve_target
     from virnuc_profiler.cli.embed_progress import show_job
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.embed.prepared_job import begin_job
@@ -199,6 +203,9 @@ def _run_shards(
         print(describe_model(description), end="\n\n", flush=True)
     weights = description.get("weights_fingerprint") or description["weights"]
     with JobRank(prepared.folder, rank) as member:
+        uuid = resolve_target(str(device)).uuid
+        if uuid is not None and not member.has_device(uuid):
+            _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
         prepared = begin_job(prepared, weights, member.name)
         queue = member.queue(prepared.shards)
         with show_job(prepared.left, queue, rank) as meter:

@@ -46,6 +46,17 @@ class JobRank:
         """
         return ClaimedShards(self._folder, self._claims, shards, self.rank)
 
+    def has_device(self, uuid: str) -> bool:
+        """Return whether no other living rank of the job computes on a GPU.
+
+        Args:
+            uuid: UUID of the GPU.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        return self._claims.take(f"device_{uuid}")
+
     def checks(self) -> bool:
         """Return whether this process is the one that checks the job at its end: the first of its ranks that asks.
 

@@ -122,7 +122,7 @@ def run_rank(
         WorkloadError: The sequences cannot be read, or were changed.
         KeyboardInterrupt: Ctrl-C; it is passed on once complete shards are written.
     """
-    with FolderLock(folder, "embed", f"rank_{rank}.lock"):
+    with FolderLock(folder, "embed", f"rank_{rank}.lock", warn=False):  # claims keep the ranks of other hosts apart
         remove_unfinished_files(folder, rank)
         with Manifest(folder, rank) as manifest:
             worker = _RankRun(

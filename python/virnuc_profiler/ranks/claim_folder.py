@@ -84,7 +84,7 @@ class ClaimFolder:
         done it.
 
         Args:
-            key: Key of the piece: letters, digits and underscores.
+            key: Key of the piece: letters, digits, underscores and hyphens.
 
         Raises:
             OutputError: The folder cannot be written.

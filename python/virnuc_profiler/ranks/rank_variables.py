@@ -139,13 +139,17 @@ def _srun(environment: Environment) -> Rank | None:
 
 
 def _gpus_are_bound(environment: Environment) -> bool:
-    """Return whether Slurm was asked to give each task GPUs of its own, of which it then sees no others."""
-    per_task = ("SLURM_GPUS_PER_TASK", "SLURM_NTASKS_PER_GPU")
+    """Return whether Slurm has given each task GPUs of its own, of which it then sees no others."""
     bind = environment.get("SLURM_GPU_BIND", environment.get("SLURM_STEP_GPU_BIND", ""))
+    if bind.startswith("none"):
+        return False
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    on_node = _number(environment, "SLURM_GPUS_ON_NODE") or 0
     return (
-        any(name in environment for name in per_task)
+        any(name in environment for name in ("SLURM_GPUS_PER_TASK", "SLURM_NTASKS_PER_GPU"))
         or "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
         or bind.startswith(("single", "per_task", "map", "mask", "closest"))
+        or (bool(visible) and on_node > len(visible.split(",")))
     )
 
 

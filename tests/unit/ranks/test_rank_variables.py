@@ -138,7 +138,10 @@ def test_contradictions_of_slurm_are_one_sentence(changes, message):
 @pytest.mark.parametrize(
     ("variables", "bound"),
     [({}, False), ({"SLURM_GPUS_PER_TASK": "1"}, True), ({"SLURM_TRES_PER_TASK": "cpu=4,gres/gpu=1"}, True),
-     ({"SLURM_GPU_BIND": "none"}, False), ({"SLURM_GPU_BIND": "single:1"}, True)],
+     ({"SLURM_GPU_BIND": "none"}, False), ({"SLURM_GPU_BIND": "single:1"}, True),
+     ({"SLURM_GPU_BIND": "none", "SLURM_GPUS_PER_TASK": "1"}, False),
+     ({"SLURM_GPUS_ON_NODE": "2", "CUDA_VISIBLE_DEVICES": "1"}, True),
+     ({"SLURM_GPUS_ON_NODE": "2", "CUDA_VISIBLE_DEVICES": "0,1"}, False)],
 )  # fmt: skip
 def test_whether_slurm_has_given_each_task_a_gpu(variables, bound):
     assert current_rank({**SRUN, **variables}).owns_devices is bound
