@@ -41,11 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(notice)
     device = _device(arguments.device, request.precision)
     prepared = _prepare(request, device, arguments.shards, checksums=not arguments.trust_sizes)
+    if not arguments.dry_run:
+        require_writable(prepared.folder)
     projected = _projected(request, prepared)
     _describe(request, prepared, projected)
     if arguments.dry_run:
         return 0
-    require_writable(prepared.folder)
     if prepared.left:
         prepared, outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine)
         _report(outcome, projected)
