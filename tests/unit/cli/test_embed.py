@@ -96,7 +96,9 @@ def test_another_job_in_the_folder_is_refused(tmp_path, fasta, capsys):
     capsys.readouterr()
     again = ("--fasta", fasta, "--output-dir", out, "--token-budget", 512)
     assert "the model was" in failing(capsys, 2, *again, "--model", "35M")
-    assert "the precision was 'fp32' and is now 'bf16'" in failing(capsys, 2, *again, "--model", "8M", "--precision", "bf16")
+    assert "the precision was 'fp32' and is now 'bf16'" in failing(
+        capsys, 2, *again, "--model", "8M", "--precision", "bf16"
+    )
     assert "the format was" in failing(capsys, 2, *again, "--model", "8M", "--format", "safetensors")
     with fasta.open("a") as file:
         file.write(">more\nACD\n")
@@ -108,7 +110,9 @@ def test_other_weights_are_refused_by_name(tmp_path, fasta, capsys, monkeypatch)
     out = tmp_path / "out"
     job(fasta, out)
     (out / "vectors" / "shard_00002.parquet").unlink()
-    monkeypatch.setattr(load, "load_esm2_model", lambda *a, **o: (TellingModel(hidden_size=320, weights="others"), None))
+    monkeypatch.setattr(
+        load, "load_esm2_model", lambda *a, **o: (TellingModel(hidden_size=320, weights="others"), None)
+    )
     capsys.readouterr()
     assert "the weights was 'as the tests have them' and is now 'others'" in failing(capsys, 2, "--resume", out)
 
