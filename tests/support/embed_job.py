@@ -3,6 +3,7 @@
 
 import random
 import time
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -21,14 +22,24 @@ WEIGHTS = "as the tests have them"
 CONFIGURATION = Configuration(num_workers=0, token_budget=256, buffer_size=40)
 
 
+@dataclass(frozen=True)
+class TellingInfo:
+    weights: str
+    model_name: str = "telling"
+    weights_source: str = "file"
+    precision: str = "fp32"
+    attention_backend: str = "none"
+
+
 class TellingModel:
-    """Returns for each sequence the mean of its tokens, their number, their last one, and 1."""
+    """Returns for each sequence the mean of its tokens, their number, their last one, and 1, as often as they fit."""
 
     num_layers = 1
-    hidden_size = HIDDEN_SIZE
 
-    def __init__(self, seconds_per_batch=0.0):
+    def __init__(self, seconds_per_batch=0.0, hidden_size=HIDDEN_SIZE, weights=WEIGHTS):
         self.seconds_per_batch = seconds_per_batch
+        self.hidden_size = hidden_size
+        self.info = TellingInfo(weights)
         self.batches = 0
 
     def embed_sequences(self, tokens, cu_seqlens, max_seqlen, host_cu_seqlens=None, marks=None):
@@ -37,7 +48,8 @@ class TellingModel:
         if marks is not None:
             marks.begin_forward()
             marks.begin_pooling()
-        return torch.from_numpy(vectors_of(tokens.numpy(), cu_seqlens.numpy()))
+        vectors = vectors_of(tokens.numpy(), cu_seqlens.numpy())
+        return torch.from_numpy(np.tile(vectors, self.hidden_size // HIDDEN_SIZE))
 
 
 def vectors_of(tokens, ends):

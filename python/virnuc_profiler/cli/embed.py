@@ -63,11 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not rank.is_single:
         print(describe_rank(rank, str(device)), flush=True)
     prepared = _prepare(request, device, arguments.shards, rank, checksums=not arguments.trust_sizes)
+    if not arguments.dry_run:
+        require_writable(prepared.folder)
     projected = _projected(request, prepared)
     _describe(request, prepared, projected, speaks=speaks)
     if arguments.dry_run:
         return 0
-    require_writable(prepared.folder)
     if prepared.left:
         outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, rank)
         _report(outcome, projected, whole=speaks)

@@ -90,7 +90,7 @@ def test_an_unfinished_job_says_what_is_missing(unfinished):
     for ask in (lambda: embeddings[there], lambda: embeddings[there - 1 :], embeddings.to_numpy):
         with pytest.raises(LookupError, match=sentence):
             ask()
-    with pytest.raises(KeyError, match="so far: .*embed --resume"):
+    with pytest.raises(KeyError, match=r"so far: .*embed --resume"):
         embeddings.by_id("s129")
     filled = embeddings.to_numpy(missing="nan")
     np.testing.assert_array_equal(filled[:there], expected[:there])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path, model_name, number, reader, whole
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
+from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _of_config(path: Path, best: BestConfiguration) -> dict[str, Any]:
     model = best.conditions.model
     precision = configuration.precision or model.get("precision")
     if isinstance(model.get("model_name"), str):
-        found["model"] = model["model_name"]
+        found["model"] = resolve_model_name(model["model_name"])
     if isinstance(precision, str) and KNOBS["precision"].accepts(precision):
         found["precision"] = precision
     return found

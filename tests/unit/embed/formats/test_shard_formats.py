@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_identifiers_are_those_of_the_dataset(tmp_path):
     for start, stop in ((0, 4), (0, 1), (1, 3), (3, 4)):
         column = read_ids(fasta, start, stop)
         text, ends = column.text.tobytes(), column.offsets
-        found = [text[first:last].decode() for first, last in zip(ends[:-1], ends[1:], strict=True)]
+        found = [text[first:last].decode() for first, last in pairwise(ends)]
         assert found == list(fasta.sequence_ids(np.arange(start, stop)))
 
 

@@ -61,5 +61,5 @@ def test_a_retraction_takes_back_that_record_and_no_other(tmp_path):
 
 def test_a_manifest_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "manifest").write_text("a file")
-    with pytest.raises(OutputError, match="cannot write .*rank_0.jsonl"):
+    with pytest.raises(OutputError, match=r"cannot write .*rank_0\.jsonl"):
         Manifest(tmp_path, "0")
