@@ -18,9 +18,9 @@ from virnuc_profiler.embed.job import begin_or_continue
 from virnuc_profiler.embed.rank_job import JobRank
 from virnuc_profiler.embed.rank_worker import RankListener, run_rank
 from virnuc_profiler.embed.shard_plan import plan_shards
-from virnuc_profiler.inference.esm2.random_weights import fill_randomly
 from virnuc_profiler.inference.esm2.config import Architecture
 from virnuc_profiler.inference.esm2.model import PackedESM2
+from virnuc_profiler.inference.esm2.random_weights import fill_randomly
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.ranks.local_launcher import run_ranks
 from virnuc_profiler.ranks.rank_variables import RANK_VARIABLE, current_rank

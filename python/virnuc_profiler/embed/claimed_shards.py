@@ -152,7 +152,7 @@ def unique_name(claims: ClaimFolder, rank: Rank) -> str:
     Raises:
         OutputError: The folder of the claims cannot be written.
     """
-    name = f"{rank.index}of{rank.count}"
+    name = "0" if rank.is_single else f"{rank.index}of{rank.count}"
     number = 1
     while not claims.take(key := name if number == 1 else f"{name}_{number}"):
         number += 1

@@ -51,7 +51,8 @@ class RankScaling:
         ranks: Figures of each rank.
         seconds: Time from the start of the first rank to the last batch of all.
         tokens_per_sec: Rate of the job over this time.
-        start_up_share: Share of the ranks' time until their first complete batch; None if one did not measure it.
+        start_up_share: Share of the ranks' time until their first complete batch; None if one did not measure it, or
+            found no work.
         tail_share: Share of the ranks' time after their last batches.
         joules: Energy of all devices; None if one was not measured.
         efficiency_percent: Rate of the job as a percentage of that of as many single ranks; None without a baseline.
@@ -82,13 +83,19 @@ def scaling_of_ranks(
     """
     names = [rank_name(document) for document in documents]
     seconds = [summary.get("elapsed_seconds") for summary in summaries]
-    if None in names or None in seconds or any(not summary.get("total_tokens") for summary in summaries):
+    worked = [summary for summary, each in zip(summaries, documents, strict=True) if each["per_batch_metrics"]]
+    if None in names or None in seconds or any(summary.get("total_tokens") is None for summary in worked):
         return None
     spans = shard_spans(documents, [float(value or 0.0) for value in seconds])
-    ends = [last_completion_ns(document) for document in documents]
-    if None in spans or None in ends:
-        return None
     starts = [span[0] for span in spans if span is not None]
+    if not worked or len(starts) < len(documents):
+        return None
+    ends = [
+        last_completion_ns(document) if document["per_batch_metrics"] else start
+        for document, start in zip(documents, starts, strict=True)
+    ]
+    if None in ends:
+        return None
     parts: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         parts.setdefault(str(name), []).append(place)
@@ -96,10 +103,11 @@ def scaling_of_ranks(
     rows = []
     for name, places in parts.items():
         begin = min(places, key=starts.__getitem__)
-        tokens = sum(int(summaries[place]["total_tokens"]) for place in places)
+        tokens = sum(int(summaries[place].get("total_tokens") or 0) for place in places)
         end_ns = max(ends[place] or 0 for place in places)
         start_up = summaries[begin].get("start_up_seconds")
-        first_batch = documents[begin]["per_batch_metrics"][0].get("num_tokens") or 0
+        batches = documents[begin]["per_batch_metrics"]
+        first_batch = (batches[0].get("num_tokens") or 0) if batches else 0
         active = (end_ns - starts[begin]) / 1e9 - (start_up or 0.0)
         rows.append(
             RankFigures(

@@ -95,6 +95,15 @@ def test_energy_is_that_of_all_devices():
     assert scaling(document("0of2", 0, [5, 8], **energy), document("1of2", 0, [5, 8])).joules is None
 
 
+def test_a_rank_that_found_no_work_is_idle_all_the_time():
+    idle = document("1of2", 1, [5.0])
+    idle["per_batch_metrics"].clear()
+    idle["summary"]["total_tokens"] = None
+    found = scaling(document("0of2", 0, range(1, 11), start_up=1.0), idle)
+    assert [(rank.tokens, rank.tokens_per_sec) for rank in found.ranks] == [(10_000, 1000.0), (0, None)]
+    assert found.ranks[1].idle_seconds == 9.0
+
+
 def test_documents_that_are_of_no_ranks_have_no_scaling():
     foreign = document("0of2", 0, [5, 8])
     del foreign["run_metadata"]["embed"]
