@@ -63,6 +63,17 @@ def test_torchrun(fasta, expected, tmp_path, ranks):
     require_whole(tmp_path, expected, ranks)
 
 
+def test_torchrun_starts_all_ranks_again_when_one_is_killed(fasta, expected, tmp_path):
+    command = [*TORCHRUN[:-1], "--max-restarts", "1", TORCHRUN[-1], "2", *PROGRAM, fasta, tmp_path]
+    launcher = subprocess.Popen(command, env={**os.environ, SHARD_SECONDS: "0.3"})
+    wait_until(lambda: len(finished_shards(tmp_path)) >= 2)
+    os.kill(int(next((tmp_path / LOG_FOLDER).glob("*.log")).stem), signal.SIGKILL)
+    assert launcher.wait(timeout=240) == 0
+    assert len(list((tmp_path / LOG_FOLDER).glob("*.log"))) == 4
+    assert finished_shards(tmp_path) == list(range(NUM_SHARDS))
+    np.testing.assert_array_equal(vectors_of(tmp_path), expected)
+
+
 def srun(rank, ranks):
     return {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_NTASKS": str(ranks),
             "SLURM_LOCALID": str(rank), "SLURM_STEP_TASKS_PER_NODE": str(ranks)}  # fmt: skip

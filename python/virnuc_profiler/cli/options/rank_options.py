@@ -86,6 +86,9 @@ def share_device(arguments: argparse.Namespace, rank: Rank) -> None:
         import torch
     visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
     arguments.device = device_of_rank(rank, arguments.device, visible)
+    kind, _, ordinal = arguments.device.partition(":")
+    if kind == "cuda" and ordinal:  # else pinned memory would take a context on the GPU of the first rank
+        torch.cuda.set_device(int(ordinal))
 
 
 def share_cores(rank: Rank, wanted: int, *, given: bool) -> int:
