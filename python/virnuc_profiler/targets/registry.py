@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from virnuc_profiler.errors import ModelError, UsageError, VirnucError, first_line
 from virnuc_profiler.targets.contract import Target, TargetOptions
+from virnuc_profiler.targets.guarded_call import guarded_call
 
 BUILTIN: Final = "builtin"
 """Name of this package's own pipeline, which is no adapter: :func:`make_target` does not make it."""
@@ -59,7 +60,8 @@ def make_target(name: str, options: TargetOptions) -> Target:
     """
     factory = _factory(name)
     try:
-        target = factory(options)
+        with guarded_call(name):
+            target = factory(options)
     except _REPORTED:
         raise
     except Exception as error:

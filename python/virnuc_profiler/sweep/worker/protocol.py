@@ -94,6 +94,7 @@ _ERRORS_BY_NAME: Final = {
         errors.OutputError,
         errors.WorkloadError,
         errors.ModelError,
+        errors.TargetError,
         errors.PrecisionError,
         errors.WorkerCrash,
         errors.DeadlineExceeded,
