@@ -126,7 +126,7 @@ class MeasuredTarget:
         varied = {key for name in self._request.varied for key in (name, *self._target.knobs[name].model_keys)}
         about = {key: value for key, value in self._target.about.items() if key not in varied}
         model = {**self.description, "target": about, **self._footprint()}
-        return conditions_of(self._request, model, self.device_name, self._versions())
+        return conditions_of(self._request, model, self.device_name, self._versions(), self.knobs)
 
     def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
         """Run a few sequences unmeasured, now and whenever the target is made again.

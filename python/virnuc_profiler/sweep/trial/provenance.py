@@ -20,6 +20,7 @@ from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.plan.workload import token_counts
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, KnobSet
 
 _PACKAGES: Final = ("fair-esm", "flash-attn", "numpy")
 
@@ -53,7 +54,11 @@ def model_description(model: Any) -> dict[str, Any]:
 
 
 def conditions_of(
-    request: Request, model: Mapping[str, Any], device_name: str, versions: Mapping[str, str | None]
+    request: Request,
+    model: Mapping[str, Any],
+    device_name: str,
+    versions: Mapping[str, str | None],
+    knobs: KnobSet = BUILTIN_KNOBS,
 ) -> Conditions:
     """Return the conditions of results that are measured in this process.
 
@@ -62,6 +67,7 @@ def conditions_of(
         model: Description of the model or target.
         device_name: Product name of the device.
         versions: Versions of the software, by name.
+        knobs: Knobs of the target.
     """
     return Conditions(
         machine=machine_description(),
@@ -82,6 +88,7 @@ def conditions_of(
             "warm_up": True,
             "isolation": "none",
         },
+        knobs=knobs,
     ).with_varied(request.varied)
 
 
