@@ -361,9 +361,7 @@ class MeasuredTarget:
                 process.kill()
         psutil.wait_procs(left, timeout=_END_S)
         if left:
-            _log.warning(
-                "%s left %s running, which was ended", self._target.name, counted(len(left), "process", "processes")
-            )
+            _log.warning("%s left %s running, now ended", self._target.name, counted(len(left), "process", "processes"))
 
 
 def _running(left: Mapping[str, Any]) -> psutil.Process | None:
