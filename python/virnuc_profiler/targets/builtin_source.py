@@ -88,7 +88,7 @@ class BuiltinSource:
     @property
     def num_workers(self) -> int:
         """Number of DataLoader workers."""
-        return self._configuration.num_workers
+        return int(self._configuration.num_workers)
 
     @property
     def passes(self) -> int:

@@ -22,7 +22,7 @@ from virnuc_profiler.sweep.worker.deadlines import CLEAN_UP_S, Watchdog
 from virnuc_profiler.sweep.worker.outcomes import ProcessLost, ProcessTimeout, failed_trial, unloadable
 from virnuc_profiler.sweep.worker.protocol import Message
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
-from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration, KnobSet
 
 MAX_FAILED_STARTS: Final = 3
 """Failed starts in a row after which the sweep ends, since each may have cost the whole start timeout."""
@@ -175,7 +175,7 @@ class SupervisedModel:
         watch = Watchdog(start_s=self._supervisor.limits.start_s)
         fields: dict[str, Any] = {"workload": workload.to_json(), "configuration": configuration.to_json()}
         predicted = self._supervisor.ask("predicted", watch, "predict", **fields)["result"]
-        return None if predicted is None else Result.from_json(predicted)
+        return None if predicted is None else Result.from_json(predicted, configuration.knobs)
 
     def close(self) -> None:
         """End the process; may be called again."""
@@ -228,7 +228,7 @@ class SupervisedModel:
             if not isinstance(error, _ENDED):  # the process lives, but its state is unknown
                 self._supervisor.replace(f"a trial ended with {type(error).__name__}")
             return failed_trial(configuration, error, files.written_since())
-        return self._judged(reply)
+        return self._judged(reply, configuration.knobs)
 
     def _require_ready(self) -> None:
         """Have a process ready, at the third attempt at the latest.
@@ -301,9 +301,9 @@ class SupervisedModel:
     def _wanted(self) -> _Loaded:
         return _Loaded(self._supervisor.pid, self._request)
 
-    def _judged(self, reply: Message) -> Result:
+    def _judged(self, reply: Message, knobs: KnobSet) -> Result:
         """Return the trial's result, and end a process that the trial has damaged."""
-        result = Result.from_json(reply["result"])
+        result = Result.from_json(reply["result"], knobs)
         resources = Resources(**reply["resources"])
         if self._first_resources is None:
             self._first_resources = resources
