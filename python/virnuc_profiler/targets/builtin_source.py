@@ -88,7 +88,8 @@ class BuiltinSource:
     @property
     def num_workers(self) -> int:
         """Number of DataLoader workers."""
-        return int(self._configuration.num_workers)
+        workers: int = self._configuration.num_workers
+        return workers
 
     @property
     def passes(self) -> int:

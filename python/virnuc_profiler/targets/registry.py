@@ -15,9 +15,7 @@ from typing import Any, Final
 from virnuc_profiler.errors import ModelError, UsageError, VirnucError, first_line
 from virnuc_profiler.targets.contract import Target, TargetOptions
 from virnuc_profiler.targets.guarded_call import guarded_call
-
-BUILTIN: Final = "builtin"
-"""Name of this package's own pipeline, which is no adapter: :func:`make_target` does not make it."""
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET
 
 _REQUIRED: Final = ("describe", "knobs", "run")
 _REPORTED: Final = (VirnucError, MemoryError)
@@ -99,7 +97,7 @@ def _factory(name: str) -> Callable[[TargetOptions], Any]:
         name = known.factory
     place, colon, function = name.rpartition(":")
     if not (colon and place and function.isidentifier()):
-        names = ", ".join((BUILTIN, *TARGETS))
+        names = ", ".join((BUILTIN_TARGET, *TARGETS))
         raise UsageError(
             f"there is no target {name!r}: name one of {names}, or your own, as module:factory or as "
             "path/to/file.py:factory"
@@ -121,12 +119,7 @@ def _is_installed(package: str) -> bool:
 
 def _module(name: str) -> ModuleType:
     _add_to_path(Path.cwd())
-    try:
-        return importlib.import_module(name)
-    except VirnucError:
-        raise
-    except Exception as error:
-        raise UsageError(f"target module {name} cannot be imported: {_told(error)}") from error
+    return _imported(name, f"target module {name}")
 
 
 def _module_in_file(path: Path) -> ModuleType:
@@ -141,12 +134,7 @@ def _module_in_file(path: Path) -> ModuleType:
     if not path.stem.isidentifier():
         raise UsageError(f"target file {path} cannot be imported by its name: rename it to a Python identifier")
     _add_to_path(path.parent)
-    try:
-        module = importlib.import_module(path.stem)
-    except VirnucError:
-        raise
-    except Exception as error:
-        raise UsageError(f"target file {path} cannot be imported: {_told(error)}") from error
+    module = _imported(path.stem, f"target file {path}")
     found = getattr(module, "__file__", None)
     if found is None or Path(found).resolve() != path:
         raise UsageError(f"target file {path} has the name of the module {path.stem} ({found}): rename the file")
@@ -159,5 +147,11 @@ def _add_to_path(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+def _imported(module: str, what: str) -> ModuleType:
+    try:
+        with guarded_call(what):
+            return importlib.import_module(module)
+    except VirnucError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{what} cannot be imported: {type(error).__name__}: {first_line(error)}") from error

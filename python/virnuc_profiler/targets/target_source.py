@@ -13,6 +13,7 @@ from virnuc_profiler.errors import DeadlineExceeded, TargetError, first_line
 from virnuc_profiler.targets.batch_source import DoneBatch
 from virnuc_profiler.targets.guarded_call import guarded_call
 from virnuc_profiler.targets.process_state import ProcessState
+from virnuc_profiler.targets.worker_errors import as_worker_crash
 from virnuc_profiler.telemetry.records import STAGES
 
 if TYPE_CHECKING:
@@ -113,8 +114,13 @@ class TargetSource:
 
     def _next(self, batches: Iterator[object]) -> int | None:
         """Return the number of sequences of the next batch; None after the last one."""
-        with guarded_call(self._name):
-            yielded: Any = next(batches, _END)
+        try:
+            with guarded_call(self._name):
+                yielded: Any = next(batches, _END)
+        except Exception as error:
+            if (crash := as_worker_crash(error)) is not None:
+                raise crash from error
+            raise
         if yielded is _END:
             return None
         try:

@@ -206,7 +206,7 @@ def uncrossed_note(step: Step) -> str:
     count = math.prod(map(len, step.grid.values()))
     return (
         f"{step.name}: {', '.join(step.grid)} have {count:,} combinations, more than {MAX_GRID}, so one knob after the "
-        "other is varied from the baseline; shorter lists (--knob) allow all combinations, --search adaptive explores them"
+        "other is varied from the baseline; shorter lists allow all combinations, and --search adaptive explores them"
     )
 
 

@@ -82,6 +82,7 @@ class TrialOptions:
         failure_log_level: Level at which a failure or an interruption is logged.
         capture_range: Whether to mark the measured run for nsys or ncu.
         warmed_up: Whether the program was warmed up before; None if nothing is known of it.
+        remembers_leaks: Whether what the run leaves behind spoils the runs after it.
     """
 
     cooldown_s: Cooldown = COOLDOWN_S
@@ -92,6 +93,7 @@ class TrialOptions:
     failure_log_level: int = logging.WARNING
     capture_range: bool = False
     warmed_up: bool | None = None
+    remembers_leaks: bool = True
 
 
 def run_trial(
@@ -129,7 +131,8 @@ def run_trial(
             report = trial.clean_up()
     if trial.interrupt is not None:
         raise trial.interrupt
-    record_leaks(trial.run_id, report, subject.owner)
+    if options.remembers_leaks:
+        record_leaks(trial.run_id, report, subject.owner)
     return dataclasses.replace(
         without_contamination(trial.result(logger), trial.contamination),
         warmed_up=options.warmed_up,

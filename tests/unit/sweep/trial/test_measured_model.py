@@ -51,7 +51,7 @@ def loads(monkeypatch):
     found = Loads()
     monkeypatch.setattr("virnuc_profiler.inference.esm2.load.load_esm2_model", found.load)
     monkeypatch.setattr(module, "measure_configuration", found.measure)
-    monkeypatch.setattr(module, "FastaFile", described_files())
+    monkeypatch.setattr("virnuc_profiler.inference.sequences.fasta.FastaFile", described_files())
     monkeypatch.setattr("virnuc_profiler.sweep.trial.warm_up.measure_configuration", found.measure)
     return found
 
