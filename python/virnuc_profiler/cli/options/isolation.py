@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 from virnuc_profiler.cli.options.measurement_request import resolve_device_here
 
 if TYPE_CHECKING:
+    from virnuc_profiler.inference.sequences.fasta import FastaFile
     from virnuc_profiler.sweep.plan.request import Request, ResolveDevice
     from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
+    from virnuc_profiler.targets.contract import TargetOptions
+    from virnuc_profiler.targets.target_facts import TargetFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,13 @@ class ModelHost:
     Attributes:
         resolve_device: Resolves the model's device.
         load: Loads the model.
+        knobs_of: Makes a target and returns what it is tuned by.
         limits: Time limits that hold only there, as conditions name them.
     """
 
     resolve_device: ResolveDevice
     load: Callable[[Request], LoadedModel]
+    knobs_of: Callable[[str, TargetOptions], TargetFacts]
     limits: Mapping[str, float | None]
 
 
@@ -35,7 +40,7 @@ class ModelHost:
 def model_host(arguments: argparse.Namespace) -> Iterator[ModelHost]:
     """Yield this process as the host, or a supervised one, with which this process needs no PyTorch."""
     if arguments.isolation == "none":
-        yield ModelHost(resolve_device_here, _load_here, limits_of(arguments))
+        yield ModelHost(resolve_device_here, load_here, knobs_of_here, limits_of(arguments))
         return
     from virnuc_profiler.sweep.worker.deadlines import Timeouts
     from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
@@ -43,8 +48,11 @@ def model_host(arguments: argparse.Namespace) -> Iterator[ModelHost]:
 
     with Supervisor(Timeouts(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
         yield ModelHost(
-            supervisor.resolve_device, lambda request: SupervisedModel(request, supervisor), limits_of(arguments)
-        )  # fmt: skip
+            supervisor.resolve_device,
+            lambda request: SupervisedModel(request, supervisor),
+            supervisor.facts_of_target,
+            limits_of(arguments),
+        )
 
 
 def limits_of(arguments: argparse.Namespace) -> dict[str, float | None]:
@@ -54,7 +62,44 @@ def limits_of(arguments: argparse.Namespace) -> dict[str, float | None]:
     return {f"{name}_s": getattr(arguments, name) if supervised else None for name in names}
 
 
-def _load_here(request: Request) -> LoadedModel:
-    from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
+def knobs_of_here(target: str, options: TargetOptions) -> TargetFacts:
+    """Make a target in this process and return what it is tuned by.
 
-    return MeasuredModel(request)
+    Args:
+        target: Target as the user names it.
+        options: Options of its factory.
+
+    Raises:
+        UsageError: There is no such target, its package is missing, or it does not keep the contract.
+        ModelError: It could not be made.
+    """
+    from virnuc_profiler.targets.loaded_target import LoadedTarget
+    from virnuc_profiler.targets.target_facts import TargetFacts
+
+    found = LoadedTarget.make(target, options)
+    try:
+        return TargetFacts.from_json(found.facts())
+    finally:
+        found.close()
+
+
+def load_here(request: Request, fasta: FastaFile | None = None) -> LoadedModel:
+    """Load the model or the target of a request in this process.
+
+    Args:
+        request: What is asked for.
+        fasta: Open file of the workload; None to open it before the first run.
+
+    Raises:
+        UsageError: Model, precision, memory limit or target do not fit.
+        ModelError: The weights are not available, or the target could not be made.
+    """
+    from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET
+
+    if request.target == BUILTIN_TARGET:
+        from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
+
+        return MeasuredModel(request, fasta)
+    from virnuc_profiler.sweep.trial.measured_target import MeasuredTarget
+
+    return MeasuredTarget(request, fasta)

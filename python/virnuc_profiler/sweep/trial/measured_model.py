@@ -205,6 +205,7 @@ class MeasuredModel:
 
         self._request = request
         self._is_warm = None
+        assert request.model is not None  # only other targets choose one by themselves
         self._model, self._batch_converter = load_esm2_model(
             request.model, self._device, weights=request.weights, **request.model_arguments()
         )

@@ -58,6 +58,7 @@ def test_the_grids_are_those_of_the_specification():
         "dataloader_sweep.json",
         "packing_sweep.json",
         "interaction_sweep.json",
+        "grid_sweep.json",
         "search.json",
         "confirmation.json",
         "optimal_validation.json",
