@@ -4,6 +4,7 @@
 ``tests.support.faulty_target:toy`` is the factory of the case ``toy`` with faults.
 """
 
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -61,6 +62,24 @@ def call_sys_exit():
 
 def press_ctrl_c():
     signal.raise_signal(signal.SIGINT)
+
+
+def press_ctrl_c_and_catch_it():
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def press_ctrl_c_and_raise():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise RuntimeError("stopped by the user") from None
+
+
+def hang_and_be_deaf():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    hang()
 
 
 def leave_a_process():
@@ -144,6 +163,9 @@ DURING = {
     "exit": exit_at_once,
     "sys_exit": call_sys_exit,
     "ctrl_c": press_ctrl_c,
+    "ctrl_c_caught": press_ctrl_c_and_catch_it,
+    "ctrl_c_raised": press_ctrl_c_and_raise,
+    "deaf": hang_and_be_deaf,
     "leaves_process": leave_a_process,
     "leaves_segment": leave_a_segment,
     "leaves_files": leave_files_open,
