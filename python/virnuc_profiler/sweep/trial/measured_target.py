@@ -34,7 +34,7 @@ from virnuc_profiler.sweep.trial.outcome import failed_result
 from virnuc_profiler.sweep.trial.provenance import conditions_of, software_versions, workload_description
 from virnuc_profiler.sweep.trial.trial_run import TrialOptions, TrialSubject, run_trial
 from virnuc_profiler.targets.captured_output import TARGET_OUTPUT, captured_output, output_path
-from virnuc_profiler.targets.knobs.configuration import Configuration, KnobSet
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.targets.loaded_target import LoadedTarget
 from virnuc_profiler.targets.pace import Pace
 from virnuc_profiler.targets.workload_copies import WorkloadCopies
@@ -71,6 +71,7 @@ class MeasuredTarget:
     Attributes:
         forecast: Forecast of the memory that batches take, measured by the target's ``probe``; None without one, on the
             CPU, or if that failed.
+        knobs: The knobs of the target.
 
     Raises:
         UsageError: There is no such target, its package is missing, or it does not keep the contract.
@@ -103,11 +104,6 @@ class MeasuredTarget:
         return self._target.description
 
     @property
-    def knobs(self) -> KnobSet:
-        """The knobs of the target."""
-        return self._target.knobs
-
-    @property
     def device_name(self) -> str:
         """The product name of the device."""
         return device_name(self._device)
@@ -123,7 +119,7 @@ class MeasuredTarget:
 
     def conditions(self) -> Conditions:
         """Return the conditions of results with this target on this machine."""
-        varied = {key for name in self._request.varied for key in (name, *self._target.knobs[name].model_keys)}
+        varied = {key for name in self._request.varied for key in (name, *self.knobs[name].model_keys)}
         about = {key: value for key, value in self._target.about.items() if key not in varied}
         model = {**self.description, "target": about, **self._footprint()}
         return conditions_of(self._request, model, self.device_name, self._versions(), self.knobs)
@@ -143,10 +139,8 @@ class MeasuredTarget:
         del num_workers
         self._warm_up = workload
         self._is_warm = False
-        knobs = self._target.knobs
-        configuration = knobs.baseline.replace(
-            **{name: value for name, value in self._request.model_knobs.items() if name in knobs}
-        )
+        own = {name: value for name, value in self._request.model_knobs.items() if name in self.knobs}
+        configuration = self.knobs.baseline.replace(**own)
         few = self._copy(workload, 1, _WARM_UP_SEQUENCES[self._device.type])
         with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
             try:
@@ -255,6 +249,7 @@ class MeasuredTarget:
             with self._output_in(request.output_dir / TARGET_OUTPUT):
                 target = LoadedTarget.make(request.target, request.target_options())
         self._target = target
+        self.knobs = target.knobs
         limit_gb = request.device_memory_gb
         limit_bytes = None if limit_gb is None else round(limit_gb * BYTES_PER_GB)
         probe = target.probe
@@ -361,9 +356,7 @@ class MeasuredTarget:
                 process.kill()
         psutil.wait_procs(left, timeout=_END_S)
         if left:
-            _log.warning(
-                "%s left %s running, which was ended", self._target.name, counted(len(left), "process", "processes")
-            )
+            _log.warning("%s left %s running, now ended", self._target.name, counted(len(left), "process", "processes"))
 
 
 def _running(left: Mapping[str, Any]) -> psutil.Process | None:

@@ -5,16 +5,21 @@ import json
 import multiprocessing
 import signal
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
 
 from tests.support import target_cases
 from tests.support.faulty_target import HELD
+from tests.support.toy_target import ToyTarget
+from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.trial import contamination
 from virnuc_profiler.sweep.trial.measured_target import MeasuredTarget
+from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast
+from virnuc_profiler.targets.knobs.knob import ChoiceKnob
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -138,7 +143,7 @@ def test_a_process_that_is_left_is_named_and_ended(run, caplog):
     assert left["command"] == "sleep 600"
     HELD.pop().poll()
     assert not psutil.pid_exists(left["pid"])
-    assert "1 process of tests.support.faulty_target" in caplog.text
+    assert "left 1 process running, now ended" in caplog.text
     assert run().outcome == "ok"
 
 
@@ -207,3 +212,65 @@ def test_conditions_name_the_target_and_its_knobs(measure):
     assert "fault" in conditions.knobs
     assert conditions.model["target"]["name"]
     assert conditions.differences(measure().conditions()) == []
+
+
+def test_the_forecast_of_a_target_keeps_configurations_from_being_run_that_cannot_fit(workload, tmp_path, monkeypatch):
+    probed = []
+
+    def forecast(probe, device, limit_bytes):
+        probe(2048)
+        probed.append((str(device), limit_bytes))
+        return MemoryForecast(MemoryFootprint(1e6, 10**9), lambda: 1_100_000_000)
+
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.measured_target.forecast_target", forecast)
+    request = Request(tmp_path / "out", DeviceName("cpu"), None, target="tests.support.toy_target:make")
+    with MeasuredTarget(request) as measured:
+        assert probed == [("cpu", None)]
+        large = measured.run_trial(workload, measured.knobs.baseline.replace(batch_size=60), tmp_path)
+        assert (large.predicted, large.reason, large.memory) == (True, "OOM", "device")
+        assert "predicted to need" in large.message
+        assert measured.run_trial(workload, measured.knobs.baseline.replace(batch_size=4), tmp_path).succeeded
+        assert measured.conditions().model["bytes_per_token"] == 1e6
+
+
+class Reloaded(ToyTarget):
+    """A target with a knob whose values need a model of their own."""
+
+    made = 0
+    warmed_up: ClassVar[list[str]] = []
+
+    def __init__(self, options):
+        super().__init__(options)
+        type(self).made += 1
+
+    def describe(self):
+        return {**super().describe(), "precision": "as asked"}
+
+    def knobs(self):
+        choices = ("eager", "sdpa", "absent")
+        return [*super().knobs(), ChoiceKnob(name="attention", default="eager", choices=choices, part="model")]
+
+    def warm_up(self, workload, configuration):
+        self.warmed_up.append(configuration.attention)
+        print("warming up")
+
+    def run(self, workload, configuration, profiler):
+        if configuration.attention == "absent":
+            raise MemoryError("no such attention")
+        return super().run(workload, configuration, profiler)
+
+
+def test_a_knob_of_the_model_has_the_target_made_and_warmed_up_again(workload, tmp_path, capfd):
+    target = "tests.unit.sweep.trial.test_measured_target:Reloaded"
+    request = Request(tmp_path / "out", DeviceName("cpu"), None, target=target, varied=("attention",))
+    with MeasuredTarget(request) as measured:
+        measured.warm_up(workload)
+        baseline = measured.knobs.baseline
+        asked = [baseline, baseline.replace(batch_size=4), *(baseline.replace(attention="sdpa"),) * 2]
+        results = [measured.run_trial(workload, one, tmp_path) for one in asked]
+        assert [result.model_reloaded for result in results] == [True, False, True, False]
+        assert all(result.warmed_up and result.succeeded for result in results)
+        assert Reloaded.made == 3  # the first one did not know yet which value it would have
+        assert Reloaded.warmed_up == ["eager", "eager", "sdpa"]
+        assert measured.conditions().model["target"] == {**results[0].model["target"]}
+    assert capfd.readouterr().out == ""
