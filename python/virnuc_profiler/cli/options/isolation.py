@@ -6,10 +6,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.options.measurement_request import resolve_device_here
+from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.sequences.fasta import FastaFile
@@ -40,18 +42,33 @@ class ModelHost:
 def model_host(arguments: argparse.Namespace) -> Iterator[ModelHost]:
     """Yield this process as the host, or a supervised one, with which this process needs no PyTorch."""
     if arguments.isolation == "none":
-        yield ModelHost(resolve_device_here, load_here, knobs_of_here, limits_of(arguments))
+        here = ThisProcess()
+        yield ModelHost(resolve_device_here, here.load, here.knobs_of, limits_of(arguments))
         return
+    with model_process(arguments.start_timeout, arguments.progress_timeout) as host:
+        yield replace(host, limits=limits_of(arguments))
+
+
+@contextmanager
+def model_process(
+    start_timeout_s: float = START_TIMEOUT_S, progress_timeout_s: float = PROGRESS_TIMEOUT_S
+) -> Iterator[ModelHost]:
+    """Yield a supervised process as the host. It starts when it is first needed, and ends with the context.
+
+    Args:
+        start_timeout_s: Time limit of loading the model.
+        progress_timeout_s: Longest time without a finished batch.
+    """
     from virnuc_profiler.sweep.worker.deadlines import Timeouts
     from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
     from virnuc_profiler.sweep.worker.supervisor import Supervisor
 
-    with Supervisor(Timeouts(arguments.start_timeout, arguments.progress_timeout)) as supervisor:
+    with Supervisor(Timeouts(start_timeout_s, progress_timeout_s)) as supervisor:
         yield ModelHost(
             supervisor.resolve_device,
             lambda request: SupervisedModel(request, supervisor),
             supervisor.facts_of_target,
-            limits_of(arguments),
+            {},
         )
 
 
@@ -62,44 +79,44 @@ def limits_of(arguments: argparse.Namespace) -> dict[str, float | None]:
     return {f"{name}_s": getattr(arguments, name) if supervised else None for name in names}
 
 
-def knobs_of_here(target: str, options: TargetOptions) -> TargetFacts:
-    """Make a target in this process and return what it is tuned by.
+class ThisProcess:
+    """Makes models and targets in this process. A target that was made to be asked for its knobs is used then."""
 
-    Args:
-        target: Target as the user names it.
-        options: Options of its factory.
+    def __init__(self) -> None:
+        from virnuc_profiler.sweep.worker.child import IdleTarget
 
-    Raises:
-        UsageError: There is no such target, its package is missing, or it does not keep the contract.
-        ModelError: It could not be made.
-    """
-    from virnuc_profiler.targets.loaded_target import LoadedTarget
-    from virnuc_profiler.targets.target_facts import TargetFacts
+        self._targets = IdleTarget()
 
-    found = LoadedTarget.make(target, options)
-    try:
-        return TargetFacts.from_json(found.facts())
-    finally:
-        found.close()
+    def knobs_of(self, target: str, options: TargetOptions) -> TargetFacts:
+        """Make a target, and return what it is tuned by.
 
+        Args:
+            target: Target as the user names it.
+            options: Options of its factory.
 
-def load_here(request: Request, fasta: FastaFile | None = None) -> LoadedModel:
-    """Load the model or the target of a request in this process.
+        Raises:
+            UsageError: There is no such target, its package is missing, or it does not keep the contract.
+            ModelError: It could not be made.
+        """
+        from virnuc_profiler.targets.target_facts import TargetFacts
 
-    Args:
-        request: What is asked for.
-        fasta: Open file of the workload; None to open it before the first run.
+        return TargetFacts.from_json(self._targets.made(target, options).facts())
 
-    Raises:
-        UsageError: Model, precision, memory limit or target do not fit.
-        ModelError: The weights are not available, or the target could not be made.
-    """
-    from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET
+    def load(self, request: Request, fasta: FastaFile | None = None) -> LoadedModel:
+        """Load the model or the target of a request.
 
-    if request.target == BUILTIN_TARGET:
-        from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
+        Args:
+            request: What is asked for.
+            fasta: Open file of the workload; None to open it before the first run.
 
-        return MeasuredModel(request, fasta)
-    from virnuc_profiler.sweep.trial.measured_target import MeasuredTarget
+        Raises:
+            UsageError: Model, precision, memory limit or target do not fit.
+            ModelError: The weights are not available, or the target could not be made.
+        """
+        if request.target == BUILTIN_TARGET:
+            from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
 
-    return MeasuredTarget(request, fasta)
+            return MeasuredModel(request, fasta)
+        from virnuc_profiler.sweep.trial.measured_target import MeasuredTarget
+
+        return MeasuredTarget(request, fasta, target=self._targets.taken(request.target, request.target_options()))

@@ -14,7 +14,13 @@ from virnuc_profiler.sweep.plan.cooldown import AUTO, Cooldown
 from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
 from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of, write_skipped
 from virnuc_profiler.targets.contract import TargetOptions
-from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, BUILTIN_TARGET, Configuration, KnobSet
+from virnuc_profiler.targets.knobs.configuration import (
+    BUILTIN_KNOBS,
+    BUILTIN_TARGET,
+    Configuration,
+    KnobSet,
+    with_absolute_path,
+)
 from virnuc_profiler.targets.knobs.knob import KnobValue
 
 if TYPE_CHECKING:
@@ -289,8 +295,7 @@ def model_knobs(
 def recorded(option: str, value: Any) -> Any:
     """Return the value of an option as a journal holds it, with file names that hold from any folder."""
     if option == "target":
-        file, colon, factory = str(value).rpartition(":")
-        return f"{Path(file).absolute()}:{factory}" if colon and file.endswith(".py") else value
+        return with_absolute_path(value)
     if option == "fasta" and value is not None:
         return str(Path(value).absolute())
     if option == "weights" and value not in ("auto", "random", "pretrained"):

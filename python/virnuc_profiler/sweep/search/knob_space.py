@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from virnuc_profiler.sweep.search.search_space import WORKERS, SearchSpace, is_ladder, nearest
+from virnuc_profiler.targets.batch_bounds import SEQUENCE_KNOB, TOKEN_KNOBS
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.targets.knobs.knob import IntegerKnob, Knob, KnobValue
 
@@ -24,11 +25,7 @@ MIN_BATCHES: Final = 10
 """Batches that the workload must fill, unless the target itself tries larger ones."""
 SEEDS: Final = 5
 WORKERS_KNOB: Final = "num_workers"
-TOKEN_KNOBS: Final = ("token_budget", "batch_tokens", "toks_per_batch")
-"""Names of knobs that bound the tokens of a batch."""
-SEQUENCES_KNOB: Final = "batch_size"
-"""Name of a knob that bounds the sequences of a batch."""
-CAPPED: Final = (WORKERS_KNOB, *TOKEN_KNOBS, SEQUENCES_KNOB)
+CAPPED: Final = (WORKERS_KNOB, *TOKEN_KNOBS, SEQUENCE_KNOB)
 """Knobs whose highest level depends on the machine and the workload."""
 _WITHOUT_TRIES: Final = 8
 """Times the default that the size of a batch may have, where neither the memory nor the target names a bound."""
@@ -179,13 +176,13 @@ def caps_of(
     """
     mean = tokens / num_sequences
     caps = {WORKERS_KNOB: workers}
-    for name in (*TOKEN_KNOBS, SEQUENCES_KNOB):
+    for name in (*TOKEN_KNOBS, SEQUENCE_KNOB):
         knob = knobs.get(name)
         if knob is None:
             continue
         own = [value for value in knob.tries if isinstance(value, int)]
         usual = max(own, default=_WITHOUT_TRIES * int(knob.default or 1))
-        unit = mean if name == SEQUENCES_KNOB else 1.0
+        unit = mean if name == SEQUENCE_KNOB else 1.0
         fitting = usual if fitting_tokens is None else int(fitting_tokens / unit)
         caps[name] = min(fitting, max(usual, int(tokens / unit / MIN_BATCHES)))
     return caps

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from virnuc_profiler.errors import TelemetryFormatError
@@ -25,7 +25,17 @@ def target_name(spec: str) -> str:
         spec: Target as the user names it: a name, ``module:factory``, or ``path.py:factory``.
     """
     file, colon, factory = spec.rpartition(":")
-    return f"{PurePath(file).name}:{factory}" if colon and file.endswith(".py") else spec
+    return f"{Path(file).name}:{factory}" if colon and file.endswith(".py") else spec
+
+
+def with_absolute_path(spec: str) -> str:
+    """Return a target as the user names it; of one in a file, with a path that holds from any folder.
+
+    Args:
+        spec: A name, ``module:factory``, or ``path.py:factory``.
+    """
+    file, colon, factory = spec.rpartition(":")
+    return f"{Path(file).absolute()}:{factory}" if colon and file.endswith(".py") else spec
 
 
 @dataclass(frozen=True)
