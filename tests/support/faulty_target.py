@@ -82,6 +82,15 @@ def hang_and_be_deaf():
     hang()
 
 
+def start_processes_and_hang():
+    import torch
+
+    HELD.append(subprocess.Popen(["sleep", "600"]))
+    HELD.append(iter(torch.utils.data.DataLoader(range(1000), num_workers=2)))
+    next(HELD[-1])
+    hang()
+
+
 def leave_a_process():
     HELD.append(subprocess.Popen(["sleep", "600"]))
 
@@ -165,6 +174,7 @@ DURING = {
     "ctrl_c": press_ctrl_c,
     "ctrl_c_caught": press_ctrl_c_and_catch_it,
     "ctrl_c_raised": press_ctrl_c_and_raise,
+    "busy": start_processes_and_hang,
     "deaf": hang_and_be_deaf,
     "leaves_process": leave_a_process,
     "leaves_segment": leave_a_segment,
