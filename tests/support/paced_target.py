@@ -39,12 +39,13 @@ class PacedTarget:
         records = workload.records()
         while batch := list(islice(records, configuration.batch_size)):
             tokens = np.array([len(residues) + 2 for _, residues in batch])
+            padded = len(batch) * int(tokens.max())
             with profiler.begin_batch() as measured:
                 with measured.stage("forward"):
                     if len(batch) > 64:
                         raise RuntimeError("CUDA out of memory. Tried to allocate 1 PiB")
                     time.sleep(FACTORS[configuration.mode] * (BATCH_S + TOKEN_S * int(tokens.sum())))
-                measured.set_packing(pack_statistics(np.concatenate([[0], np.cumsum(tokens)]).astype(np.int32)))
+                measured.set_packing(pack_statistics(np.concatenate([[0], np.cumsum(tokens)]).astype(np.int32), padded))
             yield len(batch)
 
 

@@ -77,8 +77,10 @@ def dry_run(
             again = f" ({count} times)" if count > 1 else ""
             print(f"  {'the best found' if configuration is None else configuration}{again}")
     tokens = [(validation if name == "validation" else workload).tokens for name, _ in trials]
-    model = "the target's own" if request.model is None else request.model
-    print(f"Model: {model} on {request.device}")
+    if decisions.knobs.is_builtin:
+        print(f"Model: {request.model} on {request.device}")
+    else:
+        print(f"Target: {decisions.knobs.target}, model: {request.model or 'its own choice'}, on {request.device}")
     print(describe_workload(workload))
     warn_of_findings(workload)
     more = time_of_race(decisions.steps) if confirms else ""

@@ -71,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     given = take_given_options(arguments)
     resolve_model(arguments, given, arguments.target)
+    refuse_options_of_builtin(given, arguments.target)
     refuse_idle_options(arguments, given, arguments.fasta)
     named = arguments.output_dir is not None
     if arguments.nsys:
@@ -101,7 +102,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _configuration(arguments: argparse.Namespace, given: dict[str, Any], host: ModelHost) -> Configuration:
     """Return the configuration that the options name, for the knobs of their target."""
     knobs = facts_of_target(arguments, host).knobs
-    refuse_options_of_builtin(given, knobs)
     if knobs.is_builtin:  # its precision belongs to the model, which is loaded once
         given = {name: value for name, value in given.items() if name not in knobs.model_knobs}
     return configuration_given(given, knobs)

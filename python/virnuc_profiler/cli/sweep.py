@@ -131,6 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
     fasta = fasta_of_environment()
     resolve_model(arguments, given, arguments.target)
+    refuse_options_of_builtin(given, arguments.target)
     refuse_idle_options(arguments, given, arguments.fasta or fasta)
     with model_host(arguments) as host:
         decisions = _decisions(arguments, given, host)
@@ -156,7 +157,6 @@ def _decisions(arguments: argparse.Namespace, given: dict[str, Any], host: Model
     with Heartbeat(f"asking {arguments.target} for its knobs"):
         facts = facts_of_target(arguments, host)
     knobs = facts.knobs
-    refuse_options_of_builtin(given, knobs)
     lists = grid_given(given, knobs, searched=True)
     grid = grid_given(given, knobs, searched=arguments.search == ADAPTIVE)
     found = Decisions(
@@ -170,8 +170,8 @@ def _decisions(arguments: argparse.Namespace, given: dict[str, Any], host: Model
     steps_by_name = found.planned_steps
     if GRID in found.steps and not steps_by_name[GRID].grid:
         raise UsageError(
-            f"{knobs.target} names no values to try: give some with --knob NAME=V1,V2 (its knobs are "
-            f"{', '.join(knobs) or 'none'}), or choose --steps"
+            f"nothing is varied: give several values of a knob of {knobs.target} with --knob NAME=V1,V2 (its knobs are "
+            f"{', '.join(knobs) or 'none'}), or choose --steps without {GRID}"
         )
     if SEARCH not in found.steps and (idle := idle_lists(lists, knobs, (steps_by_name[one] for one in found.steps))):
         _log.warning("%s", idle)

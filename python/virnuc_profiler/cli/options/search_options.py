@@ -85,12 +85,18 @@ def space_of_sweep(plan: SweepPlan, model: LoadedModel | None) -> SearchSpace:
     Args:
         plan: Plan of the sweep.
         model: The loaded model, which knows the largest budget that fits; None before it is loaded.
+
+    Raises:
+        UsageError: Every knob has one value.
     """
     from virnuc_profiler.capture.cpu_limits import cpu_limits
     from virnuc_profiler.sweep.results.search_trials import planned_space
 
     fitting = None if model is None else model.largest_budget
-    return planned_space(plan, int(cpu_limits().usable_cores or 1), fitting)
+    space = planned_space(plan, int(cpu_limits().usable_cores or 1), fitting)
+    if not space.axes:
+        raise UsageError(f"nothing is left to search: every knob of {plan.knobs.target} has one value")
+    return space
 
 
 def describe_search(plan: SweepPlan, space: SearchSpace, *, budget_known: bool) -> Iterator[str]:

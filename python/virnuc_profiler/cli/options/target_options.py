@@ -29,20 +29,6 @@ _PRECISION: Final = "precision"
 """A knob of the built-in target that the factory of any other one is given too."""
 
 
-def add_target_option(parser: argparse._ActionsContainer) -> None:
-    """Add ``--target``.
-
-    Args:
-        parser: Parser of a command, or a group of it.
-    """
-    names = ", ".join((BUILTIN_TARGET, *TARGETS))
-    parser.add_argument(
-        "--target", type=_target, default=BUILTIN_TARGET, metavar="NAME",
-        help=f"program that is measured: {names}, or your own as module:factory or path/to/file.py:factory "
-        f"(default: {BUILTIN_TARGET})",
-    )  # fmt: skip
-
-
 def add_target_options(parser: argparse.ArgumentParser, *, lists: bool) -> None:
     """Add ``--target`` and ``--knob``.
 
@@ -51,7 +37,12 @@ def add_target_options(parser: argparse.ArgumentParser, *, lists: bool) -> None:
         lists: Whether knobs take lists of values to try, rather than one value each.
     """
     group = parser.add_argument_group("target")
-    add_target_option(group)
+    names = ", ".join((BUILTIN_TARGET, *TARGETS))
+    group.add_argument(
+        "--target", type=target_of_text, default=BUILTIN_TARGET, metavar="NAME",
+        help=f"program that is measured: {names}, or your own as module:factory or path/to/file.py:factory "
+        f"(default: {BUILTIN_TARGET})",
+    )  # fmt: skip
     values = "NAME=V1,V2" if lists else "NAME=VALUE"
     what = "values to try of a knob of the target; one value holds in every step" if lists else "value of a knob"
     group.add_argument(
@@ -159,18 +150,18 @@ def grid_given(given: Mapping[str, Any], knobs: KnobSet, *, searched: bool = Fal
     return {name: {**own, **lists}[name] for name in knobs if name in lists or own[name] != (knobs[name].default,)}
 
 
-def refuse_options_of_builtin(given: Mapping[str, Any], knobs: KnobSet) -> None:
+def refuse_options_of_builtin(given: Mapping[str, Any], target: str) -> None:
     """Refuse options that only the built-in target has.
 
     Args:
         given: Options that were given, by name.
-        knobs: Knobs of the target.
+        target: The target.
 
     Raises:
         UsageError: There is such an option.
     """
-    if not knobs.is_builtin and "min_cosine" in given:
-        raise UsageError(f"--min-cosine has no effect with --target {knobs.target}: leave it out")
+    if target != BUILTIN_TARGET and "min_cosine" in given:
+        raise UsageError(f"--min-cosine has no effect with --target {target}: leave it out")
 
 
 def option_of(knobs: KnobSet, name: str) -> str:
@@ -218,7 +209,7 @@ def _parsed(knob: Knob, text: str) -> tuple[KnobValue, ...]:
         raise UsageError(f"--knob {knob.name}: {error}") from None
 
 
-def _target(text: str) -> str:
+def target_of_text(text: str) -> str:
     """Read a target; of one in a file, the path holds from any folder."""
     if not text or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a target")
