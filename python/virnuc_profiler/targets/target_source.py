@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import DeadlineExceeded, TargetError, first_line
 from virnuc_profiler.targets.batch_source import DoneBatch
-from virnuc_profiler.targets.guarded_call import guarded_call
-from virnuc_profiler.targets.noted_interrupts import noted_interrupts
-from virnuc_profiler.targets.process_state import ProcessState
-from virnuc_profiler.targets.worker_errors import as_worker_crash
+from virnuc_profiler.targets.containment.guarded_call import guarded_call
+from virnuc_profiler.targets.containment.noted_interrupts import noted_interrupts
+from virnuc_profiler.targets.containment.process_state import ProcessState
+from virnuc_profiler.targets.containment.worker_errors import as_worker_crash
 from virnuc_profiler.telemetry.records import STAGES
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast
 from virnuc_profiler.sweep.trial.outcome import failed_result
 from virnuc_profiler.sweep.trial.provenance import conditions_of, software_versions, workload_description
 from virnuc_profiler.sweep.trial.trial_run import TrialOptions, TrialSubject, run_trial
-from virnuc_profiler.targets.captured_output import TARGET_OUTPUT, captured_output, output_path
+from virnuc_profiler.targets.containment.captured_output import TARGET_OUTPUT, captured_output, output_path
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.targets.loaded_target import LoadedTarget
 from virnuc_profiler.targets.pace import Pace
