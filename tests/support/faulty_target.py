@@ -76,6 +76,11 @@ def press_ctrl_c_and_raise():
         raise RuntimeError("stopped by the user") from None
 
 
+def press_ctrl_c_and_leave_a_process():
+    leave_a_process()
+    press_ctrl_c()
+
+
 def hang_and_be_deaf():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -174,6 +179,7 @@ DURING = {
     "ctrl_c": press_ctrl_c,
     "ctrl_c_caught": press_ctrl_c_and_catch_it,
     "ctrl_c_raised": press_ctrl_c_and_raise,
+    "ctrl_c_leaving": press_ctrl_c_and_leave_a_process,
     "busy": start_processes_and_hang,
     "deaf": hang_and_be_deaf,
     "leaves_process": leave_a_process,

@@ -126,7 +126,7 @@ def test_the_time_limit_ends_a_run_after_a_batch_and_closes_it(measure, workload
     assert measured._target.target.ended[-1] == "endless"
 
 
-@pytest.mark.parametrize("fault", ["ctrl_c", "ctrl_c_caught", "ctrl_c_raised"])
+@pytest.mark.parametrize("fault", ["ctrl_c", "ctrl_c_caught", "ctrl_c_raised", "ctrl_c_leaving"])
 def test_ctrl_c_closes_the_run_and_is_passed_on_once_everything_is_written(measure, workload, case, tmp_path, fault):
     measured = measure()
     before = signal.getsignal(signal.SIGINT)
@@ -135,6 +135,8 @@ def test_ctrl_c_closes_the_run_and_is_passed_on_once_everything_is_written(measu
         measured.run_trial(workload, configuration, tmp_path)
     assert measured._target.target.ended[-1] == fault
     assert signal.getsignal(signal.SIGINT) is before
+    while HELD:
+        assert HELD.pop().poll() is not None
     document = read_telemetry(tmp_path / f"telemetry_{configuration.run_id}.json")
     assert document["run_metadata"]["status"] == "interrupted"
 
