@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
+from virnuc_profiler.sweep.machine.descendants import descendants
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.cooldown import AUTO
@@ -157,9 +158,7 @@ class MeasuredTarget:
                     failure_log_level=logging.DEBUG,
                     remembers_leaks=False,
                 )
-                with self._output_in(Path(folder) / TARGET_OUTPUT):
-                    result = self._run_copy(few, workload, configuration, Path(folder), options)
-                self._end_processes(result)
+                result = self._run_copy(few, workload, configuration, Path(folder), options)
                 self._is_warm = result.succeeded
                 self._pace.guess(result.tokens_per_sec)
 
@@ -245,15 +244,12 @@ class MeasuredTarget:
     def _load(self, request: Request, target: LoadedTarget | None = None) -> None:
         self._request = request
         self._is_warm = None
-        if target is None:
-            with self._output_in(request.output_dir / TARGET_OUTPUT):
-                target = LoadedTarget.make(request.target, request.target_options())
-        self._target = target
-        self.knobs = target.knobs
         limit_gb = request.device_memory_gb
         limit_bytes = None if limit_gb is None else round(limit_gb * BYTES_PER_GB)
-        probe = target.probe
-        self.forecast = None if probe is None else forecast_target(probe, self._device, limit_bytes)
+        with self._output_in(request.output_dir / TARGET_OUTPUT):
+            self._target = target or LoadedTarget.make(request.target, request.target_options())
+            self.knobs, probe = self._target.knobs, self._target.probe
+            self.forecast = None if probe is None else forecast_target(probe, self._device, limit_bytes)
 
     def _unload(self) -> None:
         self.forecast = None
@@ -296,11 +292,8 @@ class MeasuredTarget:
     def _run(
         self, workload: Workload, passes: int, configuration: Configuration, output_dir: Path, options: TrialOptions
     ) -> Result:
-        log = output_path(output_dir, configuration.run_id)
-        with self._output_in(log):
-            result = self._run_copy(self._copy(workload, passes), workload, configuration, output_dir, options)
-        self._end_processes(result)
-        return with_output(result, log) if self._keeps_output else result
+        result = self._run_copy(self._copy(workload, passes), workload, configuration, output_dir, options)
+        return with_output(result, output_path(output_dir, configuration.run_id)) if self._keeps_output else result
 
     def _run_copy(
         self,
@@ -322,7 +315,12 @@ class MeasuredTarget:
             versions=self._versions(),
             shape=self._target.shape,
         )
-        return run_trial(self._target.source(copy, configuration), subject, output_dir, options)
+        before = descendants()
+        try:
+            with self._output_in(output_path(output_dir, configuration.run_id)):
+                return run_trial(self._target.source(copy, configuration), subject, output_dir, options)
+        finally:
+            self._end_processes(before)
 
     def _copy(self, workload: Workload, passes: int, most: int | None = None) -> TargetWorkload:
         positions = self._positions(workload)[:most]
@@ -348,9 +346,9 @@ class MeasuredTarget:
     def _output_in(self, path: Path) -> AbstractContextManager[None]:
         return captured_output(path) if self._keeps_output else nullcontext()
 
-    def _end_processes(self, result: Result) -> None:
+    def _end_processes(self, before: frozenset[psutil.Process]) -> None:
         """Kill what a run has left running, so that it does not slow down the next one; its result names it."""
-        left = [found for each in (result.cleanup or {}).get("processes_left") or () if (found := _running(each))]
+        left = [process for process in descendants() - before if _is_running(process)]
         for process in left:
             with suppress(psutil.Error):
                 process.kill()
@@ -359,12 +357,10 @@ class MeasuredTarget:
             _log.warning("%s left %s running, now ended", self._target.name, counted(len(left), "process", "processes"))
 
 
-def _running(left: Mapping[str, Any]) -> psutil.Process | None:
-    """Return a process that a run has left, unless it has ended and its id is another one's."""
+def _is_running(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
-        process = psutil.Process(left["pid"])
-        return process if process.create_time() == left["started_at"] else None
-    return None
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _tokens_per_s(result: Result, workload: Workload) -> float | None:

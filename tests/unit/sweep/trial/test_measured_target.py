@@ -126,12 +126,15 @@ def test_the_time_limit_ends_a_run_after_a_batch_and_closes_it(measure, workload
     assert measured._target.target.ended[-1] == "endless"
 
 
-def test_ctrl_c_closes_the_run_and_is_passed_on_once_everything_is_written(measure, workload, case, tmp_path):
+@pytest.mark.parametrize("fault", ["ctrl_c", "ctrl_c_caught", "ctrl_c_raised"])
+def test_ctrl_c_closes_the_run_and_is_passed_on_once_everything_is_written(measure, workload, case, tmp_path, fault):
     measured = measure()
-    configuration = measured.knobs.baseline.replace(fault="ctrl_c", **target_cases.CASES[case].knobs)
+    before = signal.getsignal(signal.SIGINT)
+    configuration = measured.knobs.baseline.replace(fault=fault, **target_cases.CASES[case].knobs)
     with pytest.raises(KeyboardInterrupt):
         measured.run_trial(workload, configuration, tmp_path)
-    assert measured._target.target.ended[-1] == "ctrl_c"
+    assert measured._target.target.ended[-1] == fault
+    assert signal.getsignal(signal.SIGINT) is before
     document = read_telemetry(tmp_path / f"telemetry_{configuration.run_id}.json")
     assert document["run_metadata"]["status"] == "interrupted"
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from virnuc_profiler.inference.esm2.config import MASK_TOKEN
-from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
+from virnuc_profiler.inference.esm2.encoders.encoder_contract import EncodedModel
 from virnuc_profiler.inference.esm2.layers import EncoderLayer
 from virnuc_profiler.inference.ops.attention import Attend, AttentionBackend
 from virnuc_profiler.inference.ops.pack import Pack
@@ -42,7 +42,7 @@ class EagerEncoder:
         Returns:
             (T, h) in the model's data type.
         """
-        cos, sin = rotary_tables(pack.positions, model.architecture.head_dim, model.dtype)
+        cos, sin = rotary_tables(pack.positions, model.rotary_frequencies, model.dtype)
         attend = self._attention.plan(pack)
         x = _embed(model, tokens, pack)
         for layer in model.layers:
