@@ -149,7 +149,7 @@ def levels_of(knob: Knob, cap: int | None = None) -> tuple[KnobValue, ...]:
 
 def _ordered(values: Sequence[KnobValue]) -> tuple[Any, ...]:
     """Return values that were given as levels: numbers in ascending order, names in their own."""
-    return tuple(sorted(values, key=int)) if is_ladder(values) else tuple(values)  # type: ignore[arg-type]
+    return tuple(sorted(values, key=int)) if is_ladder(values) else tuple(values)
 
 
 def _thinned(levels: tuple[Any, ...], most: int) -> tuple[Any, ...]:
