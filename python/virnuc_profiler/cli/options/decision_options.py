@@ -14,7 +14,7 @@ from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.objective import ENERGY, OBJECTIVES, TIME, Objective
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING, SEARCH, Grid, Step, in_order, plan
 from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, KnobSet
-from virnuc_profiler.targets.target_facts import TargetFacts
+from virnuc_profiler.targets.knobs.target_facts import TargetFacts
 from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request, ResolveDevice
     from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
     from virnuc_profiler.targets.contract import TargetOptions
-    from virnuc_profiler.targets.target_facts import TargetFacts
+    from virnuc_profiler.targets.knobs.target_facts import TargetFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class ThisProcess:
             UsageError: There is no such target, its package is missing, or it does not keep the contract.
             ModelError: It could not be made.
         """
-        from virnuc_profiler.targets.target_facts import TargetFacts
+        from virnuc_profiler.targets.knobs.target_facts import TargetFacts
 
         return TargetFacts.from_json(self._targets.made(target, options).facts())
 

@@ -138,7 +138,8 @@ def _axes(knobs: KnobSet, space: SearchSpace) -> str:
     ranges = []
     for name, levels in space.axes.items():
         texts = [knobs[name].text(level) for level in levels]
-        ranges.append(f"{name} {f'{texts[0]} to {texts[-1]}' if is_ladder(levels) else ', '.join(texts)}")
+        climbed = is_ladder(levels) and len(levels) > 2
+        ranges.append(f"{name} {f'{texts[0]} to {texts[-1]}' if climbed else ', '.join(texts)}")
     return "; ".join(ranges) or "nothing is varied"
 
 

@@ -11,8 +11,8 @@ from virnuc_profiler.errors import VirnucError
 from virnuc_profiler.targets.contract import TargetOptions
 from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET
 from virnuc_profiler.targets.knobs.knob import Knob
+from virnuc_profiler.targets.knobs.target_facts import TargetFacts
 from virnuc_profiler.targets.registry import TARGETS, is_installed
-from virnuc_profiler.targets.target_facts import TargetFacts
 
 _OPTIONAL: Final[Mapping[str, str]] = {
     "probe": "a memory forecast (probe)",

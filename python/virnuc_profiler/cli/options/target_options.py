@@ -17,8 +17,8 @@ from virnuc_profiler.targets.knobs.configuration import (
     KnobSet,
     with_absolute_path,
 )
+from virnuc_profiler.targets.knobs.target_facts import BUILTIN_FACTS, TargetFacts
 from virnuc_profiler.targets.registry import TARGETS
-from virnuc_profiler.targets.target_facts import BUILTIN_FACTS, TargetFacts
 
 if TYPE_CHECKING:
     from virnuc_profiler.cli.options.isolation import ModelHost

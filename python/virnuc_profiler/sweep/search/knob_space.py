@@ -112,7 +112,7 @@ def build_knob_space(
         caps: Highest values that the machine and the workload allow, by the name of the knob.
     """
     whole = {
-        name: tuple(grid[name]) if name in grid else levels_of(knob, caps.get(name))
+        name: _ordered(grid[name]) if name in grid else levels_of(knob, caps.get(name))
         for name, knob in base.knobs.items()
     }
     varied = {name: levels for name, levels in whole.items() if len(levels) > 1}
@@ -138,13 +138,18 @@ def levels_of(knob: Knob, cap: int | None = None) -> tuple[KnobValue, ...]:
     high = max(knob.low, min(knob.high, knob.high if cap is None else cap))
     if knob.name == WORKERS_KNOB:
         usual: Sequence[int] = WORKERS
-    elif knob.log or (knob.low >= 0 and high >= _WIDE * max(1, knob.low)):
+    elif knob.log or (knob.low >= 0 and knob.high >= _WIDE * max(1, knob.low)):
         usual = [0, *(2**power for power in range(high.bit_length()))]
     else:
         count = min(MAX_LEVELS, high - knob.low + 1) - 1
         usual = [knob.low + round(step * (high - knob.low) / max(1, count)) for step in range(count + 1)]
     own = [value for value in (*knob.tries, knob.default) if isinstance(value, int)]
     return tuple(sorted({knob.low, high, *(value for value in (*usual, *own) if knob.low <= value <= high)}))
+
+
+def _ordered(values: Sequence[KnobValue]) -> tuple[Any, ...]:
+    """Return values that were given as levels: numbers in ascending order, names in their own."""
+    return tuple(sorted(values, key=int)) if is_ladder(values) else tuple(values)
 
 
 def _thinned(levels: tuple[Any, ...], most: int) -> tuple[Any, ...]:

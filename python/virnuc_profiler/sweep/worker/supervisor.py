@@ -23,7 +23,7 @@ from virnuc_profiler.sweep.worker.process import ModelProcess
 from virnuc_profiler.sweep.worker.process_tree import is_subreaper, set_subreaper
 from virnuc_profiler.sweep.worker.protocol import Message, ProtocolError, error_from_message
 from virnuc_profiler.targets.contract import TargetOptions
-from virnuc_profiler.targets.target_facts import TargetFacts
+from virnuc_profiler.targets.knobs.target_facts import TargetFacts
 
 CHILD_MODULE: Final = "virnuc_profiler.sweep.worker.child"
 
