@@ -12,6 +12,7 @@ from typing import Any, Final
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.batch_table import BATCH_FIELDS, STAGE_FIELDS, BatchTable
 from virnuc_profiler.telemetry.files import MAX_BYTES, read_json, write_json_atomically
+from virnuc_profiler.telemetry.kernel_records import KNOWN_KEYS, KernelActivity
 from virnuc_profiler.telemetry.migrations import SAVED_RUN
 from virnuc_profiler.telemetry.records import (
     DeviceCapture,
@@ -66,6 +67,7 @@ _KNOWN: Final[Known] = {
     "cost": known_fields(ProfilingCost),
     "host": known_fields(HostCapture),
     "stops": known_fields(StopRecord),
+    "kernels": KNOWN_KEYS,
     "batches": dict.fromkeys(BATCH_FIELDS),
     "stages": dict.fromkeys(STAGE_FIELDS),
 }
@@ -88,6 +90,7 @@ class RunResult:
         cost: Cost of profiling this run, or None if the file predates its measurement.
         host: CPU time that the run could use and waited for, or None if the file predates its measurement.
         stops: Times during which the run was stopped, or None if the file predates their measurement.
+        kernels: Device work of some of its batches, which were run again under CUPTI; None without such a capture.
         schema_version: Version of the saved file: this package's own, or the newer minor version it was loaded from.
         unknown: Keys of a loaded file that this version does not know; :meth:`save` writes them again.
     """
@@ -104,6 +107,7 @@ class RunResult:
     cost: ProfilingCost | None = None
     host: HostCapture | None = None
     stops: tuple[StopRecord, ...] | None = None
+    kernels: KernelActivity | None = None
     schema_version: str = SAVED_RUN.version
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
@@ -157,6 +161,7 @@ class RunResult:
             "cost": None if self.cost is None else asdict(self.cost),
             "host": None if self.host is None else asdict(self.host),
             "stops": None if self.stops is None else [asdict(stop) for stop in self.stops],
+            "kernels": None if self.kernels is None else self.kernels.to_json(),
             "metadata": dict(self.metadata),
             **self.batches.to_columns(),
         }
@@ -223,6 +228,7 @@ def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
     stage_names = tuple(document["stage_names"])
     gpu, cost = document.get("gpu"), document.get("cost")
     host, stops = document.get("host"), document.get("stops")
+    kernels = document.get("kernels")
     return {
         **{key: document[key] for key in ("run_id", "started_at", "host_start_ns", "host_end_ns", "schema_version")},
         "stage_names": stage_names,
@@ -233,6 +239,7 @@ def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
         "cost": None if cost is None else read_record(ProfilingCost, cost, "cost"),
         "host": None if host is None else read_record(HostCapture, host, "host"),
         "stops": None if stops is None else _read_all(StopRecord, stops, "stops"),
+        "kernels": None if kernels is None else KernelActivity.from_json(kernels),
         "unknown": unknown_keys(document, _KNOWN),
     }
 

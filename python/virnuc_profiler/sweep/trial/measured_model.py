@@ -8,6 +8,7 @@ import logging
 import platform
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -28,13 +29,16 @@ from virnuc_profiler.sweep.plan.trial_length import brief_seconds
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload, sample_of
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
+from virnuc_profiler.sweep.trial.kernel_pass import add_kernels
 from virnuc_profiler.sweep.trial.loaded_model import with_model
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_memory
 from virnuc_profiler.sweep.trial.outcome import failed_result
+from virnuc_profiler.sweep.trial.packed_loop import packed_batches
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
 from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.telemetry.kernel_records import KernelActivity
 from virnuc_profiler.telemetry.number_text import counted
 
 __all__ = ["MeasuredModel", "Request", "device_name", "usable_cores"]
@@ -159,6 +163,33 @@ class MeasuredModel:
             {**self.description, **self._footprint()},
             reloaded,
         )
+
+    def add_kernels(
+        self, workload: Workload, configuration: Configuration, run_path: Path, num_batches: int
+    ) -> KernelActivity:
+        """Run some batches of a measured run again under CUPTI, and save the kernels with that run.
+
+        Args:
+            workload: Sequences of the run.
+            configuration: Values of all knobs.
+            run_path: The saved run.
+            num_batches: Number of batches to capture.
+
+        Raises:
+            LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+            ValueError: The run has too few batches.
+        """
+        self._load_for(configuration)
+        loop = partial(
+            packed_batches,
+            configuration=configuration,
+            fasta=self._opened(workload),
+            sample=self._sample(workload),
+            model=self._model,
+            device=self._device,
+            batch_converter=self._batch_converter,
+        )
+        return add_kernels(run_path, loop, num_batches=num_batches, device=self._device)
 
     @property
     def largest_budget(self) -> int | None:

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Run some batches of a loop under CUPTI, through PyTorch's own profiler."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic_ns, time_ns
+from typing import Any, Final
+
+from virnuc_profiler.capture.profiler import BatchProfiler
+from virnuc_profiler.capture.target import resolve_target
+from virnuc_profiler.errors import LibraryUnavailable
+from virnuc_profiler.telemetry.kernel_records import ClockAnchor
+from virnuc_profiler.telemetry.records import STAGES
+from virnuc_profiler.telemetry.run_result import RunResult
+
+NOTHING_TO_RECORD: Final = "without a GPU, CUPTI has nothing to record"
+
+EXTRA_BATCHES: Final = 12
+"""Batches that are run under CUPTI beside those to capture: until the device's queue is full again after CUPTI was
+started, and so that it is still full when the last of them completes."""
+
+_ANCHORS: Final = 4
+"""Comparisons of the clocks before the batches, and again after them."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KernelCapture:
+    """Batches that ran under CUPTI, and what it recorded.
+
+    Attributes:
+        run: The batches, also those that ran before CUPTI was started.
+        trace: The trace, in Chrome's format.
+        anchors: Calls by which the clocks of both are compared.
+        started_ns: Time on the monotonic clock from which on CUPTI recorded everything.
+        device: CUDA ordinal of the device.
+    """
+
+    run: RunResult
+    trace: Mapping[str, Any]
+    anchors: tuple[ClockAnchor, ...]
+    started_ns: int
+    device: int
+
+
+def capture_kernels(
+    batches: Callable[[BatchProfiler], Iterator[object]],
+    *,
+    num_batches: int,
+    skip: int,
+    device: Any = "auto",
+    stages: Sequence[str] = STAGES,
+) -> KernelCapture:
+    """Run the first batches of a loop, the later ones of them under CUPTI.
+
+    Only launches, kernels, copies and memsets are recorded, without the operators of PyTorch that launched them:
+    recording those would slow down the host much more.
+
+    Args:
+        batches: Function that starts the loop: it returns an iterator that does one batch whenever it is advanced, and
+            records each one with the profiler that it is given. The iterator is closed before the loop has ended.
+        num_batches: Number of batches to capture.
+        skip: Number of batches to run before CUPTI is started.
+        device: Device that the loop runs on, as for :class:`BatchProfiler`.
+        stages: Names of the stages that the loop marks.
+
+    Raises:
+        LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+        ValueError: The loop ended before CUPTI was started.
+    """
+    target = resolve_target(device)
+    if target.ordinal is None:
+        raise LibraryUnavailable(f"{NOTHING_TO_RECORD} ({target.reason or 'the run is on the CPU'})")
+    profiler = BatchProfiler(device=device, stages=stages, sample_gpu=False, nvtx_ranges=False, run_id="kernels")
+    with profiler:
+        iterator = batches(profiler)
+        try:
+            done = _advance(iterator, skip)
+            if done < skip:
+                raise ValueError(
+                    f"the loop ended after {done:,} batches, before CUPTI was to be started: use more sequences"
+                )
+            trace, anchors, started_ns = _record(iterator, num_batches + EXTRA_BATCHES, target.ordinal)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+    return KernelCapture(profiler.result, trace, anchors, started_ns, target.ordinal)
+
+
+def _record(
+    iterator: Iterator[object], count: int, ordinal: int
+) -> tuple[Mapping[str, Any], tuple[ClockAnchor, ...], int]:
+    """Advance the loop under CUPTI; return the trace, the anchors, and the time from which on it is complete."""
+    import torch
+
+    # Kineto must not tear CUPTI down: graphs that were recorded under it could crash when they are replayed later.
+    os.environ.setdefault("TEARDOWN_CUPTI", "0")
+    # Kineto would announce start and stop on stderr. A failure shows in the trace, which is then empty.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+    tracer = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
+    tracer.start()
+    try:
+        first = _anchors(ordinal)
+        started_ns = monotonic_ns()
+        _advance(iterator, count)
+        last = _anchors(ordinal)
+    finally:
+        tracer.stop()
+    with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
+        path = Path(folder, "trace.json")
+        tracer.export_chrome_trace(str(path))
+        _log.debug("the trace of %s batches has %s bytes", count, path.stat().st_size)
+        return json.loads(path.read_bytes()), (*first, *last), started_ns
+
+
+def _anchors(ordinal: int) -> list[ClockAnchor]:
+    import torch
+
+    found = []
+    for _ in range(_ANCHORS):
+        before_ns = monotonic_ns()
+        torch.cuda.synchronize(ordinal)
+        after_ns = monotonic_ns()
+        found.append(ClockAnchor(before_ns, after_ns, time_ns()))
+    return found
+
+
+def _advance(iterator: Iterator[object], count: int) -> int:
+    """Advance an iterator up to `count` times; return how often there was something."""
+    done = 0
+    for done in range(1, count + 1):
+        if next(iterator, _END) is _END:
+            return done - 1
+    return done
+
+
+_END: Final = object()

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""A further pass over the batches of a measured run, some of them under CUPTI; its results become part of that run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from virnuc_profiler.analysis.kernels.captured_batches import LEAD_BATCHES
+from virnuc_profiler.analysis.kernels.device_trace import read_device_trace
+from virnuc_profiler.analysis.kernels.kernel_activity import kernel_activity
+from virnuc_profiler.analysis.timing.steady_state import steady_state
+from virnuc_profiler.capture.kernel_capture import capture_kernels
+from virnuc_profiler.capture.profiler import BatchProfiler
+from virnuc_profiler.errors import LibraryUnavailable
+from virnuc_profiler.telemetry.kernel_records import KernelActivity
+from virnuc_profiler.telemetry.run_result import RunResult
+
+Batches = Callable[[BatchProfiler], Iterator[object]]
+"""Starts a loop over the batches of the run, which records each of them with the profiler that it is given."""
+
+
+def add_kernels(run_path: Path, batches: Batches, *, num_batches: int, device: Any) -> KernelActivity:
+    """Capture the kernels of some steady batches of a saved run, and save them with it.
+
+    Args:
+        run_path: The saved run.
+        batches: The loop of the run.
+        num_batches: Number of batches to capture.
+        device: Device that the loop runs on.
+
+    Raises:
+        LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+        ValueError: The loop has too few batches.
+        OutputError: The run cannot be written.
+    """
+    run = RunResult.load(run_path, max_bytes=sys.maxsize)
+    found = captured_activity(run, batches, num_batches=num_batches, device=device)
+    replace(run, kernels=found).save(run_path)
+    return found
+
+
+def captured_activity(run: RunResult, batches: Batches, *, num_batches: int, device: Any) -> KernelActivity:
+    """Return the device's work in some steady batches of a run, which are run again for it.
+
+    Args:
+        run: The measured run.
+        batches: The loop of the run.
+        num_batches: Number of batches to capture.
+        device: Device that the loop runs on.
+
+    Raises:
+        LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+        ValueError: The loop has too few batches.
+    """
+    skip = batches_to_skip(len(run.batches), steady_state(run.batches).warm_up_batches)
+    capture = capture_kernels(batches, num_batches=num_batches, skip=skip, device=device, stages=run.stage_names)
+    trace = read_device_trace(capture.trace).on_device(capture.device)
+    if not len(trace.operations):
+        raise LibraryUnavailable(
+            "CUPTI recorded no kernel: another tool may use it, such as nsys, ncu or cuda-gdb; end that tool, or leave "
+            "--kernels out"
+        )
+    return kernel_activity(
+        capture.run,
+        trace,
+        capture.anchors,
+        started_ns=capture.started_ns,
+        num_batches=num_batches,
+        measured=run,
+    )
+
+
+def batches_to_skip(batches: int, warm_up: int) -> int:
+    """Return how many batches to run before CUPTI: those of the warm-up, or fewer of a short run.
+
+    Args:
+        batches: Number of batches of the measured run.
+        warm_up: Number of batches of its warm-up.
+    """
+    return max(0, min(warm_up, batches - 2 * LEAD_BATCHES))
