@@ -15,7 +15,7 @@ import torch
 from tests.support.kineto_traces import TraceBuilder
 from tests.support.standin import CudaControl, Standins
 from virnuc_profiler import BatchProfiler, RunResult, _core
-from virnuc_profiler.sweep.trial.kernel_pass import add_kernels
+from virnuc_profiler.sweep.kernels.kernel_pass import add_kernels
 
 STREAM = 0
 BATCHES = 40

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.support.run_records import MS, batch, packing, run_of, stage
-from virnuc_profiler.telemetry.kernel_records import ClockAnchor
+from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor
 from virnuc_profiler.telemetry.records import DeviceCapture
 
 GPU = DeviceCapture("GPU made by hand", uuid="GPU-0", timed=True, alignment_uncertainty_ns=0, alignment_residual_ns=0)

@@ -8,7 +8,7 @@ from typing import Final
 
 from virnuc_profiler.reports.columns import aligned, shortened
 from virnuc_profiler.reports.figures import counted, number, share, words
-from virnuc_profiler.telemetry.kernel_records import KernelActivity, StageActivity
+from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity, StageActivity
 from virnuc_profiler.telemetry.rates import ratio
 
 _STAGE_HEADINGS: Final = ("Stage", "Launches", "Operations", "GPU ms", "Busy ms", "Interval ms", "Idle inside")

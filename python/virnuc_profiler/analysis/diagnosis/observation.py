@@ -63,7 +63,7 @@ class Observation:
         activity: GPM activity in the window.
         shape: Shape of the model, or None if it is unknown.
         flops: FLOPs of the window's batches; None without the model's shape or packing statistics.
-        start_up: The run until its first batch was complete; None without batches.
+        start_up: The run until its batches reached their pace; None without batches.
         tail_ns: Time from the end of the last batch, on host and device, to the end of the run; 0 without batches.
         clock_error_ns: Tolerance between device and host times: the stated error of their alignment, up to a limit.
     """
@@ -164,7 +164,7 @@ def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns:
         activity=_activity(run.gpu, window),
         shape=shape,
         flops=batches_flops(chosen, shape),
-        start_up=start_up_of(batches, span, host),
+        start_up=start_up_of(batches, span, host, steady=steady.window, work=flops, record=run.start_up),
         tail_ns=_tail_ns(batches, span),
         clock_error_ns=slack_ns,
     )

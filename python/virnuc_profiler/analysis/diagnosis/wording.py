@@ -16,7 +16,6 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     DATA_LOADING,
     DEVICE,
     DEVICE_ARITHMETIC,
-    FIRST_BATCH,
     LABELS,
     LAUNCHING,
     MEMORY_BANDWIDTH,
@@ -30,7 +29,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
 from virnuc_profiler.analysis.diagnosis.host_activity import ACTIVITY_LABELS
 from virnuc_profiler.analysis.diagnosis.lost_time import LostTime
 from virnuc_profiler.analysis.diagnosis.observation import Observation
-from virnuc_profiler.analysis.diagnosis.start_up import StartUp
+from virnuc_profiler.analysis.diagnosis.start_up_wording import duration, percent, start_up_sentence
 from virnuc_profiler.analysis.diagnosis.unsteady import TREND_RATIO, UnsteadyDevice
 from virnuc_profiler.analysis.timing.steady_state import MIN_STEADY_BATCHES, MIN_WARM_UP_BATCHES
 from virnuc_profiler.telemetry.number_text import counted
@@ -79,15 +78,6 @@ _HEALTHY: Final[Mapping[str, str]] = {
     DEVICE_ARITHMETIC: "; its arithmetic sets the pace.",
     MEMORY_BANDWIDTH: "; its memory bandwidth sets the pace. Fused kernels (torch.compile) move less data.",
     DEVICE: ". Whether arithmetic or memory bandwidth sets the pace was not measured.",
-}
-
-_START_UP_PHASES: Final[Mapping[str, str]] = {
-    DATA_LOADING: "waiting for the first data, while workers start and the first sequences are read and buffered. "
-    "{sooner}",
-    COLLATION: "collating the first batches. A smaller buffer_size starts sooner",
-    OTHER_HOST_WORK: "in other work on the host before the first batch was launched. Do that work before the run",
-    FIRST_BATCH: "in the first pass, when kernels are loaded or compiled and memory is allocated. Run one batch before "
-    "the measurement",
 }
 
 
@@ -185,27 +175,6 @@ def host_healthy_sentence(in_stages: float) -> str:
     )
 
 
-def start_up_sentence(start_up: StartUp, bottleneck: str | None = None) -> str:
-    """Return what the start-up of a run took, on what, and the way out.
-
-    Args:
-        start_up: Start-up of the run.
-        bottleneck: Bottleneck after warm-up, or None. If that is the loader, which needs more workers, fewer of them
-            are no way out.
-    """
-    loader = bottleneck in (DATA_LOADING, COLLATION)
-    sooner = "A smaller buffer_size starts" if loader else "Fewer workers (num_workers) or a smaller buffer_size start"
-    elapsed_s, run_s = start_up.elapsed_ns / 1e9, start_up.run_ns / 1e9
-    later = "" if start_up.batch_ns is None else f" (a later batch takes {_seconds(start_up.batch_ns / 1e9)})"
-    phase = max(start_up.costs_ns, key=start_up.costs_ns.__getitem__)
-    spent_s = start_up.phases.get(phase, 0) / 1e9
-    return (
-        f"Start-up: {_seconds(elapsed_s)} of the run's {_seconds(run_s)} passed before its first batch was "
-        f"complete{later}, {_seconds(spent_s)} of that "
-        f"{_START_UP_PHASES[phase].format(sooner=f'{sooner} sooner')}; a longer run pays this only once."
-    )
-
-
 def tail_sentence(tail_ns: int, run_ns: int) -> str:
     """Return what passed after the last batch of a run, and what to do.
 
@@ -214,7 +183,7 @@ def tail_sentence(tail_ns: int, run_ns: int) -> str:
         run_ns: Length of the run.
     """
     return (
-        f"End: {_seconds(tail_ns / 1e9)} of the run's {_seconds(run_ns / 1e9)} passed after its last batch. Stop the "
+        f"End: {duration(tail_ns / 1e9)} of the run's {duration(run_ns / 1e9)} passed after its last batch. Stop the "
         "profiler before work that is not part of the loop; in a run that was broken off, a batch was not finished."
     )
 
@@ -239,17 +208,3 @@ def too_short_sentence(observation: Observation, spent: Mapping[str, float]) -> 
         f"The run is too short for a diagnosis: {few}, and {need} to tell its steady part from its warm-up. Use more "
         f"sequences, or a smaller token_budget. {where}{begun}"
     )
-
-
-def percent(share: float) -> str:
-    """Format a share from 0 to 1 as ``4.2%``.
-
-    Args:
-        share: Share to format.
-    """
-    return f"{100 * share:.1f}%"
-
-
-def _seconds(seconds: float) -> str:
-    """Format as ``14.0 s``, or as ``3.2 ms`` below a second."""
-    return f"{seconds:,.1f} s" if seconds >= 1 else f"{1e3 * seconds:,.1f} ms"

@@ -14,7 +14,7 @@ from virnuc_profiler.analysis.kernels.device_trace import DeviceTrace, TraceRows
 from virnuc_profiler.analysis.kernels.launch_stages import launching_stages
 from virnuc_profiler.analysis.kernels.trace_clock import fit_trace_clock
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
-from virnuc_profiler.telemetry.kernel_records import ClockAnchor, KernelActivity, KernelTotal, StageActivity
+from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor, KernelActivity, KernelTotal, StageActivity
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import Column, Mask, StageColumns
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from virnuc_profiler.analysis.kernels.device_trace import DeviceTrace, TraceRows
-from virnuc_profiler.telemetry.kernel_records import ANCHOR_CALL, ClockAnchor
+from virnuc_profiler.telemetry.parts.kernel_records import ANCHOR_CALL, ClockAnchor
 from virnuc_profiler.telemetry.stage_columns import Column, Mask
 
 _MIN_MATCHED: Final = 2
@@ -123,7 +123,8 @@ def _calls_inside(calls: TraceRows, anchors: Sequence[ClockAnchor], offsets: Col
     before = np.array([anchor.before_ns for anchor in anchors]) + offsets[:, None]
     after = np.array([anchor.after_ns for anchor in anchors]) + offsets[:, None]
     at = np.minimum(np.searchsorted(middles, before), len(middles) - 1)
-    return (before <= middles[at]) & (middles[at] <= after), at
+    inside: Mask = (before <= middles[at]) & (middles[at] <= after)
+    return inside, at
 
 
 def _fitting_offsets(calls: TraceRows, anchors: Sequence[ClockAnchor]) -> Column:
@@ -134,7 +135,8 @@ def _fitting_offsets(calls: TraceRows, anchors: Sequence[ClockAnchor]) -> Column
     offsets = (((calls.start_ns + calls.end_ns) // 2)[:, None] - centers[None, :]).reshape(-1)
     count = _calls_inside(calls, anchors, offsets)[0].sum(axis=1)
     most = count.max()
-    return offsets[count == most] if most >= min(_MIN_MATCHED, len(anchors)) else offsets[:0]
+    fitting: Column = offsets[count == most] if most >= min(_MIN_MATCHED, len(anchors)) else offsets[:0]
+    return fitting
 
 
 def _closest(candidates: Sequence[Column], time_of_day_ns: int) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from virnuc_profiler.capture.start_up.preparation import preparing
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.checkpoint import (
     cached_checkpoint,
@@ -24,6 +25,7 @@ from virnuc_profiler.inference.esm2.config import ARCHITECTURES, MODEL_NAMES, re
 from virnuc_profiler.inference.esm2.model import ModelInfo, PackedESM2
 from virnuc_profiler.inference.placement import FP8, resolve_device, resolve_precision
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
+from virnuc_profiler.telemetry.parts.start_up_records import LOADING_MODEL
 
 __all__ = ["MODEL_NAMES", "ModelInfo", "PackedESM2", "load_esm2_model"]
 
@@ -32,6 +34,7 @@ _KEYWORDS: Final = ("auto", "random", "pretrained")
 _log = logging.getLogger(__name__)
 
 
+@preparing(LOADING_MODEL)
 def load_esm2_model(
     model_name: str = "esm2_t36_3B_UR50D",
     device: Any = "cuda",

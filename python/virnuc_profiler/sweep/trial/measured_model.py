@@ -20,6 +20,8 @@ from virnuc_profiler.capture.cpu_limits import cpu_limits
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.sweep.kernels.kernel_pass import add_kernels
+from virnuc_profiler.sweep.kernels.packed_loop import packed_batches
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.cooldown import AUTO
@@ -29,17 +31,15 @@ from virnuc_profiler.sweep.plan.trial_length import brief_seconds
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload, sample_of
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
-from virnuc_profiler.sweep.trial.kernel_pass import add_kernels
 from virnuc_profiler.sweep.trial.loaded_model import with_model
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_memory
 from virnuc_profiler.sweep.trial.outcome import failed_result
-from virnuc_profiler.sweep.trial.packed_loop import packed_batches
 from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
 from virnuc_profiler.targets.knobs.configuration import Configuration
-from virnuc_profiler.telemetry.kernel_records import KernelActivity
 from virnuc_profiler.telemetry.number_text import counted
+from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
 
 __all__ = ["MeasuredModel", "Request", "device_name", "usable_cores"]
 

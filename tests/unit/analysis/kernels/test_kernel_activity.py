@@ -14,7 +14,7 @@ from tests.support.run_records import MS, batch, run_of, stage
 from virnuc_profiler.analysis.kernels.device_trace import read_device_trace
 from virnuc_profiler.analysis.kernels.kernel_activity import kernel_activity
 from virnuc_profiler.analysis.kernels.trace_clock import fit_trace_clock
-from virnuc_profiler.telemetry.kernel_records import ClockAnchor
+from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor
 
 
 def activity_of(capture, *, num_batches=20, measured=None):

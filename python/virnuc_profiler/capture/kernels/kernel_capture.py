@@ -16,7 +16,7 @@ from typing import Any, Final
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.capture.target import resolve_target
 from virnuc_profiler.errors import LibraryUnavailable
-from virnuc_profiler.telemetry.kernel_records import ClockAnchor
+from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor
 from virnuc_profiler.telemetry.records import STAGES
 from virnuc_profiler.telemetry.run_result import RunResult
 

@@ -13,10 +13,10 @@ from virnuc_profiler.analysis.kernels.captured_batches import LEAD_BATCHES
 from virnuc_profiler.analysis.kernels.device_trace import read_device_trace
 from virnuc_profiler.analysis.kernels.kernel_activity import kernel_activity
 from virnuc_profiler.analysis.timing.steady_state import steady_state
-from virnuc_profiler.capture.kernel_capture import capture_kernels
+from virnuc_profiler.capture.kernels.kernel_capture import capture_kernels
 from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import LibraryUnavailable
-from virnuc_profiler.telemetry.kernel_records import KernelActivity
+from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
 from virnuc_profiler.telemetry.run_result import RunResult
 
 Batches = Callable[[BatchProfiler], Iterator[object]]
