@@ -28,7 +28,7 @@ def render_kernels(kernels: KernelActivity) -> str:
         kernels: Device work of the captured batches.
     """
     stages = aligned([_STAGE_HEADINGS, *(_stage_row(stage, kernels.batches) for stage in kernels.stages)])
-    top = aligned([_KERNEL_HEADINGS, *_kernel_rows(kernels)])
+    top = aligned([_KERNEL_HEADINGS, *_kernel_rows(kernels)], left=2)
     rule = "=" * max(map(len, (*stages, *top)))
     return "\n".join(
         ["Kernels (CUPTI)", rule, *_figures(kernels), "", "By stage, per batch:", *stages, "", "Largest:", *top, rule]

@@ -100,7 +100,7 @@ def bottleneck_sentence(bottleneck: str, lost_time: LostTime, *, device: bool = 
         share=percent(share),
         where=where,
         idle=" while the device is idle" if device else "",
-        upto="up to " if inside or bottleneck == LAUNCHING else "",
+        upto="up to " if (inside or bottleneck == LAUNCHING) and not lost_time.kernels_known else "",
         others=_others(lost_time.other_processes),
         ratio="" if unsteady is None else f"{unsteady.slow_to_fast:.1f}",
         trend="" if unsteady is None else _trend(unsteady),
@@ -151,14 +151,18 @@ def healthy_sentence(bottleneck: str, observation: Observation, *, uncertain: bo
         uncertain: Whether a considerable loss was found that the error of the clocks may explain.
     """
     share, exact, sm = observation.stage_share or 0.0, observation.timestamped_share, observation.activity.sm
+    busy = None if observation.kernels is None else observation.kernels.busy_share_at_run_pace
     measured = [] if exact is None else [f"for {percent(exact)} by its own timestamps"]
+    measured += [] if busy is None else [f"busy for {percent(busy)} by CUPTI"]
     measured += [] if sm is None else [f"with an SM activity of {sm:.2f}"]
     known = f" ({', '.join(measured)})" if measured else ""
-    seen = sm is not None or (exact or 0.0) >= MOSTLY * share
+    exactly = (exact or 0.0) >= MOSTLY * share
+    seen = exactly or sm is not None or busy is not None
+    most = "" if exactly else "at most "
     hidden = "" if seen else " Waits for launches inside a stage were not measured."
     beyond = " beyond the error of the clocks" if uncertain else ""
     return (
-        f"Healthy: after warm-up, the device is in its stages for {percent(share)} of the time"
+        f"Healthy: after warm-up, the device is in its stages for {most}{percent(share)} of the time"
         f"{known}, and no loss of 2% or more was found{beyond}{_HEALTHY[bottleneck]}{hidden}"
     )
 

@@ -129,7 +129,8 @@ class KernelActivity:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        lists = {"stages": [asdict(one) for one in self.stages], "kernels": [asdict(one) for one in self.kernels]}
+        return {**asdict(self), **lists}
 
     @classmethod
     def from_json(cls, values: Any, name: str = "kernels") -> KernelActivity:

@@ -48,7 +48,7 @@ class StartUpRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "parts": [asdict(part) for part in self.parts]}
 
     @classmethod
     def from_json(cls, values: Any, name: str = "start_up") -> StartUpRecord:
