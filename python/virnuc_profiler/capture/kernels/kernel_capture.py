@@ -58,6 +58,7 @@ def capture_kernels(
     skip: int,
     device: Any = "auto",
     stages: Sequence[str] = STAGES,
+    device_stages: Sequence[str] | None = None,
 ) -> KernelCapture:
     """Run the first batches of a loop, the later ones of them under CUPTI.
 
@@ -71,6 +72,7 @@ def capture_kernels(
         skip: Number of batches to run before CUPTI is started.
         device: Device that the loop runs on, as for :class:`BatchProfiler`.
         stages: Names of the stages that the loop marks.
+        device_stages: Names of the stages that get a device interval; None as for :class:`BatchProfiler`.
 
     Raises:
         LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
@@ -79,7 +81,14 @@ def capture_kernels(
     target = resolve_target(device)
     if target.ordinal is None:
         raise LibraryUnavailable(f"{NOTHING_TO_RECORD} ({target.reason or 'the run is on the CPU'})")
-    profiler = BatchProfiler(device=device, stages=stages, sample_gpu=False, nvtx_ranges=False, run_id="kernels")
+    profiler = BatchProfiler(
+        device=device,
+        stages=stages,
+        device_stages=device_stages,
+        nvtx_ranges=False,
+        sample_gpu=False,
+        run_id="kernels",
+    )
     with profiler:
         iterator = batches(profiler)
         try:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from virnuc_profiler.analysis.kernels.captured_batches import LEAD_BATCHES
 from virnuc_profiler.analysis.kernels.device_trace import read_device_trace
 from virnuc_profiler.analysis.kernels.kernel_activity import kernel_activity
@@ -57,7 +59,15 @@ def captured_activity(run: RunResult, batches: Batches, *, num_batches: int, dev
         ValueError: The loop has too few batches.
     """
     skip = batches_to_skip(len(run.batches), steady_state(run.batches).warm_up_batches)
-    capture = capture_kernels(batches, num_batches=num_batches, skip=skip, device=device, stages=run.stage_names)
+    timed = run.batches.device_stages
+    capture = capture_kernels(
+        batches,
+        num_batches=num_batches,
+        skip=skip,
+        device=device,
+        stages=run.stage_names,
+        device_stages=[timed.names[number] for number in np.unique(timed.name)] or None,
+    )
     trace = read_device_trace(capture.trace).on_device(capture.device)
     if not len(trace.operations):
         raise LibraryUnavailable(
