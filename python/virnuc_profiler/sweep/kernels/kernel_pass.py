@@ -25,8 +25,25 @@ Batches = Callable[[BatchProfiler], Iterator[object]]
 """Starts a loop over the batches of the run, which records each of them with the profiler that it is given."""
 
 
-def add_kernels(run_path: Path, batches: Batches, *, num_batches: int, device: Any) -> KernelActivity:
-    """Capture the kernels of some steady batches of a saved run, and save them with it.
+def add_kernels(run: RunResult, batches: Batches, *, num_batches: int = 20, device: Any = "auto") -> RunResult:
+    """Capture the kernels of some steady batches of a run, which are run again for it, and return the run with them.
+
+    Args:
+        run: The measured run, which must have ended.
+        batches: Function that starts the loop of the run again: it returns an iterator that does one batch whenever it
+            is advanced, and records it with the profiler that it is given.
+        num_batches: Number of batches to capture.
+        device: Device that the loop runs on, as for :class:`BatchProfiler`.
+
+    Raises:
+        LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+        ValueError: The loop has too few batches.
+    """
+    return replace(run, kernels=captured_activity(run, batches, num_batches=num_batches, device=device))
+
+
+def save_kernels(run_path: Path, batches: Batches, *, num_batches: int, device: Any) -> None:
+    """Add kernels to a saved run, as :func:`add_kernels` does.
 
     Args:
         run_path: The saved run.
@@ -40,9 +57,7 @@ def add_kernels(run_path: Path, batches: Batches, *, num_batches: int, device: A
         OutputError: The run cannot be written.
     """
     run = RunResult.load(run_path, max_bytes=sys.maxsize)
-    found = captured_activity(run, batches, num_batches=num_batches, device=device)
-    replace(run, kernels=found).save(run_path)
-    return found
+    add_kernels(run, batches, num_batches=num_batches, device=device).save(run_path)
 
 
 def captured_activity(run: RunResult, batches: Batches, *, num_batches: int, device: Any) -> KernelActivity:

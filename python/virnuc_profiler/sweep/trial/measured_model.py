@@ -20,7 +20,7 @@ from virnuc_profiler.capture.cpu_limits import cpu_limits
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.sweep.kernels.kernel_pass import add_kernels
+from virnuc_profiler.sweep.kernels.kernel_pass import save_kernels
 from virnuc_profiler.sweep.kernels.packed_loop import packed_batches
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
@@ -39,7 +39,6 @@ from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.number_text import counted
-from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
 
 __all__ = ["MeasuredModel", "Request", "device_name", "usable_cores"]
 
@@ -164,9 +163,7 @@ class MeasuredModel:
             reloaded,
         )
 
-    def add_kernels(
-        self, workload: Workload, configuration: Configuration, run_path: Path, num_batches: int
-    ) -> KernelActivity:
+    def add_kernels(self, workload: Workload, configuration: Configuration, run_path: Path, num_batches: int) -> None:
         """Run some batches of a measured run again under CUPTI, and save the kernels with that run.
 
         Args:
@@ -189,7 +186,7 @@ class MeasuredModel:
             device=self._device,
             batch_converter=self._batch_converter,
         )
-        return add_kernels(run_path, loop, num_batches=num_batches, device=self._device)
+        save_kernels(run_path, loop, num_batches=num_batches, device=self._device)
 
     @property
     def largest_budget(self) -> int | None:
