@@ -95,6 +95,9 @@ def _rates(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _packing(performance: Performance) -> str:
+    if performance.padding_share is not None:
+        padded = number(performance.summary["padded_tokens"])
+        return f"Padding: {share(performance.padding_share)} of the {padded} tokens that were computed"
     return f"Packing: {share(performance.packing.average, beside=PERF_05_EFFICIENCY)} of the token budget"
 
 

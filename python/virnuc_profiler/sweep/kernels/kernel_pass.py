@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,6 +20,12 @@ from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.errors import LibraryUnavailable
 from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
 from virnuc_profiler.telemetry.run_result import RunResult
+
+if TYPE_CHECKING:
+    from virnuc_profiler.targets.batch_source import BatchSource
+
+MAX_SKIPPED: Final = 64
+"""Most batches to run before CUPTI. The process is warm already, and that many graphs at most are recorded in it."""
 
 Batches = Callable[[BatchProfiler], Iterator[object]]
 """Starts a loop over the batches of the run, which records each of them with the profiler that it is given."""
@@ -99,11 +105,28 @@ def captured_activity(run: RunResult, batches: Batches, *, num_batches: int, dev
     )
 
 
+def loop_of(source: BatchSource) -> Batches:
+    """Return a source of batches as a loop, which opens it when it starts, and closes it when it ends.
+
+    Args:
+        source: Source of the batches of one run, not opened yet.
+    """
+
+    def loop(profiler: BatchProfiler) -> Iterator[object]:
+        try:
+            source.open()
+            yield from source.run(profiler, None)
+        finally:
+            source.close()
+
+    return loop
+
+
 def batches_to_skip(batches: int, warm_up: int) -> int:
-    """Return how many batches to run before CUPTI: those of the warm-up, or fewer of a short run.
+    """Return how many batches to run before CUPTI: those of the warm-up, or fewer of a short or very long run.
 
     Args:
         batches: Number of batches of the measured run.
         warm_up: Number of batches of its warm-up.
     """
-    return max(0, min(warm_up, batches - 2 * LEAD_BATCHES))
+    return max(0, min(warm_up, MAX_SKIPPED, batches - 2 * LEAD_BATCHES))
