@@ -238,9 +238,11 @@ class MeasuredTarget:
         self._load_for(configuration)
         passes = self._pace.passes(configuration, workload.tokens, self._request.trial_seconds)
         source = self._target.source(self._copy(workload, passes), configuration)
-        with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
-            with self._output_in(Path(folder) / TARGET_OUTPUT):
-                save_kernels(run_path, loop_of(source), num_batches=num_batches, device=self._device)
+        with (
+            tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder,
+            self._output_in(Path(folder) / TARGET_OUTPUT),
+        ):
+            save_kernels(run_path, loop_of(source), num_batches=num_batches, device=self._device)
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         """Return the result of a configuration that cannot fit the device; None if it may fit.

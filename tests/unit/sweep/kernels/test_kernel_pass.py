@@ -10,7 +10,7 @@ from virnuc_profiler import BatchProfiler, RunResult
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.errors import LibraryUnavailable
 from virnuc_profiler.sweep.kernels.kernel_pass import add_kernels, batches_to_skip, loop_of
-from virnuc_profiler.sweep.trial import measured_model
+from virnuc_profiler.sweep.trial import measured_model, measured_target
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,22 @@ def test_without_a_gpu_the_loop_is_not_even_started():
 
     with pytest.raises(LibraryUnavailable, match="without a GPU, CUPTI has nothing to record"):
         add_kernels(profiler.result, loop, device="cpu")
+
+
+def test_the_loop_of_a_target_is_captured_too(tmp_path, monkeypatch):
+    captured = []
+
+    def save(run_path, loop, *, num_batches, device):
+        profiler = BatchProfiler(device=device, stages=RunResult.load(run_path).stage_names)
+        with profiler:
+            list(loop(profiler))
+        captured.append((RunResult.load(run_path), profiler.result))
+
+    monkeypatch.setattr(measured_target, "save_kernels", save)
+    fasta = write_fasta(tmp_path / "own.faa", random_records(12, longest=60))
+    options = ["--device", "cpu", "--target", "tests.support.toy_target:make", "--cooldown", "0", "--kernels"]
+    options += ["--fasta", str(fasta), "--output-dir", str(tmp_path / "out")]
+    assert main(["profile", *options]) == 0
+    ((run, again),) = captured
+    assert len(again.batches) > 0
+    assert {batch.packing for batch in again.batches} <= {batch.packing for batch in run.batches}
