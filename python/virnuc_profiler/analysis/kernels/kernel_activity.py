@@ -24,6 +24,9 @@ KERNELS_PER_STAGE: Final = 20
 MAX_NAME: Final = 200
 """Length to which names of kernels are cut; those of templates have thousands of characters."""
 
+MAX_SLACK_NS: Final = 20_000
+"""Upper bound of the tolerance between device intervals and the trace. Within it, a copy may be given to a neighbor."""
+
 _Intervals = tuple[Column, Column]
 
 
@@ -76,7 +79,9 @@ def kernel_activity(
     operations = trace.operations
     work = _Work(operations, clock.monotonic(operations.start_ns), clock.monotonic(operations.end_ns))
     stages = run.batches.stages
-    stage_of = launching_stages(trace, clock, stages)
+    aligned_ns = (run.device.alignment_uncertainty_ns or 0) + (run.device.alignment_residual_ns or 0)
+    slack_ns = min(MAX_SLACK_NS, aligned_ns + (clock.error_ns or MAX_SLACK_NS))
+    stage_of = launching_stages(trace, clock, stages, slack_ns)
     in_batch = np.isin(stages.batch, captured.places)
     launched_by = {name: np.append(in_batch & stages.named({name}), False)[stage_of] for name in run.stage_names}
     ours = np.append(in_batch, False)[stage_of]  # NO_STAGE is the last position, the one that was appended

@@ -15,7 +15,7 @@ NO_STAGE: Final = -1
 """Position of the stage of an operation that no stage launched."""
 
 
-def launching_stages(trace: DeviceTrace, clock: TraceClock, stages: StageColumns) -> Column:
+def launching_stages(trace: DeviceTrace, clock: TraceClock, stages: StageColumns, slack_ns: int = 0) -> Column:
     """Return the position of each operation's stage in `stages`, or ``NO_STAGE``; shape (operations,).
 
     It is the stage in whose host interval the launching call began. If several were open, stages of the device come
@@ -26,6 +26,8 @@ def launching_stages(trace: DeviceTrace, clock: TraceClock, stages: StageColumns
         trace: The trace.
         clock: Relation of its clock to that of the stages.
         stages: Stages of the recorded batches.
+        slack_ns: Time by which device intervals may be early or late, so that a copy of a few microseconds is not
+            outside of its own interval.
     """
     operations = trace.operations
     called, call = _calls_of(operations, trace.calls)
@@ -36,7 +38,7 @@ def launching_stages(trace: DeviceTrace, clock: TraceClock, stages: StageColumns
     launched_ns = clock.monotonic(trace.calls.start_ns)[call[called]]
     found[called] = _covering(launched_ns, stages.host_start_ns, stages.host_end_ns, order)
     on_device = np.flatnonzero(stages.on_device)
-    starts, ends = stages.device_start_ns[on_device], stages.device_end_ns[on_device]
+    starts, ends = stages.device_start_ns[on_device] - slack_ns, stages.device_end_ns[on_device] + slack_ns
     middles_ns = clock.monotonic((operations.start_ns + operations.end_ns) // 2)[~called]
     chosen = _covering(middles_ns, starts, ends, np.argsort(starts - ends, kind="stable"))
     found[~called] = np.where(chosen == NO_STAGE, NO_STAGE, on_device[chosen] if len(on_device) else NO_STAGE)

@@ -212,3 +212,27 @@ def test_without_the_calls_the_time_of_day_is_used():
 def test_a_trace_without_device_events_is_empty(document):
     trace = read_device_trace(document)
     assert (len(trace.operations), len(trace.calls)) == (0, 0)
+
+
+def test_a_short_copy_beside_its_interval_is_still_its_own():
+    """The copy takes 2 us of an interval of 9, and the device's clock is late by 8: it would fall into the forward."""
+    builder, records = TraceBuilder(), []
+    for number in range(8):
+        at = 10.0 * number
+        copy = int(at * MS) + 3000
+        builder.operation(builder.hidden_call(), copy, copy + 2000, "Memcpy HtoD", "gpu_memcpy")
+        launch = builder.call(int((at + 0.1) * MS))
+        builder.operation(launch, int((at + 0.2) * MS), int((at + 8) * MS))
+        late = at + 0.008
+        stages = [
+            stage("h2d", at, at + 0.01, device=(late, late + 0.009)),
+            stage("forward", at + 0.02, at + 0.3, device=(at - 2 + 0.1, at + 8)),  # of the batch before, still running
+        ]
+        records.append(batch(number, at, at + 9, stages))
+    builder.anchor(-1 * MS)
+    builder.anchor(90 * MS)
+    device = replace(GPU, alignment_uncertainty_ns=6000, alignment_residual_ns=1000)
+    run = run_of(records, 100, device=device, start_ms=-10)
+    trace = read_device_trace(builder.document())
+    found = kernel_activity(run, trace, builder.anchors, started_ns=-MS, num_batches=3)
+    assert {one.stage: one.operations for one in found.stages} == {"h2d": 3, "forward": 3}
