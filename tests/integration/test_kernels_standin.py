@@ -15,7 +15,8 @@ import torch
 from tests.support.kineto_traces import TraceBuilder
 from tests.support.standin import CudaControl, Standins
 from virnuc_profiler import BatchProfiler, RunResult, _core
-from virnuc_profiler.sweep.kernels.kernel_pass import save_kernels
+from virnuc_profiler.errors import LibraryUnavailable
+from virnuc_profiler.sweep.kernels.kernel_pass import add_kernels, save_kernels
 
 STREAM = 0
 BATCHES = 40
@@ -82,10 +83,16 @@ class Loop:
             builder.operation(builder.call(now), start, self._idle_at, name)
 
 
+def install(loop: Loop) -> None:
+    """Put the tracer and the loop's synchronization in the place of PyTorch's."""
+    torch.profiler.profile = Tracer  # type: ignore[misc,assignment]
+    torch.profiler.supported_activities = lambda: {torch.profiler.ProfilerActivity.CUDA}
+    torch.cuda.synchronize = loop.synchronize
+
+
 def a_captured_loop() -> Any:
     loop = Loop(CudaControl(), BATCHES)
-    torch.profiler.profile = Tracer  # type: ignore[misc,assignment]
-    torch.cuda.synchronize = loop.synchronize
+    install(loop)
     profiler = BatchProfiler(device="cuda:0", run_id="measured", sample_gpu=False)
     with profiler:
         list(loop(profiler))
@@ -102,8 +109,7 @@ def a_captured_loop() -> Any:
 
 def a_loop_that_ends_early() -> str:
     loop = Loop(CudaControl(), 2)
-    torch.profiler.profile = Tracer  # type: ignore[misc,assignment]
-    torch.cuda.synchronize = loop.synchronize
+    install(loop)
     profiler = BatchProfiler(device="cuda:0", run_id="measured", sample_gpu=False)
     with profiler:
         list(Loop(loop.cuda, BATCHES)(profiler))
@@ -135,3 +141,20 @@ def test_a_capture_agrees_with_what_the_loop_launched(standins: Standins) -> Non
 def test_a_loop_that_ends_before_the_capture_says_so(standins: Standins) -> None:
     message = standins.call(a_loop_that_ends_early, libraries=("cuda",))
     assert message == "the loop ended after 2 batches, before CUPTI was to be started: use more sequences"
+
+
+def without_cuda() -> str:
+    loop = Loop(CudaControl(), BATCHES)
+    profiler = BatchProfiler(device="cuda:0", sample_gpu=False)
+    with profiler:
+        list(loop(profiler))
+    torch.profiler.supported_activities = lambda: {torch.profiler.ProfilerActivity.CPU}
+    try:
+        add_kernels(profiler.result, loop, device="cuda:0")
+    except LibraryUnavailable as error:
+        return str(error)
+    return ""
+
+
+def test_a_pytorch_without_cuda_says_so(standins: Standins) -> None:
+    assert "cannot record kernels: it was built without CUDA" in standins.call(without_cuda, libraries=("cuda",))

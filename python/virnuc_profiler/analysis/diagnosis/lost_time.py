@@ -8,7 +8,7 @@ Gaps count in full. Time lost inside device stages is estimated from bounds that
 * Launch-bound batches: the device waited for launches. SM activity bounds the loss: SMs that were active for 90 % of
   the time in stages cannot have waited for more than 10 % of it. Without GPM samples all of the time counts, as an
   upper bound, except for stages that the device timed itself. If the kernels of some batches were captured, the
-  loss is the difference between the time in stages and the busy time instead.
+  loss is the difference between the time in stages and the busy time instead, without those first copies.
 * Copies: the SMs are idle while the stream copies.
 * Contention, lower clocks, and uneven device times: the share of the time in stages that they took.
 """
@@ -101,7 +101,8 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
     lost: dict[str, float] = defaultdict(float)
     for line in observation.gaps.totals():
         lost[line.cause] += line.total_ns / observation.window_ns
-    for cause, exposed_ns in _exposed(observation):
+    exposed = list(_exposed(observation))
+    for cause, exposed_ns in exposed:
         lost[cause] += exposed_ns / observation.window_ns
     waiting_share = _waiting_share(observation)
     if waiting_share >= TYPICAL_SHARE:
@@ -118,7 +119,8 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
         late = {launch.batch_index for launch in launch_bound}
         idle_inside = _stage_time(observation, late) / observation.window_ns * (1 - (working or 0.0))
     else:
-        idle_inside = max(0.0, in_stages - busy)
+        counted = sum(exposed_ns for _, exposed_ns in exposed) / observation.window_ns
+        idle_inside = max(0.0, in_stages - busy - counted)
     lost[SYNCHRONIZING if waits_inside else LAUNCHING] += idle_inside
     copy_share = _copy_share(observation)
     lost[COPYING] += copy_share

@@ -29,6 +29,8 @@ started, and so that it is still full when the last of them completes."""
 _ANCHORS: Final = 4
 """Comparisons of the clocks before the batches, and again after them."""
 
+_END: Final = object()
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,12 +77,13 @@ def capture_kernels(
         device_stages: Names of the stages that get a device interval; None as for :class:`BatchProfiler`.
 
     Raises:
-        LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+        LibraryUnavailable: There is no GPU, or this PyTorch cannot record it.
         ValueError: The loop ended before CUPTI was started.
     """
     target = resolve_target(device)
     if target.ordinal is None:
         raise LibraryUnavailable(f"{NOTHING_TO_RECORD} ({target.reason or 'the run is on the CPU'})")
+    _require_activities()
     profiler = BatchProfiler(
         device=device,
         stages=stages,
@@ -103,6 +106,17 @@ def capture_kernels(
             if close is not None:
                 close()
     return KernelCapture(profiler.result, trace, anchors, started_ns, target.ordinal)
+
+
+def _require_activities() -> None:
+    import torch
+
+    known = torch.profiler.supported_activities()  # type: ignore[no-untyped-call]
+    if torch.profiler.ProfilerActivity.CUDA not in known:
+        raise LibraryUnavailable(
+            f"PyTorch {torch.__version__} cannot record kernels: it was built without CUDA, or without Kineto; install "
+            "a build for CUDA"
+        )
 
 
 def _record(
@@ -150,6 +164,3 @@ def _advance(iterator: Iterator[object], count: int) -> int:
         if next(iterator, _END) is _END:
             return done - 1
     return done
-
-
-_END: Final = object()

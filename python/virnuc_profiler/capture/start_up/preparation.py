@@ -18,6 +18,8 @@ from typing import Final
 from virnuc_profiler.telemetry.parts.start_up_records import StartUpPart, StartUpRecord
 
 _MAX_PARTS: Final = 256
+_MIN_PART_NS: Final = 1_000_000
+"""Shorter work is not kept: it explains nothing, and starting a plain iterable is work of a microsecond."""
 _START_TIME_FIELD: Final = 19
 """Position of the start time among the fields of ``/proc/self/stat`` after the process's name."""
 
@@ -26,7 +28,7 @@ _parts: deque[StartUpPart] = deque(maxlen=_MAX_PARTS)
 
 @contextmanager
 def preparing(name: str) -> Iterator[None]:
-    """Note that the body of the ``with`` statement prepares a run; costs about a microsecond.
+    """Note that the body of the ``with`` statement prepares a run, unless it takes less than a millisecond.
 
     Args:
         name: Name of the work, such as one of those in ``telemetry.parts.start_up_records``.
@@ -35,7 +37,9 @@ def preparing(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _parts.append(StartUpPart(name, start_ns, time.monotonic_ns()))
+        end_ns = time.monotonic_ns()
+        if end_ns - start_ns >= _MIN_PART_NS:
+            _parts.append(StartUpPart(name, start_ns, end_ns))
 
 
 def start_up_record(*, first_run: bool, run_start_ns: int, run_end_ns: int) -> StartUpRecord:

@@ -78,13 +78,13 @@ def test_the_start_of_the_process_is_before_now_and_does_not_move():
 
 def test_a_run_takes_the_notes_that_concern_it():
     with preparing("test: before"):
-        pass
+        time.sleep(0.002)
     start = time.monotonic_ns()
     with preparing("test: during"), preparing("test: inside"):
-        pass
+        time.sleep(0.002)
     end = time.monotonic_ns()
     with preparing("test: after"):
-        pass
+        time.sleep(0.002)
     mine = [part.name for part in start_up_record(first_run=False, run_start_ns=start, run_end_ns=end).parts]
     assert [name for name in mine if name.startswith("test: ")] == ["test: inside", "test: during"]
     first = [part.name for part in start_up_record(first_run=True, run_start_ns=start, run_end_ns=end).parts]
