@@ -145,7 +145,7 @@ def figures_of(run: RunResult, loop: Loop, arguments: argparse.Namespace) -> dic
         f"{stages}, own pace": observe(run).stage_share,
         f"{stages}, bare pace": observe(run).stage_share,
         f"{kernels}, own pace": found.busy_share,
-        f"{kernels}, bare pace": found.busy_share_at_run_pace,
+        f"{kernels}, bare pace": found.busy_share_at_own_pace,
         "slowdown by the capture": found.slowdown,
     }
     if arguments.export is not None:

@@ -71,7 +71,7 @@ def test_a_loop_that_waits_for_each_of_its_small_kernels_is_idle_inside_its_stag
 
 def test_a_loop_of_large_kernels_is_busy():
     found = capture(matmul_loop(4096, 10, wait=False))
-    assert found.busy_share_at_run_pace > 0.9
+    assert found.busy_share_at_own_pace > 0.9
     stages = {one.stage: one for one in found.stages}
     (largest, *_) = [one for one in found.kernels if one.stage == "forward"]
     assert largest.count == 10 * CAPTURED
@@ -97,7 +97,7 @@ def test_our_runner_replays_graphs_with_one_launch(cuda_graphs):
     assert per_batch < 10 if cuda_graphs else per_batch > 20
     assert stages["forward"].operations / CAPTURED > 20
     unstaged = sum(one.total_ns for one in found.stages if one.stage is None)
-    assert unstaged < 0.02 * sum(one.total_ns for one in found.stages)
+    assert unstaged < 0.05 * sum(one.total_ns for one in found.stages)
 
 
 def test_profile_saves_and_shows_the_kernels(tmp_path):
@@ -111,9 +111,9 @@ def test_profile_saves_and_shows_the_kernels(tmp_path):
     print(done.stdout, done.stderr)
     assert done.returncode == 0
     assert "Kernels (CUPTI)" in done.stdout
-    assert "GPU busy at the run's pace: " in done.stdout
+    assert "GPU busy at the loop's own pace: " in done.stdout
     (path,) = tmp_path.glob("run_*.json")
     kernels = RunResult.load(path).kernels
     assert kernels.batches == 20
-    assert 0.0 < kernels.busy_share_at_run_pace <= 1.0
-    assert kernels.slowdown > 0.9
+    assert 0.0 < kernels.busy_share_at_own_pace <= 1.0
+    assert kernels.slowdown > 0.3  # the batches take 10 ms in all

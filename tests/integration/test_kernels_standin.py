@@ -104,7 +104,7 @@ def a_captured_loop() -> Any:
     found = saved.kernels
     assert found is not None
     assert replace(saved, kernels=None).batches.to_columns() == profiler.result.batches.to_columns()
-    return [loop.closed, found.to_json(), found.busy_share, found.busy_share_at_run_pace]
+    return [loop.closed, found.to_json(), found.busy_share, found.busy_share_at_own_pace]
 
 
 def a_loop_that_ends_early() -> str:

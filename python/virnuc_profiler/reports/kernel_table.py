@@ -36,13 +36,13 @@ def render_kernels(kernels: KernelActivity) -> str:
 
 
 def kernel_sentence(kernels: KernelActivity) -> str:
-    """Return the busy share of the device in one sentence, at the pace of the run if that is known.
+    """Return the busy share of the device in one sentence, at the loop's own pace if that is known.
 
     Args:
         kernels: Device work of the captured batches.
     """
-    at_pace = kernels.busy_share_at_run_pace
-    pace = "" if at_pace is None else f"{share(at_pace)} at the run's pace, "
+    at_pace = kernels.busy_share_at_own_pace
+    pace = "" if at_pace is None else f"{share(at_pace)} at its own pace, "
     return (
         f"{pace}{share(kernels.busy_share)} while CUPTI recorded {counted(kernels.batches, 'batch', 'batches')}"
         f"{_slowdown(kernels)}"
@@ -61,16 +61,16 @@ def _figures(kernels: KernelActivity) -> Iterator[str]:
         f"{window_ns / 1e9:,.3f} s, from the completion of the batch before them to that of the last"
     )
     yield f"GPU busy while recorded: {share(kernels.busy_share)}"
-    if kernels.busy_share_at_run_pace is not None:
-        yield f"GPU busy at the run's pace: {share(kernels.busy_share_at_run_pace)} (same work, time without CUPTI)"
+    if kernels.busy_share_at_own_pace is not None:
+        yield f"GPU busy at the loop's own pace: {share(kernels.busy_share_at_own_pace)} (same work, without CUPTI)"
     if kernels.idle_in_stages_ns is not None and kernels.idle_between_ns is not None:
         inside, between = (share(ratio(ns, window_ns)) for ns in (kernels.idle_in_stages_ns, kernels.idle_between_ns))
         yield f"Idle while recorded: {inside} inside device stages, {between} between them"
     yield f"Launches: {_each(kernels.launches, batches)} a batch, of {_each(kernels.operations, batches)} operations"
     if kernels.slowdown is None:
-        yield "Overhead of the capture: not known, because the measured run does not have these batches"
+        yield "Overhead of the capture: not known, because no undisturbed batches were run without it"
     else:
-        yield f"Overhead of the capture: the batches took {kernels.slowdown:.2f} times as long as in the measured run"
+        yield f"Overhead of the capture: the batches took {kernels.slowdown:.2f} times as long as without it"
     if kernels.clock_error_ns is None:
         yield "Stages by the time of day, which may be off: the calls that compare the clocks are not in the trace"
 

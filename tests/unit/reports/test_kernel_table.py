@@ -36,10 +36,10 @@ def measured():
 def test_the_report_shows_busy_share_gaps_launches_kernels_and_overhead(measured):
     text = render_kernels(measured.kernels)
     assert "GPU busy while recorded: 33.6%" in text
-    assert "GPU busy at the run's pace: 37.0% (same work, time without CUPTI)" in text
+    assert "GPU busy at the loop's own pace: 37.0% (same work, without CUPTI)" in text
     assert "Idle while recorded: 49.8% inside device stages, 16.5% between them" in text
     assert "Launches: 11.0 a batch, of 11.0 operations" in text
-    assert "the batches took 1.10 times as long as in the measured run" in text
+    assert "the batches took 1.10 times as long as without it" in text
     assert "Window: 20 batches (7 to 26)" in text
     rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
     assert ["forward", "10.0", "10.0", "4.000", "4.000", "10.000", "60.0%"] in rows
@@ -50,7 +50,7 @@ def test_the_report_shows_busy_share_gaps_launches_kernels_and_overhead(measured
 
 def test_the_page_and_the_verdict_know_the_busy_share(measured):
     page = " ".join(render_page(measured).split())
-    assert "Busy: 37.0% at the run's pace, 33.6% while CUPTI recorded 20 batches, which took 1.10 times as long" in page
+    assert "Busy: 37.0% at its own pace, 33.6% while CUPTI recorded 20 batches, which took 1.10 times as long" in page
     found = diagnose_run(measured)
     assert dict(found.evidence)["GPU busy at this pace, by CUPTI in 20 batches"] == "37.0%"
     assert found.bottleneck == "launching"
@@ -104,5 +104,5 @@ def test_damaged_kernels_are_named(measured, change, message):
 
 def test_an_empty_capture_has_no_shares():
     empty = KernelActivity(0, 0, 0, 0, None, None, 0, 0)
-    assert (empty.busy_share, empty.busy_share_at_run_pace, empty.slowdown) == (None, None, None)
+    assert (empty.busy_share, empty.busy_share_at_own_pace, empty.slowdown) == (None, None, None)
     assert "GPU busy while recorded: n/a" in render_kernels(empty)

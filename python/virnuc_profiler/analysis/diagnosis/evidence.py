@@ -45,7 +45,7 @@ def device_evidence(
     yield from _start_up(observation.start_up)
     if observation.stage_share is not None:
         yield Evidence("in device stages, at most", percent(observation.stage_share))
-    if observation.kernels is not None and (busy := observation.kernels.busy_share_at_run_pace) is not None:
+    if observation.kernels is not None and (busy := observation.kernels.busy_share_at_own_pace) is not None:
         batches = counted(observation.kernels.batches, "batch", "batches")
         yield Evidence(f"GPU busy at this pace, by CUPTI in {batches}", percent(busy))
     if observation.timestamped_share is not None:

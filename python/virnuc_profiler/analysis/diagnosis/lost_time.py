@@ -114,7 +114,7 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
     launch_bound_share = len(launch_bound) / len(observation.launches)
     working = None if observation.activity.sm is None else min(1.0, ratio(observation.activity.sm, in_stages) or 0.0)
     waits_inside = working is not None and working >= WORKING_SM_SHARE and launch_bound_share >= TYPICAL_SHARE
-    busy = None if observation.kernels is None else observation.kernels.busy_share_at_run_pace
+    busy = None if observation.kernels is None else observation.kernels.busy_share_at_own_pace
     if busy is None:
         late = {launch.batch_index for launch in launch_bound}
         idle_inside = _stage_time(observation, late) / observation.window_ns * (1 - (working or 0.0))

@@ -151,7 +151,7 @@ def healthy_sentence(bottleneck: str, observation: Observation, *, uncertain: bo
         uncertain: Whether a considerable loss was found that the error of the clocks may explain.
     """
     share, exact, sm = observation.stage_share or 0.0, observation.timestamped_share, observation.activity.sm
-    busy = None if observation.kernels is None else observation.kernels.busy_share_at_run_pace
+    busy = None if observation.kernels is None else observation.kernels.busy_share_at_own_pace
     measured = [] if exact is None else [f"for {percent(exact)} by its own timestamps"]
     measured += [] if busy is None else [f"busy for {percent(busy)} by CUPTI"]
     measured += [] if sm is None else [f"with an SM activity of {sm:.2f}"]

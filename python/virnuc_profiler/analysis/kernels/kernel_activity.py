@@ -99,7 +99,7 @@ def kernel_activity(
         idle_between_ns=None if idle_ns is None else window[1] - window[0] - busy_ns - idle_ns,
         launches=work.take(ours).launches,
         operations=int(ours.sum()),
-        reference_ns=None if measured is None else reference_ns(run.batches, captured, measured),
+        reference_ns=reference_ns(run, captured, started_ns, measured),
         clock_error_ns=clock.error_ns,
         stages=tuple(_stage_activity(name, part, work, stages[in_batch]) for name, part in parts.items()),
         kernels=tuple(total for name, part in parts.items() for total in _largest(name, part.operations)),

@@ -10,13 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic_ns, time_ns
+from time import monotonic_ns, sleep, time_ns
 from typing import Any, Final
 
 from virnuc_profiler.capture.profiler import BatchProfiler
+from virnuc_profiler.capture.start_up.preparation import latest_preparation_ns
 from virnuc_profiler.capture.target import resolve_target
 from virnuc_profiler.errors import LibraryUnavailable
 from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor
+from virnuc_profiler.telemetry.parts.start_up_records import RECORDING_GRAPHS
 from virnuc_profiler.telemetry.records import STAGES
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -26,8 +28,13 @@ EXTRA_BATCHES: Final = 12
 """Batches that are run under CUPTI beside those to capture: until the device's queue is full again after CUPTI was
 started, and so that it is still full when the last of them completes."""
 
-_ANCHORS: Final = 4
-"""Comparisons of the clocks before the batches, and again after them."""
+_ANCHOR_PAUSES_S: Final = (0.0002, 0.0005, 0.0011, 0.0)
+"""Pauses after each comparison of the clocks before the batches, and again after them. A loop that synchronizes
+regularly has no calls at these distances."""
+
+_MAX_WARM_UP_BATCHES: Final = 1000
+_MAX_WARM_UP_NS: Final = 30_000_000_000
+"""Limits of a warm-up that goes on because graphs are still recorded."""
 
 _END: Final = object()
 
@@ -71,7 +78,8 @@ def capture_kernels(
         batches: Function that starts the loop: it returns an iterator that does one batch whenever it is advanced, and
             records each one with the profiler that it is given. The iterator is closed before the loop has ended.
         num_batches: Number of batches to capture.
-        skip: Number of batches to run before CUPTI is started.
+        skip: Number of batches to run before CUPTI is started. More are run while CUDA graphs are recorded, until none
+            was recorded for `num_batches` batches.
         device: Device that the loop runs on, as for :class:`BatchProfiler`.
         stages: Names of the stages that the loop marks.
         device_stages: Names of the stages that get a device interval; None as for :class:`BatchProfiler`.
@@ -95,17 +103,30 @@ def capture_kernels(
     with profiler:
         iterator = batches(profiler)
         try:
-            done = _advance(iterator, skip)
-            if done < skip:
-                raise ValueError(
-                    f"the loop ended after {done:,} batches, before CUPTI was to be started: use more sequences"
-                )
+            _warm_up(iterator, skip, quiet=num_batches)
             trace, anchors, started_ns = _record(iterator, num_batches + EXTRA_BATCHES, target.ordinal)
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:
                 close()
     return KernelCapture(profiler.result, trace, anchors, started_ns, target.ordinal)
+
+
+def _warm_up(iterator: Iterator[object], skip: int, quiet: int) -> None:
+    """Advance a loop `skip` times, and on while a CUDA graph was recorded within its last `quiet` batches."""
+    started_ns = noted_ns = monotonic_ns()
+    since = done = 0
+    while done < skip or (since < quiet and noted_ns > started_ns and done < _MAX_WARM_UP_BATCHES):
+        if monotonic_ns() - started_ns > _MAX_WARM_UP_NS and done >= skip:
+            return
+        if not _advance(iterator, 1):
+            raise ValueError(
+                f"the loop ended after {done:,} batches, before CUPTI was to be started: use more sequences"
+            )
+        done += 1
+        latest_ns = latest_preparation_ns(RECORDING_GRAPHS)
+        since = since + 1 if latest_ns <= noted_ns else 0
+        noted_ns = max(noted_ns, latest_ns)
 
 
 def _require_activities() -> None:
@@ -149,11 +170,12 @@ def _anchors(ordinal: int) -> list[ClockAnchor]:
     import torch
 
     found = []
-    for _ in range(_ANCHORS):
+    for pause_s in _ANCHOR_PAUSES_S:
         before_ns = monotonic_ns()
         torch.cuda.synchronize(ordinal)
         after_ns = monotonic_ns()
         found.append(ClockAnchor(before_ns, after_ns, time_ns()))
+        sleep(pause_s)
     return found
 
 

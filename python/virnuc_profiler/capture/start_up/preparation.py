@@ -42,6 +42,15 @@ def preparing(name: str) -> Iterator[None]:
             _parts.append(StartUpPart(name, start_ns, end_ns))
 
 
+def latest_preparation_ns(name: str) -> int:
+    """Return when the latest noted work of a name ended, on the monotonic clock; 0 if there was none.
+
+    Args:
+        name: Name of the work.
+    """
+    return max((part.end_ns for part in tuple(_parts) if part.name == name), default=0)
+
+
 def start_up_record(*, first_run: bool, run_start_ns: int, run_end_ns: int) -> StartUpRecord:
     """Return what was noted for a run.
 

@@ -86,7 +86,8 @@ class KernelActivity:
             times.
         launches: Calls that launched the work of the captured batches.
         operations: Kernels, copies and memsets of the captured batches.
-        reference_ns: Time that the same batches took in the measured run, without CUPTI; None if it is unknown.
+        reference_ns: Time that the batches take without CUPTI; None if it is unknown. See
+            ``analysis.kernels.captured_batches``.
         clock_error_ns: Uncertainty of the launch times relative to the stages; None if the clocks were compared by
             the time of day only.
         stages: Work by stage, in the order of the run's stages.
@@ -112,8 +113,8 @@ class KernelActivity:
         return self.busy_ns / self.window_ns if self.window_ns > 0 else None
 
     @property
-    def busy_share_at_run_pace(self) -> float | None:
-        """Busy share of the device in the measured run, 0 to 1; None if the time of its batches is unknown.
+    def busy_share_at_own_pace(self) -> float | None:
+        """Busy share of the device in the loop without CUPTI, 0 to 1; None if the time of its batches is unknown.
 
         The device does the same work in both, and CUPTI slows down the host. So the work is compared with the time that
         the same batches took without it.

@@ -15,6 +15,7 @@ from virnuc_profiler.analysis.kernels.device_trace import read_device_trace
 from virnuc_profiler.analysis.kernels.kernel_activity import kernel_activity
 from virnuc_profiler.analysis.kernels.trace_clock import fit_trace_clock
 from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor
+from virnuc_profiler.telemetry.parts.start_up_records import StartUpPart, StartUpRecord
 
 
 def activity_of(capture, *, num_batches=20, measured=None):
@@ -62,14 +63,32 @@ def test_the_overhead_is_that_over_the_same_batches_of_the_measured_run():
     capture = launch_bound_capture()
     found = activity_of(capture, measured=faster(capture.run, 1.5))
     assert found.slowdown == pytest.approx(1.5, rel=1e-3)
-    assert found.busy_share_at_run_pace == pytest.approx(1.5 * found.busy_share, rel=1e-3)
+    assert found.busy_share_at_own_pace == pytest.approx(1.5 * found.busy_share, rel=1e-3)
 
 
-def test_other_batches_in_the_measured_run_are_compared_by_tokens():
-    capture = launch_bound_capture(batches=40)
+def test_batches_that_the_measured_run_lacks_are_compared_with_those_before_the_capture():
+    capture = launch_bound_capture(batches=60, skip=25)
     fewer = faster(launch_bound_capture(batches=12).run, 2.0)
-    found = activity_of(capture, measured=fewer)
-    assert found.slowdown == pytest.approx(2.0, rel=0.05)
+    for measured in (None, fewer):
+        found = activity_of(capture, measured=measured)
+        assert found.slowdown == pytest.approx(1.0, rel=0.01)  # the made batches are as fast before CUPTI as under it
+
+
+def test_batches_that_recorded_a_graph_are_no_reference():
+    capture = launch_bound_capture(skip=25, batches=60)
+    last = capture.run.batches[20].host_start_ns
+
+    def noted(run, at):
+        part = StartUpPart("recording_graphs", at, at + 3 * MS)
+        return replace(run, start_up=StartUpRecord(None, False, (part,)))
+
+    disturbed = replace(capture, run=noted(capture.run, last))
+    assert activity_of(disturbed).reference_ns is None
+    measured = faster(capture.run, 1.5)
+    assert activity_of(disturbed, measured=measured).slowdown == pytest.approx(1.5, rel=0.01)
+    late = noted(measured, measured.batches[40].host_start_ns)
+    assert activity_of(capture, measured=late).slowdown == pytest.approx(1.0, rel=0.01)
+    assert activity_of(disturbed, measured=late).slowdown is None
 
 
 def test_a_graph_is_one_launch_of_many_kernels():
