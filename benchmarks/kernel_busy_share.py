@@ -168,7 +168,7 @@ def nsys_busy_ns(run: RunResult, capture: GpuCapture, first_batch: int, batches:
         batches: Number of the batches.
 
     Raises:
-        SystemExit: The capture is not of this run.
+        SystemExit: The capture is not of this run, or the run lacks some of the batches.
     """
     domain = resolve_run_domain(capture)
     ranges = ranges_named(select_ranges(capture.ranges, domain), run.stage_names)
@@ -177,6 +177,11 @@ def nsys_busy_ns(run: RunResult, capture: GpuCapture, first_batch: int, batches:
         raise SystemExit("no batch of the run occurs in the capture: they are not of the same run")
     indices, at_ns = run.batches.columns["index"].tolist(), completions_of(run.batches).at_ns.tolist()
     completed = dict(zip(indices, at_ns, strict=True))
+    if not {first_batch - 1, first_batch + batches - 1} <= completed.keys():
+        raise SystemExit(
+            f"the run of nsys has {len(run.batches)} batches, and batches {first_batch - 1} to "
+            f"{first_batch + batches - 1} are needed: run it again with more --batches"
+        )
     ends = [completed[index] for index in range(first_batch - 1, first_batch + batches)]
     window = ends[0] + round(clock.offset_ns), max(ends) + round(clock.offset_ns)
     operations = capture.operations

@@ -45,6 +45,11 @@ def test_another_run_is_refused():
         nsys_busy_ns(other, capture, 101, 1)
 
 
+def test_missing_batches_are_named():
+    with pytest.raises(SystemExit, match="has 12 batches, and batches 7 to 14 are needed: run it again with more"):
+        nsys_busy_ns(*captured_run(), 8, 7)
+
+
 def test_claims_compare_at_the_pace_of_the_bare_run():
     stages, kernels, nsys = (
         f"{name}, bare pace"
