@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     rank = current_rank()
     share_device(arguments, rank)
     workers = share_cores(rank, request.configuration.num_workers, given=arguments.num_workers is not None)
-    request = replace(request, configuration=replace(request.configuration, num_workers=workers))
+    request = replace(request, configuration=request.configuration.replace(num_workers=workers))
     speaks = rank.local_index == 0  # the other ranks of the host would say the same
     for notice in request.notices if speaks else ():
         print(notice)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path, model_name, number, reader, whole
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
-from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BASELINE, BUILTIN_KNOBS, Configuration
 
 if TYPE_CHECKING:
     from virnuc_profiler.embed.job import EmbedJob
@@ -91,7 +91,7 @@ def add_embed_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="device (default: auto)")
     knobs = parser.add_argument_group("configuration")
     for name in (*_KNOBS, "precision"):
-        knob = KNOBS[name]
+        knob = BUILTIN_KNOBS[name]
         (model if knob.needs_new_model else knobs).add_argument(
             knob.option, type=reader(knob.parse), metavar=knob.metavar, help=knob.full_help(knob.text(knob.default))
         )
@@ -207,7 +207,7 @@ def _of_config(path: Path, best: BestConfiguration) -> dict[str, Any]:
     precision = configuration.precision or model.get("precision")
     if isinstance(model.get("model_name"), str):
         found["model"] = resolve_model_name(model["model_name"])
-    if isinstance(precision, str) and KNOBS["precision"].accepts(precision):
+    if isinstance(precision, str) and BUILTIN_KNOBS["precision"].accepts(precision):
         found["precision"] = precision
     return found
 
