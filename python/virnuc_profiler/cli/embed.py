@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from virnuc_profiler.embed.job import EmbedJob
     from virnuc_profiler.embed.prepared_job import PreparedJob
+    from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import RankOutcome
     from virnuc_profiler.ranks.rank import Rank
     from virnuc_profiler.reports.projection_text import Projected
@@ -47,10 +48,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a job to its end; return 1 if a sequence is missing or not right."""
+    from virnuc_profiler.embed.rank_job import JobRank
+
     request = embed_request(arguments)
     if starts_ranks(arguments) and not arguments.dry_run:
         require_writable(request.folder)
-        return _check(request.folder) if run_on_this_host(arguments) else 1
+        with JobRank(request.folder, current_rank()) as member:
+            return _check(member) if run_on_this_host(arguments) else 1
     end_with_launcher()
     rank = current_rank()
     share_device(arguments, rank)
@@ -69,10 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
     _describe(request, prepared, projected, speaks=speaks)
     if arguments.dry_run:
         return 0
-    if prepared.left:
-        outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, rank)
-        _report(outcome, projected, whole=speaks)
-    return 0 if rank.launcher == LOCAL else _check(prepared.folder)  # the launcher checks when all ranks have ended
+    with JobRank(prepared.folder, rank) as member:
+        if prepared.left:
+            outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, member)
+            _report(outcome, projected, whole=speaks)
+        return 0 if rank.launcher == LOCAL else _check(member)  # the launcher checks when all ranks have ended
 
 
 def _device(name: str, precision: str | None) -> torch.device:
@@ -178,13 +183,12 @@ def _run_shards(
     device: torch.device,
     projected: Projected | None,
     min_cosine: float | None,
-    rank: Rank,
+    member: JobRank,
 ) -> RankOutcome:
     from virnuc_profiler.capture.target import resolve_target
     from virnuc_profiler.cli.embed_progress import show_job
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.embed.prepared_job import begin_job
-    from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import run_rank
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
@@ -200,29 +204,28 @@ def _run_shards(
             f"there are no weights of {request.model} in PyTorch's hub cache, and vectors of random weights mean "
             "nothing: give --weights pretrained to download them, or --weights PATH (--weights random is for tests)"
         )
-    if rank.local_index == 0:
+    if member.rank.local_index == 0:
         print(describe_model(description), end="\n\n", flush=True)
     weights = description.get("weights_fingerprint") or description["weights"]
-    with JobRank(prepared.folder, rank) as member:
-        uuid = resolve_target(str(device)).uuid
-        if uuid is not None and not member.has_device(uuid):
-            _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
-        prepared = begin_job(prepared, weights, member.name)
-        queue = member.queue(prepared.shards)
-        with show_job(prepared.left, queue, rank) as meter:
-            return run_rank(
-                prepared.job,
-                prepared.folder,
-                queue,
-                prepared.fasta,
-                model,
-                device,
-                configuration=request.configuration,
-                rank=member.name,
-                listener=meter,
-                min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
-                predicted_s=None if projected is None else _seconds(projected),
-            )
+    uuid = resolve_target(str(device)).uuid
+    if uuid is not None and not member.has_device(uuid):
+        _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
+    prepared = begin_job(prepared, weights, member.name)
+    queue = member.queue(prepared.shards)
+    with show_job(prepared.left, queue, member.rank) as meter:
+        return run_rank(
+            prepared.job,
+            prepared.folder,
+            queue,
+            prepared.fasta,
+            model,
+            device,
+            configuration=request.configuration,
+            rank=member.name,
+            listener=meter,
+            min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
+            predicted_s=None if projected is None else _seconds(projected),
+        )
 
 
 def _report(outcome: RankOutcome, projected: Projected | None, *, whole: bool) -> None:
@@ -258,20 +261,20 @@ def _report(outcome: RankOutcome, projected: Projected | None, *, whole: bool) -
         )
 
 
-def _check(folder: Path) -> int:
+def _check(member: JobRank) -> int:
     """Check a job whose shards are all finished, unless another process does so; return 1 if it is not complete."""
     from virnuc_profiler.embed.job import read_job
-    from virnuc_profiler.embed.rank_job import JobRank
 
-    job = read_job(folder)
+    job = read_job(member.folder)
     assert job is not None, "a job that has run has a file"
-    with JobRank(folder, current_rank()) as member:
-        if not member.checks():
-            print("Checked: by another process, which has begun to")
-            return 0
-        code = _finish(folder, job)
-        member.close(complete=not code)
-        return code
+    if not member.checks():
+        print("Checked: by another process of this job")
+        return 0
+    code = _finish(member.folder, job)
+    if not code:
+        member.note_check()
+        member.close(complete=True)
+    return code
 
 
 def _finish(folder: Path, job: EmbedJob) -> int:

@@ -19,8 +19,10 @@ from virnuc_profiler.ranks.claim_folder import ClaimFolder
 from virnuc_profiler.ranks.rank import Rank
 
 CLAIMS_FOLDER: Final = "claims"
-POLL_S: Final = 0.5
-"""Pause between two looks at the shards that others hold, once there are no others, in seconds."""
+FIRST_PAUSE_S: Final = 0.2
+MAX_PAUSE_S: Final = 5.0
+"""Pauses between two looks at the shards that others hold, once there are no others. They grow, since the server of a
+network file system answers many ranks."""
 
 
 class ClaimedShards:
@@ -107,6 +109,7 @@ class ClaimedShards:
         Returns:
             Whether :meth:`claim` returns a shard that this process has taken over.
         """
+        pause_s = FIRST_PAUSE_S
         while True:
             self._finished.refresh()
             for shard in [*self._left, *self._with_others]:
@@ -119,7 +122,8 @@ class ClaimedShards:
             if not self._left and not self._with_others:
                 return False
             self._claims.note_progress()
-            self._pause(POLL_S)
+            self._pause(pause_s)
+            pause_s = min(MAX_PAUSE_S, 1.5 * pause_s)
 
     def _take(self, shard: Shard) -> bool:
         if shard.number in self._finished or not self._claims.take(_key(shard)):
