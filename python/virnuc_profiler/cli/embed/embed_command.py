@@ -153,25 +153,25 @@ def _run_shards(
     projected: Projected | None,
     min_cosine: float | None,
 ) -> tuple[PreparedJob, RankOutcome]:
-    from virnuc_profiler.cli.embed_progress import show_job
+    from virnuc_profiler.cli.embed.embed_progress import show_job
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.embed.prepared_job import begin_job
     from virnuc_profiler.embed.rank_worker import run_rank
     from virnuc_profiler.embed.shard_queue import LocalQueue
+    from virnuc_profiler.inference.esm2.hub_cache import cached_checkpoint
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
     from virnuc_profiler.inference.loading.environment import require_environment
     from virnuc_profiler.sweep.trial.provenance import model_description
 
     require_environment(request.configuration.num_workers)
+    if request.weights == "auto" and not cached_checkpoint(request.model).is_file():
+        raise _no_weights(request.model)
     with Heartbeat(f"loading {request.model}"):
         model, _ = load_esm2_model(request.model, device, precision=prepared.job.precision, weights=request.weights)
     description = model_description(model)
     if description["weights_source"] == "random" and request.weights != "random":
-        raise ModelError(
-            f"there are no weights of {request.model} in PyTorch's hub cache, and vectors of random weights mean "
-            "nothing: give --weights pretrained to download them, or --weights PATH (--weights random is for tests)"
-        )
+        raise _no_weights(request.model)
     print(describe_model(description), end="\n\n", flush=True)
     weights = description.get("weights_fingerprint") or description["weights"]
     prepared = begin_job(prepared, weights)
@@ -190,6 +190,13 @@ def _run_shards(
             predicted_s=None if projected is None else _seconds(projected),
         )
     return prepared, outcome
+
+
+def _no_weights(model: str) -> ModelError:
+    return ModelError(
+        f"there are no weights of {model} in PyTorch's hub cache, and vectors of random weights mean nothing: give "
+        "--weights pretrained to download them, or --weights PATH (--weights random is for tests)"
+    )
 
 
 def _report(outcome: RankOutcome, projected: Projected | None) -> None:

@@ -8,7 +8,7 @@ from tests.support.sweeps import run_in_journal, small_plan
 from virnuc_profiler import open_embeddings
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.embed.job import read_job
-from virnuc_profiler.inference.esm2 import load
+from virnuc_profiler.inference.esm2 import hub_cache, load
 
 COUNT = 120
 
@@ -19,7 +19,7 @@ def fasta(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def model(monkeypatch):
+def model(tmp_path, monkeypatch):
     """A model of the size of the 8M one that computes next to nothing, and the arguments that it was loaded with."""
     loaded = {}
 
@@ -28,6 +28,8 @@ def model(monkeypatch):
         return loaded["model"], None
 
     monkeypatch.setattr(load, "load_esm2_model", load_model)
+    (tmp_path / "cached.pt").touch()
+    monkeypatch.setattr(hub_cache, "cached_checkpoint", lambda name: tmp_path / "cached.pt")
     return loaded
 
 
@@ -123,6 +125,10 @@ def test_random_weights_are_refused_unless_they_are_asked_for(tmp_path, fasta, c
     monkeypatch.setattr(load, "load_esm2_model", lambda *a, **o: (random_model, None))
     arguments = ("--fasta", fasta, "--output-dir", tmp_path / "out", "--model", "8M")
     assert "vectors of random weights mean nothing" in failing(capsys, 1, *arguments)
+    (tmp_path / "cached.pt").unlink()
+    monkeypatch.setattr(load, "load_esm2_model", None)  # is not called
+    assert "give --weights pretrained to download them" in failing(capsys, 1, *arguments)
+    monkeypatch.setattr(load, "load_esm2_model", lambda *a, **o: (random_model, None))
     assert not (tmp_path / "out" / "job.json").exists()
     assert embed(*arguments, "--weights", "random") == 0
 
