@@ -225,16 +225,12 @@ def _report(outcome: RankOutcome, projected: Projected | None) -> None:
     for path in outcome.telemetry:
         print(f"Telemetry: {shown_path(path)}")
         print(f"Run: {shown_path(run_path(path))}")
-    if outcome.non_finite:
-        print(
-            f"virnuc-profiler: warning: {counted(outcome.non_finite, 'vector')} of this run hold NaN or infinity",
-            file=sys.stderr,
-        )
 
 
 def _finish(prepared: PreparedJob) -> int:
     """Count every sequence in the files, and build the index of identifiers."""
-    from virnuc_profiler.embed.id_index import build_id_index
+    from virnuc_profiler.embed.job_index import build_indexes
+    from virnuc_profiler.embed.manifest.manifest_files import read_manifests
     from virnuc_profiler.embed.verify import verify_job
 
     with Heartbeat("counting the vectors in the files"):
@@ -247,8 +243,10 @@ def _finish(prepared: PreparedJob) -> int:
         )
         return 1
     with Heartbeat("indexing the identifiers"):
-        build_id_index(prepared.folder, prepared.job)
+        build_indexes(prepared.folder, prepared.job)
     print(f"Checked: {found.sentence()}")
+    if bad := sum(record.non_finite for record in read_manifests(prepared.folder).values()):
+        print(f"virnuc-profiler: warning: {counted(bad, 'vector')} hold NaN or infinity", file=sys.stderr)
     print(f"Vectors: {shown_path(prepared.folder)} (in Python: virnuc_profiler.open_embeddings)")
     return 0
 

@@ -51,7 +51,7 @@ def test_a_job_from_beginning_to_end(tmp_path, fasta, model, capsys):
     assert "Verdict: " in printed
     assert f"Checked: every sequence once: {COUNT} counted in 6 files" in printed
     np.testing.assert_array_equal(open_embeddings(out).to_numpy()[:, :4], expected_vectors(fasta))
-    assert (out / "id_index" / "hashes.npy").is_file()
+    assert (out / "index" / "id_hashes.npy").is_file()
     telemetry = json.loads((out / "telemetry" / "telemetry_embed_rank_0.json").read_text())
     assert telemetry["run_metadata"]["embed"]["rank"] == "0"
     assert model["weights"] == "auto"
