@@ -5,13 +5,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from virnuc_profiler.cli.embed.embed_report import (
+    check_and_index,
+    print_outcome,
+    projected_seconds,
+    projected_text,
+)
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
 from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
-from virnuc_profiler.cli.terminal import terminal_width
-from virnuc_profiler.errors import ModelError, UsageError
+from virnuc_profiler.errors import EnvironmentFailure, ModelError, UsageError
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -36,6 +43,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a job to its end; return 1 if a sequence is missing or not right."""
+    from virnuc_profiler.sweep.plan.workload import write_skipped
+
     request = embed_request(arguments)
     for notice in request.notices:
         print(notice)
@@ -43,14 +52,15 @@ def run(arguments: argparse.Namespace) -> int:
     prepared = _prepare(request, device, arguments.shards, checksums=not arguments.trust_sizes)
     if not arguments.dry_run:
         require_writable(prepared.folder)
+        write_skipped(prepared.fasta, prepared.folder)
     projected = _projected(request, prepared)
     _describe(request, prepared, projected)
     if arguments.dry_run:
         return 0
     if prepared.left:
         prepared, outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine)
-        _report(outcome, projected)
-    return _finish(prepared)
+        print_outcome(outcome, projected)
+    return check_and_index(prepared)
 
 
 def _device(name: str, precision: str | None) -> torch.device:
@@ -66,6 +76,7 @@ def _prepare(request: EmbedRequest, device: torch.device, num_shards: int | None
     from virnuc_profiler.embed.prepared_job import prepare_job
     from virnuc_profiler.inference.esm2.config import ARCHITECTURES
     from virnuc_profiler.inference.sequences.dataset import open_fasta
+    from virnuc_profiler.sweep.plan.request import recorded
     from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
 
     make_format(request.format)  # a missing package is said before the sequences are read
@@ -90,7 +101,7 @@ def _prepare(request: EmbedRequest, device: torch.device, num_shards: int | None
         dtype=request.dtype,
         per_residue=request.per_residue,
         num_shards=0,
-        weights_option=request.weights,
+        weights_option=recorded("weights", request.weights),
         **{name: getattr(request.configuration, name) for name in _KNOBS},
     )
     with Heartbeat("checking the finished shards"):
@@ -137,7 +148,7 @@ def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected
     print(f"Disk: {need.text}")
     print(f"Configuration: {request.configuration}")
     if projected is not None:
-        print(f"Time: {_hours(projected)}, predicted from {shown_path(projected.source.path)}")
+        print(f"Time: {projected_text(projected)}, predicted from {shown_path(projected.source.path)}")
     require_space(need, job, prepared.folder)
 
 
@@ -176,7 +187,7 @@ def _run_shards(
     weights = description.get("weights_fingerprint") or description["weights"]
     prepared = begin_job(prepared, weights)
     tokens = sum(shard.tokens for shard in prepared.left)
-    with show_job(tokens, len(prepared.left)) as meter:
+    with show_job(tokens, len(prepared.left)) as meter, _memory_errors_explained():
         outcome = run_rank(
             prepared.job,
             prepared.folder,
@@ -187,9 +198,33 @@ def _run_shards(
             configuration=request.configuration,
             listener=meter,
             min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
-            predicted_s=None if projected is None else _seconds(projected),
+            predicted_s=None if projected is None else projected_seconds(projected),
         )
     return prepared, outcome
+
+
+@contextmanager
+def _memory_errors_explained() -> Iterator[None]:
+    """Say what to do when memory runs out; PyTorch's own errors would be internal ones.
+
+    Raises:
+        EnvironmentFailure: Memory ran out.
+    """
+    from virnuc_profiler.sweep.results.result import OOM
+    from virnuc_profiler.sweep.trial.failure import DEVICE, SHARED, describe_failure
+
+    try:
+        yield
+    except Exception as error:
+        failure = describe_failure(error)
+        if failure.reason != OOM:
+            raise
+        smaller = "a smaller --token-budget" if failure.memory == DEVICE else "fewer --num-workers"
+        memory = "" if failure.memory == SHARED else " memory"  # its name says that it is memory
+        raise EnvironmentFailure(
+            f"{failure.memory}{memory} ran out ({failure.message}); the same command with {smaller} continues, and "
+            "finished shards stay"
+        ) from error
 
 
 def _no_weights(model: str) -> ModelError:
@@ -197,67 +232,3 @@ def _no_weights(model: str) -> ModelError:
         f"there are no weights of {model} in PyTorch's hub cache, and vectors of random weights mean nothing: give "
         "--weights pretrained to download them, or --weights PATH (--weights random is for tests)"
     )
-
-
-def _report(outcome: RankOutcome, projected: Projected | None) -> None:
-    """Print how it went: the page on the run, and the prediction against the truth."""
-    from virnuc_profiler.reports.run_page import render_page
-    from virnuc_profiler.sweep.plan.estimate import in_words
-    from virnuc_profiler.sweep.trial.run_files import run_path
-    from virnuc_profiler.telemetry.number_text import number
-    from virnuc_profiler.telemetry.run_result import RunResult
-
-    if outcome.telemetry:
-        run = run_path(outcome.telemetry[0])
-        print(render_page(RunResult.load(run, max_bytes=sys.maxsize), terminal_width()))
-    rates = ", ".join(
-        f"{number(count / outcome.elapsed_s)} {name}/s"
-        for count, name in ((outcome.sequences, "sequences"), (outcome.tokens, "tokens"))
-    )
-    print(
-        f"Written: {counted(outcome.sequences, 'vector')} in {counted(outcome.shards, 'shard')}, "
-        f"{in_words(outcome.elapsed_s)}, {rates} over the whole run, writing included"
-    )
-    if projected is not None:
-        low, _, high = _seconds(projected)
-        where = "inside" if low <= outcome.elapsed_s <= high else "outside"
-        print(f"Predicted: {_hours(projected)}; it took {in_words(outcome.elapsed_s)}, {where} the interval")
-    for path in outcome.telemetry:
-        print(f"Telemetry: {shown_path(path)}")
-        print(f"Run: {shown_path(run_path(path))}")
-
-
-def _finish(prepared: PreparedJob) -> int:
-    """Count every sequence in the files, and build the index of identifiers."""
-    from virnuc_profiler.embed.job_index import build_indexes
-    from virnuc_profiler.embed.manifest.manifest_files import read_manifests
-    from virnuc_profiler.embed.verify import verify_job
-
-    with Heartbeat("counting the vectors in the files"):
-        found = verify_job(prepared.folder, prepared.job)
-    if not found.complete:
-        print(
-            f"virnuc-profiler: error: {shown_path(prepared.folder)}: {shown_path(found.sentence())}; the same command "
-            "again writes what is missing",
-            file=sys.stderr,
-        )
-        return 1
-    with Heartbeat("indexing the identifiers"):
-        build_indexes(prepared.folder, prepared.job)
-    print(f"Checked: {found.sentence()}")
-    if bad := sum(record.non_finite for record in read_manifests(prepared.folder).values()):
-        print(f"virnuc-profiler: warning: {counted(bad, 'vector')} hold NaN or infinity", file=sys.stderr)
-    print(f"Vectors: {shown_path(prepared.folder)} (in Python: virnuc_profiler.open_embeddings)")
-    return 0
-
-
-def _seconds(projected: Projected) -> tuple[float, float, float]:
-    time = projected.time
-    return 3600 * time.low_hours, 3600 * time.hours, 3600 * time.high_hours
-
-
-def _hours(projected: Projected) -> str:
-    from virnuc_profiler.sweep.plan.estimate import in_words
-
-    low, middle, high = map(in_words, _seconds(projected))
-    return f"about {middle} ({low} to {high})"

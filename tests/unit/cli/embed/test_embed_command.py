@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from tests.support.embed_job import TellingModel, expected_vectors, write_fasta
 from tests.support.sweeps import run_in_journal, small_plan
@@ -131,6 +132,30 @@ def test_random_weights_are_refused_unless_they_are_asked_for(tmp_path, fasta, c
     monkeypatch.setattr(load, "load_esm2_model", lambda *a, **o: (random_model, None))
     assert not (tmp_path / "out" / "job.json").exists()
     assert embed(*arguments, "--weights", "random") == 0
+
+
+def test_a_job_that_ran_out_of_memory_continues_with_a_smaller_budget(tmp_path, fasta, capsys, monkeypatch):
+    class Greedy(TellingModel):
+        def embed_sequences(self, tokens, *more):
+            if len(tokens) > 300:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return super().embed_sequences(tokens, *more)
+
+    monkeypatch.setattr(load, "load_esm2_model", lambda *a, **o: (Greedy(hidden_size=320), None))
+    arguments = ("--fasta", fasta, "--output-dir", tmp_path / "out", "--model", "8M", "--shards", 6)
+    assert "device memory ran out" in failing(capsys, 1, *arguments)
+    assert embed(*arguments, "--token-budget", 300) == 0
+    assert open_embeddings(tmp_path / "out").complete
+
+
+def test_invalid_records_are_left_out_and_listed(tmp_path, fasta, capsys):
+    with fasta.open("a") as file:
+        file.write(">empty\n>last\nACD\n")
+    assert job(fasta, tmp_path / "out", "--skip-invalid") == 0
+    assert open_embeddings(tmp_path / "out").positions_of("last").tolist() == [COUNT]
+    assert "empty" in (tmp_path / "out" / "skipped_records.tsv").read_text()
+    capsys.readouterr()
+    assert embed("--resume", tmp_path / "out") == 0
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_runs(tmp_path, fasta, capsys, model, monkeypatch):
