@@ -6,10 +6,14 @@ import torch
 
 from tests.support.embed_job import TellingModel, expected_vectors, write_fasta
 from tests.support.sweeps import run_in_journal, small_plan
-from virnuc_profiler import open_embeddings
+from virnuc_profiler import ModelShape, open_embeddings
+from virnuc_profiler.analysis.projection.job_time import Pace
+from virnuc_profiler.analysis.projection.length_strata import strata_of
+from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.embed.job import read_job
 from virnuc_profiler.inference.esm2 import hub_cache, load
+from virnuc_profiler.sweep.results import projection_source
 
 COUNT = 120
 
@@ -168,6 +172,26 @@ def test_a_disk_that_is_too_small_is_said_before_anything_runs(tmp_path, fasta, 
     arguments = ("--fasta", fasta, "--output-dir", tmp_path / "out", "--model", "8M")
     assert "needs 0.16 MB for 120 vectors of 320 numbers in fp32, 0.01 MB free" in failing(capsys, 1, *arguments)
     assert not model
+
+
+def test_what_was_predicted_is_compared_with_what_came_true(tmp_path, fasta, capsys, monkeypatch):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    run_in_journal(folder, begin=small_plan())
+    path = folder / "best_config.json"
+    path.write_text(path.read_text().replace('"model_name": "m"', '"model_name": "esm2_t6_8M_UR50D"'))
+    lengths = strata_of(np.full(1000, 32))
+    pace = Pace(tokens_per_sec=1e9, start_up_s=1e-6, own_half_width=0.02, measured_s=10.0)
+    source = Source(path, "a sweep", pace, lengths, lengths, ModelShape(6, 320))
+    monkeypatch.setattr(projection_source, "read_source", lambda path: source)
+    assert embed("--fasta", fasta, "--output-dir", tmp_path / "out", "--config", folder) == 0
+    printed = capsys.readouterr().out
+    assert f"Time: about 0 s (0 s to 0 s), predicted from {path}" in printed
+    assert "Predicted: about 0 s (0 s to 0 s); it took " in printed
+    assert "outside the interval" in printed
+    run = json.loads((tmp_path / "out" / "telemetry" / "run_embed_rank_0.json").read_text())
+    low, middle, high = run["metadata"]["embed"]["predicted_seconds"]
+    assert 0 < low < middle < high < 0.001
 
 
 def test_a_dry_run_writes_nothing(tmp_path, fasta, capsys, model):
