@@ -21,7 +21,7 @@ from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
 from virnuc_profiler.cli.options.local_ranks import add_rank_options, end_with_launcher, run_on_this_host, starts_ranks
 from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
-from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device
+from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device, warn_of_unstarted_tasks
 from virnuc_profiler.errors import EnvironmentFailure, ModelError, UsageError
 from virnuc_profiler.ranks.rank_variables import LOCAL, current_rank
 from virnuc_profiler.telemetry.number_text import counted
@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             return _check(member) if run_on_this_host(arguments) else 1
     end_with_launcher()
     rank = current_rank()
+    warn_of_unstarted_tasks()
     share_device(arguments, rank)
     workers = share_cores(rank, request.configuration.num_workers, given=arguments.num_workers is not None)
     request = replace(request, configuration=replace(request.configuration, num_workers=workers))
