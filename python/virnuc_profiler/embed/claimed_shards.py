@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from virnuc_profiler.embed.manifest.finished_shards import FinishedShards
 from virnuc_profiler.embed.shard_plan import Shard
+from virnuc_profiler.errors import OutputError
 from virnuc_profiler.ranks.claim_folder import ClaimFolder
 from virnuc_profiler.ranks.rank import Rank
 
@@ -56,6 +58,7 @@ class ClaimedShards:
         self._with_others: deque[Shard] = deque()
         self._tokens = {shard.number: shard.tokens for shard in self._left}
         self._mine: set[int] = set()
+        self._looked_at = time.monotonic()
         self._taken_over: Shard | None = None
 
     def claim(self) -> Shard | None:
@@ -94,7 +97,12 @@ class ClaimedShards:
         return False
 
     def tokens_of_others(self) -> int:
-        """Return the tokens of the shards that other ranks have finished since this queue began, as far as it knows."""
+        """Return the tokens of the shards that other ranks have finished since this queue began, some seconds ago."""
+        now = time.monotonic()
+        if now - self._looked_at > MAX_PAUSE_S:
+            self._looked_at = now
+            with suppress(OutputError):  # the next claim says what is wrong
+                self._finished.refresh()
         return sum(
             tokens for number, tokens in self._tokens.items() if number in self._finished and number not in self._mine
         )
