@@ -7,6 +7,7 @@ job, with vectors that no model computed.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 from pathlib import Path
@@ -21,8 +22,8 @@ from benchmarks.embed_throughput import InstantModel
 from benchmarks.report import parser, publish, publish_claims
 from benchmarks.throughput_workloads import generate_short_workload
 from virnuc_profiler import open_embeddings
-from virnuc_profiler.embed.id_index import build_id_index
 from virnuc_profiler.embed.job import EmbedJob
+from virnuc_profiler.embed.job_index import build_indexes
 from virnuc_profiler.embed.prepared_job import begin_job, prepare_job
 from virnuc_profiler.embed.rank_worker import run_rank
 from virnuc_profiler.embed.shard_queue import LocalQueue
@@ -39,6 +40,7 @@ def main() -> None:
     options.add_argument("--num-sequences", type=int, default=1_000_000)
     options.add_argument("--hidden-size", type=int, default=320)
     options.add_argument("--format", choices=("parquet", "safetensors"), default="parquet")
+    options.add_argument("--token-budget", type=int, default=4_096, help="decides how many files there are")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--folder", type=Path, help="where the vectors are written (default: the temporary folder)")
     arguments = options.parse_args()
@@ -47,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         fasta = FastaFile.open(generate_short_workload(folder, arguments.num_sequences))
-        times = {"index the identifiers": [write_job(fasta, folder / "job", arguments.hidden_size, arguments.format)]}
+        times = {"make the indexes": [write_job(fasta, folder / "job", arguments)]}
         for _ in range(arguments.rounds):
             positions = random.integers(0, len(fasta), LOOKUPS)
             names = list(fasta.sequence_ids(positions))
@@ -70,9 +72,10 @@ def main() -> None:
     publish_claims([Claim(text, f"{longest:.3f} s", longest < CLAIMED_S)])
 
 
-def write_job(fasta: FastaFile, folder: Path, hidden_size: int, form: str) -> float:
-    """Write a job, and return how long its index took, in seconds."""
+def write_job(fasta: FastaFile, folder: Path, arguments: argparse.Namespace) -> float:
+    """Write a job, and return how long its indexes took, in seconds."""
     folder.mkdir()
+    hidden_size, token_budget = arguments.hidden_size, arguments.token_budget
     job = EmbedJob(
         fasta=str(fasta.path),
         fingerprint=fasta.fingerprint,
@@ -84,23 +87,23 @@ def write_job(fasta: FastaFile, folder: Path, hidden_size: int, form: str) -> fl
         hidden_size=hidden_size,
         weights="none",
         precision="fp32",
-        format=form,
+        format=arguments.format,
         dtype="fp32",
         per_residue=False,
         num_shards=0,
         weights_option="none",
         num_workers=0,
         prefetch_factor=4,
-        token_budget=16_384,
+        token_budget=token_budget,
         buffer_size=2_000,
     )
     prepared = begin_job(prepare_job(folder, job, fasta), "none")
     run_rank(
         prepared.job, folder, LocalQueue(prepared.left), fasta, InstantModel(hidden_size), torch.device("cpu"),
-        configuration=Configuration(num_workers=0, token_budget=16_384), profile=False,
+        configuration=Configuration(num_workers=0, token_budget=token_budget), profile=False,
     )  # fmt: skip
     start = perf_counter()
-    build_id_index(folder, prepared.job)
+    build_indexes(folder, prepared.job)
     return perf_counter() - start
 
 

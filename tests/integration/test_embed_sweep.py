@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A job with the configuration of a sweep: what is predicted, what came true, and what is left on the disk."""
+"""A job with the configuration of a sweep, and its vectors beside those of the runner alone."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -23,11 +22,7 @@ def test_embed_with_the_configuration_of_a_sweep(tmp_path, small_sweep):
     finished = run("embed", *options)
     assert finished.code == 0, finished.err
     assert f"token_budget={best['config']['token_budget']}" in finished.out
-    assert re.search(r"Time: about .* \(.* to .*\), predicted from ", finished.out)
-    assert re.search(r"Predicted: about .*; it took .*, (in|out)side the interval", finished.out)
-    run_file = json.loads((folder / "telemetry" / "run_embed_rank_0.json").read_text())
-    low, middle, high = run_file["metadata"]["embed"]["predicted_seconds"]
-    assert 0 < low < middle < high
+    assert "no time is predicted" in finished.err  # its runs have one batch each
     found = open_embeddings(folder).to_numpy()
     expected = runner_vectors(fasta)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

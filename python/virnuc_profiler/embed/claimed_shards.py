@@ -10,17 +10,21 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from virnuc_profiler.embed.manifest.finished_shards import FinishedShards
 from virnuc_profiler.embed.shard_plan import Shard
+from virnuc_profiler.errors import OutputError
 from virnuc_profiler.ranks.claim_folder import ClaimFolder
 from virnuc_profiler.ranks.rank import Rank
 
 CLAIMS_FOLDER: Final = "claims"
-POLL_S: Final = 0.5
-"""Pause between two looks at the shards that others hold, once there are no others, in seconds."""
+FIRST_PAUSE_S: Final = 0.2
+MAX_PAUSE_S: Final = 5.0
+"""Pauses between two looks at the shards that others hold, once there are no others. They grow, since the server of a
+network file system answers many ranks."""
 
 
 class ClaimedShards:
@@ -54,6 +58,7 @@ class ClaimedShards:
         self._with_others: deque[Shard] = deque()
         self._tokens = {shard.number: shard.tokens for shard in self._left}
         self._mine: set[int] = set()
+        self._looked_at = time.monotonic()
         self._taken_over: Shard | None = None
 
     def claim(self) -> Shard | None:
@@ -92,7 +97,12 @@ class ClaimedShards:
         return False
 
     def tokens_of_others(self) -> int:
-        """Return the tokens of the shards that other ranks have finished since this queue began, as far as it knows."""
+        """Return the tokens of the shards that other ranks have finished since this queue began, some seconds ago."""
+        now = time.monotonic()
+        if now - self._looked_at > MAX_PAUSE_S:
+            self._looked_at = now
+            with suppress(OutputError):  # the next claim says what is wrong
+                self._finished.refresh()
         return sum(
             tokens for number, tokens in self._tokens.items() if number in self._finished and number not in self._mine
         )
@@ -107,6 +117,7 @@ class ClaimedShards:
         Returns:
             Whether :meth:`claim` returns a shard that this process has taken over.
         """
+        pause_s = FIRST_PAUSE_S
         while True:
             self._finished.refresh()
             for shard in [*self._left, *self._with_others]:
@@ -119,7 +130,8 @@ class ClaimedShards:
             if not self._left and not self._with_others:
                 return False
             self._claims.note_progress()
-            self._pause(POLL_S)
+            self._pause(pause_s)
+            pause_s = min(MAX_PAUSE_S, 1.5 * pause_s)
 
     def _take(self, shard: Shard) -> bool:
         if shard.number in self._finished or not self._claims.take(_key(shard)):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,10 +19,12 @@ from virnuc_profiler.embed.formats.optional_packages import require_package
 from virnuc_profiler.embed.formats.residue_files import ResidueView
 from virnuc_profiler.embed.formats.select_format import make_format
 from virnuc_profiler.embed.formats.shard_table import IdColumn
-from virnuc_profiler.embed.formats.shard_view import ShardView
+from virnuc_profiler.embed.formats.shard_view import ShardView, VectorPages
 from virnuc_profiler.embed.id_index import IdIndex
 from virnuc_profiler.embed.job import DTYPES, EmbedJob, read_job
+from virnuc_profiler.embed.job_index import INDEX_FOLDER
 from virnuc_profiler.embed.manifest.manifest_files import read_manifests
+from virnuc_profiler.embed.vector_index import VectorIndex
 from virnuc_profiler.errors import TelemetryFormatError
 
 _NUMPY: Final[Mapping[str, np.dtype[Any]]] = {"fp32": np.dtype("<f4"), "fp16": np.dtype("<f2")}
@@ -87,7 +90,9 @@ class Embeddings:
         self._records = sorted(read_manifests(folder).values(), key=lambda record: record.start)
         self._starts = np.array([record.start for record in self._records], dtype=np.int64)
         self._stops = np.array([record.stop for record in self._records], dtype=np.int64)
+        self._places = VectorIndex.load(folder / INDEX_FOLDER)
         self._views: dict[int, ShardView] = {}
+        self._pages: dict[int, VectorPages] = {}
 
     def __len__(self) -> int:
         return int((self._stops - self._starts).sum())
@@ -215,9 +220,10 @@ class Embeddings:
         for number, record in enumerate(self._records):
             view = self._view(number)
             vectors = np.empty((record.stop - record.start, self.job.hidden_size), self.dtype)
-            view.vectors.read(0, len(vectors), vectors)
+            self._vectors(number).read(0, len(vectors), vectors)
             yield EmbeddedShard(record.shard, view.positions, _texts(view.ids), view.lengths, view.truncated, vectors)
             self._views.pop(number, None)
+            self._pages.pop(number, None)
 
     def to_numpy(self, *, missing: str = "raise") -> NDArray[Any]:
         """Return all vectors in the order of the file, (n, hidden_size).
@@ -235,7 +241,7 @@ class Embeddings:
             return self._read(0, self.job.num_sequences)
         vectors = np.full((self.job.num_sequences, self.job.hidden_size), np.nan, self.dtype)
         for number, record in enumerate(self._records):
-            self._view(number).vectors.read(0, record.stop - record.start, vectors[record.start : record.stop])
+            self._vectors(number).read(0, record.stop - record.start, vectors[record.start : record.stop])
         return vectors
 
     def to_pandas(self) -> Any:
@@ -267,7 +273,7 @@ class Embeddings:
 
     @cached_property
     def _ids(self) -> IdIndex:
-        index = IdIndex.load(self.folder) if self.complete else None
+        index = IdIndex.load(self.folder / INDEX_FOLDER) if self.complete else None
         if index is not None and len(index) == len(self):
             return index
         return IdIndex.build(self._view(number).ids for number in range(len(self._records)))
@@ -275,14 +281,36 @@ class Embeddings:
     def _view(self, number: int) -> ShardView:
         view = self._views.get(number)
         if view is None:
-            path = self.folder / self._records[number].files[0].name
-            try:
+            with self._readable(number) as path:
                 view = self._views[number] = self._format.open(path)
-            except (OSError, ValueError) as error:
-                raise TelemetryFormatError(
-                    f"{path} cannot be read ({error}): virnuc-profiler embed --resume {self.folder} writes it again"
-                ) from error
         return view
+
+    def _vectors(self, number: int) -> VectorPages:
+        pages = self._pages.get(number)
+        if pages is None:
+            places = None if self._places is None else self._places.places(number, self._records[number])
+            with self._readable(number) as path:
+                if places is None:
+                    pages = self._view(number).vectors
+                else:
+                    pages = VectorPages.mapped(path, places, self.job.hidden_size, self.dtype)
+            self._pages[number] = pages
+        return pages
+
+    @contextmanager
+    def _readable(self, number: int) -> Iterator[Path]:
+        """Yield the path of a shard's file, and name the file if it cannot be read.
+
+        Raises:
+            TelemetryFormatError: The file is missing or damaged.
+        """
+        path = self.folder / self._records[number].files[0].name
+        try:
+            yield path
+        except (OSError, ValueError) as error:
+            raise TelemetryFormatError(
+                f"{path} cannot be read ({error}): virnuc-profiler embed --resume {self.folder} writes it again"
+            ) from error
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         vectors = np.empty((stop - start, self.job.hidden_size), self.dtype)
@@ -292,7 +320,7 @@ class Embeddings:
         for number in range(len(self._records)):
             first, low, high = self._starts[number], max(start, self._starts[number]), min(stop, self._stops[number])
             if low < high:
-                self._view(number).vectors.read(low - first, high - first, vectors[low - start : high - start])
+                self._vectors(number).read(low - first, high - first, vectors[low - start : high - start])
                 there += high - low
         if there < stop - start:
             raise LookupError(self.missing())
@@ -306,7 +334,7 @@ class Embeddings:
         for number in np.unique(shards).tolist():
             there = np.flatnonzero(shards == number)
             rows = np.empty((len(there), self.job.hidden_size), self.dtype)
-            self._view(number).vectors.take(positions[there] - self._starts[number], rows)
+            self._vectors(number).take(positions[there] - self._starts[number], rows)
             vectors[there] = rows
         return vectors
 

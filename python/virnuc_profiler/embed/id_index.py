@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An index of the identifiers of a finished job, so that a lookup reads a few kilobytes instead of every shard.
+"""An index of the identifiers of a job, so that a lookup reads a few kilobytes instead of every shard.
 
 Four memory-mapped arrays: the text of all identifiers, their offsets in it, their hashes in ascending order, and the
 position that each hash belongs to. A lookup finds the hash by bisection and then compares the text, so equal hashes of
@@ -8,8 +8,6 @@ different identifiers do no harm, and all positions of an identifier that occurs
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,13 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virnuc_profiler.embed.formats.select_format import make_format
 from virnuc_profiler.embed.formats.shard_table import IdColumn
-from virnuc_profiler.embed.job import EmbedJob
-from virnuc_profiler.embed.manifest.manifest_files import read_manifests
-from virnuc_profiler.errors import OutputError
-
-INDEX_FOLDER: Final = "id_index"
 
 _FACTOR: Final = 0x9E3779B97F4A7C15
 """Odd, from the golden ratio: powers of it differ in all bits."""
@@ -69,36 +61,16 @@ class IdIndex:
         """Map the index of a job; None if it has none.
 
         Args:
-            folder: Folder of the job.
+            folder: Folder of its indexes.
         """
         try:
-            return cls(*(np.load(folder / INDEX_FOLDER / f"{row.name}.npy", mmap_mode="r") for row in fields(cls)))
+            return cls(*(np.load(folder / f"id_{row.name}.npy", mmap_mode="r") for row in fields(cls)))
         except (OSError, ValueError):
             return None
 
-    def save(self, folder: Path) -> None:
-        """Write the index of a job.
-
-        Args:
-            folder: Folder of the job.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
-        there = folder / INDEX_FOLDER
-        unfinished = folder / f".{INDEX_FOLDER}.unfinished-{os.getpid()}"
-        try:
-            unfinished.mkdir()
-            for row in fields(self):
-                with (unfinished / f"{row.name}.npy").open("wb") as file:
-                    np.save(file, getattr(self, row.name))
-                    file.flush()
-                    os.fsync(file.fileno())
-            shutil.rmtree(there, ignore_errors=True)
-            unfinished.rename(there)
-        except OSError as error:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise OutputError(f"cannot write {there}: {error.strerror or error}") from error
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by the names under which :meth:`load` finds them, without the suffix of their files."""
+        return {f"id_{row.name}": getattr(self, row.name) for row in fields(self)}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -120,25 +92,6 @@ class IdIndex:
         rows = self.rows[first:last].tolist()
         same = [row for row in rows if bytes(self.text[self.offsets[row] : self.offsets[row + 1]]) == wanted]
         return np.array(same, dtype=np.int64)
-
-
-def build_id_index(folder: Path, job: EmbedJob) -> None:
-    """Write the index of a finished job, unless there is one.
-
-    Args:
-        folder: Folder of the job.
-        job: The job.
-
-    Raises:
-        OutputError: It cannot be written.
-        LibraryUnavailable: The package that reads the shards is missing.
-    """
-    earlier = IdIndex.load(folder)
-    if earlier is not None and len(earlier) == job.num_sequences:
-        return
-    file_format = make_format(job.format)
-    records = sorted(read_manifests(folder).values(), key=lambda record: record.start)
-    IdIndex.build(file_format.open(folder / record.files[0].name).ids for record in records).save(folder)
 
 
 def _hashes(column: IdColumn) -> NDArray[np.uint64]:

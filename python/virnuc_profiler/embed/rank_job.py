@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -14,6 +14,7 @@ from virnuc_profiler.ranks.claim_folder import LEASE_S, ClaimFolder
 from virnuc_profiler.ranks.rank import Rank
 
 _CHECK: Final = "check"
+_CHECKED: Final = "checked"
 
 
 class JobRank:
@@ -25,8 +26,8 @@ class JobRank:
         lease_s: Seconds without a sign of life after which a rank loses its shards to others.
 
     Attributes:
+        folder: Folder of the job.
         rank: Which rank this process is.
-        name: Name of this process, which no other living process of the job has.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -34,9 +35,17 @@ class JobRank:
 
     def __init__(self, folder: Path, rank: Rank, lease_s: float = LEASE_S) -> None:
         self.rank = rank
-        self._folder = folder
+        self.folder = folder
         self._claims = ClaimFolder(folder / CLAIMS_FOLDER, rank, lease_s)
-        self.name = unique_name(self._claims, rank)
+
+    @cached_property
+    def name(self) -> str:
+        """Name of this process for its files, which no other living process of the job has.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        return unique_name(self._claims, self.rank)
 
     def queue(self, shards: tuple[Shard, ...]) -> ClaimedShards:
         """Return the queue of the job's shards.
@@ -44,7 +53,7 @@ class JobRank:
         Args:
             shards: All shards of the job.
         """
-        return ClaimedShards(self._folder, self._claims, shards, self.rank)
+        return ClaimedShards(self.folder, self._claims, shards, self.rank)
 
     def has_device(self, uuid: str) -> bool:
         """Return whether no other living rank of the job computes on a GPU.
@@ -58,17 +67,20 @@ class JobRank:
         return self._claims.take(f"device_{uuid}")
 
     def checks(self) -> bool:
-        """Return whether this process is the one that checks the job at its end: the first of its ranks that asks.
+        """Return whether this process is to check the job at its end, since one that does so is enough.
 
         Raises:
             OutputError: The folder cannot be written.
         """
-        if not self._claims.take(_CHECK):
-            return False
-        if self.rank.is_single:
-            return True
-        launch = hashlib.sha256(f"{self.rank.job} {self.rank.attempt}".encode()).hexdigest()[:16]
-        return self._claims.is_first(f"{_CHECK}_{launch}")
+        return self._claims.take(_CHECK) and not self._claims.was_noted(_CHECKED)
+
+    def note_check(self) -> None:
+        """Tell the other ranks that this process has checked the job, and found it complete.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        self._claims.note(_CHECKED)
 
     def close(self, *, complete: bool = False) -> None:
         """Give up what this process has claimed.

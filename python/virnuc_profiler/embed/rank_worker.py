@@ -19,7 +19,7 @@ from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.embed.shard_queue import ShardQueue
 from virnuc_profiler.embed.streaming.open_shard import OpenShard
 from virnuc_profiler.embed.streaming.residue_model import ResidueModel
-from virnuc_profiler.embed.streaming.run_recorder import MAX_BATCHES, RunRecorder
+from virnuc_profiler.embed.streaming.run_recorder import RunRecorder
 from virnuc_profiler.embed.streaming.shard_source import ShardSource
 from virnuc_profiler.embed.streaming.shard_writer import ShardWriter
 from virnuc_profiler.errors import VirnucError
@@ -53,6 +53,7 @@ class RankOutcome:
         tokens: Number of their tokens.
         non_finite: Number of their vectors that contain NaN or infinity.
         elapsed_s: Seconds from the start of the loader to the last manifest line.
+        waited_s: Seconds in which no batch was launched because all writers were busy.
         telemetry: Telemetry files of the parts of the run, with the saved run beside each; empty if it was not
             profiled or they could not be written.
     """
@@ -63,6 +64,7 @@ class RankOutcome:
     tokens: int
     non_finite: int
     elapsed_s: float
+    waited_s: float
     telemetry: tuple[Path, ...]
 
 
@@ -163,6 +165,7 @@ class _RankRun:
         self._memory = DeviceMemory(device)
         self._finished: list[Shard] = []
         self._non_finite = 0
+        self._waited_s = 0.0
         self._sequences = self._tokens = 0
         self._part: list[Shard] = []  # shards whose results were taken in this part of the profile
         self._opened: OpenShard | None = None
@@ -185,25 +188,30 @@ class _RankRun:
             self._queue.holds,
         )
         failure: BaseException | None = None
+        ended = started
         try:
             self._run_shards(writer, min_cosine)
+            writer.close()
+            writer.require_working()
         except BaseException as error:
             failure = error
             raise
         finally:
             with deferred_interrupts():
                 writer.close()
+                ended = time.monotonic()
+                self._waited_s = writer.waited_s
                 if self._recorder is not None and self._recorder.running:
                     self._recorder.end_part(self._metadata(failure))
                     self._recorder.join()
-        writer.require_working()
         return RankOutcome(
             self._rank,
             len(self._finished),
             sum(shard.num_sequences for shard in self._finished),
             sum(shard.tokens for shard in self._finished),
             self._non_finite,
-            time.monotonic() - started,
+            ended - started,
+            self._waited_s,
             () if self._recorder is None else tuple(self._recorder.paths),
         )
 
@@ -252,7 +260,7 @@ class _RankRun:
                 writer.put(opened)
             self._listener.batch_done(self._sequences, self._tokens)
             self._queue.heartbeat()
-            if batches == MAX_BATCHES:
+            if self._recorder is not None and self._recorder.is_full(batches):
                 self._source.close()
             del opened, result  # the next batch is waited for without holding this one's memory
 
@@ -287,6 +295,7 @@ class _RankRun:
                 "rank": self._rank,
                 "shards": [shard.number for shard in self._part],
                 "predicted_seconds": self._predicted_s,
+                "waited_for_writers_seconds": self._waited_s,
                 "job": self._job.to_json(),
             },
         }

@@ -22,8 +22,8 @@ MAX_VECTOR_BYTES: Final = 64 << 20
 writers."""
 PACKS_PER_SHARD: Final = 32
 """Smallest number of full packs in a shard where the file allows it, because the last pack of a shard is not full."""
-WANTED_SHARDS: Final = 256
-"""Number of shards above which more of them gain nothing: a lost process costs at most about one of them."""
+WANTED_SHARDS: Final = 2048
+"""Number of shards above which more of them gain nothing: even 64 processes finish within 2 % of each other."""
 
 
 @dataclass(frozen=True, slots=True)

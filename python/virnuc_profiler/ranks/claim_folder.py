@@ -70,6 +70,7 @@ class ClaimFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._write_owner()
+            self._began_ns = self._file.stat().st_mtime_ns
         except OSError as error:
             raise self._unwritable(error) from error
         self._thread = threading.Thread(
@@ -116,19 +117,30 @@ class ClaimFolder:
             return False
         return True
 
-    def is_first(self, key: str) -> bool:
-        """Return whether no process has asked this before. Unlike a claim, the answer outlives the process.
+    def note(self, key: str) -> None:
+        """Note for the other processes that something was done.
 
         Args:
-            key: Key of the question: letters, digits and underscores.
+            key: Key of what was done: letters, digits and underscores.
 
         Raises:
             OutputError: The folder cannot be written.
         """
         try:
-            return self._made(key, 1)
+            (self._folder / key).touch()
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def was_noted(self, key: str) -> bool:
+        """Return whether a process has noted something since this object was made, by the time of the file system.
+
+        Args:
+            key: Key of what was done.
+        """
+        try:
+            return (self._folder / key).stat().st_mtime_ns >= self._began_ns
+        except OSError:
+            return False
 
     def note_progress(self) -> None:
         """Note that this process does not hang. Costs less than a microsecond."""

@@ -26,6 +26,9 @@ COUNT_VARIABLE: Final = "VIRNUC_PROFILER_RANKS"
 JOB_VARIABLE: Final = "VIRNUC_PROFILER_LAUNCH"
 ATTEMPT_VARIABLE: Final = "VIRNUC_PROFILER_ATTEMPT"
 
+_NO_RUN_ID: Final = ("", "none")
+"""What torchrun calls a run that the user gave no name; two of them must not be taken for one."""
+
 _NO_STEP: Final = 0xFFFF_FFF0
 """Slurm's own steps, such as the batch script and an interactive shell, have ids from here on."""
 
@@ -53,7 +56,7 @@ def current_rank(environment: Environment | None = None) -> Rank:
         index=task.index * inner.count + inner.index,
         count=task.count * inner.count,
         launcher=f"{inner.launcher} in {SLURM_ARRAY}",
-        job=f"{task.job}/{inner.job}",
+        job=f"{task.job}/{inner.job}" if task.job and inner.job else "",
     )
 
 
@@ -90,14 +93,13 @@ def _torchrun(environment: Environment) -> Rank | None:
     if local_count > count:
         raise UsageError(f"LOCAL_WORLD_SIZE is {local_count} but WORLD_SIZE is only {count}: {way_out}")
     run_id = environment.get("TORCHELASTIC_RUN_ID", "")
-    address = f"{environment.get('MASTER_ADDR', '')}:{environment.get('MASTER_PORT', '')}"
     return Rank(
         index=index,
         count=count,
         local_index=local_index,
         local_count=local_count,
         launcher=TORCHRUN,
-        job=f"torchrun {run_id} {address}",
+        job="" if run_id in _NO_RUN_ID else f"torchrun {run_id}",
         attempt=_number(environment, "TORCHELASTIC_RESTART_COUNT") or 0,
     )
 
@@ -114,7 +116,8 @@ def _srun(environment: Environment) -> Rank | None:
         return None
     total = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environment else "SLURM_NTASKS"
     index, count = _place(environment, "SLURM_PROCID", total, SRUN)
-    job = f"slurm {environment.get('SLURM_JOB_ID', '')}.{'' if step is None else step}"
+    job_id = environment.get("SLURM_JOB_ID")
+    job = "" if job_id is None else f"slurm {job_id}.{step}"
     if count == 1:
         return Rank(launcher=SRUN, job=job)
     local_count = _tasks_of_host(environment, count)
@@ -136,6 +139,19 @@ def _srun(environment: Environment) -> Rank | None:
         attempt=_number(environment, "SLURM_RESTART_COUNT") or 0,
         owns_devices=_gpus_are_bound(environment),
     )
+
+
+def unstarted_tasks(environment: Environment | None = None) -> int | None:
+    """Return the number of tasks that a Slurm job was given, if no ``srun`` has started them; None otherwise.
+
+    Args:
+        environment: Variables of the environment; None for those of this process.
+    """
+    environment = os.environ if environment is None else environment
+    if "SLURM_JOB_ID" not in environment or not current_rank(environment).is_single or "RANK" in environment:
+        return None
+    tasks = _number(environment, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
+    return tasks if tasks is not None and tasks > 1 and RANK_VARIABLE not in environment else None
 
 
 def _gpus_are_bound(environment: Environment) -> bool:
@@ -203,7 +219,7 @@ def _array_task(environment: Environment) -> Rank | None:
         index=int((task - first) // span) if even else count + task - first,  # different from all even ones
         count=count,
         launcher=SLURM_ARRAY,
-        job=f"slurm array {environment.get('SLURM_ARRAY_JOB_ID', '')}",
+        job=f"slurm array {job_id}" if (job_id := environment.get("SLURM_ARRAY_JOB_ID")) else "",
         attempt=_number(environment, "SLURM_RESTART_COUNT") or 0,
         owns_devices=True,
     )

@@ -3,7 +3,7 @@ import pytest
 
 from tests.support.embed_job import TellingModel, expected_vectors, run_job, write_fasta
 from virnuc_profiler import open_embeddings
-from virnuc_profiler.embed.id_index import build_id_index
+from virnuc_profiler.embed.job_index import build_indexes
 from virnuc_profiler.embed.manifest.manifest_files import MANIFEST_FOLDER
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 
@@ -54,7 +54,7 @@ def test_by_position(job):
 def test_by_identifier(job, indexed):
     prepared, expected = job
     if indexed:
-        build_id_index(prepared.folder, prepared.job)
+        build_indexes(prepared.folder, prepared.job)
     embeddings = open_embeddings(prepared.folder)
     assert embeddings.positions_of("s3").tolist() == [3, COUNT - DUPLICATES + 3]
     np.testing.assert_array_equal(embeddings.by_id("s3"), expected[[3, COUNT - DUPLICATES + 3]])

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.support.embed_job import HIDDEN_SIZE, WEIGHTS, TellingInfo, job_of
-from virnuc_profiler.embed import rank_worker
 from virnuc_profiler.embed.prepared_job import begin_job, prepare_job
 from virnuc_profiler.embed.rank_worker import RankListener, run_rank
 from virnuc_profiler.embed.shard_queue import LocalQueue
+from virnuc_profiler.embed.streaming import run_recorder
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.targets.knobs.configuration import Configuration
 
@@ -39,7 +39,7 @@ class Memory(RankListener):
 @pytest.mark.slow
 def test_three_hundred_thousand_sequences(tmp_path, monkeypatch):
     """Recorded batches are 420 bytes each until their part is full; nothing else grows."""
-    monkeypatch.setattr(rank_worker, "MAX_BATCHES", 3_000)
+    monkeypatch.setattr(run_recorder, "MAX_BATCHES", 3_000)
     path = tmp_path / "a.fa"
     path.write_text("".join(f">s{number}\nACDEFGHIKL\n" for number in range(SEQUENCES)))
     fasta, memory = FastaFile.open(path), Memory()

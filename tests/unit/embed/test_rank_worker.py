@@ -1,13 +1,13 @@
 import dataclasses
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from tests.support.embed_job import CONFIGURATION, TellingModel, expected_vectors, job_of, run_job, write_fasta
-from virnuc_profiler.embed import rank_worker
 from virnuc_profiler.embed.embeddings_reader import open_embeddings
 from virnuc_profiler.embed.formats.parquet_shards import ParquetShards
 from virnuc_profiler.embed.job_folder import unfinished_path
@@ -15,6 +15,7 @@ from virnuc_profiler.embed.manifest.manifest_files import read_manifests
 from virnuc_profiler.embed.prepared_job import begin_job, prepare_job
 from virnuc_profiler.embed.rank_worker import RankListener, run_rank
 from virnuc_profiler.embed.shard_queue import LocalQueue
+from virnuc_profiler.embed.streaming import run_recorder
 from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -155,7 +156,7 @@ def test_two_processes_of_one_name_do_not_run_at_once(tmp_path, fasta):
 
 
 def test_a_long_profile_is_saved_in_parts(tmp_path, fasta, monkeypatch):
-    monkeypatch.setattr(rank_worker, "MAX_BATCHES", 6)
+    monkeypatch.setattr(run_recorder, "MAX_BATCHES", 6)
     _, outcome = run_job(fasta, tmp_path / "out", profile=True)
     assert len(outcome.telemetry) > 2
     runs = [RunResult.load(path.with_name(path.name.replace("telemetry_", "run_"))) for path in outcome.telemetry]
@@ -164,6 +165,18 @@ def test_a_long_profile_is_saved_in_parts(tmp_path, fasta, monkeypatch):
     assert [number for run in runs for number in run.metadata["embed"]["shards"]] == list(range(12))
     assert all(run.metadata["status"] == "success" for run in runs)
     assert sum(run.metadata["workload"]["num_sequences"] for run in runs) == 150
+
+
+def test_waiting_for_the_disk_is_told(tmp_path, fasta, monkeypatch):
+    def write(self, table, file, write=ParquetShards.write):
+        time.sleep(0.05)
+        write(self, table, file)
+
+    monkeypatch.setattr(ParquetShards, "write", write)
+    _, outcome = run_job(fasta, tmp_path / "out", profile=True)
+    assert 0.05 < outcome.waited_s < outcome.elapsed_s
+    document = json.loads(outcome.telemetry[0].read_text())
+    assert document["run_metadata"]["embed"]["waited_for_writers_seconds"] == outcome.waited_s
 
 
 def test_an_interrupted_run_is_recorded_as_such(tmp_path, fasta):

@@ -5,11 +5,11 @@ import pytest
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.ranks.rank import Rank
-from virnuc_profiler.ranks.rank_variables import current_rank
+from virnuc_profiler.ranks.rank_variables import current_rank, unstarted_tasks
 
 TORCHRUN = {
     "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "GROUP_RANK": "1",
-    "MASTER_ADDR": "node0", "MASTER_PORT": "29500", "TORCHELASTIC_RESTART_COUNT": "2", "TORCHELASTIC_RUN_ID": "none",
+    "MASTER_ADDR": "node0", "MASTER_PORT": "29500", "TORCHELASTIC_RESTART_COUNT": "2", "TORCHELASTIC_RUN_ID": "x",
 }  # fmt: skip
 SRUN = {
     "SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "5", "SLURM_NTASKS": "5", "SLURM_PROCID": "3",
@@ -48,6 +48,10 @@ def test_a_restart_has_the_job_of_before_and_a_higher_attempt():
     before, after = (current_rank({**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": count}) for count in "23")
     assert (before.job, before.index) == (after.job, after.index)
     assert before.attempt < after.attempt
+
+
+def test_runs_without_a_name_are_not_taken_for_one():
+    assert current_rank({**TORCHRUN, "TORCHELASTIC_RUN_ID": "none"}).job == ""
 
 
 def test_torchrun_with_one_process_is_one_rank():
@@ -112,6 +116,12 @@ def test_three_variables_of_slurm_are_enough():
 def test_a_process_of_a_job_that_no_srun_has_started_is_alone(environment):
     """Else a script of sbatch without srun would do a quarter of the work, and take it for all."""
     assert current_rank(environment).is_single
+
+
+def test_tasks_that_no_srun_has_started_are_counted():
+    assert unstarted_tasks(BATCH_SCRIPT) == 4
+    assert [unstarted_tasks(each) for each in (SRUN, {}, {**BATCH_SCRIPT, **TORCHRUN})] == [None] * 3
+    assert unstarted_tasks({**BATCH_SCRIPT, "SLURM_NTASKS": "1"}) is None
 
 
 def test_torchrun_inside_a_slurm_job_decides():

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import platform
 from pathlib import Path
@@ -12,7 +13,9 @@ from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.ranks.rank import Rank
 from virnuc_profiler.ranks.rank_device import device_of_rank
-from virnuc_profiler.ranks.rank_variables import current_rank
+from virnuc_profiler.ranks.rank_variables import current_rank, unstarted_tasks
+
+_log = logging.getLogger(__name__)
 
 
 def refuse_ranks(command: str) -> None:
@@ -110,6 +113,12 @@ def share_cores(rank: Rank, wanted: int, *, given: bool) -> int:
 
         torch.set_num_threads(threads_of_rank(cores))
     return wanted if given else workers_of_rank(cores, wanted)
+
+
+def warn_of_unstarted_tasks() -> None:
+    """Warn if Slurm has given this job several tasks that nothing has started."""
+    if (tasks := unstarted_tasks()) is not None:
+        _log.warning("this Slurm job has %d tasks, but only this process runs: put srun before the command", tasks)
 
 
 def describe_rank(rank: Rank, device: str) -> str:

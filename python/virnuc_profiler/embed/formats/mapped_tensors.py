@@ -39,6 +39,11 @@ class MappedTensors:
         if missing := set(names) - self._header.keys():
             raise ValueError(f"it has no tensor {min(missing)!r}")
 
+    def start_of(self, name: str) -> int:
+        """Return the byte of the file at which a tensor begins."""
+        start: int = self._header[name]["data_offsets"][0]
+        return self._start + start
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         entry = self._header[name]
         start, end = entry["data_offsets"]

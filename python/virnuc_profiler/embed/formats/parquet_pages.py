@@ -14,20 +14,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virnuc_profiler.embed.formats.shard_view import PagePlace
+
 _DATA_PAGE: Final = 0
 _PLAIN: Final = 0
 _STRUCT: Final = 12
 _MAX_VARINT: Final = 10
 
 
-def vector_pages(data: NDArray[np.uint8], chunk: Any, hidden_size: int, dtype: np.dtype[Any]) -> list[NDArray[Any]]:
-    """Return views of a column chunk's vectors, page after page.
+def page_places(data: NDArray[np.uint8], chunk: Any, hidden_size: int, itemsize: int) -> list[PagePlace]:
+    """Return where a column chunk's vectors are, page after page.
 
     Args:
         data: (bytes,) the memory-mapped file.
         chunk: Metadata of the column chunk, from ``pyarrow.parquet``.
         hidden_size: Length of a vector.
-        dtype: Type of its numbers.
+        itemsize: Bytes of one of its numbers.
 
     Raises:
         ValueError: The column is compressed, or its pages are not as this package writes them.
@@ -45,8 +47,7 @@ def vector_pages(data: NDArray[np.uint8], chunk: Any, hidden_size: int, dtype: n
         if rest:
             raise ValueError("a page of the vector column ends within a vector")
         end = offset + header_bytes + page_bytes
-        start = end - rows * hidden_size * dtype.itemsize
-        pages.append(data[start:end].view(dtype).reshape(rows, hidden_size))
+        pages.append(PagePlace(rows, end - rows * hidden_size * itemsize))
         offset, left = end, left - header_bytes - page_bytes
     return pages
 

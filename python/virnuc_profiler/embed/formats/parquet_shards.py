@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virnuc_profiler.embed.formats.optional_packages import require_package
-from virnuc_profiler.embed.formats.parquet_pages import vector_pages
+from virnuc_profiler.embed.formats.parquet_pages import page_places
 from virnuc_profiler.embed.formats.shard_table import IdColumn, ShardTable
-from virnuc_profiler.embed.formats.shard_view import VectorPages
+from virnuc_profiler.embed.formats.shard_view import PagePlace, VectorPages
 
 METADATA_KEY: Final = "virnuc_profiler"
 ROW_GROUP_BYTES: Final = 16 << 20
@@ -134,18 +134,28 @@ class ParquetView:
     def vectors(self) -> VectorPages:
         """The vectors, as views of the mapped file where its pages are as this package writes them."""
         kind = self._file.schema_arrow.field("vector").type
-        dtype = np.dtype(kind.value_type.to_pandas_dtype())
+        if self.places is not None:
+            dtype = np.dtype(kind.value_type.to_pandas_dtype())
+            return VectorPages.mapped(self._path, self.places, kind.list_size, dtype)
+        column = self._file.read(columns=["vector"])["vector"]
+        return VectorPages([chunk.flatten().to_numpy().reshape(-1, kind.list_size) for chunk in column.chunks])
+
+    @cached_property
+    def places(self) -> Sequence[PagePlace] | None:
+        """Where the vectors are in the file; None after a rewrite by another program."""
+        kind = self._file.schema_arrow.field("vector").type
+        itemsize = np.dtype(kind.value_type.to_pandas_dtype()).itemsize
         data = np.memmap(self._path, dtype=np.uint8, mode="r")
         metadata = self._file.metadata
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         try:
-            pages = []
-            for number in range(metadata.num_row_groups):
-                group = metadata.row_group(number)
-                pages += vector_pages(data, group.column(group.num_columns - 1), kind.list_size, dtype)
-        except (ValueError, IndexError):  # as after a rewrite by another program
-            column = self._file.read(columns=["vector"])["vector"]
-            pages = [chunk.flatten().to_numpy().reshape(-1, kind.list_size) for chunk in column.chunks]
-        return VectorPages(pages)
+            return [
+                place
+                for group in groups
+                for place in page_places(data, group.column(group.num_columns - 1), kind.list_size, itemsize)
+            ]
+        except (ValueError, IndexError):
+            return None
 
     def _column(self, name: str) -> NDArray[Any]:
         values: NDArray[Any] = self._file.read(columns=[name])[name].to_numpy()

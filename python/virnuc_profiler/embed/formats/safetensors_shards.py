@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from virnuc_profiler.embed.formats.mapped_tensors import MappedTensors
 from virnuc_profiler.embed.formats.optional_packages import require_package
 from virnuc_profiler.embed.formats.shard_table import IdColumn, ShardTable
-from virnuc_profiler.embed.formats.shard_view import VectorPages
+from virnuc_profiler.embed.formats.shard_view import PagePlace, VectorPages
 
 METADATA_KEY: Final = "virnuc_profiler"
 
@@ -103,3 +103,8 @@ class SafetensorsView:
     def vectors(self) -> VectorPages:
         """The vectors, as a view of the mapped file."""
         return VectorPages([self._tensors["vectors"]])
+
+    @property
+    def places(self) -> Sequence[PagePlace]:
+        """Where the vectors are in the file."""
+        return [PagePlace(len(self._tensors["vectors"]), self._tensors.start_of("vectors"))]

@@ -4,12 +4,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virnuc_profiler.embed.formats.shard_table import IdColumn
+
+
+class PagePlace(NamedTuple):
+    """A block of vectors in a file.
+
+    Attributes:
+        rows: Number of its vectors.
+        start: Byte of the file at which they begin.
+    """
+
+    rows: int
+    start: int
 
 
 class VectorPages:
@@ -22,6 +35,28 @@ class VectorPages:
     def __init__(self, pages: Sequence[NDArray[Any]]) -> None:
         self._pages = pages
         self._starts = np.cumsum([0, *map(len, pages)])
+
+    @classmethod
+    def mapped(cls, path: Path, places: Sequence[PagePlace], hidden_size: int, dtype: np.dtype[Any]) -> VectorPages:
+        """Map the vectors of a file.
+
+        Args:
+            path: The file.
+            places: Where the vectors are.
+            hidden_size: Length of a vector.
+            dtype: Type of its numbers.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        data = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+        row_bytes = hidden_size * dtype.itemsize
+        return cls(
+            [
+                data[place.start : place.start + place.rows * row_bytes].view(dtype).reshape(place.rows, hidden_size)
+                for place in places
+            ]
+        )
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -74,3 +109,7 @@ class ShardView(Protocol):
     @property
     def vectors(self) -> VectorPages:
         """The vectors."""
+
+    @property
+    def places(self) -> Sequence[PagePlace] | None:
+        """Where the vectors are in the file; None if they are not there as plain numbers."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from virnuc_profiler.telemetry.checked_lines import decode_lines
 class FinishedShards:
     """Numbers of the shards that some rank has recorded as finished, without those whose records were all retracted.
 
+    Threads may share it.
+
     Args:
         folder: Folder of the job.
     """
@@ -23,7 +26,8 @@ class FinishedShards:
         self._read_bytes: dict[str, int] = {}
         self._records: set[tuple[Any, ...]] = set()
         self._retracted: set[tuple[Any, ...]] = set()
-        self._numbers: set[int] = set()
+        self._numbers: frozenset[int] = frozenset()
+        self._lock = threading.Lock()
 
     def __contains__(self, number: object) -> bool:
         return number in self._numbers
@@ -37,12 +41,13 @@ class FinishedShards:
         Raises:
             OutputError: A manifest cannot be read.
         """
-        try:
-            added = [self._add(path) for path in self._folder.glob("rank_*.jsonl")]
-        except OSError as error:
-            raise OutputError(f"cannot read the manifests in {self._folder}: {error.strerror or error}") from error
-        if any(added):
-            self._numbers = {shard for shard, *_ in self._records - self._retracted}
+        with self._lock:
+            try:
+                added = [self._add(path) for path in self._folder.glob("rank_*.jsonl")]
+            except OSError as error:
+                raise OutputError(f"cannot read the manifests in {self._folder}: {error.strerror or error}") from error
+            if any(added):
+                self._numbers = frozenset(shard for shard, *_ in self._records - self._retracted)
 
     def _add(self, path: Path) -> bool:
         """Note the whole lines that were added to a manifest, and return whether there are any."""

@@ -3,7 +3,7 @@
 
 A recorded batch takes about 420 bytes while the run goes on, but 10 kB while its files are written, and writing takes
 0.12 ms. So that memory stays flat and no end of a job is spent on files, a part ends at the first shard after
-`MAX_BATCHES` batches, and a thread writes it while the next part runs. Most jobs have one part.
+`MAX_BATCHES` batches or an hour, and a thread writes it while the next part runs. Most jobs have one part.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ from virnuc_profiler.telemetry.run_result import RunResult
 
 MAX_BATCHES: Final = 50_000
 """Batches of a part. On an H200, 50,000 batches of 16,384 tokens take the 650M model 37 minutes."""
+MAX_PART_S: Final = 3600.0
+"""Seconds of a part: the readings of the GPU grow with time, by about 5 MB per hour."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +57,15 @@ class RunRecorder:
         self._parts = 0
         self._thread: threading.Thread | None = None
         self.running = False
+        self._began_s = 0.0
+
+    def is_full(self, batches: int) -> bool:
+        """Return whether the part is long enough to be ended.
+
+        Args:
+            batches: Batches of the part so far.
+        """
+        return batches >= MAX_BATCHES or time.monotonic() - self._began_s >= MAX_PART_S
 
     def begin_part(self) -> None:
         """Begin to profile.
@@ -63,6 +75,7 @@ class RunRecorder:
         """
         self.profiler.start()
         self.running = True
+        self._began_s = time.monotonic()
 
     def end_part(self, metadata: Mapping[str, Any]) -> RunResult:
         """End the part that runs, and write its files in a thread.

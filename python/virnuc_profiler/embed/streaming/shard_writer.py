@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -42,6 +43,9 @@ class ShardWriter:
         max_residues: Residues to which longer sequences are cut.
         on_finished: Called in a writing thread after the shard's line is on the disk.
         holds: Returns whether a shard is still this process's. Another one writes those that are not.
+
+    Attributes:
+        waited_s: Seconds in which :meth:`put` waited because all writers were busy.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class ShardWriter:
         self._max_residues = max_residues
         self._on_finished = on_finished
         self._holds = holds
+        self.waited_s = 0.0
         self._recording = threading.Lock()
         self._shards: queue.SimpleQueue[OpenShard | None] = queue.SimpleQueue()
         self._space = threading.Semaphore(WRITERS)
@@ -82,7 +87,9 @@ class ShardWriter:
         Raises:
             OutputError: An earlier shard could not be written.
         """
+        began = time.monotonic()
         self._space.acquire()
+        self.waited_s += time.monotonic() - began
         self.require_working()
         self._shards.put(opened)
 
@@ -107,10 +114,11 @@ class ShardWriter:
             raise self._failure
 
     def close(self) -> None:
-        """Write what was handed over, and end the threads. Never raises; see `require_working`."""
-        for _ in self._threads:
+        """Write what was handed over, and end the threads, once. Never raises; see `require_working`."""
+        threads, self._threads = self._threads, []
+        for _ in threads:
             self._shards.put(None)
-        for thread in self._threads:
+        for thread in threads:
             thread.join()
 
     def _work(self) -> None:

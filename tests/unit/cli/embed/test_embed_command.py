@@ -2,13 +2,18 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from tests.support.embed_job import TellingModel, expected_vectors, write_fasta
 from tests.support.sweeps import run_in_journal, small_plan
-from virnuc_profiler import open_embeddings
+from virnuc_profiler import ModelShape, open_embeddings
+from virnuc_profiler.analysis.projection.job_time import Pace
+from virnuc_profiler.analysis.projection.length_strata import strata_of
+from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.embed.job import read_job
-from virnuc_profiler.inference.esm2 import load
+from virnuc_profiler.inference.esm2 import hub_cache, load
+from virnuc_profiler.sweep.results import projection_source
 
 COUNT = 120
 
@@ -19,7 +24,7 @@ def fasta(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def model(monkeypatch):
+def model(tmp_path, monkeypatch):
     """A model of the size of the 8M one that computes next to nothing, and the arguments that it was loaded with."""
     loaded = {}
 
@@ -28,6 +33,8 @@ def model(monkeypatch):
         return loaded["model"], None
 
     monkeypatch.setattr(load, "load_esm2_model", load_model)
+    (tmp_path / "cached.pt").touch()
+    monkeypatch.setattr(hub_cache, "cached_checkpoint", lambda name: tmp_path / "cached.pt")
     return loaded
 
 
@@ -49,7 +56,7 @@ def test_a_job_from_beginning_to_end(tmp_path, fasta, model, capsys):
     assert "Verdict: " in printed
     assert f"Checked: every sequence once: {COUNT} counted in 6 files" in printed
     np.testing.assert_array_equal(open_embeddings(out).to_numpy()[:, :4], expected_vectors(fasta))
-    assert (out / "id_index" / "hashes.npy").is_file()
+    assert (out / "index" / "id_hashes.npy").is_file()
     telemetry = json.loads((out / "telemetry" / "telemetry_embed_rank_0.json").read_text())
     assert telemetry["run_metadata"]["embed"]["rank"] == "0"
     assert model["weights"] == "auto"
@@ -123,8 +130,36 @@ def test_random_weights_are_refused_unless_they_are_asked_for(tmp_path, fasta, c
     monkeypatch.setattr(load, "load_esm2_model", lambda *a, **o: (random_model, None))
     arguments = ("--fasta", fasta, "--output-dir", tmp_path / "out", "--model", "8M")
     assert "vectors of random weights mean nothing" in failing(capsys, 1, *arguments)
+    (tmp_path / "cached.pt").unlink()
+    monkeypatch.setattr(load, "load_esm2_model", None)  # is not called
+    assert "give --weights pretrained to download them" in failing(capsys, 1, *arguments)
+    monkeypatch.setattr(load, "load_esm2_model", lambda *a, **o: (random_model, None))
     assert not (tmp_path / "out" / "job.json").exists()
     assert embed(*arguments, "--weights", "random") == 0
+
+
+def test_a_job_that_ran_out_of_memory_continues_with_a_smaller_budget(tmp_path, fasta, capsys, monkeypatch):
+    class Greedy(TellingModel):
+        def embed_sequences(self, tokens, *more):
+            if len(tokens) > 300:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return super().embed_sequences(tokens, *more)
+
+    monkeypatch.setattr(load, "load_esm2_model", lambda *a, **o: (Greedy(hidden_size=320), None))
+    arguments = ("--fasta", fasta, "--output-dir", tmp_path / "out", "--model", "8M", "--shards", 6)
+    assert "device memory ran out" in failing(capsys, 1, *arguments)
+    assert embed(*arguments, "--token-budget", 300) == 0
+    assert open_embeddings(tmp_path / "out").complete
+
+
+def test_invalid_records_are_left_out_and_listed(tmp_path, fasta, capsys):
+    with fasta.open("a") as file:
+        file.write(">empty\n>last\nACD\n")
+    assert job(fasta, tmp_path / "out", "--skip-invalid") == 0
+    assert open_embeddings(tmp_path / "out").positions_of("last").tolist() == [COUNT]
+    assert "empty" in (tmp_path / "out" / "skipped_records.tsv").read_text()
+    capsys.readouterr()
+    assert embed("--resume", tmp_path / "out") == 0
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_runs(tmp_path, fasta, capsys, model, monkeypatch):
@@ -137,6 +172,26 @@ def test_a_disk_that_is_too_small_is_said_before_anything_runs(tmp_path, fasta, 
     arguments = ("--fasta", fasta, "--output-dir", tmp_path / "out", "--model", "8M")
     assert "needs 0.16 MB for 120 vectors of 320 numbers in fp32, 0.01 MB free" in failing(capsys, 1, *arguments)
     assert not model
+
+
+def test_what_was_predicted_is_compared_with_what_came_true(tmp_path, fasta, capsys, monkeypatch):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    run_in_journal(folder, begin=small_plan())
+    path = folder / "best_config.json"
+    path.write_text(path.read_text().replace('"model_name": "m"', '"model_name": "esm2_t6_8M_UR50D"'))
+    lengths = strata_of(np.full(1000, 32))
+    pace = Pace(tokens_per_sec=1e9, start_up_s=1e-6, own_half_width=0.02, measured_s=10.0)
+    source = Source(path, "a sweep", pace, lengths, lengths, ModelShape(6, 320))
+    monkeypatch.setattr(projection_source, "read_source", lambda path: source)
+    assert embed("--fasta", fasta, "--output-dir", tmp_path / "out", "--config", folder) == 0
+    printed = capsys.readouterr().out
+    assert f"Time: about 0 s (0 s to 0 s), predicted from {path}" in printed
+    assert "Predicted: about 0 s (0 s to 0 s); it took " in printed
+    assert "outside the interval" in printed
+    run = json.loads((tmp_path / "out" / "telemetry" / "run_embed_rank_0.json").read_text())
+    low, middle, high = run["metadata"]["embed"]["predicted_seconds"]
+    assert 0 < low < middle < high < 0.001
 
 
 def test_a_dry_run_writes_nothing(tmp_path, fasta, capsys, model):

@@ -6,30 +6,36 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from virnuc_profiler.cli.embed.embed_report import (
+    check_and_index,
+    print_outcome,
+    projected_seconds,
+    projected_text,
+)
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
 from virnuc_profiler.cli.options.local_ranks import add_rank_options, end_with_launcher, run_on_this_host, starts_ranks
 from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
-from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device
-from virnuc_profiler.cli.terminal import terminal_width
-from virnuc_profiler.errors import ModelError, UsageError
+from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device, warn_of_unstarted_tasks
+from virnuc_profiler.errors import EnvironmentFailure, ModelError, UsageError
 from virnuc_profiler.ranks.rank_variables import LOCAL, current_rank
 from virnuc_profiler.telemetry.number_text import counted
-
-_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import torch
 
-    from virnuc_profiler.embed.job import EmbedJob
     from virnuc_profiler.embed.prepared_job import PreparedJob
+    from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import RankOutcome
     from virnuc_profiler.ranks.rank import Rank
     from virnuc_profiler.reports.projection_text import Projected
+
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,12 +53,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a job to its end; return 1 if a sequence is missing or not right."""
+    from virnuc_profiler.embed.rank_job import JobRank
+    from virnuc_profiler.sweep.plan.workload import write_skipped
+
     request = embed_request(arguments)
     if starts_ranks(arguments) and not arguments.dry_run:
         require_writable(request.folder)
-        return _check(request.folder) if run_on_this_host(arguments) else 1
+        with JobRank(request.folder, current_rank()) as member:
+            return _check(member) if run_on_this_host(arguments) else 1
     end_with_launcher()
     rank = current_rank()
+    warn_of_unstarted_tasks()
     share_device(arguments, rank)
     workers = share_cores(rank, request.configuration.num_workers, given=arguments.num_workers is not None)
     request = replace(request, configuration=request.configuration.replace(num_workers=workers))
@@ -65,14 +76,33 @@ def run(arguments: argparse.Namespace) -> int:
     prepared = _prepare(request, device, arguments.shards, rank, checksums=not arguments.trust_sizes)
     if not arguments.dry_run:
         require_writable(prepared.folder)
+        if rank.index == 0:
+            write_skipped(prepared.fasta, prepared.folder)
     projected = _projected(request, prepared)
     _describe(request, prepared, projected, speaks=speaks)
     if arguments.dry_run:
         return 0
-    if prepared.left:
-        outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, rank)
-        _report(outcome, projected, whole=speaks)
-    return 0 if rank.launcher == LOCAL else _check(prepared.folder)  # the launcher checks when all ranks have ended
+    with JobRank(prepared.folder, rank) as member:
+        if prepared.left:
+            outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, member)
+            print_outcome(outcome, projected, whole=speaks)
+        return 0 if rank.launcher == LOCAL else _check(member)  # the launcher checks when all ranks have ended
+
+
+def _check(member: JobRank) -> int:
+    """Check a job whose shards are all finished, unless another process does so; return 1 if it is not complete."""
+    from virnuc_profiler.embed.job import read_job
+
+    job = read_job(member.folder)
+    assert job is not None, "a job that has run has a file"
+    if not member.checks():
+        print("Checked: by another process of this job")
+        return 0
+    code = check_and_index(member.folder, job)
+    if not code:
+        member.note_check()
+        member.close(complete=True)
+    return code
 
 
 def _device(name: str, precision: str | None) -> torch.device:
@@ -90,6 +120,7 @@ def _prepare(
     from virnuc_profiler.embed.prepared_job import prepare_job
     from virnuc_profiler.inference.esm2.config import ARCHITECTURES
     from virnuc_profiler.inference.sequences.dataset import open_fasta
+    from virnuc_profiler.sweep.plan.request import recorded
     from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
 
     make_format(request.format)  # a missing package is said before the sequences are read
@@ -114,7 +145,7 @@ def _prepare(
         dtype=request.dtype,
         per_residue=request.per_residue,
         num_shards=0,
-        weights_option=request.weights,
+        weights_option=recorded("weights", request.weights),
         **{name: getattr(request.configuration, name) for name in _KNOBS},
     )
     with Heartbeat("checking the finished shards"):
@@ -159,7 +190,7 @@ def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected
         lines.append(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}")
     lines += [f"Disk: {need.text}", f"Configuration: {request.configuration}"]
     if projected is not None:
-        lines.append(f"Time: {_hours(projected)}, predicted from {shown_path(projected.source.path)}")
+        lines.append(f"Time: {projected_text(projected)}, predicted from {shown_path(projected.source.path)}")
     for retraction in prepared.damaged:
         print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
     if speaks:
@@ -178,130 +209,77 @@ def _run_shards(
     device: torch.device,
     projected: Projected | None,
     min_cosine: float | None,
-    rank: Rank,
+    member: JobRank,
 ) -> RankOutcome:
     from virnuc_profiler.capture.target import resolve_target
-    from virnuc_profiler.cli.embed_progress import show_job
+    from virnuc_profiler.cli.embed.embed_progress import show_job
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.embed.prepared_job import begin_job
-    from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import run_rank
+    from virnuc_profiler.inference.esm2.hub_cache import cached_checkpoint
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
     from virnuc_profiler.inference.loading.environment import require_environment
     from virnuc_profiler.sweep.trial.provenance import model_description
 
     require_environment(request.configuration.num_workers)
+    if request.weights == "auto" and not cached_checkpoint(request.model).is_file():
+        raise _no_weights(request.model)
     with Heartbeat(f"loading {request.model}"):
         model, _ = load_esm2_model(request.model, device, precision=prepared.job.precision, weights=request.weights)
     description = model_description(model)
     if description["weights_source"] == "random" and request.weights != "random":
-        raise ModelError(
-            f"there are no weights of {request.model} in PyTorch's hub cache, and vectors of random weights mean "
-            "nothing: give --weights pretrained to download them, or --weights PATH (--weights random is for tests)"
-        )
-    if rank.local_index == 0:
+        raise _no_weights(request.model)
+    if member.rank.local_index == 0:
         print(describe_model(description), end="\n\n", flush=True)
     weights = description.get("weights_fingerprint") or description["weights"]
-    with JobRank(prepared.folder, rank) as member:
-        uuid = resolve_target(str(device)).uuid
-        if uuid is not None and not member.has_device(uuid):
-            _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
-        prepared = begin_job(prepared, weights, member.name)
-        queue = member.queue(prepared.shards)
-        with show_job(prepared.left, queue, rank) as meter:
-            return run_rank(
-                prepared.job,
-                prepared.folder,
-                queue,
-                prepared.fasta,
-                model,
-                device,
-                configuration=request.configuration,
-                rank=member.name,
-                listener=meter,
-                min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
-                predicted_s=None if projected is None else _seconds(projected),
-            )
-
-
-def _report(outcome: RankOutcome, projected: Projected | None, *, whole: bool) -> None:
-    """Print how it went: the page on the run, and the prediction against the truth."""
-    from virnuc_profiler.reports.run_page import render_page
-    from virnuc_profiler.sweep.plan.estimate import in_words
-    from virnuc_profiler.sweep.trial.run_files import run_path
-    from virnuc_profiler.telemetry.number_text import number
-    from virnuc_profiler.telemetry.run_result import RunResult
-
-    if outcome.telemetry and whole:
-        run = run_path(outcome.telemetry[0])
-        print(render_page(RunResult.load(run, max_bytes=sys.maxsize), terminal_width()))
-    rates = ", ".join(
-        f"{number(count / outcome.elapsed_s)} {name}/s"
-        for count, name in ((outcome.sequences, "sequences"), (outcome.tokens, "tokens"))
-    )
-    print(
-        f"Written: {counted(outcome.sequences, 'vector')} in {counted(outcome.shards, 'shard')}, "
-        f"{in_words(outcome.elapsed_s)}, {rates} over the whole run, writing included"
-    )
-    if projected is not None:
-        low, _, high = _seconds(projected)
-        where = "inside" if low <= outcome.elapsed_s <= high else "outside"
-        print(f"Predicted: {_hours(projected)}; it took {in_words(outcome.elapsed_s)}, {where} the interval")
-    for path in outcome.telemetry:
-        print(f"Telemetry: {shown_path(path)}")
-        print(f"Run: {shown_path(run_path(path))}")
-    if outcome.non_finite:
-        print(
-            f"virnuc-profiler: warning: {counted(outcome.non_finite, 'vector')} of this run hold NaN or infinity",
-            file=sys.stderr,
+    uuid = resolve_target(str(device)).uuid
+    if uuid is not None and not member.has_device(uuid):
+        _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
+    prepared = begin_job(prepared, weights, member.name)
+    queue = member.queue(prepared.shards)
+    with show_job(prepared.left, queue, member.rank) as meter, _memory_errors_explained():
+        return run_rank(
+            prepared.job,
+            prepared.folder,
+            queue,
+            prepared.fasta,
+            model,
+            device,
+            configuration=request.configuration,
+            rank=member.name,
+            listener=meter,
+            min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
+            predicted_s=None if projected is None else projected_seconds(projected),
         )
 
 
-def _check(folder: Path) -> int:
-    """Check a job whose shards are all finished, unless another process does so; return 1 if it is not complete."""
-    from virnuc_profiler.embed.job import read_job
-    from virnuc_profiler.embed.rank_job import JobRank
+@contextmanager
+def _memory_errors_explained() -> Iterator[None]:
+    """Say what to do when memory runs out; PyTorch's own errors would be internal ones.
 
-    job = read_job(folder)
-    assert job is not None, "a job that has run has a file"
-    with JobRank(folder, current_rank()) as member:
-        if not member.checks():
-            print("Checked: by another process, which has begun to")
-            return 0
-        code = _finish(folder, job)
-        member.close(complete=not code)
-        return code
+    Raises:
+        EnvironmentFailure: Memory ran out.
+    """
+    from virnuc_profiler.sweep.results.result import OOM
+    from virnuc_profiler.sweep.trial.failure import DEVICE, SHARED, describe_failure
 
-
-def _finish(folder: Path, job: EmbedJob) -> int:
-    """Count every sequence in the files, and build the index of identifiers."""
-    from virnuc_profiler.embed.id_index import build_id_index
-    from virnuc_profiler.embed.verify import verify_job
-
-    with Heartbeat("counting the vectors in the files"):
-        found = verify_job(folder, job)
-    if not found.complete:
-        print(
-            f"virnuc-profiler: error: {shown_path(folder)}: {shown_path(found.sentence())}; the same command "
-            "again writes what is missing",
-            file=sys.stderr,
-        )
-        return 1
-    with Heartbeat("indexing the identifiers"):
-        build_id_index(folder, job)
-    print(f"Checked: {found.sentence()}")
-    print(f"Vectors: {shown_path(folder)} (in Python: virnuc_profiler.open_embeddings)")
-    return 0
+    try:
+        yield
+    except Exception as error:
+        failure = describe_failure(error)
+        if failure.reason != OOM:
+            raise
+        smaller = "a smaller --token-budget" if failure.memory == DEVICE else "fewer --num-workers"
+        memory = "" if failure.memory == SHARED else " memory"  # its name says that it is memory
+        raise EnvironmentFailure(
+            f"{failure.memory}{memory} ran out ({failure.message}); the same command with {smaller} continues, and "
+            "finished shards stay"
+        ) from error
 
 
-def _seconds(projected: Projected) -> tuple[float, float, float]:
-    time = projected.time
-    return 3600 * time.low_hours, 3600 * time.hours, 3600 * time.high_hours
-
-
-def _hours(projected: Projected) -> str:
-    from virnuc_profiler.sweep.plan.estimate import in_words
-
-    low, middle, high = map(in_words, _seconds(projected))
-    return f"about {middle} ({low} to {high})"
+def _no_weights(model: str) -> ModelError:
+    return ModelError(
+        f"there are no weights of {model} in PyTorch's hub cache, and vectors of random weights mean nothing: give "
+        "--weights pretrained to download them, or --weights PATH (--weights random is for tests)"
+    )
