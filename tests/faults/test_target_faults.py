@@ -185,6 +185,7 @@ def test_a_warm_up_that_kills_the_process_does_not_keep_trials_from_running(tmp_
         result = model.run_trial(workload, knobs.baseline, tmp_path / "out")
     assert (result.status, result.warmed_up) == ("success", False)
     assert caplog.text.count("the warm-up failed, and trials run without one") == 1
+    assert (tmp_path / "out" / "target_output.log").read_text() == "loading ...\n" * 2
 
 
 MORTAL = """
@@ -201,6 +202,10 @@ class Records:
         return self.records[item]
 
 class Mortal(ToyTarget):
+    def __init__(self, options):
+        print("loading ...")
+        super().__init__(options)
+
     def run(self, workload, configuration, profiler):
         if workload.num_sequences == 4:
             os.kill(os.getpid(), signal.SIGKILL)
