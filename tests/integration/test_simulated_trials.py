@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The steady rate of a trial is that of the machine, whatever its start-up, its workload and the order of a file."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -24,7 +22,7 @@ START_UP_S = {0: 0.05, 2: 1.1, 4: 1.7, 8: 3.2}
 
 def measure(path, folder, machine, **options):
     """Return the result of a trial through the real loader, packer and runner, without the processes of its workers."""
-    knobs = replace(BASELINE, num_workers=0)
+    knobs = BASELINE.replace(num_workers=0)
     length = {"precision_target": 0.01, "trial_seconds": 3.0, **options}
     return measure_configuration(knobs, path, folder, machine, "cpu", cooldown_s=0.0, **length)
 

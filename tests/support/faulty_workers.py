@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from enum import IntEnum
 
 import torch
@@ -69,7 +68,7 @@ class FaultyWorkers(FaultyModel):
             return torch.ones(len(tokens), 4)
 
         return trial.measure_configuration(
-            replace(configuration, prefetch_factor=1), workload.path, output_dir, model, "cpu",
+            configuration.replace(prefetch_factor=1), workload.path, output_dir, model, "cpu",
             cooldown_s=0.0, on_progress=on_progress,
         )  # fmt: skip
 

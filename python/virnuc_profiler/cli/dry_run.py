@@ -22,7 +22,7 @@ from virnuc_profiler.cli.options.measurement_request import (
 from virnuc_profiler.cli.options.search_options import describe_search, space_of_sweep, time_of_race
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
 from virnuc_profiler.sweep.plan.steps import SEARCH, plan
-from virnuc_profiler.targets.knobs.configuration import MODEL_KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def _expected_conditions(request: Request, earlier: Sequence[SweepRecord]) -> Co
     device_name = None
     if earlier:
         then, options = earlier[-1], options_of(request)
-        varied = {name for name in then.plan.grid if name in MODEL_KNOBS}
-        names = ("device", "model", "weights", *MODEL_KNOBS)
+        varied = {name for name in then.plan.grid if name in BUILTIN_KNOBS.model_knobs}
+        names = ("device", "model", "weights", *BUILTIN_KNOBS.model_knobs)
         if varied == set(request.varied) and all(then.plan.options.get(name) == options[name] for name in names):
             model = then.current_conditions.model
             device_name = then.current_conditions.settings.get("device_name")

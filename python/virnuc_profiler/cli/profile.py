@@ -24,7 +24,7 @@ from virnuc_profiler.cli.options.measurement_request import (
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     given = take_given_options(arguments)
     refuse_idle_options(arguments, given, arguments.fasta)
-    knobs = {name: getattr(arguments, name) for name, knob in KNOBS.items() if not knob.needs_new_model}
+    knobs = {name: getattr(arguments, name) for name, knob in BUILTIN_KNOBS.items() if not knob.needs_new_model}
     configuration = Configuration(**knobs)
     named = arguments.output_dir is not None
     if arguments.nsys:

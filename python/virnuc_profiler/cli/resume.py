@@ -13,7 +13,7 @@ from virnuc_profiler.cli.options.decision_options import recorded_decisions
 from virnuc_profiler.cli.options.measurement_request import shown_path
 from virnuc_profiler.errors import UsageError, WorkloadError
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.targets.knobs.configuration import KNOBS, MODEL_KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def refuse_contradictions(
     known = {
         **NEW_OPTIONS,
         **plan.options,
-        **{name: plan.grid.get(name) for name in KNOBS},
-        **{name: (fixed,) for name in MODEL_KNOBS if (fixed := plan.options.get(name)) is not None},
+        **{name: plan.grid.get(name) for name in BUILTIN_KNOBS},
+        **{name: (fixed,) for name in BUILTIN_KNOBS.model_knobs if (fixed := plan.options.get(name)) is not None},
         "steps": plan.steps,
         "output_dir": str(folder.resolve()),
         **recorded_decisions(plan.objective, plan.repeats, plan.steps, given, plan.budget_sec),

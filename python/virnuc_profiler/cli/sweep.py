@@ -62,7 +62,7 @@ from virnuc_profiler.cli.resume import (
 )
 from virnuc_profiler.errors import UsageError, VirnucError
 from virnuc_profiler.sweep.plan.steps import SEARCH, STEP_NAMES, Grid, Step, plan
-from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BASELINE, BUILTIN_KNOBS, Configuration
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -213,8 +213,8 @@ def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
         model = host.load(request)
     print(describe_model(model.description))
     for name in request.varied:
-        values = ", ".join(map(KNOBS[name].text, grid[name]))
-        print(f"{KNOBS[name].heading}: {values} in turn; the model is loaded again for each")
+        values = ", ".join(map(BUILTIN_KNOBS[name].text, grid[name]))
+        print(f"{BUILTIN_KNOBS[name].heading}: {values} in turn; the model is loaded again for each")
     print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
@@ -314,7 +314,7 @@ def _require_environment(steps_to_run: Iterable[Step]) -> None:
 
 
 def _max_workers(steps_to_run: Sequence[Step]) -> int:
-    workers = [one.num_workers for step in steps_to_run for one in step.configurations()]
+    workers: list[int] = [one.num_workers for step in steps_to_run for one in step.configurations()]
     return max(workers, default=BASELINE.num_workers)
 
 

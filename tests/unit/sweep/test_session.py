@@ -74,7 +74,7 @@ def test_no_two_trials_share_a_telemetry_file(tmp_path):
 def test_a_step_without_a_baseline_measures_it_first(tmp_path):
     trials = FakeTrials()
     fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
-    assert trials.configurations == [BASELINE, replace(BASELINE, num_workers=2, prefetch_factor=2)]
+    assert trials.configurations == [BASELINE, BASELINE.replace(num_workers=2, prefetch_factor=2)]
     assert (tmp_path / "baseline.json").exists()
 
 

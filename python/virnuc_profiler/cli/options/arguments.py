@@ -16,7 +16,7 @@ from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, default_values_text, in_order
 from virnuc_profiler.sweep.plan.trial_length import PRECISION_TARGET, TRIAL_SECONDS
 from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
-from virnuc_profiler.targets.knobs.configuration import KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
 from virnuc_profiler.targets.knobs.knob import parse_integer
 
 EXIT_MISUSE = 2
@@ -154,7 +154,7 @@ def _add_knobs(model: argparse._ArgumentGroup, others: argparse._ArgumentGroup, 
         others: Group of the other knobs.
         lists: Whether the options take lists of values to try.
     """
-    for name, knob in KNOBS.items():
+    for name, knob in BUILTIN_KNOBS.items():
         group = model if knob.needs_new_model else others
         default = default_values_text(name) if lists else knob.text(knob.default)
         varies = ""

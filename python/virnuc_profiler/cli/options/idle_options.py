@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.steps import Step
-from virnuc_profiler.targets.knobs.configuration import KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
 
 _OF_A_PROCESS: Final = ("start_timeout", "progress_timeout")
 _OF_OWN_FILES: Final = ("skip_invalid", "strict", "first")
@@ -69,10 +69,11 @@ def idle_lists(given: Iterable[str], steps: Iterable[Step]) -> str:
         steps: The chosen steps.
     """
     varied = {name for step in steps for name in step.grid}
-    idle = [name for name in given if name in KNOBS and not KNOBS[name].needs_new_model and name not in varied]
+    knobs = [BUILTIN_KNOBS[name] for name in given if name in BUILTIN_KNOBS and name not in varied]
+    idle = [knob.option for knob in knobs if not knob.needs_new_model]
     if not idle:
         return ""
-    return f"no chosen step varies {', '.join(KNOBS[name].option for name in idle)}, so these values are not used"
+    return f"no chosen step varies {', '.join(idle)}, so these values are not used"
 
 
 def _option(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from virnuc_profiler.errors import OutputError, folder_problem
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.sequences.findings import sentence
-from virnuc_profiler.targets.knobs.configuration import KNOBS, MODEL_KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def build_request(
 
 def fixed_model_knobs(arguments: argparse.Namespace) -> dict[str, KnobValue]:
     """Return the model's knobs that were given a single value; None for the default."""
-    given = {name: getattr(arguments, name) for name in MODEL_KNOBS}
+    given = {name: getattr(arguments, name) for name in BUILTIN_KNOBS.model_knobs}
     return {name: value[0] if isinstance(value, tuple) else value for name, value in given.items()}
 
 
@@ -118,8 +118,10 @@ def grid_of(arguments: argparse.Namespace) -> Grid:
 
     A single value of a knob that needs a model of its own is none: the whole sweep runs with that model.
     """
-    given = {name: values for name in KNOBS if (values := getattr(arguments, name)) is not None}
-    return {name: values for name, values in given.items() if len(values) > 1 or not KNOBS[name].needs_new_model}
+    given = {name: values for name in BUILTIN_KNOBS if (values := getattr(arguments, name)) is not None}
+    return {
+        name: values for name, values in given.items() if len(values) > 1 or not BUILTIN_KNOBS[name].needs_new_model
+    }
 
 
 def fill_in_folder(arguments: argparse.Namespace) -> Path:

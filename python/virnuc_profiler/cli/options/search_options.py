@@ -11,7 +11,7 @@ from virnuc_profiler.cli.options.arguments import number
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.steps import SEARCH, SEARCH_STEPS, Grid
-from virnuc_profiler.targets.knobs.configuration import KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.results.sweep_plan import SweepPlan
@@ -59,7 +59,7 @@ def steps_of_search(arguments: argparse.Namespace, given: Mapping[str, Any], gri
             raise UsageError(f"--budget-minutes has no effect without --search {ADAPTIVE}: add it, or leave it out")
         names: Sequence[str] = arguments.steps
         return names
-    for name in (*_IDLE, *(name for name in grid if not KNOBS[name].needs_new_model)):
+    for name in (*_IDLE, *(name for name in grid if not BUILTIN_KNOBS[name].needs_new_model)):
         if name in given:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{option} has no effect with --search {ADAPTIVE}, which explores the whole space")

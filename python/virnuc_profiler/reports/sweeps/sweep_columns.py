@@ -15,7 +15,7 @@ from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.standings import says_something
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.values import printable
 
@@ -70,13 +70,13 @@ def knob_columns(document: Document, widths: Mapping[str, int] | None = None) ->
 
 
 def _knob_column(name: str, width: int) -> Column:
-    knob = KNOBS[name]
+    knob = BUILTIN_KNOBS[name]
     return knob.heading.ljust(width), lambda result: knob.text(getattr(result.configuration, name))
 
 
 def named(configuration: Configuration, names: Iterable[str]) -> str:
     """Return the values of the knobs that a step varies."""
-    return ", ".join(f"{name}={KNOBS[name].text(getattr(configuration, name))}" for name in names)
+    return ", ".join(f"{name}={BUILTIN_KNOBS[name].text(getattr(configuration, name))}" for name in names)
 
 
 def rate_columns(document: Document) -> list[Column]:

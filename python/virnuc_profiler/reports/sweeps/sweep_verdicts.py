@@ -21,7 +21,7 @@ from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import says_something
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration
 
 FASTEST: Final = "Fastest measured"
 LEAST_ENERGY: Final = "Least energy measured"
@@ -180,7 +180,7 @@ def _names(document: Document, results: Sequence[Result]) -> str:
 
 
 def _named(configuration: Configuration, document: Document) -> str:
-    return ", ".join(f"{name}={KNOBS[name].text(getattr(configuration, name))}" for name in document.grid)
+    return ", ".join(f"{name}={BUILTIN_KNOBS[name].text(getattr(configuration, name))}" for name in document.grid)
 
 
 def _range(low: float | None, high: float | None) -> str:
@@ -220,7 +220,8 @@ def _cause(document: Document) -> str:
     mean = tokens / count
 
     def packs(one: Configuration) -> float:
-        return min(one.buffer_size, count) * mean / one.token_budget
+        buffered: int = min(one.buffer_size, count)
+        return buffered * mean / int(one.token_budget)
 
     fullest = max(ran, key=packs)
     budget = fullest.token_budget

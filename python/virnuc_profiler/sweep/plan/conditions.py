@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.targets.knobs.configuration import KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
 
 VARIED: Final = "varied"
 """Stands in a sweep's conditions for what its own knobs change; each result names its own value."""
@@ -57,7 +57,7 @@ class Conditions:
         Args:
             knobs: Names of the knobs that need a model of their own.
         """
-        changed = {key for name in knobs for key in KNOBS[name].model_keys}
+        changed = {key for name in knobs for key in BUILTIN_KNOBS[name].model_keys}
         model = {
             key: (VARIED if isinstance(value, str) else None) if key in changed else value
             for key, value in self.model.items()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from virnuc_profiler.sweep.plan.cooldown import AUTO, Cooldown
 from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
 from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of, write_skipped
-from virnuc_profiler.targets.knobs.configuration import KNOBS, MODEL_KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration
 from virnuc_profiler.targets.knobs.knob import KnobValue
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Request:
 
     def model_arguments(self) -> dict[str, Any]:
         """Return the keyword arguments by which the model is loaded with the values of its knobs."""
-        return {KNOBS[name].argument: value for name, value in self.model_knobs.items() if value is not None}
+        return {BUILTIN_KNOBS[name].argument: value for name, value in self.model_knobs.items() if value is not None}
 
     def describe_model(self) -> dict[str, Any]:
         """Return what is known of the model before it is loaded, or if it cannot be loaded."""
@@ -218,7 +218,8 @@ def options_of(request: Request) -> dict[str, Any]:
     Values of knobs that the sweep varies are not among them: its grid holds them.
     """
     options = {option: getattr(request, name) for option, name in _FIELDS.items()}
-    options |= {name: None if name in request.varied else request.model_knobs.get(name) for name in MODEL_KNOBS}
+    fixed = {name: request.model_knobs.get(name) for name in BUILTIN_KNOBS.model_knobs}
+    options |= {name: None if name in request.varied else value for name, value in fixed.items()}
     return {name: recorded(name, value) for name, value in options.items()}
 
 
@@ -256,7 +257,7 @@ def model_knobs(grid: Grid, fixed: Mapping[str, Any]) -> dict[str, tuple[KnobVal
         grid: Lists of values; a knob that is in it varies.
         fixed: Single values of the other knobs by name; None or absent for the default.
     """
-    values = {name: tuple(grid[name]) if name in grid else (fixed.get(name),) for name in MODEL_KNOBS}
+    values = {name: tuple(grid[name]) if name in grid else (fixed.get(name),) for name in BUILTIN_KNOBS.model_knobs}
     return {name: chosen for name, chosen in values.items() if chosen != (None,)}
 
 

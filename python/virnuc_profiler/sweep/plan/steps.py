@@ -14,7 +14,7 @@ from itertools import product
 from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
-from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration, require_knob
+from virnuc_profiler.targets.knobs.configuration import BASELINE, BUILTIN_KNOBS, Configuration
 from virnuc_profiler.targets.knobs.knob import KnobValue
 
 MIN_PACKING: Final = 0.90
@@ -55,7 +55,7 @@ class Step:
         """
         if self.follows:
             return ()
-        found = (replace(self.base, **dict(zip(self.grid, values, strict=True))) for values in self._points())
+        found = (self.base.replace(**dict(zip(self.grid, values, strict=True))) for values in self._points())
         return tuple(configuration for configuration in found if not self._repeats(configuration))
 
     def _points(self) -> product[Any]:
@@ -63,7 +63,7 @@ class Step:
 
     def _repeats(self, configuration: Configuration) -> bool:
         return any(
-            (gate := KNOBS[name].idle_without) is not None
+            (gate := BUILTIN_KNOBS[name].idle_without) is not None
             and not getattr(configuration, gate)
             and getattr(configuration, name) != values[0]
             for name, values in self.grid.items()
@@ -119,11 +119,13 @@ def plan(values: Mapping[str, Sequence[Any]] | None = None, min_packing: float |
     Raises:
         ValueError: A knob does not exist, its list is empty, or it cannot have one of the values.
     """
-    given = {name: require_knob(name).check_list(chosen) for name, chosen in (values or {}).items()}
-    unplaced = sorted((name for name in given if name not in _PLACED), key=lambda name: not KNOBS[name].needs_new_model)
+    given = {name: BUILTIN_KNOBS.require(name).check_list(chosen) for name, chosen in (values or {}).items()}
+    unplaced = sorted(
+        (name for name in given if name not in _PLACED), key=lambda name: not BUILTIN_KNOBS[name].needs_new_model
+    )
     everywhere = {name: given[name] for name in unplaced}
     first_values: dict[str, Any] = {name: chosen[0] for name, chosen in everywhere.items()}
-    base = replace(BASELINE, **first_values)
+    base = BASELINE.replace(**first_values)
     return {
         step.name: replace(
             step,
@@ -142,7 +144,7 @@ def grid_from_json(values: Mapping[str, Any]) -> Grid:
         TelemetryFormatError: A knob is unknown, or cannot have one of its values.
     """
     try:
-        return {name: require_knob(name).check_list(chosen) for name, chosen in values.items()}
+        return {name: BUILTIN_KNOBS.require(name).check_list(chosen) for name, chosen in values.items()}
     except (TypeError, ValueError) as error:
         raise TelemetryFormatError(f"its grid cannot be read: {error}") from None
 
@@ -151,7 +153,7 @@ def default_values_text(name: str) -> str:
     """Return the values of a knob that a sweep tries by default, such as ``2,4,8; 4,8 in interaction``."""
     tried = {step.name: step.grid[name] for step in STEPS if name in step.grid}
     if not tried:
-        return KNOBS[name].text(KNOBS[name].default)
+        return BUILTIN_KNOBS[name].text(BUILTIN_KNOBS[name].default)
     usual = Counter(tried.values()).most_common(1)[0][0]
     others = (f"; {_listed(name, values)} in {step}" for step, values in tried.items() if values != usual)
     return "".join([_listed(name, usual), *others])
@@ -177,4 +179,4 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _listed(name: str, values: Sequence[KnobValue]) -> str:
-    return ",".join(map(KNOBS[name].text, values))
+    return ",".join(map(BUILTIN_KNOBS[name].text, values))

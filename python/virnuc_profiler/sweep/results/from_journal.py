@@ -26,7 +26,7 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.recommendation import choose, conclude
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import StepStandings
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration
 
 NO_CHOICE = "no configuration has succeeded"
 
@@ -225,7 +225,7 @@ class Documents:
         then, now = (record.plan.planned_steps()["baseline"].base for record in (owner, self._record))
         return [
             Difference(name, getattr(then, name), getattr(now, name))
-            for name in KNOBS
+            for name in BUILTIN_KNOBS
             if getattr(then, name) != getattr(now, name)
         ]
 
@@ -384,7 +384,7 @@ class Documents:
 
 def _tried(configurations: Sequence[Configuration]) -> Grid:
     """Return the values of each knob among configurations, as a grid names them."""
-    values = {name: dict.fromkeys(getattr(one, name) for one in configurations) for name in KNOBS}
+    values = {name: dict.fromkeys(getattr(one, name) for one in configurations) for name in BUILTIN_KNOBS}
     return {name: tuple(found) for name, found in values.items() if len(found) > 1 or name != "precision"}
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Final
 
-from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BASELINE, BUILTIN_KNOBS, Configuration
 
 MIN_BUDGET: Final = 1024
 MIN_BUFFER: Final = 250
@@ -73,7 +73,7 @@ class Space:
         values = dict(point)
         values["buffer_size"] = self._buffer(values["token_budget"], values.pop(PACKS_IN_BUFFER))
         for name in values:
-            gate = KNOBS[name].idle_without
+            gate = BUILTIN_KNOBS[name].idle_without
             if gate is not None and not values[gate]:
                 values[name] = getattr(BASELINE, name)
         return Configuration(**values)

@@ -32,7 +32,7 @@ from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemo
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
 from virnuc_profiler.sweep.trial.failure import release_traceback
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration
 from virnuc_profiler.telemetry.number_text import number
 
 LENGTHS: Final = (64, 80, 100, 120, 150, 180, 224, 280, 350, 500)
@@ -138,7 +138,7 @@ def forecast_memory(model: Any, device: torch.device, limit_bytes: int | None = 
 
 
 def _exists(token_budget: int) -> bool:
-    return KNOBS["token_budget"].accepts(token_budget)
+    return BUILTIN_KNOBS["token_budget"].accepts(token_budget)
 
 
 def _rounded_down(token_budget: int) -> int:

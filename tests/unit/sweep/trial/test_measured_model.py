@@ -17,7 +17,7 @@ from virnuc_profiler.sweep.trial.device_support import resolve_supported_device
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast
 from virnuc_profiler.targets.knobs.configuration import BASELINE
 
-FP32, BF16 = replace(BASELINE, precision="fp32"), replace(BASELINE, precision="bf16")
+FP32, BF16 = BASELINE.replace(precision="fp32"), BASELINE.replace(precision="bf16")
 PER_TOKEN = {"fp32": 400_000.0, "bf16": 200_000.0}
 
 

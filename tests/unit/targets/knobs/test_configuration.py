@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-import dataclasses
 
 import pytest
 
@@ -36,7 +35,7 @@ def test_the_baseline_is_named_by_its_settings():
 )
 def test_a_wrong_value_is_refused_by_name_value_and_range(name, value):
     with pytest.raises(ValueError, match=rf"^{name} is {value!r}; it must be a whole number from \d+ to ") as caught:
-        dataclasses.replace(BASELINE, **{name: value})
+        BASELINE.replace(**{name: value})
     assert "\n" not in str(caught.value)
 
 

@@ -18,7 +18,7 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import THRESHOLD
 from virnuc_profiler.sweep.search.finals import nearly_best
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration
 from virnuc_profiler.telemetry.number_text import counted, limit, number, share, times
 
 _BASELINE: Final = "baseline"
@@ -232,7 +232,7 @@ def _distinct(configuration: Configuration, other: Configuration) -> str:
     """Return the values of the knobs in which a configuration differs from another."""
     theirs = other.values()
     return ", ".join(
-        f"{name}={KNOBS[name].text(value)}"
+        f"{name}={BUILTIN_KNOBS[name].text(value)}"
         for name, value in configuration.values().items()
         if value != theirs.get(name)
     )
