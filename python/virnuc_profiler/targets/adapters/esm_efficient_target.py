@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.inference.loading.worker_processes import end_workers
 from virnuc_profiler.inference.packing.pack_statistics import pack_statistics
-from virnuc_profiler.targets.adapters.esm2_models import TINY, check_precision, random_weights_on, resolve_size, torch_dtype
+from virnuc_profiler.targets.adapters.esm2_models import (
+    TINY,
+    check_precision,
+    random_weights_on,
+    resolve_size,
+    torch_dtype,
+)
 from virnuc_profiler.targets.adapters.packages import import_program, versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors
+from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, probe_pack
 from virnuc_profiler.targets.knobs.knob import IntegerKnob, Knob
 
 if TYPE_CHECKING:
@@ -75,7 +81,7 @@ class EsmEfficientTarget:
         import torch
 
         budget = configuration["token_per_batch"]
-        with TemporaryDirectory(prefix="virnuc_profiler_fasta_") as folder, torch.inference_mode():
+        with TemporaryDirectory(prefix="virnuc_profiler_fasta_") as folder:
             path = _write_indexed_fasta(workload.records(), Path(folder))
             dataset = self._data.FastaTokenDataset(
                 str(path), token_per_batch=budget, shuffle=False, alphabet=self._esme.alphabet.Alphabet
@@ -85,20 +91,30 @@ class EsmEfficientTarget:
                 for number, (tokens, (cu_lens, max_len)) in enumerate(profiler.batches(iterator)):
                     batch = profiler.current_batch
                     batch.set_packing(pack_statistics(cu_lens.numpy(), budget))
-                    batch.mark("h2d")
-                    tokens, cu_lens = tokens.to(self._device), cu_lens.to(self._device)
-                    batch.mark("forward")
-                    hidden = self.model.forward_representation(tokens, (cu_lens, max_len))
-                    batch.mark("pool")
-                    pooled = self._pool(hidden, cu_lens)
-                    batch.mark("d2h")
-                    vectors = pooled.float().cpu()
+                    with torch.inference_mode():
+                        batch.mark("h2d")
+                        tokens, cu_lens = tokens.to(self._device), cu_lens.to(self._device)
+                        batch.mark("forward")
+                        hidden = self.model.forward_representation(tokens, (cu_lens, max_len))
+                        batch.mark("pool")
+                        pooled = self._pool(hidden, cu_lens)
+                        batch.mark("d2h")
+                        vectors = pooled.float().cpu()
                     batch.mark("emit")
                     self._emit([dataset.fasta.fai[row]["id"] for row in dataset.sampler[number]], vectors)
                     batch.end()
                     yield len(vectors)
             finally:
                 end_workers(iterator)
+
+    def probe(self, configuration: Configuration, tokens: int) -> None:  # noqa: ARG002
+        """Run one pack of `tokens` tokens."""
+        import torch
+
+        ids, cu_lens, longest = probe_pack(tokens)
+        with torch.inference_mode():
+            on_device = cu_lens.to(self._device)
+            self._pool(self.model.forward_representation(ids.to(self._device), (on_device, longest)), on_device).cpu()
 
     def close(self) -> None:
         """Release the model."""

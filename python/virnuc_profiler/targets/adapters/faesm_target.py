@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.targets.adapters.esm2_models import check_precision, resolve_size, torch_dtype
 from virnuc_profiler.targets.adapters.packages import import_program, versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, run_padded
+from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, probe_padded, run_padded
 from virnuc_profiler.targets.adapters.transformers_loader import (
     LOADER_KNOBS,
     esm_config,
@@ -46,7 +46,7 @@ class FaesmTarget:
     min_packing = None
 
     def __init__(self, options: TargetOptions, emit: Emit = drop_vectors) -> None:
-        self._transformers = transformers = import_program("huggingface")
+        self._transformers = transformers = import_program("faesm", "transformers")
         self._faesm = faesm = import_program("faesm", "faesm.esm")
         self._options, self._emit = options, emit
         self._size = resolve_size(options.model)
@@ -75,17 +75,20 @@ class FaesmTarget:
 
     def run(self, workload: TargetWorkload, configuration: Configuration, profiler: BatchProfiler) -> Iterator[int]:
         """Embed all sequences."""
-
-        def forward(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            hidden: torch.Tensor = self.model(tokens, attention_mask=mask.bool()).last_hidden_state
-            return hidden
-
         loader = padded_loader(workload, configuration, self._tokenizer, self._options.device)
-        yield from run_padded(loader, forward, self._options.device, profiler, self._emit)
+        yield from run_padded(loader, self._forward, self._options.device, profiler, self._emit)
+
+    def probe(self, configuration: Configuration, tokens: int) -> None:  # noqa: ARG002
+        """Run one batch of `tokens` tokens, padding included."""
+        probe_padded(self._forward, tokens, self._options.device)
 
     def close(self) -> None:
         """Release the model."""
         self.model = None
+
+    def _forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.model(tokens, attention_mask=mask.bool()).last_hidden_state
+        return hidden
 
     def _random(self, config: Any) -> Any:
         return self._faesm.FAEsmModel(config, add_pooling_layer=False)

@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 from virnuc_profiler.errors import ModelError
 from virnuc_profiler.inference.esm2.checkpoint import cached_checkpoint
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
-from virnuc_profiler.targets.adapters.esm2_models import TINY, ModelSize, check_precision, random_weights_on, resolve_size
+from virnuc_profiler.targets.adapters.esm2_models import (
+    TINY,
+    ModelSize,
+    check_precision,
+    random_weights_on,
+    resolve_size,
+)
 from virnuc_profiler.targets.adapters.packages import versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, padded_statistics
+from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, padded_statistics, probe_padded
 from virnuc_profiler.targets.knobs.knob import IntegerKnob, Knob
 
 if TYPE_CHECKING:
@@ -84,7 +90,7 @@ class FairEsmTarget:
             batch_sampler=dataset.get_batch_indices(configuration["toks_per_batch"], extra_toks_per_seq=1),
         )
         layer = self.model.num_layers
-        with TemporaryDirectory(prefix="virnuc_profiler_extract_") as folder, torch.no_grad():
+        with TemporaryDirectory(prefix="virnuc_profiler_extract_") as folder:
             for labels, sequences, tokens in profiler.batches(loader):
                 batch = profiler.current_batch
                 lengths = [min(len(sequence), workload.max_residues) for sequence in sequences]
@@ -92,7 +98,8 @@ class FairEsmTarget:
                 batch.mark("h2d")
                 tokens = tokens.to(self._device, non_blocking=True)
                 batch.mark("forward")
-                output = self.model(tokens, repr_layers=[layer], return_contacts=False)
+                with torch.no_grad():
+                    output = self.model(tokens, repr_layers=[layer], return_contacts=False)
                 batch.mark("d2h")
                 output["logits"].to("cpu")  # the script copies them too, and drops them
                 hidden = output["representations"][layer].to("cpu")
@@ -105,6 +112,13 @@ class FairEsmTarget:
                 self._emit(labels, torch.stack(means))
                 batch.end()
                 yield len(labels)
+
+    def probe(self, configuration: Configuration, tokens: int) -> None:  # noqa: ARG002
+        """Run one batch of `tokens` tokens, padding included."""
+        layer = self.model.num_layers
+        probe_padded(
+            lambda ids, _: self.model(ids, repr_layers=[layer])["representations"][layer], tokens, self._device
+        )
 
     def close(self) -> None:
         """Release the model."""
@@ -133,7 +147,9 @@ def load_fair_esm(esm: Any, size: ModelSize, weights: str, device: str) -> tuple
         return model, "random seed 0"
     source = size.name if weights in ("auto", "pretrained") else weights
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # newer PyTorch refuses it, which fair-esm predates
+        with torch.serialization.safe_globals(
+            [argparse.Namespace]
+        ):  # newer PyTorch refuses it, which fair-esm predates
             model, _ = esm.pretrained.load_model_and_alphabet(source)
     except Exception as error:  # fair-esm raises bare exceptions
         raise ModelError(f"{source} cannot be loaded ({error}): use --weights random for timings") from error

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.targets.adapters.esm2_models import check_precision, resolve_size, torch_dtype
 from virnuc_profiler.targets.adapters.packages import import_program, versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, run_padded
+from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, probe_padded, run_padded
 from virnuc_profiler.targets.adapters.transformers_loader import (
     LOADER_KNOBS,
     esm_config,
@@ -48,7 +48,9 @@ class HuggingFaceTarget:
         self._size = resolve_size(options.model)
         self._precision = check_precision("huggingface", options.precision, "fp32", "fp16", "bf16")
         self._tokenizer = esm_tokenizer(self._transformers)
-        self._load(None)
+        self.model: Any = None
+        self._compiled: Any = None
+        self._load(attention=None)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the model and the versions; the attention is that of the default configuration."""
@@ -68,32 +70,42 @@ class HuggingFaceTarget:
                 name="attention",
                 default=None,
                 choices=("eager", "sdpa", "flash_attention_2"),
+                tries=(None,),
                 default_text="chosen by transformers",
                 help="attention implementation; another one loads the model again",
             ),
-            BooleanKnob(name="compile", default=False, help="runs the model through torch.compile"),
+            BooleanKnob(name="compile", default=False, tries=(False,), help="runs the model through torch.compile"),
         )
 
     def run(self, workload: TargetWorkload, configuration: Configuration, profiler: BatchProfiler) -> Iterator[int]:
         """Embed all sequences."""
+        forward = self._forward(configuration)
+        loader = padded_loader(workload, configuration, self._tokenizer, self._options.device)
+        yield from run_padded(loader, forward, self._options.device, profiler, self._emit)
+
+    def probe(self, configuration: Configuration, tokens: int) -> None:
+        """Run one batch of `tokens` tokens, padding included."""
+        probe_padded(self._forward(configuration), tokens, self._options.device)
+
+    def close(self) -> None:
+        """Release the model."""
+        self.model = self._compiled = None
+
+    def _forward(self, configuration: Configuration) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """Return the model that a configuration asks for, as a function of token ids and mask."""
         import torch
 
         if configuration["attention"] != self._attention:
             self._load(configuration["attention"])
-        model = self.model
-        if configuration["compile"]:
-            model = torch.compile(model)
+        if configuration["compile"] and self._compiled is None:
+            self._compiled = torch.compile(self.model)
+        model = self._compiled if configuration["compile"] else self.model
 
         def forward(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             hidden: torch.Tensor = model(input_ids=tokens, attention_mask=mask).last_hidden_state
             return hidden
 
-        loader = padded_loader(workload, configuration, self._tokenizer, self._options.device)
-        yield from run_padded(loader, forward, self._options.device, profiler, self._emit)
-
-    def close(self) -> None:
-        """Release the model."""
-        self.model = None
+        return forward
 
     def _load(self, attention: str | None) -> None:
         """Load the model with an attention implementation; None leaves the choice to transformers."""
@@ -106,5 +118,5 @@ class HuggingFaceTarget:
             pretrained=lambda source, **where: automatic.from_pretrained(source, **how, **where),
             random=lambda: automatic.from_config(esm_config(self._transformers, self._size), **how),
         )
-        self.model: Any = model.to(torch_dtype(self._precision))
+        self.model = model.to(torch_dtype(self._precision))
         self._attention = attention

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from virnuc_profiler.errors import LibraryUnavailable
-from virnuc_profiler.targets.adapters.catalog import ADAPTERS
+from virnuc_profiler.targets.registry import TARGETS
 
 
 def import_program(target: str, module: str | None = None) -> Any:
@@ -21,15 +21,15 @@ def import_program(target: str, module: str | None = None) -> Any:
     Raises:
         LibraryUnavailable: The program, or something that it imports, is missing. The message says how to install it.
     """
-    adapter = ADAPTERS[target]
+    known = TARGETS[target]
     try:
-        return import_module(module or adapter.package)
+        return import_module(module or known.package)
     except ImportError as error:
-        if error.name == adapter.package:
-            reason = f"needs the package {adapter.package}"
+        if error.name == known.package:
+            reason = f"needs the package {known.package}"
         else:
-            reason = f"cannot import {module or adapter.package} ({error})"
-    raise LibraryUnavailable(f"--target {target} {reason}: {adapter.install}")
+            reason = f"cannot import {module or known.package} ({error})"
+    raise LibraryUnavailable(f"--target {target} {reason}: {known.install}")
 
 
 def versions_of(*packages: str) -> dict[str, str]:
@@ -38,10 +38,11 @@ def versions_of(*packages: str) -> dict[str, str]:
     Args:
         *packages: Names of distributions, such as ``fair-esm``.
     """
-    found = {}
-    for package in ("torch", *packages):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {package: found for package in ("torch", *packages) if (found := _version(package)) is not None}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 PaddedBatch: TypeAlias = "tuple[Sequence[str], torch.Tensor, torch.Tensor]"
 """Identifiers; token ids (B, longest) and attention mask (B, longest) on the host."""
+
+_LONGEST: Final = 1024
+_RESIDUE: Final = 5
+"""Length in tokens of the sequences of a probe, and the token that they consist of."""
 
 Emit: TypeAlias = "Callable[[Sequence[str], torch.Tensor], None]"
 """Takes the identifiers of a batch and its vectors, (B, h) on the host."""
@@ -76,6 +80,36 @@ def mean_over_residues(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     return sums / residues.sum(1, keepdim=True).clamp_min(1)
 
 
+def probe_padded(forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], tokens: int, device: str) -> None:
+    """Run one batch of long sequences, whose memory is the most that a batch of so many tokens takes.
+
+    Args:
+        forward: Model that turns token ids and mask, (B, longest), into vectors, (B, longest, h).
+        tokens: Tokens of the batch, padding included.
+        device: Device of the model.
+    """
+    import torch
+
+    ids, cu_seqlens, longest = probe_pack(tokens)
+    ids = ids.view(len(cu_seqlens) - 1, longest).to(device)
+    with torch.inference_mode():
+        mask = torch.ones_like(ids)
+        mean_over_residues(forward(ids, mask), mask).cpu()
+
+
+def probe_pack(tokens: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return a pack of about `tokens` tokens: (T,) token ids, (sequences + 1,) cumulative lengths, longest length.
+
+    Args:
+        tokens: Tokens of the pack, which consists of sequences of one length.
+    """
+    import torch
+
+    longest = max(min(tokens, _LONGEST), 3)
+    cu_seqlens = torch.arange(max(tokens // longest, 1) + 1, dtype=torch.int32) * longest
+    return torch.full((int(cu_seqlens[-1]),), _RESIDUE), cu_seqlens, longest
+
+
 def run_padded(
     loader: Iterable[PaddedBatch],
     forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
@@ -96,10 +130,10 @@ def run_padded(
 
     iterator = iter(loader)  # starts the workers before the first batch begins, so that they are part of the start-up
     try:
-        with torch.inference_mode():
-            for ids, tokens, mask in profiler.batches(iterator):
-                batch = profiler.current_batch
-                batch.set_packing(padded_statistics(mask.sum(1), mask.shape[1]))
+        for ids, tokens, mask in profiler.batches(iterator):
+            batch = profiler.current_batch
+            batch.set_packing(padded_statistics(mask.sum(1), mask.shape[1]))
+            with torch.inference_mode():  # never across a yield: the mode is the thread's
                 batch.mark("h2d")
                 tokens, mask = (tensor.to(device, non_blocking=True) for tensor in (tokens, mask))
                 batch.mark("forward")
@@ -108,9 +142,9 @@ def run_padded(
                 pooled = mean_over_residues(hidden, mask)
                 batch.mark("d2h")
                 vectors = pooled.cpu()
-                batch.mark("emit")
-                emit(ids, vectors)
-                batch.end()
-                yield len(ids)
+            batch.mark("emit")
+            emit(ids, vectors)
+            batch.end()
+            yield len(ids)
     finally:
         end_workers(iterator)

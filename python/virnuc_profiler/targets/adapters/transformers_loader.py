@@ -92,8 +92,8 @@ def load_weights(
         source = f"facebook/{size.name}" if weights in ("auto", "pretrained") else weights
         try:
             return pretrained(source, local_files_only=weights == "auto").to(options.device).eval(), source
-        except OSError as error:
-            if weights != "auto":
+        except (OSError, ValueError) as error:
+            if weights != "auto" or isinstance(error, ValueError):
                 raise ModelError(f"{source} cannot be loaded ({error}): use --weights random for timings") from None
             _log.warning("%s is not in the cache: using random weights, which is enough for timings", source)
     with random_weights_on(options.device):

@@ -15,7 +15,7 @@ from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.targets.adapters.esm2_models import TINY, check_precision, resolve_size
 from virnuc_profiler.targets.adapters.fair_esm_target import load_fair_esm
 from virnuc_profiler.targets.adapters.packages import import_program, versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors
+from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, probe_pack
 from virnuc_profiler.targets.adapters.virnucpro_stages import marking_collator, marking_runner
 from virnuc_profiler.targets.knobs.knob import BooleanKnob, IntegerKnob, Knob
 
@@ -61,7 +61,9 @@ class VirnucproTarget:
         self._precision = check_precision("virnucpro", options.precision, default, other)
         self._flash = models.FLASH_ATTN_AVAILABLE
         if not self._flash:
-            _log.warning("flash-attn is not installed: virnucpro takes its packs apart and pads them, several times slower")
+            _log.warning(
+                "flash-attn is not installed: virnucpro takes its packs apart and pads them, several times slower"
+            )
         base, self._weights = load_fair_esm(import_fair_esm(), self._size, options.weights, options.device)
         self._converter = base.alphabet.get_batch_converter()
         self.model: Any = models.ESM2WithFlashAttention(
@@ -101,7 +103,9 @@ class VirnucproTarget:
             IntegerKnob(
                 name="prefetch_factor", default=4, low=1, high=1024, help="sequences that each worker keeps ready"
             ),
-            BooleanKnob(name="enable_streams", default=True, help="copies and computes on streams of their own"),
+            BooleanKnob(
+                name="enable_streams", default=True, tries=(True,), help="copies and computes on streams of their own"
+            ),
         )
 
     def run(self, workload: TargetWorkload, configuration: Configuration, profiler: BatchProfiler) -> Iterator[int]:
@@ -135,6 +139,14 @@ class VirnucproTarget:
             finally:
                 results.close()
                 end_workers(loader._iterator)  # they are persistent, and would live as long as the loader
+
+    def probe(self, configuration: Configuration, tokens: int) -> None:  # noqa: ARG002
+        """Run one pack of `tokens` tokens."""
+        import torch
+
+        ids, cu_lens, longest = probe_pack(tokens)
+        with torch.inference_mode():
+            self.model.forward_packed(ids.to(self._device), cu_lens.to(self._device), longest, repr_layers=[_LAYER])
 
     def close(self) -> None:
         """Release the model."""
