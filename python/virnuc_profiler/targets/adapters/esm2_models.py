@@ -30,6 +30,12 @@ class ModelSize:
     name: str
     architecture: Architecture
 
+    @property
+    def description(self) -> dict[str, str | int]:
+        """Name and shape, as a target describes its model."""
+        shape = self.architecture
+        return {"model_name": self.name, "num_layers": shape.num_layers, "hidden_size": shape.hidden_size}
+
     def with_layers(self, num_layers: int) -> ModelSize:
         """Return this model with another number of layers."""
         return ModelSize(self.name, replace(self.architecture, num_layers=num_layers))

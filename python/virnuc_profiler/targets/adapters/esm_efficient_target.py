@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.inference.loading.worker_processes import end_workers
 from virnuc_profiler.inference.packing.pack_statistics import pack_statistics
+from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
 from virnuc_profiler.targets.adapters.esm2_models import (
     TINY,
     check_precision,
@@ -18,7 +19,7 @@ from virnuc_profiler.targets.adapters.esm2_models import (
     torch_dtype,
 )
 from virnuc_profiler.targets.adapters.packages import import_program, versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, probe_pack
+from virnuc_profiler.targets.adapters.probe_batches import probe_pack
 from virnuc_profiler.targets.knobs.knob import IntegerKnob, Knob
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class EsmEfficientTarget:
         """Return model and versions."""
         return {
             "name": "esm-efficient",
-            "model_name": self._size.name,
+            **self._size.description,
             "precision": self._precision,
             "weights": self._weights,
             "versions": versions_of("esm-efficient", "flash-attn"),
@@ -66,12 +67,13 @@ class EsmEfficientTarget:
         """Return the options of its dataset."""
         return (
             IntegerKnob(
-                name="token_per_batch",
+                name="token_budget",
+                argument="token_per_batch",
                 default=50_000,
                 low=1026,
                 high=2**24,
                 tries=(8192, 16384, 50_000, 100_000),
-                help="most tokens of a packed batch",
+                help="token_per_batch of its dataset: most tokens of a packed batch",
             ),
             IntegerKnob(name="num_workers", default=0, low=0, high=1024, tries=(0, 4), help="DataLoader processes"),
         )
@@ -80,7 +82,7 @@ class EsmEfficientTarget:
         """Embed all sequences."""
         import torch
 
-        budget = configuration["token_per_batch"]
+        budget = configuration["token_budget"]
         with TemporaryDirectory(prefix="virnuc_profiler_fasta_") as folder:
             path = _write_indexed_fasta(workload.records(), Path(folder))
             dataset = self._data.FastaTokenDataset(

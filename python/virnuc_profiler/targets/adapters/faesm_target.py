@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
 from virnuc_profiler.targets.adapters.esm2_models import check_precision, resolve_size, torch_dtype
 from virnuc_profiler.targets.adapters.packages import import_program, versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, probe_padded, run_padded
+from virnuc_profiler.targets.adapters.padded_batches import run_padded
+from virnuc_profiler.targets.adapters.probe_batches import probe_padded
 from virnuc_profiler.targets.adapters.transformers_loader import (
     LOADER_KNOBS,
     esm_config,
@@ -62,7 +64,7 @@ class FaesmTarget:
         """Return model, attention and versions."""
         return {
             "name": "faesm",
-            "model_name": self._size.name,
+            **self._size.description,
             "precision": self._precision,
             "weights": self._weights,
             "attention_backend": "flash-attn" if self._use_flash else "sdpa",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from virnuc_profiler.errors import ModelError
 from virnuc_profiler.inference.esm2.checkpoint import cached_checkpoint
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
+from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
 from virnuc_profiler.targets.adapters.esm2_models import (
     TINY,
     ModelSize,
@@ -20,7 +21,8 @@ from virnuc_profiler.targets.adapters.esm2_models import (
     resolve_size,
 )
 from virnuc_profiler.targets.adapters.packages import versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, padded_statistics, probe_padded
+from virnuc_profiler.targets.adapters.padded_batches import padded_statistics
+from virnuc_profiler.targets.adapters.probe_batches import probe_padded
 from virnuc_profiler.targets.knobs.knob import IntegerKnob, Knob
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class FairEsmTarget:
         """Return model and versions."""
         return {
             "name": "fair-esm",
-            "model_name": self._size.name,
+            **self._size.description,
             "precision": self._precision,
             "weights": self._weights,
             "versions": versions_of("fair-esm"),
@@ -69,12 +71,13 @@ class FairEsmTarget:
         """Return the one option of the script that changes its speed."""
         return (
             IntegerKnob(
-                name="toks_per_batch",
+                name="batch_tokens",
+                argument="toks_per_batch",
                 default=4096,
                 low=1,
                 high=2**24,
                 tries=(2048, 4096, 8192, 16384, 32768, 65536),
-                help="most tokens of a batch, padding and BOS included",
+                help="the script's --toks_per_batch: most tokens of a batch, padding and BOS included",
             ),
         )
 
@@ -87,7 +90,7 @@ class FairEsmTarget:
         loader: Any = torch.utils.data.DataLoader(
             dataset,
             collate_fn=converter,
-            batch_sampler=dataset.get_batch_indices(configuration["toks_per_batch"], extra_toks_per_seq=1),
+            batch_sampler=dataset.get_batch_indices(configuration["batch_tokens"], extra_toks_per_seq=1),
         )
         layer = self.model.num_layers
         with TemporaryDirectory(prefix="virnuc_profiler_extract_") as folder:

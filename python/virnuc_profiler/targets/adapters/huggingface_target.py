@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
 from virnuc_profiler.targets.adapters.esm2_models import check_precision, resolve_size, torch_dtype
 from virnuc_profiler.targets.adapters.packages import import_program, versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, probe_padded, run_padded
+from virnuc_profiler.targets.adapters.padded_batches import run_padded
+from virnuc_profiler.targets.adapters.probe_batches import probe_padded
 from virnuc_profiler.targets.adapters.transformers_loader import (
     LOADER_KNOBS,
     esm_config,
@@ -56,7 +58,7 @@ class HuggingFaceTarget:
         """Return the model and the versions; the attention is that of the default configuration."""
         return {
             "name": "huggingface",
-            "model_name": self._size.name,
+            **self._size.description,
             "precision": self._precision,
             "weights": self._weights,
             "versions": versions_of("transformers", "tokenizers"),

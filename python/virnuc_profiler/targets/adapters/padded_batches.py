@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from virnuc_profiler.inference.loading.worker_processes import end_workers
 from virnuc_profiler.inference.packing.pack_statistics import PackStatistics, pack_statistics
+from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
 
 if TYPE_CHECKING:
     import torch
@@ -19,17 +20,6 @@ if TYPE_CHECKING:
 
 PaddedBatch: TypeAlias = "tuple[Sequence[str], torch.Tensor, torch.Tensor]"
 """Identifiers; token ids (B, longest) and attention mask (B, longest) on the host."""
-
-_LONGEST: Final = 1024
-_RESIDUE: Final = 5
-"""Length in tokens of the sequences of a probe, and the token that they consist of."""
-
-Emit: TypeAlias = "Callable[[Sequence[str], torch.Tensor], None]"
-"""Takes the identifiers of a batch and its vectors, (B, h) on the host."""
-
-
-def drop_vectors(ids: Sequence[str], vectors: torch.Tensor) -> None:
-    """No-op: the vectors are computed for their timing only."""
 
 
 def batches_of_tokens(lengths: Sequence[int], budget: int, sort: bool) -> list[list[int]]:
@@ -78,36 +68,6 @@ def mean_over_residues(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     residues.scatter_(1, mask.sum(1, keepdim=True) - 1, 0)  # EOS
     sums = (hidden * residues[:, :, None]).sum(1, dtype=torch.float32)
     return sums / residues.sum(1, keepdim=True).clamp_min(1)
-
-
-def probe_padded(forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], tokens: int, device: str) -> None:
-    """Run one batch of long sequences, whose memory is the most that a batch of so many tokens takes.
-
-    Args:
-        forward: Model that turns token ids and mask, (B, longest), into vectors, (B, longest, h).
-        tokens: Tokens of the batch, padding included.
-        device: Device of the model.
-    """
-    import torch
-
-    ids, cu_seqlens, longest = probe_pack(tokens)
-    ids = ids.view(len(cu_seqlens) - 1, longest).to(device)
-    with torch.inference_mode():
-        mask = torch.ones_like(ids)
-        mean_over_residues(forward(ids, mask), mask).cpu()
-
-
-def probe_pack(tokens: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Return a pack of about `tokens` tokens: (T,) token ids, (sequences + 1,) cumulative lengths, longest length.
-
-    Args:
-        tokens: Tokens of the pack, which consists of sequences of one length.
-    """
-    import torch
-
-    longest = max(min(tokens, _LONGEST), 3)
-    cu_seqlens = torch.arange(max(tokens // longest, 1) + 1, dtype=torch.int32) * longest
-    return torch.full((int(cu_seqlens[-1]),), _RESIDUE), cu_seqlens, longest
 
 
 def run_padded(

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.loading.worker_processes import end_workers
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
+from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
 from virnuc_profiler.targets.adapters.esm2_models import TINY, check_precision, resolve_size
 from virnuc_profiler.targets.adapters.fair_esm_target import load_fair_esm
 from virnuc_profiler.targets.adapters.packages import import_program, versions_of
-from virnuc_profiler.targets.adapters.padded_batches import Emit, drop_vectors, probe_pack
+from virnuc_profiler.targets.adapters.probe_batches import probe_pack
 from virnuc_profiler.targets.adapters.virnucpro_stages import marking_collator, marking_runner
 from virnuc_profiler.targets.knobs.knob import BooleanKnob, IntegerKnob, Knob
 
@@ -75,7 +76,7 @@ class VirnucproTarget:
         versions = {"virnucpro": import_program("virnucpro").__version__}
         return {
             "name": "virnucpro",
-            "model_name": self._size.name,
+            **self._size.description,
             "precision": self._precision,
             "weights": self._weights,
             "attention_backend": "flash-attn" if self._flash else "padded, since flash-attn is not installed",

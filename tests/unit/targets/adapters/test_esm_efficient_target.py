@@ -26,7 +26,7 @@ def workload(tmp_path):
 
 
 def test_every_sequence_is_embedded_once_and_the_packing_is_counted(workload):
-    ran, target = run_adapter(EsmEfficientTarget, workload, token_per_batch=1100)
+    ran, target = run_adapter(EsmEfficientTarget, workload, token_budget=1100)
     check_contract(target, ran, workload, STAGES)
     assert len(ran.batches) > 1
     for batch in ran.result.batches:
@@ -34,7 +34,7 @@ def test_every_sequence_is_embedded_once_and_the_packing_is_counted(workload):
 
 
 def test_the_vectors_are_those_of_the_model_one_sequence_at_a_time(workload):
-    ran, target = run_adapter(EsmEfficientTarget, workload, token_per_batch=1100)
+    ran, target = run_adapter(EsmEfficientTarget, workload, token_budget=1100)
     for name, sequence in workload.records():
         tokens, _, cu_lens, longest = esme.alphabet.tokenize_unpad([sequence], alphabet=esme.alphabet.Alphabet)
         with torch.no_grad():
@@ -43,7 +43,7 @@ def test_the_vectors_are_those_of_the_model_one_sequence_at_a_time(workload):
 
 
 def test_workers_end_with_a_run_that_is_ended_early(workload):
-    check_closing_early(EsmEfficientTarget, workload, token_per_batch=1100, num_workers=2)
+    check_closing_early(EsmEfficientTarget, workload, token_budget=1100, num_workers=2)
 
 
 def test_a_probe_runs_a_pack():

@@ -46,13 +46,13 @@ def means_of_the_script(model, workload, toks_per_batch):
 
 
 def test_every_sequence_is_embedded_once_and_the_padding_is_counted(workload):
-    ran, target = run_adapter(FairEsmTarget, workload, toks_per_batch=600)
+    ran, target = run_adapter(FairEsmTarget, workload, batch_tokens=600)
     check_contract(target, ran, workload, STAGES)
     check_padding(ran, workload)
 
 
 def test_batches_and_vectors_are_those_of_the_script(workload):
-    ran, target = run_adapter(FairEsmTarget, workload, toks_per_batch=600)
+    ran, target = run_adapter(FairEsmTarget, workload, batch_tokens=600)
     expected, sizes = means_of_the_script(target.model, workload, 600)
     assert ran.counts == sizes
     assert ran.vectors.keys() == expected.keys()
@@ -109,7 +109,7 @@ def test_labels_do_not_name_files(tmp_path):
 
 def test_a_run_that_is_ended_early_leaves_nothing(workload, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    check_closing_early(FairEsmTarget, workload, toks_per_batch=600)
+    check_closing_early(FairEsmTarget, workload, batch_tokens=600)
     assert [path.name for path in tmp_path.iterdir()] == ["workload.fasta"]
 
 

@@ -8,7 +8,6 @@ from virnuc_profiler.targets.adapters.padded_batches import (
     batches_of_tokens,
     mean_over_residues,
     padded_statistics,
-    probe_pack,
 )
 
 
@@ -44,11 +43,3 @@ def test_the_mean_leaves_out_bos_eos_and_padding():
 def test_a_mean_in_half_precision_does_not_overflow():
     hidden = torch.full((1, 1024, 1), 100.0, dtype=torch.float16)
     assert mean_over_residues(hidden, torch.ones(1, 1024, dtype=torch.int64)).item() == 100.0
-
-
-@pytest.mark.parametrize(("tokens", "expected"), [(1, (3, 1)), (100, (100, 1)), (4096, (4096, 4)), (5000, (4096, 4))])
-def test_a_probe_has_about_the_tokens_that_were_asked_for(tokens, expected):
-    ids, cu_seqlens, longest = probe_pack(tokens)
-    assert (len(ids), len(cu_seqlens) - 1) == expected
-    assert cu_seqlens.dtype == torch.int32
-    assert cu_seqlens[-1] == len(ids) == longest * expected[1]
