@@ -8,8 +8,8 @@ from tests.support.simulated_machine import ORDERS, SimulatedMachine, workload_i
 from virnuc_profiler.analysis.confidence.rate_interval import SETTLED, TOO_SHORT, UNSETTLED
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.sweep.trial import repetition
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.targets import repetition
 from virnuc_profiler.targets.knobs.configuration import BASELINE
 from virnuc_profiler.telemetry.reader import read_telemetry
 

@@ -13,8 +13,9 @@ import torch
 
 from tests.support.faulty_model import FaultyModel
 from virnuc_profiler.inference.sequences.dataset import SequenceDataset
-from virnuc_profiler.sweep.trial import run as trial
+from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.worker import child
+from virnuc_profiler.targets import builtin_source
 
 
 class WorkerFault(IntEnum):
@@ -50,7 +51,7 @@ DATASETS = {WorkerFault.RAISES: Raising, WorkerFault.BLOCKS: Blocking}
 class FaultyWorkers(FaultyModel):
     def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None, brief=False):
         fault = configuration.prefetch_factor
-        trial.SequenceDataset = DATASETS.get(fault, SequenceDataset)
+        builtin_source.SequenceDataset = DATASETS.get(fault, SequenceDataset)
 
         stopped = []
 
@@ -67,7 +68,7 @@ class FaultyWorkers(FaultyModel):
                         os.kill(pid, number)
             return torch.ones(len(tokens), 4)
 
-        return trial.measure_configuration(
+        return measure_configuration(
             configuration.replace(prefetch_factor=1), workload.path, output_dir, model, "cpu",
             cooldown_s=0.0, on_progress=on_progress,
         )  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, KnobSet
 
 VARIED: Final = "varied"
 """Stands in a sweep's conditions for what its own knobs change; each result names its own value."""
@@ -25,6 +25,7 @@ class Conditions:
         model: Description of the model, with its precision and the weights that were used.
         settings: Settings of the sweep itself.
         workload: Workload that the configurations are measured on; the sweep fills it in.
+        knobs: Knobs of the target that was measured; JSON names them unless they are those of the built-in one.
     """
 
     machine: Mapping[str, Any]
@@ -32,6 +33,7 @@ class Conditions:
     model: Mapping[str, Any]
     settings: Mapping[str, Any]
     workload: Mapping[str, Any] = field(default_factory=dict)
+    knobs: KnobSet = BUILTIN_KNOBS
 
     def differences(self, then: Conditions, workload: bool = True) -> list[Difference]:
         """Return what keeps results of other conditions from being compared with results of these.
@@ -40,14 +42,22 @@ class Conditions:
             then: The other conditions.
             workload: Whether the workload is compared too.
         """
+        target = [Difference("target", then.knobs.target, self.knobs.target)]
         return [
-            Difference(f"{section}.{key}", before.get(key), today.get(key))
-            for section, keys in _IDENTITY.items()
-            if workload or section != "workload"
-            for before, today in [(getattr(then, section), getattr(self, section))]
-            for key in keys or tuple(dict.fromkeys((*before, *today)))
-            if before.get(key, _OLDER.get(key)) != today.get(key, _OLDER.get(key))
+            *(found for found in target if found.then != found.now),
+            *(
+                Difference(f"{section}.{key}", before.get(key), today.get(key))
+                for section in _IDENTITY
+                if workload or section != "workload"
+                for before, today in [(getattr(then, section), getattr(self, section))]
+                for key in self._compared_keys(section) or tuple(dict.fromkeys((*before, *today)))
+                if before.get(key, _OLDER.get(key)) != today.get(key, _OLDER.get(key)) and key not in _MEASURED
+            ),
         ]
+
+    def _compared_keys(self, section: str) -> tuple[str, ...]:
+        """Return the keys of a section that are compared; none for all, as of what another target says of itself."""
+        return () if section == "model" and not self.knobs.is_builtin else _IDENTITY[section]
 
     def with_varied(self, knobs: Iterable[str]) -> Conditions:
         """Return the conditions of a sweep that varies these knobs.
@@ -57,28 +67,29 @@ class Conditions:
         Args:
             knobs: Names of the knobs that need a model of their own.
         """
-        changed = {key for name in knobs for key in BUILTIN_KNOBS[name].model_keys}
+        changed = {key for name in knobs for key in self.knobs[name].model_keys}
         model = {
             key: (VARIED if isinstance(value, str) else None) if key in changed else value
             for key, value in self.model.items()
         }
         return replace(self, model=model)
 
-    def to_json(self) -> dict[str, dict[str, Any]]:
+    def to_json(self) -> dict[str, Any]:
         """Return the sections as result files hold them."""
-        return {part.name: dict(getattr(self, part.name)) for part in fields(self)}
+        target = {} if self.knobs.is_builtin else {"target": self.knobs.to_json()}
+        return {**{name: dict(getattr(self, name)) for name in _SECTIONS}, **target}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Conditions:
         """Read the sections of a document; a missing one is empty.
 
         Raises:
-            TelemetryFormatError: A section is not an object.
+            TelemetryFormatError: A section is not an object, or the target cannot be read.
         """
-        sections = {part.name: document.get(part.name, {}) for part in fields(cls)}
+        sections: dict[str, Any] = {name: document.get(name, {}) for name in _SECTIONS}
         if not all(isinstance(section, Mapping) for section in sections.values()):
             raise TelemetryFormatError(f"{', '.join(sections)} must be objects")
-        return cls(**sections)
+        return cls(**sections, knobs=KnobSet.from_json(document.get("target")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,11 @@ _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "versions": (),  # all of them
     "settings": ("device", "device_name", "device_memory_gb", "host", "precision_target", "trial_seconds"),
 }
+
+_MEASURED: Final = frozenset(("bytes_per_token", "fixed_bytes"))
+"""Keys of a model that are measured each time, and so never quite equal."""
+
+_SECTIONS: Final = ("machine", "versions", "model", "settings", "workload")
 
 _OLDER: Final[Mapping[str, Any]] = {"sampling": "first"}
 """Values of keys that files of older versions lack, and that mean what those versions did."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from virnuc_profiler.sweep.plan.cooldown import AUTO, Cooldown
 from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
 from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of, write_skipped
-from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration
+from virnuc_profiler.targets.contract import TargetOptions
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, BUILTIN_TARGET, Configuration
 from virnuc_profiler.targets.knobs.knob import KnobValue
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Request:
         precision_target: Relative half-width of the steady rate's interval at which a trial stops repeating its
             workload; None to repeat for `trial_seconds`.
         trial_seconds: Seconds after start-up in which a trial repeats its workload; None to run it once.
+        target: What is measured: ``builtin``, the name of another target, ``module:factory``, or ``path.py:factory``.
     """
 
     output_dir: Path
@@ -131,6 +133,7 @@ class Request:
     first: bool = False
     precision_target: float | None = None
     trial_seconds: float | None = None
+    target: str = BUILTIN_TARGET
 
     def workload(self, factor: float = 1.0) -> Workload:
         """Read or generate the sequences to run.
@@ -185,6 +188,11 @@ class Request:
     def model_arguments(self) -> dict[str, Any]:
         """Return the keyword arguments by which the model is loaded with the values of its knobs."""
         return {BUILTIN_KNOBS[name].argument: value for name, value in self.model_knobs.items() if value is not None}
+
+    def target_options(self) -> TargetOptions:
+        """Return what the factory of the target is given."""
+        precision = self.model_knobs.get("precision")
+        return TargetOptions(str(self.device), self.model, self.weights, None if precision is None else str(precision))
 
     def describe_model(self) -> dict[str, Any]:
         """Return what is known of the model before it is loaded, or if it cannot be loaded."""

@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -100,6 +101,7 @@ class Supervisor:
         on_tokens: Callable[[int], None] | None = None,
         *,
         ask_to_stop: bool = False,
+        output: Path | None = None,
         **fields: Any,
     ) -> Message:
         """Send a request and wait for its answer.
@@ -113,6 +115,7 @@ class Supervisor:
             on_progress: Function to call with the number of finished sequences, or None.
             on_tokens: Function to call with the number of their tokens, or None.
             ask_to_stop: Whether a process that must end gets a stop request first, so that it can write its files.
+            output: File to which all is appended that the process prints meanwhile; None to keep the last lines only.
             fields: JSON-serializable fields of the request.
 
         Raises:
@@ -127,6 +130,7 @@ class Supervisor:
         clock = RunningClock(lambda: stopped_in_tree(process.pid))
         watchdog.use_clock(clock)
         reply: Message | None = None
+        process.keep_output(output)
         try:
             process.send(kind, **fields)
             while reply is None:
