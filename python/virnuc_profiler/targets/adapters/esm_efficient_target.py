@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.loading.worker_processes import end_workers
 from virnuc_profiler.inference.packing.pack_statistics import pack_statistics
 from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
@@ -70,7 +71,7 @@ class EsmEfficientTarget:
                 name="token_budget",
                 argument="token_per_batch",
                 default=50_000,
-                low=1026,
+                low=3,
                 high=2**24,
                 tries=(8192, 16384, 50_000, 100_000),
                 help="token_per_batch of its dataset: most tokens of a packed batch",
@@ -88,6 +89,8 @@ class EsmEfficientTarget:
             dataset = self._data.FastaTokenDataset(
                 str(path), token_per_batch=budget, shuffle=False, alphabet=self._esme.alphabet.Alphabet
             )
+            if budget < (longest := 2 + max(row["length"] for row in dataset.fasta.fai)):
+                raise UsageError(f"token_budget is {budget}, but esm-efficient needs {longest} for the longest sequence")
             iterator = iter(dataset.to_dataloader(num_workers=configuration["num_workers"]))
             try:
                 for number, (tokens, (cu_lens, max_len)) in enumerate(profiler.batches(iterator)):
