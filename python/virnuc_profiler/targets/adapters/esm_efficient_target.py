@@ -90,7 +90,9 @@ class EsmEfficientTarget:
                 str(path), token_per_batch=budget, shuffle=False, alphabet=self._esme.alphabet.Alphabet
             )
             if budget < (longest := 2 + max(row["length"] for row in dataset.fasta.fai)):
-                raise UsageError(f"token_budget is {budget}, but esm-efficient needs {longest} for the longest sequence")
+                raise UsageError(
+                    f"token_budget is {budget}, but esm-efficient needs {longest} for the longest sequence"
+                )
             iterator = iter(dataset.to_dataloader(num_workers=configuration["num_workers"]))
             try:
                 for number, (tokens, (cu_lens, max_len)) in enumerate(profiler.batches(iterator)):

@@ -111,7 +111,7 @@ class VirnucproTarget:
 
     def run(self, workload: TargetWorkload, configuration: Configuration, profiler: BatchProfiler) -> Iterator[int]:
         """Embed all sequences with its runner, which fetches and packs inside its own loop."""
-        with TemporaryDirectory(prefix="virnuc_profiler_index_") as folder:
+        with TemporaryDirectory(prefix="virnuc_profiler_virnucpro_") as folder:
             index = self._data.create_sequence_index([workload.path], Path(folder) / "index.json")
             dataset = import_program("virnucpro", "virnucpro.data.sequence_dataset").IndexBasedDataset(
                 index, self._data.get_worker_indices(index, 0, 1), max_length=workload.max_residues
@@ -127,7 +127,10 @@ class VirnucproTarget:
                 token_budget=configuration["token_budget"],
             )
             runner = marking_runner(self._runner_module.AsyncInferenceRunner, profiler, configuration["token_budget"])(
-                self.model, self._torch_device(), enable_streams=configuration["enable_streams"]
+                self.model,
+                self._torch_device(),
+                enable_streams=configuration["enable_streams"],
+                log_file=Path(folder) / "gpu_metrics.log",  # its default is a folder in the user's working directory
             )
             results = runner.run(loader)
             try:

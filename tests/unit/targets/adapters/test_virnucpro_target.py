@@ -39,10 +39,11 @@ def test_every_sequence_is_embedded_once_and_the_packing_is_counted(workload):
     check_contract(target, ran, workload, STAGES | {"collate"})
 
 
-def test_batches_and_vectors_are_those_of_its_own_runner(workload, tmp_path):
+def test_batches_and_vectors_are_those_of_its_own_runner(workload, tmp_path, monkeypatch):
     from virnucpro.data import VarlenCollator, create_async_dataloader, create_sequence_index, get_worker_indices
     from virnucpro.data.sequence_dataset import IndexBasedDataset
 
+    monkeypatch.chdir(tmp_path)  # where its runner writes a log
     ran, target = run_adapter(VirnucproTarget, workload, OPTIONS, **KNOBS)
     index = create_sequence_index([workload.path], tmp_path / "index.json")
     dataset = IndexBasedDataset(index, get_worker_indices(index, 0, 1), max_length=MAX_RESIDUES)
@@ -56,8 +57,11 @@ def test_batches_and_vectors_are_those_of_its_own_runner(workload, tmp_path):
             assert torch.equal(ran.vectors[name], vector)
 
 
-def test_workers_end_with_a_run_that_is_ended_early(workload):
+def test_a_run_that_is_ended_early_leaves_neither_workers_nor_files(workload, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     check_closing_early(lambda _, emit: VirnucproTarget(OPTIONS, emit), workload, **KNOBS)
+    assert [path.name for path in tmp_path.iterdir()] == ["workload.fasta"]
 
 
 def test_the_defaults_are_its_own():
