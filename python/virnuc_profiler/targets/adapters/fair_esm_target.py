@@ -3,23 +3,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from virnuc_profiler.errors import ModelError
-from virnuc_profiler.inference.esm2.checkpoint import cached_checkpoint
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
-from virnuc_profiler.targets.adapters.esm2_models import (
-    TINY,
-    ModelSize,
-    check_precision,
-    random_weights_on,
-    resolve_size,
-)
+from virnuc_profiler.targets.adapters.esm2_models import check_precision, resolve_size
+from virnuc_profiler.targets.adapters.fair_esm_weights import load_fair_esm
 from virnuc_profiler.targets.adapters.packages import versions_of
 from virnuc_profiler.targets.adapters.padded_batches import padded_statistics
 from virnuc_profiler.targets.adapters.probe_batches import probe_padded
@@ -126,34 +118,3 @@ class FairEsmTarget:
     def close(self) -> None:
         """Release the model."""
         self.model = None
-
-
-def load_fair_esm(esm: Any, size: ModelSize, weights: str, device: str) -> tuple[Any, str]:
-    """Return fair-esm's model on a device, and where its weights are from.
-
-    Args:
-        esm: The module.
-        size: The model; ``tiny`` and other numbers of layers than the original ones have random weights only.
-        weights: ``auto``, ``pretrained``, ``random`` or the path of a checkpoint.
-        device: Device of the model.
-
-    Raises:
-        ModelError: The weights cannot be loaded.
-    """
-    import torch
-
-    cached = cached_checkpoint(size.name).is_file()
-    if size.name == TINY or weights == "random" or (weights == "auto" and not cached):
-        shape = size.architecture
-        with random_weights_on(device):
-            model = esm.model.esm2.ESM2(shape.num_layers, shape.hidden_size, shape.attention_heads)
-        return model, "random seed 0"
-    source = size.name if weights in ("auto", "pretrained") else weights
-    try:
-        with torch.serialization.safe_globals(
-            [argparse.Namespace]
-        ):  # newer PyTorch refuses it, which fair-esm predates
-            model, _ = esm.pretrained.load_model_and_alphabet(source)
-    except Exception as error:  # fair-esm raises bare exceptions
-        raise ModelError(f"{source} cannot be loaded ({error}): use --weights random for timings") from error
-    return model.to(device), source

@@ -14,7 +14,7 @@ from virnuc_profiler.inference.loading.worker_processes import end_workers
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
 from virnuc_profiler.targets.adapters.esm2_models import TINY, check_precision, resolve_size
-from virnuc_profiler.targets.adapters.fair_esm_target import load_fair_esm
+from virnuc_profiler.targets.adapters.fair_esm_weights import load_fair_esm
 from virnuc_profiler.targets.adapters.packages import import_program, versions_of
 from virnuc_profiler.targets.adapters.probe_batches import probe_pack
 from virnuc_profiler.targets.adapters.virnucpro_stages import marking_collator, marking_runner

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-import argparse
-
 import pytest
 import torch
 
@@ -17,7 +15,7 @@ from tests.support.adapters import (
     tiny_options,
     write_workload,
 )
-from virnuc_profiler.errors import ModelError, UsageError
+from virnuc_profiler.errors import UsageError
 from virnuc_profiler.targets.adapters.fair_esm_target import FairEsmTarget
 
 esm = program("esm", "needs pip install fair-esm")
@@ -111,24 +109,6 @@ def test_a_run_that_is_ended_early_leaves_nothing(workload, tmp_path, monkeypatc
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     check_closing_early(FairEsmTarget, workload, batch_tokens=600)
     assert [path.name for path in tmp_path.iterdir()] == ["workload.fasta"]
-
-
-def test_weights_are_loaded_from_a_checkpoint(workload, tmp_path):
-    ran, target = run_adapter(FairEsmTarget, workload)
-    path = tmp_path / "esm2_t2_small_UR50D.pt"
-    shape = argparse.Namespace(encoder_layers=2, encoder_embed_dim=32, encoder_attention_heads=2, token_dropout=True)
-    state = {f"encoder.sentence_encoder.{name}": value for name, value in target.model.state_dict().items()}
-    torch.save({"cfg": {"model": shape}, "model": state}, path)
-    torch.save({"model": {}}, tmp_path / "esm2_t2_small_UR50D-contact-regression.pt")
-    again, loaded = run_adapter(FairEsmTarget, workload, tiny_options(model="8M", weights=str(path)))
-    assert loaded.describe()["weights"] == str(path)
-    for name, vector in ran.vectors.items():
-        assert torch.equal(again.vectors[name], vector)
-
-
-def test_a_missing_checkpoint_is_refused(tmp_path):
-    with pytest.raises(ModelError, match=r"cannot be loaded.*--weights random"):
-        FairEsmTarget(tiny_options(model="8M", weights=str(tmp_path / "missing.pt")))
 
 
 def test_another_precision_is_refused():
