@@ -30,7 +30,7 @@ from virnuc_profiler.inference.kernels.matmul import (
     rope_fits_tiles,
     wave_efficiency,
 )
-from virnuc_profiler.inference.ops.rotary import RotaryAngles
+from virnuc_profiler.inference.ops.rotary import RotaryAngles, exact_frequencies
 from virnuc_profiler.inference.placement import resolve_device
 
 CALLS: Final = 10
@@ -114,7 +114,7 @@ def compare(model: str, tokens: int, device: torch.device, pairs: int, segment_s
     options = {"device": device, "dtype": torch.bfloat16}
     x = torch.randn(tokens, width, **options)
     qkv, up = nn.Linear(width, 3 * width, **options), nn.Linear(width, 4 * width, **options)
-    cos, sin = RotaryAngles().covering(POSITIONS, head_dim, device)
+    cos, sin = RotaryAngles().covering(POSITIONS, exact_frequencies(head_dim).to(device))
     rotation = Rotation((torch.arange(tokens, device=device) % POSITIONS).int(), cos, sin)
 
     def rotated_apart() -> Tensor:

@@ -26,6 +26,14 @@ def fair_esm_model(architecture, seed=0):
     return model.eval().requires_grad_(False)
 
 
+def round_frequencies(model):
+    """Round a fair-esm model's rotary frequencies to fp16, as those of the published models are, and return it."""
+    for layer in model.layers:
+        frequencies = layer.self_attn.rot_emb.inv_freq
+        frequencies.copy_(frequencies.half())
+    return model
+
+
 def save_checkpoint(model, path):
     """Save a model in the format in which fair-esm publishes ESM-2."""
     state = {

@@ -60,7 +60,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, and write the JSON."""
-    from virnuc_profiler.telemetry.files import stream_json_atomically
+    from virnuc_profiler.telemetry.files import write_json_atomically
 
     run_file = None if arguments.run_file is None else resolve_run_file(arguments.run_file)
     if arguments.json is not None and arguments.json.resolve() in {
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         text, document = project_ranges(arguments.export, **options)
     if arguments.json is not None:
-        stream_json_atomically(arguments.json, document())
+        write_json_atomically(arguments.json, document())
     print(text, end="")
     return 0
 

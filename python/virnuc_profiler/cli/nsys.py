@@ -72,7 +72,7 @@ class _Files(NamedTuple):
 
 
 def _capture(nsys: str, argv: Sequence[str], files: _Files, folder: Path) -> int:
-    from virnuc_profiler.telemetry.files import stream_json_atomically  # needs NumPy, which --help does not
+    from virnuc_profiler.telemetry.files import write_json_atomically  # needs NumPy, which --help does not
 
     profile = profile_command(argv, files.report, folder)
     code = _run_to_its_end([nsys, *profile[1:]])
@@ -83,7 +83,7 @@ def _capture(nsys: str, argv: Sequence[str], files: _Files, folder: Path) -> int
     convert = export_command(files.report, files.export)
     _convert([nsys, *convert[1:]], files.report, files.export, folder)
     text, document = correlate_run(files.run, files.export)
-    stream_json_atomically(files.correlation, document())
+    write_json_atomically(files.correlation, document())
     print(f"\n{text}")
     print(f"Capture: {shown_path(files.report)}")
     print(f"Correlation: {shown_path(files.correlation)}")

@@ -67,6 +67,7 @@ def test_dataloader_with_failures_apart():
         "======================================================================\n"
         "Fastest measured: num_workers=8, prefetch_factor=4 (110.5 seq/sec, 1.10x vs baseline)\n"
         "Baseline: num_workers=4, prefetch_factor=4 (100.0 seq/sec)\n"
+        "Too little was repeated so far, or differed too much, to tell it from the others.\n"
         "Each configuration was measured once in this step, so differences are not tested; --repeats 5 tests them.\n"
         "\n"
         "Failed configurations (OOM):\n"

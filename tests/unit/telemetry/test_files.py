@@ -9,7 +9,6 @@ import pytest
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.telemetry.files import (
     read_json,
-    stream_json_atomically,
     write_json_atomically,
     write_text_atomically,
 )
@@ -18,6 +17,20 @@ from virnuc_profiler.telemetry.files import (
 def test_what_is_written_can_be_read(tmp_path):
     path = write_json_atomically(tmp_path / "new folder" / "ü.json", {"a": [1, None, "é"]})
     assert read_json(path) == {"a": [1, None, "é"]}
+
+
+@pytest.mark.parametrize("entry", [None, 1, -0.1, "a,\n]", [], {}, [[1], {"a": None}], {"deep": [0] * 1000}])
+@pytest.mark.parametrize("length", [255, 256, 257, 513])
+def test_long_lists_have_few_lines_and_the_same_values(tmp_path, entry, length):
+    document = {"b": [entry] * length, "a": {"inner": [["x"], [entry] * length]}, "c": [1, {"d": [entry] * length}]}
+    path = write_json_atomically(tmp_path / "long.json", document)
+    assert json.loads(path.read_text()) == document
+    assert list(json.loads(path.read_text())) == list(document)
+
+
+def test_a_long_list_of_numbers_has_fewer_lines_than_numbers(tmp_path):
+    path = write_json_atomically(tmp_path / "long.json", {"numbers": list(range(1000))})
+    assert len(path.read_text().splitlines()) < 10
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
@@ -74,14 +87,14 @@ def test_a_file_of_a_gigabyte_is_refused_unread(tmp_path):
 
 def test_iterators_are_written_entry_by_entry(tmp_path):
     document = {"a": 1, "rows": iter([{"n": 1}, {"n": None}]), "deep": [{"none": iter([])}], "ü": ["é"]}
-    path = stream_json_atomically(tmp_path / "rows.json", document)
+    path = write_json_atomically(tmp_path / "rows.json", document)
     assert json.loads(path.read_text()) == {"a": 1, "rows": [{"n": 1}, {"n": None}], "deep": [{"none": []}], "ü": ["é"]}
     assert '{"n": 1},\n{"n": null}\n]' in path.read_text()
 
 
 def test_an_entry_that_json_does_not_have_leaves_the_old_file(tmp_path):
-    path = stream_json_atomically(tmp_path / "rows.json", {"rows": iter([1])})
+    path = write_json_atomically(tmp_path / "rows.json", {"rows": iter([1])})
     before = path.read_bytes()
     with pytest.raises(ValueError, match="JSON"):
-        stream_json_atomically(path, {"rows": iter([1, math.nan])})
+        write_json_atomically(path, {"rows": iter([1, math.nan])})
     assert (path.read_bytes(), [*tmp_path.iterdir()]) == (before, [path])

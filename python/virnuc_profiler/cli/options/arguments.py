@@ -100,7 +100,8 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
     )  # fmt: skip
     model.add_argument(
         "--weights", default="auto", metavar="auto|random|pretrained|PATH",
-        help="auto: from PyTorch's hub cache if present, else random; pretrained: download if absent (default: auto)",
+        help="auto: from PyTorch's hub cache if present, else random; pretrained: download if absent; PATH: a fair-esm "
+        "checkpoint, a Hugging Face folder or a .safetensors file (default: auto)",
     )  # fmt: skip
     model.add_argument(
         "--min-cosine", type=number(at_least=-1, at_most=1), metavar="X",

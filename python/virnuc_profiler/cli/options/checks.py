@@ -99,8 +99,8 @@ def _attention() -> Iterator[Check]:
 
 
 def _weights() -> Check:
-    from virnuc_profiler.inference.esm2.checkpoint import cached_checkpoint
     from virnuc_profiler.inference.esm2.config import MODEL_NAMES
+    from virnuc_profiler.inference.esm2.hub_cache import cached_checkpoint
 
     cached = [name for name in MODEL_NAMES if cached_checkpoint(name).is_file()]
     folder = cached_checkpoint(MODEL_NAMES[0]).parent

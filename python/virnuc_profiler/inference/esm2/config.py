@@ -57,6 +57,11 @@ MODEL_NAMES: Final = tuple(ARCHITECTURES)
 _SHORT_NAMES: Final = {name.split("_")[2].lower(): name for name in MODEL_NAMES}
 
 
+def model_name_of(architecture: Architecture) -> str | None:
+    """Return the full name of the model with this architecture; None if there is none."""
+    return next((name for name, known in ARCHITECTURES.items() if known == architecture), None)
+
+
 def resolve_model_name(name: str) -> str:
     """Return the full name of a model; ``3B`` and ``esm2_t36_3B_UR50D`` name the same one.
 

@@ -12,16 +12,14 @@ import torch
 from torch import nn
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.inference.esm2.checkpoint import (
-    cached_checkpoint,
-    copy_weights,
-    download_checkpoint,
-    fair_esm_architecture,
-    fill_from_checkpoint,
-    fill_randomly,
-)
+from virnuc_profiler.inference.esm2.checkpoints.copy_weights import copy_weights
+from virnuc_profiler.inference.esm2.checkpoints.fair_esm_checkpoint import stored_in_fair_esm
+from virnuc_profiler.inference.esm2.checkpoints.open_weights import fill_from_file
 from virnuc_profiler.inference.esm2.config import ARCHITECTURES, MODEL_NAMES, resolve_model_name
+from virnuc_profiler.inference.esm2.hub_cache import cached_checkpoint, download_checkpoint
 from virnuc_profiler.inference.esm2.model import ModelInfo, PackedESM2
+from virnuc_profiler.inference.esm2.random_weights import fill_randomly
+from virnuc_profiler.inference.esm2.weights_fingerprint import weights_fingerprint
 from virnuc_profiler.inference.placement import FP8, resolve_device, resolve_precision
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 
@@ -54,7 +52,7 @@ def load_esm2_model(
         precision: Precision: ``fp16``, ``bf16``, ``fp32``, or ``fp8`` (Hopper and later; see `check_precision`).
         weights: Source of the weights: ``auto`` uses the checkpoint in PyTorch's hub cache, or random weights if there
             is none; ``pretrained`` downloads a missing checkpoint; ``random`` uses random weights; anything else is the
-            path of a fair-esm checkpoint.
+            path of a fair-esm checkpoint, of the folder of a Hugging Face model, or of a ``.safetensors`` file.
         seed: Random seed of the weights.
         attention: Attention backend: ``auto``, ``triton``, ``flash-attn``, ``torch-varlen`` or ``sdpa``.
         kernels: Kernels for the work between the matrix products: ``auto``, ``triton`` or ``torch``.
@@ -67,7 +65,8 @@ def load_esm2_model(
         TypeError: `enable_fp16` is not a bool.
         UsageError: There is no such model, device, precision, attention backend or file, or the combination cannot run.
         ModelError: The weights cannot be read or downloaded, or belong to another model.
-        LibraryUnavailable: fair-esm cannot be imported, or another package has its module name.
+        LibraryUnavailable: fair-esm cannot be imported, or another package has its module name; or the weights are in
+            safetensors, and that package is not installed.
     """
     name = resolve_model_name(model_name)
     target = resolve_device(device)
@@ -89,8 +88,8 @@ def load_esm2_model(
         if path is None:
             fill_randomly(model, seed)
         else:
-            fill_from_checkpoint(model, path)
-            model.weights_source = source
+            fill_from_file(model, path)
+            model.weights_source, model.weights_fingerprint = source, weights_fingerprint(model)
     info = model.info
     _log.info(
         "%s on %s in %s, attention %s, weights: %s",
@@ -124,8 +123,9 @@ def from_fair_esm(
         ModelError: `esm_model` is not an ESM-2 model of fair-esm.
         UsageError: The attention backend, the kernels, CUDA graphs or FP8 cannot run on the device.
     """
+    stored = stored_in_fair_esm(esm_model)
     model = PackedESM2(
-        fair_esm_architecture(esm_model),
+        stored.architecture,
         device=device,
         dtype=dtype,
         attention=attention,
@@ -133,8 +133,9 @@ def from_fair_esm(
         cuda_graphs=cuda_graphs,
         fp8=fp8,
     )
-    copy_weights(model, esm_model.state_dict(), "the fair-esm model")
+    copy_weights(model, stored)
     model.weights, model.weights_source = "taken from a fair-esm model", "fair-esm"
+    model.weights_fingerprint = weights_fingerprint(model)
     return model
 
 
@@ -155,6 +156,6 @@ def _resolve_weights(name: str, weights: str | os.PathLike[str]) -> tuple[str, P
         _log.info("downloading the weights of %s to %s", name, cached)
         return "download", download_checkpoint(name)
     path = Path(weights)
-    if not path.is_file():
-        raise UsageError(f"weights {str(weights)!r} is neither a file nor one of {', '.join(_KEYWORDS)}")
+    if not path.exists():
+        raise UsageError(f"weights {str(weights)!r} is neither a file, nor a folder, nor one of {', '.join(_KEYWORDS)}")
     return "file", path

@@ -16,6 +16,7 @@ from virnuc_profiler.inference.esm2.layers import NORM_EPS, EncoderLayer
 from virnuc_profiler.inference.marks import ForwardMarks, NoForwardMarks
 from virnuc_profiler.inference.ops.attention import resolve_attention_backend
 from virnuc_profiler.inference.ops.pack import Pack
+from virnuc_profiler.inference.ops.rotary import exact_frequencies
 from virnuc_profiler.inference.placement import FP8, PRECISIONS
 
 
@@ -31,6 +32,8 @@ class ModelInfo:
         attention_backend: Name of the attention backend in use.
         kernels: Kernels between the matrix products: ``triton`` or ``torch``.
         parameters: Number of parameters in the encoder; language-model and contact heads are not loaded.
+        weights_fingerprint: SHA-256 of all weights in this precision, whatever file they come from; the seed and the
+            kind of device of random weights; None for a model that was filled in another way.
     """
 
     model_name: str
@@ -40,6 +43,7 @@ class ModelInfo:
     attention_backend: str
     kernels: str
     parameters: int
+    weights_fingerprint: str | None = None
 
 
 class PackedESM2(nn.Module):
@@ -78,6 +82,7 @@ class PackedESM2(nn.Module):
         self.model_name = model_name
         self.weights = "uninitialized"
         self.weights_source = "none"
+        self.weights_fingerprint: str | None = None
         target = torch.device(device)
         self._attention = resolve_attention_backend(attention, target, dtype, architecture.head_dim)
         self._encoder = resolve_encoder(kernels, self._attention, target, dtype, cuda_graphs, fp8)
@@ -95,6 +100,7 @@ class PackedESM2(nn.Module):
             lambda weights: torch.empty(weights.shape, dtype=weights.dtype, device=device)
         )
         self.requires_grad_(False).eval()
+        self._rotary_frequencies: Tensor = exact_frequencies(architecture.head_dim)
 
     def forward(
         self, tokens: Tensor, cu_seqlens: Tensor, max_seqlen: int, host_cu_seqlens: Tensor | None = None
@@ -190,6 +196,20 @@ class PackedESM2(nn.Module):
         return self.embed_tokens.weight.device
 
     @property
+    def rotary_frequencies(self) -> Tensor:
+        """(head_dim / 2,) float32 on the device: rotation of each pair of a head per position, in radians.
+
+        They are not a buffer, because ``model.half()`` would round it.
+        """
+        if self._rotary_frequencies.device != self.device:
+            self._rotary_frequencies = self._rotary_frequencies.to(self.device)
+        return self._rotary_frequencies
+
+    @rotary_frequencies.setter
+    def rotary_frequencies(self, frequencies: Tensor) -> None:
+        self._rotary_frequencies = frequencies.to(self.device, torch.float32, copy=True)
+
+    @property
     def attention_backend(self) -> str:
         """Name of the attention backend in use."""
         return self._attention.name
@@ -205,6 +225,7 @@ class PackedESM2(nn.Module):
             attention_backend=self.attention_backend,
             kernels=self._encoder.kernels,
             parameters=sum(parameter.numel() for parameter in self.parameters()),
+            weights_fingerprint=self.weights_fingerprint,
         )
 
 

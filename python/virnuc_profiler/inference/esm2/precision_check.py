@@ -129,6 +129,7 @@ class _InFp32:
         self.architecture: Architecture = model.architecture
         self.embed_tokens: nn.Module = copy.deepcopy(model.embed_tokens).float()
         self.final_norm: nn.Module = copy.deepcopy(model.final_norm).float()
+        self.rotary_frequencies = model.rotary_frequencies
 
     @property
     def layers(self) -> Iterator[EncoderLayer]:

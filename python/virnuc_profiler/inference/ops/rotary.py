@@ -8,36 +8,45 @@ _MIN_TABLE = 1024
 """Smallest number of positions in a table; covers a sequence truncated to 1,022 residues."""
 
 
-def rotary_angles(positions: Tensor, head_dim: int) -> Tensor:
+def exact_frequencies(head_dim: int) -> Tensor:
+    """Return the rotation of each pair of a head from one position to the next, in radians.
+
+    Args:
+        head_dim: Size of one head, even.
+
+    Returns:
+        (head_dim / 2,) float32 on the CPU, computed as fair-esm computes it for a new model.
+    """
+    return 1.0 / 10000 ** (torch.arange(0, head_dim, 2).float() / head_dim)
+
+
+def rotary_angles(positions: Tensor, frequencies: Tensor) -> Tensor:
     """Compute the angle by which each pair of a head is rotated.
 
-    The angles are computed in fp32 from the positions. In half precision the frequencies would be rounded, and by
-    position 1,000 the angles would be meaningless. They are not a buffer of the model, because ``model.half()`` would
-    round it.
+    The angles are computed in fp32 from the positions. In half precision they would be meaningless by position 1,000.
 
     Args:
         positions: (T,) integers, position of each token in its sequence.
-        head_dim: Size of one head, even.
+        frequencies: (head_dim / 2,) float32 on the same device, from :func:`exact_frequencies` or a checkpoint.
 
     Returns:
         (T, head_dim / 2) float32.
     """
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
-    return positions.float()[:, None] / torch.pow(10000.0, exponents)
+    return positions.float()[:, None] * frequencies
 
 
-def rotary_tables(positions: Tensor, head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def rotary_tables(positions: Tensor, frequencies: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Build the factors of :func:`apply_rotary`, once per pack instead of once per layer.
 
     Args:
         positions: (T,) integers, position of each token in its sequence.
-        head_dim: Size of one head, even.
+        frequencies: (head_dim / 2,) float32 on the same device.
         dtype: Data type of the results; only cosines and sines are rounded to it.
 
     Returns:
         cos and sin, each (T, 1, 1, head_dim). The first half of sin is negative, because the rotation subtracts there.
     """
-    angles = rotary_angles(positions, head_dim)
+    angles = rotary_angles(positions, frequencies)
     cos, sin = angles.cos(), angles.sin()
     return (
         torch.cat((cos, cos), dim=-1)[:, None, None].to(dtype),
@@ -65,20 +74,20 @@ class RotaryAngles:
 
     def __init__(self) -> None:
         self._tables: tuple[Tensor, Tensor] | None = None
+        self._frequencies: Tensor | None = None
 
-    def covering(self, positions: int, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def covering(self, positions: int, frequencies: Tensor) -> tuple[Tensor, Tensor]:
         """Return tables that cover a number of positions.
 
         Args:
             positions: Number of positions that are needed.
-            head_dim: Size of one head, even.
-            device: Device of the tables.
+            frequencies: (head_dim / 2,) float32 on the device of the tables; another object makes new tables.
 
         Returns:
             cos and sin, each (at least `positions`, head_dim / 2) float32.
         """
-        if self._tables is None or len(self._tables[0]) < positions or self._tables[0].device != device:
+        if self._tables is None or len(self._tables[0]) < positions or self._frequencies is not frequencies:
             count = max(_MIN_TABLE, 1 << (positions - 1).bit_length())
-            angles = rotary_angles(torch.arange(count, device=device), head_dim)
-            self._tables = angles.cos(), angles.sin()
+            angles = rotary_angles(torch.arange(count, device=frequencies.device), frequencies)
+            self._tables, self._frequencies = (angles.cos(), angles.sin()), frequencies
         return self._tables

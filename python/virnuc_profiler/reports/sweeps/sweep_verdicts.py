@@ -87,6 +87,8 @@ def _once(document: Document, best: Result) -> Iterator[str]:
         yield f"Not told apart from it by the noise so far, or within 2% (marked {TIED}): {_names(document, level)}."
         yield _recommended(document, [best, *level])
     if len(document.results) > 1:
+        if any(one.standing is not None and one.standing.tied is None for one in _eligible(document)):
+            yield "Too little was repeated so far, or differed too much, to tell it from the others."
         yield _untested(document)
 
 

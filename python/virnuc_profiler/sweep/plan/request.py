@@ -94,7 +94,7 @@ class Request:
         model: Full name of the model.
         fasta: The user's sequences; None to generate some.
         num_sequences: Number of sequences; None takes the whole file, in its order.
-        weights: ``auto``, ``pretrained``, ``random`` or the path of a checkpoint.
+        weights: ``auto``, ``pretrained``, ``random`` or the path of weights.
         model_knobs: Values of the model's knobs to load it with first. A knob that is left out has its default.
         varied: Names of the model's knobs that the sweep varies, so that each configuration has its own value.
         cooldown_s: Pause between configurations in seconds; ``"auto"`` waits as long as the clean-up's checks need.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virnuc_profiler.inference.ops.rotary import RotaryAngles, apply_rotary, rotary_tables
+from virnuc_profiler.inference.ops.rotary import RotaryAngles, apply_rotary, exact_frequencies, rotary_tables
 
 pytest.importorskip("triton")
 
@@ -80,10 +80,10 @@ def test_gelu_works_in_place_and_keeps_non_finite_values():
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_rotary_rotates_queries_and_keys_but_not_values(heads, head_dim, lengths):
     qkv = random(sum(lengths), 3, heads, head_dim)
-    positions = positions_of(lengths)
-    expected = apply_rotary(qkv[:, :2], *rotary_tables(positions, head_dim, torch.float32))
+    positions, frequencies = positions_of(lengths), exact_frequencies(head_dim).to(DEVICE)
+    expected = apply_rotary(qkv[:, :2], *rotary_tables(positions, frequencies, torch.float32))
     found = qkv.clone()
-    rotate_(found, positions, *RotaryAngles().covering(max(lengths), head_dim, DEVICE))
+    rotate_(found, positions, *RotaryAngles().covering(max(lengths), frequencies))
     torch.testing.assert_close(found[:, :2], expected, rtol=1e-5, atol=1e-5)
     assert torch.equal(found[:, 2], qkv[:, 2])
 

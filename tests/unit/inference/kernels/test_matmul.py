@@ -16,7 +16,7 @@ from virnuc_profiler.inference.kernels.matmul import (
     rope_fits_tiles,
     wave_efficiency,
 )
-from virnuc_profiler.inference.ops.rotary import RotaryAngles
+from virnuc_profiler.inference.ops.rotary import RotaryAngles, exact_frequencies
 
 DEVICE = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 HALF = torch.float16
@@ -52,7 +52,7 @@ def test_a_product_with_queries_and_keys_rotated(heads, head_dim, rows):
         random(3 * hidden_size, seed=2),
     )
     positions = (torch.arange(rows, device=DEVICE) % 77).int()
-    cos, sin = RotaryAngles().covering(77, head_dim, DEVICE)
+    cos, sin = RotaryAngles().covering(77, exact_frequencies(head_dim).to(DEVICE))
     found = qkv_rope(x, weight, bias, heads, positions, cos, sin)
     expected = (x.float() @ weight.float().t() + bias.float()).view(rows, 3, heads, head_dim)
     rotate_(expected, positions, cos, sin)

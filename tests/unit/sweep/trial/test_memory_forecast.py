@@ -11,8 +11,8 @@ from tests.support.packed import TINY
 from tests.support.sweeps import WORKLOAD
 from virnuc_profiler import AsyncInferenceRunner
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
-from virnuc_profiler.inference.esm2.checkpoint import fill_randomly
 from virnuc_profiler.inference.esm2.model import PackedESM2
+from virnuc_profiler.inference.esm2.random_weights import fill_randomly
 from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.trial import memory_forecast as memory_reading
 from virnuc_profiler.sweep.trial.memory_forecast import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from virnuc_profiler.inference.esm2.config import Architecture
 from virnuc_profiler.inference.esm2.layers import EncoderLayer
@@ -43,3 +43,7 @@ class EncodedModel(Protocol):
     @property
     def device(self) -> torch.device:
         """Device that holds the weights."""
+
+    @property
+    def rotary_frequencies(self) -> Tensor:
+        """(head_dim / 2,) float32 on the device: rotation of each pair of a head per position, in radians."""

@@ -42,7 +42,7 @@ class EagerEncoder:
         Returns:
             (T, h) in the model's data type.
         """
-        cos, sin = rotary_tables(pack.positions, model.architecture.head_dim, model.dtype)
+        cos, sin = rotary_tables(pack.positions, model.rotary_frequencies, model.dtype)
         attend = self._attention.plan(pack)
         x = _embed(model, tokens, pack)
         for layer in model.layers:

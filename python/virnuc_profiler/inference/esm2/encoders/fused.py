@@ -102,6 +102,6 @@ class FusedEncoder:
         from virnuc_profiler.inference.esm2.encoders.projections import Rotation
         from virnuc_profiler.inference.kernels.embedding import describe_tokens, embed
 
-        cos, sin = self._angles.covering(pack.max_seqlen, model.architecture.head_dim, tokens.device)
+        cos, sin = self._angles.covering(pack.max_seqlen, model.rotary_frequencies)
         positions, scales = describe_tokens(tokens, pack.cu_seqlens, MASK_TOKEN, UNMASKED_IN_TRAINING, timestamps)
         return embed(tokens, model.embed_tokens.weight, scales), Rotation(positions, cos, sin)

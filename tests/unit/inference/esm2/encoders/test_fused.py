@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from tests.support.packed import TINY, fair_esm_model, packed_batch, padded_oracle, proteins
+from virnuc_profiler.inference.esm2.encoders.eager import EagerEncoder
 from virnuc_profiler.inference.esm2.encoders.fp8 import Fp8Encoder
 from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
 from virnuc_profiler.inference.esm2.encoders.residual_biases import ResidualBiases
@@ -43,6 +44,16 @@ def test_sequences_of_all_lengths(pair):
 
 def test_another_attention_backend(pair):
     assert_equals_fair_esm(pair, SdpaBackend(), proteins([9, 1, 20]))
+
+
+def test_the_models_own_frequencies(pair):
+    model = from_fair_esm(pair[0])
+    fused, eager = FusedEncoder(SdpaBackend()), EagerEncoder(SdpaBackend())
+    found = [encode(fused, model, proteins([9, 40]))]
+    model.rotary_frequencies = model.rotary_frequencies * 1.1  # a published model's differ by less than 0.05 %
+    found.append(encode(fused, model, proteins([9, 40])))
+    assert (found[0] - found[1]).abs().max() > 1e-3
+    torch.testing.assert_close(found[1], encode(eager, model, proteins([9, 40])), rtol=0, atol=5e-5)
 
 
 def test_masked_tokens(pair):
