@@ -7,7 +7,7 @@ import argparse
 from typing import Any
 
 from virnuc_profiler.errors import ModelError
-from virnuc_profiler.inference.esm2.checkpoint import cached_checkpoint
+from virnuc_profiler.inference.esm2.hub_cache import cached_checkpoint
 from virnuc_profiler.targets.adapters.esm2_models import TINY, ModelSize, random_weights_on
 
 

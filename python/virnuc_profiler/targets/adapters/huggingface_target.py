@@ -55,7 +55,7 @@ class HuggingFaceTarget:
         self._load(attention=None)
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the model and the versions; the attention is that of the default configuration."""
+        """Return model and versions."""
         return {
             "name": "huggingface",
             **self._size.description,
@@ -97,7 +97,7 @@ class HuggingFaceTarget:
         """Return the model that a configuration asks for, as a function of token ids and mask."""
         import torch
 
-        if configuration["attention"] != self._attention:
+        if self.model is None or configuration["attention"] != self._attention:  # None after a load that failed
             self._load(configuration["attention"])
         if configuration["compile"] and self._compiled is None:
             self._compiled = torch.compile(self.model)

@@ -13,6 +13,7 @@ from tests.support.adapters import (
     tiny_options,
     write_workload,
 )
+from virnuc_profiler import BatchProfiler
 from virnuc_profiler.errors import ModelError
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.targets.adapters.huggingface_target import HuggingFaceTarget
@@ -66,6 +67,18 @@ def test_the_attention_is_another_one_where_a_configuration_says_so(workload):
     assert target.model.config._attn_implementation == "eager"
     for name, vector in first.vectors.items():
         torch.testing.assert_close(second.vectors[name], vector, atol=1e-5, rtol=1e-4)
+
+
+def test_an_attention_that_cannot_be_had_does_not_spoil_the_next_run(workload, monkeypatch):
+    target = HuggingFaceTarget(tiny_options())
+    automatic = target._transformers.AutoModel
+    refused = configuration_of(target, attention="flash_attention_2")
+    with monkeypatch.context() as patch, BatchProfiler(device="cpu") as profiler:
+        patch.setattr(automatic, "from_config", lambda *_, **__: (_ for _ in ()).throw(ImportError("flash_attn")))
+        with pytest.raises(ImportError):
+            next(target.run(workload, refused, profiler))
+    with BatchProfiler(device="cpu") as profiler:
+        assert sum(target.run(workload, configuration_of(target), profiler)) == workload.num_sequences
 
 
 def test_the_precision_is_the_one_that_was_asked_for(workload):
