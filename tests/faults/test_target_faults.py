@@ -16,6 +16,7 @@ from virnuc_profiler.sweep.worker.process_tree import live_pids_in_session
 from virnuc_profiler.sweep.worker.supervised_model import SupervisedModel
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
 from virnuc_profiler.targets.knobs.configuration import KnobSet
+from virnuc_profiler.targets.knobs.knob import IntegerKnob
 from virnuc_profiler.telemetry.reader import read_telemetry
 
 pytestmark = pytest.mark.slow  # starts whole programs
@@ -105,6 +106,16 @@ def test_a_fault_is_named_nothing_is_left_and_the_next_trial_runs(supervised, fa
     assert (after.status, after.cleanup["clean"]) == ("success", True)
 
 
+def test_a_hang_that_no_signal_reaches_is_ended_too(tmp_path, supervised):
+    deaf = Supervised(supervised.request.target.rpartition(":")[2], tmp_path, progress_s=2.0)
+    with deaf.model:
+        pid = deaf.supervisor.pid
+        result = deaf.run("deaf")
+        assert (result.reason, result.evidence["stopped_by"]) == ("timeout", "SIGKILL")
+        assert result.telemetry_path is None
+        assert live_pids_in_session(pid) == []
+
+
 def test_a_hang_between_two_batches_is_ended_and_its_output_kept(tmp_path, supervised):
     hanging = Supervised(supervised.request.target.rpartition(":")[2], tmp_path, progress_s=2.0)
     with hanging.model:
@@ -159,6 +170,48 @@ def test_ctrl_c_ends_the_process_and_keeps_what_was_measured(tmp_path, supervise
         document = read_telemetry(tmp_path / "out" / f"telemetry_{run_id}.json")
         assert document["run_metadata"]["status"] == "interrupted"
         assert document["summary"]["total_sequences"] > 0
+
+
+def test_a_warm_up_that_kills_the_process_does_not_keep_trials_from_running(tmp_path, caplog):
+    module = tmp_path / "my_mortal_runner.py"
+    module.write_text(MORTAL)
+    request = Request(tmp_path / "out", DeviceName("cpu"), None, cooldown_s=0.0, target=f"{module}:Mortal")
+    path = tmp_path / "proteins.fasta"
+    path.write_text("".join(f">p{number}\nMKVLAT\n" for number in range(20)))
+    workload = read_workload(path, "a test")
+    knobs = KnobSet(request.target, (IntegerKnob(name="batch_size", default=8, low=1, high=512, tries=(4, 8)),))
+    with SupervisedModel(request, Supervisor(Timeouts(120.0, 20.0))) as model:
+        model.warm_up(workload)
+        result = model.run_trial(workload, knobs.baseline, tmp_path / "out")
+    assert (result.status, result.warmed_up) == ("success", False)
+    assert caplog.text.count("the warm-up failed, and trials run without one") == 1
+
+
+MORTAL = """
+import multiprocessing, os, signal
+import torch
+from tests.support.toy_target import ToyTarget
+
+class Records:
+    def __init__(self, records):
+        self.records = records
+    def __len__(self):
+        return len(self.records)
+    def __getitem__(self, item):
+        return self.records[item]
+
+class Mortal(ToyTarget):
+    def run(self, workload, configuration, profiler):
+        if workload.num_sequences == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        records = Records(list(workload.records()))
+        spawned = torch.utils.data.DataLoader(
+            records, batch_size=4, num_workers=2, multiprocessing_context="spawn", collate_fn=list,
+        )
+        assert sum(map(len, spawned)) == workload.num_sequences
+        yield from super().run(workload, configuration, profiler)
+"""
+"""A target in a file of its own, which a short workload kills, with workers that are spawned."""
 
 
 @pytest.mark.parametrize(

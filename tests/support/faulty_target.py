@@ -4,6 +4,7 @@
 ``tests.support.faulty_target:toy`` is the factory of the case ``toy`` with faults.
 """
 
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -61,6 +62,38 @@ def call_sys_exit():
 
 def press_ctrl_c():
     signal.raise_signal(signal.SIGINT)
+
+
+def press_ctrl_c_and_catch_it():
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def press_ctrl_c_and_raise():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise RuntimeError("stopped by the user") from None
+
+
+def press_ctrl_c_and_leave_a_process():
+    leave_a_process()
+    press_ctrl_c()
+
+
+def hang_and_be_deaf():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    hang()
+
+
+def start_processes_and_hang():
+    import torch
+
+    HELD.append(subprocess.Popen(["sleep", "600"]))
+    HELD.append(iter(torch.utils.data.DataLoader(range(1000), num_workers=2)))
+    next(HELD[-1])
+    hang()
 
 
 def leave_a_process():
@@ -144,6 +177,11 @@ DURING = {
     "exit": exit_at_once,
     "sys_exit": call_sys_exit,
     "ctrl_c": press_ctrl_c,
+    "ctrl_c_caught": press_ctrl_c_and_catch_it,
+    "ctrl_c_raised": press_ctrl_c_and_raise,
+    "ctrl_c_leaving": press_ctrl_c_and_leave_a_process,
+    "busy": start_processes_and_hang,
+    "deaf": hang_and_be_deaf,
     "leaves_process": leave_a_process,
     "leaves_segment": leave_a_segment,
     "leaves_files": leave_files_open,

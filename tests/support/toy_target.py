@@ -34,6 +34,9 @@ class ToyTarget:
                 time.sleep(SECONDS_PER_TOKEN * int(lengths.sum()))
             yield len(batch)
 
+    def probe(self, configuration, tokens):
+        time.sleep(SECONDS_PER_TOKEN * tokens)
+
 
 def make(options):
     return ToyTarget(options)

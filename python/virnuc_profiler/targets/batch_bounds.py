@@ -14,7 +14,7 @@ from virnuc_profiler.analysis.memory_footprint import (
 if TYPE_CHECKING:
     from virnuc_profiler.targets.knobs.configuration import Configuration
 
-TOKEN_KNOBS: Final = ("token_budget", "batch_tokens")
+TOKEN_KNOBS: Final = ("token_budget", "batch_tokens", "toks_per_batch", "token_per_batch")
 """Knobs that hold the most tokens of a batch, padding included where a target pads."""
 
 SEQUENCE_KNOB: Final = "batch_size"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.errors import UsageError, first_line
-from virnuc_profiler.targets.guarded_call import guarded_call
+from virnuc_profiler.targets.containment.guarded_call import guarded_call
+from virnuc_profiler.targets.containment.process_state import ProcessState
 from virnuc_profiler.targets.knobs.configuration import Configuration, KnobSet
 from virnuc_profiler.targets.knobs.knob import Knob
-from virnuc_profiler.targets.process_state import ProcessState
 from virnuc_profiler.targets.registry import make_target
 from virnuc_profiler.targets.target_source import TargetSource
 from virnuc_profiler.telemetry.values import plain_items

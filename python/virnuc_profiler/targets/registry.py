@@ -13,8 +13,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 from virnuc_profiler.errors import ModelError, UsageError, VirnucError, first_line
+from virnuc_profiler.targets.containment.guarded_call import guarded_call
 from virnuc_profiler.targets.contract import Target, TargetOptions
-from virnuc_profiler.targets.guarded_call import guarded_call
 from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET
 
 _REQUIRED: Final = ("describe", "knobs", "run")
@@ -123,7 +123,7 @@ def require_target(target: Any, name: str) -> Target:
 def _factory(name: str) -> Callable[[TargetOptions], Any]:
     if name in TARGETS:
         known = TARGETS[name]
-        if known.package and not _is_installed(known.package):
+        if known.package and not is_installed(known.package):
             raise UsageError(f"target {name} needs the package {known.package}, which is missing: {known.install}")
         name = known.factory
     place, colon, function = name.rpartition(":")
@@ -141,7 +141,12 @@ def _factory(name: str) -> Callable[[TargetOptions], Any]:
     return made
 
 
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Return whether a module can be imported, without importing it.
+
+    Args:
+        package: Name of the module.
+    """
     try:
         return importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):  # a parent package is missing, or a stand-in has no spec

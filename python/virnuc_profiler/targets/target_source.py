@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import DeadlineExceeded, TargetError, first_line
 from virnuc_profiler.targets.batch_source import DoneBatch
-from virnuc_profiler.targets.guarded_call import guarded_call
-from virnuc_profiler.targets.process_state import ProcessState
-from virnuc_profiler.targets.worker_errors import as_worker_crash
+from virnuc_profiler.targets.containment.guarded_call import guarded_call
+from virnuc_profiler.targets.containment.noted_interrupts import noted_interrupts
+from virnuc_profiler.targets.containment.process_state import ProcessState
+from virnuc_profiler.targets.containment.worker_errors import as_worker_crash
 from virnuc_profiler.telemetry.records import STAGES
 
 if TYPE_CHECKING:
@@ -68,24 +69,18 @@ class TargetSource:
 
         Raises:
             TargetError: The target yielded something other than numbers of sequences, or called ``sys.exit()``.
+            WorkerCrash: A worker of a plain loader or a process pool died or failed.
+            KeyboardInterrupt: Ctrl-C, even if the target has caught it.
         """
-        started_ns = monotonic_ns()
-        before = ProcessState.now()
-        batches: Iterator[object] | None = None
-        try:
-            batches = self._started(profiler)
-            while (sequences := self._next(batches)) is not None:
-                yield DoneBatch(sequences, round(sequences * self._workload.num_tokens / self._workload.num_sequences))
-                if deadline_ns is not None and monotonic_ns() - profiler.stopped_ns() >= deadline_ns:
-                    raise DeadlineExceeded(
-                        f"{self._name} did not end within its limit of {(deadline_ns - started_ns) / 1e9:.1f} s: allow "
-                        "more time, or fewer sequences"
-                    )
-        finally:
-            self._close(batches)
-            self._changed = before.restore()
-            if self._changed:
-                _log.info("%s changed %s, which was put back", self._name, ", ".join(self._changed))
+        with noted_interrupts() as interrupted:
+            try:
+                yield from self._batches(profiler, deadline_ns)
+            except Exception:
+                if interrupted():
+                    raise KeyboardInterrupt from None
+                raise
+            if interrupted():  # the target has ended by itself, but the user wants to end more than that
+                raise KeyboardInterrupt
 
     def counts(self) -> Mapping[str, int | None]:
         """Return that nothing was counted, because the target reads the sequences by itself."""
@@ -102,6 +97,26 @@ class TargetSource:
     def close(self) -> None:
         """Drop the target; it lives on for the next run."""
         del self._target
+
+    def _batches(self, profiler: BatchProfiler, deadline_ns: int | None) -> Iterator[DoneBatch]:
+        started_ns = monotonic_ns()
+        mean_tokens = self._workload.num_tokens / self._workload.num_sequences
+        before = ProcessState.now()
+        batches: Iterator[object] | None = None
+        try:
+            batches = self._started(profiler)
+            while (sequences := self._next(batches)) is not None:
+                yield DoneBatch(sequences, round(sequences * mean_tokens))
+                if deadline_ns is not None and monotonic_ns() - profiler.stopped_ns() >= deadline_ns:
+                    raise DeadlineExceeded(
+                        f"{self._name} did not end within its limit of {(deadline_ns - started_ns) / 1e9:.1f} s: allow "
+                        "more time, or fewer sequences"
+                    )
+        finally:
+            self._close(batches)
+            self._changed = before.restore()
+            if self._changed:
+                _log.info("%s changed %s, which was put back", self._name, ", ".join(self._changed))
 
     def _started(self, profiler: BatchProfiler) -> Iterator[object]:
         with guarded_call(self._name):

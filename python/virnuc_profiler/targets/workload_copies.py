@@ -86,9 +86,8 @@ def _records(fasta: FastaFile, positions: NDArray[np.int64], max_residues: int) 
         block = positions[first : first + _SEQUENCES_AT_ONCE]
         text, starts, ends = fasta.read_sequences(block)
         data = text.data
-        ids = fasta.sequence_ids(block)
-        for position, identifier, start, end in zip(block.tolist(), ids, starts.tolist(), ends.tolist(), strict=True):
-            yield identifier or f"sequence_{position + 1}", _residues(bytes(data[start:end]))[:max_residues]
+        for identifier, start, end in zip(fasta.sequence_ids(block), starts.tolist(), ends.tolist(), strict=True):
+            yield identifier, _residues(bytes(data[start:end]))[:max_residues]
 
 
 def _residues(lines: bytes) -> str:

@@ -178,6 +178,7 @@ def _require_environment(result: Result) -> None:
     """
     if result.reason != ENVIRONMENT:
         return
-    require_environment(result.configuration.num_workers)
-    if result.configuration.num_workers <= 1:
+    workers = int(result.configuration.get("num_workers") or 0)
+    require_environment(workers)
+    if workers <= 1:
         raise EnvironmentFailure(result.message or "the machine let no worker start")

@@ -6,19 +6,20 @@ from __future__ import annotations
 import gc
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 
+from virnuc_profiler.sweep.kernels.kernel_pass import loop_of, save_kernels
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
+from virnuc_profiler.sweep.machine.leftover_processes import without_leftovers
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.cooldown import AUTO
 from virnuc_profiler.sweep.plan.request import Request
@@ -33,12 +34,11 @@ from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast
 from virnuc_profiler.sweep.trial.outcome import failed_result
 from virnuc_profiler.sweep.trial.provenance import conditions_of, software_versions, workload_description
 from virnuc_profiler.sweep.trial.trial_run import TrialOptions, TrialSubject, run_trial
-from virnuc_profiler.targets.captured_output import TARGET_OUTPUT, captured_output, output_path
-from virnuc_profiler.targets.knobs.configuration import Configuration, KnobSet
+from virnuc_profiler.targets.containment.captured_output import TARGET_OUTPUT, captured_output, output_path
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.targets.loaded_target import LoadedTarget
 from virnuc_profiler.targets.pace import Pace
 from virnuc_profiler.targets.workload_copies import WorkloadCopies
-from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.sequences.fasta import FastaFile
@@ -49,9 +49,6 @@ _WARM_UP_SEQUENCES: Final = {"cuda": 64, "cpu": 4}
 
 _MUCH_LONGER: Final = 2
 """Factor by which the first run of a process must be too short to be repeated with more passes."""
-
-_END_S: Final = 5.0
-"""Seconds in which killed processes must be gone."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +68,7 @@ class MeasuredTarget:
     Attributes:
         forecast: Forecast of the memory that batches take, measured by the target's ``probe``; None without one, on the
             CPU, or if that failed.
+        knobs: The knobs of the target.
 
     Raises:
         UsageError: There is no such target, its package is missing, or it does not keep the contract.
@@ -103,11 +101,6 @@ class MeasuredTarget:
         return self._target.description
 
     @property
-    def knobs(self) -> KnobSet:
-        """The knobs of the target."""
-        return self._target.knobs
-
-    @property
     def device_name(self) -> str:
         """The product name of the device."""
         return device_name(self._device)
@@ -123,7 +116,7 @@ class MeasuredTarget:
 
     def conditions(self) -> Conditions:
         """Return the conditions of results with this target on this machine."""
-        varied = {key for name in self._request.varied for key in (name, *self._target.knobs[name].model_keys)}
+        varied = {key for name in self._request.varied for key in (name, *self.knobs[name].model_keys)}
         about = {key: value for key, value in self._target.about.items() if key not in varied}
         model = {**self.description, "target": about, **self._footprint()}
         return conditions_of(self._request, model, self.device_name, self._versions(), self.knobs)
@@ -143,10 +136,8 @@ class MeasuredTarget:
         del num_workers
         self._warm_up = workload
         self._is_warm = False
-        knobs = self._target.knobs
-        configuration = knobs.baseline.replace(
-            **{name: value for name, value in self._request.model_knobs.items() if name in knobs}
-        )
+        own = {name: value for name, value in self._request.model_knobs.items() if name in self.knobs}
+        configuration = self.knobs.baseline.replace(**own)
         few = self._copy(workload, 1, _WARM_UP_SEQUENCES[self._device.type])
         with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
             try:
@@ -163,9 +154,7 @@ class MeasuredTarget:
                     failure_log_level=logging.DEBUG,
                     remembers_leaks=False,
                 )
-                with self._output_in(Path(folder) / TARGET_OUTPUT):
-                    result = self._run_copy(few, workload, configuration, Path(folder), options)
-                self._end_processes(result)
+                result = self._run_copy(few, workload, configuration, Path(folder), options)
                 self._is_warm = result.succeeded
                 self._pace.guess(result.tokens_per_sec)
 
@@ -225,6 +214,31 @@ class MeasuredTarget:
             result = self._measure(workload, configuration, output_dir, options, seconds)
         return with_model(result, {**self.description, **self._footprint()}, made_again)
 
+    def add_kernels(self, workload: Workload, configuration: Configuration, run_path: Path, num_batches: int) -> None:
+        """Run some batches of a measured run again under CUPTI, and save the kernels with that run.
+
+        What the target prints meanwhile is dropped.
+
+        Args:
+            workload: Sequences of the run.
+            configuration: Value of each knob.
+            run_path: The saved run.
+            num_batches: Number of batches to capture.
+
+        Raises:
+            LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+            ValueError: The run has too few batches.
+        """
+        self._load_for(configuration)
+        passes = self._pace.passes(configuration, workload.tokens, self._request.trial_seconds)
+        source = self._target.source(self._copy(workload, passes), configuration)
+        with (
+            without_leftovers(self._target.name),
+            tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder,
+            self._output_in(Path(folder) / TARGET_OUTPUT),
+        ):
+            save_kernels(run_path, loop_of(source), num_batches=num_batches, device=self._device)
+
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         """Return the result of a configuration that cannot fit the device; None if it may fit.
 
@@ -251,14 +265,12 @@ class MeasuredTarget:
     def _load(self, request: Request, target: LoadedTarget | None = None) -> None:
         self._request = request
         self._is_warm = None
-        if target is None:
-            with self._output_in(request.output_dir / TARGET_OUTPUT):
-                target = LoadedTarget.make(request.target, request.target_options())
-        self._target = target
         limit_gb = request.device_memory_gb
         limit_bytes = None if limit_gb is None else round(limit_gb * BYTES_PER_GB)
-        probe = target.probe
-        self.forecast = None if probe is None else forecast_target(probe, self._device, limit_bytes)
+        with self._output_in(request.output_dir / TARGET_OUTPUT):
+            self._target = target or LoadedTarget.make(request.target, request.target_options())
+            self.knobs, probe = self._target.knobs, self._target.probe
+            self.forecast = None if probe is None else forecast_target(probe, self._device, limit_bytes)
 
     def _unload(self) -> None:
         self.forecast = None
@@ -301,11 +313,8 @@ class MeasuredTarget:
     def _run(
         self, workload: Workload, passes: int, configuration: Configuration, output_dir: Path, options: TrialOptions
     ) -> Result:
-        log = output_path(output_dir, configuration.run_id)
-        with self._output_in(log):
-            result = self._run_copy(self._copy(workload, passes), workload, configuration, output_dir, options)
-        self._end_processes(result)
-        return with_output(result, log) if self._keeps_output else result
+        result = self._run_copy(self._copy(workload, passes), workload, configuration, output_dir, options)
+        return with_output(result, output_path(output_dir, configuration.run_id)) if self._keeps_output else result
 
     def _run_copy(
         self,
@@ -327,7 +336,9 @@ class MeasuredTarget:
             versions=self._versions(),
             shape=self._target.shape,
         )
-        return run_trial(self._target.source(copy, configuration), subject, output_dir, options)
+        output = output_path(output_dir, configuration.run_id)
+        with without_leftovers(self._target.name), self._output_in(output):
+            return run_trial(self._target.source(copy, configuration), subject, output_dir, options)
 
     def _copy(self, workload: Workload, passes: int, most: int | None = None) -> TargetWorkload:
         positions = self._positions(workload)[:most]
@@ -352,24 +363,6 @@ class MeasuredTarget:
 
     def _output_in(self, path: Path) -> AbstractContextManager[None]:
         return captured_output(path) if self._keeps_output else nullcontext()
-
-    def _end_processes(self, result: Result) -> None:
-        """Kill what a run has left running, so that it does not slow down the next one; its result names it."""
-        left = [found for each in (result.cleanup or {}).get("processes_left") or () if (found := _running(each))]
-        for process in left:
-            with suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(left, timeout=_END_S)
-        if left:
-            _log.warning("%s left %s running, now ended", self._target.name, counted(len(left), "process", "processes"))
-
-
-def _running(left: Mapping[str, Any]) -> psutil.Process | None:
-    """Return a process that a run has left, unless it has ended and its id is another one's."""
-    with suppress(psutil.Error):
-        process = psutil.Process(left["pid"])
-        return process if process.create_time() == left["started_at"] else None
-    return None
 
 
 def _tokens_per_s(result: Result, workload: Workload) -> float | None:

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from virnuc_profiler.inference.loading.forkserver import start_forkserver
 from virnuc_profiler.sweep.plan.request import ModelKnobs, Request
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
+from virnuc_profiler.sweep.worker.group_guard import start_group_guard
 from virnuc_profiler.sweep.worker.message_writer import LogMessages, MessageWriter, ProgressMessages
 from virnuc_profiler.sweep.worker.process_tree import die_with_parent, kill_own_group, live_pids_in_session
 from virnuc_profiler.sweep.worker.protocol import REQUESTS, LineReader, Message, describe_error
@@ -55,7 +57,7 @@ def main(requests: str, messages: str, parent_pid: str, log_level: str, make_mod
     logger = logging.getLogger("virnuc_profiler")
     logger.setLevel(int(log_level))
     logger.addHandler(LogMessages(writer))
-    service = Service(writer, make_model)
+    service = Service(writer, make_model, partial(start_group_guard, int(requests)))
     threading.Thread(target=service.listen, args=(int(requests),), name="requests", daemon=True).start()
     writer.send("hello", pid=os.getpid())
     with suppress(KeyboardInterrupt):  # the stop request arrived between two requests
@@ -68,10 +70,13 @@ class Service:
     Args:
         writer: Writer of the answers.
         make_model: Function that loads the model; None for that of the target.
+        start_guard: Function that starts a guard of the processes that a target starts.
     """
 
-    def __init__(self, writer: MessageWriter, make_model: MakeModel | None) -> None:
+    def __init__(self, writer: MessageWriter, make_model: MakeModel | None, start_guard: Callable[[], object]) -> None:
         self._writer = writer
+        self._start_guard = start_guard
+        self._guard: object = None
         self._make_model = make_model or self._measured
         self._targets = IdleTarget()
         self._model: LoadedModel | None = None
@@ -116,6 +121,7 @@ class Service:
         if message["kind"] == "resolve_device":
             return "device", {"device": _resolve_device(message["device"], message["knobs"])}
         if message["kind"] == "target":
+            self._guard = self._guard or self._start_guard()
             options = TargetOptions(**message["options"])
             return "knobs", self._targets.made(message["target"], options).facts()
         if message["kind"] == "load":
@@ -157,6 +163,7 @@ class Service:
             return MeasuredModel(request)
         from virnuc_profiler.sweep.trial.measured_target import MeasuredTarget
 
+        self._guard = self._guard or self._start_guard()
         target = self._targets.taken(request.target, request.target_options())
         return MeasuredTarget(request, target=target, keep_output=False)
 

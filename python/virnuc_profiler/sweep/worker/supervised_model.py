@@ -22,7 +22,7 @@ from virnuc_profiler.sweep.worker.deadlines import CLEAN_UP_S, Watchdog
 from virnuc_profiler.sweep.worker.outcomes import ProcessLost, ProcessTimeout, failed_trial, unloadable
 from virnuc_profiler.sweep.worker.protocol import Message
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
-from virnuc_profiler.targets.captured_output import TARGET_OUTPUT, output_path
+from virnuc_profiler.targets.containment.captured_output import TARGET_OUTPUT, output_path
 from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET, Configuration
 
 MAX_FAILED_STARTS: Final = 3
@@ -276,9 +276,16 @@ class SupervisedModel:
         if (fresh or warm) and self._warm_up is not None:
             workload, num_workers = self._warm_up
             watch = Watchdog(start_s=self._supervisor.limits.start_s)
-            self._supervisor.ask(
-                "warmed_up", watch, "warm_up", output=self._output, workload=workload.to_json(), num_workers=num_workers
-            )
+            try:
+                self._supervisor.ask(
+                    "warmed_up", watch, "warm_up",
+                    output=self._output, workload=workload.to_json(), num_workers=num_workers,
+                )  # fmt: skip
+            except (ProcessLost, ProcessTimeout) as error:
+                if self._output is not None:  # a target may do that in every run, but not with every configuration
+                    _log.warning("the warm-up failed, and trials run without one: %s", error)
+                    self._warm_up = None
+                raise
 
     def _load(self) -> Message:
         """Load the model, and refuse a process whose results could not stand beside those before.

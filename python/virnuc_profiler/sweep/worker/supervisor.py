@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -21,6 +22,8 @@ from virnuc_profiler.sweep.worker.outcomes import ProcessLost, crash_error, time
 from virnuc_profiler.sweep.worker.process import ModelProcess
 from virnuc_profiler.sweep.worker.process_tree import is_subreaper, set_subreaper
 from virnuc_profiler.sweep.worker.protocol import Message, ProtocolError, error_from_message
+from virnuc_profiler.targets.contract import TargetOptions
+from virnuc_profiler.targets.knobs.target_facts import TargetFacts
 
 CHILD_MODULE: Final = "virnuc_profiler.sweep.worker.child"
 
@@ -91,6 +94,20 @@ class Supervisor:
         watchdog = Watchdog(start_s=self.limits.start_s)
         values = {name: list(chosen) for name, chosen in knobs.items()}
         return DeviceName.parse(self.ask("device", watchdog, "resolve_device", device=device, knobs=values)["device"])
+
+    def facts_of_target(self, name: str, options: TargetOptions) -> TargetFacts:
+        """Make a target in the model process, which keeps it for the model to come, and return what it is tuned by.
+
+        Args:
+            name: Target as the user names it.
+            options: Options of its factory.
+
+        Raises:
+            UsageError: There is no such target, its package is missing, or it does not keep the contract.
+            VirnucError: It could not be made, or the process died or did not answer.
+        """
+        watchdog = Watchdog(start_s=self.limits.start_s)
+        return TargetFacts.from_json(self.ask("knobs", watchdog, "target", target=name, options=asdict(options)))
 
     def ask(
         self,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from virnuc_profiler.errors import TelemetryFormatError
@@ -17,12 +18,32 @@ BUILTIN_TARGET: Final = "builtin"
 """Name of the target that this package brings: its own loader, packing, model and runner."""
 
 
+def target_name(spec: str) -> str:
+    """Return the name of a target in results: of one in a file, without the folder, which may be another one tomorrow.
+
+    Args:
+        spec: Target as the user names it: a name, ``module:factory``, or ``path.py:factory``.
+    """
+    file, colon, factory = spec.rpartition(":")
+    return f"{Path(file).name}:{factory}" if colon and file.endswith(".py") else spec
+
+
+def with_absolute_path(spec: str) -> str:
+    """Return a target as the user names it; of one in a file, with a path that holds from any folder.
+
+    Args:
+        spec: A name, ``module:factory``, or ``path.py:factory``.
+    """
+    file, colon, factory = spec.rpartition(":")
+    return f"{Path(file).absolute()}:{factory}" if colon and file.endswith(".py") else spec
+
+
 @dataclass(frozen=True)
 class KnobSet(Mapping[str, Knob]):
     """The knobs of a target by their names, in the order of run ids and tables. It cannot be changed.
 
     Attributes:
-        target: Name of the target that has them.
+        target: Name of the target that has them; the path of a file is left out of it.
         knobs: The knobs.
 
     Raises:
@@ -34,6 +55,7 @@ class KnobSet(Mapping[str, Knob]):
     knobs: tuple[Knob, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "target", target_name(self.target))
         object.__setattr__(self, "knobs", tuple(self.knobs))
         for number, knob in enumerate(self.knobs):
             if knob.name in _RESERVED or any(knob.name == other.name for other in self.knobs[:number]):

@@ -5,16 +5,21 @@ import json
 import multiprocessing
 import signal
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
 
 from tests.support import target_cases
 from tests.support.faulty_target import HELD
+from tests.support.toy_target import ToyTarget
+from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
 from virnuc_profiler.sweep.trial import contamination
 from virnuc_profiler.sweep.trial.measured_target import MeasuredTarget
+from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast
+from virnuc_profiler.targets.knobs.knob import ChoiceKnob
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -121,12 +126,17 @@ def test_the_time_limit_ends_a_run_after_a_batch_and_closes_it(measure, workload
     assert measured._target.target.ended[-1] == "endless"
 
 
-def test_ctrl_c_closes_the_run_and_is_passed_on_once_everything_is_written(measure, workload, case, tmp_path):
+@pytest.mark.parametrize("fault", ["ctrl_c", "ctrl_c_caught", "ctrl_c_raised", "ctrl_c_leaving"])
+def test_ctrl_c_closes_the_run_and_is_passed_on_once_everything_is_written(measure, workload, case, tmp_path, fault):
     measured = measure()
-    configuration = measured.knobs.baseline.replace(fault="ctrl_c", **target_cases.CASES[case].knobs)
+    before = signal.getsignal(signal.SIGINT)
+    configuration = measured.knobs.baseline.replace(fault=fault, **target_cases.CASES[case].knobs)
     with pytest.raises(KeyboardInterrupt):
         measured.run_trial(workload, configuration, tmp_path)
-    assert measured._target.target.ended[-1] == "ctrl_c"
+    assert measured._target.target.ended[-1] == fault
+    assert signal.getsignal(signal.SIGINT) is before
+    while HELD:
+        assert HELD.pop().poll() is not None
     document = read_telemetry(tmp_path / f"telemetry_{configuration.run_id}.json")
     assert document["run_metadata"]["status"] == "interrupted"
 
@@ -207,3 +217,65 @@ def test_conditions_name_the_target_and_its_knobs(measure):
     assert "fault" in conditions.knobs
     assert conditions.model["target"]["name"]
     assert conditions.differences(measure().conditions()) == []
+
+
+def test_the_forecast_of_a_target_keeps_configurations_from_being_run_that_cannot_fit(workload, tmp_path, monkeypatch):
+    probed = []
+
+    def forecast(probe, device, limit_bytes):
+        probe(2048)
+        probed.append((str(device), limit_bytes))
+        return MemoryForecast(MemoryFootprint(1e6, 10**9), lambda: 1_100_000_000)
+
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.measured_target.forecast_target", forecast)
+    request = Request(tmp_path / "out", DeviceName("cpu"), None, target="tests.support.toy_target:make")
+    with MeasuredTarget(request) as measured:
+        assert probed == [("cpu", None)]
+        large = measured.run_trial(workload, measured.knobs.baseline.replace(batch_size=60), tmp_path)
+        assert (large.predicted, large.reason, large.memory) == (True, "OOM", "device")
+        assert "predicted to need" in large.message
+        assert measured.run_trial(workload, measured.knobs.baseline.replace(batch_size=4), tmp_path).succeeded
+        assert measured.conditions().model["bytes_per_token"] == 1e6
+
+
+class Reloaded(ToyTarget):
+    """A target with a knob whose values need a model of their own."""
+
+    made = 0
+    warmed_up: ClassVar[list[str]] = []
+
+    def __init__(self, options):
+        super().__init__(options)
+        type(self).made += 1
+
+    def describe(self):
+        return {**super().describe(), "precision": "as asked"}
+
+    def knobs(self):
+        choices = ("eager", "sdpa", "absent")
+        return [*super().knobs(), ChoiceKnob(name="attention", default="eager", choices=choices, part="model")]
+
+    def warm_up(self, workload, configuration):
+        self.warmed_up.append(configuration.attention)
+        print("warming up")
+
+    def run(self, workload, configuration, profiler):
+        if configuration.attention == "absent":
+            raise MemoryError("no such attention")
+        return super().run(workload, configuration, profiler)
+
+
+def test_a_knob_of_the_model_has_the_target_made_and_warmed_up_again(workload, tmp_path, capfd):
+    target = "tests.unit.sweep.trial.test_measured_target:Reloaded"
+    request = Request(tmp_path / "out", DeviceName("cpu"), None, target=target, varied=("attention",))
+    with MeasuredTarget(request) as measured:
+        measured.warm_up(workload)
+        baseline = measured.knobs.baseline
+        asked = [baseline, baseline.replace(batch_size=4), *(baseline.replace(attention="sdpa"),) * 2]
+        results = [measured.run_trial(workload, one, tmp_path) for one in asked]
+        assert [result.model_reloaded for result in results] == [True, False, True, False]
+        assert all(result.warmed_up and result.succeeded for result in results)
+        assert Reloaded.made == 3  # the first one did not know yet which value it would have
+        assert Reloaded.warmed_up == ["eager", "eager", "sdpa"]
+        assert measured.conditions().model["target"] == {**results[0].model["target"]}
+    assert capfd.readouterr().out == ""

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: MIT
 """What a knob owns, for each kind, and a sweep that varies a knob of the model."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from virnuc_profiler.inference.placement import PRECISIONS
 from virnuc_profiler.sweep.plan.conditions import VARIED, Conditions
 from virnuc_profiler.sweep.plan.steps import default_values_text, plan
 from virnuc_profiler.targets.knobs.configuration import BASELINE, BUILTIN_KNOBS, Configuration
-from virnuc_profiler.targets.knobs.knob import IntegerKnob
+from virnuc_profiler.targets.knobs.knob import BooleanKnob, ChoiceKnob, IntegerKnob
+from virnuc_profiler.targets.knobs.knob_json import knob_from_json
 
 PRECISION = BUILTIN_KNOBS["precision"]
 LATER = IntegerKnob(name="x", default=7, low=1, high=9, code="x", heading="X", part="loader", help="an x", since="1.9")
@@ -143,3 +147,70 @@ def test_what_a_varied_knob_changes_is_no_other_condition():
     ]
     fixed = Conditions({}, {}, {"model_name": "m", "weights": "w", "precision": "fp32"}, {})
     assert [found.name for found in conditions("fp32").differences(fixed)] == ["model.precision"]
+
+
+BATCH = IntegerKnob(name="batch_size", default=8, low=1, high=512, tries=(4, 8, 16), help="sequences of a batch")
+COMPILE = BooleanKnob(name="compile", default=False)
+ATTENTION = ChoiceKnob(name="attention", choices=("sdpa", "flash/2"))
+
+
+def test_a_knob_of_a_target_needs_a_name_a_default_and_a_range():
+    assert (BATCH.heading, BATCH.argument, BATCH.part) == ("Batch size", "batch_size", "run")
+    assert BATCH.run_id_part(8) == "batch_size=8"
+    assert (BATCH.tried(), replace(BATCH, tries=()).tried()) == ((4, 8, 16), (8,))
+
+
+def test_a_boolean_is_true_or_false_on_the_command_line_in_files_and_in_tables():
+    assert COMPILE.parse_list("true, false") == (True, False)
+    assert (COMPILE.text(True), COMPILE.run_id_part(True)) == ("true", "compile=true")
+    assert COMPILE.tried() == (False, True)
+    with pytest.raises(ValueError, match="compile is 'yes'; it must be true or false"):
+        COMPILE.parse("yes")
+    with pytest.raises(ValueError, match="compile is 1; it must be true or false"):
+        COMPILE.check(1)
+    with pytest.raises(ValueError, match="batch_size is True"):
+        BATCH.check(True)
+
+
+def test_a_name_in_a_run_id_is_safe_in_a_file_name():
+    assert ATTENTION.run_id_part("flash/2") == "attention=flash%2F2"
+    assert (ATTENTION.run_id_part(None), ATTENTION.tried()) == ("", ("sdpa", "flash/2"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "words"),
+    [
+        (IntegerKnob, {"name": "batch size", "default": 1, "low": 1, "high": 2}, "cannot be called 'batch size'"),
+        (IntegerKnob, {"name": "_size", "default": 1, "low": 1, "high": 2}, "cannot be called '_size'"),
+        (IntegerKnob, {"name": "size", "default": 3, "low": 1, "high": 2}, "size is 3; it must be a whole number"),
+        (IntegerKnob, {"name": "size", "default": 1, "low": 2, "high": 1}, "size has no values"),
+        (IntegerKnob, {"name": "size", "default": 1, "low": 1, "high": 2, "tries": (1, 1)}, "has the value 1 twice"),
+        (ChoiceKnob, {"name": "mode", "choices": ()}, "at least one"),
+        (ChoiceKnob, {"name": "mode", "choices": ("a", "a")}, "each once"),
+        (ChoiceKnob, {"name": "mode", "choices": ("a,b",)}, "without commas"),
+        (ChoiceKnob, {"name": "mode", "choices": ("a",), "default": "b"}, "mode is 'b'; it must be one of a"),
+        (BooleanKnob, {"name": "compile", "default": 0}, "compile is 0"),
+    ],
+)
+def test_a_knob_that_cannot_work_is_refused_when_it_is_made(kind, attributes, words):
+    with pytest.raises(ValueError, match=words):
+        kind(**attributes)
+
+
+@pytest.mark.parametrize("knob", [BATCH, COMPILE, ATTENTION, LATER, *BUILTIN_KNOBS.values()], ids=lambda one: one.name)
+def test_a_definition_survives_json(knob):
+    assert knob_from_json(json.loads(json.dumps(knob.to_json()))) == knob
+
+
+def test_attributes_of_a_newer_version_are_left_out():
+    assert knob_from_json({**BATCH.to_json(), "unit": "sequences"}) == BATCH
+
+
+@pytest.mark.parametrize(
+    "values",
+    [7, {"name": "x"}, {"kind": "float", "name": "x"}, {"kind": "choice", "name": "x", "choices": []},
+     {**BATCH.to_json(), "low": "1"}, {**BATCH.to_json(), "part": "x"}, {**ATTENTION.to_json(), "choices": [1]}],
+)  # fmt: skip
+def test_a_definition_of_another_form_is_refused(values):
+    with pytest.raises((TypeError, ValueError)):
+        knob_from_json(values)
