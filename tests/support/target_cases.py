@@ -29,6 +29,13 @@ class TargetCase:
 
 CASES = {
     "toy": TargetCase("tests.support.toy_target:make", knobs={"batch_size": 8}),
+    "huggingface": TargetCase("huggingface", "transformers", "tiny", knobs={"batch_tokens": 160}),
+    "fair_esm": TargetCase("fair-esm", "esm", "tiny", knobs={"batch_tokens": 160}),
+    "virnucpro": TargetCase(
+        "virnucpro", "virnucpro", "tiny", knobs={"token_budget": 160, "buffer_size": 20, "num_workers": 1}
+    ),
+    "faesm": TargetCase("faesm", "faesm", "tiny", knobs={"batch_tokens": 160}),
+    "esm_efficient": TargetCase("esm-efficient", "esme", "tiny", knobs={"token_budget": 160}),
 }
 
 
