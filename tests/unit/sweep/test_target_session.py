@@ -134,12 +134,15 @@ def test_sweeps_of_different_targets_in_one_folder_are_not_compared(tmp_path):
 
 
 def test_all_that_a_target_says_of_itself_must_be_equal():
-    def of(knobs=TOY, **model):
-        return Conditions({}, {}, model, {}, knobs=knobs)
+    def of(knobs=TOY, **about):
+        return Conditions({}, {}, {"model_name": "m", "fixed_bytes": 7, "target": about}, {}, knobs=knobs)
 
-    assert of(depth=1).differences(of(depth=1, fixed_bytes=7)) == []
-    assert [found.name for found in of(depth=1).differences(of(depth=2))] == ["model.depth"]
-    assert of(BUILTIN_KNOBS, depth=1).differences(of(BUILTIN_KNOBS, depth=2)) == []
+    assert of(depth=1).differences(of(depth=1, versions={"toy": "2"})) == []  # the versions are a section of their own
+    found = of(depth=1, padding="right").differences(of(depth=2))
+    assert list(map(str, found)) == [
+        "model.target.depth was 2 and is now 1",
+        'model.target.padding was null and is now "right"',
+    ]
     assert Conditions.from_json(of(depth=1).to_json()) == of(depth=1)
     assert "target" not in of(BUILTIN_KNOBS).to_json()
 
