@@ -164,9 +164,9 @@ def test_ctrl_c_ends_the_process_and_keeps_what_was_measured(tmp_path, supervise
                 signal.raise_signal(signal.SIGINT)
 
         with pytest.raises(KeyboardInterrupt):
-            stopped.run("endless", interrupt)
+            stopped.run("slow", interrupt)
         assert live_pids_in_session(pid) == []
-        run_id = stopped.configuration("endless").run_id
+        run_id = stopped.configuration("slow").run_id
         document = read_telemetry(tmp_path / "out" / f"telemetry_{run_id}.json")
         assert document["run_metadata"]["status"] == "interrupted"
         assert document["summary"]["total_sequences"] > 0
@@ -224,6 +224,11 @@ class Mortal(ToyTarget):
         ("tests.support.bad_targets:exits", Exception, r"called sys.exit\(2\)"),
         ("tests.support.bad_targets:no_target", UsageError, r"without describe\(\), knobs\(\), run\(\)"),
         ("tests.support.bad_targets:no_name", UsageError, "must be a dict with a name"),
+        (
+            "tests.support.bad_targets:speechless",
+            ModelError,
+            r"describe\(\) of .* failed: LookupError: the moon is full",
+        ),
         ("tests.support.bad_targets:bad_knobs", UsageError, "7 is no knob"),
     ],
 )

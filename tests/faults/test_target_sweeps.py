@@ -85,7 +85,7 @@ def test_a_killed_sweep_leaves_nothing_and_goes_on_where_it_was(sweep_of, tmp_pa
 
 def test_ctrl_c_ends_a_sweep_and_keeps_what_was_measured(sweep_of, tmp_path):
     folder = tmp_path / "out"
-    command = Command(*sweep_of("none", "endless"))
+    command = Command(*sweep_of("none", "slow"))
     wait_until(lambda: len(trials_of(folder)) == 2)
     command.interrupt()
     finished = command.finish()

@@ -76,6 +76,11 @@ def press_ctrl_c_and_raise():
         raise RuntimeError("stopped by the user") from None
 
 
+def press_ctrl_c_and_leave_a_process():
+    leave_a_process()
+    press_ctrl_c()
+
+
 def hang_and_be_deaf():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -174,6 +179,7 @@ DURING = {
     "ctrl_c": press_ctrl_c,
     "ctrl_c_caught": press_ctrl_c_and_catch_it,
     "ctrl_c_raised": press_ctrl_c_and_raise,
+    "ctrl_c_leaving": press_ctrl_c_and_leave_a_process,
     "busy": start_processes_and_hang,
     "deaf": hang_and_be_deaf,
     "leaves_process": leave_a_process,
@@ -188,7 +194,7 @@ DURING = {
 }
 """What happens before the third batch, by the value of the knob."""
 
-FAULTS = ("none", *DURING, "too_few", "too_many", "no_batches", "yields_text", "no_iterator", "endless")
+FAULTS = ("none", *DURING, "too_few", "too_many", "no_batches", "yields_text", "no_iterator", "endless", "slow")
 
 
 class FaultyTarget:
@@ -228,6 +234,8 @@ class FaultyTarget:
                 for done in self.inner.run(workload, configuration, profiler):
                     if number == FAULT_AT and fault in DURING:
                         DURING[fault]()
+                    if fault == "slow":
+                        time.sleep(0.5)
                     if number == FAULT_AT and fault == "too_few":
                         return
                     yield "a batch" if fault == "yields_text" else done + (fault == "too_many")

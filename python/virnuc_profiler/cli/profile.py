@@ -7,12 +7,18 @@ import argparse
 import shlex
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.cli.estimates import estimate
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.nsys import profile_under_nsys
-from virnuc_profiler.cli.options.arguments import add_measurement_options, set_defaults_aside, take_given_options
+from virnuc_profiler.cli.options.arguments import (
+    add_measurement_options,
+    set_defaults_aside,
+    take_given_options,
+    whole,
+)
 from virnuc_profiler.cli.options.idle_options import refuse_idle_options
 from virnuc_profiler.cli.options.isolation import ModelHost, ThisProcess, model_process
 from virnuc_profiler.cli.options.measurement_request import (
@@ -31,12 +37,18 @@ from virnuc_profiler.cli.options.target_options import (
     resolve_model,
 )
 from virnuc_profiler.cli.terminal import terminal_width
-from virnuc_profiler.errors import UsageError
+from virnuc_profiler.errors import LibraryUnavailable, UsageError
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request
+    from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.result import Result
+    from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
+    from virnuc_profiler.sweep.trial.measured_target import MeasuredTarget
     from virnuc_profiler.targets.knobs.configuration import Configuration
+
+KERNEL_BATCHES: Final = 20
+"""Batches that ``--kernels`` captures by default."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,7 +73,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--capture-range", action="store_true",
         help="bracket the measured batches with cudaProfilerStart/Stop, for nsys or ncu",
     )  # fmt: skip
-    set_defaults_aside(parser, "nsys", "capture_range", "verbose")
+    kernels = parser.add_argument_group("kernels")
+    kernels.add_argument(
+        "--kernels", nargs="?", type=whole(1), const=KERNEL_BATCHES, metavar="N",
+        help="afterwards run N steady batches again under CUPTI: the true busy share of the GPU, gaps inside stages, "
+        f"launches, and the largest kernels of each stage (default: {KERNEL_BATCHES} batches)",
+    )  # fmt: skip
+    set_defaults_aside(parser, "nsys", "capture_range", "verbose", "kernels")
     parser.set_defaults(run=run)
 
 
@@ -74,6 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_options_of_builtin(given, arguments.target)
     refuse_idle_options(arguments, given, arguments.fasta)
     named = arguments.output_dir is not None
+    if arguments.kernels and (arguments.nsys or arguments.capture_range):
+        raise UsageError(
+            "--kernels and Nsight's tools both need CUPTI, which serves one tool at a time: leave out --kernels, or "
+            "--nsys and --capture-range"
+        )
     if arguments.nsys:
         with model_process() as other:  # whose device memory is free again before the run
             configuration = _configuration(arguments, given, other)
@@ -87,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.output_dir = claim_folder(request.output_dir, named=named)
     request = replace(request, output_dir=arguments.output_dir)
     with FolderLock(request.output_dir, "profile"):
-        result = _measure(request, configuration, here)
+        result = _measure(request, configuration, here, arguments.kernels or 0)
     # Neither file exists if the device failed before the run began.
     if result.telemetry_path is not None and result.run_path is not None:
         print(_rendered(result.run_path, whole=arguments.verbose))
@@ -117,7 +140,7 @@ def _rendered(run_path: str, *, whole: bool) -> str:
     return TextRenderer().run(run) if whole else render_page(run, terminal_width())
 
 
-def _measure(request: Request, configuration: Configuration, here: ThisProcess) -> Result:
+def _measure(request: Request, configuration: Configuration, here: ThisProcess, kernel_batches: int) -> Result:
     from virnuc_profiler.capture.cpu_check import quota_notice
     from virnuc_profiler.cli.progress import show_run
     from virnuc_profiler.cli.sweep import describe_model
@@ -152,6 +175,23 @@ def _measure(request: Request, configuration: Configuration, here: ThisProcess) 
         result = model.run_trial(
             workload, configuration, request.output_dir, progress.count_sequences, progress.count_tokens
         )
+    if result.succeeded and kernel_batches and result.run_path is not None:
+        _add_kernels(model, workload, configuration, Path(result.run_path), kernel_batches)
     if not result.succeeded:
         print(f"virnuc-profiler: error: {configuration} failed, {result.message}", file=sys.stderr)
     return result
+
+
+def _add_kernels(
+    model: MeasuredModel | MeasuredTarget,
+    workload: Workload,
+    configuration: Configuration,
+    run_path: Path,
+    num_batches: int,
+) -> None:
+    """Capture kernels beside a finished run. A failure is printed, because the run itself is complete without them."""
+    try:
+        with Heartbeat(f"running {num_batches} batches again under CUPTI"):
+            model.add_kernels(workload, configuration, run_path, num_batches)
+    except (LibraryUnavailable, ValueError) as error:
+        print(f"virnuc-profiler: no kernels were captured: {error}", file=sys.stderr)

@@ -15,7 +15,7 @@ from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.values import printable
 
 _RULE: Final = "=" * 70
-_HEADINGS: Final = ("Device idle", "Gaps", "Total ms", "Share")
+_HEADINGS: Final = ("Outside device stages", "Gaps", "Total ms", "Share")
 
 
 def render_diagnosis(run: RunResult | Diagnosis) -> str:

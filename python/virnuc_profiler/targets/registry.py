@@ -13,8 +13,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 from virnuc_profiler.errors import ModelError, UsageError, VirnucError, first_line
+from virnuc_profiler.targets.containment.guarded_call import guarded_call
 from virnuc_profiler.targets.contract import Target, TargetOptions
-from virnuc_profiler.targets.guarded_call import guarded_call
 from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET
 
 _REQUIRED: Final = ("describe", "knobs", "run")

@@ -23,7 +23,7 @@ def test_verdict_evidence_and_gaps():
 
 
 def test_without_gaps_there_is_no_table_of_them():
-    assert "Device idle" not in render_diagnosis(back_to_back())
+    assert "Outside device stages" not in render_diagnosis(back_to_back())
 
 
 def test_a_run_on_the_cpu():

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.sequences.fasta import FastaFile
     from virnuc_profiler.sweep.plan.request import Request, ResolveDevice
     from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
+    from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
+    from virnuc_profiler.sweep.trial.measured_target import MeasuredTarget
     from virnuc_profiler.targets.contract import TargetOptions
     from virnuc_profiler.targets.knobs.target_facts import TargetFacts
 
@@ -102,7 +104,7 @@ class ThisProcess:
 
         return TargetFacts.from_json(self._targets.made(target, options).facts())
 
-    def load(self, request: Request, fasta: FastaFile | None = None) -> LoadedModel:
+    def load(self, request: Request, fasta: FastaFile | None = None) -> MeasuredModel | MeasuredTarget:
         """Load the model or the target of a request.
 
         Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import platform
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -12,12 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.capture.cpu_limits import cpu_limits
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.sweep.kernels.kernel_pass import loop_of, save_kernels
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.cooldown import AUTO
@@ -38,6 +41,7 @@ from virnuc_profiler.sweep.trial.provenance import (
 )
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
+from virnuc_profiler.targets.builtin_source import BuiltinSource
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.number_text import counted
 
@@ -143,6 +147,38 @@ class MeasuredModel:
             {**self.description, **self._footprint()},
             reloaded,
         )
+
+    def add_kernels(self, workload: Workload, configuration: Configuration, run_path: Path, num_batches: int) -> None:
+        """Run some batches of a measured run again under CUPTI, and save the kernels with that run.
+
+        Args:
+            workload: Sequences of the run.
+            configuration: Values of all knobs.
+            run_path: The saved run.
+            num_batches: Number of batches to capture.
+
+        Raises:
+            LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+            ValueError: The run has too few batches.
+        """
+        self._load_for(configuration)
+        fasta, sample = self._files.opened(workload), self._files.sample(workload)
+        whole = sample is None and workload.num_sequences == len(fasta)
+        source = BuiltinSource(
+            fasta,
+            None if whole else np.arange(workload.num_sequences) if sample is None else sample.positions,
+            self._model,
+            self._device,
+            configuration,
+            max_residues=MAX_SEQUENCE_LENGTH,
+            batch_converter=self._batch_converter,
+            min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
+            timeout_s=self._request.timeout_s,
+            precision_target=None,
+            trial_seconds=math.inf,  # until the capture is complete
+            count_tokens=False,
+        )
+        save_kernels(run_path, loop_of(source), num_batches=num_batches, device=self._device)
 
     @property
     def largest_budget(self) -> int | None:

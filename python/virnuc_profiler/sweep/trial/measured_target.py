@@ -7,19 +7,19 @@ import gc
 import logging
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 
-from virnuc_profiler.sweep.machine.descendants import descendants
+from virnuc_profiler.sweep.kernels.kernel_pass import loop_of, save_kernels
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
+from virnuc_profiler.sweep.machine.leftover_processes import without_leftovers
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.cooldown import AUTO
 from virnuc_profiler.sweep.plan.request import Request
@@ -34,12 +34,11 @@ from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast
 from virnuc_profiler.sweep.trial.outcome import failed_result
 from virnuc_profiler.sweep.trial.provenance import conditions_of, software_versions, workload_description
 from virnuc_profiler.sweep.trial.trial_run import TrialOptions, TrialSubject, run_trial
-from virnuc_profiler.targets.captured_output import TARGET_OUTPUT, captured_output, output_path
+from virnuc_profiler.targets.containment.captured_output import TARGET_OUTPUT, captured_output, output_path
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.targets.loaded_target import LoadedTarget
 from virnuc_profiler.targets.pace import Pace
 from virnuc_profiler.targets.workload_copies import WorkloadCopies
-from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.sequences.fasta import FastaFile
@@ -50,9 +49,6 @@ _WARM_UP_SEQUENCES: Final = {"cuda": 64, "cpu": 4}
 
 _MUCH_LONGER: Final = 2
 """Factor by which the first run of a process must be too short to be repeated with more passes."""
-
-_END_S: Final = 5.0
-"""Seconds in which killed processes must be gone."""
 
 _log = logging.getLogger(__name__)
 
@@ -218,6 +214,31 @@ class MeasuredTarget:
             result = self._measure(workload, configuration, output_dir, options, seconds)
         return with_model(result, {**self.description, **self._footprint()}, made_again)
 
+    def add_kernels(self, workload: Workload, configuration: Configuration, run_path: Path, num_batches: int) -> None:
+        """Run some batches of a measured run again under CUPTI, and save the kernels with that run.
+
+        What the target prints meanwhile is dropped.
+
+        Args:
+            workload: Sequences of the run.
+            configuration: Value of each knob.
+            run_path: The saved run.
+            num_batches: Number of batches to capture.
+
+        Raises:
+            LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+            ValueError: The run has too few batches.
+        """
+        self._load_for(configuration)
+        passes = self._pace.passes(configuration, workload.tokens, self._request.trial_seconds)
+        source = self._target.source(self._copy(workload, passes), configuration)
+        with (
+            without_leftovers(self._target.name),
+            tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder,
+            self._output_in(Path(folder) / TARGET_OUTPUT),
+        ):
+            save_kernels(run_path, loop_of(source), num_batches=num_batches, device=self._device)
+
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         """Return the result of a configuration that cannot fit the device; None if it may fit.
 
@@ -315,12 +336,9 @@ class MeasuredTarget:
             versions=self._versions(),
             shape=self._target.shape,
         )
-        before = descendants()
-        try:
-            with self._output_in(output_path(output_dir, configuration.run_id)):
-                return run_trial(self._target.source(copy, configuration), subject, output_dir, options)
-        finally:
-            self._end_processes(before)
+        output = output_path(output_dir, configuration.run_id)
+        with without_leftovers(self._target.name), self._output_in(output):
+            return run_trial(self._target.source(copy, configuration), subject, output_dir, options)
 
     def _copy(self, workload: Workload, passes: int, most: int | None = None) -> TargetWorkload:
         positions = self._positions(workload)[:most]
@@ -345,22 +363,6 @@ class MeasuredTarget:
 
     def _output_in(self, path: Path) -> AbstractContextManager[None]:
         return captured_output(path) if self._keeps_output else nullcontext()
-
-    def _end_processes(self, before: frozenset[psutil.Process]) -> None:
-        """Kill what a run has left running, so that it does not slow down the next one; its result names it."""
-        left = [process for process in descendants() - before if _is_running(process)]
-        for process in left:
-            with suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(left, timeout=_END_S)
-        if left:
-            _log.warning("%s left %s running, now ended", self._target.name, counted(len(left), "process", "processes"))
-
-
-def _is_running(process: psutil.Process) -> bool:
-    with suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 def _tokens_per_s(result: Result, workload: Workload) -> float | None:

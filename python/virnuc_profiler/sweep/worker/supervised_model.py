@@ -22,7 +22,7 @@ from virnuc_profiler.sweep.worker.deadlines import CLEAN_UP_S, Watchdog
 from virnuc_profiler.sweep.worker.outcomes import ProcessLost, ProcessTimeout, failed_trial, unloadable
 from virnuc_profiler.sweep.worker.protocol import Message
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
-from virnuc_profiler.targets.captured_output import TARGET_OUTPUT, output_path
+from virnuc_profiler.targets.containment.captured_output import TARGET_OUTPUT, output_path
 from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET, Configuration
 
 MAX_FAILED_STARTS: Final = 3

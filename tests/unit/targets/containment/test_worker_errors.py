@@ -5,7 +5,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from virnuc_profiler.targets.worker_errors import as_worker_crash
+from virnuc_profiler.targets.containment.worker_errors import as_worker_crash
 
 
 def linked(text, cause):

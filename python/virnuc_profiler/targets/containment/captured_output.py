@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from virnuc_profiler.errors import OutputError, folder_problem
 
@@ -46,32 +46,30 @@ def captured_output(path: Path) -> Iterator[None]:
         file = path.open("w", encoding="utf-8", errors="replace", buffering=1)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {folder_problem(error)}") from error
-    with file:
-        _flush()
-        terminal = _duplicate_stdout()
+    try:
+        with file, _redirected(file):
+            yield
+    finally:
+        with suppress(OSError):
+            if path.stat().st_size == 0:
+                path.unlink()
+
+
+@contextmanager
+def _redirected(file: IO[str]) -> Iterator[None]:
+    _flush()
+    terminal = _duplicate_stdout()
+    if terminal is not None:
+        os.dup2(file.fileno(), _STDOUT)
+    try:
+        with redirect_stdout(file):
+            yield
+    finally:
+        file.flush()
         if terminal is not None:
-            os.dup2(file.fileno(), _STDOUT)
-        try:
-            with redirect_stdout(file):
-                yield
-        finally:
-            file.flush()
-            if terminal is not None:
-                _flush()
-                os.dup2(terminal, _STDOUT)
-                os.close(terminal)
-    remove_if_empty(path)
-
-
-def remove_if_empty(path: Path) -> None:
-    """Remove a file with nothing in it.
-
-    Args:
-        path: The file, which need not exist.
-    """
-    with suppress(OSError):
-        if path.stat().st_size == 0:
-            path.unlink()
+            _flush()
+            os.dup2(terminal, _STDOUT)
+            os.close(terminal)
 
 
 def _duplicate_stdout() -> int | None:
