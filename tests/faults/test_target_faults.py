@@ -117,6 +117,7 @@ def test_a_hang_that_no_signal_reaches_is_ended_too(tmp_path, supervised):
 
 
 def test_a_hang_between_two_batches_is_ended_and_its_output_kept(tmp_path, supervised):
+    supervised.known.require_quick_start()
     hanging = Supervised(supervised.request.target.rpartition(":")[2], tmp_path, progress_s=2.0)
     with hanging.model:
         result = hanging.run("hang")

@@ -89,9 +89,9 @@ class EsmEfficientTarget:
             dataset = self._data.FastaTokenDataset(
                 str(path), token_per_batch=budget, shuffle=False, alphabet=self._esme.alphabet.Alphabet
             )
-            if budget < (longest := 2 + max(row["length"] for row in dataset.fasta.fai)):
+            if budget < (first := dataset.fasta.fai[0]["length"] + 2):
                 raise UsageError(
-                    f"token_budget is {budget}, but esm-efficient needs {longest} for the longest sequence"
+                    f"token_budget is {budget}: esm-efficient needs at least {first}, for the first sequence"
                 )
             iterator = iter(dataset.to_dataloader(num_workers=configuration["num_workers"]))
             try:

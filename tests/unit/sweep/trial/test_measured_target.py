@@ -211,6 +211,7 @@ def test_what_it_changes_in_the_process_is_put_back_and_named(run):
 
 
 def test_a_short_workload_is_run_several_times_by_a_pace_that_was_measured(measure, workload, case, tmp_path):
+    target_cases.CASES[case].require_quick_start()
     measured = measure(trial_seconds=0.2)
     measured.warm_up(workload)
     configuration = measured.knobs.baseline.replace(**target_cases.CASES[case].knobs)

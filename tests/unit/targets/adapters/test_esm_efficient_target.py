@@ -12,6 +12,7 @@ from tests.support.adapters import (
     tiny_options,
     write_workload,
 )
+from virnuc_profiler.errors import UsageError
 from virnuc_profiler.targets.adapters.esm_efficient_target import EsmEfficientTarget
 
 esme = program("esme", "needs esm-efficient and flash-attn")
@@ -44,6 +45,11 @@ def test_the_vectors_are_those_of_the_model_one_sequence_at_a_time(workload):
 
 def test_workers_end_with_a_run_that_is_ended_early(workload):
     check_closing_early(EsmEfficientTarget, workload, token_budget=1100, num_workers=2)
+
+
+def test_a_budget_that_its_dataset_cannot_begin_with_is_refused(workload):
+    with pytest.raises(UsageError, match="token_budget is 3: esm-efficient needs at least"):
+        run_adapter(EsmEfficientTarget, workload, token_budget=3)
 
 
 def test_a_probe_runs_a_pack():
