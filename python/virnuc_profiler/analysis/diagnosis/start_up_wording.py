@@ -15,7 +15,13 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     WARM_UP,
 )
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
-from virnuc_profiler.telemetry.parts.start_up_records import LOADING_MODEL, READING, RECORDING_GRAPHS, STARTING_LOADER
+from virnuc_profiler.telemetry.parts.start_up_records import (
+    LOADING_MODEL,
+    READING,
+    RECORDING_GRAPHS,
+    STARTING_LOADER,
+    WARMING_UP,
+)
 from virnuc_profiler.telemetry.rates import ratio
 
 _MIN_PART: Final = 0.05
@@ -30,6 +36,7 @@ _PARTS: Final[Mapping[str, str]] = {
     READING: "reading and indexing the file",
     LOADING_MODEL: "loading the model",
     RECORDING_GRAPHS: "recording CUDA graphs",
+    WARMING_UP: "warming up",
     WARM_UP: "in further slow batches",
 }
 
