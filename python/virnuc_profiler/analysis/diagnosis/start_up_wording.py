@@ -82,10 +82,11 @@ def before_sentence(start_up: StartUp) -> str:
     Args:
         start_up: Start-up of the run, whose `before_ns` is known.
     """
-    known = f", {_listed(start_up.before)}" if start_up.before else ""
+    known = f": {_listed(start_up.before)}, the rest in" if start_up.before else ", in"
+    passed = duration((start_up.before_ns or 0) / 1e9)
     return (
-        f"Before the run, {duration((start_up.before_ns or 0) / 1e9)} passed since its process was started{known}: "
-        "imports, loading, and whatever the program did first. No figure of the run includes them."
+        f"Before the run, {passed} passed since its process was started{known} imports and what else the program did "
+        "first. No figure of the run includes them."
     )
 
 
