@@ -117,6 +117,7 @@ def test_a_hang_that_no_signal_reaches_is_ended_too(tmp_path, supervised):
 
 
 def test_a_hang_between_two_batches_is_ended_and_its_output_kept(tmp_path, supervised):
+    supervised.known.require_quick_start()
     hanging = Supervised(supervised.request.target.rpartition(":")[2], tmp_path, progress_s=2.0)
     with hanging.model:
         result = hanging.run("hang")
@@ -164,9 +165,9 @@ def test_ctrl_c_ends_the_process_and_keeps_what_was_measured(tmp_path, supervise
                 signal.raise_signal(signal.SIGINT)
 
         with pytest.raises(KeyboardInterrupt):
-            stopped.run("endless", interrupt)
+            stopped.run("slow", interrupt)
         assert live_pids_in_session(pid) == []
-        run_id = stopped.configuration("endless").run_id
+        run_id = stopped.configuration("slow").run_id
         document = read_telemetry(tmp_path / "out" / f"telemetry_{run_id}.json")
         assert document["run_metadata"]["status"] == "interrupted"
         assert document["summary"]["total_sequences"] > 0
@@ -185,6 +186,7 @@ def test_a_warm_up_that_kills_the_process_does_not_keep_trials_from_running(tmp_
         result = model.run_trial(workload, knobs.baseline, tmp_path / "out")
     assert (result.status, result.warmed_up) == ("success", False)
     assert caplog.text.count("the warm-up failed, and trials run without one") == 1
+    assert (tmp_path / "out" / "target_output.log").read_text() == "loading ...\n" * 2
 
 
 MORTAL = """
@@ -201,6 +203,10 @@ class Records:
         return self.records[item]
 
 class Mortal(ToyTarget):
+    def __init__(self, options):
+        print("loading ...")
+        super().__init__(options)
+
     def run(self, workload, configuration, profiler):
         if workload.num_sequences == 4:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -224,6 +230,11 @@ class Mortal(ToyTarget):
         ("tests.support.bad_targets:exits", Exception, r"called sys.exit\(2\)"),
         ("tests.support.bad_targets:no_target", UsageError, r"without describe\(\), knobs\(\), run\(\)"),
         ("tests.support.bad_targets:no_name", UsageError, "must be a dict with a name"),
+        (
+            "tests.support.bad_targets:speechless",
+            ModelError,
+            r"describe\(\) of .* failed: LookupError: the moon is full",
+        ),
         ("tests.support.bad_targets:bad_knobs", UsageError, "7 is no knob"),
     ],
 )

@@ -49,7 +49,7 @@ def test_a_sweep_over_faults_goes_on_and_says_what_happened_to_each(sweep_of, tm
         "none": None, "oom_host": "OOM", "killed": "error", "hang": "timeout", "loader_worker": "worker_crash",
         "too_few": "error", "prints": None,
     }  # fmt: skip
-    finished = run(*sweep_of(*faults, more=("--progress-timeout", "5")))
+    finished = run(*sweep_of(*faults, more=("--progress-timeout", "5")), timeout=500)
     assert finished.code == 0, finished.err
     results = [trial.result for trial in trials_of(tmp_path / "out") if trial.step == "grid"]
     assert {one.configuration["fault"]: one.reason for one in results} == faults
@@ -74,7 +74,7 @@ def test_a_killed_sweep_leaves_nothing_and_goes_on_where_it_was(sweep_of, tmp_pa
     assert command.left_behind() == []
     kept = trials_of(folder)
     assert len(kept) == 3
-    finished = run("sweep", "--resume", folder, "--progress-timeout", "5")
+    finished = run("sweep", "--resume", folder, "--progress-timeout", "5", timeout=500)
     assert finished.code == 0, finished.err
     trials = trials_of(folder)
     assert trials[:3] == kept
@@ -85,7 +85,7 @@ def test_a_killed_sweep_leaves_nothing_and_goes_on_where_it_was(sweep_of, tmp_pa
 
 def test_ctrl_c_ends_a_sweep_and_keeps_what_was_measured(sweep_of, tmp_path):
     folder = tmp_path / "out"
-    command = Command(*sweep_of("none", "endless"))
+    command = Command(*sweep_of("none", "slow"))
     wait_until(lambda: len(trials_of(folder)) == 2)
     command.interrupt()
     finished = command.finish()

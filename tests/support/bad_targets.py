@@ -23,9 +23,14 @@ class Nameless(ToyTarget):
         return {"model_name": "m"}
 
 
+class Speechless(ToyTarget):
+    def describe(self):
+        raise LookupError("the moon is full")
+
+
 class OddKnobs(ToyTarget):
     def knobs(self):
         return [7]
 
 
-no_name, bad_knobs = Nameless, OddKnobs
+no_name, speechless, bad_knobs = Nameless, Speechless, OddKnobs

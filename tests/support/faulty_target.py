@@ -194,7 +194,7 @@ DURING = {
 }
 """What happens before the third batch, by the value of the knob."""
 
-FAULTS = ("none", *DURING, "too_few", "too_many", "no_batches", "yields_text", "no_iterator", "endless")
+FAULTS = ("none", *DURING, "too_few", "too_many", "no_batches", "yields_text", "no_iterator", "endless", "slow")
 
 
 class FaultyTarget:
@@ -234,6 +234,8 @@ class FaultyTarget:
                 for done in self.inner.run(workload, configuration, profiler):
                     if number == FAULT_AT and fault in DURING:
                         DURING[fault]()
+                    if fault == "slow":
+                        time.sleep(0.5)
                     if number == FAULT_AT and fault == "too_few":
                         return
                     yield "a batch" if fault == "yields_text" else done + (fault == "too_many")

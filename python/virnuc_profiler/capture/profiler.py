@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timezone
-from itertools import count
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -18,7 +17,7 @@ import nvtx
 from virnuc_profiler import _core
 from virnuc_profiler.capture.assemble import assemble_run, collect_samples
 from virnuc_profiler.capture.host_watch import HostWatch
-from virnuc_profiler.capture.start_up.preparation import preparing, start_up_record
+from virnuc_profiler.capture.start_up.preparation import begin_run, preparing, start_up_record
 from virnuc_profiler.capture.target import Target, current_stream, resolve_target
 from virnuc_profiler.errors import LibraryUnavailable, VirnucError
 from virnuc_profiler.telemetry.parts.start_up_records import STARTING_LOADER
@@ -28,9 +27,6 @@ from virnuc_profiler.telemetry.run_result import RunResult
 NVTX_DOMAIN: Final = "virnuc_profiler"
 
 _log = logging.getLogger(__name__)
-
-_runs_started = count()
-"""Counts the runs of this process: the first one is told apart, because the process was started for it."""
 
 _HOST_STAGES = frozenset({"fetch", "collate", "emit"})
 
@@ -176,7 +172,7 @@ class BatchProfiler:
                 # Python's nvtx package marks the run; the compiled core marks the stages inside it.
                 self._phase = nvtx.start_range("run", domain=NVTX_DOMAIN)
             self._started_ns = _core.monotonic_ns()
-            self._first_run = next(_runs_started) == 0
+            self._first_run = begin_run()
             self._timeline = timeline
         except BaseException:
             self._turn_off(timeline, timeout_s=0.0)

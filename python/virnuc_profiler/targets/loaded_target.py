@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.analysis.model_cost import ModelShape
-from virnuc_profiler.errors import UsageError, first_line
+from virnuc_profiler.errors import ModelError, UsageError, VirnucError, first_line
 from virnuc_profiler.targets.containment.guarded_call import guarded_call
 from virnuc_profiler.targets.containment.process_state import ProcessState
 from virnuc_profiler.targets.knobs.configuration import Configuration, KnobSet
@@ -42,14 +42,14 @@ class LoadedTarget:
 
     Raises:
         UsageError: It describes itself or its knobs in another way than the contract says.
+        ModelError: It cannot say what it is.
     """
 
     def __init__(self, target: Target, name: str) -> None:
         self.target = target
         self.name = name
-        with guarded_call(name):
-            self.about = _checked_description(target.describe(), name)
-            self.knobs = _checked_knobs(target.knobs(), name)
+        self.about = _checked_description(_asked(target.describe, name), name)
+        self.knobs = _checked_knobs(_asked(target.knobs, name), name)
 
     @classmethod
     def make(cls, name: str, options: TargetOptions) -> LoadedTarget:
@@ -141,6 +141,18 @@ class LoadedTarget:
                 close()
         except Exception as error:
             _log.warning("%s could not be closed: %s", self.name, first_line(error))
+
+
+def _asked(method: Callable[[], Any], name: str) -> Any:
+    """Call a method that says something of the target."""
+    try:
+        with guarded_call(name):
+            return method()
+    except VirnucError:
+        raise
+    except Exception as error:
+        what = getattr(method, "__name__", "a method")
+        raise ModelError(f"{what}() of {name} failed: {type(error).__name__}: {first_line(error)}") from error
 
 
 def _checked_description(found: Any, name: str) -> dict[str, Any]:

@@ -41,7 +41,38 @@ class RegisteredTarget:
 
 _ADAPTERS: Final = "virnuc_profiler.targets.adapters"
 
-TARGETS: Final[Mapping[str, RegisteredTarget]] = MappingProxyType({})
+TARGETS: Final[Mapping[str, RegisteredTarget]] = MappingProxyType(
+    {
+        "huggingface": RegisteredTarget(
+            f"{_ADAPTERS}.huggingface_target:make_target",
+            "transformers",
+            "pip install transformers",
+            "Hugging Face's EsmModel over padded batches",
+        ),
+        "fair-esm": RegisteredTarget(
+            f"{_ADAPTERS}.fair_esm_target:make_target", "esm", "pip install fair-esm", "fair-esm's extract script"
+        ),
+        "virnucpro": RegisteredTarget(
+            f"{_ADAPTERS}.virnucpro_target:make_target",
+            "virnucpro",
+            "git clone https://github.com/broadinstitute/virnucpro-broad, install its requirements.txt, and put the "
+            "clone on PYTHONPATH",
+            "virnucpro's async runner, loader and collator",
+        ),
+        "faesm": RegisteredTarget(
+            f"{_ADAPTERS}.faesm_target:make_target",
+            "faesm",
+            "pip install faesm 'transformers<4.54'",
+            "FAESM's encoder over padded batches",
+        ),
+        "esm-efficient": RegisteredTarget(
+            f"{_ADAPTERS}.esm_efficient_target:make_target",
+            "esme",
+            "pip install flash-attn --no-build-isolation; pip install esm-efficient",
+            "esm-efficient's packed dataset and model",
+        ),
+    }
+)
 """The targets beside the built-in one, by the name that ``--target`` takes."""
 
 

@@ -68,7 +68,8 @@ class TargetSource:
         The time limit is looked at after each batch; between two of them, only a supervisor can end a run.
 
         Raises:
-            TargetError: The target yielded something other than numbers of sequences, or called ``sys.exit()``.
+            TargetError: The target yielded something other than numbers of sequences, or more of them than went in, or
+                called ``sys.exit()``.
             WorkerCrash: A worker of a plain loader or a process pool died or failed.
             KeyboardInterrupt: Ctrl-C, even if the target has caught it.
         """
@@ -100,23 +101,31 @@ class TargetSource:
 
     def _batches(self, profiler: BatchProfiler, deadline_ns: int | None) -> Iterator[DoneBatch]:
         started_ns = monotonic_ns()
-        mean_tokens = self._workload.num_tokens / self._workload.num_sequences
+        done, expected = 0, self._workload.num_sequences
+        mean_tokens = self._workload.num_tokens / expected
         before = ProcessState.now()
         batches: Iterator[object] | None = None
         try:
             batches = self._started(profiler)
             while (sequences := self._next(batches)) is not None:
+                done += sequences
+                if done > expected:  # a program that goes over its input again and again would never end
+                    raise TargetError(f"{self._name} delivered {done:,} sequences, but {expected:,} went in")
                 yield DoneBatch(sequences, round(sequences * mean_tokens))
-                if deadline_ns is not None and monotonic_ns() - profiler.stopped_ns() >= deadline_ns:
-                    raise DeadlineExceeded(
-                        f"{self._name} did not end within its limit of {(deadline_ns - started_ns) / 1e9:.1f} s: allow "
-                        "more time, or fewer sequences"
-                    )
+                if done < expected and deadline_ns is not None:
+                    self._check_deadline(deadline_ns, started_ns, profiler.stopped_ns())
         finally:
             self._close(batches)
             self._changed = before.restore()
             if self._changed:
                 _log.info("%s changed %s, which was put back", self._name, ", ".join(self._changed))
+
+    def _check_deadline(self, deadline_ns: int, started_ns: int, stopped_ns: int) -> None:
+        if monotonic_ns() - stopped_ns >= deadline_ns:
+            raise DeadlineExceeded(
+                f"{self._name} did not end within its limit of {(deadline_ns - started_ns) / 1e9:.1f} s: allow more "
+                "time, or fewer sequences"
+            )
 
     def _started(self, profiler: BatchProfiler) -> Iterator[object]:
         with guarded_call(self._name):

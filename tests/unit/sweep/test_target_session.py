@@ -17,6 +17,7 @@ from tests.support.sweeps import (
 )
 from tests.support.toy_knobs import TOY
 from virnuc_profiler.cli.report import render
+from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.reports.comparison.sweep_source import read_sweep
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.objective import Objective
@@ -134,12 +135,15 @@ def test_sweeps_of_different_targets_in_one_folder_are_not_compared(tmp_path):
 
 
 def test_all_that_a_target_says_of_itself_must_be_equal():
-    def of(knobs=TOY, **model):
-        return Conditions({}, {}, model, {}, knobs=knobs)
+    def of(knobs=TOY, **about):
+        return Conditions({}, {}, {"model_name": "m", "fixed_bytes": 7, "target": about}, {}, knobs=knobs)
 
-    assert of(depth=1).differences(of(depth=1, fixed_bytes=7)) == []
-    assert [found.name for found in of(depth=1).differences(of(depth=2))] == ["model.depth"]
-    assert of(BUILTIN_KNOBS, depth=1).differences(of(BUILTIN_KNOBS, depth=2)) == []
+    assert of(depth=1).differences(of(depth=1, versions={"toy": "2"})) == []  # the versions are a section of their own
+    found = of(depth=1, padding="right").differences(of(depth=2))
+    assert list(map(str, found)) == [
+        "model.target.depth was 2 and is now 1",
+        'model.target.padding was null and is now "right"',
+    ]
     assert Conditions.from_json(of(depth=1).to_json()) == of(depth=1)
     assert "target" not in of(BUILTIN_KNOBS).to_json()
 
@@ -149,6 +153,20 @@ def test_what_a_knob_of_the_model_changes_is_no_other_condition():
     knobs = KnobSet("toy", (layers,))
     found = Conditions({}, {}, {"depth": 3, "name": "m"}, {}, knobs=knobs).with_varied(["layers"])
     assert found.model == {"depth": None, "name": "m"}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [7, {}, {"name": "toy"}, {"name": "toy", "knobs": [7]}, {"name": "toy", "knobs": []},
+     {"name": "toy", "knobs": [{"kind": "integer", "name": "batch_size", "default": 4, "low": 9, "high": 1}]}],
+)  # fmt: skip
+def test_a_damaged_target_is_said_in_one_sentence(tmp_path, target):
+    run(tmp_path, begin=target_plan())
+    for read, name in ((read_best, "best_config.json"), (read_step, "grid_sweep.json")):
+        path = tmp_path / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), "target": target}))
+        with pytest.raises(TelemetryFormatError, match=f"{name} is not a whole result file: "):
+            read(path)
 
 
 @pytest.fixture

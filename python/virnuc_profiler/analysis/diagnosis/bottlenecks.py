@@ -6,7 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from virnuc_profiler.telemetry.parts.start_up_records import LOADING_MODEL, READING, RECORDING_GRAPHS, STARTING_LOADER
+from virnuc_profiler.telemetry.parts.start_up_records import (
+    LOADING_MODEL,
+    READING,
+    RECORDING_GRAPHS,
+    STARTING_LOADER,
+    WARMING_UP,
+)
 
 # Causes of gaps on the device.
 DATA_LOADING: Final = "data_loading"
@@ -65,6 +71,7 @@ LABELS: Final[Mapping[str, str]] = {
     READING: "reading and indexing",
     LOADING_MODEL: "loading the model",
     RECORDING_GRAPHS: "recording CUDA graphs",
+    WARMING_UP: "warming up",
     NOT_MEASURED: "not measured",
     CPU_QUOTA: "the CPU quota",
     SHARED_DEVICE: "a shared device",

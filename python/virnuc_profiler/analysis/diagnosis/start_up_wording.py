@@ -15,7 +15,13 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     WARM_UP,
 )
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
-from virnuc_profiler.telemetry.parts.start_up_records import LOADING_MODEL, READING, RECORDING_GRAPHS, STARTING_LOADER
+from virnuc_profiler.telemetry.parts.start_up_records import (
+    LOADING_MODEL,
+    READING,
+    RECORDING_GRAPHS,
+    STARTING_LOADER,
+    WARMING_UP,
+)
 from virnuc_profiler.telemetry.rates import ratio
 
 _MIN_PART: Final = 0.05
@@ -30,6 +36,7 @@ _PARTS: Final[Mapping[str, str]] = {
     READING: "reading and indexing the file",
     LOADING_MODEL: "loading the model",
     RECORDING_GRAPHS: "recording CUDA graphs",
+    WARMING_UP: "warming up",
     WARM_UP: "in further slow batches",
 }
 
@@ -75,10 +82,11 @@ def before_sentence(start_up: StartUp) -> str:
     Args:
         start_up: Start-up of the run, whose `before_ns` is known.
     """
-    known = f", {_listed(start_up.before)}" if start_up.before else ""
+    known = f": {_listed(start_up.before)}, the rest in" if start_up.before else ", in"
+    passed = duration((start_up.before_ns or 0) / 1e9)
     return (
-        f"Before the run, {duration((start_up.before_ns or 0) / 1e9)} passed since its process was started{known}: "
-        "imports, loading, and whatever the program did first. No figure of the run includes them."
+        f"Before the run, {passed} passed since its process was started{known} imports and what else the program did "
+        "first. No figure of the run includes them."
     )
 
 

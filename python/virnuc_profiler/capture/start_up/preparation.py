@@ -26,6 +26,18 @@ _START_TIME_FIELD: Final = 19
 _parts: deque[StartUpPart] = deque(maxlen=_MAX_PARTS)
 
 
+class _Process:
+    """What this process has done so far.
+
+    Attributes:
+        preparing: Number of preparations that are going on.
+        has_run: Whether a run has begun that was no preparation.
+    """
+
+    preparing = 0
+    has_run = False
+
+
 @contextmanager
 def preparing(name: str) -> Iterator[None]:
     """Note that the body of the ``with`` statement prepares a run, unless it takes less than a millisecond.
@@ -34,12 +46,22 @@ def preparing(name: str) -> Iterator[None]:
         name: Name of the work, such as one of those in ``telemetry.parts.start_up_records``.
     """
     start_ns = time.monotonic_ns()
+    _Process.preparing += 1
     try:
         yield
     finally:
+        _Process.preparing -= 1
         end_ns = time.monotonic_ns()
         if end_ns - start_ns >= _MIN_PART_NS:
             _parts.append(StartUpPart(name, start_ns, end_ns))
+
+
+def begin_run() -> bool:
+    """Return whether the run that begins now is the first of its process, apart from those inside :func:`preparing`."""
+    if _Process.preparing or _Process.has_run:
+        return False
+    _Process.has_run = True
+    return True
 
 
 def latest_preparation_ns(name: str) -> int:

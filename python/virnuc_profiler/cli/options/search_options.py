@@ -16,7 +16,6 @@ from virnuc_profiler.targets.knobs.configuration import KnobSet
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.results.sweep_plan import SweepPlan
     from virnuc_profiler.sweep.search.search_space import SearchSpace
-    from virnuc_profiler.sweep.search.space import Space
     from virnuc_profiler.sweep.trial.loaded_model import LoadedModel
 
 GRID: Final = "grid"
@@ -109,10 +108,8 @@ def describe_search(plan: SweepPlan, space: SearchSpace, *, budget_known: bool) 
     """
     from virnuc_profiler.sweep.search.adaptive import TRIALS
     from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS, trials_of_race
-    from virnuc_profiler.sweep.search.space import Space as BuiltinSpace
 
-    axes = _builtin_axes(space, budget_known) if isinstance(space, BuiltinSpace) else _axes(plan.knobs, space)
-    yield f"search: {axes}"
+    yield f"search: {_ranges(plan.knobs, space, budget_known)}"
     yield (
         f"  at most {TRIALS} short trials, then a race of {FINALISTS} finalists and the baseline in at most "
         f"{MAX_BLOCKS} blocks, at most {trials_of_race(FINALISTS, MAX_BLOCKS)} trials"
@@ -121,26 +118,25 @@ def describe_search(plan: SweepPlan, space: SearchSpace, *, budget_known: bool) 
         yield f"  all trials within {in_words(plan.budget_sec)}"
 
 
-def _builtin_axes(space: Space, budget_known: bool) -> str:
-    axes = space.axes
-    top = f"{axes['token_budget'][-1]:,}" if budget_known else "the largest that the memory forecast lets fit"
-    return (
-        f"{axes['num_workers'][0]} to {axes['num_workers'][-1]} workers, prefetch {axes['prefetch_factor'][0]} "
-        f"to {axes['prefetch_factor'][-1]}, budgets {axes['token_budget'][0]:,} to {top}, buffers up to "
-        f"{space.max_buffer:,}"
-    )
-
-
-def _axes(knobs: KnobSet, space: SearchSpace) -> str:
-    """Return the ranges of the knobs, or that there are none."""
+def _ranges(knobs: KnobSet, space: SearchSpace, budget_known: bool) -> str:
+    """Return the range of each knob, in words."""
     from virnuc_profiler.sweep.search.search_space import is_ladder
+    from virnuc_profiler.sweep.search.space import Space
 
+    axes = space.axes
+    if isinstance(space, Space):
+        top = f"{axes['token_budget'][-1]:,}" if budget_known else "the largest that the memory forecast lets fit"
+        return (
+            f"{axes['num_workers'][0]} to {axes['num_workers'][-1]} workers, prefetch {axes['prefetch_factor'][0]} "
+            f"to {axes['prefetch_factor'][-1]}, budgets {axes['token_budget'][0]:,} to {top}, buffers up to "
+            f"{space.max_buffer:,}"
+        )
     ranges = []
-    for name, levels in space.axes.items():
+    for name, levels in axes.items():
         texts = [knobs[name].text(level) for level in levels]
         climbed = is_ladder(levels) and len(levels) > 2
         ranges.append(f"{name} {f'{texts[0]} to {texts[-1]}' if climbed else ', '.join(texts)}")
-    return "; ".join(ranges) or "nothing is varied"
+    return "; ".join(ranges)
 
 
 def time_of_race(names: Sequence[str]) -> str:

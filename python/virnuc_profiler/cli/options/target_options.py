@@ -146,8 +146,8 @@ def grid_given(given: Mapping[str, Any], knobs: KnobSet, *, searched: bool = Fal
         return {name: values for name, values in lists.items() if len(values) > 1 or not knobs[name].needs_new_model}
     if searched:
         return lists
-    own = {name: knob.tried() for name, knob in knobs.items() if name not in lists}
-    return {name: {**own, **lists}[name] for name in knobs if name in lists or own[name] != (knobs[name].default,)}
+    own = {name: tried for name, knob in knobs.items() if len(tried := knob.tried()) > 1}
+    return {name: {**own, **lists}[name] for name in knobs if name in own or name in lists}
 
 
 def refuse_options_of_builtin(given: Mapping[str, Any], target: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.targets.batch_source import BatchSource
 
 MAX_SKIPPED: Final = 64
-"""Most batches to run before CUPTI. The process is warm already, and that many graphs at most are recorded in it."""
+"""Most batches to run before CUPTI, because the warm-up of a long run is a tenth of it, and the process is warm."""
 
 Batches = Callable[[BatchProfiler], Iterator[object]]
 """Starts a loop over the batches of the run, which records each of them with the profiler that it is given."""

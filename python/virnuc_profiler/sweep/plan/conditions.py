@@ -42,22 +42,30 @@ class Conditions:
             then: The other conditions.
             workload: Whether the workload is compared too.
         """
-        target = [Difference("target", then.knobs.target, self.knobs.target)]
+        target = Difference("target", then.knobs.target, self.knobs.target)
         return [
-            *(found for found in target if found.then != found.now),
+            *([target] if target.then != target.now else []),
             *(
                 Difference(f"{section}.{key}", before.get(key), today.get(key))
-                for section in _IDENTITY
+                for section, keys in _IDENTITY.items()
                 if workload or section != "workload"
                 for before, today in [(getattr(then, section), getattr(self, section))]
-                for key in self._compared_keys(section) or tuple(dict.fromkeys((*before, *today)))
-                if before.get(key, _OLDER.get(key)) != today.get(key, _OLDER.get(key)) and key not in _MEASURED
+                for key in keys or tuple(dict.fromkeys((*before, *today)))
+                if before.get(key, _OLDER.get(key)) != today.get(key, _OLDER.get(key))
             ),
+            *self._differences_of_target(then),
         ]
 
-    def _compared_keys(self, section: str) -> tuple[str, ...]:
-        """Return the keys of a section that are compared; none for all, as of what another target says of itself."""
-        return () if section == "model" and not self.knobs.is_builtin else _IDENTITY[section]
+    def _differences_of_target(self, then: Conditions) -> list[Difference]:
+        """Return what a target other than the built-in one says of itself now, and has said otherwise."""
+        before, today = (one.model.get("target", {}) for one in (then, self))
+        if not isinstance(before, Mapping) or not isinstance(today, Mapping):
+            return []
+        return [
+            Difference(f"model.target.{key}", before.get(key), today.get(key))
+            for key in dict.fromkeys((*before, *today))
+            if before.get(key) != today.get(key) and key not in (*_IDENTITY["model"], "versions")
+        ]
 
     def with_varied(self, knobs: Iterable[str]) -> Conditions:
         """Return the conditions of a sweep that varies these knobs.
@@ -117,9 +125,6 @@ _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "versions": (),  # all of them
     "settings": ("device", "device_name", "device_memory_gb", "host", "precision_target", "trial_seconds"),
 }
-
-_MEASURED: Final = frozenset(("bytes_per_token", "fixed_bytes"))
-"""Keys of a model that are measured each time, and so never quite equal."""
 
 _SECTIONS: Final = ("machine", "versions", "model", "settings", "workload")
 

@@ -20,7 +20,7 @@ from virnuc_profiler.targets.knobs.knob import IntegerKnob, Knob, KnobValue
 MAX_LEVELS: Final = 12
 """Most levels of a knob."""
 MAX_CONFIGURATIONS: Final = 20_000
-"""Most configurations of a space, for each of which the search's model expects a rate. More make ladders shorter."""
+"""Most configurations of a space, since the search's model expects a rate of each. More make ladders shorter."""
 MIN_BATCHES: Final = 10
 """Batches that the workload must fill, unless the target itself tries larger ones."""
 SEEDS: Final = 5
@@ -115,12 +115,18 @@ def build_knob_space(
         name: _ordered(grid[name]) if name in grid else levels_of(knob, caps.get(name))
         for name, knob in base.knobs.items()
     }
-    varied = {name: levels for name, levels in whole.items() if len(levels) > 1}
+    axes = {name: levels for name, levels in whole.items() if len(levels) > 1}
     for most in range(MAX_LEVELS, 1, -1):
-        axes = {name: _thinned(levels, most) for name, levels in varied.items()}
-        if math.prod(map(len, axes.values())) <= MAX_CONFIGURATIONS:
+        axes = {name: _thinned(levels, most) for name, levels in axes.items()}
+        if _size(axes) <= MAX_CONFIGURATIONS:
             break
+    while _size(axes) > MAX_CONFIGURATIONS:  # of very many knobs, the first are explored
+        axes.popitem()
     return KnobSpace(axes, base)
+
+
+def _size(axes: Mapping[str, Sequence[Any]]) -> int:
+    return math.prod(map(len, axes.values()))
 
 
 def levels_of(knob: Knob, cap: int | None = None) -> tuple[KnobValue, ...]:

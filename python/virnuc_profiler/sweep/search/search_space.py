@@ -9,9 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from virnuc_profiler.targets.knobs.configuration import Configuration
+
+WORKERS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Numbers of workers that are worth a step of a search."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,3 @@ def levels_up_to(levels: Sequence[int], highest: int) -> tuple[int, ...]:
         highest: The highest level.
     """
     return (*(level for level in levels if level < highest), highest)
-
-
-WORKERS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""Numbers of workers that are worth a step of a search."""

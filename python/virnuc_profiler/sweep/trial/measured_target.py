@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from virnuc_profiler.capture.start_up.preparation import preparing
 from virnuc_profiler.sweep.kernels.kernel_pass import loop_of, save_kernels
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.machine.leftover_processes import without_leftovers
@@ -39,6 +40,7 @@ from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.targets.loaded_target import LoadedTarget
 from virnuc_profiler.targets.pace import Pace
 from virnuc_profiler.targets.workload_copies import WorkloadCopies
+from virnuc_profiler.telemetry.parts.start_up_records import WARMING_UP
 
 if TYPE_CHECKING:
     from virnuc_profiler.inference.sequences.fasta import FastaFile
@@ -121,6 +123,7 @@ class MeasuredTarget:
         model = {**self.description, "target": about, **self._footprint()}
         return conditions_of(self._request, model, self.device_name, self._versions(), self.knobs)
 
+    @preparing(WARMING_UP)
     def warm_up(self, workload: Workload, num_workers: int = 1) -> None:
         """Run a few sequences unmeasured, now and whenever the target is made again.
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,9 +58,11 @@ class KnobSet(Mapping[str, Knob]):
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", target_name(self.target))
         object.__setattr__(self, "knobs", tuple(self.knobs))
-        for number, knob in enumerate(self.knobs):
-            if knob.name in _RESERVED or any(knob.name == other.name for other in self.knobs[:number]):
+        taken = set(_RESERVED)
+        for knob in self.knobs:
+            if knob.name in taken:
                 raise ValueError(f"{self.target} cannot have a knob of the name {knob.name!r}: it is taken")
+            taken.add(knob.name)
             if knob.idle_without is not None and knob.idle_without not in self:
                 raise ValueError(f"{knob.name} depends on {knob.idle_without!r}, which is not a knob of {self.target}")
 
@@ -132,6 +135,9 @@ _RESERVED: Final = frozenset(
 )
 """Attributes of :class:`Configuration`, which a knob of that name would hide."""
 
+_MAX_RUN_ID: Final = 160
+"""Longest name of a run. Names of files add some 30 characters, and may have 255."""
+
 BUILTIN_KNOBS: Final = KnobSet(BUILTIN_TARGET, BUILTIN)
 
 
@@ -172,7 +178,11 @@ class Configuration:
     def run_id(self) -> str:
         """The name of a run with this configuration, which is also part of its files' names."""
         parts = (knob.run_id_part(self._values[name]) for name, knob in self.knobs.items())
-        return "_".join(["tune", *filter(None, parts)])
+        whole = "_".join(["tune", *filter(None, parts)])
+        if len(whole) <= _MAX_RUN_ID:
+            return whole
+        digest = hashlib.sha256(whole.encode()).hexdigest()
+        return f"{whole[: _MAX_RUN_ID - 17]}_{digest[:16]}"
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of a knob; `default` if the target has no such knob.

@@ -157,7 +157,7 @@ class Knob(ABC):
         """Return the value as run ids and so file names contain it; empty if the value is not written."""
         if not self.is_written(value):
             return ""
-        text = quote(self.text(value), safe="")
+        text = quote(self.text(value), safe="").replace("~", "%7E").replace("%", "~")  # nsys expands % in file names
         return f"{self.name}={text}" if self.code is None else f"{text}{self.code}"
 
     def full_help(self, default: str) -> str:

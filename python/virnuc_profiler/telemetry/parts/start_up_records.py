@@ -13,6 +13,8 @@ STARTING_LOADER: Final = "starting_loader"
 READING: Final = "reading"
 """Reading and indexing the file of sequences."""
 LOADING_MODEL: Final = "loading_model"
+WARMING_UP: Final = "warming_up"
+"""Running a few sequences unmeasured."""
 RECORDING_GRAPHS: Final = "recording_graphs"
 """Recording CUDA graphs, which also compiles and loads kernels of new shapes."""
 

@@ -157,7 +157,7 @@ def test_what_passed_before_the_first_run_of_a_process_is_said_beside_the_verdic
     assert found.start_up.before_ns == 20_000 * MS
     assert found.start_up.before == {"loading_model": 10_000 * MS}
     assert found.further[-1].startswith(
-        "Before the run, 20.0 s passed since its process was started, 10.0 s of that loading the model: imports,"
+        "Before the run, 20.0 s passed since its process was started: 10.0 s of that loading the model, the rest in "
     )
     assert dict(found.evidence)["start of the process to start of the run"] == "20.000 s (loading the model 10.000)"
     assert "Before the run" not in found.sentence

@@ -90,3 +90,26 @@ def test_a_run_takes_the_notes_that_concern_it():
     first = [part.name for part in start_up_record(first_run=True, run_start_ns=start, run_end_ns=end).parts]
     assert "test: before" in first
     assert "test: after" not in first
+
+
+WARM_UP_AND_RUNS = """
+import json, sys, time
+from virnuc_profiler import BatchProfiler
+from virnuc_profiler.capture.start_up.preparation import preparing
+
+def run():
+    profiler = BatchProfiler(device="cpu")
+    with profiler:
+        for _ in profiler.batches(range(3)):
+            time.sleep(0.002)
+    return profiler.result.start_up
+
+with preparing("warming_up"):
+    first = run()
+print(json.dumps([[one.first_run, [part.name for part in one.parts]] for one in (first, run(), run())]))
+"""
+
+
+def test_a_run_that_warms_up_is_not_the_first_of_its_process():
+    done = subprocess.run([sys.executable, "-c", WARM_UP_AND_RUNS], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [[False, []], [True, ["warming_up"]], [False, []]]

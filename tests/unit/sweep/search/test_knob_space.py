@@ -85,6 +85,8 @@ def test_a_space_is_never_too_large_for_its_model():
     found = space(knobs)
     assert len(found.configurations) <= MAX_CONFIGURATIONS
     assert all(levels[0] == 1 and levels[-1] == 10**6 for levels in found.axes.values())
+    many = KnobSet("many", tuple(BooleanKnob(name=f"k{n}", default=False) for n in range(40)))
+    assert list(space(many).axes) == [f"k{n}" for n in range(14)]
 
 
 def test_what_is_larger_than_a_failure_is_not_tried():

@@ -98,7 +98,8 @@ def test_a_success_has_the_figures_of_its_telemetry_and_says_what_ran(run):
         ("error", "error", None, "LookupError: the moon is full"),
         ("sys_exit", "error", None, "called sys.exit(3)"),
         ("too_few", "error", None, "delivered and "),
-        ("too_many", "error", None, "but 60 went in"),
+        ("too_many", "error", None, "sequences, but 60 went in"),
+        ("endless", "error", None, "sequences, but 60 went in"),
         ("no_batches", "error", None, "0 sequences recorded, but 60 went in"),
         ("yields_text", "error", None, "yielded 'a batch' after a batch"),
         ("no_iterator", "error", None, "returned None; it must yield"),
@@ -119,11 +120,21 @@ def test_a_failure_says_what_happened_and_the_next_run_succeeds(run, fault, reas
 
 def test_the_time_limit_ends_a_run_after_a_batch_and_closes_it(measure, workload, case, tmp_path):
     measured = measure(timeout_s=0.3)
-    configuration = measured.knobs.baseline.replace(fault="endless", **target_cases.CASES[case].knobs)
+    configuration = measured.knobs.baseline.replace(fault="slow", **target_cases.CASES[case].knobs)
     result = measured.run_trial(workload, configuration, tmp_path)
     assert (result.reason, result.evidence["limit_sec"]) == ("timeout", 0.3)
     assert "did not end within its limit of 0.3 s" in result.message
-    assert measured._target.target.ended[-1] == "endless"
+    assert measured._target.target.ended[-1] == "slow"
+
+
+def test_a_run_that_is_done_when_its_time_is_up_has_succeeded(measure, tmp_path, case):
+    path = tmp_path / "one.fasta"
+    path.write_text(">p\nMKVLAT\n")
+    measured = measure(timeout_s=0.3)
+    configuration = measured.knobs.baseline.replace(fault="slow", **target_cases.CASES[case].knobs)
+    result = measured.run_trial(read_workload(path, "a test"), configuration, tmp_path)
+    assert result.status == "success"
+    assert result.elapsed_sec > 0.3
 
 
 @pytest.mark.parametrize("fault", ["ctrl_c", "ctrl_c_caught", "ctrl_c_raised", "ctrl_c_leaving"])
@@ -200,6 +211,7 @@ def test_what_it_changes_in_the_process_is_put_back_and_named(run):
 
 
 def test_a_short_workload_is_run_several_times_by_a_pace_that_was_measured(measure, workload, case, tmp_path):
+    target_cases.CASES[case].require_quick_start()
     measured = measure(trial_seconds=0.2)
     measured.warm_up(workload)
     configuration = measured.knobs.baseline.replace(**target_cases.CASES[case].knobs)

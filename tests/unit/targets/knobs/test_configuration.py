@@ -163,3 +163,10 @@ def test_a_knob_cannot_depend_on_one_that_is_not_there():
 def test_a_target_in_a_file_has_the_same_name_in_another_folder():
     assert KnobSet("/home/a/mine.py:make", ()) == KnobSet("b/mine.py:make", ())
     assert KnobSet("mine:make", ()).target == "mine:make"
+
+
+def test_the_name_of_a_run_fits_a_file_name_however_many_knobs_there_are():
+    knobs = KnobSet("toy", tuple(IntegerKnob(name=f"a_knob_{n}", default=1, low=1, high=9) for n in range(40)))
+    first, second = knobs.baseline.run_id, knobs.baseline.replace(a_knob_39=2).run_id
+    assert len(first) == len(second) <= 160
+    assert first != second

@@ -173,7 +173,7 @@ def test_a_boolean_is_true_or_false_on_the_command_line_in_files_and_in_tables()
 
 
 def test_a_name_in_a_run_id_is_safe_in_a_file_name():
-    assert ATTENTION.run_id_part("flash/2") == "attention=flash%2F2"
+    assert ATTENTION.run_id_part("flash/2") == "attention=flash~2F2"
     assert (ATTENTION.run_id_part(None), ATTENTION.tried()) == ("", ("sdpa", "flash/2"))
 
 
