@@ -148,3 +148,13 @@ def test_contradictory_variables_are_one_sentence(fasta, tmp_path, capsys, as_ra
     code, _, err = profile(capsys, "--fasta", fasta, "--output-dir", tmp_path / "out")
     assert code == 2
     assert "RANK is 2 but WORLD_SIZE is 2, so the last one is 1" in err
+
+
+def test_another_target_runs_its_part_too(fasta, tmp_path, capsys, as_rank):
+    for index in range(2):
+        as_rank(index)
+        options = ("--target", "tests.support.toy_target:make", "--device", "cpu", "--cooldown", "0")
+        assert main(["profile", *options, "--fasta", str(fasta), "--output-dir", str(tmp_path / "out")]) == 0
+        assert f"Rank {index} of 2 (torchrun)" in capsys.readouterr().out
+    runs = [RunResult.load(path) for path in sorted((tmp_path / "out").glob("run_*_rank?of2.json"))]
+    assert [run.total_sequences for run in runs] == [6, 5]
