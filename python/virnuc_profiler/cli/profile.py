@@ -21,9 +21,17 @@ from virnuc_profiler.cli.options.measurement_request import (
     shown_path,
     warn_of_findings,
 )
+from virnuc_profiler.cli.options.rank_options import (
+    describe_rank,
+    part_of_rank,
+    refuse_ranks,
+    share_cores,
+    share_device,
+)
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.ranks.rank_variables import current_rank
 from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
 
 if TYPE_CHECKING:
@@ -36,7 +44,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "profile",
         help="measure one configuration, stage by stage",
-        description="Measure one configuration and show where the time goes.",
+        description="Measure one configuration and show where the time goes. Ranks of torchrun or Slurm run a part of "
+        "the sequences each, and write files of their own.",
     )
     add_measurement_options(
         parser,
@@ -59,19 +68,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and report; return 1 if the configuration failed."""
-    from virnuc_profiler.sweep.results.folder_lock import FolderLock
+    from virnuc_profiler.sweep.results.folder_lock import LOCK_FILE, FolderLock
 
     given = take_given_options(arguments)
     refuse_idle_options(arguments, given, arguments.fasta)
+    rank = current_rank()
+    arguments.num_workers = share_cores(rank, arguments.num_workers, given="num_workers" in given)
     knobs = {name: getattr(arguments, name) for name, knob in KNOBS.items() if not knob.needs_new_model}
     configuration = Configuration(**knobs)
     named = arguments.output_dir is not None
     if arguments.nsys:
+        refuse_ranks("profile --nsys")
         return profile_under_nsys(arguments.argv, configuration.run_id, fill_in_folder(arguments), named=named)
+    share_device(arguments, rank)
     request = build_request(arguments, limit_file=False)
-    arguments.output_dir = claim_folder(request.output_dir, named=named)
-    request = replace(request, output_dir=arguments.output_dir)
-    with FolderLock(request.output_dir, "profile"):
+    folder = request.output_dir if named else request.output_dir.with_name(rank.file_name(request.output_dir.name))
+    arguments.output_dir = claim_folder(folder, named=named)
+    request = replace(request, output_dir=arguments.output_dir, part=part_of_rank(rank))
+    if request.part is not None:
+        print(describe_rank(rank, str(request.device)))
+    with FolderLock(request.output_dir, "profile", rank.file_name(LOCK_FILE)):
         result = _measure(request, configuration)
     # Neither file exists if the device failed before the run began.
     if result.telemetry_path is not None and result.run_path is not None:
@@ -123,7 +139,8 @@ def _measure(request: Request, configuration: Configuration) -> Result:
         raise UsageError(f"{configuration} is {predicted.message}")
     with Heartbeat("warming up the model"):
         model.warm_up(workload, num_workers=min(1, configuration.num_workers))
-    keep_earlier(trial_paths(request.output_dir, configuration.run_id))
+    run_id = configuration.run_id + ("" if workload.part is None else workload.part.suffix)
+    keep_earlier(trial_paths(request.output_dir, run_id))
     with show_run(workload) as progress:
         result = model.run_trial(
             workload, configuration, request.output_dir, progress.count_sequences, progress.count_tokens

@@ -187,7 +187,7 @@ class _TrialRun:
         trial_seconds: float | None,
     ) -> None:
         self.configuration = configuration
-        self.run_id = configuration.run_id
+        self.run_id = configuration.run_id if sample is None else sample.run_id(configuration.run_id)
         self._min_cosine = min_cosine
         self._capture_range = capture_range
         self.failure: Failure | None = None
