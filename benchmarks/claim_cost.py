@@ -26,9 +26,7 @@ MAX_CLAIM_US: Final = 10_000.0
 def main() -> None:
     """Print the costs."""
     options = parser(__doc__ or "")
-    options.add_argument(
-        "--folder", type=Path, help="folder to claim in, e.g. on NFS (default: a temporary one)"
-    )
+    options.add_argument("--folder", type=Path, help="folder to claim in, e.g. on NFS (default: a temporary one)")
     options.add_argument("--count", type=int, default=1000, help="number of claims (default: 1000)")
     arguments = options.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:

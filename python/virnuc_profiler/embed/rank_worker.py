@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -127,65 +127,63 @@ def run_rank(
     with FolderLock(folder, "embed", f"rank_{rank}.lock", warn=False):  # claims keep the ranks of other hosts apart
         remove_unfinished_files(folder, rank)
         with Manifest(folder, rank) as manifest:
-            worker = _RankRun(
-                job, folder, queue, fasta, model, device, configuration, rank, listener, profile, predicted_s
+            rank_run = _RankRun(
+                job=job,
+                folder=folder,
+                queue=queue,
+                fasta=fasta,
+                model=model,
+                device=device,
+                configuration=configuration,
+                rank=rank,
+                listener=listener or RankListener(),
+                recorder=RunRecorder(folder, rank, device, model_shape(model)) if profile else None,
+                predicted_s=predicted_s,
+                source=ShardSource(queue, configuration.num_workers * configuration.prefetch_factor),
             )
-            return worker.run(manifest, min_cosine)
+            return rank_run.run(manifest, min_cosine)
 
 
+@dataclass(slots=True)
 class _RankRun:
-    """The parts of a process's work."""
+    """The work of a process, from its arguments to its outcome; see :func:`run_rank` for the first ones."""
 
-    def __init__(
-        self,
-        job: EmbedJob,
-        folder: Path,
-        queue: ShardQueue,
-        fasta: FastaFile,
-        model: Any,
-        device: torch.device,
-        configuration: Configuration,
-        rank: str,
-        listener: RankListener | None,
-        profile: bool,
-        predicted_s: tuple[float, float, float] | None,
-    ) -> None:
-        self._job = job
-        self._folder = folder
-        self._queue = queue
-        self._fasta = fasta
-        self._model = model
-        self._device = device
-        self._configuration = configuration
-        self._rank = rank
-        self._predicted_s = predicted_s
-        self._listener = listener or RankListener()
-        self._recorder = RunRecorder(folder, rank, device, model_shape(model)) if profile else None
-        self._source = ShardSource(queue, configuration.num_workers * configuration.prefetch_factor)
-        self._memory = DeviceMemory(device)
-        self._finished: list[Shard] = []
-        self._non_finite = 0
-        self._waited_s = 0.0
-        self._sequences = self._tokens = 0
-        self._part: list[Shard] = []  # shards whose results were taken in this part of the profile
-        self._opened: OpenShard | None = None
+    job: EmbedJob
+    folder: Path
+    queue: ShardQueue
+    fasta: FastaFile
+    model: Any
+    device: torch.device
+    configuration: Configuration
+    rank: str
+    listener: RankListener
+    recorder: RunRecorder | None
+    predicted_s: tuple[float, float, float] | None
+    source: ShardSource
+    opened: OpenShard | None = None  # the shard whose results are arriving
+    part: list[Shard] = field(default_factory=list)  # shards of the current part of the profile
+    finished: list[Shard] = field(default_factory=list)
+    non_finite: int = 0
+    sequences: int = 0
+    tokens: int = 0
+    waited_s: float = 0.0
 
     def run(self, manifest: Manifest, min_cosine: float) -> RankOutcome:
         """Run everything, and write the telemetry of what ran whatever happens."""
         started = time.monotonic()
-        job = self._job
+        job = self.job
         about = job.to_json() | {"versions": software_versions()}
         file_format = make_format(job.format, about)
         writer = ShardWriter(
-            self._folder,
+            self.folder,
             manifest,
-            self._rank,
+            self.rank,
             file_format,
             about,
-            self._fasta,
+            self.fasta,
             job.max_residues,
             self._finish,
-            self._queue.holds,
+            self.queue.holds,
         )
         failure: BaseException | None = None
         ended = started
@@ -200,102 +198,103 @@ class _RankRun:
             with deferred_interrupts():
                 writer.close()
                 ended = time.monotonic()
-                self._waited_s = writer.waited_s
-                if self._recorder is not None and self._recorder.running:
-                    self._recorder.end_part(self._metadata(failure))
-                    self._recorder.join()
+                self.waited_s = writer.waited_s
+                self._end_part(failure)
+                if self.recorder is not None:
+                    self.recorder.join()
         return RankOutcome(
-            self._rank,
-            len(self._finished),
-            sum(shard.num_sequences for shard in self._finished),
-            sum(shard.tokens for shard in self._finished),
-            self._non_finite,
+            self.rank,
+            len(self.finished),
+            sum(shard.num_sequences for shard in self.finished),
+            sum(shard.tokens for shard in self.finished),
+            self.non_finite,
             ended - started,
-            self._waited_s,
-            () if self._recorder is None else tuple(self._recorder.paths),
+            self.waited_s,
+            () if self.recorder is None else tuple(self.recorder.paths),
         )
 
     def _run_shards(self, writer: ShardWriter, min_cosine: float) -> None:
         loader = create_async_dataloader(
-            RangeDataset(self._fasta, max_sequence_length=self._job.max_residues),
-            VarlenCollator(max_sequence_length=self._job.max_residues, **self._configuration.arguments("collator")),
-            pin_memory=self._device.type == "cuda",
-            keys=self._source,
-            **self._configuration.arguments("loader"),
+            RangeDataset(self.fasta, max_sequence_length=self.job.max_residues),
+            VarlenCollator(max_sequence_length=self.job.max_residues, **self.configuration.arguments("collator")),
+            pin_memory=self.device.type == "cuda",
+            keys=self.source,
+            **self.configuration.arguments("loader"),
         )
-        profiler = None if self._recorder is None else self._recorder.profiler
-        model: Any = ResidueModel(self._model) if self._job.per_residue else self._model
-        runner = AsyncInferenceRunner(model, self._device, profiler=profiler, min_cosine=min_cosine)
+        profiler = None if self.recorder is None else self.recorder.profiler
+        model: Any = ResidueModel(self.model) if self.job.per_residue else self.model
+        runner = AsyncInferenceRunner(model, self.device, profiler=profiler, min_cosine=min_cosine)
         with loader, runner:
             more = True
             while more:
-                if self._recorder is not None and not self._recorder.running:
-                    self._recorder.begin_part()
+                if self.recorder is not None and not self.recorder.running:
+                    self.recorder.begin_part()
                 self._run_claimed(runner, loader, writer)
-                if self._source.closed:  # a part of the profile is full
+                self.waited_s = writer.waited_s
+                if self.source.closed:  # a part of the profile is full
                     self._end_part(None)
                 else:
                     writer.flush()  # a rank that waits for others must not keep a shard that it cannot write
-                    more = self._queue.wait()
+                    more = self.queue.wait()
 
     def _run_claimed(self, runner: AsyncInferenceRunner, loader: Any, writer: ShardWriter) -> None:
         """Run shards until none can be claimed, or the profile's part is full."""
-        residues, max_residues = self._fasta.residue_counts, self._job.max_residues
+        residues, max_residues = self.fasta.residue_counts, self.job.max_residues
         for batches, result in enumerate(runner.run(loader), 1):
             writer.require_working()
-            opened = self._opened
+            opened = self.opened
             if opened is None:
-                shard = self._source.claimed[0]
-                kept = residues[shard.start : shard.stop].clip(max=max_residues) if self._job.per_residue else None
-                opened = self._opened = OpenShard(shard, self._job.hidden_size, self._job.dtype, kept)
-                self._part.append(shard)
+                shard = self.source.claimed[0]
+                kept = residues[shard.start : shard.stop].clip(max=max_residues) if self.job.per_residue else None
+                opened = self.opened = OpenShard(shard, self.job.hidden_size, self.job.dtype, kept)
+                self.part.append(shard)
             opened.add(result)
             count = len(result.positions)
-            self._sequences += count
-            self._tokens += int(residues[result.positions].clip(max=max_residues).sum()) + 2 * count
+            self.sequences += count
+            self.tokens += int(residues[result.positions].clip(max=max_residues).sum()) + 2 * count
             if opened.complete:
-                self._source.claimed.popleft()
-                self._non_finite += opened.non_finite
-                self._opened = None
+                self.source.claimed.popleft()
+                self.non_finite += opened.non_finite
+                self.opened = None
                 writer.put(opened)
-            self._listener.batch_done(self._sequences, self._tokens)
-            self._queue.heartbeat()
-            if self._recorder is not None and self._recorder.is_full(batches):
-                self._source.close()
+            self.listener.batch_done(self.sequences, self.tokens)
+            self.queue.heartbeat()
+            if self.recorder is not None and self.recorder.is_full(batches):
+                self.source.close()
             del opened, result  # the next batch is waited for without holding this one's memory
 
     def _finish(self, shard: Shard) -> None:
-        self._queue.finished(shard)
-        self._finished.append(shard)
-        self._listener.shard_done(shard)
+        self.queue.finished(shard)
+        self.finished.append(shard)
+        self.listener.shard_done(shard)
 
     def _end_part(self, failure: BaseException | None) -> None:
-        if self._recorder is not None:
-            self._recorder.end_part(self._metadata(failure))
-        self._part = []
-        self._source.reopen()
+        if self.recorder is not None and self.recorder.running:
+            self.recorder.end_part(self._metadata(failure))
+        self.part = []
+        self.source.reopen()
 
     def _metadata(self, failure: BaseException | None) -> dict[str, Any]:
         """Return what the files of a part say of it."""
         status = "success" if failure is None else "failed" if isinstance(failure, Exception) else "interrupted"
-        ranges = [np.arange(shard.start, shard.stop) for shard in self._part]
+        ranges = [np.arange(shard.start, shard.stop) for shard in self.part]
         positions = np.concatenate(ranges) if ranges else np.empty(0, dtype=np.int64)
         message = str(failure) if isinstance(failure, VirnucError) else repr(failure)
         return {
             "status": status,
             "failure": None if failure is None else {"reason": status, "message": message},
-            "config": self._configuration.to_json(),
+            "config": self.configuration.to_json(),
             "passes": 1,
-            **model_description(self._model),
-            "workload": workload_description(self._fasta, self._job.fingerprint, positions, None),
-            "peak_memory_gb": self._memory.peak_gb(),
+            **model_description(self.model),
+            "workload": workload_description(self.fasta, self.job.fingerprint, positions, None),
+            "peak_memory_gb": DeviceMemory(self.device).peak_gb(),
             "hardware": machine_description(),
             "versions": software_versions(),
             "embed": {
-                "rank": self._rank,
-                "shards": [shard.number for shard in self._part],
-                "predicted_seconds": self._predicted_s,
-                "waited_for_writers_seconds": self._waited_s,
-                "job": self._job.to_json(),
+                "rank": self.rank,
+                "shards": [shard.number for shard in self.part],
+                "predicted_seconds": self.predicted_s,
+                "waited_for_writers_seconds": self.waited_s,
+                "job": self.job.to_json(),
             },
         }

@@ -179,6 +179,18 @@ def test_waiting_for_the_disk_is_told(tmp_path, fasta, monkeypatch):
     assert document["run_metadata"]["embed"]["waited_for_writers_seconds"] == outcome.waited_s
 
 
+def test_a_failure_before_the_first_batch_is_the_error_that_is_raised(tmp_path, fasta):
+    class Broken(TellingModel):
+        def embed_sequences(self, *arguments):
+            raise ArithmeticError("broken")
+
+    with pytest.raises(ArithmeticError, match="broken"):
+        run_job(fasta, tmp_path / "out", model=Broken(), profile=True)
+    document = json.loads((tmp_path / "out" / "telemetry" / "telemetry_embed_rank_0.json").read_text())
+    assert document["run_metadata"]["status"] == "failed"
+    assert "broken" in document["run_metadata"]["failure"]["message"]
+
+
 def test_an_interrupted_run_is_recorded_as_such(tmp_path, fasta):
     class Interrupted(TellingModel):
         def embed_sequences(self, *arguments):

@@ -88,6 +88,8 @@ class RunRecorder:
         """
         run = self.profiler.stop()
         self.running = False
+        if self._parts and not len(run.batches):
+            return run  # the part before it was the last
         self._parts += 1
         run_id = self._run_id if self._parts == 1 else f"{self._run_id}_part_{self._parts}"
         run = dataclasses.replace(run, run_id=run_id, metadata=dict(metadata))
