@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Final
 
@@ -43,3 +45,22 @@ def remove_unfinished_files(folder: Path, rank: str) -> None:
     for kind in (VECTORS_FOLDER, RESIDUES_FOLDER):
         for path in (folder / kind).glob(f".shard_*{_UNFINISHED}{rank}"):
             path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names of a folder's files on the disk.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        OSError: That failed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems sync no folders
+            raise
+    finally:
+        os.close(descriptor)

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from virnuc_profiler.embed.job_folder import sync_folder
 from virnuc_profiler.embed.manifest.shard_record import Retraction, ShardRecord
 from virnuc_profiler.errors import OutputError, TelemetryFormatError
 from virnuc_profiler.telemetry.checked_lines import decode_lines, encode_line
@@ -76,6 +78,8 @@ class Manifest:
             self._length = self.path.read_bytes().rfind(b"\n") + 1
             os.ftruncate(self._descriptor, self._length)  # a torn last line of a killed process
             os.fsync(self._descriptor)
+            sync_folder(self.path.parent)  # without it, a power cut may lose a new file that is synced itself
+            sync_folder(folder)
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
 
@@ -91,7 +95,7 @@ class Manifest:
         line = encode_line(record.to_json())
         try:
             if os.write(self._descriptor, line) < len(line):
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._descriptor)
         except OSError as error:
             with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from virnuc_profiler.embed.job_folder import unfinished_path
+from virnuc_profiler.embed.job_folder import sync_folder, unfinished_path
 from virnuc_profiler.errors import OutputError, folder_problem
 
 
@@ -90,22 +90,3 @@ def checked_file(path: Path, rank: str) -> Iterator[CheckedFile]:
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names of a folder's files on the disk.
-
-    Args:
-        folder: The folder.
-
-    Raises:
-        OSError: That failed.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems sync no folders
-            raise
-    finally:
-        os.close(descriptor)
