@@ -27,6 +27,7 @@ _HOMES = {
     "virnuc_profiler.inference.loading.loader": ("create_async_dataloader",),
     "virnuc_profiler.embed.embeddings_reader": ("open_embeddings",),
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
+    "virnuc_profiler.sweep.kernels.kernel_pass": ("add_kernels",),
     "virnuc_profiler.sweep.plan.workload": ("generate_tuning_workload",),
     "virnuc_profiler.sweep.trial.cleanup": ("cleanup_between_runs",),
     "virnuc_profiler.sweep.trial.single_gpu_benchmark": ("run_single_gpu_benchmark",),
@@ -46,6 +47,7 @@ __all__ = [
     "TelemetryLogger",
     "VarlenCollator",
     "__version__",
+    "add_kernels",
     "aggregate_telemetry_shards",
     "calculate_scaling_efficiency",
     "capture_hardware_info",
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.reports.shard_files import aggregate_telemetry_shards
     from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.reports.telemetry_file import write_telemetry
+    from virnuc_profiler.sweep.kernels.kernel_pass import add_kernels
     from virnuc_profiler.sweep.plan.workload import generate_tuning_workload
     from virnuc_profiler.sweep.trial.cleanup import cleanup_between_runs
     from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark

@@ -49,6 +49,10 @@ class ModelError(VirnucError):
     """A model or its weights cannot be found, read or built."""
 
 
+class TargetError(VirnucError):
+    """A target did not do what its contract asks for. The message names the target and what it did."""
+
+
 class PrecisionError(VirnucError):
     """The results of a lower precision differ too much from those of the reference precision."""
 

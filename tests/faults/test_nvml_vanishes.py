@@ -12,7 +12,7 @@ import torch
 from tests.support.faulty_sequences import write_fasta
 from tests.support.standin import NvmlControl, Standins
 from virnuc_profiler.capture.profiler import BatchProfiler
-from virnuc_profiler.sweep.trial import run as trial
+from virnuc_profiler.sweep.trial import trial_run as trial
 from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
 
 pytestmark = pytest.mark.slow  # starts whole programs

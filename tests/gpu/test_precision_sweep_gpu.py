@@ -2,7 +2,6 @@
 """A sweep over precisions on a real device: one model at a time, and each forecast and result of its own precision."""
 
 import gc
-from dataclasses import replace
 
 import pytest
 import torch
@@ -34,7 +33,7 @@ def test_each_precision_is_measured_with_its_own_model_and_the_other_is_released
         sweep = Sweep(tmp_path, model.run_trial, workload, workload, model.conditions(), GRID)
         document = sweep.run_step("packing")
         assert memory.allocated_bytes() - before < 0.75 * in_fp32  # bf16 weights, and no fp32 ones beside them
-    assert document.baseline.configuration == replace(BASELINE, precision="fp32")
+    assert document.baseline.configuration == BASELINE.replace(precision="fp32")
     assert [result.succeeded for result in document.results] == [True, True]
     assert [result.model_reloaded for result in document.results] == [False, True]
     fp32, bf16 = document.results

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.standin import Standins
+from virnuc_profiler import RunResult
 
 pytestmark = pytest.mark.slow  # starts whole programs
 
@@ -127,3 +128,13 @@ def test_embedding_lookup(standins: Standins, tmp_path: Path) -> None:
     printed, figures = figures_of(standins, tmp_path, "embedding_lookup", *options, libraries=())
     assert len(figures["1,000 identifiers, opening included"]) == 2
     assert "1,000 random identifiers in less than 1 s" in printed
+
+
+def test_kernel_busy_share(standins: Standins, tmp_path: Path) -> None:
+    """Kernels need a GPU; the run that nsys would capture does not."""
+    saved = tmp_path / "run.json"
+    command = [sys.executable, "-m", "benchmarks.kernel_busy_share", "--loop", "packed", "--device", "cpu"]
+    command += ["--tokens", "256", "--num-sequences", "12", "--batches", "5", "--run-only", str(saved)]
+    printed = standins.run(command, libraries=(), timeout_s=240)
+    assert "in device stages, at most: n/a" in printed
+    assert len(RunResult.load(saved).batches) == 5

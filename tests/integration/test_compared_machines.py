@@ -2,7 +2,6 @@
 """Runs on simulated machines of known speed, through the real loader, packer and runner, are compared truthfully."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -20,7 +19,7 @@ def measure(monkeypatch, folder, sequences=1000, slowdown=1.0, start_up_s=1.0):
     machine = SimulatedMachine(flops_per_second=1e12 / slowdown, shape=SHAPE, start_up_s=start_up_s)
     machine.install(monkeypatch)
     path = workload_in_order(folder.parent, sequences, "shuffled")
-    result = measure_configuration(replace(BASELINE, num_workers=0), path, folder, machine, "cpu", cooldown_s=0.0)
+    result = measure_configuration(BASELINE.replace(num_workers=0), path, folder, machine, "cpu", cooldown_s=0.0)
     assert result.succeeded
     return folder
 

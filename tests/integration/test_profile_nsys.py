@@ -15,7 +15,7 @@ from virnuc_profiler.capture.profiler import BatchProfiler
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.cli.nsys import profile_command
 from virnuc_profiler.sweep.results.folder_lock import FolderLock
-from virnuc_profiler.sweep.trial import run as trial
+from virnuc_profiler.sweep.trial import trial_run as trial
 
 pytestmark = pytest.mark.slow  # starts whole programs
 

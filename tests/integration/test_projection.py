@@ -90,7 +90,7 @@ def test_a_sweep_over_a_sorted_file_recommends_what_one_over_the_shuffled_file_d
 
         def trial(workload, configuration, folder, progress, fasta=fasta):
             sample = sample_of(workload, fasta)
-            knobs = replace(configuration, num_workers=0)
+            knobs = configuration.replace(num_workers=0)
             result = measure_configuration(knobs, fasta, folder, machine, "cpu", sample=sample, cooldown_s=0.0)
             return replace(result, configuration=configuration)
 

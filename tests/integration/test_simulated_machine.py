@@ -60,7 +60,7 @@ def truth_of(path, machine):
 
 def measure(path, folder, machine, configuration=BASELINE, **options):
     """Return the result of a trial through the real loader, packer and runner, without the processes of its workers."""
-    knobs = replace(configuration, num_workers=0)
+    knobs = configuration.replace(num_workers=0)
     result = measure_configuration(knobs, path, folder, machine, "cpu", cooldown_s=0.0, **options)
     return replace(result, configuration=configuration)
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The steady rate of a trial is that of the machine, whatever its start-up, its workload and the order of a file."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -10,8 +8,8 @@ from tests.support.simulated_machine import ORDERS, SimulatedMachine, workload_i
 from virnuc_profiler.analysis.confidence.rate_interval import SETTLED, TOO_SHORT, UNSETTLED
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.sweep.trial import repetition
 from virnuc_profiler.sweep.trial.run import measure_configuration
+from virnuc_profiler.targets import repetition
 from virnuc_profiler.targets.knobs.configuration import BASELINE
 from virnuc_profiler.telemetry.reader import read_telemetry
 
@@ -24,7 +22,7 @@ START_UP_S = {0: 0.05, 2: 1.1, 4: 1.7, 8: 3.2}
 
 def measure(path, folder, machine, **options):
     """Return the result of a trial through the real loader, packer and runner, without the processes of its workers."""
-    knobs = replace(BASELINE, num_workers=0)
+    knobs = BASELINE.replace(num_workers=0)
     length = {"precision_target": 0.01, "trial_seconds": 3.0, **options}
     return measure_configuration(knobs, path, folder, machine, "cpu", cooldown_s=0.0, **length)
 

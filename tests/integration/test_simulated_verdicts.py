@@ -64,7 +64,7 @@ class Host:
         self.measured.append(configuration)
         self.machine.tokens_per_second = TOKENS_PER_SECOND * factor
         self.machine.start_up_ns = round(1e9 * self.start_up_s.get(configuration.num_workers, 0.5))
-        plain = replace(configuration, num_workers=0)  # without the processes of the workers
+        plain = configuration.replace(num_workers=0)  # without the processes of the workers
         result = measure_configuration(plain, workload.path, folder, self.machine, "cpu", cooldown_s=0.0)
         return replace(result, configuration=configuration)
 

@@ -36,9 +36,9 @@ tables = st.lists(batches, max_size=8).map(BatchTable.from_records)
 @given(tables, st.integers(0, 300_000))
 def test_everything_adds_up(records, slack_ns):
     found = device_gaps(records, WINDOW, host_timeline(records, WINDOW), slack_ns)
-    if found.busy:
+    if found.in_stages:
         gaps_ns = sum(gap.duration_ns for gap in found.gaps)
-        assert found.busy_ns + gaps_ns + found.lead_in_ns + found.tail_ns == WINDOW[1] - WINDOW[0]
+        assert found.in_stages_ns + gaps_ns + found.lead_in_ns + found.tail_ns == WINDOW[1] - WINDOW[0]
     for gap in found.gaps:
         assert sum(gap.causes.values()) == gap.duration_ns > 0
         assert all(duration_ns > 0 for duration_ns in gap.causes.values())
@@ -60,9 +60,9 @@ def test_a_part_of_the_window_adds_up_too(records, part):
         assert inside[0] <= gap.start_ns < gap.end_ns <= inside[1]
         assert sum(gap.causes.values()) == gap.duration_ns
         assert all(duration_ns > 0 for duration_ns in gap.causes.values())
-    if found.busy:
+    if found.in_stages:
         gaps_ns = sum(gap.duration_ns for gap in found.gaps)
-        assert found.busy_ns + gaps_ns + found.lead_in_ns + found.tail_ns == inside[1] - inside[0]
+        assert found.in_stages_ns + gaps_ns + found.lead_in_ns + found.tail_ns == inside[1] - inside[0]
 
 
 @given(tables)

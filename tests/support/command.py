@@ -90,10 +90,10 @@ class Command:
         return found
 
 
-def run(*arguments, **options) -> Finished:
+def run(*arguments, timeout=120, **options) -> Finished:
     """Run a command to its end and require that it leaves no process."""
     command = Command(*arguments, **options)
-    finished = command.finish()
+    finished = command.finish(timeout)
     assert command.left_behind() == []
     return finished
 

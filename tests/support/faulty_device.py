@@ -41,7 +41,7 @@ class FaultyDevice(FaultyModel):
     def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None, brief=False):
         device = torch.device(str(self.request.device))
         model = DeviceModel(device, DeviceFault(configuration.prefetch_factor))
-        used = replace(configuration, prefetch_factor=1)
+        used = configuration.replace(prefetch_factor=1)
         result = measure_configuration(
             used, workload.path, output_dir, model, device, cooldown_s="auto", on_progress=on_progress
         )

@@ -16,8 +16,8 @@ import torch
 from torch.utils.data import get_worker_info
 
 from virnuc_profiler.inference.sequences.dataset import SequenceDataset
-from virnuc_profiler.sweep.trial import run as trial
 from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
+from virnuc_profiler.targets import builtin_source
 
 HELD: list = []
 """Objects that faults keep open in this process on purpose."""
@@ -60,7 +60,7 @@ def run_with(monkeypatch, folder: Path, fault=None, *, workers: int = 2, in_all:
         dataset.__dict__ |= {"fault": attributes["fault"].__func__, "in_all_workers": in_all}
         return dataset
 
-    monkeypatch.setattr(trial, "SequenceDataset", make)
+    monkeypatch.setattr(builtin_source, "SequenceDataset", make)
     knobs = {"prefetch_factor": 1, "token_budget": 256, "buffer_size": 100}
     settings = {**knobs, "cooldown_s": "auto", "warm_up": False, **options}
     return run_single_gpu_benchmark(write_fasta(folder), folder, model or Model(), "cpu", workers, **settings)

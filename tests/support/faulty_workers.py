@@ -7,15 +7,15 @@ import signal
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from enum import IntEnum
 
 import torch
 
 from tests.support.faulty_model import FaultyModel
 from virnuc_profiler.inference.sequences.dataset import SequenceDataset
-from virnuc_profiler.sweep.trial import run as trial
+from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.worker import child
+from virnuc_profiler.targets import builtin_source
 
 
 class WorkerFault(IntEnum):
@@ -51,7 +51,7 @@ DATASETS = {WorkerFault.RAISES: Raising, WorkerFault.BLOCKS: Blocking}
 class FaultyWorkers(FaultyModel):
     def run_trial(self, workload, configuration, output_dir, on_progress=None, on_tokens=None, brief=False):
         fault = configuration.prefetch_factor
-        trial.SequenceDataset = DATASETS.get(fault, SequenceDataset)
+        builtin_source.SequenceDataset = DATASETS.get(fault, SequenceDataset)
 
         stopped = []
 
@@ -68,8 +68,8 @@ class FaultyWorkers(FaultyModel):
                         os.kill(pid, number)
             return torch.ones(len(tokens), 4)
 
-        return trial.measure_configuration(
-            replace(configuration, prefetch_factor=1), workload.path, output_dir, model, "cpu",
+        return measure_configuration(
+            configuration.replace(prefetch_factor=1), workload.path, output_dir, model, "cpu",
             cooldown_s=0.0, on_progress=on_progress,
         )  # fmt: skip
 

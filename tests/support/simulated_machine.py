@@ -14,8 +14,8 @@ from tests.support.runs import table_of
 from virnuc_profiler.analysis.model_cost import DeviceCeiling, arithmetic_metadata, forward_flops
 from virnuc_profiler.inference import runner as runner_module
 from virnuc_profiler.sweep.plan.workload import generate_tuning_workload
-from virnuc_profiler.sweep.trial import repetition
-from virnuc_profiler.sweep.trial import run as trial
+from virnuc_profiler.sweep.trial import trial_run as trial
+from virnuc_profiler.targets import repetition
 from virnuc_profiler.telemetry.records import STAGES, BatchRecord, DeviceCapture, PackingRecord, StageRecord
 from virnuc_profiler.telemetry.run_result import RunResult
 

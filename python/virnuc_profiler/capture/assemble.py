@@ -12,6 +12,7 @@ from virnuc_profiler import _core
 from virnuc_profiler.capture.host_watch import HostWatch
 from virnuc_profiler.capture.target import Target
 from virnuc_profiler.telemetry.batch_table import BatchTable
+from virnuc_profiler.telemetry.parts.start_up_records import StartUpRecord
 from virnuc_profiler.telemetry.records import (
     DeviceCapture,
     EnergyReading,
@@ -38,6 +39,7 @@ def assemble_run(
     metadata: Mapping[str, Any],
     sampling_reason: str,
     host: HostWatch | None = None,
+    start_up: StartUpRecord | None = None,
 ) -> RunResult:
     """Build the result of a stopped timeline.
 
@@ -55,6 +57,7 @@ def assemble_run(
         metadata: JSON-serializable values to keep with the result.
         sampling_reason: Reason why the GPU was not sampled. Empty if it was.
         host: Ended watch of the host. None if the host was not watched.
+        start_up: What was noted of the run's start-up. None if nothing was.
     """
     stages = timeline.stages()
     device_ends = stages["device_end_ns"]
@@ -72,6 +75,7 @@ def assemble_run(
         cost=_profiling_cost(timeline, samples),
         host=None if host is None else host.capture(),
         stops=None if host is None else host.stops(),
+        start_up=start_up,
     )
 
 

@@ -7,7 +7,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
@@ -17,8 +17,10 @@ import nvtx
 from virnuc_profiler import _core
 from virnuc_profiler.capture.assemble import assemble_run, collect_samples
 from virnuc_profiler.capture.host_watch import HostWatch
+from virnuc_profiler.capture.start_up.preparation import begin_run, preparing, start_up_record
 from virnuc_profiler.capture.target import Target, current_stream, resolve_target
 from virnuc_profiler.errors import LibraryUnavailable, VirnucError
+from virnuc_profiler.telemetry.parts.start_up_records import STARTING_LOADER
 from virnuc_profiler.telemetry.records import STAGES
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -170,6 +172,7 @@ class BatchProfiler:
                 # Python's nvtx package marks the run; the compiled core marks the stages inside it.
                 self._phase = nvtx.start_range("run", domain=NVTX_DOMAIN)
             self._started_ns = _core.monotonic_ns()
+            self._first_run = begin_run()
             self._timeline = timeline
         except BaseException:
             self._turn_off(timeline, timeout_s=0.0)
@@ -201,6 +204,7 @@ class BatchProfiler:
             metadata=self._metadata,
             sampling_reason=self._sampling_reason,
             host=host,
+            start_up=start_up_record(first_run=self._first_run, run_start_ns=self._started_ns, run_end_ns=ended_ns),
         )
         return self._result
 
@@ -237,7 +241,8 @@ class BatchProfiler:
             iterable: Source of the items, such as a DataLoader.
             stage: Stage that times the wait. None, or a stage that this profiler lacks, leaves the wait untimed.
         """
-        iterator = iter(iterable)
+        with preparing(STARTING_LOADER):  # a DataLoader starts its workers here
+            iterator = iter(iterable)
         wait_stage = stage if stage in self._stages else None
         while True:
             batch = self.begin_batch()
@@ -256,6 +261,16 @@ class BatchProfiler:
                 yield item
             finally:
                 batch.end()
+
+    def preparing(self, name: str) -> AbstractContextManager[None]:
+        """Return a context manager around work that prepares the run, so that the diagnosis of its start-up names it.
+
+        It may be used before the run starts, too, such as around loading the model.
+
+        Args:
+            name: Name of the work.
+        """
+        return preparing(name)
 
     def stage(self, name: str) -> _core.Stage:
         """Return a context manager that times a stage of the batch that began last in this thread.

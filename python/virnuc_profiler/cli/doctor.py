@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path
+from virnuc_profiler.cli.options.target_options import target_of_text
 from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.reports.columns import filled
@@ -44,7 +45,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--device",
         type=device_name,
         metavar=DEVICES,
-        help="device of --overhead (default: auto)",
+        help="device of --overhead or --target (default: auto)",
+    )
+    parser.add_argument(
+        "--target",
+        type=target_of_text,
+        metavar="NAME",
+        help="make a target, which may load its model, and show what it says of itself, instead of the checks",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--output-dir", type=file_path, metavar="DIR", help="folder that must be writable (default: .)")
@@ -60,15 +67,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; return 1 if a part without which nothing works is broken."""
     measures = arguments.overhead or arguments.calibrate
-    if arguments.device is not None and not arguments.overhead:
-        raise UsageError("--device has no effect without --overhead: leave it out")
-    if arguments.output_dir is not None and measures:
-        raise UsageError("--output-dir has no effect with --overhead or --calibrate: leave it out")
+    if arguments.device is not None and not (arguments.overhead or arguments.target):
+        raise UsageError("--device has no effect without --overhead or --target: leave it out")
+    if arguments.target is not None and measures:
+        raise UsageError("--target has no effect with --overhead or --calibrate: leave it out")
+    if arguments.output_dir is not None and (measures or arguments.target):
+        raise UsageError("--output-dir has no effect with --overhead, --calibrate or --target: leave it out")
     if measures:
         return _measure(arguments)
-    from virnuc_profiler.cli.options.checks import all_checks
-
-    checks = all_checks(arguments.output_dir or Path())
+    checks = _checks_of_target(arguments) if arguments.target else _checks_of_machine(arguments)
     broken = any(check.state == "broken" for check in checks)
     if arguments.json:
         print(
@@ -77,6 +84,22 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(render_checks(checks))
     return 1 if broken else 0
+
+
+def _checks_of_machine(arguments: argparse.Namespace) -> Sequence[Check]:
+    from virnuc_profiler.cli.options.checks import all_checks
+
+    return all_checks(arguments.output_dir or Path())
+
+
+def _checks_of_target(arguments: argparse.Namespace) -> Sequence[Check]:
+    from virnuc_profiler.cli.options.measurement_request import resolve_device_here
+    from virnuc_profiler.cli.options.target_checks import target_checks
+    from virnuc_profiler.targets.contract import TargetOptions
+
+    with Heartbeat(f"making {arguments.target}"):
+        device = str(resolve_device_here(arguments.device or "auto", {}))
+        return list(target_checks(arguments.target, TargetOptions(device)))
 
 
 def _measure(arguments: argparse.Namespace) -> int:

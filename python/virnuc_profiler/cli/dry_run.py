@@ -21,8 +21,8 @@ from virnuc_profiler.cli.options.measurement_request import (
 )
 from virnuc_profiler.cli.options.search_options import describe_search, space_of_sweep, time_of_race
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
-from virnuc_profiler.sweep.plan.steps import SEARCH, plan
-from virnuc_profiler.targets.knobs.configuration import MODEL_KNOBS
+from virnuc_profiler.sweep.plan.steps import SEARCH, uncrossed_note
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, KnobSet
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def dry_run(
     with tempfile.TemporaryDirectory(prefix="virnuc_profiler_") as folder:
         trial = dataclasses.replace(request, output_dir=Path(folder))
         workload, validation = trial.workload(), trial.validation_workload()
-    check_budgets(plan(decisions.grid), decisions.steps, workload, validation)
+    steps = decisions.planned_steps
+    check_budgets(steps, decisions.steps, workload, validation)
     records = _with_new_sweep(request, decisions, workload, validation) if resumed is None else resumed
     settings = with_limits(records[-1].current_conditions, request, limits).settings
     trials = remaining_trials(records, decisions.steps, settings)
@@ -69,12 +70,17 @@ def dry_run(
             continue
         counts = Counter(configuration for step, configuration in trials if step == name)
         blocks = f" in {counted(decisions.repeats, 'block')}" if decisions.repeats > 1 and name != "validation" else ""
+        if note := uncrossed_note(steps[name]):
+            print(note)
         print(f"{name}: {counted(len(counts), 'configuration')}{blocks}")
         for configuration, count in counts.items():
             again = f" ({count} times)" if count > 1 else ""
             print(f"  {'the best found' if configuration is None else configuration}{again}")
     tokens = [(validation if name == "validation" else workload).tokens for name, _ in trials]
-    print(f"Model: {request.model} on {request.device}")
+    if decisions.knobs.is_builtin:
+        print(f"Model: {request.model} on {request.device}")
+    else:
+        print(f"Target: {decisions.knobs.target}, model: {request.model or 'its own choice'}, on {request.device}")
     print(describe_workload(workload))
     warn_of_findings(workload)
     more = time_of_race(decisions.steps) if confirms else ""
@@ -100,7 +106,12 @@ def dry_resume(folder: Path, given: Mapping[str, Any], limits: Mapping[str, floa
     require_same_file(record, request)
     plan_so_far = record.plan
     decisions = Decisions(
-        plan_so_far.steps, plan_so_far.grid, plan_so_far.objective, plan_so_far.repeats, plan_so_far.budget_sec
+        plan_so_far.steps,
+        plan_so_far.grid,
+        plan_so_far.objective,
+        plan_so_far.repeats,
+        plan_so_far.budget_sec,
+        plan_so_far.knobs,
     )
     return dry_run(request, decisions, limits, records)
 
@@ -114,11 +125,11 @@ def _with_new_sweep(
 
     earlier = read_journal(request.output_dir)
     new = SweepRecord("", decisions.plan(request, workload, validation), "")
-    new.conditions["today"] = _expected_conditions(request, earlier)
+    new.conditions["today"] = _expected_conditions(request, decisions.knobs, earlier)
     return [*earlier, new]
 
 
-def _expected_conditions(request: Request, earlier: Sequence[SweepRecord]) -> Conditions:
+def _expected_conditions(request: Request, knobs: KnobSet, earlier: Sequence[SweepRecord]) -> Conditions:
     """Return the conditions of a new sweep, as far as they are known before its model is loaded.
 
     A model that is asked for with the options of the last sweep is expected to be the same one.
@@ -128,13 +139,15 @@ def _expected_conditions(request: Request, earlier: Sequence[SweepRecord]) -> Co
     from virnuc_profiler.sweep.trial.provenance import machine_description, software_versions
 
     model: Mapping[str, Any] = request.describe_model()
+    versions: dict[str, Any] = software_versions()
     device_name = None
     if earlier:
         then, options = earlier[-1], options_of(request)
-        varied = {name for name in then.plan.grid if name in MODEL_KNOBS}
-        names = ("device", "model", "weights", *MODEL_KNOBS)
-        if varied == set(request.varied) and all(then.plan.options.get(name) == options[name] for name in names):
+        varied = {name for name in then.plan.grid if name in (*BUILTIN_KNOBS.model_knobs, *knobs.model_knobs)}
+        names = ("device", "model", "weights", "target", *BUILTIN_KNOBS.model_knobs)
+        if varied == set(request.varied) and all(then.plan.options.get(name) == options.get(name) for name in names):
             model = then.current_conditions.model
+            versions = {**(versions if knobs.is_builtin else then.current_conditions.versions), **versions}
             device_name = then.current_conditions.settings.get("device_name")
     settings = {
         "device": str(request.device),
@@ -142,4 +155,4 @@ def _expected_conditions(request: Request, earlier: Sequence[SweepRecord]) -> Co
         "device_memory_gb": request.device_memory_gb,
         "host": platform.node(),
     }
-    return Conditions(machine_description(), software_versions(), model, settings)
+    return Conditions(machine_description(), versions, model, settings, knobs=knobs)

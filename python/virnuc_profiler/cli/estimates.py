@@ -24,14 +24,16 @@ def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Est
     from virnuc_profiler.capture.cpu_limits import cpu_limits
     from virnuc_profiler.inference.esm2.config import ARCHITECTURES
     from virnuc_profiler.sweep.plan.cooldown import min_pause_s
-    from virnuc_profiler.sweep.plan.estimate import from_baseline, guess
+    from virnuc_profiler.sweep.plan.estimate import from_baseline, guess, without_guess
     from virnuc_profiler.sweep.results.result_files import baseline_seconds
+    from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET
 
     pause_s = min_pause_s(request.cooldown_s)
     trial_s = request.trial_seconds
     if trial_s is not None and request.timeout_s is not None:
         trial_s = min(trial_s, request.timeout_s)  # no pass begins that would exceed the time limit
-    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, str(request.device))
+    device = str(request.device)
+    seconds = baseline_seconds(request.output_dir, workload.fingerprint, request.model, device, request.target)
     if seconds is not None:
         return from_baseline(
             tokens,
@@ -40,6 +42,8 @@ def estimate(request: Request, workload: Workload, tokens: Sequence[int]) -> Est
             measured_tokens=workload.tokens,
             trial_seconds=trial_s,
         )
+    if request.target != BUILTIN_TARGET or request.model is None:
+        return without_guess(len(tokens), pause_s, trial_s)
     architecture = ARCHITECTURES[request.model]
     return guess(
         tokens,

@@ -7,28 +7,48 @@ import argparse
 import shlex
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.cli.estimates import estimate
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.nsys import profile_under_nsys
-from virnuc_profiler.cli.options.arguments import add_measurement_options, set_defaults_aside, take_given_options
+from virnuc_profiler.cli.options.arguments import (
+    add_measurement_options,
+    set_defaults_aside,
+    take_given_options,
+    whole,
+)
 from virnuc_profiler.cli.options.idle_options import refuse_idle_options
+from virnuc_profiler.cli.options.isolation import ModelHost, ThisProcess, model_process
 from virnuc_profiler.cli.options.measurement_request import (
     build_request,
     describe_workload,
     fill_in_folder,
+    resolve_device_here,
     shown_path,
     warn_of_findings,
 )
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
+from virnuc_profiler.cli.options.target_options import (
+    configuration_given,
+    facts_of_target,
+    refuse_options_of_builtin,
+    resolve_model,
+)
 from virnuc_profiler.cli.terminal import terminal_width
-from virnuc_profiler.errors import UsageError
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.errors import LibraryUnavailable, UsageError
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request
+    from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.result import Result
+    from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
+    from virnuc_profiler.sweep.trial.measured_target import MeasuredTarget
+    from virnuc_profiler.targets.knobs.configuration import Configuration
+
+KERNEL_BATCHES: Final = 20
+"""Batches that ``--kernels`` captures by default."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,7 +73,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--capture-range", action="store_true",
         help="bracket the measured batches with cudaProfilerStart/Stop, for nsys or ncu",
     )  # fmt: skip
-    set_defaults_aside(parser, "nsys", "capture_range", "verbose")
+    kernels = parser.add_argument_group("kernels")
+    kernels.add_argument(
+        "--kernels", nargs="?", type=whole(1), const=KERNEL_BATCHES, metavar="N",
+        help="afterwards run N steady batches again under CUPTI: the true busy share of the GPU, gaps inside stages, "
+        f"launches, and the largest kernels of each stage (default: {KERNEL_BATCHES} batches)",
+    )  # fmt: skip
+    set_defaults_aside(parser, "nsys", "capture_range", "verbose", "kernels")
     parser.set_defaults(run=run)
 
 
@@ -62,17 +88,29 @@ def run(arguments: argparse.Namespace) -> int:
     from virnuc_profiler.sweep.results.folder_lock import FolderLock
 
     given = take_given_options(arguments)
+    resolve_model(arguments, given, arguments.target)
+    refuse_options_of_builtin(given, arguments.target)
     refuse_idle_options(arguments, given, arguments.fasta)
-    knobs = {name: getattr(arguments, name) for name, knob in KNOBS.items() if not knob.needs_new_model}
-    configuration = Configuration(**knobs)
     named = arguments.output_dir is not None
+    if arguments.kernels and (arguments.nsys or arguments.capture_range):
+        raise UsageError(
+            "--kernels and Nsight's tools both need CUPTI, which serves one tool at a time: leave out --kernels, or "
+            "--nsys and --capture-range"
+        )
     if arguments.nsys:
+        with model_process() as other:  # whose device memory is free again before the run
+            configuration = _configuration(arguments, given, other)
         return profile_under_nsys(arguments.argv, configuration.run_id, fill_in_folder(arguments), named=named)
-    request = build_request(arguments, limit_file=False)
+    here = ThisProcess()
+    host = ModelHost(resolve_device_here, here.load, here.knobs_of, {})
+    configuration = _configuration(arguments, given, host)
+    request = build_request(arguments, limit_file=False, target_knobs=configuration.knobs)
+    if not configuration.knobs.is_builtin:
+        request = request.for_configuration(configuration)
     arguments.output_dir = claim_folder(request.output_dir, named=named)
     request = replace(request, output_dir=arguments.output_dir)
     with FolderLock(request.output_dir, "profile"):
-        result = _measure(request, configuration)
+        result = _measure(request, configuration, here, arguments.kernels or 0)
     # Neither file exists if the device failed before the run began.
     if result.telemetry_path is not None and result.run_path is not None:
         print(_rendered(result.run_path, whole=arguments.verbose))
@@ -82,6 +120,14 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"All figures: virnuc-profiler report {shown_path(shlex.quote(result.run_path))}")
     print(f"Results: {shown_path(request.output_dir)}")
     return 0 if result.succeeded else 1
+
+
+def _configuration(arguments: argparse.Namespace, given: dict[str, Any], host: ModelHost) -> Configuration:
+    """Return the configuration that the options name, for the knobs of their target."""
+    knobs = facts_of_target(arguments, host).knobs
+    if knobs.is_builtin:  # its precision belongs to the model, which is loaded once
+        given = {name: value for name, value in given.items() if name not in knobs.model_knobs}
+    return configuration_given(given, knobs)
 
 
 def _rendered(run_path: str, *, whole: bool) -> str:
@@ -94,23 +140,24 @@ def _rendered(run_path: str, *, whole: bool) -> str:
     return TextRenderer().run(run) if whole else render_page(run, terminal_width())
 
 
-def _measure(request: Request, configuration: Configuration) -> Result:
+def _measure(request: Request, configuration: Configuration, here: ThisProcess, kernel_batches: int) -> Result:
     from virnuc_profiler.capture.cpu_check import quota_notice
     from virnuc_profiler.cli.progress import show_run
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.inference.loading.environment import require_environment
     from virnuc_profiler.sweep.plan.budgets import require_budget
     from virnuc_profiler.sweep.results.result_files import trial_paths
-    from virnuc_profiler.sweep.trial.measured_model import MeasuredModel
 
     with Heartbeat("reading the sequences"):
         workload, fasta = request.open_workload()
-    require_budget(configuration.token_budget, workload.longest_tokens)
-    require_environment(configuration.num_workers)
+    workers = int(configuration.get("num_workers") or 0)
+    if configuration.knobs.is_builtin:
+        require_budget(configuration.token_budget, workload.longest_tokens)
+    require_environment(workers)
     print(describe_workload(workload))
     warn_of_findings(workload)
-    with Heartbeat(f"loading {request.model}"):
-        model = MeasuredModel(request, fasta)
+    with Heartbeat(f"loading {request.model or request.target}"):
+        model = here.load(request, fasta)
     print(describe_model(model.description))
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
@@ -122,12 +169,29 @@ def _measure(request: Request, configuration: Configuration) -> Result:
     if predicted is not None:
         raise UsageError(f"{configuration} is {predicted.message}")
     with Heartbeat("warming up the model"):
-        model.warm_up(workload, num_workers=min(1, configuration.num_workers))
+        model.warm_up(workload, num_workers=min(1, workers))
     keep_earlier(trial_paths(request.output_dir, configuration.run_id))
     with show_run(workload) as progress:
         result = model.run_trial(
             workload, configuration, request.output_dir, progress.count_sequences, progress.count_tokens
         )
+    if result.succeeded and kernel_batches and result.run_path is not None:
+        _add_kernels(model, workload, configuration, Path(result.run_path), kernel_batches)
     if not result.succeeded:
         print(f"virnuc-profiler: error: {configuration} failed, {result.message}", file=sys.stderr)
     return result
+
+
+def _add_kernels(
+    model: MeasuredModel | MeasuredTarget,
+    workload: Workload,
+    configuration: Configuration,
+    run_path: Path,
+    num_batches: int,
+) -> None:
+    """Capture kernels beside a finished run. A failure is printed, because the run itself is complete without them."""
+    try:
+        with Heartbeat(f"running {num_batches} batches again under CUPTI"):
+            model.add_kernels(workload, configuration, run_path, num_batches)
+    except (LibraryUnavailable, ValueError) as error:
+        print(f"virnuc-profiler: no kernels were captured: {error}", file=sys.stderr)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.cli.options.decision_options import recorded_decisions
 from virnuc_profiler.cli.options.measurement_request import shown_path
+from virnuc_profiler.cli.options.target_options import option_of, values_given
 from virnuc_profiler.errors import UsageError, WorkloadError
+from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.sweep.plan.conditions import Conditions
-from virnuc_profiler.targets.knobs.configuration import KNOBS, MODEL_KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, BUILTIN_TARGET, KnobSet
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 _SAME: Final = ("fingerprint", "num_sequences", "sample_fingerprint")
 """What a workload must have in common with that of the sweep that is continued."""
+
+_WORDS: Final = ("help", "heading", "tries", "default_text")
+"""Attributes of a knob that change nothing in a sweep that has begun."""
 
 
 def require_journal(folder: Path) -> None:
@@ -75,7 +80,7 @@ def resumed_request(
 
     refuse_contradictions(record, folder, given, resolve_device)
     options = {**record.plan.options, **{name: given[name] for name in HARMLESS if name in given}}
-    return request_of(options, record.plan.grid, folder, resolve_device)
+    return request_of(options, record.plan.grid, folder, resolve_device, record.plan.knobs)
 
 
 def refuse_contradictions(
@@ -94,29 +99,66 @@ def refuse_contradictions(
     """
     from virnuc_profiler.sweep.plan.request import HARMLESS, NEW_OPTIONS, recorded
 
-    plan = record.plan
+    plan, knobs = record.plan, record.plan.knobs
     known = {
         **NEW_OPTIONS,
         **plan.options,
-        **{name: plan.grid.get(name) for name in KNOBS},
-        **{name: (fixed,) for name in MODEL_KNOBS if (fixed := plan.options.get(name)) is not None},
+        **{name: plan.grid.get(name) for name in dict.fromkeys((*BUILTIN_KNOBS, *knobs))},
+        **{name: (fixed,) for name in BUILTIN_KNOBS.model_knobs if (fixed := plan.options.get(name)) is not None},
         "steps": plan.steps,
         "output_dir": str(folder.resolve()),
         **recorded_decisions(plan.objective, plan.repeats, plan.steps, given, plan.budget_sec),
     }
     found = []
-    for name, value in given.items():
+    today_given = {**given, **_lists_given(given, plan.options.get("target", BUILTIN_TARGET), knobs)}
+    for name, value in today_given.items():
         today = recorded(name, value)
         if name == "device":
             today = str(resolve_device(value, {}))
         elif name == "output_dir":
             today = str(Path(value).resolve())
         if name in known and name not in HARMLESS and today != known[name]:
-            found.append(f"--{name.replace('_', '-')} is {_shown(today)} but was {_shown(known[name])}")
+            option = option_of(knobs, name) if name in knobs else f"--{name.replace('_', '-')}"
+            found.append(f"{option} is {_shown(today)} but was {_shown(known[name])}")
     if found:
         raise UsageError(
             f"the sweep in {folder} was begun with other options: {'; '.join(found)}; leave them out to resume it, or "
             "start a new sweep in another --output-dir"
+        )
+
+
+def _lists_given(given: Mapping[str, Any], target: str, knobs: KnobSet) -> dict[str, Any]:
+    """Return the full name of the model and the lists of knobs that were given, as the sweep's plan holds them.
+
+    Raises:
+        UsageError: The sweep's target has no such model, knob or value.
+    """
+    if given.get("target", target) != target:
+        return {}  # that alone is refused
+    model = {"model": resolve_model_name(given["model"])} if knobs.is_builtin and "model" in given else {}
+    return {**model, **values_given(given, knobs)}
+
+
+def require_same_knobs(record: SweepRecord, folder: Path, today: KnobSet) -> None:
+    """Refuse a target whose knobs mean something else than those of the sweep.
+
+    Args:
+        record: The sweep.
+        folder: Folder of the sweep, for the message.
+        today: Knobs that the target has now.
+
+    Raises:
+        UsageError: A knob came, went, or has another range or default.
+    """
+    then, now = (
+        {name: {key: value for key, value in knob.to_json().items() if key not in _WORDS} for name, knob in one.items()}
+        for one in (record.plan.knobs, today)
+    )
+    changed = [name for name in dict.fromkeys((*then, *now)) if then.get(name) != now.get(name)]
+    if changed:
+        raise UsageError(
+            f"the knobs of {today.target} are not those of the sweep in {folder}: {', '.join(changed)}; put the target "
+            "back to resume, or start a new sweep in another --output-dir"
         )
 
 
@@ -220,7 +262,9 @@ def conditions_so_far(record: SweepRecord) -> Conditions:
     """Return the sweep's conditions with today's machine and versions, which are known before the model is loaded."""
     from virnuc_profiler.sweep.trial.provenance import machine_description, software_versions
 
-    return replace(record.current_conditions, machine=machine_description(), versions=software_versions())
+    then = record.current_conditions
+    own = {} if then.knobs.is_builtin else then.versions  # those of the target's packages are known once it is loaded
+    return replace(then, machine=machine_description(), versions={**own, **software_versions()})
 
 
 def _with_way_out(message: str, record: SweepRecord, request: Request) -> str:

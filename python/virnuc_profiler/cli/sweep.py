@@ -36,18 +36,25 @@ from virnuc_profiler.cli.options.measurement_request import (
     build_request,
     describe_workload,
     fasta_of_environment,
-    grid_of,
     require_writable,
+    resolve_device_here,
     shown_path,
     warn_of_findings,
 )
 from virnuc_profiler.cli.options.result_folder import claim_folder
 from virnuc_profiler.cli.options.search_options import (
+    ADAPTIVE,
     add_search_options,
     describe_search,
     space_of_sweep,
     steps_of_search,
     time_of_race,
+)
+from virnuc_profiler.cli.options.target_options import (
+    facts_of_target,
+    grid_given,
+    refuse_options_of_builtin,
+    resolve_model,
 )
 from virnuc_profiler.cli.resume import (
     conditions_so_far,
@@ -55,14 +62,15 @@ from virnuc_profiler.cli.resume import (
     require_journal,
     require_same_conditions,
     require_same_file,
+    require_same_knobs,
     require_same_model,
     require_same_workload,
     resumed_request,
     with_limits,
 )
 from virnuc_profiler.errors import UsageError, VirnucError
-from virnuc_profiler.sweep.plan.steps import SEARCH, STEP_NAMES, Grid, Step, plan
-from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration
+from virnuc_profiler.sweep.plan.steps import GRID, SEARCH, STEP_NAMES, Grid, Step, uncrossed_note
+from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration, KnobSet
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -121,31 +129,53 @@ def run(arguments: argparse.Namespace) -> int:
             return _resume(arguments.resume, given, host, allow_mixed=arguments.allow_mixed)
     if arguments.allow_mixed:
         raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
-    grid = grid_of(arguments)
     fasta = fasta_of_environment()
+    resolve_model(arguments, given, arguments.target)
+    refuse_options_of_builtin(given, arguments.target)
     refuse_idle_options(arguments, given, arguments.fasta or fasta)
-    objective = objective_of(arguments)
-    decisions = Decisions(
-        steps_of(steps_of_search(arguments, given, grid), confirm=not arguments.no_confirm),
-        grid,
-        objective,
-        arguments.repeats,
-        None if arguments.budget_minutes is None else 60 * arguments.budget_minutes,
-    )
-    if idle := idle_lists(given, (plan(grid)[name] for name in decisions.steps)):
-        _log.warning("%s", idle)
-    if arguments.dry_run:
-        request = build_request(arguments, limit_file=True, grid=grid, fasta=fasta)
-        require_energy(objective, request.device.type)
-        return dry_run(request, decisions, limits_of(arguments))
     with model_host(arguments) as host:
+        decisions = _decisions(arguments, given, host)
+        resolve_device = resolve_device_here if arguments.dry_run else host.resolve_device
         with Heartbeat("starting PyTorch"):
             request = build_request(
-                arguments, limit_file=True, grid=grid, fasta=fasta, resolve_device=host.resolve_device
-            )  # fmt: skip
-        require_energy(objective, request.device.type)
+                arguments,
+                limit_file=True,
+                grid=decisions.grid,
+                fasta=fasta,
+                resolve_device=resolve_device,
+                target_knobs=decisions.knobs,
+            )
+        require_energy(decisions.objective, request.device.type)
+        if arguments.dry_run:
+            return dry_run(request, decisions, limits_of(arguments))
         arguments.output_dir = claim_folder(request.output_dir, named="output_dir" in given)
         return _start(dataclasses.replace(request, output_dir=arguments.output_dir), decisions, host)
+
+
+def _decisions(arguments: argparse.Namespace, given: dict[str, Any], host: ModelHost) -> Decisions:
+    """Return what the options ask to measure of their target, and warn of lists that have no effect."""
+    with Heartbeat(f"asking {arguments.target} for its knobs"):
+        facts = facts_of_target(arguments, host)
+    knobs = facts.knobs
+    lists = grid_given(given, knobs, searched=True)
+    grid = grid_given(given, knobs, searched=arguments.search == ADAPTIVE)
+    found = Decisions(
+        steps_of(steps_of_search(arguments, given, lists, knobs), confirm=not arguments.no_confirm),
+        grid,
+        objective_of(arguments, facts),
+        arguments.repeats,
+        None if arguments.budget_minutes is None else 60 * arguments.budget_minutes,
+        knobs,
+    )
+    steps_by_name = found.planned_steps
+    if GRID in found.steps and not steps_by_name[GRID].grid:
+        raise UsageError(
+            f"nothing is varied: give several values of a knob of {knobs.target} with --knob NAME=V1,V2 (its knobs are "
+            f"{', '.join(knobs) or 'none'}), or choose --steps without {GRID}"
+        )
+    if SEARCH not in found.steps and (idle := idle_lists(lists, knobs, (steps_by_name[one] for one in found.steps))):
+        _log.warning("%s", idle)
+    return found
 
 
 def _start(request: Request, decisions: Decisions, host: ModelHost) -> int:
@@ -161,13 +191,16 @@ def _start(request: Request, decisions: Decisions, host: ModelHost) -> int:
             )
         with Heartbeat("reading the sequences"):
             workload, validation = request.workload(), request.validation_workload()
-        steps_by_name = plan(decisions.grid)
+        steps_by_name = decisions.planned_steps
         check_budgets(steps_by_name, decisions.steps, workload, validation)
         _require_environment(steps_by_name[name] for name in decisions.steps)
         print(describe_workload(workload))
         warn_of_findings(workload)
+        for name in decisions.steps:
+            if note := uncrossed_note(steps_by_name[name]):
+                print(note)
         journal.begin(decisions.plan(request, workload, validation))
-        return _run(_loaded(request, host, decisions.grid), request, journal)
+        return _run(_loaded(request, host, decisions.grid, decisions.knobs), request, journal)
 
 
 def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mixed: bool) -> int:
@@ -200,21 +233,23 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
         first = left[0][1]
         if first is not None:
             request = request.for_configuration(first)
-        model = _loaded(request, host, record.plan.grid)
+        if not record.plan.knobs.is_builtin:
+            require_same_knobs(record, folder, host.knobs_of(request.target, request.target_options()).knobs)
+        model = _loaded(request, host, record.plan.grid, record.plan.knobs)
         require_same_conditions(record, folder, model.conditions(), allow_mixed)
         require_same_model(record, folder, request, model.description, allow_mixed)
         return _run(model, request, journal)
 
 
-def _loaded(request: Request, host: ModelHost, grid: Grid) -> LoadedModel:
+def _loaded(request: Request, host: ModelHost, grid: Grid, knobs: KnobSet) -> LoadedModel:
     from virnuc_profiler.capture.cpu_check import quota_notice
 
-    with Heartbeat(f"loading {request.model}"):
+    with Heartbeat(f"loading {request.model or request.target}"):
         model = host.load(request)
     print(describe_model(model.description))
     for name in request.varied:
-        values = ", ".join(map(KNOBS[name].text, grid[name]))
-        print(f"{KNOBS[name].heading}: {values} in turn; the model is loaded again for each")
+        values = ", ".join(map(knobs[name].text, grid[name]))
+        print(f"{knobs[name].heading}: {values} in turn; the model is loaded again for each")
     print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
@@ -294,6 +329,7 @@ def _sweep(request: Request, journal: Journal, conditions: Conditions) -> Sweep:
         repeats=todo.repeats,
         seed=todo.seed,
         objective=todo.objective,
+        knobs=todo.knobs,
     )
 
 
@@ -314,10 +350,22 @@ def _require_environment(steps_to_run: Iterable[Step]) -> None:
 
 
 def _max_workers(steps_to_run: Sequence[Step]) -> int:
-    workers = [one.num_workers for step in steps_to_run for one in step.configurations()]
-    return max(workers, default=BASELINE.num_workers)
+    workers = [one.get("num_workers") or 0 for step in steps_to_run for one in step.configurations()]
+    base = steps_to_run[0].base if steps_to_run else BASELINE
+    return int(max(workers, default=base.get("num_workers") or 0))
 
 
-def describe_model(description: Mapping[str, object]) -> str:
-    """Return one line that says which model runs, and with which weights."""
-    return "Model: {model_name}, {precision}, weights: {weights}, attention: {attention_backend}".format(**description)
+def describe_model(description: Mapping[str, Any]) -> str:
+    """Return one line that says which model or target runs, and with which weights."""
+    about = description.get("target")
+    if not isinstance(about, Mapping):
+        words = "Model: {model_name}, {precision}, weights: {weights}, attention: {attention_backend}"
+        return words.format(**description)
+    model = description.get("model_name")
+    parts = [str(about.get("name")), *([f"model: {model}"] if model != about.get("name") else [])]
+    parts += [
+        f"{name}: {description[key]}"
+        for name, key in (("precision", "precision"), ("weights", "weights"), ("attention", "attention_backend"))
+        if description.get(key) is not None
+    ]
+    return f"Target: {', '.join(parts)}"

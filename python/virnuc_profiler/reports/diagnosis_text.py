@@ -15,7 +15,7 @@ from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.values import printable
 
 _RULE: Final = "=" * 70
-_HEADINGS: Final = ("Device idle", "Gaps", "Total ms", "Share")
+_HEADINGS: Final = ("Outside device stages", "Gaps", "Total ms", "Share")
 
 
 def render_diagnosis(run: RunResult | Diagnosis) -> str:
@@ -26,7 +26,10 @@ def render_diagnosis(run: RunResult | Diagnosis) -> str:
             was made with :func:`diagnose_run`.
     """
     diagnosis = diagnose_run(run) if isinstance(run, RunResult) else run
-    lines = ["Diagnosis", _RULE, *wrap(diagnosis.sentence, len(_RULE), break_on_hyphens=False), *diagnosis.further, ""]
+    lines = ["Diagnosis", _RULE]
+    for sentence in (diagnosis.sentence, *diagnosis.further):
+        lines += wrap(sentence, len(_RULE), break_on_hyphens=False)
+    lines.append("")
     width = max((len(line.statement) for line in diagnosis.evidence), default=0)
     lines += [f"  {line.statement + ':':<{width + 1}} {printable(line.figure)}" for line in diagnosis.evidence]
     if diagnosis.gaps:

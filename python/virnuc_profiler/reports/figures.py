@@ -49,13 +49,15 @@ def words(value: Any, limit: int = 200) -> str:
     """Format a value of unknown origin for a terminal, with invisible characters escaped.
 
     Args:
-        value: Value to format. Lists are joined with commas, and None prints as ``n/a``.
+        value: Value to format. Lists are joined with commas, None prints as ``n/a``, and True as ``true``.
         limit: Maximum number of characters.
     """
     if value is None:
         return NOT_MEASURED
     if isinstance(value, str):
         return printable(value, limit)
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, list):
         return printable(", ".join(words(item, limit) for item in value), limit) if value else "none"
     return shown(value)

@@ -132,6 +132,8 @@ def _line(label: str, value: str) -> str:
 def _run(performance: Performance) -> Iterator[str]:
     if performance.source:
         yield f"File: {words(performance.source)}"
+    if isinstance(target := performance.metadata.get("target"), Mapping):
+        yield f"Target: {words(target.get('name'))}"
     for key, label in _RUN_KEYS.items():
         if performance.metadata.get(key) is not None:
             yield f"{label}: {words(performance.metadata[key])}"
@@ -218,7 +220,10 @@ def _packing(performance: Performance) -> Iterator[str]:
     yield _line("Batches under 80%", under)
     if "oversize_batches" in performance.summary:
         yield _line("Oversize batches", number(performance.summary["oversize_batches"]))
-    if "padding_tokens" in performance.summary:
+    if performance.padding_share is not None:
+        padded = number(performance.summary["padded_tokens"])
+        yield _line("Padding computed", f"{share(performance.padding_share)} of {padded} tokens")
+    elif "padding_tokens" in performance.summary:
         yield _line("Padding avoided", number(performance.summary["padding_tokens"], 0, " tokens"))
 
 
@@ -347,6 +352,8 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
 def _requirements(performance: Performance) -> Iterator[str]:
     if performance.on_cpu:
         yield "  PERF-01 and PERF-02 are asked of GPUs; this run was on the CPU."
+    if performance.summary.get("padded_tokens"):
+        yield "  PERF-05 is asked of packs; the batches of this run were padded."
     for requirement in performance.requirements:
         unit = f" {requirement.unit}" if requirement.unit[0].isalpha() else requirement.unit
         value = number(requirement.value, 2, unit, beside=requirement.limit)

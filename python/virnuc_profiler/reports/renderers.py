@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
 from virnuc_profiler.reports.diagnosis_text import render_diagnosis
+from virnuc_profiler.reports.kernel_table import render_kernels
 from virnuc_profiler.reports.performance_text import render_performance
 from virnuc_profiler.reports.stage_table import render_stages
 from virnuc_profiler.reports.sweep_tables import render_best, render_step
@@ -47,9 +48,10 @@ class TextRenderer:
         return render_best(best) + "\n"
 
     def run(self, run: RunResult) -> str:
-        """Render the performance report, the stages and the diagnosis."""
+        """Render the performance report, the stages, the kernels if they were captured, and the diagnosis."""
         performance = render_performance(summarize_performance(load_telemetry(run), ""), alone=False)
-        return f"{performance}\n{render_stages(run)}\n\n{render_diagnosis(run)}\n"
+        kernels = "" if run.kernels is None else f"{render_kernels(run.kernels)}\n\n"
+        return f"{performance}\n{render_stages(run)}\n\n{kernels}{render_diagnosis(run)}\n"
 
     def telemetry(self, performance: Performance) -> str:
         """Render the performance report."""

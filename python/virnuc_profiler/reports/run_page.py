@@ -13,6 +13,7 @@ from virnuc_profiler.analysis.summary.performance_figures import Performance, su
 from virnuc_profiler.analysis.summary.requirements import PERF_02_PERCENT, PERF_05_EFFICIENCY, Requirement
 from virnuc_profiler.reports.coverage_text import with_coverage
 from virnuc_profiler.reports.figures import counted, number, percent, rate, share, with_interval
+from virnuc_profiler.reports.kernel_table import kernel_sentence
 from virnuc_profiler.reports.steady_rate_text import steady_interval_text
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.rates import (
@@ -42,6 +43,7 @@ def render_page(run: RunResult, columns: int = 80) -> str:
         *_rates(performance.summary),
         _packing(performance),
         *_gpu(performance),
+        *_kernels(run),
         *_requirements(performance),
         f"Verdict: {diagnose_run(run).sentence}",
     ]
@@ -93,6 +95,9 @@ def _rates(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _packing(performance: Performance) -> str:
+    if performance.padding_share is not None:
+        padded = number(performance.summary["padded_tokens"])
+        return f"Padding: {share(performance.padding_share)} of the {padded} tokens that were computed"
     return f"Packing: {share(performance.packing.average, beside=PERF_05_EFFICIENCY)} of the token budget"
 
 
@@ -105,6 +110,11 @@ def _gpu(performance: Performance) -> Iterator[str]:
     peak = f", {number(memory, 2, ' GB')} of memory at most" if isinstance(memory, int | float) else ""
     if not others:
         yield f"GPU:     {busy} utilization{peak}"
+
+
+def _kernels(run: RunResult) -> Iterator[str]:
+    if run.kernels is not None:
+        yield f"Busy:    {kernel_sentence(run.kernels)}"
 
 
 def _requirements(performance: Performance) -> Iterator[str]:

@@ -47,7 +47,10 @@ def _precision(stages: StageColumns) -> str:
     exact = stages[stages.timestamped == 1]
     names = ", ".join(words(stages.names[number]) for number in np.unique(exact.name))
     if not names:
-        return "Device times include waits for launches inside a stage."
+        return (
+            "Device times include waits for launches inside a stage: the device was busy for at most these, and for at "
+            "most their share of the run."
+        )
     count, batches = len(np.unique(exact.batch)), len(np.unique(stages.batch))
     return (
         "Device times include waits for launches inside a stage, except where the device timed it: "

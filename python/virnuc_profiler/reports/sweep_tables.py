@@ -97,6 +97,13 @@ def render_interaction(document: Document) -> str:
     return "\n".join([*lines, *remarks(document)])
 
 
+def render_grid(document: Document) -> str:
+    """Return a line for each configuration of a target's own knobs."""
+    figures = [TOK, packing_column(document), GPU, MEM, *advantage_columns(document), *last_columns(document)]
+    title = f"Grid of {printable(document.knobs.target)}"
+    return _sweep_table(title, 70, [*knob_columns(document), *rate_columns(document), *figures], document)
+
+
 def render_search(document: Document) -> str:
     """Return a line for each configuration that a search has tried, in the order in which it first did."""
     figures = [packing_column(document), MEM, *advantage_columns(document), *last_columns(document)]
@@ -106,9 +113,10 @@ def render_search(document: Document) -> str:
 def render_validation(document: Document) -> str:
     """Return the best configuration on the longer workload, and what it means for a large job."""
     reason = "" if document.choice is None else document.choice.reason
-    return _validation(
-        document.results, reason, document.projection, document.conditions.workload, document.min_packing
-    )
+    required = document.min_packing
+    if required is None and document.knobs.is_builtin:
+        required = MIN_PACKING  # older files do not say
+    return _validation(document.results, reason, document.projection, document.conditions.workload, required)
 
 
 def render_best(best: BestConfiguration) -> str:
@@ -133,7 +141,7 @@ def _validation(
         f"Workload: {counted(workload['num_sequences'], 'sequence')}, {counted(workload['tokens'], 'token')}",
         f"Chosen for: {printable(reason, _LONGEST_REASON)}",
         *rate_notes(results),
-        *_missed_packing(results, MIN_PACKING if min_packing is None else min_packing),
+        *_missed_packing(results, min_packing),
         rule(38),
     ]
     return "\n".join([*lines, *_projected(projection)])
@@ -151,8 +159,10 @@ def _projected(projection: Projection | None) -> list[str]:
     return lines
 
 
-def _missed_packing(results: Sequence[Result], required: float) -> list[str]:
-    """Return a line if a validation misses the packing that the choice requires, also where older files do not say."""
+def _missed_packing(results: Sequence[Result], required: float | None) -> list[str]:
+    """Return a line if a validation misses the packing that the choice requires."""
+    if required is None:
+        return []
     missed = [one for one in results if one.succeeded and not (one.packing_efficiency or 0.0) >= required]
     return [
         f"Packing rule missed: {missed_packing(one.packing_efficiency, required)} on this workload, where "
@@ -214,6 +224,7 @@ _RENDERERS: Final[Mapping[str, Callable[[Document], str]]] = {
     "dataloader": render_dataloader,
     "packing": render_packing,
     "interaction": render_interaction,
+    "grid": render_grid,
     "search": render_search,
     "confirmation": render_confirmation,
     "validation": render_validation,

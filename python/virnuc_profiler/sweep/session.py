@@ -28,7 +28,8 @@ from virnuc_profiler.sweep.results.from_journal import NO_CHOICE, Documents
 from virnuc_profiler.sweep.results.journal import Journal, read_journal
 from virnuc_profiler.sweep.results.remaining import PlannedTrial, needed_steps, remaining_trials
 from virnuc_profiler.sweep.results.sweep_record import SweepPlan, SweepRecord, conditions_key
-from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.sweep.search.search_space import SearchSpace
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, KnobSet
 from virnuc_profiler.targets.knobs.knob import KnobValue
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Sweep:
         budget_sec: Seconds that a search may take with all that follows; None for no limit.
         clock: Returns monotonic seconds, of which the confirmation may take a share.
         pause: Waits for a number of seconds before a configuration is measured again.
+        knobs: Knobs of the target that is measured.
     """
 
     output_dir: Path
@@ -78,14 +80,15 @@ class Sweep:
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
     run_brief_trial: TrialRunner | None = None
-    search_space: Space | None = None
+    search_space: SearchSpace | None = None
     budget_sec: float | None = None
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
+    knobs: KnobSet = BUILTIN_KNOBS
 
     def __post_init__(self) -> None:
-        self.steps = plan(self.grid, self.objective.min_packing)
-        self.conditions = replace(self.conditions, workload=self.workload.to_json())
+        self.steps = plan(self.grid, self.objective.min_packing, self.knobs, self.objective.usual_packing)
+        self.conditions = replace(self.conditions, workload=self.workload.to_json(), knobs=self.knobs)
         (self._baseline,) = self.steps["baseline"].configurations()
         self._baseline_measured = False
 
@@ -185,6 +188,7 @@ class Sweep:
             seed=self.seed,
             objective=self.objective,
             budget_sec=self.budget_sec,
+            knobs=self.knobs,
         )
 
     def _run_step(self, recorder: TrialRecorder, name: str) -> Document:

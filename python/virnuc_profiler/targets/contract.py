@@ -50,7 +50,9 @@ class Target(Protocol):
     - ``stages: Sequence[str]``: names of the stages that it marks, if they are not the usual ones.
     - ``warm_up(workload, configuration)``: runs a few sequences unmeasured. Without it, :meth:`run` is called with a
       small part of the workload and a profiler whose result is dropped.
-    - ``probe(configuration, tokens)``: runs one batch of about `tokens` tokens, for the forecast of device memory.
+    - ``probe(configuration, tokens)``: runs one batch of about `tokens` tokens, padding included, for the forecast of
+      device memory. Configurations are judged by it if a knob is called ``token_budget``, ``batch_tokens`` (both in
+      tokens) or ``batch_size`` (in sequences).
     - ``close()``: releases everything; the target is not used afterwards.
     """
 
@@ -59,7 +61,8 @@ class Target(Protocol):
 
         Returns:
             ``name`` at least; ``model_name``, ``precision``, ``weights`` and ``versions`` (a mapping of package to
-            version) where they apply, and whatever else must be equal for two results to be compared.
+            version) where they apply, and whatever else must be equal for two results to be compared. With
+            ``num_layers`` and ``hidden_size``, the FLOP/s of an ESM-2 model are reported.
         """
 
     def knobs(self) -> Sequence[Knob]:
@@ -69,8 +72,12 @@ class Target(Protocol):
         """Run all sequences of a workload, and yield after each batch how many sequences it did.
 
         Every batch is a batch of `profiler`, with its packing: ``profiler.batches(...)`` or
-        ``profiler.begin_batch()``, then ``batch.set_packing(pack_statistics(cu_seqlens))``. The iterator is closed
-        early when a run is ended early, and must then end the processes that it has started.
+        ``profiler.begin_batch()``, then ``batch.set_packing(pack_statistics(cu_seqlens, budget))``. The budget of a
+        padded batch is the tokens of its rows, so that its packing efficiency is the share that is not padding.
+
+        The sequences that are yielded, those that are recorded and those of the workload must be equally many. The
+        iterator is closed early when a run is ended early. Processes that it has started must end with it; those that
+        do not are killed. Signal handlers, working folder and start method are put back after the run.
 
         Args:
             workload: Sequences to run.

@@ -13,6 +13,9 @@ from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.batch_table import BATCH_FIELDS, STAGE_FIELDS, BatchTable
 from virnuc_profiler.telemetry.files import MAX_BYTES, read_json, write_json_atomically
 from virnuc_profiler.telemetry.migrations import SAVED_RUN
+from virnuc_profiler.telemetry.parts import kernel_records, start_up_records
+from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
+from virnuc_profiler.telemetry.parts.start_up_records import StartUpRecord
 from virnuc_profiler.telemetry.records import (
     DeviceCapture,
     EnergyReading,
@@ -66,6 +69,8 @@ _KNOWN: Final[Known] = {
     "cost": known_fields(ProfilingCost),
     "host": known_fields(HostCapture),
     "stops": known_fields(StopRecord),
+    "start_up": start_up_records.KNOWN_KEYS,
+    "kernels": kernel_records.KNOWN_KEYS,
     "batches": dict.fromkeys(BATCH_FIELDS),
     "stages": dict.fromkeys(STAGE_FIELDS),
 }
@@ -88,6 +93,8 @@ class RunResult:
         cost: Cost of profiling this run, or None if the file predates its measurement.
         host: CPU time that the run could use and waited for, or None if the file predates its measurement.
         stops: Times during which the run was stopped, or None if the file predates their measurement.
+        start_up: What is known of its start-up beside its batches, or None if the file predates it.
+        kernels: Device work of some of its batches, which were run again under CUPTI; None without such a capture.
         schema_version: Version of the saved file: this package's own, or the newer minor version it was loaded from.
         unknown: Keys of a loaded file that this version does not know; :meth:`save` writes them again.
     """
@@ -104,6 +111,8 @@ class RunResult:
     cost: ProfilingCost | None = None
     host: HostCapture | None = None
     stops: tuple[StopRecord, ...] | None = None
+    start_up: StartUpRecord | None = None
+    kernels: KernelActivity | None = None
     schema_version: str = SAVED_RUN.version
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
@@ -157,6 +166,8 @@ class RunResult:
             "cost": None if self.cost is None else asdict(self.cost),
             "host": None if self.host is None else asdict(self.host),
             "stops": None if self.stops is None else [asdict(stop) for stop in self.stops],
+            "start_up": None if self.start_up is None else self.start_up.to_json(),
+            "kernels": None if self.kernels is None else self.kernels.to_json(),
             "metadata": dict(self.metadata),
             **self.batches.to_columns(),
         }
@@ -223,6 +234,7 @@ def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
     stage_names = tuple(document["stage_names"])
     gpu, cost = document.get("gpu"), document.get("cost")
     host, stops = document.get("host"), document.get("stops")
+    start_up, kernels = document.get("start_up"), document.get("kernels")
     return {
         **{key: document[key] for key in ("run_id", "started_at", "host_start_ns", "host_end_ns", "schema_version")},
         "stage_names": stage_names,
@@ -233,6 +245,8 @@ def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
         "cost": None if cost is None else read_record(ProfilingCost, cost, "cost"),
         "host": None if host is None else read_record(HostCapture, host, "host"),
         "stops": None if stops is None else _read_all(StopRecord, stops, "stops"),
+        "start_up": None if start_up is None else StartUpRecord.from_json(start_up),
+        "kernels": None if kernels is None else KernelActivity.from_json(kernels),
         "unknown": unknown_keys(document, _KNOWN),
     }
 

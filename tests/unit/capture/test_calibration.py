@@ -16,7 +16,7 @@ from virnuc_profiler.capture.calibration_store import PATH_VARIABLE, calibration
 from virnuc_profiler.capture.target import Target
 from virnuc_profiler.cli.doctor import render_calibration
 from virnuc_profiler.cli.main import main
-from virnuc_profiler.sweep.trial.run import record_run
+from virnuc_profiler.sweep.trial.run_files import record_run
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 

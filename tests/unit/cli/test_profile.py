@@ -119,3 +119,18 @@ def test_all_of_a_small_file_can_be_run_in_random_order(fasta, tmp_path, capsys)
     assert code == 0, err
     assert "Workload: 12 sequences of" in text
     assert "in random order (seed 42), --first keeps that of the file" in text
+
+
+def test_kernels_without_a_gpu_say_so_and_the_run_is_complete(fasta, tmp_path, capsys):
+    code, text, err = profile(capsys, "--fasta", fasta, "--output-dir", tmp_path / "out", "--kernels", 5)
+    assert code == 0
+    assert "no kernels were captured: without a GPU, CUPTI has nothing to record (the run is on the CPU)" in err
+    assert "Verdict:" in text
+    assert RunResult.load(tmp_path / "out" / f"run_{RUN_ID}.json").kernels is None
+
+
+@pytest.mark.parametrize("other", ["--nsys", "--capture-range"])
+def test_kernels_and_nsight_are_not_captured_at_once(fasta, tmp_path, capsys, other):
+    code, _, err = profile(capsys, "--fasta", fasta, "--output-dir", tmp_path / "out", "--kernels", other)
+    assert code == 2
+    assert "both need CUPTI, which serves one tool at a time" in err

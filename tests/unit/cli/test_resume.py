@@ -25,7 +25,7 @@ class FakeModel:
 
     stop_after = None
 
-    def __init__(self, request):
+    def __init__(self, request, fasta=None):
         type(self).requests.append(request)
         self.description = {"model_name": "m", "precision": "fp32", "weights": "w", "attention_backend": "sdpa"}
         self.forecast = None

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import threading
 import time
@@ -29,7 +28,7 @@ def fasta(tmp_path):
 @pytest.mark.parametrize("form", ["parquet", "safetensors"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_sequence_gets_its_vector(tmp_path, fasta, form, workers):
-    configuration = dataclasses.replace(CONFIGURATION, num_workers=workers)
+    configuration = CONFIGURATION.replace(num_workers=workers)
     prepared, outcome = run_job(fasta, tmp_path / "out", format=form, configuration=configuration)
     assert (outcome.shards, outcome.sequences) == (12, 150)
     assert outcome.tokens == sum(shard.tokens for shard in prepared.shards)

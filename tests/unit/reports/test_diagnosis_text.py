@@ -9,7 +9,7 @@ from virnuc_profiler import TelemetryLogger, generate_performance_report
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.reports.diagnosis_text import render_diagnosis
-from virnuc_profiler.sweep.trial.run import record_run
+from virnuc_profiler.sweep.trial.run_files import record_run
 
 
 def test_verdict_evidence_and_gaps():
@@ -23,7 +23,7 @@ def test_verdict_evidence_and_gaps():
 
 
 def test_without_gaps_there_is_no_table_of_them():
-    assert "Device idle" not in render_diagnosis(back_to_back())
+    assert "Outside device stages" not in render_diagnosis(back_to_back())
 
 
 def test_a_run_on_the_cpu():

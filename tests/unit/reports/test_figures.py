@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 import pytest
 
-from virnuc_profiler.reports.figures import number
+from virnuc_profiler.reports.figures import number, words
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,7 @@ from virnuc_profiler.reports.figures import number
 )
 def test_every_number_that_a_file_can_hold_has_a_text(value, text):
     assert number(value, 1, " s") == text
+
+
+def test_values_of_knobs_read_as_on_the_command_line():
+    assert [words(value) for value in (True, False, 8, "fast", None)] == ["true", "false", "8", "fast", "n/a"]

@@ -11,7 +11,7 @@ import virnuc_profiler
 from tests.support.pipelines import back_to_back, one_by_one
 from virnuc_profiler import DeviceCeiling, ModelShape, TelemetryLogger
 from virnuc_profiler.analysis.model_cost import arithmetic_metadata
-from virnuc_profiler.sweep.trial.run import record_run
+from virnuc_profiler.sweep.trial.run_files import record_run
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.schema import telemetry_schema
 

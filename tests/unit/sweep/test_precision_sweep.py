@@ -42,7 +42,7 @@ def test_each_configuration_is_measured_in_each_precision_with_few_changes_of_th
     trials = FakeTrials(result_of)
     fake_sweep(tmp_path, trials, grid=GRID, conditions=VARIED).run(STEPS)
     assert [configuration.precision for configuration in trials.configurations] == ["fp32"] * 3 + ["bf16"] * 3
-    assert trials.configurations[0] == replace(BASELINE, precision="fp32")
+    assert trials.configurations[0] == BASELINE.replace(precision="fp32")
     paths = [folder / configuration.run_id for _, configuration, folder in trials.calls]
     assert len(set(paths)) == len(paths)
     assert {path.name.rpartition("_")[2] for path in paths} == {"fp32", "bf16"}
@@ -92,7 +92,7 @@ def test_what_is_left_names_the_precision_to_load_first(tmp_path):
     with Journal(tmp_path) as journal:
         journal.begin(precision_plan())
         sweep = fake_sweep(tmp_path, FakeTrials(result_of), grid=GRID, conditions=VARIED, journal=journal)
-        assert sweep.to_run(STEPS)[0] == ("baseline", replace(BASELINE, precision="fp32"))
+        assert sweep.to_run(STEPS)[0] == ("baseline", BASELINE.replace(precision="fp32"))
         sweep.run(["baseline"])
         assert [c and c.precision for _, c in sweep.to_run(STEPS)] == ["fp32", "fp32", "bf16", "bf16", None]
 
@@ -101,7 +101,7 @@ def test_a_sweep_in_one_precision_is_not_compared_with_one_that_varies_it(tmp_pa
     fake_sweep(tmp_path).run(["baseline"])
     trials = FakeTrials(result_of)
     fake_sweep(tmp_path, trials, grid=GRID, conditions=VARIED).run(["packing"])
-    assert trials.configurations[0] == replace(BASELINE, precision="fp32")
+    assert trials.configurations[0] == BASELINE.replace(precision="fp32")
     assert 'model.precision was "fp32" and is now "varied"' in caplog.text
 
 
@@ -129,7 +129,7 @@ def test_an_earlier_baseline_in_another_precision_is_measured_again(tmp_path, ca
     trials = FakeTrials(result_of)
     grid = {**GRID, "precision": ("bf16", "fp32")}
     (document,) = fake_sweep(tmp_path, trials, grid=grid, conditions=VARIED).run(["packing"])
-    assert trials.configurations[0] == replace(BASELINE, precision="bf16") == document.baseline.configuration
+    assert trials.configurations[0] == BASELINE.replace(precision="bf16") == document.baseline.configuration
     assert 'precision was "fp32" and is now "bf16"' in caplog.text
     assert read_step(tmp_path / "baseline.json").results[0].configuration.precision == "bf16"
 
@@ -139,4 +139,4 @@ def test_an_earlier_baseline_in_the_first_precision_of_the_list_is_used(tmp_path
     trials = FakeTrials(result_of)
     grid = {**GRID, "precision": ("fp32", "bf16", "fp16")}
     fake_sweep(tmp_path, trials, grid=grid, conditions=VARIED).run(["packing"])
-    assert replace(BASELINE, precision="fp32") not in trials.configurations
+    assert BASELINE.replace(precision="fp32") not in trials.configurations

@@ -170,7 +170,7 @@ def test_a_sweep_in_which_nothing_succeeds_can_be_resumed_too(tmp_path):
     assert documents[-1].choice == Choice(reason="no configuration has succeeded")
     assert Documents(read_journal(tmp_path)).complete()
     whole = files_of(tmp_path)
-    assert set(whole) == {step.file_name for step in STEPS if step.name not in ("confirmation", "search")}
+    assert set(whole) == {step.file_name for step in STEPS if step.name not in ("confirmation", "search", "grid")}
     trials = FakeTrials()
     run_in_journal(tmp_path, trials)
     assert not trials.calls

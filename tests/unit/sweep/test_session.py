@@ -74,7 +74,7 @@ def test_no_two_trials_share_a_telemetry_file(tmp_path):
 def test_a_step_without_a_baseline_measures_it_first(tmp_path):
     trials = FakeTrials()
     fake_sweep(tmp_path, trials, grid={"num_workers": [2], "prefetch_factor": [2]}).run(["dataloader"])
-    assert trials.configurations == [BASELINE, replace(BASELINE, num_workers=2, prefetch_factor=2)]
+    assert trials.configurations == [BASELINE, BASELINE.replace(num_workers=2, prefetch_factor=2)]
     assert (tmp_path / "baseline.json").exists()
 
 
@@ -390,7 +390,7 @@ def measured_model(tmp_path, monkeypatch):
         return success(BASELINE, truncated_sequences=3, unknown_residues=0, oversize_batches=None)
 
     monkeypatch.setattr(prepare, "measure_configuration", run)
-    monkeypatch.setattr(prepare, "FastaFile", described_files())
+    monkeypatch.setattr("virnuc_profiler.inference.sequences.fasta.FastaFile", described_files())
     monkeypatch.setattr("virnuc_profiler.sweep.trial.warm_up.measure_configuration", run)
     monkeypatch.setattr("virnuc_profiler.inference.esm2.load.load_esm2_model", lambda *args, **options: (None, None))
     return prepare.MeasuredModel(prepare.Request(tmp_path, torch.device("cpu"), "m", timeout_s=7.0)), runs

@@ -105,7 +105,8 @@ def configuration_text(configuration: Mapping[str, Any]) -> str:
     Args:
         configuration: Values of the knobs by name.
     """
-    return ", ".join(f"{name}={value}" for name, value in configuration.items()) or "not known"
+    texts = {name: str(value).lower() if isinstance(value, bool) else value for name, value in configuration.items()}
+    return ", ".join(f"{name}={text}" for name, text in texts.items()) or "not known"
 
 
 def _side_json(side: Side) -> dict[str, Any]:

@@ -6,6 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from virnuc_profiler.telemetry.parts.start_up_records import (
+    LOADING_MODEL,
+    READING,
+    RECORDING_GRAPHS,
+    STARTING_LOADER,
+    WARMING_UP,
+)
+
 # Causes of gaps on the device.
 DATA_LOADING: Final = "data_loading"
 COLLATION: Final = "collation"
@@ -21,6 +29,8 @@ LEAD_IN: Final = "lead_in"
 TAIL: Final = "tail"
 FIRST_BATCH: Final = "first_batch"
 """Phase of the start-up: the first batch itself, from its launch to its completion."""
+WARM_UP: Final = "warm_up"
+"""Phase of the start-up: what the batches after the first one took longer than later ones, up to the steady part."""
 NOT_MEASURED: Final = "not_measured"
 
 CPU_QUOTA: Final = "cpu_quota"
@@ -56,6 +66,12 @@ LABELS: Final[Mapping[str, str]] = {
     LEAD_IN: "before the first batch",
     TAIL: "after the last batch",
     FIRST_BATCH: "the first batch",
+    WARM_UP: "further slow batches",
+    STARTING_LOADER: "starting the loader",
+    READING: "reading and indexing",
+    LOADING_MODEL: "loading the model",
+    RECORDING_GRAPHS: "recording CUDA graphs",
+    WARMING_UP: "warming up",
     NOT_MEASURED: "not measured",
     CPU_QUOTA: "the CPU quota",
     SHARED_DEVICE: "a shared device",

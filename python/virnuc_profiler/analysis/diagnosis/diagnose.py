@@ -38,12 +38,12 @@ from virnuc_profiler.analysis.diagnosis.lost_time import (
 )
 from virnuc_profiler.analysis.diagnosis.observation import Activity, Observation, observe
 from virnuc_profiler.analysis.diagnosis.start_up import CONSIDERABLE_SHARE, StartUp
+from virnuc_profiler.analysis.diagnosis.start_up_wording import before_sentence, start_up_sentence
 from virnuc_profiler.analysis.diagnosis.wording import (
     bottleneck_sentence,
     further_sentence,
     healthy_sentence,
     host_healthy_sentence,
-    start_up_sentence,
     tail_sentence,
     too_short_sentence,
 )
@@ -107,7 +107,7 @@ class Diagnosis:
         mfu: Model FLOPs utilization in the window; None without the model's shape or the device's ceiling.
         lost_time: Shares of the window by cause.
         gaps: Device gaps of the window by cause, the largest first.
-        start_up: The run until its first batch was complete; None without batches.
+        start_up: The run until its batches reached their pace; None without batches.
     """
 
     bottleneck: str
@@ -151,7 +151,7 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
     if not batches or not observation.window_ns:
         reason = "the recorded work took no time" if batches else "no batch was recorded"
         return Diagnosis(NOT_MEASURED, False, f"No diagnosis: {reason}.")
-    on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.busy
+    on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.in_stages
     found = _from_host_times(observation, run) if on_host else _from_device_times(observation, run, ceiling)
     if not observation.steady:
         found = _too_short(found, observation)
@@ -159,6 +159,9 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
     else:
         found = replace(found, **host_changes(found, run))
         found = replace(found, sentence=_with_start_up(found))
+    start_up = found.start_up
+    if start_up is not None and start_up.long_before:
+        found = replace(found, further=(*found.further, before_sentence(start_up)))
     return replace(found, sentence=_with_tail(found, observation, run))
 
 

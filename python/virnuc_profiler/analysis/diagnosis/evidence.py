@@ -12,7 +12,7 @@ from virnuc_profiler.analysis.diagnosis.host_activity import ACTIVITY_LABELS
 from virnuc_profiler.analysis.diagnosis.lost_time import LostTime
 from virnuc_profiler.analysis.diagnosis.observation import Observation
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
-from virnuc_profiler.analysis.diagnosis.wording import percent
+from virnuc_profiler.analysis.diagnosis.start_up_wording import percent
 from virnuc_profiler.analysis.gpu.coverage import WHOLE_SHARE
 from virnuc_profiler.analysis.gpu.throttling import POWER_CAP, REASONS, Slowdown
 from virnuc_profiler.telemetry.number_text import counted
@@ -45,6 +45,9 @@ def device_evidence(
     yield from _start_up(observation.start_up)
     if observation.stage_share is not None:
         yield Evidence("in device stages, at most", percent(observation.stage_share))
+    if observation.kernels is not None and (busy := observation.kernels.busy_share_at_own_pace) is not None:
+        batches = counted(observation.kernels.batches, "batch", "batches")
+        yield Evidence(f"GPU busy at this pace, by CUPTI in {batches}", percent(busy))
     if observation.timestamped_share is not None:
         yield Evidence("in stages that the device timed itself", percent(observation.timestamped_share))
     if lost_time.launch_bound_share is not None:
@@ -106,9 +109,20 @@ def _window(observation: Observation) -> Evidence:
 def _start_up(start_up: StartUp | None) -> Iterator[Evidence]:
     if start_up is None:
         return
-    phases = sorted(start_up.phases.items(), key=itemgetter(1), reverse=True)
-    spent = ", ".join(f"{LABELS[phase]} {duration_ns / 1e9:.3f}" for phase, duration_ns in phases)
-    yield Evidence("start-up", f"{start_up.elapsed_ns / 1e9:.3f} of {start_up.run_ns / 1e9:.3f} s ({spent})")
+    elapsed, whole = f"{start_up.elapsed_ns / 1e9:.3f}", f"{start_up.run_ns / 1e9:.3f}"
+    yield Evidence("start-up", f"{elapsed} of {whole} s ({_seconds_by_phase(start_up.phases)})")
+    if start_up.warm_up:
+        extra_s = sum(start_up.warm_up.values()) / 1e9
+        figure = f"{extra_s:.3f} s ({_seconds_by_phase(start_up.warm_up)})"
+        yield Evidence("next batches, beyond their time at the steady pace", figure)
+    if start_up.before_ns is not None:
+        known = f" ({_seconds_by_phase(start_up.before)})" if start_up.before else ""
+        yield Evidence("start of the process to start of the run", f"{start_up.before_ns / 1e9:.3f} s{known}")
+
+
+def _seconds_by_phase(spent_ns: Mapping[str, int]) -> str:
+    phases = sorted(spent_ns.items(), key=itemgetter(1), reverse=True)
+    return ", ".join(f"{LABELS.get(phase, phase)} {duration_ns / 1e9:.3f}" for phase, duration_ns in phases)
 
 
 def _clocks(slow: Slowdown) -> Iterator[Evidence]:

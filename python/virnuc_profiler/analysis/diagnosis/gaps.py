@@ -131,41 +131,42 @@ class CauseTotal:
 
 @dataclass(frozen=True)
 class DeviceGaps:
-    """Busy intervals and gaps of the device in a window.
+    """Intervals of the device in its stages, and the gaps between them, in a window.
 
-    The window consists of the busy intervals, the gaps between them, the lead-in and the tail. Without device times
-    nothing is known: ``busy`` is empty, and the other parts are 0.
+    The window consists of these intervals, the gaps, the lead-in and the tail. Without device times nothing is known:
+    ``in_stages`` is empty, and the other parts are 0.
 
     Attributes:
         window: Start and end of the window on the host's clock, ns.
-        busy: Disjoint intervals in order of time in which the device was busy.
+        in_stages: Disjoint intervals in order of time in which the device was in a stage. It was busy for at most
+            these: a stage can include waits for launches.
         gaps: Gaps in order of time.
     """
 
     window: Interval
-    busy: Sequence[Interval] = ()
+    in_stages: Sequence[Interval] = ()
     gaps: Sequence[Gap] = ()
 
     @property
-    def busy_ns(self) -> int:
-        """Time in which the device was busy, including launch gaps inside stages."""
-        return sum(end - start for start, end in self.busy)
+    def in_stages_ns(self) -> int:
+        """Time in which the device was in a stage, waits for launches inside stages included."""
+        return sum(end - start for start, end in self.in_stages)
 
     @property
     def lead_in_ns(self) -> int:
-        """Time from the window's start to the first busy interval, except for gaps."""
-        if not self.busy:
+        """Time from the window's start to the first stage, except for gaps."""
+        if not self.in_stages:
             return 0
-        in_gap = self.gaps[0].duration_ns if self.gaps and self.gaps[0].end_ns <= self.busy[0][0] else 0
-        return self.busy[0][0] - self.window[0] - in_gap
+        in_gap = self.gaps[0].duration_ns if self.gaps and self.gaps[0].end_ns <= self.in_stages[0][0] else 0
+        return self.in_stages[0][0] - self.window[0] - in_gap
 
     @property
     def tail_ns(self) -> int:
-        """Time from the last busy interval to the window's end, except for gaps."""
-        if not self.busy:
+        """Time from the last stage to the window's end, except for gaps."""
+        if not self.in_stages:
             return 0
-        in_gap = self.gaps[-1].duration_ns if self.gaps and self.gaps[-1].start_ns >= self.busy[-1][1] else 0
-        return self.window[1] - self.busy[-1][1] - in_gap
+        in_gap = self.gaps[-1].duration_ns if self.gaps and self.gaps[-1].start_ns >= self.in_stages[-1][1] else 0
+        return self.window[1] - self.in_stages[-1][1] - in_gap
 
     def within(self, window: Interval) -> DeviceGaps:
         """Return the part inside another window. Gaps that extend beyond it are cut.
@@ -173,10 +174,10 @@ class DeviceGaps:
         Args:
             window: Start and end of the window on the host's clock, ns. An empty window has no parts.
         """
-        if not self.busy or window[0] >= window[1]:
+        if not self.in_stages or window[0] >= window[1]:
             return DeviceGaps(window)
         inside = [gap.within(window) for gap in self.gaps if gap.start_ns < window[1] and gap.end_ns > window[0]]
-        return DeviceGaps(window, clip(self.busy, window), inside)
+        return DeviceGaps(window, clip(self.in_stages, window), inside)
 
     def totals(self) -> list[CauseTotal]:
         """Return the totals by cause, the largest first."""
@@ -203,15 +204,15 @@ def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, c
     """
     stages = batches.device_stages
     on_device = interval_columns.clip(stages.device_start_ns, stages.device_end_ns, window)
-    busy_starts, busy_ends = interval_columns.union(*on_device)
-    if not len(busy_starts):
+    staged_starts, staged_ends = interval_columns.union(*on_device)
+    if not len(staged_starts):
         return DeviceGaps(window)
-    starts, ends = busy_ends[:-1], busy_starts[1:]
+    starts, ends = staged_ends[:-1], staged_starts[1:]
     queued = _first_from(stages, ends).host_start_ns < starts - clock_slack_ns
     waits = _waits_before(starts, _last_until(stages, starts), timeline, clock_slack_ns)
     regular = _waits_regularly(waits, ~queued)
     waits = waits._replace(duration_ns=np.where(waits.prompt | regular, waits.duration_ns, 0))
-    causes = _causes(timeline.during(starts, ends), waits, ends - _work_starts(busy_starts, busy_ends))
+    causes = _causes(timeline.during(starts, ends), waits, ends - _work_starts(staged_starts, staged_ends))
     causes[queued] = 0
     queued_cause = np.where(ends - starts <= SEAM_NS, GAP_CAUSES.index(LAUNCHING), GAP_CAUSES.index(QUEUED))
     causes[queued, queued_cause[queued]] = (ends - starts)[queued]
@@ -219,13 +220,13 @@ def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, c
         Gap(start, end, {name: duration_ns for name, duration_ns in zip(GAP_CAUSES, row, strict=True) if duration_ns})
         for start, end, row in zip(starts.tolist(), ends.tolist(), causes.tolist(), strict=True)
     ]
-    return DeviceGaps(window, list(zip(busy_starts.tolist(), busy_ends.tolist(), strict=True)), gaps)
+    return DeviceGaps(window, list(zip(staged_starts.tolist(), staged_ends.tolist(), strict=True)), gaps)
 
 
-def _work_starts(busy_starts: Column, busy_ends: Column) -> Column:
+def _work_starts(staged_starts: Column, staged_ends: Column) -> Column:
     """Return, for each gap, the start of the work before it, which seams do not divide."""
-    begins = np.concatenate(([True], busy_starts[1:-1] - busy_ends[:-2] > SEAM_NS))
-    return busy_starts[np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))]
+    begins = np.concatenate(([True], staged_starts[1:-1] - staged_ends[:-2] > SEAM_NS))
+    return staged_starts[np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))]
 
 
 def _last_until(stages: StageColumns, moments_ns: Column) -> StageColumns:

@@ -16,7 +16,8 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     OTHER_HOST_WORK,
 )
 from virnuc_profiler.analysis.diagnosis.evidence import Evidence
-from virnuc_profiler.analysis.diagnosis.wording import further_sentence, percent
+from virnuc_profiler.analysis.diagnosis.start_up_wording import percent
+from virnuc_profiler.analysis.diagnosis.wording import further_sentence
 from virnuc_profiler.analysis.host.interruptions import interruption_sentence
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.records import HostCapture

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Time that a run lost in its steady window, as shares of the window by cause.
 
-Gaps count in full. Time lost while the device looks busy is estimated from bounds that the measurements give:
+Gaps count in full. Time lost inside device stages is estimated from bounds that the measurements give:
 
 * First copies of a batch that found an empty queue: the device waited for them to be launched.
 * Gaps behind these copies, if most batches begin with an empty queue: see ``wait_consequences``.
 * Launch-bound batches: the device waited for launches. SM activity bounds the loss: SMs that were active for 90 % of
   the time in stages cannot have waited for more than 10 % of it. Without GPM samples all of the time counts, as an
-  upper bound, except for stages that the device timed itself.
+  upper bound, except for stages that the device timed itself. If the kernels of some batches were captured, the
+  loss is the difference between the time in stages and the busy time instead, without those first copies.
 * Copies: the SMs are idle while the stream copies.
 * Contention, lower clocks, and uneven device times: the share of the time in stages that they took.
 """
@@ -51,8 +52,8 @@ from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.rates import ratio
 
 WORKING_SM_SHARE: Final = 0.7
-"""SMs that are active for this share of the busy time do not lack launches most of the time: a batch that ends together
-with the host then waits for the device inside one of its stages. Launch-bound ESM-2 reaches 0.1 to 0.4."""
+"""SMs that are active for this share of the time in stages do not lack launches most of the time: a batch that ends
+together with the host then waits for the device inside one of its stages. Launch-bound ESM-2 reaches 0.1 to 0.4."""
 
 TYPICAL_SHARE: Final = 0.5
 """A property of this share of the batches belongs to the structure of the loop and is not an accident."""
@@ -67,6 +68,7 @@ class LostTime:
         launch_bound_share: Share of the batches in which the device ended together with the host; None without device
             times.
         waiting_share: Share of the batches after or inside which the host waited for a device with an empty queue.
+        kernels_known: Whether the time that the device waited inside stages follows from captured kernels.
         waits_inside: Whether batches that end together with the host wait inside a stage instead of lacking launches.
         blocking_stage: Stage in which the host waits in most batches; None if there is none.
         copy_share: Share of the window in which the device only copied.
@@ -79,6 +81,7 @@ class LostTime:
     shares: Mapping[str, float]
     launch_bound_share: float | None = None
     waiting_share: float = 0.0
+    kernels_known: bool = False
     waits_inside: bool = False
     blocking_stage: str | None = None
     copy_share: float = 0.0
@@ -98,7 +101,8 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
     lost: dict[str, float] = defaultdict(float)
     for line in observation.gaps.totals():
         lost[line.cause] += line.total_ns / observation.window_ns
-    for cause, exposed_ns in _exposed(observation):
+    exposed = list(_exposed(observation))
+    for cause, exposed_ns in exposed:
         lost[cause] += exposed_ns / observation.window_ns
     waiting_share = _waiting_share(observation)
     if waiting_share >= TYPICAL_SHARE:
@@ -110,8 +114,14 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
     launch_bound_share = len(launch_bound) / len(observation.launches)
     working = None if observation.activity.sm is None else min(1.0, ratio(observation.activity.sm, in_stages) or 0.0)
     waits_inside = working is not None and working >= WORKING_SM_SHARE and launch_bound_share >= TYPICAL_SHARE
-    share_of_window = _stage_time(observation, {launch.batch_index for launch in launch_bound}) / observation.window_ns
-    lost[SYNCHRONIZING if waits_inside else LAUNCHING] += share_of_window * (1 - (working or 0.0))
+    busy = None if observation.kernels is None else observation.kernels.busy_share_at_own_pace
+    if busy is None:
+        late = {launch.batch_index for launch in launch_bound}
+        idle_inside = _stage_time(observation, late) / observation.window_ns * (1 - (working or 0.0))
+    else:
+        counted = sum(exposed_ns for _, exposed_ns in exposed) / observation.window_ns
+        idle_inside = max(0.0, in_stages - busy - counted)
+    lost[SYNCHRONIZING if waits_inside else LAUNCHING] += idle_inside
     copy_share = _copy_share(observation)
     lost[COPYING] += copy_share
     clocks_mhz = _clocks_mhz(observation)
@@ -128,6 +138,7 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
         shares={cause: share for cause, share in lost.items() if share > 0 and cause != NOT_MEASURED},
         launch_bound_share=launch_bound_share,
         waiting_share=waiting_share,
+        kernels_known=busy is not None,
         waits_inside=waits_inside,
         blocking_stage=_typical_blocking_stage(observation),
         copy_share=copy_share,

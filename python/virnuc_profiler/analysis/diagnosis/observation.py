@@ -19,6 +19,7 @@ from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.analysis.timing.steady_state import SteadyState, steady_state
 from virnuc_profiler.telemetry.batch_table import BatchTable
+from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
 from virnuc_profiler.telemetry.rates import ratio, sequences_per_pass
 from virnuc_profiler.telemetry.records import DeviceCapture, GpuSamples, PackingRecord
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -61,9 +62,10 @@ class Observation:
         launches: Launches of the window's batches.
         gpu: Readings of the GPU, or None.
         activity: GPM activity in the window.
+        kernels: Device work of some batches that were run again under CUPTI; None without such a capture.
         shape: Shape of the model, or None if it is unknown.
         flops: FLOPs of the window's batches; None without the model's shape or packing statistics.
-        start_up: The run until its first batch was complete; None without batches.
+        start_up: The run until its batches reached their pace; None without batches.
         tail_ns: Time from the end of the last batch, on host and device, to the end of the run; 0 without batches.
         clock_error_ns: Tolerance between device and host times: the stated error of their alignment, up to a limit.
     """
@@ -79,6 +81,7 @@ class Observation:
     launches: Sequence[Launch]
     gpu: GpuSamples | None
     activity: Activity
+    kernels: KernelActivity | None
     shape: ModelShape | None
     flops: int | None
     start_up: StartUp | None
@@ -102,7 +105,7 @@ class Observation:
         The device was busy for at most this share, because an interval can include waits for launches. Gaps in which
         the device may have worked on batches without device times are excluded from the window.
         """
-        return ratio(self.gaps.busy_ns, self.known_ns) if self.gaps.busy else None
+        return ratio(self.gaps.in_stages_ns, self.known_ns) if self.gaps.in_stages else None
 
     @property
     def timestamped_share(self) -> float | None:
@@ -162,9 +165,10 @@ def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns:
         launches=launches,
         gpu=run.gpu,
         activity=_activity(run.gpu, window),
+        kernels=run.kernels,
         shape=shape,
         flops=batches_flops(chosen, shape),
-        start_up=start_up_of(batches, span, host),
+        start_up=start_up_of(batches, span, host, steady=steady.window, work=flops, record=run.start_up),
         tail_ns=_tail_ns(batches, span),
         clock_error_ns=slack_ns,
     )

@@ -16,7 +16,6 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
     DATA_LOADING,
     DEVICE,
     DEVICE_ARITHMETIC,
-    FIRST_BATCH,
     LABELS,
     LAUNCHING,
     MEMORY_BANDWIDTH,
@@ -30,7 +29,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
 from virnuc_profiler.analysis.diagnosis.host_activity import ACTIVITY_LABELS
 from virnuc_profiler.analysis.diagnosis.lost_time import LostTime
 from virnuc_profiler.analysis.diagnosis.observation import Observation
-from virnuc_profiler.analysis.diagnosis.start_up import StartUp
+from virnuc_profiler.analysis.diagnosis.start_up_wording import duration, percent, start_up_sentence
 from virnuc_profiler.analysis.diagnosis.unsteady import TREND_RATIO, UnsteadyDevice
 from virnuc_profiler.analysis.timing.steady_state import MIN_STEADY_BATCHES, MIN_WARM_UP_BATCHES
 from virnuc_profiler.telemetry.number_text import counted
@@ -81,15 +80,6 @@ _HEALTHY: Final[Mapping[str, str]] = {
     DEVICE: ". Whether arithmetic or memory bandwidth sets the pace was not measured.",
 }
 
-_START_UP_PHASES: Final[Mapping[str, str]] = {
-    DATA_LOADING: "waiting for the first data, while workers start and the first sequences are read and buffered. "
-    "{sooner}",
-    COLLATION: "collating the first batches. A smaller buffer_size starts sooner",
-    OTHER_HOST_WORK: "in other work on the host before the first batch was launched. Do that work before the run",
-    FIRST_BATCH: "in the first pass, when kernels are loaded or compiled and memory is allocated. Run one batch before "
-    "the measurement",
-}
-
 
 def bottleneck_sentence(bottleneck: str, lost_time: LostTime, *, device: bool = True) -> str:
     """Return the verdict on a run that loses time to a bottleneck.
@@ -110,7 +100,7 @@ def bottleneck_sentence(bottleneck: str, lost_time: LostTime, *, device: bool = 
         share=percent(share),
         where=where,
         idle=" while the device is idle" if device else "",
-        upto="up to " if inside or bottleneck == LAUNCHING else "",
+        upto="up to " if (inside or bottleneck == LAUNCHING) and not lost_time.kernels_known else "",
         others=_others(lost_time.other_processes),
         ratio="" if unsteady is None else f"{unsteady.slow_to_fast:.1f}",
         trend="" if unsteady is None else _trend(unsteady),
@@ -161,14 +151,18 @@ def healthy_sentence(bottleneck: str, observation: Observation, *, uncertain: bo
         uncertain: Whether a considerable loss was found that the error of the clocks may explain.
     """
     share, exact, sm = observation.stage_share or 0.0, observation.timestamped_share, observation.activity.sm
+    busy = None if observation.kernels is None else observation.kernels.busy_share_at_own_pace
     measured = [] if exact is None else [f"for {percent(exact)} by its own timestamps"]
+    measured += [] if busy is None else [f"busy for {percent(busy)} by CUPTI"]
     measured += [] if sm is None else [f"with an SM activity of {sm:.2f}"]
     known = f" ({', '.join(measured)})" if measured else ""
-    seen = sm is not None or (exact or 0.0) >= MOSTLY * share
+    exactly = (exact or 0.0) >= MOSTLY * share
+    seen = exactly or sm is not None or busy is not None
+    most = "" if exactly else "at most "
     hidden = "" if seen else " Waits for launches inside a stage were not measured."
     beyond = " beyond the error of the clocks" if uncertain else ""
     return (
-        f"Healthy: after warm-up, the device is in its stages for {percent(share)} of the time"
+        f"Healthy: after warm-up, the device is in its stages for {most}{percent(share)} of the time"
         f"{known}, and no loss of 2% or more was found{beyond}{_HEALTHY[bottleneck]}{hidden}"
     )
 
@@ -185,27 +179,6 @@ def host_healthy_sentence(in_stages: float) -> str:
     )
 
 
-def start_up_sentence(start_up: StartUp, bottleneck: str | None = None) -> str:
-    """Return what the start-up of a run took, on what, and the way out.
-
-    Args:
-        start_up: Start-up of the run.
-        bottleneck: Bottleneck after warm-up, or None. If that is the loader, which needs more workers, fewer of them
-            are no way out.
-    """
-    loader = bottleneck in (DATA_LOADING, COLLATION)
-    sooner = "A smaller buffer_size starts" if loader else "Fewer workers (num_workers) or a smaller buffer_size start"
-    elapsed_s, run_s = start_up.elapsed_ns / 1e9, start_up.run_ns / 1e9
-    later = "" if start_up.batch_ns is None else f" (a later batch takes {_seconds(start_up.batch_ns / 1e9)})"
-    phase = max(start_up.costs_ns, key=start_up.costs_ns.__getitem__)
-    spent_s = start_up.phases.get(phase, 0) / 1e9
-    return (
-        f"Start-up: {_seconds(elapsed_s)} of the run's {_seconds(run_s)} passed before its first batch was "
-        f"complete{later}, {_seconds(spent_s)} of that "
-        f"{_START_UP_PHASES[phase].format(sooner=f'{sooner} sooner')}; a longer run pays this only once."
-    )
-
-
 def tail_sentence(tail_ns: int, run_ns: int) -> str:
     """Return what passed after the last batch of a run, and what to do.
 
@@ -214,7 +187,7 @@ def tail_sentence(tail_ns: int, run_ns: int) -> str:
         run_ns: Length of the run.
     """
     return (
-        f"End: {_seconds(tail_ns / 1e9)} of the run's {_seconds(run_ns / 1e9)} passed after its last batch. Stop the "
+        f"End: {duration(tail_ns / 1e9)} of the run's {duration(run_ns / 1e9)} passed after its last batch. Stop the "
         "profiler before work that is not part of the loop; in a run that was broken off, a batch was not finished."
     )
 
@@ -239,17 +212,3 @@ def too_short_sentence(observation: Observation, spent: Mapping[str, float]) -> 
         f"The run is too short for a diagnosis: {few}, and {need} to tell its steady part from its warm-up. Use more "
         f"sequences, or a smaller token_budget. {where}{begun}"
     )
-
-
-def percent(share: float) -> str:
-    """Format a share from 0 to 1 as ``4.2%``.
-
-    Args:
-        share: Share to format.
-    """
-    return f"{100 * share:.1f}%"
-
-
-def _seconds(seconds: float) -> str:
-    """Format as ``14.0 s``, or as ``3.2 ms`` below a second."""
-    return f"{seconds:,.1f} s" if seconds >= 1 else f"{1e3 * seconds:,.1f} ms"

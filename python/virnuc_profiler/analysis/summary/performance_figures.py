@@ -13,6 +13,7 @@ from virnuc_profiler.analysis.summary.requirements import Projections, Requireme
 from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION, summary_coverage
 from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile
 from virnuc_profiler.telemetry.number_text import counted
+from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.summary import summarize
 
 WELL_PACKED = 0.80
@@ -120,6 +121,13 @@ class Performance:
     requirements: Sequence[Requirement]
     contradictions: Sequence[str]
     on_cpu: bool = False
+
+    @property
+    def padding_share(self) -> float | None:
+        """Share of the computed tokens that was padding; None if the batches were not padded, or not counted."""
+        computed = self.summary.get("padded_tokens")
+        real = ratio(self.summary["total_tokens"], computed if isinstance(computed, int) else None)
+        return None if real is None else 1 - real
 
 
 def summarize_performance(

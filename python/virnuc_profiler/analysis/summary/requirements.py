@@ -76,7 +76,7 @@ class Projections:
 def requirements(
     summary: Mapping[str, Any], projections: Projections, shards: Sequence[Mapping[str, Any]], *, on_cpu: bool
 ) -> list[Requirement]:
-    """Return the requirements that apply: those of speed only to a GPU.
+    """Return the requirements that apply: those of speed only to a GPU, and that of packing only to packs.
 
     Args:
         summary: Summary of the run or the job.
@@ -92,8 +92,7 @@ def requirements(
         _projected_hours(projections, unsteady=unsteady),
         _utilization(summary, shards),
     ]
-    return [
-        *([] if on_cpu else of_a_gpu),
+    of_packs = [
         Requirement(
             "PERF-05",
             f"packing efficiency >= {100 * PERF_05_EFFICIENCY:g}%",
@@ -103,6 +102,7 @@ def requirements(
             None if efficiency is None else efficiency >= PERF_05_EFFICIENCY - _ROUNDING,
         ),
     ]
+    return [*([] if on_cpu else of_a_gpu), *([] if summary.get("padded_tokens") else of_packs)]
 
 
 def _utilization(summary: Mapping[str, Any], shards: Sequence[Mapping[str, Any]]) -> Requirement:

@@ -20,6 +20,7 @@ from virnuc_profiler.analysis.model_cost import (
 from virnuc_profiler.analysis.projection.run_pace import projected_interval
 from virnuc_profiler.analysis.summary.batch_metrics import waits_ns
 from virnuc_profiler.analysis.summary.host_keys import host_keys
+from virnuc_profiler.analysis.summary.padding import padded_tokens
 from virnuc_profiler.analysis.summary.sampled_keys import sampled_keys
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.intervals import Interval
@@ -120,7 +121,7 @@ def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
     Args:
         gaps: Gaps of the device in the window.
     """
-    if not gaps.busy:
+    if not gaps.in_stages:
         return None
     by_cause = {line.cause: line.total_ns / 1e9 for line in gaps.totals()}
     return {LEAD_IN: gaps.lead_in_ns / 1e9, TAIL: gaps.tail_ns / 1e9, **by_cause}
@@ -143,9 +144,11 @@ def _packing_keys(packed: BatchTable) -> dict[str, Any]:
     tokens, budgets = columns["tokens"], columns["token_budget"]
     if not len(tokens):
         return {"oversize_batches": None, "padding_tokens": None}
+    padded = padded_tokens(packed)
     return {
         "oversize_batches": int(((budgets > 0) & (tokens > budgets)).sum()),
         "padding_tokens": int((columns["sequences"] * columns["max_length"] - tokens).sum()),
+        **({} if padded is None else {"padded_tokens": padded}),
     }
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from virnuc_profiler.cli.options.target_options import add_target_options
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.inference.esm2.config import resolve_model_name
-from virnuc_profiler.sweep.plan.steps import STEP_NAMES, default_values_text, in_order
+from virnuc_profiler.sweep.plan.steps import STEP_NAMES, TARGET_STEPS, default_values_text, in_order
 from virnuc_profiler.sweep.plan.trial_length import PRECISION_TARGET, TRIAL_SECONDS
 from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
-from virnuc_profiler.targets.knobs.configuration import KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
 from virnuc_profiler.targets.knobs.knob import parse_integer
 
 EXIT_MISUSE = 2
@@ -69,6 +69,7 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
         sequences: Default number of sequences, in words.
         lists: Whether the knobs take lists of values to try, rather than one value each.
     """
+    add_target_options(parser, lists=lists)
     workload = parser.add_argument_group("workload")
     workload.add_argument(
         "--fasta", type=file_path, metavar="FILE",
@@ -95,8 +96,9 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
     )  # fmt: skip
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--model", type=model_name, metavar="NAME",
-        help="8M, 35M, 150M, 650M, 3B, 15B or a full name (default: 3B on a GPU, 8M on a CPU)",
+        "--model", type=_model, metavar="NAME",
+        help="8M, 35M, 150M, 650M, 3B, 15B or a full name; other targets may have names of their own (default: 3B on a "
+        "GPU, 8M on a CPU)",
     )  # fmt: skip
     model.add_argument(
         "--weights", default="auto", metavar="auto|random|pretrained|PATH",
@@ -155,7 +157,7 @@ def _add_knobs(model: argparse._ArgumentGroup, others: argparse._ArgumentGroup, 
         others: Group of the other knobs.
         lists: Whether the options take lists of values to try.
     """
-    for name, knob in KNOBS.items():
+    for name, knob in BUILTIN_KNOBS.items():
         group = model if knob.needs_new_model else others
         default = default_values_text(name) if lists else knob.text(knob.default)
         varies = ""
@@ -241,7 +243,9 @@ def steps(text: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-STEPS_HELP = f"some of {','.join(STEP_NAMES)} (default: all)"
+STEPS_HELP = (
+    f"some of {','.join(STEP_NAMES)}; with another --target than builtin, of {','.join(TARGET_STEPS)} (default: all)"
+)
 
 
 def whole(smallest: int) -> Callable[[str], int]:
@@ -285,12 +289,11 @@ def number(
     return read
 
 
-def model_name(text: str) -> str:
-    """Read the name of a model, short or full."""
-    try:
-        return resolve_model_name(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _model(text: str) -> str:
+    """Read the name of a model, which the target knows or not."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def device_name(text: str) -> str:

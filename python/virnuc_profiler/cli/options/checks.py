@@ -14,6 +14,7 @@ from typing import Final
 
 from virnuc_profiler.capture.cpu_check import cpu_check
 from virnuc_profiler.capture.device_checks import BROKEN, MISSING, OK, Check, device_checks, driver_shows_devices
+from virnuc_profiler.cli.options.target_checks import registered_checks
 from virnuc_profiler.errors import EnvironmentFailure, VirnucError
 from virnuc_profiler.import_origins import explain_hidden_modules, hidden_modules
 from virnuc_profiler.inference.loading.environment import (
@@ -36,6 +37,7 @@ def all_checks(output_dir: Path) -> list[Check]:
         *device_checks(),
         *pytorch,
         *([_fair_esm(), *_attention(), _weights()] if usable else []),
+        *registered_checks(),
         cpu_check(),
         _forkserver(),
         _shared_memory(),

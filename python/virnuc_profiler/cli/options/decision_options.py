@@ -12,7 +12,9 @@ from virnuc_profiler.cli.options.arguments import number, whole
 from virnuc_profiler.cli.options.search_options import ADAPTIVE, GRID
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.objective import ENERGY, OBJECTIVES, TIME, Objective
-from virnuc_profiler.sweep.plan.steps import MIN_PACKING, SEARCH, Grid, in_order
+from virnuc_profiler.sweep.plan.steps import MIN_PACKING, SEARCH, Grid, Step, in_order, plan
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, KnobSet
+from virnuc_profiler.targets.knobs.target_facts import TargetFacts
 from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Decisions:
         objective: What is minimized.
         repeats: Number of blocks in which each step measures its configurations.
         budget_sec: Seconds that a search may take with all that follows; None for no limit.
+        knobs: Knobs of the target.
     """
 
     steps: tuple[str, ...]
@@ -38,6 +41,12 @@ class Decisions:
     objective: Objective
     repeats: int
     budget_sec: float | None = None
+    knobs: KnobSet = BUILTIN_KNOBS
+
+    @property
+    def planned_steps(self) -> dict[str, Step]:
+        """All steps of the target by name, with the lists and the packing efficiency of this sweep."""
+        return plan(self.grid, self.objective.min_packing, self.knobs, self.objective.usual_packing)
 
     def plan(self, request: Request, workload: Workload, validation: Workload) -> SweepPlan:
         """Return the plan of a sweep.
@@ -60,6 +69,7 @@ class Decisions:
             seed=request.seed,
             objective=self.objective,
             budget_sec=self.budget_sec,
+            knobs=self.knobs,
         )
 
 
@@ -83,7 +93,7 @@ def add_decision_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--min-packing", type=number(at_least=0, at_most=1), metavar="P",
         help="packing efficiency that every step requires of its best configuration, if one reaches it (default: "
-        f"{MIN_PACKING:g} in packing, interaction and validation)",
+        f"{MIN_PACKING:g} in packing, interaction and validation; other targets may have no such rule)",
     )  # fmt: skip
     group.add_argument(
         "--max-memory-gb", type=number(above=0), metavar="GB",
@@ -101,9 +111,20 @@ def add_decision_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def objective_of(arguments: argparse.Namespace) -> Objective:
-    """Return what the options ask to minimize."""
-    return Objective(arguments.objective, arguments.for_sequences, arguments.min_packing, arguments.max_memory_gb)
+def objective_of(arguments: argparse.Namespace, facts: TargetFacts) -> Objective:
+    """Return what the options ask to minimize.
+
+    Args:
+        arguments: All options.
+        facts: What is known of the target, which may have another rule on packing.
+    """
+    return Objective(
+        arguments.objective,
+        arguments.for_sequences,
+        arguments.min_packing,
+        arguments.max_memory_gb,
+        facts.usual_packing(MIN_PACKING),
+    )
 
 
 def steps_of(names: Sequence[str], *, confirm: bool) -> tuple[str, ...]:

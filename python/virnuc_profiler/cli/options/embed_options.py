@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path, model_name, number, reader, whole
+from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path, number, reader, whole
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
-from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import BASELINE, BUILTIN_KNOBS, Configuration
 
 if TYPE_CHECKING:
     from virnuc_profiler.embed.job import EmbedJob
@@ -79,7 +79,7 @@ def add_embed_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     job.add_argument("--dry-run", action="store_true", help="show shards, disk space and time, and write nothing")
     model = parser.add_argument_group("model")
-    model.add_argument("--model", type=model_name, metavar="NAME", help="8M, 35M, 150M, 650M, 3B, 15B or a full name")
+    model.add_argument("--model", type=_model_name, metavar="NAME", help="8M, 35M, 150M, 650M, 3B, 15B or a full name")
     model.add_argument(
         "--weights", metavar="auto|random|pretrained|PATH",
         help="auto: from PyTorch's hub cache; pretrained: download if absent; random: for tests only (default: auto)",
@@ -91,7 +91,7 @@ def add_embed_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--device", type=device_name, default="auto", metavar=DEVICES, help="device (default: auto)")
     knobs = parser.add_argument_group("configuration")
     for name in (*_KNOBS, "precision"):
-        knob = KNOBS[name]
+        knob = BUILTIN_KNOBS[name]
         (model if knob.needs_new_model else knobs).add_argument(
             knob.option, type=reader(knob.parse), metavar=knob.metavar, help=knob.full_help(knob.text(knob.default))
         )
@@ -156,6 +156,14 @@ def embed_request(arguments: argparse.Namespace) -> EmbedRequest:
     )
 
 
+def _model_name(text: str) -> str:
+    """Read the name of a model, short or full."""
+    try:
+        return resolve_model_name(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "fasta": None,
     "model": None,
@@ -202,12 +210,14 @@ def _of_config(path: Path, best: BestConfiguration) -> dict[str, Any]:
     configuration = best.choice.configuration
     if configuration is None:
         raise TelemetryFormatError(f"{path} recommends nothing, since no configuration succeeded: name the options")
+    if not configuration.knobs.is_builtin:
+        raise UsageError(f"{path} was found for the target {configuration.knobs.target}; embed runs the built-in one")
     found: dict[str, Any] = {name: getattr(configuration, name) for name in _KNOBS}
     model = best.conditions.model
     precision = configuration.precision or model.get("precision")
     if isinstance(model.get("model_name"), str):
         found["model"] = resolve_model_name(model["model_name"])
-    if isinstance(precision, str) and KNOBS["precision"].accepts(precision):
+    if isinstance(precision, str) and BUILTIN_KNOBS["precision"].accepts(precision):
         found["precision"] = precision
     return found
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from virnuc_profiler.cli.options.target_options import option_of
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.plan.steps import Step
-from virnuc_profiler.targets.knobs.configuration import KNOBS
+from virnuc_profiler.sweep.plan.steps import Grid, Step
+from virnuc_profiler.targets.knobs.configuration import KnobSet
 
 _OF_A_PROCESS: Final = ("start_timeout", "progress_timeout")
 _OF_OWN_FILES: Final = ("skip_invalid", "strict", "first")
@@ -61,18 +62,22 @@ def refuse_idle_limits(given: Mapping[str, Any]) -> None:
             )
 
 
-def idle_lists(given: Iterable[str], steps: Iterable[Step]) -> str:
+def idle_lists(lists: Grid, knobs: KnobSet, steps: Iterable[Step]) -> str:
     """Return a sentence on lists that no chosen step of a sweep varies; empty if there are none.
 
     Args:
-        given: Names of the options that were given.
+        lists: Lists of values that were given, by the name of the knob.
+        knobs: Knobs of the target.
         steps: The chosen steps.
     """
     varied = {name for step in steps for name in step.grid}
-    idle = [name for name in given if name in KNOBS and not KNOBS[name].needs_new_model and name not in varied]
+    held = {name for name, values in lists.items() if len(values) == 1 and not knobs.is_builtin}
+    idle = [
+        option_of(knobs, name) for name in lists if not knobs[name].needs_new_model and name not in (*varied, *held)
+    ]
     if not idle:
         return ""
-    return f"no chosen step varies {', '.join(KNOBS[name].option for name in idle)}, so these values are not used"
+    return f"no chosen step varies {', '.join(idle)}, so these values are not used"
 
 
 def _option(name: str) -> str:

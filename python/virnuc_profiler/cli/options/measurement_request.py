@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from virnuc_profiler.errors import OutputError, folder_problem
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.sequences.findings import sentence
-from virnuc_profiler.targets.knobs.configuration import KNOBS, MODEL_KNOBS
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, BUILTIN_TARGET, KnobSet
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def build_request(
     grid: Grid | None = None,
     fasta: Path | None = None,
     resolve_device: ResolveDevice = resolve_device_here,
+    target_knobs: KnobSet = BUILTIN_KNOBS,
 ) -> Request:
     """Make the request that the options describe.
 
@@ -69,6 +70,7 @@ def build_request(
         grid: Lists of values that a sweep tries; the model's knobs that are not in it are fixed.
         fasta: File of sequences to use if ``--fasta`` was not given.
         resolve_device: Resolves the device and checks that it can compute with the model's knobs.
+        target_knobs: Knobs of the target.
 
     Raises:
         UsageError: The device is not there, or cannot compute with a value of the model's knobs.
@@ -76,7 +78,7 @@ def build_request(
     from virnuc_profiler.sweep.plan.request import Request, model_knobs
 
     grid = grid or {}
-    knobs = model_knobs(grid, fixed_model_knobs(arguments))
+    knobs = model_knobs(grid, fixed_model_knobs(arguments), target_knobs)
     device = resolve_device(arguments.device, knobs)
     fill_in_folder(arguments)
     fasta = arguments.fasta or fasta
@@ -86,7 +88,7 @@ def build_request(
     return Request(
         output_dir=arguments.output_dir,
         device=device,
-        model=arguments.model or DEFAULT_MODEL[device.type],
+        model=arguments.model or (DEFAULT_MODEL[device.type] if arguments.target == BUILTIN_TARGET else None),
         fasta=fasta,
         num_sequences=count,
         weights=arguments.weights,
@@ -104,22 +106,14 @@ def build_request(
         first=arguments.first,
         precision_target=getattr(arguments, "precision_target", None),
         trial_seconds=getattr(arguments, "trial_seconds", None),
+        target=arguments.target,
     )
 
 
 def fixed_model_knobs(arguments: argparse.Namespace) -> dict[str, KnobValue]:
     """Return the model's knobs that were given a single value; None for the default."""
-    given = {name: getattr(arguments, name) for name in MODEL_KNOBS}
+    given = {name: getattr(arguments, name) for name in BUILTIN_KNOBS.model_knobs}
     return {name: value[0] if isinstance(value, tuple) else value for name, value in given.items()}
-
-
-def grid_of(arguments: argparse.Namespace) -> Grid:
-    """Return the lists of values that the options of ``sweep`` name.
-
-    A single value of a knob that needs a model of its own is none: the whole sweep runs with that model.
-    """
-    given = {name: values for name in KNOBS if (values := getattr(arguments, name)) is not None}
-    return {name: values for name, values in given.items() if len(values) > 1 or not KNOBS[name].needs_new_model}
 
 
 def fill_in_folder(arguments: argparse.Namespace) -> Path:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from virnuc_profiler.capture.start_up.preparation import preparing
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.checkpoints.copy_weights import copy_weights
 from virnuc_profiler.inference.esm2.checkpoints.fair_esm_checkpoint import stored_in_fair_esm
@@ -22,6 +23,7 @@ from virnuc_profiler.inference.esm2.random_weights import fill_randomly
 from virnuc_profiler.inference.esm2.weights_fingerprint import weights_fingerprint
 from virnuc_profiler.inference.placement import FP8, resolve_device, resolve_precision
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
+from virnuc_profiler.telemetry.parts.start_up_records import LOADING_MODEL
 
 __all__ = ["MODEL_NAMES", "ModelInfo", "PackedESM2", "load_esm2_model"]
 
@@ -30,6 +32,7 @@ _KEYWORDS: Final = ("auto", "random", "pretrained")
 _log = logging.getLogger(__name__)
 
 
+@preparing(LOADING_MODEL)
 def load_esm2_model(
     model_name: str = "esm2_t36_3B_UR50D",
     device: Any = "cuda",

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from virnuc_profiler.capture.start_up.preparation import preparing
 from virnuc_profiler.errors import DeadlineExceeded, WorkerCrash, WorkloadError
 from virnuc_profiler.inference.argument_checks import MAX_INT32, checked_integer
 from virnuc_profiler.inference.batches import EncodedChunk, PackedBatch
@@ -35,6 +36,7 @@ from virnuc_profiler.inference.loading.worker_processes import (
 )
 from virnuc_profiler.inference.packing.collator import VarlenCollator
 from virnuc_profiler.inference.packing.sequence_items import is_single_item
+from virnuc_profiler.telemetry.parts.start_up_records import STARTING_LOADER
 
 _PRELOADED = ["virnuc_profiler.inference.loading.worker"]
 
@@ -114,7 +116,7 @@ class AsyncDataLoader:
                 self.collator.reset()
                 if chunks is None:
                     # Ctrl-C between start and assignment would orphan the workers.
-                    with deferred_interrupts() if self.num_workers else nullcontext():
+                    with deferred_interrupts() if self.num_workers else nullcontext(), preparing(STARTING_LOADER):
                         chunks = self._chunks = self._start(repeated=items_of_pass is not None)
                 for batch in self._batches(chunks, items_of_pass):
                     yield batch

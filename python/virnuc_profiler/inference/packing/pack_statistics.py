@@ -19,7 +19,8 @@ def pack_statistics(cu_seqlens: NDArray[np.int32], token_budget: int | None = No
 
     Args:
         cu_seqlens: (sequences + 1,) int32 array on the host, cumulative lengths in tokens, starting at 0.
-        token_budget: Tokens that the batch was packed up to; None if it was not packed to a budget.
+        token_budget: Tokens that the batch was packed up to, or was padded to: its sequences times the length of a
+            row. None if it was not packed to a budget.
 
     Raises:
         ValueError: `cu_seqlens` is not one-dimensional, is empty, does not start at 0 or decreases; or `token_budget`

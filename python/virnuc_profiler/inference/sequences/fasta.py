@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virnuc_profiler._core import FastaFormatError, FastaIndex, FastaIndexer
+from virnuc_profiler.capture.start_up.preparation import preparing
 from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.sequences.compression import Compression, compression_of, unpacked_blocks
 from virnuc_profiler.inference.sequences.findings import Finding, sentence, suspicious
@@ -40,6 +41,7 @@ from virnuc_profiler.inference.sequences.unchanged_file import (
     readable,
     unreadable,
 )
+from virnuc_profiler.telemetry.parts.start_up_records import READING
 from virnuc_profiler.telemetry.values import printable
 
 _IDS_AT_ONCE = 1024
@@ -108,6 +110,7 @@ class FastaFile:
         self._folder = folder  # only the process that created the folder keeps it and removes it
 
     @classmethod
+    @preparing(READING)
     def open(cls, path: str | PathLike[str], *, skip_invalid: bool = False, strict: bool = False) -> "FastaFile":
         """Read and index a file.
 

@@ -38,7 +38,7 @@ def facts_of(
         device: Name of the device, ``cpu`` or that of a GPU; None if it is not known.
         machine: Description of the hardware.
         versions: Versions of the software.
-        model: Description of the model.
+        model: Description of the model, with what a target other than the built-in one says of itself as ``target``.
         workload: Description of the sequences.
         settings: Settings of a sweep; empty for a run.
     """
@@ -48,6 +48,7 @@ def facts_of(
         found["device.kind"] = "CPU" if on_cpu else "GPU"
         found["device.name"] = machine.get("cpu_model") if on_cpu else device
     found |= {f"model.{name}": model.get(name) for name in _MODEL}
+    found |= {f"target.{name}": value for name, value in section(model, "target").items() if name not in _MODEL}
     found |= {f"workload.{name}": workload.get(name) for name in _WORKLOAD}
     if workload:
         found["workload.sampling"] = workload.get("sampling", "first")  # files of older versions hold no other

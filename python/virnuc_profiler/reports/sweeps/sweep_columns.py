@@ -15,7 +15,8 @@ from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.standings import says_something
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.knobs.knob import Knob
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.values import printable
 
@@ -66,17 +67,17 @@ def knob_columns(document: Document, widths: Mapping[str, int] | None = None) ->
         document: Document of the step.
         widths: Smallest widths of some columns, by the name of the knob.
     """
-    return [_knob_column(name, (widths or {}).get(name, 0)) for name in document.grid]
+    return [_knob_column(document.knobs[name], (widths or {}).get(name, 0)) for name in document.grid]
 
 
-def _knob_column(name: str, width: int) -> Column:
-    knob = KNOBS[name]
-    return knob.heading.ljust(width), lambda result: knob.text(getattr(result.configuration, name))
+def _knob_column(knob: Knob, width: int) -> Column:
+    heading = printable(knob.heading).ljust(width)
+    return heading, lambda result: printable(knob.text(result.configuration[knob.name]))
 
 
 def named(configuration: Configuration, names: Iterable[str]) -> str:
     """Return the values of the knobs that a step varies."""
-    return ", ".join(f"{name}={KNOBS[name].text(getattr(configuration, name))}" for name in names)
+    return ", ".join(f"{name}={configuration.knobs[name].text(configuration[name])}" for name in names)
 
 
 def rate_columns(document: Document) -> list[Column]:

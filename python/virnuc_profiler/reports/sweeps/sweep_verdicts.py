@@ -12,7 +12,7 @@ from typing import Final
 
 from virnuc_profiler.analysis.confidence.paired import FASTER, MIN_BLOCKS_TO_DIFFER, SAME, SLOWER
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, number, times
-from virnuc_profiler.reports.sweeps.sweep_columns import TIED
+from virnuc_profiler.reports.sweeps.sweep_columns import TIED, named
 from virnuc_profiler.sweep.plan.cheapest import cheapest
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY
@@ -21,7 +21,7 @@ from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import says_something
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 FASTEST: Final = "Fastest measured"
 LEAST_ENERGY: Final = "Least energy measured"
@@ -182,7 +182,7 @@ def _names(document: Document, results: Sequence[Result]) -> str:
 
 
 def _named(configuration: Configuration, document: Document) -> str:
-    return ", ".join(f"{name}={KNOBS[name].text(getattr(configuration, name))}" for name in document.grid)
+    return named(configuration, document.grid)
 
 
 def _range(low: float | None, high: float | None) -> str:
@@ -207,6 +207,8 @@ def missed_requirement_note(document: Document) -> str:
             return f"Device memory was not measured, so {within} cannot be required; the best without that is shown."
         return f"No configuration stayed within {within} of device memory; the best without that constraint is shown."
     packing = f"{NOT_MEASURED if required is None else limit(100 * required, '%')} packing efficiency"
+    if all(one.packing_efficiency is None for one in ran):
+        return f"Packing was not measured, so {packing} cannot be required; the best without that is shown."
     if limit_gb is not None and any(_packs(document, one) for one in ran):
         both = f"{packing} within {limit(limit_gb, ' GB')} of device memory"
         return f"No configuration reached {both}; the best within that memory is shown."
@@ -217,12 +219,20 @@ def _cause(document: Document) -> str:
     workload = document.conditions.workload
     count, tokens = workload.get("num_sequences"), workload.get("tokens")
     ran = [result.configuration for result in document.results if result.succeeded]
-    if not ran or not isinstance(count, int) or not isinstance(tokens, int) or not count or not tokens:
+    if (
+        not document.knobs.is_builtin
+        or not ran
+        or not isinstance(count, int)
+        or not isinstance(tokens, int)
+        or not count
+        or not tokens
+    ):
         return ""
     mean = tokens / count
 
     def packs(one: Configuration) -> float:
-        return min(one.buffer_size, count) * mean / one.token_budget
+        buffered: int = min(one.buffer_size, count)
+        return buffered * mean / int(one.token_budget)
 
     fullest = max(ran, key=packs)
     budget = fullest.token_budget

@@ -8,12 +8,12 @@ from virnuc_profiler.sweep.measurement.trial_recorder import TrialRecorder
 from virnuc_profiler.sweep.plan.steps import Step
 from virnuc_profiler.sweep.results.search_trials import limits_of_search, space_of_search, trials_of_search
 from virnuc_profiler.sweep.search.adaptive import next_trial
-from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.sweep.search.search_space import SearchSpace
 from virnuc_profiler.targets.knobs.configuration import Configuration
 
 
 def explore(
-    recorder: TrialRecorder, step: Step, run: TrialRunner, *, space: Space, seed: int, baseline: Configuration
+    recorder: TrialRecorder, step: Step, run: TrialRunner, *, space: SearchSpace, seed: int, baseline: Configuration
 ) -> None:
     """Measure what is left of a search before its race.
 

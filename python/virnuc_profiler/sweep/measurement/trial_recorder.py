@@ -14,6 +14,7 @@ from virnuc_profiler.inference.loading.environment import require_environment
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.measurement.listener import SweepListener, TrialRunner
 from virnuc_profiler.sweep.measurement.result_writer import ResultWriter
+from virnuc_profiler.sweep.measurement.validity import reasons_to_repeat
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.steps import Step
 from virnuc_profiler.sweep.plan.workload import Workload
@@ -24,7 +25,6 @@ from virnuc_profiler.sweep.results.result_files import now, relative_to
 from virnuc_profiler.sweep.results.sweep_plan import MAX_ATTEMPTS, Trial
 from virnuc_profiler.sweep.results.sweep_record import conditions_key
 from virnuc_profiler.sweep.results.verdicts.measurements import by_configuration
-from virnuc_profiler.sweep.trial.validity import reasons_to_repeat
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.number_text import counted
 
@@ -178,6 +178,7 @@ def _require_environment(result: Result) -> None:
     """
     if result.reason != ENVIRONMENT:
         return
-    require_environment(result.configuration.num_workers)
-    if result.configuration.num_workers <= 1:
+    workers = int(result.configuration.get("num_workers") or 0)
+    require_environment(workers)
+    if workers <= 1:
         raise EnvironmentFailure(result.message or "the machine let no worker start")

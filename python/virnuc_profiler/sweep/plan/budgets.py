@@ -13,7 +13,8 @@ from virnuc_profiler.sweep.plan.workload import Workload
 def check_budgets(steps: Mapping[str, Step], names: Sequence[str], workload: Workload, validation: Workload) -> None:
     """Refuse token budgets that the longest sequence does not fit, before anything is run.
 
-    Any configuration may win, so it must also fit the workload of the validation if that is among the steps.
+    Any configuration may win, so it must also fit the workload of the validation if that is among the steps. Other
+    targets than the built-in one have their own rules for sequences that are too long.
 
     Args:
         steps: The planned steps by name.
@@ -29,7 +30,8 @@ def check_budgets(steps: Mapping[str, Step], names: Sequence[str], workload: Wor
         longest, whose = validation.longest_tokens, " of the validation"
     for name in names:
         for configuration in steps[name].configurations():
-            require_budget(configuration.token_budget, longest, whose)
+            if configuration.knobs.is_builtin:
+                require_budget(configuration.token_budget, longest, whose)
 
 
 def require_budget(token_budget: int, longest_tokens: int, whose: str = "") -> None:

@@ -24,14 +24,16 @@ class Estimate:
     """A duration with its basis.
 
     Attributes:
-        seconds: The duration.
-        basis: What the estimate is made from, in words.
+        seconds: The duration; None if it is not known.
+        basis: What the estimate is made from, in words, or why there is none.
     """
 
-    seconds: float
+    seconds: float | None
     basis: str
 
     def __str__(self) -> str:
+        if self.seconds is None:
+            return f"not known ({self.basis})"
         return f"about {in_words(self.seconds)} ({self.basis})"
 
 
@@ -114,6 +116,22 @@ def guess(
     passes = (repeated(forward_flops(count, 0, shape) / speed, trial_seconds) for count in tokens)
     seconds = sum(passes) + (START_UP_S + cooldown_s) * len(tokens)
     return Estimate(seconds, f"a guess: assumes {speed / 1e12:.3g} TFLOP/s on {where}, {cooldown_s:g} s pauses")
+
+
+def without_guess(count: int, cooldown_s: float, trial_seconds: float | None = None) -> Estimate:
+    """Return what is known of a program whose arithmetic is not: for how long its trials repeat their workload.
+
+    Args:
+        count: Number of configurations.
+        cooldown_s: Pause after each configuration in seconds.
+        trial_seconds: Seconds in which each configuration repeats its workload; None for one pass.
+    """
+    if not trial_seconds:
+        return Estimate(None, "the speed of this target is not known before its baseline")
+    each = trial_seconds + cooldown_s
+    return Estimate(
+        count * each, f"at least: {each:g} s of each, besides the start; the speed of this target is not known"
+    )
 
 
 def from_baseline(

@@ -50,6 +50,8 @@ class Objective:
         sequences: Number of sequences of the job.
         min_packing: Packing efficiency that the user requires; None for the usual one of each step.
         max_memory_gb: Peak device memory in GB that the user allows; None for any.
+        usual_packing: Packing efficiency that is required unless the user names one; None where the target has no such
+            rule, as with padded batches.
 
     Raises:
         ValueError: A value is out of its range.
@@ -59,6 +61,7 @@ class Objective:
     sequences: int = PROJECTED_SEQUENCES
     min_packing: float | None = None
     max_memory_gb: float | None = None
+    usual_packing: float | None = MIN_PACKING
 
     def __post_init__(self) -> None:
         if self.kind not in OBJECTIVES:
@@ -67,9 +70,9 @@ class Objective:
             raise ValueError(f"the job has {self.sequences} sequences; it must have at least 1")
 
     @property
-    def required_packing(self) -> float:
-        """The packing efficiency that the recommendation of the whole sweep must reach."""
-        return MIN_PACKING if self.min_packing is None else self.min_packing
+    def required_packing(self) -> float | None:
+        """The packing efficiency that the recommendation of the whole sweep must reach; None if any will do."""
+        return self.usual_packing if self.min_packing is None else self.min_packing
 
     @property
     def unit(self) -> str:
@@ -110,11 +113,13 @@ class Objective:
 
     def to_json(self) -> dict[str, Any]:
         """Return the objective as journals and result files hold it."""
+        rule = {} if self.usual_packing == MIN_PACKING else {"usual_packing": self.usual_packing}
         return {
             "kind": self.kind,
             "sequences": self.sequences,
             "min_packing": self.min_packing,
             "max_memory_gb": self.max_memory_gb,
+            **rule,
         }
 
     @classmethod
@@ -134,7 +139,7 @@ class Objective:
             require_type(values.get(name), types, f"objective.{name}")
         try:
             known: dict[str, Any] = {name: values.get(name) for name in _TYPES}
-            return cls(**known)
+            return cls(**{**known, "usual_packing": values.get("usual_packing", MIN_PACKING)})
         except ValueError as error:
             raise TelemetryFormatError(str(error)) from None
 
@@ -142,5 +147,5 @@ class Objective:
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "kind": (str,),
     "sequences": (int,),
-    **dict.fromkeys(("min_packing", "max_memory_gb"), (int, float, type(None))),
+    **dict.fromkeys(("min_packing", "max_memory_gb", "usual_packing"), (int, float, type(None))),
 }

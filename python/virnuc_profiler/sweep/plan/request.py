@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from virnuc_profiler.sweep.plan.cooldown import AUTO, Cooldown
 from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
 from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of, write_skipped
-from virnuc_profiler.targets.knobs.configuration import KNOBS, MODEL_KNOBS, Configuration
+from virnuc_profiler.targets.contract import TargetOptions
+from virnuc_profiler.targets.knobs.configuration import (
+    BUILTIN_KNOBS,
+    BUILTIN_TARGET,
+    Configuration,
+    KnobSet,
+    with_absolute_path,
+)
 from virnuc_profiler.targets.knobs.knob import KnobValue
 
 if TYPE_CHECKING:
@@ -79,6 +86,7 @@ NEW_OPTIONS: Final[Mapping[str, Any]] = {
     "first": True,
     "precision_target": None,
     "trial_seconds": None,
+    "target": BUILTIN_TARGET,
 }
 """Options that journals of older versions lack, with the values that mean what those versions did."""
 
@@ -90,7 +98,7 @@ class Request:
     Attributes:
         output_dir: Folder of the results.
         device: Device to measure on, already resolved.
-        model: Full name of the model.
+        model: Name of the model, full for the built-in target; None for that of the target's own choice.
         fasta: The user's sequences; None to generate some.
         num_sequences: Number of sequences; None takes the whole file, in its order.
         weights: ``auto``, ``pretrained``, ``random`` or the path of weights.
@@ -109,11 +117,12 @@ class Request:
         precision_target: Relative half-width of the steady rate's interval at which a trial stops repeating its
             workload; None to repeat for `trial_seconds`.
         trial_seconds: Seconds after start-up in which a trial repeats its workload; None to run it once.
+        target: What is measured: ``builtin``, the name of another target, ``module:factory``, or ``path.py:factory``.
     """
 
     output_dir: Path
     device: torch.device | DeviceName
-    model: str
+    model: str | None
     fasta: Path | None = None
     num_sequences: int | None = None
     weights: str = "auto"
@@ -131,6 +140,7 @@ class Request:
     first: bool = False
     precision_target: float | None = None
     trial_seconds: float | None = None
+    target: str = BUILTIN_TARGET
 
     def workload(self, factor: float = 1.0) -> Workload:
         """Read or generate the sequences to run.
@@ -184,7 +194,12 @@ class Request:
 
     def model_arguments(self) -> dict[str, Any]:
         """Return the keyword arguments by which the model is loaded with the values of its knobs."""
-        return {KNOBS[name].argument: value for name, value in self.model_knobs.items() if value is not None}
+        return {BUILTIN_KNOBS[name].argument: value for name, value in self.model_knobs.items() if value is not None}
+
+    def target_options(self) -> TargetOptions:
+        """Return what the factory of the target is given."""
+        precision = self.model_knobs.get("precision")
+        return TargetOptions(str(self.device), self.model, self.weights, None if precision is None else str(precision))
 
     def describe_model(self) -> dict[str, Any]:
         """Return what is known of the model before it is loaded, or if it cannot be loaded."""
@@ -218,11 +233,20 @@ def options_of(request: Request) -> dict[str, Any]:
     Values of knobs that the sweep varies are not among them: its grid holds them.
     """
     options = {option: getattr(request, name) for option, name in _FIELDS.items()}
-    options |= {name: None if name in request.varied else request.model_knobs.get(name) for name in MODEL_KNOBS}
+    fixed = {name: request.model_knobs.get(name) for name in BUILTIN_KNOBS.model_knobs}
+    options |= {name: None if name in request.varied else value for name, value in fixed.items()}
+    if request.target != BUILTIN_TARGET:  # journals of the built-in target stay as they are
+        options["target"] = request.target
     return {name: recorded(name, value) for name, value in options.items()}
 
 
-def request_of(options: Mapping[str, Any], grid: Grid, output_dir: Path, resolve_device: ResolveDevice) -> Request:
+def request_of(
+    options: Mapping[str, Any],
+    grid: Grid,
+    output_dir: Path,
+    resolve_device: ResolveDevice,
+    target_knobs: KnobSet = BUILTIN_KNOBS,
+) -> Request:
     """Make the request that a journal's options describe.
 
     Args:
@@ -230,13 +254,14 @@ def request_of(options: Mapping[str, Any], grid: Grid, output_dir: Path, resolve
         grid: The sweep's lists of values.
         output_dir: Folder of the results.
         resolve_device: Resolves the device and checks that it can compute with the model's knobs.
+        target_knobs: Knobs of the sweep's target.
 
     Raises:
         UsageError: The device is not there, or cannot compute with one of the values.
     """
     options = {**NEW_OPTIONS, **options}
     values = {name: options[option] for option, name in _FIELDS.items()}
-    knobs = model_knobs(grid, options)
+    knobs = model_knobs(grid, options, target_knobs)
     return Request(
         **{
             **values,
@@ -245,23 +270,32 @@ def request_of(options: Mapping[str, Any], grid: Grid, output_dir: Path, resolve
             "fasta": None if values["fasta"] is None else Path(values["fasta"]),
             "model_knobs": {name: chosen[0] for name, chosen in knobs.items()},
             "varied": tuple(name for name in knobs if name in grid),
+            "target": options["target"],
         }
     )
 
 
-def model_knobs(grid: Grid, fixed: Mapping[str, Any]) -> dict[str, tuple[KnobValue, ...]]:
+def model_knobs(
+    grid: Grid, fixed: Mapping[str, Any], target_knobs: KnobSet = BUILTIN_KNOBS
+) -> dict[str, tuple[KnobValue, ...]]:
     """Return all values of the model's knobs that a sweep needs.
+
+    A precision is one of them even if the target has no such knob, since its factory is given one.
 
     Args:
         grid: Lists of values; a knob that is in it varies.
         fixed: Single values of the other knobs by name; None or absent for the default.
+        target_knobs: Knobs of the target.
     """
-    values = {name: tuple(grid[name]) if name in grid else (fixed.get(name),) for name in MODEL_KNOBS}
+    names = (*target_knobs.model_knobs, *(name for name in BUILTIN_KNOBS.model_knobs if name not in target_knobs))
+    values = {name: tuple(grid[name]) if name in grid else (fixed.get(name),) for name in names}
     return {name: chosen for name, chosen in values.items() if chosen != (None,)}
 
 
 def recorded(option: str, value: Any) -> Any:
     """Return the value of an option as a journal holds it, with file names that hold from any folder."""
+    if option == "target":
+        return with_absolute_path(value)
     if option == "fasta" and value is not None:
         return str(Path(value).absolute())
     if option == "weights" and value not in ("auto", "random", "pretrained"):

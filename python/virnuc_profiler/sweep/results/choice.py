@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.plan.objective import TIME
-from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration, KnobSet
 from virnuc_profiler.telemetry.number_text import share
 from virnuc_profiler.telemetry.typed_records import require_type
 
@@ -82,8 +82,12 @@ class Choice:
         }
 
     @classmethod
-    def from_json(cls, values: Any) -> Choice:
+    def from_json(cls, values: Any, knobs: KnobSet = BUILTIN_KNOBS) -> Choice:
         """Read a choice from the object that holds its keys.
+
+        Args:
+            values: The object.
+            knobs: Knobs of the target.
 
         Raises:
             TelemetryFormatError: It has no reason, or a value of another form.
@@ -97,8 +101,8 @@ class Choice:
         for name, types in _TYPES.items():
             require_type(values.get(name), types, name)
         try:
-            configuration = Configuration.from_json(values["config"])
-            tied_with = tuple(map(Configuration.from_json, values.get("tied_with") or ()))
+            configuration = Configuration.from_json(values["config"], knobs)
+            tied_with = tuple(Configuration.from_json(one, knobs) for one in values.get("tied_with") or ())
         except (AttributeError, TypeError, ValueError) as error:
             raise TelemetryFormatError(f"its config cannot be read: {error}") from None
         known = {name: values[name] for name in _TYPES if values.get(name) is not None}
@@ -106,17 +110,17 @@ class Choice:
         known |= {"tied_with": tied_with}
         return cls(**known, configuration=configuration)
 
-    def after_validation(self, met: bool | None, packing_efficiency: float | None, min_packing: float) -> Choice:
+    def after_validation(self, met: bool | None, packing_efficiency: float | None, min_packing: float | None) -> Choice:
         """Return the choice with what the validation says of its packing, which may be worse than in the steps.
 
         Args:
-            met: Whether the validation reached the required packing efficiency; None if it failed.
+            met: Whether the validation keeps what is required; None if it failed, or nothing is required.
             packing_efficiency: Packing efficiency of the validation; None if it was not measured.
-            min_packing: Required packing efficiency.
+            min_packing: Required packing efficiency; None if none is.
         """
         reason = self.reason
         if met is False and self.constraint_met:
-            packs = packing_efficiency is not None and packing_efficiency >= min_packing
+            packs = min_packing is None or (packing_efficiency is not None and packing_efficiency >= min_packing)
             missed = "too much device memory" if packs else missed_packing(packing_efficiency, min_packing)
             reason += f"; {missed} in the validation"
         if met and self.constraint_met is False:
@@ -138,7 +142,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 }
 
 
-def missed_packing(packing_efficiency: float | None, min_packing: float) -> str:
+def missed_packing(packing_efficiency: float | None, min_packing: float | None) -> str:
     """Return in words that a packing efficiency is not the required one, with the digits that tell them apart.
 
     Args:

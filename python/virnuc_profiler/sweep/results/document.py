@@ -6,7 +6,8 @@ In JSON, ``schema_version``, ``kind``, ``step``, ``created`` and ``complete`` sa
 measured; ``baseline`` is the result that speedups refer to; ``results`` has one entry for each configuration that was
 tried or predicted not to fit; ``best`` is one of them, and ``constraint_met`` says whether it reaches the required
 packing efficiency (null where none is required or nothing succeeded). The files of the validation and of the best
-configuration agree on that; there, ``constraint_met_in_steps`` says whether the steps before reached it.
+configuration agree on that; there, ``constraint_met_in_steps`` says whether the steps before reached it. ``target``
+names any other target than the built-in one, and defines its knobs.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from virnuc_profiler.sweep.results.choice import Choice
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_migrations import VERSION
 from virnuc_profiler.sweep.results.verdicts.confirmation import Confirmation
+from virnuc_profiler.targets.knobs.configuration import KnobSet
 from virnuc_profiler.telemetry.typed_records import require_type
 
 STEP_KIND: Final = "virnuc_profiler sweep step"
@@ -110,6 +112,11 @@ class Document:
     confirmation: Confirmation | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def knobs(self) -> KnobSet:
+        """The knobs of the target that was measured."""
+        return self.conditions.knobs
+
     def to_json(self) -> dict[str, Any]:
         """Return the document as result files hold it."""
         validated: dict[str, Any] = {}
@@ -154,24 +161,26 @@ class Document:
         require_type(values.get("took_sec"), _NUMBER, "took_sec")
         if missing := _DOCUMENT_KEYS - values.keys():
             raise TelemetryFormatError(f"it has no {min(missing)!r}")
+        conditions = Conditions.from_json(values)
+        knobs = conditions.knobs
         return cls(
             step=step,
             created=values["created"],
             complete=values["complete"],
-            conditions=Conditions.from_json(values),
-            grid=grid_from_json(values["grid"]),
+            conditions=conditions,
+            grid=grid_from_json(values["grid"], knobs),
             planned=values["planned"],
             min_packing=values["min_packing"],
-            baseline=_result_or_none(values["baseline"]),
-            results=tuple(map(Result.from_json, values["results"])),
-            best=_result_or_none(values["best"]),
+            baseline=_result_or_none(values["baseline"], knobs),
+            results=tuple(Result.from_json(one, knobs) for one in values["results"]),
+            best=_result_or_none(values["best"], knobs),
             constraint_met=values["constraint_met"],
-            choice=Choice.from_json(values["selection"]) if "selection" in values else None,
+            choice=Choice.from_json(values["selection"], knobs) if "selection" in values else None,
             projection=Projection.from_json(values.get("projection")),
             objective=Objective.from_json(values.get("objective")),
             repeats=values.get("repeats") or 1,
             took_sec=values.get("took_sec"),
-            confirmation=Confirmation.from_json(values.get("confirmation")),
+            confirmation=Confirmation.from_json(values.get("confirmation"), knobs),
             extra={name: value for name, value in values.items() if name not in _DOCUMENT_KNOWN},
         )
 
@@ -187,7 +196,7 @@ class BestConfiguration:
         projection: Projected time of a large job; None if the validation failed.
         conditions: Conditions of the results, with the workload of the first four steps.
         validation_workload: Workload of the validation, as JSON.
-        required_packing: Packing efficiency that the configuration must reach, if one does.
+        required_packing: Packing efficiency that the configuration must reach, if one does; None if any will do.
         pareto: Costs of the configurations that no other one beats in time, energy and memory, as JSON.
         extra: Keys that this version does not know, kept as they were read.
     """
@@ -198,7 +207,7 @@ class BestConfiguration:
     projection: Projection | None
     conditions: Conditions
     validation_workload: Mapping[str, Any]
-    required_packing: float = MIN_PACKING
+    required_packing: float | None = MIN_PACKING
     pareto: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -231,17 +240,17 @@ class BestConfiguration:
         require_type(values.get("pareto"), (list, type(None)), "pareto")
         if "projection" not in values:
             raise TelemetryFormatError("it has no 'projection'")
-        choice = Choice.from_json(values)
         conditions = Conditions.from_json(values)
+        choice = Choice.from_json(values, conditions.knobs)
         known = {*_BEST_KEYS, *choice.to_json(), *conditions.to_json()}
         return cls(
             created=values["created"],
             choice=choice,
-            validation=Result.from_json(values.get("validation")),
+            validation=Result.from_json(values.get("validation"), conditions.knobs),
             projection=Projection.from_json(values["projection"]),
             conditions=conditions,
             validation_workload=values["validation_workload"],
-            required_packing=values.get("required_packing") or MIN_PACKING,
+            required_packing=values.get("required_packing", MIN_PACKING),
             pareto=tuple(values.get("pareto") or ()),
             extra={name: value for name, value in values.items() if name not in known},
         )
@@ -259,7 +268,7 @@ _DOCUMENT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 _DOCUMENT_KEYS: Final = frozenset((*_DOCUMENT_TYPES, "baseline", "best"))
 _DOCUMENT_KNOWN: Final = frozenset(
     (*_DOCUMENT_KEYS, "kind", "schema_version", "step", "machine", "versions", "workload", "model", "settings",
-     "selection", "projection", "objective", "repeats", "took_sec", "confirmation")
+     "selection", "projection", "objective", "repeats", "took_sec", "confirmation", "target")
 )  # fmt: skip
 _BEST_KEYS: Final = ("kind", "schema_version", "created", "validation", "projection", "validation_workload", "pareto",
     "required_packing",
@@ -281,8 +290,8 @@ def _projection_json(projection: Projection | None) -> dict[str, Any] | None:
     return None if projection is None else asdict(projection)
 
 
-def _result_or_none(values: Any) -> Result | None:
-    return None if values is None else Result.from_json(values)
+def _result_or_none(values: Any, knobs: KnobSet) -> Result | None:
+    return None if values is None else Result.from_json(values, knobs)
 
 
 def _require_object(values: Any, name: str) -> None:

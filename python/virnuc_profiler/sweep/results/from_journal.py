@@ -26,7 +26,7 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.recommendation import choose, conclude
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import StepStandings
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 NO_CHOICE = "no configuration has succeeded"
 
@@ -224,9 +224,9 @@ class Documents:
         """Return the knobs in which the baseline of an earlier sweep differs: a list changes that of its knob."""
         then, now = (record.plan.planned_steps()["baseline"].base for record in (owner, self._record))
         return [
-            Difference(name, getattr(then, name), getattr(now, name))
-            for name in KNOBS
-            if getattr(then, name) != getattr(now, name)
+            Difference(name, then.get(name), now.get(name))
+            for name in dict.fromkeys((*then.knobs, *now.knobs))
+            if then.get(name) != now.get(name)
         ]
 
     def _measured(self, name: str) -> Document:
@@ -384,8 +384,9 @@ class Documents:
 
 def _tried(configurations: Sequence[Configuration]) -> Grid:
     """Return the values of each knob among configurations, as a grid names them."""
-    values = {name: dict.fromkeys(getattr(one, name) for one in configurations) for name in KNOBS}
-    return {name: tuple(found) for name, found in values.items() if len(found) > 1 or name != "precision"}
+    knobs = configurations[0].knobs
+    values = {name: dict.fromkeys(one[name] for one in configurations) for name in knobs}
+    return {name: tuple(found) for name, found in values.items() if len(found) > 1 or not knobs[name].needs_new_model}
 
 
 def _took(trials: Sequence[Trial]) -> float | None:

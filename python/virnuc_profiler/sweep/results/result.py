@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
-from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration, KnobSet
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
 
@@ -157,8 +157,12 @@ class Result:
         return {**found, "config": self.configuration.to_json(), **self.extra}
 
     @classmethod
-    def from_json(cls, values: Any) -> Result:
+    def from_json(cls, values: Any, knobs: KnobSet = BUILTIN_KNOBS) -> Result:
         """Read the dict of a result; keys that are missing are None, unknown ones are kept.
+
+        Args:
+            values: The dict.
+            knobs: Knobs of the target that was measured.
 
         Raises:
             TelemetryFormatError: It is not the dict of a result.
@@ -166,7 +170,7 @@ class Result:
         if not isinstance(values, Mapping) or not isinstance(values.get("config"), Mapping):
             raise TelemetryFormatError(f"{shown(values)} is not a result: it has no config")
         try:
-            configuration = Configuration.from_json(values["config"])
+            configuration = Configuration.from_json(values["config"], knobs)
         except (TypeError, ValueError) as error:
             raise TelemetryFormatError(f"its config cannot be read: {error}") from None
         for name, types in _TYPES.items():

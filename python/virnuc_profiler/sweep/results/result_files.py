@@ -20,7 +20,7 @@ from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.sweep_migrations import migrate_document, require_readable
 from virnuc_profiler.sweep.results.verdicts.measurements import rate_of
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
-from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET, Configuration, target_name
 from virnuc_profiler.telemetry.files import read_json
 from virnuc_profiler.telemetry.rates import ratio
 
@@ -167,14 +167,17 @@ def _read(
         raise TelemetryFormatError(f"{path} is not a whole result file: {error}") from None
 
 
-def baseline_seconds(folder: Path, fingerprint: str, model_name: str, device: str) -> float | None:
+def baseline_seconds(
+    folder: Path, fingerprint: str, model_name: str | None, device: str, target: str = BUILTIN_TARGET
+) -> float | None:
     """Return how long one pass of the baseline in a folder took, its start included.
 
     Args:
         folder: The folder of a sweep.
         fingerprint: Fingerprint of the workload that it must have run.
-        model_name: Name of the model that it must have run.
+        model_name: Name of the model that the built-in target must have run; others have their own names for models.
         device: Device that it must have run on.
+        target: Target that it must have run.
 
     Returns:
         Seconds; None if there is no such baseline, or it failed.
@@ -186,7 +189,8 @@ def baseline_seconds(folder: Path, fingerprint: str, model_name: str, device: st
     found = document.conditions
     same = (
         found.workload.get("fingerprint") == fingerprint
-        and found.model.get("model_name") == model_name
+        and found.knobs.target == target_name(target)
+        and (found.model.get("model_name") == model_name or not found.knobs.is_builtin)
         and found.settings.get("device") == device
     )
     return _pass_seconds(document.results[0]) if same and document.results else None

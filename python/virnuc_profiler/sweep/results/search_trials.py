@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import SEARCH
@@ -14,8 +14,11 @@ from virnuc_profiler.sweep.results.sweep_record import SweepRecord
 from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance
 from virnuc_profiler.sweep.search.adaptive import Limits, Measurement, finalists, goes_on
 from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS, trials_of_race
-from virnuc_profiler.sweep.search.space import Space, build_space
+from virnuc_profiler.sweep.search.knob_space import CAPPED, build_knob_space, caps_of
+from virnuc_profiler.sweep.search.search_space import SearchSpace
+from virnuc_profiler.sweep.search.space import BUDGET_WITHOUT_FORECAST, build_space
 from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.knobs.knob import IntegerKnob
 
 _UNLIMITED: Final = 2.0
 """Allowance of a race without a limit, in times of what all of its blocks are expected to take."""
@@ -37,8 +40,8 @@ def trials_of_search(record: SweepRecord) -> list[tuple[Configuration, Measureme
     return [(trial.configuration, _measurement(trial, record.plan.objective)) for trial in found]
 
 
-def space_of_search(record: SweepRecord) -> Space | None:
-    """Return the space that a search has begun with, which its seeds span; None if it has not begun.
+def space_of_search(record: SweepRecord) -> SearchSpace | None:
+    """Return the space that a search has begun with, whose bounds its seeds name; None if it has not begun.
 
     Args:
         record: The sweep.
@@ -46,21 +49,34 @@ def space_of_search(record: SweepRecord) -> Space | None:
     tried = [trial.configuration for trial in record.trials if trial.step == SEARCH]
     if not tried:
         return None
+    knobs = record.plan.knobs
+    if not knobs.is_builtin:
+        caps = {name: max(one[name] for one in tried) for name in CAPPED if isinstance(knobs.get(name), IntegerKnob)}
+        return build_knob_space(record.plan.planned_steps()[SEARCH].base, record.plan.grid, caps)
     return planned_space(record.plan, max(one.num_workers for one in tried), max(one.token_budget for one in tried))
 
 
-def planned_space(plan: SweepPlan, workers: int, budget: int) -> Space:
+def planned_space(plan: SweepPlan, workers: int, budget: int | None) -> SearchSpace:
     """Return the space of a sweep's workload.
 
     Args:
         plan: Plan of the sweep.
         workers: Most workers.
-        budget: Largest token budget that fits.
+        budget: Most tokens of a batch that fit; None if that is not known.
     """
     workload = plan.workload
+    if not plan.knobs.is_builtin:
+        caps = caps_of(
+            plan.knobs,
+            workers=workers,
+            fitting_tokens=budget,
+            tokens=workload.tokens,
+            num_sequences=workload.num_sequences,
+        )
+        return build_knob_space(plan.planned_steps()[SEARCH].base, plan.grid, caps)
     return build_space(
         workers=workers,
-        largest_budget=budget,
+        largest_budget=BUDGET_WITHOUT_FORECAST if budget is None else budget,
         tokens=workload.tokens,
         num_sequences=workload.num_sequences,
         longest_tokens=workload.longest_tokens,
@@ -123,22 +139,18 @@ def finalists_of_search(record: SweepRecord, allowed: Iterable[Configuration]) -
     space = space_of_search(record)
     if space is None:
         return ()
-    trials = tuple(trials_of_search(record))
-    axes = tuple(space.axes.items())
-    return _finalists(axes, space.mean_tokens, space.max_buffer, trials, record.plan.seed, tuple(allowed))
+    return _finalists(space, tuple(trials_of_search(record)), record.plan.seed, tuple(allowed))
 
 
 @lru_cache(maxsize=4)
 def _finalists(
-    axes: tuple[tuple[str, tuple[Any, ...]], ...],
-    mean_tokens: float,
-    max_buffer: int,
+    space: SearchSpace,
     trials: tuple[tuple[Configuration, Measurement], ...],
     seed: int,
     allowed: tuple[Configuration, ...],
 ) -> tuple[Configuration, ...]:
     """Return the finalists; a race asks for them before each of its trials."""
-    return finalists(Space(dict(axes), mean_tokens, max_buffer), trials, FINALISTS, seed, allowed)
+    return finalists(space, trials, FINALISTS, seed, allowed)
 
 
 def _measurement(trial: Trial, objective: Objective) -> Measurement:

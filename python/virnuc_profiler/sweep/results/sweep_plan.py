@@ -12,7 +12,7 @@ from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import ALL_STEPS, Grid, Step, grid_from_json, plan
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration, KnobSet
 from virnuc_profiler.telemetry.typed_records import require_type
 from virnuc_profiler.telemetry.values import shown
 
@@ -34,6 +34,7 @@ class SweepPlan:
         seed: Seed of the order within these blocks.
         objective: What is minimized.
         budget_sec: Seconds that a search may take with all that follows; None for no limit.
+        knobs: Knobs of the target; JSON names them unless they are those of the built-in one.
     """
 
     steps: tuple[str, ...]
@@ -45,10 +46,11 @@ class SweepPlan:
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
     budget_sec: float | None = None
+    knobs: KnobSet = BUILTIN_KNOBS
 
     def planned_steps(self) -> dict[str, Step]:
         """Return all steps by name, with the lists and the packing efficiency of this plan."""
-        return plan(self.grid, self.objective.min_packing)
+        return plan(self.grid, self.objective.min_packing, self.knobs, self.objective.usual_packing)
 
     def workload_of(self, step: str) -> Workload:
         """Return the workload that a step runs."""
@@ -66,6 +68,7 @@ class SweepPlan:
             "seed": self.seed,
             "objective": self.objective.to_json(),
             "budget_sec": self.budget_sec,
+            **({} if self.knobs.is_builtin else {"target": self.knobs.to_json()}),
         }
 
     @classmethod
@@ -78,9 +81,10 @@ class SweepPlan:
         for name in ("repeats", "seed"):
             require_type(entry.get(name), (int, type(None)), name)
         require_type(entry.get("budget_sec"), (int, float, type(None)), "budget_sec")
+        knobs = KnobSet.from_json(entry.get("target"))
         return cls(
             steps=tuple(name for name in ALL_STEPS if name in entry["steps"]),
-            grid=grid_from_json(entry["grid"]),
+            grid=grid_from_json(entry["grid"], knobs),
             workload=Workload.from_json(entry["workload"]),
             validation_workload=Workload.from_json(entry["validation_workload"]),
             options=entry["options"],
@@ -88,6 +92,7 @@ class SweepPlan:
             seed=entry.get("seed") or 0,
             objective=Objective.from_json(entry.get("objective")),
             budget_sec=entry.get("budget_sec"),
+            knobs=knobs,
         )
 
 
@@ -147,8 +152,12 @@ class Trial:
         }
 
     @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Trial:
+    def from_json(cls, entry: Mapping[str, Any], knobs: KnobSet = BUILTIN_KNOBS) -> Trial:
         """Read the trial in an entry of the journal.
+
+        Args:
+            entry: The entry.
+            knobs: Knobs of the sweep's target.
 
         Raises:
             TelemetryFormatError: A value has another form.
@@ -164,12 +173,12 @@ class Trial:
         require_type(entry.get("doubts"), (list, type(None)), "doubts")
         return cls(
             entry["step"],
-            Configuration.from_json(entry["configuration"]),
+            Configuration.from_json(entry["configuration"], knobs),
             entry["fingerprint"],
             entry["num_sequences"],
             entry["conditions"],
             entry["finished"],
-            Result.from_json(entry["result"]),
+            Result.from_json(entry["result"], knobs),
             entry.get("block") or 0,
             entry.get("attempt") or 0,
             entry.get("took_sec"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,9 +52,7 @@ class SweepRecord:
     def current_conditions(self) -> Conditions:
         """The conditions of the latest process, with the workload of the first four steps; empty before the first."""
         conditions = next(reversed(self.conditions.values()), Conditions({}, {}, {}, {}))
-        return Conditions(
-            conditions.machine, conditions.versions, conditions.model, conditions.settings, self.plan.workload.to_json()
-        )
+        return replace(conditions, workload=self.plan.workload.to_json(), knobs=self.plan.knobs)
 
     def has(self, step: str) -> bool:
         """Return whether anything of a step was measured."""
@@ -200,7 +198,7 @@ def add_entry(records: dict[str, SweepRecord], entry: Mapping[str, Any]) -> bool
         return True
     if kind != "trial":
         raise TelemetryFormatError(f"kind {kind!r} does not exist")
-    trial = Trial.from_json(entry)
+    trial = Trial.from_json(entry, record.plan.knobs)
     workload = record.plan.workload_of(trial.step)
     if trial.conditions not in record.conditions or not trial.is_of(trial.step, trial.configuration, workload):
         return False

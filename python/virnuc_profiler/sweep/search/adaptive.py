@@ -18,7 +18,7 @@ from typing import Final
 
 from virnuc_profiler.sweep.search.finals import FINALISTS, MAX_BLOCKS
 from virnuc_profiler.sweep.search.proposals import propose
-from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.sweep.search.search_space import SearchSpace
 from virnuc_profiler.sweep.search.surrogate import Surrogate
 from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 
@@ -66,7 +66,7 @@ class Limits:
 
 
 def next_trial(
-    space: Space, trials: Trials, *, limits: Limits, seed: int, baseline: Configuration = BASELINE
+    space: SearchSpace, trials: Trials, *, limits: Limits, seed: int, baseline: Configuration = BASELINE
 ) -> Configuration | None:
     """Return the configuration to measure next; None if it is time for the race.
 
@@ -86,10 +86,11 @@ def next_trial(
     number = len(trials)
     if not goes_on(trials, limits):
         return None
-    first = tuple(dict.fromkeys((baseline, *space.seeds())))
-    if number < len(first):
-        return first[number]
-    observations, failed = _observations(trials), _failed(trials)
+    observations, failed = _observations(trials), space.hopeless(_failed(trials))
+    tried = {one for one, _ in trials}
+    first = [one for one in (baseline, *space.seeds()) if one not in tried and one not in failed]
+    if first:
+        return first[0]
     if not observations:  # nothing has worked so far: take what is cheap
         return next((one for one in space.configurations if one not in failed), None)
     if number % 2:
@@ -112,7 +113,7 @@ def goes_on(trials: Trials, limits: Limits) -> bool:
 
 
 def finalists(
-    space: Space, trials: Trials, count: int, seed: int, allowed: Iterable[Configuration] | None = None
+    space: SearchSpace, trials: Trials, count: int, seed: int, allowed: Iterable[Configuration] | None = None
 ) -> tuple[Configuration, ...]:
     """Return the configurations that enter the race, of those that were measured; none if none succeeded.
 

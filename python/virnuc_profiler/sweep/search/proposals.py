@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.sweep.search.search_space import SearchSpace, is_ladder
 from virnuc_profiler.targets.knobs.configuration import Configuration
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def require_optuna() -> Any:
     return optuna
 
 
-def propose(space: Space, observations: Sequence[Observation], seed: int) -> Configuration:
+def propose(space: SearchSpace, observations: Sequence[Observation], seed: int) -> Configuration:
     """Return the configuration of which Optuna expects the largest improvement.
 
     The study is built again from what was observed, so that a proposal depends on nothing else: a search that is
@@ -71,25 +71,21 @@ def propose(space: Space, observations: Sequence[Observation], seed: int) -> Con
     return space.configuration({name: _level(space.axes[name], value) for name, value in proposed.items()})
 
 
-def _distributions(space: Space, optuna: Any) -> dict[str, BaseDistribution]:
+def _distributions(space: SearchSpace, optuna: Any) -> dict[str, BaseDistribution]:
     """Return a range of positions for each ladder, so that a step of the ladder is a step of the model."""
     integer, categorical = optuna.distributions.IntDistribution, optuna.distributions.CategoricalDistribution
     return {
-        name: integer(0, len(levels) - 1) if _is_ladder(levels) else categorical(levels)
+        name: integer(0, len(levels) - 1) if is_ladder(levels) else categorical(levels)
         for name, levels in space.axes.items()
     }
 
 
-def _parameters(space: Space, configuration: Configuration) -> dict[str, Any]:
+def _parameters(space: SearchSpace, configuration: Configuration) -> dict[str, Any]:
     point = space.point(configuration)
     return {
-        name: space.axes[name].index(level) if _is_ladder(space.axes[name]) else level for name, level in point.items()
+        name: space.axes[name].index(level) if is_ladder(space.axes[name]) else level for name, level in point.items()
     }
 
 
 def _level(levels: Sequence[Any], parameter: Any) -> Any:
-    return levels[parameter] if _is_ladder(levels) else parameter
-
-
-def _is_ladder(levels: Sequence[Any]) -> bool:
-    return isinstance(levels[0], int)
+    return levels[parameter] if is_ladder(levels) else parameter

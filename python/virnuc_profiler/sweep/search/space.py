@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The space of an adaptive search: a ladder of levels along each axis.
+"""The space of an adaptive search over the built-in target: a ladder of levels along each axis.
 
 A step of a ladder is a step of the search's model of the rates. Rates answer to the ratio of two budgets, not to their
 difference, so budgets grow by the square root of two, and workers ever faster. The buffer is measured in packs that it
@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import product
 from typing import Any, Final
 
-from virnuc_profiler.targets.knobs.configuration import BASELINE, KNOBS, Configuration
+from virnuc_profiler.sweep.search.search_space import WORKERS, SearchSpace, levels_up_to, nearest
+from virnuc_profiler.targets.knobs.configuration import BASELINE, BUILTIN_KNOBS, Configuration
 
 MIN_BUDGET: Final = 1024
 MIN_BUFFER: Final = 250
@@ -28,7 +27,6 @@ fewer, it would decide the rate, and keep the packing efficiency below what step
 PACKS_IN_BUFFER: Final = "packs_in_buffer"
 """The axis of the buffer: how many full packs it holds."""
 
-_WORKERS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _PREFETCH: Final = (1, 2, 4, 8, 16)
 _PACKS: Final = (1, 2, 4, 8, 16, 32)
 _APART: Final = 1.1
@@ -37,9 +35,9 @@ _SEED_PACKS: Final = 8
 """Packs in the buffer of a seed. Best-fit packing leaves few gaps from then on."""
 
 
-@dataclass(frozen=True)
-class Space:
-    """Levels along each axis, in ascending order.
+@dataclass(frozen=True, eq=False)
+class Space(SearchSpace):
+    """The space of the built-in target.
 
     Attributes:
         axes: Levels by the name of the axis: a knob, or :data:`PACKS_IN_BUFFER`. Other knobs have the baseline's value.
@@ -47,20 +45,13 @@ class Space:
         max_buffer: Largest buffer in sequences.
     """
 
-    axes: Mapping[str, tuple[Any, ...]]
     mean_tokens: float
     max_buffer: int = MAX_BUFFER
 
-    @cached_property
-    def configurations(self) -> tuple[Configuration, ...]:
-        """All configurations of the space. Points that differ only in what has no effect are one configuration."""
-        points = (dict(zip(self.axes, levels, strict=True)) for levels in product(*self.axes.values()))
-        return tuple(dict.fromkeys(map(self.configuration, points)))
-
-    @cached_property
-    def positions(self) -> tuple[tuple[float, ...], ...]:
-        """The place of each of them in the unit cube."""
-        return tuple(map(self.position, self.configurations))
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What two equal spaces have in common."""
+        return (*super().key, self.mean_tokens, self.max_buffer)
 
     def configuration(self, point: Mapping[str, Any]) -> Configuration:
         """Return the configuration of a point.
@@ -73,9 +64,9 @@ class Space:
         values = dict(point)
         values["buffer_size"] = self._buffer(values["token_budget"], values.pop(PACKS_IN_BUFFER))
         for name in values:
-            gate = KNOBS[name].idle_without
+            gate = BUILTIN_KNOBS[name].idle_without
             if gate is not None and not values[gate]:
-                values[name] = getattr(BASELINE, name)
+                values[name] = BASELINE[name]
         return Configuration(**values)
 
     def point(self, configuration: Configuration) -> dict[str, Any]:
@@ -86,20 +77,9 @@ class Space:
         """
         packs = configuration.buffer_size * self.mean_tokens / configuration.token_budget
         return {
-            name: _nearest(levels, packs if name == PACKS_IN_BUFFER else getattr(configuration, name))
+            name: nearest(levels, packs if name == PACKS_IN_BUFFER else configuration[name])
             for name, levels in self.axes.items()
         }
-
-    def position(self, configuration: Configuration) -> tuple[float, ...]:
-        """Return the place of a configuration in the unit cube; choices without an order have one coordinate each."""
-        place: list[float] = []
-        for name, level in self.point(configuration).items():
-            levels = self.axes[name]
-            if isinstance(level, int | float):
-                place.append(levels.index(level) / max(1, len(levels) - 1))
-            elif len(levels) > 1:
-                place += [float(level == other) for other in levels]
-        return tuple(place)
 
     def seeds(self) -> tuple[Configuration, ...]:
         """Return the configurations to begin with.
@@ -109,20 +89,20 @@ class Space:
         again, and one reading of a noisy machine would not show it.
         """
         workers, budgets = self.axes["num_workers"], self.axes["token_budget"]
-        few = _nearest(workers, min(2, workers[-1] // 2))
+        few = nearest(workers, min(2, workers[-1] // 2))
         middle = workers[len(workers) // 2]
         found = (
             self._seed(workers[-1], budgets[-1]),
             self._seed(few, budgets[-1]),
-            self._seed(middle, _nearest(budgets, budgets[-1] / 4)),
-            self._seed(middle, _nearest(budgets, budgets[-1] / 2)),
-            self._seed(workers[-1], _nearest(budgets, budgets[-1] / 8)),
+            self._seed(middle, nearest(budgets, budgets[-1] / 4)),
+            self._seed(middle, nearest(budgets, budgets[-1] / 2)),
+            self._seed(workers[-1], nearest(budgets, budgets[-1] / 8)),
         )
         return tuple(dict.fromkeys(found))
 
     def _seed(self, num_workers: int, token_budget: int) -> Configuration:
-        point = {name: _nearest(levels, getattr(BASELINE, name, None)) for name, levels in self.axes.items()}
-        packs = _nearest(self.axes[PACKS_IN_BUFFER], _SEED_PACKS)
+        point = {name: nearest(levels, BASELINE.get(name)) for name, levels in self.axes.items()}
+        packs = nearest(self.axes[PACKS_IN_BUFFER], _SEED_PACKS)
         return self.configuration(
             {**point, "num_workers": num_workers, "token_budget": token_budget, PACKS_IN_BUFFER: packs}
         )
@@ -154,7 +134,7 @@ def build_space(
     lowest = max(MIN_BUDGET, longest_tokens)
     highest = max(lowest, min(largest_budget, max(BUDGET_WITHOUT_FORECAST, tokens // MIN_PACKS)))
     axes: dict[str, tuple[Any, ...]] = {
-        "num_workers": _up_to(_WORKERS, max(0, workers)),
+        "num_workers": levels_up_to(WORKERS, max(0, workers)),
         "prefetch_factor": _PREFETCH,
         "token_budget": _budgets(lowest, highest),
         PACKS_IN_BUFFER: _PACKS,
@@ -169,16 +149,6 @@ def _budgets(lowest: int, highest: int) -> tuple[int, ...]:
     steps = (round(MIN_BUDGET * 2 ** (step / 2)) for step in range(2 * 31))
     between = [budget for budget in steps if lowest * _APART < budget < highest / _APART]
     return tuple(dict.fromkeys((lowest, *between, highest)))
-
-
-def _up_to(levels: Sequence[int], highest: int) -> tuple[int, ...]:
-    return (*(level for level in levels if level < highest), highest)
-
-
-def _nearest(levels: Sequence[Any], value: Any) -> Any:
-    if not isinstance(value, int | float):
-        return value if value in levels else levels[0]
-    return min(levels, key=lambda level: abs(math.log((1 + level) / (1 + value))))
 
 
 def _two_digits(value: float) -> int:

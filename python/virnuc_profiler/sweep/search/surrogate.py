@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from virnuc_profiler.sweep.search.space import Space
+from virnuc_profiler.sweep.search.search_space import SearchSpace
 from virnuc_profiler.targets.knobs.configuration import Configuration
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Surrogate:
         observations: Configurations and the logarithms of their rates, at least one; repeats are welcome.
     """
 
-    def __init__(self, space: Space, observations: Sequence[tuple[Configuration, float]]) -> None:
+    def __init__(self, space: SearchSpace, observations: Sequence[tuple[Configuration, float]]) -> None:
         import numpy as np
         from scipy import linalg, optimize
 

@@ -73,3 +73,15 @@ def with_model(result: Result, description: dict[str, Any], reloaded: bool) -> R
     if not result.configuration.values("model"):
         return result
     return replace(result, model=result.model or description, model_reloaded=reloaded)
+
+
+def with_output(result: Result, path: Path) -> Result:
+    """Return a result whose failure names the file with what a target printed, if it printed anything.
+
+    Args:
+        result: Result of a configuration.
+        path: The file, which exists only if something was printed.
+    """
+    if result.succeeded or not path.exists():
+        return result
+    return replace(result, message=f"{result.message}; what it printed is in {path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import platform
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -12,28 +13,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.capture.cpu_limits import cpu_limits
-from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.sweep.kernels.kernel_pass import loop_of, save_kernels
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
 from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.cooldown import AUTO
 from virnuc_profiler.sweep.plan.request import Request
-from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.plan.trial_length import brief_seconds
-from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload, sample_of
+from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload
+from virnuc_profiler.sweep.plan.workload_files import WorkloadFiles
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.loaded_model import with_model
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_memory
 from virnuc_profiler.sweep.trial.outcome import failed_result
-from virnuc_profiler.sweep.trial.provenance import machine_description, model_description, software_versions
+from virnuc_profiler.sweep.trial.provenance import (
+    conditions_of,
+    machine_description,
+    model_description,
+    software_versions,
+)
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
+from virnuc_profiler.targets.builtin_source import BuiltinSource
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.number_text import counted
 
@@ -72,8 +80,7 @@ class MeasuredModel:
         if request.device_memory_gb is not None:
             limit_device_memory(device, request.device_memory_gb)
         self._device = device
-        self._fasta = fasta
-        self._samples: dict[Workload, Sample | None] = {}
+        self._files = WorkloadFiles(fasta)
         self._warned = False
         self._warm_up: tuple[Workload, int] | None = None
         self._is_warm: bool | None = None  # None: no warm-up was tried since the model was loaded
@@ -96,27 +103,8 @@ class MeasuredModel:
 
     def conditions(self) -> Conditions:
         """Return the conditions of results with this model on this machine."""
-        request = self._request
-        return Conditions(
-            machine=machine_description(),
-            versions=software_versions(),
-            model={**self.description, **self._footprint()},
-            settings={
-                "device": str(request.device),
-                "device_name": self.device_name,
-                "device_memory_gb": request.device_memory_gb,
-                "host": platform.node(),
-                "cooldown_s": request.cooldown_s,
-                "timeout_s": request.timeout_s,
-                "seed": request.seed if request.fasta is None else request.sample_seed,
-                "try_all": request.try_all,
-                "min_cosine": request.min_cosine,
-                "precision_target": request.precision_target,
-                "trial_seconds": request.trial_seconds,
-                "warm_up": True,
-                "isolation": "none",
-            },
-        ).with_varied(request.varied)
+        model = {**self.description, **self._footprint()}
+        return conditions_of(self._request, model, self.device_name, software_versions())
 
     def run_trial(
         self,
@@ -160,6 +148,38 @@ class MeasuredModel:
             reloaded,
         )
 
+    def add_kernels(self, workload: Workload, configuration: Configuration, run_path: Path, num_batches: int) -> None:
+        """Run some batches of a measured run again under CUPTI, and save the kernels with that run.
+
+        Args:
+            workload: Sequences of the run.
+            configuration: Values of all knobs.
+            run_path: The saved run.
+            num_batches: Number of batches to capture.
+
+        Raises:
+            LibraryUnavailable: There is no GPU, or CUPTI recorded nothing.
+            ValueError: The run has too few batches.
+        """
+        self._load_for(configuration)
+        fasta, sample = self._files.opened(workload), self._files.sample(workload)
+        whole = sample is None and workload.num_sequences == len(fasta)
+        source = BuiltinSource(
+            fasta,
+            None if whole else np.arange(workload.num_sequences) if sample is None else sample.positions,
+            self._model,
+            self._device,
+            configuration,
+            max_residues=MAX_SEQUENCE_LENGTH,
+            batch_converter=self._batch_converter,
+            min_cosine=MIN_COSINE if self._request.min_cosine is None else self._request.min_cosine,
+            timeout_s=self._request.timeout_s,
+            precision_target=None,
+            trial_seconds=math.inf,  # until the capture is complete
+            count_tokens=False,
+        )
+        save_kernels(run_path, loop_of(source), num_batches=num_batches, device=self._device)
+
     @property
     def largest_budget(self) -> int | None:
         """The largest token budget that is forecast to fit; None where nothing is forecast."""
@@ -192,11 +212,11 @@ class MeasuredModel:
         self._is_warm = warm_up_model(
             self._model,
             self._device,
-            self._opened(workload),
+            self._files.opened(workload),
             num_workers=num_workers,
             batch_converter=self._batch_converter,
             num_sequences=workload.num_sequences,
-            sample=self._sample(workload),
+            sample=self._files.sample(workload),
             timeout_s=self._request.timeout_s,
         )
 
@@ -221,6 +241,7 @@ class MeasuredModel:
 
         self._request = request
         self._is_warm = None
+        assert request.model is not None  # only other targets choose one by themselves
         self._model, self._batch_converter = load_esm2_model(
             request.model, self._device, weights=request.weights, **request.model_arguments()
         )
@@ -253,13 +274,13 @@ class MeasuredModel:
             return predicted
         result = measure_configuration(
             configuration,
-            self._opened(workload),
+            self._files.opened(workload),
             output_dir,
             self._model,
             self._device,
             batch_converter=self._batch_converter,
             num_sequences=workload.num_sequences,
-            sample=self._sample(workload),
+            sample=self._files.sample(workload),
             cooldown_s=AUTO if brief else self._request.cooldown_s,
             timeout_s=self._request.timeout_s,
             on_progress=on_progress,
@@ -273,24 +294,6 @@ class MeasuredModel:
         )
         self._warn_once(result)
         return result
-
-    def _opened(self, workload: Workload) -> FastaFile:
-        """Return the file of a workload, which holds the bytes that were described."""
-        fasta = self._fasta
-        if fasta is None or fasta.path != workload.path or fasta.fingerprint != workload.fingerprint:
-            fasta = FastaFile.open(workload.path, skip_invalid=workload.skip_invalid)
-        if fasta.fingerprint != workload.fingerprint:
-            raise WorkloadError(
-                f"{workload.path} was changed since its {counted(workload.num_sequences, 'sequence')} were read"
-            )
-        self._fasta = fasta
-        return fasta
-
-    def _sample(self, workload: Workload) -> Sample | None:
-        """Return the sample of a workload, which is drawn once; None if it runs the first sequences of its file."""
-        if workload not in self._samples:
-            self._samples[workload] = sample_of(workload, self._opened(workload))
-        return self._samples[workload]
 
     def _predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         if self._request.try_all or self.forecast is None:

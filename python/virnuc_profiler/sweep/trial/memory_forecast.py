@@ -19,9 +19,6 @@ from virnuc_profiler.analysis.memory_footprint import (
     exceeds_memory,
     fit_footprint,
     largest_fitting_budget,
-    largest_pack_tokens,
-    max_tokens_in_buffer,
-    min_largest_pack_tokens,
     predict_peak_bytes,
 )
 from virnuc_profiler.inference.argument_checks import MAX_INT32
@@ -32,7 +29,8 @@ from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemo
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import FAILED, OOM, Result
 from virnuc_profiler.sweep.trial.failure import release_traceback
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.batch_bounds import batch_bounds
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration
 from virnuc_profiler.telemetry.number_text import number
 
 LENGTHS: Final = (64, 80, 100, 120, 150, 180, 224, 280, 350, 500)
@@ -73,12 +71,12 @@ class MemoryForecast:
             configuration: Configuration to judge.
         """
         available = self.available_bytes()
-        budget = configuration.token_budget
-        buffered = max_tokens_in_buffer(configuration.buffer_size, workload.num_sequences, workload.tokens)
-        least = min_largest_pack_tokens(budget, buffered, workload.longest_tokens)
-        if available is None or not exceeds_memory(predict_peak_bytes(self.footprint, least), available):
+        bounds = batch_bounds(configuration, workload.num_sequences, workload.tokens, workload.longest_tokens)
+        if available is None or bounds is None:
             return None
-        tokens = largest_pack_tokens(budget, buffered)
+        least, tokens = bounds
+        if not exceeds_memory(predict_peak_bytes(self.footprint, least), available):
+            return None
         predicted = predict_peak_bytes(self.footprint, tokens)
         return Result(
             status=FAILED,
@@ -137,8 +135,26 @@ def forecast_memory(model: Any, device: torch.device, limit_bytes: int | None = 
     return MemoryForecast(footprint, lambda: DeviceMemory(device).available_bytes(limit_bytes))
 
 
+def forecast_target(
+    probe: Callable[[int], None], device: torch.device, limit_bytes: int | None = None
+) -> MemoryForecast | None:
+    """Measure the footprint of a target and build its forecast; None if it cannot be measured, as on the CPU.
+
+    Args:
+        probe: Function that runs one batch of about that many tokens.
+        device: Device of the target.
+        limit_bytes: Most bytes that this process may hold. None if only the device sets a limit.
+    """
+    if not _reports_memory(device):
+        return None
+    footprint = footprint_from_runs(lambda repeats: probe(repeats * sum(LENGTHS)), DeviceMemory(device))
+    if footprint is None:
+        return None
+    return MemoryForecast(footprint, lambda: DeviceMemory(device).available_bytes(limit_bytes))
+
+
 def _exists(token_budget: int) -> bool:
-    return KNOBS["token_budget"].accepts(token_budget)
+    return BUILTIN_KNOBS["token_budget"].accepts(token_budget)
 
 
 def _rounded_down(token_budget: int) -> int:
@@ -172,7 +188,7 @@ def measure_footprint(model: Any, device: torch.device) -> MemoryFootprint | Non
         The footprint. None on the CPU, if fewer than two sizes of packs fit, and on an integrated GPU: the free memory
         that such a GPU reports leaves out what the host could free, so no configuration is known to be too large.
     """
-    if device.type != "cuda" or torch.cuda.get_device_properties(device).is_integrated:
+    if not _reports_memory(device):
         return None
 
     def run_packs(repeats: int) -> None:
@@ -181,6 +197,11 @@ def measure_footprint(model: Any, device: torch.device) -> MemoryFootprint | Non
                 pass
 
     return footprint_from_runs(run_packs, DeviceMemory(device))
+
+
+def _reports_memory(device: torch.device) -> bool:
+    """Return whether the free memory that a device reports is all that there is."""
+    return device.type == "cuda" and not torch.cuda.get_device_properties(device).is_integrated
 
 
 def footprint_from_runs(run_packs: Callable[[int], None], memory: PeakReader) -> MemoryFootprint | None:

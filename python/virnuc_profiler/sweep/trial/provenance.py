@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,8 +16,11 @@ from numpy.typing import NDArray
 from virnuc_profiler import __version__
 from virnuc_profiler.analysis.projection.length_strata import strata_of
 from virnuc_profiler.inference.sequences.fasta import FastaFile
+from virnuc_profiler.sweep.plan.conditions import Conditions
+from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.plan.workload import token_counts
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, KnobSet
 
 _PACKAGES: Final = ("fair-esm", "flash-attn", "numpy")
 
@@ -47,6 +51,45 @@ def model_description(model: Any) -> dict[str, Any]:
     """Return a model's ``info`` as a dict, or only the name of its type if it has no ``info``."""
     info = getattr(model, "info", None)
     return {"model_name": type(model).__name__} if info is None else asdict(info)
+
+
+def conditions_of(
+    request: Request,
+    model: Mapping[str, Any],
+    device_name: str,
+    versions: Mapping[str, str | None],
+    knobs: KnobSet = BUILTIN_KNOBS,
+) -> Conditions:
+    """Return the conditions of results that are measured in this process.
+
+    Args:
+        request: What was asked for.
+        model: Description of the model or target.
+        device_name: Product name of the device.
+        versions: Versions of the software, by name.
+        knobs: Knobs of the target.
+    """
+    return Conditions(
+        machine=machine_description(),
+        versions=versions,
+        model=model,
+        settings={
+            "device": str(request.device),
+            "device_name": device_name,
+            "device_memory_gb": request.device_memory_gb,
+            "host": platform.node(),
+            "cooldown_s": request.cooldown_s,
+            "timeout_s": request.timeout_s,
+            "seed": request.seed if request.fasta is None else request.sample_seed,
+            "try_all": request.try_all,
+            "min_cosine": request.min_cosine,
+            "precision_target": request.precision_target,
+            "trial_seconds": request.trial_seconds,
+            "warm_up": True,
+            "isolation": "none",
+        },
+        knobs=knobs,
+    ).with_varied(request.varied)
 
 
 def workload_description(

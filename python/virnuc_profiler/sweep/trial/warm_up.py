@@ -14,11 +14,13 @@ from dataclasses import replace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from virnuc_profiler.capture.start_up.preparation import preparing
 from virnuc_profiler.inference.placement import resolve_device
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.telemetry.parts.start_up_records import WARMING_UP
 
 _SEQUENCES: Final = {"cuda": 64, "cpu": 4}
 """Number of sequences of a warm-up by type of device."""
@@ -29,6 +31,7 @@ _workers_of_warm: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 """Number of workers of the warm-up by model; models that cannot be keys are warmed up for every run."""
 
 
+@preparing(WARMING_UP)
 def warm_up_model(
     model: Any,
     device: Any,

@@ -48,6 +48,8 @@ def damage(result: Result) -> str | None:
     if cleanup is not None:
         if cleanup.get("workers_left"):
             return f"worker processes were left: {', '.join(map(str, cleanup['workers_left']))}"
+        if segments := cleanup.get("shared_memory_left"):
+            return f"shared memory was left: {', '.join(segments)}"
         leaked = cleanup.get("leaked_device_bytes") or 0
         if is_leak(leaked, cleanup.get("device_memory_before")):
             return f"{leaked:,} bytes of device memory did not come back"

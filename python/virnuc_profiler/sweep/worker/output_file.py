@@ -7,6 +7,8 @@ import fcntl
 import os
 import re
 import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 LAST_LINES: Final = 20
@@ -14,6 +16,7 @@ LAST_LINES: Final = 20
 
 _TAIL_BYTES: Final = 32_768
 _MAX_BYTES: Final = 1 << 24
+_BLOCK_BYTES: Final = 1 << 20
 _MAX_LINE: Final = 400
 _STACK_FRAME: Final = re.compile(r"\s*frame #\d+: ")
 """C++ stack frames, which PyTorch prints by the dozen. The lines before them matter more."""
@@ -51,6 +54,21 @@ class OutputFile:
             tail = self._tail()
             os.ftruncate(self.descriptor, 0)
             self._file.write(tail)
+
+    def append_to(self, path: Path) -> None:
+        """Append the output to another file, unless there is none. A file that cannot be written is left as it is.
+
+        Args:
+            path: File to append to, which is made with its folder.
+        """
+        size = os.fstat(self.descriptor).st_size
+        if not size:
+            return
+        with suppress(OSError):  # what is printed is no result
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                for start in range(0, size, _BLOCK_BYTES):
+                    file.write(os.pread(self.descriptor, min(_BLOCK_BYTES, size - start), start))
 
     def close(self) -> None:
         """Close the file. Processes that still print to it do so without effect."""

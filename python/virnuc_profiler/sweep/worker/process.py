@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from virnuc_profiler.inference.loading.forkserver import SOCKET_FOLDER_VARIABLE, make_socket_folder
@@ -65,6 +66,7 @@ class ModelProcess:
 
     def __init__(self, module: str, log_level: int = logging.WARNING) -> None:
         self._output = OutputFile()
+        self._output_path: Path | None = None
         # Ours and not the process's, because a process that is killed removes nothing.
         self._sockets = make_socket_folder()
         requests, self._requests = _pipe()
@@ -158,8 +160,18 @@ class ModelProcess:
         """
         return self._output_tail if self._closed else self._output.last_lines(count)
 
+    def keep_output(self, path: Path | None) -> None:
+        """Append all that the process prints from now on to a file, when the output is taken or the process has ended.
+
+        Args:
+            path: File to append to; None to keep only the last lines.
+        """
+        self._output_path = path
+
     def take_output(self) -> list[str]:
-        """Return the last lines of the output, and discard all output until now."""
+        """Return the last lines of the output, and discard all output until now, except what a file is to keep."""
+        if self._output_path is not None:
+            self._output.append_to(self._output_path)
         return self._output.take()
 
     def end(self, *, ask: bool = True) -> dict[str, Any]:
@@ -255,6 +267,8 @@ class ModelProcess:
         if not self._closed:
             self._closed = True
             self._output_tail = self._output.last_lines(LAST_LINES)
+            if self._output_path is not None:
+                self._output.append_to(self._output_path)
             self._output.close()
             shutil.rmtree(self._sockets, ignore_errors=True)
             for descriptor in (self._requests, self._messages, self._pidfd):

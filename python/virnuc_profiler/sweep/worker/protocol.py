@@ -19,9 +19,21 @@ MAX_LINE_BYTES: Final = 1 << 20
 MAX_TEXT: Final = 4096
 """Longest text of a log message or an error, in characters."""
 
-REQUESTS: Final = frozenset({"resolve_device", "load", "warm_up", "trial", "predict", "stop"})
+REQUESTS: Final = frozenset({"resolve_device", "target", "load", "warm_up", "trial", "predict", "stop"})
 MESSAGES: Final = frozenset(
-    {"hello", "device", "loaded", "warmed_up", "progress", "result", "predicted", "log", "failed", "interrupted"}
+    {
+        "hello",
+        "device",
+        "knobs",
+        "loaded",
+        "warmed_up",
+        "progress",
+        "result",
+        "predicted",
+        "log",
+        "failed",
+        "interrupted",
+    }
 )
 
 Message = dict[str, Any]
@@ -94,6 +106,7 @@ _ERRORS_BY_NAME: Final = {
         errors.OutputError,
         errors.WorkloadError,
         errors.ModelError,
+        errors.TargetError,
         errors.PrecisionError,
         errors.WorkerCrash,
         errors.DeadlineExceeded,

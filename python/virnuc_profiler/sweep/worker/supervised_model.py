@@ -16,13 +16,14 @@ from virnuc_profiler.sweep.plan.cooldown import AUTO, max_pause_s
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.trial.loaded_model import with_model
+from virnuc_profiler.sweep.trial.loaded_model import with_model, with_output
 from virnuc_profiler.sweep.worker.damage import Resources, damage, growth
 from virnuc_profiler.sweep.worker.deadlines import CLEAN_UP_S, Watchdog
 from virnuc_profiler.sweep.worker.outcomes import ProcessLost, ProcessTimeout, failed_trial, unloadable
 from virnuc_profiler.sweep.worker.protocol import Message
 from virnuc_profiler.sweep.worker.supervisor import Supervisor
-from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.containment.captured_output import TARGET_OUTPUT, output_path
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_TARGET, Configuration
 
 MAX_FAILED_STARTS: Final = 3
 """Failed starts in a row after which the sweep ends, since each may have cost the whole start timeout."""
@@ -161,6 +162,8 @@ class SupervisedModel:
             attempt += 1
             last = attempt == MAX_FAILED_STARTS
             result = self._try(workload, configuration, output_dir, on_progress, on_tokens, brief=brief, last=last)
+        if not configuration.knobs.is_builtin:
+            result = with_output(result, output_path(output_dir, configuration.run_id))
         return with_model(result, self.description, reloaded)
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
@@ -175,7 +178,7 @@ class SupervisedModel:
         watch = Watchdog(start_s=self._supervisor.limits.start_s)
         fields: dict[str, Any] = {"workload": workload.to_json(), "configuration": configuration.to_json()}
         predicted = self._supervisor.ask("predicted", watch, "predict", **fields)["result"]
-        return None if predicted is None else Result.from_json(predicted)
+        return None if predicted is None else Result.from_json(predicted, configuration.knobs)
 
     def close(self) -> None:
         """End the process; may be called again."""
@@ -206,6 +209,10 @@ class SupervisedModel:
         """
         self._require_ready()
         files = _TrialFiles.now(output_dir, configuration)
+        output = None
+        if not configuration.knobs.is_builtin:
+            output = output_path(output_dir, configuration.run_id)
+            output.unlink(missing_ok=True)  # that of an earlier trial of this configuration
         request = self._request
         watch = Watchdog(
             progress_s=self._supervisor.limits.progress_s,
@@ -214,7 +221,7 @@ class SupervisedModel:
         )
         try:
             reply = self._supervisor.ask(
-                "result", watch, "trial", on_progress, on_tokens, ask_to_stop=True,
+                "result", watch, "trial", on_progress, on_tokens, ask_to_stop=True, output=output,
                 workload=workload.to_json(), configuration=configuration.to_json(), output_dir=str(output_dir),
                 brief=brief,
             )  # fmt: skip
@@ -228,7 +235,7 @@ class SupervisedModel:
             if not isinstance(error, _ENDED):  # the process lives, but its state is unknown
                 self._supervisor.replace(f"a trial ended with {type(error).__name__}")
             return failed_trial(configuration, error, files.written_since())
-        return self._judged(reply)
+        return self._judged(reply, configuration)
 
     def _require_ready(self) -> None:
         """Have a process ready, at the third attempt at the latest.
@@ -269,7 +276,16 @@ class SupervisedModel:
         if (fresh or warm) and self._warm_up is not None:
             workload, num_workers = self._warm_up
             watch = Watchdog(start_s=self._supervisor.limits.start_s)
-            self._supervisor.ask("warmed_up", watch, "warm_up", workload=workload.to_json(), num_workers=num_workers)
+            try:
+                self._supervisor.ask(
+                    "warmed_up", watch, "warm_up",
+                    output=self._output, workload=workload.to_json(), num_workers=num_workers,
+                )  # fmt: skip
+            except (ProcessLost, ProcessTimeout) as error:
+                if self._output is not None:  # a target may do that in every run, but not with every configuration
+                    _log.warning("the warm-up failed, and trials run without one: %s", error)
+                    self._warm_up = None
+                raise
 
     def _load(self) -> Message:
         """Load the model, and refuse a process whose results could not stand beside those before.
@@ -280,7 +296,9 @@ class SupervisedModel:
         """
         watch = Watchdog(start_s=self._supervisor.limits.start_s)
         try:
-            introduction = self._supervisor.ask("loaded", watch, "load", request=self._request.to_json())
+            introduction = self._supervisor.ask(
+                "loaded", watch, "load", output=self._output, request=self._request.to_json()
+            )
         except UsageError as error:
             if not self._first_conditions:
                 raise
@@ -298,12 +316,18 @@ class SupervisedModel:
                 )
         return introduction
 
+    @property
+    def _output(self) -> Path | None:
+        """The file that keeps what a target prints while it is made and warmed up; None for the built-in one."""
+        builtin = self._request.target == BUILTIN_TARGET
+        return None if builtin else self._request.output_dir / TARGET_OUTPUT
+
     def _wanted(self) -> _Loaded:
         return _Loaded(self._supervisor.pid, self._request)
 
-    def _judged(self, reply: Message) -> Result:
+    def _judged(self, reply: Message, configuration: Configuration) -> Result:
         """Return the trial's result, and end a process that the trial has damaged."""
-        result = Result.from_json(reply["result"])
+        result = Result.from_json(reply["result"], configuration.knobs)
         resources = Resources(**reply["resources"])
         if self._first_resources is None:
             self._first_resources = resources

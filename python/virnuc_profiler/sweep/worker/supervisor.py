@@ -7,6 +7,8 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -20,6 +22,8 @@ from virnuc_profiler.sweep.worker.outcomes import ProcessLost, crash_error, time
 from virnuc_profiler.sweep.worker.process import ModelProcess
 from virnuc_profiler.sweep.worker.process_tree import is_subreaper, set_subreaper
 from virnuc_profiler.sweep.worker.protocol import Message, ProtocolError, error_from_message
+from virnuc_profiler.targets.contract import TargetOptions
+from virnuc_profiler.targets.knobs.target_facts import TargetFacts
 
 CHILD_MODULE: Final = "virnuc_profiler.sweep.worker.child"
 
@@ -91,6 +95,20 @@ class Supervisor:
         values = {name: list(chosen) for name, chosen in knobs.items()}
         return DeviceName.parse(self.ask("device", watchdog, "resolve_device", device=device, knobs=values)["device"])
 
+    def facts_of_target(self, name: str, options: TargetOptions) -> TargetFacts:
+        """Make a target in the model process, which keeps it for the model to come, and return what it is tuned by.
+
+        Args:
+            name: Target as the user names it.
+            options: Options of its factory.
+
+        Raises:
+            UsageError: There is no such target, its package is missing, or it does not keep the contract.
+            VirnucError: It could not be made, or the process died or did not answer.
+        """
+        watchdog = Watchdog(start_s=self.limits.start_s)
+        return TargetFacts.from_json(self.ask("knobs", watchdog, "target", target=name, options=asdict(options)))
+
     def ask(
         self,
         answer: str,
@@ -100,6 +118,7 @@ class Supervisor:
         on_tokens: Callable[[int], None] | None = None,
         *,
         ask_to_stop: bool = False,
+        output: Path | None = None,
         **fields: Any,
     ) -> Message:
         """Send a request and wait for its answer.
@@ -113,6 +132,7 @@ class Supervisor:
             on_progress: Function to call with the number of finished sequences, or None.
             on_tokens: Function to call with the number of their tokens, or None.
             ask_to_stop: Whether a process that must end gets a stop request first, so that it can write its files.
+            output: File to which all is appended that the process prints meanwhile; None to keep the last lines only.
             fields: JSON-serializable fields of the request.
 
         Raises:
@@ -127,6 +147,7 @@ class Supervisor:
         clock = RunningClock(lambda: stopped_in_tree(process.pid))
         watchdog.use_clock(clock)
         reply: Message | None = None
+        process.keep_output(output)
         try:
             process.send(kind, **fields)
             while reply is None:

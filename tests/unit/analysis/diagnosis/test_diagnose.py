@@ -32,7 +32,9 @@ def evidence(found):
 def test_a_device_that_is_never_idle_is_healthy():
     found = diagnose_run(with_gpu(back_to_back(), **gpm()))
     assert (found.bottleneck, found.healthy) == ("device_arithmetic", True)
-    assert found.sentence.startswith("Healthy: after warm-up, the device is in its stages for 100.0% of the time (with")
+    assert found.sentence.startswith(
+        "Healthy: after warm-up, the device is in its stages for at most 100.0% of the time (with"
+    )
     assert "busy" not in found.sentence
     assert found.stage_share == 1.0
     assert found.gaps == ()

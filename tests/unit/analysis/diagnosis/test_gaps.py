@@ -27,7 +27,7 @@ def causes(found):
 
 def test_lead_in_gaps_and_tail_are_kept_apart():
     found = gaps_of(launched(0, 5, (10, 20)), launched(1, 29, (30, 40)))
-    assert (found.lead_in_ns, found.tail_ns, found.busy_ns) == (10 * MS, 60 * MS, 20 * MS)
+    assert (found.lead_in_ns, found.tail_ns, found.in_stages_ns) == (10 * MS, 60 * MS, 20 * MS)
     assert [(gap.start_ns, gap.end_ns) for gap in found.gaps] == [(20 * MS, 30 * MS)]
 
 
@@ -100,7 +100,7 @@ def test_waking_up_late_now_and_then_is_still_waking_up():
 
 def test_without_device_times_there_are_no_gaps():
     found = gaps_of(batch(0, 0, 50, [stage("forward", 5, 6)]))
-    assert (found.busy, found.gaps, found.lead_in_ns, found.tail_ns) == ((), (), 0, 0)
+    assert (found.in_stages, found.gaps, found.lead_in_ns, found.tail_ns) == ((), (), 0, 0)
 
 
 def test_the_steady_window_has_as_many_gaps_as_batches():

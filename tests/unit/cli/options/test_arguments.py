@@ -14,6 +14,7 @@ from virnuc_profiler.cli.options.idle_options import idle_lists
 from virnuc_profiler.errors import ModelError, OutputError, UsageError, WorkloadError
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.plan.steps import plan
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS
 
 
 def run(capsys, *argv):
@@ -204,11 +205,13 @@ def test_the_help_of_a_number_says_its_range_once(capsys, command):
 
 
 def test_lists_that_no_step_varies_are_named(caplog):
-    steps = plan({"num_workers": (8,)})
-    assert idle_lists(["num_workers", "seed"], [steps["baseline"]]) == (
+    lists = {"num_workers": (8,)}
+    steps = plan(lists)
+    assert idle_lists(lists, BUILTIN_KNOBS, [steps["baseline"]]) == (
         "no chosen step varies --num-workers, so these values are not used"
     )
-    assert idle_lists(["num_workers", "precision"], [steps["baseline"], steps["dataloader"]]) == ""
+    lists = {**lists, "precision": ("fp32", "bf16")}
+    assert idle_lists(lists, BUILTIN_KNOBS, [steps["baseline"], steps["dataloader"]]) == ""
 
 
 def test_a_stop_is_said_at_once_even_where_it_is_held_back(capfd, monkeypatch):

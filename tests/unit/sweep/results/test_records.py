@@ -15,7 +15,7 @@ from virnuc_profiler.sweep.results.result_files import read_best, read_step
 from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 INTERVAL = RateInterval("settled", 9.0, 8.5, 9.5, 0.95, 20, (10**9, 2 * 10**9))
-BF16 = replace(BASELINE, precision="bf16")
+BF16 = BASELINE.replace(precision="bf16")
 
 
 def through_json(record):

@@ -2,7 +2,6 @@
 """A model that is loaded again for another precision, without weights and without a device."""
 
 import weakref
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +16,7 @@ from virnuc_profiler.sweep.trial.device_support import resolve_supported_device
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast
 from virnuc_profiler.targets.knobs.configuration import BASELINE
 
-FP32, BF16 = replace(BASELINE, precision="fp32"), replace(BASELINE, precision="bf16")
+FP32, BF16 = BASELINE.replace(precision="fp32"), BASELINE.replace(precision="bf16")
 PER_TOKEN = {"fp32": 400_000.0, "bf16": 200_000.0}
 
 
@@ -52,7 +51,7 @@ def loads(monkeypatch):
     found = Loads()
     monkeypatch.setattr("virnuc_profiler.inference.esm2.load.load_esm2_model", found.load)
     monkeypatch.setattr(module, "measure_configuration", found.measure)
-    monkeypatch.setattr(module, "FastaFile", described_files())
+    monkeypatch.setattr("virnuc_profiler.inference.sequences.fasta.FastaFile", described_files())
     monkeypatch.setattr("virnuc_profiler.sweep.trial.warm_up.measure_configuration", found.measure)
     return found
 
@@ -124,12 +123,12 @@ def test_the_memory_forecast_is_that_of_the_precision(loads, tmp_path, monkeypat
     monkeypatch.setattr(module, "forecast_memory", forecast)
     model = measured_model(tmp_path)
     large = {"token_budget": 14_000}
-    assert model.run_trial(WORKLOAD, replace(FP32, **large), tmp_path).predicted
-    fits = model.run_trial(WORKLOAD, replace(BF16, **large), tmp_path)
+    assert model.run_trial(WORKLOAD, FP32.replace(**large), tmp_path).predicted
+    fits = model.run_trial(WORKLOAD, BF16.replace(**large), tmp_path)
     assert (fits.predicted, fits.succeeded) == (False, True)
     assert fits.model["bytes_per_token"] == PER_TOKEN["bf16"]
-    assert model.predicted_failure(WORKLOAD, replace(FP32, **large)).model is None
-    assert model.predicted_failure(WORKLOAD, replace(BF16, **large)) is None
+    assert model.predicted_failure(WORKLOAD, FP32.replace(**large)).model is None
+    assert model.predicted_failure(WORKLOAD, BF16.replace(**large)) is None
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import torch
 
 from virnuc_profiler.errors import CudaError, OutputError, UsageError, WorkloadError
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.sweep.trial import run as trial
 from virnuc_profiler.sweep.trial.cleanup import child_processes
 from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
+from virnuc_profiler.targets import builtin_source
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -138,7 +138,7 @@ def test_a_device_that_lets_no_run_begin_is_a_failure_without_files(fasta, tmp_p
     def fail(*arguments, **options):
         raise CudaError("cuStreamSynchronize failed: illegal address", 700, "cuStreamSynchronize")
 
-    monkeypatch.setattr("virnuc_profiler.sweep.trial.run.BatchProfiler.start", fail)
+    monkeypatch.setattr("virnuc_profiler.sweep.trial.trial_run.BatchProfiler.start", fail)
     result = run_single_gpu_benchmark(fasta, tmp_path, Model(), "cpu", **SMALL)
     assert (result["status"], result["reason"]) == ("failed", "cuda_error")
     assert (result["telemetry_path"], result["run_path"]) == (None, None)
@@ -244,7 +244,7 @@ def test_the_loader_its_dataset_and_the_runner_are_gone_when_the_result_is_there
         return call
 
     for name in ("create_async_dataloader", "AsyncInferenceRunner", "SequenceDataset"):
-        monkeypatch.setattr(trial, name, remembering(getattr(trial, name)))
+        monkeypatch.setattr(builtin_source, name, remembering(getattr(builtin_source, name)))
     result = run_single_gpu_benchmark(fasta, tmp_path, Model(raising(ValueError("odd"))), "cpu", **SMALL)
     assert [reference() for reference in seen] == [None] * 3
     assert result["evidence"]["exception"] == "ValueError"

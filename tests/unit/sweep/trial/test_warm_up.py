@@ -7,7 +7,7 @@ import torch
 from tests.support.fasta_files import random_records, write_fasta
 from tests.support.simulated_machine import SimulatedMachine
 from virnuc_profiler.errors import OutputError
-from virnuc_profiler.sweep.trial import run
+from virnuc_profiler.sweep.trial import trial_run
 from virnuc_profiler.sweep.trial import warm_up as module
 from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
 
@@ -109,7 +109,7 @@ def test_a_model_that_cannot_be_remembered_is_warmed_up_for_every_run(monkeypatc
 
 @pytest.mark.parametrize("warm_up", [True, False])
 def test_only_a_measured_run_asks_to_be_measured_again(machine, fasta, tmp_path, monkeypatch, caplog, warm_up):
-    monkeypatch.setattr(run, "interruption_sentence", lambda _: "The run was interrupted. Measure again.")
+    monkeypatch.setattr(trial_run, "interruption_sentence", lambda _: "The run was interrupted. Measure again.")
     if warm_up:
         module.warm_up_model(machine, "cpu", fasta, num_workers=0)
     else:

@@ -12,7 +12,9 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
+from virnuc_profiler.capture.start_up.preparation import preparing
 from virnuc_profiler.inference.ops.pack import Pack
+from virnuc_profiler.telemetry.parts.start_up_records import RECORDING_GRAPHS
 
 _MIN_STEP: Final = 128
 _STEPS: Final = 128
@@ -81,7 +83,7 @@ class CapturedGraph:
         caller = torch.cuda.current_stream(device)
         stream.wait_stream(caller)
         try:
-            with torch.cuda.stream(stream), _garbage_collection_paused():
+            with preparing(RECORDING_GRAPHS), torch.cuda.stream(stream), _garbage_collection_paused():
                 whole_pass(self._tokens, pack)  # compiles and loads kernels, which a capture does not allow
                 # thread_local: other threads may use CUDA meanwhile, and their work is not captured.
                 self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from virnuc_profiler.inference.esm2.encoders.captured_graph import CapturedGraph, GraphSize
-from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
+from virnuc_profiler.inference.esm2.encoders.encoder_contract import EncodedModel
 from virnuc_profiler.inference.marks import ForwardMarks
 from virnuc_profiler.inference.ops.pack import Pack
 

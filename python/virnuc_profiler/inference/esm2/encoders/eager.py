@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from virnuc_profiler.inference.esm2.config import MASK_TOKEN
-from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
+from virnuc_profiler.inference.esm2.encoders.encoder_contract import EncodedModel
 from virnuc_profiler.inference.esm2.layers import EncoderLayer
 from virnuc_profiler.inference.ops.attention import Attend, AttentionBackend
 from virnuc_profiler.inference.ops.pack import Pack

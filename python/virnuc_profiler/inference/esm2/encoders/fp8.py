@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
+from virnuc_profiler.inference.esm2.encoders.encoder_contract import EncodedModel
 from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
 from virnuc_profiler.inference.esm2.layers import NORM_EPS, EncoderLayer
 from virnuc_profiler.inference.kernels.availability import unavailable_reason

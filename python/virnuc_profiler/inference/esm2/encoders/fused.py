@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from virnuc_profiler.inference.esm2.config import MASK_TOKEN
-from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
 from virnuc_profiler.inference.esm2.encoders.eager import UNMASKED_IN_TRAINING
+from virnuc_profiler.inference.esm2.encoders.encoder_contract import EncodedModel
 from virnuc_profiler.inference.esm2.encoders.residual_biases import ResidualBiases
 from virnuc_profiler.inference.esm2.encoders.workspace import Workspace
 from virnuc_profiler.inference.esm2.layers import NORM_EPS

@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
+from virnuc_profiler.inference.esm2.encoders.encoder_contract import EncodedModel
 
 _VERSION: Final = attrgetter("_version")
 

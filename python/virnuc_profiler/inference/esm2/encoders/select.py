@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
 from virnuc_profiler.inference.esm2.encoders.cuda_graphs import CudaGraphEncoder
 from virnuc_profiler.inference.esm2.encoders.eager import EagerEncoder
+from virnuc_profiler.inference.esm2.encoders.encoder_contract import EncodedModel
 from virnuc_profiler.inference.esm2.encoders.fp8 import Fp8Encoder, fp8_unavailable_reason
 from virnuc_profiler.inference.esm2.encoders.fused import FusedEncoder
 from virnuc_profiler.inference.kernels.availability import unavailable_reason

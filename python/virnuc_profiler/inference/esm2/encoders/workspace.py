@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from virnuc_profiler.inference.esm2.encoders.contract import EncodedModel
+from virnuc_profiler.inference.esm2.encoders.encoder_contract import EncodedModel
 
 _TOKEN_MULTIPLE: Final = 64
 """Space is allocated for a multiple of this many tokens, so that each part starts at a 128-byte line of memory."""

@@ -159,13 +159,15 @@ def rank(steps: Mapping[str, Iterable[Result]], objective: Objective, failed_lat
     )
 
 
-def packs(candidate: Candidate, min_packing: float) -> bool:
+def packs(candidate: Candidate, min_packing: float | None) -> bool:
     """Return whether a candidate reaches a packing efficiency.
 
     Args:
         candidate: The candidate.
-        min_packing: Required packing efficiency.
+        min_packing: Required packing efficiency; None if any will do.
     """
+    if min_packing is None:
+        return True
     return candidate.packing_efficiency is not None and candidate.packing_efficiency >= min_packing
 
 

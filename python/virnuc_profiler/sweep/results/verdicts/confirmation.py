@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from virnuc_profiler.analysis.confidence.paired import Comparison
 from virnuc_profiler.errors import TelemetryFormatError
-from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, Configuration, KnobSet
 
 BETTER: Final = "better"
 TIED: Final = "tied"
@@ -88,22 +88,40 @@ class Confirmation:
         }
 
     @classmethod
-    def from_json(cls, values: Any) -> Confirmation | None:
+    def from_json(cls, values: Any, knobs: KnobSet = BUILTIN_KNOBS) -> Confirmation | None:
         """Read what :meth:`to_json` returned, or None.
+
+        Args:
+            values: The JSON.
+            knobs: Knobs of the target.
 
         Raises:
             TelemetryFormatError: It is something else.
         """
         if values is None:
             return None
+
+        def read(one: Any) -> Configuration:
+            return Configuration.from_json(one, knobs)
+
+        def read_any(one: Any) -> Configuration | None:
+            return None if one is None else read(one)
+
         try:
-            found = values["contenders"]
+            found, others = values["contenders"], values.get("other_finalists") or ()
             return cls(
-                contenders=None if found is None else _contenders(found, values.get("other_finalists") or ()),
+                contenders=None
+                if found is None
+                else Contenders(
+                    read(found["winner"]),
+                    read_any(found["runner_up"]),
+                    read_any(found["baseline"]),
+                    tuple(map(read, others)),
+                ),
                 verdict=str(values["verdict"]),
-                recommended=_read_any(values["recommended"]),
-                comparisons={_read(each["config"]): Comparison.from_json(each) for each in values["comparisons"]},
-                leaders=tuple(map(_read, values["leaders"])),
+                recommended=read_any(values["recommended"]),
+                comparisons={read(each["config"]): Comparison.from_json(each) for each in values["comparisons"]},
+                leaders=tuple(map(read, values["leaders"])),
                 blocks=int(values["blocks"]),
                 allowed_sec=float(values["allowed_sec"]),
                 used_sec=float(values["used_sec"]),
@@ -112,22 +130,5 @@ class Confirmation:
             raise TelemetryFormatError(f"its confirmation cannot be read: {error}") from None
 
 
-def _contenders(found: Mapping[str, Any], others: Sequence[Any]) -> Contenders:
-    return Contenders(
-        _read(found["winner"]),
-        _read_any(found["runner_up"]),
-        _read_any(found["baseline"]),
-        tuple(map(_read, others)),
-    )
-
-
 def _json(configuration: Configuration | None) -> dict[str, Any] | None:
     return None if configuration is None else configuration.to_json()
-
-
-def _read(values: Any) -> Configuration:
-    return Configuration.from_json(values)
-
-
-def _read_any(values: Any) -> Configuration | None:
-    return None if values is None else _read(values)

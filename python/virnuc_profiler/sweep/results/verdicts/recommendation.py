@@ -18,7 +18,7 @@ from virnuc_profiler.sweep.results.verdicts.race_replay import Allowance, Replay
 from virnuc_profiler.sweep.results.verdicts.standing import Standing
 from virnuc_profiler.sweep.results.verdicts.standings import THRESHOLD
 from virnuc_profiler.sweep.search.finals import nearly_best
-from virnuc_profiler.targets.knobs.configuration import KNOBS, Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.number_text import counted, limit, number, share, times
 
 _BASELINE: Final = "baseline"
@@ -232,7 +232,7 @@ def _distinct(configuration: Configuration, other: Configuration) -> str:
     """Return the values of the knobs in which a configuration differs from another."""
     theirs = other.values()
     return ", ".join(
-        f"{name}={KNOBS[name].text(value)}"
+        f"{name}={configuration.knobs[name].text(value)}"
         for name, value in configuration.values().items()
         if value != theirs.get(name)
     )
@@ -247,17 +247,15 @@ def _ratio(ratio: float | None, low: float | None, high: float | None) -> str:
 def _reason(
     ranking: Ranking, best: Candidate, objective: Objective, noise: float | None, close: Sequence[Candidate]
 ) -> str:
-    min_packing = objective.required_packing
     if ranking.is_fallback and best is ranking.best:
-        full = f"what packs {limit(100 * min_packing, '%')} or more"
+        min_packing = objective.required_packing
+        full = "what keeps the limit" if min_packing is None else f"what packs {limit(100 * min_packing, '%')} or more"
         if objective.kind == ENERGY:
             return f"the energy of the baseline; {full} needs more"
         return f"the speed of the baseline; {full} is slower"
     repeats = f" (median of {len(best.costs)})" if len(best.costs) > 1 else ""
     unsafe = f" ({ranking.failed} failed)" if ranking.failed else ""
-    wanted = f"a packing efficiency of {limit(100 * min_packing, '%')}"
-    memory = "" if objective.max_memory_gb is None else f" within {limit(objective.max_memory_gb, ' GB')}"
-    packing = f" with {wanted} or more{memory}" if ranking.constraint_met else f"; none reached {wanted}{memory}"
+    packing = _kept(objective, ranking.constraint_met)
     doubt = ""
     if noise and close:
         among = " (the baseline among them)" if any(_BASELINE in rival.found_in for rival in close) else ""
@@ -267,3 +265,13 @@ def _reason(
     heat = "; the device was throttled in every measurement" if best.throttled else ""
     what = "least energy" if objective.kind == ENERGY else "shortest predicted time"
     return f"{what}{repeats} of {len(ranking.safe)} that succeeded{unsafe}{packing}{doubt}{heat}"
+
+
+def _kept(objective: Objective, met: bool) -> str:
+    """Return what is required of the best, and whether anything keeps it; empty if nothing is required."""
+    min_packing = objective.required_packing
+    memory = "" if objective.max_memory_gb is None else f" within {limit(objective.max_memory_gb, ' GB')}"
+    if min_packing is None:
+        return memory if met or not memory else f"; none stayed{memory}"
+    wanted = f"a packing efficiency of {limit(100 * min_packing, '%')}"
+    return f" with {wanted} or more{memory}" if met else f"; none reached {wanted}{memory}"

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from tests.support.sweeps import failure, success
+from virnuc_profiler.sweep.measurement.validity import reasons_to_repeat
 from virnuc_profiler.sweep.results.result import OTHER_PROCESS_SHARE
-from virnuc_profiler.sweep.trial.validity import reasons_to_repeat
 from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 GOOD = success(BASELINE, outcome="ok", evidence={"held_down_share": 0.0})

@@ -12,10 +12,9 @@ import torch
 
 from tests.support.fasta_files import random_records, write_fasta
 from virnuc_profiler.inference.sequences.fasta import FastaFile
-from virnuc_profiler.sweep.trial import repetition
-from virnuc_profiler.sweep.trial import run as trial
-from virnuc_profiler.sweep.trial.repetition import MIN_SHARE, Repetition
 from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
+from virnuc_profiler.targets import builtin_source, repetition
+from virnuc_profiler.targets.repetition import MIN_SHARE, Repetition
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -146,7 +145,7 @@ class FourPasses(Repetition):
 @pytest.fixture
 def run(fasta, tmp_path, monkeypatch):
     """Return a function that runs a trial of four passes."""
-    monkeypatch.setattr(trial, "Repetition", FourPasses)
+    monkeypatch.setattr(builtin_source, "Repetition", FourPasses)
 
     def run_trial(model, workers=2, folder="out", **options):
         settings = {"token_budget": 256, "buffer_size": 50, "prefetch_factor": 1, "cooldown_s": "auto"}

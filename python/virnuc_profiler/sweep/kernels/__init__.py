@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Add the kernels of some batches to a measured run."""

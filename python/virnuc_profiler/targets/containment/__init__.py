@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What keeps foreign code from ending this process, changing it, or disturbing what it prints."""

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Files that hold the sequences of a workload and no others, for programs that read files by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virnuc_profiler.inference.sequences.shared_folder import SharedFolder, temporary_space_error
+from virnuc_profiler.targets.target_workload import TargetWorkload
+
+if TYPE_CHECKING:
+    from virnuc_profiler.inference.sequences.fasta import FastaFile
+
+_SEQUENCES_AT_ONCE: Final = 10_000
+_MAX_FILES: Final = 4
+"""Files to keep: those of the sweep's workload and of the validation's, and the warm-up's."""
+_COMMENTS: Final = (b";", b"#", b"//")
+
+
+class WorkloadCopies:
+    """Writes sequences of FASTA files into files of their own, in a temporary folder.
+
+    The folder is removed with this object. One that a killed process leaves behind is removed by the next process.
+    """
+
+    def __init__(self) -> None:
+        self._folder = SharedFolder()
+        self._files: dict[Hashable, TargetWorkload] = {}
+        self._written = 0
+
+    def of(
+        self, key: Hashable, fasta: FastaFile, positions: NDArray[np.int64], passes: int, max_residues: int
+    ) -> TargetWorkload:
+        """Return the file of a workload, which is written when it is first asked for.
+
+        Residues are upper case, without white space and comments. Identifiers are distinct: the second ``A``, which is
+        also that of the second pass, is ``A#2``.
+
+        Args:
+            key: What distinguishes these positions from others.
+            fasta: Open file of the sequences.
+            positions: (n,) positions of the sequences, in the order in which they are written.
+            passes: How often all of them are written, one copy after the other.
+            max_residues: Residues to which longer sequences are cut.
+
+        Raises:
+            OutputError: The temporary folder cannot be written.
+            WorkloadError: The sequences cannot be read.
+        """
+        name = (key, passes)
+        if name not in self._files:
+            while len(self._files) >= _MAX_FILES:
+                self._files.pop(next(iter(self._files))).path.unlink(missing_ok=True)
+            self._files[name] = self._write(fasta, positions, passes, max_residues)
+        return self._files[name]
+
+    def close(self) -> None:
+        """Remove the files."""
+        self._files.clear()
+        self._folder.remove()
+
+    def _write(self, fasta: FastaFile, positions: NDArray[np.int64], passes: int, max_residues: int) -> TargetWorkload:
+        self._written += 1
+        path = self._folder.path / f"workload_{self._written}.fasta"
+        copies: dict[str, int] = {}
+        residues = 0
+        try:
+            with path.open("w", encoding="ascii", errors="replace") as file:
+                for _ in range(passes):
+                    for identifier, sequence in _records(fasta, positions, max_residues):
+                        number = copies[identifier] = copies.get(identifier, 0) + 1
+                        file.write(f">{identifier}{'' if number == 1 else f'#{number}'}\n{sequence}\n")
+                        residues += len(sequence)
+        except OSError as error:
+            raise temporary_space_error(error) from None
+        sequences = passes * len(positions)
+        return TargetWorkload(path, sequences, residues + 2 * sequences, max_residues, passes)
+
+
+def _records(fasta: FastaFile, positions: NDArray[np.int64], max_residues: int) -> Iterator[tuple[str, str]]:
+    for first in range(0, len(positions), _SEQUENCES_AT_ONCE):
+        block = positions[first : first + _SEQUENCES_AT_ONCE]
+        text, starts, ends = fasta.read_sequences(block)
+        data = text.data
+        for identifier, start, end in zip(fasta.sequence_ids(block), starts.tolist(), ends.tolist(), strict=True):
+            yield identifier, _residues(bytes(data[start:end]))[:max_residues]
+
+
+def _residues(lines: bytes) -> str:
+    """Return the residues of a record, read as the built-in pipeline reads them."""
+    kept = [line for line in lines.splitlines() if not line.startswith(_COMMENTS)]
+    return b"".join(b"".join(kept).split()).removesuffix(b"*").upper().decode("ascii", errors="replace")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Records of optional parts of a saved run."""
