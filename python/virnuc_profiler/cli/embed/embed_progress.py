@@ -101,7 +101,7 @@ class _BarMeter(JobMeter):
 
 @contextmanager
 def show_job(tokens: int, shards: int) -> Iterator[JobMeter]:
-    """Show how far a job is, and yield what is to be told: a bar if stderr is a terminal, else a line every 10 s.
+    """Show the progress of a job, and yield its receiver: a bar if stderr is a terminal, else a line every 10 s.
 
     Args:
         tokens: Tokens of the shards that are left.
