@@ -140,6 +140,7 @@ class Embeddings:
         Raises:
             IndexError: A position is outside of the file.
             LookupError: A position has no vector yet.
+            TypeError: The positions are no integers.
         """
         if isinstance(item, slice):
             start, stop, step = item.indices(self.job.num_sequences)
@@ -149,7 +150,10 @@ class Embeddings:
         if np.ndim(item) == 0:
             vector: NDArray[Any] = self._take(np.array([item]))[0]
             return vector
-        return self._take(np.asarray(item))
+        positions = np.asarray(item)
+        if positions.size and not np.issubdtype(positions.dtype, np.integer):
+            raise TypeError(f"positions are {positions.dtype}, must be integers (of a mask: np.flatnonzero(mask))")
+        return self._take(positions)
 
     def positions_of(self, name: str) -> NDArray[np.int64]:
         """Return all positions of an identifier in ascending order.
@@ -202,8 +206,8 @@ class Embeddings:
         if not self.job.per_residue:
             raise ValueError(f"{self.folder} has no vectors of residues: it was written without --per-residue")
         number = int(self._shards_of(np.array([position]))[0])
-        path = self.folder / self._records[number].files[1].name
-        return ResidueView(path).of_row(position - int(self._starts[number]))
+        with self._readable(number, 1) as path:
+            return ResidueView(path).of_row(position - int(self._starts[number]))
 
     def id_of(self, position: int) -> str:
         """Return the identifier of a position.
@@ -252,7 +256,7 @@ class Embeddings:
         Raises:
             LibraryUnavailable: pandas is missing.
         """
-        pandas = require_package("pandas", "data frames")
+        pandas = require_package("pandas", "data frames", install="pandas")
         columns: dict[str, list[Any]] = {name: [] for name in ("position", "id", "length", "truncated", "vector")}
         for shard in self.shards():
             columns["position"].append(shard.positions)
@@ -298,13 +302,17 @@ class Embeddings:
         return pages
 
     @contextmanager
-    def _readable(self, number: int) -> Iterator[Path]:
+    def _readable(self, number: int, file: int = 0) -> Iterator[Path]:
         """Yield the path of a shard's file, and name the file if it cannot be read.
+
+        Args:
+            number: Number of the record.
+            file: 0 for the file of the vectors, 1 for that of the residues.
 
         Raises:
             TelemetryFormatError: The file is missing or damaged.
         """
-        path = self.folder / self._records[number].files[0].name
+        path = self.folder / self._records[number].files[file].name
         try:
             yield path
         except (OSError, ValueError) as error:

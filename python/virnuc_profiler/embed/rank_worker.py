@@ -69,7 +69,7 @@ class RankOutcome:
 
 
 class RankListener:
-    """Is told how far a process is. Does nothing; subclasses override what they need."""
+    """Receives the progress of a process. The methods do nothing; subclasses override what they need."""
 
     def batch_done(self, sequences: int, tokens: int) -> None:
         """Note that a batch was delivered; called by the thread that runs the batches.
@@ -113,7 +113,7 @@ def run_rank(
         device: Device of the model.
         configuration: Values of the knobs.
         rank: Name of this rank, which no other living process of the job has.
-        listener: Is told how far this process is; None for nobody.
+        listener: Receiver of the progress; None for no receiver.
         profile: Whether to profile the run.
         min_cosine: Lowest cosine similarity that a model in FP8 must reach.
         predicted_s: Predicted seconds with the ends of their interval around them, for the telemetry; None if nothing

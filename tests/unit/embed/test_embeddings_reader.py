@@ -45,6 +45,9 @@ def test_by_position(job):
     chosen = [149, 3, 3, 70, 0]
     np.testing.assert_array_equal(embeddings[chosen], expected[chosen])
     assert embeddings[[]].shape == (0, 4)
+    for mask in (np.zeros(COUNT, dtype=bool), [1.5]):
+        with pytest.raises(TypeError, match="must be integers"):
+            embeddings[mask]
     for position in (COUNT, -COUNT - 1):
         with pytest.raises(IndexError, match="not from 0 to 149"):
             embeddings[position]
@@ -97,6 +100,22 @@ def test_an_unfinished_job_says_what_is_missing(unfinished):
     assert np.isnan(filled[there:]).all()
     assert len(embeddings.to_pandas()) == there
     assert "unfinished" in repr(embeddings)
+
+
+def test_a_file_that_is_missing_or_truncated_is_named(job):
+    prepared, expected = job
+    path = prepared.folder / "vectors" / f"shard_00002.{prepared.job.format}"
+    content = path.read_bytes()
+    first, other = prepared.shards[2].start, prepared.shards[5].start
+    try:
+        for damage in (path.unlink, lambda: path.write_bytes(content[:100])):
+            damage()
+            embeddings = open_embeddings(prepared.folder)
+            np.testing.assert_array_equal(embeddings[other], expected[other])
+            with pytest.raises(TelemetryFormatError, match=r"shard_00002.* cannot be read .*writes it again"):
+                embeddings[first]
+    finally:
+        path.write_bytes(content)
 
 
 def test_other_folders_are_refused(tmp_path):

@@ -120,7 +120,7 @@ class _BarMeter(JobMeter):
 
 @contextmanager
 def show_job(left: Sequence[Shard], queue: ClaimedShards, rank: Rank) -> Iterator[JobMeter]:
-    """Show how far a job is, and yield what is to be told: a bar if stderr is a terminal, else a line every 10 s.
+    """Show the progress of a job, and yield its receiver: a bar if stderr is a terminal, else a line every 10 s.
 
     Several ranks may share a terminal, so they print lines.
 

@@ -148,12 +148,10 @@ class ParquetView:
         data = np.memmap(self._path, dtype=np.uint8, mode="r")
         metadata = self._file.metadata
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+        chunks = [column for column in columns if column.path_in_schema.startswith("vector.")]
         try:
-            return [
-                place
-                for group in groups
-                for place in page_places(data, group.column(group.num_columns - 1), kind.list_size, itemsize)
-            ]
+            return [place for chunk in chunks for place in page_places(data, chunk, kind.list_size, itemsize)]
         except (ValueError, IndexError):
             return None
 

@@ -258,7 +258,7 @@ def create_async_dataloader(
         token_budget: New ``max_tokens_per_batch`` of the collator; None keeps the collator's own.
         timeout_s: Longest wait in seconds for the workers' next chunk, worker start included; 0 waits without limit.
         keys: Keys of the items to read, for a dataset with ``__getitem__``; None for all items in their order. A new
-            pass iterates over it anew, in this process, and only as far ahead as the workers read.
+            pass starts a new iteration, in this process, which goes only as far ahead as the workers read.
 
     Raises:
         ValueError: An argument is out of range.
