@@ -138,21 +138,3 @@ def test_kernel_busy_share(standins: Standins, tmp_path: Path) -> None:
     printed = standins.run(command, libraries=(), timeout_s=240)
     assert "in device stages, at most: n/a" in printed
     assert len(RunResult.load(saved).batches) == 5
-
-
-def test_embed_throughput(standins: Standins, tmp_path: Path) -> None:
-    options = ["--num-sequences", "2000", "--num-workers", "0", "--token-budget", "512", "--rounds", "1"]
-    printed, figures = figures_of(standins, tmp_path, "embed_throughput", *options, libraries=())
-    assert {name: len(passes) for name, passes in figures.items()} == {"runner": 1, "embed": 1}
-    assert all(passes[0]["whole"] > 0 and passes[0]["process_s"] > 0 for passes in figures.values())
-    assert "verdict" not in printed  # a model that computes nothing has no rate to compare with
-    options = ["--model", "8M", "--device", "cpu", "--num-sequences", "12", *options[2:]]
-    printed, figures = figures_of(standins, tmp_path, "embed_throughput", *options, libraries=())
-    assert "0.85 x the runner's rate from end to end" in printed
-
-
-def test_embedding_lookup(standins: Standins, tmp_path: Path) -> None:
-    options = ["--num-sequences", "3000", "--hidden-size", "8", "--token-budget", "1024", "--rounds", "2"]
-    printed, figures = figures_of(standins, tmp_path, "embedding_lookup", *options, libraries=())
-    assert len(figures["1,000 identifiers, opening included"]) == 2
-    assert "1,000 random identifiers in less than 1 s" in printed
