@@ -138,3 +138,12 @@ def test_kernel_busy_share(standins: Standins, tmp_path: Path) -> None:
     printed = standins.run(command, libraries=(), timeout_s=240)
     assert "in device stages, at most: n/a" in printed
     assert len(RunResult.load(saved).batches) == 5
+
+
+def test_claim_cost(standins: Standins, tmp_path: Path) -> None:
+    printed, figures = figures_of(standins, tmp_path, "claim_cost", "--count", "20", libraries=())
+    assert {name: len(times) for name, times in figures.items()} == {
+        "a claim that is free": 20,
+        "an addition in a TCPStore": 20,
+    }
+    assert "a claim takes less than 10 ms" in printed
