@@ -172,7 +172,7 @@ def test_a_rank_with_loader_workers_takes_over_too(fasta, expected, tmp_path):
     wait_until(lambda: len(finished_shards(tmp_path)) >= 1)
     lost.send_signal(signal.SIGSTOP)  # it lives, and holds its shard
     rank = subprocess.Popen([sys.executable, *PROGRAM, fasta, tmp_path], env={**os.environ, **srun(0, 2), WORKERS: "1"})
-    wait_until(lambda: len(finished_shards(tmp_path)) == NUM_SHARDS - 1)
+    wait_until(lambda: len(finished_shards(tmp_path)) >= NUM_SHARDS - 2, within_s=180)
     lost.kill()
     lost.wait()
     assert rank.wait(timeout=240) == 0
