@@ -13,7 +13,7 @@ _HOMES = {
     "virnuc_profiler.telemetry.logger": ("TelemetryLogger",),
     "virnuc_profiler.telemetry.run_result": ("RunResult",),
     "virnuc_profiler.reports.shard_files": ("aggregate_telemetry_shards",),
-    "virnuc_profiler.analysis.summary.shards": ("calculate_scaling_efficiency",),
+    "virnuc_profiler.analysis.summary.scaling_efficiency": ("calculate_scaling_efficiency",),
     "virnuc_profiler.reports.performance_text": ("generate_performance_report",),
     "virnuc_profiler.reports.telemetry_file": ("write_telemetry",),
     "virnuc_profiler.reports.stage_table": ("render_stages",),
@@ -81,7 +81,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis, diagnose_run
     from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape
-    from virnuc_profiler.analysis.summary.shards import calculate_scaling_efficiency
+    from virnuc_profiler.analysis.summary.scaling_efficiency import calculate_scaling_efficiency
     from virnuc_profiler.capture.hardware import capture_hardware_info
     from virnuc_profiler.capture.profiler import BatchProfiler
     from virnuc_profiler.embed.embeddings_reader import open_embeddings

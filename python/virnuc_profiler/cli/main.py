@@ -26,6 +26,7 @@ from virnuc_profiler import __version__
 from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
 from virnuc_profiler.cli.embed import embed_command
 from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
+from virnuc_profiler.cli.options.rank_options import refuse_ranks_that_write
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.import_origins import explain_hidden_modules
 from virnuc_profiler.inference.loading.interrupts import announced_interrupts
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
     try:
         with _signals_stop():
+            refuse_ranks_that_write(arguments)
             code: int = arguments.run(arguments)
             sys.stdout.flush()
         return code

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -164,9 +166,26 @@ def begin_or_continue(folder: Path, job: EmbedJob) -> bool:
     """
     earlier = read_job(folder)
     if earlier is None:
-        write_json_atomically(folder / JOB_FILE, job.to_json())
+        if _written_first(folder / JOB_FILE, job):
+            return False
+        earlier = read_job(folder)
+    if earlier is not None:
+        require_same(folder, earlier, job)
+    return True
+
+
+def _written_first(path: Path, job: EmbedJob) -> bool:
+    """Write a job's file unless another rank has written one meanwhile, and return whether this process wrote it."""
+    own = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_json_atomically(own, job.to_json())
+    try:
+        os.link(own, path)
+    except FileExistsError:
         return False
-    require_same(folder, earlier, job)
+    except OSError:  # the file system has no links; ranks of one command write the same
+        own.replace(path)
+    finally:
+        own.unlink(missing_ok=True)
     return True
 
 

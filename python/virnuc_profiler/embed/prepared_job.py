@@ -46,7 +46,13 @@ class PreparedJob:
 
 
 def prepare_job(
-    folder: Path, job: EmbedJob, fasta: FastaFile, *, num_shards: int | None = None, checksums: bool = True
+    folder: Path,
+    job: EmbedJob,
+    fasta: FastaFile,
+    *,
+    num_shards: int | None = None,
+    checksums: bool = True,
+    part: tuple[int, int] = (0, 1),
 ) -> PreparedJob:
     """Divide a job into shards, and find out which of them are finished. Writes nothing.
 
@@ -57,6 +63,8 @@ def prepare_job(
         fasta: Open file of its sequences.
         num_shards: Number of shards; None for that of the job in the folder, or else a number that suits the file.
         checksums: Whether files of finished shards are compared with their checksums, instead of only their sizes.
+        part: Number of the part of the shards whose files this process compares, and number of parts; other ranks
+            compare the others.
 
     Raises:
         UsageError: The folder holds another job; the message names each difference.
@@ -75,7 +83,8 @@ def prepare_job(
         require_same(folder, earlier, job if job.weights else replace(job, weights=earlier.weights))
     shards = plan_shards(tokens, job.shape, job.num_shards)
     records = read_manifests(folder)
-    damaged = damaged_shards(folder, shards, records, checksums=checksums)
+    mine = [shard for shard in shards if shard.number % part[1] == part[0] % part[1]]
+    damaged = damaged_shards(folder, mine, records, checksums=checksums)
     left = tuple(shard for shard in shards if shard.number not in records or shard.number in damaged)
     retractions = tuple(Retraction(records[number].key, why) for number, why in damaged.items())
     return PreparedJob(job, folder, fasta, shards, left, retractions, earlier is not None)

@@ -124,7 +124,7 @@ def run_rank(
         WorkloadError: The sequences cannot be read, or were changed.
         KeyboardInterrupt: Ctrl-C; it is passed on once complete shards are written.
     """
-    with FolderLock(folder, "embed", f"rank_{rank}.lock"):
+    with FolderLock(folder, "embed", f"rank_{rank}.lock", warn=False):  # claims keep the ranks of other hosts apart
         remove_unfinished_files(folder, rank)
         with Manifest(folder, rank) as manifest:
             rank_run = _RankRun(
@@ -139,7 +139,7 @@ def run_rank(
                 listener=listener or RankListener(),
                 recorder=RunRecorder(folder, rank, device, model_shape(model)) if profile else None,
                 predicted_s=predicted_s,
-                source=ShardSource(queue),
+                source=ShardSource(queue, configuration.num_workers * configuration.prefetch_factor),
             )
             return rank_run.run(manifest, min_cosine)
 
@@ -175,7 +175,15 @@ class _RankRun:
         about = job.to_json() | {"versions": software_versions()}
         file_format = make_format(job.format, about)
         writer = ShardWriter(
-            self.folder, manifest, self.rank, file_format, about, self.fasta, job.max_residues, self._finish
+            self.folder,
+            manifest,
+            self.rank,
+            file_format,
+            about,
+            self.fasta,
+            job.max_residues,
+            self._finish,
+            self.queue.holds,
         )
         failure: BaseException | None = None
         ended = started
@@ -226,6 +234,7 @@ class _RankRun:
                 if self.source.closed:  # a part of the profile is full
                     self._end_part(None)
                 else:
+                    writer.flush()  # a rank that waits for others must not keep a shard that it cannot write
                     more = self.queue.wait()
 
     def _run_claimed(self, runner: AsyncInferenceRunner, loader: Any, writer: ShardWriter) -> None:

@@ -15,7 +15,7 @@ class ShardQueue(Protocol):
     """The shards that are left, shared by all processes of a job.
 
     One process uses it from several threads: `claim`, `wait` and `heartbeat` are called by the thread that runs the
-    batches, and `finished` by a thread that writes files.
+    batches, and `finished` and `holds` by threads that write files.
     """
 
     def claim(self) -> Shard | None:
@@ -26,6 +26,13 @@ class ShardQueue(Protocol):
 
     def finished(self, shard: Shard) -> None:
         """Note that a shard of this process is written and recorded.
+
+        Args:
+            shard: A shard that :meth:`claim` returned.
+        """
+
+    def holds(self, shard: Shard) -> bool:
+        """Return whether a shard is still this process's. Another one may have taken it if this one stood still.
 
         Args:
             shard: A shard that :meth:`claim` returned.
@@ -65,6 +72,14 @@ class LocalQueue:
         """
         with self._lock:
             self._unfinished -= 1
+
+    def holds(self, shard: Shard) -> bool:  # noqa: ARG002
+        """Return True: there is no other process.
+
+        Args:
+            shard: The shard.
+        """
+        return True
 
     def heartbeat(self) -> None:
         """No-op: no other process waits for this one."""

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.embed.embed_report import (
@@ -17,16 +19,23 @@ from virnuc_profiler.cli.embed.embed_report import (
 )
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
+from virnuc_profiler.cli.options.local_ranks import add_rank_options, end_with_launcher, run_on_this_host, starts_ranks
 from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
+from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device, warn_of_unstarted_tasks
 from virnuc_profiler.errors import EnvironmentFailure, ModelError, UsageError
+from virnuc_profiler.ranks.rank_variables import LOCAL, current_rank
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
     import torch
 
     from virnuc_profiler.embed.prepared_job import PreparedJob
+    from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import RankOutcome
+    from virnuc_profiler.ranks.rank import Rank
     from virnuc_profiler.reports.projection_text import Projected
+
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,29 +47,62 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "once. The same command again, or --resume DIR, continues a job that was stopped.",
     )
     add_embed_options(parser)
+    add_rank_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a job to its end; return 1 if a sequence is missing or not right."""
+    from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.sweep.plan.workload import write_skipped
 
     request = embed_request(arguments)
-    for notice in request.notices:
+    if starts_ranks(arguments) and not arguments.dry_run:
+        require_writable(request.folder)
+        with JobRank(request.folder, current_rank()) as member:
+            return _check(member) if run_on_this_host(arguments) else 1
+    end_with_launcher()
+    rank = current_rank()
+    warn_of_unstarted_tasks()
+    share_device(arguments, rank)
+    workers = share_cores(rank, request.configuration.num_workers, given=arguments.num_workers is not None)
+    request = replace(request, configuration=request.configuration.replace(num_workers=workers))
+    speaks = rank.local_index == 0  # the other ranks of the host would say the same
+    for notice in request.notices if speaks else ():
         print(notice)
     device = _device(arguments.device, request.precision)
-    prepared = _prepare(request, device, arguments.shards, checksums=not arguments.trust_sizes)
+    if not rank.is_single:
+        print(describe_rank(rank, str(device)), flush=True)
+    prepared = _prepare(request, device, arguments.shards, rank, checksums=not arguments.trust_sizes)
     if not arguments.dry_run:
         require_writable(prepared.folder)
-        write_skipped(prepared.fasta, prepared.folder)
+        if rank.index == 0:
+            write_skipped(prepared.fasta, prepared.folder)
     projected = _projected(request, prepared)
-    _describe(request, prepared, projected)
+    _describe(request, prepared, projected, speaks=speaks)
     if arguments.dry_run:
         return 0
-    if prepared.left:
-        prepared, outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine)
-        print_outcome(outcome, projected)
-    return check_and_index(prepared)
+    with JobRank(prepared.folder, rank) as member:
+        if prepared.left:
+            outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, member)
+            print_outcome(outcome, projected, whole=speaks)
+        return 0 if rank.launcher == LOCAL else _check(member)  # the launcher checks when all ranks have ended
+
+
+def _check(member: JobRank) -> int:
+    """Check a job whose shards are all finished, unless another process does so; return 1 if it is not complete."""
+    from virnuc_profiler.embed.job import read_job
+
+    job = read_job(member.folder)
+    assert job is not None, "a job that has run has a file"
+    if not member.checks():
+        print("Checked: by another process of this job")
+        return 0
+    code = check_and_index(member.folder, job)
+    if not code:
+        member.note_check()
+        member.close(complete=True)
+    return code
 
 
 def _device(name: str, precision: str | None) -> torch.device:
@@ -69,7 +111,9 @@ def _device(name: str, precision: str | None) -> torch.device:
     return resolve_device_here(name, {} if precision is None else {"precision": (precision,)})
 
 
-def _prepare(request: EmbedRequest, device: torch.device, num_shards: int | None, *, checksums: bool) -> PreparedJob:
+def _prepare(
+    request: EmbedRequest, device: torch.device, num_shards: int | None, rank: Rank, *, checksums: bool
+) -> PreparedJob:
     """Read the sequences and the folder, and find out what is left to do."""
     from virnuc_profiler.embed.formats.select_format import make_format
     from virnuc_profiler.embed.job import EmbedJob
@@ -105,7 +149,8 @@ def _prepare(request: EmbedRequest, device: torch.device, num_shards: int | None
         **{name: getattr(request.configuration, name) for name in _KNOBS},
     )
     with Heartbeat("checking the finished shards"):
-        return prepare_job(request.folder, job, fasta, num_shards=num_shards, checksums=checksums)
+        part = (rank.index, rank.count)
+        return prepare_job(request.folder, job, fasta, num_shards=num_shards, checksums=checksums, part=part)
 
 
 _KNOBS = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
@@ -133,22 +178,23 @@ def _projected(request: EmbedRequest, prepared: PreparedJob) -> Projected | None
     return project_source(source, job, "that are left", len(tokens))
 
 
-def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected | None) -> None:
+def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, *, speaks: bool) -> None:
     """Say what the job is, how much of it is left, what is damaged, and refuse it if the disk is too small."""
     from virnuc_profiler.embed.disk_space import disk_need, require_space
 
     job = prepared.job
-    print(f"Job: {counted(job.num_sequences, 'sequence')} of {shown_path(request.fasta)} in {_shards(prepared)}")
-    for retraction in prepared.damaged:
-        print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
-    if prepared.continued:
-        print(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}")
     folder = next(path for path in (prepared.folder, *prepared.folder.absolute().parents) if path.is_dir())
     need = disk_need(job, folder, prepared.left)
-    print(f"Disk: {need.text}")
-    print(f"Configuration: {request.configuration}")
+    lines = [f"Job: {counted(job.num_sequences, 'sequence')} of {shown_path(request.fasta)} in {_shards(prepared)}"]
+    if prepared.continued:
+        lines.append(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}")
+    lines += [f"Disk: {need.text}", f"Configuration: {request.configuration}"]
     if projected is not None:
-        print(f"Time: {projected_text(projected)}, predicted from {shown_path(projected.source.path)}")
+        lines.append(f"Time: {projected_text(projected)}, predicted from {shown_path(projected.source.path)}")
+    for retraction in prepared.damaged:
+        print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
+    if speaks:
+        print("\n".join(lines), flush=True)
     require_space(need, job, prepared.folder)
 
 
@@ -163,12 +209,13 @@ def _run_shards(
     device: torch.device,
     projected: Projected | None,
     min_cosine: float | None,
-) -> tuple[PreparedJob, RankOutcome]:
+    member: JobRank,
+) -> RankOutcome:
+    from virnuc_profiler.capture.target import resolve_target
     from virnuc_profiler.cli.embed.embed_progress import show_job
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.embed.prepared_job import begin_job
     from virnuc_profiler.embed.rank_worker import run_rank
-    from virnuc_profiler.embed.shard_queue import LocalQueue
     from virnuc_profiler.inference.esm2.hub_cache import cached_checkpoint
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
@@ -183,24 +230,28 @@ def _run_shards(
     description = model_description(model)
     if description["weights_source"] == "random" and request.weights != "random":
         raise _no_weights(request.model)
-    print(describe_model(description), end="\n\n", flush=True)
+    if member.rank.local_index == 0:
+        print(describe_model(description), end="\n\n", flush=True)
     weights = description.get("weights_fingerprint") or description["weights"]
-    prepared = begin_job(prepared, weights)
-    tokens = sum(shard.tokens for shard in prepared.left)
-    with show_job(tokens, len(prepared.left)) as meter, _memory_errors_explained():
-        outcome = run_rank(
+    uuid = resolve_target(str(device)).uuid
+    if uuid is not None and not member.has_device(uuid):
+        _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
+    prepared = begin_job(prepared, weights, member.name)
+    queue = member.queue(prepared.shards)
+    with show_job(prepared.left, queue, member.rank) as meter, _memory_errors_explained():
+        return run_rank(
             prepared.job,
             prepared.folder,
-            LocalQueue(prepared.left),
+            queue,
             prepared.fasta,
             model,
             device,
             configuration=request.configuration,
+            rank=member.name,
             listener=meter,
             min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
             predicted_s=None if projected is None else projected_seconds(projected),
         )
-    return prepared, outcome
 
 
 @contextmanager

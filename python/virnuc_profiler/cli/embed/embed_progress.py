@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from virnuc_profiler.cli.heartbeat import Heartbeat
+from virnuc_profiler.embed.claimed_shards import ClaimedShards
 from virnuc_profiler.embed.rank_worker import RankListener
 from virnuc_profiler.embed.shard_plan import Shard
+from virnuc_profiler.ranks.rank import Rank
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.telemetry.number_text import number
 
@@ -27,15 +29,27 @@ class JobMeter(RankListener):
     """Counts what is done, and tells the rate and the time left.
 
     Args:
-        tokens: Tokens of the shards that are left to this process.
+        tokens: Tokens of the shards that are left.
         shards: Number of these shards.
         clock: Returns monotonic seconds.
+        others: Returns the tokens of these shards that other processes have finished.
+        ranks: Number of processes that work on them.
     """
 
-    def __init__(self, tokens: int, shards: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        tokens: int,
+        shards: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        others: Callable[[], int] = lambda: 0,
+        ranks: int = 1,
+    ) -> None:
         self._total = tokens
         self._shards = shards
         self._clock = clock
+        self._others = others
+        self._ranks = ranks
         self._began = clock()
         self._points: deque[tuple[float, int, int]] = deque()
         self._last = (self._began, 0, 0)
@@ -44,7 +58,11 @@ class JobMeter(RankListener):
     @property
     def share(self) -> float:
         """Share of the tokens that is done, from 0 to 1."""
-        return self._last[2] / self._total if self._total else 1.0
+        return min(1.0, self._done / self._total) if self._total else 1.0
+
+    @property
+    def _done(self) -> int:
+        return self._last[2] + self._others()
 
     def batch_done(self, sequences: int, tokens: int) -> None:
         """Note how much is done."""
@@ -69,23 +87,24 @@ class JobMeter(RankListener):
         return (last_sequences - sequences) / (last_at - first_at), (last_tokens - tokens) / (last_at - first_at)
 
     def __str__(self) -> str:
-        written = f"{self.shards_written} of {self._shards} shards written"
+        here = " here" if self._ranks > 1 else ""
+        written = f"{self.shards_written} of {self._shards} shards written{here}"
         rates = self.rates()
         if rates is None:
             return f"no rate yet, {in_words(self._clock() - self._began)} so far, {written}"
         done = f"{self.share:.1%}, {number(rates[0])} sequences/s, {number(rates[1])} tokens/s, {written}"
-        left = self._total - self._last[2]
-        if not left:
+        left = self._total - self._done
+        if left <= 0:
             return f"{done}, writing the last"
-        seconds = left / rates[1] - (self._clock() - self._last[0]) if rates[1] else 0.0
+        seconds = left / (self._ranks * rates[1]) - (self._clock() - self._last[0]) if rates[1] else 0.0
         return f"{done}, about {in_words(max(0.0, seconds))} left"
 
 
 class _BarMeter(JobMeter):
     """Moves a bar, at most a few times a second."""
 
-    def __init__(self, tokens: int, shards: int, progress: Progress) -> None:
-        super().__init__(tokens, shards)
+    def __init__(self, tokens: int, shards: int, progress: Progress, others: Callable[[], int], ranks: int) -> None:
+        super().__init__(tokens, shards, others=others, ranks=ranks)
         self._progress = progress
         self._task = progress.add_task("embedding", total=1.0, text="")
         self._next = 0.0
@@ -100,19 +119,25 @@ class _BarMeter(JobMeter):
 
 
 @contextmanager
-def show_job(tokens: int, shards: int) -> Iterator[JobMeter]:
+def show_job(left: Sequence[Shard], queue: ClaimedShards, rank: Rank) -> Iterator[JobMeter]:
     """Show the progress of a job, and yield its receiver: a bar if stderr is a terminal, else a line every 10 s.
 
+    Several ranks may share a terminal, so they print lines.
+
     Args:
-        tokens: Tokens of the shards that are left.
-        shards: Number of these shards.
+        left: Shards that are left.
+        queue: Queue of the job, which knows what other ranks have finished.
+        rank: Which rank this process is.
     """
+    tokens, shards = sum(shard.tokens for shard in left), len(left)
+    others = queue.tokens_of_others
     console = Console(stderr=True)
-    if not console.is_terminal:
-        meter = JobMeter(tokens, shards)
-        with Heartbeat(lambda: f"embedding: {meter}"):
+    if not console.is_terminal or not rank.is_single:
+        meter = JobMeter(tokens, shards, others=others, ranks=rank.count)
+        label = "embedding" if rank.is_single else f"rank {rank.index}, embedding"
+        with Heartbeat(lambda: f"{label}: {meter}"):
             yield meter
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"))
     with Progress(*columns, console=console, redirect_stdout=False, transient=True, refresh_per_second=4) as progress:
-        yield _BarMeter(tokens, shards, progress)
+        yield _BarMeter(tokens, shards, progress, others, rank.count)

@@ -12,7 +12,9 @@ from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
-    from virnuc_profiler.embed.prepared_job import PreparedJob
+    from pathlib import Path
+
+    from virnuc_profiler.embed.job import EmbedJob
     from virnuc_profiler.embed.rank_worker import RankOutcome
     from virnuc_profiler.reports.projection_text import Projected
 
@@ -20,12 +22,13 @@ _MAX_WAITING: Final = 0.01
 """Share of a run that it may wait for the disk before that is mentioned."""
 
 
-def print_outcome(outcome: RankOutcome, projected: Projected | None) -> None:
+def print_outcome(outcome: RankOutcome, projected: Projected | None, *, whole: bool = True) -> None:
     """Print how it went: the page on the run, the rates, and the prediction against the truth.
 
     Args:
         outcome: What was done.
         projected: Time that was predicted; None if none was.
+        whole: Whether to print the page on the run.
     """
     from virnuc_profiler.reports.run_page import render_page
     from virnuc_profiler.sweep.plan.estimate import in_words
@@ -33,7 +36,7 @@ def print_outcome(outcome: RankOutcome, projected: Projected | None) -> None:
     from virnuc_profiler.telemetry.number_text import number
     from virnuc_profiler.telemetry.run_result import RunResult
 
-    if outcome.telemetry:
+    if outcome.telemetry and whole:
         run = run_path(outcome.telemetry[0])
         print(render_page(RunResult.load(run, max_bytes=sys.maxsize), terminal_width()))
     rates = ", ".join(
@@ -59,31 +62,32 @@ def print_outcome(outcome: RankOutcome, projected: Projected | None) -> None:
         print(f"Run: {shown_path(run_path(path))}")
 
 
-def check_and_index(prepared: PreparedJob) -> int:
+def check_and_index(folder: Path, job: EmbedJob) -> int:
     """Count every sequence in the files and build the indexes; return the exit code.
 
     Args:
-        prepared: The job, all of whose shards are finished.
+        folder: Folder of the job.
+        job: The job, all of whose shards are finished.
     """
     from virnuc_profiler.embed.job_index import build_indexes
     from virnuc_profiler.embed.manifest.manifest_files import read_manifests
     from virnuc_profiler.embed.verify import verify_job
 
     with Heartbeat("counting the vectors in the files"):
-        found = verify_job(prepared.folder, prepared.job)
+        found = verify_job(folder, job)
     if not found.complete:
         print(
-            f"virnuc-profiler: error: {shown_path(prepared.folder)}: {shown_path(found.sentence())}; the same command "
+            f"virnuc-profiler: error: {shown_path(folder)}: {shown_path(found.sentence())}; the same command "
             "again writes what is missing",
             file=sys.stderr,
         )
         return 1
     with Heartbeat("indexing the identifiers"):
-        build_indexes(prepared.folder, prepared.job)
+        build_indexes(folder, job)
     print(f"Checked: {found.sentence()}")
-    if bad := sum(record.non_finite for record in read_manifests(prepared.folder).values()):
+    if bad := sum(record.non_finite for record in read_manifests(folder).values()):
         print(f"virnuc-profiler: warning: {counted(bad, 'vector')} hold NaN or infinity", file=sys.stderr)
-    print(f"Vectors: {shown_path(prepared.folder)} (in Python: virnuc_profiler.open_embeddings)")
+    print(f"Vectors: {shown_path(folder)} (in Python: virnuc_profiler.open_embeddings)")
     return 0
 
 

@@ -14,6 +14,8 @@ from virnuc_profiler.inference.sequences.range_dataset import SequenceRange
 
 CHUNK_TOKENS: Final = 131_072
 """Average tokens of a range, which is one message from a worker."""
+MIN_CHUNK_TOKENS: Final = 16_384
+"""Average tokens below which a message costs more than what it brings."""
 
 
 class ShardSource:
@@ -25,13 +27,16 @@ class ShardSource:
 
     Args:
         queue: Where shards are claimed.
+        ahead: Number of ranges that the workers read ahead. A shard has at least as many, where they do not become too
+            small, so that a process holds few shards that others could run.
 
     Attributes:
         claimed: Shards of which not all results were taken, the oldest first.
     """
 
-    def __init__(self, queue: ShardQueue) -> None:
+    def __init__(self, queue: ShardQueue, ahead: int = 1) -> None:
         self._queue = queue
+        self._ahead = ahead
         self._open = True
         self.claimed: deque[Shard] = deque()
 
@@ -51,16 +56,17 @@ class ShardSource:
     def __iter__(self) -> Iterator[SequenceRange]:
         while self._open and (shard := self._queue.claim()) is not None:
             self.claimed.append(shard)
-            yield from ranges_of(shard)
+            yield from ranges_of(shard, self._ahead)
 
 
-def ranges_of(shard: Shard) -> Iterator[SequenceRange]:
+def ranges_of(shard: Shard, at_least: int = 1) -> Iterator[SequenceRange]:
     """Yield the ranges of a shard, of about equally many sequences.
 
     Args:
         shard: The shard.
+        at_least: Number of ranges to yield where they do not become too small.
     """
-    count = max(1, round(shard.tokens / CHUNK_TOKENS))
+    count = max(1, round(shard.tokens / CHUNK_TOKENS), min(at_least, shard.tokens // MIN_CHUNK_TOKENS))
     bounds = [shard.start + number * shard.num_sequences // count for number in range(count + 1)]
     for start, stop in pairwise(sorted(set(bounds))):
         yield SequenceRange(start, stop, flush=stop == shard.stop)

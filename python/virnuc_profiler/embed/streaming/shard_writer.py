@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -22,6 +23,8 @@ from virnuc_profiler.embed.streaming.checked_file import checked_file
 from virnuc_profiler.embed.streaming.open_shard import OpenShard
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 
+_log = logging.getLogger(__name__)
+
 WRITERS: Final = 3
 """Threads that write: some encode while others wait for the disk. One encodes about 200,000 vectors of 320 numbers per
 second, or 270 MB."""
@@ -39,6 +42,7 @@ class ShardWriter:
         fasta: File of the sequences.
         max_residues: Residues to which longer sequences are cut.
         on_finished: Called in a writing thread after the shard's line is on the disk.
+        holds: Returns whether a shard is still this process's. Another one writes those that are not.
 
     Attributes:
         waited_s: Seconds in which :meth:`put` waited because all writers were busy.
@@ -54,6 +58,7 @@ class ShardWriter:
         fasta: FastaFile,
         max_residues: int,
         on_finished: Callable[[Shard], None],
+        holds: Callable[[Shard], bool],
     ) -> None:
         self._folder = folder
         self._manifest = manifest
@@ -63,6 +68,7 @@ class ShardWriter:
         self._fasta = fasta
         self._max_residues = max_residues
         self._on_finished = on_finished
+        self._holds = holds
         self.waited_s = 0.0
         self._recording = threading.Lock()
         self._shards: queue.SimpleQueue[OpenShard | None] = queue.SimpleQueue()
@@ -86,6 +92,17 @@ class ShardWriter:
         self.waited_s += time.monotonic() - began
         self.require_working()
         self._shards.put(opened)
+
+    def flush(self) -> None:
+        """Wait until all shards that were handed over are written.
+
+        Raises:
+            OutputError: One of them could not be written.
+        """
+        for _ in range(WRITERS):
+            self._space.acquire()
+        self._space.release(WRITERS)
+        self.require_working()
 
     def require_working(self) -> None:
         """Raise what has gone wrong in a writing thread.
@@ -117,6 +134,9 @@ class ShardWriter:
 
     def _write(self, opened: OpenShard) -> None:
         shard = opened.shard
+        if not self._holds(shard):
+            _log.warning("shard %d was taken over by another rank, because this one stood still", shard.number)
+            return
         name = shard_file(VECTORS_FOLDER, shard.number, self._format.suffix)
         with checked_file(self._folder / name, self._rank) as file:
             self._format.write(table_of(shard, opened.vectors, self._fasta, self._max_residues), file)

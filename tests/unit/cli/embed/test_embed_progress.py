@@ -29,3 +29,15 @@ def test_rate_and_time_left_are_those_of_the_last_minute():
 
 def test_a_job_without_tokens_is_done():
     assert JobMeter(0, 0, Clock()).share == 1
+
+
+def test_what_other_ranks_have_finished_counts_too():
+    """Half of the rest is this process's, and half of it is done by another rank meanwhile."""
+    now = [0.0]
+    meter = JobMeter(1000, 10, lambda: now[0], others=lambda: 400, ranks=2)
+    meter.batch_done(1, 100)
+    now[0] = 10.0
+    meter.batch_done(2, 200)
+    assert meter.share == 0.6
+    assert "60.0%" in str(meter)
+    assert str(meter).endswith("0 of 10 shards written here, about 20 s left")
