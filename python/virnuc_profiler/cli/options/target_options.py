@@ -44,10 +44,11 @@ def add_target_options(parser: argparse.ArgumentParser, *, lists: bool) -> None:
         f"(default: {BUILTIN_TARGET})",
     )  # fmt: skip
     values = "NAME=V1,V2" if lists else "NAME=VALUE"
-    what = "values to try of a knob of the target; one value holds in every step" if lists else "value of a knob"
+    what = "values to try of a knob" if lists else "value of a knob"
+    single = "a single value holds in every step; " if lists else ""
     group.add_argument(
         "--knob", action="append", type=_assignment, metavar=values,
-        help=f"{what}, where it has no option of its own; may be repeated (default: those that the target names)",
+        help=f"{what} of the target that has no option of its own; {single}may be repeated (default: the target's own)",
     )  # fmt: skip
 
 
