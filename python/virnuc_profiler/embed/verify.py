@@ -43,14 +43,12 @@ class Verification:
         if self.complete:
             return f"every sequence once: {self.once:,} counted in {counted(self.files, 'file')}"
         parts = []
-        if len(self.missing):
-            parts.append(
-                f"{counted(len(self.missing), 'sequence is', 'sequences are')} missing (the first at position {self.missing[0]:,})"
-            )
-        if len(self.repeated):
-            parts.append(
-                f"{counted(len(self.repeated), 'sequence occurs', 'sequences occur')} twice (the first at position {self.repeated[0]:,})"
-            )
+        for positions, one, many in (
+            (self.missing, "sequence is missing", "sequences are missing"),
+            (self.repeated, "sequence occurs twice", "sequences occur twice"),
+        ):
+            if len(positions):
+                parts.append(f"{counted(len(positions), one, many)} (the first at position {positions[0]:,})")
         if self.unreadable:
             parts.append(f"{counted(len(self.unreadable), 'file')} cannot be read (the first: {self.unreadable[0]})")
         return "; ".join(parts)
