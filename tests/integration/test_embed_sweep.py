@@ -22,7 +22,8 @@ def test_embed_with_the_configuration_of_a_sweep(tmp_path, small_sweep):
     finished = run("embed", *options)
     assert finished.code == 0, finished.err
     assert f"token_budget={best['config']['token_budget']}" in finished.out
-    assert "no time is predicted" in finished.err  # its runs have one batch each
+    # A run of one batch says nothing of the time; whether its sweep has such runs depends on the machine.
+    assert ("Predicted: about " in finished.out) != ("no time is predicted" in finished.err)
     found = open_embeddings(folder).to_numpy()
     expected = runner_vectors(fasta)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from virnuc_profiler.embed.formats.select_format import ShardFormat, make_format
 from virnuc_profiler.embed.job import EmbedJob
 from virnuc_profiler.embed.job_folder import VECTORS_FOLDER
+from virnuc_profiler.telemetry.number_text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,16 @@ class Verification:
     def sentence(self) -> str:
         """Return what was found, in a sentence."""
         if self.complete:
-            return f"every sequence once: {self.once:,} counted in {self.files:,} files"
+            return f"every sequence once: {self.once:,} counted in {counted(self.files, 'file')}"
         parts = []
-        if len(self.missing):
-            parts.append(f"{len(self.missing):,} sequences are missing (the first at position {self.missing[0]:,})")
-        if len(self.repeated):
-            parts.append(f"{len(self.repeated):,} occur twice (the first at position {self.repeated[0]:,})")
+        for positions, one, many in (
+            (self.missing, "sequence is missing", "sequences are missing"),
+            (self.repeated, "sequence occurs twice", "sequences occur twice"),
+        ):
+            if len(positions):
+                parts.append(f"{counted(len(positions), one, many)} (the first at position {positions[0]:,})")
         if self.unreadable:
-            parts.append(f"{len(self.unreadable):,} files cannot be read (the first: {self.unreadable[0]})")
+            parts.append(f"{counted(len(self.unreadable), 'file')} cannot be read (the first: {self.unreadable[0]})")
         return "; ".join(parts)
 
 

@@ -22,4 +22,4 @@ def test_every_sequence_is_counted_in_the_files(tmp_path):
     ]
     assert found.repeated.tolist() == list(range(shards[1].start, shards[1].stop))
     assert f"{len(found.missing)} sequences are missing (the first at position {shards[2].start})" in found.sentence()
-    assert "1 files cannot be read (the first: shard_00004.parquet" in found.sentence()
+    assert "1 file cannot be read (the first: shard_00004.parquet" in found.sentence()

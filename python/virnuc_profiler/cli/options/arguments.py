@@ -289,6 +289,14 @@ def number(
     return read
 
 
+def model_name(text: str) -> str:
+    """Read the name of a model of the built-in target, short or full."""
+    try:
+        return resolve_model_name(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _model(text: str) -> str:
     """Read the name of a model, which the target knows or not."""
     if not text:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path, number, reader, whole
+from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path, model_name, number, reader, whole
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.targets.knobs.configuration import BASELINE, BUILTIN_KNOBS, Configuration
@@ -79,7 +79,7 @@ def add_embed_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     job.add_argument("--dry-run", action="store_true", help="show shards, disk space and time, and write nothing")
     model = parser.add_argument_group("model")
-    model.add_argument("--model", type=_model_name, metavar="NAME", help="8M, 35M, 150M, 650M, 3B, 15B or a full name")
+    model.add_argument("--model", type=model_name, metavar="NAME", help="8M, 35M, 150M, 650M, 3B, 15B or a full name")
     model.add_argument(
         "--weights", metavar="auto|random|pretrained|PATH",
         help="auto: from PyTorch's hub cache; pretrained: download if absent; random: for tests only (default: auto)",
@@ -154,14 +154,6 @@ def embed_request(arguments: argparse.Namespace) -> EmbedRequest:
         config=path,
         notices=tuple(notices),
     )
-
-
-def _model_name(text: str) -> str:
-    """Read the name of a model, short or full."""
-    try:
-        return resolve_model_name(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
