@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from virnuc_profiler.cli.options.target_options import add_target_options
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, TARGET_STEPS, default_values_text, in_order
 from virnuc_profiler.sweep.plan.trial_length import PRECISION_TARGET, TRIAL_SECONDS
 from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
