@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from virnuc_profiler.embed.job import EmbedJob
-from virnuc_profiler.embed.prepared_job import begin_job, prepare_job
+from virnuc_profiler.embed.prepared_job import begin_job, prepare_job, take_back_damaged
 from virnuc_profiler.embed.rank_worker import run_rank
 from virnuc_profiler.embed.shard_queue import LocalQueue
 from virnuc_profiler.inference.sequences.alphabet import residue_alphabet
@@ -103,6 +103,7 @@ def run_job(
     fasta = FastaFile.open(path)
     job = job_of(fasta, **changes)
     prepared = begin_job(prepare_job(folder, job, fasta, num_shards=shards, checksums=checksums), job.weights)
+    take_back_damaged(prepared)
     outcome = run_rank(
         prepared.job, folder, LocalQueue(prepared.left), fasta, model or TellingModel(), torch.device("cpu"),
         configuration=configuration, profile=profile,

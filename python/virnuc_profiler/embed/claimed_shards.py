@@ -49,13 +49,13 @@ class ClaimedShards:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._claims = claims
+        self._shards = tuple(shards)
         self._pause = pause
         self._finished = FinishedShards(folder)
         self._finished.refresh()
         first = (rank.index % rank.count) * len(shards) // rank.count
         order = (*shards[first:], *shards[:first])
         self._left = deque(shard for shard in order if shard.number not in self._finished)
-        self._with_others: deque[Shard] = deque()
         self._tokens = {shard.number: shard.tokens for shard in self._left}
         self._mine: set[int] = set()
         self._looked_at = time.monotonic()
@@ -74,8 +74,6 @@ class ClaimedShards:
             shard = self._left.popleft()
             if self._take(shard):
                 return shard
-            if shard.number not in self._finished:
-                self._with_others.append(shard)
         return None
 
     def finished(self, shard: Shard) -> None:
@@ -91,10 +89,7 @@ class ClaimedShards:
         Args:
             shard: A shard that :meth:`claim` returned.
         """
-        if self._claims.holds(_key(shard)):
-            return True
-        self._with_others.append(shard)
-        return False
+        return self._claims.holds(_key(shard))
 
     def tokens_of_others(self) -> int:
         """Return the tokens of the shards that other ranks have finished since this queue began, some seconds ago."""
@@ -112,7 +107,9 @@ class ClaimedShards:
         self._claims.note_progress()
 
     def wait(self) -> bool:
-        """Wait until a shard of another process is free again, or all shards of others are finished.
+        """Wait until a shard of another process is free again, or all shards are finished.
+
+        Shards that were finished when this queue began may be left again: another rank has found their files damaged.
 
         Returns:
             Whether :meth:`claim` returns a shard that this process has taken over.
@@ -120,15 +117,12 @@ class ClaimedShards:
         pause_s = FIRST_PAUSE_S
         while True:
             self._finished.refresh()
-            for shard in [*self._left, *self._with_others]:
-                if shard.number in self._finished:
-                    self._forget(shard)
-                elif self._take(shard):
-                    self._forget(shard)
-                    self._taken_over = shard
-                    return True
-            if not self._left and not self._with_others:
+            left = [shard for shard in self._shards if shard.number not in self._finished]
+            if not left:
                 return False
+            self._taken_over = next(filter(self._take, left), None)
+            if self._taken_over is not None:
+                return True
             self._claims.note_progress()
             self._pause(pause_s)
             pause_s = min(MAX_PAUSE_S, 1.5 * pause_s)
@@ -141,11 +135,6 @@ class ClaimedShards:
             return False
         self._mine.add(shard.number)
         return True
-
-    def _forget(self, shard: Shard) -> None:
-        for shards in (self._left, self._with_others):
-            if shard in shards:
-                shards.remove(shard)
 
 
 def _key(shard: Shard) -> str:

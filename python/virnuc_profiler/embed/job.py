@@ -201,7 +201,9 @@ def require_same(folder: Path, earlier: EmbedJob, job: EmbedJob) -> None:
         UsageError: It is another job; the message names each difference and the way out.
     """
     if found := earlier.differences(job):
+        way_out = f"embed --resume {folder} continues it as it was begun"
+        if job.fingerprint != earlier.fingerprint:
+            way_out = f"{job.fasta} must be as it was (--fasta names it if it was moved) to continue"
         raise UsageError(
-            f"{folder} holds another job: {'; '.join(found)}; embed --resume {folder} continues it as it was begun, "
-            "and another --output-dir begins a new one"
+            f"{folder} holds another job: {'; '.join(found)}; {way_out}, and another --output-dir begins a new one"
         )

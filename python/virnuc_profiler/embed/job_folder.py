@@ -36,11 +36,11 @@ def unfinished_path(path: Path, rank: str) -> Path:
 
 
 def remove_unfinished_files(folder: Path, rank: str) -> None:
-    """Remove what this rank was writing when it was killed.
+    """Remove what a rank was writing when it was killed.
 
     Args:
         folder: Folder of the job.
-        rank: Name of the rank.
+        rank: Name of the rank; ``*`` for all ranks of a job that is complete.
     """
     for kind in (VECTORS_FOLDER, RESIDUES_FOLDER):
         for path in (folder / kind).glob(f".shard_*{_UNFINISHED}{rank}"):

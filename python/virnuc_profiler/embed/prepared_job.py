@@ -63,7 +63,7 @@ def prepare_job(
         fasta: Open file of its sequences.
         num_shards: Number of shards; None for that of the job in the folder, or else a number that suits the file.
         checksums: Whether files of finished shards are compared with their checksums, instead of only their sizes.
-        part: Number of the part of the shards whose files this process compares, and number of parts; other ranks
+        part: Number of the part of the shards whose checksums this process compares, and number of parts; other ranks
             compare the others.
 
     Raises:
@@ -83,20 +83,34 @@ def prepare_job(
         require_same(folder, earlier, job if job.weights else replace(job, weights=earlier.weights))
     shards = plan_shards(tokens, job.shape, job.num_shards)
     records = read_manifests(folder)
-    mine = [shard for shard in shards if shard.number % part[1] == part[0] % part[1]]
-    damaged = damaged_shards(folder, mine, records, checksums=checksums)
+    damaged = damaged_shards(folder, shards, records, checksums=checksums, part=part)
     left = tuple(shard for shard in shards if shard.number not in records or shard.number in damaged)
     retractions = tuple(Retraction(records[number].key, why) for number, why in damaged.items())
     return PreparedJob(job, folder, fasta, shards, left, retractions, earlier is not None)
 
 
-def begin_job(prepared: PreparedJob, weights: str, rank: str = "0") -> PreparedJob:
-    """Write the file of a job, or check that it continues the one in the folder, and take back damaged shards.
+def take_back_damaged(prepared: PreparedJob, rank: str = "0") -> None:
+    """Take back the records of damaged shards, so that no process believes them, whatever becomes of this one.
+
+    Args:
+        prepared: The job.
+        rank: Name of the rank that takes them back.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    if prepared.damaged:
+        with Manifest(prepared.folder, rank) as manifest:
+            for retraction in prepared.damaged:
+                manifest.add(retraction)
+
+
+def begin_job(prepared: PreparedJob, weights: str) -> PreparedJob:
+    """Write the file of a job, or check that it continues the one in the folder.
 
     Args:
         prepared: The job.
         weights: What identifies the weights of the model that was loaded.
-        rank: Name of the rank that takes back the records of damaged shards.
 
     Returns:
         The job with its weights.
@@ -107,10 +121,6 @@ def begin_job(prepared: PreparedJob, weights: str, rank: str = "0") -> PreparedJ
     """
     job = replace(prepared.job, weights=weights)
     begin_or_continue(prepared.folder, job)
-    if prepared.damaged:
-        with Manifest(prepared.folder, rank) as manifest:
-            for retraction in prepared.damaged:
-                manifest.add(retraction)
     return replace(prepared, job=job)
 
 

@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import Final
 
 from virnuc_profiler.embed.claimed_shards import CLAIMS_FOLDER, ClaimedShards, unique_name
+from virnuc_profiler.embed.job_folder import remove_unfinished_files
+from virnuc_profiler.embed.manifest.finished_shards import FinishedShards
 from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.ranks.claim_folder import LEASE_S, ClaimFolder
 from virnuc_profiler.ranks.rank import Rank
@@ -55,6 +57,19 @@ class JobRank:
         """
         return ClaimedShards(self.folder, self._claims, shards, self.rank)
 
+    def is_finished(self, shards: tuple[Shard, ...]) -> bool:
+        """Return whether all shards are recorded. One that was may be taken back by a rank that finds it damaged.
+
+        Args:
+            shards: All shards of the job.
+
+        Raises:
+            OutputError: A manifest cannot be read.
+        """
+        finished = FinishedShards(self.folder)
+        finished.refresh()
+        return all(shard.number in finished for shard in shards)
+
     def has_device(self, uuid: str) -> bool:
         """Return whether no other living rank of the job computes on a GPU.
 
@@ -72,7 +87,11 @@ class JobRank:
         Raises:
             OutputError: The folder cannot be written.
         """
-        return self._claims.take(_CHECK) and not self._claims.was_noted(_CHECKED)
+        return self._claims.take(_CHECK) and not self.was_checked()
+
+    def was_checked(self) -> bool:
+        """Return whether another process has checked the job, and found it complete, since this one began."""
+        return self._claims.was_noted(_CHECKED)
 
     def note_check(self) -> None:
         """Tell the other ranks that this process has checked the job, and found it complete.
@@ -86,9 +105,11 @@ class JobRank:
         """Give up what this process has claimed.
 
         Args:
-            complete: Whether the job is complete, so that the claims of a process that is alone can be removed.
+            complete: Whether the job is complete, so that a process that is alone removes all claims and what killed
+                ranks have left.
         """
         if complete and self.rank.is_single:
+            remove_unfinished_files(self.folder, "*")  # of ranks that were killed and have not come back
             self._claims.remove()
         else:
             self._claims.close()

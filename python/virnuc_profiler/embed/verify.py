@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The check at the end of a job: every sequence once, counted from the shards' files and not from the manifests."""
+"""The check at the end of a job: every sequence once, counted from the shards' files and not from the manifests.
+
+Readers find vectors by the manifests, so these must also say what the files hold.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 from virnuc_profiler.embed.formats.select_format import ShardFormat, make_format
 from virnuc_profiler.embed.job import EmbedJob
 from virnuc_profiler.embed.job_folder import VECTORS_FOLDER
+from virnuc_profiler.embed.manifest.manifest_files import read_manifests
 from virnuc_profiler.telemetry.number_text import counted
 
 
@@ -25,6 +29,7 @@ class Verification:
         missing: (n,) positions of sequences that do not occur.
         repeated: (n,) positions of sequences that occur more than once.
         unreadable: Files that cannot be read, with the reason.
+        unrecorded: Files that are not what the manifests say, or that they do not know, with the reason.
     """
 
     files: int
@@ -32,11 +37,12 @@ class Verification:
     missing: NDArray[np.int64]
     repeated: NDArray[np.int64]
     unreadable: tuple[str, ...]
+    unrecorded: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether every sequence occurs once, and every file can be read."""
-        return not (len(self.missing) or len(self.repeated) or self.unreadable)
+        """Whether every sequence occurs once, and every file can be read and is the one that the manifests name."""
+        return not (len(self.missing) or len(self.repeated) or self.unreadable or self.unrecorded)
 
     def sentence(self) -> str:
         """Return what was found, in a sentence."""
@@ -51,11 +57,14 @@ class Verification:
                 parts.append(f"{counted(len(positions), one, many)} (the first at position {positions[0]:,})")
         if self.unreadable:
             parts.append(f"{counted(len(self.unreadable), 'file')} cannot be read (the first: {self.unreadable[0]})")
+        if self.unrecorded:
+            are = "is not what its manifest says" if len(self.unrecorded) == 1 else "are not what their manifests say"
+            parts.append(f"{counted(len(self.unrecorded), 'file')} {are} (the first: {self.unrecorded[0]})")
         return "; ".join(parts)
 
 
 def verify_job(folder: Path, job: EmbedJob) -> Verification:
-    """Count each position in the files of a job.
+    """Count each position in the files of a job, and compare each file's positions with its line in a manifest.
 
     Args:
         folder: Folder of the job.
@@ -63,7 +72,10 @@ def verify_job(folder: Path, job: EmbedJob) -> Verification:
 
     Raises:
         LibraryUnavailable: The package that reads the files is missing.
+        OutputError: A manifest cannot be read.
     """
+    recorded = {record.files[0].name: record for record in read_manifests(folder).values()}
+    unrecorded = []
     file_format = make_format(job.format)
     counts = np.zeros(job.num_sequences, dtype=np.uint8)
     unreadable = []
@@ -73,8 +85,18 @@ def verify_job(folder: Path, job: EmbedJob) -> Verification:
             unreadable.append(f"{path.name}: {found}")
         else:
             np.add.at(counts, found[(found >= 0) & (found < job.num_sequences)], 1)
+            record = recorded.get(f"{VECTORS_FOLDER}/{path.name}")
+            if record is None:
+                unrecorded.append(f"{path.name}: no manifest has a valid line of it")
+            elif not np.array_equal(found, np.arange(record.start, record.stop)):
+                unrecorded.append(f"{path.name}: it holds other sequences than {record.start:,} to {record.stop - 1:,}")
     return Verification(
-        len(paths), int((counts == 1).sum()), np.flatnonzero(counts == 0), np.flatnonzero(counts > 1), tuple(unreadable)
+        len(paths),
+        int((counts == 1).sum()),
+        np.flatnonzero(counts == 0),
+        np.flatnonzero(counts > 1),
+        tuple(unreadable),
+        tuple(unrecorded),
     )
 
 

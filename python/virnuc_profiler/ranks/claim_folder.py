@@ -70,7 +70,7 @@ class ClaimFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._write_owner()
-            self._began_ns = self._file.stat().st_mtime_ns
+            self._earlier_notes = {path.name: _content(path) for path in folder.iterdir() if _is_note(path.name)}
         except OSError as error:
             raise self._unwritable(error) from error
         self._thread = threading.Thread(
@@ -127,20 +127,26 @@ class ClaimFolder:
             OutputError: The folder cannot be written.
         """
         try:
-            (self._folder / key).touch()
+            unfinished = self._folder / f"{key}.{self.owner.id}"
+            unfinished.write_bytes(self.owner.encode(0))
+            unfinished.replace(self._folder / key)
         except OSError as error:
             raise self._unwritable(error) from error
 
     def was_noted(self, key: str) -> bool:
-        """Return whether a process has noted something since this object was made, by the time of the file system.
+        """Return whether a process has noted something since this object was made. No clock is asked.
 
         Args:
             key: Key of what was done.
+
+        Raises:
+            OutputError: The folder cannot be read.
         """
         try:
-            return (self._folder / key).stat().st_mtime_ns >= self._began_ns
-        except OSError:
-            return False
+            content = _content(self._folder / key)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return content is not None and content != self._earlier_notes.get(key)
 
     def note_progress(self) -> None:
         """Note that this process does not hang. Costs less than a microsecond."""
@@ -241,6 +247,10 @@ class ClaimFolder:
             f"cannot write {self._folder}, where ranks claim their work: {error.strerror or error}; free space there, "
             "or choose another --output-dir"
         )
+
+
+def _is_note(name: str) -> bool:
+    return "." not in name and not name.startswith("owner_")
 
 
 def _content(path: Path) -> bytes | None:

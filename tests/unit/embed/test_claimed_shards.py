@@ -5,7 +5,7 @@ import pytest
 
 from virnuc_profiler.embed.claimed_shards import ClaimedShards, unique_name
 from virnuc_profiler.embed.manifest.manifest_files import Manifest
-from virnuc_profiler.embed.manifest.shard_record import ShardRecord
+from virnuc_profiler.embed.manifest.shard_record import RecordKey, Retraction, ShardRecord
 from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.ranks.claim_folder import ClaimFolder
 from virnuc_profiler.ranks.rank import Rank
@@ -130,3 +130,17 @@ def test_two_starts_of_one_command_have_different_names(processes):
 def test_the_name_of_a_process_that_has_ended_is_free(processes):
     processes(0).end()
     assert processes(0).name == "0of2"
+
+
+def test_a_waiting_rank_takes_over_what_a_lost_one_had_found_damaged(processes):
+    """All was finished when both began; the other rank then took a record back, and was lost."""
+    before = processes(1)
+    before.run()
+    before.end()
+    rank, other = processes(0), processes(1)
+    assert rank.run() == []
+    other.manifest.add(Retraction(RecordKey(5, before.name, "2026-01-01T00:00:00+00:00"), "damaged"))
+    other.end()
+    assert rank.queue.wait() is True
+    rank.finish(rank.queue.claim())
+    assert rank.queue.wait() is False

@@ -23,3 +23,19 @@ def test_every_sequence_is_counted_in_the_files(tmp_path):
     assert found.repeated.tolist() == list(range(shards[1].start, shards[1].stop))
     assert f"{len(found.missing)} sequences are missing (the first at position {shards[2].start})" in found.sentence()
     assert "1 file cannot be read (the first: shard_00004.parquet" in found.sentence()
+
+
+def test_files_must_be_what_the_manifests_say(tmp_path):
+    """Readers find vectors by the manifests, so files that were exchanged, or are unknown to them, are no result."""
+    folder = tmp_path / "out"
+    prepared, _ = run_job(write_fasta(tmp_path / "a.fa", 100), folder, shards=5)
+    one, other = (folder / "vectors" / f"shard_0000{number}.parquet" for number in (1, 3))
+    content = one.read_bytes()
+    shutil.copy(other, one)
+    other.write_bytes(content)
+    found = verify_job(folder, prepared.job)
+    assert found.once == 100
+    assert not found.complete
+    assert "2 files are not what their manifests say (the first: shard_00001.parquet" in found.sentence()
+    (folder / "manifest" / "rank_0.jsonl").unlink()
+    assert "5 files are not what their manifests say" in verify_job(folder, prepared.job).sentence()

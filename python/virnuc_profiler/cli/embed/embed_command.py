@@ -53,6 +53,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a job to its end; return 1 if a sequence is missing or not right."""
+    from virnuc_profiler.embed.prepared_job import take_back_damaged
     from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.sweep.plan.workload import write_skipped
 
@@ -79,14 +80,20 @@ def run(arguments: argparse.Namespace) -> int:
         if rank.index == 0:
             write_skipped(prepared.fasta, prepared.folder)
     projected = _projected(request, prepared)
-    _describe(request, prepared, projected, speaks=speaks)
+    _describe(request, prepared, projected, rank)
     if arguments.dry_run:
         return 0
     with JobRank(prepared.folder, rank) as member:
-        if prepared.left:
-            outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, member)
-            print_outcome(outcome, projected, whole=speaks)
-        return 0 if rank.launcher == LOCAL else _check(member)  # the launcher checks when all ranks have ended
+        take_back_damaged(prepared, member.name)
+        while True:
+            if not member.is_finished(prepared.shards):
+                outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, member)
+                print_outcome(outcome, projected, whole=speaks)
+            if rank.launcher == LOCAL:  # the launcher checks when all ranks have ended
+                return 0
+            code = _check(member)
+            if not code or member.is_finished(prepared.shards):  # else another rank has just found a damaged shard
+                return code
 
 
 def _check(member: JobRank) -> int:
@@ -96,7 +103,8 @@ def _check(member: JobRank) -> int:
     job = read_job(member.folder)
     assert job is not None, "a job that has run has a file"
     if not member.checks():
-        print("Checked: by another process of this job")
+        was = member.was_checked()
+        print("Checked: by another process of this job" if was else "Check: another process counts the vectors now")
         return 0
     code = check_and_index(member.folder, job)
     if not code:
@@ -178,11 +186,11 @@ def _projected(request: EmbedRequest, prepared: PreparedJob) -> Projected | None
     return project_source(source, job, "that are left", len(tokens))
 
 
-def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, *, speaks: bool) -> None:
+def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, rank: Rank) -> None:
     """Say what the job is, how much of it is left, what is damaged, and refuse it if the disk is too small."""
     from virnuc_profiler.embed.disk_space import disk_need, require_space
 
-    job = prepared.job
+    job, speaks = prepared.job, rank.local_index == 0
     folder = next(path for path in (prepared.folder, *prepared.folder.absolute().parents) if path.is_dir())
     need = disk_need(job, folder, prepared.left)
     lines = [f"Job: {counted(job.num_sequences, 'sequence')} of {shown_path(request.fasta)} in {_shards(prepared)}"]
@@ -192,7 +200,8 @@ def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected
     if projected is not None:
         lines.append(f"Time: {projected_text(projected)}, predicted from {shown_path(projected.source.path)}")
     for retraction in prepared.damaged:
-        print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
+        if retraction.key.shard % rank.count == rank.index % rank.count:  # ranks may know of the same one
+            print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
     if speaks:
         print("\n".join(lines), flush=True)
     require_space(need, job, prepared.folder)
@@ -236,7 +245,7 @@ def _run_shards(
     uuid = resolve_target(str(device)).uuid
     if uuid is not None and not member.has_device(uuid):
         _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
-    prepared = begin_job(prepared, weights, member.name)
+    prepared = begin_job(prepared, weights)
     queue = member.queue(prepared.shards)
     with show_job(prepared.left, queue, member.rank) as meter, _memory_errors_explained():
         return run_rank(

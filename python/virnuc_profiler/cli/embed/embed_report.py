@@ -78,7 +78,7 @@ def check_and_index(folder: Path, job: EmbedJob) -> int:
     if not found.complete:
         print(
             f"virnuc-profiler: error: {shown_path(folder)}: {shown_path(found.sentence())}; the same command "
-            "again writes what is missing",
+            "again, without --trust-sizes, writes what is missing or not right",
             file=sys.stderr,
         )
         return 1

@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ class CheckedFile:
     Attributes:
         bytes: Bytes written so far.
         crc32: CRC-32 of these bytes.
+        appeared: Whether the file has got its name.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -34,6 +35,7 @@ class CheckedFile:
         self.closed = False
         self.bytes = 0
         self.crc32 = 0
+        self.appeared = False
 
     def write(self, data: Any) -> int:
         """Write bytes at the end; returns how many, which are all.
@@ -64,12 +66,13 @@ class CheckedFile:
 
 
 @contextmanager
-def checked_file(path: Path, rank: str) -> Iterator[CheckedFile]:
+def checked_file(path: Path, rank: str, may_appear: Callable[[], bool] = lambda: True) -> Iterator[CheckedFile]:
     """Write a file that gets its name when the block ends, after its bytes are on the disk.
 
     Args:
         path: Path of the complete file. A file of that name is replaced.
         rank: Name of the rank that writes.
+        may_appear: Asked when the bytes are on the disk, which may take long; the file is dropped if it returns False.
 
     Raises:
         OutputError: It cannot be written. Nothing is left behind.
@@ -79,12 +82,15 @@ def checked_file(path: Path, rank: str) -> Iterator[CheckedFile]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
-            yield CheckedFile(descriptor)
+            file = CheckedFile(descriptor)
+            yield file
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        unfinished.replace(path)
-        sync_folder(path.parent)
+        if may_appear():
+            unfinished.replace(path)
+            file.appeared = True
+            sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {folder_problem(error)}") from error
     finally:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,18 +135,11 @@ class ShardWriter:
 
     def _write(self, opened: OpenShard) -> None:
         shard = opened.shard
-        if not self._holds(shard):
-            _log.warning("shard %d was taken over by another rank, because this one stood still", shard.number)
+        held = partial(self._holds, shard)
+        files: list[ShardFile] = []
+        if not (held() and self._write_files(opened, files, held)):
+            self._dropped(shard)
             return
-        name = shard_file(VECTORS_FOLDER, shard.number, self._format.suffix)
-        with checked_file(self._folder / name, self._rank) as file:
-            self._format.write(table_of(shard, opened.vectors, self._fasta, self._max_residues), file)
-        files = [ShardFile(name, file.bytes, f"{file.crc32:08x}")]
-        if opened.residues is not None:
-            name = shard_file(RESIDUES_FOLDER, shard.number, SUFFIX)
-            with checked_file(self._folder / name, self._rank) as file:
-                write_residues(file, shard.start, opened.residues, opened.offsets, self._metadata)
-            files.append(ShardFile(name, file.bytes, f"{file.crc32:08x}"))
         record = ShardRecord(
             shard=shard.number,
             start=shard.start,
@@ -157,5 +151,26 @@ class ShardWriter:
             finished_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         )
         with self._recording:
+            if not held():  # this process may have stood still at any line above
+                self._dropped(shard)
+                return
             self._manifest.add(record)
         self._on_finished(shard)
+
+    def _write_files(self, opened: OpenShard, files: list[ShardFile], held: Callable[[], bool]) -> bool:
+        """Write the files of a shard and add them to `files`; return False once the shard is another process's."""
+        shard = opened.shard
+        name = shard_file(VECTORS_FOLDER, shard.number, self._format.suffix)
+        with checked_file(self._folder / name, self._rank, held) as file:
+            self._format.write(table_of(shard, opened.vectors, self._fasta, self._max_residues), file)
+        files.append(ShardFile(name, file.bytes, f"{file.crc32:08x}"))
+        if opened.residues is None or not file.appeared:
+            return file.appeared
+        name = shard_file(RESIDUES_FOLDER, shard.number, SUFFIX)
+        with checked_file(self._folder / name, self._rank, held) as file:
+            write_residues(file, shard.start, opened.residues, opened.offsets, self._metadata)
+        files.append(ShardFile(name, file.bytes, f"{file.crc32:08x}"))
+        return file.appeared
+
+    def _dropped(self, shard: Shard) -> None:
+        _log.warning("shard %d was taken over by another rank, because this one stood still", shard.number)
