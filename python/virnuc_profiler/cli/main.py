@@ -169,6 +169,10 @@ def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
     reason = f"stopped by {stop}" if str(stop) else "stopped"
     folder = getattr(arguments, "resume", None) or getattr(arguments, "output_dir", None)
     if arguments.command == "embed":
+        from virnuc_profiler.embed.job import JOB_FILE
+
+        if folder is None or not (Path(folder) / JOB_FILE).is_file():
+            return reason
         return f"{reason}; complete shards are written, and embed --resume {folder} continues the job"
     if arguments.command not in ("sweep", "profile") or folder is None or not Path(folder).is_dir():
         return reason

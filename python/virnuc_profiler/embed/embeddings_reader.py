@@ -147,12 +147,12 @@ class Embeddings:
             if step == 1:
                 return self._read(start, max(start, stop))
             return self._take(np.arange(start, stop, step, dtype=np.int64))
-        if np.ndim(item) == 0:
-            vector: NDArray[Any] = self._take(np.array([item]))[0]
-            return vector
         positions = np.asarray(item)
         if positions.size and not np.issubdtype(positions.dtype, np.integer):
             raise TypeError(f"positions are {positions.dtype}, must be integers (of a mask: np.flatnonzero(mask))")
+        if positions.ndim == 0:
+            vector: NDArray[Any] = self._take(positions.reshape(1))[0]
+            return vector
         return self._take(positions)
 
     def positions_of(self, name: str) -> NDArray[np.int64]:

@@ -112,8 +112,8 @@ class ClaimFolder:
         generation = self._held.get(key)
         if generation is None:
             return False
-        if self._path(key, generation + 1).exists():
-            del self._held[key]
+        if self._path(key, generation + 1).exists() or not self._path(key, generation).exists():
+            del self._held[key]  # taken over, or removed together with all claims because all work is done
             return False
         return True
 
@@ -182,6 +182,8 @@ class ClaimFolder:
     def _highest(self, key: str) -> int:
         """Return the highest generation of a claim; 0 if there is none."""
         generation = self._generations.get(key, 0)
+        if generation and not self._path(key, generation).exists():
+            generation = 0  # all claims were removed
         while self._path(key, generation + 1).exists():
             generation += 1
         self._generations[key] = generation

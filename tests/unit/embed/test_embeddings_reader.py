@@ -45,7 +45,7 @@ def test_by_position(job):
     chosen = [149, 3, 3, 70, 0]
     np.testing.assert_array_equal(embeddings[chosen], expected[chosen])
     assert embeddings[[]].shape == (0, 4)
-    for mask in (np.zeros(COUNT, dtype=bool), [1.5]):
+    for mask in (np.zeros(COUNT, dtype=bool), [1.5], 1.5, True, None):
         with pytest.raises(TypeError, match="must be integers"):
             embeddings[mask]
     for position in (COUNT, -COUNT - 1):

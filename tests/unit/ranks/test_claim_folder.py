@@ -233,3 +233,13 @@ def test_the_folder_goes_when_all_is_done(folder):
         claims.take("a")
         claims.remove()
         assert not folder.exists()
+
+
+def test_a_process_that_stood_still_while_all_claims_were_removed_holds_nothing(folder):
+    """The others had done its work meanwhile, and ended."""
+    with ClaimFolder(folder, rank(0)) as stopped:
+        assert stopped.take("a")
+        with ClaimFolder(folder, rank(1)) as other:
+            other.remove()
+        assert not stopped.holds("a")
+        assert stopped.take("a"), "nobody holds it now"

@@ -85,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     with JobRank(prepared.folder, rank) as member:
         take_back_damaged(prepared, member.name)
+        if not prepared.left and speaks:
+            _warn_of_other_weights(prepared)
         while True:
             if not member.is_finished(prepared.shards):
                 outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, member)
@@ -94,6 +96,21 @@ def run(arguments: argparse.Namespace) -> int:
             code = _check(member)
             if not code or member.is_finished(prepared.shards):  # else another rank has just found a damaged shard
                 return code
+
+
+def _warn_of_other_weights(prepared: PreparedJob) -> None:
+    """Say that weights of another name were not compared with those of a complete job, since none are loaded."""
+    from virnuc_profiler.embed.job import read_job
+
+    earlier, asked = read_job(prepared.folder), prepared.job.weights_option
+    if earlier is not None and earlier.weights_option != asked:
+        _log.warning(
+            "nothing is left to do, so --weights %s was not compared with the weights of the job, which were taken from "
+            "%s (%s)",
+            asked,
+            earlier.weights_option,
+            earlier.weights,
+        )
 
 
 def _check(member: JobRank) -> int:

@@ -220,3 +220,22 @@ def test_a_sweep_gives_model_precision_and_knobs(tmp_path, fasta, capsys):
     assert "leave --precision or --config out" in failing(capsys, 2, *arguments, "--precision", "bf16")
     assert embed(*arguments, "--dry-run", "--token-budget", 999) == 0
     assert "From the options instead: num_workers=0, token_budget=999" in capsys.readouterr().out
+
+
+def test_a_command_that_is_stopped_before_the_job_begins_does_not_promise_to_continue(tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("virnuc_profiler.inference.sequences.dataset.open_fasta", stop)
+    fasta = write_fasta(tmp_path / "a.fa", 5)
+    assert main(["embed", "--fasta", str(fasta), "--model", "8M", "--output-dir", str(tmp_path / "out")]) != 0
+    assert "--resume" not in capsys.readouterr().err
+
+
+def test_weights_that_a_complete_job_cannot_be_compared_with_are_said_to_be_so(tmp_path, fasta, caplog):
+    arguments = ["embed", "--fasta", str(fasta), "--model", "8M", "--device", "cpu", "--output-dir", str(tmp_path / "v")]
+    assert main([*arguments, "--num-workers", "0"]) == 0
+    assert main(arguments) == 0
+    assert "was not compared" not in caplog.text
+    assert main([*arguments, "--weights", str(tmp_path / "other.pt")]) == 0
+    assert f"--weights {tmp_path / 'other.pt'} was not compared with the weights of the job" in caplog.text
