@@ -105,8 +105,7 @@ def _warn_of_other_weights(prepared: PreparedJob) -> None:
     earlier, asked = read_job(prepared.folder), prepared.job.weights_option
     if earlier is not None and earlier.weights_option != asked:
         _log.warning(
-            "nothing is left to do, so --weights %s was not compared with the weights of the job, which were taken from "
-            "%s (%s)",
+            "nothing is left to do, so --weights %s was not compared with those of the job: %s (%s)",
             asked,
             earlier.weights_option,
             earlier.weights,
@@ -212,7 +211,8 @@ def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected
     need = disk_need(job, folder, prepared.left)
     lines = [f"Job: {counted(job.num_sequences, 'sequence')} of {shown_path(request.fasta)} in {_shards(prepared)}"]
     if prepared.continued:
-        lines.append(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}")
+        unless = "" if rank.is_single else ", unless another rank finds files damaged"
+        lines.append(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}{unless}")
     lines += [f"Disk: {need.text}", f"Configuration: {request.configuration}"]
     if projected is not None:
         lines.append(f"Time: {projected_text(projected)}, predicted from {shown_path(projected.source.path)}")

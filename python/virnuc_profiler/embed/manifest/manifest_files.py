@@ -47,7 +47,9 @@ def _read(path: Path) -> list[ShardRecord | Retraction]:
     found = [record for number, entry in lines.entries if (record := _record(path, number, entry)) is not None]
     if lines.damaged:
         numbers = ", ".join(map(str, lines.damaged[:5]))
-        _log.warning("%s: damaged lines are not used, and their shards are done again: %s", path, numbers)
+        _log.warning(
+            "%s: damaged lines are not used (%s); a shard that no other line records is done again", path, numbers
+        )
     return found
 
 

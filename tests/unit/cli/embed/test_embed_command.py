@@ -233,9 +233,19 @@ def test_a_command_that_is_stopped_before_the_job_begins_does_not_promise_to_con
 
 
 def test_weights_that_a_complete_job_cannot_be_compared_with_are_said_to_be_so(tmp_path, fasta, caplog):
-    arguments = ["embed", "--fasta", str(fasta), "--model", "8M", "--device", "cpu", "--output-dir", str(tmp_path / "v")]
+    arguments = [
+        "embed",
+        "--fasta",
+        str(fasta),
+        "--model",
+        "8M",
+        "--device",
+        "cpu",
+        "--output-dir",
+        str(tmp_path / "v"),
+    ]
     assert main([*arguments, "--num-workers", "0"]) == 0
     assert main(arguments) == 0
     assert "was not compared" not in caplog.text
     assert main([*arguments, "--weights", str(tmp_path / "other.pt")]) == 0
-    assert f"--weights {tmp_path / 'other.pt'} was not compared with the weights of the job" in caplog.text
+    assert f"--weights {tmp_path / 'other.pt'} was not compared with those of the job" in caplog.text

@@ -38,7 +38,7 @@ def test_a_damaged_line_is_not_used_and_said(tmp_path, caplog):
         manifest.add(dataclasses.replace(RECORD, shard=4))
     manifest.path.write_bytes(manifest.path.read_bytes().replace(b'"shard":3', b'"shard":5'))
     assert read_manifests(tmp_path).keys() == {4}
-    assert "done again: 1" in caplog.text
+    assert "damaged lines are not used (1);" in caplog.text
 
 
 def test_the_later_of_two_records_counts(tmp_path):
