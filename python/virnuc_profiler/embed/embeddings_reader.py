@@ -285,8 +285,12 @@ class Embeddings:
     def _view(self, number: int) -> ShardView:
         view = self._views.get(number)
         if view is None:
+            record = self._records[number]
             with self._readable(number) as path:
-                view = self._views[number] = self._format.open(path)
+                view = self._format.open(path)
+                if not np.array_equal(view.positions, np.arange(record.start, record.stop)):
+                    raise ValueError(f"it holds other sequences than {record.start:,} to {record.stop - 1:,}")
+            self._views[number] = view
         return view
 
     def _vectors(self, number: int) -> VectorPages:
@@ -294,7 +298,7 @@ class Embeddings:
         if pages is None:
             places = None if self._places is None else self._places.places(number, self._records[number])
             with self._readable(number) as path:
-                if places is None:
+                if places is None or path.stat().st_size != self._records[number].files[0].bytes:
                     pages = self._view(number).vectors
                 else:
                     pages = VectorPages.mapped(path, places, self.job.hidden_size, self.dtype)

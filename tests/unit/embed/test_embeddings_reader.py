@@ -141,3 +141,16 @@ def test_a_job_that_failed_can_be_read(tmp_path):
 def test_residues_of_a_job_without_them_are_refused(job):
     with pytest.raises(ValueError, match="without --per-residue"):
         open_embeddings(job[0].folder).residues(0)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("form", ["parquet", "safetensors"])
+def test_a_file_of_another_shard_is_not_read_as_this_one(tmp_path, form, indexed):
+    folder = tmp_path / "out"
+    prepared, _ = run_job(write_fasta(tmp_path / "a.fa", 60), folder, shards=3, format=form)
+    if indexed:
+        build_indexes(folder, prepared.job)
+    files = sorted((folder / "vectors").iterdir(), key=lambda path: path.stat().st_size)
+    files[0].write_bytes(files[-1].read_bytes())
+    with pytest.raises(TelemetryFormatError, match=f"{files[0].name} cannot be read .it holds other sequences than"):
+        open_embeddings(folder).to_numpy()
