@@ -207,7 +207,7 @@ class Embeddings:
             raise ValueError(f"{self.folder} has no vectors of residues: it was written without --per-residue")
         number = int(self._shards_of(np.array([position]))[0])
         with self._readable(number, 1) as path:
-            return ResidueView(path).of_row(position - int(self._starts[number]))
+            return ResidueView(path).of_position(position)
 
     def id_of(self, position: int) -> str:
         """Return the identifier of a position.

@@ -74,7 +74,8 @@ def verify_job(folder: Path, job: EmbedJob) -> Verification:
         LibraryUnavailable: The package that reads the files is missing.
         OutputError: A manifest cannot be read.
     """
-    recorded = {record.files[0].name: record for record in read_manifests(folder).values()}
+    records = read_manifests(folder)
+    recorded = {record.files[0].name: record for record in records.values()}
     unrecorded = []
     file_format = make_format(job.format)
     counts = np.zeros(job.num_sequences, dtype=np.uint8)
@@ -90,6 +91,10 @@ def verify_job(folder: Path, job: EmbedJob) -> Verification:
                 unrecorded.append(f"{path.name}: no manifest has a valid line of it")
             elif not np.array_equal(found, np.arange(record.start, record.stop)):
                 unrecorded.append(f"{path.name}: it holds other sequences than {record.start:,} to {record.stop - 1:,}")
+    for file in (file for record in records.values() for file in record.files[1:]):  # of residues
+        path = folder / file.name
+        if not path.is_file() or path.stat().st_size != file.bytes:
+            unrecorded.append(f"{path.parent.name}/{path.name}: it is missing, or has not {file.bytes:,} bytes")
     return Verification(
         len(paths),
         int((counts == 1).sum()),

@@ -15,7 +15,8 @@ from virnuc_profiler.embed.prepared_job import begin_job, prepare_job
 from virnuc_profiler.embed.rank_worker import RankListener, run_rank
 from virnuc_profiler.embed.shard_queue import LocalQueue
 from virnuc_profiler.embed.streaming import run_recorder
-from virnuc_profiler.errors import OutputError, UsageError, WorkloadError
+from virnuc_profiler.embed.verify import verify_job
+from virnuc_profiler.errors import OutputError, TelemetryFormatError, UsageError, WorkloadError
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -215,7 +216,7 @@ def test_vectors_of_residues(tmp_path, fasta):
         def __call__(self, tokens, cu_seqlens, max_seqlen, *more):
             return tokens[:, None].float().repeat(1, self.hidden_size)
 
-    run_job(fasta, tmp_path / "out", model=Tokens(), per_residue=True)
+    prepared, _ = run_job(fasta, tmp_path / "out", model=Tokens(), per_residue=True)
     embeddings = open_embeddings(tmp_path / "out")
     expected = expected_vectors(fasta)
     for position in (0, 77, 149):
@@ -224,3 +225,9 @@ def test_vectors_of_residues(tmp_path, fasta):
         assert residues[-1, 0] == expected[position, 2]
         assert residues.mean() == pytest.approx(expected[position, 0], rel=1e-5)
         assert embeddings[position][0] == pytest.approx(expected[position, 0], rel=1e-5)
+    first, second = sorted((tmp_path / "out" / "residues").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(TelemetryFormatError, match=r"cannot be read .it holds other sequences than 0"):
+        embeddings.residues(0)
+    first.unlink()
+    assert f"residues/{first.name}: it is missing" in verify_job(tmp_path / "out", prepared.job).sentence()

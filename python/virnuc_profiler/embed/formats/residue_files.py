@@ -53,12 +53,19 @@ class ResidueView:
     def __init__(self, path: Path) -> None:
         self._tensors = MappedTensors(path, ("residues", "offsets", "positions"))
         self._offsets = self._tensors["offsets"]
+        self._positions = self._tensors["positions"]
 
-    def of_row(self, row: int) -> NDArray[Any]:
+    def of_position(self, position: int) -> NDArray[Any]:
         """Return a copy of the vectors of one sequence's residues, (residues, hidden_size).
 
         Args:
-            row: Number of the sequence in the shard.
+            position: Position of the sequence in the FASTA file.
+
+        Raises:
+            ValueError: The file does not hold it.
         """
+        row = int(np.searchsorted(self._positions, position))
+        if row >= len(self._positions) or self._positions[row] != position:
+            raise ValueError(f"it holds other sequences than {position:,}")
         vectors: NDArray[Any] = np.array(self._tensors["residues"][self._offsets[row] : self._offsets[row + 1]])
         return vectors
