@@ -137,6 +137,8 @@ def _run(performance: Performance) -> Iterator[str]:
     for key, label in _RUN_KEYS.items():
         if performance.metadata.get(key) is not None:
             yield f"{label}: {words(performance.metadata[key])}"
+    if isinstance(failure := performance.metadata.get("failure"), Mapping):
+        yield f"Failed: {words(failure.get('reason'))}: {words(failure.get('message'), 200)}"
 
 
 def _shards(summary: Mapping[str, Any]) -> Iterator[str]:

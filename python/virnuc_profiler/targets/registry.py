@@ -126,6 +126,8 @@ def _factory(name: str) -> Callable[[TargetOptions], Any]:
         if known.package and not is_installed(known.package):
             raise UsageError(f"target {name} needs the package {known.package}, which is missing: {known.install}")
         name = known.factory
+    if name.endswith(".py"):
+        raise UsageError(f"target {name} names a file without its factory: add it, as in {name}:make")
     place, colon, function = name.rpartition(":")
     if not (colon and place and function.isidentifier()):
         names = ", ".join((BUILTIN_TARGET, *TARGETS))

@@ -65,7 +65,7 @@ def test_the_working_folder_hides_no_module(tmp_path, monkeypatch):
     ("name", "words"),
     [
         ("huggingfaces", "there is no target 'huggingfaces': name one of builtin"),
-        ("some/file.py", "there is no target"),
+        ("some/file.py", "names a file without its factory: add it, as in some/file.py:make"),
         ("a.b:", "there is no target"),
         ("no_such_module_here:make", "target module no_such_module_here cannot be imported: ModuleNotFoundError"),
         ("json:no_such_function", "json has no function no_such_function"),

@@ -44,10 +44,14 @@ def add_target_options(parser: argparse.ArgumentParser, *, lists: bool) -> None:
         f"(default: {BUILTIN_TARGET})",
     )  # fmt: skip
     values = "NAME=V1,V2" if lists else "NAME=VALUE"
-    what = "values to try of a knob of the target; one value holds in every step" if lists else "value of a knob"
+    what = (
+        "a knob of the target and the values to try; a single value holds in every step"
+        if lists
+        else "a knob of the target and its value"
+    )
     group.add_argument(
         "--knob", action="append", type=_assignment, metavar=values,
-        help=f"{what}, where it has no option of its own; may be repeated (default: those that the target names)",
+        help=f"{what}; may be repeated (default: what the target names; doctor --target NAME lists its knobs)",
     )  # fmt: skip
 
 

@@ -88,7 +88,7 @@ class KnobSet(Mapping[str, Knob]):
             ValueError: There is none; the message lists those that there are.
         """
         if name not in self:
-            whose = "the sweep" if self.is_builtin else self.target
+            whose = "the built-in target" if self.is_builtin else self.target
             raise ValueError(f"{name!r} is not a knob of {whose}; the knobs are {', '.join(self) or 'none'}")
         return self[name]
 
