@@ -17,6 +17,7 @@ from virnuc_profiler import (
     BooleanKnob,
     Configuration,
     IntegerKnob,
+    Knob,
     TargetOptions,
     TargetWorkload,
     padded_statistics,
@@ -53,7 +54,7 @@ class OwnTarget:
     def describe(self) -> dict[str, Any]:
         return {"name": "own loop", "model_name": "one layer", "versions": {"torch": torch.__version__}}
 
-    def knobs(self) -> list[IntegerKnob | BooleanKnob]:
+    def knobs(self) -> list[Knob]:
         size = IntegerKnob(name="batch_size", default=4, low=1, high=512, tries=(4, 16), help="sequences of a batch")
         return [size, BooleanKnob(name="sort_by_length", default=False, help="puts similar lengths together")]
 

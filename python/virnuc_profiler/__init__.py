@@ -34,7 +34,7 @@ _HOMES = {
     "virnuc_profiler.targets.contract": ("Target", "TargetOptions"),
     "virnuc_profiler.targets.target_workload": ("TargetWorkload",),
     "virnuc_profiler.targets.knobs.configuration": ("Configuration",),
-    "virnuc_profiler.targets.knobs.knob": ("BooleanKnob", "ChoiceKnob", "IntegerKnob"),
+    "virnuc_profiler.targets.knobs.knob": ("BooleanKnob", "ChoiceKnob", "IntegerKnob", "Knob"),
     "virnuc_profiler.sweep.kernels.kernel_pass": ("add_kernels",),
     "virnuc_profiler.sweep.plan.workload": ("generate_tuning_workload",),
     "virnuc_profiler.sweep.trial.cleanup": ("cleanup_between_runs",),
@@ -55,6 +55,7 @@ __all__ = [
     "Diagnosis",
     "IndexBasedDataset",
     "IntegerKnob",
+    "Knob",
     "ModelShape",
     "RunResult",
     "SequenceDataset",
@@ -128,7 +129,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
     from virnuc_profiler.targets.contract import Target, TargetOptions
     from virnuc_profiler.targets.knobs.configuration import Configuration
-    from virnuc_profiler.targets.knobs.knob import BooleanKnob, ChoiceKnob, IntegerKnob
+    from virnuc_profiler.targets.knobs.knob import BooleanKnob, ChoiceKnob, IntegerKnob, Knob
     from virnuc_profiler.targets.target_workload import TargetWorkload
     from virnuc_profiler.telemetry.logger import TelemetryLogger
     from virnuc_profiler.telemetry.run_result import RunResult
