@@ -67,7 +67,7 @@ def test_a_worker_at_its_address_space_limit_is_out_of_host_memory(monkeypatch, 
 def test_an_oom_kill_is_distinguished_from_other_kills(monkeypatch, tmp_path):
     # Without permission to create a control group, the test itself raises the kernel's counter.
     counts = iter([{"/proc/vmstat": 3}, {"/proc/vmstat": 4}])
-    for place in ("trial.run", "machine.oom_kills"):  # the reads before and after the trial
+    for place in ("trial.trial_run", "machine.oom_kills"):  # the reads before and after the trial
         monkeypatch.setattr(f"virnuc_profiler.sweep.{place}.oom_kills", lambda: next(counts))
     result = run_with(monkeypatch, tmp_path, faults.be_killed)
     assert_failed(result, "OOM", "host")

@@ -44,14 +44,12 @@ def add_target_options(parser: argparse.ArgumentParser, *, lists: bool) -> None:
         f"(default: {BUILTIN_TARGET})",
     )  # fmt: skip
     values = "NAME=V1,V2" if lists else "NAME=VALUE"
-    what = (
-        "a knob of the target and the values to try; a single value holds in every step"
-        if lists
-        else "a knob of the target and its value"
-    )
+    what = "values to try of a knob" if lists else "value of a knob"
+    single = "a single value holds in every step; " if lists else ""
     group.add_argument(
         "--knob", action="append", type=_assignment, metavar=values,
-        help=f"{what}; may be repeated (default: what the target names; doctor --target NAME lists its knobs)",
+        help=f"{what} of the target that has no option of its own; {single}may be repeated "
+        "(default: the target's own, which doctor --target NAME lists)",
     )  # fmt: skip
 
 
