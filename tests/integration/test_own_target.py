@@ -116,3 +116,27 @@ def test_it_keeps_the_contract():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert isinstance(module.make(TargetOptions("cpu")), Target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        (
+            "profiler.current_batch.set_packing",
+            "print",
+            "12 went in (3 batches without packing: call batch.set_",
+        ),
+        ('profiler.stage("d2h")', 'profiler.stage("copy")', "no stage 'copy'; the stages are: fetch, collate, h2d"),
+        ("yield len(tokens)", "yield", "yielded None after a batch; yield the number of its sequences"),
+        ("configuration.batch_size", "configuration.size", "a configuration has no 'size'"),
+    ],
+)
+def test_a_likely_mistake_is_named(right, wrong, message, tmp_path):
+    code = EXAMPLE.read_text(encoding="utf-8")
+    assert right in code
+    (tmp_path / "mine.py").write_text(code.replace(right, wrong), encoding="utf-8")
+    target = ("--target", "mine.py:make", "--device", "cpu", "--num-sequences", "12")
+    finished = run("profile", *target, "--output-dir", "out", cwd=tmp_path)
+    assert finished.code != 0
+    assert message in finished.error
