@@ -199,10 +199,14 @@ def test_the_result_can_be_saved_and_loaded(profiler, tmp_path):
 
 
 def test_a_run_that_an_exception_ends_names_it_and_keeps_its_batches(profiler):
-    with pytest.raises(LookupError), profiler:
+    @profiler
+    def fail():
         for number in profiler.batches(range(3)):
             if number == 1:
                 raise LookupError("the moon is full\nfurther lines")
+
+    with pytest.raises(LookupError):
+        fail()
     run = profiler.result
     assert len(run.batches) == 2
     assert run.metadata["status"] == "failed"
@@ -220,8 +224,7 @@ def test_metadata_of_the_user_come_before_what_an_exception_says():
 def test_a_loop_that_is_closed_early_has_not_failed(profiler):
     def loop():
         with profiler:
-            for number in profiler.batches(range(3)):
-                yield number
+            yield from profiler.batches(range(3))
 
     iterator = loop()
     next(iterator)
