@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,21 +51,34 @@ def compare_runs(
     for name, value in (("threshold", threshold), ("run_noise", run_noise)):
         if not 0 <= value <= 0.5:
             raise ValueError(f"{name} is {value!r}; it must be a share from 0 to 0.5, such as 0.02 for 2 %")
-    sides = _side(reference, "reference"), _side(candidate, "candidate")
+    before, after = _parts(reference, "reference"), _parts(candidate, "candidate")
+    shared = {id(part) for part in before} & {id(part) for part in after}
+    sides = _side(before, "reference", shared), _side(after, "candidate", shared)
     return compare_sides(*sides, Rule(threshold=threshold, run_noise=run_noise), anyway=anyway)
 
 
-def _side(given: ComparedSide, role: str) -> Side:
+def _parts(given: ComparedSide, role: str) -> Sequence[RunResult | str | os.PathLike[str]]:
     parts = [given] if isinstance(given, RunResult | str | os.PathLike) else list(given)
-    runs = [part for part in parts if isinstance(part, RunResult)]
     if not parts:
         raise UsageError(f"the {role} has no runs: give at least one")
+    return parts
+
+
+def _side(parts: Sequence[RunResult | str | os.PathLike[str]], role: str, shared: Set[int]) -> Side:
+    """Read one side.
+
+    Args:
+        parts: Its runs, or their paths.
+        role: Its name in messages.
+        shared: Identities of the runs that are on both sides; all others may share their names by chance.
+    """
+    runs = [part for part in parts if isinstance(part, RunResult)]
     if not runs:
         return read_side([Path(part) for part in parts if not isinstance(part, RunResult)])
     if len(runs) < len(parts):
         raise UsageError(f"the {role} has runs in memory and paths: give one kind, such as run.save(path) for all")
     if len(set(map(id, runs))) < len(runs):
         raise UsageError(f"the {role} has the same run twice; each run counts once")
-    names = [printable(run.run_id) for run in runs]
-    name = f"run {names[0]}" + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
-    return Side(name=name, runs=tuple(run_of(run, f"run {run.run_id}") for run in runs))
+    name = f"run {printable(runs[0].run_id)}" + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
+    sources = [f"run {run.run_id}" if id(run) in shared else f"{role} run {run.run_id}" for run in runs]
+    return Side(name=name, runs=tuple(map(run_of, runs, sources)))

@@ -29,6 +29,12 @@ def test_one_run_each_says_what_that_cannot_show():
     compared = compare_runs(noisy_run(), noisy_run(seed=1), threshold=0.05, run_noise=0.08)
     assert (compared.rule.threshold, compared.rule.run_noise) == (0.05, 0.08)
     assert any("One run on each side" in note for note in compared.notes)
+    assert compared.warnings == ()  # although the two have the same name
+
+
+def test_a_run_beside_itself_is_named():
+    run = noisy_run()
+    assert compare_runs(run, run).warnings == ("run made-by-hand is on both sides.",)
 
 
 def test_what_cannot_sensibly_be_compared_is_refused():
