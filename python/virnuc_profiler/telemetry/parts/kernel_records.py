@@ -84,8 +84,8 @@ class KernelActivity:
         idle_in_stages_ns: Time of the window in a device stage in which nothing ran; None without device times.
         idle_between_ns: Time of the window outside of all device stages in which nothing ran; None without device
             times.
-        launches: Calls that launched the work of the captured batches.
-        operations: Kernels, copies and memsets of the captured batches.
+        launches: Calls that launched the work of the captured batches, and that in the window outside of all stages.
+        operations: Kernels, copies and memsets of that work.
         reference_ns: Time that the batches take without CUPTI; None if it is unknown. See
             ``analysis.kernels.captured_batches``.
         clock_error_ns: Uncertainty of the launch times relative to the stages; None if the clocks were compared by
