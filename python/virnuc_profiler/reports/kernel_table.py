@@ -22,7 +22,8 @@ TOP_KERNELS: Final = 5
 def render_kernels(kernels: KernelActivity) -> str:
     """Render the busy share, the gaps, the launches, and the kernels of each stage.
 
-    Times of the tables are per batch. Shares of kernels are of the summed device time of all stages.
+    Times by stage are per batch, and those of kernels of all captured batches. Shares of kernels are of the summed
+    device time of all stages.
 
     Args:
         kernels: Device work of the captured batches.
@@ -31,7 +32,18 @@ def render_kernels(kernels: KernelActivity) -> str:
     top = aligned([_KERNEL_HEADINGS, *_kernel_rows(kernels)], left=2)
     rule = "=" * max(map(len, (*stages, *top)))
     return "\n".join(
-        ["Kernels (CUPTI)", rule, *_figures(kernels), "", "By stage, per batch:", *stages, "", "Largest:", *top, rule]
+        [
+            "Kernels (CUPTI)",
+            rule,
+            *_figures(kernels),
+            "",
+            "By stage, per batch:",
+            *stages,
+            "",
+            "Largest, all batches:",
+            *top,
+            rule,
+        ]
     )
 
 
@@ -63,6 +75,8 @@ def _figures(kernels: KernelActivity) -> Iterator[str]:
     yield f"GPU busy while recorded: {share(kernels.busy_share)}"
     if kernels.busy_share_at_own_pace is not None:
         yield f"GPU busy at the loop's own pace: {share(kernels.busy_share_at_own_pace)} (same work, without CUPTI)"
+    elif kernels.exceeds_reference:
+        yield "GPU busy at the loop's own pace: not known, the GPU worked longer than the batches take without CUPTI"
     if kernels.idle_in_stages_ns is not None and kernels.idle_between_ns is not None:
         inside, between = (share(ratio(ns, window_ns)) for ns in (kernels.idle_in_stages_ns, kernels.idle_between_ns))
         yield f"Idle while recorded: {inside} inside device stages, {between} between them"

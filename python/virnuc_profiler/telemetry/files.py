@@ -94,7 +94,7 @@ def _pieces(value: Any) -> Iterator[str]:
 
 
 def _name(key: Any) -> str:
-    """Return the JSON name of a dictionary's key: numbers, booleans and None become strings, as Python's encoder has it."""
+    """Return the JSON name of a dictionary's key; numbers, booleans and None become strings as in Python's encoder."""
     return json.dumps({key: 0}).removeprefix("{").removesuffix(": 0}")
 
 

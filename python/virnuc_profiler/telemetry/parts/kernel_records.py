@@ -14,6 +14,9 @@ from virnuc_profiler.telemetry.typed_records import Known, Record, known_fields,
 ANCHOR_CALL: Final = "cudaDeviceSynchronize"
 """Call by which the clocks of a trace and of the stages are compared."""
 
+_MAX_WORK: Final = 1.02
+"""Largest ratio of the device's work to the time of its batches that the spread of repeated runs explains."""
+
 
 class ClockAnchor(NamedTuple):
     """A call of :data:`ANCHOR_CALL` in a trace, with the times around it.
@@ -114,14 +117,19 @@ class KernelActivity:
 
     @property
     def busy_share_at_own_pace(self) -> float | None:
-        """Busy share of the device in the loop without CUPTI, 0 to 1; None if the time of its batches is unknown.
+        """Busy share of the device in the loop without CUPTI, 0 to 1; None if it is unknown.
 
         The device does the same work in both, and CUPTI slows down the host. So the work is compared with the time that
-        the same batches took without it.
+        the same batches took without it. If that time is unknown, or the work does not fit into it, so is the share.
         """
-        if not self.reference_ns or self.reference_ns <= 0:
+        if not self.reference_ns or self.reference_ns <= 0 or self.exceeds_reference:
             return None
         return min(1.0, self.busy_ns / self.reference_ns)
+
+    @property
+    def exceeds_reference(self) -> bool:
+        """Whether the device worked longer under CUPTI than its batches take without it, so that it was slower."""
+        return bool(self.reference_ns) and self.busy_ns > _MAX_WORK * (self.reference_ns or 0)
 
     @property
     def slowdown(self) -> float | None:

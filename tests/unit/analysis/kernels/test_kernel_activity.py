@@ -14,6 +14,7 @@ from tests.support.run_records import MS, batch, run_of, stage
 from virnuc_profiler.analysis.kernels.device_trace import read_device_trace
 from virnuc_profiler.analysis.kernels.kernel_activity import kernel_activity
 from virnuc_profiler.analysis.kernels.trace_clock import fit_trace_clock
+from virnuc_profiler.reports.kernel_table import render_kernels
 from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor
 from virnuc_profiler.telemetry.parts.start_up_records import StartUpPart, StartUpRecord
 
@@ -64,6 +65,13 @@ def test_the_overhead_is_that_over_the_same_batches_of_the_measured_run():
     found = activity_of(capture, measured=faster(capture.run, 1.5))
     assert found.slowdown == pytest.approx(1.5, rel=1e-3)
     assert found.busy_share_at_own_pace == pytest.approx(1.5 * found.busy_share, rel=1e-3)
+
+
+def test_a_device_that_works_longer_than_the_batches_take_was_slower_under_cupti():
+    found = activity_of(capture := launch_bound_capture(), measured=faster(capture.run, 4.0))
+    assert found.busy_ns > found.reference_ns
+    assert found.busy_share_at_own_pace is None
+    assert "own pace: not known, the GPU worked longer than the batches take without CUPTI" in render_kernels(found)
 
 
 def test_batches_that_the_measured_run_lacks_are_compared_with_those_before_the_capture():
