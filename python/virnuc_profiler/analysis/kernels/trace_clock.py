@@ -22,11 +22,12 @@ _MIN_MATCHED: Final = 2
 """A single call may match any other; two of them at the same distance hardly do."""
 
 _MAX_DRIFT: Final = 1e-3
-"""Limit of the clocks' drift, far above that of any clock. Calls that are further off are others of the same pattern."""
+"""Limit of the clocks' drift, far above that of any clock. Calls that are further off are others in the same pattern.
+"""
 
 _CUT_SHORT: Final = (
-    "the trace does not reach the end of the captured batches, or the time of day was set meanwhile: CUPTI may have had "
-    "too many records, so capture fewer batches"
+    "the trace does not reach the end of the captured batches, or the time of day was set meanwhile: CUPTI may have "
+    "had too many records, so capture fewer batches"
 )
 
 

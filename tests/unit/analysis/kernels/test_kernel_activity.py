@@ -17,6 +17,7 @@ from virnuc_profiler.analysis.kernels.trace_clock import fit_trace_clock
 from virnuc_profiler.reports.kernel_table import render_kernels
 from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor
 from virnuc_profiler.telemetry.parts.start_up_records import StartUpPart, StartUpRecord
+from virnuc_profiler.telemetry.records import StopRecord
 
 
 def activity_of(capture, *, num_batches=20, measured=None):
@@ -97,6 +98,14 @@ def test_batches_that_recorded_a_graph_are_no_reference():
     late = noted(measured, measured.batches[40].host_start_ns)
     assert activity_of(capture, measured=late).slowdown == pytest.approx(1.0, rel=0.01)
     assert activity_of(disturbed, measured=late).slowdown is None
+
+
+def test_batches_during_which_the_run_was_stopped_are_no_reference():
+    capture = launch_bound_capture()
+    measured = faster(capture.run, 1.5)
+    at = measured.batches[20].host_start_ns
+    stopped = replace(measured, stops=(StopRecord(at, at + 2_000 * MS, "process"),))
+    assert activity_of(capture, measured=stopped).reference_ns is None
 
 
 def test_a_graph_is_one_launch_of_many_kernels():
