@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.typed_records import Known, Record, known_fields, read_record, require_type
 
 ANCHOR_CALL: Final = "cudaDeviceSynchronize"
@@ -150,12 +151,18 @@ class KernelActivity:
             name: Name of that value in error messages.
 
         Raises:
-            TelemetryFormatError: A value is missing or of another type.
+            TelemetryFormatError: A value is missing or of another type, or the device is busy for longer than the
+                window.
         """
         require_type(values, (dict,), name)
         scalars = {key: value for key, value in values.items() if key not in ("stages", "kernels")}
+        found = read_record(cls, scalars, name)
+        if not 0 <= found.busy_ns <= found.window_ns:
+            raise TelemetryFormatError(
+                f"{name} has busy_ns = {found.busy_ns:,}, which is not within its window of {found.window_ns:,} ns"
+            )
         return replace(
-            read_record(cls, scalars, name),
+            found,
             stages=_read_all(StageActivity, values.get("stages", []), f"{name}.stages"),
             kernels=_read_all(KernelTotal, values.get("kernels", []), f"{name}.kernels"),
         )

@@ -14,8 +14,9 @@ from tests.support.run_records import MS, batch, run_of, stage
 from virnuc_profiler.analysis.kernels.device_trace import read_device_trace
 from virnuc_profiler.analysis.kernels.kernel_activity import kernel_activity
 from virnuc_profiler.analysis.kernels.trace_clock import fit_trace_clock
+from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.reports.kernel_table import render_kernels
-from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor
+from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor, KernelActivity
 from virnuc_profiler.telemetry.parts.start_up_records import StartUpPart, StartUpRecord
 from virnuc_profiler.telemetry.records import StopRecord
 
@@ -66,6 +67,13 @@ def test_the_overhead_is_that_over_the_same_batches_of_the_measured_run():
     found = activity_of(capture, measured=faster(capture.run, 1.5))
     assert found.slowdown == pytest.approx(1.5, rel=1e-3)
     assert found.busy_share_at_own_pace == pytest.approx(1.5 * found.busy_share, rel=1e-3)
+
+
+def test_a_file_in_which_the_device_is_busy_for_longer_than_the_window_is_refused():
+    saved = activity_of(launch_bound_capture()).to_json()
+    for busy_ns in (-1, saved["window_ns"] + 1):
+        with pytest.raises(TelemetryFormatError, match="which is not within its window of"):
+            KernelActivity.from_json({**saved, "busy_ns": busy_ns})
 
 
 def test_a_device_that_works_longer_than_the_batches_take_was_slower_under_cupti():
