@@ -114,7 +114,8 @@ def _before_capture_ns(run: RunResult, captured: CapturedBatches, started_ns: in
 def _quiet_ns(run: RunResult, start_ns: int, end_ns: int) -> int | None:
     """Return the length of a window; None if it is empty, or if there was preparation or a stop in it."""
     parts = () if run.start_up is None else run.start_up.parts
-    disturbances = (*parts, *(run.stops or ()))
-    if start_ns >= end_ns or any(one.start_ns < end_ns and one.end_ns > start_ns for one in disturbances):
+    disturbances = [(part.start_ns, part.end_ns) for part in parts]
+    disturbances += [(stop.start_ns, stop.end_ns) for stop in run.stops or ()]
+    if start_ns >= end_ns or any(start < end_ns and end > start_ns for start, end in disturbances):
         return None
     return end_ns - start_ns
