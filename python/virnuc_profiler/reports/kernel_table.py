@@ -15,6 +15,8 @@ _STAGE_HEADINGS: Final = ("Stage", "Launches", "Operations", "GPU ms", "Busy ms"
 _KERNEL_HEADINGS: Final = ("Stage", "Kernel or copy", "Count", "GPU ms", "Mean us", "Share")
 _UNSTAGED: Final = "(no stage)"
 _NAME_WIDTH: Final = 60
+_SMALL_ERROR_NS: Final = 20_000
+"""Error of launch times that needs no note: a launch takes the host some microseconds itself."""
 TOP_KERNELS: Final = 5
 """Number of kernels that are shown for each stage."""
 
@@ -87,6 +89,9 @@ def _figures(kernels: KernelActivity) -> Iterator[str]:
         yield f"Overhead of the capture: the batches took {kernels.slowdown:.2f} times as long as without it"
     if kernels.clock_error_ns is None:
         yield "Stages by the time of day, which may be off: the calls that compare the clocks are not in the trace"
+    elif kernels.clock_error_ns > _SMALL_ERROR_NS:
+        off = number(kernels.clock_error_ns / 1e6, 3, " ms")
+        yield f"Launches may be off by {off}: kernels may be given to a neighbor of their stage, or to no stage"
 
 
 def _stage_row(stage: StageActivity, batches: int) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ def write_text_atomically(path: str | os.PathLike[str], text: str | Iterable[str
 def write_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:
     """Write a JSON document as :func:`write_text_atomically` does, without having its text in memory.
 
-    Long lists have a line for each entry, or for some hundred numbers: that takes about half the time of a line for each
-    value, since Python's fast encoder does not indent.
+    Long lists have a line for each entry, or for some hundred numbers: that takes about half the time of a line for
+    each value, since Python's fast encoder does not indent.
 
     Args:
         path: File to write. Missing folders are created.
