@@ -63,3 +63,11 @@ def test_a_file_is_written_once_and_removed_in_the_end(copies, odd):
     assert len(list(folder.glob("*.fasta"))) == 4
     copies.close()
     assert not folder.exists()
+
+
+def test_a_number_is_never_one_that_a_record_of_the_file_has(copies, tmp_path):
+    path = tmp_path / "numbered.fasta"
+    path.write_text(">a\nMK\n>a\nMK\n>a#2\nMK\n>a#2\nMK\n>b\nMK\n>b#3\nMK\n")
+    names = [name for name, _ in copied(copies, FastaFile.open(path), passes=3).records()]
+    assert names[:6] == ["a", "a#3", "a#2", "a#2#2", "b", "b#3"]
+    assert len(names) == len(set(names)) == 18
