@@ -67,17 +67,20 @@ class WorkloadCopies:
         self._written += 1
         path = self._folder.path / f"workload_{self._written}.fasta"
         names = _DistinctNames(_identifiers(fasta, positions))
-        residues = 0
+        residues = truncated = 0
         try:
             with path.open("w", encoding="ascii", errors="replace") as file:
                 for _ in range(passes):
-                    for identifier, sequence in _records(fasta, positions, max_residues):
+                    for identifier, whole in _records(fasta, positions):
+                        sequence = whole[:max_residues]
                         file.write(f">{names.next(identifier)}\n{sequence}\n")
                         residues += len(sequence)
+                        truncated += len(sequence) < len(whole)
         except OSError as error:
             raise temporary_space_error(error) from None
         sequences = passes * len(positions)
-        return TargetWorkload(path, sequences, residues + 2 * sequences, max_residues, passes)
+        tokens = residues + 2 * sequences
+        return TargetWorkload(path, sequences, tokens, max_residues, passes, truncated // passes)
 
 
 class _DistinctNames:
@@ -110,12 +113,12 @@ def _identifiers(fasta: FastaFile, positions: NDArray[np.int64]) -> Iterator[str
         yield from fasta.sequence_ids(block)
 
 
-def _records(fasta: FastaFile, positions: NDArray[np.int64], max_residues: int) -> Iterator[tuple[str, str]]:
+def _records(fasta: FastaFile, positions: NDArray[np.int64]) -> Iterator[tuple[str, str]]:
     for block in _blocks(positions):
         text, starts, ends = fasta.read_sequences(block)
         data = text.data
         for identifier, start, end in zip(fasta.sequence_ids(block), starts.tolist(), ends.tolist(), strict=True):
-            yield identifier, _residues(bytes(data[start:end]))[:max_residues]
+            yield identifier, _residues(bytes(data[start:end]))
 
 
 def _residues(lines: bytes) -> str:

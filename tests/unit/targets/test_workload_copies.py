@@ -36,6 +36,7 @@ def test_each_sequence_has_two_lines_in_the_order_asked_for(copies, odd):
         ("a", "MKVLATMK"), ("b", "AAAA"), ("a#2", "CCCC"), ("d", "DD"), ("long", "W" * 20),
     ]  # fmt: skip
     assert (workload.num_sequences, workload.max_residues, workload.passes) == (5, 20, 1)
+    assert (workload.num_truncated, copied(copies, odd, passes=3).num_truncated) == (1, 1)
     assert [name for name, _ in copied(copies, odd, [4, 1]).records()] == ["long", "b"]
 
 

@@ -307,14 +307,24 @@ class MeasuredModel:
 
     def _warn_once(self, result: Result) -> None:
         """Warn once of sequences that were not run as they stand in the file, since it is the same in every trial."""
-        odd = [
-            f"{counted(count, one, many)} {what}"
-            for name, (one, many, what) in _ODDITIES.items()
-            if (count := getattr(result, name))
-        ]
-        if odd and not self._warned and result.succeeded:
-            self._warned = True
-            _log.warning("not everything was run as it stands in the file: %s", "; ".join(odd))
+        if not self._warned:
+            self._warned = warn_of_oddities(result)
+
+
+def warn_of_oddities(result: Result) -> bool:
+    """Warn of sequences that a successful run did not run as they stand in the file, and return whether it did so.
+
+    Args:
+        result: Result of any status.
+    """
+    odd = [
+        f"{counted(count, one, many)} {what}"
+        for name, (one, many, what) in _ODDITIES.items()
+        if (count := getattr(result, name))
+    ]
+    if odd and result.succeeded:
+        _log.warning("not everything was run as it stands in the file: %s", "; ".join(odd))
+    return bool(odd) and result.succeeded
 
 
 def device_name(device: torch.device) -> str:

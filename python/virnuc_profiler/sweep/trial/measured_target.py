@@ -30,7 +30,7 @@ from virnuc_profiler.sweep.plan.workload_files import WorkloadFiles
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.loaded_model import with_model, with_output
-from virnuc_profiler.sweep.trial.measured_model import device_name
+from virnuc_profiler.sweep.trial.measured_model import device_name, warn_of_oddities
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_target
 from virnuc_profiler.sweep.trial.outcome import failed_result
 from virnuc_profiler.sweep.trial.provenance import conditions_of, software_versions, workload_description
@@ -94,6 +94,7 @@ class MeasuredTarget:
         self._pace = Pace(request.timeout_s)
         self._keeps_output = keep_output
         self._warm_up: Workload | None = None
+        self._warned = False
         self._is_warm: bool | None = None  # None: no warm-up was tried since the target was made
         self.forecast: MemoryForecast | None = None
         self._load(request, target)
@@ -216,6 +217,7 @@ class MeasuredTarget:
             )
             seconds = brief_seconds(self._request.trial_seconds) if brief else self._request.trial_seconds
             result = self._measure(workload, configuration, output_dir, options, seconds)
+            self._warned = self._warned or warn_of_oddities(result)
         return with_model(result, {**self.description, **self._footprint()}, made_again)
 
     def add_kernels(self, workload: Workload, configuration: Configuration, run_path: Path, num_batches: int) -> None:

@@ -104,6 +104,7 @@ def test_a_success_has_the_figures_of_its_telemetry_and_says_what_ran(run):
         ("too_many", "error", None, "sequences, but 60 went in"),
         ("endless", "error", None, "sequences, but 60 went in"),
         ("no_batches", "error", None, "0 sequences recorded, but 60 went in"),
+        ("no_packing", "error", None, "0 sequences recorded in "),
         ("yields_text", "error", None, "yielded 'a batch' after a batch"),
         ("no_iterator", "error", None, "returned None; it must yield"),
         ("loader_worker", "worker_crash", None, "was killed by SIGKILL"),
@@ -226,6 +227,16 @@ def test_a_short_workload_is_run_several_times_by_a_pace_that_was_measured(measu
         assert summary["total_sequences"] == result.passes * SEQUENCES
 
 
+def test_sequences_that_are_cut_in_its_file_are_counted_and_named_once(tmp_path, caplog):
+    path = tmp_path / "long.fasta"
+    path.write_text("".join(f">p{number}\n{'M' * length}\n" for number, length in enumerate((1022, 1023, 3000))))
+    workload = read_workload(path, "a test")
+    with MeasuredTarget(Request(tmp_path, DeviceName("cpu"), None, target="tests.support.toy_target:make")) as measured:
+        results = [measured.run_trial(workload, measured.knobs.baseline, tmp_path) for _ in range(2)]
+    assert [one.truncated_sequences for one in results] == [2, 2]
+    assert caplog.text.count("not everything was run as it stands in the file: 2 sequences cut to 1,022") == 1
+
+
 class Uneven(ToyTarget):
     """One configuration is 50 times slower than the other."""
 
@@ -248,9 +259,7 @@ uneven = Uneven
 def test_passes_that_a_faster_configuration_could_run_do_not_cost_a_slower_one_its_time_limit(
     workload, tmp_path, caplog
 ):
-    request = Request(
-        tmp_path, DeviceName("cpu"), None, target=f"{__name__}:uneven", trial_seconds=0.5, timeout_s=1.0
-    )
+    request = Request(tmp_path, DeviceName("cpu"), None, target=f"{__name__}:uneven", trial_seconds=0.5, timeout_s=1.0)
     with MeasuredTarget(request) as measured:
         fast = measured.run_trial(workload, measured.knobs.baseline, tmp_path)
         slow = measured.run_trial(workload, measured.knobs.baseline.replace(pace="slow"), tmp_path)
@@ -258,6 +267,7 @@ def test_passes_that_a_faster_configuration_could_run_do_not_cost_a_slower_one_i
     assert (slow.status, slow.message) == ("success", None)
     assert slow.passes < 4
     assert "pace=slow is run again" in caplog.text
+
 
 def test_conditions_name_the_target_and_its_knobs(measure):
     conditions = measure().conditions()
