@@ -30,9 +30,9 @@ from virnuc_profiler.sweep.plan.workload_files import WorkloadFiles
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.loaded_model import with_model, with_output
-from virnuc_profiler.sweep.trial.measured_model import device_name, warn_of_oddities
+from virnuc_profiler.sweep.trial.measured_model import device_name
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_target
-from virnuc_profiler.sweep.trial.outcome import failed_result
+from virnuc_profiler.sweep.trial.outcome import failed_result, warn_of_oddities
 from virnuc_profiler.sweep.trial.provenance import conditions_of, software_versions, workload_description
 from virnuc_profiler.sweep.trial.trial_run import TrialOptions, TrialSubject, run_trial
 from virnuc_profiler.targets.containment.captured_output import TARGET_OUTPUT, captured_output, output_path
@@ -217,7 +217,6 @@ class MeasuredTarget:
             )
             seconds = brief_seconds(self._request.trial_seconds) if brief else self._request.trial_seconds
             result = self._measure(workload, configuration, output_dir, options, seconds)
-            self._warned = self._warned or warn_of_oddities(result)
         return with_model(result, {**self.description, **self._footprint()}, made_again)
 
     def add_kernels(self, workload: Workload, configuration: Configuration, run_path: Path, num_batches: int) -> None:
@@ -328,7 +327,9 @@ class MeasuredTarget:
     def _run(
         self, workload: Workload, passes: int, configuration: Configuration, output_dir: Path, options: TrialOptions
     ) -> Result:
-        result = self._run_copy(self._copy(workload, passes), workload, configuration, output_dir, options)
+        copy = self._copy(workload, passes)
+        result = self._run_copy(copy, workload, configuration, output_dir, options)
+        self._warned = self._warned or warn_of_oddities(result, copy.num_tokens)
         return with_output(result, output_path(output_dir, configuration.run_id)) if self._keeps_output else result
 
     def _run_copy(

@@ -237,6 +237,24 @@ def test_sequences_that_are_cut_in_its_file_are_counted_and_named_once(tmp_path,
     assert caplog.text.count("not everything was run as it stands in the file: 2 sequences cut to 1,022") == 1
 
 
+class CountsPadding(ToyTarget):
+    def run(self, workload, configuration, profiler):
+        lengths = [len(residues) + 2 for _, residues in workload.records()]
+        for batch in profiler.batches([lengths]):
+            ends = np.arange(len(batch) + 1, dtype=np.int32) * max(batch)
+            profiler.current_batch.set_packing(pack_statistics(ends, int(ends[-1])))
+            yield len(batch)
+
+
+counts_padding = CountsPadding
+
+
+def test_a_target_that_counts_padding_as_tokens_is_told_so(workload, tmp_path, caplog):
+    with MeasuredTarget(Request(tmp_path, DeviceName("cpu"), None, target=f"{__name__}:counts_padding")) as measured:
+        assert measured.run_trial(workload, measured.knobs.baseline, tmp_path).succeeded
+    assert f"1,200 tokens recorded, but the sequences have {TOKENS}, BOS and EOS included" in caplog.text
+
+
 class Uneven(ToyTarget):
     """One configuration is 50 times slower than the other."""
 
