@@ -13,7 +13,7 @@ _HOMES = {
     "virnuc_profiler.telemetry.logger": ("TelemetryLogger",),
     "virnuc_profiler.telemetry.run_result": ("RunResult",),
     "virnuc_profiler.reports.shard_files": ("aggregate_telemetry_shards",),
-    "virnuc_profiler.analysis.summary.shards": ("calculate_scaling_efficiency",),
+    "virnuc_profiler.analysis.summary.scaling_efficiency": ("calculate_scaling_efficiency",),
     "virnuc_profiler.reports.performance_text": ("generate_performance_report",),
     "virnuc_profiler.reports.telemetry_file": ("write_telemetry",),
     "virnuc_profiler.reports.stage_table": ("render_stages",),
@@ -25,6 +25,7 @@ _HOMES = {
     "virnuc_profiler.inference.packing.pack_statistics": ("pack_statistics",),
     "virnuc_profiler.inference.sequences.dataset": ("IndexBasedDataset", "SequenceDataset"),
     "virnuc_profiler.inference.loading.loader": ("create_async_dataloader",),
+    "virnuc_profiler.embed.embeddings_reader": ("open_embeddings",),
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
     "virnuc_profiler.sweep.kernels.kernel_pass": ("add_kernels",),
     "virnuc_profiler.sweep.plan.workload": ("generate_tuning_workload",),
@@ -56,6 +57,7 @@ __all__ = [
     "generate_performance_report",
     "generate_tuning_workload",
     "load_esm2_model",
+    "open_embeddings",
     "pack_statistics",
     "render_diagnosis",
     "render_stages",
@@ -79,9 +81,10 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis, diagnose_run
     from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape
-    from virnuc_profiler.analysis.summary.shards import calculate_scaling_efficiency
+    from virnuc_profiler.analysis.summary.scaling_efficiency import calculate_scaling_efficiency
     from virnuc_profiler.capture.hardware import capture_hardware_info
     from virnuc_profiler.capture.profiler import BatchProfiler
+    from virnuc_profiler.embed.embeddings_reader import open_embeddings
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.loading.loader import create_async_dataloader
     from virnuc_profiler.inference.packing.collator import VarlenCollator

@@ -112,6 +112,24 @@ def test_supervision_cost(standins: Standins, tmp_path: Path) -> None:
     assert printed.splitlines()[-1].split()[0] in ("PASS", "FAIL")
 
 
+def test_embed_throughput(standins: Standins, tmp_path: Path) -> None:
+    options = ["--num-sequences", "2000", "--num-workers", "0", "--token-budget", "512", "--rounds", "1"]
+    printed, figures = figures_of(standins, tmp_path, "embed_throughput", *options, libraries=())
+    assert {name: len(passes) for name, passes in figures.items()} == {"runner": 1, "embed": 1}
+    assert all(passes[0]["whole"] > 0 and passes[0]["process_s"] > 0 for passes in figures.values())
+    assert "verdict" not in printed  # a model that computes nothing has no rate to compare with
+    options = ["--model", "8M", "--device", "cpu", "--num-sequences", "12", *options[2:]]
+    printed, figures = figures_of(standins, tmp_path, "embed_throughput", *options, libraries=())
+    assert "0.85 x the runner's rate from end to end" in printed
+
+
+def test_embedding_lookup(standins: Standins, tmp_path: Path) -> None:
+    options = ["--num-sequences", "3000", "--hidden-size", "8", "--token-budget", "1024", "--rounds", "2"]
+    printed, figures = figures_of(standins, tmp_path, "embedding_lookup", *options, libraries=())
+    assert len(figures["1,000 identifiers, opening included"]) == 2
+    assert "1,000 random identifiers in less than 1 s" in printed
+
+
 def test_kernel_busy_share(standins: Standins, tmp_path: Path) -> None:
     """Kernels need a GPU; the run that nsys would capture does not."""
     saved = tmp_path / "run.json"
@@ -120,3 +138,12 @@ def test_kernel_busy_share(standins: Standins, tmp_path: Path) -> None:
     printed = standins.run(command, libraries=(), timeout_s=240)
     assert "in device stages, at most: n/a" in printed
     assert len(RunResult.load(saved).batches) == 5
+
+
+def test_claim_cost(standins: Standins, tmp_path: Path) -> None:
+    printed, figures = figures_of(standins, tmp_path, "claim_cost", "--count", "20", libraries=())
+    assert {name: len(times) for name, times in figures.items()} == {
+        "a claim that is free": 20,
+        "an addition in a TCPStore": 20,
+    }
+    assert "a claim takes less than 10 ms" in printed

@@ -12,6 +12,7 @@ import pytest
 
 import virnuc_profiler
 from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
+from virnuc_profiler.cli.embed import embed_command
 from virnuc_profiler.cli.options.arguments import Parser
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ def build_parser():
     """The options of all commands."""
     parser = Parser()
     commands = parser.add_subparsers(parser_class=Parser)
-    for command in (sweep, profile, project, report, compare, baseline, correlate, doctor):
+    for command in (sweep, profile, embed_command, project, report, compare, baseline, correlate, doctor):
         command.add_parser(commands)
     return parser
 

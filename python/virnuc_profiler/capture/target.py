@@ -56,6 +56,11 @@ def resolve_target(device: Any) -> Target:
     return Target(name=devices[ordinal].name, ordinal=ordinal, uuid=devices[ordinal].uuid)
 
 
+def visible_uuids() -> list[str]:
+    """Return the UUIDs of the devices that CUDA shows to this process, in its order; none without a driver."""
+    return [device.uuid for device in _core.cuda_devices()] if _core.cuda_status().available else []
+
+
 def current_stream(ordinal: int) -> int:
     """Return PyTorch's current stream on a device as a ``CUstream`` handle, or the default stream without PyTorch."""
     torch = _torch_on_cuda()

@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from virnuc_profiler import __version__
 from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
+from virnuc_profiler.cli.embed import embed_command
 from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
+from virnuc_profiler.cli.options.rank_options import refuse_ranks_that_write
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.import_origins import explain_hidden_modules
 from virnuc_profiler.inference.loading.interrupts import announced_interrupts
@@ -63,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
     try:
         with _signals_stop():
+            refuse_ranks_that_write(arguments)
             code: int = arguments.run(arguments)
             sys.stdout.flush()
         return code
@@ -102,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and the build, and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for command in (sweep, profile, project, report, compare, baseline, correlate, doctor):
+    for command in (sweep, profile, embed_command, project, report, compare, baseline, correlate, doctor):
         command.add_parser(commands)
     return parser
 
@@ -165,6 +168,8 @@ def _described(error: OSError) -> str:
 def _stopped(stop: KeyboardInterrupt, arguments: argparse.Namespace) -> str:
     reason = f"stopped by {stop}" if str(stop) else "stopped"
     folder = getattr(arguments, "resume", None) or getattr(arguments, "output_dir", None)
+    if arguments.command == "embed":
+        return f"{reason}; complete shards are written, and embed --resume {folder} continues the job"
     if arguments.command not in ("sweep", "profile") or folder is None or not Path(folder).is_dir():
         return reason
     from virnuc_profiler.sweep.results.journal import JOURNAL_FILE

@@ -29,6 +29,13 @@ from virnuc_profiler.cli.options.measurement_request import (
     shown_path,
     warn_of_findings,
 )
+from virnuc_profiler.cli.options.rank_options import (
+    describe_rank,
+    part_of_rank,
+    refuse_ranks,
+    share_cores,
+    share_device,
+)
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.cli.options.target_options import (
     configuration_given,
@@ -38,6 +45,7 @@ from virnuc_profiler.cli.options.target_options import (
 )
 from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import LibraryUnavailable, UsageError
+from virnuc_profiler.ranks.rank_variables import current_rank
 
 if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.request import Request
@@ -56,7 +64,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "profile",
         help="measure one configuration, stage by stage",
-        description="Measure one configuration and show where the time goes.",
+        description="Measure one configuration and show where the time goes. Ranks of torchrun or Slurm run a part of "
+        "the sequences each, and write files of their own.",
     )
     add_measurement_options(
         parser,
@@ -85,12 +94,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and report; return 1 if the configuration failed."""
-    from virnuc_profiler.sweep.results.folder_lock import FolderLock
+    from virnuc_profiler.sweep.results.folder_lock import LOCK_FILE, FolderLock
 
     given = take_given_options(arguments)
     resolve_model(arguments, given, arguments.target)
     refuse_options_of_builtin(given, arguments.target)
     refuse_idle_options(arguments, given, arguments.fasta)
+    rank = current_rank()
     named = arguments.output_dir is not None
     if arguments.kernels and (arguments.nsys or arguments.capture_range):
         raise UsageError(
@@ -98,18 +108,26 @@ def run(arguments: argparse.Namespace) -> int:
             "--nsys and --capture-range"
         )
     if arguments.nsys:
+        refuse_ranks("profile --nsys")
         with model_process() as other:  # whose device memory is free again before the run
             configuration = _configuration(arguments, given, other)
         return profile_under_nsys(arguments.argv, configuration.run_id, fill_in_folder(arguments), named=named)
+    share_device(arguments, rank)
     here = ThisProcess()
     host = ModelHost(resolve_device_here, here.load, here.knobs_of, {})
     configuration = _configuration(arguments, given, host)
+    if "num_workers" in configuration.knobs:
+        workers = share_cores(rank, int(configuration.get("num_workers") or 0), given="num_workers" in given)
+        configuration = configuration.replace(num_workers=workers)
     request = build_request(arguments, limit_file=False, target_knobs=configuration.knobs)
     if not configuration.knobs.is_builtin:
         request = request.for_configuration(configuration)
-    arguments.output_dir = claim_folder(request.output_dir, named=named)
-    request = replace(request, output_dir=arguments.output_dir)
-    with FolderLock(request.output_dir, "profile"):
+    folder = request.output_dir if named else request.output_dir.with_name(rank.file_name(request.output_dir.name))
+    arguments.output_dir = claim_folder(folder, named=named)
+    request = replace(request, output_dir=arguments.output_dir, part=part_of_rank(rank))
+    if request.part is not None:
+        print(describe_rank(rank, str(request.device)))
+    with FolderLock(request.output_dir, "profile", rank.file_name(LOCK_FILE)):
         result = _measure(request, configuration, here, arguments.kernels or 0)
     # Neither file exists if the device failed before the run began.
     if result.telemetry_path is not None and result.run_path is not None:
@@ -170,7 +188,8 @@ def _measure(request: Request, configuration: Configuration, here: ThisProcess, 
         raise UsageError(f"{configuration} is {predicted.message}")
     with Heartbeat("warming up the model"):
         model.warm_up(workload, num_workers=min(1, workers))
-    keep_earlier(trial_paths(request.output_dir, configuration.run_id))
+    run_id = configuration.run_id + ("" if workload.part is None else workload.part.suffix)
+    keep_earlier(trial_paths(request.output_dir, run_id))
     with show_run(workload) as progress:
         result = model.run_trial(
             workload, configuration, request.output_dir, progress.count_sequences, progress.count_tokens

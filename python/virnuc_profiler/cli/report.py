@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="a file, the folder of a sweep, or the files of all shards",
     )
     parser.add_argument("--format", default="text", metavar="NAME", help="format of the report (default: text)")
+    parser.add_argument(
+        "--one-gpu", type=file_path, metavar="FILE",
+        help="telemetry of the same work on one GPU, which the scaling efficiency of several ranks is measured by",
+    )  # fmt: skip
     parser.add_argument("--output", type=file_path, metavar="FILE", help="also write the report to this file")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
@@ -48,7 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
     from virnuc_profiler.telemetry.files import write_text_atomically
 
     paths: list[Path] = arguments.path
-    text = render(paths[0], arguments.format) if len(paths) == 1 else render_job(paths, arguments.format)
+    ranks = _files_of_ranks(paths)
+    if arguments.one_gpu is not None and not ranks:
+        raise UsageError(
+            "--one-gpu is for the files of several ranks, or the folder of an embed job that they have run"
+        )
+    if ranks:
+        text = render_job(ranks, arguments.format, one_gpu=arguments.one_gpu)
+    else:
+        text = render(paths[0], arguments.format)
     if arguments.output is not None:
         if arguments.output.resolve() in [path.resolve() for path in paths]:
             raise UsageError(f"--output {arguments.output} is the file that is reported on; choose another one")
@@ -58,33 +69,54 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def render_job(paths: Sequence[Path], format_name: str = "text") -> str:
+def _files_of_ranks(paths: Sequence[Path]) -> Sequence[Path]:
+    """Return the telemetry files that are reported on as one job; none if the path is something else."""
+    if len(paths) > 1:
+        return paths
+    from virnuc_profiler.embed.job_folder import TELEMETRY_FOLDER
+
+    files = sorted((paths[0] / TELEMETRY_FOLDER).glob("telemetry_embed_rank_*.json"))
+    files = [file for file in files if ".earlier-" not in file.name]
+    return files if len(files) > 1 else ()
+
+
+def render_job(paths: Sequence[Path], format_name: str = "text", *, one_gpu: Path | None = None) -> str:
     """Return the report on a job from the files of its shards.
 
     Args:
         paths: Telemetry files or saved runs, one for each shard.
         format_name: Name of the format, one of ``reports.renderers.RENDERERS``.
+        one_gpu: Telemetry of the same work in one rank, which the scaling efficiency is measured by; None without it.
 
     Raises:
         UsageError: A path is no file, two files hold the same run, or there is no such format.
         TelemetryFormatError: A file is damaged, or of another version.
     """
     from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
-    from virnuc_profiler.reports.shard_files import aggregate_telemetry_shards
+    from virnuc_profiler.reports.shard_files import aggregate_files
 
     renderer = _renderer(format_name)
     for path in paths:
         if not path.is_file():
             raise UsageError(f"{path} is not a file; several paths must be the telemetry files of a job's shards")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the report prints them
-            job = aggregate_telemetry_shards(paths)
+        job, scaling = aggregate_files(paths, None if one_gpu is None else _rate_of(one_gpu))
     except ValueError as error:
         raise UsageError(str(error)) from error
     document = {"run_metadata": {}, "summary": job["global_summary"], "per_batch_metrics": job["per_batch_metrics"]}
     source = ", ".join(path.name for path in paths)
-    return renderer.telemetry(summarize_performance(document, source, shards=job["per_shard_summary"]))
+    return renderer.telemetry(summarize_performance(document, source, shards=job["per_shard_summary"], scaling=scaling))
+
+
+def _rate_of(path: Path) -> float:
+    """Return the whole-run rate of a telemetry file, tokens per second."""
+    from virnuc_profiler.analysis.summary.performance_figures import complete_summary
+    from virnuc_profiler.reports.telemetry_file import load_telemetry
+
+    rate = complete_summary(load_telemetry(path)).get("avg_tokens_per_sec")
+    if not rate:
+        raise UsageError(f"--one-gpu {path} has no rate: give the telemetry of a run that has finished batches")
+    return float(rate)
 
 
 def render(path: Path, format_name: str = "text") -> str:

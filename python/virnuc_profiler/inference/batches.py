@@ -22,6 +22,8 @@ class EncodedChunk:
         offsets: (n + 1,) int64 index in ``tokens`` at which each sequence starts, and the end of the last one.
         truncated: Number of sequences that were cut to the length limit.
         unknown_residues: Number of letters that the alphabet lacks.
+        flush: Whether a collator packs all that it holds after this chunk, so that no batch has sequences of this chunk
+            and of a later one.
     """
 
     positions: NDArray[np.int64]
@@ -29,6 +31,7 @@ class EncodedChunk:
     offsets: NDArray[np.int64]
     truncated: int = 0
     unknown_residues: int = 0
+    flush: bool = False
 
 
 _ALIGNMENT: Final = 16

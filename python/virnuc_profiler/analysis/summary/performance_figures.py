@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.analysis.gpu.coverage import Coverage
 from virnuc_profiler.analysis.summary.requirements import Projections, Requirement, requirements
@@ -15,6 +15,9 @@ from virnuc_profiler.analysis.timing.statistics import mean, measured, percentil
 from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.summary import summarize
+
+if TYPE_CHECKING:
+    from virnuc_profiler.analysis.summary.rank_scaling import RankScaling
 
 WELL_PACKED = 0.80
 """Packing efficiency below which batches are counted as poorly packed."""
@@ -107,6 +110,7 @@ class Performance:
         requirements: Performance requirements.
         contradictions: Sentences on totals that contradict the batches.
         on_cpu: Whether the run is known to have been on the CPU, where nothing is required of the speed.
+        scaling: How the ranks of a job worked together; None for a single run, or if that is unknown.
     """
 
     source: str
@@ -121,6 +125,7 @@ class Performance:
     requirements: Sequence[Requirement]
     contradictions: Sequence[str]
     on_cpu: bool = False
+    scaling: RankScaling | None = None
 
     @property
     def padding_share(self) -> float | None:
@@ -131,7 +136,11 @@ class Performance:
 
 
 def summarize_performance(
-    document: Mapping[str, Any], source: str = "", *, shards: Sequence[Mapping[str, Any]] = ()
+    document: Mapping[str, Any],
+    source: str = "",
+    *,
+    shards: Sequence[Mapping[str, Any]] = (),
+    scaling: RankScaling | None = None,
 ) -> Performance:
     """Compute the figures of a report.
 
@@ -139,6 +148,7 @@ def summarize_performance(
         document: Valid telemetry document with ``run_metadata``.
         source: Name of the file that the document comes from; empty for a run in memory.
         shards: Summaries of the shards with ``shard_rank``, if the document is that of a job.
+        scaling: How the ranks of a job worked together; None if that is unknown.
     """
     records = document["per_batch_metrics"]
     summary = complete_summary(document)
@@ -165,6 +175,7 @@ def summarize_performance(
         requirements=requirements(summary, projections, shards, on_cpu=on_cpu),
         contradictions=contradictions(document),
         on_cpu=on_cpu,
+        scaling=scaling,
     )
 
 

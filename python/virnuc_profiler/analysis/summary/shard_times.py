@@ -72,6 +72,16 @@ def _span(document: Mapping[str, Any], elapsed_seconds: float) -> tuple[int, int
     return None if ended is None else (ended.at_ns - elapsed_ns, ended.at_ns, ended.absolute)
 
 
+def last_completion_ns(document: Mapping[str, Any]) -> int | None:
+    """Return when the last batch of a document completed, ns since 1970; None if it does not say so.
+
+    Args:
+        document: Valid telemetry document.
+    """
+    moments = [_moment(record.get("timestamp")) for record in document["per_batch_metrics"]]
+    return max((moment.at_ns for moment in moments if moment is not None and moment.absolute), default=None)
+
+
 def repeated_run(documents: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
     """Return the places of two documents that certainly hold the same run, or parts of it; None if there are none.
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from virnuc_profiler.cli.options.target_options import add_target_options
 from virnuc_profiler.errors import UsageError
+from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, TARGET_STEPS, default_values_text, in_order
 from virnuc_profiler.sweep.plan.trial_length import PRECISION_TARGET, TRIAL_SECONDS
 from virnuc_profiler.sweep.worker.deadlines import PROGRESS_TIMEOUT_S, START_TIMEOUT_S
@@ -165,14 +166,14 @@ def _add_knobs(model: argparse._ArgumentGroup, others: argparse._ArgumentGroup, 
             varies = "; the baseline uses the first of a list, the other steps try all"
         group.add_argument(
             knob.option,
-            type=_reader(knob.parse_list if lists else knob.parse),
+            type=reader(knob.parse_list if lists else knob.parse),
             default=None if lists else knob.default,
             metavar="LIST" if lists else knob.metavar,
             help=knob.full_help(default) + varies,
         )
 
 
-def _reader(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+def reader(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return a parser's argument type whose errors argparse shows as they are."""
 
     def read(text: str) -> Any:
@@ -252,7 +253,7 @@ def whole(smallest: int) -> Callable[[str], int]:
     """Return a reader of whole numbers that are at least `smallest`."""
 
     def read(text: str) -> int:
-        value = int(_reader(parse_integer)(text))
+        value = int(reader(parse_integer)(text))
         if value < smallest:
             raise argparse.ArgumentTypeError(f"{value} is too small; it must be at least {smallest}")
         return value
@@ -287,6 +288,14 @@ def number(
         return value
 
     return read
+
+
+def model_name(text: str) -> str:
+    """Read the name of a model of the built-in target, short or full."""
+    try:
+        return resolve_model_name(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _model(text: str) -> str:

@@ -159,6 +159,13 @@ def describe_workload(workload: Workload) -> str:
     """Return one line that says what is run, and how much of a file is not."""
     from virnuc_profiler.sweep.plan.workload import FIRST, SKIPPED_FILE  # needs NumPy, which --help does not
 
+    if workload.part is not None:
+        mine = workload.part
+        return (
+            f"Workload: part {mine.index + 1} of {mine.count}, {workload.num_sequences:,} of the "
+            f"{counted(mine.whole, 'sequence')} of {shown_path(workload.path)} that all ranks run ({workload.source}), "
+            f"{counted(workload.tokens, 'token')}"
+        )
     count = counted(workload.num_sequences, "sequence")
     part = workload.num_sequences < workload.sequences_in_file
     of_all = f"{workload.num_sequences:,} of {counted(workload.sequences_in_file, 'sequence')}"

@@ -7,7 +7,7 @@ poorly filled last batch per worker; the single buffer here leaves one, which th
 
 import multiprocessing
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import count
@@ -240,6 +240,7 @@ def create_async_dataloader(
     batch_size: int | None = None,
     token_budget: int | None = None,
     timeout_s: float = 0.0,
+    keys: Iterable[Any] | None = None,
 ) -> AsyncDataLoader:
     """Create a loader whose workers read and encode while the main process packs.
 
@@ -256,6 +257,8 @@ def create_async_dataloader(
         batch_size: Must be None, because packing decides what a batch contains.
         token_budget: New ``max_tokens_per_batch`` of the collator; None keeps the collator's own.
         timeout_s: Longest wait in seconds for the workers' next chunk, worker start included; 0 waits without limit.
+        keys: Keys of the items to read, for a dataset with ``__getitem__``; None for all items in their order. A new
+            pass starts a new iteration, in this process, which goes only as far ahead as the workers read.
 
     Raises:
         ValueError: An argument is out of range.
@@ -289,6 +292,7 @@ def create_async_dataloader(
             dataset,
             batch_size=None,
             num_workers=workers,
+            sampler=keys,
             collate_fn=unchanged,
             generator=torch.Generator(),  # its own, so that the caller's random state does not change
             **parallel,

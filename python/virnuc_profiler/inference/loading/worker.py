@@ -64,9 +64,25 @@ class GuardedDataset(IterableDataset[Any]):
             yield WorkerFailure(type(error).__name__, str(error), traceback.format_exc())
 
 
+class GuardedItems(Dataset[Any]):
+    """A dataset of items by key that returns its exception as an item, a `WorkerFailure`."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self._dataset[key]
+        except Exception as error:
+            return WorkerFailure(type(error).__name__, str(error), traceback.format_exc())
+
+    def __len__(self) -> int:
+        return len(self._dataset)  # type: ignore[arg-type]
+
+
 def guarded(dataset: Dataset[Any]) -> Dataset[Any]:
-    """Return `dataset`, wrapped in a `GuardedDataset` if it is iterable."""
-    return GuardedDataset(dataset) if isinstance(dataset, IterableDataset) else dataset
+    """Return `dataset`, wrapped so that its exceptions reach the main process as they are."""
+    return GuardedDataset(dataset) if isinstance(dataset, IterableDataset) else GuardedItems(dataset)
 
 
 def prepare_worker(owner: str, _worker_id: int) -> None:

@@ -140,9 +140,15 @@ class VarlenCollator:
         self.unknown_residues += chunk.unknown_residues
         if not self.enable_packing:
             self._buffer.add(chunk, 0, total, first_arrival)
-            if self._buffer.tokens >= self._token_budget:
+            if self._buffer.tokens >= self._token_budget and not chunk.flush:
                 yield from self._fill_in_order(final=False)
-            return
+        else:
+            yield from self._add_packed(chunk, first_arrival)
+        if chunk.flush:
+            yield from self.remaining_packs()
+
+    def _add_packed(self, chunk: EncodedChunk, first_arrival: int) -> Iterator[PackedBatch]:
+        total = len(chunk.positions)
         start = 0
         while start < total:
             stop = min(total, start + self.buffer_size - self._buffer.sequences)

@@ -142,7 +142,7 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
         return max(1, min(self.chunk_sequences, -(-len(self) // (_CHUNKS_PER_WORKER * num_workers))))
 
     def _chunk(self, start: int, size: int) -> EncodedChunk:
-        return self._encode(self._positions(start, min(start + size, len(self))))
+        return self.encode(self._positions(start, min(start + size, len(self))))
 
     def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
         if self._indices is None:
@@ -157,7 +157,12 @@ class IndexBasedDataset(IterableDataset[EncodedChunk]):
                 owner = owners[run[0]]
                 yield self.files[owner], positions[run] - self._file_starts[owner]
 
-    def _encode(self, positions: NDArray[np.int64]) -> EncodedChunk:
+    def encode(self, positions: NDArray[np.int64]) -> EncodedChunk:
+        """Read and encode sequences as one chunk.
+
+        Args:
+            positions: (n,) positions of different sequences, in any order.
+        """
         parts = [
             encode_residues(
                 *file.read_sequences(inside),

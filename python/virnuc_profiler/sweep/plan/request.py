@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.sweep.plan.cooldown import AUTO, Cooldown
 from virnuc_profiler.sweep.plan.steps import VALIDATION_FACTOR, Grid
-from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, workload_of, write_skipped
+from virnuc_profiler.sweep.plan.workload import Workload, generate_tuning_workload, part_of, workload_of, write_skipped
 from virnuc_profiler.targets.contract import TargetOptions
 from virnuc_profiler.targets.knobs.configuration import (
     BUILTIN_KNOBS,
@@ -118,6 +118,7 @@ class Request:
             workload; None to repeat for `trial_seconds`.
         trial_seconds: Seconds after start-up in which a trial repeats its workload; None to run it once.
         target: What is measured: ``builtin``, the name of another target, ``module:factory``, or ``path.py:factory``.
+        part: Number of the part that this process runs, and how many parts other ranks run; None for all.
     """
 
     output_dir: Path
@@ -141,6 +142,7 @@ class Request:
     precision_target: float | None = None
     trial_seconds: float | None = None
     target: str = BUILTIN_TARGET
+    part: tuple[int, int] | None = None
 
     def workload(self, factor: float = 1.0) -> Workload:
         """Read or generate the sequences to run.
@@ -169,14 +171,20 @@ class Request:
         from virnuc_profiler.inference.sequences.fasta import FastaFile  # needs the compiled core; --help does not
 
         count = None if self.num_sequences is None else math.ceil(factor * self.num_sequences)
+        folder = self.output_dir
+        if self.part is not None:  # no two ranks write one file
+            folder /= "rank{}of{}".format(*self.part)
         if self.fasta is not None:
             fasta = FastaFile.open(self.fasta, skip_invalid=self.skip_invalid, strict=self.strict)
-            write_skipped(fasta, self.output_dir)
-            return workload_of(fasta, "file", count, self.sample_seed), fasta
-        if count is None:
+            if fasta.skipped or self.part is None:
+                write_skipped(fasta, folder)
+            workload = workload_of(fasta, "file", count, self.sample_seed)
+        elif count is not None:
+            fasta = FastaFile.open(generate_tuning_workload(folder, count, self.seed))
+            workload = workload_of(fasta, f"generated, seed {self.seed}")
+        else:
             raise ValueError("num_sequences must be given to generate a workload")
-        fasta = FastaFile.open(generate_tuning_workload(self.output_dir, count, self.seed))
-        return workload_of(fasta, f"generated, seed {self.seed}"), fasta
+        return (workload if self.part is None else part_of(workload, fasta, *self.part)), fasta
 
     @property
     def sample_seed(self) -> int | None:
@@ -223,6 +231,7 @@ class Request:
                 "device": DeviceName.parse(values["device"]),
                 "fasta": None if values["fasta"] is None else Path(values["fasta"]),
                 "varied": tuple(values["varied"]),
+                "part": None if values.get("part") is None else tuple(values["part"]),
             }
         )
 

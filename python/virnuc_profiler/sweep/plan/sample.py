@@ -11,11 +11,13 @@ lengths of the file and the seed alone: a file gives the same lengths in the sam
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from virnuc_profiler.sweep.plan.workload_part import WorkloadPart
 
 STRATIFIED: Final = "stratified"
 
@@ -26,11 +28,13 @@ class Sample:
 
     Attributes:
         positions: (n,) different positions in the file.
-        seed: Random seed that they were drawn with.
+        seed: Random seed that they were drawn with; None if they are not random.
+        part: Part of the sample that they are; None for all of it.
     """
 
     positions: NDArray[np.int64]
-    seed: int
+    seed: int | None
+    part: WorkloadPart | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -39,7 +43,33 @@ class Sample:
 
     def facts(self) -> dict[str, Any]:
         """Return what says which sample this is, as workloads and runs hold it."""
-        return {"sampling": STRATIFIED, "seed": self.seed, "sample_fingerprint": self.fingerprint}
+        drawn = {"sampling": STRATIFIED, "seed": self.seed, "sample_fingerprint": self.fingerprint}
+        return {**({} if self.seed is None else drawn), **({} if self.part is None else {"part": asdict(self.part)})}
+
+    def divided(self, part: WorkloadPart) -> Sample:
+        """Return a part of this sample: every `count`-th sequence, so that all parts have about the same lengths.
+
+        Args:
+            part: The part.
+        """
+        return Sample(self.positions[part.index :: part.count], self.seed, part)
+
+    def run_id(self, run_id: str) -> str:
+        """Return the name of a run of this sample, which no run of another part has.
+
+        Args:
+            run_id: Name of the run if the sample is not divided.
+        """
+        return run_id if self.part is None else run_id + self.part.suffix
+
+
+def first_sequences(count: int) -> Sample:
+    """Return the first sequences of a file, in its order.
+
+    Args:
+        count: Number of sequences.
+    """
+    return Sample(np.arange(count, dtype=np.int64), None)
 
 
 def stratified_sample(lengths: NDArray[np.int64], count: int, seed: int) -> Sample:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import OutputError, WorkloadError
 from virnuc_profiler.inference.sequences.findings import Finding
+from virnuc_profiler.sweep.plan.workload_part import WorkloadPart
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.number_text import counted
 
@@ -60,6 +61,7 @@ class Workload:
         seed: Random seed of the sample; None for the first sequences.
         sample_fingerprint: SHA-256 of the positions of the sample; None for the first sequences.
         tokens_in_file: Tokens of all sequences of the file, counted as `tokens`; None in files of older versions.
+        part: WorkloadPart of the sequences that is run, where several ranks run one part each; None for all of them.
     """
 
     path: Path
@@ -76,10 +78,12 @@ class Workload:
     seed: int | None = None
     sample_fingerprint: str | None = None
     tokens_in_file: int | None = None
+    part: WorkloadPart | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the workload as result files hold it."""
-        return {**asdict(self), "path": str(self.path), "findings": [each.to_json() for each in self.findings]}
+        """Return the workload as result files hold it, which are never of a part."""
+        values = {name: value for name, value in asdict(self).items() if name != "part"}
+        return {**values, "path": str(self.path), "findings": [each.to_json() for each in self.findings]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Workload:
@@ -147,6 +151,30 @@ def workload_of(fasta: FastaFile, source: str, num_sequences: int | None = None,
     )
 
 
+def part_of(workload: Workload, fasta: FastaFile, index: int, count: int) -> Workload:
+    """Describe one of several parts of a workload, each of which another rank runs.
+
+    Args:
+        workload: The whole workload.
+        fasta: Its file.
+        index: Number of the part, from 0.
+        count: Number of parts.
+
+    Raises:
+        WorkloadError: There are fewer sequences than parts.
+    """
+    if workload.num_sequences < count:
+        raise WorkloadError(
+            f"{workload.path} has {counted(workload.num_sequences, 'sequence')} to run for {count} ranks: "
+            "start fewer ranks"
+        )
+    divided = replace(workload, part=WorkloadPart(index, count, workload.num_sequences))
+    sample = sample_of(divided, fasta)
+    assert sample is not None
+    tokens = token_counts(fasta, sample.positions)
+    return replace(divided, num_sequences=len(tokens), tokens=int(tokens.sum()), longest_tokens=int(tokens.max()))
+
+
 def token_counts(fasta: FastaFile, positions: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Return the tokens of each sequence of a file, after truncation, BOS and EOS included.
 
@@ -169,6 +197,12 @@ def sample_of(workload: Workload, fasta: FastaFile) -> Sample | None:
     Raises:
         WorkloadError: The sample is another one, as after a change of the drawing.
     """
+    if workload.part is not None:
+        from virnuc_profiler.sweep.plan.sample import first_sequences  # NumPy, which --help does not need
+
+        count = workload.part.whole
+        sample = sample_of(replace(workload, num_sequences=count, part=None), fasta)
+        return (first_sequences(count) if sample is None else sample).divided(workload.part)
     if workload.seed is None:
         return None
     sample = _sample(token_counts(fasta), workload.num_sequences, workload.seed)

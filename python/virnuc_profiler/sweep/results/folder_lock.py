@@ -36,19 +36,20 @@ class FolderLock:
         folder: Folder to lock.
         command: Command that holds it, for the messages of others.
         name: Name of the file that is locked in the folder.
+        warn: Whether to warn where the lock may not keep other hosts out.
 
     Raises:
         OutputError: Another command holds it (the message names process, host and time), or the file cannot be written.
     """
 
-    def __init__(self, folder: Path, command: str = "sweep", name: str = LOCK_FILE) -> None:
+    def __init__(self, folder: Path, command: str = "sweep", name: str = LOCK_FILE, *, warn: bool = True) -> None:
         path = folder / name
         try:
             self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
-            _lock(self._descriptor, folder)
+            _lock(self._descriptor, folder, warn)
             self._write_holder(path, command)
         except BaseException:
             os.close(self._descriptor)
@@ -80,7 +81,7 @@ class FolderLock:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def _lock(descriptor: int, folder: Path, warn: bool) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -90,14 +91,15 @@ def _lock(descriptor: int, folder: Path) -> None:
             ) from None
         if error.errno not in _NO_LOCKS:
             raise OutputError(f"cannot lock {folder}: {error.strerror or error}") from error
-        _log.warning(
+        _log.log(
+            logging.WARNING if warn else logging.DEBUG,
             "%s cannot be locked (%s): nothing keeps a second command out, so do not start one there",
             folder,
             error.strerror or error,
         )
         return
     kind = filesystem_of(folder)
-    if kind is not None and kind.startswith(_SHARED_BY_HOSTS):
+    if warn and kind is not None and kind.startswith(_SHARED_BY_HOSTS):
         _log.warning(
             "%s lies on a file system that several hosts may share (%s), where locks may hold on one host only: "
             "do not start a second command there from another host",

@@ -23,6 +23,7 @@ from virnuc_profiler.sweep.machine.device_memory import DeviceMemory
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.machine.process_resources import ProcessResources, snapshot_resources
 from virnuc_profiler.sweep.machine.shared_memory import free_bytes
+from virnuc_profiler.sweep.plan.workload_part import suffix_of_part
 from virnuc_profiler.sweep.results.result import SUCCESS, Result
 from virnuc_profiler.sweep.trial.cleanup import (
     COOLDOWN_S,
@@ -151,7 +152,7 @@ class _TrialRun:
         self._source = source
         self._subject = subject
         self._options = options
-        self.run_id = subject.configuration.run_id
+        self.run_id = subject.configuration.run_id + suffix_of_part(subject.workload)
         self.failure: Failure | None = None
         self.interrupt: BaseException | None = None
         self._expected: int = subject.workload["num_sequences"]

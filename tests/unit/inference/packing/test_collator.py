@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+import dataclasses
 import time
 
 import esm
@@ -301,3 +302,19 @@ def test_pairs_and_dicts_may_be_mixed():
 def test_options_are_keyword_only():
     with pytest.raises(TypeError, match="positional argument"):
         VarlenCollator(None, 4096)
+
+
+@pytest.mark.parametrize("enable_packing", [True, False])
+def test_a_chunk_with_flush_shares_no_batch_with_later_ones(enable_packing):
+    lengths = np.random.default_rng(3).integers(3, 60, 90)
+    options = {"max_tokens_per_batch": 100, "max_sequence_length": 58, "buffer_size": 25}
+    collator = VarlenCollator(**options, enable_packing=enable_packing)
+    parts = [lengths[:30], lengths[30:60], lengths[60:]]
+    chunks = [dataclasses.replace(chunk(part, 30 * number), flush=True) for number, part in enumerate(parts)]
+    for number, one in enumerate(chunks):
+        batches = collator(one)
+        check_batches(batches, lengths, 100)
+        assert sorted(positions(batches)) == list(range(30 * number, 30 * number + 30))
+        alone = VarlenCollator(**options, enable_packing=enable_packing)
+        assert [batch.positions.tolist() for batch in run(alone, [one])] == [one.positions.tolist() for one in batches]
+    assert collator.flush() == []

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""Kill the ranks of embed jobs at random moments, start the same command again, and check that nothing is lost.
+
+Three things are killed: one rank of several that ``srun`` would have started, all of them, and the launcher of this
+program, with which its ranks end. A rank that was killed alone leaves its shard to the others. When a job is complete,
+the next one begins, until as many processes were killed as asked for. The claims: each shard has one record in the
+manifests, the vectors are those of one undisturbed process, and what a killed rank had computed in vain is at most one
+shard, besides those that it was writing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Final
+
+import numpy as np
+from tests.support.embed_outputs import finished_shards, vectors_of
+from tests.support.embed_rank import LOG_FOLDER, NUM_SHARDS, SHARD_SECONDS
+from tests.support.fasta_files import random_records, write_fasta
+
+from benchmarks.claim import Claim
+from benchmarks.progress import say
+from benchmarks.report import parser, publish, publish_claims
+from virnuc_profiler.embed.streaming.shard_writer import WRITERS
+
+KINDS: Final = ("a rank", "all ranks", "the launcher")
+IN_WRITING: Final = WRITERS
+"""Shards that a rank may be writing while it runs the next one."""
+HEADER: Final = ("killed", "kills", "shards computed in vain, mean", "highest")
+
+_PROGRAM: Final = (sys.executable, "-m", "tests.support.embed_rank")
+
+
+@dataclass
+class Outcome:
+    """What kills have done."""
+
+    kills: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    in_vain: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    repeated: int = 0
+    jobs: int = 0
+    equal: bool = True
+
+    @property
+    def count(self) -> int:
+        """Number of kills so far."""
+        return sum(self.kills.values())
+
+
+def main() -> None:
+    """Print what was lost, and the verdicts."""
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = run_kills(Path(folder), arguments.kills, arguments.ranks, arguments.seed)
+    rows = [
+        (kind, str(outcome.kills[kind]), f"{mean(lost):.2f}" if lost else "n/a", f"{max(lost, default=0):.2f}")
+        for kind, lost in outcome.in_vain.items()
+    ]
+    publish("Kills of embed jobs", HEADER, rows, asdict(outcome), arguments.json)
+    publish_claims(claims_of(outcome))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the options."""
+    options = parser("Kill the ranks of embed jobs at random moments, and check that nothing is lost.")
+    options.add_argument("--kills", type=int, default=50, help="number of kills (default: 50)")
+    options.add_argument("--ranks", type=int, default=2, help="number of ranks (default: 2)")
+    options.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    return options.parse_args()
+
+
+def claims_of(outcome: Outcome) -> list[Claim]:
+    """Return the claims and what was found."""
+    highest = max(lost for kind in KINDS for lost in (0.0, *outcome.in_vain[kind]))
+    return [
+        Claim("no shard is recorded twice", f"{outcome.repeated} in {outcome.jobs} jobs", not outcome.repeated),
+        Claim("the vectors are those of one process", "equal" if outcome.equal else "different", outcome.equal),
+        Claim(
+            "a killed rank has computed at most one shard in vain, besides those in writing",
+            f"at most {highest:.2f}",
+            highest <= 1 + IN_WRITING,
+        ),
+    ]
+
+
+def run_kills(folder: Path, kills: int, ranks: int, seed: int) -> Outcome:
+    """Kill processes of one job after the other.
+
+    Args:
+        folder: Empty folder for the jobs.
+        kills: Number of kills.
+        ranks: Number of ranks of each job.
+        seed: Random seed.
+    """
+    source = random.Random(seed)
+    fasta = write_fasta(folder / "sequences.faa", random_records(2000, longest=60))
+    subprocess.run([*_PROGRAM, fasta, folder / "one"], check=True, stdout=subprocess.DEVNULL)
+    expected = vectors_of(folder / "one")
+    outcome = Outcome()
+    while outcome.count < kills:
+        job = folder / f"job_{outcome.jobs}"
+        while len(set(finished_shards(job))) < NUM_SHARDS:
+            kind = source.choice(KINDS) if outcome.count < kills else None
+            _run(fasta, job, ranks, kind, source, outcome)
+        shards = finished_shards(job)
+        outcome.jobs += 1
+        outcome.repeated += len(shards) - len(set(shards))
+        outcome.equal &= bool(np.array_equal(vectors_of(job), expected))
+        say(f"{outcome.count} kills, {outcome.jobs} jobs complete")
+    return outcome
+
+
+def _run(fasta: Path, job: Path, ranks: int, kind: str | None, source: random.Random, outcome: Outcome) -> None:
+    """Start the command once, kill something unless `kind` is None, and wait until everything has ended."""
+    environment = {**os.environ, SHARD_SECONDS: "0.15"}
+    if kind == "the launcher":
+        processes = [subprocess.Popen([*_PROGRAM, fasta, job, str(ranks)], env=environment, stdout=subprocess.DEVNULL)]
+    else:
+        processes = [
+            subprocess.Popen([*_PROGRAM, fasta, job], env={**environment, **srun}, stdout=subprocess.DEVNULL)
+            for srun in _srun(ranks)
+        ]
+    if kind is not None:
+        before = set(_logs(job))
+        while not set(_logs(job)) - before and any(process.poll() is None for process in processes):
+            time.sleep(0.01)
+        time.sleep(source.uniform(0.0, 1.5))
+        if kind == "a rank":
+            _kill([source.choice(processes)], kind, outcome)
+        else:
+            _kill(processes, kind, outcome)
+    for process in processes:
+        process.wait()
+    while kind == "the launcher" and _alive(job):  # the kernel ends its ranks
+        time.sleep(0.01)
+    for log in _logs(job):
+        if not log.with_suffix(".seen").exists():
+            log.with_suffix(".seen").touch()
+            shards = _in_vain(log)
+            if kind is not None and shards is not None:
+                outcome.in_vain[kind].append(shards)
+
+
+def _kill(processes: list[subprocess.Popen[bytes]], kind: str, outcome: Outcome) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            outcome.kills[kind] += 1
+
+
+def _srun(ranks: int) -> Iterator[dict[str, str]]:
+    for rank in range(ranks):
+        yield {"SLURM_PROCID": str(rank), "SLURM_NTASKS": str(ranks), "SLURM_LOCALID": str(rank)}
+
+
+def _logs(job: Path) -> list[Path]:
+    return sorted((job / LOG_FOLDER).glob("*.log"))
+
+
+def _alive(job: Path) -> bool:
+    return any(Path(f"/proc/{log.stem}/stat").exists() and not _is_zombie(int(log.stem)) for log in _logs(job))
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return True
+
+
+def _in_vain(log: Path) -> float | None:
+    """Return the shards' worth of sequences that a rank had computed and not recorded; None if it was not killed."""
+    delivered, recorded, ended = 0, 0, False
+    for line in log.read_text().splitlines():
+        what, _, count = line.partition(" ")
+        delivered = int(count) if what == "delivered" else delivered
+        recorded += int(count) if what == "recorded" else 0
+        ended |= what == "ended"
+    return None if ended else (delivered - recorded) / (2000 / NUM_SHARDS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: MIT
+"""``virnuc-profiler embed``: a vector for every sequence of a file, on disk, exactly once."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from virnuc_profiler.cli.embed.embed_report import (
+    check_and_index,
+    print_outcome,
+    projected_seconds,
+    projected_text,
+)
+from virnuc_profiler.cli.heartbeat import Heartbeat
+from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
+from virnuc_profiler.cli.options.local_ranks import add_rank_options, end_with_launcher, run_on_this_host, starts_ranks
+from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
+from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device, warn_of_unstarted_tasks
+from virnuc_profiler.errors import EnvironmentFailure, ModelError, UsageError
+from virnuc_profiler.ranks.rank_variables import LOCAL, current_rank
+from virnuc_profiler.telemetry.number_text import counted
+
+if TYPE_CHECKING:
+    import torch
+
+    from virnuc_profiler.embed.prepared_job import PreparedJob
+    from virnuc_profiler.embed.rank_job import JobRank
+    from virnuc_profiler.embed.rank_worker import RankOutcome
+    from virnuc_profiler.ranks.rank import Rank
+    from virnuc_profiler.reports.projection_text import Projected
+
+_log = logging.getLogger(__name__)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "embed",
+        help="write a vector for every sequence of a file",
+        description="Write a vector for every sequence of a file: streaming, resumable, and every sequence exactly "
+        "once. The same command again, or --resume DIR, continues a job that was stopped.",
+    )
+    add_embed_options(parser)
+    add_rank_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a job to its end; return 1 if a sequence is missing or not right."""
+    from virnuc_profiler.embed.rank_job import JobRank
+    from virnuc_profiler.sweep.plan.workload import write_skipped
+
+    request = embed_request(arguments)
+    if starts_ranks(arguments) and not arguments.dry_run:
+        require_writable(request.folder)
+        with JobRank(request.folder, current_rank()) as member:
+            return _check(member) if run_on_this_host(arguments) else 1
+    end_with_launcher()
+    rank = current_rank()
+    warn_of_unstarted_tasks()
+    share_device(arguments, rank)
+    workers = share_cores(rank, request.configuration.num_workers, given=arguments.num_workers is not None)
+    request = replace(request, configuration=request.configuration.replace(num_workers=workers))
+    speaks = rank.local_index == 0  # the other ranks of the host would say the same
+    for notice in request.notices if speaks else ():
+        print(notice)
+    device = _device(arguments.device, request.precision)
+    if not rank.is_single:
+        print(describe_rank(rank, str(device)), flush=True)
+    prepared = _prepare(request, device, arguments.shards, rank, checksums=not arguments.trust_sizes)
+    if not arguments.dry_run:
+        require_writable(prepared.folder)
+        if rank.index == 0:
+            write_skipped(prepared.fasta, prepared.folder)
+    projected = _projected(request, prepared)
+    _describe(request, prepared, projected, speaks=speaks)
+    if arguments.dry_run:
+        return 0
+    with JobRank(prepared.folder, rank) as member:
+        if prepared.left:
+            outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, member)
+            print_outcome(outcome, projected, whole=speaks)
+        return 0 if rank.launcher == LOCAL else _check(member)  # the launcher checks when all ranks have ended
+
+
+def _check(member: JobRank) -> int:
+    """Check a job whose shards are all finished, unless another process does so; return 1 if it is not complete."""
+    from virnuc_profiler.embed.job import read_job
+
+    job = read_job(member.folder)
+    assert job is not None, "a job that has run has a file"
+    if not member.checks():
+        print("Checked: by another process of this job")
+        return 0
+    code = check_and_index(member.folder, job)
+    if not code:
+        member.note_check()
+        member.close(complete=True)
+    return code
+
+
+def _device(name: str, precision: str | None) -> torch.device:
+    from virnuc_profiler.cli.options.measurement_request import resolve_device_here
+
+    return resolve_device_here(name, {} if precision is None else {"precision": (precision,)})
+
+
+def _prepare(
+    request: EmbedRequest, device: torch.device, num_shards: int | None, rank: Rank, *, checksums: bool
+) -> PreparedJob:
+    """Read the sequences and the folder, and find out what is left to do."""
+    from virnuc_profiler.embed.formats.select_format import make_format
+    from virnuc_profiler.embed.job import EmbedJob
+    from virnuc_profiler.embed.prepared_job import prepare_job
+    from virnuc_profiler.inference.esm2.config import ARCHITECTURES
+    from virnuc_profiler.inference.sequences.dataset import open_fasta
+    from virnuc_profiler.sweep.plan.request import recorded
+    from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
+
+    make_format(request.format)  # a missing package is said before the sequences are read
+    with Heartbeat("reading the sequences"):
+        fasta = open_fasta(request.fasta, skip_invalid=request.skip_invalid)
+        if not len(fasta):
+            raise UsageError(f"{request.fasta} holds no sequences")
+        fingerprint = fasta.fingerprint
+    shape = ARCHITECTURES[request.model]
+    job = EmbedJob(
+        fasta=str(request.fasta.absolute()),
+        fingerprint=fingerprint,
+        num_sequences=len(fasta),
+        skip_invalid=request.skip_invalid,
+        max_residues=MAX_SEQUENCE_LENGTH,
+        model=request.model,
+        num_layers=shape.num_layers,
+        hidden_size=shape.hidden_size,
+        weights="",
+        precision=request.precision or ("fp16" if device.type == "cuda" else "fp32"),
+        format=request.format,
+        dtype=request.dtype,
+        per_residue=request.per_residue,
+        num_shards=0,
+        weights_option=recorded("weights", request.weights),
+        **{name: getattr(request.configuration, name) for name in _KNOBS},
+    )
+    with Heartbeat("checking the finished shards"):
+        part = (rank.index, rank.count)
+        return prepare_job(request.folder, job, fasta, num_shards=num_shards, checksums=checksums, part=part)
+
+
+_KNOBS = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
+
+
+def _projected(request: EmbedRequest, prepared: PreparedJob) -> Projected | None:
+    """Predict the time of the shards that are left, from the sweep of the configuration; None without one."""
+    from virnuc_profiler.analysis.projection.extrapolation import Job
+    from virnuc_profiler.analysis.projection.length_strata import strata_of
+    from virnuc_profiler.embed.prepared_job import left_tokens
+    from virnuc_profiler.errors import TelemetryFormatError
+    from virnuc_profiler.reports.projection_text import project_source
+    from virnuc_profiler.sweep.results.projection_source import read_source
+
+    if request.config is None or not prepared.left:
+        return None
+    try:
+        source = read_source(request.config)
+    except TelemetryFormatError as error:
+        print(f"virnuc-profiler: warning: no time is predicted, {error}", file=sys.stderr)
+        return None
+    tokens = left_tokens(prepared)
+    whole = len(prepared.left) == len(prepared.shards)
+    job = Job(strata_of(tokens), prepared.job.fingerprint if whole else None)
+    return project_source(source, job, "that are left", len(tokens))
+
+
+def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, *, speaks: bool) -> None:
+    """Say what the job is, how much of it is left, what is damaged, and refuse it if the disk is too small."""
+    from virnuc_profiler.embed.disk_space import disk_need, require_space
+
+    job = prepared.job
+    folder = next(path for path in (prepared.folder, *prepared.folder.absolute().parents) if path.is_dir())
+    need = disk_need(job, folder, prepared.left)
+    lines = [f"Job: {counted(job.num_sequences, 'sequence')} of {shown_path(request.fasta)} in {_shards(prepared)}"]
+    if prepared.continued:
+        lines.append(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}")
+    lines += [f"Disk: {need.text}", f"Configuration: {request.configuration}"]
+    if projected is not None:
+        lines.append(f"Time: {projected_text(projected)}, predicted from {shown_path(projected.source.path)}")
+    for retraction in prepared.damaged:
+        print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
+    if speaks:
+        print("\n".join(lines), flush=True)
+    require_space(need, job, prepared.folder)
+
+
+def _shards(prepared: PreparedJob) -> str:
+    text = counted(len(prepared.shards), "shard")
+    return text if len(prepared.left) == len(prepared.shards) else f"{text}, {len(prepared.left):,} of them left"
+
+
+def _run_shards(
+    request: EmbedRequest,
+    prepared: PreparedJob,
+    device: torch.device,
+    projected: Projected | None,
+    min_cosine: float | None,
+    member: JobRank,
+) -> RankOutcome:
+    from virnuc_profiler.capture.target import resolve_target
+    from virnuc_profiler.cli.embed.embed_progress import show_job
+    from virnuc_profiler.cli.sweep import describe_model
+    from virnuc_profiler.embed.prepared_job import begin_job
+    from virnuc_profiler.embed.rank_worker import run_rank
+    from virnuc_profiler.inference.esm2.hub_cache import cached_checkpoint
+    from virnuc_profiler.inference.esm2.load import load_esm2_model
+    from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
+    from virnuc_profiler.inference.loading.environment import require_environment
+    from virnuc_profiler.sweep.trial.provenance import model_description
+
+    require_environment(request.configuration.num_workers)
+    if request.weights == "auto" and not cached_checkpoint(request.model).is_file():
+        raise _no_weights(request.model)
+    with Heartbeat(f"loading {request.model}"):
+        model, _ = load_esm2_model(request.model, device, precision=prepared.job.precision, weights=request.weights)
+    description = model_description(model)
+    if description["weights_source"] == "random" and request.weights != "random":
+        raise _no_weights(request.model)
+    if member.rank.local_index == 0:
+        print(describe_model(description), end="\n\n", flush=True)
+    weights = description.get("weights_fingerprint") or description["weights"]
+    uuid = resolve_target(str(device)).uuid
+    if uuid is not None and not member.has_device(uuid):
+        _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
+    prepared = begin_job(prepared, weights, member.name)
+    queue = member.queue(prepared.shards)
+    with show_job(prepared.left, queue, member.rank) as meter, _memory_errors_explained():
+        return run_rank(
+            prepared.job,
+            prepared.folder,
+            queue,
+            prepared.fasta,
+            model,
+            device,
+            configuration=request.configuration,
+            rank=member.name,
+            listener=meter,
+            min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
+            predicted_s=None if projected is None else projected_seconds(projected),
+        )
+
+
+@contextmanager
+def _memory_errors_explained() -> Iterator[None]:
+    """Say what to do when memory runs out; PyTorch's own errors would be internal ones.
+
+    Raises:
+        EnvironmentFailure: Memory ran out.
+    """
+    from virnuc_profiler.sweep.results.result import OOM
+    from virnuc_profiler.sweep.trial.failure import DEVICE, SHARED, describe_failure
+
+    try:
+        yield
+    except Exception as error:
+        failure = describe_failure(error)
+        if failure.reason != OOM:
+            raise
+        smaller = "a smaller --token-budget" if failure.memory == DEVICE else "fewer --num-workers"
+        memory = "" if failure.memory == SHARED else " memory"  # its name says that it is memory
+        raise EnvironmentFailure(
+            f"{failure.memory}{memory} ran out ({failure.message}); the same command with {smaller} continues, and "
+            "finished shards stay"
+        ) from error
+
+
+def _no_weights(model: str) -> ModelError:
+    return ModelError(
+        f"there are no weights of {model} in PyTorch's hub cache, and vectors of random weights mean nothing: give "
+        "--weights pretrained to download them, or --weights PATH (--weights random is for tests)"
+    )

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""``embed --gpus`` and ``embed --ranks``: one supervised process for each rank on this host."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from virnuc_profiler.cli.options.arguments import whole
+from virnuc_profiler.errors import UsageError
+from virnuc_profiler.ranks.gpu_list import ALL, choose_gpus, parse_ordinals, visible_entries
+from virnuc_profiler.ranks.local_launcher import LAUNCHER_VARIABLE, run_ranks
+from virnuc_profiler.ranks.rank_variables import SLURM_ARRAY, current_rank
+from virnuc_profiler.telemetry.number_text import counted
+
+
+def add_rank_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that start several ranks on this host."""
+    group = parser.add_argument_group("several GPUs of this host")
+    group.add_argument(
+        "--gpus", type=_gpus, metavar="all|N|0,2",
+        help="start one process for each GPU: all, the first N, or those of a list; not under torchrun or srun, which "
+        "start the processes themselves",
+    )  # fmt: skip
+    group.add_argument("--ranks", type=whole(1), metavar="N", help="start N processes on the CPU")
+
+
+def _gpus(text: str) -> str:
+    """Read what ``--gpus`` names, without looking for GPUs."""
+    if text != ALL:
+        try:
+            parse_ordinals(text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def starts_ranks(arguments: argparse.Namespace) -> bool:
+    """Return whether the command is to start ranks, and is not one of them.
+
+    Args:
+        arguments: The options.
+
+    Raises:
+        UsageError: The options contradict each other, or another launcher has started several ranks.
+    """
+    asked = [f"--{name}" for name in ("gpus", "ranks") if getattr(arguments, name) is not None]
+    if not asked or LAUNCHER_VARIABLE in os.environ:
+        return False
+    if len(asked) > 1:
+        raise UsageError("--gpus starts a process for each GPU, and --ranks starts them on the CPU: give one of them")
+    fits = ("auto", "cuda") if asked == ["--gpus"] else ("auto", "cpu")
+    if arguments.device not in fits:
+        raise UsageError(f"{asked[0]} chooses the devices, so --device {arguments.device} has no place: leave one out")
+    rank = current_rank()
+    if not rank.is_single and rank.launcher != SLURM_ARRAY:
+        raise UsageError(f"{asked[0]} starts ranks, and this is {rank} already: leave {asked[0]} out")
+    return True
+
+
+def end_with_launcher() -> None:
+    """Let this process end when the launcher that started it dies, so that no rank goes on unseen."""
+    launcher = os.environ.get(LAUNCHER_VARIABLE, "")
+    if launcher.isdecimal():
+        from virnuc_profiler.sweep.worker.process_tree import die_with_parent
+
+        die_with_parent(int(launcher))
+
+
+def run_on_this_host(arguments: argparse.Namespace) -> bool:
+    """Start the ranks and wait for them; return whether one of them has ended well, which is when all work is done.
+
+    Args:
+        arguments: The options.
+
+    Raises:
+        UsageError: There are no such GPUs.
+        KeyboardInterrupt: Ctrl-C, once all ranks have ended.
+    """
+    from virnuc_profiler.capture.target import visible_uuids
+
+    environments: Sequence[Mapping[str, str]]
+    if arguments.gpus is not None:
+        entries = choose_gpus(arguments.gpus, visible_entries(os.environ.get("CUDA_VISIBLE_DEVICES"), visible_uuids()))
+        environments = [{"CUDA_VISIBLE_DEVICES": entry} for entry in entries]
+        on = f"for {', '.join(entries)}"
+    else:
+        environments = [{"CUDA_VISIBLE_DEVICES": ""}] * arguments.ranks
+        on = "on the CPU"
+    print(f"Starting {counted(len(environments), 'rank')} {on}", flush=True)
+    command = [sys.executable, "-m", "virnuc_profiler", *arguments.argv]
+    codes = run_ranks(command, environments, say=_say)
+    return 0 in codes
+
+
+def _say(sentence: str) -> None:
+    print(f"virnuc-profiler: {sentence}", file=sys.stderr, flush=True)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What of a job is finished, as its folder records it."""
