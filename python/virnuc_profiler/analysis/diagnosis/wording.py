@@ -50,8 +50,8 @@ _CAUSES: Final[Mapping[str, str]] = {
     COLLATION: "collation: {share} of that time goes into tokenizing and packing{idle}. Encode in the workers, or use "
     "a faster collator.",
     LAUNCHING: "launching: for {upto}{share} of that time the device waits for the host to launch the next kernel. "
-    "Make batches larger (token_budget), so that each launch does more work, or use torch.compile or CUDA graphs, which need fewer "
-    "launches. An .item() or a synchronize inside a stage looks the same.",
+    "Make batches larger (token_budget), so that each launch does more work, or use torch.compile or CUDA graphs, "
+    "which need fewer launches. An .item() or a synchronize inside a stage looks the same.",
     SYNCHRONIZING: "synchronizing: the host waits for the device{where} before it prepares the next batch, so the "
     "device is idle for {upto}{share} of that time. Queue the next batch before waiting for the previous one, and "
     "wait for an event instead of the whole device.",
