@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -98,6 +99,21 @@ def make_target(name: str, options: TargetOptions) -> Target:
             raise
         raise ModelError(f"target {name} could not be made: {type(error).__name__}: {first_line(error)}") from error
     return require_target(target, name)
+
+
+def source_version(name: str) -> dict[str, str]:
+    """Return a fingerprint of the file that holds a user's own target, by the file's name; empty if there is none.
+
+    Args:
+        name: Target as the user named it, which was made already.
+    """
+    place = name.rpartition(":")[0]
+    module = sys.modules.get(Path(place).stem if place.endswith(".py") else place)
+    try:
+        file = Path(getattr(module, "__file__", None) or "")
+        return {file.name: f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"}
+    except OSError:  # a module without a file, or one that is gone
+        return {}
 
 
 def require_target(target: Any, name: str) -> Target:

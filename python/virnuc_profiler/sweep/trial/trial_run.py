@@ -303,6 +303,8 @@ class _TrialRun:
         ]
         if not wrong:
             return None
+        if not recorded and self._run is not None and self._run.batches:
+            wrong[-1] += f" in {counted(len(self._run.batches), 'batch', 'batches')}, none of which has its packing"
         evidence = {
             "delivered_sequences": self._done,
             "recorded_sequences": recorded,

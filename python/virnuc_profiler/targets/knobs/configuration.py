@@ -266,7 +266,8 @@ class Configuration:
         return _configuration, (self.knobs, tuple(self._values.values()))
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={self.knobs[name].text(value)}" for name, value in self.values().items())
+        values = ", ".join(f"{name}={self.knobs[name].text(value)}" for name, value in self.values().items())
+        return values or "the defaults"
 
     def __repr__(self) -> str:
         target = "" if self.knobs.is_builtin else f"{self.knobs.target}: "
