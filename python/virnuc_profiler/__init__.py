@@ -26,6 +26,7 @@ _HOMES = {
     "virnuc_profiler.inference.sequences.dataset": ("IndexBasedDataset", "SequenceDataset"),
     "virnuc_profiler.inference.loading.loader": ("create_async_dataloader",),
     "virnuc_profiler.embed.embeddings_reader": ("open_embeddings",),
+    "virnuc_profiler.embed.job_forecast": ("predict_embedding",),
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
     "virnuc_profiler.sweep.kernels.kernel_pass": ("add_kernels",),
     "virnuc_profiler.sweep.plan.workload": ("generate_tuning_workload",),
@@ -59,6 +60,7 @@ __all__ = [
     "load_esm2_model",
     "open_embeddings",
     "pack_statistics",
+    "predict_embedding",
     "render_diagnosis",
     "render_stages",
     "run_single_gpu_benchmark",
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.capture.hardware import capture_hardware_info
     from virnuc_profiler.capture.profiler import BatchProfiler
     from virnuc_profiler.embed.embeddings_reader import open_embeddings
+    from virnuc_profiler.embed.job_forecast import predict_embedding
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.loading.loader import create_async_dataloader
     from virnuc_profiler.inference.packing.collator import VarlenCollator

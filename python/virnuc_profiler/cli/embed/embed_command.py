@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +19,13 @@ from virnuc_profiler.cli.embed.embed_report import (
 )
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
-from virnuc_profiler.cli.options.local_ranks import add_rank_options, end_with_launcher, run_on_this_host, starts_ranks
+from virnuc_profiler.cli.options.local_ranks import (
+    add_rank_options,
+    end_with_launcher,
+    predicted_counts,
+    run_on_this_host,
+    starts_ranks,
+)
 from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
 from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device, warn_of_unstarted_tasks
 from virnuc_profiler.errors import EnvironmentFailure, ModelError, UsageError
@@ -29,6 +35,9 @@ from virnuc_profiler.telemetry.number_text import counted
 if TYPE_CHECKING:
     import torch
 
+    from virnuc_profiler.analysis.projection.source import Source
+    from virnuc_profiler.embed.job import EmbedJob
+    from virnuc_profiler.embed.measured_ranks import MeasuredRanks
     from virnuc_profiler.embed.prepared_job import PreparedJob
     from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import RankOutcome
@@ -57,6 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
     from virnuc_profiler.sweep.plan.workload import write_skipped
 
     request = embed_request(arguments)
+    counts = predicted_counts(arguments)
+    if len(counts) > 1 and request.measured is None:
+        raise UsageError(
+            f"--gpus {arguments.gpus} with --dry-run predicts the time from a measured pace: give --config SWEEP or "
+            "--run PATH"
+        )
     if starts_ranks(arguments) and not arguments.dry_run:
         require_writable(request.folder)
         with JobRank(request.folder, current_rank()) as member:
@@ -78,9 +93,12 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable(prepared.folder)
         if rank.index == 0:
             write_skipped(prepared.fasta, prepared.folder)
-    projected = _projected(request, prepared)
+    measured = _measured(request, prepared.job) if prepared.left else None
+    projected = None if measured is None or counts else _projected(measured.source, prepared)
     _describe(request, prepared, projected, speaks=speaks)
     if arguments.dry_run:
+        if counts and measured is not None:
+            _predict(request, prepared, measured, counts, "rank" if arguments.ranks else "GPU")
         return 0
     with JobRank(prepared.folder, rank) as member:
         if prepared.left:
@@ -156,26 +174,52 @@ def _prepare(
 _KNOBS = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
 
 
-def _projected(request: EmbedRequest, prepared: PreparedJob) -> Projected | None:
-    """Predict the time of the shards that are left, from the sweep of the configuration; None without one."""
+def _measured(request: EmbedRequest, job: EmbedJob) -> MeasuredRanks | None:
+    """Read what the time is predicted from; None without it, or if a sweep does not say."""
+    from virnuc_profiler.embed.measured_ranks import read_measured, require_model
+    from virnuc_profiler.errors import TelemetryFormatError
+
+    if request.measured is None:
+        return None
+    try:
+        measured = read_measured(request.measured)
+    except TelemetryFormatError as error:
+        if request.measured != request.config:  # it was named for nothing else
+            raise
+        print(f"virnuc-profiler: warning: no time is predicted, {error}", file=sys.stderr)
+        return None
+    require_model(measured.source, job.shape)
+    return measured
+
+
+def _projected(source: Source, prepared: PreparedJob) -> Projected:
+    """Predict the time of the shards that are left, in this process alone."""
     from virnuc_profiler.analysis.projection.extrapolation import Job
     from virnuc_profiler.analysis.projection.length_strata import strata_of
     from virnuc_profiler.embed.prepared_job import left_tokens
-    from virnuc_profiler.errors import TelemetryFormatError
     from virnuc_profiler.reports.projection_text import project_source
-    from virnuc_profiler.sweep.results.projection_source import read_source
 
-    if request.config is None or not prepared.left:
-        return None
-    try:
-        source = read_source(request.config)
-    except TelemetryFormatError as error:
-        print(f"virnuc-profiler: warning: no time is predicted, {error}", file=sys.stderr)
-        return None
     tokens = left_tokens(prepared)
     whole = len(prepared.left) == len(prepared.shards)
     job = Job(strata_of(tokens), prepared.job.fingerprint if whole else None)
     return project_source(source, job, "that are left", len(tokens))
+
+
+def _predict(
+    request: EmbedRequest, prepared: PreparedJob, measured: MeasuredRanks, counts: Sequence[int], device: str
+) -> None:
+    """Print how long the shards that are left take on some numbers of devices."""
+    from virnuc_profiler.embed.job_forecast import forecast_job
+    from virnuc_profiler.embed.prepared_job import left_tokens
+    from virnuc_profiler.reports.forecast_text import render_forecast
+
+    job = prepared.job
+    whole = len(prepared.left) == len(prepared.shards)
+    forecast = forecast_job(
+        measured, prepared.left, left_tokens(prepared), job.shape, counts,
+        configuration=request.configuration, fingerprint=job.fingerprint if whole else None,
+    )  # fmt: skip
+    print(f"\n{render_forecast(forecast, device)}", end="")
 
 
 def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, *, speaks: bool) -> None:

@@ -30,6 +30,7 @@ from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.files import read_json
+from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
 
 
@@ -101,7 +102,16 @@ def _of_run(path: Path, run: RunResult) -> Source:
         shape,
         is_stratified(run.metadata),
         workload if isinstance(workload, Mapping) else {},
+        _before_s(run),
+        ratio(summary.get("energy_joules"), summary.get("energy_seconds")),
     )
+
+
+def _before_s(run: RunResult) -> float | None:
+    start_up = run.start_up
+    if start_up is None or not start_up.first_run or start_up.process_start_ns is None:
+        return None
+    return max(0, run.host_start_ns - start_up.process_start_ns) / 1e9
 
 
 def _of_result(path: Path, result: Result, workload: Mapping[str, Any]) -> Source:
