@@ -135,12 +135,12 @@ def forecast_job(
     steady_s = 3600 * sum(stratum.hours for stratum in time.strata)
     first_batch_s = configuration.token_budget / pace.mean_rate  # which the measured start-up includes
     forecasts = forecast_ranks(
-        _works(shards, steady_s, configuration, by_cost=source.shape is not None),
+        shard_works(shards, steady_s, configuration, by_cost=source.shape is not None),
         gpus,
         start=StartTimes(source.before_s or 0.0, max(0.0, pace.start_up_s - first_batch_s)),
         half_width=time.parts.total,
         spread=measured.spread,
-        ahead=_read_ahead(configuration),
+        ahead=read_ahead(configuration),
         watts=source.watts,
         seed=seed,
     )
@@ -148,18 +148,32 @@ def forecast_job(
     return JobForecast(source, len(shards), forecasts, (*_about_ranks(source, measured.spread), *found))
 
 
-def _works(shards: Sequence[Shard], steady_s: float, configuration: Configuration, *, by_cost: bool) -> list[ShardWork]:
-    """Return the shards with the time of each, which is its share of the time of all."""
+def shard_works(
+    shards: Sequence[Shard], seconds: float, configuration: Configuration, *, by_cost: bool
+) -> list[ShardWork]:
+    """Return shards with the time of each, which is its share of the time of all.
+
+    Args:
+        shards: The shards.
+        seconds: Time of all of them in one process.
+        configuration: Values of the knobs, which say in how many ranges a shard is read.
+        by_cost: Whether time goes with FLOPs; else with tokens.
+    """
     weights = [shard.cost if by_cost else shard.tokens for shard in shards]
-    ahead = _read_ahead(configuration).ranges
-    second = steady_s / sum(weights)
+    ahead = read_ahead(configuration).ranges
+    second = seconds / sum(weights)
     return [
         ShardWork(second * weight, shard.num_sequences, count_ranges(shard, ahead))
         for shard, weight in zip(shards, weights, strict=True)
     ]
 
 
-def _read_ahead(configuration: Configuration) -> ReadAhead:
+def read_ahead(configuration: Configuration) -> ReadAhead:
+    """Return how far a rank reads ahead.
+
+    Args:
+        configuration: Values of the knobs.
+    """
     return ReadAhead(configuration.num_workers * configuration.prefetch_factor, configuration.buffer_size)
 
 
