@@ -121,8 +121,7 @@ def _predicted(one: PacedJob, job: PacedJob, tokens: np.ndarray[Any, Any]) -> tu
     if len(set(job.slowness)) == 1:
         forecast = forecast_job(measured, job.shards, tokens, SHAPE, [count], configuration=job.configuration)
         (found,) = forecast.forecasts
-        middle = (found.wall_s.middle - before_s, 100 * found.tail_share.middle, found.efficiency_percent.middle)
-        return middle
+        return (found.wall_s.middle - before_s, 100 * found.tail_share.middle, found.efficiency_percent.middle)
     pace = measured.source.pace
     works = shard_works(job.shards, float(tokens.sum()) / pace.tokens_per_sec, job.configuration, by_cost=True)
     run = simulate_ranks(works, [RankPace(0.0, pace.start_up_s, slowness) for slowness in job.slowness])
