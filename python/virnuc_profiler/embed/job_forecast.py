@@ -23,7 +23,6 @@ from virnuc_profiler.embed.measured_ranks import MeasuredRanks, read_measured, r
 from virnuc_profiler.embed.prepared_job import token_counts_of
 from virnuc_profiler.embed.shard_plan import Shard, plan_shards, resolve_num_shards
 from virnuc_profiler.embed.streaming.shard_source import count_ranges
-from virnuc_profiler.errors import WorkloadError
 from virnuc_profiler.inference.esm2.config import ARCHITECTURES, resolve_model_name
 from virnuc_profiler.inference.sequences.dataset import open_fasta
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
@@ -87,8 +86,6 @@ def predict_embedding(
     architecture = ARCHITECTURES[resolve_model_name(model)]
     shape = ModelShape(architecture.num_layers, architecture.hidden_size)
     sequences = open_fasta(Path(fasta), skip_invalid=skip_invalid)
-    if not len(sequences):
-        raise WorkloadError(f"{os.fspath(fasta)} holds no sequences")
     tokens = token_counts_of(sequences, MAX_SEQUENCE_LENGTH)
     if num_shards is None:
         num_shards = resolve_num_shards(
@@ -186,8 +183,8 @@ def _about_ranks(source: Source, spread: RankSpread) -> list[str]:
         before = "the time until they run, such as that of loading the model, is unknown and left out"
     else:
         before = (
-            f"need {source.before_s:,.1f} s until they run, as the measured process did, or up to {START_UP_FACTOR:g} "
-            "times as long or as short"
+            f"they need {source.before_s:,.1f} s until they run, as the measured process did, or up to "
+            f"{START_UP_FACTOR:g} times as long or as short"
         )
     return [
         "Every GPU is like the measured one, no rank is lost, and the disk keeps up with all of them.",

@@ -17,6 +17,7 @@ from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.embed.job_folder import TELEMETRY_FOLDER
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.sweep.results.projection_source import read_source
+from virnuc_profiler.telemetry.number_text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def require_model(source: Source, shape: ModelShape) -> None:
         UsageError: It is that of a model of another size.
     """
     if source.shape is not None and source.shape != shape:
-        then, now = (f"{each.num_layers} layers of {each.hidden_size}" for each in (source.shape, shape))
+        then, now = (f"{counted(each.num_layers, 'layer')} of {each.hidden_size}" for each in (source.shape, shape))
         raise UsageError(
             f"{source.path} was measured with a model of {then}, and the job's has {now}: name a run of that model"
         )
