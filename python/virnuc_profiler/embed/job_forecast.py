@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.analysis.projection.extrapolation import Job, extrapolations
 from virnuc_profiler.analysis.projection.job_time import START_UP_FACTOR, project_job
 from virnuc_profiler.analysis.projection.length_strata import strata_of
-from virnuc_profiler.analysis.projection.rank_forecast import RankForecast, RankSpread, StartTimes, forecast_ranks
+from virnuc_profiler.analysis.projection.rank_forecast import JobForecast, RankSpread, StartTimes, forecast_ranks
 from virnuc_profiler.analysis.projection.rank_simulation import ReadAhead, ShardWork
 from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.embed.job import DTYPES
@@ -28,23 +27,6 @@ from virnuc_profiler.inference.sequences.dataset import open_fasta
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
 from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration
 from virnuc_profiler.telemetry.number_text import share
-
-
-@dataclass(frozen=True, slots=True)
-class JobForecast:
-    """What is expected of a job on several numbers of GPUs.
-
-    Attributes:
-        source: What the pace was measured with.
-        num_shards: Number of shards that are left.
-        forecasts: What is expected for each number of GPUs.
-        assumptions: What the prediction assumes, in sentences.
-    """
-
-    source: Source
-    num_shards: int
-    forecasts: tuple[RankForecast, ...]
-    assumptions: tuple[str, ...]
 
 
 def predict_embedding(

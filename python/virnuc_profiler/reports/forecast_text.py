@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
-from virnuc_profiler.analysis.projection.rank_forecast import RankForecast
-from virnuc_profiler.embed.job_forecast import JobForecast
+from virnuc_profiler.analysis.projection.rank_forecast import JobForecast, RankForecast
 from virnuc_profiler.reports.figures import counted, number, percent, share, words
 from virnuc_profiler.sweep.plan.estimate import in_words
 

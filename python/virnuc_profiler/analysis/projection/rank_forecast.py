@@ -25,6 +25,7 @@ from virnuc_profiler.analysis.projection.rank_simulation import (
     SimulatedRun,
     simulate_ranks,
 )
+from virnuc_profiler.analysis.projection.source import Source
 
 ASSUMED_LOG_SD: Final = 0.02
 """Standard deviation of the logarithm of the ranks' rates where no earlier job tells. An assumption, which is stated
@@ -104,6 +105,23 @@ class RankForecast:
     def rank_hours(self) -> float:
         """Hours for which devices are taken, all together."""
         return self.ranks * self.wall_s.middle / 3600
+
+
+@dataclass(frozen=True, slots=True)
+class JobForecast:
+    """What is expected of a job on several numbers of GPUs.
+
+    Attributes:
+        source: What the pace was measured with.
+        num_shards: Number of shards that are left.
+        forecasts: What is expected for each number of GPUs.
+        assumptions: What the prediction assumes, in sentences.
+    """
+
+    source: Source
+    num_shards: int
+    forecasts: tuple[RankForecast, ...]
+    assumptions: tuple[str, ...]
 
 
 def forecast_ranks(

@@ -239,7 +239,7 @@ def test_a_prediction_needs_a_pace_of_the_same_model(tmp_path, fasta, capsys, mo
     assert "predicts the time from a measured pace: give --config SWEEP or --run PATH" in failing(capsys, 2, *lists)
     other = (*arguments, "--model", "35M", "--run", tmp_path / "earlier")
     assert "a model of 6 layers of 320, and the job's has 12 layers of 480" in failing(capsys, 2, *other)
-    assert "nothing.json" in failing(capsys, 1, *arguments, "--model", "8M", "--run", tmp_path / "nothing.json")
+    assert "nothing.json" in failing(capsys, 2, *arguments, "--model", "8M", "--run", tmp_path / "nothing.json")
 
 
 def test_a_sweep_gives_model_precision_and_knobs(tmp_path, fasta, capsys):
