@@ -72,6 +72,12 @@ optional_packages() {
         xargs python -m pytest -q tests/integration/test_benchmark_scripts.py::test_throughput
 }
 
+# A target of one's own in a folder of its own, with the repaired wheel; a skip would mean that it was not used.
+own_target() {
+    python -m pytest -q -n 0 tests/integration/test_own_target.py | tee "$WORK/own-target.txt"
+    if grep -F skipped "$WORK/own-target.txt"; then false; fi
+}
+
 failed=()
 job() {
     local start=$SECONDS log="$WORK/$1.log" verdict=ok
@@ -89,6 +95,7 @@ job lint lint
 job asan sanitizer asan
 job tsan sanitizer tsan
 job optional-packages optional_packages
+job own-target own_target
 job oldest-python other_python 3.10
 job newest-python other_python 3.13
 

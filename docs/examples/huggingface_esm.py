@@ -11,13 +11,11 @@ import argparse
 import random
 
 import torch
-from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 from transformers import EsmConfig, EsmModel
 
-from virnuc_profiler import BatchProfiler, pack_statistics  # +
-from virnuc_profiler.reports.stage_table import render_stages  # +
+from virnuc_profiler import BatchProfiler, padded_statistics, render_stages  # +
 
 BOS, PAD, EOS, MASK = 0, 1, 2, 32
 TOKENS = {residue: token for token, residue in enumerate("LAGVSERTIDPKQNFYMHWC", start=4)}  # ESM-2's alphabet
@@ -42,8 +40,7 @@ def main() -> None:
         BatchProfiler(device=device) as profiler,  # +
     ):
         for ids, mask in profiler.batches(loader):  # +
-            cu_seqlens = pad(mask.sum(1).cumsum(0), (1, 0)).int().numpy()  # +
-            profiler.current_batch.set_packing(pack_statistics(cu_seqlens))  # +
+            profiler.current_batch.set_packing(padded_statistics(mask.sum(1)))  # +
             profiler.current_batch.mark("h2d")  # +
             ids, mask = ids.to(device, non_blocking=True), mask.to(device, non_blocking=True)
             profiler.current_batch.mark("forward")  # +

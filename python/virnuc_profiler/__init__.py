@@ -18,16 +18,25 @@ _HOMES = {
     "virnuc_profiler.reports.telemetry_file": ("write_telemetry",),
     "virnuc_profiler.reports.stage_table": ("render_stages",),
     "virnuc_profiler.reports.diagnosis_text": ("render_diagnosis",),
+    "virnuc_profiler.reports.run_report": ("render_run",),
+    "virnuc_profiler.reports.comparison.compare_runs": ("compare_runs",),
+    "virnuc_profiler.reports.comparison.comparison_text": ("render_comparison",),
+    "virnuc_profiler.reports.captures.correlated_run": ("CorrelatedRun", "correlate_run", "render_correlated_run"),
+    "virnuc_profiler.analysis.comparison.compared": ("Compared",),
     "virnuc_profiler.analysis.diagnosis.diagnose": ("Diagnosis", "diagnose_run"),
     "virnuc_profiler.analysis.model_cost": ("DeviceCeiling", "ModelShape"),
     "virnuc_profiler.inference.esm2.load": ("load_esm2_model",),
     "virnuc_profiler.inference.packing.collator": ("VarlenCollator",),
-    "virnuc_profiler.inference.packing.pack_statistics": ("pack_statistics",),
+    "virnuc_profiler.inference.packing.pack_statistics": ("pack_statistics", "padded_statistics"),
     "virnuc_profiler.inference.sequences.dataset": ("IndexBasedDataset", "SequenceDataset"),
     "virnuc_profiler.inference.loading.loader": ("create_async_dataloader",),
     "virnuc_profiler.embed.embeddings_reader": ("open_embeddings",),
     "virnuc_profiler.embed.job_forecast": ("predict_embedding",),
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
+    "virnuc_profiler.targets.contract": ("Target", "TargetOptions"),
+    "virnuc_profiler.targets.target_workload": ("TargetWorkload",),
+    "virnuc_profiler.targets.knobs.configuration": ("Configuration",),
+    "virnuc_profiler.targets.knobs.knob": ("BooleanKnob", "ChoiceKnob", "IntegerKnob", "Knob"),
     "virnuc_profiler.sweep.kernels.kernel_pass": ("add_kernels",),
     "virnuc_profiler.sweep.plan.workload": ("generate_tuning_workload",),
     "virnuc_profiler.sweep.trial.cleanup": ("cleanup_between_runs",),
@@ -39,12 +48,22 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncInferenceRunner",
     "BatchProfiler",
+    "BooleanKnob",
+    "ChoiceKnob",
+    "Compared",
+    "Configuration",
+    "CorrelatedRun",
     "DeviceCeiling",
     "Diagnosis",
     "IndexBasedDataset",
+    "IntegerKnob",
+    "Knob",
     "ModelShape",
     "RunResult",
     "SequenceDataset",
+    "Target",
+    "TargetOptions",
+    "TargetWorkload",
     "TelemetryLogger",
     "VarlenCollator",
     "__version__",
@@ -53,6 +72,8 @@ __all__ = [
     "calculate_scaling_efficiency",
     "capture_hardware_info",
     "cleanup_between_runs",
+    "compare_runs",
+    "correlate_run",
     "create_async_dataloader",
     "diagnose_run",
     "generate_performance_report",
@@ -60,8 +81,12 @@ __all__ = [
     "load_esm2_model",
     "open_embeddings",
     "pack_statistics",
+    "padded_statistics",
     "predict_embedding",
+    "render_comparison",
+    "render_correlated_run",
     "render_diagnosis",
+    "render_run",
     "render_stages",
     "run_single_gpu_benchmark",
     "write_telemetry",
@@ -81,6 +106,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from virnuc_profiler.analysis.comparison.compared import Compared
     from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis, diagnose_run
     from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape
     from virnuc_profiler.analysis.summary.scaling_efficiency import calculate_scaling_efficiency
@@ -91,11 +117,15 @@ if TYPE_CHECKING:
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.loading.loader import create_async_dataloader
     from virnuc_profiler.inference.packing.collator import VarlenCollator
-    from virnuc_profiler.inference.packing.pack_statistics import pack_statistics
+    from virnuc_profiler.inference.packing.pack_statistics import pack_statistics, padded_statistics
     from virnuc_profiler.inference.runner import AsyncInferenceRunner
     from virnuc_profiler.inference.sequences.dataset import IndexBasedDataset, SequenceDataset
+    from virnuc_profiler.reports.captures.correlated_run import CorrelatedRun, correlate_run, render_correlated_run
+    from virnuc_profiler.reports.comparison.compare_runs import compare_runs
+    from virnuc_profiler.reports.comparison.comparison_text import render_comparison
     from virnuc_profiler.reports.diagnosis_text import render_diagnosis
     from virnuc_profiler.reports.performance_text import generate_performance_report
+    from virnuc_profiler.reports.run_report import render_run
     from virnuc_profiler.reports.shard_files import aggregate_telemetry_shards
     from virnuc_profiler.reports.stage_table import render_stages
     from virnuc_profiler.reports.telemetry_file import write_telemetry
@@ -103,5 +133,9 @@ if TYPE_CHECKING:
     from virnuc_profiler.sweep.plan.workload import generate_tuning_workload
     from virnuc_profiler.sweep.trial.cleanup import cleanup_between_runs
     from virnuc_profiler.sweep.trial.single_gpu_benchmark import run_single_gpu_benchmark
+    from virnuc_profiler.targets.contract import Target, TargetOptions
+    from virnuc_profiler.targets.knobs.configuration import Configuration
+    from virnuc_profiler.targets.knobs.knob import BooleanKnob, ChoiceKnob, IntegerKnob, Knob
+    from virnuc_profiler.targets.target_workload import TargetWorkload
     from virnuc_profiler.telemetry.logger import TelemetryLogger
     from virnuc_profiler.telemetry.run_result import RunResult

@@ -194,7 +194,18 @@ DURING = {
 }
 """What happens before the third batch, by the value of the knob."""
 
-FAULTS = ("none", *DURING, "too_few", "too_many", "no_batches", "yields_text", "no_iterator", "endless", "slow")
+FAULTS = (
+    "none",
+    *DURING,
+    "too_few",
+    "too_many",
+    "no_batches",
+    "no_packing",
+    "yields_text",
+    "no_iterator",
+    "endless",
+    "slow",
+)
 
 
 class FaultyTarget:
@@ -227,6 +238,11 @@ class FaultyTarget:
         if fault == "no_batches":
             with BatchProfiler(device="cpu", sample_gpu=False) as unheard:
                 yield from self.inner.run(workload, configuration, unheard)
+            return
+        if fault == "no_packing":
+            records = list(workload.records())
+            for batch in profiler.batches([records[start : start + 8] for start in range(0, len(records), 8)]):
+                yield len(batch)
             return
         number = 0
         try:

@@ -23,8 +23,13 @@ import torch
 
 attention_mask: torch.Tensor
 cu_seqlens: Any
+load_model: Any
 loader: list[Any]
 model: Any
+padded_batches: Any
+runner: Any
+sequences: list[Any]
+PAD = 0
 """
 """Names that the pages use without defining them."""
 
@@ -59,7 +64,7 @@ def mypy(folder: Path, code: dict[str, str]) -> subprocess.CompletedProcess[str]
 
 def test_snippets_of_the_documentation_pass_mypy_strict(tmp_path: Path) -> None:
     code = {page.stem.replace("-", "_"): text for page in PAGES if (text := snippets(page))}
-    assert {"README", "profile_your_loop", "embed_sequences", "telemetry"} <= code.keys()
+    assert {"README", "profile_your_loop", "tune_your_runner", "embed_sequences", "telemetry"} <= code.keys()
     wrong = {"wrong_use": "from virnuc_profiler import BatchProfiler\n\nBatchProfiler(devise='cpu').result.save(3)\n"}
     checked = mypy(tmp_path, {**code, **wrong})
     errors = [line for line in checked.stdout.splitlines() if ": error:" in line]

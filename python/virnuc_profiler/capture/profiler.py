@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
@@ -19,7 +20,7 @@ from virnuc_profiler.capture.assemble import assemble_run, collect_samples
 from virnuc_profiler.capture.host_watch import HostWatch
 from virnuc_profiler.capture.start_up.preparation import begin_run, preparing, start_up_record
 from virnuc_profiler.capture.target import Target, current_stream, resolve_target
-from virnuc_profiler.errors import LibraryUnavailable, VirnucError
+from virnuc_profiler.errors import LibraryUnavailable, VirnucError, first_line
 from virnuc_profiler.telemetry.parts.start_up_records import STARTING_LOADER
 from virnuc_profiler.telemetry.records import STAGES
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -50,6 +51,8 @@ class BatchProfiler:
     control a run by hand. On hot paths, ``batch.mark(stage)`` on the batch that :meth:`begin_batch` returns ends the
     current stage and starts the next with one shared device event. Several batches may be open at a time, and each
     thread may have its own.
+
+    A run that an exception ends keeps its batches, and its metadata name the failure.
 
     The profiler never synchronizes the device during a run. Without a GPU it takes host times only, and
     ``result.device.reason`` gives the reason.
@@ -292,7 +295,10 @@ class BatchProfiler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._timeline is not None:  # the body may have called stop() already
-            self.stop()
+            run = self.stop()
+            if error is not None and not isinstance(error, GeneratorExit):  # which ends a loop that was closed early
+                failure = {"reason": "error", "message": f"{type(error).__name__}: {first_line(error)}"}
+                self._result = replace(run, metadata={"status": "failed", "failure": failure, **run.metadata})
 
     def __call__(self, function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
         """Make each call of `function` a run, whose result is in :attr:`result`."""

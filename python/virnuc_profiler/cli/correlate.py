@@ -6,18 +6,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from virnuc_profiler.cli.options.arguments import file_path, whole
 from virnuc_profiler.cli.options.result_folder import refuse_result
 from virnuc_profiler.cli.terminal import WorkLines, terminal_width
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.telemetry.number_text import counted
-
-if TYPE_CHECKING:
-    from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture, Ranges
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -60,8 +54,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, and write the JSON."""
-    from virnuc_profiler.telemetry.files import write_json_atomically
-
     run_file = None if arguments.run_file is None else resolve_run_file(arguments.run_file)
     if arguments.json is not None and arguments.json.resolve() in {
         path.resolve() for path in (arguments.export, run_file) if path is not None
@@ -71,13 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
         refuse_result(arguments.json, "--json")
     options = {"domain": arguments.domain, "names": arguments.ranges, "top": arguments.top}
     if run_file is not None:
-        text, document = correlate_run(run_file, arguments.export, batches=arguments.batches, **options)
+        text, write = correlate_files(run_file, arguments.export, batches=arguments.batches, **options)
     elif arguments.batches:
         raise UsageError("--batches needs a RUN, whose batches these are")
     else:
-        text, document = project_ranges(arguments.export, **options)
+        text, write = project_ranges(arguments.export, **options)
     if arguments.json is not None:
-        write_json_atomically(arguments.json, document())
+        write(arguments.json)
     print(text, end="")
     return 0
 
@@ -108,7 +100,7 @@ def resolve_run_file(path: Path) -> Path:
     return path
 
 
-def correlate_run(
+def correlate_files(
     run_file: Path,
     export: Path,
     *,
@@ -116,8 +108,8 @@ def correlate_run(
     names: Sequence[str] | None = None,
     top: int = 5,
     batches: bool = False,
-) -> tuple[str, Callable[[], dict[str, Any]]]:
-    """Correlate a run with its capture.
+) -> tuple[str, Callable[[Path], object]]:
+    """Correlate a saved run with its capture, and say meanwhile what is being done.
 
     Args:
         run_file: The saved run.
@@ -128,50 +120,21 @@ def correlate_run(
         batches: Whether every batch gets a line.
 
     Returns:
-        The text, and a function that makes the JSON document.
+        The text, and a function that writes the JSON document to a file.
 
     Raises:
         TelemetryFormatError: A file cannot be read.
         UsageError: The two do not belong together, or a domain or name does not occur.
     """
-    from virnuc_profiler.analysis.nsys.correlation import correlate, mismatch_reason
-    from virnuc_profiler.analysis.nsys.gpu_work import divide_work
-    from virnuc_profiler.analysis.nsys.projection import project
-    from virnuc_profiler.analysis.nsys.range_selection import ranges_named, resolve_run_domain
-    from virnuc_profiler.reports.captures.correlation_document import capture_document, run_document
-    from virnuc_profiler.reports.captures.correlation_table import render_correlation
-    from virnuc_profiler.reports.captures.gpu_work_table import render_gpu_work, stage_warnings, work_warnings
-    from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
-    from virnuc_profiler.reports.figures import words
-    from virnuc_profiler.telemetry.run_result import RunResult
+    from virnuc_profiler.reports.captures.correlated_run import correlate_run, render_correlated_run
 
-    say, width = WorkLines(), terminal_width()
-    recorded = RunResult.load(run_file)
-    capture = read_nsys_export(export, say)
-    domain = domain or resolve_run_domain(capture)
-    ranges = ranges_named(_chosen(capture, export, domain, names), recorded.stage_names)
-    say("projecting the ranges onto the GPU")
-    projections = project(ranges, capture.calls, capture.operations)
-    correlation = correlate(recorded, projections, domain)
-    if reason := mismatch_reason(recorded, capture, correlation):
-        raise UsageError(f"{run_file} and {export} are not of the same run: {reason}")
-    if names is not None:
-        chosen = {ranges.names[code] for code in set(ranges.name.tolist())}
-        stages = tuple(stage for stage in correlation.stages if stage.name in chosen)
-        correlation = replace(correlation, stages=stages, busy=None)  # some stages are not all of the device's work
-    work = divide_work(projections)
-    warnings = [*work_warnings(work), *stage_warnings(correlation.stages)]
-    title = f"Run {words(recorded.run_id)} in Nsight Systems{_version(capture)}"
-    notes = [*_notes(capture), *(f"Warning: {warning}" for warning in warnings)]
-    table = render_gpu_work(work, width)
-    text = render_correlation(correlation, title, notes, table, top=top, width=width, batches=batches)
-    described = capture_document(str(export), capture)
-    return text, lambda: run_document(recorded, correlation, described, work, warnings)
+    correlated = correlate_run(run_file, export, domain=domain, ranges=names, progress=WorkLines())
+    return render_correlated_run(correlated, terminal_width(), top=top, batches=batches), correlated.save
 
 
 def project_ranges(
     export: Path, *, domain: str | None = None, names: Sequence[str] | None = None, top: int = 5
-) -> tuple[str, Callable[[], dict[str, Any]]]:
+) -> tuple[str, Callable[[Path], object]]:
     """Project the ranges of any capture, or total its devices if it has no ranges.
 
     Args:
@@ -181,7 +144,7 @@ def project_ranges(
         top: Number of names and kernels to show.
 
     Returns:
-        The text, and a function that makes the JSON document.
+        The text, and a function that writes the JSON document to a file.
 
     Raises:
         TelemetryFormatError: The file cannot be read.
@@ -190,58 +153,33 @@ def project_ranges(
     from virnuc_profiler.analysis.nsys.gpu_work import divide_work
     from virnuc_profiler.analysis.nsys.projection import project
     from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
+    from virnuc_profiler.reports.captures.correlated_run import capture_notes, chosen_ranges, version_text
     from virnuc_profiler.reports.captures.correlation_document import capture_document, ranges_document
     from virnuc_profiler.reports.captures.gpu_work_table import name_warnings, render_gpu_work, work_warnings
     from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
     from virnuc_profiler.reports.captures.range_table import render_devices, render_ranges
+    from virnuc_profiler.telemetry.files import write_json_atomically
 
     say, width = WorkLines(), terminal_width()
     capture = read_nsys_export(export, say)
     chosen = domain is not None or names is not None
-    ranges = _chosen(capture, export, domain, names) if chosen else capture.ranges
+    ranges = chosen_ranges(capture, export, domain, names) if chosen else capture.ranges
     say("projecting the ranges onto the GPU")
     projections = project(ranges, capture.calls, capture.operations)
     say("adding up the GPU time of each name")
     devices, totals, work = total_by_device(capture.operations), total_by_name(projections), divide_work(projections)
     warnings = [*work_warnings(work), *name_warnings(totals)] if len(totals) and work.all.operations else []
-    notes = [*_notes(capture), *(f"Warning: {warning}" for warning in warnings)]
+    notes = [*capture_notes(capture), *(f"Warning: {warning}" for warning in warnings)]
     if len(totals):
-        title = f"NVTX ranges on the GPU, Nsight Systems{_version(capture)}"
+        title = f"NVTX ranges on the GPU, Nsight Systems{version_text(capture.tracer_version)}"
         table = render_gpu_work(work, width)
         text = render_ranges(totals, title, notes, table, top=top, width=width, kernels=chosen)
     else:
-        title = f"GPU totals, Nsight Systems{_version(capture)}; the capture has no NVTX ranges"
+        title = f"GPU totals, Nsight Systems{version_text(capture.tracer_version)}; the capture has no NVTX ranges"
         text = render_devices(devices, title, notes, top=top, width=width)
     described = capture_document(str(export), capture)
-    return text, lambda: ranges_document(totals, devices, described, work, warnings, say)
 
+    def write(path: Path) -> None:
+        write_json_atomically(path, ranges_document(totals, devices, described, work, warnings, say))
 
-def _chosen(capture: GpuCapture, export: Path, domain: str | None, names: Sequence[str] | None) -> Ranges:
-    from virnuc_profiler.analysis.nsys.range_selection import select_ranges
-
-    try:
-        return select_ranges(capture.ranges, domain, names)
-    except UsageError as error:
-        raise UsageError(f"{export} {error}") from error
-
-
-def _version(capture: GpuCapture) -> str:
-    from virnuc_profiler.telemetry.values import printable
-
-    return f" {printable(capture.tracer_version, 40)}" if capture.tracer_version else ""
-
-
-def _notes(capture: GpuCapture) -> list[str]:
-    """Return notes on what the capture lacks."""
-    notes = []
-    if capture.crossing_ranges:
-        one, many = "range that ends on another thread than it began on", "ranges that end on another thread"
-        notes.append(f"Left out: {counted(capture.crossing_ranges, one, f'{many} than they began on')}")
-    if capture.unended_ranges:
-        notes.append(f"Left out: {counted(capture.unended_ranges, 'range')} that had not ended when the capture did")
-    devices = len(set(capture.operations.device.tolist()))
-    if devices > 1 and len(capture.ranges):
-        notes.append(f"The capture has {devices} devices: busy and span are over all that a range used")
-    if not len(capture.operations):
-        notes.append("The capture has no GPU operations; capture with nsys profile -t cuda,nvtx")
-    return notes
+    return text, write

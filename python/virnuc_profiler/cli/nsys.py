@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from virnuc_profiler.cli.correlate import correlate_run
+from virnuc_profiler.cli.correlate import correlate_files
 from virnuc_profiler.cli.options.measurement_request import shown_path
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
 from virnuc_profiler.errors import OutputError, UsageError
@@ -72,8 +72,6 @@ class _Files(NamedTuple):
 
 
 def _capture(nsys: str, argv: Sequence[str], files: _Files, folder: Path) -> int:
-    from virnuc_profiler.telemetry.files import write_json_atomically  # needs NumPy, which --help does not
-
     profile = profile_command(argv, files.report, folder)
     code = _run_to_its_end([nsys, *profile[1:]])
     if not files.run.exists():
@@ -82,8 +80,8 @@ def _capture(nsys: str, argv: Sequence[str], files: _Files, folder: Path) -> int
         return code  # the run or nsys has printed the reason
     convert = export_command(files.report, files.export)
     _convert([nsys, *convert[1:]], files.report, files.export, folder)
-    text, document = correlate_run(files.run, files.export)
-    write_json_atomically(files.correlation, document())
+    text, write = correlate_files(files.run, files.export)
+    write(files.correlation)
     print(f"\n{text}")
     print(f"Capture: {shown_path(files.report)}")
     print(f"Correlation: {shown_path(files.correlation)}")

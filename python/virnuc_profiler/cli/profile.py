@@ -44,7 +44,7 @@ from virnuc_profiler.cli.options.target_options import (
     resolve_model,
 )
 from virnuc_profiler.cli.terminal import terminal_width
-from virnuc_profiler.errors import LibraryUnavailable, UsageError
+from virnuc_profiler.errors import LibraryUnavailable, UsageError, first_line
 from virnuc_profiler.ranks.rank_variables import current_rank
 
 if TYPE_CHECKING:
@@ -214,3 +214,6 @@ def _add_kernels(
             model.add_kernels(workload, configuration, run_path, num_batches)
     except (LibraryUnavailable, ValueError) as error:
         print(f"virnuc-profiler: no kernels were captured: {error}", file=sys.stderr)
+    except Exception as error:  # of the program that is run again, such as a lack of device memory
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        print(f"virnuc-profiler: no kernels were captured, because the batches failed, {reason}", file=sys.stderr)

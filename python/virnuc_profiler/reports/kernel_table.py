@@ -15,6 +15,8 @@ _STAGE_HEADINGS: Final = ("Stage", "Launches", "Operations", "GPU ms", "Busy ms"
 _KERNEL_HEADINGS: Final = ("Stage", "Kernel or copy", "Count", "GPU ms", "Mean us", "Share")
 _UNSTAGED: Final = "(no stage)"
 _NAME_WIDTH: Final = 60
+_SMALL_ERROR_NS: Final = 20_000
+"""Error of launch times that needs no note: a launch takes the host some microseconds itself."""
 TOP_KERNELS: Final = 5
 """Number of kernels that are shown for each stage."""
 
@@ -22,7 +24,8 @@ TOP_KERNELS: Final = 5
 def render_kernels(kernels: KernelActivity) -> str:
     """Render the busy share, the gaps, the launches, and the kernels of each stage.
 
-    Times of the tables are per batch. Shares of kernels are of the summed device time of all stages.
+    Times by stage are per batch, and those of kernels of all captured batches. Shares of kernels are of the summed
+    device time of all stages.
 
     Args:
         kernels: Device work of the captured batches.
@@ -31,7 +34,18 @@ def render_kernels(kernels: KernelActivity) -> str:
     top = aligned([_KERNEL_HEADINGS, *_kernel_rows(kernels)], left=2)
     rule = "=" * max(map(len, (*stages, *top)))
     return "\n".join(
-        ["Kernels (CUPTI)", rule, *_figures(kernels), "", "By stage, per batch:", *stages, "", "Largest:", *top, rule]
+        [
+            "Kernels (CUPTI)",
+            rule,
+            *_figures(kernels),
+            "",
+            "By stage, per batch:",
+            *stages,
+            "",
+            "Largest, all batches:",
+            *top,
+            rule,
+        ]
     )
 
 
@@ -63,6 +77,8 @@ def _figures(kernels: KernelActivity) -> Iterator[str]:
     yield f"GPU busy while recorded: {share(kernels.busy_share)}"
     if kernels.busy_share_at_own_pace is not None:
         yield f"GPU busy at the loop's own pace: {share(kernels.busy_share_at_own_pace)} (same work, without CUPTI)"
+    elif kernels.exceeds_reference:
+        yield "GPU busy at the loop's own pace: not known, the GPU worked longer than the batches take without CUPTI"
     if kernels.idle_in_stages_ns is not None and kernels.idle_between_ns is not None:
         inside, between = (share(ratio(ns, window_ns)) for ns in (kernels.idle_in_stages_ns, kernels.idle_between_ns))
         yield f"Idle while recorded: {inside} inside device stages, {between} between them"
@@ -73,6 +89,9 @@ def _figures(kernels: KernelActivity) -> Iterator[str]:
         yield f"Overhead of the capture: the batches took {kernels.slowdown:.2f} times as long as without it"
     if kernels.clock_error_ns is None:
         yield "Stages by the time of day, which may be off: the calls that compare the clocks are not in the trace"
+    elif kernels.clock_error_ns > _SMALL_ERROR_NS:
+        off = number(kernels.clock_error_ns / 1e6, 3, " ms")
+        yield f"Launches may be off by {off}: kernels may be given to a neighbor of their stage, or to no stage"
 
 
 def _stage_row(stage: StageActivity, batches: int) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ from virnuc_profiler.reports.rank_scaling_text import scaling_lines, straggler_s
 from virnuc_profiler.reports.steady_rate_text import steady_interval_text
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
-from virnuc_profiler.telemetry.rates import ended_early, passes_of, ratio, sequences_per_pass
+from virnuc_profiler.telemetry.rates import ended_early, is_miscounted, passes_of, ratio, sequences_per_pass
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _RULE = "=" * 70
@@ -140,6 +140,8 @@ def _run(performance: Performance) -> Iterator[str]:
     for key, label in _RUN_KEYS.items():
         if performance.metadata.get(key) is not None:
             yield f"{label}: {words(performance.metadata[key])}"
+    if isinstance(failure := performance.metadata.get("failure"), Mapping):
+        yield f"Failed: {words(failure.get('reason'))}: {words(failure.get('message'), 200)}"
 
 
 def _shards(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -186,7 +188,8 @@ def _sequences(done: int | None, metadata: Mapping[str, Any]) -> str:
     several = f" ({counted(passes, 'pass', 'passes')} over {number(planned)})" if done > planned and passes else ""
     if not ended_early(metadata, done):
         return f"{number(done)}{several}"
-    return f"{number(done)}{several or f' of {number(planned)}'}: the run ended early"
+    ended = "its counts differ" if is_miscounted(metadata) else "the run ended early"
+    return f"{number(done)}{several or f' of {number(planned)}'}: {ended}"
 
 
 def _projections(projections: Projections) -> Iterator[str]:

@@ -6,13 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
-from virnuc_profiler.reports.diagnosis_text import render_diagnosis
-from virnuc_profiler.reports.kernel_table import render_kernels
+from virnuc_profiler.analysis.summary.performance_figures import Performance
 from virnuc_profiler.reports.performance_text import render_performance
-from virnuc_profiler.reports.stage_table import render_stages
+from virnuc_profiler.reports.run_report import render_run
 from virnuc_profiler.reports.sweep_tables import render_best, render_step
-from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.sweep.results.document import BestConfiguration, Document
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -49,9 +46,7 @@ class TextRenderer:
 
     def run(self, run: RunResult) -> str:
         """Render the performance report, the stages, the kernels if they were captured, and the diagnosis."""
-        performance = render_performance(summarize_performance(load_telemetry(run), ""), alone=False)
-        kernels = "" if run.kernels is None else f"{render_kernels(run.kernels)}\n\n"
-        return f"{performance}\n{render_stages(run)}\n\n{kernels}{render_diagnosis(run)}\n"
+        return render_run(run)
 
     def telemetry(self, performance: Performance) -> str:
         """Render the performance report."""

@@ -19,6 +19,7 @@ from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.rates import (
     PROJECTED_SEQUENCES,
     ended_early,
+    is_miscounted,
     passes_of,
     ratio,
     sequences_per_pass,
@@ -68,7 +69,7 @@ def _ran(performance: Performance) -> Iterator[str]:
     how = f"{counted(summary['total_tokens'] or 0, 'token')} in {counted(batches, 'batch', 'batches')}"
     start = summary.get("start_up_seconds")
     began = "" if start is None else f", {number(start, 1, ' s')} of it until the first batch was complete"
-    ended = " (it ended early)" if early else ""
+    ended = "" if not early else " (its counts differ)" if is_miscounted(performance.metadata) else " (it ended early)"
     yield f"Ran:     {ran}{ended}, {how}, {number(summary['elapsed_seconds'], 1, ' s')}{began}"
 
 

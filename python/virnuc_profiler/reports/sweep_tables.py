@@ -62,7 +62,9 @@ def render_step(document: Document) -> str:
 def render_baseline(document: Document) -> str:
     """Return the baseline's figures."""
     lines = [*map(_figures, document.results), *rate_notes(document.results)]
-    return "\n".join(["Baseline Configuration (defaults)", rule(34), *lines, rule(34)])
+    of_defaults = all(result.configuration == document.knobs.baseline for result in document.results)
+    title = f"Baseline Configuration{' (defaults)' if of_defaults else ''}"
+    return "\n".join([title, rule(34), *lines, rule(34)])
 
 
 def render_dataloader(document: Document) -> str:

@@ -72,8 +72,9 @@ class Target(Protocol):
         """Run all sequences of a workload, and yield after each batch how many sequences it did.
 
         Every batch is a batch of `profiler`, with its packing: ``profiler.batches(...)`` or
-        ``profiler.begin_batch()``, then ``batch.set_packing(pack_statistics(cu_seqlens, budget))``. The budget of a
-        padded batch is the tokens of its rows, so that its packing efficiency is the share that is not padding.
+        ``profiler.begin_batch()``, then ``batch.set_packing(pack_statistics(cu_seqlens, budget))``, or
+        ``batch.set_packing(padded_statistics(lengths))`` for a padded one, whose packing efficiency is the share of
+        its tokens that is not padding.
 
         The sequences that are yielded, those that are recorded and those of the workload must be equally many. The
         iterator is closed early when a run is ended early. Processes that it has started must end with it; those that

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.analysis.model_cost import ModelShape
@@ -13,7 +14,7 @@ from virnuc_profiler.targets.containment.guarded_call import guarded_call
 from virnuc_profiler.targets.containment.process_state import ProcessState
 from virnuc_profiler.targets.knobs.configuration import Configuration, KnobSet
 from virnuc_profiler.targets.knobs.knob import Knob
-from virnuc_profiler.targets.registry import make_target
+from virnuc_profiler.targets.registry import make_target, source_version
 from virnuc_profiler.targets.target_source import TargetSource
 from virnuc_profiler.telemetry.values import plain_items
 
@@ -33,6 +34,7 @@ class LoadedTarget:
     Args:
         target: What a factory has made.
         name: Target as the user named it.
+        source: Fingerprint of the file that holds it, by the name of the file; empty if there is none.
 
     Attributes:
         target: The target.
@@ -45,9 +47,10 @@ class LoadedTarget:
         ModelError: It cannot say what it is.
     """
 
-    def __init__(self, target: Target, name: str) -> None:
+    def __init__(self, target: Target, name: str, source: Mapping[str, str] = MappingProxyType({})) -> None:
         self.target = target
         self.name = name
+        self._source = source
         self.about = _checked_description(_asked(target.describe, name), name)
         self.knobs = _checked_knobs(_asked(target.knobs, name), name)
 
@@ -63,7 +66,7 @@ class LoadedTarget:
             UsageError: There is no such target, its package is missing, or it does not keep the contract.
             ModelError: The factory failed.
         """
-        return cls(make_target(name, options), name)
+        return cls(make_target(name, options), name, source_version(name))
 
     @property
     def description(self) -> dict[str, Any]:
@@ -73,9 +76,10 @@ class LoadedTarget:
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Versions of the packages that it names."""
-        versions = self.about.get("versions")
-        return {str(name): str(version) for name, version in versions.items()} if isinstance(versions, dict) else {}
+        """Versions of the packages that it names, and which version of its own file this is."""
+        named = self.about.get("versions")
+        versions = named if isinstance(named, dict) else {}
+        return {**self._source, **{str(name): str(version) for name, version in versions.items()}}
 
     @property
     def shape(self) -> ModelShape | None:

@@ -53,6 +53,15 @@ class Pace:
             self._by_configuration[configuration] = self._latest = tokens_per_s
             self._start_up_s = start_up_s or 0.0
 
+    def measure_broken_off(self, configuration: Configuration, tokens_per_s: float) -> None:
+        """Note the pace of a run whose time was up.
+
+        Args:
+            configuration: Its configuration.
+            tokens_per_s: Tokens per second, start-up included.
+        """
+        self._by_configuration[configuration] = self._latest = tokens_per_s
+
     @property
     def is_measured(self) -> bool:
         """Whether a run of any configuration was measured."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -100,6 +101,21 @@ def make_target(name: str, options: TargetOptions) -> Target:
     return require_target(target, name)
 
 
+def source_version(name: str) -> dict[str, str]:
+    """Return a fingerprint of the file that holds a user's own target, by the file's name; empty if there is none.
+
+    Args:
+        name: Target as the user named it, which was made already.
+    """
+    place = name.rpartition(":")[0]
+    module = sys.modules.get(Path(place).stem if place.endswith(".py") else place)
+    try:
+        file = Path(getattr(module, "__file__", None) or "")
+        return {file.name: f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"}
+    except OSError:  # a module without a file, or one that is gone
+        return {}
+
+
 def require_target(target: Any, name: str) -> Target:
     """Return an object that keeps the contract, and refuse any other.
 
@@ -126,6 +142,8 @@ def _factory(name: str) -> Callable[[TargetOptions], Any]:
         if known.package and not is_installed(known.package):
             raise UsageError(f"target {name} needs the package {known.package}, which is missing: {known.install}")
         name = known.factory
+    if name.endswith(".py"):
+        raise UsageError(f"target {name} names a file without its factory: add it, as in {name}:make")
     place, colon, function = name.rpartition(":")
     if not (colon and place and function.isidentifier()):
         names = ", ".join((BUILTIN_TARGET, *TARGETS))

@@ -84,8 +84,8 @@ class TargetSource:
                 raise KeyboardInterrupt
 
     def counts(self) -> Mapping[str, int | None]:
-        """Return that nothing was counted, because the target reads the sequences by itself."""
-        return {"truncated_sequences": None, "unknown_residues": None}
+        """Return how many sequences are cut in the file of the target; nothing looks at their letters."""
+        return {"truncated_sequences": self._workload.num_truncated, "unknown_residues": None}
 
     def findings(self) -> Mapping[str, Any]:
         """Return what the target had changed in its process; empty if nothing."""

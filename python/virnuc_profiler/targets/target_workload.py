@@ -21,6 +21,7 @@ class TargetWorkload:
         max_residues: Residues to which longer sequences are cut.
         passes: How often the file holds the workload of the user, one copy after the other, so that a run is long
             enough to be measured.
+        num_truncated: Sequences of one pass that were longer than `max_residues`; None if that is unknown.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class TargetWorkload:
     num_tokens: int
     max_residues: int
     passes: int = 1
+    num_truncated: int | None = None
 
     def records(self) -> Iterator[tuple[str, str]]:
         """Yield identifier and residues of each sequence, cut to `max_residues`."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -66,28 +66,59 @@ class WorkloadCopies:
     def _write(self, fasta: FastaFile, positions: NDArray[np.int64], passes: int, max_residues: int) -> TargetWorkload:
         self._written += 1
         path = self._folder.path / f"workload_{self._written}.fasta"
-        copies: dict[str, int] = {}
-        residues = 0
+        names = _DistinctNames(_identifiers(fasta, positions))
+        residues = truncated = 0
         try:
             with path.open("w", encoding="ascii", errors="replace") as file:
                 for _ in range(passes):
-                    for identifier, sequence in _records(fasta, positions, max_residues):
-                        number = copies[identifier] = copies.get(identifier, 0) + 1
-                        file.write(f">{identifier}{'' if number == 1 else f'#{number}'}\n{sequence}\n")
+                    for identifier, whole in _records(fasta, positions):
+                        sequence = whole[:max_residues]
+                        file.write(f">{names.next(identifier)}\n{sequence}\n")
                         residues += len(sequence)
+                        truncated += len(sequence) < len(whole)
         except OSError as error:
             raise temporary_space_error(error) from None
         sequences = passes * len(positions)
-        return TargetWorkload(path, sequences, residues + 2 * sequences, max_residues, passes)
+        tokens = residues + 2 * sequences
+        return TargetWorkload(path, sequences, tokens, max_residues, passes, truncated // passes)
 
 
-def _records(fasta: FastaFile, positions: NDArray[np.int64], max_residues: int) -> Iterator[tuple[str, str]]:
+class _DistinctNames:
+    """Gives each record a name of its own.
+
+    Args:
+        identifiers: Identifiers of all records, as their file has them.
+    """
+
+    def __init__(self, identifiers: Iterable[str]) -> None:
+        self._taken = {identifier for identifier in identifiers if "#" in identifier}
+        self._numbers: dict[str, int] = {}
+
+    def next(self, identifier: str) -> str:
+        """Return the identifier itself at first, and then with a number that no record of the file has."""
+        number = self._numbers.get(identifier, 0) + 1
+        while number > 1 and f"{identifier}#{number}" in self._taken:
+            number += 1
+        self._numbers[identifier] = number
+        return identifier if number == 1 else f"{identifier}#{number}"
+
+
+def _blocks(positions: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     for first in range(0, len(positions), _SEQUENCES_AT_ONCE):
-        block = positions[first : first + _SEQUENCES_AT_ONCE]
+        yield positions[first : first + _SEQUENCES_AT_ONCE]
+
+
+def _identifiers(fasta: FastaFile, positions: NDArray[np.int64]) -> Iterator[str]:
+    for block in _blocks(positions):
+        yield from fasta.sequence_ids(block)
+
+
+def _records(fasta: FastaFile, positions: NDArray[np.int64]) -> Iterator[tuple[str, str]]:
+    for block in _blocks(positions):
         text, starts, ends = fasta.read_sequences(block)
         data = text.data
         for identifier, start, end in zip(fasta.sequence_ids(block), starts.tolist(), ends.tolist(), strict=True):
-            yield identifier, _residues(bytes(data[start:end]))[:max_residues]
+            yield identifier, _residues(bytes(data[start:end]))
 
 
 def _residues(lines: bytes) -> str:

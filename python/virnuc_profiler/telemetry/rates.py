@@ -74,6 +74,17 @@ def ended_early(metadata: Mapping[str, Any], total_sequences: int | None) -> boo
     return passes_of(metadata) is not None and total_sequences % planned != 0
 
 
+def is_miscounted(metadata: Mapping[str, Any]) -> bool:
+    """Return whether a run went to its end, but did not record what it was to run.
+
+    Args:
+        metadata: Metadata of the run, of unknown origin.
+    """
+    failure = metadata.get("failure")
+    evidence = failure.get("evidence") if isinstance(failure, Mapping) else None
+    return isinstance(evidence, Mapping) and "recorded_sequences" in evidence
+
+
 def sequences_per_pass(metadata: Mapping[str, Any]) -> int | None:
     """Return the number of sequences of a run's workload, which it runs once or several times; None if it is unknown.
 

@@ -196,3 +196,38 @@ def test_the_result_can_be_saved_and_loaded(profiler, tmp_path):
             pass
     loaded = RunResult.load(profiler.result.save(tmp_path / "run.json"))
     assert list(loaded.batches) == list(profiler.result.batches)
+
+
+def test_a_run_that_an_exception_ends_names_it_and_keeps_its_batches(profiler):
+    @profiler
+    def fail():
+        for number in profiler.batches(range(3)):
+            if number == 1:
+                raise LookupError("the moon is full\nfurther lines")
+
+    with pytest.raises(LookupError):
+        fail()
+    run = profiler.result
+    assert len(run.batches) == 2
+    assert run.metadata["status"] == "failed"
+    assert run.metadata["failure"] == {"reason": "error", "message": "LookupError: the moon is full"}
+
+
+def test_metadata_of_the_user_come_before_what_an_exception_says():
+    profiler = BatchProfiler(device="cpu", metadata={"status": "a trial run"})
+    with pytest.raises(LookupError), profiler:
+        raise LookupError
+    assert profiler.result.metadata["status"] == "a trial run"
+    assert profiler.result.metadata["failure"]["message"] == "LookupError: LookupError"
+
+
+def test_a_loop_that_is_closed_early_has_not_failed(profiler):
+    def loop():
+        with profiler:
+            yield from profiler.batches(range(3))
+
+    iterator = loop()
+    next(iterator)
+    iterator.close()
+    assert len(profiler.result.batches) == 1
+    assert "status" not in profiler.result.metadata

@@ -122,7 +122,7 @@ def test_the_text(capsys, sides):
     assert lines[2:4] == [f"Reference: {before} (1 run)", f"Candidate: {after} (1 run)"]
     (row,) = (line for line in lines if line.startswith("Steady tokens/s |"))
     assert row.endswith("SLOWER")
-    assert "Cannot tell: Tokens/s, Start-up, s, Device share (one run each)." in lines
+    assert "Cannot tell: Tokens/s, Start-up, s, Device stages (one run each)." in lines
     assert "  versions: torch: 2.11.0 -> 2.13.0" in lines
     assert "  clocks: sm mhz: 1980 -> 1700" in lines
     assert "One run on each side: the intervals show how steady each run was" in out

@@ -5,12 +5,14 @@ import os
 import re
 
 import pytest
+import torch
 
 from tests.support.fasta_files import random_records, write_fasta
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.inference.esm2 import load as loading
 from virnuc_profiler.sweep.results.folder_lock import FolderLock
 from virnuc_profiler.sweep.results.journal import Journal
+from virnuc_profiler.sweep.trial import measured_model
 from virnuc_profiler.telemetry.reader import read_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 
@@ -125,6 +127,18 @@ def test_kernels_without_a_gpu_say_so_and_the_run_is_complete(fasta, tmp_path, c
     code, text, err = profile(capsys, "--fasta", fasta, "--output-dir", tmp_path / "out", "--kernels", 5)
     assert code == 0
     assert "no kernels were captured: without a GPU, CUPTI has nothing to record (the run is on the CPU)" in err
+    assert "Verdict:" in text
+    assert RunResult.load(tmp_path / "out" / f"run_{RUN_ID}.json").kernels is None
+
+
+def test_a_capture_that_fails_leaves_the_measured_run_and_its_page(fasta, tmp_path, capsys, monkeypatch):
+    def out_of_memory(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(measured_model, "save_kernels", out_of_memory)
+    code, text, err = profile(capsys, "--fasta", fasta, "--output-dir", tmp_path / "out", "--kernels", 5)
+    assert code == 0
+    assert "no kernels were captured, because the batches failed, OutOfMemoryError: CUDA out of memory" in err
     assert "Verdict:" in text
     assert RunResult.load(tmp_path / "out" / f"run_{RUN_ID}.json").kernels is None
 

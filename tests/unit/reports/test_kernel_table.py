@@ -46,6 +46,12 @@ def test_the_report_shows_busy_share_gaps_launches_kernels_and_overhead(measured
     assert ["forward", "gemm", "100", "40.000", "400.0", "49.1%"] in rows
     assert ["h2d", "Memcpy HtoD (Pinned -> Device)", "20", "1.400", "70.0", "1.72%"] in rows
     assert text in TextRenderer().run(measured)
+    assert "may be off" not in text
+
+
+def test_launch_times_that_may_fall_into_another_stage_are_said_to(measured):
+    text = render_kernels(replace(measured.kernels, clock_error_ns=3_950_000))
+    assert "Launches may be off by 3.950 ms: kernels may be given to a neighbor of their stage" in text
 
 
 def test_the_page_and_the_verdict_know_the_busy_share(measured):

@@ -63,6 +63,13 @@ def test_a_run_that_ended_early_says_so():
     assert render_page(run(planned=90)).startswith("Ran:     80 of 90 sequences (it ended early), ")
 
 
+def test_a_run_that_went_to_its_end_and_recorded_less_is_not_said_to_have_ended_early():
+    miscounted = run(planned=90)
+    miscounted.metadata.update(status="failed", failure={"evidence": {"recorded_sequences": 80}})
+    assert render_page(miscounted).startswith("Ran:     80 of 90 sequences (its counts differ), ")
+    assert "80 of 90: its counts differ\n" in TextRenderer().run(miscounted)
+
+
 def test_a_run_of_several_passes_names_them():
     assert render_page(run(planned=20, passes=4)).startswith("Ran:     80 sequences in 4 passes over 20, 9,920 tokens")
     early = render_page(run(planned=60, passes=1))

@@ -43,6 +43,11 @@ def test_baseline():
     )
 
 
+def test_a_baseline_with_another_value_is_not_said_to_be_of_the_defaults():
+    text = render_baseline(document("baseline", [success(BASELINE.replace(precision="bf16"), 123.456)]))
+    assert text.startswith("Baseline Configuration\n====")
+
+
 @pytest.mark.parametrize("step", ["baseline", "dataloader", "interaction"])
 def test_words_of_a_file_cannot_command_the_terminal(step):
     evil = failure(Configuration(8, 8), "\x1b[31m", message="\x1b[2J")

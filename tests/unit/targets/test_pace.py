@@ -48,3 +48,10 @@ def test_the_copies_do_not_fill_the_disk():
     pace = Pace()
     pace.measure(BASELINE, 1e12, 0.0)
     assert pace.passes(BASELINE, TOKENS, 3.0) == MAX_TOKENS // TOKENS
+
+
+def test_a_run_whose_time_was_up_tells_its_pace_too():
+    pace = Pace(timeout_s=10.0)
+    pace.measure(BASELINE, 10_000.0, 1.0)
+    pace.measure_broken_off(OTHER, 500.0)
+    assert pace.passes(OTHER, TOKENS, 30.0) == 3

@@ -11,6 +11,7 @@ import pytest
 from virnuc_profiler.errors import ModelError, TargetError, UsageError
 from virnuc_profiler.targets import registry
 from virnuc_profiler.targets.contract import TargetOptions
+from virnuc_profiler.targets.loaded_target import LoadedTarget
 from virnuc_profiler.targets.registry import RegisteredTarget, make_target
 
 OPTIONS = TargetOptions("cpu", model="650M")
@@ -48,6 +49,20 @@ def test_a_factory_in_a_file_gets_the_options_and_can_be_imported_by_processes_t
     assert str(tmp_path) in sys.path
 
 
+def test_another_version_of_the_file_is_another_version_of_the_target(tmp_path):
+    text = "from tests.support.toy_target import make\n"
+    versions = []
+    for name, source in (("one_version", text), ("same_version", text), ("other_version", text + "# changed\n")):
+        path = tmp_path / f"{name}.py"
+        path.write_text(source)
+        versions.append(LoadedTarget.make(f"{path}:make", OPTIONS).versions)
+        assert versions[-1]["toy"] == "1"
+    one, same, other = (
+        each[f"{name}_version.py"] for each, name in zip(versions, ("one", "same", "other"), strict=True)
+    )
+    assert one == same != other
+
+
 def test_a_module_in_the_working_folder_is_found(tmp_path, monkeypatch):
     (tmp_path / "my_runner_module.py").write_text(MINIMAL)
     monkeypatch.chdir(tmp_path)
@@ -65,7 +80,7 @@ def test_the_working_folder_hides_no_module(tmp_path, monkeypatch):
     ("name", "words"),
     [
         ("huggingfaces", "there is no target 'huggingfaces': name one of builtin"),
-        ("some/file.py", "there is no target"),
+        ("some/file.py", "names a file without its factory: add it, as in some/file.py:make"),
         ("a.b:", "there is no target"),
         ("no_such_module_here:make", "target module no_such_module_here cannot be imported: ModuleNotFoundError"),
         ("json:no_such_function", "json has no function no_such_function"),

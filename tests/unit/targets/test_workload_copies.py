@@ -36,6 +36,7 @@ def test_each_sequence_has_two_lines_in_the_order_asked_for(copies, odd):
         ("a", "MKVLATMK"), ("b", "AAAA"), ("a#2", "CCCC"), ("d", "DD"), ("long", "W" * 20),
     ]  # fmt: skip
     assert (workload.num_sequences, workload.max_residues, workload.passes) == (5, 20, 1)
+    assert (workload.num_truncated, copied(copies, odd, passes=3).num_truncated) == (1, 1)
     assert [name for name, _ in copied(copies, odd, [4, 1]).records()] == ["long", "b"]
 
 
@@ -63,3 +64,11 @@ def test_a_file_is_written_once_and_removed_in_the_end(copies, odd):
     assert len(list(folder.glob("*.fasta"))) == 4
     copies.close()
     assert not folder.exists()
+
+
+def test_a_number_is_never_one_that_a_record_of_the_file_has(copies, tmp_path):
+    path = tmp_path / "numbered.fasta"
+    path.write_text(">a\nMK\n>a\nMK\n>a#2\nMK\n>a#2\nMK\n>b\nMK\n>b#3\nMK\n")
+    names = [name for name, _ in copied(copies, FastaFile.open(path), passes=3).records()]
+    assert names[:6] == ["a", "a#3", "a#2", "a#2#2", "b", "b#3"]
+    assert len(names) == len(set(names)) == 18

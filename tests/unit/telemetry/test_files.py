@@ -28,6 +28,12 @@ def test_long_lists_have_few_lines_and_the_same_values(tmp_path, entry, length):
     assert list(json.loads(path.read_text())) == list(document)
 
 
+def test_names_that_are_no_strings_are_written_as_python_does(tmp_path):
+    document = {1: [0] * 300, None: {True: [0] * 300, 2.5: 1}, 'a"\n': [0] * 300}
+    path = write_json_atomically(tmp_path / "long.json", document)
+    assert read_json(path) == json.loads(json.dumps(document))
+
+
 def test_a_long_list_of_numbers_has_fewer_lines_than_numbers(tmp_path):
     path = write_json_atomically(tmp_path / "long.json", {"numbers": list(range(1000))})
     assert len(path.read_text().splitlines()) < 10

@@ -73,7 +73,7 @@ START_UP: Final = Metric("start_up_seconds", "Start-up, s", TIME, digits=2)
 PACKING: Final = Metric("packing_efficiency", "Packing", AMOUNT, HIGHER, repeatable=True, is_share=True)
 MEMORY: Final = Metric("peak_memory_gb", "Peak memory, GB", AMOUNT, LOWER, repeatable=True, digits=2)
 ENERGY: Final = Metric("joules_per_sequence", "J/sequence", AMOUNT, LOWER, digits=4)
-DEVICE_SHARE: Final = Metric("device_share", "Device share", AMOUNT, is_share=True)
+DEVICE_SHARE: Final = Metric("device_share", "Device stages", AMOUNT, is_share=True)
 
 METRICS: Final = (STEADY, WHOLE_RUN, START_UP, PACKING, MEMORY, ENERGY, DEVICE_SHARE)
 """All metrics in the order of tables. The first that both sides have decides the overall verdict."""

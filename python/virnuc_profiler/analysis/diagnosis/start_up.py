@@ -118,7 +118,7 @@ def start_up_of(
         return None
     completed = completions_of(batches).at_ns
     first = int(np.argmin(completed))
-    start_ns, complete_ns = span[0], max(span[0], int(completed[first]))
+    start_ns, complete_ns = span[0], min(max(span[0], int(completed[first])), span[1])
     launched_ns = min(max(_launched_ns(batches, first), start_ns), complete_ns)
     later = np.diff(np.sort(completed))
     before = None

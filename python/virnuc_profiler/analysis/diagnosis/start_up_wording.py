@@ -41,17 +41,17 @@ _PARTS: Final[Mapping[str, str]] = {
 }
 
 _ADVICE: Final[Mapping[str, str]] = {
-    DATA_LOADING: "Workers start meanwhile, and the first sequences are read and buffered. {sooner} sooner",
+    DATA_LOADING: "Workers may start meanwhile, and sequences may be read and buffered. {sooner} sooner",
     COLLATION: "A smaller buffer_size starts sooner",
     OTHER_HOST_WORK: "Do that work before the run, or give it a name with profiler.preparing(name)",
-    FIRST_BATCH: "In the first pass, kernels are loaded or compiled and memory is allocated. Run one batch before the "
+    FIRST_BATCH: "A first pass may have to load or compile kernels and to allocate memory. Run one batch before the "
     "measurement",
     STARTING_LOADER: "Workers that are spawned import everything anew; a forkserver with preloaded modules, fewer "
     "workers (num_workers) or persistent_workers start sooner",
     READING: "Index the file once, before the run",
     LOADING_MODEL: "Load the model before the run",
     RECORDING_GRAPHS: "Each size of pack has a graph of its own, which is recorded once",
-    WARM_UP: "Kernels of new shapes are loaded or compiled in them. Run a batch of each shape before the measurement",
+    WARM_UP: "They may load or compile kernels of new shapes. Run a batch of each shape before the measurement",
 }
 
 

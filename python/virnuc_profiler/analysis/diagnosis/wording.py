@@ -50,8 +50,8 @@ _CAUSES: Final[Mapping[str, str]] = {
     COLLATION: "collation: {share} of that time goes into tokenizing and packing{idle}. Encode in the workers, or use "
     "a faster collator.",
     LAUNCHING: "launching: for {upto}{share} of that time the device waits for the host to launch the next kernel. "
-    "Raise token_budget so that each launch does more work, or use torch.compile or CUDA graphs, which need fewer "
-    "launches. An .item() or a synchronize inside a stage looks the same.",
+    "Use larger batches (token_budget), so that each launch does more work, or torch.compile or CUDA graphs, which "
+    "need fewer launches. An .item() or a synchronize inside a stage looks the same.",
     SYNCHRONIZING: "synchronizing: the host waits for the device{where} before it prepares the next batch, so the "
     "device is idle for {upto}{share} of that time. Queue the next batch before waiting for the previous one, and "
     "wait for an event instead of the whole device.",
@@ -210,5 +210,5 @@ def too_short_sentence(observation: Observation, spent: Mapping[str, float]) -> 
     begun = f" {start_up_sentence(start_up)}" if start_up is not None and start_up.considerable else ""
     return (
         f"The run is too short for a diagnosis: {few}, and {need} to tell its steady part from its warm-up. Use more "
-        f"sequences, or a smaller token_budget. {where}{begun}"
+        f"sequences, or smaller batches. {where}{begun}"
     )

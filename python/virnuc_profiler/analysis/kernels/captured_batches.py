@@ -72,7 +72,7 @@ def reference_ns(
 
     It is that of the same batches of the measured run, if it has them with the same contents. Otherwise it is the time
     that as much work took right before CUPTI was started, in tokens or else in batches. Neither is taken if preparation
-    such as recording a CUDA graph was noted in it.
+    such as recording a CUDA graph was noted in it, or if the run was stopped meanwhile.
 
     Args:
         run: The run under CUPTI.
@@ -112,8 +112,10 @@ def _before_capture_ns(run: RunResult, captured: CapturedBatches, started_ns: in
 
 
 def _quiet_ns(run: RunResult, start_ns: int, end_ns: int) -> int | None:
-    """Return the length of a window; None if it is empty, or if preparation was noted in it."""
+    """Return the length of a window; None if it is empty, or if there was preparation or a stop in it."""
     parts = () if run.start_up is None else run.start_up.parts
-    if start_ns >= end_ns or any(part.start_ns < end_ns and part.end_ns > start_ns for part in parts):
+    disturbances = [(part.start_ns, part.end_ns) for part in parts]
+    disturbances += [(stop.start_ns, stop.end_ns) for stop in run.stops or ()]
+    if start_ns >= end_ns or any(start < end_ns and end > start_ns for start, end in disturbances):
         return None
     return end_ns - start_ns

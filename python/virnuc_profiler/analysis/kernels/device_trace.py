@@ -74,13 +74,13 @@ class DeviceTrace:
     calls: TraceRows
 
     def on_device(self, ordinal: int) -> DeviceTrace:
-        """Return the trace without the operations of other devices; unchanged if it has none of this device.
+        """Return the trace without the operations of other devices. Those that name no device are kept.
 
         Args:
             ordinal: CUDA ordinal of the device.
         """
-        chosen = self.operations.device == ordinal
-        return DeviceTrace(self.operations.take(chosen), self.calls) if chosen.any() else self
+        chosen = (self.operations.device == ordinal) | (self.operations.device < 0)
+        return DeviceTrace(self.operations.take(chosen), self.calls)
 
 
 def read_device_trace(document: Mapping[str, Any]) -> DeviceTrace:

@@ -21,6 +21,15 @@ from virnuc_profiler.telemetry.stage_columns import Column, Mask
 _MIN_MATCHED: Final = 2
 """A single call may match any other; two of them at the same distance hardly do."""
 
+_MAX_DRIFT: Final = 1e-3
+"""Limit of the clocks' drift, far above that of any clock. Calls that are further off are others in the same pattern.
+"""
+
+_CUT_SHORT: Final = (
+    "the trace does not reach the end of the captured batches, or the time of day was set meanwhile: CUPTI may have "
+    "had too many records, so capture fewer batches"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TraceClock:
@@ -77,7 +86,7 @@ def fit_trace_clock(trace: DeviceTrace, anchors: Sequence[ClockAnchor]) -> Trace
             the batches from those after them.
 
     Raises:
-        ValueError: There are no anchors.
+        ValueError: There are no anchors, or the trace ends before the last ones.
     """
     if not anchors:
         raise ValueError("the clocks of a trace and of the stages cannot be compared without an anchor")
@@ -85,13 +94,23 @@ def fit_trace_clock(trace: DeviceTrace, anchors: Sequence[ClockAnchor]) -> Trace
     calls = calls.take(np.argsort(calls.start_ns))
     groups = _groups(anchors)
     candidates = [_fitting_offsets(calls, group) for group in groups]
+    if len(candidates[0]) and not len(candidates[-1]):
+        raise ValueError(_CUT_SHORT)
     if not all(map(len, candidates)):
         return _by_time_of_day(anchors)
     offsets = _closest(candidates, anchors[0].wall_ns - anchors[0].after_ns)
+    if abs(offsets[-1] - offsets[0]) > _largest_drift(groups):
+        raise ValueError(_CUT_SHORT)
     matches = [_narrowest(calls, group, offset) for group, offset in zip(groups, offsets, strict=True)]
     first, last = matches[0], matches[-1]
     error_ns = (max(first.width_ns, last.width_ns) + 1) // 2
     return TraceClock(first.call_ns, first.offset_ns, last.call_ns, last.offset_ns, error_ns)
+
+
+def _largest_drift(groups: Sequence[Sequence[ClockAnchor]]) -> float:
+    """Return by how much the offsets of the first and the last group can differ: by drift, and by their brackets."""
+    brackets = sum(max(anchor.after_ns - anchor.before_ns for anchor in group) for group in groups)
+    return brackets + _MAX_DRIFT * (groups[-1][-1].after_ns - groups[0][0].before_ns)
 
 
 def _by_time_of_day(anchors: Sequence[ClockAnchor]) -> TraceClock:

@@ -27,15 +27,18 @@ _parts: deque[StartUpPart] = deque(maxlen=_MAX_PARTS)
 
 
 class _Process:
-    """What this process has done so far.
+    """What this process has done so far. A forked child begins anew.
 
     Attributes:
         preparing: Number of preparations that are going on.
         has_run: Whether a run has begun that was no preparation.
+        start_ns: Start of the process on the monotonic clock; None where the system does not tell it. It is taken
+            early, because the monotonic clock stands still while the machine sleeps, and the process's age does not.
     """
 
     preparing = 0
     has_run = False
+    start_ns: int | None = None
 
 
 @contextmanager
@@ -50,7 +53,7 @@ def preparing(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _Process.preparing -= 1
+        _Process.preparing = max(0, _Process.preparing - 1)  # a child that was forked inside has begun at 0
         end_ns = time.monotonic_ns()
         if end_ns - start_ns >= _MIN_PART_NS:
             _parts.append(StartUpPart(name, start_ns, end_ns))
@@ -91,6 +94,10 @@ def start_up_record(*, first_run: bool, run_start_ns: int, run_end_ns: int) -> S
 
 def process_start_ns() -> int | None:
     """Return the start of this process on the monotonic clock, to 10 ms; None where the system does not tell it."""
+    return _Process.start_ns
+
+
+def _read_process_start_ns() -> int | None:
     try:
         fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         ticks = int(fields[_START_TIME_FIELD])
@@ -98,3 +105,12 @@ def process_start_ns() -> int | None:
     except (OSError, ValueError, IndexError, AttributeError):
         return None
     return time.monotonic_ns() - max(0, age_ns)
+
+
+def _begin_process() -> None:
+    _parts.clear()
+    _Process.preparing, _Process.has_run, _Process.start_ns = 0, False, _read_process_start_ns()
+
+
+_begin_process()
+os.register_at_fork(after_in_child=_begin_process)

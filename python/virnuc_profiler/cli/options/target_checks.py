@@ -70,7 +70,8 @@ def _packing(facts: TargetFacts) -> Check:
 
 def _described(knob: Knob) -> str:
     tried = ", ".join(map(knob.text, knob.tried()))
-    return f"{knob.help or knob.heading}: {knob.range_text()}; default: {knob.text(knob.default)}; tried: {tried}"
+    default = knob.text(knob.default) if knob.default is not None else knob.default_text or "left to the program"
+    return f"{knob.help or knob.heading}: {knob.range_text()}; default: {default}; tried: {tried}"
 
 
 def _text(value: Any) -> str:

@@ -48,7 +48,8 @@ def add_target_options(parser: argparse.ArgumentParser, *, lists: bool) -> None:
     single = "a single value holds in every step; " if lists else ""
     group.add_argument(
         "--knob", action="append", type=_assignment, metavar=values,
-        help=f"{what} of the target that has no option of its own; {single}may be repeated (default: the target's own)",
+        help=f"{what} of the target that has no option of its own; {single}may be repeated "
+        "(default: the target's own, which doctor --target NAME lists)",
     )  # fmt: skip
 
 

@@ -2,12 +2,12 @@
 """Packing statistics of a batch, for profiled loops that do their own packing or padding."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from virnuc_profiler import _core
 from virnuc_profiler._core import PackStatistics
 
-__all__ = ["PackStatistics", "pack_statistics"]
+__all__ = ["PackStatistics", "pack_statistics", "padded_statistics"]
 
 
 def pack_statistics(cu_seqlens: NDArray[np.int32], token_budget: int | None = None) -> PackStatistics:
@@ -27,3 +27,23 @@ def pack_statistics(cu_seqlens: NDArray[np.int32], token_budget: int | None = No
             is below 1, or several sequences together exceed it.
     """
     return _core.pack_statistics(cu_seqlens, token_budget)
+
+
+def padded_statistics(lengths: ArrayLike, padded_to: int | None = None) -> PackStatistics:
+    """Return the packing statistics of a padded batch, whose efficiency is the share of its tokens that is not padding.
+
+    Args:
+        lengths: (B,) lengths in tokens, BOS and EOS included, on the host.
+        padded_to: Length that all sequences were padded to; None for that of the longest.
+
+    Raises:
+        ValueError: There are no lengths, one is negative, or they do not fit into rows of that length.
+    """
+    counts = np.asarray(lengths, dtype=np.int32)
+    if counts.ndim != 1 or not len(counts) or counts.min() < 0:
+        raise ValueError("lengths must be the tokens of each sequence of the batch, of at least one")
+    longest = int(counts.max()) if padded_to is None else padded_to
+    if longest < counts.max():
+        raise ValueError(f"padded_to is {longest:,}, but the longest sequence has {counts.max():,} tokens")
+    cu_seqlens = np.concatenate([np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)])
+    return _core.pack_statistics(cu_seqlens, max(1, longest * len(counts)))

@@ -22,7 +22,7 @@ from virnuc_profiler.reports.comparison.comparison_rows import (
 from virnuc_profiler.reports.figures import words
 
 
-def render_comparison(compared: Compared, columns: int) -> str:
+def render_comparison(compared: Compared, columns: int = 80) -> str:
     """Return the verdict, the table of the metrics, what differs, and what to know beside it.
 
     Args:

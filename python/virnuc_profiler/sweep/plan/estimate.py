@@ -127,7 +127,7 @@ def without_guess(count: int, cooldown_s: float, trial_seconds: float | None = N
         trial_seconds: Seconds in which each configuration repeats its workload; None for one pass.
     """
     if not trial_seconds:
-        return Estimate(None, "the speed of this target is not known before its baseline")
+        return Estimate(None, "the speed of this target is not known yet")
     each = trial_seconds + cooldown_s
     return Estimate(
         count * each, f"at least: {each:g} s of each, besides the start; the speed of this target is not known"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.loaded_model import with_model
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_memory
-from virnuc_profiler.sweep.trial.outcome import failed_result
+from virnuc_profiler.sweep.trial.outcome import failed_result, warn_of_oddities
 from virnuc_profiler.sweep.trial.provenance import (
     conditions_of,
     machine_description,
@@ -43,15 +43,8 @@ from virnuc_profiler.sweep.trial.run import measure_configuration
 from virnuc_profiler.sweep.trial.warm_up import warm_up_model
 from virnuc_profiler.targets.builtin_source import BuiltinSource
 from virnuc_profiler.targets.knobs.configuration import Configuration
-from virnuc_profiler.telemetry.number_text import counted
 
 __all__ = ["MeasuredModel", "Request", "device_name", "usable_cores"]
-
-_ODDITIES: Final = {
-    "truncated_sequences": ("sequence", "sequences", f"cut to {MAX_SEQUENCE_LENGTH:,} residues"),
-    "unknown_residues": ("letter", "letters", "that the model does not know"),
-    "oversize_batches": ("batch", "batches", "over the token budget"),
-}
 
 _log = logging.getLogger(__name__)
 
@@ -307,14 +300,8 @@ class MeasuredModel:
 
     def _warn_once(self, result: Result) -> None:
         """Warn once of sequences that were not run as they stand in the file, since it is the same in every trial."""
-        odd = [
-            f"{counted(count, one, many)} {what}"
-            for name, (one, many, what) in _ODDITIES.items()
-            if (count := getattr(result, name))
-        ]
-        if odd and not self._warned and result.succeeded:
-            self._warned = True
-            _log.warning("not everything was run as it stands in the file: %s", "; ".join(odd))
+        if not self._warned:
+            self._warned = warn_of_oddities(result)
 
 
 def device_name(device: torch.device) -> str:

@@ -32,7 +32,7 @@ from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceb
 from virnuc_profiler.sweep.trial.loaded_model import with_model, with_output
 from virnuc_profiler.sweep.trial.measured_model import device_name
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_target
-from virnuc_profiler.sweep.trial.outcome import failed_result
+from virnuc_profiler.sweep.trial.outcome import failed_result, warn_of_oddities
 from virnuc_profiler.sweep.trial.provenance import conditions_of, software_versions, workload_description
 from virnuc_profiler.sweep.trial.trial_run import TrialOptions, TrialSubject, run_trial
 from virnuc_profiler.targets.containment.captured_output import TARGET_OUTPUT, captured_output, output_path
@@ -40,6 +40,7 @@ from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.targets.loaded_target import LoadedTarget
 from virnuc_profiler.targets.pace import Pace
 from virnuc_profiler.targets.workload_copies import WorkloadCopies
+from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.parts.start_up_records import WARMING_UP
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class MeasuredTarget:
         self._pace = Pace(request.timeout_s)
         self._keeps_output = keep_output
         self._warm_up: Workload | None = None
+        self._warned = False
         self._is_warm: bool | None = None  # None: no warm-up was tried since the target was made
         self.forecast: MemoryForecast | None = None
         self._load(request, target)
@@ -300,23 +302,34 @@ class MeasuredTarget:
         options: TrialOptions,
         seconds: float | None,
     ) -> Result:
-        """Run as many passes as last the seconds of a trial; the first run of a process finds out how many."""
+        """Run as many passes as last the seconds of a trial.
+
+        The first run of a process finds out how many. So does one that was planned by the pace of a faster
+        configuration, and whose time was up because of that.
+        """
         was_measured = self._pace.is_measured
         passes = self._pace.passes(configuration, workload.tokens, seconds)
         result = self._run(workload, passes, configuration, output_dir, options)
-        if not result.succeeded:
+        if result.succeeded:
+            self._pace.measure(configuration, _tokens_per_s(result, workload), result.start_up_sec)
+        elif (done := _passes_in_time(result, workload)) >= 1 and options.timeout_s is not None:
+            self._pace.measure_broken_off(configuration, done * workload.tokens / options.timeout_s)
+        else:
             return result
-        self._pace.measure(configuration, _tokens_per_s(result, workload), result.start_up_sec)
         wanted = self._pace.passes(configuration, workload.tokens, seconds)
-        if was_measured or wanted < _MUCH_LONGER * passes:
+        if result.succeeded and (was_measured or wanted < _MUCH_LONGER * passes):
             return result
-        _log.debug("%s is run again: %d passes, because %d were too short", configuration, wanted, passes)
+        level = logging.DEBUG if result.succeeded else logging.WARNING
+        again = counted(wanted, "pass", "passes")
+        _log.log(level, "%s is run again: %s over its sequences, where it was given %d", configuration, again, passes)
         return self._run(workload, wanted, configuration, output_dir, options)
 
     def _run(
         self, workload: Workload, passes: int, configuration: Configuration, output_dir: Path, options: TrialOptions
     ) -> Result:
-        result = self._run_copy(self._copy(workload, passes), workload, configuration, output_dir, options)
+        copy = self._copy(workload, passes)
+        result = self._run_copy(copy, workload, configuration, output_dir, options)
+        self._warned = self._warned or warn_of_oddities(result, copy.num_tokens)
         return with_output(result, output_path(output_dir, configuration.run_id)) if self._keeps_output else result
 
     def _run_copy(
@@ -366,6 +379,14 @@ class MeasuredTarget:
 
     def _output_in(self, path: Path) -> AbstractContextManager[None]:
         return captured_output(path) if self._keeps_output else nullcontext()
+
+
+def _passes_in_time(result: Result, workload: Workload) -> float:
+    """Return how many passes a run had done when its time was up; 0 for any other failure."""
+    if result.reason != "timeout":
+        return 0.0
+    done: int = (result.evidence or {}).get("sequences_done") or 0
+    return done / workload.num_sequences
 
 
 def _tokens_per_s(result: Result, workload: Workload) -> float | None:

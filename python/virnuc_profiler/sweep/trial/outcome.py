@@ -8,6 +8,7 @@ A contaminated run counts as failed, whatever it measured, and never wins.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,14 +16,24 @@ from virnuc_profiler.analysis.diagnosis.contention import other_process_sm_time
 from virnuc_profiler.analysis.gpu.throttling import ThrottleTimeline, hard_throttling
 from virnuc_profiler.analysis.host.interruptions import was_interrupted
 from virnuc_profiler.analysis.selection import CONTAMINATED, INTERRUPTED, THROTTLED
+from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
 from virnuc_profiler.sweep.results.result import FAILED, OOM, OTHER_PROCESS_SHARE, Result
 from virnuc_profiler.sweep.trial.failure import Failure
 from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.telemetry.number_text import counted, number
 from virnuc_profiler.telemetry.run_result import RunResult
 
 OK: Final = "ok"
 
+_ODDITIES: Final = {
+    "truncated_sequences": ("sequence", "sequences", f"cut to {MAX_SEQUENCE_LENGTH:,} residues"),
+    "unknown_residues": ("letter", "letters", "that the model does not know"),
+    "oversize_batches": ("batch", "batches", "over the token budget"),
+}
+
 _MEASURED: Final = ("elapsed_sec", "stopped_sec", "sequences_per_sec", "tokens_per_sec")
+
+_log = logging.getLogger(__name__)
 
 
 def successful_outcome(run: RunResult) -> dict[str, Any]:
@@ -93,3 +104,31 @@ def without_contamination(result: Result, left_behind: Sequence[str]) -> Result:
         truncated_sequences=result.truncated_sequences,
         unknown_residues=result.unknown_residues,
     )
+
+
+def warn_of_oddities(result: Result, tokens: int | None = None) -> bool:
+    """Warn of what a successful run did not run as it stands in the file, and return whether it did so.
+
+    Args:
+        result: Result of any status.
+        tokens: Tokens that a program of its own was given in all passes; None if it does not count them itself.
+    """
+    if not result.succeeded:
+        return False
+    odd = [
+        f"{counted(count, one, many)} {what}"
+        for name, (one, many, what) in _ODDITIES.items()
+        if (count := getattr(result, name))
+    ]
+    if odd:
+        _log.warning("not everything was run as it stands in the file: %s", "; ".join(odd))
+    recorded: int = (result.evidence or {}).get("tokens") or 0
+    too_many = tokens is not None and recorded > tokens
+    if too_many:
+        _log.warning(
+            "%s recorded, but the sequences have %s, BOS and EOS included: if that is padding, leave it out of "
+            "cu_seqlens, or tokens/s are too high",
+            counted(recorded, "token"),
+            number(tokens),
+        )
+    return bool(odd) or too_many

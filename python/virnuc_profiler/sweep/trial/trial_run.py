@@ -303,12 +303,16 @@ class _TrialRun:
         ]
         if not wrong:
             return None
+        if not recorded and self._run is not None and self._run.batches:
+            wrong[-1] += f" in {counted(len(self._run.batches), 'batch', 'batches')}, none of which has its packing"
         evidence = {
             "delivered_sequences": self._done,
             "recorded_sequences": recorded,
             "expected_sequences": expected,
         }
-        return Failure("error", f"{' and '.join(wrong)}, but {expected:,} went in", evidence=evidence)
+        unpacked = 0 if self._run is None else len(self._run.batches) - len(self._run.batches.packed())
+        why = f" ({counted(unpacked, 'batch', 'batches')} without packing: call batch.set_packing)" if unpacked else ""
+        return Failure("error", f"{' and '.join(wrong)}, but {expected:,} went in{why}", evidence=evidence)
 
     def _log_outcome(self) -> None:
         level, configuration = self._options.failure_log_level, self._subject.configuration

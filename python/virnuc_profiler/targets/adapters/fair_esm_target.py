@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from virnuc_profiler.inference.packing.pack_statistics import padded_statistics
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
 from virnuc_profiler.targets.adapters.esm2_models import check_precision, resolve_size
 from virnuc_profiler.targets.adapters.fair_esm_weights import load_fair_esm
 from virnuc_profiler.targets.adapters.packages import versions_of
-from virnuc_profiler.targets.adapters.padded_batches import padded_statistics
 from virnuc_profiler.targets.adapters.probe_batches import probe_padded
 from virnuc_profiler.targets.knobs.knob import IntegerKnob, Knob
 

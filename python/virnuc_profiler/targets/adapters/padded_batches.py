@@ -6,11 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from virnuc_profiler.inference.loading.worker_processes import end_workers
-from virnuc_profiler.inference.packing.pack_statistics import PackStatistics, pack_statistics
+from virnuc_profiler.inference.packing.pack_statistics import padded_statistics
 from virnuc_profiler.targets.adapters.emitted_vectors import Emit, drop_vectors
 
 if TYPE_CHECKING:
@@ -40,18 +37,6 @@ def batches_of_tokens(lengths: Sequence[int], budget: int, sort: bool) -> list[l
             longest = lengths[position]
         batches[-1].append(position)
     return batches
-
-
-def padded_statistics(lengths: ArrayLike, longest: int) -> PackStatistics:
-    """Return the packing of a padded batch, whose efficiency is the share of its tokens that is not padding.
-
-    Args:
-        lengths: (B,) lengths in tokens, BOS and EOS included.
-        longest: Length that all sequences are padded to.
-    """
-    counts = np.asarray(lengths, dtype=np.int32)
-    cu_seqlens = np.concatenate([np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)])
-    return pack_statistics(cu_seqlens, token_budget=longest * len(counts))
 
 
 def mean_over_residues(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

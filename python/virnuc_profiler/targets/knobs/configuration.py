@@ -88,7 +88,7 @@ class KnobSet(Mapping[str, Knob]):
             ValueError: There is none; the message lists those that there are.
         """
         if name not in self:
-            whose = "the sweep" if self.is_builtin else self.target
+            whose = "the built-in target" if self.is_builtin else self.target
             raise ValueError(f"{name!r} is not a knob of {whose}; the knobs are {', '.join(self) or 'none'}")
         return self[name]
 
@@ -266,7 +266,8 @@ class Configuration:
         return _configuration, (self.knobs, tuple(self._values.values()))
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={self.knobs[name].text(value)}" for name, value in self.values().items())
+        values = ", ".join(f"{name}={self.knobs[name].text(value)}" for name, value in self.values().items())
+        return values or "the defaults"
 
     def __repr__(self) -> str:
         target = "" if self.knobs.is_builtin else f"{self.knobs.target}: "

@@ -9,10 +9,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.typed_records import Known, Record, known_fields, read_record, require_type
 
 ANCHOR_CALL: Final = "cudaDeviceSynchronize"
 """Call by which the clocks of a trace and of the stages are compared."""
+
+_MAX_WORK: Final = 1.02
+"""Largest ratio of the device's work to the time of its batches that the spread of repeated runs explains."""
 
 
 class ClockAnchor(NamedTuple):
@@ -84,8 +88,8 @@ class KernelActivity:
         idle_in_stages_ns: Time of the window in a device stage in which nothing ran; None without device times.
         idle_between_ns: Time of the window outside of all device stages in which nothing ran; None without device
             times.
-        launches: Calls that launched the work of the captured batches.
-        operations: Kernels, copies and memsets of the captured batches.
+        launches: Calls that launched the work of the captured batches, and that in the window outside of all stages.
+        operations: Kernels, copies and memsets of that work.
         reference_ns: Time that the batches take without CUPTI; None if it is unknown. See
             ``analysis.kernels.captured_batches``.
         clock_error_ns: Uncertainty of the launch times relative to the stages; None if the clocks were compared by
@@ -114,14 +118,19 @@ class KernelActivity:
 
     @property
     def busy_share_at_own_pace(self) -> float | None:
-        """Busy share of the device in the loop without CUPTI, 0 to 1; None if the time of its batches is unknown.
+        """Busy share of the device in the loop without CUPTI, 0 to 1; None if it is unknown.
 
         The device does the same work in both, and CUPTI slows down the host. So the work is compared with the time that
-        the same batches took without it.
+        the same batches took without it. If that time is unknown, or the work does not fit into it, so is the share.
         """
-        if not self.reference_ns or self.reference_ns <= 0:
+        if not self.reference_ns or self.reference_ns <= 0 or self.exceeds_reference:
             return None
         return min(1.0, self.busy_ns / self.reference_ns)
+
+    @property
+    def exceeds_reference(self) -> bool:
+        """Whether the device worked longer under CUPTI than its batches take without it, so that it was slower."""
+        return bool(self.reference_ns) and self.busy_ns > _MAX_WORK * (self.reference_ns or 0)
 
     @property
     def slowdown(self) -> float | None:
@@ -142,12 +151,18 @@ class KernelActivity:
             name: Name of that value in error messages.
 
         Raises:
-            TelemetryFormatError: A value is missing or of another type.
+            TelemetryFormatError: A value is missing or of another type, or the device is busy for longer than the
+                window.
         """
         require_type(values, (dict,), name)
         scalars = {key: value for key, value in values.items() if key not in ("stages", "kernels")}
+        found = read_record(cls, scalars, name)
+        if not 0 <= found.busy_ns <= found.window_ns:
+            raise TelemetryFormatError(
+                f"{name} has busy_ns = {found.busy_ns:,}, which is not within its window of {found.window_ns:,} ns"
+            )
         return replace(
-            read_record(cls, scalars, name),
+            found,
             stages=_read_all(StageActivity, values.get("stages", []), f"{name}.stages"),
             kernels=_read_all(KernelTotal, values.get("kernels", []), f"{name}.kernels"),
         )

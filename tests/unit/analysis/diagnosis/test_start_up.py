@@ -36,7 +36,7 @@ def test_a_run_too_short_for_a_diagnosis_says_so_and_what_to_do(count, few):
     found = diagnose_run(run)
     assert (found.bottleneck, found.healthy, found.lost_time, found.further) == ("not_measured", False, {}, ())
     assert found.sentence.startswith(f"The run is too short for a diagnosis: {few} and it takes 6")
-    assert "Use more sequences, or a smaller token_budget." in found.sentence
+    assert "Use more sequences, or smaller batches." in found.sentence
     assert f"at most {count * 5_000 / (10_001 + count * 50):.1f}% of the run" in found.sentence
     assert "of the run, 10.1 s of its 10." in found.sentence
     assert "10.0 s of that waiting for the first data" in found.sentence
@@ -106,7 +106,7 @@ def test_a_first_batch_that_takes_as_long_as_the_others_is_no_start_up():
 
 def test_a_slow_first_pass_is_named():
     found = diagnose_run(back_to_back((800.0,) + (16.0,) * 39))
-    assert "808.0 ms of that in the first pass. In the first pass, kernels are loaded or compiled" in found.sentence
+    assert "808.0 ms of that in the first pass. A first pass may have to load or compile kernels" in found.sentence
     assert found.start_up.phases["first_batch"] == pytest.approx(808 * MS, rel=0.01)
 
 

@@ -14,8 +14,11 @@ from tests.support.run_records import MS, batch, run_of, stage
 from virnuc_profiler.analysis.kernels.device_trace import read_device_trace
 from virnuc_profiler.analysis.kernels.kernel_activity import kernel_activity
 from virnuc_profiler.analysis.kernels.trace_clock import fit_trace_clock
-from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor
+from virnuc_profiler.errors import TelemetryFormatError
+from virnuc_profiler.reports.kernel_table import render_kernels
+from virnuc_profiler.telemetry.parts.kernel_records import ClockAnchor, KernelActivity
 from virnuc_profiler.telemetry.parts.start_up_records import StartUpPart, StartUpRecord
+from virnuc_profiler.telemetry.records import StopRecord
 
 
 def activity_of(capture, *, num_batches=20, measured=None):
@@ -66,6 +69,20 @@ def test_the_overhead_is_that_over_the_same_batches_of_the_measured_run():
     assert found.busy_share_at_own_pace == pytest.approx(1.5 * found.busy_share, rel=1e-3)
 
 
+def test_a_file_in_which_the_device_is_busy_for_longer_than_the_window_is_refused():
+    saved = activity_of(launch_bound_capture()).to_json()
+    for busy_ns in (-1, saved["window_ns"] + 1):
+        with pytest.raises(TelemetryFormatError, match="which is not within its window of"):
+            KernelActivity.from_json({**saved, "busy_ns": busy_ns})
+
+
+def test_a_device_that_works_longer_than_the_batches_take_was_slower_under_cupti():
+    found = activity_of(capture := launch_bound_capture(), measured=faster(capture.run, 4.0))
+    assert found.busy_ns > found.reference_ns
+    assert found.busy_share_at_own_pace is None
+    assert "own pace: not known, the GPU worked longer than the batches take without CUPTI" in render_kernels(found)
+
+
 def test_batches_that_the_measured_run_lacks_are_compared_with_those_before_the_capture():
     capture = launch_bound_capture(batches=60, skip=25)
     fewer = faster(launch_bound_capture(batches=12).run, 2.0)
@@ -89,6 +106,14 @@ def test_batches_that_recorded_a_graph_are_no_reference():
     late = noted(measured, measured.batches[40].host_start_ns)
     assert activity_of(capture, measured=late).slowdown == pytest.approx(1.0, rel=0.01)
     assert activity_of(disturbed, measured=late).slowdown is None
+
+
+def test_batches_during_which_the_run_was_stopped_are_no_reference():
+    capture = launch_bound_capture()
+    measured = faster(capture.run, 1.5)
+    at = measured.batches[20].host_start_ns
+    stopped = replace(measured, stops=(StopRecord(at, at + 2_000 * MS, "process"),))
+    assert activity_of(capture, measured=stopped).reference_ns is None
 
 
 def test_a_graph_is_one_launch_of_many_kernels():
@@ -140,7 +165,34 @@ def test_another_device_is_left_out():
     builder.operation(7, 1100 * MS, 1400 * MS, "elsewhere", device=1)
     trace = read_device_trace({**capture.document, "traceEvents": capture.document["traceEvents"] + builder.events})
     assert len(trace.on_device(0).operations) == len(trace.operations) - 1
-    assert len(trace.on_device(5).operations) == len(trace.operations)
+    assert len(trace.on_device(5).operations) == 0
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_trace_that_ends_early_gives_no_busy_share(share):
+    """CUPTI drops records when its buffers are full. What is missing would count as idle."""
+    capture = launch_bound_capture()
+    events = [one for one in capture.document["traceEvents"] if one["ph"] == "X" and one["cat"] != "Trace"]
+    events.sort(key=lambda event: event["ts"])
+    cut = {**capture.document, "traceEvents": events[: int(share * len(events))]}
+    with pytest.raises(ValueError, match="does not reach the end of the captured batches"):
+        activity_of(replace(capture, document=cut))
+
+
+def test_launches_outside_of_all_stages_count_too():
+    builder, records = TraceBuilder(), []
+    for number in range(12):
+        at = 10.0 * number
+        for kernel in range(5):
+            launch = builder.call(int((at + 1 + kernel) * MS))
+            builder.operation(launch, int((at + 1.2 + kernel) * MS), int((at + 1.7 + kernel) * MS))
+        records.append(batch(number, at, at + 9.9, [stage("fetch", at, at + 0.5)]))
+    builder.anchor(-1 * MS)
+    builder.anchor(140 * MS)
+    run = run_of(records, 150, device=GPU, start_ms=-10)
+    trace = read_device_trace(builder.document())
+    found = kernel_activity(run, trace, builder.anchors, started_ns=-MS, num_batches=5)
+    assert (found.batches, found.launches, found.operations) == (5, 25, 25)
 
 
 TIMES = st.integers(0, 50_000_000)
@@ -186,11 +238,8 @@ def test_totals_agree_whatever_was_recorded(capture, num_batches):
         assert found.busy_ns + found.idle_in_stages_ns + found.idle_between_ns == found.window_ns
         assert found.idle_in_stages_ns >= 0
         assert found.idle_between_ns >= 0
-    staged = [one for one in found.stages if one.stage is not None]
-    assert sum(one.operations for one in staged) == found.operations
-    assert found.launches <= sum(
-        one.launches for one in staged
-    )  # a launch has one stage, up to the shared ids of nodes
+    assert sum(one.operations for one in found.stages) == found.operations
+    assert found.launches <= sum(one.launches for one in found.stages)  # up to the shared ids of nodes
     for one in found.stages:
         assert one.busy_ns <= one.total_ns
         assert sum(total.total_ns for total in found.kernels if total.stage == one.stage) == one.total_ns

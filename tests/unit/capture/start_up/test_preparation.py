@@ -113,3 +113,44 @@ print(json.dumps([[one.first_run, [part.name for part in one.parts]] for one in 
 def test_a_run_that_warms_up_is_not_the_first_of_its_process():
     done = subprocess.run([sys.executable, "-c", WARM_UP_AND_RUNS], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [[False, []], [True, ["warming_up"]], [False, []]]
+
+
+def test_a_machine_that_sleeps_does_not_make_the_process_older(monkeypatch):
+    first = process_start_ns()
+    awake = time.clock_gettime_ns
+    hour_ns = 3_600_000_000_000  # only the clock that counts sleep goes on
+    monkeypatch.setattr(
+        time, "clock_gettime_ns", lambda clock: awake(clock) + (hour_ns if clock == time.CLOCK_BOOTTIME else 0)
+    )
+    assert abs(process_start_ns() - first) < 1_000_000_000
+
+
+FORK = """
+import json, os, time
+from virnuc_profiler import BatchProfiler
+from virnuc_profiler.capture.start_up.preparation import preparing
+
+with preparing("of the parent"):
+    time.sleep(0.002)
+with BatchProfiler(device="cpu") as profiler:
+    profiler.begin_batch().end()
+with preparing("around the fork"):
+    time.sleep(0.05)
+    forked_ns = time.monotonic_ns()
+    child = os.fork()
+if child == 0:
+    with BatchProfiler(device="cpu") as profiler:
+        profiler.begin_batch().end()
+    record = profiler.result.start_up
+    print(json.dumps([record.first_run, record.process_start_ns - forked_ns, [part.name for part in record.parts]]))
+else:
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_process_begins_anew():
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True)
+    first_run, later_ns, parts = json.loads(done.stdout)
+    assert first_run
+    assert later_ns > -40_000_000  # of the fork, to a tick or two of the system's clock
+    assert "of the parent" not in parts

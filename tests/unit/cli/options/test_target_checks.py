@@ -8,6 +8,7 @@ from virnuc_profiler.cli.options import target_checks
 from virnuc_profiler.cli.options.target_checks import registered_checks
 from virnuc_profiler.cli.options.target_checks import target_checks as checks_of
 from virnuc_profiler.targets.contract import TargetOptions
+from virnuc_profiler.targets.knobs.knob import BooleanKnob, IntegerKnob
 from virnuc_profiler.targets.registry import RegisteredTarget
 
 CPU = TargetOptions("cpu")
@@ -19,6 +20,14 @@ def test_a_target_is_shown_as_it_describes_itself():
     assert "model_name: sleeper" in found["target describes"]
     assert found["knob batch_size"] == ("sequences of a batch: a whole number from 1 to 128; default: 4; tried: 4, 16")
     assert found["target packing"] == "the best configuration may pack as it likes"
+
+
+def test_a_default_that_is_the_programs_own_choice_is_told_in_words():
+    knobs = [IntegerKnob(name="size", low=1, high=9, default_text="what fits"), BooleanKnob(name="fast")]
+    assert [target_checks._described(knob) for knob in knobs] == [
+        "Size: a whole number from 1 to 9; default: what fits; tried: default",
+        "Fast: true or false; default: left to the program; tried: false, true",
+    ]
 
 
 @pytest.mark.parametrize("name", ["nothing", "no.such.module:make", "tests.support.odd_factories:fails"])

@@ -62,7 +62,7 @@ def test_a_failure_has_no_rates():
     [
         ({"config": None}, "it has no config"),
         ({"config": {"num_workers": 4}}, "prefetch_factor is missing"),
-        ({"config": {**BASELINE.to_json(), "lanes": 2}}, "'lanes' is not a knob of the sweep"),
+        ({"config": {**BASELINE.to_json(), "lanes": 2}}, "'lanes' is not a knob of the built-in target"),
         ({"status": "failed"}, "it has no reason"),
         ({"sequences_per_sec": "fast"}, "sequences_per_sec is 'fast'"),
         ({"predicted": 1}, "predicted is 1"),

@@ -4,15 +4,18 @@
 import json
 import multiprocessing
 import signal
+import time
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import psutil
 import pytest
 
 from tests.support import target_cases
 from tests.support.faulty_target import HELD
 from tests.support.toy_target import ToyTarget
+from virnuc_profiler import pack_statistics
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.sweep.plan.request import DeviceName, Request
 from virnuc_profiler.sweep.plan.workload import read_workload
@@ -101,6 +104,7 @@ def test_a_success_has_the_figures_of_its_telemetry_and_says_what_ran(run):
         ("too_many", "error", None, "sequences, but 60 went in"),
         ("endless", "error", None, "sequences, but 60 went in"),
         ("no_batches", "error", None, "0 sequences recorded, but 60 went in"),
+        ("no_packing", "error", None, "0 sequences recorded in "),
         ("yields_text", "error", None, "yielded 'a batch' after a batch"),
         ("no_iterator", "error", None, "returned None; it must yield"),
         ("loader_worker", "worker_crash", None, "was killed by SIGKILL"),
@@ -221,6 +225,66 @@ def test_a_short_workload_is_run_several_times_by_a_pace_that_was_measured(measu
         assert result.warmed_up
         assert summary["passes"] == result.passes > 1
         assert summary["total_sequences"] == result.passes * SEQUENCES
+
+
+def test_sequences_that_are_cut_in_its_file_are_counted_and_named_once(tmp_path, caplog):
+    path = tmp_path / "long.fasta"
+    path.write_text("".join(f">p{number}\n{'M' * length}\n" for number, length in enumerate((1022, 1023, 3000))))
+    workload = read_workload(path, "a test")
+    with MeasuredTarget(Request(tmp_path, DeviceName("cpu"), None, target="tests.support.toy_target:make")) as measured:
+        results = [measured.run_trial(workload, measured.knobs.baseline, tmp_path) for _ in range(2)]
+    assert [one.truncated_sequences for one in results] == [2, 2]
+    assert caplog.text.count("not everything was run as it stands in the file: 2 sequences cut to 1,022") == 1
+
+
+class CountsPadding(ToyTarget):
+    def run(self, workload, configuration, profiler):
+        lengths = [len(residues) + 2 for _, residues in workload.records()]
+        for batch in profiler.batches([lengths]):
+            ends = np.arange(len(batch) + 1, dtype=np.int32) * max(batch)
+            profiler.current_batch.set_packing(pack_statistics(ends, int(ends[-1])))
+            yield len(batch)
+
+
+counts_padding = CountsPadding
+
+
+def test_a_target_that_counts_padding_as_tokens_is_told_so(workload, tmp_path, caplog):
+    with MeasuredTarget(Request(tmp_path, DeviceName("cpu"), None, target=f"{__name__}:counts_padding")) as measured:
+        assert measured.run_trial(workload, measured.knobs.baseline, tmp_path).succeeded
+    assert f"1,200 tokens recorded, but the sequences have {TOKENS}, BOS and EOS included" in caplog.text
+
+
+class Uneven(ToyTarget):
+    """One configuration is 50 times slower than the other."""
+
+    def knobs(self):
+        return [ChoiceKnob(name="pace", default="fast", choices=("fast", "slow"))]
+
+    def run(self, workload, configuration, profiler):
+        records = list(workload.records())
+        for batch in profiler.batches([records[start : start + 10] for start in range(0, len(records), 10)]):
+            lengths = np.array([len(residues) + 2 for _, residues in batch])
+            ends = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+            profiler.current_batch.set_packing(pack_statistics(ends, int(len(batch) * lengths.max())))
+            time.sleep(0.001 if configuration.pace == "fast" else 0.05)
+            yield len(batch)
+
+
+uneven = Uneven
+
+
+def test_passes_that_a_faster_configuration_could_run_do_not_cost_a_slower_one_its_time_limit(
+    workload, tmp_path, caplog
+):
+    request = Request(tmp_path, DeviceName("cpu"), None, target=f"{__name__}:uneven", trial_seconds=0.5, timeout_s=1.0)
+    with MeasuredTarget(request) as measured:
+        fast = measured.run_trial(workload, measured.knobs.baseline, tmp_path)
+        slow = measured.run_trial(workload, measured.knobs.baseline.replace(pace="slow"), tmp_path)
+    assert fast.passes > 20
+    assert (slow.status, slow.message) == ("success", None)
+    assert slow.passes < 4
+    assert "pace=slow is run again" in caplog.text
 
 
 def test_conditions_name_the_target_and_its_knobs(measure):

@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: MIT
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virnuc_profiler.targets.adapters.padded_batches import (
-    batches_of_tokens,
-    mean_over_residues,
-    padded_statistics,
-)
+from virnuc_profiler.targets.adapters.padded_batches import batches_of_tokens, mean_over_residues
 
 
 @given(st.lists(st.integers(3, 500), max_size=60), st.integers(3, 4000), st.booleans())
@@ -26,12 +21,6 @@ def test_a_batch_is_as_large_as_the_budget_allows():
 
 def test_sorting_puts_the_longest_first_and_keeps_the_order_of_equals():
     assert batches_of_tokens([5, 9, 5, 9], 18, sort=True) == [[1, 3], [0, 2]]
-
-
-def test_the_efficiency_of_a_padded_batch_is_the_share_that_is_not_padding():
-    statistics = padded_statistics([10, 5, 7], 10)
-    assert statistics.tokens == 22
-    assert statistics.packing_efficiency == pytest.approx(22 / 30)
 
 
 def test_the_mean_leaves_out_bos_eos_and_padding():

@@ -99,6 +99,7 @@ def test_a_configuration_holds_the_knobs_of_any_target():
     one = Configuration(16, compile=True, knobs=TOY)
     assert (one.batch_size, one["compile"], one.mode, one.get("num_workers", 7)) == (16, True, "plain", 7)
     assert str(one) == "batch_size=16, compile=true, mode=plain"
+    assert str(KnobSet("toy", ()).baseline) == "the defaults"
     assert one.run_id == "tune_batch_size=16_compile=true_mode=plain"
     assert one.replace(batch_size=4, compile=False) == TOY.baseline
     assert Configuration.from_json(json.loads(json.dumps(one.to_json())), TOY) == one

@@ -69,7 +69,7 @@ def test_only_a_knob_whose_default_is_none_can_be_none():
 
 def test_an_unknown_knob_is_refused_with_those_that_exist():
     with pytest.raises(
-        ValueError, match=r"'workers' is not a knob of the sweep; the knobs are num_workers, .*precision"
+        ValueError, match=r"'workers' is not a knob of the built-in target; the knobs are num_workers, .*precision"
     ):
         BUILTIN_KNOBS.require("workers")
 

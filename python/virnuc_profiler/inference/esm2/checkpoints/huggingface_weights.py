@@ -151,6 +151,8 @@ def _open(path: Path) -> dict[str, Callable[[], Tensor]]:
         raise LibraryUnavailable(
             f"{path} needs the package safetensors ({error}): pip install 'virnuc_profiler[embed]'"
         ) from error
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer, and not even end on Ctrl-C
+        raise ModelError(f"{path} cannot be read: it is not a file")
     try:
         file: Any = safe_open(path, framework="pt")
         keys = list(file.keys())
@@ -175,7 +177,7 @@ def _read(file: Any, path: Path, key: str) -> Tensor:
 
 def _architecture(path: Path, state: Mapping[str, Tensor]) -> Architecture:
     """Return the architecture of weights without a ``config.json``, from their shapes."""
-    layers = [int(match[1]) for name in state if (match := re.match(r"layers\.(\d+)\.", name))]
+    layers = [int(match[1]) for name in state if (match := re.match(r"layers\.([0-9]{1,9})\.", name))]
     embedding = next((state[name] for name in (EMBEDDING, TIED_EMBEDDING) if name in state), None)
     rotary = next((state[name] for name in state if name.endswith(ROTARY)), None)
     if not layers or embedding is None or embedding.dim() != 2:

@@ -2,6 +2,7 @@
 """Hugging Face models in safetensors: whole and broken, in one file and in several."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -146,6 +147,20 @@ def test_a_broken_file_is_refused(oracle, tmp_path, broken, message):
     path.write_bytes(broken(path.read_bytes()))
     with pytest.raises(ModelError, match=message):
         load(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(oracle, tmp_path):
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be read: it is not a file"):
+        open_weights(tmp_path / "model.safetensors")
+
+
+def test_a_layer_number_of_thousands_of_digits_is_no_layer(oracle, tmp_path):
+    tensors = hugging_face_tensors(oracle)
+    tensors[f"esm.encoder.layer.{'9' * 5000}.output.dense.weight"] = torch.ones(1)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="does not have: it is another model"):
+        load(tmp_path / "model.safetensors")
 
 
 def test_broken_shards_are_refused(oracle, tmp_path):

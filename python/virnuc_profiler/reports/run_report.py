@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""The whole report on one run: its figures, its stages, its kernels, and what limited it."""
+
+from __future__ import annotations
+
+from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
+from virnuc_profiler.reports.diagnosis_text import render_diagnosis
+from virnuc_profiler.reports.kernel_table import render_kernels
+from virnuc_profiler.reports.performance_text import render_performance
+from virnuc_profiler.reports.stage_table import render_stages
+from virnuc_profiler.reports.telemetry_file import load_telemetry
+from virnuc_profiler.telemetry.run_result import RunResult
+
+
+def render_run(run: RunResult) -> str:
+    """Render what ``virnuc-profiler report`` prints on a saved run: figures, stages, kernels if captured, diagnosis.
+
+    Args:
+        run: Run to render.
+
+    Raises:
+        ValueError: The run's metadata contain NaN or infinity.
+        TypeError: The run's metadata contain a type that JSON does not support.
+    """
+    performance = render_performance(summarize_performance(load_telemetry(run), ""), alone=False)
+    kernels = "" if run.kernels is None else f"{render_kernels(run.kernels)}\n\n"
+    return f"{performance}\n{render_stages(run)}\n\n{kernels}{render_diagnosis(run)}\n"
