@@ -211,7 +211,7 @@ def _predict(
     """Print how long the shards that are left take on some numbers of devices."""
     from virnuc_profiler.embed.job_forecast import forecast_job
     from virnuc_profiler.embed.prepared_job import left_tokens
-    from virnuc_profiler.reports.forecast_text import render_forecast
+    from virnuc_profiler.reports.ranks.forecast_text import render_forecast
 
     job = prepared.job
     whole = len(prepared.left) == len(prepared.shards)
