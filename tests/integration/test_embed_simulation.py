@@ -4,6 +4,7 @@
 from itertools import accumulate
 
 import pytest
+from benchmarks.embed_simulation import claim_of, run_cases
 
 from tests.support.fasta_files import random_records, write_fasta
 from tests.support.paced_embed import PacedJob
@@ -63,6 +64,19 @@ def test_ranks_claim_and_end_when_the_simulation_says_so(tmp_path, slowness, num
     assert expected == pytest.approx(claims, abs=0.1 * run.seconds)
     for rank, log in zip(run.ranks, logs, strict=True):
         assert abs(len(rank.shards) - len(log["claims"])) <= 1
+
+
+def test_the_benchmark_predicts_and_measures(tmp_path):
+    """How near they are is not tested here, since it depends on what else the machine does."""
+    cases = run_cases(tmp_path, seconds=6.0, seed=1, shards=(7,), ranks=(2,))
+    assert [(case.shards, case.slowness) for case in cases] == [(7, (1.0, 1.0)), (7, (1.0, 2.0))]
+    for case in cases:
+        assert case.predicted_s > 3.0
+        assert case.measured_s > 3.0
+        assert 0 < case.predicted_tail < 50
+        assert 0 <= case.measured_tail < 50
+        assert 50 < case.predicted_efficiency < 100
+    assert claim_of(cases).measured.startswith("within ")
 
 
 def test_the_folder_of_a_job_tells_how_much_its_ranks_differ(tmp_path):

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from virnuc_profiler.cli.embed.embed_prediction import print_forecast, projected_time, read_pace
 from virnuc_profiler.cli.embed.embed_report import (
     check_and_index,
     print_outcome,
@@ -35,9 +35,7 @@ from virnuc_profiler.telemetry.number_text import counted
 if TYPE_CHECKING:
     import torch
 
-    from virnuc_profiler.analysis.projection.source import Source
-    from virnuc_profiler.embed.job import EmbedJob
-    from virnuc_profiler.embed.measured_ranks import MeasuredRanks
+    from virnuc_profiler.embed.disk_space import DiskNeed
     from virnuc_profiler.embed.prepared_job import PreparedJob
     from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import RankOutcome
@@ -62,6 +60,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a job to its end; return 1 if a sequence is missing or not right."""
+    from virnuc_profiler.embed.disk_space import require_space
     from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.sweep.plan.workload import write_skipped
 
@@ -93,12 +92,15 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable(prepared.folder)
         if rank.index == 0:
             write_skipped(prepared.fasta, prepared.folder)
-    measured = _measured(request, prepared.job) if prepared.left else None
-    projected = None if measured is None or counts else _projected(measured.source, prepared)
-    _describe(request, prepared, projected, speaks=speaks)
+    measured = read_pace(request, prepared.job) if prepared.left else None
+    projected = None if measured is None or counts else projected_time(request, prepared, measured, rank)
+    need = _describe(request, prepared, projected, rank, speaks=speaks)
+    if counts and measured is not None:
+        print_forecast(request, prepared, measured, counts, "rank" if arguments.ranks else "GPU")
+    elif counts and request.measured is None:
+        print("Time: not predicted, since neither --config SWEEP nor --run PATH tells a pace")
+    require_space(need, prepared.job, prepared.folder)
     if arguments.dry_run:
-        if counts and measured is not None:
-            _predict(request, prepared, measured, counts, "rank" if arguments.ranks else "GPU")
         return 0
     with JobRank(prepared.folder, rank) as member:
         if prepared.left:
@@ -174,57 +176,11 @@ def _prepare(
 _KNOBS = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
 
 
-def _measured(request: EmbedRequest, job: EmbedJob) -> MeasuredRanks | None:
-    """Read what the time is predicted from; None without it, or if a sweep does not say."""
-    from virnuc_profiler.embed.measured_ranks import read_measured, require_model
-    from virnuc_profiler.errors import TelemetryFormatError
-
-    if request.measured is None:
-        return None
-    try:
-        measured = read_measured(request.measured)
-    except TelemetryFormatError as error:
-        if request.measured != request.config:  # it was named for nothing else
-            raise
-        print(f"virnuc-profiler: warning: no time is predicted, {error}", file=sys.stderr)
-        return None
-    require_model(measured.source, job.shape)
-    return measured
-
-
-def _projected(source: Source, prepared: PreparedJob) -> Projected:
-    """Predict the time of the shards that are left, in this process alone."""
-    from virnuc_profiler.analysis.projection.extrapolation import Job
-    from virnuc_profiler.analysis.projection.length_strata import strata_of
-    from virnuc_profiler.embed.prepared_job import left_tokens
-    from virnuc_profiler.reports.projection_text import project_source
-
-    tokens = left_tokens(prepared)
-    whole = len(prepared.left) == len(prepared.shards)
-    job = Job(strata_of(tokens), prepared.job.fingerprint if whole else None)
-    return project_source(source, job, "that are left", len(tokens))
-
-
-def _predict(
-    request: EmbedRequest, prepared: PreparedJob, measured: MeasuredRanks, counts: Sequence[int], device: str
-) -> None:
-    """Print how long the shards that are left take on some numbers of devices."""
-    from virnuc_profiler.embed.job_forecast import forecast_job
-    from virnuc_profiler.embed.prepared_job import left_tokens
-    from virnuc_profiler.reports.ranks.forecast_text import render_forecast
-
-    job = prepared.job
-    whole = len(prepared.left) == len(prepared.shards)
-    forecast = forecast_job(
-        measured, prepared.left, left_tokens(prepared), job.shape, counts,
-        configuration=request.configuration, fingerprint=job.fingerprint if whole else None,
-    )  # fmt: skip
-    print(f"\n{render_forecast(forecast, device)}", end="")
-
-
-def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, *, speaks: bool) -> None:
-    """Say what the job is, how much of it is left, what is damaged, and refuse it if the disk is too small."""
-    from virnuc_profiler.embed.disk_space import disk_need, require_space
+def _describe(
+    request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, rank: Rank, *, speaks: bool
+) -> DiskNeed:
+    """Say what the job is, how much of it is left, and what is damaged, and return what it needs of the disk."""
+    from virnuc_profiler.embed.disk_space import disk_need
 
     job = prepared.job
     folder = next(path for path in (prepared.folder, *prepared.folder.absolute().parents) if path.is_dir())
@@ -234,12 +190,14 @@ def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected
         lines.append(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}")
     lines += [f"Disk: {need.text}", f"Configuration: {request.configuration}"]
     if projected is not None:
-        lines.append(f"Time: {projected_text(projected)}, predicted from {shown_path(projected.source.path)}")
+        ranks = "" if rank.is_single else f" if all {rank.count} ranks run at once"
+        source = shown_path(projected.source.path)
+        lines.append(f"Time: {projected_text(projected)}{ranks}, predicted from {source}")
     for retraction in prepared.damaged:
         print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
     if speaks:
         print("\n".join(lines), flush=True)
-    require_space(need, job, prepared.folder)
+    return need
 
 
 def _shards(prepared: PreparedJob) -> str:

@@ -85,7 +85,8 @@ def add_embed_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     job.add_argument(
         "--dry-run", action="store_true",
-        help="show shards, disk space and time, and write nothing; with --gpus 8,64,512, the time on each number of GPUs",
+        help="show shards, disk space and time, and write nothing; with --gpus 8,64,512, the time on each number of "
+        "GPUs",
     )  # fmt: skip
     model = parser.add_argument_group("model")
     model.add_argument("--model", type=model_name, metavar="NAME", help="8M, 35M, 150M, 650M, 3B, 15B or a full name")

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from virnuc_profiler.cli.main import main
 from virnuc_profiler.embed import measured_ranks
 from virnuc_profiler.embed.job import read_job
 from virnuc_profiler.inference.esm2 import hub_cache, load
+from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 COUNT = 120
 
@@ -228,6 +230,32 @@ def test_a_dry_run_predicts_the_time_on_numbers_of_gpus(tmp_path, fasta, capsys,
     printed = predicted(capsys, fasta, tmp_path, "--dry-run", "--ranks", "2", "--run", tmp_path / "earlier")
     assert "Shards per rank" in printed
     assert "Time:" in predicted(capsys, fasta, tmp_path, "--dry-run", "--run", tmp_path / "earlier")
+    printed = predicted(capsys, fasta, tmp_path, "--dry-run", "--ranks", "2")
+    assert "Time: not predicted, since neither --config SWEEP nor --run PATH tells a pace" in printed
+
+
+def test_the_time_of_several_ranks_is_predicted_for_all_of_them(tmp_path, fasta, capsys, monkeypatch):
+    monkeypatch.setattr(TellingModel, "num_layers", 6)
+    source = slow_source(tmp_path)
+    monkeypatch.setattr(measured_ranks, "read_source", lambda path: source)
+    options = ("--dry-run", "--device", "cpu", "--run", source.path)
+    assert "Time: about 1 min 40 s (" in predicted(capsys, fasta, tmp_path, *options)
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "4")):
+        monkeypatch.setenv(name, value)
+    printed = predicted(capsys, fasta, tmp_path, *options)
+    time = next(line for line in printed.splitlines() if line.startswith("Time:"))
+    assert re.match(r"Time: about 2\d s \(.*\) if all 4 ranks run at once, predicted from ", time)
+
+
+def slow_source(tmp_path):
+    """A pace at which the file of these tests takes one process 100 s."""
+    lengths = strata_of(np.full(1000, 32))
+    fasta = FastaFile.open(tmp_path / "a.fa")
+    tokens = fasta.residue_counts + 2
+    shape = ModelShape(6, 320)
+    here, there = (work.work(shape) for work in (strata_of(tokens), lengths))
+    rate = lengths.total_tokens * sum(here) / sum(there) / 100
+    return Source(tmp_path / "run.json", "a run", Pace(rate, 1e-6, 0.02, 10.0), lengths, lengths, shape, before_s=50.0)
 
 
 def test_a_prediction_needs_a_pace_of_the_same_model(tmp_path, fasta, capsys, monkeypatch):
