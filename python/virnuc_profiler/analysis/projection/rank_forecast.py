@@ -89,7 +89,8 @@ class RankForecast:
         ranks: Number of ranks.
         wall_s: Seconds from the start of the command to the end of the last shard.
         tail_share: Share of the ranks' time after their last shards, as in the report on a job.
-        efficiency_percent: Rate as a percentage of that of as many single ranks, as in the report on a job.
+        efficiency_percent: Rate as a percentage of that of as many single ranks of their mean rate, as in the report on
+            a job.
         shards: Fewest and most shards of a rank, in the middle of the simulations.
         joules: Energy of all devices; None if the power is unknown.
     """
@@ -188,7 +189,8 @@ def _forecast(
     numbers: list[list[int]] = []
     for each in drawn:
         run = _simulated(shards, count, each, start, ahead)
-        alone_s = each.start_up * start.start_up_s + each.slowness * work_s
+        mean_rate = float((1 / each.slowness_of_ranks[:count]).mean())
+        alone_s = each.start_up * start.start_up_s + each.slowness * work_s / mean_rate
         rows.append(
             (each.start_up * start.before_s + run.seconds, run.tail_share, 100 * alone_s / (count * run.seconds))
         )

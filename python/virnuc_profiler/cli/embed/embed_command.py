@@ -97,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
     need = _describe(request, prepared, projected, rank, speaks=speaks)
     if counts and measured is not None:
         print_forecast(request, prepared, measured, counts, "rank" if arguments.ranks else "GPU")
+    elif counts and not prepared.left:
+        print("Time: none, since nothing is left to do; another --output-dir predicts the whole job again")
     elif counts and request.measured is None:
         print("Time: not predicted, since neither --config SWEEP nor --run PATH tells a pace")
     require_space(need, prepared.job, prepared.folder)

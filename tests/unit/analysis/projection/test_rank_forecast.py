@@ -46,6 +46,13 @@ def test_start_up_costs_each_rank_and_loading_counts_for_the_wall_time_alone():
     assert one.efficiency_percent.middle == pytest.approx(100.0)
 
 
+def test_efficiency_is_what_is_lost_whatever_the_ranks_are():
+    one, four, many = forecast(1, 4, 300, start=StartTimes(10.0, 5.0), spread=RankSpread(0.2), half_width=0.3)
+    assert (one.efficiency_percent.low, one.efficiency_percent.high) == pytest.approx((100.0, 100.0))
+    assert 100 > four.efficiency_percent.middle > many.efficiency_percent.middle
+    assert four.efficiency_percent.high <= 100 * (1 + 1e-9)
+
+
 def test_ranks_that_differ_more_wait_longer_for_the_last():
     shards = [ShardWork(10.0)] * 40
     found = [forecast(20, shards=shards, spread=RankSpread(log_sd))[0] for log_sd in (0.0, 0.05, 0.2)]

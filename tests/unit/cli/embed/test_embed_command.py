@@ -232,6 +232,8 @@ def test_a_dry_run_predicts_the_time_on_numbers_of_gpus(tmp_path, fasta, capsys,
     assert "Time:" in predicted(capsys, fasta, tmp_path, "--dry-run", "--run", tmp_path / "earlier")
     printed = predicted(capsys, fasta, tmp_path, "--dry-run", "--ranks", "2")
     assert "Time: not predicted, since neither --config SWEEP nor --run PATH tells a pace" in printed
+    assert embed("--resume", tmp_path / "earlier", "--dry-run", "--ranks", "2") == 0
+    assert "Time: none, since nothing is left to do" in capsys.readouterr().out
 
 
 def test_the_time_of_several_ranks_is_predicted_for_all_of_them(tmp_path, fasta, capsys, monkeypatch):
