@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from benchmarks.order_effect import GRID, effect_of_place
+from benchmarks.order_effect import GRID, effect_of_going_first, effect_of_place, verdict
 
 
 def sweeps(slope, noise=0.0, seed=0):
@@ -35,3 +35,15 @@ def test_a_trial_without_a_rate_is_left_out():
     first, *others = sweeps(0.08)
     first[3] = (first[3][0], None)
     assert effect_of_place([first, *others])[0] == pytest.approx(np.expm1(0.08), abs=1e-9)
+
+
+def test_a_cold_first_trial_is_found():
+    cold = [[(one, rate * (0.9 if place == 0 else 1.0)) for place, (one, rate) in enumerate(one_sweep)]
+            for one_sweep in sweeps(0.0)]  # fmt: skip
+    assert effect_of_going_first(cold)[0] == pytest.approx(-0.1, abs=1e-9)
+
+
+def test_a_claim_holds_only_if_the_whole_interval_does():
+    assert verdict(0.002, 0.005) == "holds"
+    assert verdict(-0.05, 0.01) == "does not hold"
+    assert verdict(0.005, 0.03) == "can be neither held nor refuted"

@@ -51,7 +51,7 @@ _WARM_UP_SEQUENCES: Final = {"cuda": 64, "cpu": 4}
 """Number of sequences of a warm-up by type of device."""
 
 _MUCH_LONGER: Final = 2
-"""Factor by which the first run of a process must be too short to be repeated with more passes."""
+"""Factor by which a run must be too short to be repeated with more passes."""
 
 _log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class MeasuredTarget:
         """Measure one configuration, unless it cannot fit.
 
         A target reads its sequences by itself, so the number of passes is chosen before the run, by the pace of runs
-        before. The first run of a process is repeated with more passes if it was much too short.
+        before. A run that was much too short is repeated with more passes.
 
         Args:
             workload: Sequences to run.
@@ -304,10 +304,9 @@ class MeasuredTarget:
     ) -> Result:
         """Run as many passes as last the seconds of a trial.
 
-        The first run of a process finds out how many. So does one that was planned by the pace of a faster
-        configuration, and whose time was up because of that.
+        A run that was planned by the pace of a much slower configuration, or of a much faster one, so that its time was
+        up, finds out how many, and a second one has them.
         """
-        was_measured = self._pace.is_measured
         passes = self._pace.passes(configuration, workload.tokens, seconds)
         result = self._run(workload, passes, configuration, output_dir, options)
         if result.succeeded:
@@ -317,7 +316,7 @@ class MeasuredTarget:
         else:
             return result
         wanted = self._pace.passes(configuration, workload.tokens, seconds)
-        if result.succeeded and (was_measured or wanted < _MUCH_LONGER * passes):
+        if result.succeeded and wanted < _MUCH_LONGER * passes:
             return result
         level = logging.DEBUG if result.succeeded else logging.WARNING
         again = counted(wanted, "pass", "passes")

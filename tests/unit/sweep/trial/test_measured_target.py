@@ -287,6 +287,14 @@ def test_passes_that_a_faster_configuration_could_run_do_not_cost_a_slower_one_i
     assert "pace=slow is run again" in caplog.text
 
 
+def test_passes_that_a_slower_configuration_needs_do_not_make_a_faster_one_too_short(workload, tmp_path):
+    request = Request(tmp_path, DeviceName("cpu"), None, target=f"{__name__}:uneven", trial_seconds=0.5)
+    with MeasuredTarget(request) as measured:
+        slow = measured.run_trial(workload, measured.knobs.baseline.replace(pace="slow"), tmp_path)
+        fast = measured.run_trial(workload, measured.knobs.baseline, tmp_path)
+    assert fast.passes > 3 * slow.passes
+
+
 def test_conditions_name_the_target_and_its_knobs(measure):
     conditions = measure().conditions()
     assert conditions.knobs.target.startswith("tests.support.faulty_target:")
