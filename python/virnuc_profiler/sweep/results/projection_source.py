@@ -30,7 +30,6 @@ from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.files import read_json
-from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
 
 
@@ -103,7 +102,7 @@ def _of_run(path: Path, run: RunResult) -> Source:
         is_stratified(run.metadata),
         workload if isinstance(workload, Mapping) else {},
         _before_s(run),
-        ratio(summary.get("energy_joules"), summary.get("energy_seconds")),
+        summary.get("mean_power_watts"),
     )
 
 
