@@ -25,7 +25,7 @@ from benchmarks.report import parser, publish, publish_claims
 from virnuc_profiler import aggregate_telemetry_shards
 from virnuc_profiler.analysis.model_cost import forward_flops
 from virnuc_profiler.analysis.projection.rank_simulation import RankPace, simulate_ranks
-from virnuc_profiler.embed.job_forecast import forecast_job, shard_works
+from virnuc_profiler.embed.job_forecast import forecast_job, shard_works, start_times
 from virnuc_profiler.embed.measured_ranks import read_measured
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.plan.workload import token_counts
@@ -122,10 +122,11 @@ def _predicted(one: PacedJob, job: PacedJob, tokens: np.ndarray[Any, Any]) -> tu
         forecast = forecast_job(measured, job.shards, tokens, SHAPE, [count], configuration=job.configuration)
         (found,) = forecast.forecasts
         return (found.wall_s.middle - before_s, 100 * found.tail_share.middle, found.efficiency_percent.middle)
-    pace = measured.source.pace
-    works = shard_works(job.shards, float(tokens.sum()) / pace.tokens_per_sec, job.configuration, by_cost=True)
-    run = simulate_ranks(works, [RankPace(0.0, pace.start_up_s, slowness) for slowness in job.slowness])
-    alone_s = pace.start_up_s + sum(work.seconds for work in works)
+    steady_s = float(tokens.sum()) / measured.source.pace.tokens_per_sec
+    works = shard_works(job.shards, steady_s, job.configuration, by_cost=True)
+    start_up_s = start_times(measured.source, job.configuration).start_up_s
+    run = simulate_ranks(works, [RankPace(0.0, start_up_s, slowness) for slowness in job.slowness])
+    alone_s = start_up_s + steady_s
     return run.seconds, 100 * run.tail_share, 100 * alone_s / (count * run.seconds)
 
 

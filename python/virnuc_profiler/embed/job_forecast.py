@@ -112,11 +112,10 @@ def forecast_job(
     pace, job = source.pace, Job(strata_of(tokens), fingerprint)
     time = project_job(pace, source.measured, job.lengths, source.shape, sequences=len(tokens))
     steady_s = 3600 * sum(stratum.hours for stratum in time.strata)
-    first_batch_s = configuration.token_budget / pace.mean_rate  # which the measured start-up includes
     forecasts = forecast_ranks(
         shard_works(shards, steady_s, configuration, by_cost=source.shape is not None),
         gpus,
-        start=StartTimes(source.before_s or 0.0, max(0.0, pace.start_up_s - first_batch_s)),
+        start=start_times(source, configuration),
         half_width=time.parts.total,
         spread=measured.spread,
         ahead=read_ahead(configuration),
@@ -145,6 +144,17 @@ def shard_works(
         ShardWork(second * weight, shard.num_sequences, count_ranges(shard, ahead))
         for shard, weight in zip(shards, weights, strict=True)
     ]
+
+
+def start_times(source: Source, configuration: Configuration) -> StartTimes:
+    """Return what passes before a rank computes.
+
+    Args:
+        source: What the pace was measured with.
+        configuration: Values of the knobs.
+    """
+    first_batch_s = configuration.token_budget / source.pace.mean_rate  # which the measured start-up includes
+    return StartTimes(source.before_s or 0.0, max(0.0, source.pace.start_up_s - first_batch_s))
 
 
 def read_ahead(configuration: Configuration) -> ReadAhead:
