@@ -31,6 +31,7 @@ _HOMES = {
     "virnuc_profiler.inference.sequences.dataset": ("IndexBasedDataset", "SequenceDataset"),
     "virnuc_profiler.inference.loading.loader": ("create_async_dataloader",),
     "virnuc_profiler.embed.embeddings_reader": ("open_embeddings",),
+    "virnuc_profiler.embed.job_forecast": ("predict_embedding",),
     "virnuc_profiler.inference.runner": ("AsyncInferenceRunner",),
     "virnuc_profiler.targets.contract": ("Target", "TargetOptions"),
     "virnuc_profiler.targets.target_workload": ("TargetWorkload",),
@@ -81,6 +82,7 @@ __all__ = [
     "open_embeddings",
     "pack_statistics",
     "padded_statistics",
+    "predict_embedding",
     "render_comparison",
     "render_correlated_run",
     "render_diagnosis",
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
     from virnuc_profiler.capture.hardware import capture_hardware_info
     from virnuc_profiler.capture.profiler import BatchProfiler
     from virnuc_profiler.embed.embeddings_reader import open_embeddings
+    from virnuc_profiler.embed.job_forecast import predict_embedding
     from virnuc_profiler.inference.esm2.load import load_esm2_model
     from virnuc_profiler.inference.loading.loader import create_async_dataloader
     from virnuc_profiler.inference.packing.collator import VarlenCollator

@@ -33,7 +33,7 @@ from virnuc_profiler.reports.figures import (
     with_interval,
     words,
 )
-from virnuc_profiler.reports.rank_scaling_text import scaling_lines, straggler_sentences
+from virnuc_profiler.reports.ranks.rank_scaling_text import scaling_lines, straggler_sentences
 from virnuc_profiler.reports.steady_rate_text import steady_interval_text
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically

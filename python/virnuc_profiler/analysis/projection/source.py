@@ -26,6 +26,9 @@ class Source:
         shape: Shape of the model; None if it is unknown.
         stratified: Whether `lengths` have their shares by construction.
         workload: The workload, as the run's metadata or the sweep's conditions have it.
+        before_s: Seconds from the start of the process to that of the run: imports, and loading the model; None if they
+            are unknown, or if the process had other runs before.
+        watts: Mean power of the device during the run; None if it was not measured.
     """
 
     path: Path
@@ -36,3 +39,5 @@ class Source:
     shape: ModelShape | None = None
     stratified: bool = False
     workload: Mapping[str, Any] = field(default_factory=dict)
+    before_s: float | None = None
+    watts: float | None = None

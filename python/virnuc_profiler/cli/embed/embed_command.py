@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from virnuc_profiler.cli.embed.embed_prediction import print_forecast, projected_time, read_pace
 from virnuc_profiler.cli.embed.embed_report import (
     check_and_index,
     print_outcome,
@@ -19,7 +19,13 @@ from virnuc_profiler.cli.embed.embed_report import (
 )
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
-from virnuc_profiler.cli.options.local_ranks import add_rank_options, end_with_launcher, run_on_this_host, starts_ranks
+from virnuc_profiler.cli.options.local_ranks import (
+    add_rank_options,
+    end_with_launcher,
+    predicted_counts,
+    run_on_this_host,
+    starts_ranks,
+)
 from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
 from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device, warn_of_unstarted_tasks
 from virnuc_profiler.errors import EnvironmentFailure, ModelError, UsageError
@@ -29,6 +35,7 @@ from virnuc_profiler.telemetry.number_text import counted
 if TYPE_CHECKING:
     import torch
 
+    from virnuc_profiler.embed.disk_space import DiskNeed
     from virnuc_profiler.embed.prepared_job import PreparedJob
     from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import RankOutcome
@@ -53,11 +60,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a job to its end; return 1 if a sequence is missing or not right."""
+    from virnuc_profiler.embed.disk_space import require_space
     from virnuc_profiler.embed.prepared_job import take_back_damaged
     from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.sweep.plan.workload import write_skipped
 
     request = embed_request(arguments)
+    counts = predicted_counts(arguments)
+    if len(counts) > 1 and request.measured is None:
+        raise UsageError(
+            f"--gpus {arguments.gpus} with --dry-run predicts the time from a measured pace: give --config SWEEP or "
+            "--run PATH"
+        )
     if starts_ranks(arguments) and not arguments.dry_run:
         require_writable(request.folder)
         with JobRank(request.folder, current_rank()) as member:
@@ -79,8 +93,16 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable(prepared.folder)
         if rank.index == 0:
             write_skipped(prepared.fasta, prepared.folder)
-    projected = _projected(request, prepared)
-    _describe(request, prepared, projected, rank)
+    measured = read_pace(request, prepared.job) if prepared.left else None
+    projected = None if measured is None or counts else projected_time(request, prepared, measured, rank)
+    need = _describe(request, prepared, projected, rank, speaks=speaks)
+    if counts and measured is not None:
+        print_forecast(request, prepared, measured, counts, "rank" if arguments.ranks else "GPU")
+    elif counts and not prepared.left:
+        print("Time: none, since nothing is left to do; another --output-dir predicts the whole job again")
+    elif counts and request.measured is None:
+        print("Time: not predicted, since neither --config SWEEP nor --run PATH tells a pace")
+    require_space(need, prepared.job, prepared.folder)
     if arguments.dry_run:
         return 0
     with JobRank(prepared.folder, rank) as member:
@@ -180,33 +202,13 @@ def _prepare(
 _KNOBS = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
 
 
-def _projected(request: EmbedRequest, prepared: PreparedJob) -> Projected | None:
-    """Predict the time of the shards that are left, from the sweep of the configuration; None without one."""
-    from virnuc_profiler.analysis.projection.extrapolation import Job
-    from virnuc_profiler.analysis.projection.length_strata import strata_of
-    from virnuc_profiler.embed.prepared_job import left_tokens
-    from virnuc_profiler.errors import TelemetryFormatError
-    from virnuc_profiler.reports.projection_text import project_source
-    from virnuc_profiler.sweep.results.projection_source import read_source
+def _describe(
+    request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, rank: Rank, *, speaks: bool
+) -> DiskNeed:
+    """Say what the job is, how much of it is left, and what is damaged, and return what it needs of the disk."""
+    from virnuc_profiler.embed.disk_space import disk_need
 
-    if request.config is None or not prepared.left:
-        return None
-    try:
-        source = read_source(request.config)
-    except TelemetryFormatError as error:
-        print(f"virnuc-profiler: warning: no time is predicted, {error}", file=sys.stderr)
-        return None
-    tokens = left_tokens(prepared)
-    whole = len(prepared.left) == len(prepared.shards)
-    job = Job(strata_of(tokens), prepared.job.fingerprint if whole else None)
-    return project_source(source, job, "that are left", len(tokens))
-
-
-def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, rank: Rank) -> None:
-    """Say what the job is, how much of it is left, what is damaged, and refuse it if the disk is too small."""
-    from virnuc_profiler.embed.disk_space import disk_need, require_space
-
-    job, speaks = prepared.job, rank.local_index == 0
+    job = prepared.job
     folder = next(path for path in (prepared.folder, *prepared.folder.absolute().parents) if path.is_dir())
     need = disk_need(job, folder, prepared.left)
     lines = [f"Job: {counted(job.num_sequences, 'sequence')} of {shown_path(request.fasta)} in {_shards(prepared)}"]
@@ -215,13 +217,15 @@ def _describe(request: EmbedRequest, prepared: PreparedJob, projected: Projected
         lines.append(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}{unless}")
     lines += [f"Disk: {need.text}", f"Configuration: {request.configuration}"]
     if projected is not None:
-        lines.append(f"Time: {projected_text(projected)}, predicted from {shown_path(projected.source.path)}")
+        ranks = "" if rank.is_single else f" if all {rank.count} ranks run at once"
+        source = shown_path(projected.source.path)
+        lines.append(f"Time: {projected_text(projected)}{ranks}, predicted from {source}")
     for retraction in prepared.damaged:
         if retraction.key.shard % rank.count == rank.index % rank.count:  # ranks may know of the same one
             print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
     if speaks:
         print("\n".join(lines), flush=True)
-    require_space(need, job, prepared.folder)
+    return need
 
 
 def _shards(prepared: PreparedJob) -> str:

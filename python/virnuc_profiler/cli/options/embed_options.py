@@ -39,6 +39,7 @@ class EmbedRequest:
         per_residue: Whether the vectors of residues are written too.
         skip_invalid: Whether records that are not valid are left out.
         config: Where the configuration comes from; None if from the options.
+        measured: What the time is predicted from; None if nothing was named.
         notices: What was taken from where, in sentences.
     """
 
@@ -53,6 +54,7 @@ class EmbedRequest:
     per_residue: bool
     skip_invalid: bool
     config: Path | None
+    measured: Path | None
     notices: tuple[str, ...]
 
 
@@ -77,7 +79,15 @@ def add_embed_options(parser: argparse.ArgumentParser) -> None:
         "--shards", type=whole(1), metavar="N",
         help="number of shards, which are written, recorded and resumed as a whole (default: by size and cost)",
     )  # fmt: skip
-    job.add_argument("--dry-run", action="store_true", help="show shards, disk space and time, and write nothing")
+    job.add_argument(
+        "--run", dest="measured", type=file_path, metavar="PATH",
+        help="predict the time from this saved run, sweep, or folder of an earlier embed job (default: from --config)",
+    )  # fmt: skip
+    job.add_argument(
+        "--dry-run", action="store_true",
+        help="show shards, disk space and time, and write nothing; with --gpus 8,64,512, the time on each number of "
+        "GPUs",
+    )  # fmt: skip
     model = parser.add_argument_group("model")
     model.add_argument("--model", type=model_name, metavar="NAME", help="8M, 35M, 150M, 650M, 3B, 15B or a full name")
     model.add_argument(
@@ -152,6 +162,7 @@ def embed_request(arguments: argparse.Namespace) -> EmbedRequest:
         per_residue=values["per_residue"],
         skip_invalid=values["skip_invalid"],
         config=path,
+        measured=arguments.measured or path,
         notices=tuple(notices),
     )
 

@@ -22,7 +22,8 @@ def add_rank_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--gpus", type=_gpus, metavar="all|N|0,2",
         help="start one process for each GPU: all, the first N, or those of a list; not under torchrun or srun, which "
-        "start the processes themselves",
+        "start the processes themselves. With --dry-run: numbers of GPUs, of this or any other machine, for each of "
+        "which the time is predicted",
     )  # fmt: skip
     group.add_argument("--ranks", type=whole(1), metavar="N", help="start N processes on the CPU")
 
@@ -60,6 +61,36 @@ def starts_ranks(arguments: argparse.Namespace) -> bool:
     return True
 
 
+def predicted_counts(arguments: argparse.Namespace) -> tuple[int, ...]:
+    """Return the numbers of ranks that ``--dry-run`` is to predict the time of; empty if none are named.
+
+    Args:
+        arguments: The options.
+
+    Raises:
+        UsageError: This process sees no GPU, or a number of GPUs is 0.
+    """
+    if not arguments.dry_run:
+        return ()
+    if arguments.gpus is None:
+        return () if arguments.ranks is None else (arguments.ranks,)
+    if arguments.gpus == ALL:
+        return (len(_entries(ALL)),)
+    counts = parse_ordinals(arguments.gpus)
+    if 0 in counts:
+        raise UsageError(
+            f"--gpus {arguments.gpus} with --dry-run names numbers of GPUs, and 0 is none: for the GPUs "
+            f"{arguments.gpus}, give their number, {len(counts)}"
+        )
+    return tuple(counts)
+
+
+def _entries(request: str) -> list[str]:
+    from virnuc_profiler.capture.target import visible_uuids
+
+    return choose_gpus(request, visible_entries(os.environ.get("CUDA_VISIBLE_DEVICES"), visible_uuids()))
+
+
 def end_with_launcher() -> None:
     """Let this process end when the launcher that started it dies, so that no rank goes on unseen."""
     launcher = os.environ.get(LAUNCHER_VARIABLE, "")
@@ -79,11 +110,9 @@ def run_on_this_host(arguments: argparse.Namespace) -> bool:
         UsageError: There are no such GPUs.
         KeyboardInterrupt: Ctrl-C, once all ranks have ended.
     """
-    from virnuc_profiler.capture.target import visible_uuids
-
     environments: Sequence[Mapping[str, str]]
     if arguments.gpus is not None:
-        entries = choose_gpus(arguments.gpus, visible_entries(os.environ.get("CUDA_VISIBLE_DEVICES"), visible_uuids()))
+        entries = _entries(arguments.gpus)
         environments = [{"CUDA_VISIBLE_DEVICES": entry} for entry in entries]
         on = f"for {', '.join(entries)}"
     else:

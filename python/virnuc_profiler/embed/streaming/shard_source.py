@@ -66,7 +66,18 @@ def ranges_of(shard: Shard, at_least: int = 1) -> Iterator[SequenceRange]:
         shard: The shard.
         at_least: Number of ranges to yield where they do not become too small.
     """
-    count = max(1, round(shard.tokens / CHUNK_TOKENS), min(at_least, shard.tokens // MIN_CHUNK_TOKENS))
+    count = count_ranges(shard, at_least)
     bounds = [shard.start + number * shard.num_sequences // count for number in range(count + 1)]
-    for start, stop in pairwise(sorted(set(bounds))):
+    for start, stop in pairwise(bounds):
         yield SequenceRange(start, stop, flush=stop == shard.stop)
+
+
+def count_ranges(shard: Shard, at_least: int = 1) -> int:
+    """Return how many ranges a shard has.
+
+    Args:
+        shard: The shard.
+        at_least: Number of ranges that it has where they do not become too small.
+    """
+    count = max(1, round(shard.tokens / CHUNK_TOKENS), min(at_least, shard.tokens // MIN_CHUNK_TOKENS))
+    return min(count, shard.num_sequences)

@@ -101,7 +101,16 @@ def _of_run(path: Path, run: RunResult) -> Source:
         shape,
         is_stratified(run.metadata),
         workload if isinstance(workload, Mapping) else {},
+        _before_s(run),
+        summary.get("mean_power_watts"),
     )
+
+
+def _before_s(run: RunResult) -> float | None:
+    start_up = run.start_up
+    if start_up is None or not start_up.first_run or start_up.process_start_ns is None:
+        return None
+    return max(0, run.host_start_ns - start_up.process_start_ns) / 1e9
 
 
 def _of_result(path: Path, result: Result, workload: Mapping[str, Any]) -> Source:

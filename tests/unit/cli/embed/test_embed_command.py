@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from virnuc_profiler.analysis.projection.job_time import Pace
 from virnuc_profiler.analysis.projection.length_strata import strata_of
 from virnuc_profiler.analysis.projection.source import Source
 from virnuc_profiler.cli.main import main
+from virnuc_profiler.embed import measured_ranks
 from virnuc_profiler.embed.job import read_job
 from virnuc_profiler.inference.esm2 import hub_cache, load
-from virnuc_profiler.sweep.results import projection_source
+from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 COUNT = 120
 
@@ -183,7 +185,7 @@ def test_what_was_predicted_is_compared_with_what_came_true(tmp_path, fasta, cap
     lengths = strata_of(np.full(1000, 32))
     pace = Pace(tokens_per_sec=1e9, start_up_s=1e-6, own_half_width=0.02, measured_s=10.0)
     source = Source(path, "a sweep", pace, lengths, lengths, ModelShape(6, 320))
-    monkeypatch.setattr(projection_source, "read_source", lambda path: source)
+    monkeypatch.setattr(measured_ranks, "read_source", lambda path: source)
     assert embed("--fasta", fasta, "--output-dir", tmp_path / "out", "--config", folder) == 0
     printed = capsys.readouterr().out
     assert f"Time: about 0 s (0 s to 0 s), predicted from {path}" in printed
@@ -199,6 +201,75 @@ def test_a_dry_run_writes_nothing(tmp_path, fasta, capsys, model):
     assert "in 6 shards" in capsys.readouterr().out
     assert not model
     assert not (tmp_path / "out").exists()
+
+
+def predicted(capsys, fasta, tmp_path, *more):
+    """Run `embed` with these options, and return what it prints."""
+    arguments = ("--fasta", fasta, "--output-dir", tmp_path / "out", "--model", "8M", "--shards", 24, *more)
+    assert main(["embed", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_dry_run_predicts_the_time_on_numbers_of_gpus(tmp_path, fasta, capsys, model, monkeypatch):
+    """No GPU needs to be there, and any earlier run tells the pace: here that of an earlier job."""
+    monkeypatch.setattr(TellingModel, "num_layers", 6)
+    job(fasta, tmp_path / "earlier")
+    model.clear()
+    capsys.readouterr()
+    printed = predicted(capsys, fasta, tmp_path, "--dry-run", "--gpus", "1,8,64", "--run", tmp_path / "earlier")
+    rows = [[cell.strip() for cell in line.split("|")] for line in printed.splitlines() if "|" in line]
+    assert rows[0] == [
+        "GPUs", "Wall time", "95 % interval", "Tail", "Efficiency", "Shards per GPU", "GPU-hours",
+    ]  # fmt: skip
+    assert [(row[0], row[5]) for row in rows[1:]] == [("1", "24"), ("8", rows[2][5]), ("64", "0 to 1")]
+    assert "Predicted for 24 shards from" in printed
+    assert "The rates of the ranks differ by 2.00% (standard deviation), which is assumed" in printed
+    assert "Time:" not in printed, "that of one process would only confuse"
+    assert not model
+    assert not (tmp_path / "out").exists()
+    printed = predicted(capsys, fasta, tmp_path, "--dry-run", "--ranks", "2", "--run", tmp_path / "earlier")
+    assert "Shards per rank" in printed
+    assert "Time:" in predicted(capsys, fasta, tmp_path, "--dry-run", "--run", tmp_path / "earlier")
+    printed = predicted(capsys, fasta, tmp_path, "--dry-run", "--ranks", "2")
+    assert "Time: not predicted, since neither --config SWEEP nor --run PATH tells a pace" in printed
+    assert embed("--resume", tmp_path / "earlier", "--dry-run", "--ranks", "2") == 0
+    assert "Time: none, since nothing is left to do" in capsys.readouterr().out
+
+
+def test_the_time_of_several_ranks_is_predicted_for_all_of_them(tmp_path, fasta, capsys, monkeypatch):
+    monkeypatch.setattr(TellingModel, "num_layers", 6)
+    source = slow_source(tmp_path)
+    monkeypatch.setattr(measured_ranks, "read_source", lambda path: source)
+    options = ("--dry-run", "--device", "cpu", "--run", source.path)
+    assert "Time: about 1 min 40 s (" in predicted(capsys, fasta, tmp_path, *options)
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "4")):
+        monkeypatch.setenv(name, value)
+    printed = predicted(capsys, fasta, tmp_path, *options)
+    time = next(line for line in printed.splitlines() if line.startswith("Time:"))
+    assert re.match(r"Time: about 2\d s \(.*\) if all 4 ranks run at once, predicted from ", time)
+
+
+def slow_source(tmp_path):
+    """A pace at which the file of these tests takes one process 100 s."""
+    lengths = strata_of(np.full(1000, 32))
+    fasta = FastaFile.open(tmp_path / "a.fa")
+    tokens = fasta.residue_counts + 2
+    shape = ModelShape(6, 320)
+    here, there = (work.work(shape) for work in (strata_of(tokens), lengths))
+    rate = lengths.total_tokens * sum(here) / sum(there) / 100
+    return Source(tmp_path / "run.json", "a run", Pace(rate, 1e-6, 0.02, 10.0), lengths, lengths, shape, before_s=50.0)
+
+
+def test_a_prediction_needs_a_pace_of_the_same_model(tmp_path, fasta, capsys, monkeypatch):
+    monkeypatch.setattr(TellingModel, "num_layers", 6)
+    job(fasta, tmp_path / "earlier")
+    capsys.readouterr()
+    arguments = ("--fasta", fasta, "--output-dir", tmp_path / "out", "--dry-run")
+    lists = (*arguments, "--model", "8M", "--device", "auto", "--gpus", "8,64")
+    assert "predicts the time from a measured pace: give --config SWEEP or --run PATH" in failing(capsys, 2, *lists)
+    other = (*arguments, "--model", "35M", "--run", tmp_path / "earlier")
+    assert "a model of 6 layers of 320, and the job's has 12 layers of 480" in failing(capsys, 2, *other)
+    assert "nothing.json" in failing(capsys, 2, *arguments, "--model", "8M", "--run", tmp_path / "nothing.json")
 
 
 def test_a_sweep_gives_model_precision_and_knobs(tmp_path, fasta, capsys):

@@ -42,6 +42,8 @@ def embed(tmp_path, capsys):
         (("--gpus", "some"), "--gpus 'some' is not all, a number of GPUs, or a list of them such as 0,2"),
         (("--gpus", "0,0"), "--gpus 0,0 names a GPU twice"),
         (("--ranks", "0"), "0 is too small"),
+        (("--gpus", "0,2", "--dry-run"), "--gpus 0,2 with --dry-run names numbers of GPUs, and 0 is none"),
+        (("--gpus", "8,64", "--dry-run"), "give --config SWEEP or --run PATH"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(embed, options, sentence):
