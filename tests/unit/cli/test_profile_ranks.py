@@ -9,6 +9,8 @@ from tests.support.fasta_files import random_records, write_fasta
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.telemetry.run_result import RunResult
 
+pytest.importorskip("torch")
+
 SMALL = (
     "--device", "cpu", "--model", "8M", "--weights", "random", "--num-workers", "0", "--cooldown", "0",
 )  # fmt: skip
