@@ -15,7 +15,7 @@ with instrumented():
     from virnuc_profiler.reports.captures import (
         range_table,  # noqa: F401
     )
-    from virnuc_profiler.telemetry.files import json_pieces
+    from virnuc_profiler.telemetry import files  # noqa: F401
 
 
 def check(data: bytes) -> None:
@@ -24,12 +24,14 @@ def check(data: bytes) -> None:
         path = Path(folder) / "capture.sqlite"
         path.write_bytes(data)
         try:
-            text, document = project_ranges(path)
+            text, write = project_ranges(path)
         except TelemetryFormatError as error:
             require_sentence(error)
             return
         require_printable(text)
-        json.loads("".join(json_pieces(document())))
+        document = Path(folder) / "ranges.json"
+        write(document)
+        json.loads(document.read_text())
         assert project_ranges(path)[0] == text
 
 

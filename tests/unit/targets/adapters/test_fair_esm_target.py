@@ -98,11 +98,14 @@ def hugging_face_names(state):
     return found
 
 
-def test_labels_do_not_name_files(tmp_path):
+def test_labels_do_not_name_files(tmp_path, monkeypatch):
+    inner = tmp_path / "a" / "b" / "c"  # two levels up from there is still this test's own
+    inner.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(inner))
     records = [(f"../../{name}", sequence) for name, sequence in RECORDS]
     ran, _ = run_adapter(FairEsmTarget, write_workload(tmp_path, records))
     assert set(ran.vectors) == {name for name, _ in records}
-    assert [path.name for path in tmp_path.parent.rglob("*.pt")] == []
+    assert [path.name for path in tmp_path.rglob("*.pt")] == []
 
 
 def test_a_run_that_is_ended_early_leaves_nothing(workload, tmp_path, monkeypatch):
