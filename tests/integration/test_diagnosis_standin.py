@@ -168,14 +168,14 @@ def one_batch_in_flight() -> Any:
 def replays_launched_late() -> Any:
     """The device waits between the copy and the replay: for the host only."""
     loop = ReplayLoop(in_flight=4)
-    loop.launch_s, loop.device_ns = 0.006, [2 * MS] * BATCHES
+    loop.launch_s, loop.device_ns = 0.02, [2 * MS] * BATCHES
     return verdict(loop.run())
 
 
 def tiny_budgets() -> Any:
     """Kernels that are done before the next is launched."""
     loop = Loop()
-    loop.budget, loop.launch_s, loop.device_ns = 64, 0.006, [200_000] * BATCHES
+    loop.budget, loop.launch_s, loop.device_ns = 64, 0.02, [200_000] * BATCHES
     NvmlControl().set("sm_activity", 0.2)
     return verdict(loop.run())
 
