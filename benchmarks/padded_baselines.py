@@ -19,12 +19,8 @@ from torch import Tensor
 
 from benchmarks.passes import Batch, Load, evenly_spread
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
-from virnuc_profiler.inference.esm2.config import (
-    ALPHABET_SIZE,
-    MASK_TOKEN,
-    PADDING_TOKEN,
-    Architecture,
-)
+from virnuc_profiler.inference.esm2.config import PADDING_TOKEN, Architecture
+from virnuc_profiler.targets.adapters.transformers_loader import esm_config
 
 TOGETHER: Final = 4
 
@@ -98,28 +94,20 @@ def load_hugging_face(architecture: Architecture, device: torch.device) -> tuple
     Raises:
         ImportError: transformers is not installed.
     """
-    from transformers import EsmConfig, EsmModel
+    import transformers
 
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    config = EsmConfig(
-        vocab_size=ALPHABET_SIZE,
-        hidden_size=architecture.hidden_size,
-        num_hidden_layers=architecture.num_layers,
-        num_attention_heads=architecture.attention_heads,
-        intermediate_size=4 * architecture.hidden_size,
-        max_position_embeddings=1026,
-        position_embedding_type="rotary",
+    config = esm_config(
+        transformers,
+        architecture,
         emb_layer_norm_before=False,
-        token_dropout=True,
-        pad_token_id=PADDING_TOKEN,
-        mask_token_id=MASK_TOKEN,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         attn_implementation="sdpa",
     )
     with torch.device(device):  # made where it will stay: billions of random numbers take minutes on a CPU
         torch.manual_seed(0)
-        model = EsmModel(config, add_pooling_layer=False)
+        model = transformers.EsmModel(config, add_pooling_layer=False)
     return model.to(dtype).eval().requires_grad_(False), dtype
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The code of docs/profile-your-loop.md runs, and a reader is told what it did: sequences, stages, packing."""
+"""The code of docs/profile-your-loop.md runs, and its report says what it did: sequences, stages, packing."""
 
 import json
 import re

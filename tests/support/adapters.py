@@ -110,6 +110,15 @@ def check_padding(ran, workload):
         assert batch.packing.padding_tokens == max(real) * len(real) - sum(real)
 
 
+def check_probe(make):
+    """A probe runs one batch of two sequences of the most tokens, through a model that takes token ids first."""
+    target = make(tiny_options())
+    shapes = []
+    target.model.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
+    target.probe(configuration_of(target), 2048)
+    assert shapes == [(2, 1024)]
+
+
 def check_closing_early(make, workload, **values):
     """A run that is ended after its first batch leaves no process, and the target can run again."""
     before = set(psutil.Process().children(recursive=True))

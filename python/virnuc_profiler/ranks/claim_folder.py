@@ -81,8 +81,8 @@ class ClaimFolder:
     def take(self, key: str) -> bool:
         """Claim a piece of work unless another process holds it, and return whether this process holds it now.
 
-        Whoever takes over a claim must look whether the work is done before doing it: a process that has ended may have
-        done it.
+        The process that takes over a claim must look whether the work is done before doing it: a process that has ended
+        may have done it.
 
         Args:
             key: Key of the piece: letters, digits, underscores and hyphens.

@@ -95,7 +95,7 @@ def make_target(name: str, options: TargetOptions) -> Target:
     except _REPORTED:
         raise
     except Exception as error:
-        if "out of memory" in str(error):  # keeps the class by which a failure is told to be one of memory
+        if "out of memory" in str(error):  # keeps the class by which a failure is known to be one of memory
             raise
         raise ModelError(f"target {name} could not be made: {type(error).__name__}: {first_line(error)}") from error
     return require_target(target, name)

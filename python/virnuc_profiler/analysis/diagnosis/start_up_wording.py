@@ -46,7 +46,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     OTHER_HOST_WORK: "Do that work before the run, or give it a name with profiler.preparing(name)",
     FIRST_BATCH: "A first pass may have to load or compile kernels and to allocate memory. Run one batch before the "
     "measurement",
-    STARTING_LOADER: "Workers that are spawned import everything anew; a forkserver with preloaded modules, fewer "
+    STARTING_LOADER: "Workers that are spawned import everything again; a forkserver with preloaded modules, fewer "
     "workers (num_workers) or persistent_workers start sooner",
     READING: "Index the file once, before the run",
     LOADING_MODEL: "Load the model before the run",

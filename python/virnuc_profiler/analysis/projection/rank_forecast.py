@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How long a job takes on some number of ranks, with intervals, from many simulations of it.
 
-What is not known is drawn anew for each simulation: the pace of all ranks from its prediction interval, their start-up
+What is not known is drawn again for each simulation: the pace of all ranks from its prediction interval, their start-up
 from the range that projections allow for it, and the pace of each rank from how much ranks differ. The same draws serve
 every number of ranks, so that numbers can be compared.
 """

@@ -27,7 +27,7 @@ _parts: deque[StartUpPart] = deque(maxlen=_MAX_PARTS)
 
 
 class _Process:
-    """What this process has done so far. A forked child begins anew.
+    """What this process has done so far. A forked child begins with nothing.
 
     Attributes:
         preparing: Number of preparations that are going on.

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from virnuc_profiler.embed.formats.optional_packages import require_package
 from virnuc_profiler.embed.formats.parquet_pages import page_places
-from virnuc_profiler.embed.formats.shard_table import IdColumn, ShardTable
+from virnuc_profiler.embed.formats.shard_table import METADATA_KEY, IdColumn, ShardTable
 from virnuc_profiler.embed.formats.shard_view import PagePlace, VectorPages
 
-METADATA_KEY: Final = "virnuc_profiler"
 ROW_GROUP_BYTES: Final = 16 << 20
 """Size of a row group's vectors: readers decode one at a time."""
 

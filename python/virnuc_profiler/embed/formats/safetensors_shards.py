@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from virnuc_profiler.embed.formats.mapped_tensors import MappedTensors
 from virnuc_profiler.embed.formats.optional_packages import require_package
-from virnuc_profiler.embed.formats.shard_table import IdColumn, ShardTable
+from virnuc_profiler.embed.formats.shard_table import METADATA_KEY, IdColumn, ShardTable
 from virnuc_profiler.embed.formats.shard_view import PagePlace, VectorPages
-
-METADATA_KEY: Final = "virnuc_profiler"
 
 
 class SafetensorsShards:

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.inference.sequences.fasta import FastaFile
+
+METADATA_KEY: Final = "virnuc_profiler"
+"""Key under which files of every format say what they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ def _ordered(values: Sequence[KnobValue]) -> tuple[Any, ...]:
 
 
 def _thinned(levels: tuple[Any, ...], most: int) -> tuple[Any, ...]:
-    """Return at most so many levels of a ladder, evenly spaced with both ends; names all stay."""
+    """Return at most `most` levels of a ladder, evenly spaced with both ends; names all stay."""
     if len(levels) <= most or not is_ladder(levels):
         return levels
     return tuple(levels[round(step * (len(levels) - 1) / (most - 1))] for step in range(most))

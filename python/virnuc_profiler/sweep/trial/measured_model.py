@@ -8,7 +8,7 @@ import logging
 import math
 import platform
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,10 +29,9 @@ from virnuc_profiler.sweep.plan.trial_length import brief_seconds
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload
 from virnuc_profiler.sweep.plan.workload_files import WorkloadFiles
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
 from virnuc_profiler.sweep.trial.loaded_model import with_model
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_memory
-from virnuc_profiler.sweep.trial.outcome import failed_result, warn_of_oddities
+from virnuc_profiler.sweep.trial.outcome import failed_load, warn_of_oddities
 from virnuc_profiler.sweep.trial.provenance import (
     conditions_of,
     machine_description,
@@ -128,11 +127,8 @@ class MeasuredModel:
         try:
             reloaded = self._load_for(configuration)
         except Exception as error:
-            failure = describe_failure(error)
-            release_traceback(error)
-            _log.warning("%s failed, its model could not be loaded: %s", configuration, failure.message)
-            failure = replace(failure, message=f"its model could not be loaded: {failure.message}")
-            return with_model(failed_result(failure, configuration), self._request.describe_model(), True)
+            failed = failed_load(error, configuration, "its model could not be loaded")
+            return with_model(failed, self._request.describe_model(), True)
         if self._is_warm is None and self._warm_up is not None:
             self.warm_up(*self._warm_up)
         return with_model(

@@ -8,7 +8,6 @@ import logging
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -28,11 +27,11 @@ from virnuc_profiler.sweep.plan.trial_length import brief_seconds
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload
 from virnuc_profiler.sweep.plan.workload_files import WorkloadFiles
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.trial.failure import describe_failure, release_traceback
+from virnuc_profiler.sweep.trial.failure import release_traceback
 from virnuc_profiler.sweep.trial.loaded_model import with_model, with_output
 from virnuc_profiler.sweep.trial.measured_model import device_name
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_target
-from virnuc_profiler.sweep.trial.outcome import failed_result, warn_of_oddities
+from virnuc_profiler.sweep.trial.outcome import failed_load, warn_of_oddities
 from virnuc_profiler.sweep.trial.provenance import conditions_of, software_versions, workload_description
 from virnuc_profiler.sweep.trial.trial_run import TrialOptions, TrialSubject, run_trial
 from virnuc_profiler.targets.containment.captured_output import TARGET_OUTPUT, captured_output, output_path
@@ -195,11 +194,8 @@ class MeasuredTarget:
         try:
             made_again = self._load_for(configuration)
         except Exception as error:
-            failure = describe_failure(error)
-            release_traceback(error)
-            _log.warning("%s failed, its target could not be made: %s", configuration, failure.message)
-            failure = replace(failure, message=f"its target could not be made: {failure.message}")
-            return with_model(failed_result(failure, configuration), self._request.describe_model(), True)
+            failed = failed_load(error, configuration, "its target could not be made")
+            return with_model(failed, self._request.describe_model(), True)
         if self._is_warm is None and self._warm_up is not None:
             self.warm_up(self._warm_up)
         result = self._predicted_failure(workload, configuration)

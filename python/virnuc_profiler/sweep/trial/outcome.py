@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from virnuc_profiler.analysis.diagnosis.contention import other_process_sm_time
@@ -18,7 +19,7 @@ from virnuc_profiler.analysis.host.interruptions import was_interrupted
 from virnuc_profiler.analysis.selection import CONTAMINATED, INTERRUPTED, THROTTLED
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
 from virnuc_profiler.sweep.results.result import FAILED, OOM, OTHER_PROCESS_SHARE, Result
-from virnuc_profiler.sweep.trial.failure import Failure
+from virnuc_profiler.sweep.trial.failure import Failure, describe_failure, release_traceback
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.number_text import counted, number
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -78,6 +79,20 @@ def failed_result(failure: Failure, configuration: Configuration, **known: Any) 
         evidence=dict(failure.evidence),
         **known,
     )
+
+
+def failed_load(error: Exception, configuration: Configuration, what: str) -> Result:
+    """Make the result of a configuration whose model or target is not there, and log why.
+
+    Args:
+        error: Why it is not there; its traceback is released.
+        configuration: Configuration that was to be measured.
+        what: What did not work, such as ``its model could not be loaded``.
+    """
+    failure = describe_failure(error)
+    release_traceback(error)
+    _log.warning("%s failed, %s: %s", configuration, what, failure.message)
+    return failed_result(replace(failure, message=f"{what}: {failure.message}"), configuration)
 
 
 def without_contamination(result: Result, left_behind: Sequence[str]) -> Result:

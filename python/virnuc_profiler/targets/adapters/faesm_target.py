@@ -56,7 +56,7 @@ class FaesmTarget:
         precisions = ("fp16", "bf16") if self._use_flash else ("fp32", "fp16", "bf16")  # flash-attn has no fp32
         self._precision = check_precision("faesm", options.precision, *precisions)
         self._tokenizer = esm_tokenizer(transformers)
-        config = esm_config(transformers, self._size, use_fa=self._use_flash)
+        config = esm_config(transformers, self._size.architecture, use_fa=self._use_flash)
         model, self._weights = load_weights(options, self._size, self._pretrained, lambda: self._random(config))
         self.model: Any = model.to(torch_dtype(self._precision))
 

@@ -118,7 +118,7 @@ class HuggingFaceTarget:
             self._options,
             self._size,
             pretrained=lambda source, **where: automatic.from_pretrained(source, **how, **where),
-            random=lambda: automatic.from_config(esm_config(self._transformers, self._size), **how),
+            random=lambda: automatic.from_config(esm_config(self._transformers, self._size.architecture), **how),
         )
         self.model = model.to(torch_dtype(self._precision))
         self._attention = attention

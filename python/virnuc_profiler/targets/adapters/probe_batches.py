@@ -30,7 +30,7 @@ def probe_pack(tokens: int) -> tuple[torch.Tensor, torch.Tensor, int]:
 
 
 def probe_padded(forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], tokens: int, device: str) -> None:
-    """Run one batch of long sequences, whose memory is the most that a batch of so many tokens takes.
+    """Run one batch of long sequences, whose memory is the most that a batch of that size takes.
 
     Args:
         forward: Model that turns token ids and mask, (B, longest), into vectors, (B, longest, h).

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import ModelError
-from virnuc_profiler.inference.esm2.config import ALPHABET_SIZE, MASK_TOKEN, PADDING_TOKEN
+from virnuc_profiler.inference.esm2.config import ALPHABET_SIZE, MASK_TOKEN, PADDING_TOKEN, Architecture
 from virnuc_profiler.inference.sequences.fair_esm import import_fair_esm
 from virnuc_profiler.targets.adapters.esm2_models import TINY, ModelSize, random_weights_on
 from virnuc_profiler.targets.adapters.padded_batches import batches_of_tokens
@@ -49,21 +49,20 @@ LOADER_KNOBS: Final[Sequence[Knob]] = (
 )
 
 
-def esm_config(transformers: Any, size: ModelSize, **attributes: Any) -> Any:
+def esm_config(transformers: Any, architecture: Architecture, **attributes: Any) -> Any:
     """Return the ``EsmConfig`` of an ESM-2 model.
 
     Args:
         transformers: The module.
-        size: The model.
+        architecture: Shape of the model.
         **attributes: Further attributes of the configuration.
     """
-    shape = size.architecture
     return transformers.EsmConfig(
         vocab_size=ALPHABET_SIZE,
-        hidden_size=shape.hidden_size,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.attention_heads,
-        intermediate_size=4 * shape.hidden_size,
+        hidden_size=architecture.hidden_size,
+        num_hidden_layers=architecture.num_layers,
+        num_attention_heads=architecture.attention_heads,
+        intermediate_size=4 * architecture.hidden_size,
         max_position_embeddings=1026,
         position_embedding_type="rotary",
         token_dropout=True,

@@ -136,7 +136,7 @@ def test_noted_preparation_is_named_instead_of_what_the_host_seemed_to_do():
     assert sum(phases.values()) == diagnose_run(run).start_up.elapsed_ns
     sentence = diagnose_run(run).sentence
     assert "6.0 s of that starting the loader and its workers and 4.0 s waiting for the first data" in sentence
-    assert "Workers that are spawned import everything anew" in sentence
+    assert "Workers that are spawned import everything again" in sentence
     assert run_summary(run)["start_up_phase_seconds"]["starting_loader"] == 6.0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Padded batches are told from packs by their budgets, and what was computed for padding is reported as such."""
+"""Padded batches differ from packs in their budgets, and what was computed for padding is reported as such."""
 
 import numpy as np
 import pytest

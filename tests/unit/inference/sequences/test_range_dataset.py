@@ -40,7 +40,7 @@ def test_a_loader_asks_for_keys_only_as_far_ahead_as_it_reads(path, num_workers)
         dataset, VarlenCollator(max_tokens_per_batch=200), num_workers=num_workers, prefetch_factor=1, keys=Keys()
     )
     with loader:
-        for _ in range(2):  # each pass begins the keys anew
+        for _ in range(2):  # each pass begins the keys again
             asked.clear()
             batches = iter(loader)
             first = next(batches)

@@ -6,7 +6,7 @@ from tests.support.adapters import (
     check_closing_early,
     check_contract,
     check_padding,
-    configuration_of,
+    check_probe,
     default_grid_size,
     program,
     run_adapter,
@@ -48,11 +48,7 @@ def test_workers_end_with_a_run_that_is_ended_early(workload):
 
 
 def test_a_probe_runs_a_batch():
-    target = FaesmTarget(tiny_options())
-    shapes = []
-    target.model.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
-    target.probe(configuration_of(target), 2048)
-    assert shapes == [(2, 1024)]
+    check_probe(FaesmTarget)
 
 
 def test_the_default_grid_is_small():
