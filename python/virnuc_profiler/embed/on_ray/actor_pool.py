@@ -162,7 +162,7 @@ class ActorPool:
         self._waiting.clear()
 
     def _require_places(self, nodes: Sequence[RayNode]) -> None:
-        """Refuse a number of actors that waits for ever, unless machines may join."""
+        """Say which actors have no place now, and wait for machines."""
         places, plan = self._plan.places(nodes), self._plan
         kind = "GPU" if plan.use_gpus else "CPU core"
         if not places:
@@ -272,7 +272,7 @@ class ActorPool:
                 self._show(rank.index, event)
 
     def _ended(self, rank: _Rank, code: int) -> None:
-        """Run a rank again that a signal has killed. One that ends with an error has said why, and would end so again."""
+        """Run a rank again that a signal killed; one that ends with an error has said why, and would end so again."""
         if not code:
             self.succeeded = True
             self._ray.kill(rank.actor)

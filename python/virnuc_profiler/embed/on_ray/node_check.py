@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Check on every node of a cluster that a rank could run there: the same files, and the same version of this package."""
+"""Check on each node of a cluster that a rank could run there: the same files and the same version of this package."""
 
 from __future__ import annotations
 
