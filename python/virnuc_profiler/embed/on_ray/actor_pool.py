@@ -66,6 +66,7 @@ class _Rank:
     """A rank, which may run several times."""
 
     index: int
+    job: str
     attempt: int = 0
     error: str = ""
     actor: Any = None
@@ -242,14 +243,14 @@ class ActorPool:
 
     def _next_rank(self) -> _Rank:
         self._ranks += 1
-        return _Rank(self._ranks - 1)
+        return _Rank(self._ranks - 1, self._job)
 
     def _start(self, rank: _Rank) -> None:
         count = max(self._count, rank.index + 1)
         environment = {
             **({} if self._plan.use_gpus else {"CUDA_VISIBLE_DEVICES": ""}),
             **self._plan.environment,
-            **rank_environment(rank.index, count, self._job, rank.attempt, RAY),
+            **rank_environment(rank.index, count, rank.job, rank.attempt, RAY),
         }
         run = rank.actor.run.options(num_returns="streaming")
         self._running[run.remote(list(self._plan.arguments), environment, self._plan.workers)] = rank
@@ -296,14 +297,22 @@ class ActorPool:
             self._say(f"rank {rank.index} has failed, and {others}: {why}")
 
     def _lost(self, rank: _Rank) -> None:
-        """Let another actor take the place of one that is lost. Lost nodes are no fault of a rank, and not counted."""
+        """Let another actor take the place of one that is lost.
+
+        The rank of an actor that was killed on a node that lives is gone, so the next one may take over what it has
+        claimed. Of a node that does not answer, nobody knows what still runs there: the next rank is another one, and
+        the lease of the lost one decides.
+        """
         assert rank.place is not None
-        node_lives = rank.place.node_id in {node.id for node in self._cluster.nodes()}
-        why = f"its actor on {rank.place.host} was killed" if node_lives else f"node {rank.place.host} is gone"
-        if node_lives and rank.attempt >= MAX_RESTARTS:
-            self._fail(rank, 1, f"{why} again")
+        if rank.place.node_id not in {node.id for node in self._cluster.nodes()}:
+            why = f"node {rank.place.host} is gone"
+            rank.job, rank.attempt = secrets.token_hex(8), 0  # no fault of the rank
+        elif rank.attempt < MAX_RESTARTS:
+            why = f"its actor on {rank.place.host} was killed"
+            rank.attempt += 1
+        else:
+            self._fail(rank, 1, f"its actor on {rank.place.host} was killed again")
             return
-        rank.attempt += 1
         self._say(f"rank {rank.index} was lost, since {why}; another actor takes its place")
         self._vacant.append(rank)
         self._grow_at = 0.0
