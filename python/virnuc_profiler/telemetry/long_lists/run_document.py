@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final
 from virnuc_profiler.telemetry.batch_table import BATCH_FIELDS, STAGE_FIELDS
 from virnuc_profiler.telemetry.files import MAX_BYTES, read_file
 from virnuc_profiler.telemetry.json_text import parse_json
-from virnuc_profiler.telemetry.long_lists.number_lists import UnusualTextError, split_number_lists
+from virnuc_profiler.telemetry.long_lists.number_lists import split_number_lists
 
 RUN_KIND: Final = "virnuc_profiler run"
 """The ``kind`` of a saved run."""
@@ -27,9 +27,8 @@ _MAX_BEGINNING: Final = 256
 def read_document(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
     """Read a JSON file of unknown origin, with the columns of a saved run as arrays where that is possible.
 
-    Each known column of ``batches`` and ``stages`` is an array of integers with ``NOT_MEASURED`` for null, or a list as from
-    ``read_json`` if the file was not written by this package or is damaged. All other values are those of
-    ``read_json``.
+    Each known column of ``batches`` and ``stages`` is an array of integers with ``NOT_MEASURED`` for null, or a list if
+    the file was not written by this package or is damaged. All other values are those of ``read_json``.
 
     Args:
         path: File to read.
@@ -59,7 +58,7 @@ def _parse_run(file: BinaryIO) -> Any:
         document = parse_json(text)
         for (table, name), values in lists.items():
             document[table][name] = values
-    except (UnusualTextError, ValueError, KeyError) as error:
+    except ValueError as error:
         if file.seek(0, os.SEEK_END) > MAX_BYTES:  # too large to parse, and places in the text without lists mislead
             raise ValueError(error.msg if isinstance(error, json.JSONDecodeError) else error) from None
     else:

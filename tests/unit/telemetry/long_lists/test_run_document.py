@@ -16,6 +16,8 @@ from virnuc_profiler.telemetry.long_lists.run_document import read_document
 from virnuc_profiler.telemetry.records import STAGES, DeviceCapture
 from virnuc_profiler.telemetry.run_result import RunResult
 
+CHANGES = ("", "0", "-", ",", "null", "]", "[", '"', "{", "}", "9" * 30, "1.5", " ", "\\")
+
 
 def run_with(batches):
     return RunResult("r", "2026-01-01T00:00:00+00:00", 0, 100, STAGES, table_of(batches), DeviceCapture("cpu"))
@@ -43,9 +45,7 @@ def test_a_damaged_file_is_refused_with_the_same_words(tmp_path_factory, batches
     text = path.read_text()
     begin = data.draw(st.integers(text.index('"batches"'), len(text)))
     end = data.draw(st.integers(begin, begin + 3))
-    change = data.draw(
-        st.sampled_from(["", "0", "-", ",", "null", "]", "[", '"', "{", "}", "9" * 30, "1.5", " ", "\\"])
-    )
+    change = data.draw(st.sampled_from(CHANGES))
     path.write_text(text[:begin] + change + text[end:])
     arrays, plain = both_ways(path)
     assert arrays == plain
@@ -61,7 +61,7 @@ def test_an_intact_file_is_the_same_in_both_ways(tmp_path_factory, batches):
     assert all(isinstance(values, np.ndarray) for table in ("batches", "stages") for values in document[table].values())
 
 
-def test_unknown_columns_are_kept_in_order(tmp_path):
+def test_unknown_columns_are_kept(tmp_path):
     path = run_with([]).save(tmp_path / "run.json")
     document = json.loads(path.read_text())
     document["batches"]["new"] = []
@@ -96,7 +96,5 @@ def test_a_run_too_large_to_parse_names_what_is_wrong_with_it(tmp_path, monkeypa
     with pytest.raises(TelemetryFormatError, match=r"run\.json is not valid JSON: a list has an entry that is not a"):
         RunResult.load(path)
     path.write_text(path.read_text().replace("[1.5]", "[],,"))
-    with pytest.raises(
-        TelemetryFormatError, match=r"not valid JSON: Expecting property name enclosed in double quotes$"
-    ):
+    with pytest.raises(TelemetryFormatError, match=r"not valid JSON: Expecting property name [a-z ]+$"):
         RunResult.load(path)
