@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.batch_table import BATCH_FIELDS, STAGE_FIELDS, BatchTable
-from virnuc_profiler.telemetry.files import MAX_BYTES, read_json, write_json_atomically
+from virnuc_profiler.telemetry.files import write_json_atomically
+from virnuc_profiler.telemetry.long_lists.run_document import RUN_KIND, read_document
 from virnuc_profiler.telemetry.migrations import SAVED_RUN
 from virnuc_profiler.telemetry.parts import kernel_records, start_up_records
 from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
@@ -38,9 +39,6 @@ from virnuc_profiler.telemetry.typed_records import (
     unknown_keys,
     with_unknown_keys,
 )
-
-RUN_KIND: Final = "virnuc_profiler run"
-"""The ``kind`` of a saved run."""
 
 _REQUIRED: Final[Mapping[str, type]] = {
     "run_id": str,
@@ -169,25 +167,26 @@ class RunResult:
             "start_up": None if self.start_up is None else self.start_up.to_json(),
             "kernels": None if self.kernels is None else self.kernels.to_json(),
             "metadata": dict(self.metadata),
-            **self.batches.to_columns(),
+            **self.batches.to_arrays(),
         }
         if self.unknown:
             document = with_unknown_keys(document, self.unknown)
         return write_json_atomically(path, document)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> RunResult:
+    def load(cls, path: str | os.PathLike[str], *, max_bytes: int | None = None) -> RunResult:
         """Read a run that :meth:`save` wrote, in this or another version of the same major schema version.
 
         Args:
             path: File to read.
-            max_bytes: Size limit; a larger file is refused instead of filling the memory.
+            max_bytes: Size limit; a larger file is refused instead of filling the memory. By default 2 GiB, which is
+                room for some 3 million batches.
 
         Raises:
             TelemetryFormatError: The file cannot be read, is too large, is not a saved run, or has another major
                 schema version.
         """
-        document = read_json(path, max_bytes=max_bytes)
+        document = read_document(path, max_bytes=max_bytes)
         if not is_saved_run(document):
             raise TelemetryFormatError(f"{path} is not a saved run of virnuc_profiler")
         return cls.from_document(document, str(path))
@@ -197,7 +196,7 @@ class RunResult:
         """Build a run from the JSON values of a saved run.
 
         Args:
-            document: Content of a file for which :func:`is_saved_run` holds.
+            document: Content of a file for which :func:`is_saved_run` holds, with lists or arrays as columns.
             name: Name of the file in error messages.
 
         Raises:
