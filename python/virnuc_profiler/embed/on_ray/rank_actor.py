@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from virnuc_profiler.embed.on_ray.node_check import NodeProbe, node_problem
+from virnuc_profiler.embed.on_ray.ray_cluster import import_ray
 from virnuc_profiler.ranks.host_share import threads_of_rank, workers_of_rank
 from virnuc_profiler.ranks.local_launcher import LAUNCHER_VARIABLE
 
@@ -84,8 +85,7 @@ class RankActor:
 
     def look(self) -> ActorPlace:
         """Return where this is, and whether a rank can run here."""
-        import ray  # Ray runs this
-
+        ray = import_ray()
         node_id = ray.get_runtime_context().get_node_id()
         if self._cores is None:
             resources = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == node_id)

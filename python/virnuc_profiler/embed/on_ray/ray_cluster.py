@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from virnuc_profiler.embed.formats.optional_packages import require_package
-from virnuc_profiler.errors import EnvironmentFailure, UsageError, first_line
+from virnuc_profiler.errors import EnvironmentFailure, LibraryUnavailable, UsageError, first_line
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.telemetry.number_text import counted
 
@@ -84,7 +84,7 @@ class RayCluster:
             function: A function of a module of this package.
             arguments: Its arguments.
         """
-        strategies = require_package("ray.util.scheduling_strategies", "Ray clusters", "'virnuc_profiler[ray]'")
+        strategies = import_ray("ray.util.scheduling_strategies")
         there = strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
         task = self.ray.remote(num_cpus=0, max_retries=0)(function).options(scheduling_strategy=there)
         return task.remote(*arguments)
@@ -94,6 +94,18 @@ class RayCluster:
         cpus, gpus = (int(sum(values)) for values in zip(*((node.cpus, node.gpus) for node in nodes), strict=True))
         where = "started on this host" if self.started else counted(len(nodes), "node")
         return f"{where}, {counted(cpus, 'CPU core')}, {counted(gpus, 'GPU')}"
+
+
+def import_ray(module: str = "ray") -> Any:
+    """Import Ray, or a part of it.
+
+    Args:
+        module: Name of the module.
+
+    Raises:
+        LibraryUnavailable: Ray is not installed; the message says how to install it.
+    """
+    return require_package(module, "embed --engine ray and its actors", "'virnuc_profiler[ray]'")
 
 
 @contextmanager
@@ -116,7 +128,7 @@ def ray_cluster(address: str | None) -> Iterator[RayCluster]:
         )
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    ray = require_package("ray", "embed --engine ray and its actors", "'virnuc_profiler[ray]'")
+    ray = import_ray()
     _keep_quiet()
     try:
         with deferred_interrupts():  # Ray replaces the handler of SIGTERM, and this puts ours back
@@ -150,6 +162,6 @@ def _connect(ray: Any, address: str | None) -> bool:
 
 def _keep_quiet() -> None:
     """Log what Ray would print of lost actors, which the pool says in a sentence. Ray has no option for it."""
-    with suppress(ImportError, AttributeError):
-        worker = require_package("ray._private.worker", "Ray clusters")
+    with suppress(LibraryUnavailable):
+        worker = import_ray("ray._private.worker")
         worker.print_to_stdstream = lambda data, *_, **__: _log.debug("Ray: %s", data.get("lines"))
