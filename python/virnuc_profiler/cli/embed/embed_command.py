@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.embed.embed_prediction import print_forecast, projected_time, read_pace
-from virnuc_profiler.cli.embed.embed_preparation import describe, prepare
+from virnuc_profiler.cli.embed.embed_preparation import describe, prepare, warn_of_other_weights
 from virnuc_profiler.cli.embed.embed_report import check_job, print_outcome, projected_seconds
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     with JobRank(prepared.folder, rank) as member:
         take_back_damaged(prepared, member.name)
         if not prepared.left and speaks:
-            _warn_of_other_weights(prepared)
+            warn_of_other_weights(prepared)
         while True:
             if not member.is_finished(prepared.shards):
                 outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, member)
@@ -117,20 +117,6 @@ def run(arguments: argparse.Namespace) -> int:
             code = check_job(member)
             if not code or member.is_finished(prepared.shards):  # else another rank has just found a damaged shard
                 return code
-
-
-def _warn_of_other_weights(prepared: PreparedJob) -> None:
-    """Say that weights of another name were not compared with those of a complete job, since none are loaded."""
-    from virnuc_profiler.embed.job import read_job
-
-    earlier, asked = read_job(prepared.folder), prepared.job.weights_option
-    if earlier is not None and earlier.weights_option != asked:
-        _log.warning(
-            "nothing is left to do, so --weights %s was not compared with those of the job: %s (%s)",
-            asked,
-            earlier.weights_option,
-            earlier.weights,
-        )
 
 
 def _device(name: str, precision: str | None) -> torch.device:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.embed.embed_prediction import projected_time, read_pace
-from virnuc_profiler.cli.embed.embed_preparation import describe, prepare
+from virnuc_profiler.cli.embed.embed_preparation import describe, prepare, warn_of_other_weights
 from virnuc_profiler.cli.embed.embed_progress import JobMeter
 from virnuc_profiler.cli.embed.embed_report import check_job, projected_seconds, projected_text
 from virnuc_profiler.cli.heartbeat import Heartbeat
@@ -67,6 +67,7 @@ def run_on_ray(arguments: argparse.Namespace, request: EmbedRequest) -> int:
                 _run_ranks(arguments, request, prepared, cluster, member, use_gpus=use_gpus)
             else:
                 describe(request, prepared, None, Rank(), speaks=True)
+                warn_of_other_weights(prepared)
             return check_job(member)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.embed.embed_report import projected_text
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from virnuc_profiler.embed.prepared_job import PreparedJob
     from virnuc_profiler.ranks.rank import Rank
     from virnuc_profiler.reports.projection_text import Projected
+
+_log = logging.getLogger(__name__)
 
 
 def prepare(
@@ -113,3 +116,21 @@ def describe(
 def _shards(prepared: PreparedJob) -> str:
     text = counted(len(prepared.shards), "shard")
     return text if len(prepared.left) == len(prepared.shards) else f"{text}, {len(prepared.left):,} of them left"
+
+
+def warn_of_other_weights(prepared: PreparedJob) -> None:
+    """Say that weights of another name were not compared with those of a complete job, since none are loaded.
+
+    Args:
+        prepared: The job.
+    """
+    from virnuc_profiler.embed.job import read_job
+
+    earlier, asked = read_job(prepared.folder), prepared.job.weights_option
+    if earlier is not None and earlier.weights_option != asked:
+        _log.warning(
+            "nothing is left to do, so --weights %s was not compared with those of the job: %s (%s)",
+            asked,
+            earlier.weights_option,
+            earlier.weights,
+        )

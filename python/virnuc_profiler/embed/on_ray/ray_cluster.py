@@ -119,7 +119,7 @@ def ray_cluster(address: str | None) -> Iterator[RayCluster]:
     Raises:
         LibraryUnavailable: Ray is not installed; the message says how to install it.
         UsageError: The address is that of a Ray client.
-        EnvironmentFailure: No cluster answers, or none can be started.
+        EnvironmentFailure: No cluster answers, or none can be started, or it fails later.
     """
     if address is not None and "://" in address:
         raise UsageError(
@@ -134,6 +134,10 @@ def ray_cluster(address: str | None) -> Iterator[RayCluster]:
         with deferred_interrupts():  # Ray replaces the handler of SIGTERM, and this puts ours back
             started = _connect(ray, address)
         yield RayCluster(ray, started=started)
+    except ray.exceptions.RayError as error:
+        raise EnvironmentFailure(
+            f"the Ray cluster has failed ({first_line(error)}); the same command continues the job"
+        ) from error
     finally:
         with deferred_interrupts():
             ray.shutdown()
