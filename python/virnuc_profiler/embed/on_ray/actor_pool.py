@@ -8,6 +8,7 @@ the folder says what is left.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ _LOOK_S: Final = 120.0
 
 _POLL_S: Final = 0.5
 _GROW_S: Final = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +216,14 @@ class ActorPool:
         if reference in self._waiting:
             self._place(reference)
             return
+        if reference not in self._running:  # the failure of a rank has just dropped it
+            return
         rank, events = self._running[reference], self._next(reference)
         self._print(rank, events or [])
         ended = next((event for event in events or () if isinstance(event, Ended)), None)
         if events is None:
             del self._running[reference]
+            self._ray.kill(rank.actor)  # if it lives, and only cannot be reached, its rank must end too
             self._lost(rank)
         elif ended is not None:
             del self._running[reference]
@@ -236,7 +242,9 @@ class ActorPool:
             self._say(f"no rank runs on node {place.problem}")
             self._ray.kill(actor)
             self.failures.append((2, f"node {place.problem}"))
-        elif not self.succeeded:
+        elif self.succeeded:
+            self._ray.kill(actor)
+        else:
             rank = self._vacant.pop(0) if self._vacant else self._next_rank()
             rank.actor, rank.place, rank.error = actor, place, ""
             self._start(rank)
@@ -260,7 +268,8 @@ class ActorPool:
         try:
             events: list[Line | Ended] = self._ray.get(next(generator))
             return events
-        except (self._ray.exceptions.RayError, StopIteration):
+        except (self._ray.exceptions.RayError, StopIteration) as error:
+            _log.debug("an actor is lost: %s", error)
             return None
 
     def _print(self, rank: _Rank, events: Sequence[Line | Ended]) -> None:
