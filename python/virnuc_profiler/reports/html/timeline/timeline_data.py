@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from virnuc_profiler.analysis.timeline.idle_causes import IDLE_CAUSES
 from virnuc_profiler.analysis.timeline.run_timeline import Reduced, RunTimeline
 from virnuc_profiler.reports.html.timeline.exact_columns import exact_columns
 from virnuc_profiler.reports.html.timeline.packed_columns import NamedColumn, PackedColumns, pack_columns
@@ -71,7 +70,6 @@ def _description(timeline: RunTimeline, references: dict[str, list[int]], packed
         "stages": [str(number) for number in range(len(timeline.batches.stages.names))],
         "references": references,
         "lanes": [{"stage": lane.stage, "device": lane.on_device} for lane in timeline.lanes],
-        "causes": len(IDLE_CAUSES),
         "curves": [
             {"key": curve.key, "label": curve.label, "panel": curve.panel, "unit": curve.unit}
             for curve in timeline.curves
