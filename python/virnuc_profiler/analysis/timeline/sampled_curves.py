@@ -94,9 +94,7 @@ def gpu_curves(gpu: GpuSamples | None, span: Interval) -> list[Curve]:
         ("utilization_percent", "a kernel runs", "activity", "%", 1.0),
         ("power_mw", "power", "power", "W", 1e-3),
     ):
-        readings = [
-            (start, each.at_ns, getattr(each, key)) for start, each in zip(before, gpu.fast, strict=True)
-        ]
+        readings = [(start, each.at_ns, getattr(each, key)) for start, each in zip(before, gpu.fast, strict=True)]
         curves.append(_curve(key, label, panel, unit, factor, readings, span))  # type: ignore[arg-type]
     interval_ns = sampling_interval_ns(gpu, "fast") or _DEFAULT_INTERVAL_NS
     after = [min(later, now + LATE_INTERVALS * interval_ns) for now, later in zip(at[:-1], at[1:], strict=True)]

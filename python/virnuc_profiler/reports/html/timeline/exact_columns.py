@@ -118,9 +118,7 @@ def _before(completed: Column, begin: Column) -> Column:
     return before
 
 
-def _references(
-    stages: StageColumns, begin: Column, origin: int
-) -> tuple[Column, Column, dict[str, list[int]]]:
+def _references(stages: StageColumns, begin: Column, origin: int) -> tuple[Column, Column, dict[str, list[int]]]:
     """Return the distance of each stage's start from its reference on host and device, and the references."""
     start, end = stages.host_start_ns - origin, stages.host_end_ns - origin
     own = begin[stages.batch] if len(stages) else start

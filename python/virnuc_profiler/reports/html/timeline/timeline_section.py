@@ -113,7 +113,10 @@ def _legend(timeline: RunTimeline) -> Markup:
         if (timeline.idle.cause == number).any()
     ]
     keys += [
-        ("bad" if one.hard else "warning", f"clocks lowered: {one.reason}" + ("" if one.hard else " (normal at full load)"))
+        (
+            "bad" if one.hard else "warning",
+            f"clocks lowered: {one.reason}" + ("" if one.hard else " (normal at full load)"),
+        )
         for one in timeline.throttling
     ]
     items = [
