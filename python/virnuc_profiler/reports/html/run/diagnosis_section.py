@@ -6,7 +6,7 @@ from __future__ import annotations
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
 from virnuc_profiler.analysis.summary.run_findings import RunFindings
 from virnuc_profiler.reports.figures import number, share
-from virnuc_profiler.reports.html.html_table import Cell, Column, Row, bullet_list, fact_list, html_table
+from virnuc_profiler.reports.html.html_table import Cell, Column, Row, bullet_list, html_table
 from virnuc_profiler.reports.html.page import Section
 from virnuc_profiler.telemetry.rates import ratio
 
@@ -18,8 +18,9 @@ def diagnosis_section(found: RunFindings) -> Section:
         found: What was found out about the run.
     """
     diagnosis = found.diagnosis
-    evidence = fact_list((_capitalized(line.statement), line.figure) for line in diagnosis.evidence)
-    parts = [bullet_list([diagnosis.sentence, *diagnosis.further]), evidence]
+    rows = [Row([_capitalized(line.statement), line.figure]) for line in diagnosis.evidence]
+    evidence = html_table(["What was measured", "Value"], rows, caption="Evidence", sortable=False)
+    parts = [bullet_list([diagnosis.sentence, *diagnosis.further]), *([evidence] if rows else [])]
     if diagnosis.gaps:
         columns = [
             "Cause", Column("Gaps", numeric=True, first="descending"),

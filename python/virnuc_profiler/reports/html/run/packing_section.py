@@ -126,6 +126,7 @@ def _plot(title: str, x_range: Any, edges: Column, found: Extremes, color: str, 
     )  # fmt: skip
     plot.title.text_font_size, plot.title.text_font_style = "12px", "normal"
     plot.yaxis.ticker.desired_num_ticks = 4
+    plot.axis.minor_tick_line_color = None
     known = np.flatnonzero(found.count)
     source = ColumnDataSource(
         {

@@ -95,7 +95,7 @@ def _row(one: StageTimes, elapsed_ns: int) -> Row:
 
 
 def _figure(stages: list[StageTimes]) -> Figure:
-    from bokeh.models import FixedTicker, Range1d
+    from bokeh.models import BasicTickFormatter, FixedTicker, Range1d
     from bokeh.plotting import figure
 
     positive = [one.times_ms[one.times_ms > 0] for one in stages]
@@ -104,10 +104,13 @@ def _figure(stages: list[StageTimes]) -> Figure:
     edges = np.geomspace(low / 1.3, high * 1.3, _BINS + 1)
     plot = figure(
         x_axis_type="log", x_range=Range1d(edges[0], edges[-1]), y_range=Range1d(-len(stages) - 0.05, 0.15), height=_ROW * len(stages) + 52,
-        toolbar_location=None, tools=[], sizing_mode="stretch_width", min_border_left=108,
+        toolbar_location=None, tools=[], sizing_mode="stretch_width", min_border_left=100,
     )  # fmt: skip
     plot.xaxis.axis_label = "ms per batch, log scale"
     plot.ygrid.visible = False
+    plot.axis.minor_tick_line_color = None
+    plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
+    plot.yaxis.major_label_text_font_size = "11px"
     labels = {}
     for place, one in enumerate(stages):
         bottom = -place - 0.92

@@ -108,6 +108,7 @@ def _figure(parts: list[Part]) -> Figure:
     )  # fmt: skip
     plot.yaxis.visible = False
     plot.grid.visible = False
+    plot.axis.minor_tick_line_color = None
     plot.xaxis.axis_label = "seconds spent, part by part"
     left = 0.0
     for when, name, duration_ns in parts:

@@ -71,7 +71,7 @@ def _description(timeline: RunTimeline, references: dict[str, list[int]], packed
         "references": references,
         "lanes": [{"stage": lane.stage, "device": lane.on_device} for lane in timeline.lanes],
         "curves": [
-            {"key": curve.key, "label": curve.label, "panel": curve.panel, "unit": curve.unit}
+            {"label": curve.quantity.label, "panel": curve.quantity.panel, "unit": curve.quantity.unit}
             for curve in timeline.curves
         ],
         "throttling": [

@@ -19,7 +19,7 @@ X_RANGE: Final = "timeline-x"
 GANTT: Final = "timeline-gantt"
 PACE: Final = "timeline-pace"
 
-_LEFT: Final = 108
+_LEFT: Final = 100
 """Pixels left of all charts, so that their time axes lie under each other."""
 _LANE: Final = 22
 """Pixels of a lane."""
@@ -27,7 +27,10 @@ _LABEL: Final = 15
 """Characters of a lane's label."""
 _AXIS: Final = 26
 _TITLE: Final = 24
-_PANEL: Final = 84
+_BELOW: Final = 6
+"""Pixels below a chart without an axis, for the lower half of its last label."""
+_PANELS_HEIGHT: Final = {"activity": 96, "power": 80, "clock": 80, "memory": 48, "temperature": 48}
+"""Pixels of the frames of readings."""
 
 _PANELS: Final = {
     "activity": "Activity, %",
@@ -72,8 +75,8 @@ class TimelineFigure:
     most_in_flight: float = 1.0
 
 
-def timeline_figure(timeline: RunTimeline) -> TimelineFigure:
-    """Return the charts of a run, which show all of it.
+def timeline_figure(timeline: RunTimeline) -> TimelineFigure | None:
+    """Return the charts of a run, which show all of it; None for a run with nothing to show.
 
     Args:
         timeline: The run over time.
@@ -86,9 +89,10 @@ def timeline_figure(timeline: RunTimeline) -> TimelineFigure:
     found = TimelineFigure(None, 0, most_in_flight=view.most_in_flight)
     plots: list[Any] = []
     if len(timeline.batches):
-        plots.append(_pace(view, x_range))
-    plots.append(_gantt(view, x_range, found))
+        plots += [_pace(view, x_range), _gantt(view, x_range, found)]
     plots += _panels(view, x_range)
+    if not plots:
+        return None
     span = Span(dimension="height", line_width=1, line_dash="dotted")
     themed(span, line_color="ink-3")
     for plot in plots:
@@ -108,7 +112,7 @@ def _plot(name: str, x_range: Any, height: int, title: str = "", **options: Any)
     plot = figure(
         name=name, x_range=x_range, height=height, sizing_mode="stretch_width", toolbar_location=None,
         tools=[PanTool(dimensions="width")], min_border_left=_LEFT, min_border_right=12, min_border_top=0,
-        min_border_bottom=0, title=title or None, output_backend="canvas", **options,
+        min_border_bottom=_BELOW, title=title or None, output_backend="canvas", **options,
     )  # fmt: skip
     if title:
         plot.title.text_font_size, plot.title.text_font_style = "12px", "normal"
@@ -116,7 +120,7 @@ def _plot(name: str, x_range: Any, height: int, title: str = "", **options: Any)
     plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
     plot.xaxis.ticker.desired_num_ticks = 6
     plot.xaxis.visible = False
-    plot.yaxis.minor_tick_line_color = None
+    plot.axis.minor_tick_line_color = None
     plot.yaxis.major_label_text_font_size = "11px"
     plot.grid.minor_grid_line_color = None
     return plot
@@ -149,16 +153,16 @@ def _line(plot: Any, name: str, shapes: Shapes, color: str, width: float = 1.25)
 
 
 def _pace(view: WholeView, x_range: Any) -> Any:
-    from bokeh.models import BasicTickFormatter, Range1d
+    from bokeh.models import BasicTickFormatter, LogTicker, Range1d
 
     pace = view.timeline.pace
     times_ms = [max(int(value), 1) / 1e6 for value in (pace.interval_ns.min(), pace.interval_ns.max())]
     plot = _plot(
-        PACE, x_range, 110, "Time per batch, ms (log scale): mean, and least to largest",
+        PACE, x_range, 110, "Time per batch, ms (log)",
         y_axis_type="log", y_range=Range1d(times_ms[0] / 1.5, times_ms[1] * 1.5),
     )  # fmt: skip
     plot.yaxis.formatter = BasicTickFormatter(use_scientific=False)
-    plot.yaxis.ticker.desired_num_ticks = 4
+    plot.yaxis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=4)
     _band(plot, "pace-band", view.pace_band(), "series-1")
     _line(plot, "pace-mean", view.pace_mean(), "series-1")
     return plot
@@ -168,7 +172,7 @@ def _gantt(view: WholeView, x_range: Any, found: TimelineFigure) -> Any:
     from bokeh.models import FixedTicker, Range1d
 
     timeline = view.timeline
-    rows = [(1.8, "batches")] if len(timeline.batches) else []
+    rows = [(min(max(1.2, 0.62 * view.most_in_flight), 4.0), "batches")]
     rows += [(1.0, _lane_label(lane.name, lane.on_device)) for lane in timeline.lanes]
     rows += [(1.5, "GPU · idle")] if len(timeline.idle.start_ns) else []
     places, labels, top = [], {}, 0.0
@@ -178,16 +182,15 @@ def _gantt(view: WholeView, x_range: Any, found: TimelineFigure) -> Any:
         labels[(place.bottom + place.top) / 2] = label
         top = round(top - size, 6)
     height = int(_LANE * -top) + _TITLE + _AXIS + 4
-    plot = _plot(GANTT, x_range, height, "Stages: full height is all of the time", y_range=Range1d(top - 0.05, 0.12))
+    plot = _plot(GANTT, x_range, height, "Stages: full height is all the time", y_range=Range1d(top - 0.05, 0.12))
     plot.xaxis.visible = True
     plot.ygrid.visible = False
     plot.yaxis.ticker = FixedTicker(ticks=sorted(labels))
     plot.yaxis.major_label_overrides = labels
     plot.yaxis.major_tick_line_color = None
     remaining = iter(places)
-    if len(timeline.batches):
-        found.flight = next(remaining)
-        _flight(plot, view, found.flight)
+    found.flight = next(remaining)
+    _flight(plot, view, found.flight)
     for number, lane in enumerate(timeline.lanes):
         place = next(remaining)
         found.lanes.append(place)
@@ -218,7 +221,7 @@ def _panels(view: WholeView, x_range: Any) -> Iterator[Any]:
     """Yield a chart for each unit of the readings, with the times of lowered clocks behind it."""
     timeline = view.timeline
     for panel, title in _PANELS.items():
-        curves = [(number, curve) for number, curve in enumerate(timeline.curves) if curve.panel == panel]
+        curves = [(number, curve) for number, curve in enumerate(timeline.curves) if curve.quantity.panel == panel]
         if curves:
             yield _panel(view, x_range, title, curves)
 
@@ -226,19 +229,19 @@ def _panels(view: WholeView, x_range: Any) -> Iterator[Any]:
 def _panel(view: WholeView, x_range: Any, title: str, curves: Sequence[tuple[int, Curve]]) -> Any:
     from bokeh.models import Legend, Range1d
 
-    panel = curves[0][1].panel
+    panel = curves[0][1].quantity.panel
     largest = max(float(curve.values.max()) for _, curve in curves)
     top = 105.0 if panel == "activity" else max(largest, 1e-9) * 1.12
-    plot = _plot(f"timeline-{panel}", x_range, _PANEL + _TITLE, title, y_range=Range1d(0, top))
-    plot.yaxis.ticker.desired_num_ticks = 4
+    plot = _plot(f"timeline-{panel}", x_range, _PANELS_HEIGHT[panel] + _TITLE, title, y_range=Range1d(0, top))
+    plot.yaxis.ticker.desired_num_ticks = 2 if panel in ("memory", "temperature") else 4
     if panel in ("power", "clock"):
         _throttling(plot, view.timeline, top)
     lines = []
     for number, curve in curves:
-        color = _CURVE_COLORS[curve.key]
+        color = _CURVE_COLORS[curve.quantity.key]
         band, line = view.curve(curve)
         _band(plot, f"curve-{number}-band", band, color)
-        lines.append((curve.label, [_line(plot, f"curve-{number}-line", line, color, 1.5)]))
+        lines.append((curve.quantity.short, [_line(plot, f"curve-{number}-line", line, color, 1.5)]))
     if len(lines) > 1:
         legend = Legend(
             items=lines, orientation="horizontal", location=(0, 0), border_line_color=None, padding=0, margin=0,

@@ -53,6 +53,8 @@ def timeline_section(timeline: RunTimeline) -> Section:
         timeline: The run over time.
     """
     charts = timeline_figure(timeline)
+    if charts is None:
+        return Section(ANCHOR, "Timeline", ["The run has no batches, and the GPU was not sampled: there is nothing to show."])
     about, text = timeline_data(timeline)
     about = {**about, **_places(timeline, charts)}
     data = Markup(

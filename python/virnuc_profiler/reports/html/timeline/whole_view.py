@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -55,10 +56,12 @@ class WholeView:
         self.seconds: Values = (self.edges - timeline.span[0]) / 1e9
         self.lengths: Values = np.maximum(np.diff(self.edges), 1).astype(np.float64)
 
-    @property
+    @cached_property
     def most_in_flight(self) -> float:
-        """Largest mean number of batches in flight in a part, at least 1."""
-        return max(1.0, float(np.ceil((self.reduced.in_flight / self.lengths).max(initial=0.0))))
+        """Largest number of batches in flight at once, at least 1."""
+        starts, ends = np.sort(self.timeline.pace.start_ns), np.sort(self.timeline.pace.end_ns)
+        begun = np.arange(1, len(starts) + 1)
+        return float(max(1, (begun - np.searchsorted(ends, starts, side="right")).max(initial=1)))
 
     def lane(self, number: int, place: Place) -> Shapes:
         """Return the bars of a lane.

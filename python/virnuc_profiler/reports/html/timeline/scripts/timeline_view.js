@@ -2,7 +2,7 @@
 // The view of a run: any part of it from all to one batch, by pointer, keys and buttons, on all charts at once.
 (() => {
   const root = document.getElementById("timeline-tools");
-  if (!root) return;
+  if (!root) return;  // a run with nothing to show
   const byId = (id) => document.getElementById(id);
   const about = JSON.parse(byId("timeline-about").textContent);
   const figure = byId(about.place).closest("section").querySelector("figure.chart");
@@ -31,7 +31,7 @@
 
   function currentView() {
     const [from, to] = shown();
-    const inner = state.doc.get_model_by_name("timeline-gantt").inner_width || 800;
+    const inner = state.doc.get_model_by_name(about.charts[0]).inner_width || 800;
     const parts = Math.max(50, Math.min(Math.round(inner), 2400));
     return { from, to, pixel: (to - from) / parts, edges: virnucReduce.edges(from, to, parts), elapsed: about.elapsed };
   }
@@ -209,7 +209,7 @@
       model.on_event("mouseleave", () => { tip.hidden = true; });
       model.on_event("tap", (event) => tapped(event, chart));
     }
-    state.doc.get_model_by_name("timeline-gantt").properties.inner_width.change.connect(schedule);
+    state.doc.get_model_by_name(about.charts[0]).properties.inner_width.change.connect(schedule);
     addEventListener("beforeprint", () => { state.before = shown(); whole(); redraw(); });
     addEventListener("afterprint", () => { if (state.before) show(...state.before); });
     redraw();
