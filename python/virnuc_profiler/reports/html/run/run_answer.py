@@ -61,7 +61,7 @@ def _facts(found: RunFindings) -> Iterator[Fact]:
     steady = summary.get("steady_tokens_per_sec")
     if steady is not None:
         yield Fact("Tokens per second", number(steady), f"after warm-up; {steady_interval_text(summary)}")
-    if found.sequences_per_second is not None:
+    if found.sequences_per_second:
         whole = f"{number(found.tokens_per_second)} tokens/s" if found.tokens_per_second is not None else ""
         yield Fact("Sequences per second", rate(found.sequences_per_second), f"whole run; {whole}".rstrip("; "))
     yield Fact("Elapsed", number(run.elapsed_s, 2, " s"), f"{len(run.batches):,} batches")

@@ -67,6 +67,7 @@
   function describe(view = currentView()) {
     const { run } = state, [from, to] = shown(), length = virnucTelling.time(to - from);
     const place = `${length} from ${virnucTelling.moment(Math.max(from, 0))}`;
+    if (state.unpackable === false) return;
     if (!run) { status.textContent = `${place}.`; return; }
     const first = virnucReduce.below(run.batches.byDone.end, from), last = virnucReduce.below(run.batches.byDone.start, to);
     const crowded = run.lanes.some((lane) => { const [a, b] = virnucReduce.inView(lane, from, to); return b - a > virnucDrawing.MOST; });
@@ -230,6 +231,7 @@
   }
   async function unpack() {
     if (typeof DecompressionStream === "undefined") {
+      state.unpackable = false;
       status.textContent = "This browser cannot unpack the times of single batches (it lacks DecompressionStream, which all browsers have since May 2023): the charts show the run in parts.";
       status.classList.add("warning");
       return;
