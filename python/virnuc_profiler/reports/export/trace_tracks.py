@@ -108,7 +108,7 @@ def lanes(slices: Slices) -> list[Slices]:
     Args:
         slices: Slices in any order.
     """
-    found = []
+    found: list[Slices] = []
     rest = slices[np.lexsort((slices.end_ns, slices.start_ns))]
     while len(rest) and len(found) < MAX_LANES:
         starts, ends = rest.start_ns, np.maximum(rest.end_ns, rest.start_ns)
