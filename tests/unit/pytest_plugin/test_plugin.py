@@ -12,6 +12,8 @@ import pytest
 from virnuc_profiler.pytest_plugin.session import run_file_name
 from virnuc_profiler.telemetry.run_result import RunResult
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = ("-p", "virnuc_profiler.pytest_plugin.plugin", "-p", "no:cacheprovider")
 EXACT = ("-p", "tests.support.exact_rounds")
 XDIST = ("-p", "xdist.plugin", "-n", "2")
@@ -48,7 +50,7 @@ def section(result):
     if first is None:
         return []
     last = next(at for at in range(first + 1, len(lines)) if lines[at].startswith("==="))
-    return lines[first + 1 : last]
+    return [line for line in lines[first + 1 : last] if line]
 
 
 def test_a_run_is_stored_for_each_test_however_its_id_reads(pytester, session):
@@ -83,7 +85,7 @@ def test_a_slower_test_fails_with_the_sentence_and_its_interval(pytester, sessio
     assert re.search(r"test_one: SLOWER in these two runs: steady rounds/s -20\.\d%, -20\.\d to -\d\d\.\d%", output)
     assert "Steady rounds/s" in output  # the table of compare
     assert "tokens/s" not in output
-    assert any(line.startswith("  SAME within 2%: steady rounds/s") for line in section(result))
+    assert any(line.startswith("  SAME within 2% in these two runs: steady rounds/s") for line in section(result))
     assert len(list((pytester.path / "after").iterdir())) == 2  # that of the slower test too
     assert 'name="virnuc_verdict" value="SLOWER' in (pytester.path / "out.xml").read_text()
 
@@ -102,7 +104,7 @@ def test_other_verdicts_do_not_fail(pytester, session, round_ms, rounds, verdict
 def test_the_threshold_decides(pytester, session):
     pytester.makepyfile(ONE)
     session("--virnuc-save", "before", round_ms=1.0)
-    for threshold, passed in ((5, 0), (40, 1)):
+    for threshold, passed in (("5", 0), ("40", 1)):
         result = session("--virnuc-compare", "before", "--virnuc-threshold", threshold, round_ms=1.25, seed=2)
         result.assert_outcomes(passed=passed, failed=1 - passed)
 
@@ -120,7 +122,7 @@ def test_subfolders_of_a_baseline_are_repeats(pytester, session):
 def test_a_run_file_or_a_named_baseline(pytester, session):
     pytester.makepyfile(ONE + "\n" + ONE.replace("one", "two"))
     session("--virnuc-save", "before", round_ms=1.0)
-    file = f"before/{run_file_name(f'{pytester.path.name}.py::test_one')}"
+    (file,) = (f"before/{path.name}" for path in (pytester.path / "before").glob("*test_one*"))
     command = [sys.executable, "-m", "virnuc_profiler", "baseline", "save", "main"]
     assert subprocess.run([*command, file], cwd=pytester.path, check=False).returncode == 0
     for baseline in (file, "main"):
@@ -140,7 +142,7 @@ def test_a_test_without_a_baseline_is_warned_of_and_passes(pytester, session):
     result = session("--virnuc-compare", "before", round_ms=1.0)
     result.assert_outcomes(passed=2, warnings=1)
     assert "before has no run of" in str(result.stdout)
-    assert any("1 test has no run in before: " in line and "test_new" in line for line in section(result))
+    assert re.search(r"1 test has no run in before: \S+::test_new", " ".join(" ".join(section(result)).split()))
 
 
 def test_a_damaged_baseline_is_named_and_fails_nothing(pytester, session):
@@ -151,7 +153,7 @@ def test_a_damaged_baseline_is_named_and_fails_nothing(pytester, session):
     result = session("--virnuc-compare", "before", round_ms=1.0)
     result.assert_outcomes(passed=1, warnings=1)
     assert file.name in str(result.stdout)
-    assert any("1 test was not compared: " in line for line in section(result))
+    assert "1 test was not compared: " in " ".join(section(result))
 
 
 def test_a_folder_may_be_compared_with_what_it_held(pytester, session):
@@ -296,7 +298,7 @@ def test_inside_the_rounds_of_pytest_benchmark(pytester, session):
         run.metadata["target"]["test"].rpartition("::")[2]: run
         for run in map(RunResult.load, (pytester.path / "runs").iterdir())
     }
-    assert len(recorded["test_many_iterations"].batches) == 7 * 11 + 2 * 11
+    assert len(recorded["test_many_iterations"].batches) == 1 + 9 * 11  # one for the result
     assert len(recorded["test_profile_alone"].batches) == 5
     both = stats["test_both"]
     assert both["iterations"] == 1  # calibrated on calls of 2 ms and more
