@@ -15,7 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from virnuc_profiler.pytest_plugin.profiled_test import ProfiledTest
-    from virnuc_profiler.pytest_plugin.session import PluginSession
+    from virnuc_profiler.pytest_plugin.plugin_session import PluginSession
 
 _SESSION: pytest.StashKey[PluginSession] = pytest.StashKey()
 _PROFILED: pytest.StashKey[ProfiledTest] = pytest.StashKey()
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if options == [None, None, 2.0, 0.0]:
         return
     from virnuc_profiler.errors import VirnucError
-    from virnuc_profiler.pytest_plugin.session import PluginSession
+    from virnuc_profiler.pytest_plugin.plugin_session import PluginSession
 
     save, compare, threshold, run_noise = options
     try:
@@ -76,7 +76,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     run = profiled.close()
     if run is None:
         return
-    from virnuc_profiler.pytest_plugin.session import PluginSession
+    from virnuc_profiler.pytest_plugin.plugin_session import PluginSession
 
     outcome = item.config.stash.get(_SESSION, PluginSession()).finish(item.nodeid, run)
     item.user_properties += outcome.properties()

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from virnuc_profiler.pytest_plugin.session import NO_BASELINE, NOT_COMPARED
+from virnuc_profiler.pytest_plugin.plugin_session import NO_BASELINE, NOT_COMPARED
 from virnuc_profiler.reports.columns import aligned, filled, shortened
 from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.values import printable

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from virnuc_profiler.pytest_plugin.session import run_file_name
+from virnuc_profiler.pytest_plugin.plugin_session import run_file_name
 from virnuc_profiler.telemetry.run_result import RunResult
 
 pytestmark = pytest.mark.slow
