@@ -78,6 +78,16 @@ own_target() {
     if grep -F skipped "$WORK/own-target.txt"; then false; fi
 }
 
+# The pytest plugin in a project of its own, in an environment that has the wheel but neither the repository nor PyTorch.
+foreign_project() {
+    python3 -m venv "$WORK/foreign"
+    "$WORK/foreign/bin/pip" install -q --no-deps "$WORK"/repaired/*.whl
+    "$WORK/foreign/bin/pip" install -q jsonschema numpy nvidia-ml-py nvtx psutil pytest pytest-benchmark pytest-xdist scipy
+    VIRNUC_FOREIGN_PYTHON="$WORK/foreign/bin/python" python -m pytest -q -n 0 tests/integration/test_foreign_project.py |
+        tee "$WORK/foreign-project.txt"
+    if grep -F skipped "$WORK/foreign-project.txt"; then false; fi
+}
+
 failed=()
 job() {
     local start=$SECONDS log="$WORK/$1.log" verdict=ok
@@ -96,6 +106,7 @@ job asan sanitizer asan
 job tsan sanitizer tsan
 job optional-packages optional_packages
 job own-target own_target
+job foreign-project foreign_project
 job oldest-python other_python 3.10
 job newest-python other_python 3.13
 
