@@ -19,6 +19,9 @@ from tests.support.embed_rank import LOG_FOLDER, NUM_SHARDS, SHARD_SECONDS
 from tests.support.fasta_files import random_records, write_fasta
 from tests.support.ray_nodes import ray_nodes
 from tests.support.small_disk import fill
+from virnuc_profiler.embed.on_ray.actor_pool import ActorPool, PoolPlan
+from virnuc_profiler.embed.on_ray.node_check import node_probe
+from virnuc_profiler.embed.on_ray.ray_cluster import ray_cluster
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -143,6 +146,23 @@ def test_the_ranks_of_a_driver_that_is_killed_end_and_the_same_command_continues
     after = shards_by_rank(tmp_path)
     assert all(after[rank][: len(shards)] == shards for rank, shards in before.items())
     require_whole(tmp_path, expected)
+
+
+def test_each_actor_has_a_gpu_of_its_own_and_its_share_of_the_cores(nodes, fasta, tmp_path):
+    """Ray gives away what a node says that it has, so no GPU is needed."""
+    with_gpus = nodes.add_node(num_cpus=6, num_gpus=2, object_store_memory=80 * 2**20, include_dashboard=False)
+    code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS']); time.sleep(5)"
+    lines = []
+    try:
+        with ray_cluster(nodes.address) as cluster, node_probe(tmp_path / "out", fasta) as probe:
+            plan = PoolPlan(["-c", code], probe, max_actors=2, elastic=False, use_gpus=True)
+            pool = ActorPool(cluster, plan, lambda rank, line: lines.append((rank, line.text)), print)
+            pool.run()
+    finally:
+        nodes.remove_node(with_gpus)
+    assert pool.succeeded
+    assert sorted(rank for rank, _ in lines) == [0, 1]
+    assert sorted(text for _, text in lines) == ["0 3", "1 3"]
 
 
 def test_kills_at_random_moments_lose_nothing(nodes, tmp_path):
