@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from markupsafe import Markup
 
-from virnuc_profiler.reports.html.figures_html import Figure, bokeh_scripts, figure_json, require_bokeh
+from virnuc_profiler.reports.html.figures_html import Figure, bokeh_scripts, figure_json, legend_list, require_bokeh
 from virnuc_profiler.reports.html.palette import css_variables
 from virnuc_profiler.reports.html.safe_text import json_for_script, visible
 
@@ -128,7 +128,7 @@ def render_page(
     webgl = any(figure.webgl for figure in page.figures)
     scripts = [*(bokeh_scripts(webgl=webgl) if page.figures else ()), asset("page.js")]
     return _template().render(
-        title=title, answer=answer, sections=sections, fine_print=fine_print, kind=kind, source=source, page=page,
+        legend_list=legend_list, title=title, answer=answer, sections=sections, fine_print=fine_print, kind=kind, source=source, page=page,
         scripts=[Markup(script) for script in scripts],  # noqa: S704
         security=Markup(_security_policy(scripts, webgl=webgl)),  # noqa: S704
         styles=Markup(css_variables() + asset("page.css")),  # noqa: S704
