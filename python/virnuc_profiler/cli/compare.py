@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.output.resolve() in [path.resolve() for path in (*arguments.paths, *(arguments.candidates or ()))]:
             raise UsageError(f"--output {arguments.output} is a file that is compared; choose another one")
     if arguments.html is not None:
-        from virnuc_profiler.cli.html_report import require_replaceable
+        from virnuc_profiler.cli.pages.html_report import require_replaceable
 
         require_replaceable(arguments.html, [*arguments.paths, *(arguments.candidates or ())])
     reference, candidate = _sides(arguments)
@@ -164,7 +164,7 @@ def _write_html(path: Path, compared: Compared) -> None:
     """Write the page; where it is goes to stderr, since what is printed may be JSON that a program reads."""
     from contextlib import redirect_stdout
 
-    from virnuc_profiler.cli.html_report import write_page
+    from virnuc_profiler.cli.pages.html_report import write_page
     from virnuc_profiler.reports.html.comparison_page import render_comparison_page
 
     with redirect_stdout(sys.stderr):

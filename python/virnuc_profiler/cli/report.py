@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.options.result_folder import refuse_result
@@ -14,7 +14,6 @@ from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.steps import STEPS
 
 if TYPE_CHECKING:
-    from virnuc_profiler.analysis.summary.performance_figures import Performance
     from virnuc_profiler.reports.renderers import Renderer
 
 
@@ -50,6 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report."""
+    from virnuc_profiler.cli.pages.report_inputs import files_of_ranks
     from virnuc_profiler.telemetry.files import write_text_atomically
 
     paths: list[Path] = arguments.path
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             "--one-gpu is for the files of several ranks, or the folder of an embed job that they have run"
         )
     if arguments.html is not None:
-        from virnuc_profiler.cli.html_report import page_of, page_of_ranks, require_replaceable, write_page
+        from virnuc_profiler.cli.pages.html_report import page_of, page_of_ranks, require_replaceable, write_page
 
         require_replaceable(arguments.html, paths)
         write_page(arguments.html, page_of_ranks(ranks, arguments.one_gpu) if ranks else page_of(paths[0]))
@@ -78,21 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def files_of_ranks(paths: Sequence[Path]) -> Sequence[Path]:
-    """Return the telemetry files that are reported on as one job; none if the path is something else.
-
-    Args:
-        paths: What is reported on: several files, or one path, which may be the folder of a job.
-    """
-    if len(paths) > 1:
-        return paths
-    from virnuc_profiler.embed.job_folder import TELEMETRY_FOLDER
-
-    files = sorted((paths[0] / TELEMETRY_FOLDER).glob("telemetry_embed_rank_*.json"))
-    files = [file for file in files if ".earlier-" not in file.name]
-    return files if len(files) > 1 else ()
-
-
 def render_job(paths: Sequence[Path], format_name: str = "text", *, one_gpu: Path | None = None) -> str:
     """Return the report on a job from the files of its shards.
 
@@ -105,48 +90,10 @@ def render_job(paths: Sequence[Path], format_name: str = "text", *, one_gpu: Pat
         UsageError: A path is no file, two files hold the same run, or there is no such format.
         TelemetryFormatError: A file is damaged, or of another version.
     """
+    from virnuc_profiler.cli.pages.report_inputs import performance_of_ranks
+
     renderer = _renderer(format_name)
     return renderer.telemetry(performance_of_ranks(paths, one_gpu)[0])
-
-
-def performance_of_ranks(
-    paths: Sequence[Path], one_gpu: Path | None = None
-) -> tuple[Performance, Sequence[Mapping[str, Any]]]:
-    """Return the figures of a job from the files of its shards, and its batches.
-
-    Args:
-        paths: Telemetry files or saved runs, one for each shard.
-        one_gpu: Telemetry of the same work in one rank, which the scaling efficiency is measured by; None without it.
-
-    Raises:
-        UsageError: A path is no file, or two files hold the same run.
-        TelemetryFormatError: A file is damaged, or of another version.
-    """
-    from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
-    from virnuc_profiler.reports.shard_files import aggregate_files
-
-    for path in paths:
-        if not path.is_file():
-            raise UsageError(f"{path} is not a file; several paths must be the telemetry files of a job's shards")
-    try:
-        job, scaling = aggregate_files(paths, None if one_gpu is None else _rate_of(one_gpu))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    document = {"run_metadata": {}, "summary": job["global_summary"], "per_batch_metrics": job["per_batch_metrics"]}
-    source = ", ".join(path.name for path in paths)
-    found = summarize_performance(document, source, shards=job["per_shard_summary"], scaling=scaling)
-    return found, job["per_batch_metrics"]
-
-
-def _rate_of(path: Path) -> float:
-    """Return the whole-run rate of a telemetry file, tokens per second."""
-    from virnuc_profiler.analysis.summary.performance_figures import complete_summary
-    from virnuc_profiler.reports.telemetry_file import load_telemetry
-
-    rate = complete_summary(load_telemetry(path)).get("avg_tokens_per_sec")
-    if not rate:
-        raise UsageError(f"--one-gpu {path} has no rate: give the telemetry of a run that has finished batches")
-    return float(rate)
 
 
 def render(path: Path, format_name: str = "text") -> str:
@@ -193,6 +140,7 @@ def _render_folder(folder: Path, renderer: Renderer) -> str:
 
 def _render_file(path: Path, renderer: Renderer) -> str:
     from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
+    from virnuc_profiler.cli.pages.report_inputs import kind_of
     from virnuc_profiler.reports.sweeps.sweep_folder import guarded
     from virnuc_profiler.reports.telemetry_file import load_telemetry
     from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
@@ -207,18 +155,3 @@ def _render_file(path: Path, renderer: Renderer) -> str:
     if kind == RUN_KIND:
         return renderer.run(RunResult.load(path))
     return renderer.telemetry(summarize_performance(load_telemetry(path), path.name))
-
-
-def kind_of(path: Path) -> Any:
-    """Return the kind that a file names; the document itself is released before the right reader reads it again.
-
-    Args:
-        path: A JSON file.
-
-    Raises:
-        TelemetryFormatError: It cannot be read.
-    """
-    from virnuc_profiler.telemetry.files import read_json
-
-    document = read_json(path)
-    return document.get("kind") if isinstance(document, dict) else None

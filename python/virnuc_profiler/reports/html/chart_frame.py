@@ -11,7 +11,7 @@ from virnuc_profiler.reports.html.safe_text import chart_text
 
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', sans-serif"
 
-WHEEL_HINT: Final = "Drag to pan, Ctrl and the wheel to zoom; with the keyboard, arrows, + and −, and 0 for all of it."
+WHEEL_HINT: Final = "Drag to pan, Ctrl and the wheel to zoom; with the keyboard, arrows, + and -, and 0 for all of it."
 
 
 def new_figure(x_label: str, y_label: str, *, height: int, **options: Any) -> Any:
@@ -23,17 +23,18 @@ def new_figure(x_label: str, y_label: str, *, height: int, **options: Any) -> An
         height: Height in pixels.
         **options: Further options of Bokeh's ``figure``.
     """
-    from bokeh.models import BoxZoomTool, PanTool, ResetTool, WheelZoomTool
+    from bokeh.models import BoxZoomTool, LinearAxis, NumeralTickFormatter, PanTool, ResetTool, WheelZoomTool
     from bokeh.plotting import figure
 
+    wheel = WheelZoomTool(modifiers="ctrl")
     plot = figure(
         height=height, sizing_mode="stretch_width", x_axis_label=chart_text(x_label), y_axis_label=chart_text(y_label),
-        tools=[PanTool(), WheelZoomTool(modifiers={"ctrl": True}), BoxZoomTool(), ResetTool()],
+        tools=[PanTool(), wheel, BoxZoomTool(), ResetTool()],
         toolbar_location="above", min_border_right=12, **options,
     )  # fmt: skip
     plot.toolbar.logo = None
     plot.toolbar.autohide = True
-    plot.toolbar.active_scroll = plot.select_one(WheelZoomTool)
+    plot.toolbar.active_scroll = wheel
     plot.outline_line_color = None
     for axis in (*plot.xaxis, *plot.yaxis):
         axis.axis_label_text_font = axis.major_label_text_font = FONT
@@ -42,6 +43,8 @@ def new_figure(x_label: str, y_label: str, *, height: int, **options: Any) -> An
         axis.minor_tick_line_color = None
         axis.major_tick_in, axis.major_tick_out = 0, 4
         axis.axis_label_standoff = 8
+        if isinstance(axis, LinearAxis):
+            axis.formatter = NumeralTickFormatter(format="0,0.[0000]")  # type: ignore[assignment]
     plot.xgrid.grid_line_color = None
     return plot
 
@@ -63,7 +66,7 @@ def add_hover(plot: Any, renderers: Sequence[Any], column: str = "detail") -> No
 
 
 def add_points(
-    plot: Any, data: Mapping[str, Sequence[Any]], *, marker: str, color: str, size: float = 9, hollow: bool = False
+    plot: Any, data: Mapping[str, Any], *, marker: str, color: str, size: float = 9, hollow: bool = False
 ) -> Any:
     """Add points, and a whisker where the data have the columns ``low`` and ``high``.
 
@@ -75,18 +78,20 @@ def add_points(
         size: Diameter in pixels.
         hollow: Whether only its outline is drawn.
     """
-    from bokeh.models import ColumnDataSource, Whisker
+    from bokeh.models import ColumnDataSource, TeeHead
+    from bokeh.models.annotations import Whisker
 
     source = ColumnDataSource({name: list(values) for name, values in data.items()})
     if "low" in data:
-        whisker = Whisker(base="x", lower="low", upper="high", source=source, line_width=1)
-        for head in (whisker.lower_head, whisker.upper_head):
-            head.size = 5
+        heads = [TeeHead(size=5) for _ in range(2)]
+        for head in heads:
             themed(head, line_color=color)
+        whisker = Whisker(
+            base="x", lower="low", upper="high", source=source, line_width=1, lower_head=heads[0], upper_head=heads[1]
+        )
         themed(whisker, line_color=color)
         plot.add_layout(whisker)
     points = plot.scatter("x", "y", source=source, marker=marker, size=size, line_width=1.5)
-    for glyph in (points.glyph,):
-        themed(glyph, fill_color="surface" if hollow else color, line_color=color)
+    themed(points.glyph, fill_color="surface" if hollow else color, line_color=color)
     points.nonselection_glyph = points.selection_glyph = None
     return points

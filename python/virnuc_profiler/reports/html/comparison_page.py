@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
+from markupsafe import Markup
 
 from virnuc_profiler.analysis.comparison.compared import Compared
 from virnuc_profiler.analysis.comparison.effects import Effect
+from virnuc_profiler.analysis.comparison.measured_run import Side
 from virnuc_profiler.analysis.comparison.metrics import AMOUNT, CANNOT_TELL, SAME
 from virnuc_profiler.reports.comparison.comparison_rows import (
     HEADINGS,
@@ -24,10 +26,10 @@ from virnuc_profiler.reports.comparison.comparison_rows import (
     side_text,
     sweep_sentences,
 )
-from virnuc_profiler.reports.figures import NOT_MEASURED, limit
+from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit
 from virnuc_profiler.reports.html.chart_frame import WHEEL_HINT, add_hover, add_points, new_figure
 from virnuc_profiler.reports.html.figures_html import Figure, themed
-from virnuc_profiler.reports.html.html_table import Cell, Column, Row, bullet_list, fact_list, html_table
+from virnuc_profiler.reports.html.html_table import Cell, Column, Row, bullet_list, html_table
 from virnuc_profiler.reports.html.page import Answer, Fact, Section, Tone, render_page
 from virnuc_profiler.reports.html.safe_text import chart_text
 
@@ -46,13 +48,23 @@ def render_comparison_page(compared: Compared) -> str:
         sections.append(_configurations(compared))
     sections.append(_differences(compared))
     fine = [Section("fine-notes", "How to read it", [bullet_list([interval_sentence(compared), *compared.notes])])]
-    sides = [(name, ", ".join(run.source for run in side.runs)) for name, side in _sides(compared)]
-    fine.append(Section("fine-sides", "Files", [fact_list(sides)]))
-    title = f"{compared.candidate.name} against {compared.reference.name}"
+    fine += [_files(name, side) for name, side in _sides(compared)]
+    title = f"{_short(compared.candidate.name)} against {_short(compared.reference.name)}"
     return render_page(title, _answer(compared), sections, fine, kind="Comparison")
 
 
-def _sides(compared: Compared) -> tuple[tuple[str, Any], tuple[str, Any]]:
+def _short(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2] or name
+
+
+def _files(name: str, side: Side) -> Section:
+    sources = bullet_list(run.source for run in side.runs)
+    what = counted(len(side.runs), "trial" if side.is_sweep else "run")
+    folded = Markup("<details><summary>{}</summary>{}</details>").format(what, sources)
+    return Section(f"fine-{name.lower()}", f"{name}: {side_text(side)}", [folded])
+
+
+def _sides(compared: Compared) -> tuple[tuple[str, Side], tuple[str, Side]]:
     return ("Reference", compared.reference), ("Candidate", compared.candidate)
 
 
@@ -97,7 +109,9 @@ def _configurations(compared: Compared) -> Section:
     if figure := _figure(compared, list(zip(names, effects, strict=True)), f"{label} of each configuration"):
         parts.append(figure)
     table = [_row(row[:left], effect) for row, effect in zip(rows, effects, strict=True)]
-    heads = [Column(name, numeric=all(_is_number(row[place]) for row in rows)) for place, name in enumerate(head[:left])]
+    heads = [
+        Column(name, numeric=all(_is_number(row[place]) for row in rows)) for place, name in enumerate(head[:left])
+    ]
     parts.append(html_table([*heads, *_heads()], table, caption=f"{label}, by configuration"))
     parts.append(bullet_list(filter(None, [configuration_reasons(compared)])))
     return Section("configurations", "Configurations", parts)
@@ -145,7 +159,7 @@ def _figure(compared: Compared, named: Sequence[tuple[str, Effect]], caption: st
     known = [(name, one) for name, one in known if (one.high or 0) < float("inf")]
     if not known:
         return None
-    from bokeh.models import BoxAnnotation, Span
+    from bokeh.models.annotations import BoxAnnotation, Span
 
     labels = list(_unique(chart_text(name, 48) for name, _ in known))
     height = _FRAME + _ROW * len(known)
@@ -194,5 +208,3 @@ def _unique(names: Iterator[str]) -> Iterator[str]:
     for name in names:
         count = seen[name] = seen.get(name, 0) + 1
         yield name if count == 1 else f"{name} ({count})"
-
-

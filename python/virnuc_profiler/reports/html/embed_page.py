@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from virnuc_profiler.analysis.summary.performance_figures import Performance
 from virnuc_profiler.embed.job import EmbedJob
@@ -20,6 +20,8 @@ from virnuc_profiler.reports.html.page import Answer, Fact, Section, render_page
 from virnuc_profiler.reports.html.performance_parts import performance_answer, run_fine_print
 from virnuc_profiler.reports.html.telemetry_page import performance_body
 from virnuc_profiler.sweep.plan.estimate import in_words
+
+_GIGABYTE: Final = 1e9
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,13 @@ def _answer(folder: EmbedFolder) -> Answer:
         sentences += run.sentences
         facts = [fact for fact in run.facts if fact.label != "Predicted time"]
     written = sum(file.bytes for shard in folder.shards for file in shard.files)
-    facts.append(Fact("On disk", number(written / 1e9, 2, " GB"), f"{folder.job.format}, {folder.job.dtype}"))
+    facts.append(Fact("On disk", _size(written), f"{folder.job.format}, {folder.job.dtype}"))
     command = "" if complete else f"virnuc-profiler embed --resume {folder.path}"
-    tone = "warning" if bad or not complete else "good"
-    return Answer(headline, sentences, facts, command, tone, "Continue")  # type: ignore[arg-type]
+    return Answer(headline, sentences, facts, command, "warning" if bad or not complete else "good", "Continue")
+
+
+def _size(written: int) -> str:
+    return number(written / _GIGABYTE, 2, " GB") if written >= _GIGABYTE / 10 else number(written / 1e6, 2, " MB")
 
 
 def _shards(folder: EmbedFolder) -> Section | None:
@@ -98,11 +103,8 @@ def _shards(folder: EmbedFolder) -> Section | None:
         plot = new_figure("Minutes since the first shard was finished", "Vectors written", height=280)
         line = plot.step(minutes, done, mode="after", line_width=1.5)
         themed(line.glyph, line_color="series-1")
-        detail = [
-            f"shard {one.shard} of rank {one.rank}\n{counted(one.stop - one.start, 'sequence')}, {counted(one.tokens, 'token')}"
-            for one in shards
-        ]
-        points = add_points(plot, {"x": minutes, "y": done, "detail": detail}, marker="circle", color="series-1", size=6)
+        data = {"x": minutes, "y": done, "detail": list(map(_detail, shards))}
+        points = add_points(plot, data, marker="circle", color="series-1", size=6)
         add_hover(plot, [points])
         took = in_words(60 * minutes[-1])
         parts.append(
@@ -111,24 +113,33 @@ def _shards(folder: EmbedFolder) -> Section | None:
                 alternative=f"{counted(len(shards), 'shard')} within {took}; the table below lists them.",
             )
         )  # fmt: skip
-    heads = [
+    heads: list[Column | str] = [
         Column("Shard", numeric=True), "Rank", Column("Sequences", numeric=True), Column("Tokens", numeric=True),
         Column("Size, MB", numeric=True), Column("NaN or infinity", numeric=True), "Finished",
     ]  # fmt: skip
-    rows = [
-        Row(
-            [
-                Cell(str(one.shard), float(one.shard)), Cell(one.rank, one.rank),
-                Cell(number(one.stop - one.start), float(one.stop - one.start)), Cell(number(one.tokens), float(one.tokens)),
-                Cell(number(sum(file.bytes for file in one.files) / 1e6, 2), float(sum(file.bytes for file in one.files))),
-                Cell(number(one.non_finite), float(one.non_finite), tone="bad" if one.non_finite else ""),
-                Cell(one.finished_at, one.finished_at),
-            ]
-        )
-        for one in sorted(shards, key=lambda each: each.shard)
-    ]  # fmt: skip
+    rows = [_row(one) for one in sorted(shards, key=lambda each: each.shard)]
     parts.append(html_table(heads, rows, caption="Finished shards"))
     return Section("shards", "Shards", parts)
+
+
+def _detail(shard: ShardRecord) -> str:
+    counts = f"{counted(shard.stop - shard.start, 'sequence')}, {counted(shard.tokens, 'token')}"
+    return f"shard {shard.shard} of rank {shard.rank}\n{counts}"
+
+
+def _row(shard: ShardRecord) -> Row:
+    size = sum(file.bytes for file in shard.files)
+    return Row(
+        [
+            Cell(str(shard.shard), shard.shard),
+            Cell(shard.rank, shard.rank),
+            Cell(number(shard.stop - shard.start), shard.stop - shard.start),
+            Cell(number(shard.tokens), shard.tokens),
+            Cell(number(size / 1e6, 2), size),
+            Cell(number(shard.non_finite), shard.non_finite, tone="bad" if shard.non_finite else ""),
+            Cell(shard.finished_at, shard.finished_at),
+        ]
+    )
 
 
 def _seconds(text: str) -> float:
@@ -160,5 +171,3 @@ def _notes(folder: EmbedFolder) -> Iterator[Section]:
     if folder.performance is None:
         notes.append("There is no telemetry in this folder, so rates, waits and energy are not known.")
     yield Section("fine-notes", "What to mind", [bullet_list(notes)])
-
-

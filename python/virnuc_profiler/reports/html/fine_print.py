@@ -25,7 +25,7 @@ _LABELS: Final = {
     "numpy": "NumPy", "torch": "PyTorch", "cuda": "CUDA", "gpu_compute_capability": "Compute capability",
     "progress_timeout_s": "Time limit without progress, s", "start_timeout_s": "Time limit of a start, s",
 }  # fmt: skip
-_LARGE: Final = 10_000
+_LARGE: Final = 1000
 _HIDDEN: Final = frozenset({"gpus", "target", "length_strata", "gpu_reason"})
 """Keys whose values are lists or objects, or that others say already."""
 

@@ -128,12 +128,19 @@ def render_page(
     webgl = any(figure.webgl for figure in page.figures)
     scripts = [*(bokeh_scripts(webgl=webgl) if page.figures else ()), asset("page.js")]
     return _template().render(
-        legend_list=legend_list, title=title, answer=answer, sections=sections, fine_print=fine_print, kind=kind, source=source, page=page,
+        title=title,
+        kind=kind,
+        source=source,
+        answer=answer,
+        sections=sections,
+        fine_print=fine_print,
+        page=page,
+        legend_list=legend_list,
         scripts=[Markup(script) for script in scripts],  # noqa: S704
         security=Markup(_security_policy(scripts, webgl=webgl)),  # noqa: S704
         styles=Markup(css_variables() + asset("page.css")),  # noqa: S704
         mark=REPORT_MARK,
-    )  # fmt: skip
+    )
 
 
 @cache

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from markupsafe import Markup
 
@@ -161,16 +160,11 @@ def _trials(sweep: SweepFolder) -> Section | None:
         return None
     figure = trials_figure(record)
     again = len(discarded_trials(record))
-    said = f"{counted(len(record.trials), 'trial')}, {again} of them discarded and measured again." if again else ""
+    discarded = f"{again} of them discarded and measured again" if again else "none of them discarded"
     table = Markup("<details><summary>All trials as a table</summary>{}</details>").format(trials_table(record))
-    parts = [*([] if figure is None else [figure]), table]
-    return Section(
-        "trials",
-        "Trials in the order of time",
-        parts,
-        said or f"{counted(len(record.trials), 'trial')}; none was discarded.",
-        "Trials",
-    )
+    parts: list[str | Markup | Figure] = [*([] if figure is None else [figure]), table]
+    note = f"{counted(len(record.trials), 'trial')}, {discarded}."
+    return Section("trials", "Trials in the order of time", parts, note, "Trials")
 
 
 def _fine_print(sweep: SweepFolder) -> Iterator[Section]:
@@ -206,14 +200,15 @@ def _caveats(sweep: SweepFolder) -> Iterator[str]:
     if predicted := sum(result.predicted for result in results):
         yield f"{counted(predicted, 'configuration')} predicted not to fit in memory, so not tried."
     if sweep.record is None:
-        yield "There is no journal beside these files, so trials in the order of time, and discarded ones, are not known."
+        yield "There is no journal beside these files, so the order of the trials and discarded ones are not known."
     elif missing_steps := [name for name in sweep.record.plan.steps if name not in sweep.documents]:
         yield f"Steps that were not run: {', '.join(missing_steps)}."
     cut = sum(result.truncated_sequences or 0 for result in results[:1])
     if cut:
         yield f"{counted(cut, 'sequence')} longer than the model takes: cut."
     if len(sweep.records) > 1:
-        yield f"The folder holds {len(sweep.records)} sweeps; this page is about the last, with earlier steps that can be compared."
+        count = counted(len(sweep.records), "sweep")
+        yield f"The folder holds {count}; this page is about the last, with earlier steps that can be compared."
     yield f"The last result is of {max(document.created for document in sweep.documents.values())}."
 
 
@@ -226,7 +221,7 @@ def _profiling(sweep: SweepFolder) -> Iterator[tuple[str, str]]:
     paths = [result.telemetry_path for result in document.results if result.telemetry_path] if document else []
     if not paths:
         return
-    path = sweep.path / Path(paths[0])
+    path = (sweep.path if sweep.path.is_dir() else sweep.path.parent) / paths[0]
     try:
         summary = complete_summary(load_telemetry(path))
     except (TelemetryFormatError, OSError):

@@ -65,7 +65,7 @@ def ranks_section(scaling: RankScaling) -> Section:
     Args:
         scaling: How the ranks worked together.
     """
-    heads = [
+    heads: list[Column | str] = [
         "Rank", Column("Tokens", numeric=True), Column("Tokens/s", numeric=True, first="descending"),
         Column("Began late, s", numeric=True), Column("Start-up, s", numeric=True),
         Column("Idle at the end, s", numeric=True), Column("Energy, kJ", numeric=True), "Diagnosis",
@@ -75,7 +75,9 @@ def ranks_section(scaling: RankScaling) -> Section:
         joules = None if one.joules is None else one.joules / 1e3
         cells = [Cell(one.rank, one.rank)]
         figures = ((one.tokens, 0), (one.tokens_per_sec, 0), (one.late_seconds, 1), (one.start_up_seconds, 1))
-        cells += [Cell(number(value, digits), value) for value, digits in (*figures, (one.idle_seconds, 1), (joules, 1))]
+        cells += [
+            Cell(number(value, digits), value) for value, digits in (*figures, (one.idle_seconds, 1), (joules, 1))
+        ]
         cells.append(Cell(one.diagnosis or "", None, tone="warning" if one.straggler else ""))
         rows.append(Row(cells))
     parts = [html_table(heads, rows, caption="The ranks of the job"), bullet_list(straggler_sentences(scaling))]

@@ -81,16 +81,17 @@ def read_sweep_folder(folder: Path, *, whole: bool = True) -> SweepFolder:
     return SweepFolder(folder, documents, sources, read_best(best) if whole and best.exists() else None, records)
 
 
-def sweep_of_file(path: Path) -> SweepFolder:
+def sweep_of_file(path: Path, *, is_best: bool) -> SweepFolder:
     """Read one result file of a sweep: a step, or the recommendation with its validation.
 
     Args:
         path: The file.
+        is_best: Whether it is that of the recommendation.
 
     Raises:
         TelemetryFormatError: It is damaged, of another version, or something else.
     """
-    if path.name != BEST_CONFIG_FILE:
+    if not is_best:
         document = read_step(path)
         return SweepFolder(path, {document.step: document}, {document.step: path})
     best = read_best(path)

@@ -112,21 +112,27 @@ def _cell(document: Document, there: Sequence[Result], *, focusable: bool) -> Ma
     if not there:
         return Markup('<td class="empty" {} data-tip="not tried" aria-label="not tried">·</td>').format(focus)
     shown = min(there, key=lambda one: (not one.succeeded, _cost(one) or float("inf")))
-    tip = "\n".join(
-        [*details(document, shown), *([f"best of {counted(len(there), 'configuration')}"] if len(there) > 1 else [])]
-    )
-    tip_text = Markup("\n").join(markup(line, 400) for line in tip.split("\n"))
+    lines = [*details(document, shown)]
+    if len(there) > 1:
+        lines.append(f"best of {counted(len(there), 'configuration')}")
+    tip = Markup("\n").join(markup(line, 400) for line in lines)
     if not shown.succeeded:
-        return Markup('<td class="failed" {} data-tip="{}">{}</td>').format(focus, tip_text, markup(reason(shown), 40))
+        return Markup('<td class="failed" {} data-tip="{}">{}</td>').format(focus, tip, markup(reason(shown), 40))
     is_best = document.best is not None and shown.configuration == document.best.configuration
-    marks = "".join(
-        [f" {BEST}" if is_best else "", f" {TIED}" if not is_best and shown.standing and shown.standing.tied else ""]
+    mark = BEST if is_best else TIED if shown.standing is not None and shown.standing.tied else ""
+    held = Markup("<small>{}</small>").format(shown.outcome) if shown.throttled or shown.interrupted else ""
+    return Markup(
+        '<td{best} {focus} style="--heat: {heat}%" data-tip="{tip}">{gain} {mark}<small>{second}</small>{held}</td>'
+    ).format(
+        best=Markup(' class="best"') if is_best else "",
+        focus=focus,
+        heat=round(100 * _heat(document, shown)),
+        tip=tip,
+        gain=_gain(shown),
+        mark=mark,
+        second=_second(document, shown),
+        held=held,
     )
-    held = Markup(" <small>{}</small>").format(shown.outcome) if shown.throttled or shown.interrupted else ""
-    return Markup('<td{best} {focus} style="--heat: {heat}%" data-tip="{tip}">{gain}{marks}<small>{rate}</small>{held}</td>').format(
-        best=Markup(' class="best"') if is_best else "", focus=focus, heat=round(100 * _heat(document, shown)), tip=tip_text,
-        gain=_gain(shown), marks=marks, rate=_second(document, shown), held=held,
-    )  # fmt: skip
 
 
 def _gain(result: Result) -> str:

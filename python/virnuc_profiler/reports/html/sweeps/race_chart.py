@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The confirmation of a sweep: each finalist beside the baseline, with the interval that blocks in random order give."""
+"""The confirmation of a sweep: each finalist beside the baseline, with its interval from blocks in random order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def race_figure(document: Document) -> Figure | None:
     }
     if not compared:
         return None
-    from bokeh.models import BoxAnnotation, Span
+    from bokeh.models.annotations import BoxAnnotation, Span
 
     names = [*(_name(found, config) for config in compared), _name(found, found.contenders.reference)]
     height = _FRAME + _ROW * len(names)
@@ -71,7 +71,7 @@ def race_figure(document: Document) -> Figure | None:
     sentences = [f"{_label(found, config)}: {_text(found, config)}." for config in compared]
     within = limit(100 * THRESHOLD, "%")
     return Figure(
-        plot, caption=f"Each finalist beside the baseline in {found.blocks} blocks; the gray band is a tie, within {within}",
+        plot, caption=f"Each finalist beside the baseline in {found.blocks} blocks; gray: tied within {within}",
         alternative=" ".join(sentences), height=height, hint=WHEEL_HINT,
         legend=[("●", "series-1", "ratio and its interval"), ("■", "series-2", "baseline")],
     )  # fmt: skip

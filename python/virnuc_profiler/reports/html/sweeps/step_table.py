@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final, Literal
 
 from markupsafe import Markup
 
@@ -14,6 +15,7 @@ from virnuc_profiler.reports.html.sweeps.varied_knobs import VariedKnobs, all_nu
 from virnuc_profiler.reports.sweeps.sweep_columns import (
     FAILED,
     GPU,
+    SAVING,
     TOK,
     advantage_columns,
     gigabytes,
@@ -30,6 +32,9 @@ from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.targets.knobs.configuration import Configuration
+
+_ALONE: Final = ("baseline", "validation")
+"""Steps of one configuration, which nothing is compared with."""
 
 _Key = Callable[[Result], float | str | None]
 _Text = Callable[[Result], str]
@@ -67,49 +72,31 @@ def _knob(document: Document, name: str) -> tuple[Column, _Text, _Key]:
 
 def _figures(document: Document) -> list[tuple[Column, _Text, _Key]]:
     (_, rate_text), (_, packing_text) = rate_columns(document)[0], packing_column(document)
+    more: Literal["descending"] = "descending"
+    energy = document.objective.kind == ENERGY
+    joules_head = _number("J/seq", "energy of a sequence")
     found: list[tuple[Column, _Text, _Key]] = [
-        (
-            _number("Seq/s", "sequences per second, with half its 95% interval", first="descending"),
-            rate_text,
-            sequences_per_sec,
-        ),
-        (_number("Tokens/s", first="descending"), TOK[1], tokens_per_sec),
-        (_number("Packing", first="descending"), packing_text, lambda one: one.packing_efficiency),
-        (_number("GPU", "GPU utilization", first="descending"), GPU[1], lambda one: one.gpu_util),
-        (
-            _number("Memory", "peak memory of the device"),
-            lambda one: gigabytes(one.peak_memory_gb),
-            lambda one: one.peak_memory_gb,
-        ),
+        (_number("Seq/s", "sequences per second, with half its 95% interval", more), rate_text, sequences_per_sec),
+        (_number("Tokens/s", "", more), TOK[1], tokens_per_sec),
+        (_number("Packing", "share of the token budget", more), packing_text, lambda one: one.packing_efficiency),
+        (_number("GPU", "GPU utilization", more), GPU[1], lambda one: one.gpu_util),
+        (_number("Memory", "peak memory"), lambda one: gigabytes(one.peak_memory_gb), lambda one: one.peak_memory_gb),
     ]
-    if document.objective.kind != ENERGY:
+    if not energy:
         joules = unless_failed(lambda one: number(one.joules_per_sequence, 2))
-        found.append((_number("J/seq", "energy of a sequence"), joules, lambda one: one.joules_per_sequence))
-    for heading, text in advantage_columns(document) if document.step not in ("baseline", "validation") else ():
-        if heading == "J/seq":
-            found.append(
-                (
-                    _number("J/seq", "energy of a sequence"),
-                    text,
-                    lambda one: None if one.standing is None else one.standing.cost,
-                )
-            )
+        found.append((joules_head, joules, lambda one: one.joules_per_sequence))
+    for heading, text in advantage_columns(document) if document.step not in _ALONE else ():
+        if heading == SAVING or not energy:
+            head = _number("vs baseline", f"{heading.lower()} over the baseline, with its interval", more)
+            found.append((head, text, lambda one: one.speedup))
         else:
-            found.append(
-                (
-                    _number(
-                        "vs baseline", f"{heading.lower()} over the baseline, with its interval", first="descending"
-                    ),
-                    text,
-                    lambda one: one.speedup,
-                )
-            )
+            found.append((joules_head, text, lambda one: None if one.standing is None else one.standing.cost))
     found.append((_number("Measured"), unless_failed(measured_for), lambda one: one.measured_sec))
     return found
 
 
-def _number(label: str, help_text: str = "", *, first: str = "ascending") -> Column:
-    return Column(label, numeric=True, help=help_text, first="descending" if first == "descending" else "ascending")
+def _number(label: str, help_text: str = "", first: Literal["ascending", "descending"] = "ascending") -> Column:
+    return Column(label, numeric=True, help=help_text, first=first)
 
 
 def _row(
@@ -120,12 +107,12 @@ def _row(
 ) -> Row:
     cells = [_cell(text(result), key(result)) for _, text, key in columns]
     best = document.best is not None and document.best.configuration == result.configuration
-    tone = "chosen" if best else "" if result.succeeded else "muted"
-    return Row([*cells, _conditions(result, discarded.get(result.configuration, 0))], tone)  # type: ignore[arg-type]
+    conditions_cell = _conditions(result, discarded.get(result.configuration, 0))
+    return Row([*cells, conditions_cell], "chosen" if best else "" if result.succeeded else "muted")
 
 
 def _cell(text: str, key: float | str | None) -> Cell:
-    return Cell("–" if text == FAILED else text, key, tone="muted" if text in (FAILED, "n/a") else "")
+    return Cell("-" if text == FAILED else text, key, tone="muted" if text in (FAILED, "n/a") else "")
 
 
 def _conditions(result: Result, discarded: int) -> Cell:

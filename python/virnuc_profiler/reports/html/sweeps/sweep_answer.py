@@ -149,6 +149,8 @@ def _gain(sweep: SweepFolder, choice: Choice, *, energy: bool) -> Fact | None:
     if choice.configuration == baseline_of(sweep) and rival is not None:
         best = with_interval(times(rival.ratio, beside=None), rival.low, rival.high)
         return Fact(label, "none shown", f"the fastest other: {best}{blocks}")
+    if choice.verdict == TIED:
+        return Fact(label, "none shown", f"tied with the baseline within {limit(100 * THRESHOLD, '%')}")
     if choice.speedup is not None:
         return Fact(label, times(choice.speedup, beside=None), "over the baseline, without an interval")
     return None

@@ -92,17 +92,17 @@ def tradeoff_table(costs: Tradeoffs) -> Markup:
         for one in sorted(costs.all, key=lambda each: each.predicted_sec or float("inf"))
     ]
     heads = [
-        *knobs.columns(), Column(f"Time for {costs.sequences:,}", numeric=True, help="predicted time of the whole job"),
+        *knobs.columns(),
+        Column(f"Time for {costs.sequences:,}", numeric=True, help="predicted for that many sequences"),
         Column("Peak memory", numeric=True), Column("J/sequence", numeric=True),
-        Column("Unbeaten", help="no other one is as good in time, energy and memory, and better in one", first="descending"),
+        Column("Unbeaten", help="none is as good in time, energy and memory, and better in one", first="descending"),
     ]  # fmt: skip
     return html_table(heads, rows, caption="What each configuration costs, medians of its measurements")
 
 
 def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, short: str) -> tuple[object, str]:
     plot = new_figure(label[0].upper() + label[1:], f"Hours for {costs.sequences:,} sequences", height=_HEIGHT)
-    others = {"peak_memory_gb": "joules_per_sequence", "joules_per_sequence": "peak_memory_gb"}
-    front = pareto_set(replace(one, **{others[name]: None}) for one in known if getattr(one, name) is not None)
+    front = pareto_set(_only(one, name) for one in known if getattr(one, name) is not None)
     front = sorted(front, key=lambda each: float(getattr(each, name)))
     line = plot.step(
         [getattr(one, name) for one in front], [(one.predicted_sec or 0) / 3600 for one in front],
@@ -129,6 +129,13 @@ def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, 
         marks.append(points)
     add_hover(plot, marks[:3] or marks)
     return plot, short
+
+
+def _only(one: Tradeoff, name: str) -> Tradeoff:
+    """Return the costs in time and one other quantity, for the front of one chart."""
+    if name == "peak_memory_gb":
+        return replace(one, joules_per_sequence=None)
+    return replace(one, peak_memory_gb=None)
 
 
 _KINDS: Final = ("other", "unbeaten", "baseline", "recommended")

@@ -88,7 +88,11 @@ def trials_figure(record: SweepRecord) -> Figure | None:
     failed = [(at, trial) for at, trial in zip(minutes, record.trials, strict=True) if not trial.result.succeeded]
     if failed:
         low = min(_rate(trial) or 0.0 for _, trial in rated)
-        data = {"x": [at for at, _ in failed], "y": [low] * len(failed), "detail": [_detail(one) for _, one in failed]}
+        data: dict[str, list[Any]] = {
+            "x": [at for at, _ in failed],
+            "y": [low] * len(failed),
+            "detail": [_detail(one) for _, one in failed],
+        }
         marks.append(add_points(plot, data, marker="x", color="bad", size=10))
         legend.append(("✕", "bad", "failed"))
     add_hover(plot, marks)
@@ -112,10 +116,12 @@ def trials_table(record: SweepRecord) -> Markup:
     """
     discarded = {id(trial) for trial in discarded_trials(record)}
     knobs = VariedKnobs(trial.configuration for trial in record.trials)
-    heads = [
-        Column("#", numeric=True), Column("Minute", numeric=True, help="since the sweep began"), "Step", *knobs.columns(),
+    heads: list[Column | str] = [
+        Column("#", numeric=True), Column("Minute", numeric=True, help="since the sweep began"), "Step",
+        *knobs.columns(),
         Column("Block", numeric=True), Column("Sequences/s", numeric=True, first="descending"),
-        Column("J/sequence", numeric=True), Column("Peak memory", numeric=True), Column("Took, s", numeric=True), "Conditions",
+        Column("J/sequence", numeric=True), Column("Peak memory", numeric=True), Column("Took, s", numeric=True),
+        "Conditions",
     ]  # fmt: skip
     rows = []
     for place, (at, trial) in enumerate(zip(_minutes(record), record.trials, strict=True), start=1):
@@ -165,9 +171,9 @@ def search_figure(record: SweepRecord, baseline: Configuration | None) -> Figure
     steps = plot.step([x for x, _ in line], [y for _, y in line], mode="after", line_width=2)
     themed(steps.glyph, line_color="series-2")
     known = [(place, gain, one) for place, (gain, one) in enumerate(zip(gains, own, strict=True), start=1) if gain]
-    data = {
+    data: dict[str, list[Any]] = {
         "x": [place for place, _, _ in known], "y": [gain for _, gain, _ in known],
-        "detail": [f"trial {place}: {times(gain, beside=None)} the baseline\n{_detail(one)}" for place, gain, one in known],
+        "detail": [f"{place}: {times(gain, beside=None)} the baseline\n{_detail(one)}" for place, gain, one in known],
     }  # fmt: skip
     points = add_points(plot, data, marker="circle", color="series-1")
     add_hover(plot, [points])

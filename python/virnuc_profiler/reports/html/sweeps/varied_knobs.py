@@ -43,18 +43,6 @@ class VariedKnobs:
             for name in self.names
         ]
 
-    def text(self, configuration: Configuration) -> str:
-        """Return a configuration by these knobs, such as ``Workers 4, Budget 8192``.
-
-        Args:
-            configuration: The configuration.
-        """
-        parts = (
-            f"{configuration.knobs[name].heading} {configuration.knobs[name].text(configuration[name])}"
-            for name in self.names
-        )
-        return ", ".join(parts)
-
     def _is_numeric(self, name: str) -> bool:
         return all(is_number(one[name]) for one in self._found)
 

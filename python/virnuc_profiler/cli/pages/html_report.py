@@ -14,6 +14,7 @@ from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE, STEPS
 from virnuc_profiler.telemetry.number_text import counted, number
 
 if TYPE_CHECKING:
+    from virnuc_profiler.embed.job import EmbedJob
     from virnuc_profiler.reports.html.embed_page import EmbedFolder
     from virnuc_profiler.reports.sweeps.sweep_folder import SweepFolder
 
@@ -97,7 +98,7 @@ def page_of_ranks(paths: Sequence[Path], one_gpu: Path | None) -> str:
         UsageError: A path is no file, or two files hold the same run.
         TelemetryFormatError: A file is damaged, or of another version.
     """
-    from virnuc_profiler.cli.report import performance_of_ranks
+    from virnuc_profiler.cli.pages.report_inputs import performance_of_ranks
     from virnuc_profiler.embed.job import read_job
     from virnuc_profiler.reports.html.embed_page import render_embed_page
     from virnuc_profiler.reports.html.telemetry_page import render_telemetry_page
@@ -112,7 +113,6 @@ def page_of_ranks(paths: Sequence[Path], one_gpu: Path | None) -> str:
 def _page_of_folder(folder: Path) -> str:
     from virnuc_profiler.embed.job import read_job
     from virnuc_profiler.reports.html.embed_page import render_embed_page
-    from virnuc_profiler.reports.html.sweep_page import render_sweep_page
     from virnuc_profiler.reports.sweeps.sweep_folder import read_sweep_folder
     from virnuc_profiler.sweep.results.journal import JOURNAL_FILE
 
@@ -120,8 +120,7 @@ def _page_of_folder(folder: Path) -> str:
         return render_embed_page(_embed_folder(folder, job, None, None))
     names = (JOURNAL_FILE, BEST_CONFIG_FILE, *(step.file_name for step in STEPS))
     if any((folder / name).exists() for name in names):
-        sweep = read_sweep_folder(folder)
-        return _guarded_page(render_sweep_page, sweep)
+        return _sweep_page(read_sweep_folder(folder))
     for pattern in ("run_*.json", "telemetry_*.json"):
         found = [one for one in sorted(folder.rglob(pattern)) if ".earlier-" not in one.name]
         if len(found) == 1:
@@ -136,8 +135,7 @@ def _page_of_folder(folder: Path) -> str:
 
 def _page_of_file(path: Path) -> str:
     from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
-    from virnuc_profiler.cli.report import kind_of
-    from virnuc_profiler.reports.html.sweep_page import render_sweep_page
+    from virnuc_profiler.cli.pages.report_inputs import kind_of
     from virnuc_profiler.reports.html.telemetry_page import render_telemetry_page
     from virnuc_profiler.reports.sweeps.sweep_folder import sweep_of_file
     from virnuc_profiler.reports.telemetry_file import load_telemetry
@@ -146,30 +144,28 @@ def _page_of_file(path: Path) -> str:
 
     kind = kind_of(path)
     if kind in (STEP_KIND, BEST_KIND):
-        return _guarded_page(render_sweep_page, sweep_of_file(path))
+        return _sweep_page(sweep_of_file(path, is_best=kind == BEST_KIND))
     document = load_telemetry(path)
     performance = summarize_performance(document, path.name)
     name = "Run" if kind == RUN_KIND else "Telemetry"
     return render_telemetry_page(performance, document["per_batch_metrics"], str(path), name)
 
 
-def _guarded_page(render: object, sweep: SweepFolder) -> str:
-    """Return a page; an error names the file, since readers check only what a sweep uses."""
+def _sweep_page(sweep: SweepFolder) -> str:
+    """Return the page of a sweep; an error names the file, since readers check only what a sweep uses."""
+    from virnuc_profiler.reports.html.sweep_page import render_sweep_page
     from virnuc_profiler.reports.sweeps.sweep_folder import guarded
 
-    assert callable(render)
-    return str(guarded(render, sweep, sweep.path))
+    return guarded(render_sweep_page, sweep, sweep.path)
 
 
-def _embed_folder(folder: Path, job: object, paths: Sequence[Path] | None, one_gpu: Path | None) -> EmbedFolder:
+def _embed_folder(folder: Path, job: EmbedJob, paths: Sequence[Path] | None, one_gpu: Path | None) -> EmbedFolder:
     """Read the folder of a job: the manifests, and the telemetry of its ranks if there is any."""
-    from virnuc_profiler.cli.report import files_of_ranks, performance_of_ranks
-    from virnuc_profiler.embed.job import EmbedJob
+    from virnuc_profiler.cli.pages.report_inputs import files_of_ranks, performance_of_ranks
     from virnuc_profiler.embed.job_folder import TELEMETRY_FOLDER
     from virnuc_profiler.embed.manifest.manifest_files import read_manifests
     from virnuc_profiler.reports.html.embed_page import EmbedFolder
 
-    assert isinstance(job, EmbedJob)
     found = paths or files_of_ranks([folder]) or sorted((folder / TELEMETRY_FOLDER).glob("telemetry_embed_rank_*.json"))
     performance, batches = performance_of_ranks(found, one_gpu) if found else (None, ())
     return EmbedFolder(folder, job, list(read_manifests(folder).values()), performance, batches)
