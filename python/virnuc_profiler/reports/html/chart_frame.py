@@ -78,8 +78,8 @@ def add_points(
         size: Diameter in pixels.
         hollow: Whether only its outline is drawn.
     """
-    from bokeh.models import ColumnDataSource, TeeHead
-    from bokeh.models.annotations import Whisker
+    from bokeh.models import ColumnDataSource
+    from bokeh.models.annotations import TeeHead, Whisker
 
     source = ColumnDataSource({name: list(values) for name, values in data.items()})
     if "low" in data:
