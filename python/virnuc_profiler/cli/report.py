@@ -145,7 +145,8 @@ def _render_file(path: Path, renderer: Renderer) -> str:
     from virnuc_profiler.reports.telemetry_file import load_telemetry
     from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
     from virnuc_profiler.sweep.results.result_files import read_best, read_step
-    from virnuc_profiler.telemetry.run_result import RUN_KIND, RunResult
+    from virnuc_profiler.telemetry.long_lists.run_document import RUN_KIND
+    from virnuc_profiler.telemetry.run_result import RunResult
 
     kind = kind_of(path)
     if kind == STEP_KIND:

@@ -136,19 +136,23 @@ def _page_of_folder(folder: Path) -> str:
 def _page_of_file(path: Path) -> str:
     from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
     from virnuc_profiler.cli.pages.report_inputs import kind_of
+    from virnuc_profiler.reports.html.run_html import render_run_html
     from virnuc_profiler.reports.html.telemetry_page import render_telemetry_page
     from virnuc_profiler.reports.sweeps.sweep_folder import sweep_of_file
     from virnuc_profiler.reports.telemetry_file import load_telemetry
     from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
-    from virnuc_profiler.telemetry.run_result import RUN_KIND
+    from virnuc_profiler.telemetry.long_lists.run_document import RUN_KIND
+    from virnuc_profiler.telemetry.run_result import RunResult
 
     kind = kind_of(path)
     if kind in (STEP_KIND, BEST_KIND):
         return _sweep_page(sweep_of_file(path, is_best=kind == BEST_KIND))
+    if kind == RUN_KIND:
+        return render_run_html(RunResult.load(path), str(path))
     document = load_telemetry(path)
-    performance = summarize_performance(document, path.name)
-    name = "Run" if kind == RUN_KIND else "Telemetry"
-    return render_telemetry_page(performance, document["per_batch_metrics"], str(path), name)
+    return render_telemetry_page(
+        summarize_performance(document, path.name), document["per_batch_metrics"], str(path)
+    )
 
 
 def _sweep_page(sweep: SweepFolder) -> str:

@@ -77,7 +77,7 @@ def kind_of(path: Path) -> Any:
     Raises:
         TelemetryFormatError: It cannot be read.
     """
-    from virnuc_profiler.telemetry.files import read_json
+    from virnuc_profiler.telemetry.long_lists.run_document import read_document
 
-    document = read_json(path)
+    document = read_document(path)
     return document.get("kind") if isinstance(document, dict) else None
