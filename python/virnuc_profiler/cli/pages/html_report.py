@@ -150,9 +150,7 @@ def _page_of_file(path: Path) -> str:
     if kind == RUN_KIND:
         return render_run_html(RunResult.load(path), str(path))
     document = load_telemetry(path)
-    return render_telemetry_page(
-        summarize_performance(document, path.name), document["per_batch_metrics"], str(path)
-    )
+    return render_telemetry_page(summarize_performance(document, path.name), document["per_batch_metrics"], str(path))
 
 
 def _sweep_page(sweep: SweepFolder) -> str:
