@@ -22,9 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.support.browser import Browser, missing, started_browser  # noqa: E402
+
 from virnuc_profiler.cli.pages.html_report import page_of  # noqa: E402
 
 WIDTHS = (1280, 400)
+THEMES = ("light", "dark")
 
 FRAME = """
 const done = arguments[arguments.length - 1], started = performance.now();
@@ -39,7 +41,12 @@ ACTIONS = {
 
 
 def save_screenshots(
-    browser: Browser, page: Path, folder: Path, *, widths: Iterable[int] = WIDTHS, themes: Iterable[str] = ("light", "dark")
+    browser: Browser,
+    page: Path,
+    folder: Path,
+    *,
+    widths: Iterable[int] = WIDTHS,
+    themes: Iterable[str] = ("light", "dark"),
 ) -> Iterator[Path]:
     """Write a picture of the whole page at each width in each theme, and yield its path.
 

@@ -69,7 +69,9 @@ def test_an_interrupted_sweep_says_how_to_go_on(tmp_path, page):
 def test_a_sweep_in_which_everything_failed_says_why(tmp_path, page):
     folder = tmp_path / "out"
     folder.mkdir()
-    run_in_journal(folder, FakeTrials(lambda config: failure(config, "cuda_error", message="no kernel")), begin=small_plan())
+    run_in_journal(
+        folder, FakeTrials(lambda config: failure(config, "cuda_error", message="no kernel")), begin=small_plan()
+    )
     assert report(folder, "--html", page) == 0
     text = text_of(page)
     assert "No configuration succeeded" in text
