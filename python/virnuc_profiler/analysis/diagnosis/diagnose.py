@@ -151,7 +151,7 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
     if not batches or not observation.window_ns:
         reason = "the recorded work took no time" if batches else "no batch was recorded"
         return Diagnosis(NOT_MEASURED, False, f"No diagnosis: {reason}.")
-    on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.in_stages
+    on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.known
     found = _from_host_times(observation, run) if on_host else _from_device_times(observation, run, ceiling)
     if not observation.steady:
         found = _too_short(found, observation)

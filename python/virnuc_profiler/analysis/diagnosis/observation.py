@@ -105,7 +105,7 @@ class Observation:
         The device was busy for at most this share, because an interval can include waits for launches. Gaps in which
         the device may have worked on batches without device times are excluded from the window.
         """
-        return ratio(self.gaps.in_stages_ns, self.known_ns) if self.gaps.in_stages else None
+        return ratio(self.gaps.in_stages_ns, self.known_ns) if self.gaps.known else None
 
     @property
     def timestamped_share(self) -> float | None:
@@ -121,7 +121,7 @@ class Observation:
     @property
     def known_ns(self) -> int:
         """Length of the window, except for gaps in which the device may have worked unseen."""
-        return self.window_ns - sum(gap.causes.get(NOT_MEASURED, 0) for gap in self.gaps.gaps)
+        return self.window_ns - int(self.gaps.parts.spent_on(NOT_MEASURED).sum())
 
     @property
     def flops_per_second(self) -> float | None:
