@@ -18,7 +18,6 @@ from virnuc_profiler.telemetry.records import STAGES, DeviceCapture, GpmReading,
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED
 
-IN_FLIGHT: Final = 3
 _USED: Final = ("fetch", "collate", "h2d", "forward", "d2h", "emit")
 _HOST_NS: Final = {"fetch": 70e3, "collate": 60e3, "h2d": 12e3, "forward": 28e3, "d2h": 10e3, "emit": 37e3}
 _DEVICE_NS: Final = {"h2d": 10e3, "forward": 411e3, "d2h": 3.2e3}
@@ -43,36 +42,34 @@ def long_run(batches: int, *, seed: int = 0, slow_batch: int | None = None, slow
     if slow_batch is not None:
         device["forward"][slow_batch] += slow_ns
     launch_ns = host["fetch"] + host["h2d"] + host["forward"] + host["d2h"]
-    work_ns = device["forward"] + device["d2h"] + 2_000
-    # The pace is set by the slower of host and device; batch n starts when batch n - IN_FLIGHT is done.
-    pace_ns = np.maximum(launch_ns + host["emit"], work_ns)
+    pace_ns = np.maximum(launch_ns + host["emit"], device["forward"] + 12_000)  # the slower of host and device sets it
     first_ns = 1_000_000_000
     starts = first_ns + np.cumsum(pace_ns) - pace_ns
-    names = {name: STAGES.index(name) for name in _USED}
+    numbers = {name: STAGES.index(name) for name in _USED}
     stages = np.full((batches, len(_USED)), 0, [(field, np.int64) for field in STAGE_FIELDS])
-    at = starts.copy()
-    for place, name in enumerate(_USED):
-        stages["stage"][:, place] = names[name]
-        begin = at + 1_500 if name != "collate" else starts + 2_900
+    at = starts
+    for place, name in enumerate(_USED[:-1]):
+        inside = name == "collate"  # the loop waits for it
+        begin = (stages["host_start_ns"][:, 0] if inside else at) + _jittered(random, 1.5e3, batches)
+        spent = np.minimum(host[name], host["fetch"] - 5_000) if inside else host[name]
+        stages["stage"][:, place] = numbers[name]
         stages["host_start_ns"][:, place] = begin
-        stages["host_end_ns"][:, place] = begin + np.minimum(host[name], host["fetch"] - 3_000)[:] if (
-            name == "collate"
-        ) else begin + host[name]
-        if name not in ("collate", "emit"):
-            at = begin + host[name]
-        stages["device_start_ns"][:, place] = stages["device_end_ns"][:, place] = NOT_MEASURED
-    copied = stages["host_start_ns"][:, 2] + 4_000
-    queue = _ends_in_turn(stages["host_start_ns"][:, 3] + 6_000, work_ns)
-    forward_start = queue - work_ns
-    for name, begin in (
-        ("h2d", copied),
-        ("forward", forward_start),
-        ("d2h", forward_start + device["forward"] + 1_000),
+        stages["host_end_ns"][:, place] = begin + spent
+        at = at if inside else begin + spent
+    stages["device_start_ns"] = stages["device_end_ns"] = NOT_MEASURED
+    seam = _jittered(random, 2e3, batches)
+    work_ns = device["forward"] + device["d2h"] + seam + _jittered(random, 2e3, batches)
+    done = _ends_in_turn(stages["host_start_ns"][:, 3] + 6_000, work_ns)
+    for place, begin, name in (
+        (2, stages["host_start_ns"][:, 2] + _jittered(random, 4e3, batches), "h2d"),
+        (3, done - work_ns, "forward"),
+        (4, done - work_ns + device["forward"] + seam, "d2h"),
     ):
-        stages["device_start_ns"][:, _USED.index(name)] = begin
-        stages["device_end_ns"][:, _USED.index(name)] = begin + device[name]
-    stages["timestamped"][:, _USED.index("forward")] = 1
-    emitted = np.maximum(at, queue + 20_000)
+        stages["device_start_ns"][:, place] = begin
+        stages["device_end_ns"][:, place] = begin + device[name]
+    stages["timestamped"][:, 3] = 1
+    emitted = np.maximum(at, done + _jittered(random, 20e3, batches))
+    stages["stage"][:, 5] = numbers["emit"]
     stages["host_start_ns"][:, 5] = emitted
     stages["host_end_ns"][:, 5] = emitted + host["emit"]
     end_ns = int(stages["host_end_ns"].max()) + 1_000_000

@@ -42,6 +42,7 @@ from virnuc_profiler.telemetry.typed_records import (
     unknown_keys,
     with_unknown_keys,
 )
+from virnuc_profiler.telemetry.values import plain_items
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,6 +244,18 @@ def is_saved_run(document: Any) -> bool:
     return isinstance(document, dict) and document.get("kind") == RUN_KIND
 
 
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata that telemetry can hold too.
+
+    Raises:
+        TelemetryFormatError: It holds an integer of more than 1,024 bits, or is nested too deeply.
+    """
+    try:
+        return plain_items(metadata, "metadata")
+    except ValueError as error:
+        raise TelemetryFormatError(f"metadata: {error}") from None
+
+
 def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
     if missing := _REQUIRED.keys() - document.keys():
         raise TelemetryFormatError(f"it has no {min(missing)!r}")
@@ -259,7 +272,7 @@ def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: document[key] for key in ("run_id", "started_at", "host_start_ns", "host_end_ns", "schema_version")},
         "stage_names": stage_names,
-        "metadata": metadata,
+        "metadata": _plain(metadata),
         "batches": BatchTable.from_columns(stage_names, document),
         "device": read_record(DeviceCapture, document["device"], "device"),
         "gpu": None if gpu is None else _read_samples(gpu),

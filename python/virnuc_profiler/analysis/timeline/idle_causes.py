@@ -74,9 +74,7 @@ def idle_time(run: RunResult, *, part_batches: int = PART_BATCHES) -> IdleTime:
     return _with_ends(np.concatenate(starts), np.concatenate(ends), np.concatenate(causes), span, (first_ns, last_ns))
 
 
-def _parts(
-    batches: BatchTable, span: Interval, part_batches: int
-) -> Iterator[tuple[BatchTable, Interval, Interval]]:
+def _parts(batches: BatchTable, span: Interval, part_batches: int) -> Iterator[tuple[BatchTable, Interval, Interval]]:
     """Yield the batches of each part with those beside it, the time that its gaps start in, and that of them all."""
     count = len(batches)
     if count <= part_batches:

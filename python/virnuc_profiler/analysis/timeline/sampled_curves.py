@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -16,9 +16,44 @@ from virnuc_profiler.analysis.timing.intervals import Interval, clip
 from virnuc_profiler.telemetry.records import GpuSamples
 from virnuc_profiler.telemetry.stage_columns import Column
 
-Panel = Literal["activity", "power", "clock", "memory", "temperature"]
-
 _DEFAULT_INTERVAL_NS: Final = 100_000_000
+
+
+class Quantity(NamedTuple):
+    """What is read from a GPU.
+
+    Attributes:
+        key: Name in a reading, such as ``sm_activity``.
+        label: What a reader sees, without the unit.
+        short: The same in a word, for a legend.
+        panel: Quantities with the same panel have the same unit, and share an axis.
+        unit: Unit of the values.
+        factor: Factor from the reading to the unit.
+    """
+
+    key: str
+    label: str
+    short: str
+    panel: str
+    unit: str
+    factor: float = 1.0
+
+
+_ACTIVITIES: Final = (
+    Quantity("sm_activity", "SM activity", "SM", "activity", "%", 100.0),
+    Quantity("tensor_activity", "tensor core activity", "tensor", "activity", "%", 100.0),
+    Quantity("dram_activity", "DRAM activity", "DRAM", "activity", "%", 100.0),
+)
+_AVERAGES: Final = (
+    Quantity("utilization_percent", "time with a kernel (NVML)", "kernel", "activity", "%"),
+    Quantity("power_mw", "power", "power", "power", "W", 1e-3),
+)
+_MOMENTS: Final = (
+    Quantity("sm_clock_mhz", "SM clock", "SM", "clock", "MHz"),
+    Quantity("memory_clock_mhz", "memory clock", "memory", "clock", "MHz"),
+    Quantity("used_memory_bytes", "memory in use", "memory", "memory", "GB", 1e-9),
+    Quantity("temperature_c", "temperature", "temperature", "temperature", "°C"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,19 +61,13 @@ class Curve:
     """One quantity over time. Columns have the shape (readings,).
 
     Attributes:
-        key: Name of the quantity, such as ``sm_activity``.
-        label: What a reader sees, without the unit.
-        panel: Curves with the same panel have the same unit, and share an axis.
-        unit: Unit of the values.
+        quantity: What was read.
         start_ns: Start of the time for which each value stands, on the host's clock.
         end_ns: End of that time; at or before the next start.
-        values: Values in the unit.
+        values: Values in the quantity's unit.
     """
 
-    key: str
-    label: str
-    panel: Panel
-    unit: str
+    quantity: Quantity
     start_ns: Column
     end_ns: Column
     values: Values
@@ -59,15 +88,6 @@ class Throttling:
     intervals: Sequence[Interval]
 
 
-_ACTIVITIES: Final = (("sm_activity", "SM"), ("tensor_activity", "tensor cores"), ("dram_activity", "DRAM"))
-_MOMENTS: Final[Sequence[tuple[str, str, Panel, str, float]]] = (
-    ("sm_clock_mhz", "SM clock", "clock", "MHz", 1.0),
-    ("memory_clock_mhz", "memory clock", "clock", "MHz", 1.0),
-    ("used_memory_bytes", "memory in use", "memory", "GB", 1e-9),
-    ("temperature_c", "temperature", "temperature", "°C", 1.0),
-)
-
-
 def gpu_curves(gpu: GpuSamples | None, span: Interval) -> list[Curve]:
     """Return the curves of a run; those without a single reading in it are left out.
 
@@ -81,29 +101,18 @@ def gpu_curves(gpu: GpuSamples | None, span: Interval) -> list[Curve]:
     """
     if gpu is None:
         return []
-    curves = [
-        _curve(key, label, "activity", "%", 100.0, [
-            (each.at_ns - each.interval_ns, each.at_ns, getattr(each, key)) for each in gpu.gpm
-        ], span)
-        for key, label in _ACTIVITIES
-    ]  # fmt: skip
-    reach_ns = averaged_reach_ns(gpu)
     at = [each.at_ns for each in gpu.fast]
-    before = [max(earlier, now - reach_ns) for earlier, now in zip([span[0], *at[:-1]], at, strict=True)]
-    for key, label, panel, unit, factor in (
-        ("utilization_percent", "a kernel runs", "activity", "%", 1.0),
-        ("power_mw", "power", "power", "W", 1e-3),
-    ):
-        readings = [
-            (start, each.at_ns, getattr(each, key)) for start, each in zip(before, gpu.fast, strict=True)
-        ]
-        curves.append(_curve(key, label, panel, unit, factor, readings, span))  # type: ignore[arg-type]
+    reach_ns = averaged_reach_ns(gpu)
+    before = [max(earlier, now - reach_ns) for earlier, now in zip([span[0], *at], at, strict=False)]
     interval_ns = sampling_interval_ns(gpu, "fast") or _DEFAULT_INTERVAL_NS
-    after = [min(later, now + LATE_INTERVALS * interval_ns) for now, later in zip(at[:-1], at[1:], strict=True)]
+    after = [min(later, now + LATE_INTERVALS * interval_ns) for now, later in zip(at, at[1:], strict=False)]
     after += [now + interval_ns for now in at[-1:]]
-    for key, label, panel, unit, factor in _MOMENTS:
-        readings = [(each.at_ns, end, getattr(each, key)) for each, end in zip(gpu.fast, after, strict=True)]
-        curves.append(_curve(key, label, panel, unit, factor, readings, span))
+    averaged = [(each.at_ns - each.interval_ns, each.at_ns) for each in gpu.gpm]
+    curves = [
+        *(_curve(quantity, averaged, gpu.gpm, span) for quantity in _ACTIVITIES),
+        *(_curve(quantity, list(zip(before, at, strict=True)), gpu.fast, span) for quantity in _AVERAGES),
+        *(_curve(quantity, list(zip(at, after, strict=True)), gpu.fast, span) for quantity in _MOMENTS),
+    ]
     return [curve for curve in curves if len(curve.values)]
 
 
@@ -124,24 +133,16 @@ def throttling(gpu: GpuSamples | None, span: Interval) -> list[Throttling]:
     ]
 
 
-def _curve(
-    key: str,
-    label: str,
-    panel: Panel,
-    unit: str,
-    factor: float,
-    readings: Sequence[tuple[int, int, float | None]],
-    span: Interval,
-) -> Curve:
+def _curve(quantity: Quantity, times: Sequence[Interval], readings: Sequence[object], span: Interval) -> Curve:
     known = [
         (max(start, span[0]), min(end, span[1]), value)
-        for start, end, value in readings
-        if value is not None and max(start, span[0]) < min(end, span[1])
+        for (start, end), reading in zip(times, readings, strict=True)
+        if (value := getattr(reading, quantity.key)) is not None and max(start, span[0]) < min(end, span[1])
     ]
     starts = np.array([start for start, _, _ in known], np.int64)
     ends = np.array([end for _, end, _ in known], np.int64)
-    values = np.array([value for _, _, value in known], np.float64) * factor
+    values = np.array([value for _, _, value in known], np.float64) * quantity.factor
     if len(starts):  # readings that overlap, as GPM's may by a little, stand from the end of the one before
         starts[1:] = np.maximum(starts[1:], np.maximum.accumulate(ends)[:-1])
     whole = starts < ends
-    return Curve(key, label, panel, unit, starts[whole], ends[whole], values[whole])
+    return Curve(quantity, starts[whole], ends[whole], values[whole])

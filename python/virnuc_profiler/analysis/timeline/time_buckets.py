@@ -66,9 +66,7 @@ def cut_at_edges(starts: Column, ends: Column, edges: Column) -> Pieces:
     counts = np.searchsorted(edges, high, side="left") - first
     row = np.repeat(np.arange(len(inside)), counts)
     bucket = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-    return Pieces(
-        inside[row], bucket, np.maximum(low[row], edges[bucket]), np.minimum(high[row], edges[bucket + 1])
-    )
+    return Pieces(inside[row], bucket, np.maximum(low[row], edges[bucket]), np.minimum(high[row], edges[bucket + 1]))
 
 
 def covered_ns(starts: Column, ends: Column, edges: Column) -> Column:
