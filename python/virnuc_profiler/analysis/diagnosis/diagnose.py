@@ -233,7 +233,7 @@ def _within_clock_error(
     if idle_ns >= len(GAP_CAUSES) * NEGLIGIBLE * observation.window_ns:
         return False  # the clocks do not change the length of gaps, so at least one of their causes is worth naming
     moved = (observe(run, observation.shape, device_later_ns=later_ns) for later_ns in (error_ns, -error_ns))
-    return any(not _worth_naming(device_lost_time(some, ceiling)) for some in moved if some.launches)
+    return any(not _worth_naming(device_lost_time(some, ceiling)) for some in moved if len(some.launches))
 
 
 def _worth_naming(lost_time: LostTime) -> list[str]:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED
 from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps, device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline, host_timeline
-from virnuc_profiler.analysis.diagnosis.launches import Launch, launches_of
+from virnuc_profiler.analysis.diagnosis.launches import Launches, launches_of
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp, start_up_of
 from virnuc_profiler.analysis.gpu.activity import sampled_activity
 from virnuc_profiler.analysis.model_cost import ModelShape, flops_by_batch, forward_flops
@@ -21,7 +20,7 @@ from virnuc_profiler.analysis.timing.steady_state import SteadyState, steady_sta
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
 from virnuc_profiler.telemetry.rates import ratio, sequences_per_pass
-from virnuc_profiler.telemetry.records import DeviceCapture, GpuSamples, PackingRecord
+from virnuc_profiler.telemetry.records import DeviceCapture, GpuSamples
 from virnuc_profiler.telemetry.run_result import RunResult
 
 MAX_CLOCK_SLACK_NS: Final = 200_000
@@ -78,7 +77,7 @@ class Observation:
     host: HostTimeline
     whole: DeviceGaps
     gaps: DeviceGaps
-    launches: Sequence[Launch]
+    launches: Launches
     gpu: GpuSamples | None
     activity: Activity
     kernels: KernelActivity | None
@@ -127,11 +126,6 @@ class Observation:
     def flops_per_second(self) -> float | None:
         """FLOP/s of the model in the window; None if its FLOPs are unknown."""
         return None if self.flops is None else ratio(self.flops * 1e9, self.window_ns)
-
-    @property
-    def packings(self) -> dict[int, PackingRecord]:
-        """Packing statistics of the window's batches by batch index."""
-        return self.batches.packings()
 
 
 def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns: int = 0) -> Observation:
