@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_observation
+from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis, diagnose_observation
 from virnuc_profiler.analysis.diagnosis.observation import observe
 from virnuc_profiler.analysis.model_cost import recorded_ceiling, recorded_shape
 from virnuc_profiler.analysis.summary.performance_figures import summarize_performance
@@ -25,9 +25,14 @@ def render_run(run: RunResult) -> str:
         ValueError: The run's metadata contain NaN or infinity.
         TypeError: The run's metadata contain a type that JSON does not support.
     """
+    performance, diagnosis = _judge(run)
+    kernels = "" if run.kernels is None else f"{render_kernels(run.kernels)}\n\n"
+    return f"{performance}\n{render_stages(run)}\n\n{kernels}{render_diagnosis(diagnosis)}\n"
+
+
+def _judge(run: RunResult) -> tuple[str, Diagnosis]:
+    """Return the figures and the diagnosis of a run, for both of which it is observed once."""
     observation = observe(run, recorded_shape(run.metadata))
     diagnosis = diagnose_observation(observation, run, recorded_ceiling(run.metadata))
     document = report_document(run, (observation, diagnosis))
-    performance = render_performance(summarize_performance(document, ""), alone=False)
-    kernels = "" if run.kernels is None else f"{render_kernels(run.kernels)}\n\n"
-    return f"{performance}\n{render_stages(run)}\n\n{kernels}{render_diagnosis(diagnosis)}\n"
+    return render_performance(summarize_performance(document, ""), alone=False), diagnosis
