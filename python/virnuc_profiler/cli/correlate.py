@@ -63,6 +63,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="without RUN: sort operators by the GPU time that they launched themselves, or by that with the ranges "
         "inside theirs (default: self)",
     )  # fmt: skip
+    parser.add_argument("--html", type=file_path, metavar="FILE", help="also write a page that a browser opens")
     parser.add_argument("--json", type=file_path, metavar="FILE", help="also write everything to this file, as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
