@@ -10,7 +10,7 @@ tools() {
     python3 -m venv "$WORK/tools"
     pip install -q --upgrade pip
     pip install -q torch==2.13.0
-    pip install -q --group lint --group build --group test --group wheel --group examples --group interpreter
+    pip install -q --group lint --group build --group test --group wheel --group examples --group interpreter --group launchers
 }
 
 wheel() {
@@ -68,7 +68,7 @@ sanitizer() {
 
 # Tests that skip themselves in README's environment, for want of a package that users need not have.
 optional_packages() {
-    grep -rlE 'importorskip\("(triton|transformers|mypy|virnuc_profiler)' tests --include='test_*.py' |
+    grep -rlE 'importorskip\("(triton|transformers|mypy|ray|submitit|virnuc_profiler)' tests --include='test_*.py' |
         xargs python -m pytest -q tests/integration/test_benchmark_scripts.py::test_throughput
 }
 
