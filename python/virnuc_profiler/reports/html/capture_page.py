@@ -12,7 +12,13 @@ from virnuc_profiler.analysis.nsys.operator_totals import OperatorTotal, SelfTim
 from virnuc_profiler.reports.captures.gpu_work_table import EXPLAINED_SHARE
 from virnuc_profiler.reports.captures.projected_capture import ProjectedCapture
 from virnuc_profiler.reports.figures import counted, milliseconds, share
-from virnuc_profiler.reports.html.capture_parts import Cells, capture_facts, kernel_table, work_table
+from virnuc_profiler.reports.html.capture_parts import (
+    Cells,
+    capture_facts,
+    kernel_table,
+    short_name,
+    work_table,
+)
 from virnuc_profiler.reports.html.figures_html import Figure
 from virnuc_profiler.reports.html.html_table import Cell, Column, Row, bullet_list, fact_list, html_table
 from virnuc_profiler.reports.html.operator_chart import NO_RANGE_LABEL, operator_chart
@@ -41,7 +47,7 @@ def render_capture_page(projected: ProjectedCapture) -> str:
     if shown:
         sections.append(_work(projected, times))
         kernels = [
-            kernel_table(f"Kernels of {total.name}", totals.kernels(at))
+            kernel_table(f"Kernels of {short_name(total.name)}", totals.kernels(at))
             for at, total in enumerate(shown[:_WITH_KERNELS])
         ]
         sections.append(Section("kernels", "Kernels of the first operators", [part for part in kernels if part]))
@@ -69,7 +75,7 @@ def _answer(projected: ProjectedCapture, shown: Sequence[OperatorTotal], times: 
     facts.append(Fact("Operators", f"{len(projected.operators):,}", f"{projected.capture['ranges']:,} ranges"))
     tone: Tone = "neutral" if without / everything <= 1 - EXPLAINED_SHARE else "warning"
     headline = (
-        f"{first.name} launched {share(first.self_ns / everything)} of all GPU time; "
+        f"{short_name(first.name)} launched {share(first.self_ns / everything)} of all GPU time; "
         f"{share(without / everything)} was launched in no range."
     )
     return Answer(headline, [f"Warning: {warning}." for warning in projected.warnings], facts, tone=tone)
@@ -114,8 +120,8 @@ def _operators(projected: ProjectedCapture, shown: Sequence[OperatorTotal], time
 def _cells(total: OperatorTotal, everything: int) -> Cells:
     part = total.self_ns / everything if everything else None
     return [
-        total.name,
-        total.domain,
+        short_name(total.name),
+        short_name(total.domain),
         Cell(f"{total.ranges:,}", total.ranges),
         Cell(f"{total.operations:,}", total.operations),
         Cell(milliseconds(total.self_ns), total.self_ns),
@@ -131,7 +137,13 @@ def _by_device(shown: Sequence[OperatorTotal], times: SelfTimes) -> Markup:
         "Operator",
         *(Column(f"Device {one}", numeric=True, first="descending") for one in devices),
     ]
-    parts = [*zip((total.name for total in shown[:_SHOWN_BY_DEVICE]), times.operators[:_SHOWN_BY_DEVICE], strict=True)]
+    parts = [
+        *zip(
+            (short_name(total.name) for total in shown[:_SHOWN_BY_DEVICE]),
+            times.operators[:_SHOWN_BY_DEVICE],
+            strict=True,
+        )
+    ]
     parts.append((NO_RANGE_LABEL, times.no_range))
     rows: list[Cells] = []
     for name, part in parts:

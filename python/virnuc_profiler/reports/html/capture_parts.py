@@ -11,13 +11,23 @@ from markupsafe import Markup
 from virnuc_profiler.analysis.nsys.gpu_work import GpuWork
 from virnuc_profiler.analysis.nsys.totals import KernelTotal
 from virnuc_profiler.reports.captures.gpu_work_table import WORK_COLUMNS, work_rows
-from virnuc_profiler.reports.figures import milliseconds, share
+from virnuc_profiler.reports.columns import shortened
+from virnuc_profiler.reports.figures import milliseconds, share, words
 from virnuc_profiler.reports.html.html_table import Cell, Column, html_table
 
 Cells = list[str | Markup | Cell]
 """Cells of a row."""
 
 _KERNELS: Final = 5
+
+
+def short_name(name: str) -> str:
+    """Return a name of unknown origin, cut in its middle.
+
+    Args:
+        name: Name of a range or kernel.
+    """
+    return shortened(words(name, 4096), 160)
 
 
 def numeric(*names: str) -> list[Column | str]:
@@ -45,7 +55,7 @@ def kernel_table(caption: str, kernels: Sequence[KernelTotal]) -> Markup | None:
     ]
     rows: list[Cells] = [
         [
-            kernel.name, Cell(f"{kernel.operations:,}", kernel.operations),
+            short_name(kernel.name), Cell(f"{kernel.operations:,}", kernel.operations),
             Cell(milliseconds(kernel.total_ns), kernel.total_ns),
             Cell(share(kernel.total_ns / total_ns), kernel.total_ns),
         ]

@@ -9,7 +9,14 @@ from virnuc_profiler.analysis.nsys.correlation import Agreement, StageCorrelatio
 from virnuc_profiler.reports.captures.correlated_run import CorrelatedRun
 from virnuc_profiler.reports.captures.correlation_table import comparison_notes, comparison_sentences
 from virnuc_profiler.reports.figures import microseconds, milliseconds, share
-from virnuc_profiler.reports.html.capture_parts import Cells, capture_facts, kernel_table, numeric, work_table
+from virnuc_profiler.reports.html.capture_parts import (
+    Cells,
+    capture_facts,
+    kernel_table,
+    numeric,
+    short_name,
+    work_table,
+)
 from virnuc_profiler.reports.html.html_table import Cell, bullet_list, fact_list, html_table
 from virnuc_profiler.reports.html.page import Answer, Fact, Section, Tone, render_page
 
@@ -26,7 +33,7 @@ def render_correlation_page(correlated: CorrelatedRun) -> str:
     correlation = correlated.correlation
     kernels = [
         table for stage in correlation.stages
-        if (table := kernel_table(f"Kernels of {stage.name}", stage.total.kernels)) is not None
+        if (table := kernel_table(f"Kernels of {short_name(stage.name)}", stage.total.kernels)) is not None
     ]  # fmt: skip
     sections = [
         Section(

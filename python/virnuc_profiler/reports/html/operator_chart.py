@@ -9,7 +9,7 @@ from typing import Final
 from virnuc_profiler.analysis.nsys.operator_totals import OperatorTotal, SelfTimes
 from virnuc_profiler.reports.figures import counted, milliseconds
 from virnuc_profiler.reports.html.figures_html import Figure, themed
-from virnuc_profiler.reports.html.safe_text import chart_text
+from virnuc_profiler.reports.html.safe_text import chart_text, visible
 
 _BARS: Final = 20
 _BAR_HEIGHT: Final = 26
@@ -44,15 +44,14 @@ def operator_chart(shown: Sequence[OperatorTotal], times: SelfTimes) -> Figure:
     nothing = [0.0] * len(bars)
     only_last = [*nothing[1:], without_ns / 1e6]
     details = [f"self {milliseconds(own)} ms, total {milliseconds(total)} ms" for _, own, total in bars]
+    names = [visible(name, 160) for name, *_ in bars]
     details[-1] = f"{milliseconds(without_ns)} ms"
     for color, legend, left, right, hatch in (
         ("series-1", "self", nothing, own_ms, " "),
         ("series-6", "in ranges inside", own_ms, all_ms, "right_diagonal_line"),
         ("series-8", "in no range", nothing, only_last, "dot"),
     ):
-        source = {
-            "label": labels, "left": left, "right": right, "name": [name for name, *_ in bars], "detail": details,
-        }  # fmt: skip
+        source = {"label": labels, "left": left, "right": right, "name": names, "detail": details}
         bar = plot.hbar(y="label", left="left", right="right", height=0.7, source=source, legend_label=legend)
         bar.glyph.hatch_pattern = hatch  # no color is the only sign of anything
         themed(bar.glyph, fill_color=color, line_color="surface", hatch_color="surface")
