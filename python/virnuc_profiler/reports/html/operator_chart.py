@@ -13,7 +13,7 @@ from virnuc_profiler.reports.html.safe_text import chart_text, visible
 
 _BARS: Final = 20
 _BAR_HEIGHT: Final = 26
-_SHORTEST: Final = 0.001
+_SHORTEST: Final = 0.002
 """Bars below this share of the longest would not be seen."""
 
 NO_RANGE_LABEL: Final = "(in no range)"
@@ -30,7 +30,7 @@ def operator_chart(shown: Sequence[OperatorTotal], times: SelfTimes) -> Figure:
     from bokeh.plotting import figure
 
     longest_ns = max(total.total_ns for total in shown)
-    drawn = [total for total in shown[:_BARS] if total.total_ns >= _SHORTEST * longest_ns]
+    drawn = [total for total in shown if total.total_ns >= _SHORTEST * longest_ns][:_BARS]
     without_ns = int(times.no_range.sum())
     bars = [*((total.name, total.self_ns, total.total_ns) for total in drawn), (NO_RANGE_LABEL, 0, 0)]
     labels = _different(chart_text(name, 40) for name, _, _ in bars)
