@@ -156,8 +156,8 @@ def _check_outputs(arguments: argparse.Namespace, run_file: Path | None) -> None
 
 def _write_page(path: Path, found: CorrelatedRun | ProjectedCapture) -> None:
     from virnuc_profiler.reports.captures.correlated_run import CorrelatedRun
-    from virnuc_profiler.reports.html.capture_page import render_capture_page
-    from virnuc_profiler.reports.html.correlation_page import render_correlation_page
+    from virnuc_profiler.reports.html.captures.capture_page import render_capture_page
+    from virnuc_profiler.reports.html.captures.correlation_page import render_correlation_page
     from virnuc_profiler.telemetry.files import write_text_atomically
 
     page = render_correlation_page(found) if isinstance(found, CorrelatedRun) else render_capture_page(found)

@@ -9,7 +9,7 @@ from virnuc_profiler.analysis.nsys.correlation import Agreement, StageCorrelatio
 from virnuc_profiler.reports.captures.correlated_run import CorrelatedRun
 from virnuc_profiler.reports.captures.correlation_table import comparison_notes, comparison_sentences
 from virnuc_profiler.reports.figures import microseconds, milliseconds, share
-from virnuc_profiler.reports.html.capture_parts import (
+from virnuc_profiler.reports.html.captures.capture_parts import (
     Cells,
     capture_facts,
     kernel_table,

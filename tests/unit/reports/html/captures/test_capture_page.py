@@ -8,7 +8,7 @@ from tests.support.nsys_files import NsysFile, real_exports, write_capture_of
 from tests.support.run_records import MS, batch, run_of, stage
 from virnuc_profiler.cli.main import main
 from virnuc_profiler.reports.captures.projected_capture import project_capture
-from virnuc_profiler.reports.html.capture_page import render_capture_page
+from virnuc_profiler.reports.html.captures.capture_page import render_capture_page
 from virnuc_profiler.telemetry.records import DeviceCapture
 
 HOSTILE = [

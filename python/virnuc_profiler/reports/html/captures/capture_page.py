@@ -12,16 +12,16 @@ from virnuc_profiler.analysis.nsys.operator_totals import OperatorTotal, SelfTim
 from virnuc_profiler.reports.captures.gpu_work_table import EXPLAINED_SHARE
 from virnuc_profiler.reports.captures.projected_capture import ProjectedCapture
 from virnuc_profiler.reports.figures import counted, milliseconds, share
-from virnuc_profiler.reports.html.capture_parts import (
+from virnuc_profiler.reports.html.captures.capture_parts import (
     Cells,
     capture_facts,
     kernel_table,
     short_name,
     work_table,
 )
+from virnuc_profiler.reports.html.captures.operator_chart import NO_RANGE_LABEL, operator_chart
 from virnuc_profiler.reports.html.figures_html import Figure
 from virnuc_profiler.reports.html.html_table import Cell, Column, Row, bullet_list, fact_list, html_table
-from virnuc_profiler.reports.html.operator_chart import NO_RANGE_LABEL, operator_chart
 from virnuc_profiler.reports.html.page import Answer, Fact, Section, Tone, render_page
 
 _SHOWN_BY_DEVICE: Final = 20
