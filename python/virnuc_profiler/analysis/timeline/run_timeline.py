@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All that a run's page shows over time, on one axis: stages, batches, idle time with its causes, readings of the GPU."""
+"""All that a run's page shows over time, on one axis: stages, batches, idle time and its causes, GPU readings."""
 
 from __future__ import annotations
 

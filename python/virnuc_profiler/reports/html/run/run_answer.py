@@ -51,8 +51,8 @@ def _tone(diagnosis: Diagnosis) -> Tone:
 def _judged_part(found: RunFindings) -> Iterator[str]:
     if found.judged_batches is not None:
         yield (
-            f"The diagnosis is that of the first {found.judged_batches:,} of {len(found.run.batches):,} batches; rates, "
-            "packing, energy and the charts are those of the whole run."
+            f"The diagnosis is that of the first {found.judged_batches:,} of {len(found.run.batches):,} batches; "
+            "rates, packing, energy and the charts are those of the whole run."
         )
 
 
