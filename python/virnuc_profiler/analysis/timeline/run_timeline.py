@@ -105,7 +105,7 @@ class RunTimeline:
             starts, ends = lane.start_ns[rows], lane.end_ns[rows]
             found = moment_extremes(ends, ends - starts, edges)
             covered.append(covered_ns(starts, ends, edges))
-            counts.append(found.count)
+            counts.append(found.counts)
             longest.append(np.nan_to_num(found.high).astype(np.int64))
         chosen = slice(None) if batches is None else batches
         return Reduced(

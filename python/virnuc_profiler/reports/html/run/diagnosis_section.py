@@ -23,7 +23,7 @@ def diagnosis_section(found: RunFindings) -> Section:
     evidence = html_table(["What was measured", "Value"], rows, caption="Evidence", sortable=False)
     parts = [bullet_list([diagnosis.sentence, *diagnosis.further]), *([evidence] if rows else [])]
     if diagnosis.gaps:
-        columns = [
+        columns: list[Column | str] = [
             "Cause", Column("Gaps", numeric=True, first="descending"),
             Column("Total, ms", numeric=True, first="descending"),
             Column("Share of the window", numeric=True, first="descending"),

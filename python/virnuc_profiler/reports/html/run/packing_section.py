@@ -103,7 +103,7 @@ def _figure(packed: BatchTable, filled: Values) -> Figure:
     longest = moment_extremes(places, columns["max_length"], edges).high
     mean = columns["tokens"] / np.maximum(columns["sequences"], 1)
     means = moment_extremes(places, mean, edges)
-    lengths = Extremes(means.count, shortest, means.mean, longest)
+    lengths = Extremes(means.counts, shortest, means.mean, longest)
     top = float(columns["max_length"].max()) * 1.08 + 1
     plots.append(_plot("Lengths of sequences, tokens", x_range, edges, lengths, "series-1", (0.0, top)))
     plots[-1].xaxis.axis_label = "batches in the order in which they began"
@@ -125,7 +125,7 @@ def _plot(title: str, x_range: Any, edges: Column, found: Extremes, color: str, 
         min_border_left=_LEFT,
     )  # fmt: skip
     plot.yaxis.ticker.desired_num_ticks = 4
-    known = np.flatnonzero(found.count)
+    known = np.flatnonzero(found.counts)
     source = ColumnDataSource(
         {
             "left": edges[:-1][known].astype(float), "right": edges[1:][known].astype(float), "low": found.low[known],

@@ -82,7 +82,8 @@ def timeline_figure(timeline: RunTimeline) -> TimelineFigure | None:
     Args:
         timeline: The run over time.
     """
-    from bokeh.models import Column, CrosshairTool, Range1d, Span
+    from bokeh.models import Column, CrosshairTool, Range1d
+    from bokeh.models.annotations import Span
 
     elapsed_s = max(timeline.elapsed_ns, 1) / 1e9
     x_range = Range1d(start=0, end=elapsed_s, bounds=(0, elapsed_s), min_interval=min(1e-7, elapsed_s), name=X_RANGE)
@@ -234,9 +235,10 @@ def _panel(view: WholeView, x_range: Any, title: str, curves: Sequence[tuple[int
         _band(plot, f"curve-{number}-band", band, color)
         lines.append((curve.quantity.short, [_line(plot, f"curve-{number}-line", line, color, 1.5)]))
     if len(lines) > 1:
+        options: dict[str, Any] = {"padding": 0, "margin": 0, "spacing": 8, "border_line_color": None}
         legend = Legend(
-            items=lines, orientation="horizontal", location=(0, 0), border_line_color=None, padding=0, margin=0,
-            spacing=8, label_text_font_size="11px", glyph_height=10, glyph_width=14, label_height=12, label_standoff=3,
+            items=lines, orientation="horizontal", location=(0, 0), label_text_font_size="11px", glyph_height=10,
+            glyph_width=14, label_height=12, label_standoff=3, **options,
         )  # fmt: skip
         plot.add_layout(legend, "above")
         plot.height += 16

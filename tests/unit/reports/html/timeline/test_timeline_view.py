@@ -104,7 +104,7 @@ def test_the_script_reduces_as_the_analysis_does(browser: Browser, run, tmp_path
     assert np.nanmax(high) == np.nanmax(reduced.pace.high)
     assert np.nanmin(low) == np.nanmin(reduced.pace.low)
     if timeline.exact.whole:
-        assert count.tolist() == reduced.pace.count.tolist()
+        assert count.tolist() == reduced.pace.counts.tolist()
         known = count > 0  # elsewhere the script shows the batch that lasts there
         assert np.allclose(mean[known], reduced.pace.mean[known])
 
