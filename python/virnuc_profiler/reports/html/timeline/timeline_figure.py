@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import numpy as np
 
 from virnuc_profiler.analysis.timeline.idle_causes import IDLE_CAUSES
 from virnuc_profiler.analysis.timeline.run_timeline import RunTimeline
@@ -65,6 +68,7 @@ class TimelineFigure:
         flight: Place of the batches in flight; None without batches.
         idle: Place of the device's idle time; None if it is not known.
         most_in_flight: Number of batches in flight that fills their lane.
+        colors: Names of the colors of all bars.
     """
 
     model: Any
@@ -74,6 +78,7 @@ class TimelineFigure:
     flight: Place | None = None
     idle: Place | None = None
     most_in_flight: float = 1.0
+    colors: list[str] = field(default_factory=list)
 
 
 def timeline_figure(timeline: RunTimeline) -> TimelineFigure | None:
@@ -182,14 +187,18 @@ def _gantt(view: WholeView, x_range: Any, found: TimelineFigure) -> Any:
     remaining = iter(places)
     found.flight = next(remaining)
     _flight(plot, view, found.flight)
+    bars: dict[str, list[Shapes]] = defaultdict(list)  # those of one color share a source, which is faster to feed
     for number, lane in enumerate(timeline.lanes):
-        place = next(remaining)
-        found.lanes.append(place)
-        _quads(plot, f"lane-{number}", view.lane(number, place), stage_color(lane.name))
+        found.lanes.append(next(remaining))
+        bars[stage_color(lane.name)].append(view.lane(number, found.lanes[-1]))
     if len(timeline.idle.start_ns):
         found.idle = next(remaining)
-        for number, shapes in enumerate(view.idle(found.idle)):
-            _quads(plot, f"idle-{number}", shapes, CAUSE_COLORS[IDLE_CAUSES[number]])
+        for cause, shapes in zip(IDLE_CAUSES, view.idle(found.idle), strict=True):
+            bars[CAUSE_COLORS[cause]].append(shapes)
+    for color, parts in bars.items():
+        shapes = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        _quads(plot, f"bars-{color}", shapes, color)
+    found.colors = list(bars)
     return plot
 
 

@@ -18,7 +18,7 @@ from virnuc_profiler.reports.figures import counted
 from virnuc_profiler.reports.html.figures_html import Figure
 from virnuc_profiler.reports.html.page import Section
 from virnuc_profiler.reports.html.safe_text import json_for_script, markup, visible
-from virnuc_profiler.reports.html.timeline.stage_colors import CAUSE_COLORS
+from virnuc_profiler.reports.html.timeline.stage_colors import CAUSE_COLORS, stage_color
 from virnuc_profiler.reports.html.timeline.timeline_data import timeline_data
 from virnuc_profiler.reports.html.timeline.timeline_figure import TimelineFigure, timeline_figure
 
@@ -116,13 +116,15 @@ def _places(timeline: RunTimeline, charts: TimelineFigure) -> dict[str, Any]:
         "elapsed": max(timeline.elapsed_ns, 1),
         "names": [visible(name, 200) for name in timeline.batches.stages.names],
         "causes": [LABELS[cause] for cause in IDLE_CAUSES],
+        "cause_colors": [CAUSE_COLORS[cause] for cause in IDLE_CAUSES],
+        "colors": charts.colors,
         "charts": charts.charts,
         "flight": None if charts.flight is None else asdict(charts.flight),
         "idle": None if charts.idle is None else asdict(charts.idle),
         "most_in_flight": charts.most_in_flight,
         "indices": int(index.max()) + 1 if len(index) else 0,
         "lanes": [
-            {"stage": lane.stage, "device": lane.on_device, "place": asdict(place)}
+            {"stage": lane.stage, "device": lane.on_device, "place": asdict(place), "color": stage_color(lane.name)}
             for lane, place in zip(timeline.lanes, charts.lanes, strict=True)
         ],
     }

@@ -223,7 +223,7 @@ def test_without_decompression_the_whole_run_is_shown_and_it_says_so(browser: Br
         until(browser, "return document.getElementById('timeline-status').textContent.includes('cannot unpack')")
         browser.js("virnucTimeline.range.setv({ start: 0, end: 0.5 })")
         assert until(browser, "return document.getElementById('timeline-status').textContent.includes('cannot unpack')")
-        assert browser.js("return virnucTimeline.doc.get_model_by_name('lane-0').data.left.length") > 100
+        assert browser.js("return virnucTimeline.doc.get_model_by_name('bars-series-1').data.left.length") > 100
         browser.assert_quiet()
     finally:
         browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
