@@ -210,5 +210,4 @@ def _stop_tracks(run: RunResult) -> Iterator[SliceTrack]:
 
 def _counter_tracks(run: RunResult) -> Iterator[CounterTrack]:
     for curve in gpu_curves(run.gpu, (run.host_start_ns, run.host_end_ns)):
-        label = f"{curve.label} activity" if curve.key.endswith("_activity") else curve.label
-        yield CounterTrack(label, curve.unit, curve.start_ns, curve.values)
+        yield CounterTrack(curve.quantity.label, curve.quantity.unit, curve.start_ns, curve.values)

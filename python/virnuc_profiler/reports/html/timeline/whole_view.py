@@ -134,9 +134,11 @@ class WholeView:
         }
 
     def _band(self, low: Values, high: Values) -> Shapes:
-        some = high > low
-        bounds = [np.repeat(np.where(some, each, np.nan), 2) for each in (low, high)]
-        return {"x": np.repeat(self.seconds, 2)[1:-1], "y1": bounds[0], "y2": bounds[1]}
+        """Return an area between two steps. It has no height, at the value before, where nothing is known."""
+        known = np.maximum.accumulate(np.where(np.isnan(high), -1, np.arange(len(high))))
+        filled = np.where(known < 0, 1.0, high[known])
+        lower, upper = (np.where(np.isnan(high), filled, each) for each in (low, high))
+        return {"x": np.repeat(self.seconds, 2)[1:-1], "y1": np.repeat(lower, 2), "y2": np.repeat(upper, 2)}
 
     def _line(self, mean: Values) -> Shapes:
         return {"x": np.repeat(self.seconds, 2)[1:-1], "y": np.repeat(mean, 2)}

@@ -116,14 +116,17 @@ const virnucDrawing = {
     return { x, y };
   },
 
-  // Parts without values, and those in which all values are equal, have no band.
+  // Parts without values have a band without height, at the value before: an area cannot be interrupted.
   band(edges, { low, high }, unit = 1) {
     const x = [], y1 = [], y2 = [];
+    let before = 1;
     for (let i = 0; i < low.length; i++) {
-      const some = high[i] > low[i];
+      const known = high[i] >= low[i];
+      const least = known ? low[i] / unit : before, largest = known ? high[i] / unit : before;
       x.push(edges[i] / 1e9, edges[i + 1] / 1e9);
-      y1.push(some ? low[i] / unit : NaN, some ? low[i] / unit : NaN);
-      y2.push(some ? high[i] / unit : NaN, some ? high[i] / unit : NaN);
+      y1.push(least, least);
+      y2.push(largest, largest);
+      before = largest;
     }
     return { x, y1, y2 };
   },
