@@ -200,6 +200,16 @@ def test_the_pointer_tells_exact_numbers(browser: Browser, page, run):  # noqa: 
     browser.assert_quiet()
 
 
+def test_print_shows_the_whole_run(browser: Browser, page, run):  # noqa: F811
+    opened(browser, page)
+    browser.js("virnucTimeline.range.setv({ start: 0.1, end: 0.2 })")
+    browser.driver.execute_cdp_cmd("Page.printToPDF", {})
+    elapsed = run.host_end_ns - run.host_start_ns
+    assert until(browser, "return virnucTimeline.stats.printed") == pytest.approx([0, elapsed])
+    assert shown_ns(browser) == pytest.approx([1e8, 2e8])
+    browser.assert_quiet()
+
+
 def test_a_long_run_says_what_is_kept_and_shows_the_slow_batch(browser: Browser, run, tmp_path):  # noqa: F811
     path = tmp_path / "long.html"
     path.write_text(render_run_html(run, max_exact_intervals=5_000))

@@ -211,6 +211,21 @@
     if (batch >= 0) select(batch);
   }
 
+  // Print shows the whole run. No frame is drawn before it, so that the charts are painted here, after their data have
+  // arrived, for which they need some turns of the queue.
+  async function printWhole() {
+    state.before = shown();
+    whole();
+    redraw();
+    for (let turn = 0; turn < 100; turn++) await null;
+    for (const chart of about.charts) {
+      const view = Bokeh.index.find_one?.(state.doc.get_model_by_name(chart));
+      view?.invalidate_painters?.();
+      view?.repaint?.();
+    }
+    state.stats.printed = shown();
+  }
+
   function connect() {
     state.doc = Bokeh.documents.find((doc) => doc.get_model_by_name?.("timeline-x"));
     state.range = state.doc.get_model_by_name("timeline-x");
@@ -222,7 +237,7 @@
       model.on_event("tap", (event) => tapped(event, chart));
     }
     state.doc.get_model_by_name(about.charts[0]).properties.inner_width.change.connect(schedule);
-    addEventListener("beforeprint", () => { state.before = shown(); whole(); redraw(); });
+    addEventListener("beforeprint", printWhole);
     addEventListener("afterprint", () => { if (state.before) show(...state.before); });
     redraw();
   }
