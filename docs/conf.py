@@ -50,6 +50,9 @@ copybutton_only_copy_prompt_lines = False
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 
+mermaid_fullscreen = False
+mermaid_height = "auto"
+
 html_theme = "furo"
 html_title = f"virnuc_profiler {release}"
 html_static_path = ["static"]
