@@ -200,6 +200,9 @@ def main() -> None:
     options.add_argument("--scenarios", default="", help="some of the scenarios, such as mixed:modes,knee:1.5%%")
     options.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
     arguments = options.parse_args()
+    methods = arguments.methods.split(",")
+    if unknown := set(methods) - set(METHODS):
+        options.error(f"no method {min(unknown)}; they are {', '.join(METHODS)}")
     wanted = set(filter(None, arguments.scenarios.split(",")))
     rows, figures = [], []
     known = list(scenarios([read_table(path) for path in arguments.table]))
@@ -209,7 +212,7 @@ def main() -> None:
         )
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for kind, noise, table in known:
-            for method in arguments.methods.split(","):
+            for method in methods:
                 if wanted and f"{kind}:{noise}" not in wanted:
                     continue
                 run = partial(replay, method, kind, noise, table)

@@ -9,6 +9,9 @@ from typing import Any
 from docutils import nodes
 from myst_parser.sphinx_ import Parser as MystParser
 from sphinx.application import Sphinx
+from sphinx.util import logging
+
+_log = logging.getLogger(__name__)
 
 DOCS = Path(__file__).parents[1]
 INCLUDED = {
@@ -62,7 +65,10 @@ def in_site(text: str, file: Path, page: Path) -> str:
             for theme in ("light", "dark")
         )
 
-    return _PICTURE.sub(picture, _LINK.sub(link, text))
+    shown = _PICTURE.sub(picture, _LINK.sub(link, text))
+    if "<picture" in shown:
+        _log.warning("%s has a picture that the site cannot show: it is not as repository_view reads it", file)
+    return shown
 
 
 def _rewrite_page(app: Sphinx, name: str, source: list[str]) -> None:

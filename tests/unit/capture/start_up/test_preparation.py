@@ -25,7 +25,7 @@ class Loader:
         yield from range(12)
 
 with profiler.preparing("open the index"):
-    time.sleep(0.01)
+    time.sleep(0.5)  # longer than a tenth of the run, however fast imports are
 with profiler:
     for item in profiler.batches(Loader(0.5, 0.3)):
         with profiler.stage("forward"):
@@ -56,7 +56,7 @@ def test_a_loop_whose_start_up_takes_most_of_the_run_says_so_first_with_the_shar
     assert phases["data_loading"] >= 0.3e9
     assert phases["first_batch"] >= 0.4e9
     assert 0 < before_ns < took_ns
-    assert before["open the index"] >= 0.01e9
+    assert before["open the index"] >= 0.5e9
     assert further[-1].startswith("Before the run, ")
 
 
