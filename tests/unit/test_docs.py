@@ -14,6 +14,7 @@ import virnuc_profiler
 from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
 from virnuc_profiler.cli.embed import embed_command
 from virnuc_profiler.cli.options.arguments import Parser
+from virnuc_profiler.telemetry.schema import telemetry_schema
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
@@ -159,6 +160,30 @@ def test_commands_parse(page):
 @pages()
 def test_prose_uses_the_agreed_words(page):
     assert avoided_words(read(page)) == []
+
+
+def test_every_page_has_a_place_in_the_site():
+    index = read(ROOT / "docs" / "index.rst")
+    listed = {line.strip() for line in index.splitlines() if re.fullmatch(r" {3}[\w/-]+", line)}
+    pages = {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in ROOT.glob("docs/*.md")}
+    pages |= {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in ROOT.glob("docs/**/*.rst")}
+    assert pages - {"README", "index"} == listed
+
+
+def test_every_public_name_is_in_the_reference():
+    described = re.findall(r"^.. auto(?:class|function):: (\w+)$", read(ROOT / "docs/reference/python.rst"), re.MULTILINE)
+    assert sorted(described) == sorted({*virnuc_profiler.__all__} - {"__version__"})
+
+
+def test_every_figure_is_defined():
+    figures, files = read(ROOT / "docs/every-figure.md"), read(ROOT / "docs/telemetry.md")
+    schema = telemetry_schema()["$defs"]
+    assert [key for key in schema["summary"]["properties"] if f"`{key}`" not in figures] == []
+    assert [key for key in schema["batch"]["properties"] if f"`{key}`" not in files] == []
+    report = read(ROOT / "python/virnuc_profiler/reports/performance_text.py")
+    labels = re.findall(r'_(?:line|sampled)\((?:summary, \w+, )?"([A-Z][^"(]+)', report)
+    assert len(labels) > 30
+    assert [label for label in labels if label.strip() not in figures] == []
 
 
 def test_every_page_can_be_reached_from_the_readme():
