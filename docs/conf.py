@@ -26,7 +26,7 @@ extensions = [
 exclude_patterns = ["README.md", "decisions/README.md"]  # the index.rst beside each includes it
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(os|torch|numpy|np|pathlib|collections|typing|contextlib|datetime|psutil|pandas|pyarrow|abc)\..*|Tensor"),
+    ("py:.*", r"(os|torch|numpy|np|pathlib|collections|typing|contextlib|datetime|psutil|pandas|pyarrow|abc)\..*|Tensor|ArrayLike"),
     ("py:class", r"virnuc_profiler\..*"),  # inner types in signatures; prose must not link to what no page describes
     ("py:class", r"tuple\[.*"),  # of the attributes of records, which Sphinx splits at their commas
 ]
@@ -37,8 +37,9 @@ myst_heading_anchors = 4  # as GitHub makes them
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 add_module_names = False
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True

@@ -163,15 +163,17 @@ def test_prose_uses_the_agreed_words(page):
 
 
 def test_every_page_has_a_place_in_the_site():
-    index = read(ROOT / "docs" / "index.rst")
-    listed = {line.strip() for line in index.splitlines() if re.fullmatch(r" {3}[\w/-]+", line)}
-    pages = {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in ROOT.glob("docs/*.md")}
-    pages |= {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in ROOT.glob("docs/**/*.rst")}
-    assert pages - {"README", "index"} == listed
+    listed = set()
+    for index in (ROOT / "docs").rglob("index.rst"):
+        entries = re.findall(r"^ {3}([\w/-]+)$", read(index), re.MULTILINE)
+        listed |= {str((index.parent / entry).relative_to(ROOT / "docs")) for entry in entries}
+    pages = [page for pattern in ("*.md", "**/*.rst") for page in (ROOT / "docs").glob(pattern)]
+    assert {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in pages} - {"README", "index"} == listed
 
 
 def test_every_public_name_is_in_the_reference():
-    described = re.findall(r"^.. auto(?:class|function):: (\w+)$", read(ROOT / "docs/reference/python.rst"), re.MULTILINE)
+    pages = [read(page) for page in sorted(ROOT.glob("docs/reference/python/*.rst"))]
+    described = re.findall(r"^.. auto(?:class|function):: (\w+)$", "".join(pages), re.MULTILINE)
     assert sorted(described) == sorted({*virnuc_profiler.__all__} - {"__version__"})
 
 
