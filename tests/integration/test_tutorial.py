@@ -38,7 +38,7 @@ def commands():
         if language == "python":
             yield None, text
             continue
-        for entry in text.split("$ ")[1:]:
+        for entry in text.replace("\\\n", "").split("$ ")[1:]:
             command, _, expected = entry.partition("\n")
             yield command, expected
 
