@@ -45,13 +45,18 @@ read();
 DRAWN = """
 const done = arguments[arguments.length - 1];
 const started = performance.now();
-for (const target of document.querySelectorAll("[data-figure]")) target.scrollIntoView();
-const wait = () => {
-  if (document.querySelector("[data-figure]:not([data-drawn])")) return setTimeout(wait, 20);
+const next = () => {
+  const target = document.querySelector("[data-figure]:not([data-drawn])");
+  if (target && performance.now() - started < 20000) {
+    target.scrollIntoView();
+    setTimeout(next, 20);
+    return;
+  }
   scrollTo(0, 0);
-  requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - started)));
+  const passed = target ? -1 : performance.now() - started;
+  requestAnimationFrame(() => requestAnimationFrame(() => done(passed)));
 };
-wait();
+next();
 """
 
 
@@ -121,7 +126,9 @@ class Browser:
 
     def draw_all(self) -> float:
         """Scroll through the page until each chart is drawn; return how long that took, in milliseconds."""
-        return float(self.driver.execute_async_script(DRAWN))
+        passed = float(self.driver.execute_async_script(DRAWN))
+        assert passed >= 0, f"a chart was not drawn: {self.log()[0]}"
+        return passed
 
     def times_ms(self) -> dict[str, float]:
         """First paint, interactive and loaded, from the start of loading."""

@@ -8,7 +8,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, BinaryIO, Final
 
 import numpy as np
 
@@ -121,13 +121,28 @@ def _has_long_list(value: Any) -> bool:
 
 
 def _write_atomically(path: Path, pieces: Iterable[str]) -> Path:
+    with opened_atomically(path) as file:
+        file.writelines(piece.encode("utf-8") for piece in pieces)
+    return path
+
+
+@contextlib.contextmanager
+def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes its name once it is whole.
+
+    Args:
+        path: File to write. Missing folders are created.
+
+    Raises:
+        OutputError: The file cannot be written. No partial file is left behind.
+    """
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_UNFINISHED}")
         temporary = Path(name)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines(pieces)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp creates private files, but results are not secret
@@ -138,7 +153,6 @@ def _write_atomically(path: Path, pieces: Iterable[str]) -> Path:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-    return path
 
 
 def move_aside(path: Path, why: str) -> Path | None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.batch_table import BATCH_FIELDS, STAGE_FIELDS, BatchTable
@@ -31,6 +31,9 @@ from virnuc_profiler.telemetry.records import (
     stopped_ns,
     suspended_ns,
 )
+from virnuc_profiler.telemetry.tables.html_display import run_html
+from virnuc_profiler.telemetry.tables.pandas_frames import to_frame
+from virnuc_profiler.telemetry.tables.run_tables import run_table
 from virnuc_profiler.telemetry.typed_records import (
     Known,
     known_fields,
@@ -40,6 +43,9 @@ from virnuc_profiler.telemetry.typed_records import (
     with_unknown_keys,
 )
 from virnuc_profiler.telemetry.values import plain_items
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REQUIRED: Final[Mapping[str, type]] = {
     "run_id": str,
@@ -139,6 +145,22 @@ class RunResult:
     def total_tokens(self) -> int | None:
         """Number of tokens in the batches with packing statistics, BOS and EOS included; None if no batch has them."""
         return self.batches.total("tokens")
+
+    def to_pandas(self, table: str = "batches") -> pd.DataFrame:
+        """Return one of the run's tables as a data frame of pandas; see ``docs/export-a-run.md`` for its columns.
+
+        Args:
+            table: ``batches``, ``stages`` or ``samples`` (the readings of the GPU).
+
+        Raises:
+            ValueError: There is no such table.
+            LibraryUnavailable: pandas cannot be imported; the message says how to install it.
+        """
+        return to_frame(run_table(self, table))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of the run."""
+        return run_html(self)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run as JSON, atomically.

@@ -17,6 +17,7 @@ from virnuc_profiler.embed.claimed_shards import ClaimedShards
 from virnuc_profiler.embed.rank_worker import RankListener
 from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.ranks.rank import Rank
+from virnuc_profiler.ranks.rank_variables import RAY
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.telemetry.number_text import number
 
@@ -34,6 +35,7 @@ class JobMeter(RankListener):
         clock: Returns monotonic seconds.
         others: Returns the tokens of these shards that other processes have finished.
         ranks: Number of processes that work on them.
+        window_s: Seconds of which the rate is the mean.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class JobMeter(RankListener):
         *,
         others: Callable[[], int] = lambda: 0,
         ranks: int = 1,
+        window_s: float = _WINDOW_S,
     ) -> None:
         self._total = tokens
         self._shards = shards
         self._clock = clock
         self._others = others
         self._ranks = ranks
+        self._window_s = window_s
         self._began = clock()
         self._points: deque[tuple[float, int, int]] = deque()
         self._last = (self._began, 0, 0)
@@ -70,7 +74,7 @@ class JobMeter(RankListener):
         self._last = (now, sequences, tokens)
         if not self._points or now - self._points[-1][0] >= _STEP_S:
             self._points.append(self._last)
-            while now - self._points[0][0] > _WINDOW_S:
+            while now - self._points[0][0] > self._window_s:
                 self._points.popleft()
 
     def shard_done(self, shard: Shard) -> None:  # noqa: ARG002
@@ -134,6 +138,9 @@ def show_job(left: Sequence[Shard], queue: ClaimedShards, rank: Rank) -> Iterato
     console = Console(stderr=True)
     if not console.is_terminal or not rank.is_single:
         meter = JobMeter(tokens, shards, others=others, ranks=rank.count)
+        if rank.launcher == RAY:  # whose driver prints the lines, for all ranks together
+            yield meter
+            return
         label = "embedding" if rank.is_single else f"rank {rank.index}, embedding"
         with Heartbeat(lambda: f"{label}: {meter}"):
             yield meter

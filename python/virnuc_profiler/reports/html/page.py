@@ -106,6 +106,8 @@ def render_page(
     *,
     kind: str = "Report",
     source: str = "",
+    scripts: Sequence[str] = (),
+    styles: str = "",
 ) -> str:
     """Return a page as one self-contained HTML document.
 
@@ -118,6 +120,8 @@ def render_page(
         fine_print: What the numbers rest on: machine, versions, workload, and what was not measured.
         kind: What the page reports on, such as ``Sweep``.
         source: File or folder that it was made from.
+        scripts: JavaScript of this package that the page needs beyond that of all pages.
+        styles: Style sheet that it needs beyond that of all pages.
 
     Raises:
         LibraryUnavailable: Bokeh is missing.
@@ -126,12 +130,12 @@ def render_page(
     page = _Page()
     page.charts([*sections, *fine_print])
     webgl = any(figure.webgl for figure in page.figures)
-    scripts = [*(bokeh_scripts(webgl=webgl) if page.figures else ()), asset("page.js")]
+    whole = [*(bokeh_scripts(webgl=webgl) if page.figures else ()), asset("page.js"), *scripts]
     return _template().render(
         title=title, answer=answer, sections=sections, fine_print=fine_print, kind=kind, source=source, page=page,
-        scripts=[Markup(script) for script in scripts],  # noqa: S704
-        security=Markup(_security_policy(scripts, webgl=webgl)),  # noqa: S704
-        styles=Markup(css_variables() + asset("page.css")),  # noqa: S704
+        scripts=[Markup(script) for script in whole],  # noqa: S704
+        security=Markup(_security_policy(whole, webgl=webgl)),  # noqa: S704
+        styles=Markup(css_variables() + asset("page.css") + styles),  # noqa: S704
         mark=REPORT_MARK,
     )  # fmt: skip
 
