@@ -26,7 +26,8 @@ extensions = [
 exclude_patterns = ["README.md", "decisions/README.md"]  # the index.rst beside each includes it
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(os|pd|torch|numpy|np|pathlib|collections|typing|contextlib|datetime|psutil|pandas|pyarrow|abc)\..*|Tensor|ArrayLike"),
+    ("py:.*", r"(abc|collections|contextlib|datetime|os|pathlib|typing)\..*"),
+    ("py:.*", r"(np|numpy|pandas|pd|psutil|pyarrow|torch)\..*|Tensor|ArrayLike"),
     ("py:class", r"virnuc_profiler\..*"),  # inner types in signatures; prose must not link to what no page describes
     ("py:class", r"tuple\[.*"),  # of the attributes of records, which Sphinx splits at their commas
 ]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The Python reference: the compiled core comes from its stub, and types link to the name by which users import them."""
+"""The Python reference: the compiled core comes from its stub, and types link to the names that users import."""
 
 import __future__
+
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -45,4 +46,6 @@ def _public_reference(
     name = node["reftarget"].rpartition(".")[2]
     domain = env.get_domain("py")
     described = [f"{home}.{name}" for home in _HOMES if f"{home}.{name}" in domain.objects]
-    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", described[0], node, content) if described else None
+    if not described:
+        return None
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", described[0], node, content)
