@@ -121,7 +121,9 @@ def main() -> None:
         fasta = FastaFile.open(GENERATORS[arguments.workload](folder, arguments.num_sequences))
         model = load_model(arguments, device)
         found: dict[str, list[Rates]] = {"runner": [], "embed": []}
-        few = FastaFile.open(GENERATORS[arguments.workload](folder, min(WARM_UP, arguments.num_sequences)))
+        warm = folder / "warm_up"
+        warm.mkdir()
+        few = FastaFile.open(GENERATORS[arguments.workload](warm, min(WARM_UP, arguments.num_sequences)))
         without_writing(arguments, few, model, device)  # kernels are compiled and the forkserver starts once
         for _ in range(arguments.rounds):
             found["runner"].append(without_writing(arguments, fasta, model, device))
