@@ -6,13 +6,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.options.result_folder import refuse_result
-from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.cli.terminal import say, terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.telemetry.number_text import counted
 
@@ -109,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(text, end="", flush=True)
     failed = [name for name in dict.fromkeys(arguments.fail_on) if _holds(name, compared)]
     if failed:
-        print(f"virnuc-profiler: --fail-on {' and '.join(failed)} holds", file=sys.stderr)
+        say(f"virnuc-profiler: --fail-on {' and '.join(failed)} holds")
     return EXIT_FAILED_ON if failed else 0
 
 

@@ -265,10 +265,11 @@ def _run(model: LoadedModel, request: Request, journal: Journal) -> int:
 
 def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
     """Run the sweep, without a model if everything is there already, and print where the results are."""
-    from virnuc_profiler.cli.progress import show_progress
+    from virnuc_profiler.cli.live.sweep_progress import show_progress
     from virnuc_profiler.sweep.plan.cooldown import min_pause_s
     from virnuc_profiler.sweep.results.remaining import is_confirmation_left
     from virnuc_profiler.sweep.results.result import ENVIRONMENT
+    from virnuc_profiler.sweep.trial.loaded_model import LiveFigures
 
     assert sweep.journal is not None
     todo = sweep.journal.current.plan
@@ -282,7 +283,14 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
         expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
         more = time_of_race(names) if confirms else ""
         print(f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{more}\n", flush=True)
-    with show_progress(planned, min_pause_s(request.cooldown_s), confirms=confirms) as progress:
+    showing = show_progress(
+        planned,
+        min_pause_s(request.cooldown_s),
+        confirms=confirms,
+        figures=LiveFigures if model is None else model.live_figures,
+        so_far=[trial.result for trial in sweep.journal.current.trials],
+    )
+    with showing as progress:
         sweep.listener = progress
         if model is not None:
             sweep.run_trial = partial(model.run_trial, on_tokens=progress.trial_counted)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from virnuc_profiler.cli.options.arguments import whole
+from virnuc_profiler.cli.terminal import say
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.ranks.gpu_list import ALL, choose_gpus, parse_ordinals, visible_entries
 from virnuc_profiler.ranks.local_launcher import LAUNCHER_VARIABLE, run_ranks
@@ -125,4 +126,4 @@ def run_on_this_host(arguments: argparse.Namespace) -> bool:
 
 
 def _say(sentence: str) -> None:
-    print(f"virnuc-profiler: {sentence}", file=sys.stderr, flush=True)
+    say(f"virnuc-profiler: {sentence}")

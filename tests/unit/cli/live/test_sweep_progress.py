@@ -6,8 +6,6 @@ import io
 import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
-
-from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, failure, fake_sweep, not_tried, success
 from virnuc_profiler.cli.progress import (
     ProgressBar,
     ProgressLines,
@@ -17,6 +15,8 @@ from virnuc_profiler.cli.progress import (
     show_progress,
     show_run,
 )
+
+from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, failure, fake_sweep, not_tried, success
 from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 
