@@ -18,7 +18,7 @@ import nvtx
 from virnuc_profiler import _core
 from virnuc_profiler.capture.assemble import assemble_run, collect_samples
 from virnuc_profiler.capture.host_watch import HostWatch
-from virnuc_profiler.capture.live_reading import sampling_began, sampling_ended
+from virnuc_profiler.capture.sampling.live_reading import sampling_began, sampling_ended
 from virnuc_profiler.capture.start_up.preparation import begin_run, preparing, start_up_record
 from virnuc_profiler.capture.target import Target, current_stream, resolve_target
 from virnuc_profiler.errors import LibraryUnavailable, VirnucError, first_line

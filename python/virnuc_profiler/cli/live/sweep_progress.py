@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from virnuc_profiler.cli.heartbeat import Heartbeat, TokenMeter
-from virnuc_profiler.cli.live.screen import Screen, shows_live
+from virnuc_profiler.cli.heartbeat import TokenMeter
+from virnuc_profiler.cli.live.screen import shows_live
 from virnuc_profiler.cli.terminal import say, say_progress, terminal_width
 from virnuc_profiler.reports.sweep_tables import render_step
 from virnuc_profiler.sweep.measurement.listener import SweepListener
@@ -21,10 +21,9 @@ from virnuc_profiler.sweep.trial.loaded_model import LiveFigures
 from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.telemetry.number_text import rate, share
 from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.records import GpuReading
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from virnuc_profiler.sweep.plan.workload import Workload
     from virnuc_profiler.sweep.results.document import Document
     from virnuc_profiler.sweep.results.result import Result
@@ -32,6 +31,27 @@ if TYPE_CHECKING:
 
 _UNPLANNED: Final = ("confirmation",)
 """Steps whose number of trials depends on what these show."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialState:
+    """The state of a trial that is running.
+
+    Attributes:
+        name: Which of the planned trials it is, its step and its configuration.
+        done: How far it is, in words; empty before it begins.
+        tokens_per_s: Tokens per second; None if not known.
+        sequences_per_s: Sequences per second; None if not known.
+        packing: Packing efficiency from 0 to 1; None if not known.
+        gpu: Newest reading of the GPU; None if it is not sampled.
+    """
+
+    name: str
+    done: str = ""
+    tokens_per_s: float | None = None
+    sequences_per_s: float | None = None
+    packing: float | None = None
+    gpu: GpuReading | None = None
 
 
 class ProgressLines(SweepListener):
@@ -74,6 +94,7 @@ class ProgressLines(SweepListener):
         self._step = ""
         self._configuration: Configuration | None = None
         self._sequences = 0
+        self._running = False
         self.figures = figures
         self.best: Result | None = None
         self.succeeded = 0
@@ -92,6 +113,7 @@ class ProgressLines(SweepListener):
         self._workload = workload
         self._meter = TokenMeter(workload.tokens, self._clock)
         self._step, self._configuration, self._sequences = step, configuration, 0
+        self._running = True
         self._doing = f"{self._place(step)}{step}: {configuration}"
 
     def trial_progressed(self, sequences: int) -> None:
@@ -160,6 +182,11 @@ class ProgressLines(SweepListener):
         return None if seconds is None else max(0.0, seconds - (self._clock() - self._started))
 
     @property
+    def after_that(self) -> str:
+        """What follows the planned trials, for a live view."""
+        return " + confirmation" if self._confirms else ""
+
+    @property
     def planned(self) -> int:
         """Number of planned trials, in all."""
         return self._total
@@ -167,6 +194,7 @@ class ProgressLines(SweepListener):
     def _note(self, step: str, result: Result) -> None:
         """Count a trial, and compare it with the best."""
         self._count_trial(step, result)
+        self._running = False
         if result.succeeded:
             self.succeeded += 1
             self._compare(result)
@@ -180,19 +208,29 @@ class ProgressLines(SweepListener):
         if found and (self.best is None or found > (rate_of(self.best)[0] or 0.0)):
             self.best = result
 
-    def _part_done(self) -> float:
-        """Return the share of the current trial that is done; further passes of it do not move it."""
-        meter = self._meter
-        if meter is None or self._step in _UNPLANNED:
-            return 0.0
-        return 1.0 if meter.passes else meter.share
+    def share_done(self) -> float:
+        """Return the share of the planned trials that is done; further passes of the current one do not move it."""
+        meter, part = self._meter, 0.0
+        if meter is not None and self._running and self._step not in _UNPLANNED:
+            part = 1.0 if meter.passes else meter.share
+        return (self.number + part) / self._total if self._total else 1.0
 
-    def _sequences_per_s(self) -> float | None:
-        """Return the rate of sequences, as the rate of tokens and what is done tell it."""
-        meter = self._meter
-        if meter is None or meter.tokens_per_s is None or not meter.tokens:
-            return None
-        return meter.tokens_per_s * self._sequences / meter.tokens
+    def trial(self) -> TrialState:
+        """Return the state of the current trial."""
+        meter, configuration, figures = self._meter, self._configuration, self.figures()
+        if meter is None or configuration is None:
+            return TrialState(self._doing, gpu=figures.gpu)
+        tokens, tokens_per_s = meter.tokens, meter.tokens_per_s
+        budget, batches = configuration.get("token_budget"), figures.batches
+        done = f"pass {meter.passes + 1}" if meter.passes else f"{meter.share:.0%} done"
+        return TrialState(
+            f"{self._place(self._step)}{self._step}: {configuration.short_name}",
+            done if tokens else "no batch yet",
+            tokens_per_s,
+            tokens_per_s * self._sequences / tokens if tokens_per_s and tokens else None,
+            min(1.0, tokens / (batches * budget)) if batches and budget and tokens else None,
+            figures.gpu,
+        )
 
 
 class LiveSweep(ProgressLines):
@@ -204,44 +242,16 @@ class LiveSweep(ProgressLines):
         if not result.succeeded:
             say(f"{step}: {result.configuration}: {outcome(result)}")
 
-    def rows(self, columns: int) -> Iterator[RenderableType]:
-        """Yield the rows of the view.
 
-        Args:
-            columns: Columns of the terminal.
-        """
-        from virnuc_profiler.cli.live.view_rows import bar, facts, gpu_facts, headline, packing_of, rate_facts
-
-        meter, doing = self._meter, self._doing
-        if meter is None or self._configuration is None:
-            yield headline(f"sweep: {doing}", None, columns)
-            return
-        name, figures = self._configuration.short_name, self.figures()
-        besides = " + confirmation" if self._confirms else ""
-        yield headline(f"sweep {self._place(self._step)}{self._step}: {name}", self.seconds_left(), columns, besides)
-        yield bar((self.number + self._part_done()) / max(1, self._total), columns)
-        packing = packing_of(meter.tokens, figures.batches, self._configuration.get("token_budget"))
-        done = f"pass {meter.passes + 1}" if meter.passes else f"{meter.share:.0%} done"
-        rates = rate_facts(self._sequences_per_s(), meter.tokens_per_s, packing)
-        yield from facts("trial", [done if meter.tokens else "no batch yet", *rates], columns)
-        yield from facts("gpu", gpu_facts(figures.gpu), columns)
-        if self.best is not None:
-            found = f"{rate(rate_of(self.best)[0])} sequences/s with {self.best.configuration.short_name}"
-            yield from facts("fastest", [found], columns)
-        failed = [f"{count} {reason}" for reason, count in self.failed.items()]
-        yield from facts("failed", failed, columns)
-
-
-@contextmanager
-def show_progress(
+def make_progress(
     planned: Sequence[Workload],
     cooldown_s: float,
     *,
     confirms: bool = False,
     figures: Callable[[], LiveFigures] = LiveFigures,
     so_far: Iterable[Result] = (),
-) -> Iterator[ProgressLines]:
-    """Show a live view if stderr is a terminal, and print lines if not.
+) -> ProgressLines:
+    """Return what is told of a sweep: to a live view if stderr is a terminal, and in lines if not.
 
     Args:
         planned: Workloads of all configurations to come.
@@ -250,16 +260,8 @@ def show_progress(
         figures: Returns what the trial that is running has recorded.
         so_far: Results of an earlier run of the same sweep.
     """
-    made = LiveSweep if shows_live() else ProgressLines
-    progress = made(planned, cooldown_s, confirms=confirms, figures=figures, so_far=so_far)
-    if isinstance(progress, LiveSweep):
-        from virnuc_profiler.cli.live.view_rows import rendered
-
-        with Screen(rendered(progress.rows)):
-            yield progress
-    else:
-        with Heartbeat(progress.now):
-            yield progress
+    kind = LiveSweep if shows_live() else ProgressLines
+    return kind(planned, cooldown_s, confirms=confirms, figures=figures, so_far=so_far)
 
 
 def outcome(result: Result) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from virnuc_profiler.cli.terminal import fit, is_terminal, safe, line_width
+from virnuc_profiler.cli.terminal import fit, is_terminal, line_width, safe
 
 
 class TerminalText(io.TextIOBase):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from virnuc_profiler.cli.options.live_options import add_metrics_option, add_quiet_option
 from virnuc_profiler.cli.options.target_options import add_target_options
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
@@ -133,6 +134,9 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
         "--try-all", action="store_true",
         help="also run configurations that are predicted not to fit the device's memory",
     )  # fmt: skip
+    if lists:
+        add_metrics_option(run)
+    add_quiet_option(run)
     run.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
 
 
@@ -221,7 +225,11 @@ def set_defaults_aside(parser: argparse.ArgumentParser, *others: str) -> None:
         parser: Parser of a command.
         others: Names of arguments that are no options of a measurement.
     """
-    names = [name for name in vars(parser.parse_args([])) if name not in (*others, "command", "run", "debug")]
+    names = [
+        name
+        for name in vars(parser.parse_args([]))
+        if name not in (*others, "command", "run", "debug", "quiet", "metrics")
+    ]
     parser.set_defaults(defaults={name: parser.get_default(name) for name in names}, **dict.fromkeys(names))
 
 

@@ -18,7 +18,7 @@ import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.capture.cpu_limits import cpu_limits
-from virnuc_profiler.capture.live_reading import latest_reading
+from virnuc_profiler.capture.sampling.live_reading import latest_reading
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.kernels.kernel_pass import loop_of, save_kernels

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from virnuc_profiler.capture.live_reading import latest_reading
+from virnuc_profiler.capture.sampling.live_reading import latest_reading
 from virnuc_profiler.capture.start_up.preparation import preparing
 from virnuc_profiler.sweep.kernels.kernel_pass import loop_of, save_kernels
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory

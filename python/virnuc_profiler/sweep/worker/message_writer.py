@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from typing import Any, Final
 
-from virnuc_profiler.capture.live_reading import latest_reading
+from virnuc_profiler.capture.sampling.live_reading import latest_reading
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.worker.process_tree import kill_own_group
 from virnuc_profiler.sweep.worker.protocol import MAX_TEXT, encode

@@ -1,19 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What is shown while a sweep runs."""
 
-import io
-
-import pytest
-from rich.console import Console
-from rich.progress import Progress, TextColumn
 from virnuc_profiler.cli.progress import (
-    ProgressBar,
     ProgressLines,
-    RunLines,
-    SequencesBar,
     outcome,
     show_progress,
-    show_run,
 )
 
 from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, failure, fake_sweep, not_tried, success
@@ -102,53 +93,6 @@ def test_tables_go_to_stdout_and_progress_does_not(tmp_path, capsys):
     output = capsys.readouterr()
     assert output.out.startswith("Baseline Configuration (defaults)\n")
     assert output.err.startswith("[1/1] baseline")
-
-
-@pytest.fixture
-def terminal():
-    return Console(file=io.StringIO(), force_terminal=True, width=200)
-
-
-def test_on_a_terminal_a_bar_moves_within_a_configuration(terminal, tmp_path, capsys):
-    columns = (TextColumn("{task.description} {task.completed}"), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, console=terminal, auto_refresh=False) as progress:
-        bar = ProgressBar([WORKLOAD, WORKLOAD], 0.0, progress)
-        (task,) = progress.tasks
-        bar.trial_started("packing", BASELINE, WORKLOAD)
-        bar.trial_counted(WORKLOAD.tokens // 4)
-        assert (task.completed, task.total) == (0.25, 2)
-        bar.trial_counted(3 * WORKLOAD.tokens)  # in a later pass
-        assert task.completed == 1
-        bar.trial_finished("packing", failure(BASELINE))
-        assert task.completed == 1
-        bar.trial_started("packing", BASELINE, WORKLOAD)
-        assert task.description == "packing 4w_4pf_4096tb_2000bs"
-        sweep = fake_sweep(tmp_path, listener=bar)
-        sweep.run_step("baseline")
-    assert "failed, OOM" in terminal.file.getvalue()
-    assert "Baseline Configuration" in capsys.readouterr().out
-    assert "Baseline Configuration" not in terminal.file.getvalue()
-
-
-def test_a_single_run_has_a_bar_only_on_a_terminal(monkeypatch, terminal):
-    with show_run(WORKLOAD) as lines:
-        assert type(lines) is RunLines
-        lines.count_sequences(40)
-        lines.count_tokens(WORKLOAD.tokens // 2)
-        assert lines.now().startswith("measuring: 215,000 of 430,000 tokens (50%), ")
-    monkeypatch.setattr("virnuc_profiler.cli.progress.Console", lambda stderr: terminal)
-    with show_run(WORKLOAD) as bar:
-        bar.count_sequences(40)
-    assert "40/2000" in terminal.file.getvalue()
-
-
-def test_the_bar_of_a_run_moves_with_tokens_because_long_sequences_come_first(terminal):
-    with Progress(console=terminal, auto_refresh=False) as progress:
-        bar = SequencesBar(WORKLOAD, progress)
-        bar.count_sequences(100)
-        bar.count_tokens(WORKLOAD.tokens // 2)
-        (task,) = progress.tasks
-        assert (task.percentage, task.fields["done"]) == (50, "100/2000")
 
 
 def test_a_failure_says_nothing_of_the_time_that_is_left(capsys):
