@@ -7,6 +7,7 @@ that they can be searched for; tables and pages are 80 columns wide there, or as
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -21,6 +22,12 @@ MIN_WIDTH: Final = 60
 
 MIN_LINE: Final = 20
 """Narrower terminals break sentences themselves."""
+
+_VALUE: Final = re.compile(r" *[^ :][^:]*:  +")
+"""A name, a colon, and spaces that align values."""
+
+_CONTINUED: Final = " \\"
+"""End of a line of a command that the next line continues."""
 
 _quiet = False
 
@@ -87,17 +94,22 @@ def fit(line: str, width: int) -> str:
         line: Text of one line.
         width: Columns that it may take.
     """
-    if cells(line) <= width or " | " in line:
+    if cells(line) <= width or " | " in line or line.endswith(_CONTINUED):
         return line
-    indent = " " * min(len(line) - len(line.lstrip(" ")) + 2, width // 2)
-    lines, current, used = [], "", 0
-    for word in line.split(" "):
-        size = cells(word)
-        if used and used + 1 + size > width and current.strip():
+    text = line.lstrip(" ")
+    start = line[: len(line) - len(text)]
+    value = _VALUE.match(line)  # which the next lines continue, below its own column
+    indent = " " * (value.end() if value and value.end() <= width // 2 else min(len(start) + 2, width // 2))
+    lines = []
+    first, *others = text.split(" ")
+    current = start + first
+    for word in others:
+        longer = f"{current} {word}"
+        if word and cells(longer) > width:
             lines.append(current.rstrip(" "))
-            current, used = indent + word, len(indent) + size
+            current = indent + word
         else:
-            current, used = (f"{current} {word}", used + 1 + size) if lines or current or used else (word, size)
+            current = longer
     return "\n".join([*lines, current])
 
 
@@ -113,11 +125,11 @@ def command_line(words: Sequence[str], label: str = "") -> str:
         return line
     lines = [label]
     for word in map(safe, map(shlex.quote, words)):
-        if lines[-1].strip() and cells(lines[-1]) + 1 + cells(word) + len(" \\") > width:
+        if lines[-1].strip() and cells(lines[-1]) + 1 + cells(word) + len(_CONTINUED) > width:
             lines.append(f"    {word}")
         else:
             lines[-1] += word if lines[-1] in ("", label) else f" {word}"
-    return " \\\n".join(lines)
+    return f"{_CONTINUED}\n".join(lines)
 
 
 def say(text: str) -> None:
