@@ -18,7 +18,15 @@ from virnuc_profiler.cli.terminal import (
     terminal_width,
 )
 
-HOSTILE = ["\x1b[2J\x1b[31mred", "a\rb\x08c\x07", "\u202egnirts\u202c", "\u2066\u200f\u061c", "\x9b31m", "\ud800", "\u2028"]
+HOSTILE = [
+    "\x1b[2J\x1b[31mred",
+    "a\rb\x08c\x07",
+    "\u202egnirts\u202c",
+    "\u2066\u200f\u061c",
+    "\x9b31m",
+    "\ud800",
+    "\u2028",
+]
 
 
 class Screen(io.StringIO):

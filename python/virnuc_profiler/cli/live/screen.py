@@ -234,6 +234,16 @@ class _AboveScreen(io.TextIOBase):
         """Flush the stream; an unfinished line waits for its end."""
         self._stream.flush()
 
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Encoding of the stream."""
+        return self._stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        """What becomes of characters that the encoding lacks."""
+        return self._stream.errors
+
     def isatty(self) -> bool:
         """Whether the stream is a terminal."""
         return self._stream.isatty()
