@@ -60,7 +60,7 @@ class RanksView:
         for index, (state, over) in enumerate(zip(states, ended, strict=True)):
             written = f"{_number(state, 'shards'):.0f} shards" if state else ""
             if over or not state:
-                parts = [" ended" if over else " starting", written]
+                parts = ["ended" if over else "starting", written]
             else:
                 gpu = GpuReading(**state["gpu"]) if state.get("gpu") else None
                 rate = _number(state, "sequences_per_s")

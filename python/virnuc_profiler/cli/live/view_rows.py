@@ -43,7 +43,8 @@ def rendered(rows: Callable[[int], Iterable[RenderableType]]) -> Callable[[int],
         rows: Returns the rows for a number of columns.
     """
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    colors = Console(stderr=True).color_system  # of this terminal, as TERM, COLORTERM and NO_COLOR say
+    terminal = Console(stderr=True)
+    colors = None if terminal.no_color else terminal.color_system
     console = Console(
         file=_Memory(encoding),
         force_terminal=True,
@@ -95,8 +96,10 @@ class _BarRow:
         self._text = text
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from self._shown.__rich_console__(console, options)
-        yield Segment(self._text)
+        shown = [one for one in self._shown.__rich_console__(console, options) if isinstance(one, Segment)]
+        yield from shown
+        missing = (self._shown.width or 0) - Segment.get_line_length(shown)  # without colors, the rest is not drawn
+        yield Segment(f"{' ' * missing}{self._text}")
         yield Segment.line()
 
 
