@@ -120,11 +120,12 @@ def command_line(words: Sequence[str], label: str = "") -> str:
         words: The command and its arguments.
         label: What stands before the command, such as ``All figures: ``.
     """
-    line = label + safe(shlex.join(words))
+    quoted = [safe(shlex.quote(word)).replace("\n", "\\n") for word in words]
+    line = label + " ".join(quoted)
     if not is_terminal(sys.stdout) or cells(line) <= (width := line_width()):
         return line
     lines = [label]
-    for word in map(safe, map(shlex.quote, words)):
+    for word in quoted:
         if lines[-1].strip() and cells(lines[-1]) + 1 + cells(word) + len(_CONTINUED) > width:
             lines.append(f"    {word}")
         else:
