@@ -27,12 +27,11 @@ def fasta(tmp_path_factory):
     return write_fasta(tmp_path_factory.mktemp("sequences") / "some.faa", random_records(60, longest=60))
 
 
-def require_fits(terminal, words=()):
+def require_fits(terminal):
     """Nothing that was printed is wider than the terminal, but for single words such as paths."""
     assert not re.sub(OURS, "", terminal.raw.decode()).replace("\r\n", "").count("\x1b")
-    for line in terminal.printed():
-        shown = line.rpartition("\r")[2]
-        assert cells(shown) <= terminal.columns or len(shown.split()) == 1, shown
+    for shown in terminal.printed():
+        assert cells(shown) <= terminal.columns or len(shown.removesuffix(" \\").split()) == 1, shown
         assert shown.isprintable(), repr(shown)
 
 
@@ -74,17 +73,10 @@ def test_commands_on_a_sweep(small_sweep, fasta, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command",
-    [
-        (),
-        *(
-            (one,)
-            for one in ["sweep", "profile", "embed", "project", "report", "compare", "baseline", "correlate", "doctor"]
-        ),
-    ],
+    "command", ["", "sweep", "profile", "embed", "project", "report", "compare", "baseline", "correlate", "doctor"]
 )
 def test_help(command):
-    with Terminal(program(*command, "--help")) as terminal:
+    with Terminal(program(*command.split(), "--help")) as terminal:
         assert terminal.finish() == 0
         require_fits(terminal)
 
@@ -147,7 +139,7 @@ def test_hostile_ids_and_folders_command_nothing(tmp_path):
     options = ("--fasta", fasta, "--output-dir", folder / "vectors", "--metrics", folder / "m.txt")
     with Terminal(program("embed", *EMBED, *options)) as terminal:
         terminal.finish()
-        assert OURS.sub("", terminal.raw.decode()).replace("\r\n", "").isprintable()
+        assert all(line.isprintable() for line in OURS.sub("", terminal.raw.decode()).split("\r\n"))
     assert all(line.isprintable() for line in (folder / "m.txt").read_text().split("\n"))
 
 

@@ -16,6 +16,7 @@ import time
 import pyte
 
 DEADLINE_S = 120
+_VIEW = re.compile(r"\x1b7\x1b\[J\x1b\[\?7l.*?\x1b\[\?7h\x1b8", re.DOTALL)
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[0-9A-Za-z])")
 
 
@@ -110,8 +111,8 @@ class Terminal:
         return [line.rstrip() for line in self.screen.display]
 
     def printed(self):
-        """Return the lines as the program printed them, before the terminal has broken any."""
-        text = _ESCAPES.sub("", self.raw.decode(errors="replace"))
+        """Return the lines as the program printed them, before the terminal has broken any, and without live views."""
+        text = _ESCAPES.sub("", _VIEW.sub("", self.raw.decode(errors="replace")))
         return text.replace("\r\n", "\n").split("\n")
 
     def __enter__(self):

@@ -154,7 +154,7 @@ def _rendered(run_path: str, *, whole: bool) -> str:
     from virnuc_profiler.telemetry.run_result import RunResult
 
     run = RunResult.load(run_path, max_bytes=sys.maxsize)
-    return TextRenderer().run(run) if whole else render_page(run, terminal_width())
+    return TextRenderer(terminal_width()).run(run) if whole else render_page(run, terminal_width())
 
 
 def _measure(request: Request, configuration: Configuration, here: ThisProcess, kernel_batches: int) -> Result:

@@ -127,7 +127,8 @@ def command_line(words: Sequence[str], label: str = "") -> str:
     lines = [label]
     for word in quoted:
         if lines[-1].strip() and cells(lines[-1]) + 1 + cells(word) + len(_CONTINUED) > width:
-            lines.append(f"    {word}")
+            room = width - cells(word) - len(_CONTINUED)
+            lines.append(" " * max(0, min(4, room)) + word)
         else:
             lines[-1] += word if lines[-1] in ("", label) else f" {word}"
     return f"{_CONTINUED}\n".join(lines)

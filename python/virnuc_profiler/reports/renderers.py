@@ -37,7 +37,7 @@ class TextRenderer:
     """Tables for a terminal.
 
     Args:
-        width: Maximum number of characters of a line of a sweep's tables; None for no limit.
+        width: Maximum number of characters of a line of a table; None for no limit.
     """
 
     def __init__(self, width: int | None = None) -> None:
@@ -53,7 +53,7 @@ class TextRenderer:
 
     def run(self, run: RunResult) -> str:
         """Render the performance report, the stages, the kernels if they were captured, and the diagnosis."""
-        return render_run(run)
+        return render_run(run, self._width)
 
     def telemetry(self, performance: Performance) -> str:
         """Render the performance report."""

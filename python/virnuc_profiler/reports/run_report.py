@@ -12,16 +12,17 @@ from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult
 
 
-def render_run(run: RunResult) -> str:
+def render_run(run: RunResult, width: int | None = None) -> str:
     """Render what ``virnuc-profiler report`` prints on a saved run: figures, stages, kernels if captured, diagnosis.
 
     Args:
         run: Run to render.
+        width: Maximum number of characters of a line of a table; None for no limit.
 
     Raises:
         ValueError: The run's metadata contain NaN or infinity.
         TypeError: The run's metadata contain a type that JSON does not support.
     """
     performance = render_performance(summarize_performance(load_telemetry(run), ""), alone=False)
-    kernels = "" if run.kernels is None else f"{render_kernels(run.kernels)}\n\n"
-    return f"{performance}\n{render_stages(run)}\n\n{kernels}{render_diagnosis(run)}\n"
+    kernels = "" if run.kernels is None else f"{render_kernels(run.kernels, width)}\n\n"
+    return f"{performance}\n{render_stages(run, width)}\n\n{kernels}{render_diagnosis(run)}\n"

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from virnuc_profiler.cli.options.live_options import add_metrics_option, add_quiet_option
 from virnuc_profiler.cli.options.target_options import add_target_options
+from virnuc_profiler.cli.terminal import say
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, TARGET_STEPS, default_values_text, in_order
@@ -54,8 +55,11 @@ class Parser(argparse.ArgumentParser):
         return known, unknown
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Write a message; argparse alone would hide that it cannot be written."""
-        (file or sys.stderr).write(message)
+        """Write a message; argparse alone would hide that it cannot be written. An error fits the terminal."""
+        if file is None or file is sys.stderr:
+            say(message.rstrip("\n"))
+        else:
+            file.write(message)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where help is, and exit."""
