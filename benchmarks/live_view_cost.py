@@ -97,9 +97,8 @@ def pairs(work: PackedPass, batches: int, count: int) -> tuple[list[Half], list[
     for pair in range(count):
         for with_view in (False, True) if bare_goes_first(pair) else (True, False):
             (live if with_view else bare).append(half(work, batches, with_view=with_view))
-        say(
-            f"  pair {pair + 1} of {count}: {bare[-1].seconds:.3f} s without, x{live[-1].seconds / bare[-1].seconds:.4f} with the view"
-        )
+        without, ratio = bare[-1].seconds, live[-1].seconds / bare[-1].seconds
+        say(f"  pair {pair + 1} of {count}: {without:.3f} s without, x{ratio:.4f} with the view")
     return bare, live
 
 

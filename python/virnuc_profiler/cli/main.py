@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, TextIO
 from virnuc_profiler import __version__
 from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
 from virnuc_profiler.cli.embed import embed_command
+from virnuc_profiler.cli.live import screen, terminal_text
 from virnuc_profiler.cli.live.terminal_text import terminal_output
 from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
 from virnuc_profiler.cli.options.rank_options import refuse_ranks_that_write
@@ -160,7 +161,8 @@ def _printed(code: int) -> int:
 
 def _comes_from_print(error: OSError) -> bool:
     """Return whether an error was raised by print(), which happens where Python does not buffer its output."""
-    return (traceback.extract_tb(error.__traceback__)[-1].line or "").startswith("print(")
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return (last.line or "").startswith("print(") or last.filename in (terminal_text.__file__, screen.__file__)
 
 
 def _unwritable(error: OSError) -> str:

@@ -189,7 +189,7 @@ def _measure(request: Request, configuration: Configuration, here: ThisProcess, 
         model.warm_up(workload, num_workers=min(1, workers))
     run_id = configuration.run_id + ("" if workload.part is None else workload.part.suffix)
     keep_earlier(trial_paths(request.output_dir, run_id))
-    with show_run(workload, configuration, model.live_figures) as progress:
+    with show_run(workload, configuration, model.live_figures, alone=request.part is None) as progress:
         result = model.run_trial(
             workload, configuration, request.output_dir, progress.count_sequences, progress.count_tokens
         )

@@ -158,6 +158,10 @@ class _Ranks:
                 start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which passes it on
                 pass_fds=() if tells is None else (tells,),
             )
+        except BaseException:
+            if told is not None:
+                os.close(told)
+            raise
         finally:
             if tells is not None:
                 os.close(tells)

@@ -78,7 +78,11 @@ class RunProgress:
 
 @contextmanager
 def show_run(
-    workload: Workload, configuration: Configuration, figures: Callable[[], LiveFigures] = LiveFigures
+    workload: Workload,
+    configuration: Configuration,
+    figures: Callable[[], LiveFigures] = LiveFigures,
+    *,
+    alone: bool = True,
 ) -> Iterator[RunProgress]:
     """Show how far a run is, and yield what moves it: a live view if stderr is a terminal, and lines if not.
 
@@ -86,9 +90,10 @@ def show_run(
         workload: Sequences of the run.
         configuration: Configuration of the run.
         figures: Returns what the run has recorded.
+        alone: Whether no other rank shares the terminal.
     """
     progress = RunProgress(workload, configuration, figures)
-    if shows_live():
+    if alone and shows_live():
         from virnuc_profiler.cli.live.view_rows import rendered
 
         with Screen(rendered(progress.rows)):

@@ -218,7 +218,7 @@ class _AboveScreen(io.TextIOBase):
         """
         with self._screen.lock:
             whole, end, rest = (self._rest + text).rpartition("\n")
-            self._rest = rest
+            self._rest = rest[max(0, rest.rfind("\r")) :]  # of a bar that draws itself over, the newest state
             if end:
                 self._screen.print_above(self._stream, whole + end)
         return len(text)

@@ -202,13 +202,12 @@ def _all_measured(results: Sequence[Result]) -> str:
     if not known:
         return ""
     least, most = (find(known, key=lambda one: one.measured_sec or 0.0) for find in (min, max))
-    counts = [1 if one.standing is None else one.standing.measurements for one in known]
-    times_measured = "" if max(counts) == 1 else f", {_span(min(counts), max(counts))} times each"
-    return f"Measured for {_span(f'{least.measured_sec:,.1f}', f'{most.measured_sec:,.1f}')} s{times_measured}."
-
-
-def _span(low: object, high: object) -> str:
-    return str(low) if low == high else f"{low} to {high}"
+    counts = {1 if one.standing is None else one.standing.measurements for one in known}
+    fewest, most_often = min(counts), max(counts)
+    joined = " or " if most_often == fewest + 1 else " to "
+    often = "" if most_often == 1 else f", {joined.join(dict.fromkeys((str(fewest), str(most_often))))} times each"
+    times_measured = dict.fromkeys((f"{least.measured_sec:,.1f}", f"{most.measured_sec:,.1f}"))
+    return f"Measured for {' to '.join(times_measured)} s{often}."
 
 
 TOK: Final = Column("Tok/sec ", unless_failed(lambda result: number(tokens_per_sec(result))), leaves=2)

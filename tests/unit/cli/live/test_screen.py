@@ -173,6 +173,19 @@ print(", but here")
         assert not [line for line in lines if "view" in line]
 
 
+def test_a_bar_that_draws_itself_over_shows_its_last_state():
+    script = """
+with Screen(view, 0.02):
+    for number in range(20_000):
+        sys.stderr.write(f"\\rbar {number:6} of 20000")
+    assert len(sys.stderr._rest) < 100
+    sys.stderr.write("\\n")
+"""
+    with Terminal(python(BEGIN + script)) as terminal:
+        assert terminal.finish() == 0
+        assert terminal.seen() == ["bar  19999 of 20000"]
+
+
 def test_a_view_that_fails_ends_nothing():
     script = "with Screen(lambda columns: 1 / 0, 0.02):\n    print('one')\n    time.sleep(0.1)\n    print('two')"
     with Terminal(python(BEGIN + script)) as terminal:
