@@ -10,7 +10,7 @@ tools() {
     python3 -m venv "$WORK/tools"
     pip install -q --upgrade pip
     pip install -q torch==2.13.0
-    pip install -q --group lint --group build --group test --group wheel --group examples --group interpreter
+    pip install -q --group lint --group build --group test --group wheel --group examples --group interpreter --group launchers
 }
 
 wheel() {
@@ -68,7 +68,7 @@ sanitizer() {
 
 # Tests that skip themselves in README's environment, for want of a package that users need not have.
 optional_packages() {
-    grep -rlE 'importorskip\("(triton|transformers|mypy|virnuc_profiler)' tests --include='test_*.py' |
+    grep -rlE 'importorskip\("(triton|transformers|mypy|ray|submitit|virnuc_profiler)' tests --include='test_*.py' |
         xargs python -m pytest -q tests/integration/test_benchmark_scripts.py::test_throughput
 }
 
@@ -76,6 +76,16 @@ optional_packages() {
 own_target() {
     python -m pytest -q -n 0 tests/integration/test_own_target.py | tee "$WORK/own-target.txt"
     if grep -F skipped "$WORK/own-target.txt"; then false; fi
+}
+
+# The pytest plugin in a project of its own, in an environment that has the wheel but neither the repository nor PyTorch.
+foreign_project() {
+    python3 -m venv "$WORK/foreign"
+    "$WORK/foreign/bin/pip" install -q --no-deps "$WORK"/repaired/*.whl
+    "$WORK/foreign/bin/pip" install -q jsonschema numpy nvidia-ml-py nvtx psutil pytest pytest-benchmark pytest-xdist scipy
+    VIRNUC_FOREIGN_PYTHON="$WORK/foreign/bin/python" python -m pytest -q -n 0 tests/integration/test_foreign_project.py |
+        tee "$WORK/foreign-project.txt"
+    if grep -F skipped "$WORK/foreign-project.txt"; then false; fi
 }
 
 failed=()
@@ -96,6 +106,7 @@ job asan sanitizer asan
 job tsan sanitizer tsan
 job optional-packages optional_packages
 job own-target own_target
+job foreign-project foreign_project
 job oldest-python other_python 3.10
 job newest-python other_python 3.13
 

@@ -62,3 +62,10 @@ def test_more_ranks_than_gpus_are_refused(options):
     finished = run(*TORCHRUN, count + 1, "-m", "virnuc_profiler", *options)
     assert finished.returncode != 0
     assert f"{count + 1} ranks on this host, but only " in finished.stderr
+
+
+def test_a_ray_actor_for_each_gpu(options, tmp_path):
+    pytest.importorskip("ray")
+    finished = run(sys.executable, "-m", "virnuc_profiler", *options, "--engine", "ray", "--ray-address", "local")
+    require_own_devices(finished, tmp_path / "out", torch.cuda.device_count())
+    assert ": cuda, " in finished.stdout

@@ -11,9 +11,11 @@ import pytest
 from tests.support.command import run
 from tests.support.nsys_files import real_exports
 from virnuc_profiler.analysis.nsys.gpu_work import divide_work
+from virnuc_profiler.analysis.nsys.operator_totals import divide_self_time
 from virnuc_profiler.analysis.nsys.projection import project
 from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
 from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
+from virnuc_profiler.reports.captures.projected_capture import project_capture
 
 FOLDER = real_exports()
 FILES = sorted(FOLDER.glob("*.sqlite")) if FOLDER else []
@@ -104,3 +106,30 @@ def test_gpu_work_without_a_launch_is_stated(tmp_path):
     assert (work.all.operations, work.without_launch.operations) == (4368, 2276)
     assert work.share_in_ranges == pytest.approx(0.562, abs=0.001)
     assert "Warning: 43.8% of the GPU time was not launched in these ranges" in run("correlate", path).out
+
+
+def test_a_capture_of_pytorch_has_a_line_for_each_operator_and_explains_all_gpu_time(tmp_path):
+    path = named("h100_2gpu")
+    finished = run("correlate", path, "--range", "aten::copy_*", "--json", tmp_path / "out.json")
+    assert len(finished.out.splitlines()) < 50  # 2,840 where every range has its line
+    assert max(map(len, finished.out.splitlines())) <= 80
+    document = json.loads((tmp_path / "out.json").read_text())
+    (copy,) = document["operators"]
+    assert (copy["name"], copy["ranges"], copy["operations"]) == ("aten::copy_", 1184, 568)
+    assert sum(document["self_times"]["all_ns"]) == document["gpu_work"]["all"]["total_ns"]
+    assert sum(device["self_ns"] for device in copy["devices"]) == copy["self_ns"] == copy["total_ns"]
+    everything = run("correlate", path)
+    assert "aten::mm " in everything.out
+    assert "(in no range)" in everything.out
+    assert "Not shown: 166 operators with 0.0373% of all GPU time" in everything.out
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_self_times_and_work_in_no_range_are_all_gpu_time(path):
+    projected = project_capture(path)
+    times = divide_self_time(projected.operators, 3)
+    work = projected.work
+    assert int(times.all.sum()) == work.all.total_ns == sum(device.total_ns for device in projected.devices)
+    assert int(times.no_range.sum()) == work.all.total_ns - work.in_ranges.total_ns
+    assert int(times.other_ranges.sum()) == 0
+    assert all(total.self_ns <= total.total_ns for total in projected.operators)

@@ -86,7 +86,7 @@ def test_a_sweep(tmp_path):
     options = ("--steps", "baseline,dataloader", "--no-confirm", "--output-dir", tmp_path / "out", "--metrics", metrics)
     with Terminal(program("sweep", *SMALL, *options), rows=40) as terminal:
         terminal.until(lambda one: any(line.startswith("sweep: 1 of 3, baseline: ") for line in one.shown()))
-        assert 'virnuc_sweep_running{sweep="' in metrics.read_text()
+        assert 'virnuc_sweep_running{folder="' in metrics.read_text()
         assert terminal.finish() == 0
         require_fits(terminal)
         lines = terminal.seen()
@@ -95,7 +95,7 @@ def test_a_sweep(tmp_path):
         assert not [line for line in lines if line.startswith(("sweep: ", "trial  ", "fastest  "))]
         assert not terminal.screen.cursor.hidden
     text = metrics.read_text()
-    assert re.search(r'^virnuc_sweep_trials_total{sweep="[^"]+",outcome="success"} 3$', text, re.MULTILINE)
+    assert re.search(r'^virnuc_sweep_trials_total{folder="[^"]+",outcome="success"} 3$', text, re.MULTILINE)
     assert re.search(r"^virnuc_sweep_running{[^}]+} 0$", text, re.MULTILINE)
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Projections and totals compared with counting, ns by ns, over every combination of range, call and operation."""
 
+from unittest import mock
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +11,8 @@ from tests.support.gpu_records import project_records
 from virnuc_profiler.analysis.nsys.gpu_capture import Operations
 from virnuc_profiler.analysis.nsys.gpu_records import ApiCall, GpuOperation, NvtxRange
 from virnuc_profiler.analysis.nsys.gpu_work import divide_work
+from virnuc_profiler.analysis.nsys.operator_totals import divide_self_time, total_by_operator
+from virnuc_profiler.analysis.nsys.self_time import innermost_ranges
 from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
 
 PROCESSES = (1 << 24, 2 << 24)
@@ -104,6 +109,43 @@ def test_totals_count_each_operation_of_a_name_or_device_once(some_ranges, some_
         operation = all_operations[at]
         by_device[operation.device] = by_device.get(operation.device, 0) + operation.duration_ns
     assert {device.device: device.total_ns for device in devices} == by_device
+
+
+@given(ranges, calls, operations)
+def test_totals_from_columns_are_totals_from_records(some_ranges, some_calls, some_operations):
+    totals = total_by_name(project_records(*records(some_ranges, some_calls, some_operations)))
+    with mock.patch("virnuc_profiler.analysis.nsys.totals._MAX_RECORDS", 0):
+        from_columns = list(totals)
+    assert from_columns == list(totals)
+
+
+@given(ranges, calls, operations)
+def test_self_times_are_those_of_the_innermost_ranges(some_ranges, some_calls, some_operations):
+    all_ranges, all_calls, all_operations = records(some_ranges, some_calls, some_operations)
+    projections = project_records(all_ranges, all_calls, all_operations)
+    chosen = np.array([at for at, range_ in enumerate(all_ranges) if range_.name == "a"], np.int64)
+    totals = total_by_operator(projections, innermost_ranges(projections), chosen)
+    around = {at: set() for at in counted(all_operations)}
+    for number, range_ in enumerate(all_ranges):
+        for at in launched_inside(range_, all_calls, all_operations):
+            around[at].add(number)
+    expected = {"a": 0, "b": 0, None: 0}
+    for at, numbers in around.items():
+        inner = max(numbers, key=lambda n: (all_ranges[n].start_ns, -all_ranges[n].end_ns, n), default=None)
+        expected[None if inner is None else all_ranges[inner].name] += all_operations[at].duration_ns
+    times = divide_self_time(totals, 1)
+    assert int(times.operators.sum()) == expected["a"]
+    assert int(times.other_ranges.sum()) == expected["b"]
+    assert int(times.no_range.sum()) == expected[None]
+    assert int(times.all.sum()) == sum(expected.values())
+    for total in totals:
+        inside = [
+            all_operations[at] for at, numbers in around.items() if any(all_ranges[n].name == "a" for n in numbers)
+        ]
+        assert (total.self_ns, total.total_ns) == (expected["a"], sum(one.duration_ns for one in inside))
+        assert total.operations == len(inside)
+        assert sum(device.total_ns for device in total.devices) == total.total_ns
+        assert sum(device.self_ns for device in total.devices) == total.self_ns
 
 
 @given(ranges, calls, operations)

@@ -6,12 +6,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from virnuc_profiler.cli.options.arguments import file_path, whole
 from virnuc_profiler.cli.options.result_folder import refuse_result
 from virnuc_profiler.cli.terminal import WorkLines, terminal_width
 from virnuc_profiler.errors import UsageError
+
+_TOP_OPERATORS: Final = 10
+_TOP_KERNELS: Final = 5
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,7 +25,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "correlate",
         help="show an Nsight Systems capture beside a run",
         description="Project NVTX ranges on the GPU. With a RUN, match its stages with their ranges by domain, name "
-        "and payload, and compare them. Without one, list all ranges of any capture, or those of --domain and --range.",
+        "and payload, and compare them. Without one, list the operators or ranges of any capture with the most GPU "
+        "time, or those of --domain and --range.",
     )
     parser.add_argument(
         "run_file", nargs="?", type=file_path, metavar="RUN",
@@ -41,12 +47,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="append",
         dest="ranges",
         metavar="NAME",
-        help="only ranges of this name or pattern, such as aten::copy_*; may be repeated",
+        help="only ranges of this operator, name or pattern, such as aten::copy_*, with their kernels; may be repeated",
     )
     parser.add_argument("--batches", action="store_true", help="with RUN: also print a line for every batch")
     parser.add_argument(
-        "--top", type=whole(0), default=5, metavar="N", help="number of names and kernels to show (default: 5)"
-    )
+        "--top", type=whole(0), metavar="N",
+        help="number of operators and kernels to show (default: 10 operators, 5 kernels of each)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-group", dest="group", action="store_false",
+        help="without RUN: a line for every name in the capture, not for every operator of PyTorch's emit_nvtx",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sort", choices=("self", "total"), default="self",
+        help="without RUN: sort operators by the GPU time that they launched themselves, or by that with the ranges "
+        "inside theirs (default: self)",
+    )  # fmt: skip
     parser.add_argument("--json", type=file_path, metavar="FILE", help="also write everything to this file, as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
@@ -61,13 +77,19 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--json {arguments.json} is a file that is read; choose another one")
     if arguments.json is not None:
         refuse_result(arguments.json, "--json")
-    options = {"domain": arguments.domain, "names": arguments.ranges, "top": arguments.top}
+    options = {"domain": arguments.domain, "ranges": arguments.ranges}
+    kernels = _TOP_KERNELS if arguments.top is None else arguments.top
     if run_file is not None:
-        text, write = correlate_files(run_file, arguments.export, batches=arguments.batches, **options)
+        text, write = correlate_files(run_file, arguments.export, batches=arguments.batches, top=kernels, **options)
     elif arguments.batches:
         raise UsageError("--batches needs a RUN, whose batches these are")
     else:
-        text, write = project_ranges(arguments.export, **options)
+        from virnuc_profiler.reports.captures.projected_capture import project_capture, render_projected_capture
+
+        say, top = WorkLines(), _TOP_OPERATORS if arguments.top is None else arguments.top
+        projected = project_capture(arguments.export, sort_by=arguments.sort, progress=say, **options)
+        text = render_projected_capture(projected, terminal_width(), top=top, kernels=kernels, group=arguments.group)
+        write = partial(projected.save, progress=say)
     if arguments.json is not None:
         write(arguments.json)
     print(text, end="")
@@ -105,8 +127,8 @@ def correlate_files(
     export: Path,
     *,
     domain: str | None = None,
-    names: Sequence[str] | None = None,
-    top: int = 5,
+    ranges: Sequence[str] | None = None,
+    top: int = _TOP_KERNELS,
     batches: bool = False,
 ) -> tuple[str, Callable[[Path], object]]:
     """Correlate a saved run with its capture, and say meanwhile what is being done.
@@ -115,7 +137,7 @@ def correlate_files(
         run_file: The saved run.
         export: SQLite export of the capture.
         domain: NVTX domain of the run's ranges; None to find it.
-        names: Names or patterns of the ranges to show; None for all.
+        ranges: Names or patterns of the ranges to show; None for all.
         top: Number of kernels to show.
         batches: Whether every batch gets a line.
 
@@ -128,58 +150,5 @@ def correlate_files(
     """
     from virnuc_profiler.reports.captures.correlated_run import correlate_run, render_correlated_run
 
-    correlated = correlate_run(run_file, export, domain=domain, ranges=names, progress=WorkLines())
+    correlated = correlate_run(run_file, export, domain=domain, ranges=ranges, progress=WorkLines())
     return render_correlated_run(correlated, terminal_width(), top=top, batches=batches), correlated.save
-
-
-def project_ranges(
-    export: Path, *, domain: str | None = None, names: Sequence[str] | None = None, top: int = 5
-) -> tuple[str, Callable[[Path], object]]:
-    """Project the ranges of any capture, or total its devices if it has no ranges.
-
-    Args:
-        export: SQLite export of the capture.
-        domain: NVTX domain to show; None for all.
-        names: Names or patterns of the ranges to show; None for all.
-        top: Number of names and kernels to show.
-
-    Returns:
-        The text, and a function that writes the JSON document to a file.
-
-    Raises:
-        TelemetryFormatError: The file cannot be read.
-        UsageError: A domain or name does not occur.
-    """
-    from virnuc_profiler.analysis.nsys.gpu_work import divide_work
-    from virnuc_profiler.analysis.nsys.projection import project
-    from virnuc_profiler.analysis.nsys.totals import total_by_device, total_by_name
-    from virnuc_profiler.reports.captures.correlated_run import capture_notes, chosen_ranges, version_text
-    from virnuc_profiler.reports.captures.correlation_document import capture_document, ranges_document
-    from virnuc_profiler.reports.captures.gpu_work_table import name_warnings, render_gpu_work, work_warnings
-    from virnuc_profiler.reports.captures.nsys_export import read_nsys_export
-    from virnuc_profiler.reports.captures.range_table import render_devices, render_ranges
-    from virnuc_profiler.telemetry.files import write_json_atomically
-
-    say, width = WorkLines(), terminal_width()
-    capture = read_nsys_export(export, say)
-    chosen = domain is not None or names is not None
-    ranges = chosen_ranges(capture, export, domain, names) if chosen else capture.ranges
-    say("projecting the ranges onto the GPU")
-    projections = project(ranges, capture.calls, capture.operations)
-    say("adding up the GPU time of each name")
-    devices, totals, work = total_by_device(capture.operations), total_by_name(projections), divide_work(projections)
-    warnings = [*work_warnings(work), *name_warnings(totals)] if len(totals) and work.all.operations else []
-    notes = [*capture_notes(capture), *(f"Warning: {warning}" for warning in warnings)]
-    if len(totals):
-        title = f"NVTX ranges on the GPU, Nsight Systems{version_text(capture.tracer_version)}"
-        table = render_gpu_work(work, width)
-        text = render_ranges(totals, title, notes, table, top=top, width=width, kernels=chosen)
-    else:
-        title = f"GPU totals, Nsight Systems{version_text(capture.tracer_version)}; the capture has no NVTX ranges"
-        text = render_devices(devices, title, notes, top=top, width=width)
-    described = capture_document(str(export), capture)
-
-    def write(path: Path) -> None:
-        write_json_atomically(path, ranges_document(totals, devices, described, work, warnings, say))
-
-    return text, write

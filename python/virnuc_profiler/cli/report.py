@@ -206,7 +206,8 @@ def _render_file(path: Path, renderer: Renderer) -> str:
     from virnuc_profiler.reports.telemetry_file import load_telemetry
     from virnuc_profiler.sweep.results.document import BEST_KIND, STEP_KIND
     from virnuc_profiler.sweep.results.result_files import read_best, read_step
-    from virnuc_profiler.telemetry.run_result import RUN_KIND, RunResult
+    from virnuc_profiler.telemetry.long_lists.run_document import RUN_KIND
+    from virnuc_profiler.telemetry.run_result import RunResult
 
     kind = _kind(path)
     if kind == STEP_KIND:
@@ -220,9 +221,9 @@ def _render_file(path: Path, renderer: Renderer) -> str:
 
 def _kind(path: Path) -> Any:
     """Return the kind that a file names; the document itself is released before the right reader reads it again."""
-    from virnuc_profiler.telemetry.files import read_json
+    from virnuc_profiler.telemetry.long_lists.run_document import read_document
 
-    document = read_json(path)
+    document = read_document(path)
     return document.get("kind") if isinstance(document, dict) else None
 
 

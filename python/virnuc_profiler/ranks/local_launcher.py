@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import IO, Any, Final, TextIO
 
 from virnuc_profiler.ranks.rank_status import STATUS_VARIABLE, read_states
-from virnuc_profiler.ranks.rank_variables import ATTEMPT_VARIABLE, COUNT_VARIABLE, JOB_VARIABLE, RANK_VARIABLE
+from virnuc_profiler.ranks.rank_variables import rank_environment
 
 LAUNCHER_VARIABLE: Final = "VIRNUC_PROFILER_LAUNCHER_PID"
 """Process id of the launcher, with which its ranks end."""
@@ -108,10 +108,10 @@ class _Ranks:
                     self._say(f"rank {index} ended with exit code {code}; {self._others()}")
             elif self._attempts[index] < self._max_restarts:
                 self._attempts[index] += 1
-                self._say(f"rank {index} was killed by {_signal_name(-code)}, and is started again")
+                self._say(f"rank {index} was killed by {signal_name(-code)}, and is started again")
                 self._start(index)
             else:
-                self._say(f"rank {index} was killed by {_signal_name(-code)} again; {self._others()}")
+                self._say(f"rank {index} was killed by {signal_name(-code)} again; {self._others()}")
 
     def stop(self, number: int, stop_s: float) -> None:
         """Pass a stop signal on, and wait until all ranks have ended; a second signal kills them at once.
@@ -139,10 +139,7 @@ class _Ranks:
 
     def _start(self, index: int) -> None:
         own = {
-            RANK_VARIABLE: str(index),
-            COUNT_VARIABLE: str(len(self._environments)),
-            JOB_VARIABLE: self._job,
-            ATTEMPT_VARIABLE: str(self._attempts[index]),
+            **rank_environment(index, len(self._environments), self._job, self._attempts[index]),
             LAUNCHER_VARIABLE: str(os.getpid()),
         }
         told, tells = (None, None) if self._on_state is None else os.pipe()
@@ -206,7 +203,12 @@ class _Ranks:
                 process.send_signal(number)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as ``SIGKILL``.
+
+    Args:
+        number: Number of the signal.
+    """
     try:
         return signal.Signals(number).name
     except ValueError:

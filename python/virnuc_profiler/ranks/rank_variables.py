@@ -20,11 +20,15 @@ TORCHRUN: Final = "torchrun"
 SRUN: Final = "srun"
 SLURM_ARRAY: Final = "a Slurm array"
 LOCAL: Final = "this program's launcher"
+RAY: Final = "Ray"
+OWN_LAUNCHERS: Final = (LOCAL, RAY)
+"""Launchers of this program, which check a job when all its ranks have ended."""
 
 RANK_VARIABLE: Final = "VIRNUC_PROFILER_RANK"
 COUNT_VARIABLE: Final = "VIRNUC_PROFILER_RANKS"
 JOB_VARIABLE: Final = "VIRNUC_PROFILER_LAUNCH"
 ATTEMPT_VARIABLE: Final = "VIRNUC_PROFILER_ATTEMPT"
+ENGINE_VARIABLE: Final = "VIRNUC_PROFILER_ENGINE"
 
 _NO_RUN_ID: Final = ("", "none")
 """What torchrun calls a run that the user gave no name; two of them must not be taken for one."""
@@ -46,6 +50,8 @@ def current_rank(environment: Environment | None = None) -> Rank:
     """
     environment = os.environ if environment is None else environment
     inner = _local(environment) or _torchrun(environment) or _srun(environment)
+    if inner is not None and inner.launcher == RAY:
+        return inner  # what has started the nodes of its cluster, such as an array, has nothing to do with it
     task = _array_task(environment)
     if inner is None or task is None:
         return inner or task or Rank()
@@ -60,6 +66,25 @@ def current_rank(environment: Environment | None = None) -> Rank:
     )
 
 
+def rank_environment(index: int, count: int, job: str, attempt: int, launcher: str = LOCAL) -> dict[str, str]:
+    """Return the variables by which a launcher of this program tells a process which rank it is.
+
+    Args:
+        index: Number of the rank.
+        count: Number of ranks.
+        job: Name of this start of the job, which no other start has.
+        attempt: How often the rank was started before.
+        launcher: Which launcher of this program starts it.
+    """
+    return {
+        RANK_VARIABLE: str(index),
+        COUNT_VARIABLE: str(count),
+        JOB_VARIABLE: job,
+        ATTEMPT_VARIABLE: str(attempt),
+        ENGINE_VARIABLE: launcher,
+    }
+
+
 def _local(environment: Environment) -> Rank | None:
     if RANK_VARIABLE not in environment:
         return None
@@ -69,7 +94,7 @@ def _local(environment: Environment) -> Rank | None:
         count=count,
         local_index=index,
         local_count=count,
-        launcher=LOCAL,
+        launcher=RAY if environment.get(ENGINE_VARIABLE) == RAY else LOCAL,
         job=environment.get(JOB_VARIABLE, ""),
         attempt=_number(environment, ATTEMPT_VARIABLE) or 0,
         owns_devices=True,

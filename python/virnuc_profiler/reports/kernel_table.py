@@ -43,7 +43,7 @@ def render_kernels(kernels: KernelActivity, width: int | None = None) -> str:
         [
             "Kernels (CUPTI)",
             rule,
-            *_figures(kernels),
+            *kernel_figures(kernels),
             "",
             "By stage, per batch:",
             *stages,
@@ -73,7 +73,12 @@ def _slowdown(kernels: KernelActivity) -> str:
     return "" if kernels.slowdown is None else f", which took {kernels.slowdown:.2f} times as long"
 
 
-def _figures(kernels: KernelActivity) -> Iterator[str]:
+def kernel_figures(kernels: KernelActivity) -> Iterator[str]:
+    """Yield sentences on the captured batches as a whole: their window, busy shares, launches, and the capture's cost.
+
+    Args:
+        kernels: Device work of the captured batches.
+    """
     batches, window_ns = kernels.batches, kernels.window_ns
     last = kernels.first_batch + batches - 1
     yield (

@@ -18,7 +18,7 @@ GAUGE: Final = "gauge"
 COUNTER: Final = "counter"
 
 _MAX_LABEL: Final = 200
-"""Most characters of a label; longer ones, such as paths, lose their end."""
+"""Most characters of a label; of longer ones, such as paths, the end is kept, in which they differ."""
 
 _UNITS: Final = ("seconds", "bytes", "ratio", "watts", "hertz", "celsius")
 
@@ -94,7 +94,8 @@ def _family(metric: Metric, open_metrics: bool) -> Iterator[str]:
 
 def _escaped(text: str) -> str:
     """Return the text of a label, in which nothing can end it or control a terminal that shows it."""
-    return printable(text, _MAX_LABEL).replace("\\", r"\\").replace('"', r"\"")
+    kept = text if len(text) <= _MAX_LABEL else f"…{text[1 - _MAX_LABEL :]}"
+    return printable(kept, _MAX_LABEL).replace("\\", r"\\").replace('"', r"\"")
 
 
 def _number(value: float) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape
 from virnuc_profiler.analysis.summary.run_telemetry import telemetry_document
-from virnuc_profiler.telemetry.files import read_json, write_json_atomically
+from virnuc_profiler.telemetry.files import write_json_atomically
+from virnuc_profiler.telemetry.long_lists.run_document import read_document
 from virnuc_profiler.telemetry.reader import current_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
 
@@ -53,7 +54,7 @@ def load_telemetry(source: str | os.PathLike[str] | RunResult) -> dict[str, Any]
     """
     if isinstance(source, RunResult):
         return telemetry_document(source)
-    document = read_json(source)
+    document = read_document(source)
     if is_saved_run(document):
         return telemetry_document(RunResult.from_document(document, os.fspath(source)))
     return current_telemetry(document, os.fspath(source))

@@ -203,6 +203,13 @@ class BatchTable(Sequence[BatchRecord]):
             "stages": _to_columns(self._stages, STAGE_FIELDS),
         }
 
+    def to_arrays(self) -> dict[str, dict[str, Column]]:
+        """Return both tables as columns with ``NOT_MEASURED`` for what was not measured."""
+        return {
+            "batches": {field: self._batches[field] for field in BATCH_FIELDS},
+            "stages": {field: self._stages[field] for field in STAGE_FIELDS},
+        }
+
     @classmethod
     def from_columns(cls, stage_names: Sequence[str], columns: Mapping[str, Any]) -> BatchTable:
         """Build a table from columns; the inverse of :meth:`to_columns`.
@@ -211,7 +218,8 @@ class BatchTable(Sequence[BatchRecord]):
 
         Args:
             stage_names: Names of the stages, by number.
-            columns: Object with the tables ``batches`` and ``stages``, each an object of lists.
+            columns: Object with the tables ``batches`` and ``stages``, each an object of lists, or of arrays of at most
+                62 bits with ``NOT_MEASURED`` for null.
 
         Raises:
             TelemetryFormatError: A required column is missing, a column has another length or contains values
@@ -271,20 +279,29 @@ def _from_columns(
     table = np.empty(sizes.pop(), dtype)
     for field in fields:
         if field in lists:
-            table[field] = [NOT_MEASURED if value is None else value for value in lists[field]]
+            table[field] = _as_array(lists[field])
         else:
             table[field] = _WITHOUT_COLUMN.get(field, NOT_MEASURED)
     return table
 
 
-def _column(table_columns: Mapping[str, Any], field: str, name: str) -> list[int | None]:
+def _as_array(values: list[int | None] | Column) -> Any:
+    return values if isinstance(values, np.ndarray) else [NOT_MEASURED if value is None else value for value in values]
+
+
+def _column(table_columns: Mapping[str, Any], field: str, name: str) -> list[int | None] | Column:
     values = table_columns.get(field)
-    if not isinstance(values, list):
+    required = field in _REQUIRED_COLUMNS
+    if isinstance(values, np.ndarray):  # its reader has seen that they are whole numbers of at most 62 bits
+        lacking = required and bool(np.any(values == NOT_MEASURED))
+    elif not isinstance(values, list):
         raise TelemetryFormatError(f"column {field!r} is missing from {name}")
-    if not all(value is None or type(value) is int for value in values):
+    elif not all(value is None or type(value) is int for value in values):
         raise TelemetryFormatError(f"{name}.{field} must contain only integers or null")
-    if field in _REQUIRED_COLUMNS and None in values:
+    else:
+        lacking = required and None in values
+    if lacking:
         raise TelemetryFormatError(f"{name}.{field} must contain only integers")
-    if any(value is not None and not -LARGEST <= value <= LARGEST for value in values):
+    if isinstance(values, list) and any(value is not None and not -LARGEST <= value <= LARGEST for value in values):
         raise TelemetryFormatError(f"{name}.{field} contains a number of more than 62 bits")
     return values

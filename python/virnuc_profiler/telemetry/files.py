@@ -6,12 +6,15 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, BinaryIO, Final
+
+import numpy as np
 
 from virnuc_profiler.errors import OutputError, TelemetryFormatError, folder_problem
 from virnuc_profiler.telemetry.json_text import parse_json
+from virnuc_profiler.telemetry.long_lists.number_lists import number_list_text
 
 MAX_BYTES = 512 * 1024 * 1024
 """Default size limit of files that are read; room for some 500,000 batches."""
@@ -46,7 +49,8 @@ def write_json_atomically(path: str | os.PathLike[str], document: Any) -> Path:
     Args:
         path: File to write. Missing folders are created.
         document: Plain JSON values. Iterators become lists whose entries are made and written one by one; these
-            entries, and those of long lists, hold no further iterators.
+            entries, and those of long lists, hold no further iterators. Arrays of integers become lists in which null
+            stands for ``NOT_MEASURED``.
 
     Returns:
         The path.
@@ -62,7 +66,7 @@ def json_pieces(document: Any) -> Iterator[str]:
     """Yield the JSON text of a document piece by piece, so that long lists need not be in memory.
 
     Args:
-        document: Plain JSON values. Iterators become lists, as for :func:`write_json_atomically`.
+        document: Plain JSON values. Iterators and arrays become lists, as for :func:`write_json_atomically`.
 
     Raises:
         ValueError: The document contains NaN or infinity, which JSON does not support.
@@ -74,6 +78,8 @@ def json_pieces(document: Any) -> Iterator[str]:
 def _pieces(value: Any) -> Iterator[str]:
     if isinstance(value, Iterator):
         yield from _lines(value)
+    elif isinstance(value, np.ndarray):
+        yield from number_list_text(value)
     elif not _has_long_list(value):
         yield json.dumps(value, indent=1, allow_nan=False)
     elif isinstance(value, dict):
@@ -107,21 +113,36 @@ def _lines(entries: Iterable[Any]) -> Iterator[str]:
 
 
 def _has_long_list(value: Any) -> bool:
-    """Whether there is a long list, or an iterator, in nested dictionaries and lists."""
-    if isinstance(value, Iterator) or (isinstance(value, list) and len(value) >= _LONG):
+    """Whether there is a long list, an iterator or an array in nested dictionaries and lists."""
+    if isinstance(value, Iterator | np.ndarray) or (isinstance(value, list) and len(value) >= _LONG):
         return True
     entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(map(_has_long_list, entries))
 
 
 def _write_atomically(path: Path, pieces: Iterable[str]) -> Path:
+    with opened_atomically(path) as file:
+        file.writelines(piece.encode("utf-8") for piece in pieces)
+    return path
+
+
+@contextlib.contextmanager
+def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes its name once it is whole.
+
+    Args:
+        path: File to write. Missing folders are created.
+
+    Raises:
+        OutputError: The file cannot be written. No partial file is left behind.
+    """
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_UNFINISHED}")
         temporary = Path(name)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines(pieces)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp creates private files, but results are not secret
@@ -132,7 +153,6 @@ def _write_atomically(path: Path, pieces: Iterable[str]) -> Path:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-    return path
 
 
 def move_aside(path: Path, why: str) -> Path | None:
@@ -183,16 +203,31 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> An
     Raises:
         TelemetryFormatError: The file is missing, cannot be read, is too large, or is not valid JSON.
     """
+    return read_file(path, lambda file: parse_json(file.read()), max_bytes=max_bytes)
+
+
+def read_file(path: str | os.PathLike[str], parse: Callable[[BinaryIO], Any], *, max_bytes: int | None) -> Any:
+    """Read a file of unknown origin with a parser of JSON.
+
+    Args:
+        path: File to read.
+        parse: Reads the opened file and returns its content; raises ValueError if it is not valid JSON.
+        max_bytes: Size limit; a larger file is refused instead of filling the memory. None for no limit.
+
+    Raises:
+        TelemetryFormatError: The file is missing, cannot be read, is too large, or is not valid JSON.
+    """
     path = Path(path)
     try:
         status = path.stat()  # checked before opening: opening a pipe would wait for its writer
         if not stat.S_ISREG(status.st_mode):
             raise TelemetryFormatError(f"cannot read {path}: it is not a file")
-        if status.st_size > max_bytes:
+        if max_bytes is not None and status.st_size > max_bytes:
             raise TelemetryFormatError(
                 f"{path} has {status.st_size:,} bytes, more than the limit of {max_bytes:,} (max_bytes of the readers)"
             )
-        return parse_json(path.read_bytes())
+        with path.open("rb") as file:
+            return parse(file)
     except OSError as error:
         raise TelemetryFormatError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:

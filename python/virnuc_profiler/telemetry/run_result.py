@@ -7,11 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.batch_table import BATCH_FIELDS, STAGE_FIELDS, BatchTable
-from virnuc_profiler.telemetry.files import MAX_BYTES, read_json, write_json_atomically
+from virnuc_profiler.telemetry.files import write_json_atomically
+from virnuc_profiler.telemetry.long_lists.run_document import RUN_KIND, read_document
 from virnuc_profiler.telemetry.migrations import SAVED_RUN
 from virnuc_profiler.telemetry.parts import kernel_records, start_up_records
 from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
@@ -30,6 +31,9 @@ from virnuc_profiler.telemetry.records import (
     stopped_ns,
     suspended_ns,
 )
+from virnuc_profiler.telemetry.tables.html_display import run_html
+from virnuc_profiler.telemetry.tables.pandas_frames import to_frame
+from virnuc_profiler.telemetry.tables.run_tables import run_table
 from virnuc_profiler.telemetry.typed_records import (
     Known,
     known_fields,
@@ -38,9 +42,10 @@ from virnuc_profiler.telemetry.typed_records import (
     unknown_keys,
     with_unknown_keys,
 )
+from virnuc_profiler.telemetry.values import plain_items
 
-RUN_KIND: Final = "virnuc_profiler run"
-"""The ``kind`` of a saved run."""
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REQUIRED: Final[Mapping[str, type]] = {
     "run_id": str,
@@ -141,6 +146,22 @@ class RunResult:
         """Number of tokens in the batches with packing statistics, BOS and EOS included; None if no batch has them."""
         return self.batches.total("tokens")
 
+    def to_pandas(self, table: str = "batches") -> pd.DataFrame:
+        """Return one of the run's tables as a data frame of pandas; see ``docs/export-a-run.md`` for its columns.
+
+        Args:
+            table: ``batches``, ``stages`` or ``samples`` (the readings of the GPU).
+
+        Raises:
+            ValueError: There is no such table.
+            LibraryUnavailable: pandas cannot be imported; the message says how to install it.
+        """
+        return to_frame(run_table(self, table))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of the run."""
+        return run_html(self)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run as JSON, atomically.
 
@@ -169,25 +190,26 @@ class RunResult:
             "start_up": None if self.start_up is None else self.start_up.to_json(),
             "kernels": None if self.kernels is None else self.kernels.to_json(),
             "metadata": dict(self.metadata),
-            **self.batches.to_columns(),
+            **self.batches.to_arrays(),
         }
         if self.unknown:
             document = with_unknown_keys(document, self.unknown)
         return write_json_atomically(path, document)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> RunResult:
+    def load(cls, path: str | os.PathLike[str], *, max_bytes: int | None = None) -> RunResult:
         """Read a run that :meth:`save` wrote, in this or another version of the same major schema version.
 
         Args:
             path: File to read.
-            max_bytes: Size limit; a larger file is refused instead of filling the memory.
+            max_bytes: Size limit; a larger file is refused instead of filling the memory. By default 2 GiB, which is
+                room for some 3 million batches.
 
         Raises:
             TelemetryFormatError: The file cannot be read, is too large, is not a saved run, or has another major
                 schema version.
         """
-        document = read_json(path, max_bytes=max_bytes)
+        document = read_document(path, max_bytes=max_bytes)
         if not is_saved_run(document):
             raise TelemetryFormatError(f"{path} is not a saved run of virnuc_profiler")
         return cls.from_document(document, str(path))
@@ -197,7 +219,7 @@ class RunResult:
         """Build a run from the JSON values of a saved run.
 
         Args:
-            document: Content of a file for which :func:`is_saved_run` holds.
+            document: Content of a file for which :func:`is_saved_run` holds, with lists or arrays as columns.
             name: Name of the file in error messages.
 
         Raises:
@@ -222,6 +244,18 @@ def is_saved_run(document: Any) -> bool:
     return isinstance(document, dict) and document.get("kind") == RUN_KIND
 
 
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata that telemetry can hold too.
+
+    Raises:
+        TelemetryFormatError: It holds an integer of more than 1,024 bits, or is nested too deeply.
+    """
+    try:
+        return plain_items(metadata, "metadata")
+    except ValueError as error:
+        raise TelemetryFormatError(f"metadata: {error}") from None
+
+
 def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
     if missing := _REQUIRED.keys() - document.keys():
         raise TelemetryFormatError(f"it has no {min(missing)!r}")
@@ -238,7 +272,7 @@ def _read_parts(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: document[key] for key in ("run_id", "started_at", "host_start_ns", "host_end_ns", "schema_version")},
         "stage_names": stage_names,
-        "metadata": metadata,
+        "metadata": _plain(metadata),
         "batches": BatchTable.from_columns(stage_names, document),
         "device": read_record(DeviceCapture, document["device"], "device"),
         "gpu": None if gpu is None else _read_samples(gpu),

@@ -8,6 +8,8 @@ from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
+import numpy as np
+
 from virnuc_profiler.errors import TelemetryFormatError
 from virnuc_profiler.telemetry.values import shown
 
@@ -105,7 +107,7 @@ def with_unknown_keys(values: Mapping[str, Any], unknown: Mapping[str, Any]) -> 
         unknown: Unknown keys of the file that the object was read from.
     """
     merged = dict(values)
-    table = bool(values) and all(isinstance(value, list) for value in values.values())
+    table = bool(values) and all(isinstance(value, list | np.ndarray) for value in values.values())
     rows = len(next(iter(values.values()))) if table else 0
     for key, more in unknown.items():
         value = merged.get(key)

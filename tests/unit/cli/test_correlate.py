@@ -171,7 +171,10 @@ def test_ranges_of_any_program(capsys, tmp_path):
         file.launch(60, 1_200_200, 2_200_200, device=1)
     code, out, _ = correlate(capsys, export)
     assert code == 0
-    assert [line.split(" | ")[1].strip() for line in out.splitlines()[2:5]] == ["Range", "step", "load"]
+    names = [line.split(" | ")[1].strip() for line in out.splitlines()[2:7]]
+    assert names == ["Operator", "load", "step", "(in no range)", "(all GPU time)"]
+    ungrouped = correlate(capsys, export, "--no-group")[1]
+    assert [line.split(" | ")[1].strip() for line in ungrouped.splitlines()[2:5]] == ["Range", "step", "load"]
     assert "Left out: 1 range that ends on another thread" in out
     assert "Left out: 1 range that had not ended" in out
     assert "2 devices" in out
@@ -183,6 +186,56 @@ def test_ranges_of_any_program(capsys, tmp_path):
     assert {entry["name"]: entry["total_ns"] for entry in document["ranges"]} == {"step": 2_200_000, "load": 1_200_000}
     assert [entry["device"] for entry in document["devices"]] == [0, 1]
     assert document["projections"][0]["gpu"]["operations"] == 2
+    step = (
+        {"device": 0, "self_ns": 0, "total_ns": 1_200_000},
+        {"device": 1, "self_ns": 1_000_000, "total_ns": 1_000_000},
+    )
+    by_name = {entry["name"]: entry for entry in document["operators"]}
+    assert by_name["step"]["devices"] == list(step)
+    assert (by_name["load"]["self_ns"], by_name["load"]["total_ns"]) == (1_200_000, 1_200_000)
+    assert document["self_times"] == {
+        "devices": [0, 1],
+        "ranges_ns": [1_200_000, 1_000_000],
+        "other_ranges_ns": [0, 0],
+        "no_range_ns": [0, 0],
+        "all_ns": [1_200_000, 1_000_000],
+    }
+
+
+def test_operators_of_pytorch_are_one_line_each(capsys, tmp_path):
+    export = tmp_path / "torch.sqlite"
+    with NsysFile(export) as file:
+        for number in range(300):
+            start = 1000 * number
+            file.range(f"aten::to, op_id = {2 * number}", start, start + 100)
+            file.range(f"aten::copy_, seq = 4, op_id = {2 * number + 1}", start + 10, start + 50)
+            file.launch(start + 20, start + 200, start + 900, device=number % 2)
+            file.launch(start + 60, start + 900, start + 1000, device=number % 2)
+        file.work("KERNEL", 10**6, 10**6 + 80_000, 9999)
+    out = correlate(capsys, export)[1]
+    table = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()[2:7]]
+    assert table == [
+        ["Operator", "Ranges", "Operations", "GPU self", "Self share", "GPU total"],
+        ["aten::copy_", "300", "300", "0.210", "65.6%", "0.210"],
+        ["aten::to", "300", "600", "0.030", "9.38%", "0.240"],
+        ["(in no range)", "", "", "0.080", "25.0%", ""],
+        ["(all GPU time)", "", "", "0.320", "100.0%", ""],
+    ]
+    devices = [[cell.strip() for cell in line.split(" | ")] for line in out.splitlines()[-5:]]
+    assert devices == [
+        ["GPU self by device", "Device 0", "Device 1"],
+        ["aten::copy_", "52.5%", "87.5%"],
+        ["aten::to", "7.50%", "12.5%"],
+        ["(in no range)", "40.0%", "0.0%"],
+        ["(all GPU time, ms)", "0.200", "0.120"],
+    ]
+    short = correlate(capsys, export, "--top", 1, "--sort", "total")[1]
+    assert short.splitlines()[3].startswith("aten::to")
+    assert "Not shown: 1 operator with 65.6% of all GPU time" in " ".join(short.split())
+    assert "aten::copy_, seq = 4, op_id = 7" in correlate(capsys, export, "--no-group", "--top", 600)[1]
+    one = correlate(capsys, export, "--range", "aten::to, op_id = 0")[1]
+    assert [cell.strip() for cell in one.splitlines()[3].split(" | ")][:3] == ["aten::to", "1", "2"]
+    assert "(other ranges) " in one
 
 
 def test_ranges_may_be_asked_for_by_a_pattern(capsys, tmp_path):
@@ -191,12 +244,13 @@ def test_ranges_may_be_asked_for_by_a_pattern(capsys, tmp_path):
             file.range(f"copy, op_id = {number}", 100 * number, 100 * number + 50)
             file.launch(100 * number + 1, 100 * number + 10, 100 * number + 20)
         file.range("mul, op_id = 9", 900, 950)
-    code, out, _ = correlate(capsys, tmp_path / "x.sqlite", "--range", "copy, *", "--top", 9)
-    assert code == 0
-    assert out.count("copy, op_id") >= 3
-    assert "mul" not in out
-    err = misuse(capsys, tmp_path / "x.sqlite", "--range", "copy")
-    assert "there are: copy, op_id = 0 (1)" in err
+    for pattern in ("copy, *", "copy", "c?p*"):
+        code, out, _ = correlate(capsys, tmp_path / "x.sqlite", "--range", pattern, "--top", 9, "--no-group")
+        assert code == 0
+        assert out.count("copy, op_id") >= 3
+        assert "mul" not in out
+    err = misuse(capsys, tmp_path / "x.sqlite", "--range", "cop")
+    assert "there are: copy (3)" in err
     assert "mul" not in err
 
 
@@ -373,17 +427,23 @@ def test_a_graph_counts_once_for_its_device(capsys, tmp_path):
 @pytest.mark.parametrize("width", [60, 80])
 def test_every_line_fits_the_terminal(capsys, files, tmp_path, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
-    export = tmp_path / "long.sqlite"
-    with NsysFile(export) as file:
-        file.domain(1, "a domain with a long name " * 3)
-        file.range("at::native::" + "elementwise_kernel, " * 9 + "op_id = 317175", 0, 100, domain=1)
-        kernel = file.string("void at::native::kernel<float, " + "int, " * 40)
-        file.launch(10, 200, 12_345_678_901_200, demangledName=kernel)
-        file.work("KERNEL", 300, 12_345_678_901_200, 77, device=1)
-    for argv in ([export], [export, "--range", "at*"], [files[1]], [*files, "--batches"]):
+    exports = tmp_path / "one.sqlite", tmp_path / "several.sqlite"
+    for export in exports:
+        with NsysFile(export) as file:
+            file.domain(1, "a domain with a long name " * 3)
+            file.range("at::native::" + "elementwise_kernel, " * 9 + "op_id = 317175", 0, 100, domain=1)
+            kernel = file.string("void at::native::kernel<float, " + "int, " * 40)
+            file.launch(10, 200, 12_345_678_901_200, demangledName=kernel)
+            file.work("KERNEL", 300, 12_345_678_901_200, 77, device=1)
+            if export == exports[1]:
+                file.range("step" * 50, 0, 1000)
+                for device in range(2, 9):
+                    file.launch(120, 200, 345_678_901_200, device=device)
+    options = ([], ["--no-group"], ["--range", "*"], ["--sort", "total", "--top", "1"])
+    for argv in (*([path, *more] for path in exports for more in options), [files[1]], [*files, "--batches"]):
         out = correlate(capsys, *argv)[1]
         assert max(map(len, out.splitlines())) <= width, out
-    assert "= 317175" in correlate(capsys, export)[1]
+    assert "= 317175" in correlate(capsys, exports[0], "--no-group")[1]
 
 
 def test_long_work_says_what_it_is_doing(capsys, files, monkeypatch):

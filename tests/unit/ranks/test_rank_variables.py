@@ -5,7 +5,7 @@ import pytest
 
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.ranks.rank import Rank
-from virnuc_profiler.ranks.rank_variables import current_rank, unstarted_tasks
+from virnuc_profiler.ranks.rank_variables import RAY, current_rank, rank_environment, unstarted_tasks
 
 TORCHRUN = {
     "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "GROUP_RANK": "1",
@@ -215,3 +215,9 @@ def test_contradictions_of_an_array_are_one_sentence(changes, message):
 def test_our_own_launcher_decides_before_all_others():
     own = {"VIRNUC_PROFILER_RANK": "1", "VIRNUC_PROFILER_RANKS": "2", "VIRNUC_PROFILER_LAUNCH": "x"}
     assert place(current_rank({**BATCH_SCRIPT, **own})) == (1, 2, 1, 2)
+
+
+def test_a_rank_on_ray_knows_nothing_of_what_has_started_the_nodes():
+    environment = {**TORCHRUN, **SRUN, **array(3, 0, 7, 8), **rank_environment(1, 4, "x", 2, RAY)}
+    rank = current_rank(environment)
+    assert (rank.index, rank.count, rank.job, rank.attempt, str(rank)) == (1, 4, "x", 2, "rank 1 of 4 (Ray)")

@@ -74,6 +74,15 @@ def test_hostile_labels_stay_labels(text, open_metrics):
     assert all(line.isprintable() for line in written.split("\n"))
 
 
+def test_long_paths_differ_at_their_end():
+    one, other = (f"/{'deep/' * 100}{name}" for name in ("a", "b"))
+    written = render_metrics(
+        [Metric("virnuc_x", "gauge", "X", [({"f": one}, 1), ({"f": other}, 2)])], open_metrics=True
+    )
+    (family,) = parsed(written, open_metrics=True).values()
+    assert [labels["f"][-6:] for _, labels, _ in samples(family)] == ["deep/a", "deep/b"]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e-300, 1e300, 0, -1])
 def test_any_number_is_read_back(value):
     written = render_metrics([gauge("virnuc_x", "X", value, {})], open_metrics=True)

@@ -84,6 +84,7 @@ def test_an_oversize_pack_has_no_efficiency_above_one():
         ({"stage_names": "forward"}, "stage_names is 'forward'"),
         ({"stage_names": ["fetch", 5]}, r"stage_names\[1\] is 5"),
         ({"metadata": []}, "metadata is"),
+        ({"metadata": {"parameters": 2**2000}}, "metadata: parameters is an integer of 2001 bits"),
         ({"cost": {"calls": "many"}}, "cost"),
         ({"gpu": {}}, "gpu has no"),
         ({"gpu": 5}, "gpu is 5"),

@@ -193,8 +193,41 @@ class DeviceGaps:
         )
 
 
+class GapColumns(NamedTuple):
+    """The gaps of a run as columns. The first two have the shape (intervals,), the others (intervals - 1, ...).
+
+    Attributes:
+        staged_starts: Starts of the disjoint intervals in which the device was in a stage, ns.
+        staged_ends: Ends of these intervals, ns. Each but the last is the start of a gap.
+        causes: Durations of each gap by cause, ns, in the order of ``GAP_CAUSES``; each row adds up to its gap.
+    """
+
+    staged_starts: Column
+    staged_ends: Column
+    causes: Column
+
+
 def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, clock_slack_ns: int = 0) -> DeviceGaps:
     """Find the gaps of a run and attribute them to their causes.
+
+    Args:
+        batches: Batches of the run.
+        window: Start and end of the run on the host's clock, ns.
+        timeline: Activity of the host during the run.
+        clock_slack_ns: Tolerance between device and host times.
+    """
+    staged_starts, staged_ends, causes = gap_columns(batches, window, timeline, clock_slack_ns)
+    if not len(staged_starts):
+        return DeviceGaps(window)
+    gaps = [
+        Gap(start, end, {name: duration_ns for name, duration_ns in zip(GAP_CAUSES, row, strict=True) if duration_ns})
+        for start, end, row in zip(staged_ends[:-1].tolist(), staged_starts[1:].tolist(), causes.tolist(), strict=True)
+    ]
+    return DeviceGaps(window, list(zip(staged_starts.tolist(), staged_ends.tolist(), strict=True)), gaps)
+
+
+def gap_columns(batches: BatchTable, window: Interval, timeline: HostTimeline, clock_slack_ns: int = 0) -> GapColumns:
+    """Find the gaps of a run and their causes, for runs of which a record for each gap would fill the memory.
 
     Args:
         batches: Batches of the run.
@@ -206,7 +239,7 @@ def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, c
     on_device = interval_columns.clip(stages.device_start_ns, stages.device_end_ns, window)
     staged_starts, staged_ends = interval_columns.union(*on_device)
     if not len(staged_starts):
-        return DeviceGaps(window)
+        return GapColumns(staged_starts, staged_ends, np.zeros((0, len(GAP_CAUSES)), np.int64))
     starts, ends = staged_ends[:-1], staged_starts[1:]
     queued = _first_from(stages, ends).host_start_ns < starts - clock_slack_ns
     waits = _waits_before(starts, _last_until(stages, starts), timeline, clock_slack_ns)
@@ -216,11 +249,7 @@ def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, c
     causes[queued] = 0
     queued_cause = np.where(ends - starts <= SEAM_NS, GAP_CAUSES.index(LAUNCHING), GAP_CAUSES.index(QUEUED))
     causes[queued, queued_cause[queued]] = (ends - starts)[queued]
-    gaps = [
-        Gap(start, end, {name: duration_ns for name, duration_ns in zip(GAP_CAUSES, row, strict=True) if duration_ns})
-        for start, end, row in zip(starts.tolist(), ends.tolist(), causes.tolist(), strict=True)
-    ]
-    return DeviceGaps(window, list(zip(staged_starts.tolist(), staged_ends.tolist(), strict=True)), gaps)
+    return GapColumns(staged_starts, staged_ends, causes)
 
 
 def _work_starts(staged_starts: Column, staged_ends: Column) -> Column:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from virnuc_profiler.analysis.nsys.gpu_capture import Calls, Operations, Ranges
 from virnuc_profiler.analysis.nsys.gpu_records import GpuOperation, NvtxRange
@@ -92,6 +94,15 @@ class Projections:
 
     def __iter__(self) -> Iterator[Projection]:
         return map(self.__getitem__, range(len(self)))
+
+    def take(self, chosen: NDArray[Any]) -> Projections:
+        """Return the projections of the ranges selected by a mask or by positions.
+
+        Args:
+            chosen: Mask, or positions.
+        """
+        columns = (self.first, self.last, self.straddled)
+        return Projections(self.ranges.take(chosen), self.launches, *(column[chosen] for column in columns))
 
     def launched(self, at: int) -> Column:
         """Return the launches inside a range.

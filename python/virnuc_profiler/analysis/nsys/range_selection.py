@@ -13,7 +13,7 @@ import numpy as np
 from virnuc_profiler.analysis.nsys.gpu_capture import Codes, GpuCapture, Ranges
 from virnuc_profiler.analysis.nsys.gpu_records import NAMELESS_DOMAIN
 from virnuc_profiler.errors import UsageError
-from virnuc_profiler.telemetry.stage_columns import Mask
+from virnuc_profiler.telemetry.stage_columns import Column, Mask
 
 RUN_DOMAIN: Final = "virnuc_profiler"
 """NVTX domain of this package's runs."""
@@ -22,7 +22,7 @@ _SHOWN_NAMES: Final = 10
 
 
 def select_ranges(ranges: Ranges, domain: str | None = None, names: Sequence[str] | None = None) -> Ranges:
-    """Select ranges by domain and name.
+    """Select ranges by domain and name; see :func:`select_positions`.
 
     Args:
         ranges: Ranges of a capture.
@@ -30,28 +30,47 @@ def select_ranges(ranges: Ranges, domain: str | None = None, names: Sequence[str
         names: Names of ranges, or patterns for ``fnmatch``; None for all names.
 
     Raises:
+        UsageError: The domain or a name does not occur.
+    """
+    return ranges.take(select_positions(ranges, domain, names))
+
+
+def select_positions(
+    ranges: Ranges, domain: str | None = None, names: Sequence[str] | None = None, operators: Ranges | None = None
+) -> Column:
+    """Return the positions of the ranges of a domain and of some names, in ascending order.
+
+    Args:
+        ranges: Ranges of a capture.
+        domain: Name of the domain; None for all domains.
+        names: Names of ranges, or patterns for ``fnmatch``; None for all names.
+        operators: The same ranges, named by their operators, to select by those names too; None for the names alone.
+
+    Raises:
         UsageError: The domain or a name does not occur. The message begins with "has no", so that the name of the
             file can precede it, and lists what the capture contains.
     """
     if not len(ranges):
         raise UsageError("has no NVTX ranges; capture with nsys profile -t cuda,nvtx")
-    inside = ranges
+    inside = np.ones(len(ranges), np.bool_)
     if domain is not None:
-        inside = ranges.take(_is(ranges, ranges.domain, {domain}))
-        if not len(inside):
+        inside = _is(ranges, ranges.domain, {domain})
+        if not inside.any():
             counts = _counts(ranges, ranges.domain)
             raise UsageError(f"has no ranges in the domain {domain}; there are: {_listed(counts)}")
     if names is None:
-        return inside
-    known = _counts(inside, inside.name)
-    chosen: set[str] = set()
+        return np.flatnonzero(inside)
+    spellings = [spelling for spelling in (operators, ranges) if spelling is not None]
+    known = [_counts(spelling, spelling.name[inside]) for spelling in spellings]
+    chosen = np.zeros(len(ranges), np.bool_)
     for name in names:
-        found = {name} & known.keys() or {one for one in known if fnmatchcase(one, name)}
-        if not found:
-            similar = {one: count for one, count in known.items() if one.startswith(name)} or known
+        found = [_matching(name, counts) for counts in known]
+        if not any(found):
+            similar = {one: count for one, count in known[0].items() if one.startswith(name)} or known[0]
             raise UsageError(f"has no range {name}; there are: {_listed(similar)}")
-        chosen |= found
-    return inside.take(_is(inside, inside.name, chosen))
+        for spelling, matching in zip(spellings, found, strict=True):
+            chosen |= _is(spelling, spelling.name, matching)
+    return np.flatnonzero(inside & chosen)
 
 
 def resolve_run_domain(capture: GpuCapture) -> str:
@@ -86,6 +105,11 @@ def _counts(ranges: Ranges, codes: Codes) -> dict[str, int]:
 def _is(ranges: Ranges, codes: Codes, names: Set[str]) -> Mask:
     wanted = np.fromiter(map(names.__contains__, ranges.names), np.bool_, len(ranges.names))
     return wanted[codes]
+
+
+def _matching(name: str, known: Mapping[str, int]) -> Set[str]:
+    """Return the known names that a name or pattern means: itself, if it is one."""
+    return {name} & known.keys() or {one for one in known if fnmatchcase(one, name)}
 
 
 def _listed(counts: Mapping[str, int]) -> str:

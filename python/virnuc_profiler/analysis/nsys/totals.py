@@ -5,16 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from virnuc_profiler.analysis.nsys.gpu_capture import KINDS, Operations
+from virnuc_profiler.analysis.nsys.gpu_capture import KINDS, Operations, Ranges
+from virnuc_profiler.analysis.nsys.group_work import GroupWork, sum_by_group
 from virnuc_profiler.analysis.nsys.launch_columns import drop_traced_graphs
 from virnuc_profiler.analysis.nsys.projection import Projection, Projections
+from virnuc_profiler.analysis.nsys.range_work import range_work
 from virnuc_profiler.analysis.timing.interval_columns import length as column_length
 from virnuc_profiler.analysis.timing.intervals import length
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.stage_columns import Column, Mask
+
+_MAX_RECORDS: Final = 1000
+"""Most ranges of a group that become records, which take 20 times the memory of columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,30 +115,38 @@ class RangeTotals:
     A capture whose names contain iteration numbers has as many names as ranges.
 
     Attributes:
-        projections: Projections of the ranges.
-        members: Positions of the ranges, grouped by domain and name.
-        bounds: Start and end of each group in `members`, in the order of the totals, as columns of shape (2, groups).
+        work: Work of the ranges, grouped by domain and name.
+        order: Groups in the order of the totals.
         on_gpu: Whether a group's ranges launched operations, in the order of the totals.
     """
 
-    projections: Projections
-    members: Column
-    bounds: Column
+    work: GroupWork
+    order: Column
     on_gpu: Mask
 
     def __len__(self) -> int:
         return len(self.on_gpu)
 
     def __getitem__(self, at: int) -> RangeTotal:
-        low, high = self.bounds[:, at].tolist()
-        members = self.members[low:high].tolist()
-        first = self.projections.ranges[members[0]]
+        group = int(self.order[at])
+        members, projections = self.work.ranges_of(group), self.work.projections
+        domain, name = self.label(at)
         if not self.on_gpu[at]:
-            return _total_without_work(first.domain, first.name, len(members))
-        return range_total(first.domain, first.name, [self.projections[member] for member in members])
+            return _total_without_work(domain, name, len(members))
+        if len(members) > _MAX_RECORDS:
+            return _column_total(domain, name, self.work, group)
+        return range_total(domain, name, [projections[member] for member in members.tolist()])
 
     def __iter__(self) -> Iterator[RangeTotal]:
         return map(self.__getitem__, range(len(self)))
+
+    def label(self, at: int) -> tuple[str, str]:
+        """Return domain and name of a total.
+
+        Args:
+            at: Position of the total.
+        """
+        return self.work.label(int(self.order[at]))
 
     def largest(self, count: int) -> list[RangeTotal]:
         """Return the totals with the most GPU time.
@@ -149,16 +163,23 @@ def total_by_name(projections: Projections) -> RangeTotals:
     Args:
         projections: Projections of ranges with any names.
     """
-    ranges = projections.ranges
+    first, group = group_by_name(projections.ranges)
+    work = GroupWork.of(projections, group, len(first))
+    operations = projections.launches.operations
+    on_gpu = work.sums(np.ones(len(operations), np.int64)) > 0
+    order = np.lexsort((first, -work.sums(operations.duration_ns)))
+    return RangeTotals(work, order, on_gpu[order])
+
+
+def group_by_name(ranges: Ranges) -> tuple[Column, Column]:
+    """Return the first range of each domain and name, and the number of each range's domain and name.
+
+    Args:
+        ranges: Ranges of a capture.
+    """
     key = ranges.domain.astype(np.int64) * max(len(ranges.names), 1) + ranges.name
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    group = group.reshape(-1)
-    members = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group, minlength=len(first)))
-    bounds = np.stack([np.append(0, ends)[:-1], ends])
-    total_ns, on_gpu = _gpu_time_by_group(projections, group, members, bounds)
-    order = np.lexsort((first, -total_ns))
-    return RangeTotals(projections, members, bounds[:, order], on_gpu[order])
+    return first, group.reshape(-1)
 
 
 def range_total(domain: str, name: str, projections: Sequence[Projection]) -> RangeTotal:
@@ -226,55 +247,39 @@ def total_by_device(operations: Operations) -> list[DeviceTotal]:
     ]
 
 
-def sum_by_group(values: Column, group: Column, groups: int) -> Column:
-    """Return the sum of the values in each group, as a column of shape (groups,).
-
-    Args:
-        values: Values to add up, exactly.
-        group: Group of each value, from 0 to `groups` - 1.
-        groups: Number of groups.
-    """
-    total = np.zeros(groups, np.int64)
-    np.add.at(total, group, values)
-    return total
-
-
-def _gpu_time_by_group(projections: Projections, group: Column, members: Column, bounds: Column) -> tuple[Column, Mask]:
-    """Return the GPU time of each group's operations, each of which counts once, and whether there are any.
-
-    The launches of a range are consecutive. The ranges of a group that overlap are merged as intervals of launches,
-    by the same trick as in `length_by_group`; prefix sums give the time of each interval.
-    """
-    launches, groups = projections.launches, bounds.shape[1]
-    chosen = np.flatnonzero(projections.first < projections.last)
-    chosen = chosen[np.lexsort((projections.first[chosen], group[chosen]))]
-    first, last, group_of = projections.first[chosen], projections.last[chosen], group[chosen]
-    base = group_of * (len(launches) + 1)
-    reached = np.maximum.accumulate(last + base)
-    begin = np.minimum(np.maximum(first, np.append(0, reached[:-1]) - base), last)
-    durations = launches.operations.duration_ns[launches.operation]
-    until = np.append(0, np.cumsum(durations))
-    total_ns = sum_by_group(until[last] - until[begin], group_of, groups)
-    on_gpu = np.bincount(group_of, minlength=groups) > 0
-    for at in np.unique(group_of[_irregular(projections, chosen)]).tolist():  # few: those are counted one by one
-        low, high = bounds[:, at].tolist()
-        positions = np.concatenate([projections.launched(member) for member in members[low:high].tolist()])
-        rows = np.unique(launches.operation[positions])
-        total_ns[at], on_gpu[at] = launches.operations.duration_ns[rows].sum(), len(rows) > 0
-    return total_ns, on_gpu
-
-
-def _irregular(projections: Projections, chosen: Column) -> Mask:
-    """Return which ranges have launches that straddle their ends, or operations that another launch has too."""
-    operation = projections.launches.operation
-    repeated = np.bincount(operation, minlength=1)[operation] > 1
-    until = np.append(0, np.cumsum(repeated))
-    found: Mask = until[projections.last[chosen]] > until[projections.first[chosen]]
-    return found | projections.straddled[chosen]
-
-
 def _total_without_work(domain: str, name: str, ranges: int) -> RangeTotal:
     return RangeTotal(domain, name, ranges, 0, 0, 0, 0, 0, 0, 0, None, None, None, None, None, (), ())
+
+
+def _column_total(domain: str, name: str, work: GroupWork, group: int) -> RangeTotal:
+    """Return the same as :func:`range_total` for a group with very many ranges, without a record for each."""
+    members, operations = work.ranges_of(group), work.projections.launches.operations
+    rows = work.operations_of(group)
+    chosen, each = operations.take(rows), range_work(work.projections, members)
+    active = each.operations > 0
+
+    def median(values: Column) -> float:
+        return float(np.median(values[active]))
+
+    return RangeTotal(
+        domain=domain,
+        name=name,
+        ranges=len(members),
+        ranges_on_gpu=int(active.sum()),
+        operations=len(rows),
+        total_ns=int(chosen.duration_ns.sum()),
+        kernel_ns=int(chosen.duration_ns[chosen.on_kernels].sum()),
+        busy_ns=column_length(chosen.start_ns, chosen.end_ns),
+        idle_ns=int(each.idle_ns.sum()),
+        longest_gap_ns=int(each.longest_gap_ns.max()),
+        median_total_ns=median(each.total_ns),
+        median_busy_ns=median(each.busy_ns),
+        median_span_ns=median(each.busy_ns + each.idle_ns),
+        median_idle_ns=median(each.idle_ns),
+        median_launch_delay_ns=median(each.launch_delay_ns),
+        devices=tuple(np.unique(chosen.device).tolist()),
+        kernels=total_by_kernel(chosen),
+    )
 
 
 def _device_total(device: int, operations: Operations) -> DeviceTotal:

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LEAD_IN, TAIL
-from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_observation
+from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis, diagnose_observation
 from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps
-from virnuc_profiler.analysis.diagnosis.observation import batches_flops, observe
+from virnuc_profiler.analysis.diagnosis.observation import Observation, batches_flops, observe
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp
 from virnuc_profiler.analysis.model_cost import (
     DeviceCeiling,
@@ -39,7 +39,11 @@ from virnuc_profiler.telemetry.stage_columns import StageColumns
 
 
 def run_summary(
-    run: RunResult, *, shape: ModelShape | None = None, ceiling: DeviceCeiling | None = None
+    run: RunResult,
+    *,
+    shape: ModelShape | None = None,
+    ceiling: DeviceCeiling | None = None,
+    judged: tuple[Observation, Diagnosis] | None = None,
 ) -> dict[str, Any]:
     """Return summary keys to pass to ``TelemetryLogger.finalize``, among them the run's own ``elapsed_seconds``.
 
@@ -50,12 +54,13 @@ def run_summary(
         run: Run to summarize.
         shape: Shape of the model, which gives ``achieved_tflops``; by default taken from the run's metadata.
         ceiling: Ceiling of the device, which gives ``mfu``; by default taken from the run's metadata.
+        judged: What was observed in this run with this shape, and its diagnosis; None to observe and diagnose it.
     """
     shape = recorded_shape(run.metadata) if shape is None else shape
     ceiling = recorded_ceiling(run.metadata) if ceiling is None else ceiling
     window = (run.host_start_ns, run.host_end_ns)
     waits = waits_ns(run.batches)
-    observation = observe(run, shape)
+    observation = observe(run, shape) if judged is None else judged[0]
     steady = observation.after_warm_up
     first_end = steady.first_completion_ns
     start_up_s = None if first_end is None else (first_end - run.host_start_ns) / 1e9
@@ -63,7 +68,7 @@ def run_summary(
     planned_length = planned_tokens_per_sequence(run.metadata, run.total_sequences)
     if planned_length is not None:
         sequences_per_sec = ratio(steady.tokens_per_sec, planned_length)
-    diagnosis = diagnose_observation(observation, run, ceiling)
+    diagnosis = diagnose_observation(observation, run, ceiling) if judged is None else judged[1]
     keys = {
         "elapsed_seconds": run.elapsed_s,
         "start_up_seconds": start_up_s,
@@ -85,9 +90,9 @@ def run_summary(
         "wait_time_ms_p95": _milliseconds(percentile(waits, 95)),
         **profiling_cost_keys(run),
         **host_keys(run),
-        **_packing_keys(run.batches.packed()),
+        **packing_keys(run.batches.packed()),
         **sampled_keys(run),
-        **_flops_keys(run, shape, ceiling),
+        **flops_keys(run, shape, ceiling),
     }
     return {**keys, "projected_6M_hours_interval": projected_interval(run, keys, shape)}
 
@@ -139,7 +144,12 @@ def _milliseconds(nanoseconds: float | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1e6
 
 
-def _packing_keys(packed: BatchTable) -> dict[str, Any]:
+def packing_keys(packed: BatchTable) -> dict[str, Any]:
+    """Return the summary keys of how full the batches were.
+
+    Args:
+        packed: Batches with packing statistics.
+    """
     columns = packed.columns
     tokens, budgets = columns["tokens"], columns["token_budget"]
     if not len(tokens):
@@ -152,7 +162,14 @@ def _packing_keys(packed: BatchTable) -> dict[str, Any]:
     }
 
 
-def _flops_keys(run: RunResult, shape: ModelShape | None, ceiling: DeviceCeiling) -> dict[str, Any]:
+def flops_keys(run: RunResult, shape: ModelShape | None, ceiling: DeviceCeiling) -> dict[str, Any]:
+    """Return the summary keys of the model's arithmetic; no keys if its FLOPs are unknown.
+
+    Args:
+        run: Run to summarize.
+        shape: Shape of the model, or None.
+        ceiling: Ceiling of the device.
+    """
     flops = batches_flops(run.batches, shape)
     if flops is None:
         return {}

@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.embed.embed_prediction import print_forecast, projected_time, read_pace
-from virnuc_profiler.cli.embed.embed_report import (
-    check_and_index,
-    print_outcome,
-    projected_seconds,
-    projected_text,
-)
+from virnuc_profiler.cli.embed.embed_preparation import describe, prepare, warn_of_other_weights
+from virnuc_profiler.cli.embed.embed_report import check_job, print_outcome, projected_seconds
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.embed_options import EmbedRequest, add_embed_options, embed_request
 from virnuc_profiler.cli.options.local_ranks import (
@@ -27,20 +23,18 @@ from virnuc_profiler.cli.options.local_ranks import (
     run_on_this_host,
     starts_ranks,
 )
-from virnuc_profiler.cli.options.measurement_request import require_writable, shown_path
+from virnuc_profiler.cli.options.measurement_request import require_writable
 from virnuc_profiler.cli.options.rank_options import describe_rank, share_cores, share_device, warn_of_unstarted_tasks
+from virnuc_profiler.cli.options.ray_options import add_ray_options, runs_on_ray
 from virnuc_profiler.errors import EnvironmentFailure, ModelError, UsageError
-from virnuc_profiler.ranks.rank_variables import LOCAL, current_rank
-from virnuc_profiler.telemetry.number_text import counted
+from virnuc_profiler.ranks.rank_variables import OWN_LAUNCHERS, RAY, current_rank
 
 if TYPE_CHECKING:
     import torch
 
-    from virnuc_profiler.embed.disk_space import DiskNeed
     from virnuc_profiler.embed.prepared_job import PreparedJob
     from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import RankOutcome
-    from virnuc_profiler.ranks.rank import Rank
     from virnuc_profiler.reports.projection_text import Projected
 
 _log = logging.getLogger(__name__)
@@ -56,6 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_embed_options(parser)
     add_rank_options(parser)
+    add_ray_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -73,30 +68,34 @@ def run(arguments: argparse.Namespace) -> int:
             f"--gpus {arguments.gpus} with --dry-run predicts the time from a measured pace: give --config SWEEP or "
             "--run PATH"
         )
+    if runs_on_ray(arguments):
+        from virnuc_profiler.cli.embed.embed_on_ray import run_on_ray
+
+        return run_on_ray(arguments, request)
     if starts_ranks(arguments) and not arguments.dry_run:
         require_writable(request.folder)
         with JobRank(request.folder, current_rank()) as member:
-            return _check(member) if run_on_this_host(arguments) else 1
+            return check_job(member) if run_on_this_host(arguments) else 1
     end_with_launcher()
     rank = current_rank()
     warn_of_unstarted_tasks()
     share_device(arguments, rank)
     workers = share_cores(rank, request.configuration.num_workers, given=arguments.num_workers is not None)
     request = replace(request, configuration=request.configuration.replace(num_workers=workers))
-    speaks = rank.local_index == 0  # the other ranks of the host would say the same
+    speaks = rank.local_index == 0 and rank.launcher != RAY  # the other ranks, or the launcher, say the same
     for notice in request.notices if speaks else ():
         print(notice)
     device = _device(arguments.device, request.precision)
-    if not rank.is_single:
+    if not rank.is_single or rank.launcher == RAY:
         print(describe_rank(rank, str(device)), flush=True)
-    prepared = _prepare(request, device, arguments.shards, rank, checksums=not arguments.trust_sizes)
+    prepared = prepare(request, device.type, arguments.shards, rank, checksums=not arguments.trust_sizes)
     if not arguments.dry_run:
         require_writable(prepared.folder)
         if rank.index == 0:
             write_skipped(prepared.fasta, prepared.folder)
     measured = read_pace(request, prepared.job) if prepared.left else None
     projected = None if measured is None or counts else projected_time(request, prepared, measured, rank)
-    need = _describe(request, prepared, projected, rank, speaks=speaks)
+    need = describe(request, prepared, projected, rank, speaks=speaks)
     if counts and measured is not None:
         print_forecast(request, prepared, measured, counts, "rank" if arguments.ranks else "GPU")
     elif counts and not prepared.left:
@@ -109,131 +108,24 @@ def run(arguments: argparse.Namespace) -> int:
     with JobRank(prepared.folder, rank) as member:
         take_back_damaged(prepared, member.name)
         if not prepared.left and speaks:
-            _warn_of_other_weights(prepared)
+            warn_of_other_weights(prepared)
         while True:
             if not member.is_finished(prepared.shards):
                 outcome = _run_shards(
                     request, prepared, device, projected, arguments.min_cosine, member, arguments.metrics
                 )
                 print_outcome(outcome, projected, whole=speaks)
-            if rank.launcher == LOCAL:  # the launcher checks when all ranks have ended
+            if rank.launcher in OWN_LAUNCHERS:  # the launcher checks when all ranks have ended
                 return 0
-            code = _check(member)
+            code = check_job(member)
             if not code or member.is_finished(prepared.shards):  # else another rank has just found a damaged shard
                 return code
-
-
-def _warn_of_other_weights(prepared: PreparedJob) -> None:
-    """Say that weights of another name were not compared with those of a complete job, since none are loaded."""
-    from virnuc_profiler.embed.job import read_job
-
-    earlier, asked = read_job(prepared.folder), prepared.job.weights_option
-    if earlier is not None and earlier.weights_option != asked:
-        _log.warning(
-            "nothing is left to do, so --weights %s was not compared with those of the job: %s (%s)",
-            asked,
-            earlier.weights_option,
-            earlier.weights,
-        )
-
-
-def _check(member: JobRank) -> int:
-    """Check a job whose shards are all finished, unless another process does so; return 1 if it is not complete."""
-    from virnuc_profiler.embed.job import read_job
-
-    job = read_job(member.folder)
-    assert job is not None, "a job that has run has a file"
-    if not member.checks():
-        was = member.was_checked()
-        print("Checked: by another process of this job" if was else "Check: another process counts the vectors now")
-        return 0
-    code = check_and_index(member.folder, job)
-    if not code:
-        member.note_check()
-        member.close(complete=True)
-    return code
 
 
 def _device(name: str, precision: str | None) -> torch.device:
     from virnuc_profiler.cli.options.measurement_request import resolve_device_here
 
     return resolve_device_here(name, {} if precision is None else {"precision": (precision,)})
-
-
-def _prepare(
-    request: EmbedRequest, device: torch.device, num_shards: int | None, rank: Rank, *, checksums: bool
-) -> PreparedJob:
-    """Read the sequences and the folder, and find out what is left to do."""
-    from virnuc_profiler.embed.formats.select_format import make_format
-    from virnuc_profiler.embed.job import EmbedJob
-    from virnuc_profiler.embed.prepared_job import prepare_job
-    from virnuc_profiler.inference.esm2.config import ARCHITECTURES
-    from virnuc_profiler.inference.sequences.dataset import open_fasta
-    from virnuc_profiler.sweep.plan.request import recorded
-    from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH
-
-    make_format(request.format)  # a missing package is said before the sequences are read
-    with Heartbeat("reading the sequences"):
-        fasta = open_fasta(request.fasta, skip_invalid=request.skip_invalid)
-        if not len(fasta):
-            raise UsageError(f"{request.fasta} holds no sequences")
-        fingerprint = fasta.fingerprint
-    shape = ARCHITECTURES[request.model]
-    job = EmbedJob(
-        fasta=str(request.fasta.absolute()),
-        fingerprint=fingerprint,
-        num_sequences=len(fasta),
-        skip_invalid=request.skip_invalid,
-        max_residues=MAX_SEQUENCE_LENGTH,
-        model=request.model,
-        num_layers=shape.num_layers,
-        hidden_size=shape.hidden_size,
-        weights="",
-        precision=request.precision or ("fp16" if device.type == "cuda" else "fp32"),
-        format=request.format,
-        dtype=request.dtype,
-        per_residue=request.per_residue,
-        num_shards=0,
-        weights_option=recorded("weights", request.weights),
-        **{name: getattr(request.configuration, name) for name in _KNOBS},
-    )
-    with Heartbeat("checking the finished shards"):
-        part = (rank.index, rank.count)
-        return prepare_job(request.folder, job, fasta, num_shards=num_shards, checksums=checksums, part=part)
-
-
-_KNOBS = ("num_workers", "prefetch_factor", "token_budget", "buffer_size")
-
-
-def _describe(
-    request: EmbedRequest, prepared: PreparedJob, projected: Projected | None, rank: Rank, *, speaks: bool
-) -> DiskNeed:
-    """Say what the job is, how much of it is left, and what is damaged, and return what it needs of the disk."""
-    from virnuc_profiler.embed.disk_space import disk_need
-
-    job = prepared.job
-    folder = next(path for path in (prepared.folder, *prepared.folder.absolute().parents) if path.is_dir())
-    need = disk_need(job, folder, prepared.left)
-    lines = [f"Job: {counted(job.num_sequences, 'sequence')} of {shown_path(request.fasta)} in {_shards(prepared)}"]
-    if prepared.continued:
-        unless = "" if rank.is_single else ", unless another rank finds files damaged"
-        lines.append(f"Finished: {prepared.finished_sequences:,} of {counted(job.num_sequences, 'sequence')}{unless}")
-    lines += [f"Disk: {need.text}", f"Configuration: {request.configuration}"]
-    if projected is not None:
-        ranks = "" if rank.is_single else f" if all {rank.count} ranks run at once"
-        source = shown_path(projected.source.path)
-        lines.append(f"Time: {projected_text(projected)}{ranks}, predicted from {source}")
-    for retraction in prepared.damaged:
-        if retraction.key.shard % rank.count == rank.index % rank.count:  # ranks may know of the same one
-            print(f"Shard {retraction.key.shard} is done again: {shown_path(retraction.why)}")
-    if speaks:
-        print("\n".join(lines), flush=True)
-    return need
-
-
-def _shards(prepared: PreparedJob) -> str:
-    text = counted(len(prepared.shards), "shard")
-    return text if len(prepared.left) == len(prepared.shards) else f"{text}, {len(prepared.left):,} of them left"
 
 
 def _run_shards(
@@ -278,6 +170,7 @@ def _run_shards(
         member.rank,
         budget=request.configuration.token_budget,
         folder=prepared.folder,
+        name=member.name,
         metrics=metrics,
     )
     with showing as meter, _memory_errors_explained():

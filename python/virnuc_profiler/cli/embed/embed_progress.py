@@ -16,10 +16,11 @@ from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.live.metrics_file import metrics_file
 from virnuc_profiler.cli.live.screen import Screen, shows_live
 from virnuc_profiler.cli.live.ticker import Ticker
-from virnuc_profiler.embed.claimed_shards import ClaimedShards
+from virnuc_profiler.embed.claimed_shards import SINGLE_NAME, ClaimedShards
 from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.ranks.rank import Rank
 from virnuc_profiler.ranks.rank_status import StatusPipe
+from virnuc_profiler.ranks.rank_variables import RAY
 from virnuc_profiler.reports.open_metrics import Metric
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def show_job(
     *,
     budget: int,
     folder: Path,
+    name: str,
     metrics: Path | None = None,
 ) -> Iterator[JobMeter]:
     """Show the progress of a job, and yield its receiver: a live view if stderr is a terminal, else a line every 10 s.
@@ -102,11 +104,15 @@ def show_job(
         rank: Which rank this process is.
         budget: Token budget of a batch.
         folder: Folder of the job.
-        metrics: File of the metrics, which every rank writes under a name of its own; None for none.
+        name: Name of this process, which no other living process of the job has.
+        metrics: File of the metrics, which every process but a single one writes under a name of its own; None for
+            none.
     """
     meter = JobMeter(sum(shard.tokens for shard in left), len(left), others=queue.tokens_of_others, ranks=rank.count)
-    shown = _Shown(meter, budget, {"job": str(folder.absolute()), "rank": str(rank.index)})
-    file = None if metrics is None else metrics.with_name(rank.file_name(metrics.name))
+    shown = _Shown(meter, budget, {"folder": str(folder.absolute()), "rank": name})
+    file = metrics
+    if metrics is not None and name != SINGLE_NAME:
+        file = metrics.with_name(f"{metrics.stem}_rank{name}{metrics.suffix}")
     with metrics_file(file, shown.metrics), _told(meter, shown, rank):
         yield meter
 
@@ -117,6 +123,8 @@ def _told(meter: JobMeter, shown: _Shown, rank: Rank) -> Iterator[None]:
     if (pipe := StatusPipe.of_launcher()) is not None:
         with Ticker(lambda _last: pipe.send(shown.state()), STATE_EVERY_S):
             yield
+    elif rank.launcher == RAY:  # whose driver prints the lines, for all ranks together
+        yield
     elif rank.is_single and shows_live():
         from virnuc_profiler.cli.live.view_rows import rendered
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from virnuc_profiler.embed.job import EmbedJob
+    from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import RankOutcome
     from virnuc_profiler.reports.projection_text import Projected
 
@@ -60,6 +61,27 @@ def print_outcome(outcome: RankOutcome, projected: Projected | None, *, whole: b
     for path in outcome.telemetry:
         print(f"Telemetry: {shown_path(path)}")
         print(f"Run: {shown_path(run_path(path))}")
+
+
+def check_job(member: JobRank) -> int:
+    """Check a job whose shards are all finished, unless another process does so; return 1 if it is not complete.
+
+    Args:
+        member: This process as a rank of the job.
+    """
+    from virnuc_profiler.embed.job import read_job
+
+    job = read_job(member.folder)
+    assert job is not None, "a job that has run has a file"
+    if not member.checks():
+        was = member.was_checked()
+        print("Checked: by another process of this job" if was else "Check: another process counts the vectors now")
+        return 0
+    code = check_and_index(member.folder, job)
+    if not code:
+        member.note_check()
+        member.close(complete=True)
+    return code
 
 
 def check_and_index(folder: Path, job: EmbedJob) -> int:

@@ -27,6 +27,7 @@ class JobMeter(RankListener):
         clock: Returns monotonic seconds.
         others: Returns the tokens of these shards that other processes have finished.
         ranks: Number of processes that work on them.
+        window_s: Seconds of which the rate is the mean.
 
     Attributes:
         total_tokens: Tokens of the shards that were left.
@@ -43,12 +44,14 @@ class JobMeter(RankListener):
         *,
         others: Callable[[], int] = lambda: 0,
         ranks: int = 1,
+        window_s: float = _WINDOW_S,
     ) -> None:
         self.total_tokens = tokens
         self.total_shards = shards
         self._clock = clock
         self._others = others
         self._ranks = ranks
+        self._window_s = window_s
         self._began = clock()
         self._points: deque[tuple[float, int, int]] = deque()
         self._last = (self._began, 0, 0)
@@ -87,7 +90,7 @@ class JobMeter(RankListener):
         self.batches += 1
         if not self._points or now - self._points[-1][0] >= _STEP_S:
             self._points.append(self._last)
-            while now - self._points[0][0] > _WINDOW_S:
+            while now - self._points[0][0] > self._window_s:
                 self._points.popleft()
 
     def shard_done(self, shard: Shard) -> None:  # noqa: ARG002

@@ -23,7 +23,7 @@ def show_sweep(progress: ProgressLines, folder: Path, metrics: Path | None = Non
         folder: Folder of the sweep.
         metrics: File of the metrics; None for none.
     """
-    labels = {"sweep": str(folder.absolute())}
+    labels = {"folder": str(folder.absolute())}
     with metrics_file(metrics, lambda running: sweep_metrics(progress, labels, running=running)):
         if isinstance(progress, LiveSweep):
             from virnuc_profiler.cli.live.sweep_view import sweep_rows

@@ -60,6 +60,6 @@ def sweep_metrics(progress: ProgressLines, labels: dict[str, str], *, running: b
             gauge(name("trial_sequences_per_second"), "Rate of the running trial", trial.sequences_per_s, labels),
             gauge(name("trial_tokens_per_second"), "Rate of the running trial", trial.tokens_per_s, labels),
             gauge(name("trial_packing_ratio"), "Share of the token budget that batches fill", trial.packing, labels),
-            *gpu_metrics(trial.gpu, labels),
+            *gpu_metrics(trial.gpu, {**labels, "rank": "0"}),  # the labels of other commands
         ]
     return metrics

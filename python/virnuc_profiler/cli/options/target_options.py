@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _PRECISION: Final = "precision"
 """A knob of the built-in target that the factory of any other one is given too."""
+_DEFAULT: Final = "default"
+"""What tables show for a knob whose value is left to the program."""
 
 
 def add_target_options(parser: argparse.ArgumentParser, *, lists: bool) -> None:
@@ -205,7 +207,11 @@ def _checked(knobs: KnobSet, name: str, values: Sequence[KnobValue], problem: st
 
 
 def _parsed(knob: Knob, text: str) -> tuple[KnobValue, ...]:
+    """Read values of a knob, where ``default`` leaves the choice to a program that can make it."""
+    choosing = knob.default is None and not knob.accepts(_DEFAULT)
     try:
+        if choosing and _DEFAULT in (parts := [part.strip() for part in text.split(",")]):
+            return knob.check_list([None if part == _DEFAULT else knob.parse(part) for part in parts])
         return knob.parse_list(text)
     except ValueError as error:
         raise UsageError(f"--knob {knob.name}: {error}") from None

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from virnuc_profiler.analysis.nsys.correlation import Correlation, StageComparison, StageCorrelation
 from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture
 from virnuc_profiler.analysis.nsys.gpu_work import GpuWork
+from virnuc_profiler.analysis.nsys.operator_totals import OperatorTotals, SelfTimes, divide_self_time
 from virnuc_profiler.analysis.nsys.projection import Projection
 from virnuc_profiler.analysis.nsys.totals import DeviceTotal, RangeTotal, RangeTotals
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -21,7 +22,7 @@ _T = TypeVar("_T")
 
 CORRELATION_KIND: Final = "virnuc_profiler correlation"
 SCHEMA_VERSION: Final = "1.1"
-"""1.1 added `gpu_work` and `warnings`."""
+"""1.1 added `gpu_work` and `warnings`; later `operators` and `self_times`, which older readers ignore."""
 
 
 def run_document(
@@ -61,6 +62,7 @@ def run_document(
 
 def ranges_document(
     totals: RangeTotals,
+    operators: OperatorTotals,
     devices: Sequence[DeviceTotal],
     capture: dict[str, Any],
     work: GpuWork,
@@ -71,6 +73,7 @@ def ranges_document(
 
     Args:
         totals: Totals by range name.
+        operators: Totals by operator.
         devices: Totals by device.
         capture: Description of the capture, from :func:`capture_document`.
         work: GPU work of the capture, divided by the ranges.
@@ -85,8 +88,10 @@ def ranges_document(
         "devices": [_total(total) for total in devices],
         "gpu_work": asdict(work),
         "warnings": list(warnings),
+        "self_times": _self_times(divide_self_time(operators, 0)),
+        "operators": map(asdict, operators),
         "ranges": _counted(map(_total, totals), "names", progress),
-        "projections": _counted(map(_range, totals.projections), "ranges", progress),
+        "projections": _counted(map(_range, totals.work.projections), "ranges", progress),
     }
 
 
@@ -105,6 +110,17 @@ def capture_document(path: str, capture: GpuCapture) -> dict[str, Any]:
         "operations": len(capture.operations),
         "crossing_ranges": capture.crossing_ranges,
         "unended_ranges": capture.unended_ranges,
+    }
+
+
+def _self_times(times: SelfTimes) -> dict[str, Any]:
+    """Return the GPU time of each device, in the ranges shown, in others only, and in no range."""
+    return {
+        "devices": list(times.devices),
+        "ranges_ns": times.more_operators.tolist(),
+        "other_ranges_ns": times.other_ranges.tolist(),
+        "no_range_ns": times.no_range.tolist(),
+        "all_ns": times.all.tolist(),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from virnuc_profiler.analysis.nsys.correlation import StageCorrelation
 from virnuc_profiler.analysis.nsys.gpu_work import GpuWork
+from virnuc_profiler.analysis.nsys.operator_totals import OperatorTotals
 from virnuc_profiler.analysis.nsys.totals import RangeTotals
 from virnuc_profiler.reports.columns import fitted, shortened
 from virnuc_profiler.reports.figures import milliseconds, share, words
@@ -63,15 +64,15 @@ def work_warnings(work: GpuWork) -> Iterator[str]:
         )
 
 
-def name_warnings(totals: RangeTotals) -> Iterator[str]:
+def name_warnings(totals: RangeTotals | OperatorTotals) -> Iterator[str]:
     """Yield a warning if there are names without GPU work.
 
     Args:
-        totals: Totals by range name, of a capture that has GPU work.
+        totals: Totals by range name or operator, of a capture that has GPU work.
     """
     idle = [at for at, on_gpu in enumerate(totals.on_gpu.tolist()) if not on_gpu]
     if idle:
-        shown = [shortened(words(totals[at].name), 40) for at in islice(idle, _SHOWN_NAMES)]
+        shown = [shortened(words(totals.label(at)[1]), 40) for at in islice(idle, _SHOWN_NAMES)]
         more = f" and {len(idle) - len(shown):,} more" if len(idle) > len(shown) else ""
         yield f"{len(idle):,} of {len(totals):,} names have no GPU work: {', '.join(shown)}{more}"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""GPU time of a capture by NVTX range and by device, as text."""
+"""GPU time of a capture by name of NVTX ranges and by device, as text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def render_ranges(
     *,
     top: int,
     width: int,
-    kernels: bool,
+    kernels: int,
 ) -> str:
     """Render one line per range name, the most GPU time first.
 
@@ -41,9 +41,9 @@ def render_ranges(
         title: First line.
         notes: Sentences below the table.
         work: Table of what the ranges explain of the GPU work of the capture.
-        top: Maximum number of names, and of kernels per name, to show.
+        top: Maximum number of names to show.
         width: Maximum number of characters of a line; long names are cut to 45 % of it.
-        kernels: Whether to add the kernels of each name.
+        kernels: Maximum number of kernels to show per name; 0 for no kernels.
     """
     shown = totals.largest(top)
     lines = fitted([_RANGES, *(_range_row(total, width * 9 // 20) for total in shown)], width, left=2)
@@ -54,9 +54,8 @@ def render_ranges(
     for sentence in (_LEGEND, *notes):
         text += filled(sentence, width, "  ")
     text += work
-    if kernels:
-        for total in shown:
-            text += render_kernels(f"Top kernels of {words(total.name)} (ms)", total.kernels, top, width)
+    for total in shown if kernels else ():
+        text += render_kernels(kernels_title(total.name, width), total.kernels, kernels, width)
     return "\n".join(text) + "\n"
 
 
@@ -78,6 +77,16 @@ def render_devices(totals: Sequence[DeviceTotal], title: str, notes: Sequence[st
     for total in totals:
         text += render_kernels(f"Top kernels of device {total.device} (ms)", total.kernels, top, width)
     return "\n".join(text) + "\n"
+
+
+def kernels_title(name: str, width: int) -> str:
+    """Return the title of a list of kernels, in one line.
+
+    Args:
+        name: Name of the ranges.
+        width: Maximum number of characters.
+    """
+    return f"Top kernels of {_name(name, width - len('Top kernels of  (ms)'))} (ms)"
 
 
 def _range_row(total: RangeTotal, max_name: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from virnuc_profiler.analysis.model_cost import forward_flops, recorded_shape
 from virnuc_profiler.analysis.summary.performance_figures import complete_summary
 from virnuc_profiler.analysis.summary.run_telemetry import telemetry_document
 from virnuc_profiler.reports.comparison.run_facts import clock_facts, facts_of, section
-from virnuc_profiler.telemetry.files import read_json
+from virnuc_profiler.telemetry.long_lists.run_document import read_document
 from virnuc_profiler.telemetry.rates import sequences_per_pass
 from virnuc_profiler.telemetry.reader import current_telemetry
 from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
@@ -48,7 +48,7 @@ def read_run(path: Path) -> MeasuredRun:
     Raises:
         TelemetryFormatError: The file cannot be read, or is neither.
     """
-    document = read_json(path)
+    document = read_document(path)
     if is_saved_run(document):
         return run_of(RunResult.from_document(document, os.fspath(path)), str(path))
     return _measured(current_telemetry(document, os.fspath(path)), None, str(path))

@@ -29,7 +29,7 @@ from virnuc_profiler.sweep.results.journal import read_journal
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.result_files import read_best, read_step
 from virnuc_profiler.targets.knobs.configuration import Configuration
-from virnuc_profiler.telemetry.files import read_json
+from virnuc_profiler.telemetry.long_lists.run_document import read_document
 from virnuc_profiler.telemetry.run_result import RunResult, is_saved_run
 
 
@@ -45,9 +45,9 @@ def read_source(path: Path) -> Source:
     """
     if path.is_dir():
         path = _file_in(path)
-    document = read_json(path)
+    document = read_document(path)
     if is_saved_run(document):
-        return _of_run(path, RunResult.load(path, max_bytes=sys.maxsize))
+        return _of_run(path, RunResult.from_document(document, str(path)))
     kind = document.get("kind") if isinstance(document, Mapping) else None
     if kind == BEST_KIND:
         best = read_best(path)

@@ -12,7 +12,7 @@ from virnuc_profiler.sweep.trial.loaded_model import LiveFigures
 from virnuc_profiler.targets.knobs.configuration import BASELINE
 
 parser = pytest.importorskip("prometheus_client.openmetrics.parser")
-LABELS = {"sweep": "/data/sweep"}
+LABELS = {"folder": "/data/sweep"}
 
 
 def values(progress, running):
@@ -20,7 +20,7 @@ def values(progress, running):
     return {
         (
             sample.name.removeprefix("virnuc_"),
-            *(value for name, value in sample.labels.items() if name != "sweep"),
+            *(value for name, value in sample.labels.items() if name not in ("folder", "rank")),
         ): sample.value
         for family in parser.text_string_to_metric_families(text)
         for sample in family.samples

@@ -74,6 +74,18 @@ def test_a_precision_goes_to_the_factory_unless_the_target_has_a_knob_for_it():
     assert values_given({"precision": ("bf16", "fp32")}, own) == {"precision": ("bf16", "fp32")}
 
 
+def test_default_leaves_a_knob_to_a_program_that_can_choose():
+    unset = KnobSet(
+        "toy", (IntegerKnob(name="size", low=1, high=8), ChoiceKnob(name="mode", choices=("default", "fast")))
+    )
+    given = {"knob": [("size", "4, default"), ("mode", "default")]}
+    assert values_given(given, unset) == {"size": (4, None), "mode": ("default",)}
+    with pytest.raises(UsageError, match="--knob size: size has the value default twice"):
+        values_given({"knob": [("size", "default,default")]}, unset)
+    with pytest.raises(UsageError, match="'default' is not a whole number"):
+        values_given({"knob": [("batch_size", "default")]}, TOY)  # its default is a number
+
+
 def test_profile_takes_one_value_of_a_knob():
     found = configuration_given({"knob": [("batch_size", "16"), ("compile", "true")]}, TOY)
     assert str(found) == "batch_size=16, compile=true, mode=plain"

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+"""What is said before Ray is used at all."""
+
+import sys
+
+import pytest
+
+from virnuc_profiler.embed.on_ray.ray_cluster import ray_cluster
+from virnuc_profiler.errors import LibraryUnavailable, UsageError
+
+
+def test_where_ray_is_missing_the_command_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(LibraryUnavailable, match=r"embed --engine ray .*: pip install 'virnuc_profiler\[ray\]'$"):
+        ray_cluster(None).__enter__()
+
+
+def test_the_address_of_a_client_is_refused():
+    with pytest.raises(UsageError, match="--ray-address ray://head:10001 is that of a Ray client"):
+        ray_cluster("ray://head:10001").__enter__()
