@@ -91,6 +91,8 @@ foreign_project() {
     VIRNUC_FOREIGN_PYTHON="$WORK/foreign/bin/python" python -m pytest -q -n 0 tests/integration/test_foreign_project.py |
         tee "$WORK/foreign-project.txt"
     if grep -F skipped "$WORK/foreign-project.txt"; then false; fi
+    pip install -q --no-deps --target "$WORK/pytest-benchmark" pytest-benchmark py-cpuinfo  # not for the other tests
+    PYTHONPATH="$WORK/pytest-benchmark" python -m pytest -q -n 0 tests/unit/pytest_plugin -k benchmark
 }
 
 failed=()
