@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The packed times of a page are those of the run, for batches of any shape: unpacked again as the page's script does."""
+"""The packed times of a page, unpacked as its script does, are those of the run, for batches of any shape."""
 
 import base64
 import zlib
@@ -62,7 +62,7 @@ def test_times_of_stages_come_back(records):
     run = run_of(records, 0.006, device=DeviceCapture("GPU", timed=True))
     about, text = timeline_data(timeline_of(run))
     columns = unpacked(about["columns"], text)
-    host, device = ({stage: 0 for stage in range(len(STAGES))} for _ in range(2))
+    host, device = (dict.fromkeys(range(len(STAGES)), 0) for _ in range(2))
     row = reached = 0
     first = True
     for record, begin, count in zip(records, columns["batch.start"], columns["batch.stages"], strict=True):
