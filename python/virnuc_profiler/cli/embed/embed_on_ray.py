@@ -163,15 +163,12 @@ def rank_arguments(
         values["--metrics"] = arguments.metrics.absolute()
     if arguments.min_cosine is not None:
         values["--min-cosine"] = arguments.min_cosine
-    if arguments.metrics is not None:  # each rank writes a file of its own, on its node
-        values["--metrics"] = arguments.metrics.absolute()
     flags = {
         "--skip-invalid": request.skip_invalid,
         "--per-residue": request.per_residue,
         "--trust-sizes": True,  # this process has compared the checksums
         "--quiet": arguments.quiet,
         "--debug": arguments.debug,
-        "--quiet": arguments.quiet,
     }
     options = [f"{name}={value}" for name, value in values.items()]
     return ["-m", "virnuc_profiler", "embed", *options, *(name for name, given in flags.items() if given)]
