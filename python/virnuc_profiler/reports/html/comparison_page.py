@@ -188,7 +188,7 @@ def _figure(compared: Compared, named: Sequence[tuple[str, Effect]], caption: st
         bars = plot.hbar(y="y", left="left", right="right", height=0.2, line_color=None, fill_alpha=0.4, source=data)
         themed(bars.glyph, fill_color=color)
         points = add_points(plot, {name: data[name] for name in ("x", "y", "detail")}, marker=marker, color=color)
-        marks += [bars, points]
+        marks.append(points)
     add_hover(plot, marks)
     text = " ".join(f"{name}: {change_text(one)} ({interval_text(one)}), {one.verdict}." for name, one in known)
     return Figure(

@@ -123,11 +123,12 @@ def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, 
             "detail": ["\n".join(_details(costs, one, unbeaten)) for one in group],
         }
         points = add_points(plot, data, marker=marker, color=color, size=size, hollow=kind == "recommended")
-        if kind == "recommended":
+        if kind == "recommended":  # a ring around a point that is there already
             points.glyph.fill_alpha = 0
             points.glyph.line_width = 2
-        marks.append(points)
-    add_hover(plot, marks[:3] or marks)
+        else:
+            marks.append(points)
+    add_hover(plot, marks)
     return plot, short
 
 
