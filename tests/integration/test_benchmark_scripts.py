@@ -147,3 +147,12 @@ def test_claim_cost(standins: Standins, tmp_path: Path) -> None:
         "an addition in a TCPStore": 20,
     }
     assert "a claim takes less than 10 ms" in printed
+
+
+def test_timeline_page(standins: Standins, tmp_path: Path) -> None:
+    options = ["--batches", "300", "--views", "0"]
+    printed, figures = figures_of(standins, tmp_path, "timeline_page", *options, libraries=())
+    found = figures["300"]
+    assert 1 < found["page_mb"] < 3
+    assert found["peak_mb"] >= found["run_mb"] > 0
+    assert f"300 batches: page of {found['page_mb']:.2f} MB" in printed
