@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from virnuc_profiler.pytest_plugin.profiled_test import ProfiledTest
     from virnuc_profiler.pytest_plugin.plugin_session import PluginSession
+    from virnuc_profiler.pytest_plugin.profiled_test import ProfiledTest
 
 _SESSION: pytest.StashKey[PluginSession] = pytest.StashKey()
 _PROFILED: pytest.StashKey[ProfiledTest] = pytest.StashKey()

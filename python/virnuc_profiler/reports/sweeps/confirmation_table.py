@@ -62,6 +62,20 @@ def render_confirmation(document: Document) -> str:
     return "\n".join([*lines, *_verdict(found, document.complete), *rate_notes(document.results)])
 
 
+def confirmation_sentences(document: Document) -> list[str]:
+    """Return what a confirmation has shown in sentences: its time, its verdict and its recommendation.
+
+    Args:
+        document: Document of the confirmation.
+    """
+    found = document.confirmation
+    if found is None:
+        return ["Not run: no configuration has succeeded"]
+    if found.contenders is None:
+        return list(_no_time(found))
+    return [*_verdict(found, document.complete), *rate_notes(document.results)]
+
+
 def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:
     blocks = counted(found.blocks, "block")
     reference = "fastest of the steps" if found.contenders and found.contenders.baseline is None else "baseline"

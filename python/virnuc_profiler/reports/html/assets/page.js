@@ -53,7 +53,10 @@
     for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
   }, { rootMargin: "600px" });
   all("[data-figure]").forEach((target) => near.observe(target));
-  addEventListener("beforeprint", () => all("[data-figure]").forEach(draw));
+  addEventListener("beforeprint", () => {
+    all("[data-figure]").forEach(draw);
+    all("details").forEach((details) => { details.open = true; });
+  });
 
   // Keys of a chart: pan, zoom, and show all of it.
   const plotsOf = (doc) => [...doc.all_models].filter((model) => model.x_range && model.y_range && model.renderers);
