@@ -156,3 +156,13 @@ def test_timeline_page(standins: Standins, tmp_path: Path) -> None:
     assert 1 < found["page_mb"] < 3
     assert found["peak_mb"] >= found["run_mb"] > 0
     assert f"300 batches: page of {found['page_mb']:.2f} MB" in printed
+
+
+def test_live_view_cost(standins: Standins, tmp_path: Path) -> None:
+    options = ["--pairs", "6", "--segment-s", "0.05"]
+    printed, figures = figures_of(standins, tmp_path, "live_view_cost", *TINY_PASS, *options, libraries=())
+    assert len(figures["bare"]) == len(figures["live"]) == figures["ratio"]["pairs"] == 6
+    assert figures["ratio"]["low"] <= figures["ratio"]["typical"] <= figures["ratio"]["high"]
+    assert 0 < figures["share_of_core"] < 0.1
+    assert f"x{figures['ratio']['typical']:.4f}" in printed
+    assert printed.splitlines()[-1].startswith(("PASS", "FAIL"))
