@@ -71,8 +71,8 @@ def idle_time(run: RunResult, *, part_batches: int = PART_BATCHES) -> IdleTime:
     if not starts:
         nothing = np.zeros(0, np.int64)
         return IdleTime(nothing, nothing, nothing, nothing, nothing)
-    whole_columns = (np.concatenate(each) for each in (starts, ends, causes))
-    return _with_ends(*whole_columns, span, (min(staged), max(staged)))
+    edges = (min(staged), max(staged))
+    return _with_ends(np.concatenate(starts), np.concatenate(ends), np.concatenate(causes), span, edges)
 
 
 def _parts(batches: BatchTable, span: Interval, part_batches: int) -> Iterator[tuple[BatchTable, Interval, Interval]]:
