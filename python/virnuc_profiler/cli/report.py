@@ -218,10 +218,9 @@ def _render_file(path: Path, renderer: Renderer) -> str:
 
 def _kind(path: Path) -> Any:
     """Return the kind that a file names; the document itself is released before the right reader reads it again."""
-    from virnuc_profiler.telemetry.long_lists.run_document import read_document
+    from virnuc_profiler.telemetry.long_lists.run_document import read_kind
 
-    document = read_document(path)
-    return document.get("kind") if isinstance(document, dict) else None
+    return read_kind(path)
 
 
 def _render_result(render: Callable[[Any], str], document: Any, path: Path) -> str:

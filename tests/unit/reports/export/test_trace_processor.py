@@ -11,7 +11,7 @@ from tests.support.run_records import MS, batch, packing, run_of, samples, stage
 from tests.support.trace_processor import TraceProcessor, require_trace_processor
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
 from virnuc_profiler.analysis.summary.run_summary import run_summary
-from virnuc_profiler.reports.export.run_files import write_trace
+from virnuc_profiler.reports.export.exported_files import write_trace
 from virnuc_profiler.reports.export.run_part import part_of_run
 from virnuc_profiler.telemetry.parts.start_up_records import LOADING_MODEL, StartUpPart, StartUpRecord
 from virnuc_profiler.telemetry.records import PROCESS, DeviceCapture, GpuReading, StopRecord
@@ -104,9 +104,7 @@ def test_readings_throttling_and_facts_of_a_real_run(opened):
         "on c.track_id = t.id group by 1"
     )
     by_name = {row["name"]: row for row in counters}
-    assert {"power", "SM clock", "memory clock", "memory in use", "SM activity", "tensor core activity"} <= set(
-        by_name
-    )
+    assert {"power", "SM clock", "memory clock", "memory in use", "SM activity", "tensor core activity"} <= set(by_name)
     inside = [each for each in run.gpu.fast if run.host_start_ns < each.at_ns <= run.host_end_ns]
     assert by_name["power"]["unit"] == "W"
     assert by_name["power"]["high"] == pytest.approx(max(each.power_mw for each in inside) / 1e3)

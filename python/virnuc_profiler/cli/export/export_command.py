@@ -122,7 +122,7 @@ def _read(path: Path, batches: slice | None) -> RunResult:
 
 def _write(arguments: argparse.Namespace, runs: Sequence[RunResult]) -> Iterator[tuple[Path, str]]:
     """Write all outputs, and yield the path of each with what is in it."""
-    from virnuc_profiler.reports.export.run_files import write_csv_tables, write_parquet_tables, write_trace
+    from virnuc_profiler.reports.export.exported_files import write_csv_tables, write_parquet_tables, write_trace
 
     if arguments.trace is not None:
         yield arguments.trace, write_trace(arguments.trace, runs)
