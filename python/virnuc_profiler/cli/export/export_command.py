@@ -111,11 +111,12 @@ def _run_beside(path: Path) -> Path:
 
 
 def _read(path: Path, batches: slice | None) -> RunResult:
+    from virnuc_profiler.cli.options.measurement_request import shown_path
     from virnuc_profiler.reports.export.run_part import part_of_run
     from virnuc_profiler.telemetry.run_result import RunResult
 
     if path.exists() and path.stat().st_size > 1 << 26:
-        print(f"reading {path.name} ...", file=sys.stderr, flush=True)
+        print(f"reading {shown_path(path)} ...", file=sys.stderr, flush=True)
     found = RunResult.load(path)
     return found if batches is None else part_of_run(found, batches)
 
