@@ -74,7 +74,7 @@ def assert_the_runs_own(trace, run):
     assert found.get("batches in flight", (0, 0, 0)) == total(columns["host_start_ns"], columns["host_end_ns"])
     gaps = run_summary(run).get("device_gap_seconds") or {}
     for cause, seconds in gaps.items():
-        idle = f"select sum(dur) from slice where name = '{LABELS[cause]}' and track_id in (select id from track where name = 'device outside of stages')"  # noqa: E501
+        idle = f"select sum(dur) from slice where name = '{LABELS[cause]}' and track_id in (select id from track where name = 'CUDA streams: outside of stages')"  # noqa: E501
         assert (trace.value(idle) or 0) == round(seconds * 1e9)
     linked = device & ~collating
     assert trace.value("select count(*) from flow") == int(linked.sum())
@@ -104,10 +104,12 @@ def test_readings_throttling_and_facts_of_a_real_run(opened):
         "on c.track_id = t.id group by 1"
     )
     by_name = {row["name"]: row for row in counters}
-    assert {"power", "SM clock", "memory clock", "memory in use", "SM activity", "tensor core activity"} <= set(by_name)
+    assert {
+        f"GPU {name}" for name in ("power", "SM clock", "memory in use", "SM activity", "tensor core activity")
+    } <= set(by_name)
     inside = [each for each in run.gpu.fast if run.host_start_ns < each.at_ns <= run.host_end_ns]
-    assert by_name["power"]["unit"] == "W"
-    assert by_name["power"]["high"] == pytest.approx(max(each.power_mw for each in inside) / 1e3)
+    assert by_name["GPU power"]["unit"] == "W"
+    assert by_name["GPU power"]["high"] == pytest.approx(max(each.power_mw for each in inside) / 1e3)
     assert trace.value("select count(*) from slice where name = 'sw_power_cap'") >= 1
     facts = "select extract_arg(arg_set_id, 'debug.{}') from slice where name = 'run'"
     assert trace.value(facts.format("precision")) == "fp16"
