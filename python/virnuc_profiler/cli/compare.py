@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.options.result_folder import refuse_result
-from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.cli.terminal import say, terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.telemetry.number_text import counted
 
@@ -64,6 +64,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     output.add_argument("--markdown", action="store_true", help="print Markdown, for a pull request")
     output.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--output", type=file_path, metavar="FILE", help="also write what is printed to this file")
+    parser.add_argument(
+        "--html", type=file_path, metavar="FILE",
+        help="write the comparison as one HTML file that needs no network, beside what is printed; an earlier report "
+        "of that name is replaced, no other file",
+    )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
 
@@ -100,6 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
         refuse_result(arguments.output, "--output")
         if arguments.output.resolve() in [path.resolve() for path in (*arguments.paths, *(arguments.candidates or ()))]:
             raise UsageError(f"--output {arguments.output} is a file that is compared; choose another one")
+    if arguments.html is not None:
+        from virnuc_profiler.cli.pages.html_report import require_replaceable
+
+        require_replaceable(arguments.html, [*arguments.paths, *(arguments.candidates or ())])
     reference, candidate = _sides(arguments)
     rule = Rule(threshold=arguments.threshold / 100, run_noise=arguments.run_noise / 100)
     compared = compare_sides(reference, candidate, rule, anyway=arguments.anyway)
@@ -107,9 +116,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         write_text_atomically(arguments.output, text)
     print(text, end="", flush=True)
+    if arguments.html is not None:
+        _write_html(arguments.html, compared)
     failed = [name for name in dict.fromkeys(arguments.fail_on) if _holds(name, compared)]
     if failed:
-        print(f"virnuc-profiler: --fail-on {' and '.join(failed)} holds", file=sys.stderr)
+        say(f"virnuc-profiler: --fail-on {' and '.join(failed)} holds")
     return EXIT_FAILED_ON if failed else 0
 
 
@@ -147,6 +158,17 @@ def _rendered(compared: Compared, arguments: argparse.Namespace) -> str:
     if arguments.json:
         return json.dumps(compared.to_json(), indent=1) + "\n"
     return render_comparison_markdown(compared) if arguments.markdown else render_comparison(compared, terminal_width())
+
+
+def _write_html(path: Path, compared: Compared) -> None:
+    """Write the page; where it is goes to stderr, since what is printed may be JSON that a program reads."""
+    from contextlib import redirect_stdout
+
+    from virnuc_profiler.cli.pages.html_report import write_page
+    from virnuc_profiler.reports.html.comparison_page import render_comparison_page
+
+    with redirect_stdout(sys.stderr):
+        write_page(path, render_comparison_page(compared))
 
 
 def _holds(failure: str, compared: Compared) -> bool:

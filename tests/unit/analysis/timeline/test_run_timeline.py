@@ -3,16 +3,16 @@
 
 import numpy as np
 import pytest
-
 from benchmarks.long_runs import long_run
+
 from tests.support.run_records import MS, batch, run_of, samples, stage
 from virnuc_profiler.analysis.diagnosis.observation import observe
+from virnuc_profiler.analysis.summary.batch_metrics import completion_intervals
 from virnuc_profiler.analysis.timeline.batch_pace import batch_pace
 from virnuc_profiler.analysis.timeline.idle_causes import IDLE_CAUSES, idle_time
 from virnuc_profiler.analysis.timeline.run_timeline import timeline_of
 from virnuc_profiler.analysis.timeline.sampled_curves import gpu_curves, throttling
 from virnuc_profiler.analysis.timeline.time_buckets import bucket_edges
-from virnuc_profiler.analysis.summary.batch_metrics import completion_intervals
 from virnuc_profiler.telemetry.records import DeviceCapture, GpmReading, GpuReading, SamplerTierRecord
 
 TIMED = DeviceCapture("GPU", uuid="GPU-0", timed=True)
@@ -68,7 +68,7 @@ def test_a_long_run_keeps_its_beginning_its_slowest_batches_and_all_of_its_time(
     for one, other, all_of_it in zip(kept.covered, left.covered, everything.covered, strict=True):
         assert (one + other).sum() == all_of_it.sum()
     assert sum(column.sum() for column in (*kept.idle, *left.idle)) == sum(column.sum() for column in everything.idle)
-    assert (kept.pace.count + left.pace.count).tolist() == everything.pace.count.tolist()
+    assert (kept.pace.counts + left.pace.counts).tolist() == everything.pace.counts.tolist()
     assert (kept.in_flight + left.in_flight).tolist() == everything.in_flight.tolist()
 
 
