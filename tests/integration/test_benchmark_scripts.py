@@ -140,6 +140,12 @@ def test_kernel_busy_share(standins: Standins, tmp_path: Path) -> None:
     assert len(RunResult.load(saved).batches) == 5
 
 
+def test_export_scale(standins: Standins, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.export_scale", "--batches", "300", "--folder", str(tmp_path)]
+    printed = standins.run(command, libraries=(), timeout_s=240)
+    assert all(f"\n{step} " in printed for step in ("load", "report", "trace", "Parquet", "CSV"))
+
+
 def test_claim_cost(standins: Standins, tmp_path: Path) -> None:
     printed, figures = figures_of(standins, tmp_path, "claim_cost", "--count", "20", libraries=())
     assert {name: len(times) for name, times in figures.items()} == {
