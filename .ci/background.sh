@@ -10,7 +10,7 @@ tools() {
     python3 -m venv "$WORK/tools"
     pip install -q --upgrade pip
     pip install -q torch==2.13.0
-    pip install -q --group lint --group build --group test --group wheel --group examples --group interpreter --group launchers
+    pip install -q --group lint --group build --group test --group wheel --group examples --group interpreter --group launchers --group docs
 }
 
 wheel() {
@@ -60,6 +60,11 @@ lint() {
     git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run --Werror
 }
 
+# The site of the documentation. It takes the core from its stub, so that it builds from the sources alone.
+site() {
+    PYTHONPATH=python sphinx-build -q -W --keep-going docs "$WORK/site"
+}
+
 sanitizer() {
     cmake --preset "$1" >/dev/null
     cmake --build --preset "$1"
@@ -86,6 +91,8 @@ foreign_project() {
     VIRNUC_FOREIGN_PYTHON="$WORK/foreign/bin/python" python -m pytest -q -n 0 tests/integration/test_foreign_project.py |
         tee "$WORK/foreign-project.txt"
     if grep -F skipped "$WORK/foreign-project.txt"; then false; fi
+    pip install -q --no-deps --target "$WORK/pytest-benchmark" pytest-benchmark py-cpuinfo  # not for the other tests
+    PYTHONPATH="$WORK/pytest-benchmark" python -m pytest -q -n 0 tests/unit/pytest_plugin -k benchmark
 }
 
 failed=()
@@ -102,6 +109,7 @@ job tools tools
 job wheel wheel
 job no-compiler no_compiler
 job lint lint
+job site site
 job asan sanitizer asan
 job tsan sanitizer tsan
 job optional-packages optional_packages

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Time and peak memory of `correlate` on a large export of Nsight Systems, beside the size of the file.
 
-The script writes an export by hand: ranges whose names all differ, as iteration numbers in names make them, one inside
-the other in pairs, and a launching call with a kernel in every n-th of them. It runs the command in a process of its
-own, without and with `--json`, and prints the time, the peak memory, and their ratio to the file. It uses only the
-command line, so it can compare two versions: set PYTHONPATH to the one to measure.
+The script writes an export by hand: ranges of 40 operators whose names all differ, as the numbers of PyTorch's
+`emit_nvtx` make them, one inside the other in pairs, and a launching call with a kernel in every n-th of them, on two
+devices in turns. It runs the command in a process of its own, for the table alone and with each kind of file, and
+prints the time, the peak memory, and its ratio to the file. It uses only the command line, so it can compare two
+versions: set PYTHONPATH to the one to measure.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 THREAD = (7 << 24) + 1
 PUSH_POP = 59
+FILES = {"json": "out.json", "html": "out.html", "trace": "out.pftrace"}
 
 TABLES = """
 CREATE TABLE StringIds (id INTEGER NOT NULL PRIMARY KEY, value TEXT NOT NULL);
@@ -71,7 +73,17 @@ def write_export(path: Path, ranges: int, every: int, *, registered: bool) -> No
     database.executemany(f"INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME VALUES ({', '.join('?' * 8)})", rows)
     facts = (1, 1, 1, 1, 0, 64, 128, 8, 1, 256, 1, 1, 0, 49152, None)
     rows = (
-        (number * 2000 + 1200, number * 2000 + 2100, 0, 1, None, 7, number + 1, THREAD >> 24 << 24, *facts)
+        (
+            number * 2000 + 1200,
+            number * 2000 + 2100,
+            number // every % 2,
+            1,
+            None,
+            7,
+            number + 1,
+            THREAD >> 24 << 24,
+            *facts,
+        )
         for number in launches
     )
     database.executemany(f"INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES ({', '.join('?' * 23)})", rows)
@@ -80,7 +92,7 @@ def write_export(path: Path, ranges: int, every: int, *, registered: bool) -> No
 
 
 def _name(number: int) -> str:
-    return f"aten::scaled_dot_product_attention, seq = {number}, op_id = {3 * number}"
+    return f"aten::scaled_dot_product_attention_{number % 40}, seq = {number}, op_id = {3 * number}"
 
 
 def _times(number: int) -> tuple[int, int]:
@@ -104,10 +116,10 @@ def measure(*options: str) -> tuple[float, float, int]:
 def main() -> int:
     """Write the export, run the command, and print one line for each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ranges", type=int, default=1_500_000, help="number of ranges (default: 1,500,000)")
+    parser.add_argument("--ranges", type=int, default=1_000_000, help="number of ranges (default: 1,000,000)")
     parser.add_argument("--every", type=int, default=10, help="a kernel in every n-th range, 0: none (default: 10)")
     parser.add_argument("--registered", action="store_true", help="names are in the table of strings")
-    parser.add_argument("--no-json", action="store_true", help="do not measure --json")
+    parser.add_argument("--no-files", action="store_true", help="measure the table alone")
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder:
@@ -115,11 +127,13 @@ def main() -> int:
         write_export(export, arguments.ranges, arguments.every, registered=arguments.registered)
         size = export.stat().st_size
         print(f"{arguments.ranges:,} ranges in a file of {size / 1e6:,.0f} MB")
-        for options in [(), ("--json", str(Path(folder, "out.json")))][: 1 if arguments.no_json else 2]:
+        files = {"table": (), "ungrouped table": ("--no-group",)}
+        if not arguments.no_files:
+            files |= {kind: (f"--{kind}", str(Path(folder, name))) for kind, name in FILES.items()}
+        for what, options in files.items():
             seconds, cpu_s, peak = measure(str(export), *options)
-            what = "table and JSON" if options else "table"
             memory = f"{peak / 1e6:,.0f} MB at most, {peak / size:.1f} times the file"
-            print(f"{what:14}: {seconds:6.1f} s ({cpu_s:.1f} s of CPU), {memory}")
+            print(f"{what:15}: {seconds:6.1f} s ({cpu_s:.1f} s of CPU), {memory}")
     return 0
 
 

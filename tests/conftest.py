@@ -37,7 +37,7 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["pytester", "tests.support.small_sweep", "tests.support.standin_fixtures"]
+pytest_plugins = ["pytester", "tests.support.small_disk", "tests.support.small_sweep", "tests.support.standin_fixtures"]
 
 _MAX_ID_LENGTH = 40
 _MAX_WORKERS = 8

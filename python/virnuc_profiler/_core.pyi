@@ -235,8 +235,8 @@ class Batch:
 
         Args:
             stage: Name of the stage, one of the timeline's stages.
-            start_ns: Start of the interval in ns, on the clock of :func:`monotonic_ns`.
-            end_ns: End of the interval in ns, on the clock of :func:`monotonic_ns`.
+            start_ns: Start of the interval in ns, on the clock of ``time.monotonic_ns``.
+            end_ns: End of the interval in ns, on the clock of ``time.monotonic_ns``.
 
         Raises:
             ValueError: The timeline has no such stage, the batch has ended, or the interval ends before it starts.
@@ -579,7 +579,7 @@ class PackStatistics:
         """Tokens divided by the budget, 0 to 1; None without a budget and for an oversize pack."""
     @property
     def oversize(self) -> bool:
-        """Whether the pack exceeds its budget: it then holds a single sequence that is longer than the budget."""
+        """Whether the pack exceeds its budget, because it holds a single sequence that is longer."""
     @property
     def padding_tokens(self) -> int:
         """Number of padding tokens in a padded batch of the same sequences."""

@@ -4,41 +4,19 @@
 import os
 import re
 import signal
-import subprocess
-from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from tests.support.command import Command, run, wait_until
 from tests.support.embed_job import TellingModel, expected_vectors, run_job, write_fasta
+from tests.support.small_disk import fill
 from virnuc_profiler import open_embeddings
 from virnuc_profiler.embed.manifest.manifest_files import read_manifests
 from virnuc_profiler.embed.verify import verify_job
 from virnuc_profiler.errors import OutputError
 
 pytestmark = pytest.mark.slow  # starts whole programs, and mounts a file system
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of two megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-def fill(path):
-    """Write a file until the disk is full."""
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
 
 
 def test_a_disk_that_fills_up_ends_the_job_and_nothing_is_lost(tmp_path, small_disk):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The packed times of a page are those of the run, for batches of any shape: unpacked again as the page's script does."""
+"""The packed times of a page, unpacked as its script does, are those of the run, for batches of any shape."""
 
 import base64
 import zlib

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The reduction of a run to buckets of time loses nothing: compared with counting every ns."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,9 +55,7 @@ def test_covered_time_is_that_of_each_bucket(pairs, window, count):
     covered = covered_ns(*columns(pairs), edges)
     inside = points(pairs, window)
     assert covered.sum() == len(inside)
-    assert covered.tolist() == [
-        len([at for at in inside if low <= at < high]) for low, high in zip(edges, edges[1:], strict=False)
-    ]
+    assert covered.tolist() == [len([at for at in inside if low <= at < high]) for low, high in pairwise(edges)]
 
 
 @given(intervals, windows, counts)
@@ -97,15 +97,15 @@ def test_no_value_disappears(pairs, window, count):
     edges = bucket_edges(window, count)
     found = moment_extremes(at, values, edges)
     inside = [value for moment, value in pairs if window[0] <= moment <= window[1]]
-    assert found.count.sum() == len(inside)
+    assert found.counts.sum() == len(inside)
     if inside:
         assert np.nanmin(found.low) == min(inside)
         assert np.nanmax(found.high) == max(inside)
-        known = found.count > 0
-        assert np.isclose((found.mean * found.count)[known].sum(), sum(inside), rtol=1e-9, atol=1e-3)
+        known = found.counts > 0
+        assert np.isclose((found.mean * found.counts)[known].sum(), sum(inside), rtol=1e-9, atol=1e-3)
         assert (found.low[known] <= found.mean[known]).all()
         assert (found.mean[known] <= found.high[known]).all()
-    assert np.isnan(found.low[found.count == 0]).all()
+    assert np.isnan(found.low[found.counts == 0]).all()
 
 
 @given(intervals, windows, counts)
@@ -117,7 +117,7 @@ def test_a_curve_keeps_its_extremes_and_its_mean_over_time(pairs, window, count)
     found = span_extremes(starts, ends, values, edges)
     inside = [place for place, pair in enumerate(pairs) if points([pair], window)]
     if not inside:
-        assert found.count.sum() == 0
+        assert found.counts.sum() == 0
         return
     assert np.nanmin(found.low) == min(inside)
     assert np.nanmax(found.high) == max(inside)

@@ -18,6 +18,10 @@ class Lost(Exception):
     """What Ray raises of an actor that is gone."""
 
 
+class Failed(Lost):
+    """What Ray raises of a task that has raised something."""
+
+
 class PretendedCluster:
     """A cluster with nodes of so many CPU cores; ``script(rank, attempt)`` returns what a rank prints, and its end.
 
@@ -36,14 +40,19 @@ class PretendedCluster:
         self.ray = SimpleNamespace(
             remote=lambda **_: lambda cls: SimpleNamespace(remote=self._make_actor),
             wait=self._wait, get=lambda reference: reference(), kill=self._kill,
-            exceptions=SimpleNamespace(RayError=Lost),
+            exceptions=SimpleNamespace(RayError=Lost, RayTaskError=Failed),
         )  # fmt: skip
 
     def nodes(self):
         return [RayNode(name, name, float(count), 0.0) for name, count in self.places.items()]
 
     def call_on(self, node, function, probe):
-        return lambda: self.problem
+        def answer():
+            if isinstance(self.problem, Exception):
+                raise self.problem
+            return self.problem
+
+        return answer
 
     def _make_actor(self, probe, cores):
         actor = SimpleNamespace(node=None, alive=True, stopped=[])
@@ -77,7 +86,8 @@ class _Look:
         return self.actor.node is not None
 
     def __call__(self):
-        return ActorPlace(self.actor.node, self.actor.node, 1, self.cluster.problem)
+        problem = self.cluster.problem
+        return ActorPlace(self.actor.node, self.actor.node, 1, problem if isinstance(problem, str) else None)
 
 
 class _Run:

@@ -48,7 +48,7 @@ class TraceProcessor:
             ["node", script, engine_folder()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=None,
+            stderr=subprocess.DEVNULL,
         )
         self._request("TPM_APPEND_TRACE_DATA", append_trace_data=trace)
         self._request("TPM_FINALIZE_TRACE_DATA")

@@ -14,6 +14,7 @@ import virnuc_profiler
 from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
 from virnuc_profiler.cli.embed import embed_command
 from virnuc_profiler.cli.options.arguments import Parser
+from virnuc_profiler.telemetry.schema import telemetry_schema
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
@@ -159,6 +160,32 @@ def test_commands_parse(page):
 @pages()
 def test_prose_uses_the_agreed_words(page):
     assert avoided_words(read(page)) == []
+
+
+def test_every_page_has_a_place_in_the_site():
+    listed = set()
+    for index in (ROOT / "docs").rglob("index.rst"):
+        entries = re.findall(r"^ {3}([\w/-]+)$", read(index), re.MULTILINE)
+        listed |= {str((index.parent / entry).relative_to(ROOT / "docs")) for entry in entries}
+    pages = [page for pattern in ("*.md", "**/*.rst") for page in (ROOT / "docs").glob(pattern)]
+    assert {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in pages} - {"README", "index"} == listed
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = [read(page) for page in sorted(ROOT.glob("docs/reference/python/*.rst"))]
+    described = re.findall(r"^.. auto(?:class|function):: (\w+)$", "".join(pages), re.MULTILINE)
+    assert sorted(described) == sorted({*virnuc_profiler.__all__} - {"__version__"})
+
+
+def test_every_figure_is_defined():
+    figures, files = read(ROOT / "docs/every-figure.md"), read(ROOT / "docs/telemetry.md")
+    schema = telemetry_schema()["$defs"]
+    assert [key for key in schema["summary"]["properties"] if f"`{key}`" not in figures] == []
+    assert [key for key in schema["batch"]["properties"] if f"`{key}`" not in files] == []
+    report = read(ROOT / "python/virnuc_profiler/reports/performance_text.py")
+    labels = re.findall(r'_(?:line|sampled)\((?:summary, \w+, )?"([A-Z][^"(]+)', report)
+    assert len(labels) > 30
+    assert [label for label in labels if label.strip() not in figures] == []
 
 
 def test_every_page_can_be_reached_from_the_readme():

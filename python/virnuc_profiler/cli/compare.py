@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -63,6 +64,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     output.add_argument("--markdown", action="store_true", help="print Markdown, for a pull request")
     output.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--output", type=file_path, metavar="FILE", help="also write what is printed to this file")
+    parser.add_argument(
+        "--html", type=file_path, metavar="FILE",
+        help="write the comparison as one HTML file that needs no network, beside what is printed; an earlier report "
+        "of that name is replaced, no other file",
+    )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
 
@@ -99,6 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
         refuse_result(arguments.output, "--output")
         if arguments.output.resolve() in [path.resolve() for path in (*arguments.paths, *(arguments.candidates or ()))]:
             raise UsageError(f"--output {arguments.output} is a file that is compared; choose another one")
+    if arguments.html is not None:
+        from virnuc_profiler.cli.pages.html_report import require_replaceable
+
+        require_replaceable(arguments.html, [*arguments.paths, *(arguments.candidates or ())])
     reference, candidate = _sides(arguments)
     rule = Rule(threshold=arguments.threshold / 100, run_noise=arguments.run_noise / 100)
     compared = compare_sides(reference, candidate, rule, anyway=arguments.anyway)
@@ -106,6 +116,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         write_text_atomically(arguments.output, text)
     print(text, end="", flush=True)
+    if arguments.html is not None:
+        _write_html(arguments.html, compared)
     failed = [name for name in dict.fromkeys(arguments.fail_on) if _holds(name, compared)]
     if failed:
         say(f"virnuc-profiler: --fail-on {' and '.join(failed)} holds")
@@ -146,6 +158,17 @@ def _rendered(compared: Compared, arguments: argparse.Namespace) -> str:
     if arguments.json:
         return json.dumps(compared.to_json(), indent=1) + "\n"
     return render_comparison_markdown(compared) if arguments.markdown else render_comparison(compared, terminal_width())
+
+
+def _write_html(path: Path, compared: Compared) -> None:
+    """Write the page; where it is goes to stderr, since what is printed may be JSON that a program reads."""
+    from contextlib import redirect_stdout
+
+    from virnuc_profiler.cli.pages.html_report import write_page
+    from virnuc_profiler.reports.html.comparison_page import render_comparison_page
+
+    with redirect_stdout(sys.stderr):
+        write_page(path, render_comparison_page(compared))
 
 
 def _holds(failure: str, compared: Compared) -> bool:

@@ -8,15 +8,21 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.options.arguments import file_path, whole
 from virnuc_profiler.cli.options.result_folder import refuse_result
 from virnuc_profiler.cli.terminal import WorkLines, terminal_width
 from virnuc_profiler.errors import UsageError
 
+if TYPE_CHECKING:
+    from virnuc_profiler.reports.captures.correlated_run import CorrelatedRun
+    from virnuc_profiler.reports.captures.projected_capture import ProjectedCapture
+
 _TOP_OPERATORS: Final = 10
 _TOP_KERNELS: Final = 5
+
+_Write = Callable[[Path], object]
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,37 +69,100 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="without RUN: sort operators by the GPU time that they launched themselves, or by that with the ranges "
         "inside theirs (default: self)",
     )  # fmt: skip
+    parser.add_argument("--html", type=file_path, metavar="FILE", help="also write a page that a browser opens")
+    parser.add_argument(
+        "--trace", type=file_path, metavar="FILE",
+        help="also write a trace for ui.perfetto.dev of the ranges, the work that they launched, and the RUN; named "
+        "*.pftrace or *.pftrace.gz",
+    )  # fmt: skip
     parser.add_argument("--json", type=file_path, metavar="FILE", help="also write everything to this file, as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table, and write the JSON."""
+    """Print the table, and write the files that were asked for."""
     run_file = None if arguments.run_file is None else resolve_run_file(arguments.run_file)
-    if arguments.json is not None and arguments.json.resolve() in {
-        path.resolve() for path in (arguments.export, run_file) if path is not None
-    }:
-        raise UsageError(f"--json {arguments.json} is a file that is read; choose another one")
-    if arguments.json is not None:
-        refuse_result(arguments.json, "--json")
-    options = {"domain": arguments.domain, "ranges": arguments.ranges}
-    kernels = _TOP_KERNELS if arguments.top is None else arguments.top
-    if run_file is not None:
-        text, write = correlate_files(run_file, arguments.export, batches=arguments.batches, top=kernels, **options)
-    elif arguments.batches:
+    if run_file is None and arguments.batches:
         raise UsageError("--batches needs a RUN, whose batches these are")
-    else:
-        from virnuc_profiler.reports.captures.projected_capture import project_capture, render_projected_capture
-
-        say, top = WorkLines(), _TOP_OPERATORS if arguments.top is None else arguments.top
-        projected = project_capture(arguments.export, sort_by=arguments.sort, progress=say, **options)
-        text = render_projected_capture(projected, terminal_width(), top=top, kernels=kernels, group=arguments.group)
-        write = partial(projected.save, progress=say)
+    _check_outputs(arguments, run_file)
+    found, text, write = _correlated(arguments, run_file) if run_file is not None else _projected(arguments)
     if arguments.json is not None:
         write(arguments.json)
     print(text, end="")
+    if arguments.html is not None:
+        _write_page(arguments.html, found)
+    if arguments.trace is not None:
+        from virnuc_profiler.reports.export.capture_trace import write_capture_trace
+
+        print(f"Trace: {arguments.trace}: {write_capture_trace(arguments.trace, found)}; ui.perfetto.dev opens it")
     return 0
+
+
+def _correlated(arguments: argparse.Namespace, run_file: Path) -> tuple[CorrelatedRun, str, _Write]:
+    """Return a run beside its capture, its text, and a function that writes its JSON."""
+    found, text = correlate_files(
+        run_file,
+        arguments.export,
+        domain=arguments.domain,
+        ranges=arguments.ranges,
+        top=_TOP_KERNELS if arguments.top is None else arguments.top,
+        batches=arguments.batches,
+    )
+    return found, text, found.save
+
+
+def _projected(arguments: argparse.Namespace) -> tuple[ProjectedCapture, str, _Write]:
+    """Return a capture with the GPU time of its ranges, its text, and a function that writes its JSON."""
+    from virnuc_profiler.reports.captures.projected_capture import project_capture, render_projected_capture
+
+    say, top = WorkLines(), arguments.top
+    found = project_capture(
+        arguments.export, domain=arguments.domain, ranges=arguments.ranges, sort_by=arguments.sort, progress=say
+    )
+    text = render_projected_capture(
+        found,
+        terminal_width(),
+        top=_TOP_OPERATORS if top is None else top,
+        kernels=_TOP_KERNELS if top is None else top,
+        group=arguments.group,
+    )
+    return found, text, partial(found.save, progress=say)
+
+
+def _check_outputs(arguments: argparse.Namespace, run_file: Path | None) -> None:
+    """Refuse what cannot be written before files are read, which can take a minute.
+
+    Raises:
+        UsageError: A file is read too, is a result of another command, or has the name of another kind of file.
+        LibraryUnavailable: The page needs a package that is missing.
+    """
+    read = {path.resolve() for path in (arguments.export, run_file) if path is not None}
+    for option in ("json", "html", "trace"):
+        path: Path | None = getattr(arguments, option)
+        if path is None:
+            continue
+        if path.resolve() in read:
+            raise UsageError(f"--{option} {path} is a file that is read; choose another one")
+        refuse_result(path, f"--{option}")
+        read.add(path.resolve())
+    if arguments.trace is not None and not arguments.trace.name.endswith((".pftrace", ".pftrace.gz")):
+        raise UsageError(f"--trace {arguments.trace} must be named *.pftrace, or *.pftrace.gz to compress it")
+    if arguments.html is not None:
+        from virnuc_profiler.reports.html.figures_html import require_bokeh
+
+        require_bokeh()
+
+
+def _write_page(path: Path, found: CorrelatedRun | ProjectedCapture) -> None:
+    from virnuc_profiler.reports.captures.correlated_run import CorrelatedRun
+    from virnuc_profiler.reports.html.captures.capture_page import render_capture_page
+    from virnuc_profiler.reports.html.captures.correlation_page import render_correlation_page
+    from virnuc_profiler.telemetry.files import write_text_atomically
+
+    page = render_correlation_page(found) if isinstance(found, CorrelatedRun) else render_capture_page(found)
+    write_text_atomically(path, page)
+    print(f"Page: {path}")
 
 
 def resolve_run_file(path: Path) -> Path:
@@ -130,7 +199,7 @@ def correlate_files(
     ranges: Sequence[str] | None = None,
     top: int = _TOP_KERNELS,
     batches: bool = False,
-) -> tuple[str, Callable[[Path], object]]:
+) -> tuple[CorrelatedRun, str]:
     """Correlate a saved run with its capture, and say meanwhile what is being done.
 
     Args:
@@ -142,7 +211,7 @@ def correlate_files(
         batches: Whether every batch gets a line.
 
     Returns:
-        The text, and a function that writes the JSON document to a file.
+        The comparison, and its text.
 
     Raises:
         TelemetryFormatError: A file cannot be read.
@@ -151,4 +220,4 @@ def correlate_files(
     from virnuc_profiler.reports.captures.correlated_run import correlate_run, render_correlated_run
 
     correlated = correlate_run(run_file, export, domain=domain, ranges=ranges, progress=WorkLines())
-    return render_correlated_run(correlated, terminal_width(), top=top, batches=batches), correlated.save
+    return correlated, render_correlated_run(correlated, terminal_width(), top=top, batches=batches)

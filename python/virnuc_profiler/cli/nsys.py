@@ -80,8 +80,8 @@ def _capture(nsys: str, argv: Sequence[str], files: _Files, folder: Path) -> int
         return code  # the run or nsys has printed the reason
     convert = export_command(files.report, files.export)
     _convert([nsys, *convert[1:]], files.report, files.export, folder)
-    text, write = correlate_files(files.run, files.export)
-    write(files.correlation)
+    correlated, text = correlate_files(files.run, files.export)
+    correlated.save(files.correlation)
     print(f"\n{text}")
     print(f"Capture: {shown_path(files.report)}")
     print(f"Correlation: {shown_path(files.correlation)}")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
 from virnuc_profiler.capture.hardware import capture_hardware_info
@@ -19,7 +18,7 @@ Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
 MAX_ROUNDS: Final = 100_000
-"""Most rounds of a test that are recorded. A file of these has about 30 MB."""
+"""Most rounds of a test that are recorded. A file of these has about 12 MB."""
 
 _MIN_ROUNDS: Final = 60
 """Fewer rounds, with their warm-up, give no interval to compare; see `rate_interval`."""
@@ -35,6 +34,11 @@ class RoundProfiler(BatchProfiler):
     """
 
     _one = padded_statistics([1])
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is in progress."""
+        return self._timeline is not None
 
     def begin_batch(self, index: int | None = None) -> Any:
         """Begin a batch that counts as one round."""
@@ -52,7 +56,7 @@ class ProfiledTest:
 
     def __init__(self, test: str) -> None:
         self._test = test
-        self._profiler: BatchProfiler | None = None
+        self._profiler: RoundProfiler | None = None
 
     def __call__(
         self, function: Callable[Parameters, Returned], /, *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -154,17 +158,16 @@ class ProfiledTest:
         """End the run if it has not ended, and return it; None if there is none."""
         if self._profiler is None:
             return None
-        if not self._profiler.has_result:
-            with suppress(RuntimeError):  # loop() was not entered
-                self._profiler.stop()
+        if self._profiler.is_running:
+            self._profiler.stop()
         return self._profiler.result if self._profiler.has_result else None
 
-    def _start(self, **options: Any) -> BatchProfiler:
+    def _start(self, **options: Any) -> RoundProfiler:
         profiler = self._new(**options)
         profiler.start()
         return profiler
 
-    def _new(self, *, metadata: Mapping[str, Any] | None = None, **options: Any) -> BatchProfiler:
+    def _new(self, *, metadata: Mapping[str, Any] | None = None, **options: Any) -> RoundProfiler:
         if self._profiler is not None:
             raise UsageError(f"{self._test} is profiled twice; a test stores one run, so write another test")
         about = {"hardware": _hardware(), "target": {"name": "pytest", "test": self._test}}

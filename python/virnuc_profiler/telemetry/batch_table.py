@@ -51,6 +51,7 @@ class BatchTable(Sequence[BatchRecord]):
         self._batches = batches[list(BATCH_FIELDS)].astype(_BATCH_DTYPE, copy=False)
         self._stages = stages[list(STAGE_FIELDS)].astype(_STAGE_DTYPE, copy=False)
         self._batches.setflags(write=False)
+        self._stages.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -131,7 +132,8 @@ class BatchTable(Sequence[BatchRecord]):
         counts = np.maximum(self.columns["stage_end"] - begins, 0)
         batch = np.repeat(np.arange(len(counts)), counts)
         rows = np.arange(len(batch)) - np.repeat(np.cumsum(counts) - counts - begins, counts)
-        chosen = self._stages[rows]
+        in_one_piece = len(rows) > 0 and bool(np.all(rows[1:] == rows[:-1] + 1))  # as in every run, and part of one
+        chosen = self._stages[rows[0] : rows[-1] + 1] if in_one_piece else self._stages[rows]
         return StageColumns(self._stage_names, batch, *map(chosen.__getitem__, STAGE_FIELDS))
 
     @cached_property

@@ -219,7 +219,7 @@ class RunResult:
         """Build a run from the JSON values of a saved run.
 
         Args:
-            document: Content of a file for which :func:`is_saved_run` holds, with lists or arrays as columns.
+            document: Content of a file for which ``is_saved_run`` holds, with lists or arrays as columns.
             name: Name of the file in error messages.
 
         Raises:

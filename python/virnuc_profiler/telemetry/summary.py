@@ -3,11 +3,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from virnuc_profiler.telemetry.rates import rates, ratio
+
+
+@dataclass(frozen=True, eq=False)
+class MetricColumns:
+    """Metrics of many batches by key, for summaries of runs of which a record for each batch would fill the memory.
+
+    Attributes:
+        size: Number of batches.
+        columns: Values of the batches by key, with None for what was not measured.
+    """
+
+    size: int
+    columns: Mapping[str, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        rows = zip(*self.columns.values(), strict=True) if self.columns else iter([()] * self.size)
+        return (dict(zip(self.columns, row, strict=True)) for row in rows)
+
+
+Records = Sequence[Mapping[str, Any]] | MetricColumns
+"""Metrics of batches, by batch or by key."""
+
+
+def metric_of(records: Records, key: str) -> Sequence[Any]:
+    """Return one metric of all batches, with None for those that lack it.
+
+    Args:
+        records: Metrics of the batches.
+        key: Key of the metric.
+    """
+    if isinstance(records, MetricColumns):
+        return records.columns.get(key) or [None] * len(records)
+    return [record.get(key) for record in records]
 
 
 @dataclass
@@ -83,6 +119,31 @@ class SummaryTotals:
         if (depth := record.get("checkpoint_queue_depth")) is not None:
             self.max_checkpoint_queue_depth = max(int(depth), self.max_checkpoint_queue_depth or 0)
 
+    def add_columns(self, metrics: MetricColumns) -> None:
+        """Add batches; the totals are those of :meth:`add` for each of them.
+
+        Args:
+            metrics: Metrics of the batches, whose known keys fit the schema.
+        """
+        sequences, tokens = metric_of(metrics, "num_sequences"), metric_of(metrics, "num_tokens")
+        self.batches += len(metrics)
+        self.without_counts += sum(one is None or other is None for one, other in zip(sequences, tokens, strict=True))
+        known_sequences, known_tokens = _known(sequences), _known(tokens)
+        self.sequences += sum(known_sequences)
+        self.with_sequences += len(known_sequences)
+        self.tokens += sum(known_tokens)
+        self.with_tokens += len(known_tokens)
+        states = _known(metric_of(metrics, "queue_state"))
+        self.starved += states.count("starved")
+        self.with_queue_state += len(states)
+        for wait_ms in (waits := _known(metric_of(metrics, "wait_time_ms"))):
+            self.wait_ms += wait_ms
+        self.with_wait += len(waits)
+        for key in ("gpu_util", "packing_efficiency", "checkpoint_write_ms"):
+            mean: Mean = getattr(self, key)
+            for value in _known(metric_of(metrics, key)):
+                mean.add(value)
+
     def summary(self, elapsed_seconds: float | None, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the summary of the records so far.
 
@@ -130,6 +191,10 @@ class SummaryTotals:
         return {**summary, **given}
 
 
+def _known(values: Sequence[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
 def _fraction(part: float | None, whole: float | None) -> float | None:
     """Return a part of a whole; None if it exceeds the whole, as the waits of several threads at once do."""
     found = ratio(part, whole)
@@ -137,7 +202,7 @@ def _fraction(part: float | None, whole: float | None) -> float | None:
 
 
 def summarize(
-    records: Iterable[Mapping[str, Any]],
+    records: Iterable[Mapping[str, Any]] | MetricColumns,
     elapsed_seconds: float | None,
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -149,6 +214,9 @@ def summarize(
         given: Keys that replace or extend the computed ones, as in :meth:`SummaryTotals.summary`.
     """
     totals = SummaryTotals()
-    for record in records:
-        totals.add(record)
+    if isinstance(records, MetricColumns):
+        totals.add_columns(records)
+    else:
+        for record in records:
+            totals.add(record)
     return totals.summary(elapsed_seconds, given)

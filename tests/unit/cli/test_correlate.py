@@ -351,6 +351,12 @@ def test_options_that_make_no_sense(capsys, files):
         before = target.read_bytes()
         assert "is a file that is read" in misuse(capsys, *files, "--json", target)
         assert target.read_bytes() == before
+        for option in ("--html", "--trace"):
+            assert "is a file that is read" in misuse(capsys, *files, option, target)
+    assert "must be named *.pftrace" in misuse(capsys, files[1], "--trace", files[1].with_name("trace.json"))
+    same = files[1].with_name("x")
+    assert "--html" in misuse(capsys, files[1], "--json", same, "--html", same)
+    assert not same.exists()
     assert "NSYS.sqlite" in misuse(capsys)
     assert "at least 0" in misuse(capsys, files[1], "--top", "-1")
 

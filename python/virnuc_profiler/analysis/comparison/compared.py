@@ -70,7 +70,7 @@ class Compared:
 
     @property
     def main_effect(self) -> Effect | None:
-        """The effect that decides: on the steady rate, or on the whole run's where no steady rate was compared."""
+        """The effect that decides, on the steady rate or on the whole run's where no steady rate was compared."""
         rates = [effect for effect in self.effects if effect.metric in (STEADY, WHOLE_RUN)]
         compared = [effect for effect in rates if effect.ratio is not None]
         return next(iter(compared or rates), None)

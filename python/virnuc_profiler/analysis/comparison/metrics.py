@@ -50,7 +50,7 @@ class Metric:
         """Return the word for a direction, such as ``SLOWER`` or ``CANNOT TELL``.
 
         Args:
-            direction: How the candidate's value lies to the reference's, one of :data:`DIRECTIONS`.
+            direction: How the candidate's value lies to the reference's, one of ``DIRECTIONS``.
         """
         return _WORDS[self.kind].get(direction, "SAME" if direction == SAME else "CANNOT TELL")
 
@@ -58,7 +58,7 @@ class Metric:
         """Return whether a direction is a regression: slower, or an amount that moved away from what is better.
 
         Args:
-            direction: How the candidate's value lies to the reference's, one of :data:`DIRECTIONS`.
+            direction: How the candidate's value lies to the reference's, one of ``DIRECTIONS``.
         """
         if direction not in (HIGHER, LOWER):
             return False

@@ -151,7 +151,7 @@ def diagnose_observation(observation: Observation, run: RunResult, ceiling: Devi
     if not batches or not observation.window_ns:
         reason = "the recorded work took no time" if batches else "no batch was recorded"
         return Diagnosis(NOT_MEASURED, False, f"No diagnosis: {reason}.")
-    on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.in_stages
+    on_host = len(observation.launches) < MIN_TIMED_SHARE * batches or not observation.gaps.known
     found = _from_host_times(observation, run) if on_host else _from_device_times(observation, run, ceiling)
     if not observation.steady:
         found = _too_short(found, observation)
@@ -233,7 +233,7 @@ def _within_clock_error(
     if idle_ns >= len(GAP_CAUSES) * NEGLIGIBLE * observation.window_ns:
         return False  # the clocks do not change the length of gaps, so at least one of their causes is worth naming
     moved = (observe(run, observation.shape, device_later_ns=later_ns) for later_ns in (error_ns, -error_ns))
-    return any(not _worth_naming(device_lost_time(some, ceiling)) for some in moved if some.launches)
+    return any(not _worth_naming(device_lost_time(some, ceiling)) for some in moved if len(some.launches))
 
 
 def _worth_naming(lost_time: LostTime) -> list[str]:

@@ -13,9 +13,9 @@ always takes from one stage to the next count as launching.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ from virnuc_profiler.analysis.diagnosis.bottlenecks import (
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline
 from virnuc_profiler.analysis.diagnosis.launches import COPY_STAGES, PROMPT_NS, blocked_ns
 from virnuc_profiler.analysis.timing import interval_columns
-from virnuc_profiler.analysis.timing.intervals import Interval, clip
+from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.stage_columns import Column, Mask, StageColumns
 
@@ -129,44 +129,110 @@ class CauseTotal:
     total_ns: int
 
 
-@dataclass(frozen=True)
+class GapParts(NamedTuple):
+    """Gaps in order of time, and the parts that each has by cause. The first two columns have the shape (gaps,).
+
+    Attributes:
+        start_ns: Starts on the host's clock.
+        end_ns: Ends on the host's clock.
+        gap: Position of the gap that each part belongs to, of shape (parts,); never decreases.
+        cause: Number of the cause of each part in ``GAP_CAUSES``; distinct within a gap.
+        cause_ns: Duration of each part, not 0; the parts of a gap add up to it.
+    """
+
+    start_ns: Column
+    end_ns: Column
+    gap: Column
+    cause: Column
+    cause_ns: Column
+
+    def has_cause(self, *causes: str) -> Mask:
+        """Return a mask of the gaps that have one of some causes.
+
+        Args:
+            causes: Causes to look for.
+        """
+        found = np.zeros(len(self.start_ns), np.bool_)
+        found[self.gap[np.isin(self.cause, [GAP_CAUSES.index(cause) for cause in causes])]] = True
+        return found
+
+    def spent_on(self, cause: str) -> Column:
+        """Return the duration of each gap's part with a cause, ns; 0 without it.
+
+        Args:
+            cause: Cause to look for.
+        """
+        spent = np.zeros(len(self.start_ns), np.int64)
+        mine = self.cause == GAP_CAUSES.index(cause)
+        spent[self.gap[mine]] = self.cause_ns[mine]
+        return spent
+
+
+_NOTHING: Final = np.zeros(0, np.int64)
+_NO_PARTS: Final = GapParts(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING)
+
+
+@dataclass(frozen=True, eq=False)
 class DeviceGaps:
     """Intervals of the device in its stages, and the gaps between them, in a window.
 
     The window consists of these intervals, the gaps, the lead-in and the tail. Without device times nothing is known:
-    ``in_stages`` is empty, and the other parts are 0.
+    there are no intervals, and the other parts are 0.
 
     Attributes:
         window: Start and end of the window on the host's clock, ns.
-        in_stages: Disjoint intervals in order of time in which the device was in a stage. It was busy for at most
-            these: a stage can include waits for launches.
-        gaps: Gaps in order of time.
+        staged_starts: Starts of the disjoint intervals in order of time in which the device was in a stage. It was busy
+            for at most these: a stage can include waits for launches.
+        staged_ends: Ends of these intervals.
+        parts: The gaps with their causes.
     """
 
     window: Interval
-    in_stages: Sequence[Interval] = ()
-    gaps: Sequence[Gap] = ()
+    staged_starts: Column = field(default_factory=lambda: _NOTHING)
+    staged_ends: Column = field(default_factory=lambda: _NOTHING)
+    parts: GapParts = _NO_PARTS
+
+    @cached_property
+    def in_stages(self) -> Sequence[Interval]:
+        """The intervals as pairs; a run of a million batches has two million."""
+        return tuple(zip(self.staged_starts.tolist(), self.staged_ends.tolist(), strict=True))
+
+    @cached_property
+    def gaps(self) -> Sequence[Gap]:
+        """The gaps as records; a run of a million batches has two million."""
+        causes: list[dict[str, int]] = [{} for _ in self.parts.start_ns]
+        rows = zip(self.parts.gap.tolist(), self.parts.cause.tolist(), self.parts.cause_ns.tolist(), strict=True)
+        for gap, cause, duration_ns in rows:
+            causes[gap][GAP_CAUSES[cause]] = duration_ns
+        return tuple(map(Gap, self.parts.start_ns.tolist(), self.parts.end_ns.tolist(), causes))
+
+    @property
+    def known(self) -> bool:
+        """Whether there are device times."""
+        return len(self.staged_starts) > 0
 
     @property
     def in_stages_ns(self) -> int:
         """Time in which the device was in a stage, waits for launches inside stages included."""
-        return sum(end - start for start, end in self.in_stages)
+        return int((self.staged_ends - self.staged_starts).sum())
 
     @property
     def lead_in_ns(self) -> int:
         """Time from the window's start to the first stage, except for gaps."""
-        if not self.in_stages:
+        if not self.known:
             return 0
-        in_gap = self.gaps[0].duration_ns if self.gaps and self.gaps[0].end_ns <= self.in_stages[0][0] else 0
-        return self.in_stages[0][0] - self.window[0] - in_gap
+        first, parts = int(self.staged_starts[0]), self.parts
+        in_gap = parts.end_ns[:1] - parts.start_ns[:1] if np.any(parts.end_ns[:1] <= first) else _NOTHING
+        return first - self.window[0] - int(in_gap.sum())
 
     @property
     def tail_ns(self) -> int:
         """Time from the last stage to the window's end, except for gaps."""
-        if not self.in_stages:
+        if not self.known:
             return 0
-        in_gap = self.gaps[-1].duration_ns if self.gaps and self.gaps[-1].start_ns >= self.in_stages[-1][1] else 0
-        return self.window[1] - self.in_stages[-1][1] - in_gap
+        last, parts = int(self.staged_ends[-1]), self.parts
+        in_gap = parts.end_ns[-1:] - parts.start_ns[-1:] if np.any(parts.start_ns[-1:] >= last) else _NOTHING
+        return self.window[1] - last - int(in_gap.sum())
 
     def within(self, window: Interval) -> DeviceGaps:
         """Return the part inside another window. Gaps that extend beyond it are cut.
@@ -174,23 +240,54 @@ class DeviceGaps:
         Args:
             window: Start and end of the window on the host's clock, ns. An empty window has no parts.
         """
-        if not self.in_stages or window[0] >= window[1]:
+        if not self.known or window[0] >= window[1]:
             return DeviceGaps(window)
-        inside = [gap.within(window) for gap in self.gaps if gap.start_ns < window[1] and gap.end_ns > window[0]]
-        return DeviceGaps(window, clip(self.in_stages, window), inside)
+        starts, ends = interval_columns.clip(self.staged_starts, self.staged_ends, window)
+        whole = starts < ends
+        return DeviceGaps(window, starts[whole], ends[whole], _parts_within(self.parts, window))
 
     def totals(self) -> list[CauseTotal]:
         """Return the totals by cause, the largest first."""
-        count: dict[str, int] = defaultdict(int)
-        total: dict[str, int] = defaultdict(int)
-        for gap in self.gaps:
-            for cause, duration_ns in gap.causes.items():
-                count[cause] += 1
-                total[cause] += duration_ns
-        return sorted(
-            (CauseTotal(cause, count[cause], total[cause]) for cause in total),
-            key=lambda line: (-line.total_ns, line.cause),
+        total = np.zeros(len(GAP_CAUSES), np.int64)
+        np.add.at(total, self.parts.cause, self.parts.cause_ns)
+        count = np.bincount(self.parts.cause, minlength=len(GAP_CAUSES))
+        lines = (
+            CauseTotal(cause, int(gaps), int(total_ns))
+            for cause, gaps, total_ns in zip(GAP_CAUSES, count, total, strict=True)
+            if gaps
         )
+        return sorted(lines, key=lambda line: (-line.total_ns, line.cause))
+
+
+def _parts_within(parts: GapParts, window: Interval) -> GapParts:
+    """Return the gaps inside a window. At most two are cut: gaps are in order and disjoint."""
+    first = int(np.searchsorted(parts.end_ns, window[0], side="right"))
+    last = max(int(np.searchsorted(parts.start_ns, window[1])), first)
+    if first == last:
+        return _NO_PARTS
+    low, high = np.searchsorted(parts.gap, (first, last))
+    starts, ends = parts.start_ns[first:last], parts.end_ns[first:last]
+    inside = GapParts(starts, ends, parts.gap[low:high] - first, parts.cause[low:high], parts.cause_ns[low:high])
+    if starts[0] >= window[0] and ends[-1] <= window[1]:
+        return inside
+    gap, cause, cause_ns = [], [], []
+    for place in sorted({0, len(starts) - 1}):
+        mine = inside.gap == place
+        causes = {
+            GAP_CAUSES[number]: int(ns) for number, ns in zip(inside.cause[mine], inside.cause_ns[mine], strict=True)
+        }
+        for name, duration_ns in Gap(int(starts[place]), int(ends[place]), causes).within(window).causes.items():
+            gap.append(place)
+            cause.append(GAP_CAUSES.index(name))
+            cause_ns.append(duration_ns)
+    middle = (inside.gap > 0) & (inside.gap < len(starts) - 1)
+    merged = [
+        np.concatenate((np.array(cut, np.int64), column[middle]))
+        for cut, column in zip((gap, cause, cause_ns), inside[2:], strict=True)
+    ]
+    order = np.argsort(merged[0], kind="stable")
+    clipped = interval_columns.clip(starts, ends, window)
+    return GapParts(*clipped, *(column[order] for column in merged))
 
 
 class GapColumns(NamedTuple):
@@ -219,11 +316,9 @@ def device_gaps(batches: BatchTable, window: Interval, timeline: HostTimeline, c
     staged_starts, staged_ends, causes = gap_columns(batches, window, timeline, clock_slack_ns)
     if not len(staged_starts):
         return DeviceGaps(window)
-    gaps = [
-        Gap(start, end, {name: duration_ns for name, duration_ns in zip(GAP_CAUSES, row, strict=True) if duration_ns})
-        for start, end, row in zip(staged_ends[:-1].tolist(), staged_starts[1:].tolist(), causes.tolist(), strict=True)
-    ]
-    return DeviceGaps(window, list(zip(staged_starts.tolist(), staged_ends.tolist(), strict=True)), gaps)
+    gap, cause = np.nonzero(causes)
+    parts = GapParts(staged_ends[:-1], staged_starts[1:], gap, cause, causes[gap, cause])
+    return DeviceGaps(window, staged_starts, staged_ends, parts)
 
 
 def gap_columns(batches: BatchTable, window: Interval, timeline: HostTimeline, clock_slack_ns: int = 0) -> GapColumns:

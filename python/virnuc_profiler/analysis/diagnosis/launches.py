@@ -9,6 +9,7 @@ and a device that waits for launches ends within microseconds of it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -59,7 +60,52 @@ class Launch(NamedTuple):
     exposed_ns: int
 
 
-def launches_of(batches: BatchTable, clock_slack_ns: int = 0) -> list[Launch]:
+@dataclass(frozen=True, eq=False)
+class Launches:
+    """Launches of many batches as columns of shape (launches,), in the order of the batches; see :class:`Launch`.
+
+    Attributes:
+        names: Names of stages, by number.
+        batch_index: Indices of the batches.
+        host_start_ns: Starts of the first device stages on the host.
+        host_end_ns: Ends of the last device stages on the host.
+        device_start_ns: Starts of the first stages on the device.
+        device_end_ns: Ends of the last stages on the device.
+        device_ns: Times covered by the device intervals.
+        blocking: Numbers of the stages in which the host waited for the device; -1 without one.
+        launch_bound: Mask of the batches whose device ended together with the host.
+        exposed_ns: Device times of the first copies that ended together with the host.
+    """
+
+    names: tuple[str, ...]
+    batch_index: Column
+    host_start_ns: Column
+    host_end_ns: Column
+    device_start_ns: Column
+    device_end_ns: Column
+    device_ns: Column
+    blocking: Column
+    launch_bound: Mask
+    exposed_ns: Column
+
+    def __len__(self) -> int:
+        return len(self.batch_index)
+
+    def records(self) -> list[Launch]:
+        """Return the launches as records."""
+        times = (self.host_start_ns, self.host_end_ns, self.device_start_ns, self.device_end_ns, self.device_ns)
+        return list(
+            map(
+                Launch,
+                *(column.tolist() for column in (self.batch_index, *times)),
+                [None if number < 0 else self.names[number] for number in self.blocking.tolist()],
+                self.launch_bound.tolist(),
+                self.exposed_ns.tolist(),
+            )
+        )
+
+
+def launches_of(batches: BatchTable, clock_slack_ns: int = 0) -> Launches:
     """Return the launches of all batches with complete device times.
 
     Args:
@@ -68,7 +114,8 @@ def launches_of(batches: BatchTable, clock_slack_ns: int = 0) -> list[Launch]:
     """
     stages = batches.timed_stages
     if not stages.batch.size:
-        return []
+        nothing = np.zeros(0, np.int64)
+        return Launches(stages.names, *(nothing,) * 7, nothing.astype(np.bool_), nothing)
     first = np.flatnonzero(np.diff(stages.batch, prepend=-1))  # position of each batch's first stage
     batch = stages.batch[first]
     host_end, device_end = (np.maximum.reduceat(ends, first) for ends in (stages.host_end_ns, stages.device_end_ns))
@@ -76,22 +123,17 @@ def launches_of(batches: BatchTable, clock_slack_ns: int = 0) -> list[Launch]:
     blocking = np.where(blocked_ns(stages, clock_slack_ns) > 0, np.arange(len(stages)), -1)
     last_blocking = np.maximum.reduceat(blocking, first)
     prompt = device_end - host_end <= np.maximum(PROMPT_NS, PROMPT_SHARE * device_ns) + clock_slack_ns
-    columns = (
-        batches.columns["index"][batch],
-        np.minimum.reduceat(stages.host_start_ns, first),
-        host_end,
-        np.minimum.reduceat(stages.device_start_ns, first),
-        device_end,
-        device_ns,
-    )
-    return list(
-        map(
-            Launch,
-            *(column.tolist() for column in columns),
-            [None if place < 0 else stages.names[stages.name[place]] for place in last_blocking.tolist()],
-            (prompt & (last_blocking < 0)).tolist(),
-            np.add.reduceat(_exposed_ns(stages, first), first).tolist(),
-        )
+    return Launches(
+        names=stages.names,
+        batch_index=batches.columns["index"][batch],
+        host_start_ns=np.minimum.reduceat(stages.host_start_ns, first),
+        host_end_ns=host_end,
+        device_start_ns=np.minimum.reduceat(stages.device_start_ns, first),
+        device_end_ns=device_end,
+        device_ns=device_ns,
+        blocking=np.where(last_blocking < 0, -1, stages.name[last_blocking]),
+        launch_bound=prompt & (last_blocking < 0),
+        exposed_ns=np.add.reduceat(_exposed_ns(stages, first), first),
     )
 
 

@@ -16,7 +16,7 @@ Gaps count in full. Time lost inside device stages is estimated from bounds that
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,6 +50,7 @@ from virnuc_profiler.analysis.model_cost import DeviceCeiling
 from virnuc_profiler.analysis.timing.interval_columns import clip, length
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.stage_columns import Column
 
 WORKING_SM_SHARE: Final = 0.7
 """SMs that are active for this share of the time in stages do not lack launches most of the time: a batch that ends
@@ -101,8 +102,8 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
     lost: dict[str, float] = defaultdict(float)
     for line in observation.gaps.totals():
         lost[line.cause] += line.total_ns / observation.window_ns
-    exposed = list(_exposed(observation))
-    for cause, exposed_ns in exposed:
+    exposed = _exposed(observation)
+    for cause, exposed_ns in exposed.items():
         lost[cause] += exposed_ns / observation.window_ns
     waiting_share = _waiting_share(observation)
     if waiting_share >= TYPICAL_SHARE:
@@ -110,16 +111,16 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
             lost[wait] += duration_ns / observation.window_ns
             lost[cause] -= duration_ns / observation.window_ns
     in_stages = observation.stage_share or 0.0
-    launch_bound = [launch for launch in observation.launches if launch.launch_bound]
-    launch_bound_share = len(launch_bound) / len(observation.launches)
+    launches = observation.launches
+    launch_bound_share = int(launches.launch_bound.sum()) / len(launches)
     working = None if observation.activity.sm is None else min(1.0, ratio(observation.activity.sm, in_stages) or 0.0)
     waits_inside = working is not None and working >= WORKING_SM_SHARE and launch_bound_share >= TYPICAL_SHARE
     busy = None if observation.kernels is None else observation.kernels.busy_share_at_own_pace
     if busy is None:
-        late = {launch.batch_index for launch in launch_bound}
+        late = launches.batch_index[launches.launch_bound]
         idle_inside = _stage_time(observation, late) / observation.window_ns * (1 - (working or 0.0))
     else:
-        counted = sum(exposed_ns for _, exposed_ns in exposed) / observation.window_ns
+        counted = sum(exposed.values()) / observation.window_ns
         idle_inside = max(0.0, in_stages - busy - counted)
     lost[SYNCHRONIZING if waits_inside else LAUNCHING] += idle_inside
     copy_share = _copy_share(observation)
@@ -129,7 +130,7 @@ def device_lost_time(observation: Observation, ceiling: DeviceCeiling) -> LostTi
     taken_share = max((sign.taken_share for sign in signs), default=0.0)
     if signs:  # the other work that was observed also explains why queued work had to wait
         lost[SHARED_DEVICE] = lost.pop(QUEUED, 0.0) + in_stages * taken_share
-    unsteady = unsteady_device(observation.launches, observation.packings, observation.shape, clocks_mhz)
+    unsteady = unsteady_device(launches, observation.batches, observation.shape, clocks_mhz)
     if unsteady is not None:
         lost[UNSTEADY_DEVICE] = in_stages * (unsteady.lost_share - taken_share)
     slow = None if observation.gpu is None else slowdown(ThrottleTimeline(observation.gpu), observation.window)
@@ -164,26 +165,33 @@ def host_activity_shares(observation: Observation) -> Mapping[str, float]:
     return {activity: duration_ns / window_ns for activity, duration_ns in spent.items()} if window_ns else {}
 
 
-def _exposed(observation: Observation) -> Iterator[tuple[str, int]]:
-    """Yield cause and duration, ns, of exposed first copies, which lengthen the gap before them.
+def _exposed(observation: Observation) -> Mapping[str, int]:
+    """Return the duration, ns, of exposed first copies, which lengthen the gap before them, by the cause of that gap.
 
     A copy without a gap before it ran concurrently with another batch, on a separate stream. Copies of launch-bound
     batches are left out, because such batches count in full.
     """
-    causes = {gap.end_ns: gap.causes for gap in observation.gaps.gaps}
-    for launch in observation.launches:
-        before = causes.get(launch.device_start_ns)
-        if before is not None and not launch.launch_bound:
-            yield next((cause for cause in (SYNCHRONIZING, COPYING) if cause in before), LAUNCHING), launch.exposed_ns
+    parts, launches = observation.gaps.parts, observation.launches
+    if not len(parts.end_ns):
+        return {}
+    place = np.minimum(np.searchsorted(parts.end_ns, launches.device_start_ns), len(parts.end_ns) - 1)
+    chosen = (parts.end_ns[place] == launches.device_start_ns) & ~launches.launch_bound
+    waits = {cause: parts.has_cause(cause)[place] for cause in (SYNCHRONIZING, COPYING)}
+    masks = {
+        SYNCHRONIZING: waits[SYNCHRONIZING],
+        COPYING: waits[COPYING] & ~waits[SYNCHRONIZING],
+        LAUNCHING: ~waits[SYNCHRONIZING] & ~waits[COPYING],
+    }
+    return {cause: int(launches.exposed_ns[chosen & mask].sum()) for cause, mask in masks.items()}
 
 
-def _stage_time(observation: Observation, indices: Container[int]) -> int:
+def _stage_time(observation: Observation, indices: Column) -> int:
     """Return the time of the window in device intervals of some batches that can include waits for launches.
 
     Gaps between stages count elsewhere, and stages that the device timed itself include no such waits.
     """
     table = observation.batches
-    chosen = np.array([index in indices for index in table.columns["index"].tolist()], np.bool_)
+    chosen = np.isin(table.columns["index"], indices)
     stages = table.device_stages
     stages = stages[chosen[stages.batch]]
     exact = stages[stages.timestamped == 1]
@@ -212,16 +220,18 @@ def _copy_share(observation: Observation) -> float:
 
 
 def _waiting_share(observation: Observation) -> float:
-    waits = sum(SYNCHRONIZING in gap.causes or COPYING in gap.causes for gap in observation.gaps.gaps)
-    blocked = sum(launch.blocking_stage is not None for launch in observation.launches)
+    waits = int(observation.gaps.parts.has_cause(SYNCHRONIZING, COPYING).sum())
+    blocked = int((observation.launches.blocking >= 0).sum())
     return min(1.0, max(waits, blocked) / len(observation.launches))
 
 
 def _typical_blocking_stage(observation: Observation) -> str | None:
-    stages = [launch.blocking_stage for launch in observation.launches if launch.blocking_stage is not None]
-    if len(stages) < TYPICAL_SHARE * len(observation.launches):
+    launches = observation.launches
+    blocking = launches.blocking[launches.blocking >= 0]
+    if not len(blocking) or len(blocking) < TYPICAL_SHARE * len(launches):
         return None
-    return max(sorted(set(stages)), key=stages.count)
+    count = np.bincount(blocking, minlength=len(launches.names)).tolist()
+    return min(zip(launches.names, count, strict=True), key=lambda pair: (-pair[1], pair[0]))[0]
 
 
 def _clocks_mhz(observation: Observation) -> list[float | None]:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import NOT_MEASURED
 from virnuc_profiler.analysis.diagnosis.gaps import DeviceGaps, device_gaps
 from virnuc_profiler.analysis.diagnosis.host_activity import HostTimeline, host_timeline
-from virnuc_profiler.analysis.diagnosis.launches import Launch, launches_of
+from virnuc_profiler.analysis.diagnosis.launches import Launches, launches_of
 from virnuc_profiler.analysis.diagnosis.start_up import StartUp, start_up_of
 from virnuc_profiler.analysis.gpu.activity import sampled_activity
 from virnuc_profiler.analysis.model_cost import ModelShape, flops_by_batch, forward_flops
@@ -21,7 +20,7 @@ from virnuc_profiler.analysis.timing.steady_state import SteadyState, steady_sta
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity
 from virnuc_profiler.telemetry.rates import ratio, sequences_per_pass
-from virnuc_profiler.telemetry.records import DeviceCapture, GpuSamples, PackingRecord
+from virnuc_profiler.telemetry.records import DeviceCapture, GpuSamples
 from virnuc_profiler.telemetry.run_result import RunResult
 
 MAX_CLOCK_SLACK_NS: Final = 200_000
@@ -78,7 +77,7 @@ class Observation:
     host: HostTimeline
     whole: DeviceGaps
     gaps: DeviceGaps
-    launches: Sequence[Launch]
+    launches: Launches
     gpu: GpuSamples | None
     activity: Activity
     kernels: KernelActivity | None
@@ -105,7 +104,7 @@ class Observation:
         The device was busy for at most this share, because an interval can include waits for launches. Gaps in which
         the device may have worked on batches without device times are excluded from the window.
         """
-        return ratio(self.gaps.in_stages_ns, self.known_ns) if self.gaps.in_stages else None
+        return ratio(self.gaps.in_stages_ns, self.known_ns) if self.gaps.known else None
 
     @property
     def timestamped_share(self) -> float | None:
@@ -121,17 +120,12 @@ class Observation:
     @property
     def known_ns(self) -> int:
         """Length of the window, except for gaps in which the device may have worked unseen."""
-        return self.window_ns - sum(gap.causes.get(NOT_MEASURED, 0) for gap in self.gaps.gaps)
+        return self.window_ns - int(self.gaps.parts.spent_on(NOT_MEASURED).sum())
 
     @property
     def flops_per_second(self) -> float | None:
         """FLOP/s of the model in the window; None if its FLOPs are unknown."""
         return None if self.flops is None else ratio(self.flops * 1e9, self.window_ns)
-
-    @property
-    def packings(self) -> dict[int, PackingRecord]:
-        """Packing statistics of the window's batches by batch index."""
-        return self.batches.packings()
 
 
 def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns: int = 0) -> Observation:

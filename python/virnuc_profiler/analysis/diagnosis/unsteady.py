@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from virnuc_profiler.analysis.diagnosis.launches import Launch
-from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
+import numpy as np
+from numpy.typing import NDArray
+
+from virnuc_profiler.analysis.diagnosis.launches import Launches
+from virnuc_profiler.analysis.model_cost import ModelShape
 from virnuc_profiler.analysis.timing.statistics import measured, percentile
+from virnuc_profiler.telemetry.batch_table import HAS_PACKING, BatchTable
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.records import PackingRecord
+from virnuc_profiler.telemetry.stage_columns import Column, Mask
 
 UNSTEADY_RATIO: Final = 1.5
 """Minimum ratio of p90 to p10 of device time per unit of work, over batches of similar size. Different sequence lengths
@@ -27,6 +31,7 @@ TREND_RATIO: Final = 1.25
 """Minimum ratio of the medians of the last and the first third that counts as a trend."""
 
 _MIN_BATCHES: Final = 10
+_COLUMNS: Final = ("tokens", "sum_squared_lengths", "token_budget", "sequences", "max_length")
 
 
 class UnsteadyDevice(NamedTuple):
@@ -46,8 +51,8 @@ class UnsteadyDevice(NamedTuple):
 
 
 def unsteady_device(
-    launches: Sequence[Launch],
-    packings: Mapping[int, PackingRecord],
+    launches: Launches,
+    batches: BatchTable,
     shape: ModelShape | None,
     clocks_mhz: Sequence[float | None],
 ) -> UnsteadyDevice | None:
@@ -59,20 +64,18 @@ def unsteady_device(
 
     Args:
         launches: Launches of the window.
-        packings: Packing statistics by batch index.
+        batches: Batches of the window.
         shape: Shape of the model, by which device times are compared per FLOP; None to compare them per token, over
             batches whose sequences are of similar lengths too.
         clocks_mhz: SM clocks sampled in the window.
     """
-    own = [launch for launch in launches if not launch.launch_bound and launch.blocking_stage is None]
-    packed = [(launch, packings[launch.batch_index]) for launch in own if launch.batch_index in packings]
-    similar = _similar([_size(packing, shape) for _, packing in packed])
-    worked = [
-        (launch.device_ns, work)
-        for (launch, packing), comparable in zip(packed, similar, strict=True)
-        if comparable and (work := _work(packing, shape))
-    ]
-    costs = [ns / work for ns, work in worked]
+    own = ~launches.launch_bound & (launches.blocking < 0)
+    device_ns, place = _with_packing(launches.device_ns[own], launches.batch_index[own], batches)
+    columns = {name: batches.columns[name][place] for name in _COLUMNS}
+    work = _work(columns, shape)
+    chosen = _similar(columns, shape) & (work > 0)
+    device_ns, work = device_ns[chosen], work[chosen]
+    costs = (device_ns / work).tolist()
     fast, slow = percentile(costs, 10), percentile(costs, 90)
     if len(costs) < _MIN_BATCHES or not fast or slow is None:
         return None
@@ -80,37 +83,52 @@ def unsteady_device(
     explained = ratio(high_clock, low_clock) or 1.0
     if slow / fast < UNSTEADY_RATIO * explained:
         return None
-    needed_ns = fast * explained * sum(work for _, work in worked)
+    needed_ns = fast * explained * float(work.sum())
     return UnsteadyDevice(
         slow_to_fast=slow / fast,
-        lost_share=max(0.0, 1 - needed_ns / sum(ns for ns, _ in worked)),
+        lost_share=max(0.0, 1 - needed_ns / int(device_ns.sum())),
         trend=_trend(costs),
         clocks_sampled=bool(measured(clocks_mhz)),
     )
 
 
-def _work(packing: PackingRecord, shape: ModelShape | None) -> float:
-    return packing.tokens if shape is None else forward_flops(packing.tokens, packing.sum_squared_lengths, shape)
+def _with_packing(device_ns: Column, index: Column, batches: BatchTable) -> tuple[Column, Column]:
+    """Return the device times of the launches whose batch has packing statistics, and the position of that batch."""
+    packed = np.flatnonzero(batches.flagged(HAS_PACKING))
+    if not len(packed):
+        return device_ns[:0], packed
+    known = batches.columns["index"][packed]
+    order = np.argsort(known, kind="stable")
+    found = np.searchsorted(known[order], index, side="right") - 1  # the last of several with one index
+    place = packed[order[np.maximum(found, 0)]]
+    there = (found >= 0) & (batches.columns["index"][place] == index)
+    return device_ns[there], place[there]
 
 
-def _size(packing: PackingRecord, shape: ModelShape | None) -> tuple[int, ...]:
-    """Return the numbers in which similar batches agree.
+def _work(columns: Mapping[str, Column], shape: ModelShape | None) -> NDArray[np.float64]:
+    tokens, squares = (columns[name].astype(np.float64) for name in ("tokens", "sum_squared_lengths"))
+    if shape is None:
+        return tokens
+    hidden_size = float(shape.hidden_size)
+    flops: NDArray[np.float64] = shape.num_layers * (24 * hidden_size**2 * tokens + 4 * hidden_size * squares)
+    return flops
+
+
+def _similar(columns: Mapping[str, Column], shape: ModelShape | None) -> Mask:
+    """Return a mask of the batches that are close to the median of each number in which similar batches agree.
 
     Without the model's shape, the work on the squared lengths is unknown. Without a token budget, the batch may be
     padded, and padding is work too.
     """
-    squares = packing.sum_squared_lengths if shape is None else 0
-    padded = packing.sequences * packing.max_length if packing.token_budget is None else 0
-    return packing.tokens, squares, padded
-
-
-def _similar(sizes: Sequence[tuple[int, ...]]) -> list[bool]:
-    """Return which sizes are close to the median of each number."""
-    middles = [percentile(column, 50) or 0.0 for column in zip(*sizes, strict=True)]
-    return [
-        all(abs(number - middle) <= SIMILAR_SIZE * middle for number, middle in zip(size, middles, strict=True))
-        for size in sizes
-    ]
+    sizes = [columns["tokens"]]
+    if shape is None:
+        sizes.append(columns["sum_squared_lengths"])
+    sizes.append(np.where(columns["token_budget"] > 0, 0, columns["sequences"] * columns["max_length"]))
+    similar = np.ones(len(columns["tokens"]), np.bool_)
+    for size in sizes:
+        middle = percentile(size.tolist(), 50) or 0.0
+        similar &= np.abs(size - middle) <= SIMILAR_SIZE * middle
+    return similar
 
 
 def _trend(costs: Sequence[float]) -> float:

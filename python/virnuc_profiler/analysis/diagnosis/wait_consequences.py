@@ -9,11 +9,13 @@ forward, while the host prepares and launches it. Without the wait, that would h
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final
+
+import numpy as np
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import COPYING, LAUNCHING, OTHER_HOST_WORK, SYNCHRONIZING
 from virnuc_profiler.analysis.diagnosis.observation import Observation
+from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column
 
 _WAITS: Final = (SYNCHRONIZING, COPYING)
 _CONSEQUENCES: Final = (LAUNCHING, OTHER_HOST_WORK)
@@ -24,17 +26,31 @@ def consequences_of_waits(observation: Observation) -> Iterator[tuple[str, str, 
 
     A gap that is longer than the device's work on the batch before could not have been hidden, and is left out.
 
+    The parts are added up by wait and cause.
+
     Args:
         observation: Measurements of the run.
     """
-    work_ns = {launch.device_end_ns: launch.device_ns for launch in observation.launches}
-    copies = {
-        launch.device_start_ns: launch.device_start_ns + launch.exposed_ns
-        for launch in observation.launches
-        if launch.exposed_ns
-    }
-    for before, gap in pairwise(observation.gaps.gaps):
-        wait = next((cause for cause in _WAITS if cause in before.causes), None)
-        follows = copies.get(before.end_ns) == gap.start_ns
-        if wait is not None and follows and gap.duration_ns <= work_ns.get(before.start_ns, 0):
-            yield from ((wait, cause, gap.causes[cause]) for cause in _CONSEQUENCES if cause in gap.causes)
+    parts, launches = observation.gaps.parts, observation.launches
+    before, after = slice(None, -1), slice(1, None)
+    waits = {cause: parts.has_cause(cause)[before] for cause in _WAITS}
+    copies = launches.exposed_ns > 0
+    starts, exposed_ns = launches.device_start_ns[copies], launches.exposed_ns[copies]
+    copied = _last_with(starts, starts + exposed_ns, parts.end_ns[before], NOT_MEASURED)
+    work_ns = _last_with(launches.device_end_ns, launches.device_ns, parts.start_ns[before], 0)
+    gap_ns = (parts.end_ns - parts.start_ns)[after]
+    hidden = (copied == parts.start_ns[after]) & (gap_ns <= work_ns)
+    first = ~np.logical_or.accumulate([np.zeros_like(hidden), *waits.values()][:-1], axis=0)
+    for number, (wait, waited) in enumerate(waits.items()):
+        for cause in _CONSEQUENCES:
+            yield wait, cause, int(parts.spent_on(cause)[after][hidden & waited & first[number]].sum())
+
+
+def _last_with(keys: Column, values: Column, wanted: Column, otherwise: int) -> Column:
+    """Return, for each wanted key, the value of the last entry with that key."""
+    if not len(keys):
+        return np.full(len(wanted), otherwise)
+    order = np.argsort(keys, kind="stable")
+    place = np.searchsorted(keys[order], wanted, side="right") - 1
+    found = order[np.maximum(place, 0)]
+    return np.where((place >= 0) & (keys[found] == wanted), values[found], otherwise)

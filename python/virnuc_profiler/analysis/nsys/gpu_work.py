@@ -70,7 +70,7 @@ def divide_work(projections: Projections) -> GpuWork:
         projections: Projections of the ranges.
     """
     launches = projections.launches
-    inside, within = _launches_inside(projections)
+    inside, within = launches_inside(projections)
     # A call that begins within a range of its thread and ends after it is not hidden by another thread.
     elsewhere = ~within & _during_ranges(projections.ranges, launches)
     kind = np.full(len(launches), _OUTSIDE)
@@ -87,8 +87,12 @@ def divide_work(projections: Projections) -> GpuWork:
     )
 
 
-def _launches_inside(projections: Projections) -> tuple[Mask, Mask]:
-    """Return which launches lie inside a range of their thread, and which at least begin within one."""
+def launches_inside(projections: Projections) -> tuple[Mask, Mask]:
+    """Return which launches lie inside a range of their thread, and which at least begin within one.
+
+    Args:
+        projections: Projections of the ranges.
+    """
     whole = ~projections.straddled
     inside = _covered(projections.first[whole], projections.last[whole], len(projections.launches))
     for at in np.flatnonzero(projections.straddled).tolist():

@@ -14,7 +14,7 @@ from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, UTILIZATION,
 from virnuc_profiler.analysis.timing.statistics import mean, measured, percentile
 from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.rates import ratio
-from virnuc_profiler.telemetry.summary import summarize
+from virnuc_profiler.telemetry.summary import Records, metric_of, summarize
 
 if TYPE_CHECKING:
     from virnuc_profiler.analysis.summary.rank_scaling import RankScaling
@@ -179,8 +179,8 @@ def summarize_performance(
     )
 
 
-def _packing(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Packing:
-    efficiencies = measured(record.get("packing_efficiency") for record in records)
+def _packing(records: Records, summary: Mapping[str, Any]) -> Packing:
+    efficiencies = measured(metric_of(records, "packing_efficiency"))
     return Packing(
         average=summary["avg_packing_efficiency"],
         minimum=min(efficiencies, default=None),
@@ -189,24 +189,22 @@ def _packing(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -
     )
 
 
-def _wait(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> LoaderWait:
-    waits = [record.get("wait_time_ms") for record in records]
+def _wait(records: Records, summary: Mapping[str, Any]) -> LoaderWait:
+    waits = metric_of(records, "wait_time_ms")
     return LoaderWait(mean(waits), percentile(waits, 95), summary["pct_starved"])
 
 
-def _devices(
-    records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], metadata: Mapping[str, Any]
-) -> list[DeviceLoad]:
+def _devices(records: Records, summary: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[DeviceLoad]:
     """Return one entry per ``device`` in the batches, else one per ``shard_rank``, else one for the run."""
     for key, label in (("device", ""), ("shard_rank", "shard ")):
         by_device: dict[str, list[float | None]] = {}
-        for record in records:
-            if record.get(key) is not None:
-                by_device.setdefault(f"{label}{record[key]}", []).append(record.get("gpu_util"))
+        for device, load in zip(metric_of(records, key), metric_of(records, "gpu_util"), strict=True):
+            if device is not None:
+                by_device.setdefault(f"{label}{device}", []).append(load)
         if len(by_device) > 1:
             return [_device_of_batches(name, values) for name, values in sorted(by_device.items())]
     name = metadata.get("device")
-    values = [record.get("gpu_util") for record in records]
+    values = metric_of(records, "gpu_util")
     coverage = summary_coverage(summary, UTILIZATION)
     return [_device(name if isinstance(name, str) else "GPU", summary[UTILIZATION], values, coverage)]
 
@@ -221,11 +219,11 @@ def _device_of_batches(name: str, values: Sequence[float | None]) -> DeviceLoad:
     return _device(name, _sufficient(mean(values), coverage), values, coverage)
 
 
-def _shard_loads(records: Sequence[Mapping[str, Any]], shards: Sequence[Mapping[str, Any]]) -> list[DeviceLoad]:
+def _shard_loads(records: Records, shards: Sequence[Mapping[str, Any]]) -> list[DeviceLoad]:
     """Return one entry per shard of a job."""
     values: dict[Any, list[float | None]] = {}
-    for record in records:
-        values.setdefault(record.get("shard_rank"), []).append(record.get("gpu_util"))
+    for rank, load in zip(metric_of(records, "shard_rank"), metric_of(records, "gpu_util"), strict=True):
+        values.setdefault(rank, []).append(load)
     by_rank = ((shard["shard_rank"], shard) for shard in shards)
     return [
         _device(f"shard {rank}", shard[UTILIZATION], values.get(rank, []), summary_coverage(shard, UTILIZATION))
@@ -233,8 +231,8 @@ def _shard_loads(records: Sequence[Mapping[str, Any]], shards: Sequence[Mapping[
     ]
 
 
-def _checkpoints(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Checkpoints | None:
-    writes = measured(record.get("checkpoint_write_ms") for record in records)
+def _checkpoints(records: Records, summary: Mapping[str, Any]) -> Checkpoints | None:
+    writes = measured(metric_of(records, "checkpoint_write_ms"))
     average, depth = summary.get("avg_checkpoint_write_ms"), summary.get("max_checkpoint_queue_depth")
     if not writes and average is None and depth is None:
         return None
@@ -254,7 +252,7 @@ def complete_summary(document: Mapping[str, Any]) -> dict[str, Any]:
         given.setdefault(UTILIZATION, None)
     else:
         given |= _utilization_of_batches(records, given.get(UTILIZATION))
-    if not records:  # without records the totals are unknown, not 0
+    if not len(records):  # without records the totals are unknown, not 0
         given = {"total_sequences": None, "total_tokens": None, "total_batches": None, **given}
     return {**document["summary"], **summarize(records, None, given)}
 
@@ -269,7 +267,7 @@ def batch_coverage(values: Sequence[float | None]) -> Coverage | None:
     return None if count in (0, len(values)) else Coverage(count / len(values), count, 0.0)
 
 
-def _utilization_of_batches(records: Sequence[Mapping[str, Any]], given: float | None) -> dict[str, Any]:
+def _utilization_of_batches(records: Records, given: float | None) -> dict[str, Any]:
     """Return the summary keys of a utilization that only some of the batches have.
 
     Args:
@@ -277,7 +275,7 @@ def _utilization_of_batches(records: Sequence[Mapping[str, Any]], given: float |
         given: Utilization in its summary, or None. If it is not the mean of the batches, it was measured otherwise,
             and the result is empty.
     """
-    values = [record.get("gpu_util") for record in records]
+    values = metric_of(records, "gpu_util")
     average, coverage = mean(values), batch_coverage(values)
     if average is None or coverage is None or not (given is None or math.isclose(given, average)):
         return {}
@@ -297,14 +295,14 @@ def contradictions(document: Mapping[str, Any]) -> list[str]:
         document: Valid telemetry document.
     """
     records, summary = document["per_batch_metrics"], document["summary"]
-    if not records:
+    if not len(records):
         return []
     found = []
     if summary.get("total_batches") not in (None, len(records)):
         total = counted(summary["total_batches"], "batch", "batches")
         found.append(f"the summary counts {total}, the file contains {len(records):,}")
     for total, count in _TOTALS.items():
-        counts = [record.get(count) for record in records]
+        counts = metric_of(records, count)
         if summary.get(total) is None or any(value is None for value in counts):
             continue
         if summary[total] != sum(counts):

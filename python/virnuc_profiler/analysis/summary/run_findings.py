@@ -53,7 +53,7 @@ class RunFindings:
 
 
 def findings_of(run: RunResult, *, max_judged: int = MAX_JUDGED_BATCHES, part: int = JUDGED_PART) -> RunFindings:
-    """Summarize and diagnose a run. Of a very long one, the diagnosis and what belongs to it are those of its beginning.
+    """Summarize and diagnose a run; the diagnosis of a very long one, and what belongs to it, is that of its beginning.
 
     Args:
         run: The run.

@@ -126,7 +126,7 @@ def gap_seconds(gaps: DeviceGaps) -> dict[str, float] | None:
     Args:
         gaps: Gaps of the device in the window.
     """
-    if not gaps.in_stages:
+    if not gaps.known:
         return None
     by_cause = {line.cause: line.total_ns / 1e9 for line in gaps.totals()}
     return {LEAD_IN: gaps.lead_in_ns / 1e9, TAIL: gaps.tail_ns / 1e9, **by_cause}

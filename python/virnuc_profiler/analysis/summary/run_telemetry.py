@@ -6,13 +6,36 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis
+from virnuc_profiler.analysis.diagnosis.observation import Observation
 from virnuc_profiler.analysis.model_cost import DeviceCeiling, ModelShape
 from virnuc_profiler.analysis.summary.batch_metrics import metrics_of_run
+from virnuc_profiler.analysis.summary.report_metrics import report_metrics
 from virnuc_profiler.analysis.summary.run_summary import run_summary
 from virnuc_profiler.telemetry.migrations import TELEMETRY
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.summary import summarize
 from virnuc_profiler.telemetry.values import plain_items
+
+
+def report_document(run: RunResult, judged: tuple[Observation, Diagnosis]) -> dict[str, Any]:
+    """Return what a report needs of :func:`telemetry_document`, in a tenth of the time and memory.
+
+    Args:
+        run: Run to describe.
+        judged: What was observed in this run, and its diagnosis.
+
+    Raises:
+        ValueError: The run's metadata contain NaN or infinity.
+        TypeError: The run's metadata contain a type that JSON does not support.
+    """
+    metrics = report_metrics(run)
+    return {
+        "schema_version": TELEMETRY.version,
+        "run_metadata": telemetry_metadata(run),
+        "summary": summarize(metrics, run.elapsed_s, run_summary(run, judged=judged)),
+        "per_batch_metrics": metrics,
+    }
 
 
 def telemetry_metadata(run: RunResult) -> dict[str, Any]:

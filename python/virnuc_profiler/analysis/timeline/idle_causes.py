@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ PART_BATCHES: Final = 100_000
 the loop regularly waits for the device is then decided for each part."""
 
 _OVERLAP: Final = 64
-"""Batches of the neighbors that each part includes, so that their gaps are seen whole; more than a loop has in flight."""
+"""Batches beside each part that belong to it, so that gaps are seen whole; more than a loop has in flight."""
 
 
 class IdleTime(NamedTuple):
@@ -84,7 +85,7 @@ def _parts(batches: BatchTable, span: Interval, part_batches: int) -> Iterator[t
     completed = np.maximum.accumulate(completions_of(batches).at_ns)
     borders = [int(completed[place - 1]) for place in range(part_batches, count, part_batches)]
     borders = [span[0], *borders, span[1]]
-    for number, window in enumerate(zip(borders[:-1], borders[1:], strict=True)):
+    for number, window in enumerate(pairwise(borders)):
         first, last = max(number * part_batches - _OVERLAP, 0), min((number + 1) * part_batches + _OVERLAP, count)
         whole = (
             span[0] if first == 0 else int(begun[first:].min()),

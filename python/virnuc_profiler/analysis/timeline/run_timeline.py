@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All that a run's page shows over time, on one axis: stages, batches, idle time with its causes, readings of the GPU."""
+"""All that a run's page shows over time, on one axis: stages, batches, idle time and its causes, GPU readings."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class RunTimeline:
             starts, ends = lane.start_ns[rows], lane.end_ns[rows]
             found = moment_extremes(ends, ends - starts, edges)
             covered.append(covered_ns(starts, ends, edges))
-            counts.append(found.count)
+            counts.append(found.counts)
             longest.append(np.nan_to_num(found.high).astype(np.int64))
         chosen = slice(None) if batches is None else batches
         return Reduced(

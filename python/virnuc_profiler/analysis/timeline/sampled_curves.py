@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -105,7 +106,7 @@ def gpu_curves(gpu: GpuSamples | None, span: Interval) -> list[Curve]:
     reach_ns = averaged_reach_ns(gpu)
     before = [max(earlier, now - reach_ns) for earlier, now in zip([span[0], *at], at, strict=False)]
     interval_ns = sampling_interval_ns(gpu, "fast") or _DEFAULT_INTERVAL_NS
-    after = [min(later, now + LATE_INTERVALS * interval_ns) for now, later in zip(at, at[1:], strict=False)]
+    after = [min(later, now + LATE_INTERVALS * interval_ns) for now, later in pairwise(at)]
     after += [now + interval_ns for now in at[-1:]]
     averaged = [(each.at_ns - each.interval_ns, each.at_ns) for each in gpu.gpm]
     curves = [

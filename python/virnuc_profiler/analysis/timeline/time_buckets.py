@@ -109,13 +109,13 @@ class Extremes(NamedTuple):
     """Values in each bucket. All columns have the shape (buckets,).
 
     Attributes:
-        count: Number of values.
+        counts: Number of values.
         low: Least value; NaN in a bucket without values.
         mean: Mean value; NaN in a bucket without values.
         high: Largest value; NaN in a bucket without values.
     """
 
-    count: Column
+    counts: Column
     low: Values
     mean: Values
     high: Values

@@ -188,8 +188,10 @@ class ActorPool:
         for reference in ready:
             try:
                 problem = self._ray.get(reference)
-            except Exception as error:  # Ray wraps whatever a node raises
+            except self._ray.exceptions.RayTaskError as error:
                 raise UsageError(_cannot_import(answers[reference].host, error)) from error
+            except self._ray.exceptions.RayError:  # the node is lost; what is there when a rank begins is checked then
+                continue
             if problem is not None:
                 raise UsageError(f"node {problem}")
 
@@ -303,13 +305,13 @@ class ActorPool:
             self._drop_waiting()  # they would fail like it
         if self._running:
             others = f"{self.running} other{'s go' if self.running > 1 else ' goes'} on"
-            self._say(f"rank {rank.index} has failed, and {others}: {why}")
+            self._show(rank.index, Line(f"failed, and {others}: {why}", is_error=True))
 
     def _lost(self, rank: _Rank) -> None:
         """Let another actor take the place of one that is lost.
 
         The rank of an actor that was killed on a node that lives is gone, so the next one may take over what it has
-        claimed. Of a node that does not answer, nobody knows what still runs there: the next rank is another one, and
+        claimed. What still runs on a node that does not answer cannot be known: the next rank is another one, and
         the lease of the lost one decides.
         """
         assert rank.place is not None

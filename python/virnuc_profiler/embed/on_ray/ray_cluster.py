@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ LOCAL: Final = "local"
 
 _OBJECT_STORE_BYTES: Final = 80 * 2**20
 """Memory for Ray's objects where we start it. Only lines of text pass through it; Ray itself takes 30 % of the host."""
+
+_ANSWER_S: Final = 10.0
 
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing goes to the network
@@ -147,21 +150,36 @@ def _connect(ray: Any, address: str | None) -> bool:
     """Connect, and return whether a cluster was started."""
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address != LOCAL:
+        named = os.environ.get("RAY_ADDRESS", AUTO) if address in (None, AUTO) else address
+        _require_answer(named)
         try:
             ray.init(address=address or AUTO, **quiet)
             return False
         except (ConnectionError, RuntimeError, ValueError) as error:
             if address is not None or "RAY_ADDRESS" in os.environ:
-                named = os.environ.get("RAY_ADDRESS", AUTO) if address in (None, AUTO) else address
-                raise EnvironmentFailure(
-                    f"no Ray cluster answers at {named} ({first_line(error)}): start one with ray start, or let "
-                    "--ray-address local start one on this host"
-                ) from error
+                raise _no_answer(named, error) from error
     try:
         ray.init(address=LOCAL, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
     except Exception as error:
         raise EnvironmentFailure(f"Ray cannot be started on this host: {first_line(error)}") from error
     return True
+
+
+def _require_answer(address: str) -> None:
+    """Check that something listens at an address; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+        except (OSError, OverflowError) as error:
+            raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Exception) -> EnvironmentFailure:
+    return EnvironmentFailure(
+        f"no Ray cluster answers at {address} ({first_line(error)}): start one with ray start, or let --ray-address "
+        "local start one on this host"
+    )
 
 
 def _keep_quiet() -> None:

@@ -48,7 +48,7 @@ def load_esm2_model(
     """Load an ESM-2 model for packed inference.
 
     Args:
-        model_name: One of :data:`MODEL_NAMES`, or a short name: ``8M``, ``35M``, ``150M``, ``650M``, ``3B`` or ``15B``.
+        model_name: One of ``MODEL_NAMES``, or a short name: ``8M``, ``35M``, ``150M``, ``650M``, ``3B`` or ``15B``.
         device: Device that runs the model: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, a device number or a
             ``torch.device``.
         enable_fp16: Whether to use fp16 instead of fp32 on CUDA, if `precision` is None; None means True.

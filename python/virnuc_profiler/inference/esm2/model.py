@@ -197,7 +197,7 @@ class PackedESM2(nn.Module):
 
     @property
     def rotary_frequencies(self) -> Tensor:
-        """(head_dim / 2,) float32 on the device: rotation of each pair of a head per position, in radians.
+        """Rotation of each pair of a head per position, in radians, as (head_dim / 2,) float32 on the device.
 
         They are not a buffer, because ``model.half()`` would round it.
         """

@@ -12,7 +12,7 @@ from typing import Any
 from virnuc_profiler.analysis.nsys.correlation import Correlation, correlate, mismatch_reason
 from virnuc_profiler.analysis.nsys.gpu_capture import GpuCapture, Ranges
 from virnuc_profiler.analysis.nsys.gpu_work import GpuWork, divide_work
-from virnuc_profiler.analysis.nsys.projection import project
+from virnuc_profiler.analysis.nsys.projection import Projections, project
 from virnuc_profiler.analysis.nsys.range_selection import ranges_named, resolve_run_domain, select_ranges
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.reports.captures.correlation_document import capture_document, run_document
@@ -33,6 +33,7 @@ class CorrelatedRun:
     Attributes:
         run: The run.
         correlation: Its stages and batches, each with the GPU work that it launched.
+        projections: The ranges of its stages with all launches of the capture.
         work: All GPU work of the capture, divided by the ranges of the stages.
         capture: Description of the capture: its path, its origin, its size, and what was left out.
         notes: What the capture lacks.
@@ -41,6 +42,7 @@ class CorrelatedRun:
 
     run: RunResult
     correlation: Correlation
+    projections: Projections
     work: GpuWork
     capture: Mapping[str, Any]
     notes: tuple[str, ...]
@@ -102,6 +104,7 @@ def correlate_run(
     return CorrelatedRun(
         run=recorded,
         correlation=correlation,
+        projections=projections,
         work=work,
         capture=capture_document(os.fspath(export), capture),
         notes=tuple(capture_notes(capture)),

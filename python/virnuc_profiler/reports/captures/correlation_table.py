@@ -54,7 +54,7 @@ def render_correlation(
     lines = fitted([_STAGES, *map(_stage_row, correlation.stages)], width)
     rule = "=" * max(map(len, lines))
     text = [*filled(title, width), rule, *lines, rule]
-    for sentence in (*_legend(), *_counts(correlation), *_clock(correlation), *_busy(correlation), *notes):
+    for sentence in (*comparison_notes(), *comparison_sentences(correlation), *notes):
         text += filled(sentence, width, "  ")
     text += work
     text += _differences(correlation.stages, width)
@@ -127,7 +127,17 @@ def _batch_row(name: str, comparison: StageComparison) -> tuple[str, ...]:
     )
 
 
-def _legend() -> Iterator[str]:
+def comparison_sentences(correlation: Correlation) -> list[str]:
+    """Return how many stages and batches were matched, how the clocks relate, and how busy the GPU was.
+
+    Args:
+        correlation: Comparison of a run with its capture.
+    """
+    return [*_counts(correlation), *_clock(correlation), *_busy(correlation)]
+
+
+def comparison_notes() -> Iterator[str]:
+    """Yield what the columns of the stages mean."""
     yield "Medians of the matched batches, ms. Sum and busy: work of a stage, overlaps counted separately or once."
     yield "Span: first start to last end. Launch delay: call to first start. Difference: our interval minus the span."
     yield f"Agree: batches that differ by at most {AGREEMENT_SHARE:.0%} of the span, or {AGREEMENT_NS // 1000} µs."

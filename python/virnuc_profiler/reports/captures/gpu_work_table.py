@@ -18,7 +18,8 @@ EXPLAINED_SHARE: Final = 0.9
 """Below this share of the GPU time in ranges, there is a warning."""
 
 _SHOWN_NAMES: Final = 3
-_HEADINGS: Final = ("GPU work of the capture", "Operations", "GPU sum", "Share", "GPU busy")
+WORK_COLUMNS: Final = ("GPU work of the capture", "Operations", "GPU sum", "Share", "GPU busy")
+"""Headings of :func:`work_rows`; times are in ms."""
 
 
 def render_gpu_work(work: GpuWork, width: int) -> list[str]:
@@ -28,8 +29,15 @@ def render_gpu_work(work: GpuWork, width: int) -> list[str]:
         work: GPU work of a capture.
         width: Maximum number of characters of a line.
     """
-    if not work.all.operations:
-        return []
+    return ["", *fitted([WORK_COLUMNS, *work_rows(work)], width)] if work.all.operations else []
+
+
+def work_rows(work: GpuWork) -> list[tuple[str, ...]]:
+    """Return the cells of each part of the GPU work, and of all of it.
+
+    Args:
+        work: GPU work of a capture.
+    """
     parts = {
         "launched in these ranges": work.in_ranges,
         "outside all of them": work.outside_ranges,
@@ -37,7 +45,7 @@ def render_gpu_work(work: GpuWork, width: int) -> list[str]:
         "without a launching call": work.without_launch,
         "all": work.all,
     }
-    rows = [
+    return [
         (
             name,
             f"{part.operations:,}",
@@ -47,7 +55,6 @@ def render_gpu_work(work: GpuWork, width: int) -> list[str]:
         )
         for name, part in parts.items()
     ]
-    return ["", *fitted([_HEADINGS, *rows], width)]
 
 
 def work_warnings(work: GpuWork) -> Iterator[str]:

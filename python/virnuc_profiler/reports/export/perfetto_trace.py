@@ -45,24 +45,13 @@ def perfetto_trace(processes: Sequence[TraceProcess], *, wall_offset_ns: int | N
         processes: Processes in the order in which a viewer shows them. Their times are those of one clock.
         wall_offset_ns: Time of day, ns since 1970 in UTC, at 0 on that clock; None if it is unknown.
     """
-    shift_ns = _shift(processes)
+    shift_ns = max(0, -min((process.earliest_ns for process in processes), default=0))  # timestamps have no sign
     if wall_offset_ns is not None and wall_offset_ns > shift_ns:
         clocks = ((_BOOT_TIME, shift_ns), (_REAL_TIME, wall_offset_ns))
         yield _packet(message(6, [part for clock, at_ns in clocks for part in _clock(clock, at_ns)]))
     writer = _Writer(shift_ns)
     for number, process in enumerate(processes, 1):
         yield from writer.process(number, process)
-
-
-def _shift(processes: Sequence[TraceProcess]) -> int:
-    """Return what to add to all times so that none is negative."""
-    starts = [
-        int(times.min())
-        for process in processes
-        for track in process.tracks
-        if len(times := track.at_ns if isinstance(track, CounterTrack) else track.slices.start_ns)
-    ]
-    return max(0, -min(starts, default=0))
 
 
 def _clock(clock: int, at_ns: int) -> list[Part]:

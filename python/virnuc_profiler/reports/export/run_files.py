@@ -93,7 +93,7 @@ def write_parquet_tables(folder: Path, runs: Sequence[RunResult]) -> Iterator[tu
 
 def _tables(runs: Sequence[RunResult], name: str) -> list[Table]:
     """Return a table of each run, with the position of the run as its rank."""
-    tables = []
+    tables: list[Table] = []
     for rank, run in enumerate(runs):
         table = run_table(run, name)
         rows = len(next(iter(table.values())).values)

@@ -36,18 +36,32 @@ def trace_process(run: RunResult, name: str, *, rank: int = 0, later_ns: int = 0
         rank: Number of the run in the trace, which tells its arrows from those of other runs.
         later_ns: Time to add to all times of the run, so that runs of several machines have one clock.
     """
-    tracks: list[SliceTrack | CounterTrack] = [
-        _run_track(run),
-        *_start_up_tracks(run),
-        *_host_tracks(run.batches, rank),
-        *_device_tracks(run.batches, rank),
-        *_idle_tracks(run),
-        *_batch_tracks(run.batches),
-        *_throttling_tracks(run),
-        *_stop_tracks(run),
-        *_counter_tracks(run),
-    ]
-    return TraceProcess(name, [_moved(track, later_ns) for track in tracks], run.device.name)
+    tracks = (_moved(track, later_ns) for track in _tracks(run, rank))
+    return TraceProcess(name, tracks, _earliest_ns(run) + later_ns, run.device.name)
+
+
+def _tracks(run: RunResult, rank: int) -> Iterator[SliceTrack | CounterTrack]:
+    yield _run_track(run)
+    yield from _start_up_tracks(run)
+    yield from _host_tracks(run.batches, rank)
+    yield from _device_tracks(run.batches, rank)
+    yield from _idle_tracks(run)
+    yield from _batch_tracks(run.batches)
+    yield from _throttling_tracks(run)
+    yield from _stop_tracks(run)
+    yield from _counter_tracks(run)
+
+
+def _earliest_ns(run: RunResult) -> int:
+    stages, record = run.batches.stages, run.start_up
+    device = stages.device_start_ns[stages.on_device]
+    columns = (run.batches.columns["host_start_ns"], stages.host_start_ns, device)
+    moments = [int(starts.min()) for starts in columns if len(starts)]
+    moments += [stop.start_ns for stop in run.stops or ()]
+    if record is not None:
+        moments += [part.start_ns for part in record.parts]
+        moments += [] if record.process_start_ns is None else [record.process_start_ns]
+    return min([run.host_start_ns, *moments])
 
 
 def _moved(track: SliceTrack | CounterTrack, later_ns: int) -> SliceTrack | CounterTrack:
@@ -210,5 +224,4 @@ def _stop_tracks(run: RunResult) -> Iterator[SliceTrack]:
 
 def _counter_tracks(run: RunResult) -> Iterator[CounterTrack]:
     for curve in gpu_curves(run.gpu, (run.host_start_ns, run.host_end_ns)):
-        label = f"{curve.label} activity" if curve.key.endswith("_activity") else curve.label
-        yield CounterTrack(label, curve.unit, curve.start_ns, curve.values)
+        yield CounterTrack(curve.quantity.label, curve.quantity.unit, curve.start_ns, curve.values)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -91,12 +91,15 @@ class TraceProcess:
 
     Attributes:
         name: Name of the process.
-        tracks: Tracks in the order in which a viewer shows them.
+        tracks: Tracks in the order in which a viewer shows them, made one by one, since all of a long run's together
+            would fill the memory. Some have no slices.
+        earliest_ns: A time before which none of the tracks begins.
         label: A few words beside the name, such as the device.
     """
 
     name: str
-    tracks: Sequence[SliceTrack | CounterTrack]
+    tracks: Iterable[SliceTrack | CounterTrack]
+    earliest_ns: int
     label: str = ""
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,8 @@ class Figure:
         height: Height in pixels, which is kept free until the chart is drawn.
         webgl: Whether it draws with WebGL, which adds 0.2 MB to the page.
         hint: How to use the chart beyond the keys and gestures that all charts have.
+        legend: Sign, name of its color, and meaning of each kind of mark; see :func:`legend_list`.
+        half: Whether it takes half the width of the page, beside another one, where the page is wide enough.
     """
 
     model: Any
@@ -40,6 +43,21 @@ class Figure:
     height: int = 320
     webgl: bool = False
     hint: str = ""
+    legend: Sequence[tuple[str, str, str]] = ()
+    half: bool = False
+
+
+def legend_list(entries: Sequence[tuple[str, str, str]]) -> Markup:
+    """Return the markup of the legend that several charts share.
+
+    Args:
+        entries: Sign, name of its color, and meaning of each kind of mark.
+    """
+    items = (
+        Markup('<li><span aria-hidden="true" style="color: var(--{})">{}</span> {}</li>').format(color, sign, meaning)
+        for sign, color, meaning in entries
+    )
+    return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
 
 
 def require_bokeh() -> None:
@@ -99,7 +117,7 @@ def bokeh_scripts(*, webgl: bool) -> list[str]:
 
 
 def _follow_theme(model: Model) -> None:
-    """Give the frame of a chart the colors of the page, unless it has some of its own."""
+    """Give the frame of a chart the colors of the page, unless it has some of its own, or none."""
     from bokeh.models import Axis, Grid, Plot
     from bokeh.models.annotations import Legend, Title
 
@@ -115,4 +133,4 @@ def _follow_theme(model: Model) -> None:
         return
     for kind, colors in frame:
         if isinstance(model, kind):
-            themed(model, **colors)
+            themed(model, **{name: color for name, color in colors.items() if getattr(model, name) is not None})

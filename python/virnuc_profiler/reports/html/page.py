@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from markupsafe import Markup
 
-from virnuc_profiler.reports.html.figures_html import Figure, bokeh_scripts, figure_json, require_bokeh
+from virnuc_profiler.reports.html.figures_html import Figure, bokeh_scripts, figure_json, legend_list, require_bokeh
 from virnuc_profiler.reports.html.palette import css_variables
 from virnuc_profiler.reports.html.safe_text import json_for_script, visible
 
@@ -132,12 +132,19 @@ def render_page(
     webgl = any(figure.webgl for figure in page.figures)
     whole = [*(bokeh_scripts(webgl=webgl) if page.figures else ()), asset("page.js"), *scripts]
     return _template().render(
-        title=title, answer=answer, sections=sections, fine_print=fine_print, kind=kind, source=source, page=page,
+        title=title,
+        kind=kind,
+        source=source,
+        answer=answer,
+        sections=sections,
+        fine_print=fine_print,
+        page=page,
+        legend_list=legend_list,
         scripts=[Markup(script) for script in whole],  # noqa: S704
         security=Markup(_security_policy(whole, webgl=webgl)),  # noqa: S704
         styles=Markup(css_variables() + asset("page.css") + styles),  # noqa: S704
         mark=REPORT_MARK,
-    )  # fmt: skip
+    )
 
 
 @cache

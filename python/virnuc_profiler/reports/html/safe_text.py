@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from markupsafe import Markup, escape
@@ -13,8 +14,8 @@ from virnuc_profiler.telemetry.values import printable
 MAX_CHARACTERS: Final = 2000
 """Longer texts are cut."""
 
-_MATH_DELIMITERS: Final = {"$$": "$ $", "\\[": "\\ [", "\\(": "\\ ("}
-"""What a chart takes for the start of a formula, whose renderer it would load from the network."""
+_FORMULA: Final = re.compile(r"\$(?=\$)|\\(?=[\[(])")
+"""Where a chart would see the start of a formula, whose renderer it would load from the network."""
 
 
 def visible(value: object, limit: int = MAX_CHARACTERS) -> str:
@@ -46,10 +47,7 @@ def chart_text(value: object, limit: int = 80) -> str:
         value: Value to show.
         limit: Maximum number of characters.
     """
-    text = visible(value, limit)
-    for delimiter, harmless in _MATH_DELIMITERS.items():
-        text = text.replace(delimiter, harmless)
-    return text
+    return _FORMULA.sub(r"\g<0> ", visible(value, limit))
 
 
 def json_for_script(document: Any) -> Markup:

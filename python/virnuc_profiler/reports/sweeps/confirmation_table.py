@@ -62,6 +62,20 @@ def render_confirmation(document: Document, width: int | None = None) -> str:
     return "\n".join([*lines, *_verdict(found, document.complete), *rate_notes(document.results)])
 
 
+def confirmation_sentences(document: Document) -> list[str]:
+    """Return what a confirmation has shown in sentences: its time, its verdict and its recommendation.
+
+    Args:
+        document: Document of the confirmation.
+    """
+    found = document.confirmation
+    if found is None:
+        return ["Not run: no configuration has succeeded"]
+    if found.contenders is None:
+        return list(_no_time(found))
+    return [*_verdict(found, document.complete), *rate_notes(document.results)]
+
+
 def _configuration_column(knobs: KnobSet) -> Column:
     """Return the column of whole configurations, which are named as their files are where the table is narrow."""
     codes = [f"{knob.code}: {name}" for name, knob in knobs.items() if knob.code]

@@ -31,7 +31,7 @@ def remarks(document: Document) -> list[str]:
     """
     return [
         *verdicts(document),
-        *_notes(document),
+        *notes(document),
         *_throttled(document),
         *_doubtful(document),
         *_interrupted(document),
@@ -91,26 +91,31 @@ def rate_notes(results: Sequence[Result]) -> list[str]:
     return notes
 
 
-def _notes(document: Document) -> list[str]:
-    notes = []
+def notes(document: Document) -> list[str]:
+    """Return what must be known of a table: what is missing, mixed, rough or doubtful in it.
+
+    Args:
+        document: Document of a step.
+    """
+    found = []
     if document.constraint_met is False:
-        notes.append(missed_requirement_note(document))
+        found.append(missed_requirement_note(document))
     if not document.complete and document.repeats > 1 and len(document.results) == document.planned:
-        notes.append(f"Incomplete: not every configuration was run in all {document.repeats} blocks.")
+        found.append(f"Incomplete: not every configuration was run in all {document.repeats} blocks.")
     elif not document.complete:
-        notes.append(f"Incomplete: {len(document.results)} of {counted(document.planned, 'configuration')} were run.")
+        found.append(f"Incomplete: {len(document.results)} of {counted(document.planned, 'configuration')} were run.")
     mixed = [result.measured_under for result in document.results if result.measured_under]
     if mixed:
         what = ", ".join(dict.fromkeys(str(name) for under in mixed for name in under))
-        notes.append(f"Mixed: {len(mixed)} of {len(document.results)} differ from the rest in {printable(what)}.")
-    notes += rate_notes(document.results)
+        found.append(f"Mixed: {len(mixed)} of {len(document.results)} differ from the rest in {printable(what)}.")
+    found += rate_notes(document.results)
     if (off := max(map(off_by, document.results), default=0.0)) > 0:
-        notes.append(f"{MARK} GPU Util may be off by up to {off:.0f} points: short runs, or sampled in part.")
+        found.append(f"{MARK} GPU Util may be off by up to {off:.0f} points: short runs, or sampled in part.")
     if any(result.succeeded and result.gpu_util is None and seen(result) for result in document.results):
-        notes.append(f"GPU Util {NOT_MEASURED}: the run is too short to sample, or most of it was not sampled.")
+        found.append(f"GPU Util {NOT_MEASURED}: the run is too short to sample, or most of it was not sampled.")
     if document.best is not None and document.best.throttled:
-        notes.append("Every configuration that succeeded was throttled: compare on a cooler device.")
-    return notes
+        found.append("Every configuration that succeeded was throttled: compare on a cooler device.")
+    return found
 
 
 def _throttled(document: Document) -> list[str]:

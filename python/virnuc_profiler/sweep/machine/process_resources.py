@@ -50,7 +50,7 @@ class ResourceLeaks:
         descriptor_growth: Number of additional descriptors of each kind, including kinds that drivers open at any time.
         segments: Names of segments in /dev/shm.
         unattributed_segments: Names of segments in /dev/shm that may be those of another program, see
-            :class:`NewSegments`. They are no leak.
+            ``NewSegments``. They are no leak.
     """
 
     processes: tuple[LeakedProcess, ...] = ()

@@ -50,12 +50,12 @@ class CleanupReport:
 
     @property
     def leaked(self) -> bool:
-        """Whether the run has leaked device memory, see :func:`is_leak`."""
+        """Whether the run has leaked device memory."""
         return is_leak(self.leaked_device_bytes, self.device_memory_before)
 
     @property
     def clean(self) -> bool | None:
-        """Whether the run left nothing: False if clean-up found a leak, None if it found none but did not look at all.
+        """Whether the run left nothing; False if clean-up found a leak, None if it found none but did not look at all.
 
         That is so if it could not tell the loader's workers, had no snapshot of the resources before the run, or did
         not know how much device memory was held then.
@@ -103,9 +103,9 @@ def cleanup_between_runs(
         cooldown_s: Pause in seconds that gives workers time to end. 0 skips the pause; ``"auto"`` ends it when nothing
             is left, after two seconds at most.
         device_memory_before: Bytes that tensors held before the run. None skips the check for leaked device memory.
-        processes_before: Process ids that :func:`child_processes` returned before the run; all newer ones count as
+        processes_before: Process ids that ``child_processes`` returned before the run; all newer ones count as
             workers. None counts only the workers of the loader.
-        resources_before: Snapshot from before the run, see :func:`snapshot_resources`. Clean-up then looks for newer
+        resources_before: Snapshot from before the run, see ``snapshot_resources``. Clean-up then looks for newer
             processes (orphans of workers too), file descriptors and shared memory segments. None skips this check.
         workers: Process ids of all workers of the run, if the loader no longer knows them. None if unknown.
 

@@ -7,7 +7,10 @@ from virnuc_profiler.telemetry.batch_table import BatchTable
 
 
 def launch(*stages, dropped=False, slack_ns=0):
-    return next(iter(launches_of(BatchTable.from_records([batch(0, 0, 100, stages, dropped=dropped)]), slack_ns)), None)
+    return next(
+        iter(launches_of(BatchTable.from_records([batch(0, 0, 100, stages, dropped=dropped)]), slack_ns).records()),
+        None,
+    )
 
 
 @pytest.mark.parametrize(

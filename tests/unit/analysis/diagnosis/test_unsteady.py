@@ -1,23 +1,32 @@
 # SPDX-License-Identifier: MIT
+import numpy as np
 import pytest
 
 from tests.support.run_records import MS, packing
-from virnuc_profiler.analysis.diagnosis.launches import Launch
+from virnuc_profiler.analysis.diagnosis.launches import Launches
 from virnuc_profiler.analysis.diagnosis.unsteady import unsteady_device
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
+from virnuc_profiler.telemetry.batch_table import BatchTable
+from virnuc_profiler.telemetry.records import BatchRecord
 
 SHAPE = ModelShape(6, 320)
 SHORT, LONG = [256] * 16, [4096]  # as many tokens, but the attention of the long one takes 16 times the FLOPs
 
 
 def launches(times_ms, **more):
-    defaults = {"blocking_stage": None, "launch_bound": False, "exposed_ns": 0, **more}
-    return [Launch(n, 0, 1, 0, int(ms * MS), int(ms * MS), **defaults) for n, ms in enumerate(times_ms)]
+    count = len(times_ms)
+    names = ("forward", "d2h")
+    blocking = names.index(more["blocking_stage"]) if "blocking_stage" in more else -1
+    zeros, device_ns = np.zeros(count, np.int64), np.array([int(ms * MS) for ms in times_ms], np.int64)
+    bound = np.full(count, more.get("launch_bound", False))
+    times = (zeros, zeros + 1, zeros, device_ns, device_ns)
+    return Launches(names, np.arange(count), *times, np.full(count, blocking), bound, zeros)
 
 
 def unsteady(times_ms, lengths=None, clocks=(1980, 1980), shape=None, budget=4096, **more):
-    packings = {n: packing(some, budget) for n, some in enumerate(lengths or [SHORT] * len(times_ms))}
-    return unsteady_device(launches(times_ms, **more), packings, shape, clocks)
+    packings = [packing(some, budget) for some in lengths or [SHORT] * len(times_ms)]
+    batches = BatchTable.from_records([BatchRecord(n, 0, 1, (), pack) for n, pack in enumerate(packings)])
+    return unsteady_device(launches(times_ms, **more), batches, shape, clocks)
 
 
 def test_like_batches_that_take_very_different_times():

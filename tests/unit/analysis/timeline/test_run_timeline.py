@@ -68,7 +68,7 @@ def test_a_long_run_keeps_its_beginning_its_slowest_batches_and_all_of_its_time(
     for one, other, all_of_it in zip(kept.covered, left.covered, everything.covered, strict=True):
         assert (one + other).sum() == all_of_it.sum()
     assert sum(column.sum() for column in (*kept.idle, *left.idle)) == sum(column.sum() for column in everything.idle)
-    assert (kept.pace.count + left.pace.count).tolist() == everything.pace.count.tolist()
+    assert (kept.pace.counts + left.pace.counts).tolist() == everything.pace.counts.tolist()
     assert (kept.in_flight + left.in_flight).tolist() == everything.in_flight.tolist()
 
 

@@ -37,6 +37,13 @@ def test_a_rank_of_another_launcher_starts_no_actors(capsys, monkeypatch):
     assert "--engine ray starts ranks, and this is rank 0 of 2 (torchrun) already" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_written_is_named_first(tmp_path, capsys):
+    (tmp_path / "a.faa").write_text(">a\nACD\n")
+    options = ("--fasta", str(tmp_path / "a.faa"), "--model", "8M", "--output-dir", "/proc/1/vectors")
+    assert main(["embed", *options, "--engine", "ray"]) == 1
+    assert "cannot write into /proc/1/vectors" in capsys.readouterr().err
+
+
 def test_where_ray_is_missing_one_sentence_says_so(tmp_path, capsys):
     (tmp_path / "a.faa").write_text(">a\nACD\n")
     options = ("--fasta", str(tmp_path / "a.faa"), "--model", "8M", "--output-dir", str(tmp_path / "out"))

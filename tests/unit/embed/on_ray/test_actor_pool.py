@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.pretended_ray import PretendedCluster, ended
+from tests.support.pretended_ray import Failed, Lost, PretendedCluster, ended
 from virnuc_profiler.embed.on_ray.actor_pool import ActorPool, PoolPlan
 from virnuc_profiler.embed.on_ray.node_check import NodeProbe
 from virnuc_profiler.embed.on_ray.rank_actor import Ended, Line
@@ -126,8 +126,8 @@ def test_the_error_of_a_rank_is_kept_and_the_others_go_on(plan):
     pool, lines, sentences = run(cluster, plan)
     assert pool.succeeded
     assert pool.failures == [(1, "the disk is full")]
-    assert sentences == ["rank 1 has failed, and 2 others go on: the disk is full"]
-    assert all("disk" not in text for _, text in lines)
+    assert sentences == []
+    assert [line for line in lines if "disk" in line[1]] == [(1, "failed, and 2 others go on: the disk is full")]
 
 
 def test_when_all_ranks_fail_no_more_are_started(plan):
@@ -142,6 +142,17 @@ def test_a_node_with_a_problem_is_said_before_anything_runs(plan):
     with pytest.raises(UsageError, match=r"^node b does not see the files$"):
         run(cluster, plan)
     assert not cluster.actors
+
+
+def test_a_node_that_cannot_import_this_package_is_named(plan):
+    cluster = PretendedCluster([1], lambda rank, attempt: ended(0), problem=Failed("No module named 'virnuc_profiler'"))
+    with pytest.raises(UsageError, match=r"node node0 cannot run virnuc_profiler .*: install the same version of it"):
+        run(cluster, plan)
+
+
+def test_a_node_that_is_lost_before_it_answers_is_no_problem(plan):
+    cluster = PretendedCluster([1], lambda rank, attempt: ended(0), problem=Lost())
+    assert run(cluster, plan)[0].succeeded
 
 
 def test_a_stop_signal_reaches_every_rank_and_its_end_is_waited_for(plan):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
+from virnuc_profiler.analysis.diagnosis.gaps import CauseTotal
 from virnuc_profiler.analysis.summary.run_findings import RunFindings
 from virnuc_profiler.reports.figures import number, share
 from virnuc_profiler.reports.html.html_table import Cell, Column, Row, bullet_list, html_table
@@ -22,22 +23,27 @@ def diagnosis_section(found: RunFindings) -> Section:
     evidence = html_table(["What was measured", "Value"], rows, caption="Evidence", sortable=False)
     parts = [bullet_list([diagnosis.sentence, *diagnosis.further]), *([evidence] if rows else [])]
     if diagnosis.gaps:
-        columns = [
+        columns: list[Column | str] = [
             "Cause", Column("Gaps", numeric=True, first="descending"),
             Column("Total, ms", numeric=True, first="descending"),
             Column("Share of the window", numeric=True, first="descending"),
         ]  # fmt: skip
-        rows = [
-            Row([
-                LABELS[line.cause], Cell(f"{line.gaps:,}", line.gaps), Cell(number(line.total_ns / 1e6, 2), line.total_ns),
-                Cell(share(ratio(line.total_ns, diagnosis.window_ns)), line.total_ns),
-            ])
-            for line in diagnosis.gaps
-        ]  # fmt: skip
-        parts.append(html_table(columns, rows, caption="Time outside of all device stages, by cause"))
+        gaps = [_gap_row(line, diagnosis.window_ns) for line in diagnosis.gaps]
+        parts.append(html_table(columns, gaps, caption="Time outside of all device stages, by cause"))
     window = "the part after warm-up" if diagnosis.steady else "the whole run"
     part = "" if found.judged_batches is None else f" of its first {found.judged_batches:,} batches"
     return Section("diagnosis", "Diagnosis", parts, note=f"Evidence and gaps are those of {window}{part}.")
+
+
+def _gap_row(line: CauseTotal, window_ns: int) -> Row:
+    return Row(
+        [
+            LABELS[line.cause],
+            Cell(f"{line.gaps:,}", line.gaps),
+            Cell(number(line.total_ns / 1e6, 2), line.total_ns),
+            Cell(share(ratio(line.total_ns, window_ns)), line.total_ns),
+        ]
+    )
 
 
 def _capitalized(text: str) -> str:

@@ -12,6 +12,7 @@ from virnuc_profiler.reports.figures import counted, number, share
 from virnuc_profiler.reports.html.figures_html import Figure, themed
 from virnuc_profiler.reports.html.html_table import fact_list
 from virnuc_profiler.reports.html.page import Section
+from virnuc_profiler.reports.html.plain_plot import plain_plot
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.stage_columns import Column
 
@@ -92,7 +93,7 @@ def _figure(packed: BatchTable, filled: Values) -> Figure:
     columns, count = packed.columns, len(packed)
     edges = bucket_edges((0, count), _PARTS)
     places = np.arange(count, dtype=np.int64)
-    x_range = Range1d(0, count, bounds=(0, count))
+    x_range = Range1d(start=0, end=count, bounds=(0, count))
     known = np.flatnonzero(~np.isnan(filled))
     plots = []
     if len(known):
@@ -102,7 +103,7 @@ def _figure(packed: BatchTable, filled: Values) -> Figure:
     longest = moment_extremes(places, columns["max_length"], edges).high
     mean = columns["tokens"] / np.maximum(columns["sequences"], 1)
     means = moment_extremes(places, mean, edges)
-    lengths = Extremes(means.count, shortest, means.mean, longest)
+    lengths = Extremes(means.counts, shortest, means.mean, longest)
     top = float(columns["max_length"].max()) * 1.08 + 1
     plots.append(_plot("Lengths of sequences, tokens", x_range, edges, lengths, "series-1", (0.0, top)))
     plots[-1].xaxis.axis_label = "batches in the order in which they began"
@@ -118,16 +119,13 @@ def _figure(packed: BatchTable, filled: Values) -> Figure:
 
 def _plot(title: str, x_range: Any, edges: Column, found: Extremes, color: str, y: tuple[float, float]) -> Any:
     from bokeh.models import ColumnDataSource, HoverTool, PanTool, Range1d
-    from bokeh.plotting import figure
 
-    plot = figure(
-        x_range=x_range, y_range=Range1d(*y), height=150, title=title, toolbar_location=None, sizing_mode="stretch_width",
-        tools=[PanTool(dimensions="width")], min_border_left=_LEFT,
+    plot = plain_plot(
+        title, x_range=x_range, y_range=Range1d(start=y[0], end=y[1]), height=150, tools=[PanTool(dimensions="width")],
+        min_border_left=_LEFT,
     )  # fmt: skip
-    plot.title.text_font_size, plot.title.text_font_style = "12px", "normal"
     plot.yaxis.ticker.desired_num_ticks = 4
-    plot.axis.minor_tick_line_color = None
-    known = np.flatnonzero(found.count)
+    known = np.flatnonzero(found.counts)
     source = ColumnDataSource(
         {
             "left": edges[:-1][known].astype(float), "right": edges[1:][known].astype(float), "low": found.low[known],

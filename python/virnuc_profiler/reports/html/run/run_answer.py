@@ -11,7 +11,7 @@ from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis
 from virnuc_profiler.analysis.summary.run_findings import RunFindings
 from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
 from virnuc_profiler.reports.coverage_text import with_coverage
-from virnuc_profiler.reports.figures import number, rate, share
+from virnuc_profiler.reports.figures import counted, number, rate, share
 from virnuc_profiler.reports.html.page import Answer, Fact, Tone
 from virnuc_profiler.reports.html.run.packing_section import mean_fill
 from virnuc_profiler.reports.steady_rate_text import steady_interval_text
@@ -51,8 +51,8 @@ def _tone(diagnosis: Diagnosis) -> Tone:
 def _judged_part(found: RunFindings) -> Iterator[str]:
     if found.judged_batches is not None:
         yield (
-            f"The diagnosis is that of the first {found.judged_batches:,} of {len(found.run.batches):,} batches; rates, "
-            "packing, energy and the charts are those of the whole run."
+            f"The diagnosis is that of the first {found.judged_batches:,} of {len(found.run.batches):,} batches; "
+            "rates, packing, energy and the charts are those of the whole run."
         )
 
 
@@ -64,7 +64,7 @@ def _facts(found: RunFindings) -> Iterator[Fact]:
     if found.sequences_per_second:
         whole = f"{number(found.tokens_per_second)} tokens/s" if found.tokens_per_second is not None else ""
         yield Fact("Sequences per second", rate(found.sequences_per_second), f"whole run; {whole}".rstrip("; "))
-    yield Fact("Elapsed", number(run.elapsed_s, 2, " s"), f"{len(run.batches):,} batches")
+    yield Fact("Elapsed", number(run.elapsed_s, 2, " s"), counted(len(run.batches), "batch", "batches"))
     start_up = found.diagnosis.start_up
     if start_up is not None:
         note = f"{number(start_up.elapsed_ns / 1e9, 2, ' s')} to the first batch"

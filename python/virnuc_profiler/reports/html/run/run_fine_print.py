@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The fine print of a run's page: machine, versions, workload, weights, the cost of profiling, and what is not known."""
+"""The fine print of a run's page: machine, versions, workload, weights, cost of profiling, and what is not known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, summary_cove
 from virnuc_profiler.reports.figures import counted, number, share, words
 from virnuc_profiler.reports.html.html_table import bullet_list, fact_list
 from virnuc_profiler.reports.html.page import Section
-from virnuc_profiler.reports.performance_text import render_cost
+from virnuc_profiler.reports.performance_rows import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _MACHINE: Final = {
@@ -125,7 +125,8 @@ def _not_measured(found: RunFindings) -> Iterator[str]:
         if tier.unsupported:
             yield f"Not sampled ({words(tier.name)}): {words(tier.unsupported)}."
         if tier.missed_deadlines or tier.errors:
-            yield f"Sampling ({words(tier.name)}) missed {tier.missed_deadlines:,} deadlines and had {counted(tier.errors, 'error')}."
+            late, errors = counted(tier.missed_deadlines, "deadline"), counted(tier.errors, "error")
+            yield f"Sampling ({words(tier.name)}) missed {late} and had {errors}."
     if len(run.batches) and not run.batches.all_packed:
         yield "Not all batches have packing statistics, so rates of tokens and sequences are not those of all batches."
     if run.cost is None:

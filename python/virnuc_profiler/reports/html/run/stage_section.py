@@ -16,6 +16,7 @@ from virnuc_profiler.reports.html.figures_html import Figure, themed
 from virnuc_profiler.reports.html.html_table import Cell, Row, html_table
 from virnuc_profiler.reports.html.html_table import Column as Heading
 from virnuc_profiler.reports.html.page import Section
+from virnuc_profiler.reports.html.plain_plot import label_lanes, plain_plot
 from virnuc_profiler.reports.html.safe_text import chart_text
 from virnuc_profiler.reports.html.timeline.stage_colors import stage_color
 
@@ -72,7 +73,7 @@ def stage_section(timeline: RunTimeline) -> Section:
         Heading("Stage"), Heading("Where"), Heading("Batches", numeric=True),
         *(Heading(f"p{percent}, ms", numeric=True, first="descending") for percent in _PERCENTS),
         Heading("Largest, ms", numeric=True, first="descending"),
-        Heading("Share of the run", numeric=True, first="descending", help="Time in which at least one batch was in it"),
+        Heading("Share of the run", numeric=True, first="descending", help="Time in which a batch was in the stage"),
     ]  # fmt: skip
     table = html_table(columns, [_row(one, timeline.elapsed_ns) for one in stages], caption="Times of stages")
     note = (
@@ -88,37 +89,31 @@ def _row(one: StageTimes, elapsed_ns: int) -> Row:
     covered = lane.covered_ns / elapsed_ns if elapsed_ns else None
     return Row(
         [
-            Cell(lane.name, lane.name), "GPU" if lane.on_device else "host", Cell(f"{len(one.times_ms):,}", len(one.times_ms)),
-            *(Cell(number(value, 3), value) for value in values), Cell(share(covered), covered),
+            Cell(lane.name, lane.name), "GPU" if lane.on_device else "host",
+            Cell(f"{len(one.times_ms):,}", len(one.times_ms)), *(Cell(number(value, 3), value) for value in values),
+            Cell(share(covered), covered),
         ]
     )  # fmt: skip
 
 
 def _figure(stages: list[StageTimes]) -> Figure:
-    from bokeh.models import BasicTickFormatter, FixedTicker, Range1d
-    from bokeh.plotting import figure
+    from bokeh.models import Range1d
 
     positive = [one.times_ms[one.times_ms > 0] for one in stages]
     low = min((float(times[0]) for times in positive if len(times)), default=1e-3)
     high = max((float(times[-1]) for times in positive if len(times)), default=1.0)
     edges = np.geomspace(low / 1.3, high * 1.3, _BINS + 1)
-    plot = figure(
-        x_axis_type="log", x_range=Range1d(edges[0], edges[-1]), y_range=Range1d(-len(stages) - 0.05, 0.15), height=_ROW * len(stages) + 52,
-        toolbar_location=None, tools=[], sizing_mode="stretch_width", min_border_left=100,
+    plot = plain_plot(
+        x_axis_type="log", x_range=Range1d(start=edges[0], end=edges[-1]), height=_ROW * len(stages) + 52, tools=[],
+        y_range=Range1d(start=-len(stages) - 0.05, end=0.15), min_border_left=100,
     )  # fmt: skip
     plot.xaxis.axis_label = "ms per batch, log scale"
-    plot.ygrid.visible = False
-    plot.axis.minor_tick_line_color = None
-    plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
-    plot.yaxis.major_label_text_font_size = "11px"
     labels = {}
     for place, one in enumerate(stages):
         bottom = -place - 0.92
         labels[bottom + 0.3] = _label(one.lane)
         _ridge(plot, one, edges, bottom)
-    plot.yaxis.ticker = FixedTicker(ticks=sorted(labels))
-    plot.yaxis.major_label_overrides = labels
-    plot.yaxis.major_tick_line_color = None
+    label_lanes(plot, labels)
     return Figure(
         plot,
         "Distribution of each stage's time: height is the number of batches. Marks are p50, p95 and p99.",

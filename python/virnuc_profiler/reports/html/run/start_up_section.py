@@ -21,6 +21,7 @@ from virnuc_profiler.reports.figures import number, share
 from virnuc_profiler.reports.html.figures_html import Figure, themed
 from virnuc_profiler.reports.html.html_table import Cell, Column, Row, html_table
 from virnuc_profiler.reports.html.page import Section
+from virnuc_profiler.reports.html.plain_plot import plain_plot
 from virnuc_profiler.reports.html.safe_text import chart_text
 from virnuc_profiler.telemetry.parts.start_up_records import (
     LOADING_MODEL,
@@ -60,7 +61,7 @@ def start_up_section(start_up: StartUp | None) -> Section:
     known = sum(duration_ns for when, _, duration_ns in parts if when == "before the run")
     if start_up.before_ns is not None and start_up.before_ns > known:
         parts.insert(0, ("before the run", "not noted", start_up.before_ns - known))
-    columns = [
+    columns: list[Column | str] = [
         "Part", "When", Column("Time, s", numeric=True, first="descending"),
         Column("Share of the run", numeric=True, first="descending"),
     ]  # fmt: skip
@@ -69,9 +70,9 @@ def start_up_section(start_up: StartUp | None) -> Section:
         f" The process had started {number(start_up.before_ns / 1e9, 2, ' s')} before the run."
     )  # fmt: skip
     text = (
-        f"The first batch was complete {number(start_up.elapsed_ns / 1e9, 3, ' s')} after the start of the run. Starting "
-        f"cost {number(start_up.cost_ns / 1e9, 3, ' s')} in all, {share(start_up.share)} of the run: a batch of its own "
-        f"pace is not a cost.{before}"
+        f"The first batch was complete {number(start_up.elapsed_ns / 1e9, 3, ' s')} after the start of the run. "
+        f"Starting cost {number(start_up.cost_ns / 1e9, 3, ' s')} in all, {share(start_up.share)} of the run, without "
+        f"the time that the first batch takes like any other.{before}"
     )
     return Section(
         "start-up", "Start-up", [text, _figure(parts), html_table(columns, rows, caption="Parts of the start-up")]
@@ -99,16 +100,13 @@ def _row(part: Part, run_ns: int) -> Row:
 
 def _figure(parts: list[Part]) -> Figure:
     from bokeh.models import ColumnDataSource, HoverTool, Range1d
-    from bokeh.plotting import figure
 
     whole_s = sum(duration_ns for _, _, duration_ns in parts) / 1e9
-    plot = figure(
-        height=110, x_range=Range1d(0, max(whole_s, 1e-9) * 1.01), y_range=Range1d(0, 1), toolbar_location=None, tools=[],
-        sizing_mode="stretch_width",
-    )  # fmt: skip
+    plot = plain_plot(
+        height=110, x_range=Range1d(start=0, end=max(whole_s, 1e-9) * 1.01), y_range=Range1d(start=0, end=1), tools=[]
+    )
     plot.yaxis.visible = False
     plot.grid.visible = False
-    plot.axis.minor_tick_line_color = None
     plot.xaxis.axis_label = "seconds spent, part by part"
     left = 0.0
     for when, name, duration_ns in parts:

@@ -16,7 +16,7 @@ from virnuc_profiler.analysis.timeline.run_timeline import RunTimeline
 from virnuc_profiler.analysis.timing.interval_columns import clip, union
 from virnuc_profiler.reports.html.timeline.packed_columns import NamedColumn
 from virnuc_profiler.telemetry.batch_table import HAS_PACKING
-from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, StageColumns
+from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask, StageColumns
 
 HOST_REFERENCES: Final = ("batch", "previous start", "previous end", "end before that")
 """What the host's start of a stage is measured from: the start of its batch, or times of the stages before in it."""
@@ -97,7 +97,7 @@ def _packing(columns: Mapping[str, Column]) -> Iterator[NamedColumn]:
 
 def _latest_host_end(stages: StageColumns, begin: Column, origin: int) -> Column:
     """Return the latest end of each batch's stages on the host, or its start without one."""
-    latest = begin.copy()
+    latest: Column = begin.copy()
     np.maximum.at(latest, stages.batch, stages.host_end_ns - origin)
     return latest
 
@@ -107,13 +107,14 @@ def _latest(stages: StageColumns, begin: Column, end: Column, origin: int) -> Co
     latest = np.full(len(begin), _FAR)
     timed = stages[stages.on_device]
     np.maximum.at(latest, timed.batch, timed.device_end_ns - origin)
-    return np.where(latest == _FAR, end, latest)
+    found: Column = np.where(latest == _FAR, end, latest)
+    return found
 
 
 def _before(completed: Column, begin: Column) -> Column:
     """Return the completion before each one, by time; the start of the batch for the first."""
     order = np.lexsort((begin, completed))
-    before = begin.copy()
+    before: Column = begin.copy()
     before[order[1:]] = completed[order[:-1]]
     return before
 
@@ -134,14 +135,14 @@ def _references(stages: StageColumns, begin: Column, origin: int) -> tuple[Colum
 
 def _shifted(times: Column, own: Column, stages: StageColumns, by: int) -> Column:
     """Return the times of the stage `by` places before in the same batch; the batch's start where there is none."""
-    before = own.copy()
+    before: Column = own.copy()
     same = stages.batch[by:] == stages.batch[:-by]
     before[by:][same] = times[:-by][same]
     return before
 
 
 def _nearest(
-    times: Column, references: Sequence[Column], stages: StageColumns, counted: Column
+    times: Column, references: Sequence[Column], stages: StageColumns, counted: Mask
 ) -> tuple[Column, list[int]]:
     distances, chosen = np.zeros(len(times), np.int64), []
     for number in range(len(stages.names)):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from virnuc_profiler.analysis.timeline.run_timeline import Reduced, RunTimeline
+from virnuc_profiler.analysis.timeline.time_buckets import Values
 from virnuc_profiler.reports.html.timeline.exact_columns import exact_columns
 from virnuc_profiler.reports.html.timeline.packed_columns import NamedColumn, PackedColumns, pack_columns
 from virnuc_profiler.telemetry.stage_columns import Column
@@ -53,13 +54,14 @@ def _rest(rest: Reduced, lanes: int) -> Iterator[NamedColumn]:
     for cause, idle_ns in enumerate(rest.idle):
         yield NamedColumn(f"rest.idle.{cause}", idle_ns)
     yield NamedColumn("rest.in_flight", rest.in_flight)
-    yield NamedColumn("rest.pace.count", rest.pace.count)
+    yield NamedColumn("rest.pace.count", rest.pace.counts)
     for name in ("low", "mean", "high"):
         yield NamedColumn(f"rest.pace.{name}", _whole(getattr(rest.pace, name)))
 
 
-def _whole(values: Any) -> Column:
-    return np.rint(np.nan_to_num(values, nan=-1.0)).astype(np.int64)
+def _whole(values: Values) -> Column:
+    whole: Column = np.rint(np.nan_to_num(values, nan=-1.0)).astype(np.int64)
+    return whole
 
 
 def _description(timeline: RunTimeline, references: dict[str, list[int]], packed: PackedColumns) -> dict[str, Any]:

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import numpy as np
 
 from virnuc_profiler.analysis.timeline.idle_causes import IDLE_CAUSES
 from virnuc_profiler.analysis.timeline.run_timeline import RunTimeline
 from virnuc_profiler.analysis.timeline.sampled_curves import Curve
 from virnuc_profiler.reports.html.figures_html import themed
+from virnuc_profiler.reports.html.plain_plot import label_lanes, plain_plot
 from virnuc_profiler.reports.html.safe_text import chart_text
 from virnuc_profiler.reports.html.timeline.stage_colors import CAUSE_COLORS, stage_color
 from virnuc_profiler.reports.html.timeline.whole_view import Place, Shapes, WholeView
@@ -64,6 +68,7 @@ class TimelineFigure:
         flight: Place of the batches in flight; None without batches.
         idle: Place of the device's idle time; None if it is not known.
         most_in_flight: Number of batches in flight that fills their lane.
+        colors: Names of the colors of all bars.
     """
 
     model: Any
@@ -73,6 +78,7 @@ class TimelineFigure:
     flight: Place | None = None
     idle: Place | None = None
     most_in_flight: float = 1.0
+    colors: list[str] = field(default_factory=list)
 
 
 def timeline_figure(timeline: RunTimeline) -> TimelineFigure | None:
@@ -81,10 +87,11 @@ def timeline_figure(timeline: RunTimeline) -> TimelineFigure | None:
     Args:
         timeline: The run over time.
     """
-    from bokeh.models import Column, CrosshairTool, Range1d, Span
+    from bokeh.models import Column, CrosshairTool, Range1d
+    from bokeh.models.annotations import Span
 
     elapsed_s = max(timeline.elapsed_ns, 1) / 1e9
-    x_range = Range1d(0, elapsed_s, bounds=(0, elapsed_s), min_interval=min(1e-7, elapsed_s), name=X_RANGE)
+    x_range = Range1d(start=0, end=elapsed_s, bounds=(0, elapsed_s), min_interval=min(1e-7, elapsed_s), name=X_RANGE)
     view = WholeView(timeline)
     found = TimelineFigure(None, 0, most_in_flight=view.most_in_flight)
     plots: list[Any] = []
@@ -106,23 +113,14 @@ def timeline_figure(timeline: RunTimeline) -> TimelineFigure | None:
 
 
 def _plot(name: str, x_range: Any, height: int, title: str = "", **options: Any) -> Any:
-    from bokeh.models import BasicTickFormatter, PanTool
-    from bokeh.plotting import figure
+    from bokeh.models import PanTool
 
-    plot = figure(
-        name=name, x_range=x_range, height=height, sizing_mode="stretch_width", toolbar_location=None,
-        tools=[PanTool(dimensions="width")], min_border_left=_LEFT, min_border_right=12, min_border_top=0,
-        min_border_bottom=_BELOW, title=title or None, output_backend="canvas", **options,
+    plot = plain_plot(
+        title, name=name, x_range=x_range, height=height, tools=[PanTool(dimensions="width")], min_border_left=_LEFT,
+        min_border_right=12, min_border_top=0, min_border_bottom=_BELOW, output_backend="canvas", **options,
     )  # fmt: skip
-    if title:
-        plot.title.text_font_size, plot.title.text_font_style = "12px", "normal"
-        plot.title.standoff = 2
-    plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
     plot.xaxis.ticker.desired_num_ticks = 6
     plot.xaxis.visible = False
-    plot.axis.minor_tick_line_color = None
-    plot.yaxis.major_label_text_font_size = "11px"
-    plot.grid.minor_grid_line_color = None
     return plot
 
 
@@ -153,15 +151,14 @@ def _line(plot: Any, name: str, shapes: Shapes, color: str, width: float = 1.25)
 
 
 def _pace(view: WholeView, x_range: Any) -> Any:
-    from bokeh.models import BasicTickFormatter, LogTicker, Range1d
+    from bokeh.models import LogTicker, Range1d
 
     pace = view.timeline.pace
     times_ms = [max(int(value), 1) / 1e6 for value in (pace.interval_ns.min(), pace.interval_ns.max())]
     plot = _plot(
         PACE, x_range, 110, "Time per batch, ms (log)",
-        y_axis_type="log", y_range=Range1d(times_ms[0] / 1.5, times_ms[1] * 1.5),
+        y_axis_type="log", y_range=Range1d(start=times_ms[0] / 1.5, end=times_ms[1] * 1.5),
     )  # fmt: skip
-    plot.yaxis.formatter = BasicTickFormatter(use_scientific=False)
     plot.yaxis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=4)
     _band(plot, "pace-band", view.pace_band(), "series-1")
     _line(plot, "pace-mean", view.pace_mean(), "series-1")
@@ -169,7 +166,7 @@ def _pace(view: WholeView, x_range: Any) -> Any:
 
 
 def _gantt(view: WholeView, x_range: Any, found: TimelineFigure) -> Any:
-    from bokeh.models import FixedTicker, Range1d
+    from bokeh.models import Range1d
 
     timeline = view.timeline
     rows = [(min(max(1.2, 0.62 * view.most_in_flight), 4.0), "batches")]
@@ -182,23 +179,26 @@ def _gantt(view: WholeView, x_range: Any, found: TimelineFigure) -> Any:
         labels[(place.bottom + place.top) / 2] = label
         top = round(top - size, 6)
     height = int(_LANE * -top) + _TITLE + _AXIS + 4
-    plot = _plot(GANTT, x_range, height, "Stages: full height is all the time", y_range=Range1d(top - 0.05, 0.12))
+    plot = _plot(
+        GANTT, x_range, height, "Stages: full height is all the time", y_range=Range1d(start=top - 0.05, end=0.12)
+    )
     plot.xaxis.visible = True
-    plot.ygrid.visible = False
-    plot.yaxis.ticker = FixedTicker(ticks=sorted(labels))
-    plot.yaxis.major_label_overrides = labels
-    plot.yaxis.major_tick_line_color = None
+    label_lanes(plot, labels)
     remaining = iter(places)
     found.flight = next(remaining)
     _flight(plot, view, found.flight)
+    bars: dict[str, list[Shapes]] = defaultdict(list)  # those of one color share a source, which is faster to feed
     for number, lane in enumerate(timeline.lanes):
-        place = next(remaining)
-        found.lanes.append(place)
-        _quads(plot, f"lane-{number}", view.lane(number, place), stage_color(lane.name))
+        found.lanes.append(next(remaining))
+        bars[stage_color(lane.name)].append(view.lane(number, found.lanes[-1]))
     if len(timeline.idle.start_ns):
         found.idle = next(remaining)
-        for number, shapes in enumerate(view.idle(found.idle)):
-            _quads(plot, f"idle-{number}", shapes, CAUSE_COLORS[IDLE_CAUSES[number]])
+        for cause, shapes in zip(IDLE_CAUSES, view.idle(found.idle), strict=True):
+            bars[CAUSE_COLORS[cause]].append(shapes)
+    for color, parts in bars.items():
+        shapes = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        _quads(plot, f"bars-{color}", shapes, color)
+    found.colors = list(bars)
     return plot
 
 
@@ -227,12 +227,13 @@ def _panels(view: WholeView, x_range: Any) -> Iterator[Any]:
 
 
 def _panel(view: WholeView, x_range: Any, title: str, curves: Sequence[tuple[int, Curve]]) -> Any:
-    from bokeh.models import Legend, Range1d
+    from bokeh.models import Range1d
+    from bokeh.models.annotations import Legend
 
     panel = curves[0][1].quantity.panel
     largest = max(float(curve.values.max()) for _, curve in curves)
     top = 105.0 if panel == "activity" else max(largest, 1e-9) * 1.12
-    plot = _plot(f"timeline-{panel}", x_range, _PANELS_HEIGHT[panel] + _TITLE, title, y_range=Range1d(0, top))
+    plot = _plot(f"timeline-{panel}", x_range, _PANELS_HEIGHT[panel] + _TITLE, title, y_range=Range1d(start=0, end=top))
     plot.yaxis.ticker.desired_num_ticks = 2 if panel in ("memory", "temperature") else 4
     if panel in ("power", "clock"):
         _throttling(plot, view.timeline, top)
@@ -243,9 +244,10 @@ def _panel(view: WholeView, x_range: Any, title: str, curves: Sequence[tuple[int
         _band(plot, f"curve-{number}-band", band, color)
         lines.append((curve.quantity.short, [_line(plot, f"curve-{number}-line", line, color, 1.5)]))
     if len(lines) > 1:
+        options: dict[str, Any] = {"padding": 0, "margin": 0, "spacing": 8, "border_line_color": None}
         legend = Legend(
-            items=lines, orientation="horizontal", location=(0, 0), border_line_color=None, padding=0, margin=0,
-            spacing=8, label_text_font_size="11px", glyph_height=10, glyph_width=14, label_height=12, label_standoff=3,
+            items=lines, orientation="horizontal", location=(0, 0), label_text_font_size="11px", glyph_height=10,
+            glyph_width=14, label_height=12, label_standoff=3, **options,
         )  # fmt: skip
         plot.add_layout(legend, "above")
         plot.height += 16

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The section of a page that shows a run over time: its charts, the buttons, the data, and the script that uses them."""
+"""The section of a page that shows a run over time: its charts, buttons and data, and the script that uses them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from virnuc_profiler.reports.figures import counted
 from virnuc_profiler.reports.html.figures_html import Figure
 from virnuc_profiler.reports.html.page import Section
 from virnuc_profiler.reports.html.safe_text import json_for_script, markup, visible
-from virnuc_profiler.reports.html.timeline.stage_colors import CAUSE_COLORS
+from virnuc_profiler.reports.html.timeline.stage_colors import CAUSE_COLORS, stage_color
 from virnuc_profiler.reports.html.timeline.timeline_data import timeline_data
 from virnuc_profiler.reports.html.timeline.timeline_figure import TimelineFigure, timeline_figure
 
@@ -29,21 +29,21 @@ _SCRIPTS: Final = ("columns.js", "run_data.js", "reduce.js", "drawing.js", "tell
 _LEAST_VIEW_NS: Final = 200
 """Shortest time that fills the charts."""
 
-_BUTTONS: Final = Markup(
-    '<div id="timeline-tools" class="timeline-tools" role="toolbar" aria-label="View of the timeline">'
-    '<span class="group"><button type="button" data-action="left" title="earlier (←)" aria-label="Earlier">←</button>'
-    '<button type="button" data-action="right" title="later (→)" aria-label="Later">→</button>'
-    '<button type="button" data-action="in" title="zoom in (+)" aria-label="Zoom in">+</button>'
-    '<button type="button" data-action="out" title="zoom out (−)" aria-label="Zoom out">−</button>'
-    '<button type="button" data-action="whole" title="the whole run (0)">Whole run</button></span>'
-    '<span class="group"><button type="button" data-action="slow" title="next slowest batch (s)">Slowest batch</button>'
-    '<button type="button" data-action="gap-before" title="long gap before (N)" aria-label="Gap before">‹</button>'
-    '<button type="button" data-action="gap" title="next long gap (n)">Next gap</button></span>'
-    '<form id="timeline-go" class="group"><label for="timeline-index">Batch</label>'
-    '<input id="timeline-index" inputmode="numeric" autocomplete="off" size="8" title="go to a batch (g)">'
-    "<button>Go</button></form></div>"
-    '<p id="timeline-status" class="timeline-status" aria-live="polite"></p>'
+_BUTTONS: Final = (
+    (
+        ("left", "←", "Earlier (left arrow)"),
+        ("right", "→", "Later (right arrow)"),
+        ("in", "+", "Zoom in (+)"),
+        ("out", "-", "Zoom out (-)"),
+        ("whole", "Whole run", "Show the whole run (0)"),
+    ),
+    (
+        ("slow", "Slowest batch", "Go to the slowest batch, then to the next slowest (s)"),
+        ("gap-before", "Gap before", "Go to the long gap before (N)"),
+        ("gap", "Next gap", "Go to the next long gap (n)"),
+    ),
 )
+"""Groups of buttons: what each does, its text, and its explanation."""
 
 
 def timeline_section(timeline: RunTimeline) -> Section:
@@ -54,9 +54,7 @@ def timeline_section(timeline: RunTimeline) -> Section:
     """
     charts = timeline_figure(timeline)
     if charts is None:
-        return Section(
-            ANCHOR, "Timeline", ["The run has no batches, and the GPU was not sampled: there is nothing to show."]
-        )
+        return Section(ANCHOR, "Timeline", ["The run has no batches, and the GPU was not sampled: there is nothing to show."])
     about, text = timeline_data(timeline)
     about = {**about, **_places(timeline, charts)}
     data = Markup(
@@ -66,14 +64,33 @@ def timeline_section(timeline: RunTimeline) -> Section:
     ).format(json_for_script(about), text)
     drawn = Figure(
         charts.model,
-        "The run from its start to its end. Each bar is a stage of a batch; where many lie in a pixel, the bar's height "
-        "is their share of its time.",
+        "The run from its start to its end. Each bar is a stage of a batch; where many lie in a pixel, the height of "
+        "the bar is their share of its time.",
         alternative=_alternative(timeline),
         height=charts.height,
-        hint="Drag to pan; Ctrl and wheel, or wheel after a click, to zoom. Keys: arrows, +, −, 0 (whole run), s (slowest "
-        "batch), n and N (next and previous long gap), g (go to a batch). A click shows the exact times of a batch.",
+        hint="Drag to pan; Ctrl and wheel, or wheel after a click, to zoom. Keys: arrows, +, -, 0 (whole run), s "
+        "(slowest batch), n and N (next and previous long gap), g (go to a batch). A click shows the exact times of a "
+        "batch.",
     )
-    return Section(ANCHOR, "Timeline", [_BUTTONS, drawn, _legend(timeline), data, *_reduction(timeline)])
+    return Section(ANCHOR, "Timeline", [_tools(), drawn, _legend(timeline), data, *_reduction(timeline)])
+
+
+def _tools() -> Markup:
+    """Return the buttons, the field for the number of a batch, and the line that tells what is shown."""
+    button = Markup('<button type="button" data-action="{}" title="{}">{}</button>')
+    groups = [
+        Markup('<span class="group">{}</span>').format(
+            Markup("").join(button.format(action, title, text) for action, text, title in group)
+        )
+        for group in _BUTTONS
+    ]
+    return Markup(
+        '<div id="timeline-tools" class="timeline-tools" role="toolbar" aria-label="View of the timeline">{}'
+        '<form id="timeline-go" class="group"><label for="timeline-index">Batch</label>'
+        '<input id="timeline-index" inputmode="numeric" autocomplete="off" size="8" title="Number of a batch (g)">'
+        "<button>Go</button></form></div>\n"
+        '<p id="timeline-status" class="timeline-status" aria-live="polite"></p>'
+    ).format(Markup("").join(groups))
 
 
 @cache
@@ -86,7 +103,7 @@ def timeline_scripts() -> tuple[str, ...]:
 @cache
 def timeline_styles() -> str:
     """Return the style sheet that a page with a timeline needs."""
-    return files(__package__).joinpath("scripts", "timeline.css").read_text(encoding="utf-8")
+    return files(__package__).joinpath("scripts").joinpath("timeline.css").read_text(encoding="utf-8")
 
 
 def _places(timeline: RunTimeline, charts: TimelineFigure) -> dict[str, Any]:
@@ -97,13 +114,15 @@ def _places(timeline: RunTimeline, charts: TimelineFigure) -> dict[str, Any]:
         "elapsed": max(timeline.elapsed_ns, 1),
         "names": [visible(name, 200) for name in timeline.batches.stages.names],
         "causes": [LABELS[cause] for cause in IDLE_CAUSES],
+        "cause_colors": [CAUSE_COLORS[cause] for cause in IDLE_CAUSES],
+        "colors": charts.colors,
         "charts": charts.charts,
         "flight": None if charts.flight is None else asdict(charts.flight),
         "idle": None if charts.idle is None else asdict(charts.idle),
         "most_in_flight": charts.most_in_flight,
         "indices": int(index.max()) + 1 if len(index) else 0,
         "lanes": [
-            {"stage": lane.stage, "device": lane.on_device, "place": asdict(place)}
+            {"stage": lane.stage, "device": lane.on_device, "place": asdict(place), "color": stage_color(lane.name)}
             for lane, place in zip(timeline.lanes, charts.lanes, strict=True)
         ],
     }

@@ -7,7 +7,6 @@ It is also what a browser shows that cannot unpack the times of single batches. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -17,7 +16,7 @@ import numpy as np
 from virnuc_profiler.analysis.timeline.run_timeline import Reduced, RunTimeline
 from virnuc_profiler.analysis.timeline.sampled_curves import Curve
 from virnuc_profiler.analysis.timeline.time_buckets import Extremes, Values, bucket_edges
-from virnuc_profiler.telemetry.stage_columns import Column
+from virnuc_profiler.telemetry.stage_columns import Column, Mask
 
 PARTS: Final = 600
 """Parts of the whole run that are shown at first."""
@@ -102,7 +101,7 @@ class WholeView:
     def pace_mean(self) -> Shapes:
         """Return the mean time of these batches, ms, as a line. A part without one shows the batch that lasts in it."""
         pace, found = self.timeline.pace, self.reduced.pace.mean.copy()
-        empty = np.flatnonzero(self.reduced.pace.count == 0)
+        empty = np.flatnonzero(self.reduced.pace.counts == 0)
         if len(pace.order) and len(empty):
             completed, since = pace.completed_ns[pace.order], pace.since_ns[pace.order]
             later = np.searchsorted(completed, self.edges[empty])
@@ -125,7 +124,7 @@ class WholeView:
         top = place.bottom + drawn * (place.top - place.bottom)
         return self._quads(drawn > 0, np.full(len(drawn), place.bottom), top)
 
-    def _quads(self, chosen: Sequence[bool] | Values, bottom: Values, top: Values) -> Shapes:
+    def _quads(self, chosen: Mask, bottom: Values, top: Values) -> Shapes:
         rows = np.flatnonzero(chosen)
         return {
             "left": self.seconds[:-1][rows],
@@ -135,9 +134,11 @@ class WholeView:
         }
 
     def _band(self, low: Values, high: Values) -> Shapes:
-        some = high > low
-        bounds = [np.repeat(np.where(some, each, np.nan), 2) for each in (low, high)]
-        return {"x": np.repeat(self.seconds, 2)[1:-1], "y1": bounds[0], "y2": bounds[1]}
+        """Return an area between two steps. It has no height, at the value before, where nothing is known."""
+        known = np.maximum.accumulate(np.where(np.isnan(high), -1, np.arange(len(high))))
+        filled = np.where(known < 0, 1.0, high[known])
+        lower, upper = (np.where(np.isnan(high), filled, each) for each in (low, high))
+        return {"x": np.repeat(self.seconds, 2)[1:-1], "y1": np.repeat(lower, 2), "y2": np.repeat(upper, 2)}
 
     def _line(self, mean: Values) -> Shapes:
         return {"x": np.repeat(self.seconds, 2)[1:-1], "y": np.repeat(mean, 2)}

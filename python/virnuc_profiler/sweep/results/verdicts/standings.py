@@ -175,7 +175,16 @@ def _interval(trials: Sequence[Trial], rates: Sequence[float]) -> tuple[float | 
         return mean.low, finite(mean.high)
     if not rates:
         return None, None
-    result = trials[0].result
+    return interval_of_trial(trials[0])
+
+
+def interval_of_trial(trial: Trial) -> tuple[float | None, float | None]:
+    """Return the interval of the steady rate of one trial in sequences per second; None where it is not known.
+
+    Args:
+        trial: The trial.
+    """
+    result = trial.result
     interval, steady = result.interval, result.steady_sequences_per_sec
     if interval is None or not interval.rate or steady is None or interval.low is None or interval.high is None:
         return None, None

@@ -86,7 +86,8 @@ def test_the_script_reduces_as_the_analysis_does(browser: Browser, run, tmp_path
     script = (
         "const { run } = virnucTimeline, edges = Float64Array.from(arguments[0]), elapsed = run.elapsed;"
         "const pace = virnucReduce.pace(run.batches.byDone, edges, run.rest);"
-        "return { lanes: run.lanes.map((lane) => [...virnucReduce.covered(lane.busy, edges, lane.rest?.covered, elapsed)]),"
+        "const lanes = run.lanes.map((one) => [...virnucReduce.covered(one.busy, edges, one.rest?.covered, elapsed)]);"
+        "return { lanes,"
         " idle: run.gaps.byCause.map((one) => [...virnucReduce.spent(one, edges, one.rest, elapsed)]),"
         " flight: [...virnucReduce.summed({ ...run.batches }, edges, run.rest?.inFlight, elapsed)],"
         " pace: [pace.low, pace.mean, pace.high, pace.count].map((one) => [...one]) }"
@@ -103,7 +104,7 @@ def test_the_script_reduces_as_the_analysis_does(browser: Browser, run, tmp_path
     assert np.nanmax(high) == np.nanmax(reduced.pace.high)
     assert np.nanmin(low) == np.nanmin(reduced.pace.low)
     if timeline.exact.whole:
-        assert count.tolist() == reduced.pace.count.tolist()
+        assert count.tolist() == reduced.pace.counts.tolist()
         known = count > 0  # elsewhere the script shows the batch that lasts there
         assert np.allclose(mean[known], reduced.pace.mean[known])
 
@@ -118,17 +119,13 @@ def test_going_to_a_batch_shows_its_exact_times(browser: Browser, page, run):  #
     for stage in record.stages:
         expected += [f"{(stage.host_start_ns - origin) / 1e9:.9f}", f"{stage.host_ns / 1e6:.6f}"]
         known = stage.device_start_ns is not None
-        expected += (
-            [f"{(stage.device_start_ns - origin) / 1e9:.9f}", f"{stage.device_ns / 1e6:.6f}"] if known else 2 * ["n/a"]
-        )
+        expected += [f"{(stage.device_start_ns - origin) / 1e9:.9f}", f"{stage.device_ns / 1e6:.6f}"] if known else 2 * ["n/a"]
     assert cells == expected
     start, end = shown_ns(browser)
     assert start <= record.host_start_ns - origin
     assert end >= record.host_end_ns - origin
     assert end - start < 2 * record.host_ns
-    assert "each interval as it was measured" in browser.js(
-        "return document.getElementById('timeline-status').textContent"
-    )
+    assert "each interval as it was measured" in browser.js("return document.getElementById('timeline-status').textContent")
     box.clear()
     box.send_keys("5000000\n")
     assert "no batch" in until(browser, "return document.getElementById('timeline-batch').textContent")
@@ -152,9 +149,7 @@ def test_keys_zoom_pan_and_find_what_matters(browser: Browser, page, run):  # no
     browser.keys("s")
     assert f"Batch {SLOW:,}" in until(browser, "return document.getElementById('timeline-batch').textContent")
     browser.keys("0", "n")
-    assert "the GPU is in no stage for" in until(
-        browser, "return document.getElementById('timeline-batch').textContent"
-    )
+    assert "the GPU is in no stage for" in until(browser, "return document.getElementById('timeline-batch').textContent")
     assert shown_ns(browser)[1] < elapsed / 2
     browser.assert_quiet()
 
@@ -199,6 +194,16 @@ def test_the_pointer_tells_exact_numbers(browser: Browser, page, run):  # noqa: 
     browser.assert_quiet()
 
 
+def test_print_shows_the_whole_run(browser: Browser, page, run):  # noqa: F811
+    opened(browser, page)
+    browser.js("virnucTimeline.range.setv({ start: 0.1, end: 0.2 })")
+    browser.driver.execute_cdp_cmd("Page.printToPDF", {})
+    elapsed = run.host_end_ns - run.host_start_ns
+    assert until(browser, "return virnucTimeline.stats.printed") == pytest.approx([0, elapsed])
+    assert shown_ns(browser) == pytest.approx([1e8, 2e8])
+    browser.assert_quiet()
+
+
 def test_a_long_run_says_what_is_kept_and_shows_the_slow_batch(browser: Browser, run, tmp_path):  # noqa: F811
     path = tmp_path / "long.html"
     path.write_text(render_run_html(run, max_exact_intervals=5_000))
@@ -222,7 +227,7 @@ def test_without_decompression_the_whole_run_is_shown_and_it_says_so(browser: Br
         until(browser, "return document.getElementById('timeline-status').textContent.includes('cannot unpack')")
         browser.js("virnucTimeline.range.setv({ start: 0, end: 0.5 })")
         assert until(browser, "return document.getElementById('timeline-status').textContent.includes('cannot unpack')")
-        assert browser.js("return virnucTimeline.doc.get_model_by_name('lane-0').data.left.length") > 100
+        assert browser.js("return virnucTimeline.doc.get_model_by_name('bars-series-1').data.left.length") > 100
         browser.assert_quiet()
     finally:
         browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)

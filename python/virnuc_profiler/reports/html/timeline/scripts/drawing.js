@@ -16,9 +16,8 @@ const virnucDrawing = {
   },
 
   // A lane of stages. Bars grow from the bottom of the lane; a whole one means all of that time.
-  lane(lane, view, place) {
+  lane(lane, view, place, quads) {
     const [first, last] = virnucReduce.inView(lane, view.from, view.to);
-    const quads = virnucDrawing.quads();
     const exact = last - first <= virnucDrawing.MOST;
     if (exact)
       for (let k = first; k < last; k++)
@@ -27,18 +26,17 @@ const virnucDrawing = {
     if (!exact || lane.rest) {
       const busy = exact ? { start: [], end: [], before: [] } : lane.busy;
       const covered = virnucReduce.covered(busy, view.edges, lane.rest?.covered, view.elapsed);
-      virnucDrawing.bars(quads, view.edges, [covered], place);
+      virnucDrawing.bars(quads, view.edges, covered, place);
     }
-    return quads.data;
   },
 
   // Bars of equal height next to each other become one.
-  bars(quads, edges, stack, place) {
+  bars(quads, edges, time, place) {
     const height = place.top - place.bottom, parts = edges.length - 1;
     const seam = 0.6 * (edges[1] - edges[0]);  // neighbors overlap a little: no light shows between them
     let open = null;
     for (let i = 0; i < parts; i++) {
-      const share = Math.min(1, stack[0][i] / (edges[i + 1] - edges[i]));
+      const share = Math.min(1, time[i] / (edges[i + 1] - edges[i]));
       const drawn = share > 1e-9 ? Math.max(share, virnucDrawing.LEAST) : 0;
       if (open && Math.abs(drawn - open.drawn) < 0.004) { open.right = edges[i + 1]; continue; }
       if (open && open.drawn > 0) quads.add(open.left, open.right + seam, place.bottom, place.bottom + height * open.drawn);
@@ -47,9 +45,9 @@ const virnucDrawing = {
     if (open && open.drawn > 0) quads.add(open.left, open.right, place.bottom, place.bottom + height * open.drawn);
   },
 
-  // Idle time of the device, stacked by cause. Returns one set of bars for each cause.
-  idle(gaps, view, place, rest) {
-    const found = gaps.byCause.map(() => virnucDrawing.quads()), height = place.top - place.bottom;
+  // Idle time of the device, stacked by cause, into the bars of each cause.
+  idle(gaps, view, place, rest, found) {
+    const height = place.top - place.bottom;
     const [first, last] = virnucReduce.inView(gaps, view.from, view.to);
     const exact = last - first <= virnucDrawing.MOST;
     if (exact)
@@ -80,7 +78,6 @@ const virnucDrawing = {
         });
       }
     }
-    return found.map((quads) => quads.data);
   },
 
   // Batches from start to end, in as many rows as are in flight; many of them as their mean number.
@@ -104,7 +101,7 @@ const virnucDrawing = {
     }
     const time = virnucReduce.summed({ start: batches.start, end: batches.end, reach: batches.reach }, view.edges, run.rest?.inFlight, view.elapsed);
     for (let i = 0; i < time.length; i++) time[i] /= run.mostInFlight;
-    virnucDrawing.bars(quads, view.edges, [time], place);
+    virnucDrawing.bars(quads, view.edges, time, place);
     return [quads.data, names];
   },
 
@@ -119,14 +116,17 @@ const virnucDrawing = {
     return { x, y };
   },
 
-  // Parts without values, and those in which all values are equal, have no band.
+  // Parts without values have a band without height, at the value before: an area cannot be interrupted.
   band(edges, { low, high }, unit = 1) {
     const x = [], y1 = [], y2 = [];
+    let before = 1;
     for (let i = 0; i < low.length; i++) {
-      const some = high[i] > low[i];
+      const known = high[i] >= low[i];
+      const least = known ? low[i] / unit : before, largest = known ? high[i] / unit : before;
       x.push(edges[i] / 1e9, edges[i + 1] / 1e9);
-      y1.push(some ? low[i] / unit : NaN, some ? low[i] / unit : NaN);
-      y2.push(some ? high[i] / unit : NaN, some ? high[i] / unit : NaN);
+      y1.push(least, least);
+      y2.push(largest, largest);
+      before = largest;
     }
     return { x, y1, y2 };
   },
@@ -146,7 +146,9 @@ const virnucDrawing = {
   },
 
   curve(curve, view) {
-    const first = virnucReduce.below(curve.end, view.from, true), last = virnucReduce.below(curve.start, view.to);
+    const all = curve.start.length <= virnucDrawing.MOST;  // few enough to stay in the chart
+    const first = all ? 0 : virnucReduce.below(curve.end, view.from, true);
+    const last = all ? curve.start.length : virnucReduce.below(curve.start, view.to);
     if (last - first <= virnucDrawing.MOST)
       return [{ x: [], y1: [], y2: [] }, virnucDrawing.steps(
         curve.start.subarray(first, last), curve.end.subarray(first, last), curve.value.subarray(first, last))];

@@ -37,31 +37,42 @@
   }
 
   // The charts get what they draw from here; each of their sources is found by its name.
-  const feed = (name, data) => { const source = state.doc.get_model_by_name(name); if (source) source.data = data; };
+  // One that was empty and stays empty is left alone.
+  const sources = new Map();
+  function feed(name, data) {
+    if (!sources.has(name)) sources.set(name, state.doc.get_model_by_name(name));
+    const source = sources.get(name), size = (columns) => (columns.left ?? columns.x).length;
+    if (source && (size(data) > 0 || size(source.data) > 0)) source.data = data;
+  }
   function redraw() {
     const { run } = state;
     if (!run) return describe();
     const started = performance.now(), view = currentView();
-    run.lanes.forEach((lane, number) => feed(`lane-${number}`, virnucDrawing.lane(lane, view, about.lanes[number].place)));
-    if (about.idle) virnucDrawing.idle(run.gaps, view, about.idle, run.rest).forEach((data, cause) => feed(`idle-${cause}`, data));
+    const bars = new Map(about.colors.map((color) => [color, virnucDrawing.quads()]));
+    about.lanes.forEach(({ place, color }, number) => virnucDrawing.lane(run.lanes[number], view, place, bars.get(color)));
+    if (about.idle) virnucDrawing.idle(run.gaps, view, about.idle, run.rest, about.cause_colors.map((color) => bars.get(color)));
+    bars.forEach((quads, color) => feed(`bars-${color}`, quads.data));
     if (about.flight) {
-      const [bars, names] = virnucDrawing.flight(run, view, about.flight);
-      feed("flight", bars); feed("flight-names", names);
+      const [batches, names] = virnucDrawing.flight(run, view, about.flight);
+      feed("flight", batches); feed("flight-names", names);
       const [band, line] = virnucDrawing.pace(run, view);
       feed("pace-band", band); feed("pace-mean", line);
     }
     run.curves.forEach((curve, number) => {
+      if (state.stats.redraws.length && curve.start.length <= virnucDrawing.MOST) return;  // all of it is there
       const [band, line] = virnucDrawing.curve(curve, view);
       feed(`curve-${number}-band`, band); feed(`curve-${number}-line`, line);
     });
     state.stats.redraws.push(performance.now() - started);
     describe(view);
   }
-  let waiting = false;
+  // The first change of a frame is answered at once, before the charts paint it; further ones wait for the next frame.
+  let waiting = false, missed = false;
   function schedule() {
-    if (waiting) return;
+    if (waiting) { missed = true; return; }
     waiting = true;
-    requestAnimationFrame(() => { waiting = false; redraw(); });
+    redraw();
+    requestAnimationFrame(() => { waiting = false; if (missed) { missed = false; schedule(); } });
   }
 
   function describe(view = currentView()) {
@@ -200,6 +211,21 @@
     if (batch >= 0) select(batch);
   }
 
+  // Print shows the whole run. No frame is drawn before it, so that the charts are painted here, after their data have
+  // arrived, for which they need some turns of the queue.
+  async function printWhole() {
+    state.before = shown();
+    whole();
+    redraw();
+    for (let turn = 0; turn < 100; turn++) await null;
+    for (const chart of about.charts) {
+      const view = Bokeh.index.find_one?.(state.doc.get_model_by_name(chart));
+      view?.invalidate_painters?.();
+      view?.repaint?.();
+    }
+    state.stats.printed = shown();
+  }
+
   function connect() {
     state.doc = Bokeh.documents.find((doc) => doc.get_model_by_name?.("timeline-x"));
     state.range = state.doc.get_model_by_name("timeline-x");
@@ -211,7 +237,7 @@
       model.on_event("tap", (event) => tapped(event, chart));
     }
     state.doc.get_model_by_name(about.charts[0]).properties.inner_width.change.connect(schedule);
-    addEventListener("beforeprint", () => { state.before = shown(); whole(); redraw(); });
+    addEventListener("beforeprint", printWhole);
     addEventListener("afterprint", () => { if (state.before) show(...state.before); });
     redraw();
   }

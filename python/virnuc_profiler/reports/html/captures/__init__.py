@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Pages of captures by Nsight Systems."""

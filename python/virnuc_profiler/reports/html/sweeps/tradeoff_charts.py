@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""Predicted time against memory and energy, with the configurations that no other one beats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from markupsafe import Markup
+
+from virnuc_profiler.reports.figures import NOT_MEASURED, number
+from virnuc_profiler.reports.html.chart_frame import WHEEL_HINT, add_hover, add_points, new_figure
+from virnuc_profiler.reports.html.figures_html import Figure, legend_list, themed
+from virnuc_profiler.reports.html.html_table import Cell, Column, Row, html_table
+from virnuc_profiler.reports.html.sweeps.varied_knobs import VariedKnobs
+from virnuc_profiler.reports.sweeps.sweep_columns import gigabytes
+from virnuc_profiler.sweep.results.verdicts.pareto import Tradeoff, pareto_set
+from virnuc_profiler.targets.knobs.configuration import Configuration
+
+_HEIGHT: Final = 330
+
+
+@dataclass(frozen=True)
+class Tradeoffs:
+    """What the configurations of a sweep cost.
+
+    Attributes:
+        all: Each configuration that succeeded every time.
+        sequences: Number of sequences of the job whose time is predicted.
+        recommended: The configuration that is recommended; None without one.
+        baseline: Configuration of the baseline; None without one.
+    """
+
+    all: Sequence[Tradeoff]
+    sequences: int
+    recommended: Configuration | None
+    baseline: Configuration | None
+
+    @property
+    def pareto(self) -> list[Tradeoff]:
+        """Those that no other one beats in all that was measured."""
+        return pareto_set(self.all)
+
+
+def tradeoff_figures(costs: Tradeoffs) -> list[Markup | Figure]:
+    """Return a chart of time against memory, and one of time against energy, as far as these were measured.
+
+    Args:
+        costs: What the configurations cost.
+    """
+    known = [one for one in costs.all if one.predicted_sec is not None]
+    found = []
+    for label, name, unit in (
+        ("peak memory", "peak_memory_gb", "GB"),
+        ("energy", "joules_per_sequence", "J/sequence"),
+    ):
+        if len([one for one in known if getattr(one, name) is not None]) > 1:
+            found.append(_figure(costs, known, name, f"{label}, {unit}", label))
+    if not found:
+        return []
+    charts = [
+        Figure(
+            plot, caption=f"Predicted time against {label}", alternative="The table below has the same figures.",
+            height=_HEIGHT, half=len(found) > 1,
+        )
+        for plot, label in found
+    ]  # fmt: skip
+    front = ("╌", "series-1", "front of each chart")
+    return [legend_list([*_legend(costs), front]), *charts, Markup('<p class="hint">{}</p>').format(WHEEL_HINT)]
+
+
+def tradeoff_table(costs: Tradeoffs) -> Markup:
+    """Return the table of all configurations by their costs.
+
+    Args:
+        costs: What the configurations cost.
+    """
+    pareto = {one.configuration for one in costs.pareto}
+    knobs = VariedKnobs(one.configuration for one in costs.all)
+    rows = [
+        Row(
+            [
+                *knobs.cells(one.configuration),
+                Cell(_hours(one), one.predicted_sec),
+                Cell(gigabytes(one.peak_memory_gb), one.peak_memory_gb),
+                Cell(number(one.joules_per_sequence, 2), one.joules_per_sequence),
+                Cell("yes" if one.configuration in pareto else "", float(one.configuration in pareto)),
+            ],
+            "chosen" if one.configuration == costs.recommended else "",
+        )
+        for one in sorted(costs.all, key=lambda each: each.predicted_sec or float("inf"))
+    ]
+    heads = [
+        *knobs.columns(),
+        Column(f"Time for {costs.sequences:,}", numeric=True, help="predicted for that many sequences"),
+        Column("Peak memory", numeric=True), Column("J/sequence", numeric=True),
+        Column("Unbeaten", help="none is as good in time, energy and memory, and better in one", first="descending"),
+    ]  # fmt: skip
+    return html_table(heads, rows, caption="What each configuration costs, medians of its measurements")
+
+
+def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, short: str) -> tuple[object, str]:
+    plot = new_figure(label[0].upper() + label[1:], f"Hours for {costs.sequences:,} sequences", height=_HEIGHT)
+    front = pareto_set(_only(one, name) for one in known if getattr(one, name) is not None)
+    front = sorted(front, key=lambda each: float(getattr(each, name)))
+    line = plot.step(
+        [getattr(one, name) for one in front], [(one.predicted_sec or 0) / 3600 for one in front],
+        mode="after", line_dash=[4, 3], line_width=1.5,
+    )  # fmt: skip
+    themed(line.glyph, line_color="series-1")
+    unbeaten = {one.configuration for one in costs.pareto}
+    marks = []
+    for kind, (_, color, _), marker, size in zip(
+        _KINDS, _legend(costs, every=True), _MARKERS, (8, 10, 11, 16), strict=True
+    ):
+        group = [one for one in known if getattr(one, name) is not None and kind in _kinds(costs, one, unbeaten)]
+        if not group:
+            continue
+        data = {
+            "x": [getattr(one, name) for one in group],
+            "y": [(one.predicted_sec or 0) / 3600 for one in group],
+            "detail": ["\n".join(_details(costs, one, unbeaten)) for one in group],
+        }
+        points = add_points(plot, data, marker=marker, color=color, size=size, hollow=kind == "recommended")
+        if kind == "recommended":
+            points.glyph.fill_alpha = 0
+            points.glyph.line_width = 2
+        marks.append(points)
+    add_hover(plot, marks[:3] or marks)
+    return plot, short
+
+
+def _only(one: Tradeoff, name: str) -> Tradeoff:
+    """Return the costs in time and one other quantity, for the front of one chart."""
+    if name == "peak_memory_gb":
+        return replace(one, joules_per_sequence=None)
+    return replace(one, peak_memory_gb=None)
+
+
+_KINDS: Final = ("other", "unbeaten", "baseline", "recommended")
+_MARKERS: Final = ("circle", "diamond", "square", "circle")
+
+
+def _kinds(costs: Tradeoffs, one: Tradeoff, unbeaten: set[Configuration]) -> set[str]:
+    config = one.configuration
+    base = "baseline" if config == costs.baseline else "unbeaten" if config in unbeaten else "other"
+    return {base, *(["recommended"] if config == costs.recommended else [])}
+
+
+def _legend(costs: Tradeoffs, *, every: bool = False) -> list[tuple[str, str, str]]:
+    entries = [
+        ("●", "series-8", "configuration"), ("◆", "series-1", "unbeaten in time, energy and memory"),
+        ("■", "series-2", "baseline"), ("◯", "ink", "recommended"),
+    ]  # fmt: skip
+    if every:
+        return entries
+    there = [True, True, costs.baseline is not None, costs.recommended is not None]
+    return [entry for entry, kept in zip(entries, there, strict=True) if kept]
+
+
+def _details(costs: Tradeoffs, one: Tradeoff, unbeaten: set[Configuration]) -> Iterator[str]:
+    yield str(one.configuration)
+    yield f"{_hours(one)} for {costs.sequences:,} sequences"
+    yield f"{gigabytes(one.peak_memory_gb)}, {number(one.joules_per_sequence, 2, ' J/sequence')}"
+    names = [
+        *(["recommended"] if one.configuration == costs.recommended else []),
+        *(["baseline"] if one.configuration == costs.baseline else []),
+        *(["unbeaten"] if one.configuration in unbeaten else []),
+    ]
+    if names:
+        yield ", ".join(names)
+
+
+def _hours(one: Tradeoff) -> str:
+    return NOT_MEASURED if one.predicted_sec is None else number(one.predicted_sec / 3600, 2, " h")
