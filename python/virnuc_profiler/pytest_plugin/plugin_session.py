@@ -94,6 +94,9 @@ class PluginSession:
         for option, value in {"--virnuc-threshold": threshold, "--virnuc-run-noise": run_noise}.items():
             if not 0 <= value <= _MAX_SHARE:
                 raise UsageError(f"{option} {100 * value:g} is not a percentage from 0 to {100 * _MAX_SHARE:g}")
+        for option, given in {"--virnuc-save": save, "--virnuc-compare": compare}.items():
+            if given == "":  # as of a variable that is not set
+                raise UsageError(f"{option} is empty; give it a path, or leave it out")
         there = None if save is None else here / save
         if there is not None and there.exists() and not there.is_dir():
             raise UsageError(f"--virnuc-save {save} is a file; name a folder")
@@ -146,7 +149,7 @@ class PluginSession:
         said = _worded(headline(compared), in_rounds)
         failure = ""
         if compared.is_slower:
-            failure = f"{test}: {said}\n\n{_worded(render_comparison(_without_hints(compared), 80), in_rounds)}"
+            failure = _worded(render_comparison(_without_hints(compared), 80), in_rounds)
         return said, "", failure
 
     def _reference(self, test: str, file: str) -> tuple[MeasuredRun, ...]:
@@ -164,7 +167,8 @@ def run_file_name(test: str) -> str:
     Args:
         test: Id of the test, which may contain any character in its parameters.
     """
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", test.rpartition("/")[2]).strip("-.")
+    file, end, names = test.partition("::")
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", file.rpartition("/")[2] + end + names).strip("-.")
     digest = hashlib.sha256(test.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return f"run_{readable[:_MAX_NAME]}-{digest}.json"
 

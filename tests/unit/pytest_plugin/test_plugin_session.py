@@ -21,3 +21,4 @@ def test_names_are_readable_and_different():
     assert len(set(names)) == 4
     assert all(name.startswith("run_") for name in names)
     assert run_file_name("tests/test_a.py::test_b").startswith("run_test_a.py-test_b-")
+    assert run_file_name("tests/test_a.py::TestA::test_b[x/y]").startswith("run_test_a.py-TestA-test_b-x-y-")
