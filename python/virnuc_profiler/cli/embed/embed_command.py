@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,8 @@ from virnuc_profiler.ranks.rank_variables import OWN_LAUNCHERS, RAY, current_ran
 if TYPE_CHECKING:
     import torch
 
+    from virnuc_profiler.cli.embed.job_meter import JobMeter
+    from virnuc_profiler.embed.claimed_shards import ClaimedShards
     from virnuc_profiler.embed.prepared_job import PreparedJob
     from virnuc_profiler.embed.rank_job import JobRank
     from virnuc_profiler.embed.rank_worker import RankOutcome
@@ -109,6 +111,9 @@ def run(arguments: argparse.Namespace) -> int:
         take_back_damaged(prepared, member.name)
         if not prepared.left and speaks:
             warn_of_other_weights(prepared)
+        if not prepared.left and arguments.metrics is not None:
+            with _shown(request, prepared, member.queue(prepared.shards), member, arguments.metrics):
+                pass  # of a job that is finished, the file says so
         while True:
             if not member.is_finished(prepared.shards):
                 outcome = _run_shards(
@@ -138,7 +143,6 @@ def _run_shards(
     metrics: Path | None,
 ) -> RankOutcome:
     from virnuc_profiler.capture.target import resolve_target
-    from virnuc_profiler.cli.embed.embed_progress import show_job
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.embed.prepared_job import begin_job
     from virnuc_profiler.embed.rank_worker import run_rank
@@ -164,16 +168,7 @@ def _run_shards(
         _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
     prepared = begin_job(prepared, weights)
     queue = member.queue(prepared.shards)
-    showing = show_job(
-        prepared.left,
-        queue,
-        member.rank,
-        budget=request.configuration.token_budget,
-        folder=prepared.folder,
-        name=member.name,
-        metrics=metrics,
-    )
-    with showing as meter, _memory_errors_explained():
+    with _shown(request, prepared, queue, member, metrics) as meter, _memory_errors_explained():
         return run_rank(
             prepared.job,
             prepared.folder,
@@ -187,6 +182,23 @@ def _run_shards(
             min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
             predicted_s=None if projected is None else projected_seconds(projected),
         )
+
+
+def _shown(
+    request: EmbedRequest, prepared: PreparedJob, queue: ClaimedShards, member: JobRank, metrics: Path | None
+) -> AbstractContextManager[JobMeter]:
+    """Show the progress of this process while a block runs, see :func:`show_job`."""
+    from virnuc_profiler.cli.embed.embed_progress import show_job
+
+    return show_job(
+        prepared.left,
+        queue,
+        member.rank,
+        budget=request.configuration.token_budget,
+        folder=prepared.folder,
+        name=member.name,
+        metrics=metrics,
+    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -99,7 +99,7 @@ def show_job(
     it shows all of them.
 
     Args:
-        left: Shards that are left.
+        left: Shards that are left; without any, only the metrics are written.
         queue: Queue of the job, which knows what other ranks have finished.
         rank: Which rank this process is.
         budget: Token budget of a batch.
@@ -113,7 +113,7 @@ def show_job(
     file = metrics
     if metrics is not None and name != SINGLE_NAME:
         file = metrics.with_name(f"{metrics.stem}_rank{name}{metrics.suffix}")
-    with metrics_file(file, shown.metrics), _told(meter, shown, rank):
+    with metrics_file(file, shown.metrics), _told(meter, shown, rank) if left else nullcontext():
         yield meter
 
 

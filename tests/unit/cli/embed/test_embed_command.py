@@ -82,6 +82,19 @@ def test_the_same_command_again_or_resume_does_only_what_is_missing(tmp_path, fa
     assert read_job(out).token_budget == 512
 
 
+def test_the_metrics_of_a_finished_job_say_that_it_is_finished(tmp_path, fasta, model):
+    file = tmp_path / "embed.prom"
+    job(fasta, tmp_path / "out")
+    file.write_text("virnuc_embed_running 1\n")  # as a killed process leaves it
+    model.clear()
+    assert embed("--resume", tmp_path / "out", "--metrics", file) == 0
+    assert not model
+    values = dict(line.rsplit(" ", 1) for line in file.read_text().splitlines() if line[0] != "#")
+    values = {name.partition("{")[0].removeprefix("virnuc_embed_"): value for name, value in values.items()}
+    expected = {"running": "0", "sequences_total": "0", "planned_shards": "0", "done_ratio": "1.0"}
+    assert expected.items() <= values.items()
+
+
 def failing(capsys, code, *arguments):
     """The only line on stderr of a command that fails."""
     assert embed(*arguments) == code
