@@ -23,6 +23,7 @@ def sweep_metrics(progress: ProgressLines, labels: dict[str, str], *, running: b
     """
     trial, best = progress.trial(), progress.best
     outcomes = {"success": progress.succeeded, **progress.failed}
+    done = progress.share_done() if running or not progress.planned else progress.number / progress.planned
     found = None if best is None else rate_of(best)[0]
 
     def name(end: str) -> str:
@@ -37,7 +38,7 @@ def sweep_metrics(progress: ProgressLines, labels: dict[str, str], *, running: b
             [({**labels, "outcome": outcome}, count) for outcome, count in outcomes.items()],
         ),
         gauge(name("planned_trials"), "Trials that were planned when this process began", progress.planned, labels),
-        gauge(name("done_ratio"), "Share of the planned trials that is done", progress.share_done(), labels),
+        gauge(name("done_ratio"), "Share of the planned trials that is done", done, labels),
         gauge(
             name("remaining_seconds"),
             "Seconds that are left of the planned trials, without a confirmation",

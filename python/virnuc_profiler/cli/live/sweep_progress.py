@@ -179,7 +179,7 @@ class ProgressLines(SweepListener):
     def seconds_left(self) -> float | None:
         """Return the seconds that are left of the planned trials, the current one included; None if not known."""
         seconds = self._pace.remaining(self._left)
-        if seconds is None or not self._running:
+        if seconds is None or not self._running or self._step in _UNPLANNED:
             return seconds
         return max(0.0, seconds - (self._clock() - self._started))
 

@@ -78,11 +78,13 @@ def rate_notes(results: Sequence[Result]) -> list[str]:
     notes = []
     short = [one for one in results if one.start_up_sec and one.standing and not one.standing.steady]
     if short:
-        what = "include start-up" if any(one.rough_sequences_per_sec is None for one in short) else "are rough"
-        notes.append(
-            f"Seq/sec of {len(short)} of {counted(len(results), 'configuration')} {what}: the runs are too "
-            "short for a steady rate; use more sequences or --trial-seconds."
-        )
+        whole = any(one.rough_sequences_per_sec is None for one in short)
+        if len(results) == 1:
+            said = f"Seq/sec {'includes start-up' if whole else 'is rough'}: the run is"
+        else:
+            what = "include start-up" if whole else "are rough"
+            said = f"Seq/sec of {len(short)} of {counted(len(results), 'configuration')} {what}: the runs are"
+        notes.append(f"{said} too short for a steady rate; use more sequences or --trial-seconds.")
     known = [one.standing for one in results if one.standing is not None]
     ends = [(each.rate_low, each.rate_high) for each in known]
     ends += [(each.speedup_low, each.speedup_high) for each in known]

@@ -68,3 +68,11 @@ def test_a_sweep_that_runs_and_one_that_has_ended():
     assert round(found["sweep_trial_packing_ratio",], 3) == 0.977
     assert found["gpu_utilization_ratio",] == 0.97
     assert values(progress, False) == {("sweep_running",): 0, **ended}
+
+
+def test_a_trial_that_was_interrupted_is_not_done():
+    progress = ProgressLines([WORKLOAD, WORKLOAD], 0.0)
+    progress.trial_started("packing", BASELINE, WORKLOAD)
+    progress.trial_counted(WORKLOAD.tokens)  # of the first pass
+    assert values(progress, True)[("sweep_done_ratio",)] == 0.5
+    assert values(progress, False)[("sweep_done_ratio",)] == 0.0

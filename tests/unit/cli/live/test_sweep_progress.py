@@ -73,6 +73,21 @@ def test_trials_of_the_confirmation_are_not_counted_because_their_number_is_not_
     ]
 
 
+def test_a_confirmation_takes_nothing_of_the_time_that_is_left_for_the_planned_trials():
+    clock = Clock()
+    lines = ProgressLines([WORKLOAD, WORKLOAD], 2.0, clock, confirms=True)
+    lines.trial_started("packing", BASELINE, WORKLOAD)
+    clock.now += 12.0
+    lines.trial_finished("packing", success(BASELINE, 100.0))
+    lines.trial_started("confirmation", BASELINE, WORKLOAD)
+    clock.now += 5.0
+    assert lines.seconds_left() == 12.0
+    lines.trial_finished("confirmation", success(BASELINE, 100.0))
+    lines.trial_started("validation", BASELINE, WORKLOAD)
+    clock.now += 5.0
+    assert lines.seconds_left() == 7.0
+
+
 def test_the_time_that_is_left_leaves_a_confirmation_out_and_says_so(capsys):
     clock = Clock()
     lines = ProgressLines([WORKLOAD, WORKLOAD, WORKLOAD], 2.0, clock, confirms=True)

@@ -59,6 +59,13 @@ def test_the_baseline_says_for_how_long_it_was_measured():
     assert "Measured: 3.1 s after a start-up of 0.5 s, 7 passes\n" in text
 
 
+def test_a_run_that_is_too_short_for_a_steady_rate_is_called_rough():
+    short = [replace(result(one, 100.0, steady=False), rough_sequences_per_sec=90.0) for one in (BASELINE, FAST)]
+    assert "\nSeq/sec is rough: the run is too short" in render_baseline(document("baseline", short[:1]))
+    both = "\nSeq/sec of 2 of 2 configurations are rough: the runs are too short"
+    assert both in render_dataloader(document("dataloader", short))
+
+
 @pytest.mark.parametrize(("half", "shown"), [(0.001, "±0.1%"), (0.12, "±0.2%"), (0.3, "±0.3%"), (12.0, "±12.0%")])
 def test_half_the_width_of_an_interval_is_rounded_up(half, shown):
     one = result(BASELINE, 100.0, rate_low=100 - half, rate_high=100 + half)
