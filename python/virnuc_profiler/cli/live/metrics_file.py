@@ -60,8 +60,12 @@ class _Writer:
                 )  # fmt: skip
 
     def _write(self, text: str) -> None:
-        if self._path.exists() and not self._path.is_file():  # a device must not become a file
-            raise OSError(None, "it is no regular file")
+        if self._path.exists():
+            if not self._path.is_file():  # a device must not become a file
+                raise OSError(None, "it is no regular file")
+            with self._path.open("rb") as file:
+                if not b"# HELP ".startswith(file.read(7)):  # such as the sequences of the job
+                    raise OSError(None, "it exists and holds no metrics")
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")  # whose suffix no collector reads
         try:
             temporary.write_text(text, encoding="utf-8")

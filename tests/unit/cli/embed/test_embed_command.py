@@ -85,7 +85,7 @@ def test_the_same_command_again_or_resume_does_only_what_is_missing(tmp_path, fa
 def test_the_metrics_of_a_finished_job_say_that_it_is_finished(tmp_path, fasta, model):
     file = tmp_path / "embed.prom"
     job(fasta, tmp_path / "out")
-    file.write_text("virnuc_embed_running 1\n")  # as a killed process leaves it
+    file.write_text("# HELP virnuc_embed_running ...\nvirnuc_embed_running 1\n")  # as a killed process leaves it
     model.clear()
     assert embed("--resume", tmp_path / "out", "--metrics", file) == 0
     assert not model
@@ -225,6 +225,7 @@ def predicted(capsys, fasta, tmp_path, *more):
 
 def test_a_dry_run_predicts_the_time_on_numbers_of_gpus(tmp_path, fasta, capsys, model, monkeypatch):
     """No GPU needs to be there, and any earlier run tells the pace: here that of an earlier job."""
+    monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(TellingModel, "num_layers", 6)
     job(fasta, tmp_path / "earlier")
     model.clear()

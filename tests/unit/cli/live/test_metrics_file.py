@@ -62,6 +62,15 @@ def test_what_cannot_be_written_is_warned_of_once(tmp_path, caplog, monkeypatch,
     assert Path("/dev/full").is_char_device()
 
 
+def test_a_file_of_anything_else_is_not_replaced(tmp_path, caplog):
+    path = tmp_path / "proteins.faa"
+    path.write_text(">one\nMKV\n")
+    with metrics_file(path, state):
+        pass
+    assert path.read_text() == ">one\nMKV\n"
+    assert "it exists and holds no metrics" in caplog.text
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_folder_that_cannot_be_written_is_warned_of_once(tmp_path, caplog):
     tmp_path.chmod(0o500)
