@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.options.arguments import file_path, whole
 from virnuc_profiler.cli.options.measurement_request import shown_path
+from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(projection_json(projected), indent=2))
     else:
-        print(render_projection(projected), end="")
+        print(render_projection(projected, terminal_width()), end="")
     return 0
 
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from textwrap import wrap
 from typing import Any
 
 from virnuc_profiler.analysis.projection.extrapolation import Job, extrapolations
 from virnuc_profiler.analysis.projection.job_time import CONFIDENCE, START_UP_FACTOR, JobTime, StratumTime, project_job
 from virnuc_profiler.analysis.projection.source import Source
+from virnuc_profiler.reports.columns import filled, fitted
 from virnuc_profiler.reports.figures import counted, number, share, with_interval, words
 
 _PARTS = {
@@ -62,8 +61,13 @@ def project_source(source: Source, job: Job | None, job_name: str, sequences: in
     return Projected(source, job_name, time, tuple(found))
 
 
-def render_projection(projected: Projected) -> str:
-    """Return the hours with their interval, the histogram of lengths behind them, and what they assume."""
+def render_projection(projected: Projected, width: int = 80) -> str:
+    """Return the hours with their interval, the histogram of lengths behind them, and what they assume.
+
+    Args:
+        projected: The projection.
+        width: Maximum number of characters of a line of the table, the interval and the assumptions.
+    """
     time, source = projected.time, projected.source
     tokens = sum(stratum.tokens for stratum in time.strata)
     mean = number(tokens / time.sequences, 1)
@@ -74,14 +78,14 @@ def render_projection(projected: Projected) -> str:
         f"Measured: {words(source.name)} ({words(str(source.path))})",
         f"Job: {counted(time.sequences, 'sequence')} {words(projected.job_name)}, {mean} tokens on average",
         f"Time: {value}, of which {number(source.pace.start_up_s, 1)} s start-up",
-        *wrap(f"Interval: {_interval(time, source.pace.start_up_s)}", 100, subsequent_indent=" " * len("Interval: ")),
+        *filled(f"Interval: {_interval(time, source.pace.start_up_s)}", width, " " * len("Interval: ")),
         "",
-        *_table(time.strata, tokens, unit, per_hour),
+        *fitted(_rows(time.strata, tokens, unit, per_hour), width),
         "",
         "Assumed:",
     ]
     for sentence in projected.assumptions:
-        lines += wrap(words(sentence, 1000), 100, initial_indent="  - ", subsequent_indent="    ")
+        lines += filled(f"  - {words(sentence, 1000)}", width, "    ")
     return "\n".join(lines) + "\n"
 
 
@@ -94,7 +98,9 @@ def _interval(time: JobTime, start_up_s: float) -> str:
     return f"-{share(-low)} to +{share(high)}: {', '.join(parts)}"
 
 
-def _table(strata: tuple[StratumTime, ...], tokens: float, unit: str, per_hour: float) -> Iterator[str]:
+def _rows(
+    strata: tuple[StratumTime, ...], tokens: float, unit: str, per_hour: float
+) -> list[tuple[str, str, str, str, str]]:
     rows = [("Tokens", "Sequences", "Share of tokens", "Tokens/s", unit.capitalize())]
     lowest = 1
     for stratum in strata:
@@ -102,10 +108,7 @@ def _table(strata: tuple[StratumTime, ...], tokens: float, unit: str, per_hour: 
             figures = (f"{stratum.sequences:,.0f}", share(stratum.tokens / tokens), number(stratum.tokens_per_sec))
             rows.append((f"{lowest} to {stratum.up_to_tokens:,}", *figures, number(per_hour * stratum.hours, 2)))
         lowest = stratum.up_to_tokens + 1
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        cells = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
-        yield " | ".join([first.ljust(widths[0]), *cells])
+    return rows
 
 
 def projection_json(projected: Projected) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_a_run_is_projected_with_interval_histogram_and_assumptions(run, capsys)
     below, above = re.search(r"^Interval: -([\d.]+)% to \+([\d.]+)%: ", out, re.M).groups()
     assert float(low) == pytest.approx(float(hours) * (1 - float(below) / 100), rel=0.05)
     assert float(high) == pytest.approx(float(hours) * (1 + float(above) / 100), rel=0.05)
-    assert "what differs between runs +/- " in out
+    assert "what differs between runs +/- " in " ".join(out.split())
     assert "start-up up to" not in out
     rows = [line.split(" | ") for line in out.splitlines() if re.match(r"\d+ to [\d,]+ ", line)]
     assert sum(float(row[2].rstrip("%")) for row in rows) == pytest.approx(100, abs=0.5)

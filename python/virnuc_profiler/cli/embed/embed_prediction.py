@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from virnuc_profiler.cli.terminal import say
+from virnuc_profiler.cli.terminal import say, terminal_width
 
 if TYPE_CHECKING:
     from virnuc_profiler.cli.options.embed_options import EmbedRequest
@@ -100,7 +100,7 @@ def print_forecast(
         configuration=request.configuration,
         fingerprint=_fingerprint(prepared),
     )
-    print(f"\n{render_forecast(forecast, device)}", end="")
+    print(f"\n{render_forecast(forecast, device, terminal_width())}", end="")
 
 
 def _fingerprint(prepared: PreparedJob) -> str | None:

@@ -3,38 +3,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from textwrap import wrap
+from collections.abc import Sequence
 from typing import Final
 
 from virnuc_profiler.analysis.projection.rank_forecast import JobForecast, RankForecast
+from virnuc_profiler.reports.columns import filled, fitted
 from virnuc_profiler.reports.figures import counted, number, percent, share, words
 from virnuc_profiler.sweep.plan.estimate import in_words
 
-_WIDTH: Final = 100
 _JOULES_PER_KWH: Final = 3.6e6
 
 
-def render_forecast(forecast: JobForecast, device: str = "GPU") -> str:
+def render_forecast(forecast: JobForecast, device: str = "GPU", width: int = 80) -> str:
     """Return a table with a line for each number of GPUs, and what it assumes.
 
     Args:
         forecast: What is expected.
         device: What a rank computes on, in one word.
+        width: Maximum number of characters of a line; a table that is wider is split.
     """
     lines = [
         f"Predicted for {counted(forecast.num_shards, 'shard')} from {words(str(forecast.source.path))}:",
         "",
-        *_table(forecast.forecasts, device),
+        *fitted(_rows(forecast.forecasts, device), width),
         "",
         "Assumed:",
     ]
     for sentence in forecast.assumptions:
-        lines += wrap(words(sentence, 1000), _WIDTH, initial_indent="  - ", subsequent_indent="    ")
+        lines += filled(f"  - {words(sentence, 1000)}", width, "    ")
     return "\n".join(lines) + "\n"
 
 
-def _table(forecasts: Sequence[RankForecast], device: str) -> Iterator[str]:
+def _rows(forecasts: Sequence[RankForecast], device: str) -> list[list[str]]:
     figures = ["Wall time", "95 % interval", "Tail", "Efficiency"]
     header = [f"{device}s", *figures, f"Shards per {device}", f"{device}-hours"]
     has_energy = any(forecast.joules is not None for forecast in forecasts)
@@ -53,6 +53,4 @@ def _table(forecasts: Sequence[RankForecast], device: str) -> Iterator[str]:
         if has_energy:
             row.append(number(None if forecast.joules is None else forecast.joules / _JOULES_PER_KWH, 2, " kWh"))
         rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield " | ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
+    return rows

@@ -22,17 +22,26 @@ def rendered(*forecasts, **more):
 
 
 def test_a_line_for_each_number_and_what_is_assumed():
-    text = rendered(forecast(8, 7200.0, (256, 256), 3.6e7), forecast(512, 120.0, (3, 5), 1.8e7))
+    text = rendered(forecast(8, 7200.0, (256, 256), 3.6e7), forecast(512, 120.0, (3, 5), 1.8e7), width=110)
     assert text.splitlines() == [
         "Predicted for 2,048 shards from sweep/best_config.json:",
         "",
         "GPUs |  Wall time |            95 % interval |  Tail | Efficiency | Shards per GPU | GPU-hours |    Energy",
-        "   8 | 2 h 00 min | 1 h 00 min to 4 h 00 min | 5.00% |      91.3% |            256 |     16.00 | 10.00 kWh",
-        " 512 | 2 min 00 s | 1 min 00 s to 4 min 00 s | 5.00% |      91.3% |         3 to 5 |     17.07 |  5.00 kWh",
+        "8    | 2 h 00 min | 1 h 00 min to 4 h 00 min | 5.00% |      91.3% |            256 |     16.00 | 10.00 kWh",
+        "512  | 2 min 00 s | 1 min 00 s to 4 min 00 s | 5.00% |      91.3% |         3 to 5 |     17.07 |  5.00 kWh",
         "",
         "Assumed:",
         "  - A sentence.",
         "  - Another one.",
+    ]
+
+
+def test_a_terminal_of_80_columns_shows_two_tables():
+    lines = rendered(forecast(8, 7200.0, (256, 256), 3.6e7)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line.startswith("8 ")] == [
+        "8    | 2 h 00 min | 1 h 00 min to 4 h 00 min | 5.00% |      91.3%",
+        "8    |            256 |     16.00 | 10.00 kWh",
     ]
 
 
