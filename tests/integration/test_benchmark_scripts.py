@@ -155,6 +155,15 @@ def test_claim_cost(standins: Standins, tmp_path: Path) -> None:
     assert "a claim takes less than 10 ms" in printed
 
 
+def test_timeline_page(standins: Standins, tmp_path: Path) -> None:
+    options = ["--batches", "300", "--views", "0"]
+    printed, figures = figures_of(standins, tmp_path, "timeline_page", *options, libraries=())
+    found = figures["300"]
+    assert 1 < found["page_mb"] < 3
+    assert found["peak_mb"] >= found["run_mb"] > 0
+    assert f"300 batches: page of {found['page_mb']:.2f} MB" in printed
+
+
 def test_live_view_cost(standins: Standins, tmp_path: Path) -> None:
     options = ["--pairs", "6", "--segment-s", "0.05"]
     printed, figures = figures_of(standins, tmp_path, "live_view_cost", *TINY_PASS, *options, libraries=())
