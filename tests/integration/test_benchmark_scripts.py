@@ -147,3 +147,13 @@ def test_claim_cost(standins: Standins, tmp_path: Path) -> None:
         "an addition in a TCPStore": 20,
     }
     assert "a claim takes less than 10 ms" in printed
+
+
+def test_live_view_cost(standins: Standins, tmp_path: Path) -> None:
+    options = ["--pairs", "6", "--segment-s", "0.05"]
+    printed, figures = figures_of(standins, tmp_path, "live_view_cost", *TINY_PASS, *options, libraries=())
+    assert len(figures["bare"]) == len(figures["live"]) == figures["ratio"]["pairs"] == 6
+    assert figures["ratio"]["low"] <= figures["ratio"]["typical"] <= figures["ratio"]["high"]
+    assert 0 < figures["share_of_core"] < 0.1
+    assert f"x{figures['ratio']['typical']:.4f}" in printed
+    assert printed.splitlines()[-1].startswith(("PASS", "FAIL"))

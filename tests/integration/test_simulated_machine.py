@@ -12,7 +12,7 @@ import pytest
 from tests.support.simulated_machine import ORDERS, SimulatedMachine, workload_in_order
 from tests.support.sweeps import conditions
 from virnuc_profiler.analysis.model_cost import ModelShape, forward_flops
-from virnuc_profiler.cli.progress import ProgressLines
+from virnuc_profiler.cli.live.sweep_progress import ProgressLines
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.reports.performance_text import generate_performance_report
 from virnuc_profiler.reports.stage_table import render_stages

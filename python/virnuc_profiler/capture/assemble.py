@@ -85,10 +85,10 @@ def collect_samples(sampler: _core.GpuSampler | None, target: Target) -> GpuSamp
         return None
     return GpuSamples(
         uuid=target.uuid,
-        fast=tuple(GpuReading(**row) for row in _rows(sampler.fast_readings())),
-        gpm=tuple(GpmReading(**row) for row in _rows(sampler.gpm_readings())),
-        energy=tuple(EnergyReading(**row) for row in _rows(sampler.energy_readings())),
-        processes=tuple(ProcessReading(**row) for row in _rows(sampler.process_readings())),
+        fast=tuple(GpuReading(**row) for row in table_rows(sampler.fast_readings())),
+        gpm=tuple(GpmReading(**row) for row in table_rows(sampler.gpm_readings())),
+        energy=tuple(EnergyReading(**row) for row in table_rows(sampler.energy_readings())),
+        processes=tuple(ProcessReading(**row) for row in table_rows(sampler.process_readings())),
         max_sm_clock_mhz=sampler.max_sm_clock_mhz,
         tiers=tuple(
             SamplerTierRecord(
@@ -134,7 +134,7 @@ def _profiling_cost(timeline: _core.Timeline, samples: GpuSamples | None) -> Pro
     )
 
 
-def _rows(table: NDArray[np.void]) -> list[dict[str, Any]]:
+def table_rows(table: NDArray[np.void]) -> list[dict[str, Any]]:
     """Convert each row to a dict, with None for values that were not measured."""
     names = table.dtype.names or ()
     return [{name: _value(value) for name, value in zip(names, row, strict=True)} for row in table.tolist()]

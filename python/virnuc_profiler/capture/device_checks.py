@@ -10,7 +10,7 @@ from typing import Final
 
 from virnuc_profiler import _core
 from virnuc_profiler.capture.driver_advice import cuda_advice, nvml_advice
-from virnuc_profiler.capture.sampling_checks import sample_quantities
+from virnuc_profiler.capture.sampling.sampling_checks import sample_quantities
 from virnuc_profiler.errors import VirnucError
 
 OK: Final = "ok"

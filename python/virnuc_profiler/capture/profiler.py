@@ -18,6 +18,7 @@ import nvtx
 from virnuc_profiler import _core
 from virnuc_profiler.capture.assemble import assemble_run, collect_samples
 from virnuc_profiler.capture.host_watch import HostWatch
+from virnuc_profiler.capture.sampling.live_reading import sampling_began, sampling_ended
 from virnuc_profiler.capture.start_up.preparation import begin_run, preparing, start_up_record
 from virnuc_profiler.capture.target import Target, current_stream, resolve_target
 from virnuc_profiler.errors import LibraryUnavailable, VirnucError, first_line
@@ -355,6 +356,7 @@ class BatchProfiler:
     def _stop_sampling(self) -> None:
         sampler, self._sampler = self._sampler, None
         if sampler is not None:
+            sampling_ended(sampler)
             sampler.stop()
 
     def _stop_watching(self) -> None:
@@ -371,6 +373,7 @@ class BatchProfiler:
         try:
             self._sampler = _core.GpuSampler(self._target.uuid)
             self._sampler.start()
+            sampling_began(self._sampler)
         except LibraryUnavailable as error:
             self._sampler = None
             return str(error)

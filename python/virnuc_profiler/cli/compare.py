@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.options.result_folder import refuse_result
-from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.cli.terminal import say, terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.telemetry.number_text import counted
 
@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         _write_html(arguments.html, compared)
     failed = [name for name in dict.fromkeys(arguments.fail_on) if _holds(name, compared)]
     if failed:
-        print(f"virnuc-profiler: --fail-on {' and '.join(failed)} holds", file=sys.stderr)
+        say(f"virnuc-profiler: --fail-on {' and '.join(failed)} holds")
     return EXIT_FAILED_ON if failed else 0
 
 

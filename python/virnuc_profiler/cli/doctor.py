@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path
 from virnuc_profiler.cli.options.target_options import target_of_text
-from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.cli.terminal import say, terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.reports.columns import filled
 
@@ -133,7 +132,7 @@ def _calibrate() -> tuple[Calibration, Path]:
 
     target = resolve_calibration_target()
     hardware = capture_hardware_info()  # PyTorch is loaded by now, so its full version is known
-    print("Measuring the ceilings of this GPU, about 20 s ...", file=sys.stderr, flush=True)
+    say("Measuring the ceilings of this GPU, about 20 s ...")
     with Heartbeat("measuring the ceilings of this GPU"):
         calibration = calibrate(
             target, TorchMeter(), driver_version=hardware["driver_version"], torch_version=hardware["torch_version"]

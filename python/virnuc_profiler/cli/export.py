@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.options.result_folder import refuse_result
+from virnuc_profiler.cli.terminal import say_progress
 from virnuc_profiler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _read(path: Path, batches: slice | None) -> RunResult:
     from virnuc_profiler.telemetry.run_result import RunResult
 
     if path.exists() and path.stat().st_size > 1 << 26:
-        print(f"reading {path.name} ...", file=sys.stderr, flush=True)
+        say_progress(f"reading {path.name} ...")
     found = RunResult.load(path)
     return found if batches is None else part_of_run(found, batches)
 

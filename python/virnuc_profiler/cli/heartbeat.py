@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
+from virnuc_profiler.cli.terminal import say_progress
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.telemetry.number_text import number
 
@@ -55,8 +54,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._wait(EVERY_S):
             if line := self._line():
-                with suppress(OSError, ValueError):  # a closed stderr must not end a run
-                    print(line, file=sys.stderr, flush=True)
+                say_progress(line)
 
     def _line(self) -> str:
         if callable(self._doing):
@@ -86,23 +84,53 @@ class TokenMeter:
         if not self._first[1]:
             self._first = self._last
 
+    @property
+    def share(self) -> float:
+        """Share of the current pass that is done, from 0 to 1."""
+        return self._last[1] % self._total / self._total if self._total else 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are done in all passes."""
+        return self._last[1]
+
+    @property
+    def passes(self) -> int:
+        """Number of passes that are done."""
+        return self._last[1] // self._total if self._total else 0
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Tokens per second after the first batch, which waits for workers and kernels; None before there is a rate."""
+        (first_at, first), (last_at, last) = self._first, self._last
+        if not last:
+            return None
+        seconds, tokens = (last_at - first_at, last - first) if last > first else (last_at - self._began, last)
+        return tokens / seconds if seconds > 0 else None
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds that are left of the first pass; None if there is no rate, or it is over."""
+        rate, (last_at, last) = self.tokens_per_s, self._last
+        if rate is None or last >= self._total:
+            return None
+        return max(0.0, (self._total - last) / rate - (self._clock() - last_at))
+
     def __str__(self) -> str:
         """Return tokens done, their rate and the time left, or that no batch is finished yet."""
-        (first_at, first), (last_at, last) = self._first, self._last
+        last = self._last[1]
         if not last:
             return f"no batch finished yet, {in_words(self._clock() - self._began)} so far"
         if last == self._total:
             return f"all {self._total:,} tokens are done, cleaning up"
-        # The first batch waits for workers and kernels, so the later ones tell how long the rest will take.
-        seconds, tokens = (last_at - first_at, last - first) if last > first else (last_at - self._began, last)
         passes, part = divmod(last, self._total)
         if not part:
             return f"all {self._total:,} tokens are done {passes} times"
         done = f"{part:,} of {self._total:,} tokens ({part / self._total:.0%})"
         done = f"pass {passes + 1}: {done}" if passes else done
-        if seconds <= 0:
+        rate = self.tokens_per_s
+        if rate is None:
             return done
-        if passes:  # the run decides at the end of each pass whether another one follows
-            return f"{done}, {number(tokens / seconds)} tokens/s"
-        left = max(0.0, (self._total - last) * seconds / tokens - (self._clock() - last_at))
-        return f"{done}, {number(tokens / seconds)} tokens/s, about {in_words(left)} left"
+        left = self.seconds_left()
+        if left is None:  # the run decides at the end of each pass whether another one follows
+            return f"{done}, {number(rate)} tokens/s"
+        return f"{done}, {number(rate)} tokens/s, about {in_words(left)} left"

@@ -25,8 +25,11 @@ from typing import TYPE_CHECKING, TextIO
 from virnuc_profiler import __version__
 from virnuc_profiler.cli import baseline, compare, correlate, doctor, export, profile, project, report, sweep
 from virnuc_profiler.cli.embed import embed_command
+from virnuc_profiler.cli.live import screen, terminal_text
+from virnuc_profiler.cli.live.terminal_text import terminal_output
 from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
 from virnuc_profiler.cli.options.rank_options import refuse_ranks_that_write
+from virnuc_profiler.cli.terminal import say, set_quiet
 from virnuc_profiler.errors import TelemetryFormatError, UsageError, VirnucError, WorkloadError
 from virnuc_profiler.import_origins import explain_hidden_modules
 from virnuc_profiler.inference.loading.interrupts import announced_interrupts
@@ -52,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream, io.TextIOWrapper
         ):  # a character that the terminal's encoding lacks must not end the command
             stream.reconfigure(errors="backslashreplace")
+    with terminal_output():
+        return _run_command(argv)
+
+
+def _run_command(argv: Sequence[str] | None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         if arguments.command is None:
@@ -61,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _printed(stop.code if isinstance(stop.code, int) else EXIT_MISUSE)
     except OSError as error:  # the help cannot be written
         return _fail(_unwritable(error), False, EXIT_FAILURE)
+    set_quiet(getattr(arguments, "quiet", False))
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     _log_to_stderr(logging.DEBUG if arguments.debug else logging.WARNING)
     try:
@@ -126,7 +135,7 @@ def _fail(error: BaseException | str, debug: bool, code: int) -> int:
     if debug:
         print(_printable_lines(traceback.format_exc()), file=sys.stderr)
     message = printable(" ".join(str(error).split()), _MAX_MESSAGE) or type(error).__name__
-    print(f"{_PROGRAM}: error: {message}", file=sys.stderr)
+    say(f"{_PROGRAM}: error: {message}")
     return code
 
 
@@ -152,7 +161,8 @@ def _printed(code: int) -> int:
 
 def _comes_from_print(error: OSError) -> bool:
     """Return whether an error was raised by print(), which happens where Python does not buffer its output."""
-    return (traceback.extract_tb(error.__traceback__)[-1].line or "").startswith("print(")
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return (last.line or "").startswith("print(") or last.filename in (terminal_text.__file__, screen.__file__)
 
 
 def _unwritable(error: OSError) -> str:
@@ -219,7 +229,7 @@ def _signals_stop() -> Iterator[None]:
 
 
 class _StderrHandler(_TextStreamHandler):
-    """Writes to the current ``sys.stderr``, which a progress display replaces while it is shown."""
+    """Writes to the current ``sys.stderr``, which a live view replaces while it is shown."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -227,6 +237,12 @@ class _StderrHandler(_TextStreamHandler):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stderr
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            say(self.format(record))
+        except Exception:  # as logging does it: a message that cannot be written must not end the command
+            self.handleError(record)
 
 
 class _PrintableFormatter(logging.Formatter):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Final, NamedTuple
 from virnuc_profiler.cli.correlate import correlate_files
 from virnuc_profiler.cli.options.measurement_request import shown_path
 from virnuc_profiler.cli.options.result_folder import claim_folder, keep_earlier
+from virnuc_profiler.cli.terminal import command_line
 from virnuc_profiler.errors import OutputError, UsageError
 
 _PYTHON: Final = (sys.executable, "-m", "virnuc_profiler")
@@ -43,7 +43,7 @@ def profile_under_nsys(argv: Sequence[str], run_id: str, folder: Path, *, named:
         files = _Files.of(folder, run_id)
         commands = (profile_command(argv, files.report, folder), export_command(files.report, files.export))
         correlate = [*_PYTHON, "correlate", str(files.run), str(files.export)]
-        print("\n".join(shlex.join(command) for command in (*commands, correlate)))
+        print("\n".join(map(command_line, (*commands, correlate))))
         raise UsageError("nsys is not on PATH: install Nsight Systems, or run the commands above where it is")
     folder = claim_folder(folder, named=named)
     files = _Files.of(folder, run_id)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +42,7 @@ from virnuc_profiler.cli.options.target_options import (
     refuse_options_of_builtin,
     resolve_model,
 )
-from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.cli.terminal import command_line, say, terminal_width
 from virnuc_profiler.errors import LibraryUnavailable, UsageError, first_line
 from virnuc_profiler.ranks.rank_variables import current_rank
 
@@ -135,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Telemetry: {shown_path(result.telemetry_path)}")
         print(f"Run: {shown_path(result.run_path)}")
         if not arguments.verbose:
-            print(f"All figures: virnuc-profiler report {shown_path(shlex.quote(result.run_path))}")
+            print(command_line(["virnuc-profiler", "report", result.run_path], "All figures: "))
     print(f"Results: {shown_path(request.output_dir)}")
     return 0 if result.succeeded else 1
 
@@ -155,12 +154,12 @@ def _rendered(run_path: str, *, whole: bool) -> str:
     from virnuc_profiler.telemetry.run_result import RunResult
 
     run = RunResult.load(run_path, max_bytes=sys.maxsize)
-    return TextRenderer().run(run) if whole else render_page(run, terminal_width())
+    return TextRenderer(terminal_width()).run(run) if whole else render_page(run, terminal_width())
 
 
 def _measure(request: Request, configuration: Configuration, here: ThisProcess, kernel_batches: int) -> Result:
     from virnuc_profiler.capture.cpu_check import quota_notice
-    from virnuc_profiler.cli.progress import show_run
+    from virnuc_profiler.cli.live.run_progress import show_run
     from virnuc_profiler.cli.sweep import describe_model
     from virnuc_profiler.inference.loading.environment import require_environment
     from virnuc_profiler.sweep.plan.budgets import require_budget
@@ -190,14 +189,14 @@ def _measure(request: Request, configuration: Configuration, here: ThisProcess, 
         model.warm_up(workload, num_workers=min(1, workers))
     run_id = configuration.run_id + ("" if workload.part is None else workload.part.suffix)
     keep_earlier(trial_paths(request.output_dir, run_id))
-    with show_run(workload) as progress:
+    with show_run(workload, configuration, model.live_figures, alone=request.part is None) as progress:
         result = model.run_trial(
             workload, configuration, request.output_dir, progress.count_sequences, progress.count_tokens
         )
     if result.succeeded and kernel_batches and result.run_path is not None:
         _add_kernels(model, workload, configuration, Path(result.run_path), kernel_batches)
     if not result.succeeded:
-        print(f"virnuc-profiler: error: {configuration} failed, {result.message}", file=sys.stderr)
+        say(f"virnuc-profiler: error: {configuration} failed, {result.message}")
     return result
 
 
@@ -213,7 +212,7 @@ def _add_kernels(
         with Heartbeat(f"running {num_batches} batches again under CUPTI"):
             model.add_kernels(workload, configuration, run_path, num_batches)
     except (LibraryUnavailable, ValueError) as error:
-        print(f"virnuc-profiler: no kernels were captured: {error}", file=sys.stderr)
+        say(f"virnuc-profiler: no kernels were captured: {error}")
     except Exception as error:  # of the program that is run again, such as a lack of device memory
         reason = f"{type(error).__name__}: {first_line(error)}"
-        print(f"virnuc-profiler: no kernels were captured, because the batches failed, {reason}", file=sys.stderr)
+        say(f"virnuc-profiler: no kernels were captured, because the batches failed, {reason}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.options.arguments import file_path
 from virnuc_profiler.cli.options.result_folder import refuse_result
+from virnuc_profiler.cli.terminal import terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.sweep.plan.steps import STEPS
 
@@ -120,8 +121,10 @@ def render(path: Path, format_name: str = "text") -> str:
 
 
 def _renderer(format_name: str) -> Renderer:
-    from virnuc_profiler.reports.renderers import RENDERERS
+    from virnuc_profiler.reports.renderers import RENDERERS, TextRenderer
 
+    if format_name == "text":
+        return TextRenderer(terminal_width())
     if format_name not in RENDERERS:
         raise UsageError(f"--format {format_name!r} is not one of {', '.join(RENDERERS)}")
     return RENDERERS[format_name]

@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             return dry_resume(arguments.resume, given, limits_of(arguments))
         with model_host(arguments) as host:
-            return _resume(arguments.resume, given, host, allow_mixed=arguments.allow_mixed)
+            return _resume(arguments.resume, given, host, allow_mixed=arguments.allow_mixed, metrics=arguments.metrics)
     if arguments.allow_mixed:
         raise UsageError("--allow-mixed needs --resume DIR: a new sweep mixes nothing")
     fasta = fasta_of_environment()
@@ -149,7 +149,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             return dry_run(request, decisions, limits_of(arguments))
         arguments.output_dir = claim_folder(request.output_dir, named="output_dir" in given)
-        return _start(dataclasses.replace(request, output_dir=arguments.output_dir), decisions, host)
+        request = dataclasses.replace(request, output_dir=arguments.output_dir)
+        return _start(request, decisions, host, arguments.metrics)
 
 
 def _decisions(arguments: argparse.Namespace, given: dict[str, Any], host: ModelHost) -> Decisions:
@@ -178,7 +179,7 @@ def _decisions(arguments: argparse.Namespace, given: dict[str, Any], host: Model
     return found
 
 
-def _start(request: Request, decisions: Decisions, host: ModelHost) -> int:
+def _start(request: Request, decisions: Decisions, host: ModelHost, metrics: Path | None) -> int:
     from virnuc_profiler.sweep.plan.budgets import check_budgets
     from virnuc_profiler.sweep.results.from_journal import Documents
     from virnuc_profiler.sweep.results.journal import Journal
@@ -200,10 +201,10 @@ def _start(request: Request, decisions: Decisions, host: ModelHost) -> int:
             if note := uncrossed_note(steps_by_name[name]):
                 print(note)
         journal.begin(decisions.plan(request, workload, validation))
-        return _run(_loaded(request, host, decisions.grid, decisions.knobs), request, journal)
+        return _run(_loaded(request, host, decisions.grid, decisions.knobs), request, journal, metrics)
 
 
-def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mixed: bool) -> int:
+def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mixed: bool, metrics: Path | None) -> int:
     from virnuc_profiler.sweep.results.journal import Journal
     from virnuc_profiler.telemetry.files import remove_unfinished
 
@@ -227,7 +228,7 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
         if not left:
             print()
             sweep.conditions = record.current_conditions  # no result of this process is added
-            return _finish(sweep, request, None)
+            return _finish(sweep, request, None, metrics)
         require_same_conditions(record, folder, conditions_so_far(record), allow_mixed)
         _require_environment(sweep.steps[name] for name, _ in left)
         first = left[0][1]
@@ -238,7 +239,7 @@ def _resume(folder: Path, given: Mapping[str, Any], host: ModelHost, *, allow_mi
         model = _loaded(request, host, record.plan.grid, record.plan.knobs)
         require_same_conditions(record, folder, model.conditions(), allow_mixed)
         require_same_model(record, folder, request, model.description, allow_mixed)
-        return _run(model, request, journal)
+        return _run(model, request, journal, metrics)
 
 
 def _loaded(request: Request, host: ModelHost, grid: Grid, knobs: KnobSet) -> LoadedModel:
@@ -258,17 +259,19 @@ def _loaded(request: Request, host: ModelHost, grid: Grid, knobs: KnobSet) -> Lo
     return model
 
 
-def _run(model: LoadedModel, request: Request, journal: Journal) -> int:
+def _run(model: LoadedModel, request: Request, journal: Journal, metrics: Path | None) -> int:
     """Run what is left of the journal's current sweep."""
-    return _finish(_sweep(request, journal, model.conditions()), request, model)
+    return _finish(_sweep(request, journal, model.conditions()), request, model, metrics)
 
 
-def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
+def _finish(sweep: Sweep, request: Request, model: LoadedModel | None, metrics: Path | None) -> int:
     """Run the sweep, without a model if everything is there already, and print where the results are."""
-    from virnuc_profiler.cli.progress import show_progress
+    from virnuc_profiler.cli.live.show_sweep import show_sweep
+    from virnuc_profiler.cli.live.sweep_progress import make_progress
     from virnuc_profiler.sweep.plan.cooldown import min_pause_s
     from virnuc_profiler.sweep.results.remaining import is_confirmation_left
     from virnuc_profiler.sweep.results.result import ENVIRONMENT
+    from virnuc_profiler.sweep.trial.loaded_model import LiveFigures
 
     assert sweep.journal is not None
     todo = sweep.journal.current.plan
@@ -282,8 +285,14 @@ def _finish(sweep: Sweep, request: Request, model: LoadedModel | None) -> int:
         expected = estimate(request, sweep.workload, [workload.tokens for workload in planned])
         more = time_of_race(names) if confirms else ""
         print(f"Time: {expected} for {_counted_trials(planned, sweep.repeats)}{more}\n", flush=True)
-    with show_progress(planned, min_pause_s(request.cooldown_s), confirms=confirms) as progress:
-        sweep.listener = progress
+    progress = sweep.listener = make_progress(
+        planned,
+        min_pause_s(request.cooldown_s),
+        confirms=confirms,
+        figures=LiveFigures if model is None else model.live_figures,
+        so_far=[trial.result for trial in sweep.journal.current.trials],
+    )
+    with show_sweep(progress, request.output_dir, metrics):
         if model is not None:
             sweep.run_trial = partial(model.run_trial, on_tokens=progress.trial_counted)
             sweep.run_brief_trial = partial(model.run_trial, on_tokens=progress.trial_counted, brief=True)

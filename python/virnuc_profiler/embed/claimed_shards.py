@@ -21,6 +21,9 @@ from virnuc_profiler.ranks.claim_folder import ClaimFolder
 from virnuc_profiler.ranks.rank import Rank
 
 CLAIMS_FOLDER: Final = "claims"
+SINGLE_NAME: Final = "0"
+"""Name of a process that is alone."""
+
 FIRST_PAUSE_S: Final = 0.2
 MAX_PAUSE_S: Final = 5.0
 """Pauses between two looks at the shards that others hold, once there are no others. They grow, since the server of a
@@ -153,7 +156,7 @@ def unique_name(claims: ClaimFolder, rank: Rank) -> str:
     Raises:
         OutputError: The folder of the claims cannot be written.
     """
-    name = "0" if rank.is_single else f"{rank.index}of{rank.count}"
+    name = SINGLE_NAME if rank.is_single else f"{rank.index}of{rank.count}"
     number = 1
     while not claims.take(key := name if number == 1 else f"{name}_{number}"):
         number += 1

@@ -76,9 +76,13 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     run = profiled.close()
     if run is None:
         return
+    from virnuc_profiler.errors import OutputError
     from virnuc_profiler.pytest_plugin.plugin_session import PluginSession
 
-    outcome = item.config.stash.get(_SESSION, PluginSession()).finish(item.nodeid, run)
+    try:
+        outcome = item.config.stash.get(_SESSION, PluginSession()).finish(item.nodeid, run)
+    except OutputError as error:
+        pytest.fail(str(error), pytrace=False)
     item.user_properties += outcome.properties()
     if outcome.warning:
         item.warn(pytest.PytestWarning(outcome.warning))

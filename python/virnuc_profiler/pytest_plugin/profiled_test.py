@@ -18,7 +18,7 @@ Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
 MAX_ROUNDS: Final = 100_000
-"""Most rounds of a test that are recorded. A file of these has about 30 MB."""
+"""Most rounds of a test that are recorded. A file of these has about 12 MB."""
 
 _MIN_ROUNDS: Final = 60
 """Fewer rounds, with their warm-up, give no interval to compare; see `rate_interval`."""

@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Final, TextIO
+from typing import IO, Any, Final, TextIO
 
+from virnuc_profiler.ranks.rank_status import STATUS_VARIABLE, read_states
 from virnuc_profiler.ranks.rank_variables import rank_environment
 
 LAUNCHER_VARIABLE: Final = "VIRNUC_PROFILER_LAUNCHER_PID"
@@ -30,6 +31,9 @@ _LAST_LINES_S: Final = 2.0
 
 Environments = Sequence[Mapping[str, str]]
 
+OnState = Callable[[int, Mapping[str, Any] | None], None]
+"""Takes the number of a rank and the state that it tells; None once it has ended."""
+
 
 def run_ranks(
     command: Sequence[str],
@@ -38,6 +42,7 @@ def run_ranks(
     say: Callable[[str], None],
     max_restarts: int = MAX_RESTARTS,
     stop_s: float = STOP_S,
+    on_state: OnState | None = None,
 ) -> list[int]:
     """Run a command once for each rank at the same time, and return when all have ended.
 
@@ -51,6 +56,7 @@ def run_ranks(
         say: Prints a sentence on what happens to a rank.
         max_restarts: How often each rank is started again.
         stop_s: Seconds for ranks to end after a stop signal.
+        on_state: Takes the state of each rank, from threads; None if nothing shows it.
 
     Returns:
         The exit code of each rank; a negative one is the number of the signal that killed it.
@@ -58,7 +64,7 @@ def run_ranks(
     Raises:
         KeyboardInterrupt: A stop signal has arrived, and all ranks have ended.
     """
-    ranks = _Ranks(command, environments, say, max_restarts)
+    ranks = _Ranks(command, environments, say, max_restarts, on_state)
     try:
         ranks.run()
     except BaseException as stop:
@@ -71,12 +77,18 @@ class _Ranks:
     """The processes of all ranks, and the threads that wait for them and read from them."""
 
     def __init__(
-        self, command: Sequence[str], environments: Environments, say: Callable[[str], None], max_restarts: int
+        self,
+        command: Sequence[str],
+        environments: Environments,
+        say: Callable[[str], None],
+        max_restarts: int,
+        on_state: OnState | None,
     ) -> None:
         self._command = list(command)
         self._environments = environments
         self._say = say
         self._max_restarts = max_restarts
+        self._on_state = on_state
         self._job = secrets.token_hex(8)
         self._attempts = [0] * len(environments)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -130,15 +142,29 @@ class _Ranks:
             **rank_environment(index, len(self._environments), self._job, self._attempts[index]),
             LAUNCHER_VARIABLE: str(os.getpid()),
         }
-        process = subprocess.Popen(
-            self._command,
-            env={**os.environ, **self._environments[index], **own},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which passes it on
-        )
+        told, tells = (None, None) if self._on_state is None else os.pipe()
+        if tells is not None:
+            own[STATUS_VARIABLE] = str(tells)
+        try:
+            process = subprocess.Popen(
+                self._command,
+                env={**os.environ, **self._environments[index], **own},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which passes it on
+                pass_fds=() if tells is None else (tells,),
+            )
+        except BaseException:
+            if told is not None:
+                os.close(told)
+            raise
+        finally:
+            if tells is not None:
+                os.close(tells)
         self._processes[index] = process
+        if told is not None:
+            threading.Thread(target=self._pass_state_on, args=(index, told), name=f"state {index}", daemon=True).start()
         threading.Thread(target=self._watch, args=(index, process), name=f"rank {index}", daemon=True).start()
 
     def _watch(self, index: int, process: subprocess.Popen[bytes]) -> None:
@@ -164,6 +190,12 @@ class _Ranks:
                 with self._printing, suppress(OSError, ValueError):  # a reader that has left must not stop the ranks
                     stream.write(f"[rank {index}] {text}\n" if text else "\n")
                     stream.flush()
+
+    def _pass_state_on(self, index: int, descriptor: int) -> None:
+        assert self._on_state is not None
+        for state in read_states(descriptor):
+            self._on_state(index, state)
+        self._on_state(index, None)
 
     def _signal(self, number: int) -> None:
         for process in list(self._processes.values()):

@@ -15,13 +15,14 @@ _STAGE_HEADINGS: Final = ("Stage", "Launches", "Operations", "GPU ms", "Busy ms"
 _KERNEL_HEADINGS: Final = ("Stage", "Kernel or copy", "Count", "GPU ms", "Mean us", "Share")
 _UNSTAGED: Final = "(no stage)"
 _NAME_WIDTH: Final = 60
+_MIN_NAME_WIDTH: Final = 20
 _SMALL_ERROR_NS: Final = 20_000
 """Error of launch times that needs no note: a launch takes the host some microseconds itself."""
 TOP_KERNELS: Final = 5
 """Number of kernels that are shown for each stage."""
 
 
-def render_kernels(kernels: KernelActivity) -> str:
+def render_kernels(kernels: KernelActivity, width: int | None = None) -> str:
     """Render the busy share, the gaps, the launches, and the kernels of each stage.
 
     Times by stage are per batch, and those of kernels of all captured batches. Shares of kernels are of the summed
@@ -29,9 +30,14 @@ def render_kernels(kernels: KernelActivity) -> str:
 
     Args:
         kernels: Device work of the captured batches.
+        width: Maximum number of characters of a line of a table, as far as names can be cut; None for no limit.
     """
     stages = aligned([_STAGE_HEADINGS, *(_stage_row(stage, kernels.batches) for stage in kernels.stages)])
-    top = aligned([_KERNEL_HEADINGS, *_kernel_rows(kernels)], left=2)
+    rows = [_KERNEL_HEADINGS, *_kernel_rows(kernels)]
+    top = aligned(rows, left=2)
+    if width is not None and (over := max(map(len, top)) - width) > 0:
+        limit = max(_MIN_NAME_WIDTH, max(len(row[1]) for row in rows) - over)
+        top = aligned([(stage, shortened(name, limit), *figures) for stage, name, *figures in rows], left=2)
     rule = "=" * max(map(len, (*stages, *top)))
     return "\n".join(
         [

@@ -34,11 +34,18 @@ class Renderer(Protocol):
 
 
 class TextRenderer:
-    """Tables for a terminal."""
+    """Tables for a terminal.
+
+    Args:
+        width: Maximum number of characters of a line of a table; None for no limit.
+    """
+
+    def __init__(self, width: int | None = None) -> None:
+        self._width = width
 
     def step(self, document: Document) -> str:
         """Render one step as its table."""
-        return render_step(document) + "\n"
+        return render_step(document, self._width) + "\n"
 
     def best(self, best: BestConfiguration) -> str:
         """Render the recommended configuration as the table of its validation."""
@@ -46,7 +53,7 @@ class TextRenderer:
 
     def run(self, run: RunResult) -> str:
         """Render the performance report, the stages, the kernels if they were captured, and the diagnosis."""
-        return render_run(run)
+        return render_run(run, self._width)
 
     def telemetry(self, performance: Performance) -> str:
         """Render the performance report."""

@@ -15,19 +15,20 @@ from virnuc_profiler.reports.stage_table import render_stages
 from virnuc_profiler.telemetry.run_result import RunResult
 
 
-def render_run(run: RunResult) -> str:
+def render_run(run: RunResult, width: int | None = None) -> str:
     """Render what ``virnuc-profiler report`` prints on a saved run: figures, stages, kernels if captured, diagnosis.
 
     Args:
         run: Run to render.
+        width: Maximum number of characters of a line of a table; None for no limit.
 
     Raises:
         ValueError: The run's metadata contain NaN or infinity.
         TypeError: The run's metadata contain a type that JSON does not support.
     """
     performance, diagnosis = _judge(run)
-    kernels = "" if run.kernels is None else f"{render_kernels(run.kernels)}\n\n"
-    return f"{performance}\n{render_stages(run)}\n\n{kernels}{render_diagnosis(diagnosis)}\n"
+    kernels = "" if run.kernels is None else f"{render_kernels(run.kernels, width)}\n\n"
+    return f"{performance}\n{render_stages(run, width)}\n\n{kernels}{render_diagnosis(diagnosis)}\n"
 
 
 def _judge(run: RunResult) -> tuple[str, Diagnosis]:

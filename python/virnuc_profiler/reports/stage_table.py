@@ -11,7 +11,7 @@ import numpy as np
 from virnuc_profiler.analysis.summary.run_summary import profiling_cost_keys
 from virnuc_profiler.analysis.timing.interval_columns import length, length_by_group
 from virnuc_profiler.analysis.timing.statistics import percentile
-from virnuc_profiler.reports.columns import aligned
+from virnuc_profiler.reports.columns import aligned, fitted
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, number, share, words
 from virnuc_profiler.reports.performance_rows import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
@@ -20,7 +20,11 @@ from virnuc_profiler.telemetry.stage_columns import Column, StageColumns
 _HEADINGS: Final = ("Stage", "Batches", "Host p50", "Host p95", "Device p50", "Device p95", "Share of run")
 
 
-def render_stages(run: RunResult) -> str:
+_SHORT_HEADINGS: Final = ("Stage", "Batches", "Host p50", "p95", "Device p50", "p95", "Share")
+"""Headings of a narrow table."""
+
+
+def render_stages(run: RunResult, width: int | None = None) -> str:
     """Render a table with one line per stage: median and 95th percentile of its time in ms, and its share of the run.
 
     Percentiles are over batches. If a stage occurs more than once in a batch, its times are added up, and overlaps
@@ -30,11 +34,14 @@ def render_stages(run: RunResult) -> str:
 
     Args:
         run: Run to render.
+        width: Maximum number of characters of a line of the table; None for no limit.
     """
     stages = run.batches.stages
     found = {name: stages[stages.named({name})] for name in run.stage_names}
     rows = [_HEADINGS, *(_row(name, same, run.elapsed_s) for name, same in found.items() if len(same))]
     lines = aligned(rows)
+    if width is not None and max(map(len, lines)) > width:
+        lines = fitted([_SHORT_HEADINGS, *rows[1:]], width)
     rule = "=" * max(map(len, lines))
     notes = [_precision(stages) if run.device.timed else f"Device times: {NOT_MEASURED} ({words(run.device.reason)})"]
     if run.cost is not None:

@@ -24,7 +24,6 @@ from virnuc_profiler.reports.sweeps.sweep_columns import (
     MEM,
     STATUS,
     TOK,
-    Column,
     advantage_columns,
     gigabytes,
     knob_columns,
@@ -33,16 +32,15 @@ from virnuc_profiler.reports.sweeps.sweep_columns import (
     named,
     packing_column,
     rate_columns,
-    rule,
     seconds,
     seen,
     sequences_per_sec,
-    table,
     tokens_per_sec,
     with_half_width,
 )
 from virnuc_profiler.reports.sweeps.sweep_notes import failure_text, held_down, rate_notes, remarks, stood_still
 from virnuc_profiler.reports.sweeps.sweep_verdicts import best_label
+from virnuc_profiler.reports.sweeps.table_layout import Column, rule, table
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.plan.steps import MIN_PACKING
 from virnuc_profiler.sweep.results.choice import missed_packing
@@ -54,12 +52,17 @@ _LONGEST_REASON: Final = 1000
 """More characters of the reason for a choice are cut, as they can only come from a damaged file."""
 
 
-def render_step(document: Document) -> str:
-    """Return the table of any step."""
-    return _RENDERERS[document.step](document)
+def render_step(document: Document, width: int | None = None) -> str:
+    """Return the table of any step. Sentences below it are lines of any length.
+
+    Args:
+        document: Document of the step.
+        width: Maximum number of characters of a line of the table; None for no limit.
+    """
+    return _RENDERERS[document.step](document, width)
 
 
-def render_baseline(document: Document) -> str:
+def render_baseline(document: Document, width: int | None = None) -> str:  # noqa: ARG001
     """Return the baseline's figures."""
     lines = [*map(_figures, document.results), *rate_notes(document.results)]
     of_defaults = all(result.configuration == document.knobs.baseline for result in document.results)
@@ -67,27 +70,27 @@ def render_baseline(document: Document) -> str:
     return "\n".join([title, rule(34), *lines, rule(34)])
 
 
-def render_dataloader(document: Document) -> str:
+def render_dataloader(document: Document, width: int | None = None) -> str:
     """Return a line for each number of workers and prefetch factor."""
     figures = [TOK, GPU, MEM, *advantage_columns(document), *last_columns(document)]
     columns = [*knob_columns(document), *rate_columns(document), *figures]
-    return _sweep_table("DataLoader Parameter Sweep", 67, columns, document)
+    return _sweep_table("DataLoader Parameter Sweep", 67, columns, document, width)
 
 
-def render_packing(document: Document) -> str:
+def render_packing(document: Document, width: int | None = None) -> str:
     """Return a line for each token budget and buffer size."""
     knobs = knob_columns(document, {"token_budget": 7})
     figures = [packing_column(document), GPU, MEM, *advantage_columns(document), *last_columns(document)]
     columns = [*knobs, *rate_columns(document), *figures]
-    return _sweep_table("Packing Parameter Sweep", 70, columns, document)
+    return _sweep_table("Packing Parameter Sweep", 70, columns, document, width)
 
 
-def render_interaction(document: Document) -> str:
+def render_interaction(document: Document, width: int | None = None) -> str:
     """Return a line for each number of workers and token budget, including the failed ones."""
     figures = [*rate_columns(document), packing_column(document), GPU, MEM, *advantage_columns(document), STATUS]
     columns = [*knob_columns(document), *figures, *last_columns(document)]
     title = "Parameter Interaction Sweep (num_workers x token_budget)"
-    lines = table(title, 70, columns, document.results)
+    lines = table(title, 70, columns, document.results, width)
     best = document.best
     if best is None:
         lines.append(f"{best_label(document)}: none, no configuration succeeded")
@@ -99,20 +102,22 @@ def render_interaction(document: Document) -> str:
     return "\n".join([*lines, *remarks(document)])
 
 
-def render_grid(document: Document) -> str:
+def render_grid(document: Document, width: int | None = None) -> str:
     """Return a line for each configuration of a target's own knobs."""
     figures = [TOK, packing_column(document), GPU, MEM, *advantage_columns(document), *last_columns(document)]
     title = f"Grid of {printable(document.knobs.target)}"
-    return _sweep_table(title, 70, [*knob_columns(document), *rate_columns(document), *figures], document)
+    return _sweep_table(title, 70, [*knob_columns(document), *rate_columns(document), *figures], document, width)
 
 
-def render_search(document: Document) -> str:
+def render_search(document: Document, width: int | None = None) -> str:
     """Return a line for each configuration that a search has tried, in the order in which it first did."""
     figures = [packing_column(document), MEM, *advantage_columns(document), *last_columns(document)]
-    return _sweep_table("Adaptive Search", 80, [*knob_columns(document), *rate_columns(document), *figures], document)
+    return _sweep_table(
+        "Adaptive Search", 80, [*knob_columns(document), *rate_columns(document), *figures], document, width
+    )
 
 
-def render_validation(document: Document) -> str:
+def render_validation(document: Document, width: int | None = None) -> str:  # noqa: ARG001
     """Return the best configuration on the longer workload, and what it means for a large job."""
     reason = "" if document.choice is None else document.choice.reason
     required = document.min_packing
@@ -173,10 +178,10 @@ def _missed_packing(results: Sequence[Result], required: float | None) -> list[s
     ]
 
 
-def _sweep_table(title: str, width: int, columns: Sequence[Column], document: Document) -> str:
+def _sweep_table(title: str, min_width: int, columns: Sequence[Column], document: Document, width: int | None) -> str:
     """Return a table of the successful configurations, with the best, the baseline and the failed ones below."""
     best, baseline, names = document.best, document.baseline, document.grid
-    lines = table(title, width, columns, [result for result in document.results if result.succeeded])
+    lines = table(title, min_width, columns, [one for one in document.results if one.succeeded], width)
     if best is None:
         lines.append(f"{best_label(document)}: none, no configuration succeeded")
     else:
@@ -221,7 +226,7 @@ def _required(required: float | None) -> str:
     return NOT_MEASURED if required is None else limit(100 * required, "%")
 
 
-_RENDERERS: Final[Mapping[str, Callable[[Document], str]]] = {
+_RENDERERS: Final[Mapping[str, Callable[[Document, int | None], str]]] = {
     "baseline": render_baseline,
     "dataloader": render_dataloader,
     "packing": render_packing,

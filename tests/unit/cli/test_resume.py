@@ -13,6 +13,7 @@ from virnuc_profiler.cli.main import main
 from virnuc_profiler.sweep.plan.sample import Sample
 from virnuc_profiler.sweep.results.journal import JOURNAL_FILE, Journal, read_journal
 from virnuc_profiler.sweep.trial import measured_model as prepare
+from virnuc_profiler.sweep.trial.loaded_model import LiveFigures
 
 SMALL = (
     "--num-sequences", "8", "--cooldown", "0", "--weights", "random", "--device", "cpu", "--seed", "7",
@@ -36,6 +37,9 @@ class FakeModel:
 
     def warm_up(self, workload, num_workers):
         pass
+
+    def live_figures(self):
+        return LiveFigures()
 
     def run_trial(self, workload, configuration, output_dir, on_progress, on_tokens=None, brief=False):
         if len(self.trials.calls) == type(self).stop_after:

@@ -85,6 +85,7 @@ def test_a_slower_test_fails_with_the_sentence_and_its_interval(pytester, sessio
     assert re.search(r"test_one: SLOWER in these two runs: steady rounds/s -20\.\d%, -20\.\d to -\d\d\.\d%", output)
     assert "Steady rounds/s" in output  # the table of compare
     assert "tokens/s" not in output
+    assert "not known on both sides" not in output  # a test has no model and no sequences
     assert any(line.startswith("  SAME within 2% in these two runs: steady rounds/s") for line in section(result))
     assert len(list((pytester.path / "after").iterdir())) == 2  # that of the slower test too
     assert 'name="virnuc_verdict" value="SLOWER' in (pytester.path / "out.xml").read_text()
@@ -183,6 +184,15 @@ def test_wrong_options_end_the_session_at_once(pytester, session, options, messa
     result = session(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert message in str(result.stderr)
+
+
+def test_a_run_that_cannot_be_stored_fails_with_one_sentence(pytester, session):
+    pytester.makepyfile(ONE)
+    (pytester.path / "file").write_text("")
+    result = session("--virnuc-save", "file/runs")
+    result.assert_outcomes(failed=1)
+    assert "cannot" in str(result.stdout)
+    assert "Traceback" not in str(result.stdout)
 
 
 def test_a_loop_is_profiled_with_its_stages(pytester, session):

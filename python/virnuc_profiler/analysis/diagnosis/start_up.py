@@ -63,7 +63,7 @@ class StartUp:
 
     @property
     def costs_ns(self) -> Mapping[str, float]:
-        """Time that starting cost by phase, which is `phases` without the time that the first batch takes like any other.
+        """Time that starting cost by phase: `phases` without the time that the first batch takes like any other.
 
         A single batch does not count at all, because nothing says how long another one would take.
         """

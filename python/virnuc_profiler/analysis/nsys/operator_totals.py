@@ -23,7 +23,6 @@ from virnuc_profiler.telemetry.stage_columns import Column, Mask
 SortBy = Literal["self", "total"]
 """Time by which operators are sorted."""
 
-
 OTHER_RANGE: Final = -2
 """Stands for the group of an operation whose innermost range is not shown."""
 
@@ -119,6 +118,12 @@ class OperatorTotals:
         operations = np.ones(len(self.work.projections.launches.operations), np.int64)
         found: Mask = self.work.sums(operations)[self.order] > 0
         return found
+
+    @property
+    def domains(self) -> list[str]:
+        """Domains of the operators."""
+        ranges = self.work.projections.ranges
+        return [ranges.names[code] for code in np.unique(ranges.domain).tolist()]
 
     def label(self, at: int) -> tuple[str, str]:
         """Return domain and name of an operator.

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.embed.embed_prediction import print_forecast, projected_time, read_pace
@@ -110,7 +111,9 @@ def run(arguments: argparse.Namespace) -> int:
             warn_of_other_weights(prepared)
         while True:
             if not member.is_finished(prepared.shards):
-                outcome = _run_shards(request, prepared, device, projected, arguments.min_cosine, member)
+                outcome = _run_shards(
+                    request, prepared, device, projected, arguments.min_cosine, member, arguments.metrics
+                )
                 print_outcome(outcome, projected, whole=speaks)
             if rank.launcher in OWN_LAUNCHERS:  # the launcher checks when all ranks have ended
                 return 0
@@ -132,6 +135,7 @@ def _run_shards(
     projected: Projected | None,
     min_cosine: float | None,
     member: JobRank,
+    metrics: Path | None,
 ) -> RankOutcome:
     from virnuc_profiler.capture.target import resolve_target
     from virnuc_profiler.cli.embed.embed_progress import show_job
@@ -160,7 +164,16 @@ def _run_shards(
         _log.warning("another process of this job computes on %s (%s) too, so both are slower", device, uuid)
     prepared = begin_job(prepared, weights)
     queue = member.queue(prepared.shards)
-    with show_job(prepared.left, queue, member.rank) as meter, _memory_errors_explained():
+    showing = show_job(
+        prepared.left,
+        queue,
+        member.rank,
+        budget=request.configuration.token_budget,
+        folder=prepared.folder,
+        name=member.name,
+        metrics=metrics,
+    )
+    with showing as meter, _memory_errors_explained():
         return run_rank(
             prepared.job,
             prepared.folder,

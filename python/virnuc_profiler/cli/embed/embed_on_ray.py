@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.embed.embed_prediction import projected_time, read_pace
 from virnuc_profiler.cli.embed.embed_preparation import describe, prepare, warn_of_other_weights
-from virnuc_profiler.cli.embed.embed_progress import JobMeter
 from virnuc_profiler.cli.embed.embed_report import check_job, projected_seconds, projected_text
+from virnuc_profiler.cli.embed.job_meter import JobMeter
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.measurement_request import require_writable
+from virnuc_profiler.cli.terminal import say
 from virnuc_profiler.embed.disk_space import require_space
 from virnuc_profiler.embed.job_folder import TELEMETRY_FOLDER
 from virnuc_profiler.embed.manifest.finished_shards import FinishedShards
@@ -158,12 +159,15 @@ def rank_arguments(
     }
     if arguments.num_workers is not None:
         values["--num-workers"] = knobs.num_workers
+    if arguments.metrics is not None:
+        values["--metrics"] = arguments.metrics.absolute()
     if arguments.min_cosine is not None:
         values["--min-cosine"] = arguments.min_cosine
     flags = {
         "--skip-invalid": request.skip_invalid,
         "--per-residue": request.per_residue,
         "--trust-sizes": True,  # this process has compared the checksums
+        "--quiet": arguments.quiet,
         "--debug": arguments.debug,
     }
     options = [f"{name}={value}" for name, value in values.items()]
@@ -230,4 +234,4 @@ def _show(index: int, line: Line) -> None:
 
 
 def _say(sentence: str) -> None:
-    print(f"virnuc-profiler: {sentence}", file=sys.stderr, flush=True)
+    say(f"virnuc-profiler: {sentence}")

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from virnuc_profiler.cli.terminal import say
 
 if TYPE_CHECKING:
     from virnuc_profiler.cli.options.embed_options import EmbedRequest
@@ -38,7 +39,7 @@ def read_pace(request: EmbedRequest, job: EmbedJob) -> MeasuredRanks | None:
     except TelemetryFormatError as error:
         if request.measured != request.config:
             raise
-        print(f"virnuc-profiler: warning: no time is predicted, {error}", file=sys.stderr)
+        say(f"virnuc-profiler: warning: no time is predicted, {error}")
         return None
     require_model(measured.source, job.shape)
     return measured

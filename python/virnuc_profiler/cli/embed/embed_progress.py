@@ -1,150 +1,136 @@
 # SPDX-License-Identifier: MIT
-"""How far an embed job is: a bar on a terminal, lines in a log, with the rate of this process and the time left."""
+"""How far an embed job is: a live view on a terminal, lines in a log with rate and time left, and metrics in a file."""
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-
+from virnuc_profiler.capture.sampling.live_reading import latest_reading
+from virnuc_profiler.cli.embed.embed_metrics import embed_metrics
+from virnuc_profiler.cli.embed.job_meter import JobMeter
 from virnuc_profiler.cli.heartbeat import Heartbeat
-from virnuc_profiler.embed.claimed_shards import ClaimedShards
-from virnuc_profiler.embed.rank_worker import RankListener
+from virnuc_profiler.cli.live.metrics_file import metrics_file
+from virnuc_profiler.cli.live.screen import Screen, shows_live
+from virnuc_profiler.cli.live.ticker import Ticker
+from virnuc_profiler.embed.claimed_shards import SINGLE_NAME, ClaimedShards
 from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.ranks.rank import Rank
+from virnuc_profiler.ranks.rank_status import StatusPipe
 from virnuc_profiler.ranks.rank_variables import RAY
-from virnuc_profiler.sweep.plan.estimate import in_words
-from virnuc_profiler.telemetry.number_text import number
+from virnuc_profiler.reports.open_metrics import Metric
 
-_WINDOW_S: Final = 60.0
-"""The rate is that of the last minute, so that a job that was slow for a while is not predicted by it for hours."""
-_STEP_S: Final = 1.0
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+STATE_EVERY_S: Final = 1.0
 
 
-class JobMeter(RankListener):
-    """Counts what is done, and tells the rate and the time left.
+class _Shown:
+    """What a live view, metrics and the launcher are told of a job.
 
     Args:
-        tokens: Tokens of the shards that are left.
-        shards: Number of these shards.
-        clock: Returns monotonic seconds.
-        others: Returns the tokens of these shards that other processes have finished.
-        ranks: Number of processes that work on them.
-        window_s: Seconds of which the rate is the mean.
+        meter: Counts what is done.
+        budget: Token budget of a batch.
+        labels: Labels of the metrics.
     """
 
-    def __init__(
-        self,
-        tokens: int,
-        shards: int,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        others: Callable[[], int] = lambda: 0,
-        ranks: int = 1,
-        window_s: float = _WINDOW_S,
-    ) -> None:
-        self._total = tokens
-        self._shards = shards
-        self._clock = clock
-        self._others = others
-        self._ranks = ranks
-        self._window_s = window_s
-        self._began = clock()
-        self._points: deque[tuple[float, int, int]] = deque()
-        self._last = (self._began, 0, 0)
-        self.shards_written = 0
+    def __init__(self, meter: JobMeter, budget: int, labels: dict[str, str]) -> None:
+        self._meter = meter
+        self._budget = budget
+        self._labels = labels
 
-    @property
-    def share(self) -> float:
-        """Share of the tokens that is done, from 0 to 1."""
-        return min(1.0, self._done / self._total) if self._total else 1.0
+    def rows(self, columns: int) -> Iterator[RenderableType]:
+        """Yield the rows of the live view.
 
-    @property
-    def _done(self) -> int:
-        return self._last[2] + self._others()
+        Args:
+            columns: Columns of the terminal.
+        """
+        from virnuc_profiler.cli.live.view_rows import bar, facts, gpu_facts, headline, packing_of, rate_facts
 
-    def batch_done(self, sequences: int, tokens: int) -> None:
-        """Note how much is done."""
-        now = self._clock()
-        self._last = (now, sequences, tokens)
-        if not self._points or now - self._points[-1][0] >= _STEP_S:
-            self._points.append(self._last)
-            while now - self._points[0][0] > self._window_s:
-                self._points.popleft()
+        meter = self._meter
+        yield headline(f"embed: {meter.written}", meter.seconds_left(), columns)
+        yield bar(meter.share, columns)
+        sequences_per_s, tokens_per_s = meter.rates() or (None, None)
+        packing = packing_of(meter.tokens, meter.batches, self._budget)
+        yield from facts("run", rate_facts(sequences_per_s, tokens_per_s, packing), columns)
+        yield from facts("gpu", gpu_facts(latest_reading()), columns)
 
-    def shard_done(self, shard: Shard) -> None:  # noqa: ARG002
-        """Count the shards that are on the disk."""
-        self.shards_written += 1
+    def state(self) -> dict[str, Any]:
+        """Return the state of this rank for the launcher that shows it."""
+        meter, rates = self._meter, self._meter.rates() or (None, None)
+        reading = latest_reading()
+        return {
+            "share": meter.share,
+            "total_tokens": meter.total_tokens,
+            "sequences_per_s": rates[0],
+            "tokens_per_s": rates[1],
+            "shards": meter.shards_written,
+            "total_shards": meter.total_shards,
+            "gpu": None if reading is None else asdict(reading),
+        }
 
-    def rates(self) -> tuple[float, float] | None:
-        """Return sequences and tokens per second of the last minute; None before two batches are done."""
-        if not self._points:
-            return None
-        (first_at, sequences, tokens), (last_at, last_sequences, last_tokens) = self._points[0], self._last
-        if last_at <= first_at:
-            return None
-        return (last_sequences - sequences) / (last_at - first_at), (last_tokens - tokens) / (last_at - first_at)
+    def metrics(self, running: bool) -> list[Metric]:
+        """Return the metrics of this process.
 
-    def __str__(self) -> str:
-        here = " here" if self._ranks > 1 else ""
-        written = f"{self.shards_written} of {self._shards} shards written{here}"
-        rates = self.rates()
-        if rates is None:
-            return f"no rate yet, {in_words(self._clock() - self._began)} so far, {written}"
-        done = f"{self.share:.1%}, {number(rates[0])} sequences/s, {number(rates[1])} tokens/s, {written}"
-        left = self._total - self._done
-        if left <= 0:
-            return f"{done}, writing the last"
-        seconds = left / (self._ranks * rates[1]) - (self._clock() - self._last[0]) if rates[1] else 0.0
-        return f"{done}, about {in_words(max(0.0, seconds))} left"
-
-
-class _BarMeter(JobMeter):
-    """Moves a bar, at most a few times a second."""
-
-    def __init__(self, tokens: int, shards: int, progress: Progress, others: Callable[[], int], ranks: int) -> None:
-        super().__init__(tokens, shards, others=others, ranks=ranks)
-        self._progress = progress
-        self._task = progress.add_task("embedding", total=1.0, text="")
-        self._next = 0.0
-
-    def batch_done(self, sequences: int, tokens: int) -> None:
-        """Note how much is done, and move the bar."""
-        super().batch_done(sequences, tokens)
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + 0.25
-            self._progress.update(self._task, completed=self.share, text=str(self))
+        Args:
+            running: Whether the job still runs in this process.
+        """
+        return embed_metrics(self._meter, latest_reading(), self._budget, self._labels, running=running)
 
 
 @contextmanager
-def show_job(left: Sequence[Shard], queue: ClaimedShards, rank: Rank) -> Iterator[JobMeter]:
-    """Show the progress of a job, and yield its receiver: a bar if stderr is a terminal, else a line every 10 s.
+def show_job(
+    left: Sequence[Shard],
+    queue: ClaimedShards,
+    rank: Rank,
+    *,
+    budget: int,
+    folder: Path,
+    name: str,
+    metrics: Path | None = None,
+) -> Iterator[JobMeter]:
+    """Show the progress of a job, and yield its receiver: a live view if stderr is a terminal, else a line every 10 s.
 
-    Several ranks may share a terminal, so they print lines.
+    Several ranks may share a terminal, so they print lines; those of this program's launcher tell it their state, and
+    it shows all of them.
 
     Args:
         left: Shards that are left.
         queue: Queue of the job, which knows what other ranks have finished.
         rank: Which rank this process is.
+        budget: Token budget of a batch.
+        folder: Folder of the job.
+        name: Name of this process, which no other living process of the job has.
+        metrics: File of the metrics, which every process but a single one writes under a name of its own; None for
+            none.
     """
-    tokens, shards = sum(shard.tokens for shard in left), len(left)
-    others = queue.tokens_of_others
-    console = Console(stderr=True)
-    if not console.is_terminal or not rank.is_single:
-        meter = JobMeter(tokens, shards, others=others, ranks=rank.count)
-        if rank.launcher == RAY:  # whose driver prints the lines, for all ranks together
-            yield meter
-            return
+    meter = JobMeter(sum(shard.tokens for shard in left), len(left), others=queue.tokens_of_others, ranks=rank.count)
+    shown = _Shown(meter, budget, {"folder": str(folder.absolute()), "rank": name})
+    file = metrics
+    if metrics is not None and name != SINGLE_NAME:
+        file = metrics.with_name(f"{metrics.stem}_rank{name}{metrics.suffix}")
+    with metrics_file(file, shown.metrics), _told(meter, shown, rank):
+        yield meter
+
+
+@contextmanager
+def _told(meter: JobMeter, shown: _Shown, rank: Rank) -> Iterator[None]:
+    """Show a job on a terminal, tell its state to the launcher, or print lines."""
+    if (pipe := StatusPipe.of_launcher()) is not None:
+        with Ticker(lambda _last: pipe.send(shown.state()), STATE_EVERY_S):
+            yield
+    elif rank.launcher == RAY:  # whose driver prints the lines, for all ranks together
+        yield
+    elif rank.is_single and shows_live():
+        from virnuc_profiler.cli.live.view_rows import rendered
+
+        with Screen(rendered(shown.rows)):
+            yield
+    else:
         label = "embedding" if rank.is_single else f"rank {rank.index}, embedding"
         with Heartbeat(lambda: f"{label}: {meter}"):
-            yield meter
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"))
-    with Progress(*columns, console=console, redirect_stdout=False, transient=True, refresh_per_second=4) as progress:
-        yield _BarMeter(tokens, shards, progress, others, rank.count)
+            yield

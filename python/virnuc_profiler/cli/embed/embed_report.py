@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from virnuc_profiler.cli.heartbeat import Heartbeat
 from virnuc_profiler.cli.options.measurement_request import shown_path
-from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.cli.terminal import say, terminal_width
 from virnuc_profiler.telemetry.number_text import counted
 
 if TYPE_CHECKING:
@@ -98,17 +98,16 @@ def check_and_index(folder: Path, job: EmbedJob) -> int:
     with Heartbeat("counting the vectors in the files"):
         found = verify_job(folder, job)
     if not found.complete:
-        print(
+        say(
             f"virnuc-profiler: error: {shown_path(folder)}: {shown_path(found.sentence())}; the same command "
-            "again, without --trust-sizes, writes what is missing or not right",
-            file=sys.stderr,
+            "again, without --trust-sizes, writes what is missing or not right"
         )
         return 1
     with Heartbeat("indexing the identifiers"):
         build_indexes(folder, job)
     print(f"Checked: {found.sentence()}")
     if bad := sum(record.non_finite for record in read_manifests(folder).values()):
-        print(f"virnuc-profiler: warning: {counted(bad, 'vector')} hold NaN or infinity", file=sys.stderr)
+        say(f"virnuc-profiler: warning: {counted(bad, 'vector')} hold NaN or infinity")
     print(f"Vectors: {shown_path(folder)} (in Python: virnuc_profiler.open_embeddings)")
     return 0
 

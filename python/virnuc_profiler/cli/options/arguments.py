@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from virnuc_profiler.cli.options.live_options import add_metrics_option, add_quiet_option
 from virnuc_profiler.cli.options.target_options import add_target_options
+from virnuc_profiler.cli.terminal import say
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.sweep.plan.steps import STEP_NAMES, TARGET_STEPS, default_values_text, in_order
@@ -53,8 +55,11 @@ class Parser(argparse.ArgumentParser):
         return known, unknown
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Write a message; argparse alone would hide that it cannot be written."""
-        (file or sys.stderr).write(message)
+        """Write a message; argparse alone would hide that it cannot be written. An error fits the terminal."""
+        if file is None or file is sys.stderr:
+            say(message.rstrip("\n"))
+        else:
+            file.write(message)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where help is, and exit."""
@@ -133,6 +138,9 @@ def add_measurement_options(parser: argparse.ArgumentParser, *, folder: str, seq
         "--try-all", action="store_true",
         help="also run configurations that are predicted not to fit the device's memory",
     )  # fmt: skip
+    if lists:
+        add_metrics_option(run)
+    add_quiet_option(run)
     run.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
 
 
@@ -221,7 +229,11 @@ def set_defaults_aside(parser: argparse.ArgumentParser, *others: str) -> None:
         parser: Parser of a command.
         others: Names of arguments that are no options of a measurement.
     """
-    names = [name for name in vars(parser.parse_args([])) if name not in (*others, "command", "run", "debug")]
+    names = [
+        name
+        for name in vars(parser.parse_args([]))
+        if name not in (*others, "command", "run", "debug", "quiet", "metrics")
+    ]
     parser.set_defaults(defaults={name: parser.get_default(name) for name in names}, **dict.fromkeys(names))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from virnuc_profiler.cli.options.arguments import DEVICES, device_name, file_path, model_name, number, reader, whole
+from virnuc_profiler.cli.options.live_options import add_metrics_option, add_quiet_option
 from virnuc_profiler.errors import TelemetryFormatError, UsageError
 from virnuc_profiler.inference.esm2.config import resolve_model_name
 from virnuc_profiler.targets.knobs.configuration import BASELINE, BUILTIN_KNOBS, Configuration
@@ -115,6 +116,8 @@ def add_embed_options(parser: argparse.ArgumentParser) -> None:
         "--trust-sizes", action="store_true",
         help="on resume, compare only the sizes of finished files, and not their checksums",
     )  # fmt: skip
+    add_metrics_option(output)
+    add_quiet_option(parser)
     parser.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from virnuc_profiler.cli.options.arguments import whole
+from virnuc_profiler.cli.terminal import say, terminal_width
 from virnuc_profiler.errors import UsageError
 from virnuc_profiler.ranks.gpu_list import ALL, choose_gpus, parse_ordinals, visible_entries
 from virnuc_profiler.ranks.local_launcher import LAUNCHER_VARIABLE, run_ranks
@@ -111,18 +112,32 @@ def run_on_this_host(arguments: argparse.Namespace) -> bool:
         KeyboardInterrupt: Ctrl-C, once all ranks have ended.
     """
     environments: Sequence[Mapping[str, str]]
+    shared = {"COLUMNS": str(terminal_width() - len("[rank 10] "))}  # what ranks print gets this before each line
     if arguments.gpus is not None:
         entries = _entries(arguments.gpus)
-        environments = [{"CUDA_VISIBLE_DEVICES": entry} for entry in entries]
+        environments = [{"CUDA_VISIBLE_DEVICES": entry, **shared} for entry in entries]
         on = f"for {', '.join(entries)}"
     else:
-        environments = [{"CUDA_VISIBLE_DEVICES": ""}] * arguments.ranks
+        environments = [{"CUDA_VISIBLE_DEVICES": "", **shared}] * arguments.ranks
         on = "on the CPU"
     print(f"Starting {counted(len(environments), 'rank')} {on}", flush=True)
     command = [sys.executable, "-m", "virnuc_profiler", *arguments.argv]
-    codes = run_ranks(command, environments, say=_say)
-    return 0 in codes
+    return 0 in _run_shown(command, environments)
+
+
+def _run_shown(command: Sequence[str], environments: Sequence[Mapping[str, str]]) -> Sequence[int]:
+    """Run the ranks, with a live view of all of them if stderr is a terminal; return their exit codes."""
+    from virnuc_profiler.cli.live.ranks_view import RanksView
+    from virnuc_profiler.cli.live.screen import Screen, shows_live
+
+    if not shows_live():
+        return run_ranks(command, environments, say=_say)
+    from virnuc_profiler.cli.live.view_rows import rendered
+
+    view = RanksView(len(environments))
+    with Screen(rendered(view.rows)):
+        return run_ranks(command, environments, say=_say, on_state=view.note)
 
 
 def _say(sentence: str) -> None:
-    print(f"virnuc-profiler: {sentence}", file=sys.stderr, flush=True)
+    say(f"virnuc-profiler: {sentence}")

@@ -311,7 +311,7 @@ class ActorPool:
         """Let another actor take the place of one that is lost.
 
         The rank of an actor that was killed on a node that lives is gone, so the next one may take over what it has
-        claimed. Of a node that does not answer, nobody knows what still runs there: the next rank is another one, and
+        claimed. What still runs on a node that does not answer cannot be known: the next rank is another one, and
         the lease of the lost one decides.
         """
         assert rank.place is not None

@@ -47,8 +47,8 @@ def render_operators(
         kernels: Maximum number of kernels to show per operator; 0 for no kernels.
     """
     shown, times = totals.largest(top), divide_self_time(totals, top)
-    domains = {totals.label(at)[0] for at in range(min(len(totals), 10_000))}
-    only = next(iter(domains)) if len(domains) == 1 else None
+    domains = totals.domains
+    only = domains[0] if len(domains) == 1 else None
     lines = _table(totals, shown, times, only, width)
     rule = "=" * max(map(len, lines))
     text = [*filled(title if only is None else f"{title}; domain {words(only, 40)}", width), rule, *lines, rule]
@@ -72,23 +72,17 @@ def render_operators(
 def _table(
     totals: OperatorTotals, shown: Sequence[OperatorTotal], times: SelfTimes, only: str | None, width: int
 ) -> list[str]:
+    rest = _rest(totals, shown, times)
     figures = [_OPERATORS, *(_figures(total, times) for total in shown)]
-    figures += [("", "", milliseconds(ns), share(_part(ns, times)), "") for _, ns in _rest(totals, shown, times)]
-    others = sum(max(len(row[place]) for row in figures) + len(" | ") for place in range(len(_OPERATORS)))
-    names = [["Operator"], *([total.name] for total in shown), *([name] for name, _ in _rest(totals, shown, times))]
+    figures += [("", "", milliseconds(ns), share(_part(ns, times)), "") for _, ns in rest]
+    columns = [["Operator", *(total.name for total in shown), *(name for name, _ in rest)]]
     if only is None:
-        domains = [total.domain for total in shown]
-        names = [[domain, *name] for domain, name in zip(_padded("Domain", domains, len(names)), names, strict=True)]
-        cut = [[_name(domain, _MAX_DOMAIN), name] for domain, name in names]
-        others += max(len(domain) for domain, _ in cut) + len(" | ")
-        names = cut
-    limit = max(_MIN_NAME, width - others)
-    rows = [(*name[:-1], _name(name[-1], limit), *row) for name, row in zip(names, figures, strict=True)]
-    return fitted(rows, width, left=len(names[0]))
-
-
-def _padded(heading: str, cells: Sequence[str], count: int) -> list[str]:
-    return [heading, *cells, *[""] * (count - 1 - len(cells))]
+        columns.insert(0, ["Domain", *(_name(total.domain, _MAX_DOMAIN) for total in shown), *[""] * len(rest)])
+    others = [*columns[:-1], *zip(*figures, strict=True)]
+    limit = max(_MIN_NAME, width - sum(max(map(len, column)) + len(" | ") for column in others))
+    columns[-1] = [_name(name, limit) for name in columns[-1]]
+    rows = [(*names, *row) for *names, row in zip(*columns, figures, strict=True)]
+    return fitted(rows, width, left=len(columns))
 
 
 def _figures(total: OperatorTotal, times: SelfTimes) -> tuple[str, ...]:

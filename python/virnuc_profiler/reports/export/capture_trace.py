@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from virnuc_profiler.analysis.nsys.gpu_capture import KINDS, Codes
+from virnuc_profiler.analysis.nsys.gpu_capture import KINDS, Codes, Operations
 from virnuc_profiler.analysis.nsys.gpu_records import process_of
 from virnuc_profiler.analysis.nsys.gpu_work import launches_inside
 from virnuc_profiler.analysis.nsys.projection import Projections
@@ -27,6 +27,7 @@ from virnuc_profiler.telemetry.number_text import counted
 from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask
 
 _ID_BITS: Final = 24
+_ID_MASK: Final = (1 << _ID_BITS) - 1
 _ARROWS: Final = 1 << 50
 """Arrows of a run have smaller numbers."""
 _NO_ARROWS: Final = 1 << 51
@@ -65,46 +66,57 @@ def write_capture_trace(path: Path, capture: ProjectedCapture | CorrelatedRun) -
 
 
 def _hosts(projections: Projections, shown: Mask) -> Iterator[TraceProcess]:
-    """Yield the threads of each process with their ranges and calls."""
+    """Yield the processes whose threads have ranges or calls."""
     ranges, launches = projections.ranges, projections.launches
     calls = np.flatnonzero(_first_of_calls(projections) & shown[launches.operation])
     threads = np.unique(np.concatenate([ranges.thread, launches.thread[calls]]))
+    earliest_ns = min(_earliest(ranges.start_ns), _earliest(launches.call_start_ns))
     for process in np.unique(process_of(threads)).tolist():
-        tracks = []
-        for thread in threads[process_of(threads) == process].tolist():
-            number = thread & ((1 << _ID_BITS) - 1)
-            rows = np.flatnonzero(ranges.thread == thread)
-            if len(rows):
-                names, name = _used(ranges.names, ranges.name[rows])
-                payload = ranges.payload[rows]
-                arguments = {"payload": payload} if np.all((payload != NOT_MEASURED) & (payload >= 0)) else {}
-                slices = Slices(ranges.start_ns[rows], ranges.end_ns[rows], names, name, arguments)
-                tracks.append(SliceTrack(f"thread {number}", slices, thread=True))
-            rows = calls[launches.thread[calls] == thread]
-            if len(rows):
-                nothing = np.zeros(len(rows), np.int64)
-                start_ns, end_ns = launches.call_start_ns[rows], launches.call_end_ns[rows]
-                slices = Slices(start_ns, end_ns, ("launch",), nothing, flow=rows + _ARROWS)
-                tracks.append(SliceTrack(f"CUDA calls of thread {number}", slices))
-        yield TraceProcess(f"process {process >> _ID_BITS & ((1 << _ID_BITS) - 1)}", tracks)
+        tracks = _thread_tracks(projections, calls, threads[process_of(threads) == process].tolist())
+        yield TraceProcess(f"process {process >> _ID_BITS & _ID_MASK}", tracks, earliest_ns)
+
+
+def _thread_tracks(projections: Projections, calls: Column, threads: Sequence[int]) -> Iterator[SliceTrack]:
+    ranges, launches = projections.ranges, projections.launches
+    for thread in threads:
+        rows = np.flatnonzero(ranges.thread == thread)
+        if len(rows):
+            names, name = _used(ranges.names, ranges.name[rows])
+            payload = ranges.payload[rows]
+            arguments = {"payload": payload} if np.all((payload != NOT_MEASURED) & (payload >= 0)) else {}
+            slices = Slices(ranges.start_ns[rows], ranges.end_ns[rows], names, name, arguments)
+            yield SliceTrack(f"thread {thread & _ID_MASK}", slices, thread=True)
+        rows = calls[launches.thread[calls] == thread]
+        if len(rows):
+            nothing = np.zeros(len(rows), np.int64)
+            start_ns, end_ns = launches.call_start_ns[rows], launches.call_end_ns[rows]
+            slices = Slices(start_ns, end_ns, ("launch",), nothing, flow=rows + _ARROWS)
+            yield SliceTrack(f"CUDA calls of thread {thread & _ID_MASK}", slices)
 
 
 def _devices(projections: Projections, shown: Mask) -> Iterator[TraceProcess]:
-    """Yield the operations of each device."""
+    """Yield the devices that have operations."""
     launches, operations = projections.launches, projections.launches.operations
     first = np.flatnonzero(_first_of_calls(projections))
     flow = np.arange(len(operations)) + _NO_ARROWS  # numbers that no other slice shares, and so no arrow
     flow[launches.operation[first]] = first + _ARROWS
+    earliest_ns = _earliest(operations.start_ns)
     for device in np.unique(operations.device[shown]).tolist():
-        tracks = []
-        for name, kinds in _TRACKS.items():
-            of_kind = np.isin(operations.kind, [KINDS.index(kind) for kind in kinds])
-            rows = np.flatnonzero(shown & (operations.device == device) & of_kind)
-            if len(rows):
-                names, code = _used(operations.names, operations.name[rows])
-                slices = Slices(operations.start_ns[rows], operations.end_ns[rows], names, code, flow=flow[rows])
-                tracks.append(SliceTrack(name, slices))
-        yield TraceProcess(f"GPU {device}", tracks)
+        rows = np.flatnonzero(shown & (operations.device == device))
+        yield TraceProcess(f"GPU {device}", _device_tracks(operations.take(rows), flow[rows]), earliest_ns)
+
+
+def _device_tracks(operations: Operations, flow: Column) -> Iterator[SliceTrack]:
+    for name, kinds in _TRACKS.items():
+        rows = np.flatnonzero(np.isin(operations.kind, [KINDS.index(kind) for kind in kinds]))
+        if len(rows):
+            names, code = _used(operations.names, operations.name[rows])
+            slices = Slices(operations.start_ns[rows], operations.end_ns[rows], names, code, flow=flow[rows])
+            yield SliceTrack(name, slices)
+
+
+def _earliest(times: Column) -> int:
+    return int(times.min(initial=0))
 
 
 def _first_of_calls(projections: Projections) -> Mask:

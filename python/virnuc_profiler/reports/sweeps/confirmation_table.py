@@ -9,35 +9,34 @@ from typing import Final
 from virnuc_profiler.analysis.confidence.paired import MIN_BLOCKS_TO_AGREE, MIN_BLOCKS_TO_DIFFER
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, limit, rate, times
 from virnuc_profiler.reports.sweeps.sweep_columns import (
+    MEASURED,
     SAVING,
-    Column,
     interval,
     joules,
-    measured_for,
-    rule,
     sequences_per_sec,
-    table,
     unless_failed,
     with_half_width,
 )
 from virnuc_profiler.reports.sweeps.sweep_notes import failure_text, rate_notes
 from virnuc_profiler.reports.sweeps.sweep_verdicts import REPEATS
+from virnuc_profiler.reports.sweeps.table_layout import Column, rule, table
 from virnuc_profiler.sweep.plan.estimate import in_words
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.confirmation import BETTER, TIED, Confirmation
-from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.targets.knobs.configuration import Configuration, KnobSet
 from virnuc_profiler.telemetry.values import printable
 
 _TITLE: Final = "Confirmation of the Best Configuration"
 
 
-def render_confirmation(document: Document) -> str:
+def render_confirmation(document: Document, width: int | None = None) -> str:
     """Return what the race of the best, the runner-up and the baseline has shown.
 
     Args:
         document: Document of the confirmation.
+        width: Maximum number of characters of a line of the table; None for no limit.
     """
     found = document.confirmation
     if found is None:
@@ -45,15 +44,16 @@ def render_confirmation(document: Document) -> str:
     if found.contenders is None:
         return "\n".join([_TITLE, rule(38), *_no_time(found), rule(38)])
     energy = document.objective.kind == ENERGY
+    best = "least energy" if energy else "fastest"
     columns: list[Column] = [
-        ("Configuration", lambda result: printable(str(result.configuration))),
-        ("Role", lambda result: _role(found, result.configuration, "least energy" if energy else "fastest")),
-        ("Seq/sec", unless_failed(lambda result: with_half_width(rate(sequences_per_sec(result)), result))),
-        *([("J/seq", unless_failed(joules))] if energy else []),
-        (SAVING if energy else "Speedup", unless_failed(lambda result: _advantage(found, result, energy))),
-        ("Measured", unless_failed(measured_for)),
+        _configuration_column(document.knobs),
+        Column("Role", lambda result: _role(found, result.configuration, best), leaves=8),
+        Column("Seq/sec", unless_failed(lambda result: with_half_width(rate(sequences_per_sec(result)), result))),
+        *([Column("J/seq", unless_failed(joules))] if energy else []),
+        Column(SAVING if energy else "Speedup", unless_failed(lambda result: _advantage(found, result, energy))),
+        MEASURED,
     ]
-    lines = table(_TITLE, 38, columns, document.results)
+    lines = table(_TITLE, 38, columns, document.results, width)
     lines += [
         f"Failed: {printable(str(one.configuration))} ({failure_text(one)})"
         for one in document.results
@@ -74,6 +74,18 @@ def confirmation_sentences(document: Document) -> list[str]:
     if found.contenders is None:
         return list(_no_time(found))
     return [*_verdict(found, document.complete), *rate_notes(document.results)]
+
+
+def _configuration_column(knobs: KnobSet) -> Column:
+    """Return the column of whole configurations, which are named as their files are where the table is narrow."""
+    codes = [f"{knob.code}: {name}" for name, knob in knobs.items() if knob.code]
+    return Column(
+        "Configuration",
+        lambda result: printable(str(result.configuration)),
+        legend=", ".join(codes),
+        coded=lambda result: printable(result.configuration.short_name),
+        may_be_cut=True,
+    )
 
 
 def _verdict(found: Confirmation, complete: bool) -> Iterator[str]:

@@ -11,6 +11,7 @@ from virnuc_profiler.analysis.gpu.coverage import Coverage, percent_bounds
 from virnuc_profiler.analysis.selection import INTERRUPTED, THROTTLED
 from virnuc_profiler.analysis.timing.statistics import measured
 from virnuc_profiler.reports.figures import NOT_MEASURED, number, percent, rate, share, times
+from virnuc_profiler.reports.sweeps.table_layout import FAILED, Column
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
@@ -19,11 +20,6 @@ from virnuc_profiler.targets.knobs.configuration import Configuration
 from virnuc_profiler.targets.knobs.knob import Knob
 from virnuc_profiler.telemetry.rates import ratio
 from virnuc_profiler.telemetry.values import printable
-
-Column = tuple[str, Callable[[Result], str]]
-"""Heading, and the text of a cell."""
-
-FAILED: Final = "---"
 
 MARK: Final = "*"
 """Mark of a GPU utilization that does not stand for the whole run."""
@@ -34,30 +30,11 @@ UNBOUNDED: Final = "(?)"
 SAVING: Final = "Saving"
 """Heading of the energy of the baseline over that of a configuration, as `Speedup` is that of the times."""
 
+_SHORT: Final = {"Prefetch": "Pref", "Precision": "Prec"}
+"""Shorter headings of knobs, for narrow tables."""
+
 TIED: Final = "="
 """Mark of a speedup that is not told apart from that of the best."""
-
-
-def table(title: str, width: int, columns: Sequence[Column], results: Iterable[Result]) -> list[str]:
-    """Return the lines of a table.
-
-    Args:
-        title: Title of the table.
-        width: Smallest width of its rules.
-        columns: The columns.
-        results: One result for each row.
-    """
-    rows = [[heading for heading, _ in columns]]
-    rows += [[cell(result) for _, cell in columns] for result in results]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [" | ".join(text.ljust(size) for text, size in zip(row, widths, strict=True)).rstrip() for row in rows]
-    line = rule(max(width, *map(len, lines)))
-    return [title, line, *lines, line]
-
-
-def rule(width: int) -> str:
-    """Return a line of this width."""
-    return "=" * width
 
 
 def knob_columns(document: Document, widths: Mapping[str, int] | None = None) -> list[Column]:
@@ -71,8 +48,15 @@ def knob_columns(document: Document, widths: Mapping[str, int] | None = None) ->
 
 
 def _knob_column(knob: Knob, width: int) -> Column:
-    heading = printable(knob.heading).ljust(width)
-    return heading, lambda result: printable(knob.text(result.configuration[knob.name]))
+    heading, code = printable(knob.heading), knob.code or ""
+    return Column(
+        heading.ljust(width),
+        lambda result: printable(knob.text(result.configuration[knob.name])),
+        short=_SHORT.get(heading, ""),
+        code=code,
+        legend=f"{code}: {knob.name}" if code else "",
+        may_be_cut=True,
+    )
 
 
 def named(configuration: Configuration, names: Iterable[str]) -> str:
@@ -91,13 +75,14 @@ def rate_columns(document: Document) -> list[Column]:
         found = sequences_per_sec(result)
         return with_half_width(rate(found, beside=rival if found == best else best), result)
 
-    return [("Seq/sec", unless_failed(text))]
+    return [Column("Seq/sec", unless_failed(text))]
 
 
 def packing_column(document: Document) -> Column:
     """Return the column of packing efficiencies, with the digits that show whether each reaches the required one."""
     required = document.min_packing
-    return "Pack Eff", unless_failed(lambda result: share(result.packing_efficiency, beside=required))
+    cell = unless_failed(lambda result: share(result.packing_efficiency, beside=required))
+    return Column("Pack Eff", cell, short="Pack", leaves=4)
 
 
 def advantage_columns(document: Document) -> list[Column]:
@@ -106,8 +91,8 @@ def advantage_columns(document: Document) -> list[Column]:
     marks_ties = tied > 1  # the best alone is tied with nothing
     advantage = unless_failed(lambda result: _speedup(result, marks_ties=marks_ties))
     if document.objective.kind != ENERGY:
-        return [("Speedup", advantage)]
-    return [("J/seq", unless_failed(joules)), (SAVING, advantage)]
+        return [Column("Speedup", advantage)]
+    return [Column("J/seq", unless_failed(joules), leaves=7), Column(SAVING, advantage)]
 
 
 def joules(result: Result) -> str:
@@ -119,7 +104,7 @@ def last_columns(document: Document) -> list[Column]:
     """Return the columns behind those that every table has: for how long was measured, where that is known."""
     if all(result.measured_sec is None for result in document.results):
         return []
-    return [("Measured", unless_failed(measured_for))]
+    return [MEASURED]
 
 
 def sequences_per_sec(result: Result) -> float | None:
@@ -211,7 +196,22 @@ def _status(result: Result) -> str:
     return printable(reason(result))
 
 
-TOK: Final[Column] = ("Tok/sec ", unless_failed(lambda result: number(tokens_per_sec(result))))
-GPU: Final[Column] = ("GPU Util", unless_failed(_utilization))
-MEM: Final[Column] = ("Memory ", lambda result: number(result.peak_memory_gb, 2, "G"))
-STATUS: Final[Column] = ("Status", _status)
+def _all_measured(results: Sequence[Result]) -> str:
+    """Return for how long the configurations were measured, in one sentence."""
+    known = [one for one in results if one.succeeded and one.measured_sec is not None]
+    if not known:
+        return ""
+    least, most = (find(known, key=lambda one: one.measured_sec or 0.0) for find in (min, max))
+    counts = {1 if one.standing is None else one.standing.measurements for one in known}
+    fewest, most_often = min(counts), max(counts)
+    joined = " or " if most_often == fewest + 1 else " to "
+    often = "" if most_often == 1 else f", {joined.join(dict.fromkeys((str(fewest), str(most_often))))} times each"
+    times_measured = dict.fromkeys((f"{least.measured_sec:,.1f}", f"{most.measured_sec:,.1f}"))
+    return f"Measured for {' to '.join(times_measured)} s{often}."
+
+
+TOK: Final = Column("Tok/sec ", unless_failed(lambda result: number(tokens_per_sec(result))), leaves=2)
+GPU: Final = Column("GPU Util", unless_failed(_utilization), short="GPU", leaves=3)
+MEM: Final = Column("Memory ", lambda result: number(result.peak_memory_gb, 2, "G"), short="Mem", leaves=5)
+STATUS: Final = Column("Status", _status, leaves=6)
+MEASURED: Final = Column("Measured", unless_failed(measured_for), leaves=1, summary=_all_measured)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,20 @@ from virnuc_profiler.sweep.plan.conditions import Conditions
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.targets.knobs.configuration import Configuration
+from virnuc_profiler.telemetry.records import GpuReading
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFigures:
+    """What the trial that is running has recorded until now.
+
+    Attributes:
+        batches: Batches that are done; None if they are not counted.
+        gpu: Newest reading of the GPU; None if it is not sampled.
+    """
+
+    batches: int | None = None
+    gpu: GpuReading | None = None
 
 
 class LoadedModel(Protocol):
@@ -54,6 +68,9 @@ class LoadedModel(Protocol):
         brief: bool = False,
     ) -> Result:
         """Measure one configuration; `brief` shortens the run and the pause after it, where many are compared."""
+
+    def live_figures(self) -> LiveFigures:
+        """Return what the trial that is running has recorded until now; any thread may ask, about once per second."""
 
     def predicted_failure(self, workload: Workload, configuration: Configuration) -> Result | None:
         """Return the result of a configuration that cannot fit the device; None if it may fit."""

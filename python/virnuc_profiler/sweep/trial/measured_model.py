@@ -18,6 +18,7 @@ import torch
 
 from virnuc_profiler.analysis.memory_footprint import MemoryFootprint
 from virnuc_profiler.capture.cpu_limits import cpu_limits
+from virnuc_profiler.capture.sampling.live_reading import latest_reading
 from virnuc_profiler.inference.esm2.precision_check import MIN_COSINE
 from virnuc_profiler.inference.sequences.fasta import FastaFile
 from virnuc_profiler.sweep.kernels.kernel_pass import loop_of, save_kernels
@@ -29,7 +30,7 @@ from virnuc_profiler.sweep.plan.trial_length import brief_seconds
 from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload
 from virnuc_profiler.sweep.plan.workload_files import WorkloadFiles
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.trial.loaded_model import with_model
+from virnuc_profiler.sweep.trial.loaded_model import LiveFigures, with_model
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_memory
 from virnuc_profiler.sweep.trial.outcome import failed_load, warn_of_oddities
 from virnuc_profiler.sweep.trial.provenance import (
@@ -208,6 +209,10 @@ class MeasuredModel:
             sample=self._files.sample(workload),
             timeout_s=self._request.timeout_s,
         )
+
+    def live_figures(self) -> LiveFigures:
+        """Return the newest reading of the GPU while a trial runs."""
+        return LiveFigures(gpu=latest_reading())
 
     def close(self) -> None:
         """Release the model and its device memory; nothing can be measured with it afterwards."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from virnuc_profiler.capture.sampling.live_reading import latest_reading
 from virnuc_profiler.capture.start_up.preparation import preparing
 from virnuc_profiler.sweep.kernels.kernel_pass import loop_of, save_kernels
 from virnuc_profiler.sweep.machine.device_memory import BYTES_PER_GB, DeviceMemory, limit_device_memory
@@ -28,7 +29,7 @@ from virnuc_profiler.sweep.plan.workload import MAX_SEQUENCE_LENGTH, Workload
 from virnuc_profiler.sweep.plan.workload_files import WorkloadFiles
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.trial.failure import release_traceback
-from virnuc_profiler.sweep.trial.loaded_model import with_model, with_output
+from virnuc_profiler.sweep.trial.loaded_model import LiveFigures, with_model, with_output
 from virnuc_profiler.sweep.trial.measured_model import device_name
 from virnuc_profiler.sweep.trial.memory_forecast import MemoryForecast, forecast_target
 from virnuc_profiler.sweep.trial.outcome import failed_load, warn_of_oddities
@@ -249,6 +250,10 @@ class MeasuredTarget:
         """
         self._load_for(configuration)
         return self._predicted_failure(workload, configuration)
+
+    def live_figures(self) -> LiveFigures:
+        """Return the newest reading of the GPU while a trial runs."""
+        return LiveFigures(gpu=latest_reading())
 
     def close(self) -> None:
         """Close the target, and remove the files of its workloads; nothing can be measured afterwards."""

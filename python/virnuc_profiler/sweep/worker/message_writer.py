@@ -8,11 +8,16 @@ import os
 import select
 import threading
 import time
+from dataclasses import asdict
 from typing import Any, Final
 
+from virnuc_profiler.capture.sampling.live_reading import latest_reading
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.sweep.worker.process_tree import kill_own_group
 from virnuc_profiler.sweep.worker.protocol import MAX_TEXT, encode
+
+READING_EVERY_S: Final = 1.0
+"""Shortest time between two messages that name the newest reading of the GPU, which takes about 20 µs."""
 
 PROGRESS_EVERY_S: Final = 0.1
 """Shortest time between two progress messages. A message costs about 10 µs, and a small model may finish thousands of
@@ -61,8 +66,9 @@ class ProgressMessages:
 
     def __init__(self, writer: MessageWriter) -> None:
         self._writer = writer
-        self._next = 0.0
+        self._next = self._next_reading = 0.0
         self._tokens = 0
+        self._batches = 0
 
     def count_tokens(self, tokens: int) -> None:
         """Note the number of finished tokens, which the next message names.
@@ -81,9 +87,20 @@ class ProgressMessages:
         now = time.monotonic()
         if not sequences:
             self._writer.send("progress", sequences=0)
-        elif now >= self._next and self._writer.has_room():  # a suspended supervisor must not block the run
+            return
+        self._batches += 1
+        if now >= self._next and self._writer.has_room():  # a suspended supervisor must not block the run
             self._next = now + PROGRESS_EVERY_S
-            self._writer.send("progress", sequences=sequences, tokens=self._tokens)
+            fields = {"sequences": sequences, "tokens": self._tokens, "batches": self._batches}
+            self._writer.send("progress", **fields, **self._reading(now))
+
+    def _reading(self, now: float) -> dict[str, Any]:
+        """Return the newest reading of the GPU, if it is time for one."""
+        if now < self._next_reading:
+            return {}
+        self._next_reading = now + READING_EVERY_S
+        reading = latest_reading()
+        return {} if reading is None else {"gpu": asdict(reading)}
 
 
 class LogMessages(logging.Handler):

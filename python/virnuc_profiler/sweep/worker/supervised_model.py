@@ -16,7 +16,7 @@ from virnuc_profiler.sweep.plan.cooldown import AUTO, max_pause_s
 from virnuc_profiler.sweep.plan.request import Request
 from virnuc_profiler.sweep.plan.workload import Workload
 from virnuc_profiler.sweep.results.result import Result
-from virnuc_profiler.sweep.trial.loaded_model import with_model, with_output
+from virnuc_profiler.sweep.trial.loaded_model import LiveFigures, with_model, with_output
 from virnuc_profiler.sweep.worker.damage import Resources, damage, growth
 from virnuc_profiler.sweep.worker.deadlines import CLEAN_UP_S, Watchdog
 from virnuc_profiler.sweep.worker.outcomes import ProcessLost, ProcessTimeout, failed_trial, unloadable
@@ -179,6 +179,10 @@ class SupervisedModel:
         fields: dict[str, Any] = {"workload": workload.to_json(), "configuration": configuration.to_json()}
         predicted = self._supervisor.ask("predicted", watch, "predict", **fields)["result"]
         return None if predicted is None else Result.from_json(predicted, configuration.knobs)
+
+    def live_figures(self) -> LiveFigures:
+        """Return what the process has told of the trial that is running."""
+        return self._supervisor.figures
 
     def close(self) -> None:
         """End the process; may be called again."""

@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
 from virnuc_profiler.inference.loading.running_time import RunningClock, stopped_in_tree
 from virnuc_profiler.sweep.machine.oom_kills import oom_kills, oom_kills_since
 from virnuc_profiler.sweep.plan.request import DeviceName, ModelKnobs
+from virnuc_profiler.sweep.trial.loaded_model import LiveFigures
 from virnuc_profiler.sweep.worker.deadlines import Timeouts, Watchdog
 from virnuc_profiler.sweep.worker.outcomes import ProcessLost, crash_error, timeout_error
 from virnuc_profiler.sweep.worker.process import ModelProcess
@@ -24,6 +26,7 @@ from virnuc_profiler.sweep.worker.process_tree import is_subreaper, set_subreape
 from virnuc_profiler.sweep.worker.protocol import Message, ProtocolError, error_from_message
 from virnuc_profiler.targets.contract import TargetOptions
 from virnuc_profiler.targets.knobs.target_facts import TargetFacts
+from virnuc_profiler.telemetry.records import GpuReading
 
 CHILD_MODULE: Final = "virnuc_profiler.sweep.worker.child"
 
@@ -44,11 +47,15 @@ class Supervisor:
     Args:
         limits: Time limits of the process.
         child_module: Module that the process runs. Tests replace it.
+
+    Attributes:
+        figures: What the trial that runs now, or ran last, has recorded.
     """
 
     def __init__(self, limits: Timeouts, child_module: str = CHILD_MODULE) -> None:
         self.limits = limits
         self._child_module = child_module
+        self.figures = LiveFigures()
         self._process: ModelProcess | None = None
         self._logged: set[str] = set()
         self._known_stopped: set[int] = set()
@@ -229,6 +236,15 @@ class Supervisor:
         finally:
             self._process = None
 
+    def _note_figures(self, message: Message) -> None:
+        """Keep what a progress message says besides the counts; one of another form says nothing."""
+        if not message["sequences"]:
+            self.figures = LiveFigures()
+            return
+        with suppress(TypeError):
+            gpu = GpuReading(**message["gpu"]) if message.get("gpu") else self.figures.gpu
+            self.figures = LiveFigures(message.get("batches"), gpu)
+
     def _handle(
         self,
         message: Message,
@@ -236,6 +252,7 @@ class Supervisor:
         on_tokens: Callable[[int], None] | None,
     ) -> None:
         if message["kind"] == "progress":
+            self._note_figures(message)
             if on_tokens is not None and message.get("tokens"):
                 on_tokens(message["tokens"])
             if on_progress is not None:

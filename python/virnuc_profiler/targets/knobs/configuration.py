@@ -131,7 +131,7 @@ class KnobSet(Mapping[str, Knob]):
 
 
 _RESERVED: Final = frozenset(
-    ("arguments", "from_json", "get", "knobs", "replace", "run_id", "target", "to_json", "values")
+    ("arguments", "from_json", "get", "knobs", "replace", "run_id", "short_name", "target", "to_json", "values")
 )
 """Attributes of :class:`Configuration`, which a knob of that name would hide."""
 
@@ -183,6 +183,11 @@ class Configuration:
             return whole
         digest = hashlib.sha256(whole.encode()).hexdigest()
         return f"{whole[: _MAX_RUN_ID - 17]}_{digest[:16]}"
+
+    @property
+    def short_name(self) -> str:
+        """The values in codes, such as ``4w 4pf 4096tb 2000bs``, for narrow tables."""
+        return " ".join(filter(None, (knob.run_id_part(self._values[name]) for name, knob in self.knobs.items())))
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of a knob; `default` if the target has no such knob.

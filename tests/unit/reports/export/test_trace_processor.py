@@ -104,9 +104,7 @@ def test_readings_throttling_and_facts_of_a_real_run(opened):
         "on c.track_id = t.id group by 1"
     )
     by_name = {row["name"]: row for row in counters}
-    assert {"power", "SM clock", "memory clock", "memory in use", "SM activity", "tensor core activity"} <= set(
-        by_name
-    )
+    assert {"power", "SM clock", "memory clock", "memory in use", "SM activity", "tensor core activity"} <= set(by_name)
     inside = [each for each in run.gpu.fast if run.host_start_ns < each.at_ns <= run.host_end_ns]
     assert by_name["power"]["unit"] == "W"
     assert by_name["power"]["high"] == pytest.approx(max(each.power_mw for each in inside) / 1e3)

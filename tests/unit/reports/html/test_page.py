@@ -152,6 +152,29 @@ def test_the_page_of_a_real_sweep_works_with_pointer_and_keys(browser: Browser, 
     browser.assert_quiet()
 
 
+def test_a_finger_scrolls_the_page_over_charts(browser: Browser, real_sweep):  # noqa: F811
+    touch = (
+        "const find = (node) => { for (const one of node.querySelectorAll('*')) {"
+        " if (one.matches('.bk-events')) return one;"
+        " const inner = one.shadowRoot && find(one.shadowRoot); if (inner) return inner; } };"
+        "return getComputedStyle(find(document.querySelector('.plot'))).touchAction"
+    )
+    browser.open(real_sweep)
+    browser.draw_all()
+    assert browser.js(touch) != "auto"
+    browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    features = [{"name": "hover", "value": "none"}, {"name": "pointer", "value": "coarse"}]
+    try:
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        browser.driver.refresh()
+        browser.draw_all()
+        assert browser.js("return matchMedia('(hover: none) and (pointer: coarse)').matches")
+        assert browser.js(touch) == "auto"
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+        browser.theme(dark=False)
+
+
 def test_keyboard_reaches_everything(browser: Browser, real_sweep):  # noqa: F811
     browser.open(real_sweep)
     browser.draw_all()

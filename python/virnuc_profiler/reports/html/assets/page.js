@@ -40,6 +40,11 @@
   showTheme();
 
   // Charts are drawn when they come near the view, and the rest when the browser has nothing else to do.
+  // On a touch screen, a finger scrolls the page; a chart's own panning would hold it.
+  const touched = matchMedia("(hover: none) and (pointer: coarse)");
+  function letFingersScroll(doc) {
+    for (const model of doc.all_models) if (model.active === true && /(Pan|Zoom)Tool$/.test(model.type)) model.active = false;
+  }
   async function draw(target) {
     if (charts.has(target)) return;
     const item = JSON.parse(byId(target.dataset.figure).textContent);
@@ -47,6 +52,7 @@
     charts.set(target, doc);
     paint(doc);
     await Bokeh.embed.add_document_standalone(doc, target);
+    if (touched.matches) letFingersScroll(doc);
     target.dataset.drawn = "";
   }
   const near = new IntersectionObserver((entries) => {

@@ -13,7 +13,6 @@ from virnuc_profiler.reports.html.html_table import Cell, Column, Row, html_tabl
 from virnuc_profiler.reports.html.sweeps.result_facts import conditions
 from virnuc_profiler.reports.html.sweeps.varied_knobs import VariedKnobs, all_numeric, sorting_key
 from virnuc_profiler.reports.sweeps.sweep_columns import (
-    FAILED,
     GPU,
     SAVING,
     TOK,
@@ -28,6 +27,7 @@ from virnuc_profiler.reports.sweeps.sweep_columns import (
     unless_failed,
 )
 from virnuc_profiler.reports.sweeps.sweep_notes import failure_text
+from virnuc_profiler.reports.sweeps.table_layout import FAILED
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.results.document import Document
 from virnuc_profiler.sweep.results.result import Result
@@ -71,26 +71,26 @@ def _knob(document: Document, name: str) -> tuple[Column, _Text, _Key]:
 
 
 def _figures(document: Document) -> list[tuple[Column, _Text, _Key]]:
-    (_, rate_text), (_, packing_text) = rate_columns(document)[0], packing_column(document)
+    rate_text, packing_text = rate_columns(document)[0].cell, packing_column(document).cell
     more: Literal["descending"] = "descending"
     energy = document.objective.kind == ENERGY
     joules_head = _number("J/seq", "energy of a sequence")
     found: list[tuple[Column, _Text, _Key]] = [
         (_number("Seq/s", "sequences per second, with half its 95% interval", more), rate_text, sequences_per_sec),
-        (_number("Tokens/s", "", more), TOK[1], tokens_per_sec),
+        (_number("Tokens/s", "", more), TOK.cell, tokens_per_sec),
         (_number("Packing", "share of the token budget", more), packing_text, lambda one: one.packing_efficiency),
-        (_number("GPU", "GPU utilization", more), GPU[1], lambda one: one.gpu_util),
+        (_number("GPU", "GPU utilization", more), GPU.cell, lambda one: one.gpu_util),
         (_number("Memory", "peak memory"), lambda one: gigabytes(one.peak_memory_gb), lambda one: one.peak_memory_gb),
     ]
     if not energy:
         joules = unless_failed(lambda one: number(one.joules_per_sequence, 2))
         found.append((joules_head, joules, lambda one: one.joules_per_sequence))
-    for heading, text in advantage_columns(document) if document.step not in _ALONE else ():
-        if heading == SAVING or not energy:
-            head = _number("vs baseline", f"{heading.lower()} over the baseline, with its interval", more)
-            found.append((head, text, lambda one: one.speedup))
+    for shown in advantage_columns(document) if document.step not in _ALONE else ():
+        if shown.heading == SAVING or not energy:
+            head = _number("vs baseline", f"{shown.heading.lower()} over the baseline, with its interval", more)
+            found.append((head, shown.cell, lambda one: one.speedup))
         else:
-            found.append((joules_head, text, lambda one: None if one.standing is None else one.standing.cost))
+            found.append((joules_head, shown.cell, lambda one: None if one.standing is None else one.standing.cost))
     found.append((_number("Measured"), unless_failed(measured_for), lambda one: one.measured_sec))
     return found
 

@@ -54,9 +54,7 @@ def timeline_section(timeline: RunTimeline) -> Section:
     """
     charts = timeline_figure(timeline)
     if charts is None:
-        return Section(
-            ANCHOR, "Timeline", ["The run has no batches, and the GPU was not sampled: there is nothing to show."]
-        )
+        return Section(ANCHOR, "Timeline", ["The run has no batches, and the GPU was not sampled: there is nothing to show."])
     about, text = timeline_data(timeline)
     about = {**about, **_places(timeline, charts)}
     data = Markup(

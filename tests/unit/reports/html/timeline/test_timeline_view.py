@@ -119,17 +119,13 @@ def test_going_to_a_batch_shows_its_exact_times(browser: Browser, page, run):  #
     for stage in record.stages:
         expected += [f"{(stage.host_start_ns - origin) / 1e9:.9f}", f"{stage.host_ns / 1e6:.6f}"]
         known = stage.device_start_ns is not None
-        expected += (
-            [f"{(stage.device_start_ns - origin) / 1e9:.9f}", f"{stage.device_ns / 1e6:.6f}"] if known else 2 * ["n/a"]
-        )
+        expected += [f"{(stage.device_start_ns - origin) / 1e9:.9f}", f"{stage.device_ns / 1e6:.6f}"] if known else 2 * ["n/a"]
     assert cells == expected
     start, end = shown_ns(browser)
     assert start <= record.host_start_ns - origin
     assert end >= record.host_end_ns - origin
     assert end - start < 2 * record.host_ns
-    assert "each interval as it was measured" in browser.js(
-        "return document.getElementById('timeline-status').textContent"
-    )
+    assert "each interval as it was measured" in browser.js("return document.getElementById('timeline-status').textContent")
     box.clear()
     box.send_keys("5000000\n")
     assert "no batch" in until(browser, "return document.getElementById('timeline-batch').textContent")
@@ -153,9 +149,7 @@ def test_keys_zoom_pan_and_find_what_matters(browser: Browser, page, run):  # no
     browser.keys("s")
     assert f"Batch {SLOW:,}" in until(browser, "return document.getElementById('timeline-batch').textContent")
     browser.keys("0", "n")
-    assert "the GPU is in no stage for" in until(
-        browser, "return document.getElementById('timeline-batch').textContent"
-    )
+    assert "the GPU is in no stage for" in until(browser, "return document.getElementById('timeline-batch').textContent")
     assert shown_ns(browser)[1] < elapsed / 2
     browser.assert_quiet()
 

@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What is shown while a sweep runs."""
 
-import io
-
-import pytest
-from rich.console import Console
-from rich.progress import Progress, TextColumn
+from dataclasses import replace
 
 from tests.support.sweeps import VALIDATION_WORKLOAD, WORKLOAD, failure, fake_sweep, not_tried, success
-from virnuc_profiler.cli.progress import (
-    ProgressBar,
-    ProgressLines,
-    RunLines,
-    SequencesBar,
-    outcome,
-    show_progress,
-    show_run,
-)
+from virnuc_profiler.cli.live.show_sweep import show_sweep
+from virnuc_profiler.cli.live.sweep_progress import LiveSweep, ProgressLines, make_progress, outcome
+from virnuc_profiler.sweep.trial.loaded_model import LiveFigures
 from virnuc_profiler.targets.knobs.configuration import BASELINE
+from virnuc_profiler.telemetry.records import GpuReading
 
 
 class Clock:
@@ -95,60 +86,13 @@ def test_the_time_that_is_left_leaves_a_confirmation_out_and_says_so(capsys):
 
 def test_tables_go_to_stdout_and_progress_does_not(tmp_path, capsys):
     sweep = fake_sweep(tmp_path)
-    with show_progress(sweep.planned(["baseline"]), 2.0) as listener:
-        assert type(listener) is ProgressLines
-        sweep.listener = listener
+    sweep.listener = make_progress(sweep.planned(["baseline"]), 2.0)
+    assert type(sweep.listener) is ProgressLines
+    with show_sweep(sweep.listener, tmp_path):
         sweep.run(["baseline"])
     output = capsys.readouterr()
     assert output.out.startswith("Baseline Configuration (defaults)\n")
     assert output.err.startswith("[1/1] baseline")
-
-
-@pytest.fixture
-def terminal():
-    return Console(file=io.StringIO(), force_terminal=True, width=200)
-
-
-def test_on_a_terminal_a_bar_moves_within_a_configuration(terminal, tmp_path, capsys):
-    columns = (TextColumn("{task.description} {task.completed}"), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, console=terminal, auto_refresh=False) as progress:
-        bar = ProgressBar([WORKLOAD, WORKLOAD], 0.0, progress)
-        (task,) = progress.tasks
-        bar.trial_started("packing", BASELINE, WORKLOAD)
-        bar.trial_counted(WORKLOAD.tokens // 4)
-        assert (task.completed, task.total) == (0.25, 2)
-        bar.trial_counted(3 * WORKLOAD.tokens)  # in a later pass
-        assert task.completed == 1
-        bar.trial_finished("packing", failure(BASELINE))
-        assert task.completed == 1
-        bar.trial_started("packing", BASELINE, WORKLOAD)
-        assert task.description == "packing 4w_4pf_4096tb_2000bs"
-        sweep = fake_sweep(tmp_path, listener=bar)
-        sweep.run_step("baseline")
-    assert "failed, OOM" in terminal.file.getvalue()
-    assert "Baseline Configuration" in capsys.readouterr().out
-    assert "Baseline Configuration" not in terminal.file.getvalue()
-
-
-def test_a_single_run_has_a_bar_only_on_a_terminal(monkeypatch, terminal):
-    with show_run(WORKLOAD) as lines:
-        assert type(lines) is RunLines
-        lines.count_sequences(40)
-        lines.count_tokens(WORKLOAD.tokens // 2)
-        assert lines.now().startswith("measuring: 215,000 of 430,000 tokens (50%), ")
-    monkeypatch.setattr("virnuc_profiler.cli.progress.Console", lambda stderr: terminal)
-    with show_run(WORKLOAD) as bar:
-        bar.count_sequences(40)
-    assert "40/2000" in terminal.file.getvalue()
-
-
-def test_the_bar_of_a_run_moves_with_tokens_because_long_sequences_come_first(terminal):
-    with Progress(console=terminal, auto_refresh=False) as progress:
-        bar = SequencesBar(WORKLOAD, progress)
-        bar.count_sequences(100)
-        bar.count_tokens(WORKLOAD.tokens // 2)
-        (task,) = progress.tasks
-        assert (task.percentage, task.fields["done"]) == (50, "100/2000")
 
 
 def test_a_failure_says_nothing_of_the_time_that_is_left(capsys):
@@ -187,3 +131,63 @@ def test_a_log_says_how_far_a_configuration_and_the_sweep_are():
         f"2 of 3, packing: {BASELINE}: 172,000 of 430,000 tokens (40%), 43,000 tokens/s, about 6 s left; "
         "about 21 s left in all"
     )
+
+
+def test_a_terminal_gets_lines_of_failures_alone_and_tables(tmp_path, capsys):
+    sweep = fake_sweep(tmp_path, listener=LiveSweep([WORKLOAD] * 3, 0.0))
+    sweep.run_step("baseline")
+    output = capsys.readouterr()
+    assert output.out.startswith("Baseline Configuration (defaults)\n")
+    assert output.err == ""
+    sweep.listener.trial_started("packing", BASELINE, WORKLOAD)
+    sweep.listener.trial_finished("packing", failure(BASELINE))
+    assert capsys.readouterr().err == f"packing: {BASELINE}: failed, OOM\n"
+
+
+def test_the_fastest_so_far_is_one_that_nothing_disturbed():
+    lines = ProgressLines([WORKLOAD] * 5, 0.0, so_far=[success(BASELINE, 90.0), failure(BASELINE)])
+    assert lines.best.sequences_per_sec == 90
+    assert (lines.succeeded, lines.failed) == (0, {})
+    for result in (
+        success(BASELINE, 80.0),
+        replace(success(BASELINE, 300.0), outcome="throttled"),
+        success(BASELINE, 100.0),
+        failure(BASELINE),
+        failure(BASELINE, "timeout"),
+    ):
+        lines.trial_started("packing", BASELINE, WORKLOAD)
+        lines.trial_finished("packing", result)
+    assert lines.best.sequences_per_sec == 100
+    assert (lines.succeeded, lines.failed) == (3, {"OOM": 1, "timeout": 1})
+
+
+def test_the_share_that_is_done_moves_within_a_trial_but_not_in_its_further_passes():
+    lines = ProgressLines([WORKLOAD, WORKLOAD], 0.0)
+    assert lines.share_done() == 0
+    lines.trial_started("packing", BASELINE, WORKLOAD)
+    for tokens, share in ((WORKLOAD.tokens // 4, 0.125), (WORKLOAD.tokens, 0.5), (3 * WORKLOAD.tokens, 0.5)):
+        lines.trial_counted(tokens)
+        assert lines.share_done() == share
+    lines.trial_finished("packing", success(BASELINE))
+    assert lines.share_done() == 0.5
+    lines.trial_started("confirmation", BASELINE, WORKLOAD)
+    lines.trial_counted(WORKLOAD.tokens // 2)
+    assert lines.share_done() == 0.5
+
+
+def test_a_trial_that_runs_tells_its_rates_and_packing():
+    clock = Clock()
+    figures = LiveFigures(batches=10, gpu=GpuReading(0, 97))
+    lines = ProgressLines([WORKLOAD], 0.0, clock, figures=lambda: figures)
+    assert lines.trial().name == "warming up the model"
+    lines.trial_started("packing", BASELINE, WORKLOAD)
+    assert lines.trial().done == "no batch yet"
+    for second in (1, 2, 3):
+        clock.now = float(second)
+        lines.trial_progressed(100 * second)
+        lines.trial_counted(13_500 * second)
+    trial = lines.trial()
+    assert (trial.name, trial.done) == ("1 of 1, packing: 4w 4pf 4096tb 2000bs", "9% done")
+    assert (trial.tokens_per_s, round(trial.sequences_per_s, 6)) == (13_500.0, 100.0)
+    assert round(trial.packing, 3) == 0.989
+    assert trial.gpu.utilization_percent == 97

@@ -1,4 +1,4 @@
-from virnuc_profiler.cli.embed.embed_progress import JobMeter
+from virnuc_profiler.cli.embed.job_meter import JobMeter
 from virnuc_profiler.embed.shard_plan import Shard
 
 
