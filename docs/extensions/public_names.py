@@ -24,7 +24,14 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Replace the core, and look for types that no page describes under the name of their module."""
     sys.modules[_CORE] = _stub(Path(virnuc_profiler.__file__).with_name("_core.pyi"))
     app.connect("missing-reference", _public_reference)
+    app.connect("autodoc-process-docstring", _keep_colons, priority=100)
     return {"parallel_read_safe": True, "version": "1"}
+
+
+def _keep_colons(_app: Sphinx, what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """Let the sentence of a property have a colon: Napoleon takes what is before one in the first line for a type."""
+    if what == "property":
+        lines.insert(0, "")
 
 
 def _stub(path: Path) -> ModuleType:

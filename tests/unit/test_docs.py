@@ -182,7 +182,7 @@ def test_every_figure_is_defined():
     schema = telemetry_schema()["$defs"]
     assert [key for key in schema["summary"]["properties"] if f"`{key}`" not in figures] == []
     assert [key for key in schema["batch"]["properties"] if f"`{key}`" not in files] == []
-    report = read(ROOT / "python/virnuc_profiler/reports/performance_text.py")
+    report = read(ROOT / "python/virnuc_profiler/reports/performance_rows.py")
     labels = re.findall(r'_(?:line|sampled)\((?:summary, \w+, )?"([A-Z][^"(]+)', report)
     assert len(labels) > 30
     assert [label for label in labels if label.strip() not in figures] == []
