@@ -140,6 +140,12 @@ def test_kernel_busy_share(standins: Standins, tmp_path: Path) -> None:
     assert len(RunResult.load(saved).batches) == 5
 
 
+def test_export_scale(standins: Standins, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.export_scale", "--batches", "300", "--folder", str(tmp_path)]
+    printed = standins.run(command, libraries=(), timeout_s=240)
+    assert all(f"\n{step} " in printed for step in ("load", "report", "trace", "Parquet", "CSV"))
+
+
 def test_claim_cost(standins: Standins, tmp_path: Path) -> None:
     printed, figures = figures_of(standins, tmp_path, "claim_cost", "--count", "20", libraries=())
     assert {name: len(times) for name, times in figures.items()} == {
@@ -147,6 +153,15 @@ def test_claim_cost(standins: Standins, tmp_path: Path) -> None:
         "an addition in a TCPStore": 20,
     }
     assert "a claim takes less than 10 ms" in printed
+
+
+def test_timeline_page(standins: Standins, tmp_path: Path) -> None:
+    options = ["--batches", "300", "--views", "0"]
+    printed, figures = figures_of(standins, tmp_path, "timeline_page", *options, libraries=())
+    found = figures["300"]
+    assert 1 < found["page_mb"] < 3
+    assert found["peak_mb"] >= found["run_mb"] > 0
+    assert f"300 batches: page of {found['page_mb']:.2f} MB" in printed
 
 
 def test_live_view_cost(standins: Standins, tmp_path: Path) -> None:

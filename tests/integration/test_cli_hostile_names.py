@@ -88,6 +88,16 @@ def test_report_of_a_saved_run(recorded):
     require_clean(finished)
 
 
+def test_export_of_a_saved_run(folder, recorded):
+    trace, tables = folder / f"{ONE_OF_EACH}.pftrace", folder / "tables\n"
+    finished = run("export", recorded[1], "--trace", trace, "--csv", tables)
+    assert (finished.code, finished.err) == (0, "")
+    require_clean(finished)
+    assert trace.stat().st_size > 100
+    for file in tables.iterdir():
+        assert file.read_bytes().decode().replace("\r\n", "").isprintable()
+
+
 def test_correlate_beside_a_run_and_alone(folder, recorded):
     capture = folder / f"{ONE_OF_EACH}.sqlite"
     write_capture_of(recorded[0], capture, offset_ns=0, utc_epoch_ns=None)

@@ -13,6 +13,7 @@ import pytest
 import virnuc_profiler
 from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
 from virnuc_profiler.cli.embed import embed_command
+from virnuc_profiler.cli.export import export_command
 from virnuc_profiler.cli.options.arguments import Parser
 from virnuc_profiler.telemetry.schema import telemetry_schema
 
@@ -52,7 +53,18 @@ def build_parser():
     """The options of all commands."""
     parser = Parser()
     commands = parser.add_subparsers(parser_class=Parser)
-    for command in (sweep, profile, embed_command, project, report, compare, baseline, correlate, doctor):
+    for command in (
+        sweep,
+        profile,
+        embed_command,
+        project,
+        report,
+        compare,
+        baseline,
+        correlate,
+        export_command,
+        doctor,
+    ):
         command.add_parser(commands)
     return parser
 
@@ -182,7 +194,7 @@ def test_every_figure_is_defined():
     schema = telemetry_schema()["$defs"]
     assert [key for key in schema["summary"]["properties"] if f"`{key}`" not in figures] == []
     assert [key for key in schema["batch"]["properties"] if f"`{key}`" not in files] == []
-    report = read(ROOT / "python/virnuc_profiler/reports/performance_rows.py")
+    report = read(ROOT / "python/virnuc_profiler/reports/performance/performance_rows.py")
     labels = re.findall(r'_(?:line|sampled)\((?:summary, \w+, )?"([A-Z][^"(]+)', report)
     assert len(labels) > 30
     assert [label for label in labels if label.strip() not in figures] == []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from virnuc_profiler import __version__
 from virnuc_profiler.cli.compare import add_baselines_option
 from virnuc_profiler.cli.options.arguments import file_path
-from virnuc_profiler.cli.terminal import terminal_width
+from virnuc_profiler.cli.terminal import safe, terminal_width
 from virnuc_profiler.errors import TelemetryFormatError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _save(arguments: argparse.Namespace) -> int:
     require_usable(side)
     folder = arguments.baselines or baselines_folder()
     path = save_baseline(folder, arguments.name, side, __version__, replaces=arguments.replace)
-    print(f"Saved: {side_text(side)} as {path}")
+    print(safe(f"Saved: {side_text(side)} as {path}"))
     return 0
 
 
@@ -79,7 +79,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
     folder = arguments.baselines or baselines_folder()
     baselines = [baseline for name in baseline_names(folder) if (baseline := _readable(folder, name)) is not None]
-    print(render_baselines(baselines, terminal_width()) if baselines else f"No baselines in {folder}")
+    print(render_baselines(baselines, terminal_width()) if baselines else safe(f"No baselines in {folder}"))
     return 0
 
 
@@ -106,5 +106,5 @@ def _show(arguments: argparse.Namespace) -> int:
 def _remove(arguments: argparse.Namespace) -> int:
     from virnuc_profiler.reports.comparison.baseline_store import baselines_folder, remove_baseline
 
-    print(f"Removed: {remove_baseline(arguments.baselines or baselines_folder(), arguments.name)}")
+    print(safe(f"Removed: {remove_baseline(arguments.baselines or baselines_folder(), arguments.name)}"))
     return 0

@@ -91,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
         write(arguments.json)
     print(text, end="")
     if arguments.html is not None:
-        _write_page(arguments.html, found)
+        from virnuc_profiler.cli.pages.html_report import write_page
+
+        write_page(arguments.html, _page(found))
     if arguments.trace is not None:
         from virnuc_profiler.reports.export.capture_trace import write_capture_trace
 
@@ -149,20 +151,17 @@ def _check_outputs(arguments: argparse.Namespace, run_file: Path | None) -> None
     if arguments.trace is not None and not arguments.trace.name.endswith((".pftrace", ".pftrace.gz")):
         raise UsageError(f"--trace {arguments.trace} must be named *.pftrace, or *.pftrace.gz to compress it")
     if arguments.html is not None:
-        from virnuc_profiler.reports.html.figures_html import require_bokeh
+        from virnuc_profiler.cli.pages.html_report import require_replaceable
 
-        require_bokeh()
+        require_replaceable(arguments.html, [])
 
 
-def _write_page(path: Path, found: CorrelatedRun | ProjectedCapture) -> None:
+def _page(found: CorrelatedRun | ProjectedCapture) -> str:
     from virnuc_profiler.reports.captures.correlated_run import CorrelatedRun
     from virnuc_profiler.reports.html.captures.capture_page import render_capture_page
     from virnuc_profiler.reports.html.captures.correlation_page import render_correlation_page
-    from virnuc_profiler.telemetry.files import write_text_atomically
 
-    page = render_correlation_page(found) if isinstance(found, CorrelatedRun) else render_capture_page(found)
-    write_text_atomically(path, page)
-    print(f"Page: {path}")
+    return render_correlation_page(found) if isinstance(found, CorrelatedRun) else render_capture_page(found)
 
 
 def resolve_run_file(path: Path) -> Path:

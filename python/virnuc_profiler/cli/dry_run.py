@@ -21,6 +21,7 @@ from virnuc_profiler.cli.options.measurement_request import (
 )
 from virnuc_profiler.cli.options.search_options import describe_search, space_of_sweep, time_of_race
 from virnuc_profiler.cli.resume import last_sweep, require_journal, require_same_file, resumed_request, with_limits
+from virnuc_profiler.cli.terminal import safe
 from virnuc_profiler.sweep.plan.steps import SEARCH, uncrossed_note
 from virnuc_profiler.targets.knobs.configuration import BUILTIN_KNOBS, KnobSet
 from virnuc_profiler.telemetry.number_text import counted
@@ -75,12 +76,13 @@ def dry_run(
         print(f"{name}: {counted(len(counts), 'configuration')}{blocks}")
         for configuration, count in counts.items():
             again = f" ({count} times)" if count > 1 else ""
-            print(f"  {'the best found' if configuration is None else configuration}{again}")
+            print(safe(f"  {'the best found' if configuration is None else configuration}{again}"))
     tokens = [(validation if name == "validation" else workload).tokens for name, _ in trials]
     if decisions.knobs.is_builtin:
         print(f"Model: {request.model} on {request.device}")
     else:
-        print(f"Target: {decisions.knobs.target}, model: {request.model or 'its own choice'}, on {request.device}")
+        model = request.model or "its own choice"
+        print(safe(f"Target: {decisions.knobs.target}, model: {model}, on {request.device}"))
     print(describe_workload(workload))
     warn_of_findings(workload)
     more = time_of_race(decisions.steps) if confirms else ""

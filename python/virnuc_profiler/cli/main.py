@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from virnuc_profiler import __version__
-from virnuc_profiler.cli import baseline, compare, correlate, doctor, export, profile, project, report, sweep
+from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
 from virnuc_profiler.cli.embed import embed_command
+from virnuc_profiler.cli.export import export_command
 from virnuc_profiler.cli.live import screen, terminal_text
 from virnuc_profiler.cli.live.terminal_text import terminal_output
 from virnuc_profiler.cli.options.arguments import EXIT_MISUSE, Parser
@@ -114,7 +115,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and the build, and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for command in (sweep, profile, embed_command, project, report, compare, baseline, correlate, export, doctor):
+    for command in (
+        sweep,
+        profile,
+        embed_command,
+        project,
+        report,
+        compare,
+        baseline,
+        correlate,
+        export_command,
+        doctor,
+    ):
         command.add_parser(commands)
     return parser
 

@@ -42,7 +42,7 @@ from virnuc_profiler.cli.options.target_options import (
     refuse_options_of_builtin,
     resolve_model,
 )
-from virnuc_profiler.cli.terminal import command_line, say, terminal_width
+from virnuc_profiler.cli.terminal import command_line, safe, say, terminal_width
 from virnuc_profiler.errors import LibraryUnavailable, UsageError, first_line
 from virnuc_profiler.ranks.rank_variables import current_rank
 
@@ -180,7 +180,7 @@ def _measure(request: Request, configuration: Configuration, here: ThisProcess, 
         print(f"Memory: {model.forecast}")
     if (notice := quota_notice()) is not None:
         print(notice)
-    print(f"Configuration: {configuration}")
+    print(safe(f"Configuration: {configuration}"))
     print(f"Time: {estimate(request, workload, [workload.tokens])}\n", flush=True)
     predicted = model.predicted_failure(workload, configuration)
     if predicted is not None:

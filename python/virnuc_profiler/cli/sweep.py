@@ -68,6 +68,7 @@ from virnuc_profiler.cli.resume import (
     resumed_request,
     with_limits,
 )
+from virnuc_profiler.cli.terminal import safe
 from virnuc_profiler.errors import UsageError, VirnucError
 from virnuc_profiler.sweep.plan.steps import GRID, SEARCH, STEP_NAMES, Grid, Step, uncrossed_note
 from virnuc_profiler.targets.knobs.configuration import BASELINE, Configuration, KnobSet
@@ -250,7 +251,7 @@ def _loaded(request: Request, host: ModelHost, grid: Grid, knobs: KnobSet) -> Lo
     print(describe_model(model.description))
     for name in request.varied:
         values = ", ".join(map(knobs[name].text, grid[name]))
-        print(f"{knobs[name].heading}: {values} in turn; the model is loaded again for each")
+        print(safe(f"{knobs[name].heading}: {values} in turn; the model is loaded again for each"))
     print(f"Device: {request.device} ({model.device_name})")
     if model.forecast is not None:
         print(f"Memory: {model.forecast}")
@@ -369,7 +370,7 @@ def describe_model(description: Mapping[str, Any]) -> str:
     about = description.get("target")
     if not isinstance(about, Mapping):
         words = "Model: {model_name}, {precision}, weights: {weights}, attention: {attention_backend}"
-        return words.format(**description)
+        return safe(words.format(**description))
     model = description.get("model_name")
     parts = [str(about.get("name")), *([f"model: {model}"] if model != about.get("name") else [])]
     parts += [
@@ -377,4 +378,4 @@ def describe_model(description: Mapping[str, Any]) -> str:
         for name, key in (("precision", "precision"), ("weights", "weights"), ("attention", "attention_backend"))
         if description.get(key) is not None
     ]
-    return f"Target: {', '.join(parts)}"
+    return safe(f"Target: {', '.join(parts)}")

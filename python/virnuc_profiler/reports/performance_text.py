@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from virnuc_profiler.analysis.summary.performance_figures import Performance, summarize_performance
-from virnuc_profiler.reports.performance_rows import Remark, Row, performance_sections
+from virnuc_profiler.reports.performance.performance_rows import Remark, Row, performance_sections
 from virnuc_profiler.reports.telemetry_file import load_telemetry
 from virnuc_profiler.telemetry.files import write_text_atomically
 from virnuc_profiler.telemetry.run_result import RunResult

@@ -13,7 +13,7 @@ from virnuc_profiler.analysis.timing.interval_columns import length, length_by_g
 from virnuc_profiler.analysis.timing.statistics import percentile
 from virnuc_profiler.reports.columns import aligned, fitted
 from virnuc_profiler.reports.figures import NOT_MEASURED, counted, number, share, words
-from virnuc_profiler.reports.performance_rows import render_cost
+from virnuc_profiler.reports.performance.performance_rows import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import Column, StageColumns
 

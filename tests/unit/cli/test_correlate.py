@@ -357,6 +357,8 @@ def test_options_that_make_no_sense(capsys, files):
     same = files[1].with_name("x")
     assert "--html" in misuse(capsys, files[1], "--json", same, "--html", same)
     assert not same.exists()
+    same.write_text("mine")
+    assert "is no report of virnuc_profiler" in misuse(capsys, files[1], "--html", same)
     assert "NSYS.sqlite" in misuse(capsys)
     assert "at least 0" in misuse(capsys, files[1], "--top", "-1")
 

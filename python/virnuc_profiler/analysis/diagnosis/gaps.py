@@ -95,24 +95,6 @@ class Gap:
         """Duration of the gap."""
         return self.end_ns - self.start_ns
 
-    def within(self, window: Interval) -> Gap:
-        """Return the part of the gap inside a window; each cause keeps its share.
-
-        Args:
-            window: Start and end of a window that overlaps the gap, ns.
-        """
-        start_ns, end_ns = max(self.start_ns, window[0]), min(self.end_ns, window[1])
-        if (start_ns, end_ns) == (self.start_ns, self.end_ns):
-            return self
-        causes: dict[str, int] = {}
-        before = 0
-        for cause, duration_ns in self.causes.items():  # cumulative sums, so that rounding loses nothing
-            upto = before + duration_ns
-            share_ns = [total * (end_ns - start_ns) // self.duration_ns for total in (before, upto)]
-            causes[cause] = share_ns[1] - share_ns[0]
-            before = upto
-        return Gap(start_ns, end_ns, {cause: duration_ns for cause, duration_ns in causes.items() if duration_ns})
-
 
 @dataclass(frozen=True, slots=True)
 class CauseTotal:
@@ -260,34 +242,20 @@ class DeviceGaps:
 
 
 def _parts_within(parts: GapParts, window: Interval) -> GapParts:
-    """Return the gaps inside a window. At most two are cut: gaps are in order and disjoint."""
+    """Return the gaps inside a window. Each cause of a gap that is cut keeps its share of it."""
     first = int(np.searchsorted(parts.end_ns, window[0], side="right"))
     last = max(int(np.searchsorted(parts.start_ns, window[1])), first)
-    if first == last:
-        return _NO_PARTS
     low, high = np.searchsorted(parts.gap, (first, last))
-    starts, ends = parts.start_ns[first:last], parts.end_ns[first:last]
-    inside = GapParts(starts, ends, parts.gap[low:high] - first, parts.cause[low:high], parts.cause_ns[low:high])
-    if starts[0] >= window[0] and ends[-1] <= window[1]:
-        return inside
-    gap, cause, cause_ns = [], [], []
-    for place in sorted({0, len(starts) - 1}):
-        mine = inside.gap == place
-        causes = {
-            GAP_CAUSES[number]: int(ns) for number, ns in zip(inside.cause[mine], inside.cause_ns[mine], strict=True)
-        }
-        for name, duration_ns in Gap(int(starts[place]), int(ends[place]), causes).within(window).causes.items():
-            gap.append(place)
-            cause.append(GAP_CAUSES.index(name))
-            cause_ns.append(duration_ns)
-    middle = (inside.gap > 0) & (inside.gap < len(starts) - 1)
-    merged = [
-        np.concatenate((np.array(cut, np.int64), column[middle]))
-        for cut, column in zip((gap, cause, cause_ns), inside[2:], strict=True)
-    ]
-    order = np.argsort(merged[0], kind="stable")
-    clipped = interval_columns.clip(starts, ends, window)
-    return GapParts(*clipped, *(column[order] for column in merged))
+    old_ns = (parts.end_ns - parts.start_ns)[first:last]
+    starts, ends = interval_columns.clip(parts.start_ns[first:last], parts.end_ns[first:last], window)
+    gap, cause_ns = parts.gap[low:high] - first, parts.cause_ns[low:high].copy()
+    for place in np.flatnonzero(ends - starts < old_ns).tolist():  # the first and the last gap at most
+        mine = np.flatnonzero(gap == place)
+        upto = [0, *np.cumsum(cause_ns[mine]).tolist()]  # cumulative sums, so that rounding loses nothing
+        shares = [total * int(ends[place] - starts[place]) // int(old_ns[place]) for total in upto]
+        cause_ns[mine] = np.diff(shares)
+    there = cause_ns > 0
+    return GapParts(starts, ends, gap[there], parts.cause[low:high][there], cause_ns[there])
 
 
 class GapColumns(NamedTuple):

@@ -18,10 +18,10 @@ from virnuc_profiler.analysis.timing.steady_state import steady_state
 from virnuc_profiler.telemetry.rates import ratio, sequences_per_pass
 from virnuc_profiler.telemetry.run_result import RunResult
 
-MAX_JUDGED_BATCHES: Final = 200_000
-"""Number of batches up to which a run is diagnosed as a whole, which takes some 10 kB of memory for each."""
+MAX_JUDGED_BATCHES: Final = 300_000
+"""Number of batches up to which a run is diagnosed as a whole, which takes some 3 kB of memory for each."""
 
-JUDGED_PART: Final = 50_000
+JUDGED_PART: Final = 200_000
 """Number of first batches that the diagnosis of a longer run is based on."""
 
 

@@ -58,7 +58,7 @@ def idle_time(run: RunResult, *, part_batches: int = PART_BATCHES) -> IdleTime:
     span = (run.host_start_ns, run.host_end_ns)
     slack_ns = min(stated_clock_error_ns(run.device), MAX_CLOCK_SLACK_NS)
     starts, ends, causes = [], [], []
-    first_ns = last_ns = 0
+    staged: list[int] = []
     for batches, window, whole in _parts(run.batches, span, part_batches):
         columns = gap_columns(batches, whole, host_timeline(batches, whole), slack_ns)
         if not len(columns.staged_starts):
@@ -67,12 +67,12 @@ def idle_time(run: RunResult, *, part_batches: int = PART_BATCHES) -> IdleTime:
         starts.append(columns.staged_ends[:-1][chosen])
         ends.append(columns.staged_starts[1:][chosen])
         causes.append(columns.causes[chosen])
-        first_ns = first_ns or int(columns.staged_starts[0])
-        last_ns = max(last_ns, int(columns.staged_ends[-1]))
+        staged += (int(columns.staged_starts[0]), int(columns.staged_ends[-1]))
     if not starts:
         nothing = np.zeros(0, np.int64)
         return IdleTime(nothing, nothing, nothing, nothing, nothing)
-    return _with_ends(np.concatenate(starts), np.concatenate(ends), np.concatenate(causes), span, (first_ns, last_ns))
+    edges = (min(staged), max(staged))
+    return _with_ends(np.concatenate(starts), np.concatenate(ends), np.concatenate(causes), span, edges)
 
 
 def _parts(batches: BatchTable, span: Interval, part_batches: int) -> Iterator[tuple[BatchTable, Interval, Interval]]:

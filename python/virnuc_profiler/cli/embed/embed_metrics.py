@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virnuc_profiler.cli.live.metrics_file import gpu_metrics
-from virnuc_profiler.reports.open_metrics import Metric, counter, gauge
+from virnuc_profiler.reports.export.open_metrics import Metric, counter, gauge
 
 if TYPE_CHECKING:
     from virnuc_profiler.cli.embed.job_meter import JobMeter

@@ -21,7 +21,7 @@ from virnuc_profiler.embed.shard_plan import Shard
 from virnuc_profiler.ranks.rank import Rank
 from virnuc_profiler.ranks.rank_status import StatusPipe
 from virnuc_profiler.ranks.rank_variables import RAY
-from virnuc_profiler.reports.open_metrics import Metric
+from virnuc_profiler.reports.export.open_metrics import Metric
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

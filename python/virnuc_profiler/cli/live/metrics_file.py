@@ -13,7 +13,7 @@ from typing import Final
 
 from virnuc_profiler.cli.live.ticker import Ticker
 from virnuc_profiler.errors import folder_problem
-from virnuc_profiler.reports.open_metrics import Metric, gauge, render_metrics
+from virnuc_profiler.reports.export.open_metrics import Metric, gauge, render_metrics
 from virnuc_profiler.telemetry.records import GpuReading
 
 EVERY_S: Final = 5.0

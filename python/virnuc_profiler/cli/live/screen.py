@@ -31,7 +31,7 @@ View = Callable[[int], str]
 
 _MIN_ROWS: Final = 4
 _MIN_COLUMNS: Final = 20
-_LEAST_PAUSE_S: Final = 0.05
+_AFTER_LINES_S: Final = 0.05
 
 _ERASE_BELOW: Final = "\x1b[J"
 _DOWN: Final = "\x1bD"
@@ -84,7 +84,7 @@ class Screen:
         self._suspension = ExitStack()
         self._drawn = False
         self._broken = False
-        self._drawn_at = 0.0
+        self._error: Exception | None = None
 
     def __enter__(self) -> Screen:
         with deferred_interrupts():
@@ -99,27 +99,26 @@ class Screen:
 
     def draw(self) -> None:
         """Draw the view as it is now, unless the process is in the background of its terminal."""
+        size = self._size()
+        if self._broken or size is None or not self._in_foreground():
+            return
+        columns, rows = size
+        if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
+            self._erase()
+            return
+        try:
+            lines = self._view(columns).split("\n")[: rows - 2]  # without the lock, since it may log something
+        except Exception as error:  # a view must not end what it shows
+            self._error, self._broken = error, True
+            return
+        down, up = _DOWN * len(lines), _UP * len(lines)
+        text = "\r\n".join(["", *lines])
         with self.lock:
-            size = self._size()
-            if self._broken or size is None or not self._in_foreground():
-                return
-            columns, rows = size
-            if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
-                self._erase()
-                return
-            try:
-                lines = self._view(columns).split("\n")[: rows - 2]
-            except Exception as error:  # a view must not end what it shows
-                _log.debug("the live view cannot be drawn", exc_info=error)
-                self._broken = True
-                return
-            down, up = _DOWN * len(lines), _UP * len(lines)
-            text = "\r\n".join(["", *lines])
             self._write(f"{down}{up}{_SAVE}{_ERASE_BELOW}{_NO_WRAP}{text}{_WRAP}{_RESTORE}")
-            self._drawn, self._drawn_at = True, time.monotonic()
+            self._drawn = True
 
     def print_above(self, stream: TextIO, text: str) -> None:
-        """Print whole lines above the view.
+        """Print whole lines above the view, which is drawn again a moment later: once after many lines.
 
         Args:
             stream: Stream that they belong to.
@@ -129,10 +128,7 @@ class Screen:
             self._erase()
             stream.write(text)
             stream.flush()
-            if time.monotonic() - self._drawn_at >= _LEAST_PAUSE_S:
-                self.draw()
-            else:  # one drawing after many lines is enough
-                self._erased.set()
+            self._erased.set()
 
     def _begin(self) -> None:
         if is_terminal(sys.stdout) and _same_device(sys.stdout, sys.stderr):
@@ -153,12 +149,14 @@ class Screen:
                     stream.finish()
         sys.stdout, sys.stderr = self._streams
         self._erase()
+        if self._error is not None:
+            _log.debug("the live view could not be drawn", exc_info=self._error)
 
     def _draw_often(self) -> None:
         while not self._ended:
             if self._erased.wait(self._every_s):  # something was printed
                 self._erased.clear()
-                time.sleep(_LEAST_PAUSE_S)
+                time.sleep(_AFTER_LINES_S)
             if not self._ended:
                 self.draw()
 

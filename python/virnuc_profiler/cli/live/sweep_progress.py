@@ -179,7 +179,9 @@ class ProgressLines(SweepListener):
     def seconds_left(self) -> float | None:
         """Return the seconds that are left of the planned trials, the current one included; None if not known."""
         seconds = self._pace.remaining(self._left)
-        return None if seconds is None else max(0.0, seconds - (self._clock() - self._started))
+        if seconds is None or not self._running:
+            return seconds
+        return max(0.0, seconds - (self._clock() - self._started))
 
     @property
     def after_that(self) -> str:

@@ -77,7 +77,6 @@ def kind_of(path: Path) -> Any:
     Raises:
         TelemetryFormatError: It cannot be read.
     """
-    from virnuc_profiler.telemetry.long_lists.run_document import read_document
+    from virnuc_profiler.telemetry.long_lists.run_document import read_kind
 
-    document = read_document(path)
-    return document.get("kind") if isinstance(document, dict) else None
+    return read_kind(path)

@@ -3,7 +3,8 @@
 
 A saved run names stages, not threads and streams. Stages of the loop follow each other on its thread; ``collate`` is
 the work of the loader beside it. On the device, copies to and from it and all other stages are three tracks, since
-pipelines copy on streams of their own. Stages of one track that overlap are shown in rows below each other.
+pipelines copy on streams of their own. Stages of one track that overlap are shown in rows below each other. Names are
+chosen so that tracks that belong together stay so in Perfetto's UI, which sorts those of a process by name.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ def _idle_tracks(run: RunResult) -> Iterator[SliceTrack]:
     first = np.searchsorted(idle.gap, np.arange(len(idle.start_ns)))
     starts = idle.start_ns[idle.gap] + before - before[first[idle.gap]]
     names = [LABELS.get(cause, cause) for cause in IDLE_CAUSES]
-    yield SliceTrack("device outside of stages", Slices(starts, starts + idle.cause_ns, names, idle.cause))
+    yield SliceTrack("CUDA streams: outside of stages", Slices(starts, starts + idle.cause_ns, names, idle.cause))
 
 
 def _batch_tracks(batches: BatchTable) -> Iterator[SliceTrack]:
@@ -213,7 +214,7 @@ def _throttling_tracks(run: RunResult) -> Iterator[SliceTrack]:
     for found in throttling(run.gpu, (run.host_start_ns, run.host_end_ns)):
         named = [(found.reason, interval) for interval in found.intervals]
         if named:
-            yield SliceTrack(f"clocks lowered: {found.reason}", _intervals(named))
+            yield SliceTrack(f"GPU clocks lowered: {found.reason}", _intervals(named))
 
 
 def _stop_tracks(run: RunResult) -> Iterator[SliceTrack]:
@@ -224,4 +225,4 @@ def _stop_tracks(run: RunResult) -> Iterator[SliceTrack]:
 
 def _counter_tracks(run: RunResult) -> Iterator[CounterTrack]:
     for curve in gpu_curves(run.gpu, (run.host_start_ns, run.host_end_ns)):
-        yield CounterTrack(curve.quantity.label, curve.quantity.unit, curve.start_ns, curve.values)
+        yield CounterTrack(f"GPU {curve.quantity.label}", curve.quantity.unit, curve.start_ns, curve.values)

@@ -11,6 +11,16 @@ from virnuc_profiler.reports.html.safe_text import chart_text
 
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', sans-serif"
 
+_TOOLTIP: Final = (
+    '<div style="margin: -6px; padding: 6px 9px; border: 1px solid var(--line-2); background: var(--surface); '
+    f"color: var(--ink); font: 12.5px/1.45 {FONT}; white-space: pre-line; max-width: 22rem; "
+    'overflow-wrap: anywhere">@detail</div>'
+)
+"""Covers the frame of Bokeh's own tooltip, whose colors do not follow the theme."""
+
+_MOST_TOLD: Final = 3
+"""Points on one another that a tooltip tells of."""
+
 WHEEL_HINT: Final = "Drag to pan, Ctrl and the wheel to zoom; with the keyboard, arrows, + and -, and 0 for all of it."
 
 
@@ -49,20 +59,25 @@ def new_figure(x_label: str, y_label: str, *, height: int, **options: Any) -> An
     return plot
 
 
-def add_hover(plot: Any, renderers: Sequence[Any], column: str = "detail") -> None:
-    """Show the text of a column where the pointer is; each line of it is a line of the tooltip.
+def add_hover(plot: Any, points: Sequence[Any], size: float = 14) -> None:
+    """Show the column ``detail`` of points where the pointer is; each line of it is a line of the tooltip.
 
-    The text is escaped by Bokeh; a template of fixed words and columns is all that stands around it.
+    One invisible layer holds all points, the last first, so that those that lie on each other share one tooltip. Bokeh
+    escapes the text; the template around it has fixed words only.
 
     Args:
         plot: The figure.
-        renderers: Marks that the pointer finds.
-        column: Column of their data that holds the text.
+        points: What :func:`add_points` returned.
+        size: Diameter in pixels of where a point is found.
     """
     from bokeh.models import HoverTool
 
-    template = f'<div style="white-space: pre-line; max-width: 22rem; overflow-wrap: anywhere">@{{{column}}}</div>'
-    plot.add_tools(HoverTool(renderers=list(renderers), tooltips=template, attachment="horizontal"))
+    columns = [one.data_source.data for one in points]
+    data = {name: [value for each in reversed(columns) for value in each[name]] for name in ("x", "y", "detail")}
+    layer = plot.scatter("x", "y", source=data, size=size, alpha=0)
+    plot.add_tools(
+        HoverTool(renderers=[layer], tooltips=_TOOLTIP, attachment="horizontal", show_arrow=False, limit=_MOST_TOLD)
+    )
 
 
 def add_points(

@@ -35,6 +35,10 @@ from virnuc_profiler.reports.html.safe_text import chart_text
 
 _ROW: Final = 30
 _FRAME: Final = 96
+_LEGEND: Final = (
+    ("▲", "series-3", "better"), ("▼", "series-5", "worse"), ("●", "series-8", "same, or not told"),
+    ("○", "series-8", "no interval"),
+)  # fmt: skip
 
 
 def render_comparison_page(compared: Compared) -> str:
@@ -49,12 +53,18 @@ def render_comparison_page(compared: Compared) -> str:
     sections.append(_differences(compared))
     fine = [Section("fine-notes", "How to read it", [bullet_list([interval_sentence(compared), *compared.notes])])]
     fine += [_files(name, side) for name, side in _sides(compared)]
-    title = f"{_short(compared.candidate.name)} against {_short(compared.reference.name)}"
+    reference, candidate = _short_names(compared.reference.name, compared.candidate.name)
+    title = f"{candidate} against {reference}"
     return render_page(title, _answer(compared), sections, fine, kind="Comparison")
 
 
-def _short(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2] or name
+def _short_names(one: str, other: str) -> tuple[str, str]:
+    """Return as many of the last parts of two paths as tell them apart."""
+    parts, others = one.rstrip("/").split("/"), other.rstrip("/").split("/")
+    for count in range(1, max(len(parts), len(others))):
+        if parts[-count:] != others[-count:]:
+            return "/".join(parts[-count:]), "/".join(others[-count:])
+    return one, other
 
 
 def _files(name: str, side: Side) -> Section:
@@ -70,7 +80,7 @@ def _sides(compared: Compared) -> tuple[tuple[str, Side], tuple[str, Side]]:
 
 def _answer(compared: Compared) -> Answer:
     main = compared.main_effect
-    sentences = [f"{name}: {side_text(side)}." for name, side in _sides(compared)]
+    sentences: list[str] = [f"{name}: {side_text(side)}." for name, side in _sides(compared)]
     sentences += [f"Warning: {warning}" for warning in compared.warnings]
     sentences += sweep_sentences(compared)
     tone: Tone = "neutral"
@@ -154,10 +164,9 @@ def _is_number(text: str) -> bool:
 
 
 def _figure(compared: Compared, named: Sequence[tuple[str, Effect]], caption: str) -> Figure | None:
-    """Return the chart of the changes that have an interval; None without any."""
-    known = [(name, one) for name, one in named if one.ratio and one.low is not None and one.high is not None]
-    known = [(name, one) for name, one in known if (one.high or 0) < float("inf")]
-    if not known:
+    """Return the chart of the changes; None where none was measured, or all are exact and the same."""
+    known = [(name, one) for name, one in named if one.ratio and (one.high or 0) < float("inf")]
+    if not any(one.ratio != 1 for _, one in known):
         return None
     from bokeh.models.annotations import BoxAnnotation, Span
 
@@ -173,28 +182,35 @@ def _figure(compared: Compared, named: Sequence[tuple[str, Effect]], caption: st
     plot.add_layout(band)
     plot.add_layout(zero)
     marks = []
-    for tone, color, marker in (
-        ("good", "series-3", "triangle"), ("bad", "series-5", "inverted_triangle"), ("", "series-8", "circle"),
+    for tone, interval, color, marker in (
+        ("good", True, "series-3", "triangle"), ("bad", True, "series-5", "inverted_triangle"),
+        ("", True, "series-8", "circle"), ("", False, "series-8", "circle"),
     ):  # fmt: skip
         pairs = zip(labels, known, strict=True)
-        group = [(label, name, one) for label, (name, one) in pairs if _tone(one) == tone]
+        group = [
+            (label, *each) for label, each in pairs if (_tone(each[1]), each[1].low is not None) == (tone, interval)
+        ]
         if not group:
             continue
-        data = {
-            "y": [label for label, _, _ in group], "x": [_percent(one.ratio) for _, _, one in group],
-            "left": [_percent(one.low) for _, _, one in group], "right": [_percent(one.high) for _, _, one in group],
+        data: dict[str, list[Any]] = {
+            "y": [label for label, _, _ in group],
+            "x": [_percent(one.ratio) for _, _, one in group],
             "detail": [f"{name}\n{change_text(one)} ({interval_text(one)}), {one.verdict}" for _, name, one in group],
-        }  # fmt: skip
-        bars = plot.hbar(y="y", left="left", right="right", height=0.2, line_color=None, fill_alpha=0.4, source=data)
-        themed(bars.glyph, fill_color=color)
-        points = add_points(plot, {name: data[name] for name in ("x", "y", "detail")}, marker=marker, color=color)
-        marks += [bars, points]
+        }
+        if interval:
+            ends = {name: [_percent(getattr(one, name)) for _, _, one in group] for name in ("low", "high")}
+            source = {"y": data["y"], **ends}
+            bars = plot.hbar(
+                y="y", left="low", right="high", height=0.2, line_color=None, fill_alpha=0.4, source=source
+            )
+            themed(bars.glyph, fill_color=color)
+        marks.append(add_points(plot, data, marker=marker, color=color, hollow=not interval))
     add_hover(plot, marks)
     text = " ".join(f"{name}: {change_text(one)} ({interval_text(one)}), {one.verdict}." for name, one in known)
     return Figure(
-        plot, caption=f"{caption}, with intervals; the gray band is the same within {limit(threshold, '%')}",
+        plot, caption=f"{caption}, with its interval; the gray band is the same within {limit(threshold, '%')}",
         alternative=text, height=height, hint=WHEEL_HINT,
-        legend=[("▲", "series-3", "better"), ("▼", "series-5", "worse"), ("●", "series-8", "same, or not told")],
+        legend=_LEGEND,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,7 +81,7 @@ def _answer(folder: EmbedFolder) -> Answer:
         facts = [fact for fact in run.facts if fact.label != "Predicted time"]
     written = sum(file.bytes for shard in folder.shards for file in shard.files)
     facts.append(Fact("On disk", _size(written), f"{folder.job.format}, {folder.job.dtype}"))
-    command = "" if complete else f"virnuc-profiler embed --resume {folder.path}"
+    command = "" if complete else f"virnuc-profiler embed --resume {shlex.quote(str(folder.path))}"
     return Answer(headline, sentences, facts, command, "warning" if bad or not complete else "good", "Continue")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from virnuc_profiler.reports.html.chart_frame import FONT
+
 
 def plain_plot(title: str = "", **options: Any) -> Any:
     """Return a Bokeh plot.
@@ -19,11 +21,14 @@ def plain_plot(title: str = "", **options: Any) -> Any:
     plot: Any = figure(title=title or None, toolbar_location=None, sizing_mode="stretch_width", **options)
     if title:
         plot.title.text_font_size, plot.title.text_font_style, plot.title.standoff = "12px", "normal", 2
+        plot.title.text_font = FONT
     plot.axis.minor_tick_line_color = None
     plot.grid.minor_grid_line_color = None
     plot.yaxis.major_label_text_font_size = "11px"
     for axis in plot.axis:
         axis.formatter = BasicTickFormatter(use_scientific=False)
+        axis.major_label_text_font = axis.axis_label_text_font = FONT
+        axis.axis_label_text_font_size, axis.axis_label_text_font_style = "12px", "normal"
     return plot
 
 

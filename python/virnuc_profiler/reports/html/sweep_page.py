@@ -26,7 +26,7 @@ from virnuc_profiler.reports.html.sweeps.trial_charts import (
     trials_figure,
     trials_table,
 )
-from virnuc_profiler.reports.performance_rows import render_cost
+from virnuc_profiler.reports.performance.performance_rows import render_cost
 from virnuc_profiler.reports.sweeps.confirmation_table import confirmation_sentences
 from virnuc_profiler.reports.sweeps.sweep_folder import SweepFolder
 from virnuc_profiler.reports.sweeps.sweep_notes import notes

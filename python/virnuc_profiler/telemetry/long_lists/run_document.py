@@ -43,6 +43,21 @@ def read_document(path: str | os.PathLike[str], *, max_bytes: int | None = None)
     return read_file(path, _parse_run if run else _parse, max_bytes=limit)
 
 
+def read_kind(path: str | os.PathLike[str]) -> Any:
+    """Return the ``kind`` that a JSON file names; None without one. Only the beginning of a saved run is read.
+
+    Args:
+        path: File to read.
+
+    Raises:
+        TelemetryFormatError: The file is missing, cannot be read, is too large, or is not valid JSON.
+    """
+    if read_file(path, _begins_as_run, max_bytes=None):
+        return RUN_KIND
+    document = read_file(path, _parse, max_bytes=MAX_BYTES)
+    return document.get("kind") if isinstance(document, dict) else None
+
+
 def _begins_as_run(file: BinaryIO) -> bool:
     return _BEGINS_AS_RUN.match(file.read(_MAX_BEGINNING)) is not None
 

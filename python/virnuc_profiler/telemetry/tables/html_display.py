@@ -6,14 +6,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from virnuc_profiler.telemetry.number_text import counted, number
 from virnuc_profiler.telemetry.rates import ratio
+from virnuc_profiler.telemetry.tables.shown_run import ShownRun
 from virnuc_profiler.telemetry.values import printable
-
-if TYPE_CHECKING:
-    from virnuc_profiler.telemetry.run_result import RunResult
 
 _STYLE: Final = (
     "color:inherit;background:transparent;border-collapse:collapse;font-size:0.95em;font-variant-numeric:tabular-nums"
@@ -40,7 +38,7 @@ def html_table(title: str, rows: Iterable[tuple[str, str]]) -> str:
     return f'<table style="{_STYLE}">{caption}<tbody>{lines}</tbody></table>'
 
 
-def run_html(run: RunResult) -> str:
+def run_html(run: ShownRun) -> str:
     """Return what a notebook shows of a run.
 
     Args:
@@ -49,7 +47,7 @@ def run_html(run: RunResult) -> str:
     return html_table(f"Run {run.run_id}", run_rows(run))
 
 
-def run_rows(run: RunResult) -> Iterable[tuple[str, str]]:
+def run_rows(run: ShownRun) -> Iterable[tuple[str, str]]:
     """Yield label and value of what a notebook shows of a run.
 
     Args:
@@ -73,7 +71,7 @@ def run_rows(run: RunResult) -> Iterable[tuple[str, str]]:
         yield "configuration", ", ".join(f"{name} = {json.dumps(value)}" for name, value in configuration.items())
 
 
-def _device_times(run: RunResult) -> str:
+def _device_times(run: ShownRun) -> str:
     if not run.device.timed:
         return f"not measured: {run.device.reason}" if run.device.reason else "not measured"
     dropped = run.device.dropped_batches

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from virnuc_profiler.telemetry.batch_table import DEVICE_TIMES_DROPPED, HAS_PACKING, BatchTable
 from virnuc_profiler.telemetry.records import EnergyReading, GpmReading, GpuReading, ProcessReading
 from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column, Mask, StageColumns
-
-if TYPE_CHECKING:
-    from virnuc_profiler.telemetry.run_result import RunResult
+from virnuc_profiler.telemetry.tables.shown_run import ShownRun
 
 TABLES: Final = ("batches", "stages", "samples")
 
@@ -55,7 +53,7 @@ Table = Mapping[str, TableColumn]
 """Columns by name, all of the same length."""
 
 
-def run_table(run: RunResult, name: str) -> Table:
+def run_table(run: ShownRun, name: str) -> Table:
     """Return one of the tables of a run.
 
     Args:
@@ -72,7 +70,7 @@ def run_table(run: RunResult, name: str) -> Table:
     return {"run_id": TableColumn(np.zeros(rows, np.int32), names=(run.run_id,)), **columns}
 
 
-def _batches(run: RunResult) -> dict[str, TableColumn]:
+def _batches(run: ShownRun) -> dict[str, TableColumn]:
     batches = run.batches
     columns = batches.columns
     packed = batches.flagged(HAS_PACKING)
@@ -108,7 +106,7 @@ def _device_span(batches: BatchTable) -> dict[str, TableColumn]:
     return {"device_start_ns": TableColumn(starts, missing), "device_end_ns": TableColumn(ends, missing)}
 
 
-def _stages(run: RunResult) -> dict[str, TableColumn]:
+def _stages(run: ShownRun) -> dict[str, TableColumn]:
     stages: StageColumns = run.batches.stages
     missing = _mask(~stages.on_device)
     return {
@@ -128,7 +126,7 @@ def _difference(starts: Column, ends: Column, missing: Mask | None) -> Column:
     return ends - starts if missing is None else np.where(missing, 0, ends - starts)
 
 
-def _samples(run: RunResult) -> dict[str, TableColumn]:
+def _samples(run: ShownRun) -> dict[str, TableColumn]:
     """Return the readings of all tiers in order of time; a reading has the values of its own tier only."""
     readings = [
         (number, each)

@@ -5,6 +5,7 @@ import pytest
 
 from tests.support.pipelines import GPU, LENGTHS, back_to_back, one_by_one, with_gpu
 from tests.support.run_records import MS, batch, packing, run_of, stage
+from virnuc_profiler.analysis.diagnosis import diagnose
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
 from virnuc_profiler.analysis.diagnosis.diagnose import diagnose_run
 from virnuc_profiler.analysis.diagnosis.observation import observe
@@ -202,6 +203,15 @@ def test_a_verdict_holds_wherever_the_clocks_may_be_within_their_error(lag_ms, e
     assert len(uncertain) == ("beyond the error of the clocks" in found.sentence) == (found.healthy and error_ns > 0)
     for line in uncertain:
         assert line.startswith("launching, which the clocks' error of ")
+
+
+@pytest.mark.parametrize("lag_ms", [0.84, 0.78, 0.5])
+def test_the_middle_of_a_long_run_shows_the_error_of_the_clocks_too(monkeypatch, lag_ms):
+    run = ends_after_the_host(lag_ms, 60_000)
+    whole = diagnose_run(run)
+    monkeypatch.setattr(diagnose, "MAX_MOVED_BATCHES", len(run.batches) - 10)
+    assert diagnose_run(run).bottleneck == whole.bottleneck
+    assert diagnose_run(run).sentence == whole.sentence
 
 
 def test_a_loss_that_no_clock_can_explain_is_named_despite_their_error():

@@ -22,8 +22,19 @@ def parse(*options):
     "options",
     [
         (),
-        ("--weights", "own.safetensors", "--num-workers", "3", "--min-cosine", "-0.5", "--debug"),
-        ("--format", "safetensors", "--dtype", "fp16", "--per-residue", "--skip-invalid", "--buffer-size", "77"),
+        ("--weights", "own.safetensors", "--num-workers", "3", "--min-cosine", "-0.5", "--debug", "--quiet"),
+        (
+            "--format",
+            "safetensors",
+            "--dtype",
+            "fp16",
+            "--per-residue",
+            "--skip-invalid",
+            "--buffer-size",
+            "77",
+            "--metrics",
+            "embed.prom",
+        ),
     ],
 )
 def test_the_arguments_of_a_rank_ask_for_the_same_job(tmp_path, monkeypatch, options):
@@ -39,6 +50,6 @@ def test_the_arguments_of_a_rank_ask_for_the_same_job(tmp_path, monkeypatch, opt
     weights = request.weights if request.weights == "auto" else str(tmp_path / request.weights)
     assert of_rank == replace(request, precision="bf16", weights=weights)
     assert (again.device, again.shards, again.trust_sizes) == ("cpu", 5, True)
-    assert (again.num_workers, again.min_cosine, again.debug) == (
-        arguments.num_workers, arguments.min_cosine, arguments.debug,
-    )  # fmt: skip
+    assert again.metrics == (None if arguments.metrics is None else tmp_path / arguments.metrics)
+    kept = ("num_workers", "min_cosine", "debug", "quiet")
+    assert [getattr(again, name) for name in kept] == [getattr(arguments, name) for name in kept]

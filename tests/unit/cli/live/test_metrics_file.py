@@ -11,7 +11,7 @@ from tests.support.command import wait_until
 from tests.unit.cli.live.test_view_rows import READING
 from virnuc_profiler.cli.live import metrics_file as subject
 from virnuc_profiler.cli.live.metrics_file import gpu_metrics, metrics_file
-from virnuc_profiler.reports.open_metrics import gauge
+from virnuc_profiler.reports.export.open_metrics import gauge
 
 
 def state(running):

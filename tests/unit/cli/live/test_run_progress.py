@@ -5,6 +5,7 @@ import pytest
 
 from tests.support.sweeps import WORKLOAD
 from tests.unit.cli.live.test_view_rows import READING
+from virnuc_profiler.cli.live import run_progress as subject
 from virnuc_profiler.cli.live.run_progress import RunProgress, show_run
 from virnuc_profiler.cli.live.view_rows import rendered
 from virnuc_profiler.sweep.trial.loaded_model import LiveFigures
@@ -43,3 +44,13 @@ def test_a_view_moves_with_tokens_because_long_sequences_come_first():
     progress.count_tokens(WORKLOAD.tokens + 1000)
     assert "pass 2" in view(100)
     assert "100%" in view(100)
+
+
+def test_ranks_that_share_a_terminal_print_lines(monkeypatch):
+    def no_screen(view):
+        raise AssertionError("a view was shown")
+
+    monkeypatch.setattr(subject, "shows_live", lambda: True)
+    monkeypatch.setattr(subject, "Screen", no_screen)
+    with show_run(WORKLOAD, BASELINE, alone=False) as progress:
+        assert progress.now() == "measuring: no batch finished yet, 0 s so far"

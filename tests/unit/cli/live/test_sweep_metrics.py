@@ -7,7 +7,7 @@ from tests.support.sweeps import WORKLOAD, failure, success
 from tests.unit.cli.live.test_view_rows import READING
 from virnuc_profiler.cli.live.sweep_metrics import sweep_metrics
 from virnuc_profiler.cli.live.sweep_progress import ProgressLines
-from virnuc_profiler.reports.open_metrics import render_metrics
+from virnuc_profiler.reports.export.open_metrics import render_metrics
 from virnuc_profiler.sweep.trial.loaded_model import LiveFigures
 from virnuc_profiler.targets.knobs.configuration import BASELINE
 

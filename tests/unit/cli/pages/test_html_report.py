@@ -155,3 +155,12 @@ def test_a_comparison_is_printed_and_written(page, capsys):
     assert json.loads(printed.out)["kind"] == "virnuc_profiler comparison"
     assert "Report: " in printed.err
     assert "adaptive_sweep against grid_sweep" in text_of(page)
+
+
+def test_sides_of_the_same_name_are_told_apart(tmp_path, page, capsys):
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_bytes((DATA / "v1.0/run_profiled.json").read_bytes())
+    sides = [str(tmp_path / name / "run.json") for name in ("before", "after")]
+    assert main(["compare", *sides, "--anyway", "--html", str(page)]) == 0
+    assert "after/run.json against before/run.json" in text_of(page)

@@ -3,10 +3,15 @@
 
 import pytest
 
-from tests.support.nsys_files import NsysFile, real_exports
+from tests.support.nsys_files import NsysFile, real_exports, write_capture_of
+from tests.support.run_records import MS, batch, run_of, stage
 from tests.support.trace_processor import TraceProcessor, require_trace_processor
+from virnuc_profiler.reports.captures.correlated_run import correlate_run
 from virnuc_profiler.reports.captures.projected_capture import project_capture
 from virnuc_profiler.reports.export.capture_trace import write_capture_trace
+from virnuc_profiler.telemetry.records import DeviceCapture
+
+UTC = 1_740_830_400_000 * MS  # run_of's started_at
 
 SLICES = "select s.name, s.ts, s.dur, t.name as track from slice s join track t on s.track_id = t.id"
 
@@ -55,6 +60,25 @@ def test_chosen_ranges_keep_what_they_launched(tmp_path):
         file.launch(2500, 9000, 9500, kind="MEMSET")
     with traced(tmp_path / "x.pftrace", project_capture(export, ranges=["load"])) as trace:
         assert {row["name"] for row in trace.query(SLICES)} == {"load", "launch", "memset"}
+
+
+def test_a_run_lies_on_the_clock_of_its_capture(tmp_path):
+    records = [
+        batch(n, 20 * n, 20 * n + 15, (stage("forward", 20 * n + 1, 20 * n + 2, (20 * n + 3, 20 * n + 13)),))
+        for n in range(10)
+    ]
+    run = run_of(records, 220, device=DeviceCapture("NVIDIA H200", timed=True))
+    write_capture_of(run, tmp_path / "c.sqlite", offset_ns=70 * MS, utc_epoch_ns=UTC - 70 * MS)
+    correlated = correlate_run(run, tmp_path / "c.sqlite")
+    with traced(tmp_path / "c.pftrace", correlated) as trace:
+        assert trace.problems() == []
+        starts = trace.query("select ts from slice where name = 'forward' order by ts")
+        kernels = trace.query("select ts, dur from slice where name = 'void kernel<int>(int)' order by ts")
+        assert len(kernels) == 10
+        assert len(starts) == 30  # of the run's host and device, and of the range
+        first = starts[0]["ts"]
+        assert all(min(abs(row["ts"] - first - 20 * n * MS) for row in starts) <= 5000 for n in range(10))
+        assert kernels[0]["ts"] - first == pytest.approx(2 * MS, abs=10_000)
 
 
 def test_a_capture_without_anything(tmp_path):

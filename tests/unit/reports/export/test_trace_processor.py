@@ -11,7 +11,7 @@ from tests.support.run_records import MS, batch, packing, run_of, samples, stage
 from tests.support.trace_processor import TraceProcessor, require_trace_processor
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
 from virnuc_profiler.analysis.summary.run_summary import run_summary
-from virnuc_profiler.reports.export.run_files import write_trace
+from virnuc_profiler.reports.export.exported_files import write_trace
 from virnuc_profiler.reports.export.run_part import part_of_run
 from virnuc_profiler.telemetry.parts.start_up_records import LOADING_MODEL, StartUpPart, StartUpRecord
 from virnuc_profiler.telemetry.records import PROCESS, DeviceCapture, GpuReading, StopRecord
@@ -74,7 +74,7 @@ def assert_the_runs_own(trace, run):
     assert found.get("batches in flight", (0, 0, 0)) == total(columns["host_start_ns"], columns["host_end_ns"])
     gaps = run_summary(run).get("device_gap_seconds") or {}
     for cause, seconds in gaps.items():
-        idle = f"select sum(dur) from slice where name = '{LABELS[cause]}' and track_id in (select id from track where name = 'device outside of stages')"  # noqa: E501
+        idle = f"select sum(dur) from slice where name = '{LABELS[cause]}' and track_id in (select id from track where name = 'CUDA streams: outside of stages')"  # noqa: E501
         assert (trace.value(idle) or 0) == round(seconds * 1e9)
     linked = device & ~collating
     assert trace.value("select count(*) from flow") == int(linked.sum())
@@ -104,10 +104,11 @@ def test_readings_throttling_and_facts_of_a_real_run(opened):
         "on c.track_id = t.id group by 1"
     )
     by_name = {row["name"]: row for row in counters}
-    assert {"power", "SM clock", "memory clock", "memory in use", "SM activity", "tensor core activity"} <= set(by_name)
+    names = ("power", "SM clock", "memory in use", "SM activity", "tensor core activity")
+    assert {f"GPU {name}" for name in names} <= set(by_name)
     inside = [each for each in run.gpu.fast if run.host_start_ns < each.at_ns <= run.host_end_ns]
-    assert by_name["power"]["unit"] == "W"
-    assert by_name["power"]["high"] == pytest.approx(max(each.power_mw for each in inside) / 1e3)
+    assert by_name["GPU power"]["unit"] == "W"
+    assert by_name["GPU power"]["high"] == pytest.approx(max(each.power_mw for each in inside) / 1e3)
     assert trace.value("select count(*) from slice where name = 'sw_power_cap'") >= 1
     facts = "select extract_arg(arg_set_id, 'debug.{}') from slice where name = 'run'"
     assert trace.value(facts.format("precision")) == "fp16"

@@ -61,10 +61,13 @@ def _facts(found: RunFindings) -> Iterator[Fact]:
     steady = summary.get("steady_tokens_per_sec")
     if steady is not None:
         yield Fact("Tokens per second", number(steady), f"after warm-up; {steady_interval_text(summary)}")
+    elif found.tokens_per_second:
+        yield Fact("Tokens per second", number(found.tokens_per_second), "whole run, its start-up included")
+    whole = f"{counted(len(run.batches), 'batch', 'batches')} in {number(run.elapsed_s, 2, ' s')}"
     if found.sequences_per_second:
-        whole = f"{number(found.tokens_per_second)} tokens/s" if found.tokens_per_second is not None else ""
-        yield Fact("Sequences per second", rate(found.sequences_per_second), f"whole run; {whole}".rstrip("; "))
-    yield Fact("Elapsed", number(run.elapsed_s, 2, " s"), counted(len(run.batches), "batch", "batches"))
+        yield Fact("Sequences per second", rate(found.sequences_per_second), f"whole run: {whole}")
+    else:
+        yield Fact("Elapsed", number(run.elapsed_s, 2, " s"), whole)
     start_up = found.diagnosis.start_up
     if start_up is not None:
         note = f"{number(start_up.elapsed_ns / 1e9, 2, ' s')} to the first batch"

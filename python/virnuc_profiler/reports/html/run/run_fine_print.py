@@ -11,7 +11,7 @@ from virnuc_profiler.analysis.summary.sampled_keys import COVERAGE, summary_cove
 from virnuc_profiler.reports.figures import counted, number, share, words
 from virnuc_profiler.reports.html.html_table import bullet_list, fact_list
 from virnuc_profiler.reports.html.page import Section
-from virnuc_profiler.reports.performance_rows import render_cost
+from virnuc_profiler.reports.performance.performance_rows import render_cost
 from virnuc_profiler.telemetry.run_result import RunResult
 
 _MACHINE: Final = {

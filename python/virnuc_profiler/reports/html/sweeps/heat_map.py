@@ -7,7 +7,7 @@ not look like a result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Final
 
@@ -73,13 +73,21 @@ def _map(step: str, document: Document, row_name: str, column_name: str) -> Mark
         Markup('<th scope="col">{}</th>').format(markup(column_knob.text(value), _LABEL))
         for value in tried[column_name]
     )
-    first = [True]
+    first = tried[row_name][0], tried[column_name][0]
+
+    def cell(row: KnobValue, column: KnobValue) -> Markup:
+        there = [
+            one
+            for one in document.results
+            if (one.configuration[row_name], one.configuration[column_name]) == (row, column)
+        ]
+        return _cell(document, there, focusable=(row, column) == first)
+
     body = Markup("\n").join(
         Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            markup(row_knob.text(value), _LABEL),
-            Markup("").join(_cells(document, row_name, value, column_name, tried[column_name], first)),
+            markup(row_knob.text(row), _LABEL), Markup("").join(cell(row, column) for column in tried[column_name])
         )
-        for value in tried[row_name]
+        for row in tried[row_name]
     )
     title = f"{step}: {row_knob.heading.lower()} by {column_knob.heading.lower()}"
     return Markup(
@@ -94,20 +102,8 @@ def _map(step: str, document: Document, row_name: str, column_name: str) -> Mark
     )  # fmt: skip
 
 
-def _cells(
-    document: Document, row_name: str, row: KnobValue, column_name: str, columns: Sequence[KnobValue], first: list[bool]
-) -> Iterator[Markup]:
-    for column in columns:
-        there = [
-            one
-            for one in document.results
-            if one.configuration[row_name] == row and one.configuration[column_name] == column
-        ]
-        yield _cell(document, there, focusable=first[0])
-        first[0] = False
-
-
 def _cell(document: Document, there: Sequence[Result], *, focusable: bool) -> Markup:
+    """Return a cell; the arrow keys reach those that are not in the order of Tab."""
     focus = Markup('tabindex="{}"').format(0 if focusable else -1)
     if not there:
         return Markup('<td class="empty" {} data-tip="not tried" aria-label="not tried">·</td>').format(focus)

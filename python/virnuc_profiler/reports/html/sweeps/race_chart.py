@@ -64,7 +64,7 @@ def race_figure(document: Document) -> Figure | None:
     )
     base = {"y": names[-1:], "x": [1.0], "detail": [f"{_label(found, found.contenders.reference)}\nthe baseline"]}
     add_points(plot, base, marker="square", color="series-2", size=10)
-    add_hover(plot, [bars, points])
+    add_hover(plot, [points])
     ends = [value for one in compared.values() for value in (one.low, one.high) if value is not None]
     low, high = min(1 - 1.5 * THRESHOLD, *ends), max(1 + 1.5 * THRESHOLD, *ends)
     plot.x_range.start, plot.x_range.end = low - 0.005, high + 0.005

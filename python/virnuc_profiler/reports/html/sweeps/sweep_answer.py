@@ -19,7 +19,7 @@ from virnuc_profiler.reports.sweeps.sweep_verdicts import best_label, verdicts
 from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.plan.steps import BEST_CONFIG_FILE
 from virnuc_profiler.sweep.results.choice import Choice
-from virnuc_profiler.sweep.results.document import Document, Projection
+from virnuc_profiler.sweep.results.document import Projection
 from virnuc_profiler.sweep.results.result import Result
 from virnuc_profiler.sweep.results.verdicts.confirmation import BETTER, TIED
 from virnuc_profiler.sweep.results.verdicts.standings import THRESHOLD
@@ -181,31 +181,30 @@ def _code(configuration: Configuration) -> Markup:
 
 
 def _unfinished(sweep: SweepFolder) -> Answer:
-    document = next(sweep.documents[name] for name in _RANKED if name in sweep.documents)
-    document = _with_best(sweep) or document
-    best = document.best
+    """Return the best so far of a sweep that has not ended, or the best of a single step."""
+    found = [sweep.documents[name] for name in (*_RANKED, "confirmation") if name in sweep.documents]
+    document = next((one for one in found if one.best is not None), None)
+    best = None if document is None else document.best
     left = [STEP_TITLES[name].lower() for name in _missing(sweep)]
-    sentences = []
-    if best is not None:
-        sentences.append(f"{best_label(document)} so far: {best.configuration}.")
-        sentences += list(verdicts(document))
+    sentences: list[str] = []
+    facts = []
+    if document is not None and best is not None:
+        sentences.append(
+            f"{best_label(document)} in the {STEP_TITLES[document.step].lower()} step: {best.configuration}."
+        )
+        sentences += verdicts(document)
+        facts.append(Fact("Rate", f"{rate(sequences_per_sec(best))} seq/s", "of the best measured"))
+        if best.speedup is not None:
+            facts.append(Fact("Over the baseline", times(best.speedup, beside=None)))
+        facts.append(Fact("Peak memory", gigabytes(best.peak_memory_gb)))
+    if len(sweep.documents) == 1 and not sweep.records:
+        (step,) = sweep.documents
+        return Answer(f"The {STEP_TITLES[step].lower()} step of a sweep, by itself", sentences, facts)
     if left:
         sentences.append(f"Not done: {', '.join(left)}.")
-    facts = []
-    if best is not None:
-        facts.append(Fact("Rate", f"{rate(sequences_per_sec(best))} seq/s", "best so far"))
-        if best.speedup is not None:
-            facts.append(Fact("Over the baseline", times(best.speedup, beside=None), "a single measurement each"))
-        facts.append(Fact("Peak memory", gigabytes(best.peak_memory_gb)))
     resume = f"virnuc-profiler sweep --resume {shlex.quote(str(sweep.path))}" if left and sweep.records else ""
     headline = "No recommendation yet: the sweep has not ended" if left else "No recommendation: nothing was validated"
     return Answer(headline, sentences, facts, resume, "warning", "Continue")
-
-
-def _with_best(sweep: SweepFolder) -> Document | None:
-    """Return the last step that has found a best configuration, since later ones know more."""
-    found = [sweep.documents[name] for name in _RANKED if name in sweep.documents]
-    return next((document for document in found if document.best is not None), None)
 
 
 def _missing(sweep: SweepFolder) -> list[str]:

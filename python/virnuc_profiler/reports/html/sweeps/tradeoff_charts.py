@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
@@ -41,6 +41,26 @@ class Tradeoffs:
     def pareto(self) -> list[Tradeoff]:
         """Those that no other one beats in all that was measured."""
         return pareto_set(self.all)
+
+
+class _Look(NamedTuple):
+    """How a kind of configuration is drawn, and its line in the legend."""
+
+    kind: str
+    sign: str
+    marker: str
+    color: str
+    size: float
+    meaning: str
+
+
+_RECOMMENDED: Final = "recommended"
+_LOOKS: Final = (
+    _Look("other", "●", "circle", "series-8", 8, "configuration"),
+    _Look("unbeaten", "◆", "diamond", "series-1", 10, "unbeaten in time, energy and memory"),
+    _Look("baseline", "■", "square", "series-2", 11, "baseline"),
+    _Look(_RECOMMENDED, "◯", "circle", "ink", 16, "recommended"),
+)
 
 
 def tradeoff_figures(costs: Tradeoffs) -> list[Markup | Figure]:
@@ -111,10 +131,8 @@ def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, 
     themed(line.glyph, line_color="series-1")
     unbeaten = {one.configuration for one in costs.pareto}
     marks = []
-    for kind, (_, color, _), marker, size in zip(
-        _KINDS, _legend(costs, every=True), _MARKERS, (8, 10, 11, 16), strict=True
-    ):
-        group = [one for one in known if getattr(one, name) is not None and kind in _kinds(costs, one, unbeaten)]
+    for look in _LOOKS:
+        group = [one for one in known if getattr(one, name) is not None and look.kind in _kinds(costs, one, unbeaten)]
         if not group:
             continue
         data = {
@@ -122,12 +140,14 @@ def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, 
             "y": [(one.predicted_sec or 0) / 3600 for one in group],
             "detail": ["\n".join(_details(costs, one, unbeaten)) for one in group],
         }
-        points = add_points(plot, data, marker=marker, color=color, size=size, hollow=kind == "recommended")
-        if kind == "recommended":
+        is_ring = look.kind == _RECOMMENDED  # around a point that is there already
+        points = add_points(plot, data, marker=look.marker, color=look.color, size=look.size, hollow=is_ring)
+        if is_ring:
             points.glyph.fill_alpha = 0
             points.glyph.line_width = 2
-        marks.append(points)
-    add_hover(plot, marks[:3] or marks)
+        else:
+            marks.append(points)
+    add_hover(plot, marks)
     return plot, short
 
 
@@ -138,25 +158,16 @@ def _only(one: Tradeoff, name: str) -> Tradeoff:
     return replace(one, peak_memory_gb=None)
 
 
-_KINDS: Final = ("other", "unbeaten", "baseline", "recommended")
-_MARKERS: Final = ("circle", "diamond", "square", "circle")
-
-
 def _kinds(costs: Tradeoffs, one: Tradeoff, unbeaten: set[Configuration]) -> set[str]:
     config = one.configuration
     base = "baseline" if config == costs.baseline else "unbeaten" if config in unbeaten else "other"
-    return {base, *(["recommended"] if config == costs.recommended else [])}
+    return {base, *([_RECOMMENDED] if config == costs.recommended else [])}
 
 
-def _legend(costs: Tradeoffs, *, every: bool = False) -> list[tuple[str, str, str]]:
-    entries = [
-        ("●", "series-8", "configuration"), ("◆", "series-1", "unbeaten in time, energy and memory"),
-        ("■", "series-2", "baseline"), ("◯", "ink", "recommended"),
-    ]  # fmt: skip
-    if every:
-        return entries
-    there = [True, True, costs.baseline is not None, costs.recommended is not None]
-    return [entry for entry, kept in zip(entries, there, strict=True) if kept]
+def _legend(costs: Tradeoffs) -> list[tuple[str, str, str]]:
+    missing = {"baseline"} if costs.baseline is None else set()
+    missing |= {_RECOMMENDED} if costs.recommended is None else set()
+    return [(look.sign, look.color, look.meaning) for look in _LOOKS if look.kind not in missing]
 
 
 def _details(costs: Tradeoffs, one: Tradeoff, unbeaten: set[Configuration]) -> Iterator[str]:

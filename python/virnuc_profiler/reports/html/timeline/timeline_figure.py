@@ -13,6 +13,7 @@ import numpy as np
 from virnuc_profiler.analysis.timeline.idle_causes import IDLE_CAUSES
 from virnuc_profiler.analysis.timeline.run_timeline import RunTimeline
 from virnuc_profiler.analysis.timeline.sampled_curves import Curve
+from virnuc_profiler.reports.html.chart_frame import FONT
 from virnuc_profiler.reports.html.figures_html import themed
 from virnuc_profiler.reports.html.plain_plot import label_lanes, plain_plot
 from virnuc_profiler.reports.html.safe_text import chart_text
@@ -206,7 +207,7 @@ def _flight(plot: Any, view: WholeView, place: Place) -> None:
     _quads(plot, "flight", view.flight(place), "line-2")
     names = plot.text(
         x="x", y="y", text="text", source=_source("flight-names", {"x": [], "y": [], "text": []}),  # type: ignore[dict-item]
-        text_align="center", text_baseline="middle", text_font_size="10px",
+        text_align="center", text_baseline="middle", text_font_size="10px", text_font={"value": FONT},
     )  # fmt: skip
     themed(names.glyph, text_color="ink")
 
@@ -246,8 +247,8 @@ def _panel(view: WholeView, x_range: Any, title: str, curves: Sequence[tuple[int
     if len(lines) > 1:
         options: dict[str, Any] = {"padding": 0, "margin": 0, "spacing": 8, "border_line_color": None}
         legend = Legend(
-            items=lines, orientation="horizontal", location=(0, 0), label_text_font_size="11px", glyph_height=10,
-            glyph_width=14, label_height=12, label_standoff=3, **options,
+            items=lines, orientation="horizontal", location=(0, 0), label_text_font_size="11px", label_text_font=FONT,
+            glyph_height=10, glyph_width=14, label_height=12, label_standoff=3, **options,
         )  # fmt: skip
         plot.add_layout(legend, "above")
         plot.height += 16

@@ -54,7 +54,8 @@ def timeline_section(timeline: RunTimeline) -> Section:
     """
     charts = timeline_figure(timeline)
     if charts is None:
-        return Section(ANCHOR, "Timeline", ["The run has no batches, and the GPU was not sampled: there is nothing to show."])
+        nothing = "The run has no batches, and the GPU was not sampled: there is nothing to show."
+        return Section(ANCHOR, "Timeline", [nothing])
     about, text = timeline_data(timeline)
     about = {**about, **_places(timeline, charts)}
     data = Markup(

@@ -12,7 +12,7 @@ from virnuc_profiler.reports.html.sweeps.result_facts import STEP_TITLES
 from virnuc_profiler.reports.html.sweeps.step_table import step_table
 from virnuc_profiler.reports.html.sweeps.sweep_answer import sweep_answer
 from virnuc_profiler.reports.html.sweeps.trial_charts import discarded_counts, discarded_trials, trials_table
-from virnuc_profiler.reports.sweeps.sweep_folder import read_sweep_folder
+from virnuc_profiler.reports.sweeps.sweep_folder import SweepFolder, read_sweep_folder
 from virnuc_profiler.sweep.plan.steps import ALL_STEPS
 
 REAL = Path(__file__).parents[4] / "data/h200"
@@ -89,3 +89,10 @@ def test_discarded_trials_are_counted_and_named(sweep):
     assert "discarded, and measured again; another process" in trials_table(again)
     assert discarded_trials(record) == []
     assert discarded_counts(None, "baseline") == {}
+
+
+@pytest.mark.parametrize("step", ["baseline", "dataloader", "packing", "interaction", "confirmation"])
+def test_each_step_by_itself_has_an_answer(sweep, step):
+    answer = sweep_answer(SweepFolder(Path(f"{step}.json"), {step: sweep.documents[step]}))
+    assert answer.headline.endswith("step of a sweep, by itself")
+    assert any("num_workers=" in sentence for sentence in answer.sentences)

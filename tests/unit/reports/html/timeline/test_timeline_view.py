@@ -43,6 +43,11 @@ def until(browser, script):  # noqa: F811
     return found
 
 
+def text(browser, name):  # noqa: F811
+    """What an element of the timeline says."""
+    return browser.js("return document.getElementById(arguments[0]).textContent", f"timeline-{name}")
+
+
 def shown_ns(browser):  # noqa: F811
     return [1e9 * value for value in browser.js("return [virnucTimeline.range.start, virnucTimeline.range.end]")]
 
@@ -118,17 +123,19 @@ def test_going_to_a_batch_shows_its_exact_times(browser: Browser, page, run):  #
     expected = []
     for stage in record.stages:
         expected += [f"{(stage.host_start_ns - origin) / 1e9:.9f}", f"{stage.host_ns / 1e6:.6f}"]
-        known = stage.device_start_ns is not None
-        expected += [f"{(stage.device_start_ns - origin) / 1e9:.9f}", f"{stage.device_ns / 1e6:.6f}"] if known else 2 * ["n/a"]
+        if stage.device_start_ns is None:
+            expected += ["n/a", "n/a"]
+        else:
+            expected += [f"{(stage.device_start_ns - origin) / 1e9:.9f}", f"{stage.device_ns / 1e6:.6f}"]
     assert cells == expected
     start, end = shown_ns(browser)
     assert start <= record.host_start_ns - origin
     assert end >= record.host_end_ns - origin
     assert end - start < 2 * record.host_ns
-    assert "each interval as it was measured" in browser.js("return document.getElementById('timeline-status').textContent")
+    assert "each interval as it was measured" in text(browser, "status")
     box.clear()
     box.send_keys("5000000\n")
-    assert "no batch" in until(browser, "return document.getElementById('timeline-batch').textContent")
+    assert "no batch" in text(browser, "batch")
     browser.assert_quiet()
 
 
@@ -147,9 +154,9 @@ def test_keys_zoom_pan_and_find_what_matters(browser: Browser, page, run):  # no
     browser.keys("\ue012", "-")  # nothing lies before the start, or beyond the whole
     assert shown_ns(browser) == pytest.approx([0, elapsed])
     browser.keys("s")
-    assert f"Batch {SLOW:,}" in until(browser, "return document.getElementById('timeline-batch').textContent")
+    assert f"Batch {SLOW:,}" in text(browser, "batch")
     browser.keys("0", "n")
-    assert "the GPU is in no stage for" in until(browser, "return document.getElementById('timeline-batch').textContent")
+    assert "the GPU is in no stage for" in text(browser, "batch")
     assert shown_ns(browser)[1] < elapsed / 2
     browser.assert_quiet()
 
@@ -213,7 +220,7 @@ def test_a_long_run_says_what_is_kept_and_shows_the_slow_batch(browser: Browser,
     assert f"the times of {kept:,} are in this page one by one" in browser.js("return document.body.innerText")
     browser.js("document.querySelector('[data-figure]').focus()")
     browser.keys("s")
-    assert f"Batch {SLOW:,}" in until(browser, "return document.getElementById('timeline-batch').textContent")
+    assert f"Batch {SLOW:,}" in text(browser, "batch")
     browser.assert_quiet()
 
 

@@ -47,15 +47,19 @@ const virnucReduce = {
   },
 
   // Time that is known for whole buckets only is spread evenly over each of them.
+  sums: new WeakMap(),
   addRest(found, edges, rest, elapsed) {
-    const width = elapsed / rest.length;
-    for (let i = 0; i < found.length; i++) {
-      let bucket = Math.max(Math.floor(edges[i] / width), 0);
-      for (; bucket < rest.length && bucket * width < edges[i + 1]; bucket++) {
-        const part = Math.min(edges[i + 1], (bucket + 1) * width) - Math.max(edges[i], bucket * width);
-        if (part > 0) found[i] += rest[bucket] * (part / width);
-      }
+    const { sums } = virnucReduce, width = elapsed / rest.length;
+    if (!sums.has(rest)) {
+      const before = new Float64Array(rest.length + 1);
+      for (let bucket = 0; bucket < rest.length; bucket++) before[bucket + 1] = before[bucket] + rest[bucket];
+      sums.set(rest, before);
     }
+    const before = sums.get(rest), upTo = (at) => {
+      const bucket = Math.min(Math.max(Math.floor(at / width), 0), rest.length - 1);
+      return before[bucket] + rest[bucket] * Math.min(Math.max(at / width - bucket, 0), 1);
+    };
+    for (let i = 0; i < found.length; i++) found[i] += upTo(edges[i + 1]) - upTo(edges[i]);
   },
 
   // Time of all intervals in each part; overlaps count repeatedly.

@@ -111,18 +111,19 @@ def _run_beside(path: Path) -> Path:
 
 
 def _read(path: Path, batches: slice | None) -> RunResult:
+    from virnuc_profiler.cli.options.measurement_request import shown_path
     from virnuc_profiler.reports.export.run_part import part_of_run
     from virnuc_profiler.telemetry.run_result import RunResult
 
     if path.exists() and path.stat().st_size > 1 << 26:
-        say_progress(f"reading {path.name} ...")
+        say_progress(f"reading {shown_path(path)} ...")
     found = RunResult.load(path)
     return found if batches is None else part_of_run(found, batches)
 
 
 def _write(arguments: argparse.Namespace, runs: Sequence[RunResult]) -> Iterator[tuple[Path, str]]:
     """Write all outputs, and yield the path of each with what is in it."""
-    from virnuc_profiler.reports.export.run_files import write_csv_tables, write_parquet_tables, write_trace
+    from virnuc_profiler.reports.export.exported_files import write_csv_tables, write_parquet_tables, write_trace
 
     if arguments.trace is not None:
         yield arguments.trace, write_trace(arguments.trace, runs)

@@ -4,7 +4,7 @@
 import pytest
 
 from tests.unit.cli.test_terminal import HOSTILE
-from virnuc_profiler.reports.open_metrics import COUNTER, Metric, counter, gauge, render_metrics
+from virnuc_profiler.reports.export.open_metrics import COUNTER, Metric, counter, gauge, render_metrics
 
 openmetrics = pytest.importorskip("prometheus_client.openmetrics.parser")
 prometheus = pytest.importorskip("prometheus_client.parser")

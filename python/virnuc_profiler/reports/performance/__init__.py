@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The figures of a run as rows, for the text report and for pages."""
