@@ -48,6 +48,30 @@ def test_idle_time_is_that_of_the_diagnosis_and_fills_the_run(run):
     assert sum(totals.values()) + gaps.in_stages_ns == run.host_end_ns - run.host_start_ns
 
 
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        (set(), {"lead_in": 2, "not_measured": 0, "tail": 3}),
+        ({0}, {"lead_in": 1, "not_measured": 11, "tail": 3}),
+        ({2}, {"lead_in": 2, "not_measured": 11, "tail": 2}),
+    ],
+)
+def test_idle_time_at_the_ends_is_not_known_where_device_times_were_lost(lost, expected):
+    batches = [
+        batch(
+            number, start, start + 9,
+            [stage("fetch", start, start + 1),
+             stage("forward", start + 1, start + 9, None if number in lost else (start + 2, start + 8))],
+            dropped=number in lost,
+        )
+        for number, start in enumerate((0, 10, 20))
+    ]  # fmt: skip
+    idle = idle_time(run_of(batches, 31, device=TIMED))
+    totals = {name: int(idle.cause_ns[idle.cause == IDLE_CAUSES.index(name)].sum()) // MS for name in expected}
+    assert totals == expected
+    assert int(idle.cause_ns.sum()) == int((idle.end_ns - idle.start_ns).sum())
+
+
 def test_a_run_in_parts_has_the_same_gaps(run):
     whole, parts = idle_time(run), idle_time(run, part_batches=300)
     for column in ("start_ns", "end_ns"):

@@ -56,6 +56,16 @@ def test_one_batch_on_the_cpu():
     assert "The GPU was not sampled" in text
 
 
+def test_a_short_run_says_that_its_figures_include_its_warm_up():
+    run = run_of(
+        [batch(0, 0, 9, [stage("fetch", 0, 1), stage("forward", 1, 9, (2, 8))])], 12,
+        device=DeviceCapture("GPU", uuid="GPU-0", timed=True),
+    )  # fmt: skip
+    text = text_of(render_run_html(run))
+    assert "GPU in stages, at most 50.0% whole run, its warm-up included" in text
+    assert "after warm-up" not in text
+
+
 def test_a_run_on_the_cpu():
     text = text_of(render_run_html(run_of(batches_on_cpu(40), 420)))
     for title in ("Timeline", "Stage times", "Packing", "Start-up", "Diagnosis", "Fine print"):

@@ -76,7 +76,8 @@ def _facts(found: RunFindings) -> Iterator[Fact]:
     if fill is not None:
         yield Fact("Packing", share(fill), "mean fill of the token budget")
     if found.diagnosis.stage_share is not None:
-        yield Fact("GPU in stages, at most", share(found.diagnosis.stage_share), "after warm-up")
+        when = "after warm-up" if found.diagnosis.steady else "whole run, its warm-up included"
+        yield Fact("GPU in stages, at most", share(found.diagnosis.stage_share), when)
     yield from _energy(summary)
 
 

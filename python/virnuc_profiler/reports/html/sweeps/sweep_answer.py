@@ -10,6 +10,7 @@ from typing import Final
 from markupsafe import Markup
 
 from virnuc_profiler.reports.figures import counted, limit, number, rate, share, times, with_interval
+from virnuc_profiler.reports.html.job_time import time_fact
 from virnuc_profiler.reports.html.page import Answer, Fact, Tone
 from virnuc_profiler.reports.html.safe_text import markup
 from virnuc_profiler.reports.html.sweeps.result_facts import STEP_TITLES
@@ -145,10 +146,11 @@ def _gain(sweep: SweepFolder, choice: Choice, *, energy: bool) -> Fact | None:
     if choice.speedup_low is not None and choice.speedup_high is not None:
         interval = with_interval("", choice.speedup_low, choice.speedup_high).strip(" ()")
         return Fact(label, times(choice.speedup, beside=None), f"{interval} over the baseline{blocks}")
-    rival = None if found is None else next((one for one in found.comparisons.values() if one.ratio is not None), None)
+    rivals = [] if found is None else [one for one in found.comparisons.values() if one.ratio is not None]
+    rival = max(rivals, key=lambda one: one.ratio or 0.0, default=None)
     if choice.configuration == baseline_of(sweep) and rival is not None:
         best = with_interval(times(rival.ratio, beside=None), rival.low, rival.high)
-        return Fact(label, "none shown", f"the fastest other: {best}{blocks}")
+        return Fact(label, "none shown", f"the {'most saving' if energy else 'fastest'} other: {best}{blocks}")
     if choice.verdict == TIED:
         return Fact(label, "none shown", f"tied with the baseline within {limit(100 * THRESHOLD, '%')}")
     if choice.speedup is not None:
@@ -159,13 +161,9 @@ def _gain(sweep: SweepFolder, choice: Choice, *, energy: bool) -> Fact | None:
 def _time(projection: Projection) -> Fact:
     job = f"for {projection.sequences:,} sequences"
     if projection.steady_hours is None:
-        return Fact("Predicted time", number(projection.hours, 2, " hours"), f"{job}, at the rate of the whole run")
-    interval = with_interval("", projection.low_hours, projection.high_hours).strip(" ()")
-    return Fact(
-        "Predicted time",
-        number(projection.steady_hours, 2, " hours"),
-        f"{interval} {job}" if interval else f"{job}; no interval is known",
-    )
+        return Fact("Predicted time", time_fact(projection.hours, None, None)[0], f"{job}, at the rate of the whole run")
+    value, interval = time_fact(projection.steady_hours, projection.low_hours, projection.high_hours)
+    return Fact("Predicted time", value, f"{interval} {job}" if interval else f"{job}; no interval is known")
 
 
 def _command(sweep: SweepFolder, configuration: Configuration) -> str:
